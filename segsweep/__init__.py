@@ -1,0 +1,33 @@
+"""segsweep: transfer-learning studies for semantic segmentation, declared in one short file."""
+
+from typing import Any
+
+from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellMedian, Study, Target, Uniform
+from segsweep.errors import UserError
+
+__version__ = "0.1.0"
+__all__ = [
+    "Choice",
+    "LogUniform",
+    "PerCellASHA",
+    "PerCellMedian",
+    "Study",
+    "Target",
+    "Uniform",
+    "UserError",
+    "main",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load `run` and `main` when they are asked for: they need torch, which reading records does not."""
+    if name == "run":
+        from segsweep.sweep.run import run
+
+        return run
+    if name == "main":
+        from segsweep.cli.study_script import main
+
+        return main
+    raise AttributeError(f"module 'segsweep' has no attribute {name!r}")

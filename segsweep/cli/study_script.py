@@ -1,0 +1,155 @@
+"""The command line of a study script: `main(study)`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from segsweep.config.narrow import narrow
+from segsweep.config.study import Study
+from segsweep.errors import UserError
+from segsweep.report.write import write_report
+from segsweep.sweep.catalog import Catalog, check_names
+from segsweep.sweep.check import check
+from segsweep.sweep.cost import CostModel, readable_seconds
+from segsweep.sweep.driver import find_stage, past_of
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.progress import choose_view
+from segsweep.sweep.run import RUNNERS, Setting, load_or_none, plan_of, run_in
+
+Presets = Mapping[str, Sequence[str]]
+INTERRUPTED = 130
+
+
+def main(
+    study: Study, *, demo: Study | None = None, presets: Presets | None = None, arguments: Sequence[str] | None = None
+) -> None:
+    """Run a study script's command line and exit.
+
+    `demo` is the study that `--demo` runs instead; `presets` maps names to `--set` texts. A user's mistake is one line
+    on stderr and exit code 2; a rehearsal with failures exits with 1; Ctrl-C with 130.
+    """
+    options = _parser(study, demo, presets or {}).parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        sys.exit(_run(study, demo, presets or {}, options, console))
+    except UserError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        again = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        console.print(
+            f"interrupted; everything so far is kept. To continue: python {again}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        sys.exit(INTERRUPTED)
+
+
+def _parser(study: Study, demo: Study | None, presets: Presets) -> argparse.ArgumentParser:
+    script = Path(sys.argv[0]).name
+    parser = argparse.ArgumentParser(
+        prog=script,
+        description=f"Run the study {study.name}: {len(list(study.cells()))} cells on {study.target.name}.",
+        epilog=f"example: python {script} --data ~/data --set fraction=0.5,1.0 --set epochs=2 --set seeds=1",
+    )
+    add = parser.add_argument
+    if demo is not None:
+        add("--demo", action="store_true", help="run small, on pictures generated on the spot")
+    add("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help="where data sets lie; repeatable")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUES",
+        help="narrow or change an axis or a setting; repeatable",
+    )
+    add("--preset", choices=sorted(presets), help="a named set of --set texts of this study") if presets else None
+    add("--plan", action="store_true", help="print what would run, and run nothing")
+    add("--json", action="store_true", help="with --plan: as one JSON object")
+    add("--check", action="store_true", help="rehearse two batches of every cell, and keep nothing")
+    add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
+    add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
+    add(
+        "--runner",
+        default="inline",
+        choices=sorted(RUNNERS),
+        help="what carries the work out (default: inline, in this process)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    add("--retry-failed", action="store_true", help="run again what failed")
+    return parser
+
+
+def _run(study: Study, demo: Study | None, presets: Presets, options: argparse.Namespace, console: Console) -> int:
+    if demo is not None and options.demo:
+        study = demo
+    preset = getattr(options, "preset", None)
+    study = narrow(study, [*(presets[preset] if preset else ()), *options.set])
+    setting = Setting.make(options.out, options.store, options.data, options.device, options.threads)
+    if options.json and not options.plan:
+        raise UserError("--json: goes with --plan")
+    if options.plan:
+        _print_plan(study, setting, options.json, console)
+        return 0
+    if options.check:
+        return _check(study, setting, options.runner, console)
+    records = run_in(study, setting, options.runner, console, options.retry_failed)
+    print(write_report(records, setting.store.root))
+    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
+    return 0
+
+
+def _print_plan(study: Study, setting: Setting, as_json: bool, console: Console) -> None:
+    check_names(study)
+    view = choose_view(console)
+    try:
+        catalog = Catalog(setting.roots, setting.store, view.data, lenient=True)
+        plan = plan_of(study, catalog, setting)
+    finally:
+        view.close()
+    planner = Planner(plan, lambda key: find_stage(setting.store, key), past_of(load_or_none(setting.study_folder(study)), False))
+    stages, missing = plan.stages(), {stage.spec_id for stage in planner.unbuilt(plan.stages())}
+    done = sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell))
+    content = {
+        "study": study.name,
+        "cells": len(plan.cells),
+        "trials": plan.trials,
+        "tuning_trials": plan.tuning_trials,
+        "confirmation_trials": plan.confirmation_trials,
+        "trials_done": done,
+        "stages": len(stages),
+        "stages_in_store": len(stages) - len(missing),
+        "data_absent": sorted(catalog.absent),
+    }
+    if as_json:
+        print(json.dumps(content))
+        return
+    counts = f"{plan.trials} trials ({plan.tuning_trials} to tune, {plan.confirmation_trials} to confirm)"
+    print(f"{study.name}: {len(plan.cells)} cells, {counts}, {done} done")
+    for cell in plan.cells:
+        print(f"  cell  {cell.name}")
+    for stage in stages:
+        state = "to build" if stage.spec_id in missing else "in the store"
+        print(f"  stage {stage.name} for {stage.model}, seed {stage.seed}: {state}")
+    for reason in catalog.absent.values():
+        print(f"  {reason}")
+    if not catalog.absent and not planner.done:
+        seconds = CostModel(plan, catalog, setting.device).total(planner.missing_stages()) * (1 - done / plan.trials)
+        print(f"about {readable_seconds(seconds)} on {setting.device.label}, before early stopping")
+
+
+def _check(study: Study, setting: Setting, runner: str, console: Console) -> int:
+    records = check(study, setting, runner, console)
+    bad = records.trials[records.trials["status"] != "finished"]
+    cells = records.trials["cell"].nunique()
+    for cell, trials in bad.groupby("cell", sort=False):
+        reasons = trials["error"].dropna()
+        print(f"FAILED {cell}: {reasons.iloc[0] if len(reasons) else 'did not run'}")
+    print(f"{cells - bad['cell'].nunique()} of {cells} cells pass; nothing of this rehearsal is kept but prepared data")
+    return 1 if len(bad) else 0

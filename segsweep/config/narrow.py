@@ -1,0 +1,64 @@
+"""Narrowing a study from the command line: `--set fraction=0.5,1.0 --set epochs=2 --set seeds=1`."""
+
+from dataclasses import replace
+from typing import Any
+
+from segsweep.config.settings import Settings
+from segsweep.config.space import Choice, LogUniform, Uniform
+from segsweep.config.study import Study
+from segsweep.errors import UserError, unknown
+
+COUNTS = ("trials_per_cell", "seeds", "source_seeds")
+INSTEAD_OF = {"epochs": "steps", "steps": "epochs", "source_epochs": "source_steps", "source_steps": "source_epochs"}
+
+
+def narrow(study: Study, assignments: list[str]) -> Study:
+    """Return a study with settings replaced.
+
+    `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
+    and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds` and
+    `trials_per_cell` are numbers. Raises `UserError` for an unknown name or value.
+    """
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UserError(f"--set {text}: must read NAME=VALUE or NAME=VALUE,VALUE")
+        study = _assign(study, name.strip(), value.strip())
+    return study
+
+
+def _assign(study: Study, name: str, text: str) -> Study:
+    if name in COUNTS:
+        if not text.isdigit():
+            raise UserError(f"--set {name}={text}: must be a whole number >= 1")
+        counts: dict[str, Any] = {name: int(text)}
+        return replace(study, **counts)
+    if name not in Settings.model_fields:
+        raise unknown("--set", name, [*COUNTS, *Settings.model_fields])
+    if ".." in text:
+        return _range(study, name, text)
+    values = tuple(_parse(name, part) for part in text.split(","))
+    fixed = {key: value for key, value in study.fixed.items() if key not in (name, INSTEAD_OF.get(name))}
+    tune = {key: value for key, value in study.tune.items() if key != name}
+    compared = any(name in grid for grid in study.grids)
+    if name in study.tune and len(values) > 1:
+        return replace(study, tune={**tune, name: Choice(values)})
+    if compared or len(values) > 1:
+        grids = [{**grid, name: values} if name in grid or not compared else grid for grid in study.grids]
+        return replace(study, compare=grids, tune=tune, fixed=fixed)
+    return replace(study, tune=tune, fixed={**fixed, name: values[0]})
+
+
+def _range(study: Study, name: str, text: str) -> Study:
+    low, high = (_parse(name, part) for part in text.split("..", 1))
+    tuned = study.tune.get(name)
+    if not isinstance(tuned, LogUniform | Uniform):
+        raise UserError(f"--set {name}={text}: {name} is not tuned over a range here; give a value, or several with commas")
+    return replace(study, tune={**study.tune, name: tuned.with_range(low, high)})
+
+
+def _parse(name: str, text: str) -> Any:
+    try:
+        return Settings.parse_value(name, text.strip())
+    except UserError as error:
+        raise UserError(f"--set {error}") from None

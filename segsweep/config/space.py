@@ -1,0 +1,113 @@
+"""Ranges of the axes that are tuned: each maps a point of the unit interval to a value."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segsweep.errors import UserError
+
+LOG_SPAN = (-12.0, 4.0)  # the decades in which every LogUniform's points lie; see `LogUniform.at`
+OUTER_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A positive number whose logarithm is uniform on [low, high].
+
+    Points are drawn on the sixteen decades 1e-12..1e4, and those inside the range are used: when a range grows, the
+    points that it already had stay, and only the new part is run.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 10 ** LOG_SPAN[0] <= self.low < self.high <= 10 ** LOG_SPAN[1]:
+            raise UserError(f"LogUniform({self.low}, {self.high}): needs 1e-12 <= low < high <= 1e4")
+
+    def at(self, unit: float) -> float | None:
+        """Return the value at a point of the unit interval, or None where it lies outside the range."""
+        value = float(f"{10 ** (LOG_SPAN[0] + unit * (LOG_SPAN[1] - LOG_SPAN[0])):.4g}")
+        return value if self.low <= value <= self.high else None
+
+    def at_edge(self, value: float) -> bool:
+        """Return whether a value lies in the outer tenth of the range."""
+        share = math.log(value / self.low) / math.log(self.high / self.low)
+        return not OUTER_SHARE <= share <= 1 - OUTER_SHARE
+
+    def contains(self, value: Any) -> bool:
+        """Return whether the value lies in the range."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def samples(self) -> tuple[float, ...]:
+        """Return values that a study is checked with before it starts."""
+        return (self.low, self.high)
+
+    def with_range(self, low: float, high: float) -> "LogUniform":
+        """Return the same distribution on another range."""
+        return LogUniform(low, high)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number that is uniform on [low, high]."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise UserError(f"Uniform({self.low}, {self.high}): needs low < high")
+
+    def at(self, unit: float) -> float | None:
+        """Return the value at a point of the unit interval."""
+        return float(f"{self.low + unit * (self.high - self.low):.4g}")
+
+    def at_edge(self, value: float) -> bool:
+        """Return whether a value lies in the outer tenth of the range."""
+        return not OUTER_SHARE <= (value - self.low) / (self.high - self.low) <= 1 - OUTER_SHARE
+
+    def contains(self, value: Any) -> bool:
+        """Return whether the value lies in the range."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def samples(self) -> tuple[float, ...]:
+        """Return values that a study is checked with before it starts."""
+        return (self.low, self.high)
+
+    def with_range(self, low: float, high: float) -> "Uniform":
+        """Return the same distribution on another range."""
+        return Uniform(low, high)
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """One of several values, each equally often. A choice has no order, so no edge."""
+
+    values: tuple[Any, ...]
+
+    def __init__(self, *values: Any) -> None:
+        flat = values[0] if len(values) == 1 and isinstance(values[0], Sequence) and not isinstance(values[0], str) else values
+        if not flat or len(set(map(repr, flat))) != len(flat):
+            raise UserError(f"Choice{tuple(values)}: needs at least one value, none of them twice")
+        object.__setattr__(self, "values", tuple(flat))
+
+    def at(self, unit: float) -> Any:
+        """Return the value at a point of the unit interval."""
+        return self.values[min(int(unit * len(self.values)), len(self.values) - 1)]
+
+    def at_edge(self, value: Any) -> bool:  # noqa: ARG002
+        """Return False: the values have no order."""
+        return False
+
+    def contains(self, value: Any) -> bool:
+        """Return whether the value is one of the choices."""
+        return value in self.values
+
+    def samples(self) -> tuple[Any, ...]:
+        """Return values that a study is checked with before it starts."""
+        return self.values
+
+
+Range = LogUniform | Uniform | Choice

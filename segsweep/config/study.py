@@ -1,0 +1,128 @@
+"""A study: one research question, as its author writes it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from types import MappingProxyType
+from typing import Any
+
+from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian
+from segsweep.config.settings import Settings
+from segsweep.config.space import Choice, LogUniform, Range, Uniform
+from segsweep.errors import UserError, unknown
+
+Grid = Mapping[str, tuple[Any, ...]]
+TUNING_SEED = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """The data set that is fine-tuned and tested on, with its protocol.
+
+    `name` is a data set's name or `folder:PATH`; `classes` one of its class schemes (its first if None); `protocol` how
+    it is split: `60-20-20` (per cent for training, validation, test) or one of the data set's own (its first if None).
+    """
+
+    name: str
+    classes: str | None = None
+    protocol: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("name", "classes", "protocol"):
+            value = getattr(self, key)
+            if not (isinstance(value, str) and value) and not (value is None and key != "name"):
+                raise UserError(f"Target {key}={value!r}: must be a text")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One research question: a target, axes to compare, axes to tune, fixed settings, and how often.
+
+    `compare` maps setting names to lists of values, or is a list of such grids (their union); `tune` maps setting names
+    to ranges; `fixed` maps setting names to values. Every combination of compare values is a cell; in every cell
+    `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice.
+    Raises `UserError` when it is built if anything is wrong.
+    """
+
+    name: str
+    target: Target
+    compare: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+    tune: Mapping[str, Range] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    trials_per_cell: int = 8
+    seeds: int = 3
+    source_seeds: int = 1
+    early_stopping: EarlyStopping | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise UserError(f"study name={self.name!r}: must be letters, digits, '_', '.' and '-', since a folder bears it")
+        if not isinstance(self.target, Target):
+            raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
+        for count in ("trials_per_cell", "seeds", "source_seeds"):
+            value = getattr(self, count)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"study {self.name}: {count}={value!r}: must be a whole number >= 1")
+        if not isinstance(self.early_stopping, PerCellASHA | PerCellMedian | None):
+            raise UserError(
+                f"study {self.name}: early_stopping={self.early_stopping!r}: must be PerCellASHA, PerCellMedian or None"
+            )
+        grids = self.compare if isinstance(self.compare, Sequence) else [self.compare]
+        object.__setattr__(self, "compare", tuple(self._grid(grid) for grid in grids))
+        object.__setattr__(self, "tune", MappingProxyType(dict(self.tune)))
+        object.__setattr__(self, "fixed", MappingProxyType(dict(self.fixed)))
+        self._check_roles()
+        if not list(self.cells()):
+            raise UserError(f"study {self.name}: compare={self.compare!r}: names no cell")
+
+    def _grid(self, grid: Mapping[str, Sequence[Any]]) -> Grid:
+        if not isinstance(grid, Mapping):
+            raise UserError(f"study {self.name}: compare={grid!r}: must map setting names to lists of values")
+        for axis, values in grid.items():
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise UserError(f"study {self.name}: compare {axis}={values!r}: must be a list of at least one value")
+        return MappingProxyType({axis: tuple(values) for axis, values in grid.items()})
+
+    def _check_roles(self) -> None:
+        """Every key is a setting and has one role; every tuned range holds allowed values."""
+        compared = {axis for grid in self.grids for axis in grid}
+        for role, names in (("compare", compared), ("tune", self.tune), ("fixed", self.fixed)):
+            for axis in names:
+                if axis not in Settings.model_fields:
+                    raise unknown(f"study {self.name}: {role}", axis, list(Settings.model_fields))
+        for axis in compared & set(self.tune) | compared & set(self.fixed) | set(self.tune) & set(self.fixed):
+            raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
+        if "source" in self.tune or "architecture" in self.tune:
+            raise UserError(f"study {self.name}: source and architecture are compared or fixed, not tuned")
+        for axis, tuned in self.tune.items():
+            if not isinstance(tuned, LogUniform | Uniform | Choice):
+                raise UserError(f"study {self.name}: tune {axis}={tuned!r}: must be LogUniform, Uniform or Choice")
+            for value in tuned.samples():
+                self._settings({axis: value})
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """The compare axes as a tuple of grids."""
+        return self.compare  # type: ignore[return-value]  # __post_init__ made it one
+
+    def _settings(self, values: Mapping[str, Any]) -> Settings:
+        try:
+            return Settings.build(**{**self.fixed, **values})
+        except UserError as error:
+            raise UserError(f"study {self.name}: {error}") from None
+
+    def cells(self) -> Iterator[tuple[str, Settings]]:
+        """Yield each cell once, as its name and its settings without the tuned ones (these keep their defaults).
+
+        Cells that mean the same, as `random` with either transfer, are one cell.
+        """
+        seen = set()
+        axes = list(dict.fromkeys(axis for grid in self.grids for axis in grid))
+        for grid in self.grids:
+            for values in product(*grid.values()):
+                settings = self._settings(dict(zip(grid, values, strict=True)))
+                name = " ".join(f"{axis}={getattr(settings, axis)}" for axis in axes)
+                if name not in seen:
+                    seen.add(name)
+                    yield name, settings

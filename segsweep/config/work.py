@@ -1,0 +1,103 @@
+"""What there is to do: a stage to build, a trial to run. Both are plain values that any process can be handed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from segsweep.config.digest import digest
+from segsweep.config.settings import Settings
+from segsweep.config.source import ENCODER_KINDS, Stage
+from segsweep.config.study import Target
+
+TRIAL_VERSION = 1  # raise by hand when a change to the method makes old trials incomparable
+STAGE_VERSION = 1
+
+Phase = Literal["tune", "confirm"]
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage of one chain, with all that its result depends on.
+
+    `model` is the architecture, or the encoder alone for stages that give one; `data` the key of the prepared data, or
+    the content hash of a file; `settings` what the training loop is told; `parent` the stage whose weights it starts from.
+    """
+
+    stage: Stage
+    model: str
+    seed: int
+    data: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    parent: "StageSpec | None" = None
+
+    @property
+    def name(self) -> str:
+        """The chain up to this stage, as a source is written."""
+        return str(self.stage) if self.parent is None else f"{self.parent.name}+{self.stage}"
+
+    @cached_property
+    def spec_id(self) -> str:
+        """The identity of the stage before anything is built."""
+        return digest({**self._own(), "parent": self.parent.spec_id if self.parent else None})
+
+    def key(self, parent_hash: str | None) -> str:
+        """Return the key in the store, given the content hash of the weights that the stage starts from."""
+        return digest({**self._own(), "parent": parent_hash})
+
+    def _own(self) -> dict[str, Any]:
+        return {
+            "version": STAGE_VERSION,
+            "kind": self.stage.kind,
+            "limit": self.stage.limit,
+            "model": self.model,
+            "seed": self.seed,
+            "data": self.data,
+            "settings": dict(self.settings),
+        }
+
+    @property
+    def encoder_only(self) -> bool:
+        """Whether the stage gives an encoder alone."""
+        return self.stage.kind in ENCODER_KINDS
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fine-tuning run: a cell, values of the tuned axes, a seed.
+
+    `target_data` is the key of the target's prepared data, `stage` the last stage of the source's chain (None for
+    `random`). `point` numbers the tuning trials of a cell from 0.
+    """
+
+    study: str
+    cell: str
+    phase: Phase
+    settings: Settings
+    seed: int
+    target: Target
+    target_data: str
+    stage: StageSpec | None = None
+    point: int | None = None
+
+    @cached_property
+    def trial_id(self) -> str:
+        """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
+        settings = self.settings.model_dump(exclude={"source"})
+        settings = {name: value for name, value in settings.items() if not name.startswith("source_")}
+        return digest(
+            {
+                "version": TRIAL_VERSION,
+                "phase": self.phase,
+                "settings": settings,
+                "seed": self.seed,
+                "protocol": self.target.protocol,
+                "data": self.target_data,
+                "stage": self.stage.spec_id if self.stage else None,
+            }
+        )
+
+    @property
+    def source_seed(self) -> int | None:
+        """The seed of the source model, or None where there is none."""
+        return self.stage.seed if self.stage else None

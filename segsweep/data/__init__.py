@@ -1,0 +1,1 @@
+"""Data sets, one file each, and the way from their files to the arrays that training reads."""

@@ -1,0 +1,127 @@
+"""COCO 2017 instances (Lin et al. 2014) as semantic masks of 80 classes and background.
+
+Official layout: `{train2017,val2017}/*.jpg`, `annotations/instances_{train2017,val2017}.json`. Smaller objects lie on top
+of larger ones; crowd regions are ignored where no object covers them.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pycocotools import mask as run_length
+
+from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.picture import Fit, open_picture
+from segsweep.errors import UserError
+
+CLASSES = (
+    "background", "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear",
+    "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball",
+    "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle", "wine glass", "cup",
+    "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza",
+    "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote",
+    "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
+    "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+SPLITS = ("train2017", "val2017")
+
+
+@dataclass(frozen=True)
+class _Annotations:
+    """What one annotation file says: pictures by name, and the objects of each."""
+
+    pictures: dict[str, dict[str, Any]]
+    objects: dict[int, list[dict[str, Any]]]
+    class_of: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Coco2017:
+    """Reader for one folder in the official layout. Classes are told by their names, so their ids may have gaps."""
+
+    folder: Path
+    name: str = "coco"
+    fit: ClassVar[Fit] = "resize"
+    pool: ClassVar[Sequence[str]] = ("train", "val")
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
+
+    def _file(self, split: str) -> Path:
+        return self.folder / "annotations" / f"instances_{split}.json"
+
+    @cached_property
+    def _annotations(self) -> dict[str, _Annotations]:
+        return {split: self._load(split) for split in SPLITS}
+
+    def _load(self, split: str) -> _Annotations:
+        path = self._file(split)
+        if not path.is_file():
+            raise UserError(f"{self.name}: {path} is missing; expected the official layout of COCO 2017")
+        try:
+            content = json.loads(path.read_bytes())
+            class_of = {category["id"]: CLASSES.index(category["name"]) for category in content["categories"]}
+            objects = defaultdict(list)
+            for item in content["annotations"]:
+                objects[item["image_id"]].append(item)
+            return _Annotations({picture["file_name"]: picture for picture in content["images"]}, dict(objects), class_of)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: is not a COCO instances file: {error!r}") from None
+
+    def examples(self) -> list[Example]:
+        """Return every picture of both annotation files, those without objects too."""
+        return [
+            Example(f"{split}/{name}", self.folder / split / name, split=split.removesuffix("2017"))
+            for split in SPLITS
+            for name in sorted(self._annotations[split].pictures)
+        ]
+
+    def files(self) -> list[Path]:
+        """Return the annotation files and the pictures."""
+        return [*map(self._file, SPLITS), *(example.image for example in self.examples() if example.image)]
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "coco 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+        """Return a picture and its class numbers."""
+        assert example.image is not None
+        image = open_picture(example.image)
+        split, _, name = example.name.partition("/")
+        annotations = self._annotations[split]
+        picture = annotations.pictures[name]
+        if image.shape[:2] != (picture["height"], picture["width"]):
+            size = f"{image.shape[1]}x{image.shape[0]}"
+            raise UserError(
+                f"{example.image}: picture is {size} but {self._file(split)} says {picture['width']}x{picture['height']}"
+            )
+        try:
+            return image, _draw(annotations.objects.get(picture["id"], []), annotations.class_of, image.shape)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UserError(f"{self._file(split)}: objects of picture {name} cannot be drawn: {error!r}") from None
+
+
+def _draw(objects: list[dict[str, Any]], class_of: dict[int, int], shape: tuple[int, ...]) -> Pixels:
+    """Return the mask (H, W) of a picture's objects: crowds first and ignored, then objects from large to small."""
+    mask = np.zeros(shape[:2], dtype=np.uint8)
+    for item in sorted(objects, key=lambda item: (not item["iscrowd"], -item["area"], item["id"])):
+        mask[_region(item["segmentation"], shape) > 0] = IGNORE if item["iscrowd"] else class_of[item["category_id"]]
+    return mask
+
+
+def _region(segmentation: Any, shape: tuple[int, ...]) -> Pixels:
+    """Return where an object is (H, W), from polygons, run lengths, or compressed run lengths."""
+    height, width = shape[:2]
+    if isinstance(segmentation, list):
+        encoded = run_length.merge(run_length.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        encoded = run_length.frPyObjects(segmentation, height, width)
+    else:
+        encoded = segmentation
+    region: Pixels = run_length.decode(encoded)
+    return region

@@ -1,0 +1,65 @@
+"""What a data set is: examples in a fixed order, class schemes, and a way to read one example."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+IGNORE = 255  # the mask value that no loss and no metric counts
+
+Pixels = npt.NDArray[np.uint8]
+Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of a data set.
+
+    `name` is unique within the data set; `split` the official split that it belongs to ("train" where there is none);
+    `stratum` a label to stratify by (a breed, say), or None to take the most frequent class but the first of its mask.
+    """
+
+    name: str
+    image: Path | None = None
+    mask: Path | None = None
+    split: str = "train"
+    stratum: str | None = None
+
+
+class DataSet(Protocol):
+    """What every reader offers. A reader is made for one folder; making one reads nothing."""
+
+    @property
+    def name(self) -> str:
+        """The name that studies use."""
+
+    @property
+    def schemes(self) -> Mapping[str, Sequence[str]]:
+        """The names of the classes in the order of their mask values, per scheme; the first scheme is the default."""
+
+    @property
+    def fit(self) -> Literal["resize", "crop"]:
+        """How a picture becomes square: resized, or its short side resized and the centre cropped."""
+
+    @property
+    def pool(self) -> Sequence[str]:
+        """The official splits that a protocol in per cent, as 60-20-20, divides."""
+
+    def examples(self) -> list[Example]:
+        """Return every example, in an order that does not depend on the file system. Raises `UserError` naming the file."""
+
+    def files(self) -> list[Path]:
+        """Return every file that the arrays depend on; their contents are the data set's identity."""
+
+    def revision(self) -> str:
+        """Return a text that changes whenever the reader would give other arrays for the same files."""
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+        """Return the picture (H, W, 3) and its mask (H, W) of class numbers and `IGNORE`, both uint8.
+
+        Raises `UserError` that names the file: unreadable, without a mask, of another size than its mask, or with a
+        mask value outside the classes.
+        """

@@ -1,0 +1,103 @@
+"""`folder:PATH`: a user's own data set as a plain folder of pictures and masks.
+
+Layout: `images/NAME.*`, `masks/NAME.png` with the class numbers 0, 1, 2 ... (255 is ignored), and `classes.txt` with one
+class a line, in the order of the numbers (the number may stand before the name). Optional lists `train.txt`, `val.txt`
+and `test.txt`, one name a line, give the data set's own splits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
+from segsweep.errors import UserError
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Reader for one folder of pictures and masks."""
+
+    folder: Path
+    name: str
+    fit: ClassVar[Fit] = "resize"
+
+    @cached_property
+    def schemes(self) -> Mapping[str, Sequence[str]]:
+        """The classes of `classes.txt`."""
+        path = self.folder / "classes.txt"
+        if not path.is_file():
+            raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class a line")
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        names = []
+        for number, line in enumerate(lines):
+            first, _, rest = line.partition(" ")
+            if first.isdigit() and rest and int(first) != number:
+                raise UserError(f"{path}: line {number + 1} reads {line!r}; the classes must be numbered 0, 1, 2 ... in order")
+            names.append(rest.strip() if first.isdigit() and rest else line)
+        if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
+            raise UserError(f"{path}: names {len(names)} classes; needs 2 to 255 different ones")
+        return {"all": tuple(names)}
+
+    @property
+    def pool(self) -> Sequence[str]:
+        """Everything, whatever lists there are."""
+        return SPLITS
+
+    @cached_property
+    def _images(self) -> dict[str, Path]:
+        folder = self.folder / "images"
+        if not folder.is_dir():
+            raise UserError(f"{self.name}: folder {folder} is missing; expected images/, masks/ and classes.txt")
+        images: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith("."):
+                if path.stem in images:
+                    raise UserError(f"{path}: {images[path.stem].name} has the same name; one mask cannot serve two pictures")
+                images[path.stem] = path
+        if not images:
+            raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
+        return images
+
+    def _lists(self) -> dict[str, Path]:
+        return {split: self.folder / f"{split}.txt" for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
+
+    def examples(self) -> list[Example]:
+        """Return every picture by name, or those of the lists where there are lists."""
+        if not (lists := self._lists()):
+            return [self._example(name, "train") for name in self._images]
+        found: dict[str, Example] = {}
+        for split, path in lists.items():
+            for name in filter(None, map(str.strip, path.read_text(encoding="utf-8-sig").splitlines())):
+                stem = Path(name).stem if Path(name).suffix.lower() in PICTURE_ENDINGS else name
+                if stem not in self._images:
+                    raise UserError(f"{path}: names {name!r}, but {self.folder / 'images'} has no such picture")
+                if stem in found:
+                    raise UserError(f"{path}: names {name!r}, which {found[stem].split}.txt names too; a picture has one split")
+                found[stem] = self._example(stem, split)
+        return list(found.values())
+
+    def _example(self, name: str, split: str) -> Example:
+        return Example(name, self._images[name], self.folder / "masks" / f"{name}.png", split)
+
+    def files(self) -> list[Path]:
+        """Return the lists, the class names, the pictures and the masks."""
+        pairs = [path for example in self.examples() for path in (example.image, example.mask) if path]
+        return [self.folder / "classes.txt", *self._lists().values(), *pairs]
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "folder 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+        """Return a picture and its class numbers."""
+        assert example.image is not None
+        assert example.mask is not None
+        image = open_picture(example.image)
+        values = {value: value for value in range(len(self.schemes[scheme]))} | {255: IGNORE}
+        return image, class_numbers(example.mask, open_mask(example.mask), values, image.shape)

@@ -1,0 +1,66 @@
+"""Oxford-IIIT Pet (Parkhi et al. 2012): 37 breeds of cats and dogs, with trimaps.
+
+Official layout: `images/NAME.jpg`, `annotations/trimaps/NAME.png` (1 pet, 2 background, 3 border),
+`annotations/trainval.txt` and `annotations/test.txt`. A few of the official pictures are GIF or PNG under `.jpg`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from segsweep.data.dataset import Example, Pixels
+from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
+from segsweep.errors import UserError
+
+TRIMAP_VALUES = {"foreground": {1: 1, 2: 0, 3: 1}, "trimap": {1: 0, 2: 1, 3: 2}}
+
+
+@dataclass(frozen=True)
+class Pets:
+    """Reader for one folder in the official layout. In `foreground` the border counts as pet."""
+
+    folder: Path
+    name: str = "pets"
+    fit: ClassVar[Fit] = "resize"
+    pool: ClassVar[Sequence[str]] = ("trainval",)
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {
+        "foreground": ("background", "pet"),
+        "trimap": ("pet", "background", "boundary"),
+    }
+
+    def examples(self) -> list[Example]:
+        """Return the pictures of both official lists; the stratum is the breed."""
+        found = []
+        for split in ("trainval", "test"):
+            listing = self._listing(split)
+            if not listing.is_file():
+                raise UserError(f"{self.name}: {listing} is missing; expected the official layout of Oxford-IIIT Pet")
+            for line in listing.read_text(encoding="utf-8").splitlines():
+                if line.strip() and not line.startswith("#"):
+                    found.append(self._example(line.split()[0], split))
+        return found
+
+    def _listing(self, split: str) -> Path:
+        return self.folder / "annotations" / f"{split}.txt"
+
+    def _example(self, name: str, split: str) -> Example:
+        image = self.folder / "images" / f"{name}.jpg"
+        mask = self.folder / "annotations" / "trimaps" / f"{name}.png"
+        return Example(name, image, mask, split, stratum=name.rpartition("_")[0])
+
+    def files(self) -> list[Path]:
+        """Return the lists, the pictures and the trimaps."""
+        pairs = [path for example in self.examples() for path in (example.image, example.mask) if path]
+        return [self._listing("trainval"), self._listing("test"), *pairs]
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "pets 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+        """Return a picture and its class numbers."""
+        assert example.image is not None
+        assert example.mask is not None
+        image = open_picture(example.image)
+        return image, class_numbers(example.mask, open_mask(example.mask), TRIMAP_VALUES[scheme], image.shape)

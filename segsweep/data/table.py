@@ -1,0 +1,121 @@
+"""The table of data sets: names, readers, and where each is looked for."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segsweep.data.coco import Coco2017
+from segsweep.data.dataset import DataSet
+from segsweep.data.folder import Folder
+from segsweep.data.generated import GENERATED, Generated
+from segsweep.data.pets import Pets
+from segsweep.data.voc import Voc2012
+from segsweep.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: how the reader is made, the folders in which the data set usually lies, and its layout in a line."""
+
+    reader: Callable[[Path], DataSet]
+    folders: tuple[str, ...]
+    layout: str
+
+
+DATASETS: Mapping[str, Entry] = {
+    "pets": Entry(Pets, ("oxford-iiit-pet", "pets"), "images/*.jpg, annotations/{trainval,test}.txt, annotations/trimaps/*.png"),
+    "voc2012": Entry(Voc2012, (".", "voc2012", "VOC2012"), "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets}"),
+    "coco": Entry(Coco2017, ("coco2017", "coco"), "{train2017,val2017}/*.jpg, annotations/instances_*2017.json"),
+}
+MARKERS = {
+    "pets": "annotations",
+    "voc2012": "VOCdevkit",
+    "coco": "annotations",
+}  # what tells a usual folder from another
+
+
+@dataclass(frozen=True)
+class DataRoots:
+    """Where a user's data sets lie: one root for all, and folders for single names, which go first."""
+
+    root: Path | None = None
+    named: Mapping[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, texts: list[str]) -> "DataRoots":
+        """Return the roots that `--data ROOT` and `--data NAME=PATH` name. Raises `UserError` for a folder that is missing."""
+        root, named = None, {}
+        for text in texts:
+            name, equals, path = text.partition("=")
+            folder = Path(path if equals else text).expanduser().absolute()
+            if not folder.is_dir():
+                raise UserError(f"--data {text}: folder {folder} is missing")
+            if equals:
+                named[name] = folder
+            else:
+                root = folder
+        return cls(root, named)
+
+    def listed(self) -> dict[str, Path]:
+        """Return the folders that `ROOT/datasets.toml` names, relative to it. Raises `UserError` for a file that is no TOML."""
+        path = self.root / "datasets.toml" if self.root else None
+        if path is None or not path.is_file():
+            return {}
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            return {name: path.parent / folder for name, folder in content.items()}
+        except (tomllib.TOMLDecodeError, TypeError) as error:
+            raise UserError(f'{path}: must hold lines NAME = "FOLDER": {error}') from None
+
+    def folder(self, name: str) -> Path | None:
+        """Return the folder of a data set, or None where it is not found."""
+        if name in self.named:
+            return self.named[name]
+        if name in (listed := self.listed()):
+            return listed[name]
+        if self.root is not None and name in DATASETS:
+            for usual in DATASETS[name].folders:
+                if (self.root / usual / MARKERS[name]).is_dir():
+                    return self.root / usual
+        return None
+
+
+def known_names(roots: DataRoots) -> list[str]:
+    """Return the names that a study may use for a data set."""
+    return [
+        *DATASETS,
+        *GENERATED,
+        *(name for name in (*roots.named, *roots.listed()) if name not in DATASETS),
+        "folder:PATH",
+    ]
+
+
+def open_dataset(name: str, roots: DataRoots) -> DataSet:
+    """Return the reader of a data set.
+
+    A name that the table does not hold but that `--data` or `datasets.toml` gives a folder is read as `folder:PATH`.
+    Raises `UserError` for an unknown name, listing those that exist, and for a folder that is missing.
+    """
+    if name.startswith("folder:"):
+        return Folder(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
+    if name in GENERATED:
+        return Generated(name)
+    folder = roots.folder(name)
+    if name in DATASETS:
+        if folder is None:
+            entry, root = DATASETS[name], roots.root
+            looked = f"looked for {' and '.join(entry.folders)} under {root}" if root else "no folder was named"
+            raise UserError(
+                f"data set {name!r} is not found: {looked}; pass --data ROOT or --data {name}=PATH (layout: {entry.layout})"
+            )
+        return DATASETS[name].reader(_existing(name, folder))
+    if folder is not None:
+        return Folder(_existing(name, folder), name)
+    raise unknown("data set", name, known_names(roots))
+
+
+def _existing(name: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"data set {name!r}: folder {folder} is missing")
+    return folder

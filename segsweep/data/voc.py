@@ -1,0 +1,69 @@
+"""PASCAL VOC 2012 segmentation (Everingham et al. 2010): 20 classes and background, borders ignored.
+
+Official layout: `VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation/{train,val}.txt}`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
+from segsweep.errors import UserError
+
+CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+VALUES = {value: value for value in range(len(CLASSES))} | {255: IGNORE}
+
+
+@dataclass(frozen=True)
+class Voc2012:
+    """Reader for a folder that holds `VOCdevkit/VOC2012`, or for that folder itself."""
+
+    folder: Path
+    name: str = "voc2012"
+    fit: ClassVar[Fit] = "crop"
+    pool: ClassVar[Sequence[str]] = ("train", "val")
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
+
+    @property
+    def _root(self) -> Path:
+        for below in ("VOCdevkit/VOC2012", "VOC2012", "."):
+            if (self.folder / below / "JPEGImages").is_dir():
+                return self.folder / below
+        raise UserError(f"{self.name}: {self.folder}/VOCdevkit/VOC2012/JPEGImages is missing; expected the official layout")
+
+    def _listing(self, split: str) -> Path:
+        return self._root / "ImageSets" / "Segmentation" / f"{split}.txt"
+
+    def examples(self) -> list[Example]:
+        """Return the pictures of the segmentation lists `train` and `val`."""
+        root, found = self._root, []
+        for split in ("train", "val"):
+            listing = self._listing(split)
+            if not listing.is_file():
+                raise UserError(f"{self.name}: {listing} is missing; expected the official layout of PASCAL VOC 2012")
+            for name in listing.read_text(encoding="utf-8").split():
+                found.append(
+                    Example(name, root / "JPEGImages" / f"{name}.jpg", root / "SegmentationClass" / f"{name}.png", split)
+                )
+        return found
+
+    def files(self) -> list[Path]:
+        """Return the lists, the pictures and the masks."""
+        pairs = [path for example in self.examples() for path in (example.image, example.mask) if path]
+        return [self._listing("train"), self._listing("val"), *pairs]
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "voc2012 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+        """Return a picture and its class numbers."""
+        assert example.image is not None
+        assert example.mask is not None
+        image = open_picture(example.image)
+        return image, class_numbers(example.mask, open_mask(example.mask), VALUES, image.shape)

@@ -1,0 +1,1 @@
+"""Architectures, freeze policies, and the transfer of weights with its report."""

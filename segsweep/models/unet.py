@@ -1,0 +1,75 @@
+"""The plain U-Net (Ronneberger et al. 2015, arXiv:1505.04597), with padded convolutions."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 5
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each followed by a ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+
+
+class PlainEncoder(nn.Module):
+    """The contracting path: five blocks, 2x2 max pooling between them, channels doubling from `width`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = [3, *(width * 2**level for level in range(LEVELS))]
+        self.blocks = nn.ModuleList(_block(a, b) for a, b in pairwise(channels))
+
+    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Return the output of every block, finest first."""
+        outputs = [self.blocks[0](images_BCHW)]
+        for block in self.blocks[1:]:
+            outputs.append(block(nn.functional.max_pool2d(outputs[-1], 2)))
+        return outputs
+
+
+class PlainDecoder(nn.Module):
+    """The expanding path: four transposed convolutions that halve the channels, each with its skip and a block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in reversed(range(LEVELS))]
+        pairs = list(pairwise(channels))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairs)
+        self.blocks = nn.ModuleList(_block(2 * b, b) for _, b in pairs)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return features at full resolution from the outputs of the encoder's blocks."""
+        x = features[-1]
+        for up, block, skip in zip(self.up, self.blocks, reversed(features[:-1]), strict=True):
+            x = block(torch.cat([skip, up(x)], dim=1))
+        return x
+
+
+class PlainUNet(nn.Module):
+    """The plain U-Net: `width` channels in the first block, 16 times as many in the last.
+
+    Initialised as He et al. 2015 for ReLU, which the paper asks for.
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.encoder = PlainEncoder(width)
+        self.decoder = PlainDecoder(width)
+        self.classifier = nn.Conv2d(width, classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return logits (B, classes, H, W). Height and width must be multiples of 16."""
+        logits: Tensor = self.classifier(self.decoder(self.encoder(images_BCHW)))
+        return logits

@@ -1,0 +1,52 @@
+"""The append-only lines of one running trial or stage: one JSON object a line."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def append_line(path: Path, row: Row, durable: bool = False) -> None:
+    """Add one line, in one write. A part of a line that a killed process left is cut off first.
+
+    `durable` waits until the line is on disk.
+    """
+    line = json.dumps(plain(row), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    with path.open("a+b") as file:
+        if (size := file.seek(0, os.SEEK_END)) > 0:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Row]:
+    """Return the whole lines of a file; one that is still being written is left out."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # compacted meanwhile
+        return []
+    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file by rename, so that a reader sees the old one or the new one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(content, encoding="utf-8")
+    temporary.replace(path)

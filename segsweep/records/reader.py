@@ -1,0 +1,114 @@
+"""Reading records back as one set of tables, while a sweep runs or afterwards."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from segsweep.errors import UserError
+from segsweep.records.lines import Row, read_lines
+from segsweep.records.schema import IDENTITY, SCHEMA_VERSION, TABLES
+from segsweep.records.tables import frame, read_entry, rows_of, typed
+
+
+@dataclass(frozen=True)
+class Records:
+    """The tables of one study.
+
+    `trials` has one row a trial: planned, running or ended. `epochs` one row an epoch of a trial or stage (`trial_id`
+    is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run. `stages` one row a
+    stage of a source. `study` is the declaration; `choices` maps a cell to the setting that it chose.
+    """
+
+    folder: Path
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    images: pd.DataFrame
+    stages: pd.DataFrame
+    study: Mapping[str, Any]
+    choices: Mapping[str, Mapping[str, Any]]
+
+
+def load(folder: str | Path) -> Records:
+    """Return the records of a study folder, for instance `runs/transfer_grid`.
+
+    Raises `UserError` where there is no study, and for records of a later version of segsweep.
+    """
+    folder = Path(folder)
+    if not (folder / "study.json").is_file():
+        raise UserError(f"{folder}: holds no study (no study.json)")
+    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    if study["schema_version"] > SCHEMA_VERSION:
+        raise UserError(
+            f"{folder}: records have schema {study['schema_version']}, this segsweep reads {SCHEMA_VERSION}; update it"
+        )
+    choices = {row["cell"]: row for row in read_lines(folder / "choices.jsonl")}
+    tables = _tables(folder)
+    trials = _with_plan(tables["trials"], folder, choices)
+    return Records(folder, trials, tables["epochs"], tables["images"], tables["stages"], study, choices)
+
+
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Join parts and lines: lines are read first, since they may become a part meanwhile; what stands twice counts once."""
+    alive = driver_alive(folder)
+    live: dict[str, list[Row]] = {name: [] for name in TABLES}
+    for path in sorted((folder / "live").glob("*.jsonl")):
+        if (entry := read_entry(read_lines(path))) is not None:
+            if entry.status == "running" and not alive:
+                entry.row["status"] = "interrupted"
+            for table, rows in rows_of(entry).items():
+                live[table] += rows
+    parts = sorted(path for path in (folder / "parts").glob("*") if path.name.isdigit())
+    tables = {}
+    for table in TABLES:
+        newest_first = [frame(table, live[table])] if live[table] else []
+        newest_first += [pd.read_parquet(part / f"{table}.parquet") for part in reversed(parts)]
+        tables[table] = _newest(table, newest_first)
+    return tables
+
+
+def _newest(table: str, newest_first: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join frames; of each trial or stage the rows of the first frame that has it."""
+    seen: set[str] = set()
+    kept = []
+    for data in newest_first:
+        if len(data):
+            identity = data[IDENTITY[table]]
+            kept.append(data[~identity.isin(seen)].dropna(axis=1, how="all"))
+            seen |= set(identity)
+    return typed(table, pd.concat(kept[::-1], ignore_index=True)) if kept else frame(table, [])
+
+
+def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Add planned trials that have not run, name cells as the plan does, and mark what was chosen."""
+    chosen = {trial for choice in choices.values() for trial in (choice["chosen"], *choice["confirm"])}
+    if (folder / "plan.parquet").is_file():
+        plan = pd.read_parquet(folder / "plan.parquet")
+        cells = {trial: choice["cell"] for choice in choices.values() for trial in choice["confirm"]}
+        cells |= dict(zip(plan["trial_id"], plan["cell"], strict=True))
+        trials = trials.assign(cell=trials["trial_id"].map(cells).fillna(trials["cell"]).astype("string"))
+        confirmed = set(
+            zip(*(trials.loc[trials["trial_id"].isin(chosen), key] for key in ("cell", "phase", "seed")), strict=True)
+        )
+        run = set(trials["trial_id"])
+        keys = zip(plan["trial_id"], plan["cell"], plan["phase"], plan["seed"], strict=True)
+        missing = [trial not in run and (cell, phase, seed) not in confirmed for trial, cell, phase, seed in keys]
+        if any(missing):
+            waiting = plan[missing].dropna(axis=1, how="all")
+            trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
+    return trials.assign(chosen=trials["trial_id"].isin(chosen).astype("boolean"))
+
+
+def driver_alive(folder: Path) -> bool:
+    """Return whether a driver writes to this study now."""
+    if not (folder / "driver.lock").is_file():
+        return False
+    try:
+        with FileLock(folder / "driver.lock", timeout=0):
+            return False
+    except (Timeout, PermissionError):
+        return True

@@ -1,0 +1,1 @@
+"""Answers from records: tables and pictures. Needs neither torch nor Ray."""

@@ -1,0 +1,60 @@
+"""One row per cell: what was chosen, what the confirmed runs measured, how far they spread."""
+
+from typing import Any
+
+import pandas as pd
+
+from segsweep.records.reader import Records
+
+MEASURES = ("test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall")
+
+
+def compared_axes(records: Records) -> list[str]:
+    """Return the axes that the study compares, in its order."""
+    return list(dict.fromkeys(axis for grid in records.study["compare"] for axis in grid))
+
+
+def tuned_axes(records: Records) -> list[str]:
+    """Return the axes that the study tunes."""
+    return list(records.study["tune"])
+
+
+def summarise(records: Records) -> pd.DataFrame:
+    """Return one row per cell, in the study's order.
+
+    Columns: `cell`; the compared axes; the chosen value of every tuned axis; `val_iou` (mean over confirmed runs);
+    the test measures (means); `test_iou_std` (standard deviation over confirmed runs, NaN for fewer than two); `seeds`
+    (confirmed runs that finished) of `seeds_planned`; `failed`, `skipped` and `stopped` (numbers of trials); `at_edge`
+    (tuned axes whose choice lies at an edge); `note` (why numbers are missing).
+    """
+    rows = [_row(str(cell), trials, records) for cell, trials in records.trials.groupby("cell", sort=False, observed=True)]
+    table = pd.DataFrame(rows)
+    if "order" in table:
+        table = table.sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
+    return table
+
+
+def _row(cell: str, trials: pd.DataFrame, records: Records) -> dict[str, Any]:
+    current = trials[(trials["phase"] == "tune") | trials["chosen"] | (trials["status"] == "not_run")]
+    confirmed = current[(current["phase"] == "confirm") & (current["status"] == "finished")]
+    planned = int(records.study["seeds"])
+    first = current.iloc[0] if len(current) else trials.iloc[0]
+    choice = records.choices.get(cell, {})
+    chosen = current[current["trial_id"] == choice.get("chosen")]
+    count = {status: int((current["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
+    spread = float(confirmed["test_iou"].std(ddof=1)) if len(confirmed) > 1 else float("nan")
+    errors = current["error"].dropna()
+    return {
+        "order": list(records.study["cells"]).index(cell) if cell in records.study["cells"] else len(records.study["cells"]),
+        "cell": cell,
+        **{axis: first[axis] for axis in compared_axes(records)},
+        **{axis: chosen[axis].iloc[0] if len(chosen) else float("nan") for axis in tuned_axes(records)},
+        "val_iou": float(confirmed["val_iou"].mean()),
+        **{measure: float(confirmed[measure].mean()) for measure in MEASURES},
+        "test_iou_std": spread,
+        "seeds": len(confirmed),
+        "seeds_planned": planned,
+        **count,
+        "at_edge": ",".join(choice.get("at_edge", ())),
+        "note": str(errors.iloc[0]) if len(confirmed) < planned and len(errors) else "",
+    }

@@ -1,0 +1,81 @@
+"""Predictions side by side: test pictures, their masks, and what the best confirmed run of every cell predicts."""
+
+import colorsys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from segsweep.records.reader import Records
+from segsweep.report.cells import compared_axes
+
+IGNORED_COLOUR = (128, 128, 128)
+TILE_PX = 128
+GAP_PX = 6
+HEADER_PX = 52
+COLUMNS_SHOWN = 24
+Pixels = npt.NDArray[np.uint8]
+
+
+def predictions_picture(records: Records, store: Path) -> Image.Image | None:
+    """Return one picture: a row per test picture, the columns being picture, truth, and one prediction per cell.
+
+    For every cell the confirmed run with the best validation IoU is shown. None where there are no confirmed runs.
+    """
+    confirmed = records.trials[
+        records.trials["chosen"] & (records.trials["phase"] == "confirm") & (records.trials["status"] == "finished")
+    ]
+    if confirmed.empty:
+        return None
+    best = confirmed.sort_values("val_iou", ascending=False).drop_duplicates("cell").sort_index()
+    axes = [axis for axis in compared_axes(records) if confirmed[axis].nunique() > 1]
+    columns: list[tuple[list[str], list[Image.Image]]] = []
+    for _, trial in best.iterrows():
+        folder = store / "model" / str(trial["trial_id"])
+        if (folder / "example-0-predicted.png").is_file():
+            if not columns:
+                columns = [(["picture"], _tiles(folder, "picture")), (["truth"], _tiles(folder, "truth"))]
+            heading = [str(trial[axis]) for axis in axes] + [f"IoU {trial['test_iou']:.3f}"]
+            columns.append((heading, _tiles(folder, "predicted")))
+    return _sheet(columns[: COLUMNS_SHOWN + 2]) if columns else None
+
+
+def _tiles(folder: Path, what: str) -> list[Image.Image]:
+    paths = sorted(folder.glob(f"example-*-{what}.png"))
+    return [_tile(np.asarray(Image.open(path)), what) for path in paths]
+
+
+def _tile(pixels: Pixels, what: str) -> Image.Image:
+    image = Image.fromarray(pixels if what == "picture" else coloured(pixels))
+    return image.resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR if what == "picture" else Image.Resampling.NEAREST)
+
+
+def coloured(mask_HW: Pixels) -> Pixels:
+    """Return class numbers (H, W) as colours (H, W, 3): class 0 black, 255 grey, the others apart in hue."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    for number in range(1, 255):
+        hue = (0.11 + 0.618034 * (number - 1)) % 1.0
+        table[number] = [round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
+    table[255] = IGNORED_COLOUR
+    return table[mask_HW]
+
+
+def _sheet(columns: list[tuple[list[str], list[Image.Image]]]) -> Image.Image:
+    rows = max(len(tiles) for _, tiles in columns)
+    step = TILE_PX + GAP_PX
+    sheet = Image.new("RGB", (len(columns) * step + GAP_PX, HEADER_PX + rows * step), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    for column, (heading, tiles) in enumerate(columns):
+        left = GAP_PX + column * step
+        for line, text in enumerate(heading[-4:]):
+            draw.text((left, 2 + 12 * line), _shortened(text, draw, font), fill="black", font=font)
+        for row, tile in enumerate(tiles):
+            sheet.paste(tile, (left, HEADER_PX + row * step))
+    return sheet
+
+
+def _shortened(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    while draw.textlength(text, font=font) > TILE_PX and len(text) > 4:
+        text = text[:-2] + "…" if not text.endswith("…") else text[:-3] + "…"
+    return text

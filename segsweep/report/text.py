@@ -1,0 +1,97 @@
+"""The table of a study as text for a terminal."""
+
+import math
+from io import StringIO
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from segsweep.records.reader import Records
+from segsweep.report.cells import compared_axes, summarise, tuned_axes
+
+HEADINGS = {
+    "val_iou": "val IoU",
+    "test_iou": "test IoU",
+    "test_f1": "F1",
+    "test_accuracy": "accuracy",
+    "test_precision": "precision",
+    "test_recall": "recall",
+    "learning_rate": "lr",
+}
+WIDTH = 400  # the table is as wide as its contents; a terminal wraps or scrolls
+
+
+def table_text(records: Records) -> str:
+    """Return the table of a study, one row per cell, with a line for each failure and the protocol of the numbers."""
+    summary = summarise(records)
+    axes = [axis for axis in compared_axes(records) if summary[axis].nunique() > 1] or compared_axes(records)[:1]
+    table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+    for axis in axes:
+        table.add_column(axis)
+    for name in (
+        "val_iou",
+        "test_iou",
+        "spread",
+        *list(HEADINGS)[2:6],
+        *tuned_axes(records),
+        "seeds",
+        "stopped",
+        "failed",
+    ):
+        table.add_column(HEADINGS.get(name, name), justify="right")
+    for _, row in summary.iterrows():
+        numbers = [_number(row[name]) for name in list(HEADINGS)[2:6]]
+        tuned = [_value(row[axis]) + ("*" if axis in str(row["at_edge"]).split(",") else "") for axis in tuned_axes(records)]
+        spread = "" if math.isnan(row["test_iou_std"]) else f"±{row['test_iou_std']:.3f}"
+        seeds = f"{row['seeds']}/{row['seeds_planned']}"
+        failures = str(row["failed"] + row["skipped"])
+        cells = [_value(row[axis]) for axis in axes]
+        table.add_row(
+            *cells,
+            _number(row["val_iou"]),
+            _number(row["test_iou"]),
+            spread,
+            *numbers,
+            *tuned,
+            seeds,
+            str(row["stopped"]),
+            failures,
+        )
+    page = Console(file=StringIO(), width=WIDTH, highlight=False, emoji=False, markup=False)
+    page.print(table)
+    assert isinstance(page.file, StringIO)
+    lines = [line.rstrip() for line in page.file.getvalue().splitlines()]
+    return "\n".join([_title(records), "", *lines, "", *_notes(summary, records)])
+
+
+def _title(records: Records) -> str:
+    study, target = records.study, records.study["target"]
+    said = ", ".join(f"{name}={value}" for name, value in study["fixed"].items())
+    return f"{study['name']}: target {target['name']}" + (f"; {said}" if said else "")
+
+
+def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
+    classes = "the foreground's with two classes, means over the classes with more"
+    notes = [
+        f"IoU, F1, precision, recall: {classes}; from the whole split's counts. Means over confirmed runs; ± one standard",
+        "deviation of test IoU over them"
+        + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
+        + ". failed counts skipped trials too.",
+    ]
+    if (summary["at_edge"] != "").any():
+        notes.append(
+            "* best at the edge of what was tried: widen the range (--set NAME=LOW..HIGH) or try more points (trials_per_cell)"
+        )
+    notes += [f"{row['cell']}: {row['note']}" for _, row in summary.iterrows() if row["note"]]
+    return notes
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.3f}"
+
+
+def _value(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]  # a scalar
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,18 @@
+"""Writing a study's answers into its folder."""
+
+from pathlib import Path
+
+from segsweep.records.reader import Records
+from segsweep.report.cells import summarise
+from segsweep.report.pictures import predictions_picture
+from segsweep.report.text import table_text
+
+
+def write_report(records: Records, store: Path) -> str:
+    """Write `table.txt`, `table.csv` and `predictions.png` into the study's folder, and return the table as text."""
+    text = table_text(records)
+    (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+    summarise(records).to_csv(records.folder / "table.csv", index=False)
+    if (picture := predictions_picture(records, store)) is not None:
+        picture.save(records.folder / "predictions.png")
+    return text

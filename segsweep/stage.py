@@ -1,0 +1,171 @@
+"""Building a stage: weights in the store, from data or from published files. The seam: no Ray in here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from segsweep.config.work import StageSpec
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import split_source
+from segsweep.errors import UserError, unknown
+from segsweep.models.architectures import build_model
+from segsweep.models.published import imagenet_encoder
+from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.models.transfer import TransferReport, transfer_weights
+from segsweep.store.folder import Artifact, Store
+from segsweep.training.batches import PictureSet
+from segsweep.training.checkpoint import Weights, load_weights, save_weights
+from segsweep.training.loop import EpochResult, Length, Recipe, best_result, start_state, train
+from segsweep.workplace import Workplace
+
+WEIGHTS = "weights.safetensors"
+KIND = "weights"
+LAST = "last.safetensors"
+
+
+@dataclass(frozen=True)
+class Started:
+    """What is known of a stage or a trial before its first epoch, as columns of its record."""
+
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """A stage that is in the store. `facts` are columns of its record."""
+
+    artifact: Artifact
+    facts: Mapping[str, Any]
+
+
+Built = tuple[Weights, dict[str, Any]]  # what a stage gives: weights by the network's own names, and facts
+StageSteps = Iterator[Started | EpochResult | Built]
+
+
+def build_stage(spec: StageSpec, parent_key: str | None, place: Workplace) -> Iterator[Started | EpochResult | StageOutcome]:
+    """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
+
+    `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; a
+    stage that another process builds is waited for; one that was broken off continues from its last epoch.
+    Raises `UserError` for published weights and files that cannot be had.
+    """
+    parent = place.store.find(KIND, parent_key) if parent_key else None
+    assert (parent is None) == (spec.parent is None)
+    key = spec.key(parent.content_hash if parent else None)
+    with place.store.building(KIND, key) as build:
+        if build.found is None:
+            for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, place):
+                if isinstance(step, Started | EpochResult):
+                    yield step
+                    continue
+                weights, facts = step
+                save_weights(weights, build.folder / WEIGHTS)
+                build.commit({"stage": spec.name, "model": spec.model, "encoder_only": spec.encoder_only, "facts": facts})
+        assert build.found is not None
+        place.store.clear_workspace(key)
+        yield StageOutcome(build.found, dict(build.found.metadata["facts"]))
+
+
+def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
+    """Train a whole model for segmentation on a source; the epoch with the lowest validation loss is kept."""
+    assert spec.data is not None
+    place.device.apply_threads()
+    data = Prepared.open(place.store.folder("data", spec.data))
+    split = split_source(data, spec.stage.limit, spec.seed)
+    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    model = build_model(spec.model, len(data.classes), spec.seed)
+    if parent is not None:
+        load_source(model, parent, "all-but-classifier", place.store)
+    recipe = _recipe(spec.settings)
+    checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
+    state = start_state(model, recipe, place.device, checkpoint)
+    sizes = {"train_images": len(train_set), "val_images": len(val_set), "classes": len(data.classes)}
+    yield Started({"device": place.device.label, "dataset": data.dataset, **sizes})
+    yield from train(state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint)
+    best = best_result(state)
+    facts = {
+        "dataset": data.dataset,
+        **sizes,
+        "epochs": state.results,
+        "best_epoch": best.epoch,
+        "val_loss": best.val_loss,
+        "val_mean_iou": best.val.mean_iou,
+        "val_accuracy": best.val.accuracy,
+    }
+    yield state.best, facts
+
+
+def _recipe(settings: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        length=Length(settings["epochs"], settings["steps"], settings["validations"]),
+        **{
+            name: settings[name]
+            for name in (
+                "learning_rate",
+                "batch_size",
+                "loss",
+                "optimizer",
+                "weight_decay",
+                "augmentation",
+                "precision",
+            )
+        },
+    )
+
+
+def _imagenet(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
+    """Take published ImageNet weights for an encoder."""
+    yield imagenet_encoder(spec.model)
+
+
+def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
+    """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
+    assert spec.stage.name is not None
+    weights = read_weight_file(Path(spec.stage.name))
+    yield weights, {"dataset": spec.stage.name}
+
+
+STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], StageSteps]] = {
+    "imagenet": _imagenet,
+    "file": _file,
+    "supervised": _supervised,
+}
+
+
+def check_stage_kind(kind: str) -> None:
+    """Raise `UserError` for a kind of stage that cannot be built."""
+    if kind not in STAGE_BUILDERS:
+        raise unknown("source stage", kind, ["random", *STAGE_BUILDERS])
+
+
+def read_weight_file(path: Path) -> Weights:
+    """Return the tensors of a weight file. Nothing is unpickled but tensors. Raises `UserError` that names the file."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_weights(path)[0]
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"source file:{path}: file is missing") from None
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+        raise UserError(f"source file:{path}: cannot be read: {error}") from None
+    except Exception as error:  # pickle's own error; its long advice is to unpickle freely
+        raise UserError(f"source file:{path}: holds more than tensors, or is no weight file: {type(error).__name__}") from None
+    while isinstance(content, dict) and len(inner := [content[k] for k in ("state_dict", "model") if k in content]) == 1:
+        content = inner[0]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"source file:{path}: holds no table of tensors")
+    return dict(content)
+
+
+def load_source(model: SegmentationModel, artifact: Artifact, scope: str, store: Store) -> TransferReport:
+    """Move a stage's weights into a model; an artifact of an encoder alone gives its encoder. Checks the artifact's bytes."""
+    store.verify(artifact)
+    weights, _ = load_weights(artifact.folder / WEIGHTS)
+    if artifact.metadata["encoder_only"]:
+        weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
+        scope = "encoder"
+    return transfer_weights(model, weights, scope)

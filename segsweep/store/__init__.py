@@ -1,0 +1,1 @@
+"""Artifacts: prepared data and weights, built once, written whole, checked when read."""

@@ -1,0 +1,1 @@
+"""The planner, per-cell search and early stopping, and the runners that carry out what the planner decides."""

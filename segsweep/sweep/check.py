@@ -1,0 +1,57 @@
+"""A rehearsal: two batches of every cell through every path, so that a mistake shows in a minute and not in hour nine."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from segsweep.config.study import Study
+from segsweep.records.reader import Records
+from segsweep.store.folder import Store
+from segsweep.sweep.catalog import Catalog, check_names, prepare_all
+from segsweep.sweep.progress import choose_view
+from segsweep.sweep.run import Setting, run_in
+
+BATCHES = 2
+LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "patience_epochs")
+
+
+def check(study: Study, setting: Setting, runner: str, console: Console) -> Records:
+    """Rehearse a study and return the records of the rehearsal, which is kept nowhere.
+
+    Every stage and trial makes two optimiser steps and sees two batches of every split; each cell has one tuning trial
+    and one confirmed run. Data is prepared for real and stays in the store.
+    """
+    rehearsal = rehearsal_of(study)
+    check_names(rehearsal)
+    view = choose_view(console)
+    try:
+        prepare_all(rehearsal, Catalog(setting.roots, setting.store, view.data))
+    finally:
+        view.close()
+    batch = max(settings.batch_size for _, settings in study.cells())
+    with tempfile.TemporaryDirectory(prefix="segsweep-check-") as folder:
+        aside = Store(Path(folder) / "store")
+        for shared in ("data", "manifests"):
+            (setting.store.root / shared).mkdir(exist_ok=True)
+            (aside.root / shared).symlink_to(setting.store.root / shared)
+        there = replace(setting, out=Path(folder) / "runs", store=aside, max_pictures=BATCHES * batch)
+        return run_in(rehearsal, there, runner, console)
+
+
+def rehearsal_of(study: Study) -> Study:
+    """Return the same cells with two steps, one tuning trial and one seed each."""
+    grids = [{axis: values for axis, values in grid.items() if axis not in LENGTHS} for grid in study.grids]
+    fixed = {name: value for name, value in study.fixed.items() if name not in LENGTHS}
+    tune = {name: tuned for name, tuned in study.tune.items() if name not in LENGTHS}
+    return replace(
+        study,
+        compare=grids,
+        tune=tune,
+        fixed={**fixed, "steps": BATCHES, "validations": 1, "source_steps": BATCHES},
+        trials_per_cell=1,
+        seeds=1,
+        source_seeds=1,
+        early_stopping=None,
+    )

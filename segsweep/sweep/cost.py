@@ -1,0 +1,71 @@
+"""What a plan will cost in time, from speeds measured here."""
+
+from collections.abc import Iterable
+
+from segsweep.config.settings import Settings
+from segsweep.config.work import StageSpec
+from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.plan import Plan
+from segsweep.training.device import Device
+from segsweep.training.speed import measure_speed
+
+SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
+
+
+class CostModel:
+    """Predicts the seconds of stages and trials on one device, in sequence and without early stopping."""
+
+    def __init__(self, plan: Plan, catalog: Catalog, device: Device) -> None:
+        self._plan, self._catalog, self._device = plan, catalog, device
+        study = plan.study
+        self._classes = catalog.classes(study.target.name, study.target.classes)
+        self._sizes = catalog.target_sizes(study)
+
+    def stage(self, spec: StageSpec) -> float:
+        """Return the seconds of a stage; published weights and files cost nothing."""
+        if spec.stage.name is None or spec.stage.kind == "file":
+            return 0.0
+        train, val = self._catalog.source_sizes(spec.stage.name, spec.stage.limit)
+        classes = self._catalog.classes(spec.stage.name, None)
+        settings = Settings.build(
+            **{name: spec.settings[name] for name in ("image_px", "batch_size", "precision")}, architecture=spec.model
+        )
+        return self._run(settings, classes, train, val, 0, spec.settings["epochs"], spec.settings["steps"])
+
+    def trial(self, settings: Settings, tested: bool) -> float:
+        """Return the seconds of one trial with these settings."""
+        train, val, test = self._sizes
+        count = round(settings.fraction * train)
+        return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
+
+    def _run(
+        self, settings: Settings, classes: int, train: int, val: int, test: int, epochs: int | None, steps: int | None
+    ) -> float:
+        train_speed, predict_speed = measure_speed(
+            settings.architecture,
+            classes,
+            settings.image_px,
+            settings.batch_size,
+            settings.freeze,
+            settings.precision,
+            self._device,
+            self._catalog.store.root / "speed.json",
+        )
+        trained = epochs * train if epochs is not None else (steps or 0) * settings.batch_size
+        predicted = (epochs or settings.validations) * val + test
+        return SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed
+
+    def total(self, missing: Iterable[StageSpec]) -> float:
+        """Return the seconds of all trials of the plan and of the stages that are missing."""
+        stages = sum(self.stage(spec) for spec in missing)
+        tuning = sum(self.trial(trial.settings, tested=False) for cell in self._plan.cells for trial in cell.tuning)
+        confirmed = sum(self.trial(cell.settings, tested=True) for cell in self._plan.cells) * self._plan.study.seeds
+        return stages + tuning + confirmed
+
+
+def readable_seconds(seconds: float) -> str:
+    """Return a duration as a person would say it, as `45 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    for limit, unit, size in ((100, "s", 1), (6000, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.{0 if seconds / size >= 10 else 1}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"

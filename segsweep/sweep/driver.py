@@ -1,0 +1,224 @@
+"""The driver: between the planner and whatever runs the work. It alone writes records."""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segsweep.config.work import Trial
+from segsweep.errors import UserError
+from segsweep.records.reader import Records
+from segsweep.records.schema import FINAL
+from segsweep.records.writer import RecordWriter
+from segsweep.stage import KIND, StageOutcome, Started
+from segsweep.store.folder import Store
+from segsweep.sweep.plan import Plan
+from segsweep.sweep.planner import Ended, Past, Planner, StageWork, Work
+from segsweep.sweep.progress import View
+from segsweep.training.loop import EpochResult, NonFiniteLossError
+from segsweep.trial import TrialOutcome
+
+Message = Started | EpochResult | StageOutcome | TrialOutcome
+
+
+@dataclass
+class Driver:
+    """Hands out work, takes what comes of it, and writes it down.
+
+    A runner calls `next_work`, then `take` with every message of the work (False: stop it), and `fail` or `interrupt`
+    where it did not come to its end.
+    """
+
+    planner: Planner
+    writer: RecordWriter
+    store: Store
+    view: View
+    retry: frozenset[str] = frozenset()
+    _best: dict[str, EpochResult] = field(default_factory=dict)
+    _epochs: dict[str, int] = field(default_factory=dict)
+    _noted: set[str] = field(default_factory=set)
+
+    def next_work(self) -> Work | None:
+        """Return work that can start now, None where there is none."""
+        self._note_decisions()
+        work = self.planner.next()
+        if work is not None:
+            table, columns = (
+                ("stages", stage_columns(work)) if isinstance(work, StageWork) else ("trials", trial_columns(work.trial))
+            )
+            if isinstance(work, StageWork):
+                columns["study"] = self.planner.plan.study.name
+            self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
+            self.view.started(work)
+        return work
+
+    def take(self, work: Work, message: Message) -> bool:
+        """Take one message of running work, and return whether the work goes on."""
+        match message:
+            case Started(facts):
+                self.writer.facts(work.identity, facts)
+            case EpochResult():
+                return self._epoch(work, message)
+            case StageOutcome(artifact, facts):
+                assert isinstance(work, StageWork)
+                columns = {**facts, "key": artifact.key, "content_hash": artifact.content_hash}
+                self._end(work, "finished", columns)
+            case TrialOutcome(facts, images):
+                self._end(work, "finished", {**self._best_facts(work), **facts}, images)
+        return True
+
+    def _epoch(self, work: Work, result: EpochResult) -> bool:
+        self.writer.epoch(work.identity, epoch_row(result))
+        self._epochs[work.identity] = result.epoch
+        if result.best:
+            self._best[work.identity] = result
+        self.view.epoch(work, result)
+        if isinstance(work, StageWork):
+            return True
+        goes_on = self.planner.epoch(work.trial, result.epoch, result.val.iou)
+        if goes_on or result.epoch == work.trial.settings.results:
+            return True
+        self._end(work, "stopped", self._best_facts(work))
+        return False
+
+    def fail(self, work: Work, error: Exception) -> None:
+        """Take that work failed: the sweep goes on without it."""
+        if isinstance(error, UserError | NonFiniteLossError):
+            reason = str(error)
+        else:
+            trace = self.writer.trace(work.identity, "".join(traceback.format_exception(error)))
+            text = str(error).strip().splitlines()
+            reason = f"{type(error).__name__}: {text[0] if text else ''} (traceback: {trace})"
+        self._end(work, "failed", {"error": reason, **self._best_facts(work)})
+
+    def interrupt(self, work: Work) -> None:
+        """Take that work was broken off by the user: the next start goes on with it."""
+        self.writer.end(work.identity, "interrupted", {"error": "interrupted by the user"})
+
+    def _end(self, work: Work, status: str, columns: Mapping[str, Any], images: list[dict[str, Any]] | None = None) -> None:
+        """Write how work ended, then forget its checkpoints, then let the planner know."""
+        self.writer.end(work.identity, status, columns, images or [])
+        if isinstance(work, StageWork):
+            self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)
+        else:
+            self.store.clear_workspace(work.identity)
+            self.planner.trial_ended(work.trial, Ended(status, columns.get("val_iou"), columns.get("error")))
+        self.view.ended(work, status, columns)
+        self._note_decisions()
+
+    def _best_facts(self, work: Work) -> dict[str, Any]:
+        """Return the validation numbers of the best epoch so far, as columns of the trials table."""
+        best = self._best.pop(work.identity, None)
+        epochs_run = self._epochs.pop(work.identity, 0)
+        if best is None or isinstance(work, StageWork):
+            return {}
+        return {
+            "epochs_run": epochs_run,
+            "best_epoch": best.epoch,
+            "train_loss": best.train_loss,
+            "val_loss": best.val_loss,
+            "val_iou": best.val.iou,
+            "val_mean_iou": best.val.mean_iou,
+            "val_f1": best.val.f1,
+            "val_accuracy": best.val.accuracy,
+        }
+
+    def _note_decisions(self) -> None:
+        """Write down what the planner has decided by itself: skipped trials, chosen settings."""
+        for identity, (trial, reason) in self.planner.skipped.items():
+            if identity not in self._noted:
+                self._noted.add(identity)
+                self.writer.start("trials", identity, trial_columns(trial), again=True)
+                self.writer.end(identity, "skipped", {"error": reason})
+                self.view.skipped(trial, reason)
+        for cell, choice in self.planner.choices.items():
+            if cell not in self._noted:
+                self._noted.add(cell)
+                confirm = [trial.trial_id for trial in choice.confirm]
+                chosen = choice.trial.trial_id if choice.trial else None
+                self.writer.choose(cell, {"chosen": chosen, "confirm": confirm, "at_edge": list(choice.at_edge)})
+
+
+def trial_columns(trial: Trial) -> dict[str, Any]:
+    """Return the columns that a trial has before it runs."""
+    return {
+        "study": trial.study,
+        "trial_id": trial.trial_id,
+        "cell": trial.cell,
+        "phase": trial.phase,
+        "point": trial.point,
+        "seed": trial.seed,
+        "source_seed": trial.source_seed,
+        "target": trial.target.name,
+        "protocol": trial.target.protocol,
+        **trial.settings.model_dump(),
+    }
+
+
+def stage_columns(work: StageWork) -> dict[str, Any]:
+    """Return the columns that a stage has before it is built."""
+    spec = work.spec
+    return {
+        "stage_id": spec.spec_id,
+        "stage": spec.name,
+        "model": spec.model,
+        "source_seed": spec.seed,
+        "kind_of_stage": spec.stage.kind,
+    }
+
+
+def epoch_row(result: EpochResult) -> dict[str, Any]:
+    """Return the columns of one epoch."""
+    return {
+        "epoch": result.epoch,
+        "steps": result.steps,
+        "train_loss": result.train_loss,
+        "val_loss": result.val_loss,
+        "val_iou": result.val.iou,
+        "val_mean_iou": result.val.mean_iou,
+        "val_f1": result.val.f1,
+        "val_accuracy": result.val.accuracy,
+        "val_precision": result.val.precision,
+        "val_recall": result.val.recall,
+        "learning_rate": result.learning_rate,
+        "seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+    }
+
+
+def planned_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for every planned trial; a confirmed run whose setting is not chosen yet has a provisional id."""
+    rows = []
+    for cell in plan.cells:
+        rows += [{**trial_columns(trial), "status": "not_run"} for trial in cell.tuning]
+        for trial in cell.confirm(cell.settings):
+            undecided = dict.fromkeys(plan.study.tune)
+            identity = f"{trial.trial_id}-undecided" if undecided else trial.trial_id
+            rows.append({**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"})
+    return rows
+
+
+def past_of(records: Records | None, retry_failed: bool) -> Past:
+    """Return what earlier starts left, for the planner. With `retry_failed`, what failed counts as not run."""
+    if records is None:
+        return Past()
+    final = {status for status in FINAL if status != "skipped" and not (status == "failed" and retry_failed)}
+    trials = records.trials[records.trials["status"].isin(final)]
+    numbers = trials["val_iou"].astype(object).where(trials["val_iou"].notna(), None)
+    errors = trials["error"].astype(object).where(trials["error"].notna(), None)
+    ended = {
+        trial: Ended(str(status), val_iou, error)
+        for trial, status, val_iou, error in zip(trials["trial_id"], trials["status"], numbers, errors, strict=True)
+    }
+    curves: dict[str, dict[int, float]] = {}
+    tuned = records.epochs[records.epochs["phase"] == "tune"].dropna(subset=["val_iou"])
+    for trial, epoch, val_iou in zip(tuned["trial_id"], tuned["epoch"], tuned["val_iou"], strict=True):
+        curves.setdefault(trial, {})[int(epoch)] = float(val_iou)
+    stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
+    return Past(ended, curves, dict(zip(stages["stage_id"], stages["error"], strict=True)))
+
+
+def find_stage(store: Store, key: str) -> str | None:
+    """Return the content hash of a stage's weights, None where the store has none."""
+    artifact = store.find(KIND, key)
+    return artifact.content_hash if artifact else None

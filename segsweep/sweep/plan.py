@@ -1,0 +1,111 @@
+"""A plan: what a study comes to, as cells, trials and stages. Nothing here knows what has been done already."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from segsweep.config.settings import Settings
+from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source
+from segsweep.config.study import TUNING_SEED, Study
+from segsweep.config.work import Phase, StageSpec, Trial
+from segsweep.sweep.points import tuning_points
+
+DataKey = Callable[[str, str | None, int], str]  # data set (or file:PATH), class scheme, image_px -> key of the prepared data
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the compare axes: its tuning trials, and how a confirmed run is made from a choice."""
+
+    name: str
+    settings: Settings
+    tuning: tuple[Trial, ...]
+    stages: tuple[StageSpec | None, ...]  # the source's last stage, one for every source seed
+    study: Study
+    target_data: str
+
+    def trial(self, phase: Phase, settings: Settings, seed: int, point: int | None = None) -> Trial:
+        """Return a trial of this cell; runs of different seeds take the source models in turn."""
+        stage = self.stages[(seed - 1) % len(self.stages) if phase == "confirm" else 0]
+        return Trial(self.study.name, self.name, phase, settings, seed, self.study.target, self.target_data, stage, point)
+
+    def confirm(self, settings: Settings) -> tuple[Trial, ...]:
+        """Return the confirmed runs of a setting, on seeds other than the tuning seed."""
+        return tuple(self.trial("confirm", settings, TUNING_SEED + number) for number in range(1, self.study.seeds + 1))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a study."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+
+    @property
+    def tuning_trials(self) -> int:
+        """How many tuning trials there are."""
+        return sum(len(cell.tuning) for cell in self.cells)
+
+    @property
+    def confirmation_trials(self) -> int:
+        """How many confirmed runs there will be."""
+        return len(self.cells) * self.study.seeds
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are at most, before early stopping."""
+        return self.tuning_trials + self.confirmation_trials
+
+    def stages(self) -> list[StageSpec]:
+        """Return the distinct stages, each after those that it needs, first needed first."""
+        found: dict[str, StageSpec] = {}
+        for cell in self.cells:
+            for last in cell.stages:
+                for stage in chain(last):
+                    found.setdefault(stage.spec_id, stage)
+        return list(found.values())
+
+
+def chain(last: StageSpec | None) -> Iterator[StageSpec]:
+    """Yield the stages of a chain from its first to its last."""
+    if last is not None:
+        yield from chain(last.parent)
+        yield last
+
+
+def make_plan(study: Study, data_key: DataKey, precision: Callable[[str], str] = lambda precision: precision) -> Plan:
+    """Return the plan of a study.
+
+    `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand.
+    """
+    points = tuning_points(study.tune, study.trials_per_cell)
+    cells = []
+    for name, settings in study.cells():
+        settings = _with(settings, precision=precision(settings.precision))
+        stages = tuple(_stages(settings, seed, data_key) for seed in range(study.source_seeds))
+        target_data = data_key(study.target.name, study.target.classes, settings.image_px)
+        cell = Cell(name, settings, (), stages, study, target_data)
+        tuning = [cell.trial("tune", _with(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
+        cells.append(Cell(name, settings, tuple(tuning), stages, study, target_data))
+    return Plan(study, tuple(cells))
+
+
+def _with(settings: Settings, **values: Any) -> Settings:
+    return Settings.build(**{**settings.model_dump(), **values})
+
+
+def _stages(settings: Settings, seed: int, data_key: DataKey) -> StageSpec | None:
+    """Return the last stage of a source for one source seed, with the chain before it."""
+    last: StageSpec | None = None
+    encoder = settings.architecture.partition("-")[2] or settings.architecture
+    for stage in Source.parse(settings.source).stages:
+        trained = stage.kind in DATASET_KINDS
+        last = StageSpec(
+            stage=stage,
+            model=encoder if stage.kind in ENCODER_KINDS else settings.architecture,
+            seed=seed if trained else 0,
+            data=data_key(str(stage) if stage.kind == "file" else stage.name, None, settings.image_px) if stage.name else None,
+            settings=settings.source_settings() if trained else {},
+            parent=last,
+        )
+    return last

@@ -1,0 +1,228 @@
+"""The planner decides what runs next. Runners carry it out; the planner knows neither torch nor Ray nor files."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segsweep.config.settings import Settings
+from segsweep.config.work import StageSpec, Trial
+from segsweep.sweep.early_stopping import PerCellStopping
+from segsweep.sweep.plan import Cell, Plan, chain
+
+FindStage = Callable[[str], str | None]  # key of a stage -> content hash of its weights, None where it is not built
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """A stage to build, from the stage with `parent_key`."""
+
+    spec: StageSpec
+    parent_key: str | None
+
+    @property
+    def identity(self) -> str:
+        """What records call it."""
+        return self.spec.spec_id
+
+
+@dataclass(frozen=True)
+class TrialWork:
+    """A trial to run, from the stage with `source_key`."""
+
+    trial: Trial
+    source_key: str | None
+
+    @property
+    def identity(self) -> str:
+        """What records call it."""
+        return self.trial.trial_id
+
+
+Work = StageWork | TrialWork
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended: `finished`, `stopped` (early), `failed` or `skipped` (its source failed)."""
+
+    status: str
+    val_iou: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge."""
+
+    trial: Trial | None
+    settings: Settings
+    confirm: tuple[Trial, ...]
+    at_edge: tuple[str, ...]
+
+
+@dataclass
+class Past:
+    """What the records of earlier starts say: how trials ended, their curves in order, and stages that failed."""
+
+    ended: Mapping[str, Ended] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    failed_stages: Mapping[str, str] = field(default_factory=dict)
+
+
+class Planner:
+    """Which stage or trial runs next, whether a running one goes on, and what every cell has chosen.
+
+    `next` gives work that can start now; `epoch`, `trial_ended` and `stage_ended` tell what came of it. Work that is
+    given out and not reported as ended is running. `skipped` and `choices` fill up as the planner learns.
+    """
+
+    def __init__(self, plan: Plan, find_stage: FindStage, past: Past | None = None) -> None:
+        past = past or Past()
+        self.plan = plan
+        self.choices: dict[str, Choice] = {}
+        self.skipped: dict[str, tuple[Trial, str]] = {}
+        self._find_stage = find_stage
+        self._ended = dict(past.ended)
+        self._running: set[str] = set()
+        self._built: dict[str, tuple[str, str]] = {}  # spec id -> key, content hash
+        self._failed_stages = dict(past.failed_stages)
+        self._stopping = PerCellStopping(plan.study.early_stopping)
+        self._open_cells = list(plan.cells)
+        for cell in plan.cells:
+            for trial in cell.tuning:
+                for epoch, val_iou in past.curves.get(trial.trial_id, {}).items():
+                    self._stopping.report(cell.name, trial.trial_id, epoch, val_iou)
+        self._settle()
+
+    def next(self) -> Work | None:
+        """Return work that can start now: first stages, in the order of need; None where nothing can.
+
+        With nothing running, None means that the study is done.
+        """
+        waiting = [trial for cell in self._open_cells for trial in self._waiting(cell)]
+        for trial in waiting:
+            if (stage := self._missing_stage(trial)) is not None and stage.identity not in self._running:
+                self._running.add(stage.identity)
+                return stage
+        for trial in waiting:
+            if self._missing_stage(trial) is None:
+                self._running.add(trial.trial_id)
+                return TrialWork(trial, self._built[trial.stage.spec_id][0] if trial.stage else None)
+        return None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is running and nothing is left to run."""
+        return not self._running and not any(self._waiting(cell) for cell in self._open_cells)
+
+    def epoch(self, trial: Trial, epoch: int, val_iou: float) -> bool:
+        """Take one epoch's validation IoU, and return whether the trial goes on. Confirmed runs always do."""
+        return trial.phase == "confirm" or self._stopping.report(trial.cell, trial.trial_id, epoch, val_iou)
+
+    def trial_ended(self, trial: Trial, ended: Ended) -> None:
+        """Take how a trial ended."""
+        self._running.discard(trial.trial_id)
+        self._ended[trial.trial_id] = ended
+        self._settle()
+
+    def stage_ended(self, spec: StageSpec, error: str | None = None) -> None:
+        """Take that a stage is in the store, or why it is not: then all trials that need it are skipped."""
+        self._running.discard(spec.spec_id)
+        if error is not None:
+            self._failed_stages[spec.spec_id] = error
+        self._settle()
+
+    def ended(self, trial: Trial) -> Ended | None:
+        """Return how a trial ended, None where it has not."""
+        return self._ended.get(trial.trial_id)
+
+    def trials(self, cell: Cell) -> tuple[Trial, ...]:
+        """Return the trials of a cell that are known by now: tuning trials, and after the choice the confirmed runs."""
+        choice = self.choices.get(cell.name)
+        return (*cell.tuning, *(choice.confirm if choice else ()))
+
+    def missing_stages(self) -> list[StageSpec]:
+        """Return the stages that waiting trials need and that are not built."""
+        needed = {
+            stage.spec_id: stage for cell in self._open_cells for trial in self._waiting(cell) for stage in chain(trial.stage)
+        }
+        return self.unbuilt(list(needed.values()))
+
+    def unbuilt(self, stages: list[StageSpec]) -> list[StageSpec]:
+        """Return those of some stages that are not built."""
+        return [stage for stage in stages if not self._is_built(stage)]
+
+    def _waiting(self, cell: Cell) -> list[Trial]:
+        return [trial for trial in self.trials(cell) if trial.trial_id not in self._ended and trial.trial_id not in self._running]
+
+    def _missing_stage(self, trial: Trial) -> StageWork | None:
+        """Return the first stage of a trial's chain that is not built."""
+        for stage in chain(trial.stage):
+            if not self._is_built(stage):
+                return StageWork(stage, self._built[stage.parent.spec_id][0] if stage.parent else None)
+        return None
+
+    def _is_built(self, stage: StageSpec) -> bool:
+        if stage.spec_id not in self._built and stage.spec_id not in self._running:
+            key = self._key(stage)
+            if key is not None and (content := self._find_stage(key)) is not None:
+                self._built[stage.spec_id] = (key, content)
+        return stage.spec_id in self._built
+
+    def _key(self, stage: StageSpec) -> str | None:
+        """Return a stage's key in the store; None while the stage before it is not built."""
+        if stage.parent is None:
+            return stage.key(None)
+        return stage.key(self._built[stage.parent.spec_id][1]) if self._is_built(stage.parent) else None
+
+    def _settle(self) -> None:
+        """Draw the conclusions: skip what cannot run, choose where tuning is over, close cells that are done."""
+        for cell in self._open_cells:
+            self._skip(cell)
+            tuned = all(trial.trial_id in self._ended for trial in cell.tuning)
+            if tuned and cell.name not in self.choices and (choice := self._choose(cell)) is not None:
+                self.choices[cell.name] = choice
+                self._skip(cell)
+        self._open_cells = [
+            cell for cell in self._open_cells if any(trial.trial_id not in self._ended for trial in self.trials(cell))
+        ]
+
+    def _skip(self, cell: Cell) -> None:
+        for trial in self._waiting(cell):
+            for stage in chain(trial.stage):
+                if stage.spec_id in self._failed_stages:
+                    reason = f"source stage {stage.name} failed: {self._failed_stages[stage.spec_id]}"
+                    self.skipped[trial.trial_id] = (trial, reason)
+                    self._ended[trial.trial_id] = Ended("skipped", error=reason)
+                    break
+
+    def _choose(self, cell: Cell) -> Choice | None:
+        """Return the setting with the best validation IoU; None where no tuning trial has one.
+
+        Trials that early stopping ended count only where none finished.
+        """
+        if not cell.tuning:
+            return Choice(None, cell.settings, cell.confirm(cell.settings), ())
+        for status in ("finished", "stopped"):
+            ended = [(self._ended[trial.trial_id], trial) for trial in cell.tuning]
+            scored = [(end.val_iou, trial) for end, trial in ended if end.status == status and _is_number(end.val_iou)]
+            if scored:
+                _, best = max(scored, key=lambda pair: (pair[0] or 0.0, -(pair[1].point or 0)))
+                return Choice(best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
+        return None
+
+    def _at_edge(self, cell: Cell, best: Trial) -> tuple[str, ...]:
+        """Return the tuned axes whose chosen value is the lowest or highest tried, or in the outer tenth of its range."""
+        found = []
+        for axis, tuned in self.plan.study.tune.items():
+            value: Any = getattr(best.settings, axis)
+            tried = [getattr(trial.settings, axis) for trial in cell.tuning]
+            numbers = not isinstance(value, str) and hasattr(tuned, "low")
+            if tuned.at_edge(value) or (numbers and value in (min(tried), max(tried))):
+                found.append(axis)
+        return tuple(found)
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

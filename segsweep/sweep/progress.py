@@ -1,0 +1,222 @@
+"""Live progress: a display on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from segsweep.config.work import Trial
+from segsweep.sweep.cost import readable_seconds
+from segsweep.sweep.plan import Plan
+from segsweep.sweep.planner import StageWork, TrialWork, Work
+from segsweep.training.loop import EpochResult
+
+CELLS_SHOWN = 30
+DATA_SECONDS = 2.0  # how often a plain line tells how far the data is
+
+
+class View(Protocol):
+    """What a driver tells of its progress."""
+
+    def data(self, what: str, done: int, total: int) -> None:
+        """Tell how far the preparation of data is."""
+
+    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
+        """Tell what there is to do."""
+
+    def started(self, work: Work) -> None:
+        """Tell that a stage or a trial starts."""
+
+    def epoch(self, work: Work, result: EpochResult) -> None:
+        """Tell a result."""
+
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
+        """Tell how a stage or a trial ended."""
+
+    def skipped(self, trial: Trial, reason: str) -> None:
+        """Tell that a trial cannot run."""
+
+    def close(self) -> None:
+        """End the display."""
+
+
+class Tally:
+    """What has been done of what there is, the best validation IoU per cell, and the time left."""
+
+    def __init__(self) -> None:
+        self.trials = self.trials_done = self.stages = self.stages_done = self.failed = 0
+        self.best: dict[str, float] = {}
+        self.cell_done: dict[str, int] = {}
+        self.per_cell: dict[str, int] = {}
+        self._seconds_left = 0.0
+        self._started = self._work_at_start = 0.0
+
+    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
+        """Start counting."""
+        self.trials, self.trials_done, self.stages = plan.trials, trials_done, stages_missing
+        self.per_cell = {cell.name: len(cell.tuning) + plan.study.seeds for cell in plan.cells}
+        self._seconds_left, self._started = seconds_left, time.monotonic()
+        self._work_at_start = self._work_left()
+
+    def _work_left(self) -> float:
+        return float(self.trials - self.trials_done + 2 * (self.stages - self.stages_done))
+
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
+        """Count a stage or a trial that ended."""
+        self.failed += status == "failed"
+        if isinstance(work, StageWork):
+            self.stages_done += 1
+            return
+        self.trial_ended(work.trial)
+        value = facts.get("val_iou")
+        if value is not None and value >= self.best.get(work.trial.cell, 0.0):
+            self.best[work.trial.cell] = value
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Count a trial."""
+        self.trials_done += 1
+        self.cell_done[trial.cell] = self.cell_done.get(trial.cell, 0) + 1
+
+    def left(self) -> str:
+        """Return the time left: first as predicted, then from the pace so far."""
+        passed = time.monotonic() - self._started
+        share = 1 - self._work_left() / self._work_at_start if self._work_at_start else 1.0
+        pace = passed * (1 - share) / share if share > 0 else self._seconds_left
+        predicted = max(0.0, self._seconds_left - passed)
+        return readable_seconds(share * pace + (1 - share) * predicted)
+
+
+def describe(work: Work) -> str:
+    """Return a stage or a trial in a few words."""
+    if isinstance(work, StageWork):
+        return f"stage {work.spec.name} for {work.spec.model}"
+    trial = work.trial
+    return f"{trial.phase} {trial.cell} lr={trial.settings.learning_rate:g} seed={trial.seed}"
+
+
+class PlainView:
+    """One line for everything that starts or ends, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tally = Tally()
+        self._told = 0.0
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def data(self, what: str, done: int, total: int) -> None:
+        """Tell how far the preparation of data is, every few seconds."""
+        if done == total or time.monotonic() - self._told > DATA_SECONDS:
+            self._told = time.monotonic()
+            self._line(f"{what}: {done}/{total}")
+
+    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
+        """Tell what there is to do."""
+        self._tally.begin(plan, trials_done, stages_missing, seconds_left)
+
+    def started(self, work: Work) -> None:
+        """Tell that a stage starts; trials are told when they end."""
+        if isinstance(work, StageWork):
+            self._line(f"building {describe(work)}")
+
+    def epoch(self, work: Work, result: EpochResult) -> None:
+        """Say nothing: the records have every epoch."""
+
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
+        """Tell how a stage or a trial ended."""
+        tally = self._tally
+        tally.ended(work, status, facts)
+        outcome = facts.get("error") or ""
+        if isinstance(work, TrialWork) and facts.get("val_iou") is not None:
+            outcome = (
+                f"val IoU {facts['val_iou']:.3f} (best of cell {tally.best.get(work.trial.cell, 0.0):.3f}) {outcome}".rstrip()
+            )
+        elif isinstance(work, StageWork) and "val_mean_iou" in facts:
+            outcome = f"val mean IoU {facts['val_mean_iou']:.3f}"
+        count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
+        self._line(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
+
+    def skipped(self, trial: Trial, reason: str) -> None:
+        """Tell that a trial cannot run."""
+        self._tally.trial_ended(trial)
+        self._line(f"skipped {trial.phase} {trial.cell}: {reason}")
+
+    def close(self) -> None:
+        """End the display."""
+
+
+class LiveView:
+    """A display that stays in place: bars for trials and stages, what runs now, and the cells with their best so far."""
+
+    def __init__(self, console: Console) -> None:
+        self._tally = Tally()
+        self._bars = Progress(
+            TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
+        )
+        self._data = self._bars.add_task("data", total=None, note="", visible=False)
+        self._trials = self._bars.add_task("trials", total=None, note="", visible=False)
+        self._stages = self._bars.add_task("stages", total=None, note="", visible=False)
+        self._now = ""
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def _draw(self) -> Group:
+        tally = self._tally
+        note = f"{tally.left()} left" + (f", {tally.failed} failed" if tally.failed else "") if tally.trials else ""
+        self._bars.update(self._trials, completed=tally.trials_done, note=note)
+        self._bars.update(self._stages, completed=tally.stages_done)
+        cells = Table(box=None, padding=(0, 1), header_style="dim")
+        for heading in ("cell", "done", "best val IoU"):
+            cells.add_column(heading)
+        for name in list(tally.per_cell)[:CELLS_SHOWN]:
+            best = f"{tally.best[name]:.3f}" if name in tally.best else ""
+            cells.add_row(Text(name), f"{tally.cell_done.get(name, 0)}/{tally.per_cell[name]}", best)
+        if len(tally.per_cell) > CELLS_SHOWN:
+            cells.add_row(f"and {len(tally.per_cell) - CELLS_SHOWN} more", "", "")
+        return Group(self._bars, Text(self._now), *([cells] if tally.per_cell else []))
+
+    def data(self, what: str, done: int, total: int) -> None:
+        """Show how far the preparation of data is."""
+        self._bars.update(self._data, completed=done, total=total, note=what, visible=done < total)
+
+    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
+        """Show what there is to do."""
+        self._tally.begin(plan, trials_done, stages_missing, seconds_left)
+        self._bars.update(self._trials, total=plan.trials, visible=True)
+        self._bars.update(self._stages, total=stages_missing, visible=stages_missing > 0)
+
+    def started(self, work: Work) -> None:
+        """Show what runs now."""
+        self._now = describe(work)
+
+    def epoch(self, work: Work, result: EpochResult) -> None:
+        """Show the latest result."""
+        self._now = (
+            f"{describe(work)}: epoch {result.epoch}, val IoU {result.val.iou:.3f}, {result.images_per_second:.0f} images/s"
+        )
+
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
+        """Count a stage or a trial that ended; tell a failure above the display."""
+        self._tally.ended(work, status, facts)
+        if status == "failed":
+            self._live.console.print(f"{describe(work)}: failed: {facts.get('error')}", markup=False, highlight=False)
+
+    def skipped(self, trial: Trial, reason: str) -> None:
+        """Count a trial that cannot run."""
+        self._tally.trial_ended(trial)
+        self._now = f"skipped {trial.cell}: {reason}"
+
+    def close(self) -> None:
+        """End the display."""
+        self._live.stop()
+
+
+def choose_view(console: Console) -> View:
+    """Return the view that fits where the output goes."""
+    return LiveView(console) if console.is_terminal else PlainView(console)

@@ -1,0 +1,89 @@
+"""Batches: pictures of a prepared data set on their way to the device."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segsweep.config.digest import seed_for
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import Indices
+from segsweep.training.device import Device
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's, which published encoders expect
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Some pictures of a prepared data set, by their numbers."""
+
+    data: Prepared
+    members: Indices
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def first(self, count: int | None) -> "PictureSet":
+        """Return the first pictures alone; all of them for None."""
+        return PictureSet(self.data, self.members[:count])
+
+
+def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
+    """Return one epoch's batches as positions 0..count-1, in an order fixed by seed and epoch.
+
+    A last batch of one picture joins the one before it: batch normalisation cannot train on one picture.
+    """
+    order = np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
+    batches = np.split(order, range(batch_size, count, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return batches
+
+
+def load_batches(pictures: PictureSet, batches: Iterable[Indices], device: Device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images (B, 3, H, W), uint8 and channels last, and masks (B, H, W), int64, on the device.
+
+    On a GPU the next batch is read while the current one is computed.
+    """
+    if not device.cuda:
+        yield from (_to_device(*_read(pictures, positions), device) for positions in batches)
+        return
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = None
+        for positions in batches:
+            coming = reader.submit(_read, pictures, positions)
+            if waiting is not None:
+                yield _to_device(*waiting.result(), device)
+            waiting = coming
+        if waiting is not None:
+            yield _to_device(*waiting.result(), device)
+
+
+def _read(pictures: PictureSet, positions: Indices) -> tuple[Tensor, Tensor]:
+    rows = pictures.members[positions]
+    return torch.from_numpy(pictures.data.images[rows]), torch.from_numpy(pictures.data.masks[rows])
+
+
+def _to_device(images_BHWC: Tensor, masks_BHW: Tensor, device: Device) -> tuple[Tensor, Tensor]:
+    if device.cuda:
+        images_BHWC, masks_BHW = images_BHWC.pin_memory(), masks_BHW.pin_memory()
+    images = images_BHWC.to(device.torch, non_blocking=True).permute(0, 3, 1, 2)  # a view: already channels last
+    return images, masks_BHW.to(device.torch, non_blocking=True).long()
+
+
+def normalise(images_BCHW: Tensor) -> Tensor:
+    """Return uint8 images as float32 with ImageNet's mean and standard deviation taken out."""
+    mean = torch.tensor(MEAN, device=images_BCHW.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(STD, device=images_BCHW.device).view(1, 3, 1, 1) * 255
+    return (images_BCHW.float() - mean) / std
+
+
+def flip(images_BCHW: Tensor, masks_BHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return pictures and masks, each pair mirrored left to right with probability one half."""
+    chosen = (torch.rand(len(images_BCHW), generator=generator) < 0.5).to(images_BCHW.device)
+    images = torch.where(chosen.view(-1, 1, 1, 1), images_BCHW.flip(-1), images_BCHW)
+    return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)

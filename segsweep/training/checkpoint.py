@@ -1,0 +1,88 @@
+"""The state of a training run, and its checkpoint: one safetensors file, replaced as a whole."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from segsweep.models.segmentation_model import SegmentationModel
+
+Weights = dict[str, Tensor]
+MODEL, BEST, OPTIMIZER = "model.", "best.", "optimizer."
+
+
+@dataclass
+class TrainingState:
+    """All that training changes: the model, its optimiser, the results so far, and the best weights among them.
+
+    `history` holds every result since the start as plain values, so that a result whose report was lost is not.
+    """
+
+    model: SegmentationModel
+    optimizer: torch.optim.Optimizer
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_loss: float = float("inf")
+    best_result: int = 0
+    best: Weights = field(default_factory=dict)
+
+    @property
+    def results(self) -> int:
+        """How many results there are."""
+        return len(self.history)
+
+    def keep_best(self, loss: float) -> None:
+        """Remember the current weights as the best."""
+        self.best_loss, self.best_result = loss, self.results
+        self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.model.network.state_dict().items()}
+
+
+def save_checkpoint(state: TrainingState, path: Path) -> None:
+    """Write the state, so that a reader sees the old file or the new one, never a part."""
+    tensors = {MODEL + name: tensor for name, tensor in state.model.network.state_dict().items()}
+    tensors |= {BEST + name: tensor for name, tensor in state.best.items()}
+    for position, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"{OPTIMIZER}{position}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
+    progress = {"history": state.history, "best_loss": state.best_loss, "best_result": state.best_result}
+    save_weights(tensors, path, {"progress": json.dumps(progress)})
+
+
+def load_checkpoint(state: TrainingState, path: Path) -> bool:
+    """Bring a freshly built state to where a checkpoint left off. Returns False where there is no whole checkpoint."""
+    try:
+        tensors, metadata = load_weights(path)
+    except (FileNotFoundError, SafetensorError):
+        return False
+    state.model.network.load_state_dict(_under(MODEL, tensors))
+    state.best = _under(BEST, tensors)
+    slots: dict[int, Weights] = {}
+    for name, tensor in _under(OPTIMIZER, tensors).items():
+        position, _, slot = name.partition(".")
+        slots.setdefault(int(position), {})[slot] = tensor
+    state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    for name, value in json.loads(metadata["progress"]).items():
+        setattr(state, name, value)
+    return True
+
+
+def _under(prefix: str, tensors: Weights) -> Weights:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file by rename."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary, metadata)
+    temporary.replace(path)
+
+
+def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Return the tensors (on the CPU) and the metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

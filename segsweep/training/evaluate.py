@@ -1,0 +1,89 @@
+"""Evaluation of a model on a split: loss, confusion matrices, time."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segsweep.data.dataset import IGNORE, Pixels
+from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.training.batches import PictureSet, load_batches, normalise
+from segsweep.training.device import Device
+from segsweep.training.losses import LOSSES
+from segsweep.training.metrics import Counts
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation gives.
+
+    `loss` is the mean over the images; `confusion_NCC` has one matrix an image (truth in rows, prediction in columns);
+    `predict_seconds` is the time of forward passes and arg-max alone; `examples` are the predictions for the first images.
+    """
+
+    loss: float
+    confusion_NCC: Counts
+    predict_seconds: float
+    examples: Pixels
+
+    @property
+    def confusion_CC(self) -> Counts:
+        """The matrix of the whole split."""
+        total: Counts = self.confusion_NCC.sum(axis=0)
+        return total
+
+
+def evaluate(
+    model: SegmentationModel,
+    pictures: PictureSet,
+    *,
+    loss: str,
+    batch_size: int,
+    precision: str,
+    device: Device,
+    examples: int = 0,
+) -> Evaluation:
+    """Run a model over pictures in eval mode and count; the model's mode is restored.
+
+    `examples` says for how many of the first pictures the predicted class numbers (H, W) are kept.
+    """
+    count, classes = len(pictures), len(pictures.data.classes)
+    assert count > 0
+    batches = np.split(np.arange(count), range(batch_size, count, batch_size))
+    losses: list[Tensor] = []
+    confusions: list[Tensor] = []
+    kept: list[Tensor] = []
+    seconds = 0.0
+    training = model.training
+    model.eval()
+    with torch.inference_mode(), torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        for images, masks_BHW in load_batches(pictures, batches, device):
+            inputs = normalise(images)
+            device.wait()
+            start = time.perf_counter()
+            logits_BCHW = model(inputs)
+            predicted_BHW = logits_BCHW.argmax(dim=1)
+            device.wait()
+            seconds += time.perf_counter() - start
+            losses.append(LOSSES[loss](logits_BCHW.float(), masks_BHW) * len(images))
+            confusions.append(confusion(masks_BHW, predicted_BHW, classes))
+            if sum(len(part) for part in kept) < examples:
+                kept.append(predicted_BHW.to(torch.uint8))
+    model.train(training)
+    shown = torch.cat(kept)[:examples].cpu().numpy() if kept else np.empty((0, *pictures.data.masks.shape[1:]), dtype=np.uint8)
+    return Evaluation(
+        loss=float(torch.stack(losses).sum()) / count,
+        confusion_NCC=torch.cat(confusions).cpu().numpy(),
+        predict_seconds=seconds,
+        examples=shown,
+    )
+
+
+def confusion(masks_BHW: Tensor, predicted_BHW: Tensor, classes: int) -> Tensor:
+    """Return integer confusion matrices (B, C, C), truth in rows; ignored pixels are left out."""
+    batch = len(masks_BHW)
+    cells = (torch.arange(batch, device=masks_BHW.device).view(-1, 1, 1) * classes + masks_BHW) * classes + predicted_BHW
+    counted = cells[masks_BHW != IGNORE]
+    return torch.bincount(counted, minlength=batch * classes * classes).view(batch, classes, classes)

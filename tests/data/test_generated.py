@@ -1,0 +1,166 @@
+import hashlib
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from segsweep.data.dataset import Example, Pixels
+from segsweep.data.generated import GENERATED, SIZE_PX, Generated
+from segsweep.errors import UserError
+
+FIRST = 24  # pictures that the slower checks draw
+
+DIGESTS = {  # of the first four pictures and masks, at VERSION 1
+    "generated_pets": "a521c00794fc645b",
+    "generated_near": "1cea556d020aed2a",
+    "generated_middle": "5df984897d908c59",
+    "generated_far": "772146ab0351ac54",
+}
+
+
+def drawn(name: str, scheme: str | None = None, count: int = FIRST) -> list[tuple[Pixels, Pixels]]:
+    data = Generated(name)
+    return [data.read(example, scheme or next(iter(data.schemes))) for example in data.examples()[:count]]
+
+
+def foreground_iou(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float((found & wanted).sum() / (found | wanted).sum())
+
+
+def best_threshold_iou(pairs: list[tuple[Pixels, Pixels]]) -> float:
+    """The best IoU of any of: one threshold on a channel or the brightness, one side or the other, for all pictures."""
+    pictures = np.stack([picture for picture, _ in pairs]).astype(float)
+    wanted = np.stack([mask for _, mask in pairs]) > 0
+    views = [pictures[..., 0], pictures[..., 1], pictures[..., 2], pictures.mean(-1)]
+    cuts = range(16, 256, 16)
+    return max(
+        foreground_iou(view > cut if up else view <= cut, wanted) for view in views for cut in cuts for up in (0, 1)
+    )
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_picture_is_the_same_in_any_order(name):
+    """An example gives the same picture and mask whatever was drawn before it, and no two examples are alike."""
+    data, scheme = Generated(name), next(iter(Generated(name).schemes))
+    examples = data.examples()[:6]
+    forward = [data.read(example, scheme) for example in examples]
+    backward = [Generated(name).read(example, scheme) for example in reversed(examples)][::-1]
+    for (picture, mask), (picture_again, mask_again) in zip(forward, backward, strict=True):
+        assert np.array_equal(picture, picture_again)
+        assert np.array_equal(mask, mask_again)
+    assert len({picture.tobytes() for picture, _ in forward}) == len(examples)
+
+
+@pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
+def test_pictures_are_pinned(name, digest):
+    """The first pictures and masks are those of this `VERSION`; if they are meant to change, so must the version."""
+    content = b"".join(
+        picture.tobytes() + mask.tobytes() for picture, mask in drawn(name, list(GENERATED[name].schemes)[-1], 4)
+    )
+    assert hashlib.sha256(content).hexdigest()[:16] == digest
+
+
+def test_chance_elsewhere_is_left_alone():
+    """Drawing neither reads nor moves numpy's global random state."""
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    drawn("generated_pets", count=1)
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [(name, scheme) for name in GENERATED for scheme in GENERATED[name].schemes]
+)
+def test_arrays_fit_the_scheme(name, scheme):
+    """Pictures are (96, 96, 3) and masks (96, 96), both uint8, and the masks hold exactly the scheme's classes."""
+    pairs = drawn(name, scheme)
+    for picture, mask in pairs:
+        assert picture.shape == (SIZE_PX, SIZE_PX, 3)
+        assert mask.shape == (SIZE_PX, SIZE_PX)
+        assert picture.dtype == mask.dtype == np.uint8
+    seen = np.unique(np.stack([mask for _, mask in pairs]))
+    assert seen.tolist() == list(range(len(GENERATED[name].schemes[scheme])))
+
+
+def test_pet_schemes_agree():
+    """The default scheme of the pets is `foreground`, the trimap's pet and boundary together, on the same picture."""
+    assert list(Generated("generated_pets").schemes) == ["foreground", "trimap"]
+    pairs = zip(drawn("generated_pets", "foreground"), drawn("generated_pets", "trimap"), strict=True)
+    for (picture, foreground), (picture_again, trimap) in pairs:
+        assert np.array_equal(picture, picture_again)
+        assert np.array_equal(foreground == 1, (trimap == 0) | (trimap == 2))
+
+
+def test_boundary_parts_pet_and_background():
+    """No pixel of the pet touches the background sideways: the boundary lies between them, as in Oxford-IIIT Pet."""
+    for _, trimap in drawn("generated_pets", "trimap"):
+        for one, other in ((trimap[1:], trimap[:-1]), (trimap[:, 1:], trimap[:, :-1])):
+            assert not (((one == 0) & (other == 1)) | ((one == 1) & (other == 0))).any()
+
+
+@pytest.mark.parametrize(("name", "count"), [("generated_pets", 600), *((name, 480) for name in list(GENERATED)[1:])])
+def test_examples_are_fixed_and_stratified(name, count):
+    """The number of examples is fixed, names are unique, the split is `train`, and the strata are equally large."""
+    data = Generated(name)
+    examples = data.examples()
+    assert examples == data.examples()
+    assert len({example.name for example in examples}) == count
+    assert {example.split for example in examples} == {"train"}
+    strata = Counter(example.stratum for example in examples)
+    assert set(strata) == set(GENERATED[name].strata)
+    assert len(set(strata.values())) == 1
+
+
+def test_identity_is_in_the_revision():
+    """Generated data depend on no files; the revision names data set, version and count; a name tells its index."""
+    data = Generated("generated_pets")
+    assert data.files() == []
+    assert data.revision() == "generated generated_pets 1 600"
+    assert data.examples()[12].name == "pets_00012"
+    assert (data.fit, data.pool) == ("resize", ("train",))
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_foreground_share_is_sane(name):
+    """Every picture shows some of the figure and some background, and on average the figure fills 10 to 45 per cent."""
+    shares = [float((mask > 0).mean()) for _, mask in drawn(name)]
+    assert min(shares) > 0.01
+    assert max(shares) < 0.8
+    assert 0.10 < np.mean(shares) < 0.45
+
+
+@pytest.mark.parametrize("name", ["generated_pets", "generated_near", "generated_middle"])
+def test_colour_alone_does_not_find_the_figure(name):
+    """The best threshold on a channel or the brightness is hardly better than calling every pixel figure."""
+    pairs = drawn(name, count=40)
+    everything = float(np.mean([mask > 0 for _, mask in pairs]))
+    assert best_threshold_iou(pairs) < min(0.45, everything + 0.1)
+
+
+def test_colour_alone_finds_a_lesion():
+    """The far source is solved largely by brightness: that is what makes it far."""
+    assert best_threshold_iou(drawn("generated_far", count=40)) > 0.6
+
+
+def test_surface_contrast_does_not_find_the_pet():
+    """Within the pets and outside them, neighbouring pixels differ by about as much: contrast is no cue."""
+    inside, outside = [], []
+    for picture, mask in drawn("generated_pets", "trimap"):
+        steps = np.abs(np.diff(picture.astype(float).mean(-1), axis=1))
+        inside.append(steps[mask[:, 1:] == 0].mean())
+        outside.append(steps[mask[:, 1:] == 1].mean())
+    assert 0.5 < np.mean(inside) / np.mean(outside) < 1.5
+
+
+def test_unknown_name_lists_the_names():
+    """A data set or a scheme that does not exist is named in the error, with those that do."""
+    with pytest.raises(UserError, match=r"data set: unknown name 'generated_cats'.*generated_pets.*generated_far"):
+        Generated("generated_cats")
+    with pytest.raises(UserError, match=r"scheme: unknown name 'edges'.*foreground, trimap"):
+        Generated("generated_pets").read(Example("pets_00000"), "edges")
+
+
+def test_unknown_example_is_refused():
+    """An example of another data set, or past the end, is an error that names it."""
+    for name in ("near_00000", "pets_00600", "pets_x"):
+        with pytest.raises(UserError, match=name):
+            Generated("generated_pets").read(Example(name), "foreground")
