@@ -150,15 +150,17 @@ def read_weight_file(path: Path) -> Weights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"source file:{path}: file is missing") from None
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"source file:{path}: cannot be read: {error}") from None
-    except Exception as error:  # pickle's own error; its long advice is to unpickle freely
-        raise UserError(f"source file:{path}: holds more than tensors, or is no weight file: {type(error).__name__}") from None
+    except Exception as error:  # whatever unpickling raises; its long advice is to unpickle freely
+        raise UserError(
+            f"source file:{path}: is cut short, is no weight file, or holds more than tensors ({type(error).__name__})"
+        ) from None
     while isinstance(content, dict) and len(inner := [content[k] for k in ("state_dict", "model") if k in content]) == 1:
         content = inner[0]
     if not isinstance(content, dict) or not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"source file:{path}: holds no table of tensors")
-    return dict(content)
+    return {str(name): tensor.clone() for name, tensor in content.items()}  # some share memory, which safetensors refuses
 
 
 def load_source(model: SegmentationModel, artifact: Artifact, scope: str, store: Store) -> TransferReport:

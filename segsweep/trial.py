@@ -116,7 +116,7 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
         "test_iou": whole.iou,
         "test_mean_iou": whole.mean_iou,
         "test_weighted_iou": whole.weighted_iou,
-        "test_dice": float(each["dice"].mean()),
+        "test_dice": float(np.nanmean(each["dice"])),  # an image that is ignored altogether counts nowhere
         "predict_seconds": tested.predict_seconds,
         **{f"test_iou_{name}": iou for name, iou in zip(data.classes, whole.class_iou, strict=True)},
     }

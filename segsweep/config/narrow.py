@@ -9,6 +9,7 @@ from segsweep.config.study import Study
 from segsweep.errors import UserError, unknown
 
 COUNTS = ("trials_per_cell", "seeds", "source_seeds")
+PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
 INSTEAD_OF = {"epochs": "steps", "steps": "epochs", "source_epochs": "source_steps", "source_steps": "source_epochs"}
 
 
@@ -29,13 +30,13 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
 def _assign(study: Study, name: str, text: str) -> Study:
     if name in COUNTS:
-        if not text.isdigit():
+        if not text.isdecimal():
             raise UserError(f"--set {name}={text}: must be a whole number >= 1")
         counts: dict[str, Any] = {name: int(text)}
         return replace(study, **counts)
     if name not in Settings.model_fields:
         raise unknown("--set", name, [*COUNTS, *Settings.model_fields])
-    if ".." in text:
+    if ".." in text and name not in PATHS:
         return _range(study, name, text)
     values = tuple(_parse(name, part) for part in text.split(","))
     fixed = {key: value for key, value in study.fixed.items() if key not in (name, INSTEAD_OF.get(name))}
@@ -44,7 +45,7 @@ def _assign(study: Study, name: str, text: str) -> Study:
     if name in study.tune and len(values) > 1:
         return replace(study, tune={**tune, name: Choice(values)})
     if compared or len(values) > 1:
-        grids = [{**grid, name: values} if name in grid or not compared else grid for grid in study.grids]
+        grids = [{**grid, name: values} for grid in study.grids]
         return replace(study, compare=grids, tune=tune, fixed=fixed)
     return replace(study, tune=tune, fixed={**fixed, name: values[0]})
 

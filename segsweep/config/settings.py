@@ -1,7 +1,7 @@
 """Settings: every choice that a trial can be told. Its fields are the axes that a study may compare, tune or fix."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -89,6 +89,9 @@ class Settings(BaseModel):
     def _canonical(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Give a length where none is given, and make equal what means the same."""
         values = dict(values)
+        for name, value in values.items():
+            if isinstance(value, bool):  # would pass for 0 or 1
+                raise ValueError(f"{name}={value}: must be a number or a text")
         if values.get("epochs") is None and values.get("steps") is None:
             values["epochs"] = DEFAULT_EPOCHS
         if values.get("source_epochs") is None and values.get("source_steps") is None:
@@ -96,9 +99,10 @@ class Settings(BaseModel):
         source = values.get("source", "random")
         if isinstance(source, str):
             parsed = Source.parse(source)
-            if not parsed.stages:
+            known = values.get("transfer", "encoder") in get_args(Transfer)  # else its own check refuses it
+            if not parsed.stages and known:
                 values["transfer"] = NO_TRANSFER
-            elif parsed.encoder_only:
+            elif parsed.encoder_only and values.get("transfer") == "all-but-classifier":
                 values["transfer"] = "encoder"
         return values
 

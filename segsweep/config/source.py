@@ -30,13 +30,14 @@ class Stage:
     def parse(cls, text: str) -> "Stage":
         """Return the stage that a text names. Raises `UserError` for any other text."""
         kind, colon, name = text.partition(":")
+        name = "" if re.search(r"^\s|\s$|\n", name) else name
         if kind in PLAIN_KINDS and not colon:
             return cls(kind)
         if kind == "file" and name:
             return cls(kind, name)
         if kind in DATASET_KINDS and name:
             name, at, limit = name.rpartition("@") if re.search(r"@[^/@]*$", name) else (name, "", "")
-            if name and (not at or re.fullmatch(r"[1-9]\d*", limit)):
+            if name and (not at or re.fullmatch(r"[1-9][0-9]*", limit)):
                 return cls(kind, name, int(limit) if at else None)
         raise UserError(f"source: {text!r} is no stage; a stage is one of {', '.join(STAGE_FORMS)}, and + joins stages")
 

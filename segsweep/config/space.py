@@ -9,6 +9,7 @@ from segsweep.errors import UserError
 
 LOG_SPAN = (-12.0, 4.0)  # the decades in which every LogUniform's points lie; see `LogUniform.at`
 OUTER_SHARE = 0.1
+GOLDEN = 0.6180339887  # of a range; no whole number where its ends are whole
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class LogUniform:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def samples(self) -> tuple[float, ...]:
-        """Return values that a study is checked with before it starts."""
-        return (self.low, self.high)
+        """Return values that a study is checked with before it starts; one is no whole number."""
+        return (self.low, self.high, self.low + GOLDEN * (self.high - self.low))
 
     def with_range(self, low: float, high: float) -> "LogUniform":
         """Return the same distribution on another range."""
@@ -73,8 +74,8 @@ class Uniform:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def samples(self) -> tuple[float, ...]:
-        """Return values that a study is checked with before it starts."""
-        return (self.low, self.high)
+        """Return values that a study is checked with before it starts; one is no whole number."""
+        return (self.low, self.high, self.low + GOLDEN * (self.high - self.low))
 
     def with_range(self, low: float, high: float) -> "Uniform":
         """Return the same distribution on another range."""

@@ -21,17 +21,17 @@ class Target:
     """The data set that is fine-tuned and tested on, with its protocol.
 
     `name` is a data set's name or `folder:PATH`; `classes` one of its class schemes (its first if None); `protocol` how
-    it is split: `60-20-20` (per cent for training, validation, test) or one of the data set's own (its first if None).
+    it is split: per cents for training, validation and test, as `60-20-20`, or `official` for the data set's own three splits.
     """
 
     name: str
     classes: str | None = None
-    protocol: str | None = None
+    protocol: str = "60-20-20"
 
     def __post_init__(self) -> None:
         for key in ("name", "classes", "protocol"):
             value = getattr(self, key)
-            if not (isinstance(value, str) and value) and not (value is None and key != "name"):
+            if not (isinstance(value, str) and value) and not (value is None and key == "classes"):
                 raise UserError(f"Target {key}={value!r}: must be a text")
 
 

@@ -30,6 +30,8 @@ CLASSES = (
     "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
 SPLITS = ("train2017", "val2017")
+PICTURE_KEYS = ("id", "width", "height")
+CORNERS = 3  # of a polygon that encloses anything
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Coco2017:
             objects = defaultdict(list)
             for item in content["annotations"]:
                 objects[item["image_id"]].append(item)
-            return _Annotations({picture["file_name"]: picture for picture in content["images"]}, dict(objects), class_of)
+            pictures = {picture["file_name"]: {key: picture[key] for key in PICTURE_KEYS} for picture in content["images"]}
+            return _Annotations(pictures, dict(objects), class_of)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not a COCO instances file: {error!r}") from None
 
@@ -102,7 +105,7 @@ class Coco2017:
             )
         try:
             return image, _draw(annotations.objects.get(picture["id"], []), annotations.class_of, image.shape)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # pycocotools raises nothing narrower
             raise UserError(f"{self._file(split)}: objects of picture {name} cannot be drawn: {error!r}") from None
 
 
@@ -118,7 +121,11 @@ def _region(segmentation: Any, shape: tuple[int, ...]) -> Pixels:
     """Return where an object is (H, W), from polygons, run lengths, or compressed run lengths."""
     height, width = shape[:2]
     if isinstance(segmentation, list):
-        encoded = run_length.merge(run_length.frPyObjects(segmentation, height, width))
+        # pycocotools would take a polygon of two corners, and all after it, for boxes
+        polygons = [polygon for polygon in segmentation if len(polygon) >= 2 * CORNERS]
+        if not polygons:
+            return np.zeros((height, width), dtype=np.uint8)
+        encoded = run_length.merge(run_length.frPyObjects(polygons, height, width))
     elif isinstance(segmentation["counts"], list):
         encoded = run_length.frPyObjects(segmentation, height, width)
     else:

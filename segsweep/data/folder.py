@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.listing import lines
 from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
 from segsweep.errors import UserError
 
@@ -33,13 +34,12 @@ class Folder:
         path = self.folder / "classes.txt"
         if not path.is_file():
             raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class a line")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         names = []
-        for number, line in enumerate(lines):
-            first, _, rest = line.partition(" ")
-            if first.isdigit() and rest and int(first) != number:
+        for number, line in enumerate(lines(path)):
+            first, *rest = line.split(maxsplit=1)
+            if first.isdecimal() and rest and int(first) != number:
                 raise UserError(f"{path}: line {number + 1} reads {line!r}; the classes must be numbered 0, 1, 2 ... in order")
-            names.append(rest.strip() if first.isdigit() and rest else line)
+            names.append(rest[0] if first.isdecimal() and rest else line)
         if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
             raise UserError(f"{path}: names {len(names)} classes; needs 2 to 255 different ones")
         return {"all": tuple(names)}
@@ -73,7 +73,7 @@ class Folder:
             return [self._example(name, "train") for name in self._images]
         found: dict[str, Example] = {}
         for split, path in lists.items():
-            for name in filter(None, map(str.strip, path.read_text(encoding="utf-8-sig").splitlines())):
+            for name in lines(path):
                 stem = Path(name).stem if Path(name).suffix.lower() in PICTURE_ENDINGS else name
                 if stem not in self._images:
                     raise UserError(f"{path}: names {name!r}, but {self.folder / 'images'} has no such picture")

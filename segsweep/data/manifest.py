@@ -15,8 +15,8 @@ from segsweep.errors import UserError
 def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: Progress) -> str:
     """Return the digest of all that the arrays of a data set depend on: its files' contents, reader and class scheme.
 
-    File contents are read once; afterwards a file is read again only when its size or modification time has changed.
-    Raises `UserError` that names a missing file.
+    File contents are read once; afterwards a file is read again only when its size, modification or change time differs.
+    Raises `UserError` that names the first missing file and says how many there are.
     """
     hashes = file_hashes(
         dataset.files(), cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress
@@ -29,8 +29,8 @@ def file_hashes(files: Sequence[Path], cache_file: Path, progress: Progress) -> 
     if not files:
         return {}
     known = _read_cache(cache_file)
-    stats = {path: _stamp(path) for path in files}
-    stale = [path for path, stamp in stats.items() if known.get(str(path), [None])[:2] != stamp]
+    stats = _stamps(files)
+    stale = [path for path, stamp in stats.items() if known.get(str(path), [None])[:-1] != stamp]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for done, (path, sha) in enumerate(zip(stale, pool.map(hash_file, stale), strict=True), start=1):
             known[str(path)] = [*stats[path], sha]
@@ -38,27 +38,37 @@ def file_hashes(files: Sequence[Path], cache_file: Path, progress: Progress) -> 
     if stale:
         _write_cache(cache_file, {str(path): known[str(path)] for path in files})
     common = os.path.commonpath([path.parent for path in files])
-    return {os.path.relpath(path, common): str(known[str(path)][2]) for path in files}
+    return {os.path.relpath(path, common): str(known[str(path)][-1]) for path in files}
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stamp(path: Path) -> list[int]:
+    """Return the SHA-256 of a file's bytes. Raises `UserError` for a file that cannot be read."""
     try:
-        stat = path.stat()
-    except FileNotFoundError:
-        raise UserError(f"{path}: file is missing") from None
-    return [stat.st_size, stat.st_mtime_ns]
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: file cannot be read: {error.strerror}") from None
+
+
+def _stamps(files: Sequence[Path]) -> dict[Path, list[int]]:
+    """Return what shows that a file has changed. The change time tells of a copy that keeps size and modification time."""
+    stamps, missing = {}, []
+    for path in files:
+        try:
+            stat = path.stat()
+            stamps[path] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        except OSError:
+            missing.append(path)
+    if missing:
+        more = f"; and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{missing[0]}: file is missing{more}")
+    return stamps
 
 
 def _read_cache(path: Path) -> dict[str, list[int | str]]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError):
         return {}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import Example, Pixels
+from segsweep.data.listing import lines
 from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
 from segsweep.errors import UserError
 
@@ -36,9 +37,7 @@ class Pets:
             listing = self._listing(split)
             if not listing.is_file():
                 raise UserError(f"{self.name}: {listing} is missing; expected the official layout of Oxford-IIIT Pet")
-            for line in listing.read_text(encoding="utf-8").splitlines():
-                if line.strip() and not line.startswith("#"):
-                    found.append(self._example(line.split()[0], split))
+            found += [self._example(line.split()[0], split) for line in lines(listing) if not line.startswith("#")]
         return found
 
     def _listing(self, split: str) -> Path:

@@ -1,6 +1,5 @@
 """Opening pictures and masks, and making them square. Formats are told by content, never by the file's name."""
 
-import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +12,23 @@ from segsweep.errors import UserError
 
 Fit = Literal["resize", "crop"]
 
+PNG_START = b"\x89PNG\r\n\x1a\n"
+SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
+
 
 def open_picture(path: Path) -> Pixels:
-    """Return a picture as (H, W, 3) uint8; the first frame of an animation, transparency dropped.
+    """Return a picture as (H, W, 3) uint8; the first frame of an animation, transparency dropped, 16 bits cut to 8.
 
-    Raises `UserError` that names the file when it is missing or unreadable.
+    Raises `UserError` that names the file when it is missing or unreadable, or its numbers have no known white.
     """
-    return np.asarray(_open(path, "picture").convert("RGB"))
+    image = _open(path, "picture")
+    if image.mode in ("I", "F"):
+        raise UserError(f"{path}: picture has mode {image.mode}, 32 bits without a known white; allowed are 8 and 16 bits")
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "P":  # by way of RGBA, or Pillow warns of a palette with transparency
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
 
 
 def open_mask(path: Path) -> npt.NDArray[np.integer]:
@@ -28,24 +37,31 @@ def open_mask(path: Path) -> npt.NDArray[np.integer]:
     Raises `UserError` that names the file when it is missing, unreadable or has colours instead of numbers.
     """
     image = _open(path, "mask")
-    if image.mode == "1":
-        image = image.convert("L")
-    if image.mode not in ("L", "P", "I", "I;16"):
+    if image.format == "JPEG":
+        raise UserError(f"{path}: mask is a JPEG, which does not keep numbers exactly; allowed are palette and grey PNG")
+    if image.mode not in ("1", "L", "P", "I", "I;16"):
         raise UserError(f"{path}: mask has mode {image.mode}; allowed are palette and grey pictures of class numbers")
-    return np.asarray(image)
+    if image.mode == "1":  # true would become 255, which is ignored
+        return np.asarray(image).astype(np.uint8)
+    return np.asarray(image) // _shade_step(path)
+
+
+def _shade_step(path: Path) -> int:
+    """Return what Pillow has multiplied the numbers of a grey PNG by: those of 2 and 4 bits it spreads over 0..255."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return SHADES.get(header[24:26], 1) if header.startswith(PNG_START) else 1
 
 
 def _open(path: Path, what: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata that does not touch the pixels
-            image = Image.open(path)
+        with Image.open(path) as image:  # `load` alone leaves the file of a format with frames open
             image.load()
+            return image
     except FileNotFoundError:
         raise UserError(f"{path}: {what} is missing") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: {what} cannot be read: {error}") from None
-    return image
 
 
 def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: dict[int, int], shape: tuple[int, ...]) -> Pixels:

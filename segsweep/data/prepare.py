@@ -2,6 +2,8 @@
 
 import json
 import os
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +51,15 @@ def prepare(request: Request, store: Store, progress: Progress) -> Prepared:
     """Return the arrays, decoding the data set unless the store has them already.
 
     Every picture is verified: readable, of the size of its mask, with no mask value outside the classes.
-    Raises `UserError` that names the first bad files and says how many there are; nothing is kept then.
+    Raises `UserError` that names the first bad files and says how many there are, and for files that change meanwhile;
+    nothing is kept then.
     """
     key = prepared_key(request, store, progress)
     with store.building(KIND, key) as build:
         if build.found is None:
             _decode(request, build.folder, progress)
+            if prepared_key(request, store, progress) != key:
+                raise UserError(f"data set {request.dataset.name!r}: its files changed while they were read; start again")
             build.commit({"dataset": request.dataset.name, "scheme": request.chosen_scheme, "image_px": request.image_px})
         assert build.found is not None
         return Prepared.open(build.found.folder)
@@ -64,6 +69,9 @@ def _decode(request: Request, folder: Path, progress: Progress) -> None:
     examples = request.dataset.examples()
     if not examples:
         raise UserError(f"data set {request.dataset.name!r}: holds no pictures")
+    twice = [name for name, count in Counter(example.name for example in examples).items() if count > 1]
+    if twice:
+        raise UserError(f"data set {request.dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
     shape = (len(examples), request.image_px, request.image_px)
     images = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
     masks = open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=shape)
@@ -80,7 +88,8 @@ def _decode(request: Request, folder: Path, progress: Progress) -> None:
         images[position], masks[position] = square(image, mask, request.image_px, dataset.fit)
         return example.stratum or f"class {dominant_class(masks[position])}"
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # odd metadata, deprecations: nothing a user can mend
         for position, outcome in enumerate(pool.map(decode, range(len(examples)), examples)):
             if isinstance(outcome, UserError):
                 problems.append(str(outcome))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,7 @@ from segsweep.errors import UserError
 
 Indices = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
-DEFAULT_PROTOCOL = "60-20-20"
-SOURCE_VALIDATION_SHARE = 0.1  # of a source that has no validation split of its own
+SOURCE_SHARES = (90, 10, 0)  # per cent, of a source that has no validation split of its own
 
 
 @dataclass(frozen=True)
@@ -42,22 +41,16 @@ def stratified_order(strata: Sequence[str], seed: int) -> Indices:
     return np.lexsort((rng.random(len(strata)), places)).astype(np.int64)
 
 
-def split_target(data: Prepared, protocol: str | None) -> Split:
+def split_target(data: Prepared, protocol: str) -> Split:
     """Return the split of a target, which depends on nothing but the data and the protocol.
 
     `A-B-C` divides the data set's pool by these per cents, stratified; `official` takes the data set's own three splits.
     Raises `UserError` for another protocol, and for one that leaves a part empty.
     """
-    protocol = protocol or DEFAULT_PROTOCOL
     if protocol == "official":
         parts = [np.flatnonzero(np.asarray(data.splits) == part).astype(np.int64) for part in PARTS]
-    elif match := re.fullmatch(r"(\d+)-(\d+)-(\d+)", protocol):
-        shares = [int(share) for share in match.groups()]
-        if sum(shares) != 100:
-            raise UserError(f"protocol {protocol!r}: {'+'.join(map(str, shares))} is not 100")
-        parts = _divide(data, shares, seed_for("protocol", protocol))
     else:
-        raise UserError(f"protocol {protocol!r}: allowed are per cents as 60-20-20 (train-val-test) and 'official'")
+        parts = _divide(data, data.pool, _shares(protocol), seed_for("protocol", protocol))
     for part, members in zip(PARTS, parts, strict=True):
         if len(members) == 0:
             raise UserError(
@@ -66,24 +59,40 @@ def split_target(data: Prepared, protocol: str | None) -> Split:
     return Split(*parts)
 
 
-def _divide(data: Prepared, shares: list[int], seed: int) -> list[Indices]:
-    pool = np.flatnonzero(np.isin(data.splits, data.pool))
+def _shares(protocol: str) -> list[int]:
+    match = re.fullmatch(r"([0-9]+)-([0-9]+)-([0-9]+)", protocol)
+    if match is None:
+        raise UserError(f"protocol {protocol!r}: allowed are per cents as 60-20-20 (train-val-test) and 'official'")
+    shares = [int(share) for share in match.groups()]
+    if sum(shares) != 100:
+        raise UserError(f"protocol {protocol!r}: {'+'.join(map(str, shares))} is not 100")
+    return shares
+
+
+def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[int], seed: int) -> list[Indices]:
+    pool = np.flatnonzero(np.isin(data.splits, pool_splits))
     order = pool[stratified_order([data.strata[int(member)] for member in pool], seed)]
-    ends = np.rint(np.cumsum([0, *shares]) / 100 * len(order)).astype(int)
+    ends = accumulate(_sizes(len(order), shares), initial=0)
     return [np.sort(order[first:last]).astype(np.int64) for first, last in pairwise(ends)]
+
+
+def _sizes(count: int, shares: Sequence[int]) -> list[int]:
+    """Return how many of so many pictures each share in per cent gets; together they are all."""
+    ends = [round(count * share / 100) for share in accumulate(shares, initial=0)]
+    return [last - first for first, last in pairwise(ends)]
 
 
 def split_source(data: Prepared, limit: int | None, seed: int) -> Split:
     """Return the split of a source: its own train and val, or a tenth of its pool held out where it has no val.
 
+    Pictures of a test split are never trained on.
     `limit` cuts the training part to so many pictures, stratified. Raises `UserError` where there are fewer.
     """
     splits = np.asarray(data.splits)
     if (splits == "val").any() and (splits == "train").any():
         train, val = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
     else:
-        held_out = round(100 * SOURCE_VALIDATION_SHARE)
-        train, val, _ = _divide(data, [100 - held_out, held_out, 0], seed_for("source validation"))
+        train, val, _ = _divide(data, _without_test(data.pool), SOURCE_SHARES, seed_for("source validation"))
     if limit is not None and limit > len(train):
         raise UserError(f"source @{limit}: data set {data.dataset!r} has only {len(train)} pictures to train on")
     if len(train) == 0 or len(val) == 0:
@@ -91,6 +100,10 @@ def split_source(data: Prepared, limit: int | None, seed: int) -> Split:
     if limit is not None:
         train = np.sort(train[stratified_order([data.strata[int(member)] for member in train], seed_for("limit", seed))[:limit]])
     return Split(train.astype(np.int64), val.astype(np.int64), np.empty(0, dtype=np.int64))
+
+
+def _without_test(pool: Sequence[str]) -> list[str]:
+    return [split for split in pool if split != "test"]
 
 
 def subset(data: Prepared, train: Indices, fraction: float, seed: int) -> Indices:
@@ -105,14 +118,15 @@ def subset(data: Prepared, train: Indices, fraction: float, seed: int) -> Indice
     return np.sort(train[order[:count]])
 
 
-def split_sizes(splits: Sequence[str], pool: Sequence[str], protocol: str | None) -> tuple[int, int, int]:
-    """Return how many pictures a target's protocol gives to training, validation and test, from the official splits alone."""
+def split_sizes(splits: Sequence[str], pool: Sequence[str], protocol: str) -> tuple[int, int, int]:
+    """Return how many pictures a target's protocol gives to training, validation and test, from the official splits alone.
+
+    Raises `UserError` for a protocol that is none.
+    """
     if protocol == "official":
         return splits.count("train"), splits.count("val"), splits.count("test")
-    count = sum(split in pool for split in splits)
-    shares = [int(share) for share in (protocol or DEFAULT_PROTOCOL).split("-")]
-    train, val = round(count * shares[0] / 100), round(count * (shares[0] + shares[1]) / 100)
-    return train, val - train, count - val
+    train, val, test = _sizes(sum(split in pool for split in splits), _shares(protocol))
+    return train, val, test
 
 
 def source_sizes(splits: Sequence[str], pool: Sequence[str], limit: int | None) -> tuple[int, int]:
@@ -120,7 +134,5 @@ def source_sizes(splits: Sequence[str], pool: Sequence[str], limit: int | None) 
     if "val" in splits and "train" in splits:
         train, val = splits.count("train"), splits.count("val")
     else:
-        count = sum(split in pool for split in splits)
-        val = round(count * SOURCE_VALIDATION_SHARE)
-        train = count - val
+        train, val, _ = _sizes(sum(split in _without_test(pool) for split in splits), SOURCE_SHARES)
     return min(train, limit or train), val

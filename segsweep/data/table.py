@@ -44,13 +44,21 @@ class DataRoots:
 
     @classmethod
     def parse(cls, texts: list[str]) -> "DataRoots":
-        """Return the roots that `--data ROOT` and `--data NAME=PATH` name. Raises `UserError` for a folder that is missing."""
-        root, named = None, {}
+        """Return the roots that `--data ROOT` and `--data NAME=PATH` name.
+
+        Raises `UserError` for a folder that is missing, a second root or folder for one name, and a name that is drawn.
+        """
+        root: Path | None = None
+        named: dict[str, Path] = {}
         for text in texts:
             name, equals, path = text.partition("=")
             folder = Path(path if equals else text).expanduser().absolute()
             if not folder.is_dir():
                 raise UserError(f"--data {text}: folder {folder} is missing")
+            if name in GENERATED:
+                raise UserError(f"--data {text}: {name} is drawn and has no folder")
+            if earlier := named.get(name) if equals else root:
+                raise UserError(f"--data {text}: {earlier} is given already; name one folder")
             if equals:
                 named[name] = folder
             else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.listing import lines
 from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
 from segsweep.errors import UserError
 
@@ -46,7 +47,7 @@ class Voc2012:
             listing = self._listing(split)
             if not listing.is_file():
                 raise UserError(f"{self.name}: {listing} is missing; expected the official layout of PASCAL VOC 2012")
-            for name in listing.read_text(encoding="utf-8").split():
+            for name in lines(listing):
                 found.append(
                     Example(name, root / "JPEGImages" / f"{name}.jpg", root / "SegmentationClass" / f"{name}.png", split)
                 )

@@ -58,6 +58,20 @@ def check_architecture(name: str, image_px: int) -> None:
         stride = ENCODER_STRIDE_PX
     if image_px % stride:
         raise UserError(f"image_px={image_px}: {name} needs a multiple of {stride}")
+    if (obstacle := _obstacle(name, image_px)) is not None:
+        raise UserError(f"architecture {name!r} cannot be built for image_px={image_px}: {obstacle}")
+
+
+@cache
+def _obstacle(name: str, image_px: int) -> str | None:
+    """Return what stands against a decoder with an encoder at a size, by rehearsing both without numbers; None for nothing."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            _build(name, classes=2)(torch.empty(2, 3, image_px, image_px))
+    except Exception as error:  # each library has its own kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return None if "meta" in reason[0] else reason[0]  # a few encoders need numbers to be built at all
+    return None
 
 
 @cache
@@ -78,7 +92,7 @@ def build_model(name: str, classes: int, seed: int) -> SegmentationModel:
     The seed is used alone: no global random state is read or left changed.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("weights", seed))
+        torch.default_generator.manual_seed(seed_for("weights", seed))  # torch.manual_seed would reach the GPUs' too
         return _build(name, classes)
 
 

@@ -1,4 +1,8 @@
-"""The plain U-Net (Ronneberger et al. 2015, arXiv:1505.04597), with padded convolutions."""
+"""The plain U-Net (Ronneberger et al. 2015, arXiv:1505.04597), with padded convolutions and batch normalisation.
+
+The paper has neither. Padding keeps the size; without batch normalisation, which most later U-Nets have, a small share of
+a small data set does not tell sources apart within a few epochs.
+"""
 
 from itertools import pairwise
 
@@ -9,13 +13,11 @@ LEVELS = 5
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each followed by a ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(outputs, outputs, 3, padding=1),
-        nn.ReLU(inplace=True),
-    )
+    """Two 3x3 convolutions, each followed by batch normalisation and a ReLU."""
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
 
 
 class PlainEncoder(nn.Module):

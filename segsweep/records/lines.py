@@ -1,10 +1,13 @@
-"""The append-only lines of one running trial or stage: one JSON object a line."""
+"""The append-only lines of one running trial or stage, one JSON object a line; and the study's declaration."""
 
 import json
 import math
 import os
 from pathlib import Path
 from typing import Any
+
+from segsweep.errors import UserError
+from segsweep.records.schema import SCHEMA_VERSION
 
 Row = dict[str, Any]
 
@@ -45,8 +48,27 @@ def read_lines(path: Path) -> list[Row]:
     return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
 
+def read_study(folder: Path) -> Row:
+    """Return a study's declaration. Raises `UserError` for records of a later version, which must be neither read nor changed."""
+    study: Row = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    if study["schema_version"] > SCHEMA_VERSION:
+        raise UserError(
+            f"{folder}: records have schema {study['schema_version']}, this segsweep reads {SCHEMA_VERSION}; update it"
+        )
+    return study
+
+
 def write_whole(path: Path, content: str) -> None:
     """Write a text file by rename, so that a reader sees the old one or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(content, encoding="utf-8")
     temporary.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Have the operating system put a file or a folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

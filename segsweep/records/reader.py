@@ -1,6 +1,5 @@
 """Reading records back as one set of tables, while a sweep runs or afterwards."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
-from segsweep.records.lines import Row, read_lines
-from segsweep.records.schema import IDENTITY, SCHEMA_VERSION, TABLES
+from segsweep.records.lines import Row, read_lines, read_study
+from segsweep.records.schema import IDENTITY, TABLES
 from segsweep.records.tables import frame, read_entry, rows_of, typed
 
 
@@ -41,11 +40,7 @@ def load(folder: str | Path) -> Records:
     folder = Path(folder)
     if not (folder / "study.json").is_file():
         raise UserError(f"{folder}: holds no study (no study.json)")
-    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    if study["schema_version"] > SCHEMA_VERSION:
-        raise UserError(
-            f"{folder}: records have schema {study['schema_version']}, this segsweep reads {SCHEMA_VERSION}; update it"
-        )
+    study = read_study(folder)
     choices = {row["cell"]: row for row in read_lines(folder / "choices.jsonl")}
     tables = _tables(folder)
     trials = _with_plan(tables["trials"], folder, choices)
@@ -63,24 +58,24 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
             for table, rows in rows_of(entry).items():
                 live[table] += rows
     parts = sorted(path for path in (folder / "parts").glob("*") if path.name.isdigit())
-    tables = {}
-    for table in TABLES:
-        newest_first = [frame(table, live[table])] if live[table] else []
-        newest_first += [pd.read_parquet(part / f"{table}.parquet") for part in reversed(parts)]
-        tables[table] = _newest(table, newest_first)
-    return tables
+    newest_first = [{table: frame(table, rows) for table, rows in live.items()}]
+    newest_first += [{table: pd.read_parquet(part / f"{table}.parquet") for table in TABLES} for part in reversed(parts)]
+    return _newest(newest_first)
 
 
-def _newest(table: str, newest_first: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames; of each trial or stage the rows of the first frame that has it."""
+def _newest(newest_first: list[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """Join sets of tables; all rows of a trial or stage come from the first set that has it, also where it has none there."""
     seen: set[str] = set()
-    kept = []
-    for data in newest_first:
-        if len(data):
-            identity = data[IDENTITY[table]]
-            kept.append(data[~identity.isin(seen)].dropna(axis=1, how="all"))
-            seen |= set(identity)
-    return typed(table, pd.concat(kept[::-1], ignore_index=True)) if kept else frame(table, [])
+    kept: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
+    for tables in newest_first:
+        for table, data in tables.items():
+            if len(rows := data[~data[IDENTITY[table]].isin(seen)]):
+                kept[table].append(rows.dropna(axis=1, how="all"))
+        seen |= {*tables["trials"]["trial_id"], *tables["stages"]["stage_id"]}
+    return {
+        table: typed(table, pd.concat(frames[::-1], ignore_index=True)) if frames else frame(table, [])
+        for table, frames in kept.items()
+    }
 
 
 def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
         content = {name: value for name, value in line.items() if name not in ("kind", "table")}
         match line["kind"]:
             case "start":
-                entry.row |= {**content, "status": "running", "error": None, "starts": entry.row["starts"] + 1}
+                entry.row |= {**content, "status": "running", "error": None, "ended_at": None, "starts": entry.row["starts"] + 1}
                 entry.row["started_at"] = entry.row.get("first_started_at", content["started_at"])
                 entry.row["first_started_at"] = entry.row["started_at"]
             case "epoch":

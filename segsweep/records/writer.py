@@ -13,7 +13,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
-from segsweep.records.lines import Row, append_line, read_lines, write_whole
+from segsweep.records.lines import Row, append_line, read_lines, read_study, sync, write_whole
 from segsweep.records.schema import FINAL, TABLES
 from segsweep.records.tables import Entry, frame, read_entry, rows_of
 
@@ -47,10 +47,20 @@ class RecordWriter:
             raise UserError(
                 f"study folder {self.folder} is being written by another run ({holder}); wait for it or stop it"
             ) from None
+        try:
+            self._begin()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        """Find what an earlier driver left. Nothing is written before it is known to be of this version."""
+        if (self.folder / "study.json").is_file():
+            read_study(self.folder)
         write_whole(self.folder / "driver.json", json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         write_whole(self.folder / "choices.jsonl", "")
         self._ended = [identity for identity, entry in self.live_entries().items() if entry.status in FINAL]
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None or issubclass(kind, KeyboardInterrupt):
@@ -69,6 +79,7 @@ class RecordWriter:
             path.unlink(missing_ok=True)
         entry = read_entry(read_lines(path))
         self._written[identity] = set(entry.epochs) if entry else set()
+        self._ended = [ended for ended in self._ended if ended != identity]  # it goes on: no part may take it yet
         append_line(path, {"kind": "start", "table": table, "started_at": time.time(), **columns})
 
     def epoch(self, identity: str, row: Row) -> None:
@@ -111,7 +122,7 @@ class RecordWriter:
     def declare(self, study: Mapping[str, Any]) -> None:
         """Keep the study as declared, with every start."""
         path = self.folder / "study.json"
-        earlier = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.is_file() else []
+        earlier = read_study(self.folder)["starts"] if path.is_file() else []
         start = {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         write_whole(path, json.dumps({**study, "starts": [*earlier, start]}, indent=1))
 
@@ -128,7 +139,10 @@ class RecordWriter:
             tables = [rows_of(entry) for entry in ended.values()]
             for table in TABLES:
                 frame(table, (row for rows in tables for row in rows[table])).to_parquet(temporary / f"{table}.parquet")
+            for path in (*temporary.iterdir(), temporary):
+                sync(path)
             temporary.rename(parts / f"{number:06d}")
+            sync(parts)
         for identity in ended:
             self._live(identity).unlink(missing_ok=True)
         self._ended = []

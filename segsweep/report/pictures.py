@@ -76,6 +76,9 @@ def _sheet(columns: list[tuple[list[str], list[Image.Image]]]) -> Image.Image:
 
 
 def _shortened(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    while draw.textlength(text, font=font) > TILE_PX and len(text) > 4:
-        text = text[:-2] + "…" if not text.endswith("…") else text[:-3] + "…"
-    return text
+    """Return a text that fits a column, its beginning dropped if need be: sources differ at their end."""
+    kept = text
+    while draw.textlength(kept, font=font) > TILE_PX and len(text) > 1:
+        text = text[1:]
+        kept = f"…{text}"
+    return kept

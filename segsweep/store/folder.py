@@ -82,7 +82,7 @@ class Store:
         try:
             index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             whole = all((folder / name).stat().st_size == size for name, (size, _) in index["files"].items())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
         return Artifact(kind, key, folder, index["content_hash"], index["metadata"]) if whole else None
 

@@ -66,6 +66,11 @@ class Catalog:
             self._datasets[name] = open_dataset(name, self.roots)
         return Request(self._datasets[name], scheme, image_px)
 
+    def same(self, name: str, other: str) -> bool:
+        """Return whether two names mean one data set: the same name, or the same folder."""
+        folders = [getattr(self._request((each, None, 0)).dataset, "folder", Path(each)).resolve() for each in (name, other)]
+        return bool(folders[0] == folders[1])
+
     def target_sizes(self, study: Study) -> tuple[int, int, int]:
         """Return how many pictures the target has for training, validation and test; zeros where it is absent."""
         splits, pool = self._official_splits(study.target.name)
@@ -119,5 +124,7 @@ def prepare_all(study: Study, catalog: Catalog) -> Mapping[Name, Prepared]:
         subset(target, split.train, settings.fraction, seed=0)
         for stage in Source.parse(settings.source).stages:
             if stage.kind in DATASET_KINDS and stage.name is not None:
+                if catalog.same(stage.name, study.target.name):
+                    raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
                 split_source(get(stage.name, None, settings), stage.limit, seed=0)
     return prepared

@@ -1,7 +1,6 @@
 """The points at which every cell of a study is tuned."""
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from scipy.stats import qmc
@@ -25,7 +24,8 @@ def tuning_points(tune: Mapping[str, Range], count: int) -> list[dict[str, Any]]
     axes = sorted(tune)
     sequence = qmc.Halton(len(axes), scramble=True, rng=seed_for("tuning points") % 2**32)
     points: list[dict[str, Any]] = []
-    for units in islice(iter(lambda: sequence.random(1)[0], None), POINTS_TRIED):
+    for _ in range(POINTS_TRIED):
+        units = sequence.random(1)[0]
         values = {axis: tune[axis].at(float(unit)) for axis, unit in zip(axes, units, strict=True)}
         if None not in values.values():
             points.append(values)

@@ -105,7 +105,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tally = Tally()
-        self._told = 0.0
+        self._told = time.monotonic()
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -91,7 +91,7 @@ def run_in(study: Study, setting: Setting, runner: str, console: Console, retry_
         prepare_all(study, catalog)
         plan = plan_of(study, catalog, setting)
         with RecordWriter(folder) as writer:
-            writer.declare(declaration(study))
+            writer.declare({**declaration(study), "store": str(setting.store.root)})
             writer.plan(planned_rows(plan))
             records = load(folder)
             planner = Planner(plan, lambda key: find_stage(setting.store, key), past_of(records, retry_failed))

@@ -66,6 +66,8 @@ def load_checkpoint(state: TrainingState, path: Path) -> bool:
         position, _, slot = name.partition(".")
         slots.setdefault(int(position), {})[slot] = tensor
     state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    for parameter, held in state.optimizer.state.items():  # channels last as the parameter, which safetensors does not keep
+        held |= {slot: torch.empty_like(parameter).copy_(value) for slot, value in held.items() if value.dim() == 4}
     for name, value in json.loads(metadata["progress"]).items():
         setattr(state, name, value)
     return True

@@ -19,8 +19,9 @@ from segsweep.training.metrics import Counts
 class Evaluation:
     """What an evaluation gives.
 
-    `loss` is the mean over the images; `confusion_NCC` has one matrix an image (truth in rows, prediction in columns);
-    `predict_seconds` is the time of forward passes and arg-max alone; `examples` are the predictions for the first images.
+    `loss` is the mean over the images, each taken by itself; `confusion_NCC` has one matrix an image (truth in rows,
+    prediction in columns); `predict_seconds` is the time of forward passes and arg-max alone; `examples` are the
+    predictions for the first images.
     """
 
     loss: float
@@ -67,7 +68,8 @@ def evaluate(
             predicted_BHW = logits_BCHW.argmax(dim=1)
             device.wait()
             seconds += time.perf_counter() - start
-            losses.append(LOSSES[loss](logits_BCHW.float(), masks_BHW) * len(images))
+            pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # each by itself: batches must not matter
+            losses += [LOSSES[loss](logits_CHW[None], mask_HW[None]) for logits_CHW, mask_HW in pairs]
             confusions.append(confusion(masks_BHW, predicted_BHW, classes))
             if sum(len(part) for part in kept) < examples:
                 kept.append(predicted_BHW.to(torch.uint8))

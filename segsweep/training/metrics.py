@@ -72,7 +72,7 @@ def image_scores(confusion_NCC: Counts) -> dict[str, Floats]:
     """Return accuracy, IoU and Dice of every image (N,), from its own confusion matrix.
 
     IoU and Dice are the foreground's with two classes (1 where it is rightly nowhere), else means over the classes that
-    occur in the image's truth or prediction.
+    occur in the image's truth or prediction. An image that is ignored altogether has NaN.
     """
     hit = np.diagonal(confusion_NCC, axis1=1, axis2=2).astype(np.float64)
     true, predicted = confusion_NCC.sum(axis=2), confusion_NCC.sum(axis=1)
@@ -80,14 +80,14 @@ def image_scores(confusion_NCC: Counts) -> dict[str, Floats]:
     with np.errstate(invalid="ignore", divide="ignore"):
         iou, dice = hit / (both - hit), 2 * hit / both
         accuracy = hit.sum(axis=1) / true.sum(axis=1)
+        weight = (both > 0) / (both > 0).sum(axis=1, keepdims=True)
     if hit.shape[1] == 2:
+        nowhere = np.where(true.sum(axis=1) > 0, 1.0, np.nan)
         return {
             "accuracy": accuracy,
-            "iou": np.where(both[:, 1] > 0, iou[:, 1], 1.0),
-            "dice": np.where(both[:, 1] > 0, dice[:, 1], 1.0),
+            "iou": np.where(both[:, 1] > 0, iou[:, 1], nowhere),
+            "dice": np.where(both[:, 1] > 0, dice[:, 1], nowhere),
         }
-    weight = (both > 0).astype(np.float64)
-    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1)
     return {
         "accuracy": accuracy,
         "iou": (np.nan_to_num(iou) * weight).sum(axis=1),

@@ -31,7 +31,8 @@ def measure_speed(
 ) -> tuple[float, float]:
     """Return pictures per second of training and of prediction.
 
-    Training steps and predictions are timed for half a second each, after one step to warm up; `cache` is a JSON file that remembers.
+    Training steps and predictions are timed for half a second each, after one step to warm up; `cache` is a JSON file
+    that remembers.
     """
     key = json.dumps([device.label, architecture, classes, image_px, batch_size, policy, precision])
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}

@@ -33,9 +33,7 @@ def best_threshold_iou(pairs: list[tuple[Pixels, Pixels]]) -> float:
     wanted = np.stack([mask for _, mask in pairs]) > 0
     views = [pictures[..., 0], pictures[..., 1], pictures[..., 2], pictures.mean(-1)]
     cuts = range(16, 256, 16)
-    return max(
-        foreground_iou(view > cut if up else view <= cut, wanted) for view in views for cut in cuts for up in (0, 1)
-    )
+    return max(foreground_iou(view > cut if up else view <= cut, wanted) for view in views for cut in cuts for up in (0, 1))
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -54,9 +52,7 @@ def test_picture_is_the_same_in_any_order(name):
 @pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
 def test_pictures_are_pinned(name, digest):
     """The first pictures and masks are those of this `VERSION`; if they are meant to change, so must the version."""
-    content = b"".join(
-        picture.tobytes() + mask.tobytes() for picture, mask in drawn(name, list(GENERATED[name].schemes)[-1], 4)
-    )
+    content = b"".join(picture.tobytes() + mask.tobytes() for picture, mask in drawn(name, list(GENERATED[name].schemes)[-1], 4))
     assert hashlib.sha256(content).hexdigest()[:16] == digest
 
 
@@ -67,9 +63,7 @@ def test_chance_elsewhere_is_left_alone():
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
-@pytest.mark.parametrize(
-    ("name", "scheme"), [(name, scheme) for name in GENERATED for scheme in GENERATED[name].schemes]
-)
+@pytest.mark.parametrize(("name", "scheme"), [(name, scheme) for name in GENERATED for scheme in GENERATED[name].schemes])
 def test_arrays_fit_the_scheme(name, scheme):
     """Pictures are (96, 96, 3) and masks (96, 96), both uint8, and the masks hold exactly the scheme's classes."""
     pairs = drawn(name, scheme)

@@ -1,0 +1,121 @@
+"""The `segsweep` command: what there is, what was run, what came out."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from segsweep.data.generated import GENERATED
+from segsweep.data.table import DATASETS, DataRoots, open_dataset
+from segsweep.errors import UserError
+from segsweep.records.reader import load
+from segsweep.report.write import write_report
+from segsweep.store.folder import Store
+
+
+def command_line(arguments: Sequence[str] | None = None) -> None:
+    """Run the `segsweep` command and exit; a user's mistake is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        command: Callable[[argparse.Namespace, Console], None] = options.command
+        command(options, console)
+    except UserError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segsweep", description="Transfer-learning studies for semantic segmentation.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace, Console], None], text: str, example: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, epilog=f"example: segsweep {example}")
+        sub.set_defaults(command=command)
+        return sub
+
+    data_help = "where data sets lie; repeatable"
+    datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
+    datasets.add_argument("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help=data_help)
+    add("models", _models, "List architectures and encoders.", "models")
+    prepare = add(
+        "prepare", _prepare, "Decode data sets into the store, and verify them.", "prepare pets coco --data ~/data --image-px 96"
+    )
+    prepare.add_argument("names", nargs="+", metavar="NAME", help="a data set's name, or folder:PATH")
+    prepare.add_argument("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help=data_help)
+    prepare.add_argument("--image-px", type=int, default=256, help="size of the squares (default: 256)")
+    prepare.add_argument("--classes", metavar="SCHEME", help="class scheme (default: the data set's first)")
+    prepare.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
+    for name, command, text in (
+        ("status", _status, "Count a study's trials by cell and status."),
+        ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
+    ):
+        sub = add(name, command, text, f"{name} runs/transfer_grid")
+        sub.add_argument("study", metavar="STUDY", help="a study's folder")
+    export = add("export", _export, "Write a study's best model for plain torch.", "export runs/transfer_grid --best best_model")
+    export.add_argument("study", metavar="STUDY", help="a study's folder")
+    export.add_argument("--best", required=True, metavar="DIR", help="the folder to write, new or empty")
+    export.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
+    return parser
+
+
+def _datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    roots = DataRoots.parse(options.data)
+    for name, entry in DATASETS.items():
+        folder = roots.folder(name)
+        print(f"{name:18} {entry.layout}\n{'':18} {f'found in {folder}' if folder else 'not found; pass --data'}")
+    for name, spec in GENERATED.items():
+        print(f"{name:18} generated on the spot: {spec.count} pictures")
+    for name, folder in {**roots.listed(), **roots.named}.items():
+        if name not in DATASETS:
+            print(f"{name:18} read as folder:{folder}")
+    print(f"{'folder:PATH':18} images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line)")
+
+
+def _models(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    from segsweep.models.architectures import DECODERS, PLAIN, encoder_names
+
+    for name, width in PLAIN.items():
+        print(f"{name:18} the plain U-Net, {width} to {16 * width} channels")
+    print(f"DECODER-ENCODER with DECODER one of {', '.join(DECODERS)}")
+    print(f"and ENCODER one of {', '.join(encoder_names())}, or tu-NAME for any encoder of timm")
+
+
+def _prepare(options: argparse.Namespace, console: Console) -> None:
+    from segsweep.data.prepare import Request, prepare
+    from segsweep.sweep.progress import choose_view
+
+    roots, store = DataRoots.parse(options.data), Store(Path(options.store).absolute())
+    view = choose_view(console)
+    try:
+        for name in options.names:
+            prepared = prepare(Request(open_dataset(name, roots), options.classes, options.image_px), store, view.data)
+            print(f"{name}: {len(prepared.names)} pictures at {options.image_px} px, classes {', '.join(prepared.classes)}")
+    finally:
+        view.close()
+
+
+def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    records = load(options.study)
+    print(records.trials.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
+    if len(records.stages):
+        print(records.stages[["stage", "model", "status", "seconds", "val_mean_iou"]].to_string(index=False))
+
+
+def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    records = load(options.study)
+    print(write_report(records, Path(records.study["store"])))
+
+
+def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    from segsweep.cli.export import export_best
+
+    records = load(options.study)
+    folder = export_best(records, Store(Path(options.store or records.study["store"])), Path(options.best))
+    print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")

@@ -1,0 +1,14 @@
+"""Procedurally drawn scenes: a target like Oxford-IIIT Pet and three sources at a growing distance from it.
+
+No files are shipped and nothing is downloaded: a picture is a function of (`VERSION`, data set, index) alone.
+
+`generated_pets`, the target, shows furry animals; `generated_near` other figures with the same fur and the same light;
+`generated_middle` man-made objects with other surfaces; `generated_far` dark blobs on skin. Figures, backgrounds and
+the smooth, dotted, chequered or blotchy things that lie about take their colours and contrasts from one distribution,
+so that a network has to learn surface and shape: no threshold finds the figure, except in `generated_far`.
+"""
+
+from segsweep.data.generated.canvas import SIZE_PX
+from segsweep.data.generated.dataset import GENERATED, Generated
+
+__all__ = ["GENERATED", "SIZE_PX", "Generated"]

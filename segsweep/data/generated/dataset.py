@@ -1,0 +1,127 @@
+"""The generated data sets: how many pictures of what, and their reader."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segsweep.data.dataset import Example, Pixels
+from segsweep.data.generated import far, middle, near, pets
+from segsweep.data.generated.canvas import Random
+from segsweep.errors import unknown
+
+VERSION = 1  # to be raised with every change that gives other arrays
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One generated data set: how many pictures, of what, with which classes, and the function that draws one."""
+
+    key: int  # what the seed holds in place of the name
+    count: int
+    strata: Sequence[str]  # drawn in turn
+    schemes: Mapping[str, Sequence[str]]
+    values: Mapping[str, Sequence[int]]  # per scheme, the mask value of each drawn label
+    draw: Callable[[Random, str], tuple[Pixels, Pixels]]
+
+
+GENERATED: Mapping[str, Spec] = {
+    "generated_pets": Spec(
+        key=1,
+        count=600,
+        strata=tuple(pets.SPECIES),
+        schemes={"foreground": ("background", "pet"), "trimap": ("pet", "background", "boundary")},
+        values={"foreground": (1, 0, 1), "trimap": (0, 1, 2)},
+        draw=pets.draw,
+    ),
+    "generated_near": Spec(
+        key=2,
+        count=480,
+        strata=tuple(near.FIGURES),
+        schemes={"figure": ("background", "figure")},
+        values={"figure": (0, 1)},
+        draw=near.draw,
+    ),
+    "generated_middle": Spec(
+        key=3,
+        count=480,
+        strata=tuple(middle.OBJECTS),
+        schemes={"objects": ("background", *middle.OBJECTS)},
+        values={"objects": (0, 1, 2, 3)},
+        draw=middle.draw,
+    ),
+    "generated_far": Spec(
+        key=4,
+        count=480,
+        strata=tuple(far.RAGGED),
+        schemes={"lesion": ("background", "lesion")},
+        values={"lesion": (0, 1)},
+        draw=far.draw,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A drawn data set as a `DataSet`; it depends on no files. Raises `UserError` for a name not in `GENERATED`."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in GENERATED:
+            raise unknown("data set", self.name, list(GENERATED))
+
+    @property
+    def schemes(self) -> Mapping[str, Sequence[str]]:
+        """The names of the classes in the order of their mask values, per scheme; the first scheme is the default."""
+        return GENERATED[self.name].schemes
+
+    @property
+    def fit(self) -> Literal["resize", "crop"]:
+        """Pictures are square already."""
+        return "resize"
+
+    @property
+    def pool(self) -> Sequence[str]:
+        """There is one split, which a protocol in per cent divides."""
+        return ("train",)
+
+    def examples(self) -> list[Example]:
+        """Return every example, `pets_00012` for instance; the stratum is what the picture shows."""
+        spec = GENERATED[self.name]
+        strata = (spec.strata[index % len(spec.strata)] for index in range(spec.count))
+        return [Example(self._example_name(index), stratum=stratum) for index, stratum in enumerate(strata)]
+
+    def files(self) -> list[Path]:
+        """Return nothing: the pictures depend on no files."""
+        return []
+
+    def revision(self) -> str:
+        """Return a text that changes with the pictures."""
+        return f"generated {self.name} {VERSION} {GENERATED[self.name].count}"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+        """Draw the picture (96, 96, 3) and its mask (96, 96), both uint8.
+
+        Raises `UserError` for an unknown scheme and for an example that is not of this data set.
+        """
+        spec = GENERATED[self.name]
+        if scheme not in spec.schemes:
+            raise unknown("scheme", scheme, list(spec.schemes))
+        index = self._index(example)
+        rng = np.random.Generator(np.random.PCG64([VERSION, spec.key, index]))
+        picture, labels = spec.draw(rng, spec.strata[index % len(spec.strata)])
+        return picture, np.array(spec.values[scheme], np.uint8)[labels]
+
+    def _index(self, example: Example) -> int:
+        digits = example.name.rpartition("_")[2]
+        index, count = int(digits) if digits.isdecimal() else -1, GENERATED[self.name].count
+        if index not in range(count) or example.name != self._example_name(index):
+            known = (self._example_name(0), "...", self._example_name(count - 1))
+            raise unknown(f"example of {self.name}", example.name, known)
+        return index
+
+    def _example_name(self, index: int) -> str:
+        return f"{self.name.removeprefix('generated_')}_{index:05d}"

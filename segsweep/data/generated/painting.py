@@ -1,0 +1,85 @@
+"""Painting: colours, light and backgrounds, which every figure shares, and the scene around a furry one."""
+
+import numpy as np
+
+from segsweep.data.dataset import Pixels
+from segsweep.data.generated import surfaces
+from segsweep.data.generated.canvas import SIZE_PX, Field, Random, X, Y
+from segsweep.data.generated.shapes import Shape
+
+
+def _colour(rng: Random) -> Field:
+    """Return a colour of the one distribution that figures, things and backgrounds share."""
+    return np.clip(rng.uniform(0.25, 0.75) + rng.uniform(-0.16, 0.16, (3, 1, 1)), 0.05, 0.95)
+
+
+def relief(distance: Field, light: float) -> Field:
+    """Return how much the light falls on each point of a shape that bulges towards us, in -1..1."""
+    depth = max(2.0, -0.8 * float(distance.min()))
+    inside = np.clip(-distance / depth, 0, 1)
+    rise_y, rise_x = np.gradient(depth * np.sqrt(inside * (2 - inside)))
+    facing: Field = -(rise_x * np.cos(light) + rise_y * np.sin(light))
+    return np.clip(facing, -1, 1)
+
+
+def textured(rng: Random, texture: Field) -> Field:
+    """Return a two-coloured, textured surface (3, H, W)."""
+    patches = surfaces.clouds(rng, 24)
+    patches = np.clip(6 * (patches - rng.uniform(0.35, 0.75)), 0, 1)
+    first, second = _colour(rng), _colour(rng)
+    return first + (second - first) * patches + rng.uniform(0.07, 0.13) * texture
+
+
+def paint(picture: Field, distance: Field, surface: Field) -> Field:
+    """Return the picture with a surface laid on where the distance is negative, over one pixel at its edge."""
+    return picture + (surface - picture) * np.clip(0.5 - distance, 0, 1)
+
+
+def backdrop(rng: Random, horizon: bool) -> Field:
+    """Return a background: a wall and a floor, or one clouded expanse."""
+    picture = textured(rng, surfaces.blotches(rng))
+    if not horizon:
+        return picture + 0.25 * (surfaces.clouds(rng, 15) - 0.5)
+    edge = rng.uniform(0.3, 0.8) * SIZE_PX + rng.uniform(-0.2, 0.2) * (X - SIZE_PX / 2)
+    texture = surfaces.LIFELESS[rng.integers(len(surfaces.LIFELESS))](rng)
+    return paint(picture, edge - Y, textured(rng, texture))
+
+
+def _thing(rng: Random, picture: Field, light: float, size_px: tuple[float, float]) -> tuple[Field, Field]:
+    """Return the picture with a ball, a box or a roll that belongs to the background, and the distance to it."""
+    centre = (rng.uniform(0, SIZE_PX), rng.uniform(0, SIZE_PX))
+    shape = Shape(centre, rng.uniform(*size_px), rng.uniform(0, np.pi))
+    kind, ratio = rng.integers(3), rng.uniform(0.5, 1.0)
+    if kind == 0:
+        shape.oval(0, 0, 1, max(0.75, ratio))
+    elif kind == 1:
+        shape.patch((-1, -ratio), (1, -ratio), (1, ratio), (-1, ratio))
+    else:
+        shape.limb((-0.8, 0), (0.8, 0), 0.5 * ratio, 0.5 * ratio)
+    surface = textured(rng, surfaces.LIFELESS[rng.integers(len(surfaces.LIFELESS))](rng))
+    surface = surface * (1 + 0.35 * relief(shape.distance, light))
+    return paint(picture, shape.distance, surface), shape.distance
+
+
+def pixels(rng: Random, picture: Field) -> Pixels:
+    """Return the picture as bytes, with a little grain."""
+    grain = 0.04 * (rng.random((SIZE_PX, SIZE_PX)) - 0.5)
+    levels = np.rint(np.clip(picture + grain, 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(levels.transpose(1, 2, 0))
+
+
+def furry_scene(rng: Random, figure: Shape, marks: Shape, horizon: bool) -> tuple[Pixels, Field]:
+    """Return the picture of a furry figure among things, and the distance to the part of it that can be seen."""
+    light = rng.uniform(-0.9, -0.1) * np.pi
+    picture = backdrop(rng, horizon)
+    for _ in range(rng.integers(2, 5)):
+        picture, _ = _thing(rng, picture, light, (9, 21))
+    fur = surfaces.fur(rng)
+    surface = textured(rng, fur) * (1 + 0.35 * relief(figure.distance, light))
+    picture = paint(picture, figure.distance + 0.8 * fur, surface)
+    picture = paint(picture, np.maximum(marks.distance, figure.distance), np.full((3, 1, 1), rng.uniform(0.05, 0.2)))
+    distance = figure.distance
+    if rng.random() < 0.35:
+        picture, nearer = _thing(rng, picture, light, (6, 11))
+        distance = np.maximum(distance, -nearer)
+    return pixels(rng, picture), distance

@@ -1,0 +1,105 @@
+"""The `segsweep` command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segsweep.cli.commands import command_line
+from segsweep.records import load
+
+
+def call(*arguments: str) -> int:
+    """Run the command in this process and return its exit code."""
+    try:
+        command_line(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """`segsweep COMMAND --help` shows an example for every command that `segsweep --help` lists."""
+    assert call("--help") == 0
+    listed = capsys.readouterr().out
+    for name in ("datasets", "models", "prepare", "status", "report", "export"):
+        assert name in listed
+        assert call(name, "--help") == 0
+        assert f"example: segsweep {name}" in capsys.readouterr().out
+
+
+def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Known data sets are listed with their layout, those of datasets.toml with their folder."""
+    (tmp_path / "coco2017" / "annotations").mkdir(parents=True)
+    (tmp_path / "datasets.toml").write_text(f'mine = "{ellipses}"\n')
+    assert call("datasets", "--data", str(tmp_path)) == 0
+    output = capsys.readouterr().out
+    assert f"found in {tmp_path / 'coco2017'}" in output
+    assert "not found; pass --data" in output
+    assert f"read as folder:{ellipses}" in output
+    assert "generated_near" in output
+
+
+def test_models_lists_what_can_be_built(capsys: pytest.CaptureFixture[str]) -> None:
+    """Decoders and encoders are listed by the names that studies use."""
+    assert call("models") == 0
+    output = capsys.readouterr().out
+    assert all(name in output for name in ("unet16", "deeplabv3plus", "mobilenet_v2", "densenet121", "tu-NAME"))
+
+
+def test_prepare_verifies_and_counts(ellipses: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A data set is decoded into the store; a bad one is one line and exit code 2."""
+    assert call("prepare", f"folder:{ellipses}", "--image-px", "32", "--store", str(tmp_path)) == 0
+    assert "40 pictures at 32 px, classes background, figure" in capsys.readouterr().out
+    assert call("prepare", "folder:/no/such", "--store", str(tmp_path)) == 2
+    assert capsys.readouterr().err.startswith("error: data set 'folder:/no/such': folder /no/such is missing")
+
+
+def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` counts trials by cell; `report` prints the table and writes table and pictures."""
+    study = copy_of_finished / "runs" / "tiny"
+    assert call("status", str(study)) == 0
+    assert "source=random freeze=encoder" in capsys.readouterr().out
+    assert call("report", str(study)) == 0
+    assert (study / "table.txt").read_text().strip() == capsys.readouterr().out.strip()
+    assert len((study / "table.csv").read_text().splitlines()) == 5
+
+
+def test_an_exported_model_loads_in_plain_torch(finished: Path, tmp_path: Path) -> None:
+    """A process that knows torch alone loads the model and predicts what the tested run predicted, for any batch."""
+    study, best = finished / "runs" / "tiny", tmp_path / "best"
+    assert call("export", str(study), "--best", str(best)) == 0
+    trials = load(study).trials
+    confirmed = trials[trials["phase"] == "confirm"]
+    chosen = confirmed.loc[confirmed["val_iou"].idxmax(), "trial_id"]
+    card = json.loads((best / "card.json").read_text())
+    assert card["trial_id"] == chosen
+    assert card["classes"] == ["background", "figure"]
+    assert "test_iou" in (best / "README.md").read_text()
+    artifact = finished / "store" / "model" / str(chosen)
+    code = f"""
+import sys, torch, numpy
+images = torch.stack([torch.from_numpy(numpy.load({str(tmp_path / "images.npy")!r}))] * 3)
+numpy.save({str(tmp_path / "predicted.npy")!r}, torch.export.load({str(best / "model.pt2")!r}).module()(images).argmax(1).numpy())
+assert not any(name.startswith(("segsweep", "segmentation_models")) for name in sys.modules)
+"""
+    np.save(tmp_path / "images.npy", np.asarray(Image.open(artifact / "example-1-picture.png")).transpose(2, 0, 1))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    predicted = np.load(tmp_path / "predicted.npy")
+    assert predicted.shape == (3, 32, 32)
+    assert (predicted[2] == np.asarray(Image.open(artifact / "example-1-predicted.png"))).all()
+
+
+def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not empty and a store without the weights are one line each."""
+    study = str(finished / "runs" / "tiny")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert call("export", study, "--best", str(tmp_path / "full")) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert call("export", study, "--best", str(tmp_path / "new"), "--store", str(tmp_path / "empty")) == 2
+    assert "pass --store" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+import pytest
+
+from segsweep.config import Choice, LogUniform, Study, Target
+from segsweep.config.narrow import narrow
+from segsweep.errors import UserError
+
+STUDY = Study(
+    name="grid",
+    target=Target("pets"),
+    compare=[
+        {"source": ["random", "imagenet"], "fraction": [0.2, 0.5, 1.0]},
+        {"source": ["imagenet"], "freeze": ["encoder"]},
+    ],
+    tune={"learning_rate": LogUniform(1e-5, 1e-2), "loss": Choice("dice", "cross_entropy")},
+    fixed={"epochs": 10, "batch_size": 16},
+)
+
+
+def cell_names(study: Study) -> set[str]:
+    return {name for name, _ in study.cells()}
+
+
+def test_nothing_assigned_changes_nothing():
+    """Without assignments the study is the same."""
+    assert narrow(STUDY, []) == STUDY
+
+
+def test_one_value_of_a_compare_axis_leaves_its_cells():
+    """A compare axis with one value has it in every grid."""
+    narrowed = narrow(STUDY, ["fraction=0.5"])
+    assert [dict(grid) for grid in narrowed.grids] == [
+        {"source": ("random", "imagenet"), "fraction": (0.5,)},
+        {"source": ("imagenet",), "freeze": ("encoder",), "fraction": (0.5,)},
+    ]
+
+
+def test_several_values_of_a_compare_axis_replace_its_values():
+    """A compare axis takes the values that are listed, blanks around them aside, in that order."""
+    assert narrow(STUDY, ["fraction=1.0, 0.1"]).grids[0]["fraction"] == (1.0, 0.1)
+
+
+def test_several_values_of_a_fixed_setting_compare_it():
+    """A fixed setting with two values becomes a compare axis of every grid."""
+    narrowed = narrow(STUDY, ["batch_size=8,16"])
+    assert "batch_size" not in narrowed.fixed
+    assert all(grid["batch_size"] == (8, 16) for grid in narrowed.grids)
+    assert len(cell_names(narrowed)) == 2 * len(cell_names(STUDY))
+
+
+def test_one_value_fixes_a_setting():
+    """A fixed setting is replaced, a default one is added, and a tuned one is tuned no more."""
+    narrowed = narrow(STUDY, ["batch_size=4", "image_px=64", "learning_rate=1e-3"])
+    assert narrowed.fixed == {"epochs": 10, "batch_size": 4, "image_px": 64, "learning_rate": 1e-3}
+    assert set(narrowed.tune) == {"loss"}
+
+
+def test_a_range_replaces_a_tuned_range():
+    """`LOW..HIGH` keeps the distribution and changes its ends; several values make a choice."""
+    assert narrow(STUDY, ["learning_rate=1e-6..1e-1"]).tune["learning_rate"] == LogUniform(1e-6, 1e-1)
+    assert narrow(STUDY, ["learning_rate=1e-4,1e-3"]).tune["learning_rate"] == Choice(1e-4, 1e-3)
+
+
+def test_steps_take_the_place_of_epochs():
+    """A length in steps replaces the fixed epochs, and back; the source's lengths likewise."""
+    stepped = narrow(STUDY, ["steps=100"])
+    assert stepped.fixed == {"batch_size": 16, "steps": 100}
+    assert narrow(stepped, ["epochs=3"]).fixed == {"batch_size": 16, "epochs": 3}
+    both = narrow(narrow(STUDY, ["source_epochs=4"]), ["source_steps=40"])
+    assert {name: both.fixed.get(name) for name in ("source_epochs", "source_steps")} == {
+        "source_epochs": None,
+        "source_steps": 40,
+    }
+
+
+def test_counts_are_fields_of_the_study():
+    """Seeds and trials are set on the study itself; a later assignment goes first."""
+    narrowed = narrow(STUDY, ["seeds=1", "trials_per_cell=2", "source_seeds=3", "seeds=4"])
+    assert (narrowed.seeds, narrowed.trials_per_cell, narrowed.source_seeds) == (4, 2, 3)
+
+
+def test_a_path_with_two_dots_is_a_path():
+    """A source may name a file in the folder above: its two dots are no range."""
+    narrowed = narrow(STUDY, ["source=file:../weights.pth"])
+    assert all(grid["source"] == ("file:../weights.pth",) for grid in narrowed.grids)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fraction", "must read NAME=VALUE"),
+        ("fraction=", "must read NAME=VALUE"),
+        ("=3", "unknown name ''"),
+        ("lr=1", "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source,"),
+        ("name=x", "unknown name 'name'"),
+        ("fraction=2", "fraction='2': input should be less than or equal to 1"),
+        ("fraction=0.5,,1", "fraction=''"),
+        ("fraction=0.1..0.5", "fraction is not tuned over a range here"),
+        ("loss=dice..mse", "loss"),
+        ("learning_rate=1e-3..", "learning_rate=''"),
+        ("learning_rate=1e-2..1e-5", "needs 1e-12 <= low < high"),
+        ("learning_rate=1e-4,1e-4", "none of them twice"),
+        ("seeds=0", "seeds=0: must be a whole number >= 1"),
+        ("seeds=-1", "seeds=-1: must be a whole number >= 1"),
+        ("seeds=²", "seeds=²: must be a whole number >= 1"),
+        ("seeds=1,2", "seeds=1,2: must be a whole number >= 1"),
+        ("epochs=two", "epochs='two'"),
+        ("source=imagnet", "is no stage"),
+    ],
+)
+def test_a_wrong_assignment_is_one_line(text, message):
+    """An unknown name or a wrong value raises one line that names it."""
+    with pytest.raises(UserError) as raised:
+        narrow(STUDY, [text])
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)

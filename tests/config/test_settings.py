@@ -1,0 +1,158 @@
+import pytest
+from pydantic import ValidationError
+
+from segsweep.config.settings import DEFAULT_EPOCHS, Settings
+from segsweep.errors import UserError
+
+WRONG = [  # field, value, what the message says is allowed
+    ("source", "imagnet", "a stage is one of random, imagenet"),
+    ("source", 3, "string"),
+    ("architecture", "unet mobilenet", "DECODER or DECODER-ENCODER"),
+    ("architecture", "", "DECODER or DECODER-ENCODER"),
+    ("transfer", "everything", "'encoder', 'all-but-classifier'"),
+    ("freeze", "decoder", "'none'"),
+    ("fraction", 0, "greater than 0"),
+    ("fraction", 1.5, "less than or equal to 1"),
+    ("fraction", "half", "number"),
+    ("fraction", True, "number"),
+    ("learning_rate", 0.0, "greater than 0"),
+    ("learning_rate", float("nan"), "finite"),
+    ("learning_rate", float("inf"), "finite"),
+    ("learning_rate", 1000, "less than or equal to 100"),
+    ("weight_decay", -0.1, "greater than or equal to 0"),
+    ("optimizer", "sgdd", "'adam'"),
+    ("loss", "mse", "'cross_entropy'"),
+    ("epochs", 0, "greater than or equal to 1"),
+    ("epochs", 2.5, "integer"),
+    ("epochs", True, "number"),
+    ("steps", -3, "greater than or equal to 1"),
+    ("batch_size", 0, "greater than or equal to 1"),
+    ("batch_size", None, "integer"),
+    ("image_px", 8, "greater than or equal to 16"),
+    ("image_px", 5000, "less than or equal to 4096"),
+    ("precision", "float16", "'auto'"),
+    ("source_learning_rate", -1, "greater than 0"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "allowed"), WRONG)
+def test_wrong_value_is_one_line_with_field_value_and_what_is_allowed(field, value, allowed):
+    """A wrong value raises one line that names the field, the value, and what is allowed."""
+    other = {"source": "supervised:coco"} if field == "transfer" else {}
+    with pytest.raises(UserError) as raised:
+        Settings.build(**{field: value, **other})
+    message = str(raised.value)
+    assert "\n" not in message
+    assert "pydantic" not in message
+    assert field in message
+    assert str(value) in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize("key", ["lr", "wd", "learning rate", "Epochs", "seed", ""])
+def test_unknown_key_lists_the_fields(key):
+    """A key that is no setting raises one line with the settings that exist."""
+    with pytest.raises(UserError, match=rf"^setting: unknown name '{key}'; known: source, .*learning_rate.*source_batch_size$"):
+        Settings.build(**{key: 1})
+
+
+def test_direct_construction_refuses_unknown_keys_too():
+    """Settings made without `build` are as strict about keys."""
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Settings(lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 3, "steps": 40}, "epochs=3 and steps=40: give one of the two"),
+        ({"source_epochs": 3, "source_steps": 40}, "source_epochs=3 and source_steps=40: give one of the two"),
+        ({"steps": 5, "validations": 6}, "validations=6: more than steps=5"),
+        ({"source": "supervised:coco", "transfer": "none"}, "transfer='none' with source='supervised:coco': allowed are encoder"),
+        ({"source": "imagenet", "transfer": "none"}, "transfer='none' with source='imagenet': allowed are encoder"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(values, message):
+    """Two settings that cannot hold together raise one line with both."""
+    with pytest.raises(UserError) as raised:
+        Settings.build(**values)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_length_is_always_given():
+    """Without a length there are the default epochs; with steps there are no epochs and `validations` results."""
+    assert (Settings().epochs, Settings().steps, Settings().results) == (DEFAULT_EPOCHS, None, DEFAULT_EPOCHS)
+    stepped = Settings(steps=100, validations=4)
+    assert (stepped.epochs, stepped.steps, stepped.results) == (None, 100, 4)
+    assert Settings(epochs=3).source_epochs == 3
+    assert Settings(steps=100).source_epochs == DEFAULT_EPOCHS
+    assert Settings(source_steps=7).source_epochs is None
+
+
+@pytest.mark.parametrize("transfer", ["encoder", "all-but-classifier", "none"])
+def test_random_moves_nothing(transfer):
+    """With a random source every allowed `transfer` means the same, so the settings are equal."""
+    assert Settings(source="random", transfer=transfer) == Settings(source="random")
+    assert Settings(source="random", transfer=transfer).transfer == "none"
+
+
+def test_a_wrong_transfer_is_wrong_with_any_source():
+    """A misspelt `transfer` is refused even where it would not matter."""
+    for source in ("random", "imagenet", "supervised:coco"):
+        with pytest.raises(UserError, match="transfer='encodr'"):
+            Settings.build(source=source, transfer="encodr")
+
+
+@pytest.mark.parametrize("source", ["imagenet", "simclr:x", "supervised:coco+simclr:x"])
+def test_an_encoder_moves_as_an_encoder(source):
+    """A source that gives an encoder alone moves the encoder, whichever `transfer` is asked for."""
+    assert Settings(source=source, transfer="all-but-classifier") == Settings(source=source, transfer="encoder")
+
+
+def test_sources_are_kept_canonical():
+    """What means the same source is stored as the same text."""
+    assert Settings(source="random+supervised:voc2012").source == "supervised:voc2012"
+
+
+def test_settings_are_frozen():
+    """A setting cannot be changed after it was validated."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().epochs = 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("epochs", "3", 3),
+        ("epochs", "None", None),
+        ("fraction", "0.5", 0.5),
+        ("learning_rate", "1e-3", 1e-3),
+        ("source", "random+simclr:x@5", "simclr:x@5"),
+        ("architecture", "unet-mobilenet_v2", "unet-mobilenet_v2"),
+        ("precision", "bfloat16", "bfloat16"),
+    ],
+)
+def test_command_line_texts_become_values(name, text, value):
+    """A text from a command line becomes the value that a study file would hold."""
+    assert Settings.parse_value(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("epochs", "three"), ("epochs", "0"), ("fraction", "nan"), ("source", "None"), ("loss", "x")]
+)
+def test_command_line_texts_are_checked(name, text):
+    """A text that is no value of the field raises one line that names both."""
+    with pytest.raises(UserError) as raised:
+        Settings.parse_value(name, text)
+    assert name in str(raised.value)
+    assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_source_settings_fall_back_on_the_trials_own():
+    """A supervised stage takes the trial's batch size where it has none of its own, and never the trial's learning rate."""
+    own = Settings(batch_size=4, learning_rate=0.5, loss="dice").source_settings()
+    assert (own["batch_size"], own["learning_rate"], own["loss"]) == (4, 1e-3, "cross_entropy")
+    assert Settings(batch_size=4, source_batch_size=8).source_settings()["batch_size"] == 8
+    assert Settings(validations=7).source_settings() == Settings(validations=8).source_settings()

@@ -1,0 +1,129 @@
+from dataclasses import replace
+
+import pytest
+
+from segsweep.config import Settings, Stage, StageSpec, Target, Trial
+
+STAGE = StageSpec(Stage.parse("supervised:coco@50"), "unet16", 0, "datakey", {"epochs": 2, "precision": "float32"})
+CHAINED = replace(STAGE, stage=Stage.parse("simclr:cats_dogs"), data="other", parent=STAGE)
+TRIAL = Trial(
+    study="grid",
+    cell="source=supervised:coco",
+    phase="tune",
+    settings=Settings(source="supervised:coco", epochs=2, image_px=64),
+    seed=0,
+    target=Target("pets", protocol="60-20-20"),
+    target_data="petskey",
+    stage=STAGE,
+    point=3,
+)
+
+
+def with_settings(**changes) -> Trial:
+    return replace(TRIAL, settings=TRIAL.settings.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        replace(TRIAL, study="another"),
+        replace(TRIAL, cell="renamed"),
+        replace(TRIAL, point=7),
+        replace(TRIAL, target=Target("folder:/pets", protocol="60-20-20")),
+        with_settings(source="simclr:other"),
+        with_settings(source_epochs=9, source_learning_rate=0.1),
+        replace(TRIAL, stage=replace(STAGE, settings={"precision": "float32", "epochs": 2})),
+        replace(TRIAL, stage=replace(STAGE, stage=Stage.parse("supervised:folder:/coco@50"))),
+    ],
+    ids=["study", "cell", "point", "target-name", "source-text", "source-settings", "order-of-keys", "stage-name"],
+)
+def test_equal_work_is_one_trial(same):
+    """What a study, a cell or a data set is called, and what the stage's key covers already, do not make another trial."""
+    assert same.trial_id == TRIAL.trial_id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TRIAL, seed=1),
+        replace(TRIAL, phase="confirm"),
+        replace(TRIAL, target_data="changed"),
+        replace(TRIAL, target=Target("pets", protocol="50-25-25")),
+        replace(TRIAL, stage=None),
+        replace(TRIAL, stage=CHAINED),
+        replace(TRIAL, stage=replace(STAGE, seed=1)),
+        replace(TRIAL, stage=replace(STAGE, data="changed")),
+        replace(TRIAL, stage=replace(STAGE, settings={"epochs": 3, "precision": "float32"})),
+        with_settings(precision="bfloat16"),
+        with_settings(learning_rate=2e-3),
+        with_settings(epochs=3),
+        with_settings(image_px=96),
+        with_settings(fraction=0.5),
+        with_settings(freeze="encoder"),
+        with_settings(transfer="all-but-classifier"),
+        with_settings(architecture="unet"),
+    ],
+)
+def test_other_work_is_another_trial(other):
+    """Whatever changes the result of a trial changes its identity."""
+    assert other.trial_id != TRIAL.trial_id
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the values are of no allowed type
+def test_every_setting_of_the_target_run_counts():
+    """Each field of the settings but the source's own is part of a trial's identity, so that a new one is not forgotten."""
+    changed = {name: with_settings(**{name: "something else"}).trial_id != TRIAL.trial_id for name in Settings.model_fields}
+    assert {name for name, counts in changed.items() if not counts} == {
+        "source",
+        "source_epochs",
+        "source_steps",
+        "source_learning_rate",
+        "source_batch_size",
+    }
+
+
+def test_identities_are_pinned():
+    """The identity of known work stays as it is; a change of it would build every stage of every store again."""
+    assert (STAGE.spec_id, STAGE.key(None), CHAINED.spec_id) == (
+        "19a582171a9bf4ce8dbc",
+        "19a582171a9bf4ce8dbc",
+        "1bb56226f44c9c1aa9b3",
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(STAGE, seed=1),
+        replace(STAGE, data="changed"),
+        replace(STAGE, model="unet"),
+        replace(STAGE, stage=Stage.parse("supervised:coco@51")),
+        replace(STAGE, stage=Stage.parse("supervised:coco")),
+        replace(STAGE, stage=Stage.parse("simclr:coco@50")),
+        replace(STAGE, settings={"epochs": 2, "precision": "bfloat16"}),
+        replace(STAGE, parent=CHAINED),
+    ],
+)
+def test_other_work_is_another_stage(other):
+    """Data, limit, kind, model, seed, settings with precision, and the chain before are part of a stage's identity."""
+    assert other.spec_id != STAGE.spec_id
+
+
+def test_a_stage_is_the_same_wherever_its_data_lie():
+    """A data set under another name, or the settings in another order, give the same stage: the data's key tells."""
+    moved = replace(STAGE, stage=Stage.parse("supervised:folder:/elsewhere@50"), settings={"precision": "float32", "epochs": 2})
+    assert moved.spec_id == STAGE.spec_id
+    assert moved.key("weights") == STAGE.key("weights")
+
+
+def test_a_stage_is_keyed_by_the_weights_it_starts_from():
+    """The key in the store follows the content of the weights before, not how they were asked for."""
+    assert CHAINED.key("aaa") == replace(CHAINED, parent=None).key("aaa")
+    assert len({CHAINED.key("aaa"), CHAINED.key("bbb"), CHAINED.key(None)}) == 3
+
+
+def test_a_chain_is_named_as_a_source():
+    """The name of a stage is the source that ends with it."""
+    assert CHAINED.name == "supervised:coco@50+simclr:cats_dogs"
+    assert (STAGE.encoder_only, CHAINED.encoder_only) == (False, True)
+    assert (TRIAL.source_seed, replace(TRIAL, stage=None).source_seed) == (0, None)

@@ -1,0 +1,77 @@
+"""Small data sets in real files, and the study that most tests run."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from segsweep.config import LogUniform, Study, Target
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests compute with one thread, so that results are equal to the last bit."""
+    torch.set_num_threads(1)
+
+
+def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:
+    """Write a data set of bright figures on dark ground in the layout of `folder:PATH`."""
+    rng = np.random.default_rng(seed)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    (folder / "classes.txt").write_text("background\nfigure\n")
+    for number in range(count):
+        mask = Image.new("L", (32, 32))
+        left, top, size = (int(value) for value in (*rng.integers(2, 14, 2), rng.integers(9, 17)))
+        draw = ImageDraw.Draw(mask)
+        (draw.ellipse if shape == "ellipse" else draw.rectangle)((left, top, left + size, top + size), fill=1)
+        inside = np.asarray(mask)[..., None]
+        picture = rng.integers(0, 110, (32, 32, 3)) + inside * rng.integers(60, 146, (1, 1, 3))
+        Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{number:03d}.png")
+        mask.save(folder / "masks" / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A target: forty pictures with one ellipse each."""
+    return write_folder(tmp_path_factory.mktemp("data") / "ellipses", 40, 1, "ellipse")
+
+
+@pytest.fixture(scope="session")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source: forty pictures with one box each."""
+    return write_folder(tmp_path_factory.mktemp("data") / "boxes", 40, 2, "box")
+
+
+@pytest.fixture(scope="session")
+def tiny_study(ellipses: Path, boxes: Path) -> Study:
+    """Four cells, two tuning trials and two seeds each: 16 trials and one stage, some seconds on one core."""
+    return Study(
+        name="tiny",
+        target=Target(f"folder:{ellipses}"),
+        compare={"source": ["random", f"supervised:folder:{boxes}"], "freeze": ["none", "encoder"]},
+        tune={"learning_rate": LogUniform(1e-4, 1e-2)},
+        fixed={"architecture": "unet16", "image_px": 32, "epochs": 2, "batch_size": 8},
+        trials_per_cell=2,
+        seeds=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_study: Study) -> Path:
+    """The folder in which the tiny study was run once: `runs/tiny` and `store`. Not to be changed; see `copy_of_finished`."""
+    import segsweep
+
+    folder = tmp_path_factory.mktemp("finished")
+    segsweep.run(tiny_study, out=folder / "runs", device="cpu", threads=1)
+    return folder
+
+
+@pytest.fixture
+def copy_of_finished(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study's folder, to be changed at will."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

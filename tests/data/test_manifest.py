@@ -1,0 +1,158 @@
+import os
+import shutil
+
+import pytest
+
+from segsweep.data import manifest
+from segsweep.data.folder import Folder
+from segsweep.data.generated import Generated
+from segsweep.data.manifest import content_digest, file_hashes
+from segsweep.errors import UserError
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the files whose contents were read."""
+    names: list[str] = []
+    original = manifest.hash_file
+
+    def counting(path):
+        names.append(path.name)
+        return original(path)
+
+    monkeypatch.setattr(manifest, "hash_file", counting)
+    return names
+
+
+@pytest.fixture
+def identity(tmp_path, quiet):
+    """The digest of a folder's contents, as a new process would find it."""
+    return lambda folder, name="mine": content_digest(Folder(folder, name), "all", tmp_path / "manifests", quiet)
+
+
+def test_an_untouched_set_is_read_once(layouts, identity, reads):
+    """The second look reads no file's contents."""
+    folder = layouts.plain()
+    first = identity(folder)
+    assert len(reads) == 13
+    reads.clear()
+    assert identity(folder) == first
+    assert reads == []
+
+
+def test_a_touched_file_is_read_again_alone(layouts, identity, reads):
+    """A file with a new time is read again, it alone; with the same contents the digest is the same."""
+    folder = layouts.plain()
+    first = identity(folder)
+    reads.clear()
+    os.utime(folder / "images" / "p3.jpg", (1, 1))
+    assert identity(folder) == first
+    assert reads == ["p3.jpg"]
+
+
+@pytest.mark.parametrize("changed", ["images/p3.jpg", "masks/p3.png", "classes.txt"])
+def test_a_changed_file_changes_the_digest(layouts, identity, changed):
+    """A change of one byte of any file that counts gives another digest."""
+    folder = layouts.plain()
+    first = identity(folder)
+    content = bytearray((folder / changed).read_bytes())
+    content[-1] = (content[-1] + 1) % 128
+    (folder / changed).write_bytes(bytes(content))
+    assert identity(folder) != first
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(layouts, identity):
+    """Other contents of the same size under the old modification time, as a copying tool leaves them, are noticed."""
+    folder = layouts.plain()
+    first = identity(folder)
+    path = folder / "masks" / "p0.png"
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert identity(folder) != first
+
+
+def test_the_digest_does_not_depend_on_the_place_or_the_name(layouts, identity, tmp_path):
+    """The same files elsewhere, under another name, are the same data."""
+    folder = layouts.plain()
+    first = identity(folder)
+    shutil.copytree(folder, tmp_path / "deep" / "copy")
+    assert identity(tmp_path / "deep" / "copy", "other") == first
+    folder.rename(tmp_path / "moved")
+    assert identity(tmp_path / "moved") == first
+
+
+def test_renaming_and_adding_change_the_digest(layouts, identity):
+    """A renamed pair, an added pair and a new list each make other data, though no file's contents changed."""
+    folder = layouts.plain()
+    found = [identity(folder)]
+    for part, ending in (("images", "jpg"), ("masks", "png")):
+        (folder / part / f"p5.{ending}").rename(folder / part / f"q5.{ending}")
+    found.append(identity(folder))
+    for part, ending in (("images", "jpg"), ("masks", "png")):
+        shutil.copy(folder / part / f"q5.{ending}", folder / part / f"q6.{ending}")
+    found.append(identity(folder))
+    (folder / "train.txt").write_text("p0\np1\np2\n")
+    found.append(identity(folder))
+    assert len(set(found)) == 4
+
+
+def test_files_that_do_not_count_change_nothing(layouts, identity):
+    """A note beside the pictures, or a picture that no list names, leaves the digest as it is."""
+    folder = layouts.plain(train="p0\np1\n")
+    first = identity(folder)
+    (folder / "notes.md").write_text("x")
+    layouts.picture(folder / "images" / "p5.jpg", seed=99)
+    assert identity(folder) == first
+
+
+def test_the_scheme_and_the_reader_are_part_of_the_digest(tmp_path, quiet, monkeypatch):
+    """Another class scheme, another version of a reader, or another data set without files give other digests."""
+    pets = Generated("generated_pets")
+    found = [content_digest(pets, scheme, tmp_path, quiet) for scheme in pets.schemes]
+    found.append(content_digest(Generated("generated_far"), "lesion", tmp_path, quiet))
+    monkeypatch.setattr(Generated, "revision", lambda _: "2")
+    found.append(content_digest(pets, "foreground", tmp_path, quiet))
+    assert len(set(found)) == 4
+
+
+def test_missing_files_are_named_and_counted(layouts, identity):
+    """Pictures without masks raise one line that names the first and counts the others."""
+    folder = layouts.plain()
+    (folder / "masks" / "p1.png").unlink()
+    with pytest.raises(UserError, match=r"masks/p1\.png: file is missing$"):
+        identity(folder)
+    (folder / "masks" / "p4.png").unlink()
+    with pytest.raises(UserError, match=r"masks/p1\.png: file is missing; and 1 more$"):
+        identity(folder)
+
+
+def test_a_folder_in_place_of_a_file_is_named(layouts, identity):
+    """A folder that is called like a picture raises one line that names it."""
+    folder = layouts.plain()
+    (folder / "images" / "p1.jpg").unlink()
+    (folder / "images" / "p1.jpg").mkdir()
+    with pytest.raises(UserError, match=r"images/p1\.jpg: file cannot be read: Is a directory"):
+        identity(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[1]", '{"a": 1'])
+def test_a_broken_cache_is_read_past(layouts, tmp_path, quiet, content):
+    """A cache file that cannot be read costs another reading, nothing else."""
+    files = Folder(layouts.plain(), "mine").files()
+    first = file_hashes(files, tmp_path / "cache.json", quiet)
+    (tmp_path / "cache.json").write_text(content)
+    assert file_hashes(files, tmp_path / "cache.json", quiet) == first
+
+
+def test_progress_counts_the_files_that_are_read(layouts, tmp_path):
+    """Progress says how many files of how many were read, and nothing where none was."""
+    told = []
+    files = Folder(layouts.plain(), "mine").files()
+    file_hashes(files, tmp_path / "cache.json", lambda *what: told.append(what))
+    assert told[-1] == ("reading file contents", 13, 13)
+    told.clear()
+    file_hashes(files, tmp_path / "cache.json", lambda *what: told.append(what))
+    assert told == []

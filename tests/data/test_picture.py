@@ -1,0 +1,238 @@
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segsweep.data.dataset import IGNORE
+from segsweep.data.picture import class_numbers, dominant_class, open_mask, open_picture, square
+from segsweep.errors import UserError
+
+NUMBERS = np.array([[0, 1, 2, 1], [2, 1, 0, 1]], np.uint8)
+
+
+def grey_png(numbers: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2, 4, 8 or 16 bits, put together by hand: Pillow writes only 1, 8 and 16."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = numbers.shape
+    rows = b""
+    for row in numbers.tolist():
+        text = "".join(f"{number:0{bits}b}" for number in row)
+        text += "0" * (-len(text) % 8)
+        rows += b"\0" + bytes(int(text[at : at + 8], 2) for at in range(0, len(text), 8))
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_grey_masks_keep_their_numbers(tmp_path, bits):
+    """A grey mask gives the numbers in the file, however few bits each has; none is spread to 255, which is ignored."""
+    numbers = NUMBERS % min(2**bits, 3)
+    (tmp_path / "m.png").write_bytes(grey_png(numbers, bits))
+    found = open_mask(tmp_path / "m.png")
+    assert np.array_equal(found, numbers)
+    mapped = class_numbers("m.png", found, {0: 0, 1: 1, 2: 2, 255: IGNORE}, (2, 4, 3))
+    assert np.array_equal(mapped, numbers)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("transparency", [None, 0, bytes([0, 128, 255])])
+def test_palette_masks_keep_their_numbers(tmp_path, bits, transparency):
+    """A palette mask gives its indices, whatever its colours, bits and transparency are."""
+    image = Image.fromarray(NUMBERS % min(2**bits, 3))
+    image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
+    options = {} if transparency is None else {"transparency": transparency[: 2**bits] if isinstance(transparency, bytes) else 0}
+    image.save(tmp_path / "m.png", bits=bits, **options)
+    assert np.array_equal(open_mask(tmp_path / "m.png"), NUMBERS % min(2**bits, 3))
+
+
+def test_sixteen_bit_masks_beyond_the_classes_are_refused(tmp_path):
+    """A 16-bit number is not wrapped round: 256 is no class 0."""
+    (tmp_path / "m.png").write_bytes(grey_png(np.full((2, 4), 256), 16))
+    with pytest.raises(UserError, match="mask value 256 is outside the classes; allowed are 0, 1, 255"):
+        class_numbers("m.png", open_mask(tmp_path / "m.png"), {0: 0, 1: 1, 255: IGNORE}, (2, 4, 3))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_coloured_masks_are_refused(tmp_path, mode):
+    """A mask in colours has no class numbers; the error names its mode and what is allowed."""
+    Image.new(mode, (4, 2)).save(tmp_path / "m.png")
+    with pytest.raises(UserError, match=rf"m\.png: mask has mode {mode}; allowed are palette and grey"):
+        open_mask(tmp_path / "m.png")
+
+
+def test_lossy_masks_are_refused(tmp_path):
+    """A JPEG blurs numbers into other classes' numbers, so it is no mask even under `.png`."""
+    Image.fromarray(NUMBERS).save(tmp_path / "m.png", "JPEG")
+    with pytest.raises(UserError, match=r"m\.png: mask is a JPEG"):
+        open_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"),
+    [
+        *(("PNG", mode) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")),
+        *(("BMP", mode) for mode in ("RGB", "RGBA", "L", "P", "1")),
+        *(("TIFF", mode) for mode in ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")),
+        *(("GIF", mode) for mode in ("RGB", "RGBA", "L", "P", "1")),
+        *(("JPEG", mode) for mode in ("RGB", "L", "CMYK")),
+    ],
+)
+def test_every_usual_picture_becomes_rgb(tmp_path, form, mode):
+    """A picture of any usual mode becomes (H, W, 3) bytes with its own colours, without a warning."""
+    red = Image.new("RGB", (6, 4), (250, 0, 0))
+    image = red.convert("RGB").convert(mode) if mode != "LA" else red.convert("L").convert("LA")
+    image.save(tmp_path / "p", form)
+    found = open_picture(tmp_path / "p")
+    assert (found.shape, found.dtype) == ((4, 6, 3), np.uint8)
+    if mode in ("RGB", "RGBA", "P", "CMYK"):
+        assert found[0, 0, 0] > 200
+        assert found[0, 0, 1:].max() < 60
+
+
+def test_transparency_is_dropped(tmp_path):
+    """A transparent pixel shows the colour below it, with an alpha channel as with a transparent palette."""
+    Image.new("RGBA", (4, 2), (10, 200, 30, 0)).save(tmp_path / "a.png")
+    palette = Image.fromarray(np.zeros((2, 4), np.uint8))
+    palette.putpalette([10, 200, 30])
+    palette.save(tmp_path / "b.png", transparency=bytes([0]))
+    for name in ("a.png", "b.png"):
+        assert open_picture(tmp_path / name)[0, 0].tolist() == [10, 200, 30]
+
+
+def test_sixteen_bit_pictures_are_not_white(tmp_path):
+    """A grey picture of 16 bits is cut to 8: its shades stay apart, 0 to 65535 becoming 0 to 255."""
+    levels = np.array([[0, 255, 256, 32768], [40000, 65535, 512, 65280]])
+    (tmp_path / "p.png").write_bytes(grey_png(levels, 16))
+    assert np.array_equal(open_picture(tmp_path / "p.png")[..., 1], levels // 256)
+
+
+def test_pictures_without_a_known_white_are_refused(tmp_path):
+    """A picture of 32 bits could mean any scale, so it is refused and named."""
+    Image.fromarray(np.ones((2, 4), np.float32)).save(tmp_path / "p.tif")
+    with pytest.raises(UserError, match=r"p\.tif: picture has mode F"):
+        open_picture(tmp_path / "p.tif")
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    """An animation is its first frame."""
+    frames = [Image.new("RGB", (4, 2), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    frames[0].save(tmp_path / "p.gif", save_all=True, append_images=frames[1:])
+    assert open_picture(tmp_path / "p.gif")[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_damaged_pictures_are_named(tmp_path, form):
+    """A picture that is cut anywhere in its first half, or is no picture, raises one line that names it."""
+    path = tmp_path / "p.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(path, form)
+    content = path.read_bytes()
+    for length in {0, 1, 8, 30, len(content) // 4, len(content) // 2}:
+        path.write_bytes(content[:length])
+        with pytest.raises(UserError, match=r"p\.jpg: picture cannot be read: ") as raised:
+            open_picture(path)
+        assert "\n" not in str(raised.value)
+
+
+def test_missing_files_are_named(tmp_path):
+    """A picture or mask that is not there is named and called what it is; so is a folder in its place."""
+    with pytest.raises(UserError, match=r"p\.jpg: picture is missing"):
+        open_picture(tmp_path / "p.jpg")
+    with pytest.raises(UserError, match=r"m\.png: mask is missing"):
+        open_mask(tmp_path / "m.png")
+    with pytest.raises(UserError, match="picture cannot be read"):
+        open_picture(tmp_path)
+
+
+def test_sizes_must_agree():
+    """A mask of another size than its picture is refused with both sizes, width first."""
+    with pytest.raises(UserError, match="mask is 4x2 but its picture is 2x4 pixels"):
+        class_numbers("m.png", NUMBERS, {0: 0, 1: 1, 2: 2}, (4, 2, 3))
+
+
+def test_foreign_values_are_refused():
+    """A value outside the classes is named with what is allowed, also a negative one and with many classes."""
+    with pytest.raises(UserError, match=r"mask value 2 is outside the classes; allowed are 0, 1, 255$"):
+        class_numbers("m.png", NUMBERS, {0: 0, 1: 1, 255: IGNORE}, (2, 4, 3))
+    with pytest.raises(UserError, match=r"mask value -1 is outside"):
+        class_numbers("m.png", np.full((2, 4), -1), {0: 0, 1: 1}, (2, 4, 3))
+    with pytest.raises(UserError, match=r"mask value 99 is outside the classes; allowed are 0\.\.20"):
+        class_numbers("m.png", np.full((2, 4), 99), {number: number for number in range(21)}, (2, 4, 3))
+
+
+def halves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture that brightens to the right, and a mask whose left half is 1 and right half 3."""
+    image = np.repeat(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], height, axis=0).repeat(3, axis=2)
+    mask = np.full((height, width), 1, np.uint8)
+    mask[:, width // 2 :] = 3
+    return image, mask
+
+
+def test_resize_keeps_the_whole_picture():
+    """`resize` squeezes both sides, so that both halves are still there, left and right."""
+    image, mask = square(*halves(40, 80), 20, "resize")
+    assert (image.shape, mask.shape) == ((20, 20, 3), (20, 20))
+    assert (mask[:, :10] == 1).all()
+    assert (mask[:, 10:] == 3).all()
+    assert image[0, 0, 0] < 15 < 240 < image[0, -1, 0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 80), (80, 40), (41, 79), (37, 111)])
+def test_crop_cuts_the_centre_out(height, width):
+    """`crop` brings the short side to size and cuts the centre: shades keep their slope and the middle stays the middle."""
+    image, mask = square(*halves(height, width), 20, "crop")
+    assert (image.shape, mask.shape) == ((20, 20, 3), (20, 20))
+    middle = (image[10, 9, 0] + 0.0 + image[10, 10, 0]) / 2
+    assert abs(middle - 127.5) < 8
+    slope = (image[10, 15, 0] - 0.0 - image[10, 5, 0]) / 10
+    assert slope == pytest.approx(255 / width * min(height, width) / 20, rel=0.15)
+    assert set(np.unique(mask).tolist()) == {1, 3}
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+@pytest.mark.parametrize("image_px", [16, 33, 100])
+def test_masks_are_never_blended(fit, image_px):
+    """A mask of values far apart holds the same values and no other after either fit, made smaller or larger."""
+    mask = np.random.default_rng(0).choice(np.array([0, 7, 255], np.uint8), (37, 53))
+    _, small = square(np.zeros((37, 53, 3), np.uint8), mask, image_px, fit)
+    assert set(np.unique(small).tolist()) == {0, 7, 255}
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+def test_square_pictures_of_the_size_are_left_as_they_are(fit):
+    """A picture that is already a square of the size comes out equal."""
+    image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    found, mask = square(image, image[..., 0].copy(), 24, fit)
+    assert np.array_equal(found, image)
+    assert np.array_equal(mask, image[..., 0])
+
+
+def test_picture_and_mask_stay_aligned():
+    """An edge in the picture and the same edge in the mask fall on the same pixel, within one, at many sizes."""
+    for width, edge, image_px in ((97, 31, 40), (200, 150, 64), (64, 20, 128)):
+        mask = np.zeros((width, width), np.uint8)
+        mask[:, edge:] = 1
+        image, small = square((mask * 255)[..., None].repeat(3, axis=2), mask, image_px, "resize")
+        assert np.abs((image[..., 0] > 127).sum(1) - (small == 1).sum(1).astype(int)).max() <= 1
+
+
+def test_the_dominant_class_is_not_the_background():
+    """A picture's stratum is its most frequent class but background and ignored; 0 where there is no other."""
+    assert dominant_class(np.array([[0, 0, 0, 5], [5, 3, 255, 255]], np.uint8)) == 5
+    assert dominant_class(np.array([[0, 255]], np.uint8)) == 0
+
+
+def test_opening_leaves_the_warning_filters_alone(tmp_path):
+    """Opening a picture does not touch the process's warning filters, which threads share."""
+    Image.new("RGB", (4, 2)).save(tmp_path / "p.png")
+    version = warnings._filters_version if hasattr(warnings, "_filters_version") else None
+    before = list(warnings.filters)
+    open_picture(tmp_path / "p.png")
+    assert warnings.filters == before
+    assert version is None or warnings._filters_version == version

@@ -1,0 +1,300 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsweep.data.dataset import Example
+from segsweep.data.folder import Folder
+from segsweep.data.generated import Generated
+from segsweep.data.pets import Pets
+from segsweep.data.picture import square
+from segsweep.data.prepare import KIND, Request, prepare, prepared_key
+from segsweep.data.voc import Voc2012
+from segsweep.errors import UserError
+from segsweep.store.folder import Store
+
+PIXELS = 24
+
+OTHER_PROCESS = """
+import sys, time
+from pathlib import Path
+from segsweep.data.folder import Folder
+from segsweep.data.prepare import Request, prepare
+from segsweep.store.folder import Store
+
+folder, store, log, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
+
+class Slow(Folder):
+    def read(self, example, scheme):
+        with log.open("a") as file:
+            file.write(example.name + "\\n")
+        time.sleep(pause_s)
+        return super().read(example, scheme)
+
+print(len(prepare(Request(Slow(folder, "mine"), None, 24), Store(store), lambda *_: None).names))
+"""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A data set that tells of every example that it reads."""
+
+    data: Folder
+    seen: list[str]
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def read(self, example: Example, scheme: str):
+        """Read and tell."""
+        self.seen.append(example.name)
+        return self.data.read(example, scheme)
+
+
+def request(folder: Path, **changes) -> Request:
+    return replace(Request(Folder(folder, "mine"), None, PIXELS), **changes)
+
+
+def kept(store: Store) -> list[str]:
+    """The names of the prepared data in the store, and of what lies about in it."""
+    return sorted(path.name for kind in (KIND, "temporary") for path in (store.root / kind).glob("*"))
+
+
+def other_process(*arguments) -> subprocess.Popen:
+    env = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    command = [sys.executable, "-c", textwrap.dedent(OTHER_PROCESS), *map(str, arguments)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_pictures_are_decoded_once(layouts, store, quiet):
+    """The first call reads each picture once, the second, by a new reader, none; both give the same arrays."""
+    folder, seen = layouts.plain(), []
+    first = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    assert sorted(seen) == [f"p{number}" for number in range(6)]
+    seen.clear()
+    second = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    assert seen == []
+    assert np.array_equal(first.images, second.images)
+    assert np.array_equal(first.masks, second.masks)
+
+
+@pytest.mark.parametrize(("layout", "reader"), [("pets", Pets), ("voc", Voc2012), ("plain", lambda path: Folder(path, "mine"))])
+def test_arrays_are_the_pictures_made_square(layouts, store, quiet, layout, reader):
+    """Each row of the arrays is that example's picture and mask, made square as the data set says, in its order."""
+    data = reader(getattr(layouts, layout)())
+    found = prepare(Request(data, None, PIXELS), store, quiet)
+    scheme = next(iter(data.schemes))
+    assert list(found.names) == [example.name for example in data.examples()]
+    assert list(found.splits) == [example.split for example in data.examples()]
+    assert (tuple(found.classes), tuple(found.pool)) == (tuple(data.schemes[scheme]), tuple(data.pool))
+    for position, example in enumerate(data.examples()):
+        image, mask = square(*data.read(example, scheme), PIXELS, data.fit)
+        assert np.array_equal(found.images[position], image)
+        assert np.array_equal(found.masks[position], mask)
+
+
+def test_index_tells_strata_and_pixels(layouts, store, quiet):
+    """The stratum is the example's own or its most frequent class; pixels are counted per class, the ignored apart."""
+    found = prepare(request(layouts.plain()), store, quiet)
+    assert found.strata == ("class 1", "class 2") * 3
+    index = json.loads((next((store.root / KIND).iterdir()) / "index.json").read_text())
+    counts = [int((found.masks == number).sum()) for number in (0, 1, 2, 255)]
+    assert [*index["pixels_per_class"], index["pixels_ignored"]] == counts
+    assert counts[3] > 0
+    pets = prepare(Request(Pets(layouts.pets()), None, PIXELS), store, quiet)
+    assert set(pets.strata) == {"Bengal", "great_dane"}
+
+
+def test_arrays_cannot_be_changed(layouts, store, quiet):
+    """Arrays are mapped from the disk and read-only, so that no trial can change another's data."""
+    found = prepare(request(layouts.plain()), store, quiet)
+    assert isinstance(found.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        found.masks[0] = 1
+
+
+def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
+    """Another size, scheme, picture or list gives another key; another place, name or reader object does not."""
+    folder = layouts.plain()
+    first = prepared_key(request(folder), store, quiet)
+    assert prepared_key(request(folder, dataset=Folder(folder, "other")), store, quiet) == first
+    keys = {first, prepared_key(request(folder, image_px=32), store, quiet)}
+    layouts.picture(folder / "images" / "p2.jpg", seed=77)
+    keys.add(prepared_key(request(folder), store, quiet))
+    (folder / "classes.txt").write_text("background\nbus\nsign\n")
+    keys.add(prepared_key(request(folder), store, quiet))
+    assert len(keys) == 4
+    pets = Request(Pets(layouts.pets()), None, PIXELS)
+    assert prepared_key(pets, store, quiet) == prepared_key(replace(pets, scheme="foreground"), store, quiet)
+    assert prepared_key(pets, store, quiet) != prepared_key(replace(pets, scheme="trimap"), store, quiet)
+
+
+def test_a_changed_set_is_prepared_anew_beside_the_old(layouts, store, quiet):
+    """After a change the new arrays are built, and the old ones stay for who still reads them."""
+    folder = layouts.plain()
+    old = prepare(request(folder), store, quiet)
+    layouts.mask(folder / "masks" / "p0.png", np.full((32, 48), 2, np.uint8))
+    new = prepare(request(folder), store, quiet)
+    assert (new.masks[0] == 2).all()
+    assert (old.masks[0] == 1).any()
+    assert len(kept(store)) == 2
+
+
+def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
+    """Pictures that change while they are read raise, and nothing is kept under the key of the old ones."""
+    folder = layouts.plain()
+
+    class Restless(Folder):
+        def read(self, example, scheme):
+            if example.name == "p5":
+                layouts.mask(folder / "masks" / "p0.png", np.full((32, 48), 2, np.uint8))
+            return super().read(example, scheme)
+
+    with pytest.raises(UserError, match="data set 'mine': its files changed while they were read; start again"):
+        prepare(request(folder, dataset=Restless(folder, "mine")), store, quiet)
+    assert kept(store) == []
+    assert (prepare(request(folder), store, quiet).masks[0] == 2).all()
+
+
+def bad_mask(layouts, folder):
+    mask = np.zeros((32, 48), np.uint8)
+    mask[3, 3] = 9
+    layouts.mask(folder / "masks" / "p2.png", mask)
+
+
+BAD = {
+    "missing mask": (lambda _, folder: (folder / "masks" / "p2.png").unlink(), r"masks/p2\.png: file is missing"),
+    "other size": (
+        lambda layouts, folder: layouts.mask(folder / "masks" / "p2.png", np.zeros((32, 40), np.uint8)),
+        r"masks/p2\.png: mask is 40x32 but its picture is 48x32 pixels",
+    ),
+    "foreign value": (bad_mask, r"masks/p2\.png: mask value 9 is outside the classes; allowed are 0, 1, 2, 255"),
+    "no picture": (
+        lambda _, folder: (folder / "images" / "p2.jpg").write_bytes(b"no picture"),
+        r"images/p2\.jpg: picture cannot be read",
+    ),
+    "cut picture": (
+        lambda _, folder: (folder / "images" / "p2.jpg").write_bytes((folder / "images" / "p2.jpg").read_bytes()[:300]),
+        r"images/p2\.jpg: picture cannot be read",
+    ),
+    "empty file": (lambda _, folder: (folder / "masks" / "p2.png").write_bytes(b""), r"masks/p2\.png: mask cannot be read"),
+    "colours": (
+        lambda layouts, folder: layouts.picture(folder / "masks" / "p2.png", form="PNG"),
+        r"masks/p2\.png: mask has mode RGB; allowed are palette and grey",
+    ),
+    "no pictures": (lambda _, folder: [path.unlink() for path in (folder / "images").iterdir()], r"images holds no pictures"),
+    "empty list": (lambda _, folder: (folder / "train.txt").write_text("\n"), r"'mine': holds no pictures"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_one_line_that_names_the_file(layouts, store, quiet, kind):
+    """Every kind of bad input raises one line that names the file, and nothing is kept."""
+    spoil, message = BAD[kind]
+    folder = layouts.plain()
+    spoil(layouts, folder)
+    with pytest.raises(UserError, match=message) as raised:
+        prepare(request(folder), store, quiet)
+    assert "\n" not in str(raised.value)
+    assert kept(store) == []
+
+
+def test_several_bad_files_are_counted(layouts, store, quiet):
+    """Of many bad files the first three are named, in order, and the rest counted."""
+    folder = layouts.plain()
+    for number in range(5):
+        layouts.mask(folder / "masks" / f"p{number}.png", np.zeros((9, 9), np.uint8))
+    with pytest.raises(UserError, match=r"p0\.png: .*p1\.png: .*p2\.png: .*; and 2 more$") as raised:
+        prepare(request(folder), store, quiet)
+    assert "p3.png" not in str(raised.value)
+
+
+def test_a_mended_set_is_prepared(layouts, store, quiet):
+    """After a failure and a repair the same request succeeds."""
+    folder = layouts.plain()
+    good = (folder / "images" / "p2.jpg").read_bytes()
+    (folder / "images" / "p2.jpg").write_bytes(good[:100])
+    with pytest.raises(UserError):
+        prepare(request(folder), store, quiet)
+    (folder / "images" / "p2.jpg").write_bytes(good)
+    assert len(prepare(request(folder), store, quiet).names) == 6
+
+
+def test_a_picture_listed_twice_is_refused(layouts, store, quiet):
+    """A name in two official lists would be trained and tested on, so it is refused."""
+    folder = layouts.pets()
+    with (folder / "annotations" / "test.txt").open("a") as file:
+        file.write("Bengal_0 1 1 1\n")
+    with pytest.raises(UserError, match="data set 'pets': Bengal_0 is listed twice; a picture has one split"):
+        prepare(Request(Pets(folder), None, PIXELS), store, quiet)
+
+
+def test_unknown_classes_are_refused(layouts, store, quiet):
+    """A class scheme that the data set does not have raises with those that it has."""
+    with pytest.raises(UserError, match=r"classes of pets: unknown name 'breeds'; known: foreground, trimap"):
+        prepare(Request(Pets(layouts.pets()), "breeds", PIXELS), store, quiet)
+
+
+def test_odd_metadata_warns_nobody_and_filters_stay(layouts, store, quiet):
+    """A palette with transparency and broken EXIF do not warn, and the process's warning filters are as before."""
+    folder = layouts.plain(count=40)
+    content = (folder / "images" / "p0.jpg").read_bytes()
+    exif = b"\xff\xe1\x00\x16Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x12\x01"
+    (folder / "images" / "p0.jpg").write_bytes(content[:2] + exif + content[2:])
+    before = list(warnings.filters)
+    assert len(prepare(request(folder), store, quiet).names) == 40
+    assert warnings.filters == before
+
+
+def test_generated_sets_are_prepared_without_files(store, quiet):
+    """A drawn data set is prepared as any other; its key does not depend on any folder."""
+    data = Request(Generated("generated_far"), None, 16)
+    found = prepare(data, store, quiet)
+    assert found.images.shape == (480, 16, 16, 3)
+    assert set(np.unique(found.masks).tolist()) == {0, 1}
+    assert set(found.strata) == {"naevus", "keratosis", "melanoma"}
+
+
+def test_processes_that_start_together_build_once(layouts, tmp_path):
+    """Three processes that prepare the same data at once decode each picture once between them, and all get it."""
+    folder, log = layouts.plain(), tmp_path / "log"
+    children = [other_process(folder, tmp_path / "store", log, 0.05) for _ in range(3)]
+    outputs = [child.communicate(timeout=50) for child in children]
+    assert [out.strip() for out, _ in outputs] == ["6", "6", "6"], outputs
+    assert sorted(log.read_text().split()) == [f"p{number}" for number in range(6)]
+    assert len(kept(Store(tmp_path / "store"))) == 1
+
+
+def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quiet):
+    """After `kill -9` in the middle there are no arrays, the lock is free, and the next one builds and clears the rest."""
+    folder, log, store = layouts.plain(), tmp_path / "log", Store(tmp_path / "store")
+    child = other_process(folder, store.root, log, 60)
+    deadline = time.monotonic() + 40
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert log.exists(), child.communicate(timeout=5)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    key = prepared_key(request(folder), store, quiet)
+    assert store.find(KIND, key) is None
+    assert len(list((store.root / "temporary").iterdir())) == 1
+    assert len(prepare(request(folder), store, quiet).names) == 6
+    assert kept(store) == [key]
+
+
+def test_a_cut_array_is_built_again(layouts, store, quiet):
+    """Prepared data with a cut or missing file count as absent and are decoded again."""
+    folder = layouts.plain()
+    first = np.array(prepare(request(folder), store, quiet).images)
+    path = store.folder(KIND, prepared_key(request(folder), store, quiet)) / "images.npy"
+    path.write_bytes(path.read_bytes()[:500])
+    assert np.array_equal(prepare(request(folder), store, quiet).images, first)

@@ -1,0 +1,118 @@
+"""Real photographs in the official layouts, from the folder that SEGSWEEP_DATA names; skipped without it."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsweep.data.coco import CLASSES as COCO_CLASSES
+from segsweep.data.prepare import Request, prepare
+from segsweep.data.splits import split_source, split_target
+from segsweep.data.table import DataRoots, open_dataset
+from segsweep.data.voc import CLASSES as VOC_CLASSES
+from segsweep.store.folder import Store
+
+ROOT = os.environ.get("SEGSWEEP_DATA")
+
+pytestmark = pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder of real pictures")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Prepares a data set at 64 px, once for all tests of this file."""
+    store, made = Store(tmp_path_factory.mktemp("real")), {}
+
+    def prepare_once(name, scheme=None):
+        if (name, scheme) not in made:
+            dataset = open_dataset(name, DataRoots.parse([ROOT]))
+            made[name, scheme] = prepare(Request(dataset, scheme, 64), store, lambda *_: None)
+        return made[name, scheme]
+
+    return prepare_once
+
+
+def shares(data) -> dict[str, float]:
+    """The share of each class among the pixels that are not ignored."""
+    counts = np.bincount(np.asarray(data.masks).ravel(), minlength=256)[: len(data.classes)]
+    return dict(zip(data.classes, (counts / counts.sum()).tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("pets", {"trainval": 300, "test": 298}),
+        ("voc2012", {"train": 103, "val": 121}),
+        ("coco", {"train": 166, "val": 188}),
+        ("street46", {"train": 46}),
+    ],
+)
+def test_counts_are_the_documented_ones(prepared, name, splits):
+    """Each official split has the number of pictures that the folder's own page gives, and every picture is alive."""
+    data = prepared(name)
+    assert Counter(data.splits) == splits
+    assert data.images.shape == (sum(splits.values()), 64, 64, 3)
+    assert (data.images.reshape(len(data.names), -1).std(axis=1) > 3).all()
+
+
+def test_pets_show_pets(prepared):
+    """Foreground is the trimap's pet and border, pixel by pixel, fills a third to two thirds, and lies in the middle."""
+    foreground, trimap = prepared("pets"), prepared("pets", "trimap")
+    assert np.array_equal(foreground.masks == 1, trimap.masks != 1)
+    assert 0.33 < shares(foreground)["pet"] < 0.67
+    assert foreground.masks[:, 24:40, 24:40].mean() > foreground.masks[:, :8].mean() + 0.3
+    assert Counter(foreground.strata) == {"Abyssinian": 198, "american_bulldog": 200, "Bengal": 200}
+
+
+def test_pets_are_divided_by_breed(prepared):
+    """60-20-20 of the 300 pictures of trainval is 180, 60 and 60, each breed in its share."""
+    data = prepared("pets")
+    split = split_target(data, "60-20-20")
+    assert (len(split.train), len(split.val), len(split.test)) == (180, 60, 60)
+    whole = Counter(data.strata[position] for position in range(300))
+    tested = Counter(data.strata[int(member)] for member in split.test)
+    assert all(abs(tested[breed] - count / 5) <= 2 for breed, count in whole.items())
+
+
+def test_voc_has_its_classes_and_ignored_borders(prepared):
+    """Most of the 21 classes appear, none beyond them but 255, and the background is the largest."""
+    data = prepared("voc2012")
+    present = {name for name, share in shares(data).items() if share > 0}
+    assert tuple(data.classes) == VOC_CLASSES
+    assert len(present) >= 18
+    assert max(shares(data), key=shares(data).get) == "background"
+    assert set(np.unique(data.masks).tolist()) <= {*range(21), 255}
+    assert (data.masks == 255).any()
+
+
+def test_coco_has_its_classes_and_crowds(prepared):
+    """Many of the 80 classes appear, people most of all but the background, and crowds are ignored."""
+    data = prepared("coco")
+    ranked = sorted(shares(data).items(), key=lambda item: -item[1])
+    assert tuple(data.classes) == COCO_CLASSES
+    assert sum(share > 0 for _, share in ranked) > 60
+    assert {name for name, _ in ranked[:2]} == {"background", "person"}
+    assert 0 < (data.masks == 255).mean() < 0.1
+
+
+def test_coco_and_its_voc_copy_agree(prepared):
+    """The VOC folder was drawn from COCO's polygons: its pictures of cats are cats in COCO's masks too."""
+    voc, coco = prepared("voc2012"), prepared("coco")
+    voc_cat, coco_cat = VOC_CLASSES.index("cat"), COCO_CLASSES.index("cat")
+    by_number = {Path(name).stem.lstrip("0"): position for position, name in enumerate(coco.names)}
+    shared = [
+        (at, by_number[number]) for at, name in enumerate(voc.names) if (number := name.split("_")[-1].lstrip("0")) in by_number
+    ]
+    assert len(shared) > 50
+    agree = [(voc.masks[one] == voc_cat).any() == (coco.masks[other] == coco_cat).any() for one, other in shared]
+    assert np.mean(agree) > 0.95
+
+
+def test_a_users_own_folder(prepared):
+    """The user's folder has its three classes, all of them seen, and as a source holds a tenth out."""
+    data = prepared("street46")
+    assert len(data.classes) == 3
+    assert all(share > 0 for share in shares(data).values())
+    split = split_source(data, None, 0)
+    assert (len(split.train), len(split.val)) == (41, 5)

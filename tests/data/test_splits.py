@@ -1,0 +1,212 @@
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, stratified_order, subset
+from segsweep.errors import UserError
+
+
+def prepared(splits: list[str], pool=("train",), strata: list[str] | None = None) -> Prepared:
+    empty = np.empty((len(splits), 1, 1), np.uint8)
+    strata = strata or [f"class {number % 3}" for number in range(len(splits))]
+    names = [str(number) for number in range(len(splits))]
+    return Prepared("made", empty, empty, ("a", "b"), pool, names, splits, strata)
+
+
+PETS = prepared(["trainval"] * 370 + ["test"] * 30, ("trainval",), [f"breed {n % 37}" for n in range(370)] + ["breed 0"] * 30)
+OWN_SPLITS = prepared(["train"] * 50 + ["val"] * 20 + ["test"] * 10, ("train", "val", "test"))
+
+
+def shares(members, data: Prepared) -> Counter:
+    return Counter(data.strata[int(member)] for member in members)
+
+
+@pytest.mark.parametrize(("protocol", "sizes"), [("60-20-20", (222, 74, 74)), ("80-10-10", (296, 37, 37))])
+def test_a_protocol_gives_its_sizes_from_the_pool(protocol, sizes):
+    """Per cents divide the pool alone: every picture of it lies in exactly one part, none from outside, in order."""
+    split = split_target(PETS, protocol)
+    parts = (split.train, split.val, split.test)
+    assert tuple(map(len, parts)) == sizes
+    assert sorted(np.concatenate(parts).tolist()) == list(range(370))
+    assert all(np.array_equal(part, np.sort(part)) and part.dtype == np.int64 for part in parts)
+
+
+def test_the_paper_sized_split():
+    """60-20-20 of the official 3,680 pictures is 2,208, 736 and 736."""
+    assert split_sizes(["trainval"] * 3680 + ["test"] * 3669, ["trainval"], "60-20-20") == (2208, 736, 736)
+
+
+def test_a_split_is_stratified():
+    """Each part holds each breed in its share, within one picture."""
+    split = split_target(PETS, "60-20-20")
+    for part, share in ((split.train, 6), (split.val, 2), (split.test, 2)):
+        counts = shares(part, PETS)
+        assert len(counts) == 37
+        assert all(abs(count - share) <= 2 for count in counts.values())
+
+
+def test_a_split_depends_on_nothing_but_data_and_protocol():
+    """The same data and protocol give the same split each time, pinned; another protocol divides in another order."""
+    first, again = split_target(PETS, "60-20-20"), split_target(PETS, "60-20-20")
+    assert all(np.array_equal(getattr(first, part), getattr(again, part)) for part in ("train", "val", "test"))
+    assert np.array_equal(split_target(PETS, "60-20-20").test, first.test)
+    assert first.test[:6].tolist() == [1, 2, 4, 7, 20, 22]
+    assert not np.array_equal(split_target(PETS, "20-60-20").test, first.test)
+
+
+def test_official_takes_the_own_splits():
+    """`official` gives the data set's own three splits."""
+    split = split_target(OWN_SPLITS, "official")
+    assert split.train.tolist() == list(range(50))
+    assert split.val.tolist() == list(range(50, 70))
+    assert split.test.tolist() == list(range(70, 80))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ("60-20-30", "60.20.30 is not 100"),
+        ("60-40", "allowed are per cents as 60-20-20"),
+        ("60-20-20-0", "allowed are per cents"),
+        ("0.6-0.2-0.2", "allowed are per cents"),
+        ("Official", "'official'"),
+        ("100-0-0", "leaves the val split empty"),
+        ("80-20-0", "leaves the test split empty"),
+        ("0-50-50", "leaves the train split empty"),
+        ("official", "leaves the train split empty"),
+    ],
+)
+def test_a_wrong_protocol_is_refused(protocol, message):
+    """A protocol that is none, or that leaves a part empty, raises one line with the protocol and what is allowed."""
+    with pytest.raises(UserError, match=message) as raised:
+        split_target(PETS, protocol)
+    assert protocol in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("protocol", ["60-20-30", "60-40", "Official", "a-b-c"])
+def test_sizes_of_a_wrong_protocol_are_refused_alike(protocol):
+    """The sizes that a plan is made with raise for a wrong protocol just as the split does."""
+    with pytest.raises(UserError, match="protocol"):
+        split_sizes(["train"] * 10, ["train"], protocol)
+
+
+def test_too_few_pictures_are_refused():
+    """Where a part would be empty for want of pictures, the error says which."""
+    with pytest.raises(UserError, match=r"leaves the (val|test) split empty"):
+        split_target(prepared(["train"] * 2), "60-20-20")
+
+
+@pytest.mark.parametrize("count", [*range(5, 60), 99, 150, 1225])
+def test_sizes_agree_with_the_target_split(count):
+    """The sizes that a plan is made with are those of the real split, for every rounding."""
+    data = prepared(["train"] * count + ["other"] * 3)
+    for train in range(20, 90, 7):
+        for val in range(20, 100 - train, 9):
+            protocol = f"{train}-{val}-{100 - train - val}"
+            sizes = split_sizes(data.splits, data.pool, protocol)
+            if 0 in sizes:
+                continue
+            split = split_target(data, protocol)
+            assert sizes == (len(split.train), len(split.val), len(split.test))
+
+
+@pytest.mark.parametrize("count", [*range(6, 60), 150, 1225])
+def test_sizes_agree_with_the_source_split(count):
+    """The sizes that a plan is made with are those of the real split of a source without validation, for every rounding."""
+    data = prepared(["train"] * count)
+    for limit in (None, 1, 5):
+        split = split_source(data, limit, 0)
+        assert source_sizes(data.splits, data.pool, limit) == (len(split.train), len(split.val))
+
+
+def test_sizes_agree_where_there_are_own_splits():
+    """A source with train and val uses them, and its sizes say so."""
+    split = split_source(OWN_SPLITS, 7, 3)
+    assert source_sizes(OWN_SPLITS.splits, OWN_SPLITS.pool, 7) == (len(split.train), len(split.val)) == (7, 20)
+    assert split_sizes(OWN_SPLITS.splits, OWN_SPLITS.pool, "official") == (50, 20, 10)
+    assert set(split.train.tolist()) <= set(range(50))
+    assert split.val.tolist() == list(range(50, 70))
+    assert len(split.test) == 0
+
+
+def test_a_source_without_validation_holds_a_tenth_out():
+    """A tenth of the pool validates, stratified, apart from what trains, and the same for every seed and limit."""
+    split = split_source(PETS, None, 0)
+    assert (len(split.train), len(split.val)) == (333, 37)
+    assert set(split.train) | set(split.val) == set(range(370))
+    assert np.array_equal(split.val, split_source(PETS, 10, 5).val)
+
+
+def test_a_limit_is_stratified_nested_and_seeded():
+    """`@N` keeps N pictures: the same for a seed, others for another, those of a smaller limit among those of a larger."""
+    small, large = split_source(PETS, 74, 1).train, split_source(PETS, 148, 1).train
+    assert (len(small), len(large)) == (74, 148)
+    assert set(small) < set(large) < set(split_source(PETS, None, 1).train)
+    assert np.array_equal(small, split_source(PETS, 74, 1).train)
+    assert not np.array_equal(small, split_source(PETS, 74, 2).train)
+    assert len(shares(large, PETS)) == 37
+
+
+def test_a_limit_beyond_the_data_is_refused():
+    """A limit above what there is to train on raises with both numbers."""
+    with pytest.raises(UserError, match=r"source @334: data set 'made' has only 333 pictures"):
+        split_source(PETS, 334, 0)
+    with pytest.raises(UserError, match="1 pictures are too few"):
+        split_source(prepared(["train"]), None, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_fractions_are_nested_and_stratified(seed):
+    """A smaller fraction is part of a larger one at the same seed, each holds every stratum in its share, all is all."""
+    train = split_target(PETS, "60-20-20").train
+    taken = [subset(PETS, train, fraction, seed) for fraction in (0.1, 0.2, 0.5, 0.9, 1.0)]
+    assert [len(part) for part in taken] == [22, 44, 111, 200, 222]
+    for smaller, larger in pairwise(taken):
+        assert set(smaller.tolist()) < set(larger.tolist())
+    assert np.array_equal(taken[-1], train)
+    whole = shares(train, PETS)
+    assert all(abs(shares(taken[2], PETS)[stratum] - count / 2) <= 1 for stratum, count in whole.items())
+
+
+def test_fractions_differ_by_seed_and_repeat():
+    """Another seed takes other pictures; the same seed takes the same."""
+    train = split_target(PETS, "60-20-20").train
+    assert np.array_equal(subset(PETS, train, 0.3, 1), subset(PETS, train, 0.3, 1))
+    assert len({subset(PETS, train, 0.3, seed).tobytes() for seed in range(10)}) == 10
+
+
+def test_a_fraction_that_leaves_nothing_is_refused():
+    """A fraction of less than half a picture raises with the numbers."""
+    with pytest.raises(UserError, match=r"fraction=0\.001: leaves none of the 222 training pictures of 'made'"):
+        subset(PETS, split_target(PETS, "60-20-20").train, 0.001, 0)
+
+
+def test_a_stratified_order_is_a_fair_shuffle():
+    """An order has every position once, and each stratum's members take every place about equally often over the seeds."""
+    strata = ["a"] * 6 + ["b"] * 3
+    orders = np.array([stratified_order(strata, seed) for seed in range(600)])
+    assert all(sorted(order) == list(range(9)) for order in orders.tolist())
+    first = np.bincount(orders[:, :3].ravel(), minlength=9)
+    assert first.min() > 140
+    assert first.max() < 260
+    in_first_third = (orders[:, :3] >= 6).sum(axis=1)
+    assert 0 < in_first_third.mean() < 2
+
+
+def test_nothing_depends_on_global_chance():
+    """Splitting neither reads nor moves numpy's global random state."""
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    split_target(PETS, "60-20-20")
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_no_other_module_divides_pictures():
+    """Splits are made in one file: no other module of the data package asks for a random generator of its own."""
+    folder = Path(__file__).parents[2] / "segsweep" / "data"
+    users = {path.name for path in folder.glob("*.py") if "default_rng" in path.read_text(encoding="utf-8")}
+    assert users == {"splits.py"}

@@ -1,0 +1,115 @@
+import pytest
+
+from segsweep.data.coco import Coco2017
+from segsweep.data.folder import Folder
+from segsweep.data.generated import Generated
+from segsweep.data.pets import Pets
+from segsweep.data.table import DATASETS, DataRoots, known_names, open_dataset
+from segsweep.data.voc import Voc2012
+from segsweep.errors import UserError
+
+
+def test_usual_folders_are_found(layouts, tmp_path):
+    """Below one root each data set is found in the folder where it usually lies."""
+    layouts.pets()
+    layouts.coco()
+    (layouts.voc() / "VOCdevkit").rename(tmp_path / "VOCdevkit")
+    roots = DataRoots.parse([str(tmp_path)])
+    assert open_dataset("pets", roots) == Pets(tmp_path / "oxford-iiit-pet")
+    assert open_dataset("coco", roots) == Coco2017(tmp_path / "coco2017")
+    assert open_dataset("voc2012", roots) == Voc2012(tmp_path)
+    assert all(open_dataset(name, roots).name == name for name in DATASETS)
+
+
+def test_a_list_of_folders_goes_before_the_usual_ones(layouts, tmp_path):
+    """`datasets.toml` names folders relative to itself, also of data sets that the table does not know."""
+    layouts.pets().rename(tmp_path / "own-pets")
+    layouts.pets()
+    layouts.plain()
+    (tmp_path / "datasets.toml").write_text('pets = "own-pets"\nstreet = "mine"\n')
+    roots = DataRoots.parse([str(tmp_path)])
+    assert open_dataset("pets", roots) == Pets(tmp_path / "own-pets")
+    assert open_dataset("street", roots) == Folder(tmp_path / "mine", "street")
+    assert len(open_dataset("street", roots).examples()) == 6
+
+
+def test_a_named_folder_goes_first(layouts, tmp_path):
+    """`--data NAME=PATH` goes before the list and the usual folder, and gives a name to a user's own folder."""
+    pets, mine = layouts.pets(), layouts.plain()
+    (tmp_path / "datasets.toml").write_text('pets = "nowhere"\n')
+    roots = DataRoots.parse([str(tmp_path), f"pets={pets}", f"street={mine}"])
+    assert open_dataset("pets", roots) == Pets(pets)
+    assert open_dataset("street", roots) == Folder(mine, "street")
+
+
+def test_a_folder_needs_no_name(layouts):
+    """`folder:PATH` is read as it is, without any root."""
+    mine = layouts.plain()
+    assert open_dataset(f"folder:{mine}", DataRoots()) == Folder(mine, f"folder:{mine}")
+
+
+def test_generated_data_need_no_root():
+    """Generated data sets are there without any folder."""
+    assert open_dataset("generated_far", DataRoots()) == Generated("generated_far")
+
+
+def test_unknown_names_list_those_that_exist(tmp_path):
+    """A name that nothing gives a folder raises with every name that a study may use, those of the user included."""
+    (tmp_path / "datasets.toml").write_text('street = "mine"\n')
+    roots = DataRoots.parse([str(tmp_path), f"own={tmp_path}"])
+    with pytest.raises(
+        UserError, match=r"data set: unknown name 'cityscape'; known: pets, .*generated_pets.*own, street, folder:PATH"
+    ):
+        open_dataset("cityscape", roots)
+    assert len(set(known_names(roots))) == len(known_names(roots))
+
+
+def test_a_data_set_that_is_not_there_says_where_it_was_looked_for(tmp_path):
+    """A known data set without a folder names the places that were tried, how to name another, and its layout."""
+    with pytest.raises(UserError, match=r"'pets' is not found: no folder was named; pass --data ROOT or --data pets=PATH"):
+        open_dataset("pets", DataRoots())
+    with pytest.raises(UserError, match=rf"looked for oxford-iiit-pet and pets under {tmp_path}; .*layout: images/"):
+        open_dataset("pets", DataRoots.parse([str(tmp_path)]))
+
+
+@pytest.mark.parametrize("name", ["pets", "street", "folder:{}/gone"])
+def test_a_listed_folder_that_is_missing_is_named(tmp_path, name):
+    """A folder that is named but missing raises one line with the data set and the folder."""
+    (tmp_path / "datasets.toml").write_text('pets = "gone"\nstreet = "gone"\n')
+    with pytest.raises(UserError, match=rf"folder {tmp_path}/gone is missing"):
+        open_dataset(name.format(tmp_path), DataRoots.parse([str(tmp_path)]))
+
+
+@pytest.mark.parametrize("text", ["gone", "pets=gone", "=gone"])
+def test_data_that_is_no_folder_is_refused(tmp_path, monkeypatch, text):
+    """`--data` with a folder that is missing raises with the whole path that was meant."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"--data {text}: folder {tmp_path}/gone is missing"):
+        DataRoots.parse([text])
+
+
+def test_data_that_would_be_ignored_is_refused(tmp_path):
+    """A second root, a second folder for a name, and a folder for drawn pictures raise: one of them would go unread."""
+    here = str(tmp_path)
+    for texts in ([here, here], [f"a={here}", f"a={here}"]):
+        with pytest.raises(UserError, match="is given already; name one folder"):
+            DataRoots.parse(texts)
+    with pytest.raises(UserError, match="generated_pets is drawn and has no folder"):
+        DataRoots.parse([f"generated_pets={here}"])
+
+
+def test_relative_folders_become_absolute(tmp_path, monkeypatch):
+    """Folders are kept absolute, since workers run elsewhere."""
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    roots = DataRoots.parse([".", "pets=pets"])
+    assert (roots.root, roots.named["pets"]) == (tmp_path, tmp_path / "pets")
+
+
+@pytest.mark.parametrize("content", ["pets = ", "pets = 3\n", "[pets]\nfolder = 'x'\n", "pets = ['x']\n"])
+def test_a_list_of_folders_that_is_none_is_named(tmp_path, content):
+    """A `datasets.toml` that is no list of folders raises one line that says how it must look."""
+    (tmp_path / "datasets.toml").write_text(content)
+    with pytest.raises(UserError, match=r'datasets\.toml: must hold lines NAME = "FOLDER"') as raised:
+        DataRoots.parse([str(tmp_path)]).folder("pets")
+    assert "\n" not in str(raised.value)

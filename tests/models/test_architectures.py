@@ -1,0 +1,145 @@
+import pytest
+import torch
+from segmentation_models_pytorch.encoders import get_encoder
+
+from segsweep.errors import UserError
+from segsweep.models.architectures import (
+    DECODERS,
+    PLAIN,
+    architecture_names,
+    build_model,
+    check_architecture,
+    encoder_names,
+    encoder_of,
+)
+
+
+def plain_unet_parameters(width: int, classes: int) -> int:
+    """Weights and biases of the plain U-Net, counted from the paper's drawing, and two numbers a channel of normalisation."""
+    count, before = 0, 3
+    for channels in [width * 2**level for level in range(5)]:
+        count += 9 * before * channels + 3 * channels + 9 * channels * channels + 3 * channels
+        before = channels
+    for channels in [width * 2**level for level in (3, 2, 1, 0)]:
+        count += 4 * before * channels + channels  # 2x2 transposed convolution
+        count += 9 * 2 * channels * channels + 3 * channels + 9 * channels * channels + 3 * channels
+        before = channels
+    return count + width * classes + classes
+
+
+@pytest.mark.parametrize(("name", "classes"), [("unet16", 2), ("unet16", 5), ("unet", 2)])
+def test_plain_unet_has_the_papers_parameters(name, classes):
+    """The plain U-Net has exactly the parameters that its layers add up to, whatever the number of classes."""
+    expected = plain_unet_parameters(PLAIN[name], classes)
+    assert build_model(name, classes, seed=0).parameter_counts() == (expected, expected)
+
+
+def test_plain_unet_has_64_to_1024_channels():
+    """The encoder of `unet` has blocks of 64, 128, 256, 512 and 1024 channels at sides divided by 1, 2, 4, 8 and 16."""
+    encoder = build_model("unet", 2, seed=0).encoder
+    with torch.no_grad():
+        features = encoder(torch.zeros(1, 3, 32, 32))
+    assert [tuple(part.shape[1:]) for part in features] == [
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+        (512, 4, 4),
+        (1024, 2, 2),
+    ]
+
+
+def test_plain_unet_uses_its_skips():
+    """The finest pixels of the encoder reach the logits by the skip alone: with the deep path cut they still matter."""
+    network = build_model("unet16", 2, seed=0).network.eval()
+    with torch.no_grad():
+        for up in network.decoder.up:
+            up.weight.zero_()
+        one, other = network(torch.zeros(1, 3, 16, 16)), network(torch.ones(1, 3, 16, 16))
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["unet16", "unet-resnet18", "deeplabv3plus-mobilenet_v2", "fpn-tu-resnet18"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_logits_have_a_channel_per_class_and_the_size_of_the_picture(name, classes):
+    """Images (B, 3, H, W) give logits (B, classes, H, W)."""
+    model = build_model(name, classes, seed=0).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, classes, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2"])
+def test_weights_depend_on_the_seed_alone(name):
+    """The same seed gives the same weights whatever the global random state, another seed gives others."""
+    torch.manual_seed(1)
+    first = build_model(name, 2, seed=3).state_dict()
+    torch.manual_seed(2)
+    second, other = build_model(name, 2, seed=3).state_dict(), build_model(name, 2, seed=4).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    heads = [key for key in first if key.endswith("weight") and ("classifier" in key or "segmentation_head" in key)]
+    assert heads
+    assert not any(torch.equal(first[key], other[key]) for key in heads)
+
+
+def test_building_leaves_global_chance_alone():
+    """Building and checking a model neither reads nor moves torch's global random state."""
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    build_model("unet-resnet18", 2, seed=0)
+    check_architecture("manet-resnet18", 64)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "encoder"),
+    [*((decoder, "resnet18") for decoder in DECODERS), ("pspnet", "mobilenet_v2"), ("unet", "densenet121")],
+)
+def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
+    """An encoder bears the same names and shapes under every decoder, so a stage keyed by encoder fits all of them."""
+    model = build_model(f"{decoder}-{encoder}", 2, seed=0)
+    alone = get_encoder(encoder, weights=None).state_dict()
+    assert {name: tensor.shape for name, tensor in model.encoder.state_dict().items()} == {
+        name: tensor.shape for name, tensor in alone.items()
+    }
+    assert all(model.parts.encoder + name in model.network.state_dict() for name in alone)
+    assert any(name.startswith(model.parts.classifier) for name in model.network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "image_px", "words"),
+    [
+        ("vnet", 32, ("unknown name 'vnet'", *architecture_names())),
+        ("segnet-resnet18", 32, ("unknown name 'segnet-resnet18'", *architecture_names())),
+        ("unet-resnet19", 32, ("unknown encoder 'resnet19'", "resnet18", "segsweep models")),
+        ("unet-tu-resnt18", 32, ("unknown encoder 'tu-resnt18'", "tu-resnet18")),
+        ("unet16", 40, ("image_px=40", "multiple of 16")),
+        ("unet-resnet18", 48, ("image_px=48", "multiple of 32")),
+        ("deeplabv3plus-densenet121", 64, ("deeplabv3plus-densenet121", "DenseNet encoders do not support dilated")),
+        ("unetplusplus-mit_b0", 64, ("unetplusplus-mit_b0", "mit_b0")),
+        ("pan-resnet18", 64, ("image_px=64", "too small")),
+        ("unet-tu-swin_tiny_patch4_window7_224", 64, ("doesn't match model (224)",)),
+    ],
+)
+def test_architecture_that_cannot_be_built_is_refused_in_one_line(name, image_px, words):
+    """What cannot be built is refused before anything is trained, in one line that says what there is or what is wrong."""
+    with pytest.raises(UserError) as caught:
+        check_architecture(name, image_px)
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet16", "unet-mobilenet_v2", "pan-resnet18", "unet-mit_b0", "unet-tu-convnext_atto"])
+def test_architecture_that_can_be_built_passes(name):
+    """Plain, published and timm encoders pass the check at 128 px, those that meta tensors cannot rehearse too."""
+    check_architecture(name, 128)
+
+
+def test_encoder_names():
+    """The encoder of an architecture is what follows the first dash; a plain architecture is its own encoder."""
+    assert [encoder_of(name) for name in ("unet", "unet-mobilenet_v2", "fpn-tu-resnet18", "unet-efficientnet-b0")] == [
+        "unet",
+        "mobilenet_v2",
+        "tu-resnet18",
+        "efficientnet-b0",
+    ]
+    assert {"resnet18", "mobilenet_v2", "densenet121"} <= set(encoder_names())

@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_model
+from segsweep.models.transfer import transfer_weights
+
+NAMES = ("unet16", "unet-mobilenet_v2")
+
+
+def pair(name: str, source_classes: int = 2):
+    """A model, its start, and the weights of another one of which nothing equals the model's."""
+    model = build_model(name, 2, seed=0)
+    start = {key: tensor.clone() for key, tensor in model.network.state_dict().items()}
+    source = {
+        key: torch.full_like(tensor, 7) if tensor.dtype == torch.int64 else torch.rand_like(tensor) + 5
+        for key, tensor in build_model(name, source_classes, seed=1).network.state_dict().items()
+    }
+    return model, start, source
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
+def test_what_is_announced_is_loaded_and_nothing_else(name, scope):
+    """Exactly the weights and buffers in the scope take the source's values; all others keep their start."""
+    model, start, source = pair(name)
+    report = transfer_weights(model, source, scope)
+    in_scope = {
+        "encoder": lambda key: key.startswith("encoder."),
+        "all-but-classifier": lambda key: not key.startswith(("classifier.", "segmentation_head.")),
+        "all": bool,
+    }[scope]
+    announced = {key for key in start if in_scope(key)}
+    after = model.network.state_dict()
+    assert {key for key in start if torch.equal(after[key], source[key])} == announced
+    assert {key for key in start if torch.equal(after[key], start[key])} == set(start) - announced
+    assert set(report.loaded) == announced
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
+def test_report_is_complete_and_disjoint(name, scope):
+    """Loaded and kept are together all of the model's weights, loaded and unused all of the source's, none twice."""
+    model, start, source = pair(name)
+    report = transfer_weights(model, source, scope)
+    assert sorted(report.loaded + report.kept) == sorted(start)
+    assert sorted(report.loaded + report.unused) == sorted(source)
+    counts = (len(report.loaded), len(report.kept), len(report.unused))
+    assert str(report) == "{} weights loaded, {} kept, {} of the source unused".format(*counts)
+
+
+def test_integer_buffers_move():
+    """Counters of normalisation layers (int64) move with the weights and stay int64."""
+    model, _, source = pair("unet-mobilenet_v2")
+    transfer_weights(model, source, "encoder")
+    counters = {key: t for key, t in model.network.state_dict().items() if key.endswith("num_batches_tracked")}
+    assert any(key.startswith("encoder.") for key in counters)
+    for key, tensor in counters.items():
+        assert tensor.dtype == torch.int64
+        assert int(tensor) == (7 if key.startswith("encoder.") else 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_source_with_other_classes_gives_all_but_the_classifier(name):
+    """A source that knows another number of classes serves `all-but-classifier` and is refused for `all`."""
+    model, start, source = pair(name, source_classes=21)
+    report = transfer_weights(model, source, "all-but-classifier")
+    classifier = [key for key in start if key.startswith(model.parts.classifier)]
+    assert set(report.kept) == set(report.unused) == set(classifier)
+    with pytest.raises(UserError, match="another shape"):
+        transfer_weights(model, source, "all")
+
+
+@pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
+def test_unexplained_weights_are_refused_and_nothing_is_loaded(scope):
+    """A source that lacks, adds or reshapes a weight in the scope is refused by that name, and the model is untouched."""
+    model, start, source = pair("unet16")
+    name = "encoder.blocks.1.0.weight"
+    lacking = {key: tensor for key, tensor in source.items() if key != name}
+    for weights, words in (
+        (lacking, ("lacks", name)),
+        ({**source, "encoder.blocks.9.weight": torch.zeros(1)}, ("beyond the model", "encoder.blocks.9.weight")),
+        ({**source, name: torch.zeros(2, 2)}, ("another shape", name, "(2, 2)", "(32, 16, 3, 3)")),
+    ):
+        with pytest.raises(UserError) as caught:
+            transfer_weights(model, weights, scope)
+        assert all(word in str(caught.value) for word in (*words, f"transfer={scope}"))
+        assert all(torch.equal(start[key], tensor) for key, tensor in model.network.state_dict().items())
+
+
+def test_weights_of_another_network_are_refused_with_few_names():
+    """Weights of another architecture are refused in one line that shows the first names and says how many more there are."""
+    model = build_model("unet16", 2, seed=0)
+    foreign = build_model("unet-resnet18", 2, seed=0).network.state_dict()
+    with pytest.raises(UserError, match=r"lacks .* and \d+ more$") as caught:
+        transfer_weights(model, foreign, "encoder")
+    assert len(str(caught.value)) < 400
+
+
+def test_what_lies_outside_the_scope_may_be_anything():
+    """With transfer=encoder a source's decoder may lack, add or reshape; it is reported as unused."""
+    model, start, source = pair("unet16")
+    weights = {key: tensor for key, tensor in source.items() if key.startswith("encoder.")} | {"decoder.odd": torch.ones(1)}
+    report = transfer_weights(model, weights, "encoder")
+    assert report.unused == ("decoder.odd",)
+    assert all(torch.equal(model.network.state_dict()[key], start[key]) for key in report.kept)
+
+
+def test_source_is_not_tied_to_the_model():
+    """Training the model afterwards does not change the source's tensors."""
+    model, _, source = pair("unet16")
+    transfer_weights(model, source, "all")
+    kept = source["classifier.weight"].clone()
+    with torch.no_grad():
+        model.network.classifier.weight.add_(1)
+    assert torch.equal(source["classifier.weight"], kept)

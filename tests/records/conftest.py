@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segsweep.records.schema import SCHEMA_VERSION
+from segsweep.records.writer import RecordWriter
+
+
+def columns(identity: str, phase: str = "tune", **values: Any) -> dict[str, Any]:
+    """What a driver tells of a trial at its start."""
+    standard = {"study": "s", "trial_id": identity, "cell": f"cell of {identity}", "phase": phase, "seed": 1, "point": None}
+    return {**standard, "learning_rate": 0.1, "source": "random", "target": "pets", **values}
+
+
+def epoch(number: int, **values: Any) -> dict[str, Any]:
+    return {"epoch": number, "steps": 5 * number, "val_iou": number / 10, "seconds": 2.0, **values}
+
+
+def declare(writer: RecordWriter, **values: Any) -> None:
+    writer.declare({"schema_version": SCHEMA_VERSION, "name": "s", **values})
+
+
+def run_one(writer: RecordWriter, identity: str, epochs: int = 2, status: str = "finished", images: int = 0) -> None:
+    """Write a whole trial."""
+    writer.start("trials", identity, columns(identity))
+    writer.facts(identity, {"train_images": 9, "device": "cpu x1"})
+    for number in range(1, epochs + 1):
+        writer.epoch(identity, epoch(number))
+    rows = [{"image": f"picture {number}", "iou": 0.5, "dice": 0.6, "accuracy": 0.7} for number in range(images)]
+    writer.end(identity, status, {"val_iou": 0.2}, rows)
+
+
+@pytest.fixture
+def write() -> Callable[..., None]:
+    return run_one
+
+
+@pytest.fixture
+def begin() -> Callable[[Path], RecordWriter]:
+    """Open and declare a study; the writer is left as a killed driver leaves it where it is not closed by its context."""
+
+    def make(folder: Path) -> RecordWriter:
+        writer = RecordWriter(folder).__enter__()
+        declare(writer)
+        return writer
+
+    return make
+
+
+def killed(writer: RecordWriter) -> None:
+    """Let go of the lock as the system does for a dead process: nothing else is done."""
+    writer._lock.release()
+
+
+@pytest.fixture
+def kill() -> Callable[[RecordWriter], None]:
+    return killed
+
+
+@pytest.fixture
+def start_columns() -> Callable[..., dict[str, Any]]:
+    return columns
+
+
+@pytest.fixture
+def epoch_row() -> Callable[..., dict[str, Any]]:
+    return epoch

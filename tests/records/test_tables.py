@@ -1,0 +1,92 @@
+import math
+
+import pandas as pd
+import pytest
+
+from segsweep.records.schema import SCHEMA_VERSION, TABLES
+from segsweep.records.tables import frame, read_entry, rows_of
+
+
+def start(at: float, **values):
+    return {"kind": "start", "table": "trials", "started_at": at, "study": "s", "trial_id": "t", "cell": "c", "seed": 1, **values}
+
+
+def epoch(number: int, seconds: float = 1.0, **values):
+    return {"kind": "epoch", "epoch": number, "seconds": seconds, **values}
+
+
+def test_entry_joins_its_lines():
+    """A trial's row holds what its start, facts and end say; seconds are the sum over its epochs."""
+    lines = [
+        start(10.0),
+        {"kind": "facts", "device": "cpu x1"},
+        epoch(1, 2.0),
+        epoch(2, 3.0),
+        {"kind": "images", "rows": [{"image": "a"}]},
+        {"kind": "end", "status": "finished", "ended_at": 20.0, "val_iou": 0.5},
+    ]
+    entry = read_entry(lines)
+    expected = {"study": "s", "trial_id": "t", "cell": "c", "seed": 1, "error": None, "starts": 1, "started_at": 10.0}
+    expected |= {"device": "cpu x1", "status": "finished", "ended_at": 20.0, "val_iou": 0.5, "seconds": 5.0}
+    assert entry.row == {**expected, "schema_version": SCHEMA_VERSION}
+    assert [row["epoch"] for row in rows_of(entry)["epochs"]] == [1, 2]
+    assert rows_of(entry)["images"] == [{"study": "s", "trial_id": "t", "cell": "c", "seed": 1, "image": "a"}]
+
+
+def test_entry_that_goes_on_is_running_again():
+    """A trial that was interrupted and goes on counts its starts, keeps its first time, and has neither end nor error."""
+    end = {"kind": "end", "status": "interrupted", "ended_at": 20.0, "error": "interrupted by the user"}
+    entry = read_entry([start(10.0), epoch(1), end, start(30.0)])
+    assert (entry.status, entry.row["starts"], entry.row["started_at"]) == ("running", 2, 10.0)
+    assert entry.row["error"] is None
+    assert entry.row["ended_at"] is None
+
+
+def test_epoch_that_stands_twice_counts_once():
+    """An epoch that was recorded twice gives one row, the last report of it."""
+    entry = read_entry([start(1.0), epoch(1, val_iou=0.1), epoch(2), epoch(1, val_iou=0.2)])
+    rows = rows_of(entry)["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[0]["val_iou"] == 0.2
+    assert entry.row["seconds"] == 2.0
+
+
+def test_file_without_a_whole_line_is_no_entry():
+    """Nothing is known of a trial whose first line was never finished."""
+    assert read_entry([]) is None
+
+
+def test_stage_has_epochs_under_its_own_id():
+    """The epochs of a stage carry the stage's id and the phase `stage`, its row goes to the stages."""
+    rows = rows_of(read_entry([{"kind": "start", "table": "stages", "started_at": 1.0, "study": "s", "stage_id": "g"}, epoch(1)]))
+    assert rows["trials"] == []
+    assert rows["stages"][0]["stage_id"] == "g"
+    assert (rows["epochs"][0]["trial_id"], rows["epochs"][0]["phase"]) == ("g", "stage")
+
+
+SAMPLES = {"string": "text", "float64": 0.5, "Int64": 3, "boolean": True}
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("filled", ["nothing", "empty row", "full row", "both", "nan"])
+def test_frames_have_the_schema(table, filled):
+    """Whatever rows there are, a frame has the columns of its table in order and with their types."""
+    full = {name: SAMPLES[kind] for name, kind in TABLES[table].items()}
+    nan = dict.fromkeys(full, math.nan)
+    rows = {"nothing": [], "empty row": [{}], "full row": [full], "both": [full, {}], "nan": [full, nan]}[filled]
+    data = frame(table, rows)
+    assert {name: str(kind) for name, kind in data.dtypes.items()} == dict(TABLES[table])
+    assert list(data.columns) == list(TABLES[table])
+    assert len(data) == len(rows)
+    if full in rows:
+        assert data.iloc[0].to_dict() == full
+    if len(rows) == 2:
+        assert data.iloc[1].isna().all()
+
+
+def test_further_columns_stand_last():
+    """Columns that the schema does not name follow it, and rows that lack them are empty there."""
+    data = frame("images", [{"image": "a", "odd": 1.5}, {"image": "b", "even": "x"}])
+    assert list(data.columns) == [*TABLES["images"], "odd", "even"]
+    assert data["odd"].tolist()[0] == 1.5
+    assert pd.isna(data["odd"].tolist()[1])

@@ -1,0 +1,269 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from segsweep.errors import UserError
+from segsweep.records import load, writer
+from segsweep.records.lines import read_lines
+from segsweep.records.schema import FINAL, SCHEMA_VERSION
+from segsweep.records.writer import RecordWriter
+
+
+def test_ended_trials_become_parts(tmp_path, write, begin):
+    """When a run closes, what has ended lies in a part and its lines are gone; what was interrupted keeps its lines."""
+    open_writer = begin(tmp_path)
+    for status in (*FINAL, "interrupted"):
+        write(open_writer, f"t-{status}", status=status)
+    open_writer.__exit__(None, None, None)
+    assert [path.stem for path in (tmp_path / "live").iterdir()] == ["t-interrupted"]
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["000001"]
+    trials = load(tmp_path).trials.set_index("trial_id")
+    assert trials["status"].to_dict() == {f"t-{status}": status for status in (*FINAL, "interrupted")}
+
+
+def test_parts_are_made_as_trials_end(tmp_path, write, begin, monkeypatch):
+    """So many ended trials as fill a part are moved while the run goes on, each exactly once."""
+    monkeypatch.setattr(writer, "ENDED_PER_PART", 3)
+    open_writer = begin(tmp_path)
+    for number in range(7):
+        write(open_writer, f"t{number}")
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+    assert len(list((tmp_path / "live").iterdir())) == 1
+    assert sorted(load(tmp_path).trials["trial_id"]) == [f"t{number}" for number in range(7)]
+    open_writer.__exit__(None, None, None)
+
+
+def test_crash_between_part_and_lines_doubles_nothing(tmp_path, write, begin, kill, monkeypatch):
+    """A driver that dies when the part is there and the lines are not gone yet leaves every row once, for ever after."""
+    open_writer = begin(tmp_path)
+    write(open_writer, "a", epochs=2, images=3)
+    write(open_writer, "b", epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            open_writer.compact()
+    kill(open_writer)
+    for _ in range(2):
+        assert len(list((tmp_path / "parts").iterdir())) >= 1
+        records = load(tmp_path)
+        assert sorted(records.trials["trial_id"]) == ["a", "b"]
+        assert len(records.epochs) == 3
+        assert len(records.images) == 3
+        with RecordWriter(tmp_path):
+            pass
+    assert not list((tmp_path / "live").iterdir())
+
+
+def test_crash_while_a_part_is_written_loses_nothing(tmp_path, write, begin, kill, monkeypatch):
+    """A driver that dies before the part is renamed leaves the lines, and its half a part is not read and is replaced."""
+    open_writer = begin(tmp_path)
+    write(open_writer, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "rename", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            open_writer.compact()
+    kill(open_writer)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["000001.tmp"]
+    assert load(tmp_path).trials["trial_id"].tolist() == ["a"]
+    with RecordWriter(tmp_path):
+        pass
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["000001"]
+    assert load(tmp_path).trials["trial_id"].tolist() == ["a"]
+
+
+def test_epoch_is_written_once(tmp_path, begin, kill, start_columns, epoch_row):
+    """An epoch that is reported again, in one run or after a restart, adds no line."""
+    first = begin(tmp_path)
+    first.start("trials", "t", start_columns("t"))
+    for number in (1, 1, 2):
+        first.epoch("t", epoch_row(number))
+    kill(first)
+    second = begin(tmp_path)
+    second.start("trials", "t", start_columns("t"))
+    for number in (1, 2, 3):
+        second.epoch("t", epoch_row(number))
+    lines = read_lines(tmp_path / "live" / "t.jsonl")
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [1, 2, 3]
+    kill(second)
+    assert load(tmp_path).trials["starts"].tolist() == [2]
+
+
+def test_second_writer_is_refused(tmp_path, begin, write, kill, monkeypatch):
+    """A study has one driver: a second one is refused in one line with the holder's name, and disturbs nothing."""
+    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
+    first = begin(tmp_path)
+    first.choose("cell", {"chosen": "a", "confirm": []})
+    with pytest.raises(UserError) as caught, RecordWriter(tmp_path):
+        pass
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(tmp_path) in text
+    assert str(os.getpid()) in text
+    write(first, "a")
+    records = load(tmp_path)
+    assert records.trials["chosen"].tolist() == [True]
+    kill(first)
+    with RecordWriter(tmp_path):
+        pass
+
+
+def test_trial_that_starts_again_is_not_moved_while_it_runs(tmp_path, write, begin, kill, start_columns, epoch_row):
+    """A trial that a killed driver left as ended and that is started anew stays live until it ends again."""
+    first = begin(tmp_path)
+    write(first, "again", status="failed")
+    kill(first)
+    second = begin(tmp_path)
+    second.start("trials", "again", start_columns("again"), again=True)
+    second.compact()
+    second.epoch("again", epoch_row(1))
+    records = load(tmp_path)
+    assert records.trials["status"].tolist() == ["running"]
+    assert records.epochs["epoch"].tolist() == [1]
+    second.end("again", "finished", {})
+    second.__exit__(None, None, None)
+    assert load(tmp_path).trials["status"].tolist() == ["finished"]
+
+
+def test_start_anew_forgets_what_was(tmp_path, write, begin, start_columns):
+    """`again` drops the rows of the earlier attempt at once, those in parts too."""
+    with RecordWriter(tmp_path) as first:
+        first.declare({"schema_version": SCHEMA_VERSION})
+        write(first, "t", epochs=3, status="failed", images=2)
+    second = begin(tmp_path)
+    second.start("trials", "t", start_columns("t"), again=True)
+    records = load(tmp_path)
+    assert records.trials["status"].tolist() == ["running"]
+    assert records.trials["starts"].tolist() == [1]
+    assert len(records.epochs) == len(records.images) == 0
+    second.end("t", "failed", {"error": "at once"})
+    second.__exit__(None, None, None)
+    records = load(tmp_path)
+    assert records.trials["error"].tolist() == ["at once"]
+    assert len(records.epochs) == len(records.images) == 0
+
+
+def test_error_keeps_the_lines(tmp_path, write, begin):
+    """A run that ends by an error lets go of the lock and leaves lines as they are; Ctrl-C compacts them."""
+    open_writer = begin(tmp_path)
+    write(open_writer, "a")
+    open_writer.__exit__(ValueError, ValueError(), None)
+    assert len(list((tmp_path / "live").iterdir())) == 1
+    begin(tmp_path).__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert not list((tmp_path / "live").iterdir())
+    assert load(tmp_path).trials["status"].tolist() == ["finished"]
+
+
+def test_every_start_is_kept(tmp_path, begin):
+    """The declaration is that of the last start, with one entry for every start."""
+    for _ in range(3):
+        begin(tmp_path).__exit__(None, None, None)
+    assert [start["pid"] for start in load(tmp_path).study["starts"]] == [os.getpid()] * 3
+
+
+def test_records_of_a_later_version_are_neither_read_nor_changed(tmp_path, write, begin):
+    """Records of a later version are refused in one line, by readers and by writers, and every byte of them stays."""
+    open_writer = begin(tmp_path)
+    write(open_writer, "a")
+    open_writer.choose("c", {"chosen": "a", "confirm": []})
+    open_writer.__exit__(ValueError, ValueError(), None)
+    study = json.loads((tmp_path / "study.json").read_text()) | {"schema_version": SCHEMA_VERSION + 1}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    message = f"schema {SCHEMA_VERSION + 1}, this segsweep reads {SCHEMA_VERSION}; update it$"
+    for _ in range(2):  # the lock is free again
+        with pytest.raises(UserError, match=message), RecordWriter(tmp_path):
+            pass
+    with pytest.raises(UserError, match=message):
+        load(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_folder_that_cannot_be_made_is_one_line(tmp_path):
+    """Where records cannot be, one line names the folder."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--out: folder .*file/study cannot be made: Not a directory"):
+        RecordWriter(tmp_path / "file" / "study")
+
+
+def test_trace_is_kept(tmp_path, begin):
+    """A failure's traceback lies in a file of its own that the writer names."""
+    open_writer = begin(tmp_path)
+    path = open_writer.trace("t", "Traceback\nValueError: ü")
+    assert path.read_text(encoding="utf-8") == "Traceback\nValueError: ü"
+    assert path.parent == tmp_path / "errors"
+    open_writer.__exit__(None, None, None)
+
+
+DRIVER = """
+    import itertools, pathlib, sys
+    from segsweep.records.schema import SCHEMA_VERSION
+    from segsweep.records import writer
+    writer.ENDED_PER_PART = 5
+    with writer.RecordWriter(pathlib.Path(sys.argv[1])) as records:
+        records.declare({"schema_version": SCHEMA_VERSION, "name": "s"})
+        for trial in itertools.count():
+            name = f"t{trial:06d}"
+            records.start("trials", name, {"study": "s", "trial_id": name, "cell": "c", "phase": "tune", "seed": 0})
+            for epoch in range(1, 4):
+                records.epoch(name, {"epoch": epoch, "seconds": 0.5, "val_iou": 0.1, "note": "x" * 3000})
+            records.end(name, "finished", {"val_iou": 0.5}, [{"image": "p", "iou": 0.5}])
+            print(name, flush=True)
+"""
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """A process that writes trial after trial until it is killed; yields after its first."""
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().strip() == "t000000"
+        yield process
+        process.kill()
+
+
+def test_killed_driver_leaves_readable_records(tmp_path, driver, start_columns):
+    """After kill -9 in the middle of writing, all that was reported as ended is there once, and a new driver goes on."""
+    for _ in range(12):
+        told = driver.stdout.readline().strip()
+    os.kill(driver.pid, signal.SIGKILL)
+    told = ([told, *driver.stdout.read().split()])[-1]
+    driver.wait()
+    records = load(tmp_path)
+    ended = records.trials[records.trials["status"] == "finished"]
+    assert set(ended["trial_id"]) >= {f"t{number:06d}" for number in range(int(told[1:]) + 1)}
+    assert records.trials["trial_id"].is_unique
+    assert set(records.trials["status"]) <= {"finished", "interrupted"}
+    assert not records.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert (records.epochs.groupby("trial_id").size()[ended["trial_id"]] == 3).all()
+    with RecordWriter(tmp_path) as second:
+        assert {entry.status for entry in second.live_entries().values()} <= {"finished", "running"}
+        last = records.trials["trial_id"].max()
+        second.start("trials", last, start_columns(last))
+        second.epoch(last, {"epoch": 4, "seconds": 0.5})
+        second.end(last, "finished", {})
+    again = load(tmp_path).trials.set_index("trial_id")
+    assert set(again["status"]) == {"finished"}
+    assert len(again) == len(records.trials)
+
+
+def test_reading_while_another_process_writes_never_fails(tmp_path, driver):
+    """While a driver appends and compacts, a reader finds whole tables, never fewer trials than before, none twice."""
+    seen = 0
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        records = load(tmp_path)
+        assert records.trials["trial_id"].is_unique
+        assert set(records.trials["status"]) <= {"finished", "running"}
+        assert not records.epochs.duplicated(["trial_id", "epoch"]).any()
+        ended = records.trials["trial_id"][records.trials["status"] == "finished"]
+        assert (records.epochs.groupby("trial_id").size()[ended] == 3).all()
+        assert len(ended) >= seen
+        seen = len(ended)
+    assert seen > 5
+    assert driver.poll() is None

@@ -1,0 +1,38 @@
+"""Predictions side by side."""
+
+from pathlib import Path
+
+import numpy as np
+
+from segsweep.records import load
+from segsweep.report.pictures import GAP_PX, HEADER_PX, TILE_PX, coloured, predictions_picture
+
+
+def test_there_is_a_column_for_every_cell(finished: Path) -> None:
+    """The picture has the photograph, the truth, and one prediction for each of the four cells, and six rows."""
+    sheet = predictions_picture(load(finished / "runs" / "tiny"), finished / "store")
+    assert sheet is not None
+    step = TILE_PX + GAP_PX
+    assert sheet.size == (6 * step + GAP_PX, HEADER_PX + 6 * step)
+
+
+def test_the_truth_is_the_mask(finished: Path) -> None:
+    """The second column shows the test pictures' masks: black ground and one colour."""
+    sheet = predictions_picture(load(finished / "runs" / "tiny"), finished / "store")
+    assert sheet is not None
+    left = GAP_PX + TILE_PX + GAP_PX
+    tile = np.asarray(sheet.crop((left, HEADER_PX, left + TILE_PX, HEADER_PX + TILE_PX)))
+    colours = {tuple(colour) for colour in tile.reshape(-1, 3)}
+    assert colours == {(0, 0, 0), tuple(coloured(np.array([[1]], dtype=np.uint8))[0, 0])}
+
+
+def test_classes_have_colours_of_their_own() -> None:
+    """Twenty classes have twenty colours; ignored pixels are grey."""
+    colours = coloured(np.arange(256, dtype=np.uint8)[None])[0]
+    assert len({tuple(colour) for colour in colours[:20]}) == 20
+    assert tuple(colours[255]) == (128, 128, 128)
+
+
+def test_a_store_without_models_has_no_picture(finished: Path, tmp_path: Path) -> None:
+    """Where the models were removed there is nothing to show, and no error."""
+    assert predictions_picture(load(finished / "runs" / "tiny"), tmp_path) is None

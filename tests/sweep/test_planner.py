@@ -1,0 +1,295 @@
+"""The planner, driven through whole studies with invented results."""
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+import pytest
+from studies import plan_of, small_study
+
+from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, Study, Trial
+from segsweep.config.study import TUNING_SEED
+from segsweep.sweep.planner import Ended, Past, Planner, StageWork, TrialWork
+from segsweep.sweep.simulated import Event, Simulation
+
+
+def quality(trial: Trial, epoch: int) -> float:
+    """Invent a validation IoU: best near 1e-3, better with a source, growing with the epochs."""
+    distance = abs(trial.settings.learning_rate - 1e-3) * 10
+    return (0.5 if trial.settings.source == "random" else 0.7) - min(distance, 0.3) + 0.01 * epoch
+
+
+def simulate(study: Study, workers: int = 1, past: Past | None = None, **options: object) -> tuple[Simulation, Planner]:
+    """Return a finished simulation of a study and its planner."""
+    built: dict[str, str] = {}
+    planner = Planner(plan_of(study), built.get, past)
+    simulation = Simulation(planner, quality, workers, built=built, **options)  # type: ignore[arg-type]
+    simulation.run()
+    return simulation, planner
+
+
+def trials_of(events: list[Event], what: str) -> list[Trial]:
+    """Return the trials of events of a kind."""
+    return [event.work.trial for event in events if event.what == what and isinstance(event.work, TrialWork)]
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_every_trial_runs_once_on_any_number_of_workers(workers: int) -> None:
+    """Each cell gets its tuning trials and its confirmed runs, nothing twice, and each stage is built once."""
+    simulation, planner = simulate(small_study(), workers)
+    assert planner.done
+    trials = trials_of(simulation.events, "finished")
+    assert len({trial.trial_id for trial in trials}) == len(trials) == 4 * (4 + 2)
+    assert Counter(trial.phase for trial in trials) == {"tune": 16, "confirm": 8}
+    assert sum(isinstance(event.work, StageWork) and event.what == "finished" for event in simulation.events) == 1
+
+
+def test_cells_are_tuned_at_the_same_points_with_the_tuning_seed() -> None:
+    """All cells get the same learning rates and the tuning seed; confirmed runs have other seeds."""
+    plan = plan_of(small_study())
+    rates = {tuple(trial.settings.learning_rate for trial in cell.tuning) for cell in plan.cells}
+    assert len(rates) == 1
+    assert {trial.seed for cell in plan.cells for trial in cell.tuning} == {TUNING_SEED}
+    assert TUNING_SEED not in {trial.seed for cell in plan.cells for trial in cell.confirm(cell.settings)}
+
+
+def test_the_best_validation_iou_is_confirmed() -> None:
+    """The confirmed runs of a cell use the learning rate that validated best in that cell."""
+    simulation, planner = simulate(small_study())
+    for cell in planner.plan.cells:
+        best = max(cell.tuning, key=lambda trial: quality(trial, 4))
+        confirmed = [
+            trial for trial in trials_of(simulation.events, "finished") if trial.phase == "confirm" and trial.cell == cell.name
+        ]
+        assert [trial.seed for trial in confirmed] == [1, 2]
+        assert {trial.settings.learning_rate for trial in confirmed} == {best.settings.learning_rate}
+
+
+def test_trials_that_need_no_stage_do_not_wait_for_it() -> None:
+    """With two workers, `random` trials start at once, and no trial starts before its stage is built."""
+    simulation, _ = simulate(small_study(), workers=2)
+    built_at = next(
+        event.seconds for event in simulation.events if isinstance(event.work, StageWork) and event.what == "finished"
+    )
+    starts = [
+        (event.seconds, event.work.trial.settings.source)
+        for event in simulation.events
+        if event.what == "start" and isinstance(event.work, TrialWork)
+    ]
+    assert min(seconds for seconds, source in starts if source == "random") == 0.0
+    assert min(seconds for seconds, source in starts if source != "random") >= built_at
+
+
+def test_chains_share_their_beginnings() -> None:
+    """Two chains with a common beginning build it once, and each link after the one before it."""
+    study = small_study(
+        compare={"source": ["supervised:voc2012", "supervised:voc2012+supervised:coco", "supervised:voc2012+supervised:pets"]}
+    )
+    simulation, _ = simulate(study, workers=4)
+    finished = {
+        event.work.spec.name: event.seconds
+        for event in simulation.events
+        if isinstance(event.work, StageWork) and event.what == "finished"
+    }
+    assert sorted(finished) == ["supervised:voc2012", "supervised:voc2012+supervised:coco", "supervised:voc2012+supervised:pets"]
+    assert all(finished["supervised:voc2012"] < seconds for name, seconds in finished.items() if "+" in name)
+
+
+def test_a_failed_stage_skips_only_what_needs_it() -> None:
+    """Trials of a source whose stage fails are skipped with its reason; the others run to their end."""
+    simulation, planner = simulate(small_study(), broken=frozenset({"supervised:voc2012"}))
+    assert planner.done
+    assert {trial.settings.source for trial in trials_of(simulation.events, "finished")} == {"random"}
+    assert len(planner.skipped) == 2 * 4
+    assert all("supervised:voc2012 failed: broken" in reason for _, reason in planner.skipped.values())
+
+
+def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
+    """Where every tuning trial fails, nothing is confirmed in that cell, and the other cells go on."""
+    built: dict[str, str] = {}
+
+    def broken_encoder(trial: Trial, epoch: int) -> float:
+        if trial.settings.freeze == "encoder":
+            raise ValueError("no")
+        return quality(trial, epoch)
+
+    planner = Planner(plan_of(small_study()), built.get)
+    Simulation(planner, broken_encoder, built=built).run()
+    assert planner.done
+    assert sorted(planner.choices) == ["source=random freeze=none", "source=supervised:voc2012 freeze=none"]
+
+
+def test_a_failed_trial_does_not_win() -> None:
+    """The choice is made among the trials that finished, and a NaN is no validation IoU."""
+    plan = plan_of(small_study(compare={"source": ["random"]}))
+    tuning = plan.cells[0].tuning
+    ended = {
+        tuning[0].trial_id: Ended("failed", 0.99, "broke"),
+        tuning[1].trial_id: Ended("finished", float("nan")),
+        tuning[2].trial_id: Ended("stopped", 0.9),
+        tuning[3].trial_id: Ended("finished", 0.3),
+    }
+    choice = Planner(plan, lambda _: None, Past(ended=ended)).choices[plan.cells[0].name]
+    assert choice.trial == tuning[3]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 11.0, 17.0, 40.0])
+def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float) -> None:
+    """Whenever a sweep is killed, a new planner with its records does the rest, repeats nothing, and chooses the same."""
+    study = small_study(early_stopping=PerCellASHA(1, 2))
+    whole, planned = simulate(study)
+    built: dict[str, str] = {}
+    first = Simulation(Planner(plan_of(study), built.get), quality, built=built)
+    first.run(until_seconds=seconds)
+    ended, curves = {}, defaultdict(dict)
+    for event in first.events:
+        if isinstance(event.work, TrialWork):
+            if event.what == "epoch":
+                curves[event.work.identity][event.epoch] = quality(event.work.trial, event.epoch)
+            elif event.what in ("finished", "stopped"):
+                ended[event.work.identity] = Ended(event.what, quality(event.work.trial, event.epoch))
+    planner = Planner(plan_of(study), built.get, Past(ended, curves))
+    second = Simulation(planner, quality, built=built)
+    second.run()
+    ids = [
+        trial.trial_id
+        for events in (first.events, second.events)
+        for what in ("finished", "stopped")
+        for trial in trials_of(events, what)
+    ]
+    assert len(ids) == len(set(ids))
+    assert sorted(ids) == sorted(trial.trial_id for what in ("finished", "stopped") for trial in trials_of(whole.events, what))
+    assert {cell: choice.settings for cell, choice in planner.choices.items()} == {
+        cell: choice.settings for cell, choice in planned.choices.items()
+    }
+
+
+def past_of(planner: Planner) -> Past:
+    """Return what a finished planner leaves."""
+    return Past(
+        ended={
+            trial.trial_id: Ended("finished", quality(trial, 4)) for cell in planner.plan.cells for trial in planner.trials(cell)
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 0),
+        ({"seeds": 3}, 4),
+        ({"compare": {"source": ["random", "supervised:voc2012", "supervised:coco"], "freeze": ["none", "encoder"]}}, 12),
+        ({"trials_per_cell": 5}, 4),
+        ({"name": "renamed"}, 0),
+        ({"compare": {"freeze": ["encoder", "none"], "source": ["supervised:voc2012", "random"]}}, 0),
+    ],
+)
+def test_a_study_that_grows_runs_only_what_is_missing(changes: dict[str, object], expected: int) -> None:
+    """A further seed, source or tuning trial costs just itself; a new name or order of axes costs nothing."""
+    _, before = simulate(small_study())
+    simulation, after = simulate(small_study(**changes), past=past_of(before))
+    assert after.done
+    assert len(trials_of(simulation.events, "finished")) == expected
+
+
+def test_a_wider_range_runs_only_its_new_points() -> None:
+    """When the range of the learning rate grows, the trials inside the old range are not repeated."""
+    _, before = simulate(small_study(trials_per_cell=8))
+    wider = small_study(trials_per_cell=8, tune={"learning_rate": LogUniform(1e-5, 1e-1)})
+    simulation, _ = simulate(wider, past=past_of(before))
+    tuned = [trial for trial in trials_of(simulation.events, "finished") if trial.phase == "tune"]
+    assert 0 < len(tuned) < 4 * 8
+    assert all(trial.settings.learning_rate > 1e-2 for trial in tuned)
+
+
+def test_failed_trials_run_again_only_when_asked() -> None:
+    """A trial that failed counts as ended; left out of the past, it runs again."""
+    _, before = simulate(small_study())
+    past = past_of(before)
+    failed = before.plan.cells[0].tuning[0]
+    simulation, _ = simulate(small_study(), past=Past({**past.ended, failed.trial_id: Ended("failed", error="x")}))
+    assert failed.trial_id not in {trial.trial_id for trial in trials_of(simulation.events, "start")}
+    simulation, _ = simulate(small_study(), past=Past({key: end for key, end in past.ended.items() if key != failed.trial_id}))
+    assert next(trial.trial_id for trial in trials_of(simulation.events, "start")) == failed.trial_id
+
+
+@pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellMedian(1, 2)])
+def test_early_stopping_compares_within_a_cell_only(rule: PerCellASHA | PerCellMedian) -> None:
+    """A cell whose every trial is worse than any of another cell still finishes some, and is confirmed."""
+    simulation, planner = simulate(small_study(early_stopping=rule), workers=2)
+    finished = Counter(trial.cell for trial in trials_of(simulation.events, "finished") if trial.phase == "tune")
+    stopped = trials_of(simulation.events, "stopped")
+    assert set(finished) == {cell.name for cell in planner.plan.cells}
+    assert stopped
+    assert all(trial.phase == "tune" for trial in stopped)
+    assert len(planner.choices) == 4
+
+
+def test_asha_keeps_the_best_of_a_rung() -> None:
+    """At a rung a trial goes on if it is among the best half so far; the same trials in a worse order lose more."""
+    study = small_study(compare={"source": ["random"]}, early_stopping=PerCellASHA(1, 2), trials_per_cell=8)
+    simulation, planner = simulate(study)
+    rates = [trial.settings.learning_rate for trial in planner.plan.cells[0].tuning]
+    best_so_far = -1.0
+    stopped = {trial.settings.learning_rate for trial in trials_of(simulation.events, "stopped")}
+    for rate in rates:
+        value = next(quality(trial, 1) for trial in planner.plan.cells[0].tuning if trial.settings.learning_rate == rate)
+        if value > best_so_far:
+            assert rate not in stopped
+            best_so_far = value
+    assert stopped
+
+
+def test_the_edge_is_told() -> None:
+    """A choice in the outer tenth, or at the lowest or highest value tried, is marked; one in the middle is not."""
+    plan = plan_of(small_study(compare={"source": ["random"]}, trials_per_cell=8))
+    tuning = sorted(plan.cells[0].tuning, key=lambda trial: trial.settings.learning_rate)
+    for winner, marked in ((tuning[0], True), (tuning[4], False), (tuning[-1], True)):
+        ended = {trial.trial_id: Ended("finished", 0.9 if trial == winner else 0.1) for trial in tuning}
+        choice = Planner(plan, lambda _: None, Past(ended=ended)).choices[plan.cells[0].name]
+        assert (choice.at_edge == ("learning_rate",)) == marked
+
+
+def test_source_seeds_take_turns() -> None:
+    """With two source seeds two stages are built, and confirmed runs use them alternately."""
+    simulation, _ = simulate(small_study(source_seeds=2, seeds=4), workers=3)
+    assert sum(isinstance(event.work, StageWork) and event.what == "finished" for event in simulation.events) == 2
+    seeds = {
+        trial.seed: trial.source_seed
+        for trial in trials_of(simulation.events, "finished")
+        if trial.phase == "confirm" and trial.stage
+    }
+    assert seeds == {1: 0, 2: 1, 3: 0, 4: 1}
+
+
+def test_a_study_without_tuned_axes_confirms_at_once() -> None:
+    """Where nothing is tuned there are no tuning trials, and the confirmed runs use the fixed settings."""
+    simulation, planner = simulate(small_study(tune={}))
+    assert {trial.phase for trial in trials_of(simulation.events, "finished")} == {"confirm"}
+    assert planner.plan.trials == 8
+
+
+def test_nothing_is_asked_of_the_store_twice() -> None:
+    """The store is asked for a stage until it has it, and not again for every trial."""
+    asked: list[str] = []
+
+    def find(key: str) -> str | None:
+        asked.append(key)
+        return "content"
+
+    planner = Planner(plan_of(small_study(trials_per_cell=50)), find)
+    while (work := planner.next()) is not None:
+        assert isinstance(work, TrialWork)
+        planner.trial_ended(work.trial, Ended("finished", 0.5))
+    assert len(asked) == 1
+
+
+def test_epochs_of_one_trial_follow_each_other() -> None:
+    """A simulated trial reports its epochs in order, at equal distances of time."""
+    simulation, _ = simulate(small_study(), workers=3)
+    epochs = defaultdict(list)
+    for event in simulation.events:
+        if event.what == "epoch":
+            epochs[event.work.identity].append((event.epoch, event.seconds))
+    for series in epochs.values():
+        assert [epoch for epoch, _ in series] == [1, 2, 3, 4]
+        assert all(later[1] - earlier[1] == pytest.approx(1.0) for earlier, later in pairwise(series))

@@ -1,0 +1,191 @@
+"""Whole studies in one process, on small real files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import segsweep
+from segsweep.config import PerCellASHA, Study, Target
+from segsweep.errors import UserError
+from segsweep.records import Records, load
+from segsweep.report.cells import summarise
+from segsweep.report.text import table_text
+
+REQUIRED = """
+    study trial_id cell phase status error source architecture transfer freeze fraction learning_rate seed epochs seconds device
+    trainable_parameters total_parameters val_loss val_iou test_accuracy test_mean_accuracy test_precision test_recall test_f1
+    test_iou test_mean_iou test_weighted_iou test_dice predict_seconds schema_version
+""".split()  # noqa: SIM905
+
+
+def run(study: Study, folder: Path, **options: object) -> Records:
+    """Run a study with one thread in a folder."""
+    return segsweep.run(study, out=folder / "runs", device="cpu", threads=1, **options)
+
+
+def test_the_records_have_every_promised_column(finished: Path) -> None:
+    """The trials table has the columns that the README promises, filled for every finished trial."""
+    trials = load(finished / "runs" / "tiny").trials
+    assert set(REQUIRED) <= set(trials.columns)
+    assert len(trials) == 16
+    assert (trials["status"] == "finished").all()
+    assert trials["val_iou"].between(0, 1).all()
+    confirmed = trials[trials["phase"] == "confirm"]
+    assert confirmed[[column for column in REQUIRED if column not in ("error",)]].notna().all().all()
+    assert trials.loc[trials["phase"] == "tune", "test_iou"].isna().all()
+
+
+def test_images_epochs_and_stages_are_complete(finished: Path) -> None:
+    """There is one row a test image of each confirmed run, one an epoch of every trial and stage, one a stage."""
+    records = load(finished / "runs" / "tiny")
+    assert records.images.groupby("trial_id")["image"].nunique().eq(8).all()
+    assert records.images["trial_id"].nunique() == 8
+    assert records.epochs.groupby("trial_id")["epoch"].agg(list).map(lambda epochs: epochs == [1, 2]).all()
+    assert records.epochs["trial_id"].nunique() == 17
+    assert list(records.stages["status"]) == ["finished"]
+
+
+def test_dice_is_the_mean_over_images(finished: Path) -> None:
+    """The recorded test Dice is the mean of the per-image Dice."""
+    records = load(finished / "runs" / "tiny")
+    trials = records.trials.set_index("trial_id")
+    for trial, mean in records.images.groupby("trial_id")["dice"].mean().items():
+        assert trials.loc[trial, "test_dice"] == pytest.approx(mean)
+
+
+def test_the_table_has_one_row_a_cell(finished: Path) -> None:
+    """The summary has the study's cells in order; its means are those of the confirmed runs."""
+    records = load(finished / "runs" / "tiny")
+    summary = summarise(records)
+    assert list(summary["cell"]) == records.study["cells"]
+    confirmed = records.trials[records.trials["phase"] == "confirm"].groupby("cell")["test_iou"]
+    for _, row in summary.iterrows():
+        assert row["test_iou"] == pytest.approx(confirmed.mean()[row["cell"]])
+        assert row["test_iou_std"] == pytest.approx(confirmed.std(ddof=1)[row["cell"]])
+    assert (summary["seeds"] == 2).all()
+    text = table_text(records)
+    assert sum("2/2" in line for line in text.splitlines()) == 4
+
+
+def test_the_same_again_computes_nothing(copy_of_finished: Path, tiny_study: Study) -> None:
+    """A finished study that is run again starts no trial and no stage, and its table is the same."""
+    records = load(copy_of_finished / "runs" / "tiny")
+    again = run(tiny_study, copy_of_finished)
+    assert (again.trials["starts"] == 1).all()
+    assert (again.stages["starts"] == 1).all()
+    assert table_text(again) == table_text(records)
+
+
+def test_another_study_in_another_folder_gives_the_same_numbers(finished: Path, tiny_study: Study, tmp_path: Path) -> None:
+    """The same study under another name, with nothing kept, gives the same numbers to the last bit."""
+    other = run(replace(tiny_study, name="other"), tmp_path).trials.set_index("trial_id")
+    first = load(finished / "runs" / "tiny").trials.set_index("trial_id")
+    columns = ["val_loss", "val_iou", "test_iou", "test_loss", "source_hash"]
+    pd.testing.assert_frame_equal(other.sort_index()[columns], first.sort_index()[columns])
+
+
+def test_a_shared_store_serves_a_second_study(copy_of_finished: Path, tiny_study: Study) -> None:
+    """Another study that needs the same source finds it in the store and builds nothing."""
+    second = replace(tiny_study, name="second", compare={**tiny_study.grids[0], "freeze": ("none",)}, trials_per_cell=1, seeds=1)
+    assert len(run(second, copy_of_finished).stages) == 0
+
+
+def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study) -> None:
+    """A third seed adds four confirmed runs and repeats nothing."""
+    before = load(copy_of_finished / "runs" / "tiny")
+    grown = run(replace(tiny_study, seeds=3), copy_of_finished)
+    new = set(grown.trials["trial_id"]) - set(before.trials["trial_id"])
+    assert len(new) == 4
+    assert set(grown.trials.set_index("trial_id").loc[list(new), "seed"]) == {3}
+    assert (grown.trials["starts"] == 1).all()
+    assert run(tiny_study, copy_of_finished).trials["trial_id"].nunique() == 20
+
+
+def test_a_trial_that_fails_is_a_record_and_the_sweep_goes_on(tiny_study: Study, tmp_path: Path) -> None:
+    """A learning rate that breaks the loss fails its trial with the reason; the other trials finish; a retry runs it again."""
+    study = replace(
+        tiny_study,
+        compare={"learning_rate": [1e-3, 99.0]},
+        tune={},
+        fixed={**tiny_study.fixed, "optimizer": "adamw", "weight_decay": 1e6, "epochs": 4},
+        seeds=1,
+    )
+    records = run(study, tmp_path)
+    status = dict(zip(records.trials["learning_rate"], records.trials["status"], strict=True))
+    failed = records.trials[records.trials["status"] == "failed"]
+    assert status[99.0] == "failed"
+    assert failed["error"].str.contains("loss is").all()
+    summary = summarise(records)
+    assert summary["failed"].sum() == len(failed)
+    assert (run(study, tmp_path).trials["starts"] == 1).all()
+    retried = run(study, tmp_path, retry_failed=True).trials
+    assert (retried["status"] == "failed").sum() == len(failed)
+    assert retried["ended_at"].max() > records.trials["ended_at"].max()
+
+
+def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that raises is recorded with its traceback; trials that need it are skipped and say why; the rest finishes."""
+    import segsweep.stage as stage_module
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(stage_module, "split_source", broken)
+    records = run(replace(tiny_study, trials_per_cell=1, seeds=1), tmp_path)
+    assert records.stages["error"].str.contains("the disk is on fire").all()
+    at_random = records.trials["source"] == "random"
+    assert set(records.trials.loc[at_random, "status"]) == {"finished"}
+    assert set(records.trials.loc[~at_random, "status"]) == {"skipped", "not_run"}
+    assert "disk is on fire" in table_text(records)
+    assert list((tmp_path / "runs" / "tiny" / "errors").iterdir())
+
+
+def test_early_stopped_trials_are_recorded_as_stopped(tiny_study: Study, tmp_path: Path) -> None:
+    """Stopped trials keep their epochs and validation numbers, and leave no checkpoint behind."""
+    study = replace(tiny_study, compare={"source": ["random"]}, trials_per_cell=4, early_stopping=PerCellASHA(1, 2))
+    records = run(study, tmp_path)
+    stopped = records.trials[records.trials["status"] == "stopped"]
+    assert len(stopped) >= 1
+    assert (stopped["epochs_run"] == 1).all()
+    assert stopped["val_iou"].notna().all()
+    assert not list((tmp_path / "store" / "work").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": Target("nothing")}, r"data set: unknown name 'nothing'; known: pets, "),
+        ({"target": Target("pets")}, r"data set 'pets' is not found.*--data pets=PATH"),
+        ({"fixed": {"architecture": "unet-nothing"}}, r"unknown encoder 'nothing'; nearest"),
+        ({"fixed": {"architecture": "vnet-resnet18"}}, r"unknown name 'vnet-resnet18'; known: unet, unet16, unet-ENCODER"),
+        ({"fixed": {"architecture": "unet16", "image_px": 50}}, r"image_px=50: unet16 needs a multiple of 16"),
+        ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training pictures"),
+        ({"compare": {"source": ["simclr:pets"]}}, r"source stage: unknown name 'simclr'; known: random, "),
+        ({"compare": {"source": ["file:/no/such/file.pth"]}}, r"file:/no/such/file.pth: file is missing"),
+        ({"compare": {"source": ["supervised:folder:/no/such"]}}, r"folder /no/such is missing"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_trained(
+    tiny_study: Study, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    """Each mistake is one line that names the setting, the value and what is allowed; no trial is recorded."""
+    study = replace(tiny_study, **{"compare": {"source": ["random"]}, **changes})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=message) as error:
+        run(study, tmp_path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_source_that_is_the_target_is_refused(tiny_study: Study, tmp_path: Path) -> None:
+    """A source stage may not train on the data set whose test split is to be read."""
+    study = replace(tiny_study, compare={"source": [f"supervised:{tiny_study.target.name}"]})
+    with pytest.raises(UserError, match="is the target's own data set"):
+        run(study, tmp_path)
+
+
+def test_loading_nothing_is_an_error(tmp_path: Path) -> None:
+    """A folder without a study is named."""
+    with pytest.raises(UserError, match="holds no study"):
+        load(tmp_path)

@@ -1,0 +1,75 @@
+"""The rooms of the house: imports go downward only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "segsweep"
+FLOORS = {
+    "errors": 0,
+    "config": 1,
+    "store": 2,
+    "records": 2,
+    "data": 3,
+    "models": 3,
+    "training": 4,
+    "workplace": 5,
+    "stage": 6,
+    "trial": 7,
+    "sweep": 8,
+    "report": 8,
+    "cli": 9,
+    "__init__": 10,
+}
+HEAVY = {"torch": {"models", "training", "stage", "trial", "cli", "sweep"}, "ray": {"sweep"}, "wandb": {"records"}}
+
+
+def modules() -> list[tuple[str, str, set[str]]]:
+    """Return (room, file, imported names) of every module."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                assert node.level == 0, f"{path}: relative import"
+                names.add(node.module)
+        found.append((path.relative_to(PACKAGE).parts[0].removesuffix(".py"), str(path), names))
+    return found
+
+
+def test_imports_go_downward_only() -> None:
+    """No module imports from a room above its own, nor from another room on its floor."""
+    for room, path, names in modules():
+        for name in names:
+            if name.startswith("segsweep."):
+                other = name.split(".")[1]
+                below = FLOORS[other] < FLOORS[room] or other == room
+                assert below, f"{path} ({room}) imports {name}"
+
+
+@pytest.mark.parametrize("library", HEAVY)
+def test_heavy_libraries_stay_in_their_rooms(library: str) -> None:
+    """torch, ray and wandb are imported in the rooms that may and nowhere else."""
+    for room, path, names in modules():
+        if any(name == library or name.startswith(f"{library}.") for name in names):
+            assert room in HEAVY[library], f"{path} imports {library}"
+
+
+@pytest.mark.parametrize(
+    "module", ["segsweep", "segsweep.config", "segsweep.records", "segsweep.report.write", "segsweep.sweep.planner"]
+)
+def test_light_modules_load_without_torch_and_ray(module: str) -> None:
+    """Reading records, reporting, and planning load neither torch nor ray."""
+    code = f"import {module}, sys; heavy = {{'torch', 'ray', 'wandb'}} & set(sys.modules); assert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_library_never_imports_a_study() -> None:
+    """Nothing in the package knows the study scripts."""
+    for _, path, names in modules():
+        assert not any(name == "sweeps" or name.startswith("sweeps.") for name in names), path

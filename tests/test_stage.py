@@ -1,0 +1,334 @@
+import pickle
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from PIL import Image
+
+from segsweep import stage as stages
+from segsweep.config.settings import Settings
+from segsweep.config.source import Stage
+from segsweep.config.work import StageSpec
+from segsweep.data.folder import Folder
+from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_model
+from segsweep.stage import KIND, WEIGHTS, StageOutcome, Started, build_stage, check_stage_kind, load_source, read_weight_file
+from segsweep.store.folder import Store
+from segsweep.training.checkpoint import load_weights, save_weights
+from segsweep.training.device import Device
+from segsweep.training.loop import EpochResult
+from segsweep.workplace import Workplace
+
+CLASSES = 3
+IMAGE_PX = 32
+
+
+@pytest.fixture
+def place(tmp_path) -> Workplace:
+    return Workplace(Store(tmp_path / "store"), Device("cpu", 1))
+
+
+@pytest.fixture
+def data(tmp_path, place) -> str:
+    """The key of a prepared data set of 20 drawn pictures with three classes."""
+    folder = tmp_path / "drawn"
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    (folder / "classes.txt").write_text("sky\nsea\nsand\n")
+    for number in range(20):
+        mask = rng.integers(CLASSES, size=(2, 2)).repeat(16, 0).repeat(16, 1).astype(np.uint8)
+        noise = rng.integers(0, 60, size=(*mask.shape, 3))
+        Image.fromarray((80 * mask[..., None] + noise).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
+    request = Request(Folder(folder, "drawn"), None, IMAGE_PX)
+    prepare(request, place.store, lambda *_: None)
+    return prepared_key(request, place.store, lambda *_: None)
+
+
+def supervised(data: str, parent: StageSpec | None = None, model: str = "unet16", **values) -> StageSpec:
+    settings = Settings.build(epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values).source_settings()
+    return StageSpec(Stage("supervised", "drawn"), model, seed=0, data=data, settings=settings, parent=parent)
+
+
+def file_stage(path: Path, model: str = "unet16") -> StageSpec:
+    return StageSpec(Stage("file", str(path)), model, seed=0, data="hash of the file")
+
+
+def build(spec: StageSpec, place: Workplace, parent: str | None = None):
+    """Build a stage to its end; what it yielded before, and its outcome."""
+    *before, outcome = build_stage(spec, parent, place)
+    assert isinstance(outcome, StageOutcome)
+    return before, outcome
+
+
+def weights_of(outcome: StageOutcome) -> dict[str, torch.Tensor]:
+    return load_weights(outcome.artifact.folder / WEIGHTS)[0]
+
+
+def same(one, other) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_supervised_stage_is_built_once(data, place, monkeypatch):
+    """A stage yields its start, a result per epoch and its artifact; asked again it yields the same outcome at once."""
+    (started, *epochs), outcome = build(supervised(data), place)
+    assert isinstance(started, Started)
+    assert (started.facts["train_images"], started.facts["val_images"], started.facts["classes"]) == (18, 2, CLASSES)
+    assert [result.epoch for result in epochs] == [1, 2]
+    best = min(epochs, key=lambda result: result.val_loss)
+    assert outcome.facts["best_epoch"] == best.epoch
+    assert outcome.facts["val_loss"] == best.val_loss
+    assert weights_of(outcome).keys() == build_model("unet16", CLASSES, 0).network.state_dict().keys()
+    monkeypatch.setattr(stages, "train", lambda *_, **__: pytest.fail("it trained again"))
+    assert build(supervised(data), place) == ([], outcome)
+    assert not list((place.store.root / "work").iterdir())
+    assert not list((place.store.root / "temporary").iterdir())
+
+
+def test_artifact_holds_the_best_epoch(data, place, monkeypatch):
+    """The weights in the artifact are those of the epoch with the lowest validation loss, not the last."""
+    kept = {}
+    real = stages.train
+
+    def spy(state, *args, **values):
+        for result in real(state, *args, **values):
+            kept[result.val_loss] = {name: tensor.clone() for name, tensor in state.model.network.state_dict().items()}
+            yield result
+
+    monkeypatch.setattr(stages, "train", spy)
+    _, outcome = build(supervised(data, source_learning_rate=0.1, source_epochs=4), place)
+    assert len(kept) == 4
+    assert same(weights_of(outcome), kept[min(kept)])
+
+
+def test_chain_starts_from_its_parents_weights(data, place, monkeypatch):
+    """The second stage starts with all of the first's weights but the classifier, and is keyed by their content."""
+    first = supervised(data)
+    _, parent = build(first, place)
+    starts = []
+    real = stages.train
+
+    def spy(state, *args, **values):
+        starts.append({name: tensor.clone() for name, tensor in state.model.network.state_dict().items()})
+        return real(state, *args, **values)
+
+    monkeypatch.setattr(stages, "train", spy)
+    second = replace(supervised(data, parent=first, source_learning_rate=1e-4), seed=1)
+    _, outcome = build(second, place, parent.artifact.key)
+    given, fresh = weights_of(parent), build_model("unet16", CLASSES, 1).network.state_dict()
+    for name, tensor in starts[0].items():
+        expected = fresh if name.startswith("classifier.") else given
+        assert torch.equal(tensor, expected[name]), name
+    assert outcome.artifact.key == second.key(parent.artifact.content_hash)
+    assert outcome.artifact.key != second.key("other bytes")
+    assert outcome.artifact.metadata["stage"] == "supervised:drawn+supervised:drawn"
+
+
+def test_broken_off_stage_continues(data, place, tmp_path):
+    """A stage that is broken off after an epoch yields it again and ends with the same bytes as one built in one go."""
+    spec = supervised(data)
+    steps = build_stage(spec, None, place)
+    _, first = (next(steps) for _ in range(2))
+    steps.close()
+    assert place.store.find(KIND, spec.key(None)) is None
+    (_, *epochs), outcome = build(spec, place)
+    assert epochs[0] == first
+    assert len(epochs) == 2
+    elsewhere = Workplace(Store(tmp_path / "other"), place.device)
+    (elsewhere.store.root / "data").symlink_to(place.store.root / "data")
+    assert build(spec, elsewhere)[1].artifact.content_hash == outcome.artifact.content_hash
+
+
+def test_limit_and_rehearsal_cut_the_pictures(data, place):
+    """`@N` limits the pictures to train on, a rehearsal those of every split."""
+    limited = replace(supervised(data), stage=Stage("supervised", "drawn", 7))
+    (started, *_), _ = build(limited, place)
+    assert (started.facts["train_images"], started.facts["val_images"]) == (7, 2)
+    (started, *_), _ = build(replace(supervised(data), seed=5), replace(place, max_pictures=3))
+    assert (started.facts["train_images"], started.facts["val_images"]) == (3, 2)
+
+
+@pytest.mark.parametrize("how", ["safetensors", "pth", "state_dict in pth", "legacy pth"])
+def test_file_stage_takes_a_whole_models_weights(place, tmp_path, how):
+    """A file of tensors, safetensors or `.pth`, bare or under `state_dict`, becomes an artifact with the same weights."""
+    weights = dict(build_model("unet16", 5, seed=9).network.state_dict())
+    path = tmp_path / ("w.safetensors" if how == "safetensors" else "w.pth")
+    if how == "safetensors":
+        save_weights(weights, path)
+    else:
+        content = {"state_dict": weights, "epoch": 3} if how.startswith("state_dict") else weights
+        torch.save(content, path, _use_new_zipfile_serialization=how != "legacy pth")
+    before, outcome = build(file_stage(path), place)
+    assert before == []
+    assert same(weights_of(outcome), weights)
+    model = build_model("unet16", 2, seed=0)
+    report = load_source(model, outcome.artifact, "all-but-classifier", place.store)
+    assert set(report.kept) == {"classifier.weight", "classifier.bias"}
+    assert torch.equal(model.network.state_dict()["encoder.blocks.0.0.weight"], weights["encoder.blocks.0.0.weight"])
+
+
+def test_weights_that_share_memory_are_taken(place, tmp_path):
+    """A `.pth` whose tensors share memory, as tied weights do, becomes an artifact like any other."""
+    tensor = torch.rand(10)
+    torch.save({"a": tensor, "tied": tensor, "part": tensor[2:5]}, tmp_path / "w.pth")
+    _, outcome = build(file_stage(tmp_path / "w.pth"), place)
+    assert same(weights_of(outcome), {"a": tensor, "tied": tensor, "part": tensor[2:5]})
+
+
+class Code:
+    """A pickle of this creates a file when it is opened freely."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_pickle_with_code_is_refused(tmp_path, place, how):
+    """A `.pth` that holds code is refused in one line that names it, and the code does not run."""
+    path, trap = tmp_path / "evil.pth", tmp_path / "trap"
+    content = {"weight": torch.zeros(1), "code": Code(trap)}
+    if how == "torch":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=r"^source file:.*evil\.pth: .*holds more than tensors") as caught:
+        build(file_stage(path), place)
+    assert "\n" not in str(caught.value)
+    assert not trap.exists()
+    assert not list((place.store.root / "temporary").iterdir())
+    pickle.loads(pickle.dumps(Code(trap)))  # noqa: S301
+    assert trap.exists()  # the trap would have worked
+
+
+BROKEN = {
+    "missing.pth": None,
+    "missing.safetensors": None,
+    "empty.pth": b"",
+    "empty.safetensors": b"",
+    "text.pth": b"hello world\n" * 9,
+    "text.safetensors": b"hello world\n" * 9,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_bad_weight_file_is_one_line(tmp_path, name):
+    """A missing, empty or foreign file is refused in one line that names it and says something."""
+    path = tmp_path / name
+    if BROKEN[name] is not None:
+        path.write_bytes(BROKEN[name])
+    with pytest.raises(UserError) as caught:
+        read_weight_file(path)
+    text = str(caught.value)
+    reason = "file is missing" if BROKEN[name] is None else r"(cannot be read: |is cut short, ).+"
+    assert re.fullmatch(re.escape(f"source file:{path}: ") + reason, text)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), {}, {"epoch": 3}, [torch.zeros(1)], {"a": torch.zeros(1), "b": {"c": 1}}])
+def test_file_without_a_table_of_tensors_is_refused(tmp_path, content):
+    """A `.pth` of anything but a table of tensors is refused."""
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="holds no table of tensors"):
+        read_weight_file(tmp_path / "w.pth")
+
+
+def test_cut_pth_is_one_line(tmp_path):
+    """A `.pth` that is cut short anywhere is refused in one line."""
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.rand(1000)}, path)
+    whole = path.read_bytes()
+    for size in (1, 100, len(whole) // 2, len(whole) - 500, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r"^source file:.*w\.pth: .*(cannot be read|cut short)") as caught:
+            read_weight_file(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_imagenet_stage_gives_the_encoder(place, monkeypatch):
+    """The published encoder becomes an artifact under its own names and goes into any decoder's encoder, nothing else."""
+    encoder = smp.encoders.get_encoder("resnet18", weights=None)
+    monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
+    before, outcome = build(StageSpec(Stage("imagenet"), "resnet18", seed=0), place)
+    assert before == []
+    assert outcome.facts["dataset"] == "imagenet"
+    assert outcome.artifact.metadata["encoder_only"] is True
+    assert same(weights_of(outcome), dict(encoder.state_dict()))
+    for name in ("unet-resnet18", "deeplabv3plus-resnet18"):
+        model, fresh = build_model(name, 2, 0), build_model(name, 2, 0).network.state_dict()
+        report = load_source(model, outcome.artifact, "all-but-classifier", place.store)
+        assert same(dict(model.encoder.state_dict()), dict(encoder.state_dict()))
+        assert {key for key in fresh if key.startswith("encoder.")} == set(report.loaded)
+        assert all(torch.equal(model.network.state_dict()[key], fresh[key]) for key in report.kept)
+
+
+def test_imagenet_without_a_network_is_one_line(place, monkeypatch):
+    """Where published weights cannot be downloaded the stage fails in one line and leaves nothing in the store."""
+
+    def offline(name, weights):
+        raise ConnectionError(f"no route to the hub for {name} {weights}\nmore")
+
+    monkeypatch.setattr(smp.encoders, "get_encoder", offline)
+    spec = StageSpec(Stage("imagenet"), "resnet18", seed=0)
+    with pytest.raises(UserError, match=r"the weights of resnet18 .* no route to the hub for resnet18 imagenet; with a network"):
+        build(spec, place)
+    assert place.store.find(KIND, spec.key(None)) is None
+
+
+def test_chain_after_imagenet_starts_from_its_encoder(data, place, monkeypatch):
+    """A supervised stage after `imagenet` starts from the published encoder with a decoder of its own."""
+    encoder = smp.encoders.get_encoder("resnet18", weights=None)
+    monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
+    first = StageSpec(Stage("imagenet"), "resnet18", seed=0)
+    _, parent = build(first, place)
+    starts = []
+    real = stages.train
+
+    def spy(state, *args, **values):
+        starts.append({name: tensor.clone() for name, tensor in state.model.encoder.state_dict().items()})
+        return real(state, *args, **values)
+
+    monkeypatch.setattr(stages, "train", spy)
+    second = supervised(data, parent=first, model="linknet-resnet18", source_epochs=1)
+    build(second, replace(place, max_pictures=4), parent.artifact.key)
+    assert same(starts[0], dict(encoder.state_dict()))
+
+
+def test_damaged_artifact_is_named(data, place):
+    """A flipped bit in an artifact's weights is found when they are used, by the file's name and with the way out."""
+    _, outcome = build(supervised(data), place)
+    path = outcome.artifact.folder / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    model = build_model("unet16", 2, 0)
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+    with pytest.raises(UserError, match=r"is damaged; remove the folder .* and it is built again") as caught:
+        load_source(model, outcome.artifact, "encoder", place.store)
+    assert str(path) in str(caught.value)
+    assert same(before, dict(model.network.state_dict()))
+
+
+def test_cut_artifact_is_built_again(data, place):
+    """An artifact whose file was cut short counts as none and is built again with the same content."""
+    _, outcome = build(supervised(data), place)
+    path = outcome.artifact.folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1])
+    before, again = build(supervised(data), place)
+    assert [type(step) for step in before] == [Started, EpochResult, EpochResult]
+    assert again.artifact.content_hash == outcome.artifact.content_hash
+
+
+def test_unknown_kind_lists_what_exists():
+    """A kind of stage that cannot be built is refused with those that can."""
+    for kind in stages.STAGE_BUILDERS:
+        check_stage_kind(kind)
+    with pytest.raises(UserError, match=r"known: random, imagenet, file, supervised"):
+        check_stage_kind("magic")

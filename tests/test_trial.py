@@ -1,0 +1,284 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import f1_score, jaccard_score
+
+from segsweep import trial as trials
+from segsweep.config.settings import Settings
+from segsweep.config.source import Stage
+from segsweep.config.study import Target
+from segsweep.config.work import StageSpec, Trial
+from segsweep.data.folder import Folder
+from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import split_target
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_model
+from segsweep.stage import WEIGHTS, Started, build_stage
+from segsweep.store.folder import Store
+from segsweep.training.batches import PictureSet
+from segsweep.training.checkpoint import load_weights, save_weights
+from segsweep.training.device import Device
+from segsweep.training.evaluate import evaluate
+from segsweep.training.loop import EpochResult
+from segsweep.trial import EXAMPLES, KIND, TrialOutcome, run_trial
+from segsweep.workplace import Workplace
+
+COUNT = 40
+IMAGE_PX = 32
+
+
+@pytest.fixture
+def place(tmp_path) -> Workplace:
+    return Workplace(Store(tmp_path / "store"), Device("cpu", 1))
+
+
+@pytest.fixture
+def data(tmp_path, place) -> str:
+    """The key of a prepared target of 40 drawn pictures with two classes."""
+    folder = tmp_path / "drawn"
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    (folder / "classes.txt").write_text("ground\nthing\n")
+    for number in range(COUNT):
+        mask = rng.integers(2, size=(2, 2)).repeat(16, 0).repeat(16, 1).astype(np.uint8)
+        noise = rng.integers(0, 60, size=(*mask.shape, 3))
+        Image.fromarray((180 * mask[..., None] + noise).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
+    request = Request(Folder(folder, "drawn"), None, IMAGE_PX)
+    prepare(request, place.store, lambda *_: None)
+    return prepared_key(request, place.store, lambda *_: None)
+
+
+def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
+    standard = {"epochs": 2, "batch_size": 4, "image_px": IMAGE_PX, "precision": "float32", "architecture": "unet16"}
+    if stage is not None:
+        standard["source"] = "file:w.safetensors"
+    settings = Settings.build(**{**standard, **values})
+    return Trial("s", "c", phase, settings, seed, Target("drawn"), data, stage)
+
+
+def run(trial: Trial, place: Workplace, source_key=None) -> tuple[Started, list[EpochResult], TrialOutcome]:
+    started, *epochs, outcome = run_trial(trial, source_key, place)
+    return started, epochs, outcome
+
+
+def opened(data: str, place: Workplace) -> Prepared:
+    return Prepared.open(place.store.folder("data", data))
+
+
+@pytest.fixture
+def source(place, tmp_path):
+    """A stage in the store: whole weights of one architecture. Returns how to make one."""
+
+    def make_source(name="unet16", classes=7):
+        weights = build_model(name, classes, seed=99).network.state_dict()
+        weights = {key: t if t.dtype == torch.int64 else t + 0.01 for key, t in weights.items()}
+        path = tmp_path / "w.safetensors"
+        save_weights(weights, path)
+        spec = StageSpec(Stage("file", str(path)), name, seed=0, data="hash of the file")
+        *_, outcome = build_stage(spec, None, place)
+        return spec, outcome.artifact, weights
+
+    return make_source
+
+
+def spoiled(data: str, place: Workplace) -> None:
+    """Overwrite the pictures of the test split, so that whoever reads them gets other numbers."""
+    prepared = opened(data, place)
+    images = np.load(place.store.folder("data", data) / "images.npy", mmap_mode="r+")
+    images[split_target(prepared, None).test] = 77
+    images.flush()
+
+
+def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
+    """A tuning trial reads no picture of the test split: it evaluates on validation alone, tests nothing, keeps no model."""
+    clean = run(make(data), place)[1]
+    place.store.clear_workspace(make(data).trial_id)
+    spoiled(data, place)
+    monkeypatch.setattr(trials, "evaluate", lambda *_, **__: pytest.fail("it was tested"))
+    trial = make(data)
+    started, epochs, outcome = run(trial, place)
+    split = split_target(opened(data, place), None)
+    assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
+    assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
+    assert outcome == TrialOutcome({}, [])
+    assert place.store.find(KIND, trial.trial_id) is None
+
+
+def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch):
+    """A confirmed run reads the test split once, at the end, with the weights of its best epoch."""
+    calls = []
+
+    def spy(model, pictures, **values):
+        calls.append((pictures.members.tolist(), {k: t.clone() for k, t in model.network.state_dict().items()}))
+        return evaluate(model, pictures, **values)
+
+    monkeypatch.setattr(trials, "evaluate", spy)
+    trial = make(data, "confirm", learning_rate=0.1, epochs=3)
+    _, _, outcome = run(trial, place)
+    ((members, tested),) = calls
+    assert members == split_target(opened(data, place), None).test.tolist()
+    kept, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    assert kept.keys() == tested.keys()
+    assert all(torch.equal(kept[name], tested[name]) for name in kept)
+    assert outcome.facts["test_images"] == len(members)
+
+
+def test_test_metrics_are_those_of_the_kept_model(data, place):
+    """Test metrics and the row of every test image equal scikit-learn's on predictions of the model in the store."""
+    trial = make(data, "confirm")
+    _, _, outcome = run(trial, place)
+    prepared = opened(data, place)
+    test = split_target(prepared, None).test
+    model = build_model("unet16", 2, seed=0)
+    model.network.load_state_dict(load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)[0])
+    options = {"loss": "cross_entropy", "batch_size": 3, "precision": "float32", "device": place.device}
+    found = evaluate(model, PictureSet(prepared, test), **options, examples=len(test))
+    truth = prepared.masks[test]
+    facts = outcome.facts
+    assert facts["test_loss"] == pytest.approx(found.loss, rel=1e-5)
+    assert facts["test_accuracy"] == pytest.approx((truth == found.examples).mean())
+    assert facts["test_f1"] == pytest.approx(f1_score(truth.ravel(), found.examples.ravel(), zero_division=0))
+    assert facts["test_iou"] == pytest.approx(jaccard_score(truth.ravel(), found.examples.ravel(), zero_division=0))
+    assert (facts["test_iou_thing"], facts["test_mean_iou"]) == pytest.approx(
+        (facts["test_iou"], (facts["test_iou_ground"] + facts["test_iou_thing"]) / 2)
+    )
+    dice = [f1_score(a.ravel(), b.ravel(), zero_division=1) for a, b in zip(truth, found.examples, strict=True)]
+    assert [row["image"] for row in outcome.images] == [prepared.names[member] for member in test]
+    assert [row["dice"] for row in outcome.images] == pytest.approx(dice)
+    assert facts["test_dice"] == pytest.approx(np.mean(dice))
+
+
+def test_model_artifact_has_card_and_examples(data, place):
+    """The artifact of a confirmed run has weights, a card, and picture, truth and prediction of its first test images."""
+    trial = make(data, "confirm")
+    run(trial, place)
+    artifact = place.store.find(KIND, trial.trial_id)
+    prepared = opened(data, place)
+    test = split_target(prepared, None).test
+    whats = ("picture", "truth", "predicted")
+    names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
+    assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "artifact.json"}
+    for number in range(EXAMPLES):
+        picture, truth, predicted = (np.asarray(Image.open(artifact.folder / f"example-{number}-{what}.png")) for what in whats)
+        assert np.array_equal(picture, prepared.images[test[number]])
+        assert np.array_equal(truth, prepared.masks[test[number]])
+        assert predicted.shape == truth.shape
+        assert predicted.max() <= 1
+    assert artifact.metadata["classes"] == ["ground", "thing"]
+    assert artifact.metadata["settings"] == trial.settings.model_dump()
+
+
+@pytest.mark.parametrize("architecture", ["unet16", "linknet-mobilenet_v2"])
+def test_frozen_transferred_encoder_ends_as_the_source(data, place, source, architecture):
+    """With a frozen encoder the final model's encoder is the source's bit for bit, statistics and counters included."""
+    spec, artifact, weights = source(architecture)
+    trial = make(data, "confirm", stage=spec, architecture=architecture, transfer="encoder", freeze="encoder")
+    started, _, _ = run(trial, place, artifact.key)
+    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    encoder = {name for name in weights if name.startswith("encoder.")}
+    assert encoder == {name for name in final if name.startswith("encoder.")}
+    assert all(torch.equal(final[name], weights[name]) for name in encoder)
+    start = build_model(architecture, 2, trial.seed).network.state_dict()
+    assert not any(torch.equal(final[name], start[name]) for name in start if name not in encoder)
+    assert started.facts["source_hash"] == artifact.content_hash
+    assert started.facts["transfer_report"].startswith(f"{len(encoder)} weights loaded")
+    assert started.facts["trainable_parameters"] < started.facts["total_parameters"]
+
+
+def test_unfrozen_transferred_model_starts_from_the_source(data, place, source, monkeypatch):
+    """With transfer=all-but-classifier everything but the classifier begins as the source's; the head as the seed says."""
+    spec, artifact, weights = source()
+    starts = []
+    real = trials.train
+
+    def spy(state, *args, **values):
+        starts.append({name: tensor.clone() for name, tensor in state.model.network.state_dict().items()})
+        return real(state, *args, **values)
+
+    monkeypatch.setattr(trials, "train", spy)
+    trial = make(data, stage=spec, transfer="all-but-classifier")
+    run(trial, place, artifact.key)
+    fresh = build_model("unet16", 2, trial.seed).network.state_dict()
+    for name, tensor in starts[0].items():
+        assert torch.equal(tensor, (fresh if name.startswith("classifier.") else weights)[name]), name
+
+
+def test_source_that_does_not_fit_is_one_line(data, place, source):
+    """A source of another architecture ends the trial with one line that says what the source lacks."""
+    spec, artifact, _ = source("unet-resnet18")
+    with pytest.raises(UserError, match=r"transfer=encoder: the source lacks encoder\.blocks") as caught:
+        run(make(data, stage=spec, transfer="encoder"), place, artifact.key)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_source_is_named(data, place, source):
+    """A source whose bytes were changed in the store is refused by its file's name before any epoch."""
+    spec, artifact, _ = source()
+    path = artifact.folder / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged") as caught:
+        next(run_trial(make(data, stage=spec), artifact.key, place))
+    assert str(path) in str(caught.value)
+
+
+def test_broken_off_trial_continues(data, place, tmp_path):
+    """A confirmed run that is broken off after an epoch ends with the same test numbers and weights as a whole one."""
+    trial = make(data, "confirm", epochs=2)
+    steps = run_trial(trial, None, place)
+    _, first = (next(steps) for _ in range(2))
+    steps.close()
+    _, epochs, outcome = run(trial, place)
+    assert epochs[0] == first
+    assert len(epochs) == 2
+    elsewhere = Workplace(Store(tmp_path / "other"), place.device)
+    (elsewhere.store.root / "data").symlink_to(place.store.root / "data")
+    _, _, whole = run(trial, elsewhere)
+    assert outcome.images == whole.images
+    times = "predict_seconds"
+    assert {k: v for k, v in outcome.facts.items() if k != times} == {k: v for k, v in whole.facts.items() if k != times}
+    hashes = {there.store.find(KIND, trial.trial_id).content_hash for there in (place, elsewhere)}
+    assert len(hashes) == 1
+
+
+def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, place):
+    """A confirmed run whose end was not recorded yields the same outcome again and keeps its artifact."""
+    trial = make(data, "confirm")
+    _, _, first = run(trial, place)
+    artifact = place.store.find(KIND, trial.trial_id)
+    _, _, again = run(trial, place)
+    assert again.images == first.images
+    assert place.store.find(KIND, trial.trial_id) == artifact
+
+
+def test_fractions_are_nested_and_seeds_differ(data, place, monkeypatch):
+    """A larger fraction holds the smaller one of the same seed, and another seed draws another subset."""
+    seen = {}
+    real = trials.train
+
+    def spy(state, train_set, val_set, *args, **values):
+        seen[values["seed"], len(train_set)] = (set(train_set.members.tolist()), val_set.members.tolist())
+        return real(state, train_set, val_set, *args, **values)
+
+    monkeypatch.setattr(trials, "train", spy)
+    for seed, fraction in ((1, 0.25), (1, 0.5), (2, 0.25)):
+        run(make(data, seed=seed, fraction=fraction, epochs=1), place)
+    assert set(seen) == {(1, 6), (1, 12), (2, 6)}
+    assert seen[1, 6][0] < seen[1, 12][0]
+    assert seen[1, 6][0] != seen[2, 6][0]
+    assert len({tuple(val) for _, val in seen.values()}) == 1
+
+
+def test_rehearsal_cuts_every_split(data, place):
+    """With `max_pictures` no split has more pictures, and every path is still gone through."""
+    started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(place, max_pictures=4))
+    assert (started.facts["train_images"], started.facts["val_images"], outcome.facts["test_images"]) == (4, 4, 4)
+    assert len(epochs) == 1
+    assert len(outcome.images) == 4

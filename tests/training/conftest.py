@@ -1,0 +1,54 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from segsweep.data.dataset import IGNORE
+from segsweep.data.prepared import Prepared
+from segsweep.training.batches import PictureSet
+from segsweep.training.device import Device
+from segsweep.training.loop import Length, Recipe
+
+
+@pytest.fixture
+def cpu() -> Device:
+    return Device("cpu", 1)
+
+
+def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:
+    """Noisy pictures in which brightness tells the class of each quarter; where `ignored`, parts of unequal size are."""
+    rng = np.random.default_rng(0)
+    masks = rng.integers(classes, size=(count, 2, 2)).repeat(image_px // 2, 1).repeat(image_px // 2, 2).astype(np.uint8)
+    noise = rng.integers(0, 60, size=(count, image_px, image_px, 3))
+    images = (masks[..., None] * (180 // (classes - 1)) + noise).astype(np.uint8)
+    if ignored:
+        for position in range(count):
+            masks[position, : position % image_px] = IGNORE
+    names = [f"picture {position}" for position in range(count)]
+    labels = [f"class {label}" for label in range(classes)]
+    return Prepared("drawn", images, masks, labels, ["train"], names, ["train"] * count, ["one"] * count)
+
+
+@pytest.fixture
+def pictures() -> Callable[..., PictureSet]:
+    def make(count: int = 6, image_px: int = 16, classes: int = 2, ignored: bool = False) -> PictureSet:
+        return PictureSet(draw(count, image_px, classes, ignored), np.arange(count))
+
+    return make
+
+
+@pytest.fixture
+def recipe() -> Callable[..., Recipe]:
+    def make(epochs: int | None = 3, steps: int | None = None, validations: int | None = None, **values) -> Recipe:
+        standard = {
+            "learning_rate": 1e-3,
+            "batch_size": 4,
+            "loss": "cross_entropy",
+            "optimizer": "adam",
+            "weight_decay": 0.0,
+            "augmentation": "flip",
+            "precision": "float32",
+        }
+        return Recipe(length=Length(None if steps else epochs, steps, validations), **{**standard, **values})
+
+    return make

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from segsweep.training.batches import MEAN, STD, epoch_batches, flip, load_batches, normalise
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 9, 12, 13])
+@pytest.mark.parametrize("batch_size", [2, 4, 8])
+def test_every_picture_comes_once_and_never_alone(count, batch_size):
+    """An epoch holds every picture once, in full batches but the last; a last one of a single picture joins another."""
+    batches = epoch_batches(count, batch_size, seed=0, epoch=0)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(count))
+    sizes = [len(batch) for batch in batches]
+    full, rest = divmod(count, batch_size)
+    expected = [batch_size] * full + [rest] * (rest > 0)
+    if rest == 1 and full:
+        expected = [*[batch_size] * (full - 1), batch_size + 1]
+    assert sizes == expected
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    """The same seed and epoch give the same order, another seed or epoch another, and numpy's global chance is not used."""
+
+    def order(seed, epoch):
+        return np.concatenate(epoch_batches(40, 8, seed, epoch)).tolist()
+
+    np.random.seed(0)  # noqa: NPY002
+    first = order(1, 2)
+    np.random.seed(1)  # noqa: NPY002
+    assert order(1, 2) == first
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_batches_hold_the_pictures_of_the_members(cpu, pictures):
+    """Positions are looked up among the members: images (B, 3, H, W) uint8 in channels last, masks (B, H, W) int64."""
+    shown = pictures(8)
+    part = type(shown)(shown.data, np.array([6, 1, 4]))
+    (images, masks), (last, _) = load_batches(part, [np.array([2, 0]), np.array([1])], cpu)
+    assert images.dtype == torch.uint8
+    assert masks.dtype == torch.int64
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), shown.data.images[[4, 6]])
+    assert np.array_equal(masks.numpy(), shown.data.masks[[4, 6]])
+    assert np.array_equal(last.permute(0, 2, 3, 1).numpy(), shown.data.images[[1]])
+
+
+def test_normalise_takes_out_imagenets_mean_and_deviation():
+    """Bytes become (value / 255 - mean) / deviation of their channel, in float32 and channels last."""
+    images = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    found = normalise(images)
+    expected = (images.permute(0, 2, 3, 1).numpy() / 255 - np.array(MEAN)) / np.array(STD)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(found.permute(0, 2, 3, 1).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_flip_mirrors_pairs():
+    """Each picture is either as it was or mirrored left to right, its mask always with it; about half are mirrored."""
+    images = torch.randint(0, 256, (200, 3, 4, 6), dtype=torch.uint8)
+    masks = images[:, 0].long()
+    turned, turned_masks = flip(images, masks, torch.Generator().manual_seed(0))
+    mirrored = [torch.equal(one, other.flip(-1)) for one, other in zip(turned, images, strict=True)]
+    same = [torch.equal(one, other) for one, other in zip(turned, images, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, same, strict=True))
+    assert 70 < sum(mirrored) < 130
+    assert torch.equal(turned[:, 0].long(), turned_masks)
+
+
+def test_first_limits_the_pictures(pictures):
+    """`first` cuts to the beginning, to nothing more than there is, and for None not at all."""
+    assert [len(pictures(6).first(count)) for count in (2, 6, 9, None)] == [2, 6, 6, 6]
+    assert pictures(6).first(2).members.tolist() == [0, 1]

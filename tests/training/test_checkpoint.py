@@ -1,0 +1,105 @@
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from segsweep.models.segmentation_model import Parts, SegmentationModel
+from segsweep.training.checkpoint import TrainingState, load_checkpoint, load_weights, save_checkpoint, save_weights
+
+
+def state(seed: int = 0) -> TrainingState:
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    model = SegmentationModel(network, Parts("0.", "2."))
+    return TrainingState(model, torch.optim.Adam(model.parameters(), lr=0.1))
+
+
+def step(of: TrainingState) -> None:
+    of.model(torch.ones(2, 3, 5, 5)).square().sum().backward()
+    of.optimizer.step()
+
+
+def test_round_trip_restores_everything(tmp_path):
+    """Weights, counters, best weights, optimiser slots and history come back equal, with their types."""
+    kept = state()
+    step(kept)
+    kept.history.append({"val_loss": 0.25, "val": {"iou": float("nan"), "class_iou": [0.5, 0.1]}})
+    kept.keep_best(0.25)
+    step(kept)
+    save_checkpoint(kept, tmp_path / "c")
+    back = state(seed=1)
+    assert load_checkpoint(back, tmp_path / "c")
+    for one, other in (
+        (kept.model.network.state_dict(), back.model.network.state_dict()),
+        (kept.best, back.best),
+        *zip(kept.optimizer.state_dict()["state"].values(), back.optimizer.state_dict()["state"].values(), strict=True),
+    ):
+        assert one.keys() == other.keys()
+        for name, tensor in one.items():
+            assert torch.equal(tensor, other[name])
+            assert tensor.dtype == other[name].dtype
+    assert repr(back.history) == repr(kept.history)
+    assert (back.best_loss, back.best_result, back.results) == (0.25, 1, 1)
+    assert not torch.equal(back.best["0.weight"], back.model.network.state_dict()["0.weight"])
+
+
+def test_state_without_a_result_round_trips(tmp_path):
+    """A state that has no result yet comes back with an infinite best loss."""
+    save_checkpoint(state(), tmp_path / "c")
+    back = state(seed=1)
+    assert load_checkpoint(back, tmp_path / "c")
+    assert (back.best_loss, back.best_result, back.history, back.best) == (float("inf"), 0, [], {})
+
+
+def test_best_weights_are_a_copy():
+    """Later steps do not move the weights that were kept as best."""
+    kept = state()
+    kept.keep_best(1.0)
+    before = {name: tensor.clone() for name, tensor in kept.best.items()}
+    step(kept)
+    assert all(torch.equal(before[name], tensor) for name, tensor in kept.best.items())
+    assert not torch.equal(before["0.weight"], kept.model.network.state_dict()["0.weight"])
+
+
+def test_absent_or_cut_checkpoint_is_none_and_changes_nothing(tmp_path):
+    """Where there is no whole checkpoint the answer is False and the state is as it was."""
+    path = tmp_path / "c"
+    save_checkpoint(state(), path)
+    whole = path.read_bytes()
+    fresh = state(seed=1)
+    before = {name: tensor.clone() for name, tensor in fresh.model.state_dict().items()}
+    path.unlink()
+    assert not load_checkpoint(fresh, path)
+    for size in (0, 7, 30, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert not load_checkpoint(fresh, path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in fresh.model.state_dict().items())
+
+
+def test_reader_sees_a_whole_file_at_any_time(tmp_path):
+    """While a checkpoint is replaced again and again a reader never finds a part of one, and nothing else is left."""
+    path, kept = tmp_path / "c", state()
+    save_checkpoint(kept, path)
+    writing = threading.Thread(target=lambda: [save_checkpoint(kept, path) for _ in range(60)])
+    writing.start()
+    reads = 0
+    while writing.is_alive() or reads == 0:
+        assert load_checkpoint(state(seed=1), path)
+        reads += 1
+    writing.join()
+    assert [file.name for file in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_weights_of_any_layout_and_type_round_trip(tmp_path, dtype):
+    """Tensors that are transposed, channels last, scalar or need gradients come back equal, with their metadata."""
+    tensor = torch.arange(24).view(2, 3, 2, 2).to(dtype)
+    weights = {"last": tensor.to(memory_format=torch.channels_last), "turned": tensor[0, 0].T, "one": tensor.sum()}
+    if dtype.is_floating_point:
+        weights["trained"] = nn.Parameter(tensor.clone())
+    save_weights(weights, tmp_path / "w", {"a": "b"})
+    back, metadata = load_weights(tmp_path / "w")
+    assert metadata == {"a": "b"}
+    assert back.keys() == weights.keys()
+    assert all(torch.equal(back[name], weights[name]) and back[name].dtype == dtype for name in weights)

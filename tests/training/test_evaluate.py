@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix
+
+from segsweep.data.dataset import IGNORE
+from segsweep.models.architectures import build_model
+from segsweep.models.freeze import freeze
+from segsweep.training.evaluate import confusion, evaluate
+from segsweep.training.losses import LOSSES
+
+
+@pytest.mark.parametrize("classes", [2, 3, 255])
+def test_confusion_equals_scikit_learns(classes):
+    """The matrix of every image is scikit-learn's over the pixels that are not ignored, in int64."""
+    chance = torch.Generator().manual_seed(0)
+    masks = torch.randint(0, classes, (4, 9, 7), generator=chance)
+    predicted = torch.randint(0, classes, (4, 9, 7), generator=chance)
+    masks[torch.rand(4, 9, 7, generator=chance) < 0.3] = IGNORE
+    masks[3] = IGNORE
+    found = confusion(masks, predicted, classes)
+    assert found.dtype == torch.int64
+    for position in range(3):
+        counted = masks[position] != IGNORE
+        expected = confusion_matrix(masks[position][counted], predicted[position][counted], labels=range(classes))
+        assert np.array_equal(found[position].numpy(), expected)
+    assert not found[3].any()
+
+
+def options(cpu, **values):
+    return {"loss": "cross_entropy", "batch_size": 4, "precision": "float32", "device": cpu, **values}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_batches_do_not_matter(cpu, pictures, loss, classes):
+    """Loss, counts and examples are the same for every batch size, also where images are ignored in unequal parts."""
+    model, shown = build_model("unet-mobilenet_v2", classes, seed=0), pictures(7, 32, classes, ignored=True)
+    results = [evaluate(model, shown, **options(cpu, loss=loss, batch_size=size), examples=3) for size in (1, 2, 3, 7, 50)]
+    for result in results[1:]:
+        assert result.loss == pytest.approx(results[0].loss, rel=1e-5)
+        assert np.array_equal(result.confusion_NCC, results[0].confusion_NCC)
+        assert np.array_equal(result.examples, results[0].examples)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_is_the_mean_over_images(cpu, pictures, loss):
+    """The loss is the mean of the losses of the images, each as if it were alone."""
+    model, shown = build_model("unet16", 2, seed=0), pictures(5, ignored=True)
+    alone = [
+        evaluate(model, replace(shown, members=shown.members[[position]]), **options(cpu, loss=loss)).loss
+        for position in range(5)
+    ]
+    assert evaluate(model, shown, **options(cpu, loss=loss)).loss == pytest.approx(np.mean(alone), rel=1e-5)
+    assert max(alone) - min(alone) > 1e-3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_and_state_are_left_as_they_were(cpu, pictures, training):
+    """Evaluation moves no weight and no statistic and restores the mode, a held part staying in eval mode."""
+    model = build_model("unet-mobilenet_v2", 2, seed=0)
+    freeze(model, "encoder")
+    model.train(training)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    evaluate(model, pictures(3, 32), **options(cpu))
+    assert model.training is model.network.decoder.training is training
+    assert not model.encoder.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_dropout_is_off(cpu, pictures):
+    """Evaluation is the same twice for a model with dropout that is being trained."""
+    model, shown = build_model("deeplabv3plus-resnet18", 2, seed=0).train(), pictures(3, 32)
+    assert any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
+    assert evaluate(model, shown, **options(cpu)).loss == evaluate(model, shown, **options(cpu)).loss
+
+
+def test_counts_cover_every_counted_pixel(cpu, pictures):
+    """The matrix of the split is the sum over images, and its rows count the true pixels of each class."""
+    shown = pictures(5, classes=3, ignored=True)
+    result = evaluate(build_model("unet16", 3, seed=0), shown, **options(cpu))
+    assert result.confusion_NCC.shape == (5, 3, 3)
+    assert result.confusion_NCC.dtype == np.int64
+    assert result.confusion_CC.sum(axis=1).tolist() == [int((shown.data.masks == label).sum()) for label in range(3)]
+    assert result.predict_seconds > 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
+def test_examples_are_the_predictions_of_the_first_pictures(cpu, pictures, count):
+    """So many predictions as asked for come back, as uint8 (H, W) in order, never more than there are pictures."""
+    model, shown = build_model("unet16", 2, seed=0), pictures(6)
+    result = evaluate(model, shown, **options(cpu, batch_size=4), examples=count)
+    assert result.examples.shape == (min(count, 6), 16, 16)
+    assert result.examples.dtype == np.uint8
+    for predicted, truth, counted in zip(result.examples, shown.data.masks, result.confusion_NCC, strict=False):
+        assert np.array_equal(confusion_matrix(truth.ravel(), predicted.ravel(), labels=[0, 1]), counted)
+
+
+def test_order_of_the_members_is_kept(cpu, pictures):
+    """Row n of the matrices belongs to member n, whatever its number."""
+    model, shown = build_model("unet16", 2, seed=0), pictures(6)
+    straight = evaluate(model, shown, **options(cpu)).confusion_NCC
+    turned = evaluate(model, replace(shown, members=shown.members[::-1]), **options(cpu)).confusion_NCC
+    assert np.array_equal(turned[::-1], straight)
+    assert not np.array_equal(turned, straight)
+
+
+def test_bfloat16_is_close(cpu, pictures):
+    """In bfloat16 loss and counts are close to those in float32, and not the same."""
+    model, shown = build_model("unet16", 2, seed=0), pictures(6)
+    exact, rounded = (evaluate(model, shown, **options(cpu, precision=p)) for p in ("float32", "bfloat16"))
+    assert rounded.loss != exact.loss
+    assert rounded.loss == pytest.approx(exact.loss, rel=0.02)
+    assert np.abs(rounded.confusion_CC - exact.confusion_CC).sum() <= 0.05 * exact.confusion_CC.sum()

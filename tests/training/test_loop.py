@@ -1,0 +1,299 @@
+import itertools
+import re
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from segsweep.models.architectures import build_model
+from segsweep.models.freeze import freeze
+from segsweep.training import loop
+from segsweep.training.batches import load_batches
+from segsweep.training.device import Device
+from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
+
+PINNED = [  # training and validation loss of unet16 on drawn pictures, seed 3
+    (0.857585, 0.641150),
+    (0.604579, 0.513489),
+    (0.487688, 0.428697),
+]
+TIMES = ("seconds", "images_per_second")
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+class Run:
+    """One run over a checkpoint, and again from it: each `go` builds model and state anew, as a new process would."""
+
+    def __init__(self, train_set, val_set, recipe, device, checkpoint, name="unet16", seed=3, policy="none"):
+        self.sets, self.recipe, self.device, self.checkpoint = (train_set, val_set), recipe, device, checkpoint
+        self.name, self.seed, self.policy = name, seed, policy
+        self.state = None
+
+    def go(self, results=None) -> list[EpochResult]:
+        """Train until so many results have come, then break off; to the end for None."""
+        model = build_model(self.name, len(self.sets[0].data.classes), seed=0)
+        freeze(model, self.policy)
+        self.state = start_state(model, self.recipe, self.device, self.checkpoint)
+        chance = {"seed": self.seed, "device": self.device, "checkpoint": self.checkpoint}
+        running = train(self.state, *self.sets, self.recipe, **chance)
+        taken = list(itertools.islice(running, results))
+        running.close()
+        return taken
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.state.model.network.state_dict().items()}
+
+
+def numbers(results: list[EpochResult]) -> list[dict]:
+    """Results as plain values, without what a clock measured."""
+    return [{name: value for name, value in asdict(result).items() if name not in TIMES} for result in results]
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def run(pictures, recipe, cpu, tmp_path):
+    """Make a run whose standard is short: 6 pictures to train on, 3 to validate."""
+    count = itertools.count()
+
+    def make(name="unet16", image_px=16, policy="none", seed=3, train_count=6, device=cpu, **values) -> Run:
+        whole = pictures(train_count + 3, image_px, ignored=True)
+        members = np.split(whole.members, [train_count])
+        sets = [replace(whole, members=part) for part in members]
+        return Run(*sets, recipe(**values), device, tmp_path / f"{next(count)}.safetensors", name, seed, policy)
+
+    return make
+
+
+def test_loss_curve_is_pinned(run):
+    """The losses of three epochs are these; a change that is not meant to move numbers leaves them."""
+    found = [(result.train_loss, result.val_loss) for result in run().go()]
+    np.testing.assert_allclose(found, PINNED, atol=2e-4)
+
+
+def test_it_learns(run):
+    """In some epochs the loop learns pictures in which brightness tells the class."""
+    results = run(epochs=8, learning_rate=5e-3, train_count=12).go()
+    assert results[-1].train_loss < 0.5 * results[0].train_loss
+    assert max(result.val.iou for result in results) > 0.8
+
+
+CONFIGURATIONS = {
+    "plain": {},
+    "published encoder": {"name": "linknet-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4},
+    "dropout": {"name": "deeplabv3plus-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4},
+    "frozen": {"name": "linknet-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4, "policy": "encoder"},
+    "adamw dice bfloat16": {"optimizer": "adamw", "weight_decay": 0.01, "loss": "dice", "precision": "bfloat16"},
+    "steps": {"steps": 7, "validations": 3},
+}
+
+
+@pytest.mark.parametrize("values", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_resumed_run_is_the_same_bit_for_bit(run, values):
+    """A run that is broken off after every epoch and started again gives the same results and weights as a whole one."""
+    whole, parted = run(**values), run(**values)
+    expected = numbers(whole.go())
+    before = []
+    for count in range(1, len(expected) + 1):
+        results = parted.go(count)
+        assert results[:-1] == before  # the old results come first, times included
+        assert numbers(results) == expected[:count]
+        before = results
+    assert equal(parted.weights(), whole.weights())
+    assert equal(parted.state.best, whole.state.best)
+    assert best_result(parted.state).epoch == best_result(whole.state).epoch
+
+
+def test_dropout_and_flips_do_matter(run):
+    """The resumed runs above would not be equal by accident: dropout and flips change the numbers."""
+    values = CONFIGURATIONS["dropout"]
+    base = numbers(run(**values).go(1))
+    assert numbers(run(**values, augmentation="none").go(1)) != base
+    assert numbers(run(**values, seed=4).go(1)) != base
+
+
+def test_finished_run_gives_its_results_again_without_training(run, monkeypatch):
+    """A run that had ended yields all its results at once."""
+    whole = run()
+    expected = whole.go()
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: pytest.fail("it trained again"))
+    assert whole.go() == expected
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1], lambda b: b[:0], lambda b: bytes(len(b))])
+def test_damaged_checkpoint_starts_from_the_beginning(run, damage):
+    """A checkpoint that is cut short, empty or zeroed counts as none: the run begins anew and ends the same."""
+    damaged = run()
+    expected = numbers(damaged.go())
+    damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
+    assert numbers(damaged.go()) == expected
+
+
+def test_global_chance_is_neither_used_nor_moved(run):
+    """Results depend on the seed alone, and torch's global random state is where it was."""
+    values = CONFIGURATIONS["dropout"]
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    first = numbers(run(**values).go(1))
+    assert torch.equal(torch.rand(2), expected)
+    torch.manual_seed(2)
+    assert numbers(run(**values).go(1)) == first
+
+
+def test_best_epoch_has_the_lowest_validation_loss(run, monkeypatch):
+    """The weights kept are those of the epoch with the lowest validation loss, whatever its IoU."""
+    losses, real, seen = iter([0.5, 0.3, 0.4, 0.3]), loop.evaluate, []
+
+    def told(model, *args, **values):
+        seen.append({name: tensor.clone() for name, tensor in model.network.state_dict().items()})
+        return replace(real(model, *args, **values), loss=next(losses))
+
+    monkeypatch.setattr(loop, "evaluate", told)
+    whole = run(epochs=4)
+    results = whole.go()
+    assert [result.best for result in results] == [True, True, False, False]
+    assert best_result(whole.state) == results[1]
+    assert equal(whole.state.best, seen[1])
+    assert not equal(whole.state.best, seen[3])
+
+
+@pytest.mark.parametrize("broken_off_after", [None, 1, 3])
+def test_plateau_ends_a_run(run, monkeypatch, broken_off_after):
+    """With patience 2 a run ends two epochs after its best, also when it is broken off in between."""
+    losses, real = iter([0.5, 0.4, 0.6, 0.4, 0.1, 0.1]), loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *args, **values: replace(real(*args, **values), loss=next(losses)))
+    whole = run(epochs=9, patience_epochs=2)
+    if broken_off_after:
+        whole.go(broken_off_after)
+    assert [result.val_loss for result in whole.go()] == [0.5, 0.4, 0.6, 0.4]
+    assert best_result(whole.state).epoch == 2
+
+
+@pytest.mark.parametrize(("steps", "validations"), [(7, 3), (3, 3), (1, 1), (10, 4), (5, None)])
+def test_steps_mode_makes_exactly_so_many_steps(run, monkeypatch, steps, validations):
+    """With `steps` the optimiser steps exactly so often, and there are as many results as validations, equally spaced."""
+    made = []
+    real = torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: (made.append(1), real(self))[1])
+    results = run(steps=steps, validations=validations).go()
+    count = validations or 1
+    assert [result.epoch for result in results] == list(range(1, count + 1))
+    assert [result.steps for result in results] == [steps * number // count for number in range(1, count + 1)]
+    assert len(made) == steps
+
+
+def batches_of(run_of, monkeypatch) -> list[list[int]]:
+    """The numbers of the pictures in every batch that a run trains on, in order."""
+    seen = []
+
+    def spy(pictures, batches, device):
+        batches = list(batches)
+        seen.extend(sorted(pictures.members[batch].tolist()) for batch in batches)
+        return load_batches(pictures, batches, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "load_batches", spy)
+        run_of.go()
+    return seen
+
+
+def test_epochs_and_steps_see_the_same_batches(run, monkeypatch):
+    """As many steps as three epochs have, however they are divided, see the same batches in the same order."""
+    by_epoch = batches_of(run(epochs=3, train_count=7), monkeypatch)
+    assert len(by_epoch) == 6
+    assert all(sorted(by_epoch[n] + by_epoch[n + 1]) == list(range(7)) for n in (0, 2, 4))
+    for validations in (1, 4):
+        assert batches_of(run(steps=6, validations=validations, train_count=7), monkeypatch) == by_epoch
+
+
+def test_order_depends_on_the_seed_alone(run, monkeypatch):
+    """Runs of one seed see the same batches whatever model and learning rate they have; another seed sees others."""
+    base = batches_of(run(), monkeypatch)
+    assert batches_of(run(policy="encoder", learning_rate=1e-2, augmentation="none"), monkeypatch) == base
+    assert batches_of(run(seed=4), monkeypatch) != base
+
+
+def test_last_batch_of_one_picture_trains(run, monkeypatch):
+    """Five pictures in batches of four train in one batch of five, which batch normalisation at 1x1 needs."""
+    alone = run(name="unet-mobilenet_v2", image_px=32, train_count=5, epochs=1)
+    assert [len(batch) for batch in batches_of(alone, monkeypatch)] == [5]
+
+
+@pytest.mark.parametrize("values", [{"learning_rate": 1e30}, {"learning_rate": 1e30, "precision": "bfloat16"}])
+def test_loss_that_is_not_finite_ends_the_run_with_its_reason(run, values):
+    """A loss that becomes infinite or NaN is an error of one line that says which loss, when, and at which learning rate."""
+    broken = run(**values, epochs=4)
+    pattern = r"(training|validation) loss is (nan|inf) in epoch \d at learning_rate=1e\+30"
+    with pytest.raises(NonFiniteLossError, match=pattern) as caught:
+        broken.go()
+    assert re.fullmatch(pattern, str(caught.value))
+    assert all(tensor.isfinite().all() for tensor in broken.state.best.values())
+
+
+def test_bfloat16_is_close_to_float32(run):
+    """A run in bfloat16 on the CPU keeps weights in float32 and gives nearly the numbers of a run in float32."""
+    exact, rounded = run(learning_rate=1e-4), run(learning_rate=1e-4, precision="bfloat16")
+    for one, other in zip(exact.go(), rounded.go(), strict=True):
+        assert other.train_loss != one.train_loss
+        assert other.train_loss == pytest.approx(one.train_loss, rel=0.15)
+        assert other.val_loss == pytest.approx(one.val_loss, rel=0.15)
+    assert {tensor.dtype for tensor in rounded.weights().values()} == {tensor.dtype for tensor in exact.weights().values()}
+
+
+def test_weights_and_optimiser_are_channels_last(run):
+    """Weights and the optimiser's slots lie channels last, before and after a resume: layout decides speed on a GPU."""
+    parted = run()
+    for _ in range(2):
+        parted.go(1)
+        slots = parted.state.optimizer.state
+        assert slots
+        for parameter, held in slots.items():
+            assert held["exp_avg"].stride() == parameter.stride()
+            if parameter.dim() == 4:
+                assert parameter.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_frozen_encoder_is_the_same_after_training(run):
+    """A run with a frozen encoder leaves its weights and statistics bit for bit, and gives the optimiser none of them."""
+    frozen = run(name="linknet-mobilenet_v2", image_px=32, policy="encoder", epochs=1)
+    start = build_model("linknet-mobilenet_v2", 2, seed=0).network.state_dict()
+    frozen.go()
+    after = frozen.weights()
+    assert {name for name in start if torch.equal(start[name], after[name])} >= {n for n in start if n.startswith("encoder.")}
+    assert not equal(start, after)
+    trained = sum(p.numel() for group in frozen.state.optimizer.param_groups for p in group["params"])
+    assert trained == frozen.state.model.parameter_counts()[0]
+
+
+def test_train_loss_weighs_pictures_equally(run, monkeypatch):
+    """The training loss is the mean over pictures: a batch counts by its size."""
+    values = iter([1.0, 4.0])
+    monkeypatch.setitem(loop.LOSSES, "cross_entropy", lambda logits, _: logits.sum() * 0 + next(values, 2.0))
+    (result,) = run(epochs=1).go()
+    assert result.train_loss == pytest.approx((4 * 1.0 + 2 * 4.0) / 6)
+
+
+def test_seconds_cover_training_and_validation(run):
+    """Times are positive, and the pictures per second are those of training alone."""
+    for result in run(epochs=2).go():
+        assert 0 < 6 / result.images_per_second < result.seconds
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gpu_run_resumes(run, precision):
+    """On a GPU a run in either precision goes through, and broken off and resumed it gives the same numbers closely."""
+    values = {"device": Device("cuda", 1), "precision": precision, "name": "unet-resnet18", "image_px": 32}
+    whole, parted = run(**values), run(**values)
+    expected = whole.go()
+    parted.go(1)
+    for one, other in zip(expected, parted.go(), strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=1e-2)
+        assert other.val_loss == pytest.approx(one.val_loss, rel=5e-2)
+    assert all(tensor.is_cuda for tensor in parted.weights().values())
