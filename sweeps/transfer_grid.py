@@ -28,7 +28,7 @@ study = Study(
 
 demo = Study(
     name="transfer_grid_demo",
-    target=Target("generated_pets", protocol="60-20-20"),
+    target=Target("generated_pets", protocol="70-10-20"),
     compare={
         "source": [
             "random",
@@ -43,11 +43,12 @@ demo = Study(
         "architecture": "unet16",
         "image_px": 48,
         "fraction": 0.1,
-        "epochs": 8,
-        "source_epochs": 8,
+        "epochs": 7,
         "batch_size": 8,
+        "source_epochs": 8,
+        "source_batch_size": 16,
     },
-    trials_per_cell=4,
+    trials_per_cell=3,
     seeds=3,
     early_stopping=PerCellASHA(grace_epochs=2, reduction_factor=3),
 )

@@ -29,6 +29,7 @@ from segsweep.workplace import Workplace
 
 COUNT = 40
 IMAGE_PX = 32
+TARGET = Target("drawn", protocol="60-20-20")
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
     if stage is not None:
         standard["source"] = "file:w.safetensors"
     settings = Settings.build(**{**standard, **values})
-    return Trial("s", "c", phase, settings, seed, Target("drawn"), data, stage)
+    return Trial("s", "c", phase, settings, seed, TARGET, data, stage)
 
 
 def run(trial: Trial, place: Workplace, source_key=None) -> tuple[Started, list[EpochResult], TrialOutcome]:
@@ -91,7 +92,7 @@ def spoiled(data: str, place: Workplace) -> None:
     """Overwrite the pictures of the test split, so that whoever reads them gets other numbers."""
     prepared = opened(data, place)
     images = np.load(place.store.folder("data", data) / "images.npy", mmap_mode="r+")
-    images[split_target(prepared, None).test] = 77
+    images[split_target(prepared, TARGET.protocol).test] = 77
     images.flush()
 
 
@@ -103,7 +104,7 @@ def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
     monkeypatch.setattr(trials, "evaluate", lambda *_, **__: pytest.fail("it was tested"))
     trial = make(data)
     started, epochs, outcome = run(trial, place)
-    split = split_target(opened(data, place), None)
+    split = split_target(opened(data, place), TARGET.protocol)
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
     assert outcome == TrialOutcome({}, [])
@@ -122,7 +123,7 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch
     trial = make(data, "confirm", learning_rate=0.1, epochs=3)
     _, _, outcome = run(trial, place)
     ((members, tested),) = calls
-    assert members == split_target(opened(data, place), None).test.tolist()
+    assert members == split_target(opened(data, place), TARGET.protocol).test.tolist()
     kept, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
     assert kept.keys() == tested.keys()
     assert all(torch.equal(kept[name], tested[name]) for name in kept)
@@ -134,7 +135,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     trial = make(data, "confirm")
     _, _, outcome = run(trial, place)
     prepared = opened(data, place)
-    test = split_target(prepared, None).test
+    test = split_target(prepared, TARGET.protocol).test
     model = build_model("unet16", 2, seed=0)
     model.network.load_state_dict(load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)[0])
     options = {"loss": "cross_entropy", "batch_size": 3, "precision": "float32", "device": place.device}
@@ -160,7 +161,7 @@ def test_model_artifact_has_card_and_examples(data, place):
     run(trial, place)
     artifact = place.store.find(KIND, trial.trial_id)
     prepared = opened(data, place)
-    test = split_target(prepared, None).test
+    test = split_target(prepared, TARGET.protocol).test
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
     assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "artifact.json"}
@@ -174,7 +175,7 @@ def test_model_artifact_has_card_and_examples(data, place):
     assert artifact.metadata["settings"] == trial.settings.model_dump()
 
 
-@pytest.mark.parametrize("architecture", ["unet16", "linknet-mobilenet_v2"])
+@pytest.mark.parametrize("architecture", ["unet16", "unet-mobilenet_v2"])
 def test_frozen_transferred_encoder_ends_as_the_source(data, place, source, architecture):
     """With a frozen encoder the final model's encoder is the source's bit for bit, statistics and counters included."""
     spec, artifact, weights = source(architecture)

@@ -109,8 +109,8 @@ def _readme(card: dict[str, Any]) -> str:
 
 The best confirmed run of the study `{card["study"]}`, chosen by validation IoU: cell `{card["cell"]}`, seed {card["seed"]}.
 
-- Source of the initial weights: `{settings["source"]}`; frozen: {settings["freeze"]}; learning rate {settings["learning_rate"]:g};
-  {settings["fraction"]:.0%} of the training split.
+- Source of the initial weights: `{settings["source"]}`; frozen: {settings["freeze"]}; learning rate
+  {settings["learning_rate"]:g}; {settings["fraction"]:.0%} of the training split.
 - Classes: {classes}.
 - Input: RGB images (B, 3, {size}, {size}), uint8; the normalisation is inside the model.
 

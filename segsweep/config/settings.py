@@ -134,7 +134,7 @@ class Settings(BaseModel):
             "learning_rate": self.source_learning_rate,
             "epochs": self.source_epochs,
             "steps": self.source_steps,
-            "validations": self.validations if self.source_steps is not None else None,
+            "validations": min(self.validations, self.source_steps) if self.source_steps is not None else None,
             "batch_size": self.source_batch_size or self.batch_size,
             "precision": self.precision,
         }
