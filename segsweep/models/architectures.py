@@ -81,11 +81,6 @@ def _timm_names() -> frozenset[str]:
     return frozenset(timm.list_models())
 
 
-def encoder_of(name: str) -> str:
-    """Return what stages that give an encoder alone are keyed by: the encoder's name, or that of a plain architecture."""
-    return name.partition("-")[2] or name
-
-
 def build_model(name: str, classes: int, seed: int) -> SegmentationModel:
     """Return a model with random weights: equal for an equal name, number of classes and seed.
 

@@ -15,8 +15,8 @@ LEVELS = 5
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     """Two 3x3 convolutions, each followed by batch normalisation and a ReLU."""
     layers: list[nn.Module] = []
-    for channels in (inputs, outputs):
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    for channels in (inputs, outputs):  # no bias: batch normalisation takes it out, and its gradient would be rounding noise
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -68,8 +68,8 @@ class PlainUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits (B, classes, H, W). Height and width must be multiples of 16."""

@@ -79,7 +79,11 @@ def _newest(newest_first: list[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFra
 
 
 def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Add planned trials that have not run, name cells as the plan does, and mark what was chosen."""
+    """Add planned trials that have not run, name cells as the plan does, and mark what is planned and what was chosen.
+
+    What an earlier form of the study ran and the present one does not ask for stays, and is not planned.
+    """
+    planned: set[str] = set()
     chosen = {trial for choice in choices.values() for trial in (choice["chosen"], *choice["confirm"])}
     if (folder / "plan.parquet").is_file():
         plan = pd.read_parquet(folder / "plan.parquet")
@@ -95,7 +99,9 @@ def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping
         if any(missing):
             waiting = plan[missing].dropna(axis=1, how="all")
             trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
-    return trials.assign(chosen=trials["trial_id"].isin(chosen).astype("boolean"))
+        planned = set(plan["trial_id"])
+    marks = {"planned": trials["trial_id"].isin(planned | chosen), "chosen": trials["trial_id"].isin(chosen)}
+    return trials.assign(**{name: mark.astype("boolean") for name, mark in marks.items()})
 
 
 def driver_alive(folder: Path) -> bool:
@@ -107,3 +113,5 @@ def driver_alive(folder: Path) -> bool:
             return False
     except (Timeout, PermissionError):
         return True
+    except OSError:  # a disk that cannot be written has no driver
+        return False

@@ -13,6 +13,7 @@ TRIALS: Mapping[str, str] = {
     "phase": TEXT,
     "status": TEXT,
     "error": TEXT,
+    "planned": FLAG,
     "chosen": FLAG,
     "point": WHOLE,
     "source": TEXT,

@@ -20,34 +20,28 @@ def tuned_axes(records: Records) -> list[str]:
 
 
 def summarise(records: Records) -> pd.DataFrame:
-    """Return one row per cell, in the study's order.
+    """Return one row per cell of the study as it was last declared, in its order.
 
     Columns: `cell`; the compared axes; the chosen value of every tuned axis; `val_iou` (mean over confirmed runs);
     the test measures (means); `test_iou_std` (standard deviation over confirmed runs, NaN for fewer than two); `seeds`
     (confirmed runs that finished) of `seeds_planned`; `failed`, `skipped` and `stopped` (numbers of trials); `at_edge`
     (tuned axes whose choice lies at an edge); `note` (why numbers are missing).
     """
-    rows = [_row(str(cell), trials, records) for cell, trials in records.trials.groupby("cell", sort=False, observed=True)]
-    table = pd.DataFrame(rows)
-    if "order" in table:
-        table = table.sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
-    return table
+    planned = records.trials[records.trials["planned"]]
+    return pd.DataFrame([_row(cell, planned[planned["cell"] == cell], records) for cell in records.study["cells"]])
 
 
 def _row(cell: str, trials: pd.DataFrame, records: Records) -> dict[str, Any]:
-    current = trials[(trials["phase"] == "tune") | trials["chosen"] | (trials["status"] == "not_run")]
-    confirmed = current[(current["phase"] == "confirm") & (current["status"] == "finished")]
+    confirmed = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
     planned = int(records.study["seeds"])
-    first = current.iloc[0] if len(current) else trials.iloc[0]
     choice = records.choices.get(cell, {})
-    chosen = current[current["trial_id"] == choice.get("chosen")]
-    count = {status: int((current["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
+    chosen = trials[trials["trial_id"] == choice.get("chosen")]
+    count = {status: int((trials["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
     spread = float(confirmed["test_iou"].std(ddof=1)) if len(confirmed) > 1 else float("nan")
-    errors = current["error"].dropna()
+    errors = trials["error"].dropna()
     return {
-        "order": list(records.study["cells"]).index(cell) if cell in records.study["cells"] else len(records.study["cells"]),
         "cell": cell,
-        **{axis: first[axis] for axis in compared_axes(records)},
+        **{axis: trials[axis].iloc[0] for axis in compared_axes(records)},
         **{axis: chosen[axis].iloc[0] if len(chosen) else float("nan") for axis in tuned_axes(records)},
         "val_iou": float(confirmed["val_iou"].mean()),
         **{measure: float(confirmed[measure].mean()) for measure in MEASURES},

@@ -189,3 +189,17 @@ def test_loading_nothing_is_an_error(tmp_path: Path) -> None:
     """A folder without a study is named."""
     with pytest.raises(UserError, match="holds no study"):
         load(tmp_path)
+
+
+def test_the_table_is_of_the_study_as_it_is_now(copy_of_finished: Path, tiny_study: Study) -> None:
+    """After a run with other settings the table counts these trials alone, and the earlier ones stay in the records."""
+    study = replace(
+        tiny_study, fixed={**tiny_study.fixed, "epochs": 1}, compare={"source": ["random"], "freeze": ["none"]}, seeds=1
+    )
+    records = run(study, copy_of_finished)
+    summary = summarise(records)
+    assert list(summary["cell"]) == ["source=random freeze=none"]
+    assert list(summary["seeds"]) == [1]
+    assert len(records.trials) == 16 + 3
+    assert records.trials["planned"].sum() == 3
+    assert list(summarise(run(tiny_study, copy_of_finished))["seeds"]) == [2] * 4
