@@ -5,7 +5,6 @@ from typing import Any
 from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellMedian, Study, Target, Uniform
 from segsweep.errors import UserError
 
-__version__ = "0.1.0"
 __all__ = [
     "Choice",
     "LogUniform",

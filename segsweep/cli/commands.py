@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from segsweep.data.generated import GENERATED
+from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DATASETS, DataRoots, open_dataset
 from segsweep.errors import UserError
 from segsweep.records.reader import load
@@ -57,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
     ):
         sub = add(name, command, text, f"{name} runs/transfer_grid")
-        sub.add_argument("study", metavar="STUDY", help="a study's folder")
+        sub.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
     export = add("export", _export, "Write a study's best model for plain torch.", "export runs/transfer_grid --best best_model")
-    export.add_argument("study", metavar="STUDY", help="a study's folder")
+    export.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
     export.add_argument("--best", required=True, metavar="DIR", help="the folder to write, new or empty")
     export.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
     return parser
@@ -101,21 +101,27 @@ def _prepare(options: argparse.Namespace, console: Console) -> None:
         view.close()
 
 
+def _folder(study: str) -> Path:
+    """Return a study's folder, which may be given by its name where it lies in `runs/`."""
+    named = Path("runs") / study
+    return named if not Path(study).exists() and named.is_dir() else Path(study)
+
+
 def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    records = load(options.study)
+    records = load(_folder(options.study))
     print(records.trials.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
     if len(records.stages):
         print(records.stages[["stage", "model", "status", "seconds", "val_mean_iou"]].to_string(index=False))
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    records = load(options.study)
+    records = load(_folder(options.study))
     print(write_report(records, Path(records.study["store"])))
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     from segsweep.cli.export import export_best
 
-    records = load(options.study)
+    records = load(_folder(options.study))
     folder = export_best(records, Store(Path(options.store or records.study["store"])), Path(options.best))
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")

@@ -10,6 +10,7 @@ from pathlib import Path
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Progress
 from segsweep.errors import UserError
+from segsweep.files import replacing
 
 
 def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: Progress) -> str:
@@ -74,6 +75,5 @@ def _read_cache(path: Path) -> dict[str, list[int | str]]:
 
 def _write_cache(path: Path, content: dict[str, list[int | str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

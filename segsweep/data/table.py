@@ -8,8 +8,8 @@ from pathlib import Path
 from segsweep.data.coco import Coco2017
 from segsweep.data.dataset import DataSet
 from segsweep.data.folder import Folder
-from segsweep.data.generated import GENERATED, Generated
 from segsweep.data.pets import Pets
+from segsweep.data.scenes import GENERATED, Generated
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError, unknown
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segsweep.errors import UserError
+from segsweep.files import replacing
 from segsweep.records.schema import SCHEMA_VERSION
 
 Row = dict[str, Any]
@@ -60,15 +61,5 @@ def read_study(folder: Path) -> Row:
 
 def write_whole(path: Path, content: str) -> None:
     """Write a text file by rename, so that a reader sees the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
-
-
-def sync(path: Path) -> None:
-    """Have the operating system put a file or a folder on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")

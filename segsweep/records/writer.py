@@ -13,7 +13,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
-from segsweep.records.lines import Row, append_line, read_lines, read_study, sync, write_whole
+from segsweep.files import replacing, sync
+from segsweep.records.lines import Row, append_line, read_lines, read_study, write_whole
 from segsweep.records.schema import FINAL, TABLES
 from segsweep.records.tables import Entry, frame, read_entry, rows_of
 
@@ -111,9 +112,8 @@ class RecordWriter:
 
     def plan(self, trials: Sequence[Row]) -> None:
         """Keep the planned trials, from which a reader knows what has not run."""
-        temporary = self.folder / "plan.parquet.tmp"
-        frame("trials", trials).to_parquet(temporary)
-        temporary.replace(self.folder / "plan.parquet")
+        with replacing(self.folder / "plan.parquet") as temporary:
+            frame("trials", trials).to_parquet(temporary)
 
     def choose(self, cell: str, columns: Mapping[str, Any]) -> None:
         """Keep which setting a cell has chosen, and the confirmed runs that measure it."""

@@ -6,7 +6,6 @@ folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for che
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 from segsweep.config.digest import digest
 from segsweep.errors import UserError
+from segsweep.files import sync
 
 INDEX = "artifact.json"
 
@@ -50,11 +50,11 @@ class Build:
         index = {"files": files, "content_hash": digest(files), "metadata": dict(metadata)}
         (self.folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
         for path in self.folder.iterdir():
-            _sync(path)
+            sync(path)
         final = self.store.folder(self.kind, self.key)
         final.parent.mkdir(parents=True, exist_ok=True)
         self.folder.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
         self.found = self.store.find(self.kind, self.key)
         assert self.found is not None
         return self.found
@@ -137,12 +137,3 @@ class Store:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Have the operating system put a file or a folder on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -112,16 +112,7 @@ class Driver:
         epochs_run = self._epochs.pop(work.identity, 0)
         if best is None or isinstance(work, StageWork):
             return {}
-        return {
-            "epochs_run": epochs_run,
-            "best_epoch": best.epoch,
-            "train_loss": best.train_loss,
-            "val_loss": best.val_loss,
-            "val_iou": best.val.iou,
-            "val_mean_iou": best.val.mean_iou,
-            "val_f1": best.val.f1,
-            "val_accuracy": best.val.accuracy,
-        }
+        return {"epochs_run": epochs_run, "best_epoch": best.epoch, **_losses_and_scores(best)}
 
     def _note_decisions(self) -> None:
         """Write down what the planner has decided by itself: skipped trials, chosen settings."""
@@ -172,17 +163,24 @@ def epoch_row(result: EpochResult) -> dict[str, Any]:
     return {
         "epoch": result.epoch,
         "steps": result.steps,
+        **_losses_and_scores(result),
+        "val_precision": result.val.precision,
+        "val_recall": result.val.recall,
+        "learning_rate": result.learning_rate,
+        "seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+    }
+
+
+def _losses_and_scores(result: EpochResult) -> dict[str, float]:
+    """Return the columns that the epochs and the trials table share."""
+    return {
         "train_loss": result.train_loss,
         "val_loss": result.val_loss,
         "val_iou": result.val.iou,
         "val_mean_iou": result.val.mean_iou,
         "val_f1": result.val.f1,
         "val_accuracy": result.val.accuracy,
-        "val_precision": result.val.precision,
-        "val_recall": result.val.recall,
-        "learning_rate": result.learning_rate,
-        "seconds": result.seconds,
-        "images_per_second": result.images_per_second,
     }
 
 
@@ -216,6 +214,14 @@ def past_of(records: Records | None, retry_failed: bool) -> Past:
         curves.setdefault(trial, {})[int(epoch)] = float(val_iou)
     stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
     return Past(ended, curves, dict(zip(stages["stage_id"], stages["error"], strict=True)))
+
+
+def failed_in(records: Records) -> frozenset[str]:
+    """Return the ids of the trials and stages that failed."""
+    trials, stages = records.trials, records.stages
+    return frozenset(trials["trial_id"][trials["status"] == "failed"]) | frozenset(
+        stages["stage_id"][stages["status"] == "failed"]
+    )
 
 
 def find_stage(store: Store, key: str) -> str | None:

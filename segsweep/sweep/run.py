@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from segsweep import __version__
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
 from segsweep.errors import unknown
@@ -17,7 +17,7 @@ from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.cost import CostModel, readable_seconds
-from segsweep.sweep.driver import Driver, find_stage, past_of, planned_rows
+from segsweep.sweep.driver import Driver, failed_in, find_stage, past_of, planned_rows
 from segsweep.sweep.inline import run_inline
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
@@ -95,10 +95,7 @@ def run_in(study: Study, setting: Setting, runner: str, console: Console, retry_
             writer.plan(planned_rows(plan))
             records = load(folder)
             planner = Planner(plan, lambda key: find_stage(setting.store, key), past_of(records, retry_failed))
-            failed = frozenset(records.trials["trial_id"][records.trials["status"] == "failed"]) | frozenset(
-                records.stages["stage_id"][records.stages["status"] == "failed"]
-            )
-            driver = Driver(planner, writer, setting.store, view, failed if retry_failed else frozenset())
+            driver = Driver(planner, writer, setting.store, view, failed_in(records) if retry_failed else frozenset())
             announce(planner, catalog, setting, console, view)
             RUNNERS[runner](driver, Workplace(setting.store, setting.device, setting.max_pictures))
     finally:
@@ -139,7 +136,7 @@ def declaration(study: Study) -> dict[str, Any]:
     """Return a study as plain values, for the records."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "segsweep": __version__,
+        "segsweep": version("segsweep"),
         "name": study.name,
         "target": {"name": study.target.name, "classes": study.target.classes, "protocol": study.target.protocol},
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],

@@ -1,7 +1,6 @@
 """The state of a training run, and its checkpoint: one safetensors file, replaced as a whole."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from segsweep.files import replacing
 from segsweep.models.segmentation_model import SegmentationModel
 
 Weights = dict[str, Tensor]
@@ -79,9 +79,8 @@ def _under(prefix: str, tensors: Weights) -> Weights:
 
 def save_weights(weights: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file by rename."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary, metadata)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary, metadata)
 
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:

@@ -1,7 +1,6 @@
 """How fast a model trains and predicts here, measured on a few batches and remembered."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from statistics import median
 
 import torch
 
+from segsweep.files import replacing
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training.batches import normalise
@@ -38,9 +38,8 @@ def measure_speed(
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     if key not in known:
         known[key] = _measure(architecture, classes, image_px, batch_size, policy, precision, device)
-        temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        temporary.replace(cache)
+        with replacing(cache) as temporary:
+            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
     train_speed, predict_speed = known[key]
     return float(train_speed), float(predict_speed)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segsweep.data.dataset import Example, Pixels
-from segsweep.data.generated import GENERATED, SIZE_PX, Generated
+from segsweep.data.scenes import GENERATED, SIZE_PX, Generated
 from segsweep.errors import UserError
 
 FIRST = 24  # pictures that the slower checks draw

@@ -5,8 +5,8 @@ import pytest
 
 from segsweep.data import manifest
 from segsweep.data.folder import Folder
-from segsweep.data.generated import Generated
 from segsweep.data.manifest import content_digest, file_hashes
+from segsweep.data.scenes import Generated
 from segsweep.errors import UserError
 
 

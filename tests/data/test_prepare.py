@@ -14,10 +14,10 @@ import pytest
 
 from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
-from segsweep.data.generated import Generated
 from segsweep.data.pets import Pets
 from segsweep.data.picture import square
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
+from segsweep.data.scenes import Generated
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
 from segsweep.store.folder import Store

@@ -2,8 +2,8 @@ import pytest
 
 from segsweep.data.coco import Coco2017
 from segsweep.data.folder import Folder
-from segsweep.data.generated import Generated
 from segsweep.data.pets import Pets
+from segsweep.data.scenes import Generated
 from segsweep.data.table import DATASETS, DataRoots, known_names, open_dataset
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError

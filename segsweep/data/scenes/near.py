@@ -3,9 +3,9 @@
 import numpy as np
 
 from segsweep.data.dataset import Pixels
-from segsweep.data.generated.canvas import Random
-from segsweep.data.generated.painting import furry_scene
-from segsweep.data.generated.shapes import Shape, placed
+from segsweep.data.scenes.canvas import Random
+from segsweep.data.scenes.painting import furry_scene
+from segsweep.data.scenes.shapes import Shape, placed
 
 
 def _bird(rng: Random) -> tuple[Shape, Shape]:

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from segsweep.data.dataset import Example, Pixels
-from segsweep.data.generated import far, middle, near, pets
-from segsweep.data.generated.canvas import Random
+from segsweep.data.scenes import far, middle, near, pets
+from segsweep.data.scenes.canvas import Random
 from segsweep.errors import unknown
 
 VERSION = 1  # to be raised with every change that gives other arrays

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segsweep.data.generated.canvas import SIZE_PX, Field, Random, X, Y
+from segsweep.data.scenes.canvas import SIZE_PX, Field, Random, X, Y
 
 
 class Shape:

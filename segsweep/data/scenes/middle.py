@@ -3,10 +3,10 @@
 import numpy as np
 
 from segsweep.data.dataset import Pixels
-from segsweep.data.generated import surfaces
-from segsweep.data.generated.canvas import Random
-from segsweep.data.generated.painting import backdrop, paint, pixels, relief, textured
-from segsweep.data.generated.shapes import Shape, placed
+from segsweep.data.scenes import surfaces
+from segsweep.data.scenes.canvas import Random
+from segsweep.data.scenes.painting import backdrop, paint, pixels, relief, textured
+from segsweep.data.scenes.shapes import Shape, placed
 
 
 def _vehicle(rng: Random) -> tuple[Shape, Shape]:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from segsweep.data.dataset import Pixels
-from segsweep.data.generated import surfaces
-from segsweep.data.generated.canvas import SIZE_PX, Field, Random, X, Y
-from segsweep.data.generated.shapes import Shape
+from segsweep.data.scenes import surfaces
+from segsweep.data.scenes.canvas import SIZE_PX, Field, Random, X, Y
+from segsweep.data.scenes.shapes import Shape
 
 
 def _colour(rng: Random) -> Field:

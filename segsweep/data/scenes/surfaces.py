@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from segsweep.data.generated.canvas import SIZE_PX, Field, Random, X, Y
+from segsweep.data.scenes.canvas import SIZE_PX, Field, Random, X, Y
 
 _GRID = 64  # cells of the noise grid, a power of two; it repeats beyond
 

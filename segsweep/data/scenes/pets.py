@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from segsweep.data.dataset import Pixels
-from segsweep.data.generated.canvas import SIZE_PX, Random
-from segsweep.data.generated.painting import furry_scene
-from segsweep.data.generated.shapes import Shape, placed
+from segsweep.data.scenes.canvas import SIZE_PX, Random
+from segsweep.data.scenes.painting import furry_scene
+from segsweep.data.scenes.shapes import Shape, placed
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ the smooth, dotted, chequered or blotchy things that lie about take their colour
 so that a network has to learn surface and shape: no threshold finds the figure, except in `generated_far`.
 """
 
-from segsweep.data.generated.canvas import SIZE_PX
-from segsweep.data.generated.dataset import GENERATED, Generated
+from segsweep.data.scenes.canvas import SIZE_PX
+from segsweep.data.scenes.dataset import GENERATED, Generated
 
 __all__ = ["GENERATED", "SIZE_PX", "Generated"]

@@ -3,10 +3,10 @@
 import numpy as np
 
 from segsweep.data.dataset import Pixels
-from segsweep.data.generated import surfaces
-from segsweep.data.generated.canvas import SIZE_PX, Random, X, Y
-from segsweep.data.generated.painting import paint, pixels
-from segsweep.data.generated.shapes import placed
+from segsweep.data.scenes import surfaces
+from segsweep.data.scenes.canvas import SIZE_PX, Random, X, Y
+from segsweep.data.scenes.painting import paint, pixels
+from segsweep.data.scenes.shapes import placed
 
 RAGGED = {"naevus": 3.0, "keratosis": 8.0, "melanoma": 12.0}  # how far the outline strays, in pixels
 _SKIN, _DARK = np.array([[[0.86]], [[0.66]], [[0.56]]]), np.array([[[0.42]], [[0.27]], [[0.2]]])
