@@ -88,7 +88,7 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
     """Read the test split with the best weights, keep the model and its first predictions, and return the outcome."""
     settings, model = trial.settings, state.model
     model.network.load_state_dict(state.best)
-    test_set = PictureSet(data, split.test).first(place.max_pictures)
+    test_set = _examples_first(PictureSet(data, split.test).first(place.max_pictures))
     tested = evaluate(
         model,
         test_set,
@@ -125,6 +125,13 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
         for position, name in enumerate(names)
     ]
     return TrialOutcome(measured, rows)
+
+
+def _examples_first(pictures: PictureSet) -> PictureSet:
+    """Return the same pictures with some from all over the set at the front, whose predictions will be kept."""
+    shown = np.unique(np.linspace(0, len(pictures) - 1, EXAMPLES).astype(int))
+    members = pictures.members
+    return PictureSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
 
 
 def _card(trial: Trial, data: Prepared, model: SegmentationModel, test_iou: float) -> dict[str, Any]:

@@ -62,12 +62,14 @@ def table_text(records: Records) -> str:
     page.print(table)
     assert isinstance(page.file, StringIO)
     lines = [line.rstrip() for line in page.file.getvalue().splitlines()]
-    return "\n".join([_title(records), "", *lines, "", *_notes(summary, records)])
+    return "\n".join([_title(records, summary), "", *lines, "", *_notes(summary, records)])
 
 
-def _title(records: Records) -> str:
+def _title(records: Records, summary: pd.DataFrame) -> str:
+    """Return the study's name, its target, and all that is the same in every row."""
     study, target = records.study, records.study["target"]
-    said = ", ".join(f"{name}={value}" for name, value in study["fixed"].items())
+    same = {axis: summary[axis].iloc[0] for axis in compared_axes(records) if summary[axis].nunique() == 1}
+    said = ", ".join(f"{name}={value}" for name, value in {**same, **study["fixed"]}.items())
     return f"{study['name']}: target {target['name']}" + (f"; {said}" if said else "")
 
 
