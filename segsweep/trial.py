@@ -88,7 +88,7 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
     """Read the test split with the best weights, keep the model and its first predictions, and return the outcome."""
     settings, model = trial.settings, state.model
     model.network.load_state_dict(state.best)
-    test_set = _examples_first(PictureSet(data, split.test).first(place.max_pictures))
+    test_set = examples_first(PictureSet(data, split.test).first(place.max_pictures))
     tested = evaluate(
         model,
         test_set,
@@ -127,7 +127,7 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
     return TrialOutcome(measured, rows)
 
 
-def _examples_first(pictures: PictureSet) -> PictureSet:
+def examples_first(pictures: PictureSet) -> PictureSet:
     """Return the same pictures with some from all over the set at the front, whose predictions will be kept."""
     shown = np.unique(np.linspace(0, len(pictures) - 1, EXAMPLES).astype(int))
     members = pictures.members

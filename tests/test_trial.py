@@ -24,7 +24,7 @@ from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult
-from segsweep.trial import EXAMPLES, KIND, TrialOutcome, run_trial
+from segsweep.trial import EXAMPLES, KIND, TrialOutcome, examples_first, run_trial
 from segsweep.workplace import Workplace
 
 COUNT = 40
@@ -123,7 +123,7 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch
     trial = make(data, "confirm", learning_rate=0.1, epochs=3)
     _, _, outcome = run(trial, place)
     ((members, tested),) = calls
-    assert members == split_target(opened(data, place), TARGET.protocol).test.tolist()
+    assert sorted(members) == split_target(opened(data, place), TARGET.protocol).test.tolist()
     kept, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
     assert kept.keys() == tested.keys()
     assert all(torch.equal(kept[name], tested[name]) for name in kept)
@@ -135,7 +135,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     trial = make(data, "confirm")
     _, _, outcome = run(trial, place)
     prepared = opened(data, place)
-    test = split_target(prepared, TARGET.protocol).test
+    test = examples_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test)).members
     model = build_model("unet16", 2, seed=0)
     model.network.load_state_dict(load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)[0])
     options = {"loss": "cross_entropy", "batch_size": 3, "precision": "float32", "device": place.device}
@@ -161,7 +161,7 @@ def test_model_artifact_has_card_and_examples(data, place):
     run(trial, place)
     artifact = place.store.find(KIND, trial.trial_id)
     prepared = opened(data, place)
-    test = split_target(prepared, TARGET.protocol).test
+    test = examples_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test)).members
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
     assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "artifact.json"}
@@ -283,3 +283,11 @@ def test_rehearsal_cuts_every_split(data, place):
     assert (started.facts["train_images"], started.facts["val_images"], outcome.facts["test_images"]) == (4, 4, 4)
     assert len(epochs) == 1
     assert len(outcome.images) == 4
+
+
+def test_examples_come_from_all_over_the_split(data, place):
+    """The pictures that are shown are spread over the split; no picture is lost or doubled by putting them first."""
+    pictures = PictureSet(opened(data, place), np.arange(3, 20))
+    members = examples_first(pictures).members
+    assert members[:EXAMPLES].tolist() == [3, 6, 9, 12, 15, 19]
+    assert sorted(members) == list(range(3, 20))
