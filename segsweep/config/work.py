@@ -10,7 +10,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import Target
 
-TRIAL_VERSION = 1  # raise by hand when a change to the method makes old trials incomparable
+TRIAL_VERSION = 1  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
 STAGE_VERSION = 1
 
 Phase = Literal["tune", "confirm"]
@@ -83,7 +83,7 @@ class Trial:
     @cached_property
     def trial_id(self) -> str:
         """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
-        settings = self.settings.model_dump(exclude={"source"})
+        settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith("source_")}
         return digest(
             {

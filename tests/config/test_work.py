@@ -89,6 +89,15 @@ def test_identities_are_pinned():
         "19a582171a9bf4ce8dbc",
         "1bb56226f44c9c1aa9b3",
     )
+    assert TRIAL.trial_id == "52c828e96401eb4014dc"
+
+
+def test_settings_at_their_default_do_not_count():
+    """A setting that is given with its default is no other trial: a setting that segsweep gains later changes no old identity."""
+    assert (
+        replace(TRIAL, settings=Settings(source="supervised:coco", epochs=2, image_px=64, weight_decay=0.0)).trial_id
+        == TRIAL.trial_id
+    )
 
 
 @pytest.mark.parametrize(
