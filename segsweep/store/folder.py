@@ -6,8 +6,8 @@ folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for che
 
 import hashlib
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,7 +113,8 @@ class Store:
             found = self.find(kind, key)
             if found is None and self.folder(kind, key).exists():
                 shutil.rmtree(self.folder(kind, key))  # damaged: see `find`
-            folder = Path(tempfile.mkdtemp(prefix=f"{kind}-{key}-", dir=temporary))
+            folder = temporary / f"{kind}-{key}-{os.getpid()}"  # not mkdtemp's: others on a shared disk may read it
+            folder.mkdir()
             try:
                 yield Build(self, kind, key, folder, found)
             finally:
