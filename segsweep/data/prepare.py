@@ -47,14 +47,14 @@ def prepared_key(request: Request, store: Store, progress: Progress) -> str:
     return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px})
 
 
-def prepare(request: Request, store: Store, progress: Progress) -> Prepared:
+def prepare(request: Request, store: Store, progress: Progress, key: str | None = None) -> Prepared:
     """Return the arrays, decoding the data set unless the store has them already.
 
     Every picture is verified: readable, of the size of its mask, with no mask value outside the classes.
     Raises `UserError` that names the first bad files and says how many there are, and for files that change meanwhile;
-    nothing is kept then.
+    nothing is kept then. `key` is the `prepared_key` of the request, for a caller that has it.
     """
-    key = prepared_key(request, store, progress)
+    key = key or prepared_key(request, store, progress)
     with store.building(KIND, key) as build:
         if build.found is None:
             _decode(request, build.folder, progress)

@@ -11,7 +11,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
 from segsweep.data.scenes import GENERATED, Generated
 from segsweep.data.voc import Voc2012
-from segsweep.errors import UserError, unknown
+from segsweep.errors import DataNotFoundError, UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
         if folder is None:
             entry, root = DATASETS[name], roots.root
             looked = f"looked for {' and '.join(entry.folders)} under {root}" if root else "no folder was named"
-            raise UserError(
+            raise DataNotFoundError(
                 f"data set {name!r} is not found: {looked}; pass --data ROOT or --data {name}=PATH (layout: {entry.layout})"
             )
         return DATASETS[name].reader(_existing(name, folder))

@@ -13,7 +13,7 @@ from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset
 from segsweep.data.table import DataRoots, open_dataset
-from segsweep.errors import UserError
+from segsweep.errors import DataNotFoundError, UserError
 from segsweep.models.architectures import check_architecture
 from segsweep.stage import check_stage_kind
 from segsweep.store.folder import Store
@@ -49,8 +49,8 @@ class Catalog:
         if wanted not in self._keys:
             try:
                 self._keys[wanted] = prepared_key(self._request(wanted), self.store, self.progress)
-            except UserError as error:
-                if not self.lenient or "not found" not in str(error):
+            except DataNotFoundError as error:
+                if not self.lenient:
                     raise
                 self.absent[name] = str(error)
                 self._keys[wanted] = f"absent {name} {scheme} {image_px}"
@@ -58,7 +58,7 @@ class Catalog:
 
     def prepare(self, name: str, scheme: str | None, image_px: int) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
-        return prepare(self._request((name, scheme, image_px)), self.store, self.progress)
+        return prepare(self._request((name, scheme, image_px)), self.store, self.progress, self.key(name, scheme, image_px))
 
     def _request(self, wanted: Name) -> Request:
         name, scheme, image_px = wanted
