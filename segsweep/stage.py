@@ -1,6 +1,7 @@
 """Building a stage: weights in the store, from data or from published files. The seam: no Ray in here."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from segsweep.models.architectures import build_model
 from segsweep.models.published import imagenet_encoder
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
-from segsweep.store.folder import Artifact, Store
+from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
 from segsweep.training.loop import EpochResult, Length, Recipe, best_result, start_state, train
@@ -42,32 +43,58 @@ class StageOutcome:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """A stage that another process is building right now: nothing was done; look for it in the store later."""
+
+
 Built = tuple[Weights, dict[str, Any]]  # what a stage gives: weights by the network's own names, and facts
 StageSteps = Iterator[Started | EpochResult | Built]
 
 
-def build_stage(spec: StageSpec, parent_key: str | None, place: Workplace) -> Iterator[Started | EpochResult | StageOutcome]:
+def build_stage(
+    spec: StageSpec, parent_key: str | None, place: Workplace
+) -> Iterator[Started | EpochResult | StageOutcome | Elsewhere]:
     """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
 
-    `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; a
-    stage that another process builds is waited for; one that was broken off continues from its last epoch.
-    Raises `UserError` for published weights and files that cannot be had.
+    `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; one
+    that another process builds now yields `Elsewhere` and is left alone; one that was broken off continues from its last
+    epoch. Raises `UserError` for published weights and files that cannot be had.
     """
     parent = place.store.find(KIND, parent_key) if parent_key else None
     assert (parent is None) == (spec.parent is None)
-    key = spec.key(parent.content_hash if parent else None)
-    with place.store.building(KIND, key) as build:
-        if build.found is None:
+    key, world = spec.key(parent.content_hash if parent else None), place.world
+    with _only_builder(key, place) as build:
+        if world.agree(build is None):
+            yield Elsewhere()
+            return
+        if world.agree(build is not None and build.found is None):
             for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, place):
                 if isinstance(step, Started | EpochResult):
                     yield step
-                    continue
-                weights, facts = step
-                save_weights(weights, build.folder / WEIGHTS)
-                build.commit({"stage": spec.name, "model": spec.model, "encoder_only": spec.encoder_only, "facts": facts})
-        assert build.found is not None
-        place.store.clear_workspace(key)
-        yield StageOutcome(build.found, dict(build.found.metadata["facts"]))
+                elif build is not None:
+                    weights, facts = step
+                    save_weights(weights, build.folder / WEIGHTS)
+                    build.commit({"stage": spec.name, "model": spec.model, "encoder_only": spec.encoder_only, "facts": facts})
+        found = world.agree(build.found if build else None)
+        assert found is not None
+        if world.main:
+            place.store.clear_workspace(key)
+        yield StageOutcome(found, dict(found.metadata["facts"]))
+
+
+@contextmanager
+def _only_builder(key: str, place: Workplace) -> Iterator[Build | None]:
+    """Give the main process of a world the building of a stage, or None where another has it, and all others None."""
+    if not place.world.main:
+        yield None
+        return
+    with ExitStack() as held:
+        try:
+            build = held.enter_context(place.store.building(KIND, key, wait=False))
+        except TakenError:
+            build = None
+        yield build
 
 
 def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
@@ -82,10 +109,12 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
         load_source(model, parent, "all-but-classifier", place.store)
     recipe = _recipe(spec.settings)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
-    state = start_state(model, recipe, place.device, checkpoint)
+    state = start_state(model, recipe, place.device, checkpoint, place.world)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "classes": len(data.classes)}
     yield Started({"device": place.device.label, "dataset": data.dataset, **sizes})
-    yield from train(state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint)
+    yield from train(
+        state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
+    )
     best = best_result(state)
     facts = {
         "dataset": data.dataset,

@@ -70,8 +70,10 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     )
     recipe = recipe_of(settings)
     checkpoint = place.store.workspace(trial.trial_id) / LAST
-    state = start_state(model, recipe, place.device, checkpoint)
-    yield from train(state, train_set, val_set, recipe, seed=trial.seed, device=place.device, checkpoint=checkpoint)
+    state = start_state(model, recipe, place.device, checkpoint, place.world)
+    yield from train(
+        state, train_set, val_set, recipe, seed=trial.seed, device=place.device, checkpoint=checkpoint, world=place.world
+    )
     yield TrialOutcome({}, []) if trial.phase == "tune" else _test(trial, state, split, data, place)
 
 
@@ -97,13 +99,15 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
         precision=settings.precision,
         device=place.device,
         examples=EXAMPLES,
+        world=place.world,
     )
     whole, each = scores(tested.confusion_CC), image_scores(tested.confusion_NCC)
-    with place.store.building(KIND, trial.trial_id) as build:
-        if build.found is None:
-            save_weights(state.best, build.folder / WEIGHTS)
-            _save_examples(build.folder, test_set, tested)
-            build.commit(_card(trial, data, model, whole.iou))
+    if place.world.main:
+        with place.store.building(KIND, trial.trial_id) as build:
+            if build.found is None:
+                save_weights(state.best, build.folder / WEIGHTS)
+                _save_examples(build.folder, test_set, tested)
+                build.commit(_card(trial, data, model, whole.iou))
     names = [data.names[member] for member in test_set.members]
     measured = {
         "test_images": len(test_set),

@@ -1,18 +1,21 @@
 """Where work is done: what a stage or a trial needs to know of the process that runs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segsweep.store.folder import Store
 from segsweep.training.device import Device
+from segsweep.training.world import World
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """The store and the device of one worker.
+    """The store and the device of one worker process.
 
-    `max_pictures` limits the pictures of every split: a rehearsal goes through every path on a few of them.
+    `max_pictures` limits the pictures of every split: a rehearsal goes through every path on a few of them. `world` says
+    which other processes do the same piece of work on other devices.
     """
 
     store: Store
     device: Device
     max_pictures: int | None = None
+    world: World = field(default_factory=World)

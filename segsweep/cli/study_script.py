@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,11 +15,21 @@ from segsweep.errors import UserError
 from segsweep.report.write import write_report
 from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.check import check
-from segsweep.sweep.cost import CostModel, readable_seconds
-from segsweep.sweep.driver import find_stage, past_of
+from segsweep.sweep.cost import readable_seconds
+from segsweep.sweep.crew import Options
+from segsweep.sweep.driver import past_of
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import RUNNERS, Setting, load_or_none, plan_of, run_in
+from segsweep.sweep.run import (
+    RUNNERS,
+    Setting,
+    load_or_none,
+    plan_of,
+    planner_of,
+    run_in,
+    runner_for_plan,
+    seconds_left,
+)
 
 Presets = Mapping[str, Sequence[str]]
 INTERRUPTED = 130
@@ -74,16 +85,22 @@ def _parser(study: Study, demo: Study | None, presets: Presets) -> argparse.Argu
     add("--check", action="store_true", help="rehearse two batches of every cell, and keep nothing")
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
-    add(
-        "--runner",
-        default="inline",
-        choices=sorted(RUNNERS),
-        help="what carries the work out (default: inline, in this process)",
-    )
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     add("--retry-failed", action="store_true", help="run again what failed")
+    _add_runner_options(parser)
     return parser
+
+
+def _add_runner_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `Options`, by the names of its fields."""
+    group = parser.add_argument_group("where the work is done (default: Ray, on all cores and GPUs of the cluster at hand)")
+    add = group.add_argument
+    add("--runner", default="ray", choices=sorted(RUNNERS), help="ray, or inline: all in this process, one after the other")
+    add("--device", default="auto", help="auto, cpu or cuda; inline also cuda:N (default: auto)")
+    add("--threads", type=int, metavar="N", help="CPU threads of each worker (default: the cores divided among the workers)")
+    add("--max-concurrent", type=int, metavar="N", help="workers at most (default: one per GPU, or one per core)")
+    add("--gpus-per-trial", type=float, metavar="SHARE", help="1, or a share of a GPU as 0.5 (default: 1)")
+    add("--workers-per-stage", type=int, default=1, metavar="N", help="workers that train one source stage together (default: 1)")
+    add("--workers-per-trial", type=int, default=1, metavar="N", help="workers that train one trial together (default: 1)")
 
 
 def _run(study: Study, demo: Study | None, presets: Presets, options: argparse.Namespace, console: Console) -> int:
@@ -91,61 +108,73 @@ def _run(study: Study, demo: Study | None, presets: Presets, options: argparse.N
         study = demo
     preset = getattr(options, "preset", None)
     study = narrow(study, [*(presets[preset] if preset else ()), *options.set])
-    setting = Setting.make(options.out, options.store, options.data, options.device, options.threads)
+    setting = Setting.make(options.out, options.store, options.data)
+    where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     if options.json and not options.plan:
         raise UserError("--json: goes with --plan")
     if options.plan:
-        _print_plan(study, setting, options.json, console)
+        _print_plan(study, setting, where, options.json, console)
         return 0
     if options.check:
-        return _check(study, setting, options.runner, console)
-    records = run_in(study, setting, options.runner, console, options.retry_failed)
+        return _check(study, setting, where, console)
+    records = run_in(study, setting, where, console, options.retry_failed)
     print(write_report(records, setting.store.root))
     print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
     return 0
 
 
-def _print_plan(study: Study, setting: Setting, as_json: bool, console: Console) -> None:
+def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
     check_names(study)
     view = choose_view(console)
-    try:
-        catalog = Catalog(setting.roots, setting.store, view.data, lenient=True)
-        plan = plan_of(study, catalog, setting)
-    finally:
-        view.close()
-    planner = Planner(plan, lambda key: find_stage(setting.store, key), past_of(load_or_none(setting.study_folder(study)), False))
-    stages, missing = plan.stages(), {stage.spec_id for stage in planner.unbuilt(plan.stages())}
-    done = sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell))
-    content = {
-        "study": study.name,
+    with runner_for_plan(options, study) as runner:
+        try:
+            catalog = Catalog(setting.roots, setting.store, view.data, lenient=True)
+            plan = plan_of(study, catalog, runner)
+        finally:
+            view.close()
+        planner = planner_of(plan, setting.store, past_of(load_or_none(setting.study_folder(study)), False))
+        content = _plan_content(planner, catalog)
+        if as_json:
+            print(json.dumps(content))
+            return
+        _print_plan_text(planner, content)
+        for reason in catalog.absent.values():
+            print(f"  {reason}")
+        if not catalog.absent and not planner.done:
+            print(f"about {readable_seconds(seconds_left(planner, catalog, runner))} on {runner.label}, before early stopping")
+
+
+def _plan_content(planner: Planner, catalog: Catalog) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    plan = planner.plan
+    stages = plan.stages()
+    return {
+        "study": plan.study.name,
         "cells": len(plan.cells),
         "trials": plan.trials,
         "tuning_trials": plan.tuning_trials,
         "confirmation_trials": plan.confirmation_trials,
-        "trials_done": done,
+        "trials_done": sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell)),
         "stages": len(stages),
-        "stages_in_store": len(stages) - len(missing),
+        "stages_in_store": len(stages) - len(planner.unbuilt(stages)),
         "data_absent": sorted(catalog.absent),
     }
-    if as_json:
-        print(json.dumps(content))
-        return
+
+
+def _print_plan_text(planner: Planner, content: Mapping[str, Any]) -> None:
+    plan = planner.plan
     counts = f"{plan.trials} trials ({plan.tuning_trials} to tune, {plan.confirmation_trials} to confirm)"
-    print(f"{study.name}: {len(plan.cells)} cells, {counts}, {done} done")
+    print(f"{plan.study.name}: {len(plan.cells)} cells, {counts}, {content['trials_done']} done")
     for cell in plan.cells:
         print(f"  cell  {cell.name}")
-    for stage in stages:
+    missing = {stage.spec_id for stage in planner.unbuilt(plan.stages())}
+    for stage in plan.stages():
         state = "to build" if stage.spec_id in missing else "in the store"
         print(f"  stage {stage.name} for {stage.model}, seed {stage.seed}: {state}")
-    for reason in catalog.absent.values():
-        print(f"  {reason}")
-    if not catalog.absent and not planner.done:
-        seconds = CostModel(plan, catalog, setting.device).total(planner.missing_stages()) * (1 - done / plan.trials)
-        print(f"about {readable_seconds(seconds)} on {setting.device.label}, before early stopping")
 
 
-def _check(study: Study, setting: Setting, runner: str, console: Console) -> int:
-    records = check(study, setting, runner, console)
+def _check(study: Study, setting: Setting, options: Options, console: Console) -> int:
+    records = check(study, setting, options, console)
     bad = records.trials[records.trials["status"] != "finished"]
     cells = records.trials["cell"].nunique()
     for cell, trials in bad.groupby("cell", sort=False):

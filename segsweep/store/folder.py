@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from segsweep.config.digest import digest
 from segsweep.errors import UserError
 from segsweep.files import sync
 
 INDEX = "artifact.json"
+
+
+class TakenError(Exception):
+    """Another process is building this artifact."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +100,17 @@ class Store:
                 )
 
     @contextmanager
-    def building(self, kind: str, key: str) -> Iterator[Build]:
-        """Give the one builder of a key a folder to write into; other processes wait here until it is done or dead.
+    def building(self, kind: str, key: str, wait: bool = True) -> Iterator[Build]:
+        """Give the one builder of a key a folder to write into.
 
-        `found` is set from the start where the artifact exists. What is not committed leaves nothing behind.
+        Other processes wait here until it is done or dead; those that do not `wait` get a `TakenError` instead. `found` is
+        set from the start where the artifact exists. What is not committed leaves nothing behind.
         """
-        locks, temporary = self.root / "locks", self.root / "temporary"
-        locks.mkdir(exist_ok=True)
-        temporary.mkdir(exist_ok=True)
+        temporary = self.temporary
         if (found := self.find(kind, key)) is not None:
             yield Build(self, kind, key, found.folder, found)
             return
-        with FileLock(locks / f"{kind}-{key}.lock"):
+        with self._lock(kind, key, wait):
             for remains in temporary.glob(f"{kind}-{key}-*"):  # of a builder that was killed
                 shutil.rmtree(remains, ignore_errors=True)
             found = self.find(kind, key)
@@ -119,6 +122,35 @@ class Store:
                 yield Build(self, kind, key, folder, found)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def is_taken(self, kind: str, key: str) -> bool:
+        """Return whether a living process is building an artifact now."""
+        try:
+            with self._lock(kind, key, wait=False):
+                return False
+        except TakenError:
+            return True
+
+    @contextmanager
+    def _lock(self, kind: str, key: str, wait: bool) -> Iterator[None]:
+        """Hold the lock of a key, which the operating system takes from a process that dies."""
+        (self.root / "locks").mkdir(exist_ok=True)
+        lock = FileLock(self.root / "locks" / f"{kind}-{key}.lock")
+        try:
+            lock.acquire(blocking=wait)
+        except Timeout:
+            raise TakenError(f"{kind} {key} is being built by another process") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def temporary(self) -> Path:
+        """The folder for what is removed again, on the same disk as the artifacts."""
+        folder = self.root / "temporary"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def workspace(self, identity: str) -> Path:
         """Return the folder for checkpoints of an unfinished stage or trial, made if need be."""

@@ -10,6 +10,7 @@ from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
+from segsweep.sweep.crew import Options
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import Setting, run_in
 
@@ -17,7 +18,7 @@ BATCHES = 2
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "patience_epochs")
 
 
-def check(study: Study, setting: Setting, runner: str, console: Console) -> Records:
+def check(study: Study, setting: Setting, options: Options, console: Console) -> Records:
     """Rehearse a study and return the records of the rehearsal, which is kept nowhere.
 
     Every stage and trial makes two optimiser steps and sees two batches of every split; each cell has one tuning trial
@@ -31,13 +32,13 @@ def check(study: Study, setting: Setting, runner: str, console: Console) -> Reco
     finally:
         view.close()
     batch = max(settings.batch_size for _, settings in study.cells())
-    with tempfile.TemporaryDirectory(prefix="segsweep-check-") as folder:
+    with tempfile.TemporaryDirectory(prefix="check-", dir=setting.store.temporary) as folder:
         aside = Store(Path(folder) / "store")
         for shared in ("data", "manifests"):
             (setting.store.root / shared).mkdir(exist_ok=True)
             (aside.root / shared).symlink_to(setting.store.root / shared)
         there = replace(setting, out=Path(folder) / "runs", store=aside, max_pictures=BATCHES * batch)
-        return run_in(rehearsal, there, runner, console)
+        return run_in(rehearsal, there, options, console)
 
 
 def rehearsal_of(study: Study) -> Study:

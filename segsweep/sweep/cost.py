@@ -1,22 +1,22 @@
 """What a plan will cost in time, from speeds measured here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from segsweep.config.settings import Settings
 from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
 from segsweep.training.device import Device
-from segsweep.training.speed import measure_speed
 
+Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
 SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
 
 
 class CostModel:
     """Predicts the seconds of stages and trials on one device, in sequence and without early stopping."""
 
-    def __init__(self, plan: Plan, catalog: Catalog, device: Device) -> None:
-        self._plan, self._catalog, self._device = plan, catalog, device
+    def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure) -> None:
+        self._plan, self._catalog, self._device, self._measure = plan, catalog, device, measure
         study = plan.study
         self._classes = catalog.classes(study.target.name, study.target.classes)
         self._sizes = catalog.target_sizes(study)
@@ -41,7 +41,7 @@ class CostModel:
     def _run(
         self, settings: Settings, classes: int, train: int, val: int, test: int, epochs: int | None, steps: int | None
     ) -> float:
-        train_speed, predict_speed = measure_speed(
+        train_speed, predict_speed = self._measure(
             settings.architecture,
             classes,
             settings.image_px,

@@ -1,32 +1,32 @@
 """The driver: between the planner and whatever runs the work. It alone writes records."""
 
-import traceback
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from segsweep.config.work import Trial
-from segsweep.errors import UserError
 from segsweep.records.reader import Records
 from segsweep.records.schema import FINAL
 from segsweep.records.writer import RecordWriter
-from segsweep.stage import KIND, StageOutcome, Started
+from segsweep.stage import KIND, Elsewhere, StageOutcome, Started
 from segsweep.store.folder import Store
+from segsweep.sweep.perform import Failed, Message
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import Ended, Past, Planner, StageWork, Work
 from segsweep.sweep.progress import View
-from segsweep.training.loop import EpochResult, NonFiniteLossError
+from segsweep.training.loop import EpochResult
 from segsweep.trial import TrialOutcome
 
-Message = Started | EpochResult | StageOutcome | TrialOutcome
+DEATHS = 3  # a worker that died this often over one piece of work is not tried again
 
 
 @dataclass
 class Driver:
     """Hands out work, takes what comes of it, and writes it down.
 
-    A runner calls `next_work`, then `take` with every message of the work (False: stop it), and `fail` or `interrupt`
-    where it did not come to its end.
+    A runner calls `next_work`, `begin` when the work starts, then `take` with every message of it (False: it is over, or is to
+    be stopped), and `died` or `interrupt` where it did not come to its end.
     """
 
     planner: Planner
@@ -34,38 +34,64 @@ class Driver:
     store: Store
     view: View
     retry: frozenset[str] = frozenset()
+    _begun: dict[str, float] = field(default_factory=dict)
     _best: dict[str, EpochResult] = field(default_factory=dict)
     _epochs: dict[str, int] = field(default_factory=dict)
+    _deaths: dict[str, int] = field(default_factory=dict)
     _noted: set[str] = field(default_factory=set)
 
     def next_work(self) -> Work | None:
         """Return work that can start now, None where there is none."""
-        self._note_decisions()
-        work = self.planner.next()
-        if work is not None:
-            table, columns = (
-                ("stages", stage_columns(work)) if isinstance(work, StageWork) else ("trials", trial_columns(work.trial))
-            )
-            if isinstance(work, StageWork):
-                columns["study"] = self.planner.plan.study.name
-            self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
-            self.view.started(work)
-        return work
+        self.note_decisions()
+        return self.planner.next()
+
+    def begin(self, work: Work) -> None:
+        """Take that a worker starts on some work. Its record starts with its first message."""
+        self._begun[work.identity] = time.time()
+        self.view.started(work)
 
     def take(self, work: Work, message: Message) -> bool:
         """Take one message of running work, and return whether the work goes on."""
+        if isinstance(message, Elsewhere):
+            self._begun.pop(work.identity, None)
+            self.view.given_back(work)
+            self.planner.give_back(work)
+            return False
+        self._write_start(work)
         match message:
             case Started(facts):
                 self.writer.facts(work.identity, facts)
+                return True
             case EpochResult():
                 return self._epoch(work, message)
             case StageOutcome(artifact, facts):
-                assert isinstance(work, StageWork)
                 columns = {**facts, "key": artifact.key, "content_hash": artifact.content_hash}
                 self._end(work, "finished", columns)
             case TrialOutcome(facts, images):
                 self._end(work, "finished", {**self._best_facts(work), **facts}, images)
-        return True
+            case Failed(reason, trace):
+                self._fail(work, reason, trace)
+        return False
+
+    def died(self, work: Work, reason: str) -> None:
+        """Take that the process which did some work died: it is given out again, unless that happened too often."""
+        self._write_start(work)
+        deaths = self._deaths[work.identity] = self._deaths.get(work.identity, 0) + 1
+        if deaths >= DEATHS:
+            self._fail(work, f"its worker died {deaths} times, at last: {reason}", None)
+            return
+        self.writer.end(work.identity, "interrupted", {"error": f"its worker died: {reason}"})
+        self.view.given_back(work)
+        self.planner.give_back(work)
+
+    def _write_start(self, work: Work) -> None:
+        """Write that work has started, once a start."""
+        if (begun := self._begun.pop(work.identity, None)) is None:
+            return
+        table, columns = ("stages", stage_columns(work)) if isinstance(work, StageWork) else ("trials", trial_columns(work.trial))
+        columns |= {"study": self.planner.plan.study.name, "started_at": begun}
+        self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
+        self.retry -= {work.identity}
 
     def _epoch(self, work: Work, result: EpochResult) -> bool:
         self.writer.epoch(work.identity, epoch_row(result))
@@ -81,19 +107,16 @@ class Driver:
         self._end(work, "stopped", self._best_facts(work))
         return False
 
-    def fail(self, work: Work, error: Exception) -> None:
-        """Take that work failed: the sweep goes on without it."""
-        if isinstance(error, UserError | NonFiniteLossError):
-            reason = str(error)
-        else:
-            trace = self.writer.trace(work.identity, "".join(traceback.format_exception(error)))
-            text = str(error).strip().splitlines()
-            reason = f"{type(error).__name__}: {text[0] if text else ''} (traceback: {trace})"
+    def _fail(self, work: Work, reason: str, trace: str | None) -> None:
+        """Write that work failed: the sweep goes on without it."""
+        if trace is not None:
+            reason = f"{reason} (traceback: {self.writer.trace(work.identity, trace)})"
         self._end(work, "failed", {"error": reason, **self._best_facts(work)})
 
     def interrupt(self, work: Work) -> None:
         """Take that work was broken off by the user: the next start goes on with it."""
-        self.writer.end(work.identity, "interrupted", {"error": "interrupted by the user"})
+        if self._begun.pop(work.identity, None) is None:
+            self.writer.end(work.identity, "interrupted", {"error": "interrupted by the user"})
 
     def _end(self, work: Work, status: str, columns: Mapping[str, Any], images: list[dict[str, Any]] | None = None) -> None:
         """Write how work ended, then forget its checkpoints, then let the planner know."""
@@ -104,7 +127,7 @@ class Driver:
             self.store.clear_workspace(work.identity)
             self.planner.trial_ended(work.trial, Ended(status, columns.get("val_iou"), columns.get("error")))
         self.view.ended(work, status, columns)
-        self._note_decisions()
+        self.note_decisions()
 
     def _best_facts(self, work: Work) -> dict[str, Any]:
         """Return the validation numbers of the best epoch so far, as columns of the trials table."""
@@ -114,7 +137,7 @@ class Driver:
             return {}
         return {"epochs_run": epochs_run, "best_epoch": best.epoch, **_losses_and_scores(best)}
 
-    def _note_decisions(self) -> None:
+    def note_decisions(self) -> None:
         """Write down what the planner has decided by itself: skipped trials, chosen settings."""
         for identity, (trial, reason) in self.planner.skipped.items():
             if identity not in self._noted:
@@ -228,3 +251,8 @@ def find_stage(store: Store, key: str) -> str | None:
     """Return the content hash of a stage's weights, None where the store has none."""
     artifact = store.find(KIND, key)
     return artifact.content_hash if artifact else None
+
+
+def stage_taken(store: Store, key: str) -> bool:
+    """Return whether some process is building a stage now."""
+    return store.is_taken(KIND, key)

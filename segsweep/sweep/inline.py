@@ -1,30 +1,60 @@
 """The inline runner: everything in this process, one thing after the other. For debugging, small jobs, machines without Ray."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from segsweep.stage import build_stage
-from segsweep.sweep.driver import Driver, Message
-from segsweep.sweep.planner import StageWork, Work
-from segsweep.trial import run_trial
+from segsweep.errors import UserError
+from segsweep.sweep.cost import Measure
+from segsweep.sweep.crew import Options, flag
+from segsweep.sweep.driver import Driver
+from segsweep.sweep.perform import perform
+from segsweep.training.device import Device, choose_device, resolve_precision
+from segsweep.training.speed import measure_speed
 from segsweep.workplace import Workplace
 
-
-def run_inline(driver: Driver, place: Workplace) -> None:
-    """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
-    while (work := driver.next_work()) is not None:
-        try:
-            for message in perform(work, place):
-                if not driver.take(work, message):
-                    break
-        except KeyboardInterrupt:
-            driver.interrupt(work)
-            raise
-        except Exception as error:
-            driver.fail(work, error)
+POLL_SECONDS = 1.0  # how often to look whether another run has built a stage
 
 
-def perform(work: Work, place: Workplace) -> Iterator[Message]:
-    """Return the messages of a stage or a trial as it is done."""
-    if isinstance(work, StageWork):
-        return build_stage(work.spec, work.parent_key, place)
-    return run_trial(work.trial, work.source_key, place)
+@dataclass(frozen=True)
+class InlineRunner:
+    """Carries work out in this process, on one device."""
+
+    device: Device
+    workers: int
+    label: str
+    measure: Measure = measure_speed
+
+    def resolve(self, precision: str) -> str:
+        """Return `float32` or `bfloat16`."""
+        return resolve_precision(precision, self.device)
+
+    def run(self, driver: Driver, place: Workplace) -> None:
+        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+        while not driver.planner.done:
+            if (work := driver.next_work()) is None:
+                time.sleep(POLL_SECONDS)
+                continue
+            driver.begin(work)
+            messages = perform(work, place)
+            try:
+                for message in messages:
+                    if not driver.take(work, message):
+                        break
+            except KeyboardInterrupt:
+                driver.interrupt(work)
+                raise
+            finally:
+                messages.close()
+        driver.note_decisions()
+
+
+@contextmanager
+def open_inline(options: Options, at_most: int) -> Iterator[InlineRunner]:  # noqa: ARG001  # there is one worker
+    """Yield the inline runner. Raises `UserError` for options that need Ray, and for a device that is not there."""
+    for name in ("gpus_per_trial", "max_concurrent", "workers_per_stage", "workers_per_trial"):
+        if (value := getattr(options, name)) not in (None, 1):
+            raise UserError(f"{flag(name)} {value:g}: the inline runner has one worker; use --runner ray")
+    device = choose_device(options.device, options.threads)
+    yield InlineRunner(device, 1, device.label)

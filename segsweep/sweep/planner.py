@@ -11,6 +11,7 @@ from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell, Plan, chain
 
 FindStage = Callable[[str], str | None]  # key of a stage -> content hash of its weights, None where it is not built
+StageTaken = Callable[[str], bool]  # key of a stage -> whether another run is building it now
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class Planner:
     given out and not reported as ended is running. `skipped` and `choices` fill up as the planner learns.
     """
 
-    def __init__(self, plan: Plan, find_stage: FindStage, past: Past | None = None) -> None:
+    def __init__(
+        self, plan: Plan, find_stage: FindStage, past: Past | None = None, stage_taken: StageTaken = lambda _: False
+    ) -> None:
         past = past or Past()
         self.plan = plan
         self.choices: dict[str, Choice] = {}
         self.skipped: dict[str, tuple[Trial, str]] = {}
         self._find_stage = find_stage
+        self._stage_taken = stage_taken
         self._ended = dict(past.ended)
         self._running: set[str] = set()
         self._built: dict[str, tuple[str, str]] = {}  # spec id -> key, content hash
@@ -98,13 +102,18 @@ class Planner:
     def next(self) -> Work | None:
         """Return work that can start now: first stages, in the order of need; None where nothing can.
 
-        With nothing running, None means that the study is done.
+        With nothing running, None means that the study is `done`, or that another run builds the stages that it needs.
         """
         waiting = [trial for cell in self._open_cells for trial in self._waiting(cell)]
+        taken: set[str] = set()
         for trial in waiting:
-            if (stage := self._missing_stage(trial)) is not None and stage.identity not in self._running:
-                self._running.add(stage.identity)
-                return stage
+            if (stage := self._missing_stage(trial)) is None or stage.identity in self._running | taken:
+                continue
+            if self._stage_taken(self._own_key(stage.spec)):
+                taken.add(stage.identity)
+                continue
+            self._running.add(stage.identity)
+            return stage
         for trial in waiting:
             if self._missing_stage(trial) is None:
                 self._running.add(trial.trial_id)
@@ -115,6 +124,10 @@ class Planner:
     def done(self) -> bool:
         """Whether nothing is running and nothing is left to run."""
         return not self._running and not any(self._waiting(cell) for cell in self._open_cells)
+
+    def give_back(self, work: Work) -> None:
+        """Take that work which was given out did not come to its end and is to be given out again."""
+        self._running.discard(work.identity)
 
     def epoch(self, trial: Trial, epoch: int, val_iou: float) -> bool:
         """Take one epoch's validation IoU, and return whether the trial goes on. Confirmed runs always do."""
@@ -175,6 +188,11 @@ class Planner:
         if stage.parent is None:
             return stage.key(None)
         return stage.key(self._built[stage.parent.spec_id][1]) if self._is_built(stage.parent) else None
+
+    def _own_key(self, stage: StageSpec) -> str:
+        key = self._key(stage)
+        assert key is not None, f"the stage before {stage.name} is not built"
+        return key
 
     def _settle(self) -> None:
         """Draw the conclusions: skip what cannot run, choose where tuning is over, close cells that are done."""

@@ -17,6 +17,7 @@ from segsweep.sweep.planner import StageWork, TrialWork, Work
 from segsweep.training.loop import EpochResult
 
 CELLS_SHOWN = 30
+RUNNING_SHOWN = 8
 DATA_SECONDS = 2.0  # how often a plain line tells how far the data is
 
 
@@ -37,6 +38,9 @@ class View(Protocol):
 
     def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
         """Tell how a stage or a trial ended."""
+
+    def given_back(self, work: Work) -> None:
+        """Tell that a stage or a trial that had started is put off: its worker died, or another run builds the stage."""
 
     def skipped(self, trial: Trial, reason: str) -> None:
         """Tell that a trial cannot run."""
@@ -142,6 +146,10 @@ class PlainView:
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
         self._line(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
 
+    def given_back(self, work: Work) -> None:
+        """Tell that a stage or a trial is put off."""
+        self._line(f"put off {describe(work)}: its worker died, or another run builds it")
+
     def skipped(self, trial: Trial, reason: str) -> None:
         """Tell that a trial cannot run."""
         self._tally.trial_ended(trial)
@@ -162,7 +170,7 @@ class LiveView:
         self._data = self._bars.add_task("data", total=None, note="", visible=False)
         self._trials = self._bars.add_task("trials", total=None, note="", visible=False)
         self._stages = self._bars.add_task("stages", total=None, note="", visible=False)
-        self._now = ""
+        self._now: dict[str, str] = {}  # what runs, by its identity
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
@@ -179,7 +187,8 @@ class LiveView:
             cells.add_row(Text(name), f"{tally.cell_done.get(name, 0)}/{tally.per_cell[name]}", best)
         if len(tally.per_cell) > CELLS_SHOWN:
             cells.add_row(f"and {len(tally.per_cell) - CELLS_SHOWN} more", "", "")
-        return Group(self._bars, Text(self._now), *([cells] if tally.per_cell else []))
+        now = Text("\n".join(list(self._now.values())[:RUNNING_SHOWN]))
+        return Group(self._bars, now, *([cells] if tally.per_cell else []))
 
     def data(self, what: str, done: int, total: int) -> None:
         """Show how far the preparation of data is."""
@@ -193,24 +202,29 @@ class LiveView:
 
     def started(self, work: Work) -> None:
         """Show what runs now."""
-        self._now = describe(work)
+        self._now[work.identity] = describe(work)
 
     def epoch(self, work: Work, result: EpochResult) -> None:
         """Show the latest result."""
-        self._now = (
+        self._now[work.identity] = (
             f"{describe(work)}: epoch {result.epoch}, val IoU {result.val.iou:.3f}, {result.images_per_second:.0f} images/s"
         )
 
     def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
         """Count a stage or a trial that ended; tell a failure above the display."""
         self._tally.ended(work, status, facts)
+        self._now.pop(work.identity, None)
         if status == "failed":
             self._live.console.print(f"{describe(work)}: failed: {facts.get('error')}", markup=False, highlight=False)
 
+    def given_back(self, work: Work) -> None:
+        """Show no more what is put off."""
+        self._now.pop(work.identity, None)
+
     def skipped(self, trial: Trial, reason: str) -> None:
-        """Count a trial that cannot run."""
+        """Count a trial that cannot run, and tell why above the display."""
         self._tally.trial_ended(trial)
-        self._now = f"skipped {trial.cell}: {reason}"
+        self._live.console.print(f"skipped {trial.phase} {trial.cell}: {reason}", markup=False, highlight=False)
 
     def close(self) -> None:
         """End the display."""

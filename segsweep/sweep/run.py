@@ -1,10 +1,12 @@
 """Running a study from its declaration to its records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -16,47 +18,108 @@ from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
-from segsweep.sweep.cost import CostModel, readable_seconds
-from segsweep.sweep.driver import Driver, failed_in, find_stage, past_of, planned_rows
-from segsweep.sweep.inline import run_inline
+from segsweep.sweep.cost import CostModel, Measure, readable_seconds
+from segsweep.sweep.crew import Options, crew_of, this_machine
+from segsweep.sweep.driver import Driver, failed_in, find_stage, past_of, planned_rows, stage_taken
+from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.plan import Plan, make_plan
-from segsweep.sweep.planner import Planner
+from segsweep.sweep.planner import Past, Planner
 from segsweep.sweep.progress import View, choose_view
-from segsweep.training.device import Device, choose_device, resolve_precision
+from segsweep.training.device import Device
 from segsweep.workplace import Workplace
 
-Runner = Callable[[Driver, Workplace], None]
-RUNNERS: Mapping[str, Runner] = {"inline": run_inline}
 STORE_BESIDE = "store"
+JOB_HOME = "segsweep"  # below the home folder: what relative paths are relative to in a Ray job, whose own folder is thrown away
+
+
+class Runner(Protocol):
+    """Carries out the work of a driver, on so many `workers` of one kind of `device`."""
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of work run at once at most."""
+
+    @property
+    def device(self) -> Device:
+        """What each worker computes on."""
+
+    @property
+    def label(self) -> str:
+        """What the work runs on, in words."""
+
+    @property
+    def measure(self) -> Measure:
+        """How to measure the speed of training there."""
+
+    def resolve(self, precision: str) -> str:
+        """Return what a precision is there: `float32` or `bfloat16`."""
+
+    def run(self, driver: Driver, place: Workplace) -> None:
+        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+
+
+def _open_ray(options: Options, at_most: int) -> AbstractContextManager[Runner]:
+    from segsweep.sweep.ray_runner.runner import open_ray  # takes seconds to import
+
+    return open_ray(options, at_most)
+
+
+def _cluster_at_hand() -> bool:
+    from segsweep.sweep.ray_runner.cluster import address_at_hand
+
+    return address_at_hand() not in (None, "local")
+
+
+RUNNERS: Mapping[str, Callable[[Options, int], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
+
+
+def open_runner(options: Options, study: Study) -> AbstractContextManager[Runner]:
+    """Return the runner that the options name. Raises `UserError` for what does not fit here."""
+    if options.runner not in RUNNERS:
+        raise unknown("--runner", options.runner, list(RUNNERS))
+    return RUNNERS[options.runner](options, most_at_once(study))
+
+
+@contextmanager
+def runner_for_plan(options: Options, study: Study) -> Iterator[Runner]:
+    """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
+    if options.runner == "ray" and not _cluster_at_hand():
+        crew = crew_of([this_machine()], options, most_at_once(study))
+        yield InlineRunner(crew.device, crew.workers, str(crew))
+        return
+    with open_runner(options, study) as runner:
+        yield runner
+
+
+def most_at_once(study: Study) -> int:
+    """Return how many pieces of work there can be at once."""
+    return len(list(study.cells())) * max(study.trials_per_cell, study.seeds)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a study runs: folders for records and artifacts, data, device."""
+    """The folders of a study: for records, artifacts and data."""
 
     out: Path
     store: Store
     roots: DataRoots
-    device: Device
     max_pictures: int | None = None
 
     @classmethod
-    def make(
-        cls,
-        out: str | Path = "runs",
-        store: str | Path | None = None,
-        data: list[str] | None = None,
-        device: str = "auto",
-        threads: int | None = None,
-    ) -> "Setting":
+    def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Setting":
         """Return the setting that the command line's words mean. The store lies beside `out` unless it is given."""
-        folder = Path(out).expanduser().absolute()
-        beside = folder.parent / STORE_BESIDE if store is None else Path(store).expanduser().absolute()
-        return cls(folder, Store(beside), DataRoots.parse(data or []), choose_device(device, threads))
+        folder = absolute(out)
+        return cls(folder, Store(folder.parent / STORE_BESIDE if store is None else absolute(store)), DataRoots.parse(data or []))
 
     def study_folder(self, study: Study) -> Path:
         """Return the folder of a study's records."""
         return self.out / study.name
+
+
+def absolute(path: str | Path) -> Path:
+    """Return an absolute path. In a Ray job with a working folder of its own, relative ones lie below the home folder."""
+    thrown_away = "working_dir_files" in Path.cwd().parts
+    return (Path.home() / JOB_HOME if thrown_away else Path.cwd()) / Path(path).expanduser()
 
 
 def run(
@@ -65,42 +128,48 @@ def run(
     data: list[str] | None = None,
     out: str | Path = "runs",
     store: str | Path | None = None,
-    runner: str = "inline",
-    device: str = "auto",
-    threads: int | None = None,
     retry_failed: bool = False,
+    **options: Any,
 ) -> Records:
     """Run what a study still lacks, and return its records.
 
-    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does; everything else is as on the command line. Raises
-    `UserError` before anything is trained where the study, the data or the setting is wrong.
+    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `options` are the fields of
+    `segsweep.sweep.crew.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
+    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`. Raises `UserError` before anything is trained
+    where the study, the data or the setting is wrong.
     """
-    setting = Setting.make(out, store, data, device, threads)
-    return run_in(study, setting, runner, Console(stderr=True), retry_failed)
+    for name in options:
+        if name not in Options.__dataclass_fields__:
+            raise unknown("run", name, [*("data", "out", "store", "retry_failed"), *Options.__dataclass_fields__])
+    setting = Setting.make(out, store, data)
+    return run_in(study, setting, Options(**options), Console(stderr=True), retry_failed)
 
 
-def run_in(study: Study, setting: Setting, runner: str, console: Console, retry_failed: bool = False) -> Records:
+def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
-    if runner not in RUNNERS:
-        raise unknown("--runner", runner, list(RUNNERS))
     check_names(study)
     folder = setting.study_folder(study)
     view = choose_view(console)
     try:
         catalog = Catalog(setting.roots, setting.store, view.data)
         prepare_all(study, catalog)
-        plan = plan_of(study, catalog, setting)
-        with RecordWriter(folder) as writer:
+        with RecordWriter(folder) as writer, open_runner(options, study) as runner:
+            plan = plan_of(study, catalog, runner)
             writer.declare({**declaration(study), "store": str(setting.store.root)})
             writer.plan(planned_rows(plan))
             records = load(folder)
-            planner = Planner(plan, lambda key: find_stage(setting.store, key), past_of(records, retry_failed))
+            planner = planner_of(plan, setting.store, past_of(records, retry_failed))
             driver = Driver(planner, writer, setting.store, view, failed_in(records) if retry_failed else frozenset())
-            announce(planner, catalog, setting, console, view)
-            RUNNERS[runner](driver, Workplace(setting.store, setting.device, setting.max_pictures))
+            announce(planner, catalog, runner, console, view)
+            runner.run(driver, Workplace(setting.store, runner.device, setting.max_pictures))
     finally:
         view.close()
     return load(folder)
+
+
+def planner_of(plan: Plan, store: Store, past: Past) -> Planner:
+    """Return the planner that goes on from what the store and the records have."""
+    return Planner(plan, lambda key: find_stage(store, key), past, lambda key: stage_taken(store, key))
 
 
 def load_or_none(folder: Path) -> Records | None:
@@ -108,25 +177,32 @@ def load_or_none(folder: Path) -> Records | None:
     return load(folder) if (folder / "study.json").is_file() else None
 
 
-def plan_of(study: Study, catalog: Catalog, setting: Setting) -> Plan:
-    """Return the plan of a study for the devices of a setting."""
-    return make_plan(study, catalog.key, lambda precision: resolve_precision(precision, setting.device))
+def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
+    """Return the plan of a study for the devices of a runner."""
+    return make_plan(study, catalog.key, cache(runner.resolve))
 
 
-def announce(planner: Planner, catalog: Catalog, setting: Setting, console: Console, view: View) -> None:
-    """Tell what there is to do, how long it may take, and how to narrow it."""
+def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
+    """Return how long what is left may take on all workers, before early stopping."""
     plan = planner.plan
-    missing = planner.missing_stages()
-    known = [trial for cell in plan.cells for trial in planner.trials(cell)]
-    done = sum(planner.ended(trial) is not None for trial in known)
-    seconds = CostModel(plan, catalog, setting.device).total(missing) * (1 - done / plan.trials) if not planner.done else 0.0
+    if planner.done:
+        return 0.0
+    done = sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell))
+    cost = CostModel(plan, catalog, runner.device, runner.measure)
+    return cost.total(planner.missing_stages()) * (1 - done / plan.trials) / runner.workers
+
+
+def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Console, view: View) -> None:
+    """Tell what there is to do, how long it may take, and how to narrow it."""
+    plan, missing, seconds = planner.plan, planner.missing_stages(), seconds_left(planner, catalog, runner)
+    done = sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell))
     view.begin(plan, done, len(missing), seconds)
     if planner.done:
         return
     text = (
         f"{plan.study.name}: {len(plan.cells)} cells, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {done} done), {len(missing)} of {len(plan.stages())} stages to build; about "
-        f"{readable_seconds(seconds)} on {setting.device.label}, before early stopping. "
+        f"{readable_seconds(seconds)} on {runner.label}, before early stopping. "
         "To narrow: --set NAME=VALUE on any axis or setting, --preset, --plan."
     )
     console.print(text, markup=False, highlight=False, soft_wrap=True)

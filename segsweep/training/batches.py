@@ -32,14 +32,15 @@ class PictureSet:
         return PictureSet(self.data, self.members[:count])
 
 
-def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
+def epoch_batches(count: int, batch_size: int, seed: int, epoch: int, least: int = 2) -> list[Indices]:
     """Return one epoch's batches as positions 0..count-1, in an order fixed by seed and epoch.
 
-    A last batch of one picture joins the one before it: batch normalisation cannot train on one picture.
+    A last batch of fewer than `least` pictures joins the one before it: batch normalisation cannot train on one picture,
+    and several processes need one each.
     """
     order = np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
     batches = np.split(order, range(batch_size, count, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(batches[-1]) < least:
         batches[-2:] = [np.concatenate(batches[-2:])]
     return batches
 
@@ -82,8 +83,8 @@ def normalise(images_BCHW: Tensor) -> Tensor:
     return (images_BCHW.float() - mean) / std
 
 
-def flip(images_BCHW: Tensor, masks_BHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return pictures and masks, each pair mirrored left to right with probability one half."""
-    chosen = (torch.rand(len(images_BCHW), generator=generator) < 0.5).to(images_BCHW.device)
+def flip(images_BCHW: Tensor, masks_BHW: Tensor, chance_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pictures and masks, each pair mirrored left to right where its chance, drawn from [0, 1), is below one half."""
+    chosen = (chance_B < 0.5).to(images_BCHW.device)
     images = torch.where(chosen.view(-1, 1, 1, 1), images_BCHW.flip(-1), images_BCHW)
     return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)

@@ -13,6 +13,7 @@ from segsweep.training.batches import PictureSet, load_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.losses import LOSSES
 from segsweep.training.metrics import Counts
+from segsweep.training.world import World
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,21 @@ def evaluate(
     precision: str,
     device: Device,
     examples: int = 0,
+    world: World | None = None,
 ) -> Evaluation:
     """Run a model over pictures in eval mode and count; the model's mode is restored.
 
-    `examples` says for how many of the first pictures the predicted class numbers (H, W) are kept.
+    `examples` says for how many of the first pictures the predicted class numbers (H, W) are kept. The processes of a
+    world take a share each, and all get the whole.
     """
+    world = world or World()
     count, classes = len(pictures), len(pictures.data.classes)
     assert count > 0
-    batches = np.split(np.arange(count), range(batch_size, count, batch_size))
+    own = world.share(np.arange(count))
+    batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
     losses: list[Tensor] = []
-    confusions: list[Tensor] = []
-    kept: list[Tensor] = []
+    confusions = [torch.zeros((0, classes, classes), dtype=torch.long, device=device.torch)]
+    kept: list[Tensor] = [torch.zeros((0, *pictures.data.masks.shape[1:]), dtype=torch.uint8, device=device.torch)]
     seconds = 0.0
     training = model.training
     model.eval()
@@ -74,12 +79,13 @@ def evaluate(
             if sum(len(part) for part in kept) < examples:
                 kept.append(predicted_BHW.to(torch.uint8))
     model.train(training)
-    shown = torch.cat(kept)[:examples].cpu().numpy() if kept else np.empty((0, *pictures.data.masks.shape[1:]), dtype=np.uint8)
+    each = torch.stack(losses).double().cpu().numpy() if losses else np.zeros(0)
+    parts = world.gather((each, torch.cat(confusions).cpu().numpy(), torch.cat(kept)[:examples].cpu().numpy(), seconds))
     return Evaluation(
-        loss=float(torch.stack(losses).sum()) / count,
-        confusion_NCC=torch.cat(confusions).cpu().numpy(),
-        predict_seconds=seconds,
-        examples=shown,
+        loss=float(np.concatenate([part[0] for part in parts]).sum()) / count,
+        confusion_NCC=np.concatenate([part[1] for part in parts]),
+        examples=np.concatenate([part[2] for part in parts])[:examples],
+        predict_seconds=max(part[3] for part in parts),
     )
 
 

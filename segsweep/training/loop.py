@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from segsweep.config.digest import seed_for
 from segsweep.data.splits import Indices
+from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.batches import PictureSet, epoch_batches, flip, load_batches, normalise
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
-from segsweep.training.losses import LOSSES
+from segsweep.training.losses import shared_loss
 from segsweep.training.metrics import Scores, scores
+from segsweep.training.world import World
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -82,8 +85,11 @@ class Recipe:
     patience_epochs: int | None = None
 
 
-def start_state(model: SegmentationModel, recipe: Recipe, device: Device, checkpoint: Path) -> TrainingState:
+def start_state(
+    model: SegmentationModel, recipe: Recipe, device: Device, checkpoint: Path, world: World | None = None
+) -> TrainingState:
     """Return the state from which training begins: that of the checkpoint where there is one, else the model as it is."""
+    (world or World()).synchronise(model.network, device)
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = OPTIMIZERS[recipe.optimizer](
         list(model.trainable()), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -102,40 +108,56 @@ def train(
     seed: int,
     device: Device,
     checkpoint: Path,
+    world: World | None = None,
 ) -> Iterator[EpochResult]:
     """Train from where the state is to the end of the recipe, and yield a result per epoch.
 
     After each result the state is in the checkpoint; a run that is broken off and started again first yields the results
     that it had, then continues with the same numbers. `state.best` holds the weights of the epoch with the lowest
-    validation loss. Order, augmentation and dropout depend on `seed` and the epoch alone. Raises `NonFiniteLossError`.
+    validation loss. Order, augmentation and dropout depend on `seed` and the epoch alone. The processes of a world call
+    this alike, and share every batch. Raises `NonFiniteLossError`, and `UserError` for fewer pictures than processes.
     """
     yield from (EpochResult.restore(**past) for past in state.history)
-    model, optimizer, loss_of = state.model, state.optimizer, LOSSES[recipe.loss]
-    steps_per_epoch = len(epoch_batches(len(train_set), recipe.batch_size, seed, 0))
+    world = world or World()
+    if min(len(train_set), recipe.batch_size) < world.size:
+        raise UserError(
+            f"{world.size} workers cannot share a batch of {min(len(train_set), recipe.batch_size)} pictures; "
+            "give fewer workers or a larger batch_size"
+        )
+    model, optimizer, parallel = state.model, state.optimizer, world.parallel(state.model, device)
+    steps_per_epoch = len(epoch_batches(len(train_set), recipe.batch_size, seed, 0, max(2, world.size)))
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
-        batches = _step_batches(len(train_set), recipe.batch_size, seed, first, last, steps_per_epoch)
+        batches = list(_step_batches(len(train_set), recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
         chance = torch.Generator().manual_seed(seed_for("augmentation", seed, epoch))
         total, seen = torch.zeros((), device=device.torch), 0
         model.train()
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
-            torch.manual_seed(seed_for("dropout", seed, epoch))
-            for images, masks in load_batches(train_set, batches, device):
+            torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
+            shares = load_batches(train_set, [world.share(batch) for batch in batches], device)
+            for batch, (images, masks) in zip(batches, shares, strict=True):
                 if recipe.augmentation == "flip":
-                    images, masks = flip(images, masks, chance)
+                    drawn = torch.rand(len(batch), generator=chance)
+                    images, masks = flip(images, masks, drawn[world.share(np.arange(len(batch)))])
                 with torch.autocast(device.torch.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                    logits_BCHW = model(normalise(images))
-                loss = loss_of(logits_BCHW.float(), masks)
+                    logits_BCHW = parallel(normalise(images))
+                loss, part = shared_loss(recipe.loss, logits_BCHW.float(), masks, len(batch), world)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                total += loss.detach() * len(images)
-                seen += len(images)
-        train_loss = _finite(float(total) / seen, "training loss", epoch, recipe)
+                total += part * len(batch)
+                seen += len(batch)
+        train_loss = _finite(float(world.total(total)) / seen, "training loss", epoch, recipe)
         images_per_second = seen / (time.perf_counter() - start)
         held_out = evaluate(
-            model, val_set, loss=recipe.loss, batch_size=recipe.batch_size, precision=recipe.precision, device=device
+            model,
+            val_set,
+            loss=recipe.loss,
+            batch_size=recipe.batch_size,
+            precision=recipe.precision,
+            device=device,
+            world=world,
         )
         val_loss = _finite(held_out.loss, "validation loss", epoch, recipe)
         result = EpochResult(
@@ -152,7 +174,8 @@ def train(
         state.history.append(asdict(result))
         if result.best:
             state.keep_best(val_loss)
-        save_checkpoint(state, checkpoint)
+        if world.main:
+            save_checkpoint(state, checkpoint)
         yield result
 
 
@@ -171,10 +194,12 @@ def _finite(loss: float, which: str, epoch: int, recipe: Recipe) -> float:
     return loss
 
 
-def _step_batches(count: int, batch_size: int, seed: int, first: int, last: int, steps_per_epoch: int) -> Iterator[Indices]:
+def _step_batches(
+    count: int, batch_size: int, seed: int, first: int, last: int, steps_per_epoch: int, processes: int
+) -> Iterator[Indices]:
     """Yield the batches of optimiser steps first..last-1 of an endless row of epochs."""
     for epoch in itertools.count(first // steps_per_epoch):
-        batches = epoch_batches(count, batch_size, seed, epoch)
+        batches = epoch_batches(count, batch_size, seed, epoch, max(2, processes))
         yield from batches[max(0, first - epoch * steps_per_epoch) : max(0, last - epoch * steps_per_epoch)]
         if last <= (epoch + 1) * steps_per_epoch:
             return

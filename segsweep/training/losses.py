@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segsweep.data.dataset import IGNORE
+from segsweep.training.world import World
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -32,3 +33,21 @@ def dice(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
 
 
 LOSSES: Mapping[str, Loss] = {"cross_entropy": cross_entropy, "dice": dice}
+PIXEL_MEANS = ("cross_entropy",)  # losses that are means over the pixels, so that processes can add up their parts
+
+
+def shared_loss(name: str, logits_BCHW: Tensor, mask_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
+    """Return what one process backpropagates for its share of a batch of `count` pictures, and its part of the batch's loss.
+
+    The parts of all processes add up to the loss of the whole batch, and the gradients that `World.parallel` averages to
+    its gradient.
+    """
+    if world.size == 1:
+        loss = LOSSES[name](logits_BCHW, mask_BHW)
+        return loss, loss.detach()
+    if name in PIXEL_MEANS:
+        pixels = (mask_BHW != IGNORE).sum()
+        part = LOSSES[name](logits_BCHW, mask_BHW) * pixels / world.total(pixels).clamp(min=1)
+        return part * world.size, part.detach()
+    whole = LOSSES[name](world.gather_rows(logits_BCHW, count), world.gather_rows(mask_BHW, count))
+    return whole * world.size, whole.detach() / world.size

@@ -1,0 +1,123 @@
+"""How many workers fit on the machines at hand, and what each of them is given."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+import torch
+
+from segsweep.errors import UserError
+from segsweep.training.device import Device, cores
+
+MEMORY_GIB = 2.0  # what a worker on a CPU is taken to need: torch, a small model, a batch
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of where and how work is done; see `segsweep.sweep.run.run`."""
+
+    runner: str = "ray"
+    device: str = "auto"
+    threads: int | None = None
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    workers_per_stage: int = 1
+    workers_per_trial: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{flag(name)} {value}: must be at least 1")
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (0 < gpus < 1 or gpus == 1):
+            raise UserError(
+                f"--gpus-per-trial {gpus:g}: must be 1 or a share of one GPU, as 0.5; "
+                "several GPUs for one piece of work are --workers-per-trial and --workers-per-stage"
+            )
+        if gpus is not None and gpus < 1 and self.group > 1:
+            raise UserError(f"--gpus-per-trial {gpus:g}: workers that train together need a whole GPU each (NCCL refuses shares)")
+
+    @property
+    def group(self) -> int:
+        """The most workers that one piece of work takes."""
+        return max(self.workers_per_stage, self.workers_per_trial)
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine offers: CPU cores, GPUs, memory in GiB."""
+
+    cpus: float
+    gpus: float
+    memory_gib: float
+
+
+@dataclass(frozen=True)
+class Crew:
+    """So many workers, each with so many `cpus` and `gpus`; `device` is what each of them computes on."""
+
+    workers: int
+    cpus: float
+    gpus: float
+    device: Device
+
+    def __str__(self) -> str:
+        many = f"{self.workers} workers" if self.workers > 1 else "1 worker"
+        return f"{many} with {self.gpus:g} GPU" if self.gpus else f"{many} of {self.device.label}"
+
+
+def crew_of(nodes: Sequence[Node], options: Options, at_most: int) -> Crew:
+    """Return the workers that machines and options allow, and no more than there can be work for at once.
+
+    With GPUs, a worker has one of them or the share that is asked for. Without, as many as there are cores and memory for.
+    The cores of each machine are divided among its workers. Raises `UserError` where nothing or too little fits.
+    """
+    gpus = sum(node.gpus for node in nodes)
+    on_gpus = options.device.startswith("cuda") or (options.device == "auto" and gpus > 0)
+    if (on_gpus or options.gpus_per_trial) and not gpus:
+        what = f"--device {options.device}" if on_gpus else f"--gpus-per-trial {options.gpus_per_trial:g}"
+        raise UserError(f"{what}: there are no GPUs here; use --device cpu")
+    share = (options.gpus_per_trial or 1.0) if on_gpus else 0.0
+    limits = [_places(node, share) for node in nodes]
+    if on_gpus and options.device.startswith("cuda:"):
+        raise UserError(f"--device {options.device}: Ray gives workers their GPUs; set CUDA_VISIBLE_DEVICES, or --runner inline")
+    wanted = min(sum(limits), options.max_concurrent or sum(limits), max(at_most, 1) * options.group)
+    cpus = float(options.threads) if options.threads else _cpus(nodes, limits, wanted)
+    fitting = sum(min(limit, floor(node.cpus / cpus)) for node, limit in zip(nodes, limits, strict=True))
+    if fitting < 1:
+        raise UserError(f"--threads {options.threads}: the largest machine has {max(node.cpus for node in nodes):g} cores")
+    if min(fitting, wanted) < options.group:
+        name = "workers_per_stage" if options.workers_per_stage == options.group else "workers_per_trial"
+        raise UserError(f"{flag(name)} {options.group}: only {min(fitting, wanted)} workers fit here")
+    device = Device("cuda" if on_gpus else "cpu", max(1, int(cpus)))
+    return Crew(min(fitting, wanted), cpus, share, device)
+
+
+def _places(node: Node, share: float) -> int:
+    """Return how many workers a machine holds at most."""
+    if share:
+        return floor(node.gpus) * floor(1 / share + 1e-9)
+    return max(1, min(floor(node.cpus), floor(node.memory_gib / MEMORY_GIB))) if node.cpus >= 1 else 0
+
+
+def _cpus(nodes: Sequence[Node], limits: Sequence[int], wanted: int) -> float:
+    """Return the most cores per worker with which the wanted number of workers fits; a share of a core where they are few."""
+
+    def fit(cpus: float) -> bool:
+        return sum(min(limit, floor(node.cpus / cpus)) for node, limit in zip(nodes, limits, strict=True)) >= wanted
+
+    whole = range(floor(max((node.cpus for node in nodes), default=1)), 0, -1)
+    return next((float(cpus) for cpus in whole if fit(cpus)), next((1 / parts for parts in range(2, 65) if fit(1 / parts)), 1.0))
+
+
+def flag(name: str) -> str:
+    """Return how the command line spells an option."""
+    return f"--{name.replace('_', '-')}"
+
+
+def this_machine() -> Node:
+    """Return what this machine offers."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Node(cores(), torch.cuda.device_count(), memory_bytes / 2**30)

@@ -1,0 +1,47 @@
+"""Doing a piece of work: the messages that come of it, the same for every runner."""
+
+import traceback
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from segsweep.errors import UserError
+from segsweep.stage import Elsewhere, StageOutcome, Started, build_stage
+from segsweep.sweep.planner import StageWork, Work
+from segsweep.training.loop import EpochResult, NonFiniteLossError
+from segsweep.trial import TrialOutcome, run_trial
+from segsweep.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a stage or a trial came to no end, and the traceback where the reason alone does not explain it."""
+
+    reason: str
+    trace: str | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failed":
+        """Return the failure that an error means."""
+        if isinstance(error, UserError | NonFiniteLossError):
+            return cls(str(error))
+        text = str(error).strip().splitlines()
+        return cls(f"{type(error).__name__}: {text[0] if text else ''}", "".join(traceback.format_exception(error)))
+
+
+Message = Started | EpochResult | StageOutcome | TrialOutcome | Elsewhere | Failed
+
+
+def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
+    """Yield the messages of a stage or a trial as it is done. An error is the last message."""
+    try:
+        if isinstance(work, StageWork):
+            yield from build_stage(work.spec, work.parent_key, place)
+        else:
+            yield from run_trial(work.trial, work.source_key, place)
+    except Exception as error:
+        yield Failed.of(error)
+
+
+def is_last(message: Message) -> bool:
+    """Return whether nothing follows a message."""
+    return not isinstance(message, Started | EpochResult)

@@ -1,0 +1,156 @@
+"""The Ray runner: the planner decides, Tune's loop carries out."""
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+from uuid import uuid4
+
+import ray
+from ray import tune
+
+from segsweep.config.source import DATASET_KINDS
+from segsweep.sweep.cost import Measure
+from segsweep.sweep.crew import Crew, Options, crew_of
+from segsweep.sweep.driver import Driver
+from segsweep.sweep.planner import StageWork, Work
+from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
+from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
+from segsweep.sweep.ray_runner.worker import Worker
+from segsweep.training.speed import measure_speed
+from segsweep.workplace import Workplace
+
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records are our own
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # results hold messages, no metrics
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours does not wait for the end of an epoch
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots: nobody reads them
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+MANY = 10**9  # samples: the searcher says when it is over
+RELAY = {"memory": 1.0}  # what a worker reserves that only passes on what others do; Tune refuses nothing at all
+
+
+@dataclass(frozen=True)
+class RayRunner:
+    """Carries work out on the workers of a Ray cluster."""
+
+    crew: Crew
+    options: Options
+    name: str
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of work run at once at most."""
+        return self.crew.workers
+
+    @property
+    def label(self) -> str:
+        """What the work runs on, in words."""
+        return f"{self.crew}, {self.name}"
+
+    @property
+    def device(self) -> Any:
+        """What each worker computes on."""
+        return self.crew.device
+
+    def resolve(self, precision: str) -> str:
+        """Return `float32` or `bfloat16`."""
+        if precision != "auto" or not self.crew.gpus:
+            return "float32" if precision == "auto" else precision
+        return precision_on_gpus(precision, self.crew.gpus)
+
+    @property
+    def measure(self) -> Measure:
+        """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
+        if not self.crew.gpus:
+            return measure_speed
+        remote = ray.remote(num_cpus=0, num_gpus=self.crew.gpus)(measure_speed)
+        return lambda *values: ray.get(remote.remote(*values))
+
+    def run(self, driver: Driver, place: Workplace) -> None:
+        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+        check_nodes(place.store)
+        dispatcher = Dispatcher(driver, place, self.crew, self.processes)
+        os.environ.update(ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(self.crew.workers))
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        with (
+            tempfile.TemporaryDirectory(dir=place.store.temporary, prefix="tune-", ignore_cleanup_errors=True) as folder,
+            _interruptible(dispatcher),
+        ):
+            try:
+                self._tuner(dispatcher, folder).fit()
+            except KeyboardInterrupt:
+                dispatcher.interrupt()
+                raise
+            except Exception:
+                if dispatcher.error is not None:
+                    raise dispatcher.error from None  # Tune wraps it in text
+                raise
+        driver.note_decisions()
+
+    def processes(self, work: Work) -> int:
+        """Return how many processes do a piece of work."""
+        if isinstance(work, StageWork):
+            return self.options.workers_per_stage if work.spec.stage.kind in DATASET_KINDS else 1
+        return self.options.workers_per_trial
+
+    def _tuner(self, dispatcher: Dispatcher, folder: str) -> tune.Tuner:
+        name = f"segsweep-{uuid4().hex[:8]}"  # two tuners on one cluster overwrite trainables of the same name
+        trainable = tune.with_resources(type(name, (Worker,), {}), self._resources)
+        return tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=PlannerSearcher(dispatcher),
+                scheduler=PlannerScheduler(dispatcher),
+                num_samples=MANY,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=folder,
+                verbose=0,
+                callbacks=[Watch(dispatcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+
+    def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
+        if config["job"].processes > 1:
+            return tune.PlacementGroupFactory([RELAY])
+        return tune.PlacementGroupFactory([{"CPU": self.crew.cpus, **({"GPU": self.crew.gpus} if self.crew.gpus else {})}])
+
+
+@contextmanager
+def open_ray(options: Options, at_most: int) -> Iterator[RayRunner]:
+    """Yield a runner on the cluster at hand, or on one that is started here for as long."""
+    with cluster() as name:
+        yield RayRunner(crew_of(nodes(), options, at_most), options, name)
+
+
+@contextmanager
+def _interruptible(dispatcher: Dispatcher) -> Iterator[None]:
+    """Have Ctrl-C and a polite kill end the sweep between two steps of Tune's loop, where records and memory agree."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if dispatcher.interrupted:
+            raise KeyboardInterrupt
+        dispatcher.interrupted = True
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

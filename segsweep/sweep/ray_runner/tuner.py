@@ -1,0 +1,183 @@
+"""What stands between Tune's loop and the planner: a searcher that hands out work, a scheduler that takes what comes of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from segsweep.sweep.crew import Crew
+from segsweep.sweep.driver import Driver
+from segsweep.sweep.perform import Message
+from segsweep.sweep.planner import Work
+from segsweep.sweep.ray_runner.worker import MESSAGES, Job
+from segsweep.workplace import Workplace
+
+
+@dataclass
+class Dispatcher:
+    """Knows which of Tune's trials does which work, and tells the driver what comes of it.
+
+    Work is handed out only while workers are free for it; work for several waits until as many are, and holds back what
+    comes after it. `error` is what the driver itself raised, which Tune would wrap into text.
+    """
+
+    driver: Driver
+    place: Workplace
+    crew: Crew
+    processes: Callable[[Work], int]
+    interrupted: bool = False
+    error: Exception | None = None
+    running: dict[str, Work] = field(default_factory=dict)
+    actors: dict[str, Any] = field(default_factory=dict)
+    _next: Work | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles all it is given, for a restore that is not used."""
+        return {}
+
+    def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
+        """Return the configuration of a new trial of Tune's, None where nothing can start now."""
+        self.check()
+        free = self.crew.workers - sum(self.processes(work) for work in self.running.values())
+        if free < 1:
+            return None
+        self._next = self._next or self.driver.next_work()
+        if self._next is None:
+            finished: str | None = Searcher.FINISHED if self.driver.planner.done else None
+            return finished
+        work, processes = self._next, self.processes(self._next)
+        if processes > free:
+            return None
+        self._next = None
+        self.running[tune_id] = work
+        return {"job": Job(work, self.place, processes, self.crew.cpus, self.crew.gpus)}
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` where the user asked for it."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def began(self, tune_id: str, actor: Any) -> None:
+        """Take that a worker has its job."""
+        self.actors[tune_id] = actor
+        self.driver.begin(self.running[tune_id])
+
+    def took(self, tune_id: str, messages: list[Message]) -> bool:
+        """Take the messages of one step, and return whether the work goes on."""
+        work = self.running[tune_id]
+        goes_on = all(self.driver.take(work, message) for message in messages)
+        if not goes_on:
+            self.actors[tune_id].release.remote()  # at once, not when the worker is needed again
+            self._forget(tune_id)
+        return goes_on
+
+    def died(self, tune_id: str, reason: str) -> None:
+        """Take that a worker died, or could not be had."""
+        if (work := self.running.get(tune_id)) is not None:
+            self._forget(tune_id)
+            self.driver.died(work, reason)
+
+    def interrupt(self) -> None:
+        """Record that all running work was broken off, and have its workers gone at once."""
+        for work in self.running.values():
+            self.driver.interrupt(work)
+        for actor in self.actors.values():
+            ray.kill(actor)
+
+    def _forget(self, tune_id: str) -> None:
+        del self.running[tune_id]
+        self.actors.pop(tune_id, None)
+
+
+def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a hook of Tune's keep what the driver raises."""
+
+    def hook(self: Any, *values: Any, **named: Any) -> Any:
+        try:
+            return method(self, *values, **named)
+        except Exception as error:
+            self.dispatcher.error = self.dispatcher.error or error
+            raise
+
+    return hook
+
+
+class PlannerSearcher(Searcher):
+    """Hands out the planner's work. It gives nothing while the stage that a trial needs is not built."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+
+    @_kept
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the configuration of a new trial of Tune's, None where nothing can start now."""
+        return self.dispatcher.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Do nothing: the scheduler has told all."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the records are what is kept."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: every start plans afresh."""
+
+
+class PlannerScheduler(FIFOScheduler):
+    """Passes every result to the driver, and ends a trial of Tune's when its work is over or stopped early."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dispatcher = dispatcher
+
+    @_kept
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Take the messages of one step."""
+        goes_on = self.dispatcher.took(trial.trial_id, result[MESSAGES])
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    @_kept
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:  # noqa: ARG002
+        """Take that a worker died."""
+        self.dispatcher.died(trial.trial_id, reason_of(trial.get_pickled_error()))
+
+
+class Watch(tune.Callback):
+    """Tells the dispatcher when work starts, and has Tune forget results."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    @_kept
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:  # noqa: ARG002
+        """Take that a worker has its job."""
+        self.dispatcher.began(trial.trial_id, trial.temporary_state.ray_actor)
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[TuneTrial],  # noqa: ARG002
+        trial: TuneTrial,  # noqa: ARG002
+        result: dict[str, Any],
+        **_: Any,
+    ) -> None:
+        """Drop the messages, which the driver has."""
+        result.pop(MESSAGES, None)
+
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **_: Any) -> None:  # noqa: ARG002
+        """Stop where the user asked for it."""
+        self.dispatcher.check()
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return in one line why a worker died."""
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "the machine ran out of memory"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "for no known reason"

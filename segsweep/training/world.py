@@ -1,0 +1,126 @@
+"""Several processes that train one model together, each on its own device and its own share of every batch.
+
+What they compute equals what one process computes at the same batch size, but for rounding: losses are those of the whole
+batch, batch normalisation uses the whole batch's statistics, and evaluations are gathered. Dropout alone draws otherwise.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
+
+from segsweep.data.splits import Indices
+from segsweep.training.device import Device
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that do one piece of work: `size` of them, this one with number `rank`. The usual world has one.
+
+    With more than one, torch's default process group must be up. Every method is to be called by all of them.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and speaks for all."""
+        return self.rank == 0
+
+    def share(self, positions: Indices) -> Indices:
+        """Return this process's part of a batch; the parts in order of rank make up the batch."""
+        return np.array_split(positions, self.size)[self.rank]
+
+    def agree(self, value: Value) -> Value:
+        """Return the main process's value."""
+        if self.size == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return the values of all processes, in order of rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Value | None] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values  # type: ignore[return-value]  # all are filled
+
+    def total(self, number: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes, without gradient."""
+        total = number.detach().clone()
+        if self.size > 1:
+            distributed.all_reduce(total)
+        return total
+
+    def gather_rows(self, own: Tensor, count: int) -> Tensor:
+        """Return the `count` rows of which every process has its share, in order; gradients reach the own ones alone."""
+        sizes = [len(part) for part in np.array_split(np.arange(count), self.size)]
+        padded = own.new_zeros((max(sizes), *own.shape[1:]))
+        padded[: len(own)] = own.detach()
+        parts = [torch.empty_like(padded) for _ in sizes]
+        distributed.all_gather(parts, padded)
+        rows = [own if rank == self.rank else parts[rank][:size] for rank, size in enumerate(sizes)]
+        return torch.cat(rows)
+
+    def synchronise(self, network: nn.Module, device: Device) -> None:
+        """Have a network's batch normalisation use the statistics of all processes' pictures while it trains."""
+        if self.size == 1:
+            return
+        if device.cuda:
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+            return
+        for module in network.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = SyncedBatchNorm2d  # torch's own runs on GPUs only
+
+    def parallel(self, model: nn.Module, device: Device) -> nn.Module:
+        """Return a model whose gradients are averaged over all processes."""
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(
+            model, device_ids=[device.torch] if device.cuda else None, broadcast_buffers=False, static_graph=True
+        )
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over the pictures of all processes, on CPUs, where `torch.nn.SyncBatchNorm` does not run.
+
+    Ioffe and Szegedy 2015, arXiv:1502.03167, with mean and variance over the union of all batches.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
+        """Return the normalised pictures (B, C, H, W)."""
+        if not self.training:
+            return super().forward(input)
+        axes = (0, 2, 3)
+        count = _sum(input.new_tensor(input.numel() / input.shape[1]))
+        mean = _sum(input.sum(axes)) / count
+        centred = input - mean.view(1, -1, 1, 1)
+        variance = _sum(centred.square().sum(axes)) / count
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        normal = centred * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
+        return normal * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1) if self.affine else normal
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics towards those of this batch."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+def _sum(own: Tensor) -> Tensor:
+    """Return the sum over all processes, through which gradients flow."""
+    total: Tensor = all_reduce(own)  # type: ignore[no-untyped-call]
+    return total
