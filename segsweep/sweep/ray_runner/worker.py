@@ -33,6 +33,7 @@ class Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first job."""
+        gc.freeze()  # what the libraries brought stays: collections look at what jobs leave, in no time
         self._spoilt = False
         self._take(config["job"])
 
@@ -46,7 +47,7 @@ class Worker(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job. An error on a GPU can spoil all that follows: then this process is given up."""
-        self.release()
+        self._messages.close()
         if self._spoilt:
             raise RuntimeError("the process is replaced after an error on its GPU")
         self._take(new_config["job"])
