@@ -77,7 +77,7 @@ class RayRunner:
     def run(self, driver: Driver, place: Workplace) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
         check_nodes(place.store)
-        dispatcher = Dispatcher(driver, place, self.crew, self.processes)
+        dispatcher = Dispatcher(driver, place, self.crew, self.processes, self.alike)
         os.environ.update(ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(self.crew.workers))
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with (
@@ -97,9 +97,14 @@ class RayRunner:
 
     def processes(self, work: Work) -> int:
         """Return how many processes do a piece of work."""
-        if isinstance(work, StageWork):
-            return self.options.workers_per_stage if work.spec.stage.kind in DATASET_KINDS else 1
-        return self.options.workers_per_trial
+        if isinstance(work, StageWork) and (self.alike or work.spec.stage.kind in DATASET_KINDS):
+            return self.options.workers_per_stage
+        return 1 if isinstance(work, StageWork) else self.options.workers_per_trial
+
+    @property
+    def alike(self) -> bool:
+        """Whether all work is done by equally many processes, so that groups can stay up."""
+        return self.options.workers_per_stage == self.options.workers_per_trial
 
     def _tuner(self, dispatcher: Dispatcher, folder: str) -> tune.Tuner:
         name = f"segsweep-{uuid4().hex[:8]}"  # two tuners on one cluster overwrite trainables of the same name
@@ -124,7 +129,7 @@ class RayRunner:
 
     def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
-        if config["job"].processes > 1:
+        if config["job"].group is not None:
             return tune.PlacementGroupFactory([RELAY])
         return tune.PlacementGroupFactory([{"CPU": self.crew.cpus, **({"GPU": self.crew.gpus} if self.crew.gpus else {})}])
 

@@ -14,6 +14,7 @@ from segsweep.sweep.crew import Crew
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.perform import Message
 from segsweep.sweep.planner import Work
+from segsweep.sweep.ray_runner.group import GroupSize
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
 from segsweep.workplace import Workplace
 
@@ -30,6 +31,7 @@ class Dispatcher:
     place: Workplace
     crew: Crew
     processes: Callable[[Work], int]
+    keep_groups: bool
     interrupted: bool = False
     error: Exception | None = None
     running: dict[str, Work] = field(default_factory=dict)
@@ -55,7 +57,8 @@ class Dispatcher:
             return None
         self._next = None
         self.running[tune_id] = work
-        return {"job": Job(work, self.place, processes, self.crew.cpus, self.crew.gpus)}
+        group = GroupSize(processes, self.crew.cpus, self.crew.gpus) if processes > 1 else None
+        return {"job": Job(work, self.place, group, self.keep_groups)}
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` where the user asked for it."""

@@ -1,7 +1,6 @@
 """A warm worker: a process that takes one piece of work after the other, and keeps its libraries and its GPU context."""
 
 import gc
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +8,9 @@ import torch
 from ray import tune
 
 from segsweep.stage import Started
-from segsweep.sweep.perform import Failed, Message, perform
+from segsweep.sweep.perform import Failed, perform
 from segsweep.sweep.planner import Work
-from segsweep.sweep.ray_runner.group import perform_together
+from segsweep.sweep.ray_runner.group import Group, GroupSize
 from segsweep.workplace import Workplace
 
 MESSAGES = "messages"
@@ -19,13 +18,15 @@ MESSAGES = "messages"
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is handed: work, where to do it, and by how many processes with how many cores and GPUs each."""
+    """What a worker is handed: work, where to do it, and by which group of processes (None: by itself).
+
+    `keep` says that the group stays up for the next job.
+    """
 
     work: Work
     place: Workplace
-    processes: int
-    cpus: float
-    gpus: float
+    group: GroupSize | None
+    keep: bool
 
 
 class Worker(tune.Trainable):
@@ -35,15 +36,18 @@ class Worker(tune.Trainable):
         """Take the first job."""
         gc.freeze()  # what the libraries brought stays: collections look at what jobs leave, in no time
         self._spoilt = False
+        self._group: Group | None = None
         self._take(config["job"])
 
     def _take(self, job: Job) -> None:
         self._job = job
-        self._messages: Generator[Message, None, None] = (
-            perform_together(job.work, job.place, job.processes, job.cpus, job.gpus)
-            if job.processes > 1
-            else perform(job.work, job.place)
-        )
+        if job.group is None:
+            self._messages = perform(job.work, job.place)
+            return
+        if self._group is None or not self._group.usable or self._group.size != job.group:
+            self._leave_group()
+            self._group = Group(job.group, job.place)
+        self._messages = self._group.perform(job.work)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job. An error on a GPU can spoil all that follows: then this process is given up."""
@@ -64,8 +68,10 @@ class Worker(tune.Trainable):
         return {MESSAGES: messages}
 
     def release(self) -> None:
-        """Let go of the job, finished or not, and of the memory that it took on the GPU, which other workers may share."""
+        """Let go of the job, finished or not, and of the devices and the memory that others may need."""
         self._messages.close()
+        if not self._job.keep:
+            self._leave_group()
         gc.collect()
         if _on_gpu():
             torch.cuda.empty_cache()
@@ -73,6 +79,12 @@ class Worker(tune.Trainable):
     def cleanup(self) -> None:
         """End."""
         self._messages.close()
+        self._leave_group()
+
+    def _leave_group(self) -> None:
+        if self._group is not None:
+            self._group.close()
+            self._group = None
 
 
 def _on_gpu() -> bool:
