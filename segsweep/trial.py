@@ -69,12 +69,17 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
         }
     )
     recipe = recipe_of(settings)
-    checkpoint = place.store.workspace(trial.trial_id) / LAST
+    checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     yield from train(
         state, train_set, val_set, recipe, seed=trial.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
     yield TrialOutcome({}, []) if trial.phase == "tune" else _test(trial, state, split, data, place)
+
+
+def trial_workspace(trial: Trial, records_id: str) -> str:
+    """Return where a trial's checkpoints are: apart for each study's records, for two studies may run equal trials at once."""
+    return f"{records_id}-{trial.trial_id}" if records_id else trial.trial_id
 
 
 def recipe_of(settings: Settings) -> Recipe:

@@ -9,7 +9,7 @@ from segsweep.training.world import World
 
 @dataclass(frozen=True)
 class Workplace:
-    """The store and the device of one worker process.
+    """The store and the device of one worker process, and the identity of the records for which it works.
 
     `max_pictures` limits the pictures of every split: a rehearsal goes through every path on a few of them. `world` says
     which other processes do the same piece of work on other devices.
@@ -17,5 +17,6 @@ class Workplace:
 
     store: Store
     device: Device
+    records_id: str = ""
     max_pictures: int | None = None
     world: World = field(default_factory=World)

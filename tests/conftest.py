@@ -67,7 +67,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_study: Study) -> Pat
     import segsweep
 
     folder = tmp_path_factory.mktemp("finished")
-    segsweep.run(tiny_study, out=folder / "runs", device="cpu", threads=1)
+    segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
     return folder
 
 

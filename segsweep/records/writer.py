@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -119,12 +120,15 @@ class RecordWriter:
         """Keep which setting a cell has chosen, and the confirmed runs that measure it."""
         append_line(self.folder / "choices.jsonl", {"cell": cell, **columns})
 
-    def declare(self, study: Mapping[str, Any]) -> None:
-        """Keep the study as declared, with every start."""
+    def declare(self, study: Mapping[str, Any]) -> str:
+        """Keep the study as declared, with every start, and return the identity that these records have had from the first."""
         path = self.folder / "study.json"
-        earlier = read_study(self.folder)["starts"] if path.is_file() else []
+        earlier = read_study(self.folder) if path.is_file() else {}
         start = {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
-        write_whole(path, json.dumps({**study, "starts": [*earlier, start]}, indent=1))
+        identity: str = earlier.get("records_id") or uuid4().hex
+        starts = [*earlier.get("starts", []), start]
+        write_whole(path, json.dumps({**study, "records_id": identity, "starts": starts}, indent=1))
+        return identity
 
     def compact(self) -> None:
         """Move what has ended from lines into a part."""

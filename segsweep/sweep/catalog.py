@@ -123,6 +123,8 @@ def prepare_all(study: Study, catalog: Catalog) -> Mapping[Name, Prepared]:
         split = split_target(target, study.target.protocol)
         subset(target, split.train, settings.fraction, seed=0)
         for stage in Source.parse(settings.source).stages:
+            if stage.kind == "file":
+                catalog.key(str(stage), None, settings.image_px)
             if stage.kind in DATASET_KINDS and stage.name is not None:
                 if catalog.same(stage.name, study.target.name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")

@@ -16,7 +16,7 @@ from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import Ended, Past, Planner, StageWork, Work
 from segsweep.sweep.progress import View
 from segsweep.training.loop import EpochResult
-from segsweep.trial import TrialOutcome
+from segsweep.trial import TrialOutcome, trial_workspace
 
 DEATHS = 3  # a worker that died this often over one piece of work is not tried again
 
@@ -33,6 +33,7 @@ class Driver:
     writer: RecordWriter
     store: Store
     view: View
+    records_id: str = ""
     retry: frozenset[str] = frozenset()
     _begun: dict[str, float] = field(default_factory=dict)
     _best: dict[str, EpochResult] = field(default_factory=dict)
@@ -124,7 +125,7 @@ class Driver:
         if isinstance(work, StageWork):
             self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)
         else:
-            self.store.clear_workspace(work.identity)
+            self.store.clear_workspace(trial_workspace(work.trial, self.records_id))
             self.planner.trial_ended(work.trial, Ended(status, columns.get("val_iou"), columns.get("error")))
         self.view.ended(work, status, columns)
         self.note_decisions()

@@ -155,13 +155,14 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
         prepare_all(study, catalog)
         with RecordWriter(folder) as writer, open_runner(options, study) as runner:
             plan = plan_of(study, catalog, runner)
-            writer.declare({**declaration(study), "store": str(setting.store.root)})
+            records_id = writer.declare({**declaration(study), "store": str(setting.store.root)})
             writer.plan(planned_rows(plan))
             records = load(folder)
             planner = planner_of(plan, setting.store, past_of(records, retry_failed))
-            driver = Driver(planner, writer, setting.store, view, failed_in(records) if retry_failed else frozenset())
+            retry = failed_in(records) if retry_failed else frozenset()
+            driver = Driver(planner, writer, setting.store, view, records_id, retry)
             announce(planner, catalog, runner, console, view)
-            runner.run(driver, Workplace(setting.store, runner.device, setting.max_pictures))
+            runner.run(driver, Workplace(setting.store, runner.device, records_id, setting.max_pictures))
     finally:
         view.close()
     return load(folder)

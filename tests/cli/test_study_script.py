@@ -42,13 +42,13 @@ def script(tmp_path: Path, ellipses: Path, boxes: Path) -> Path:
 
 def command(script: Path, *arguments: str) -> list[str]:
     """Return the command line of a script with one thread."""
-    return [sys.executable, str(script), "--device", "cpu", "--threads", "1", *arguments]
+    return [sys.executable, str(script), "--runner", "inline", "--device", "cpu", "--threads", "1", *arguments]
 
 
 def call(study: Study, *arguments: str, **options: object) -> int:
     """Run a study's command line in this process and return its exit code."""
     with pytest.raises(SystemExit) as end:
-        main(study, arguments=["--device", "cpu", "--threads", "1", *arguments], **options)  # type: ignore[arg-type]
+        main(study, arguments=["--runner", "inline", "--device", "cpu", "--threads", "1", *arguments], **options)  # type: ignore[arg-type]
     return int(end.value.code or 0)
 
 
@@ -99,7 +99,7 @@ def test_ctrl_c_says_how_to_continue(script: Path, tmp_path: Path) -> None:
     process = kill_at(script, 5, signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "To continue: python study.py --device cpu --threads 1" in errors
+    assert "To continue: python study.py --runner inline --device cpu --threads 1" in errors
     assert "Traceback" not in errors
     trials = load(tmp_path / "runs" / "tiny").trials
     assert set(trials["status"]) <= {"finished", "interrupted", "not_run"}

@@ -43,7 +43,7 @@ def test_a_near_source_beats_a_far_one_and_none(tmp_path: Path) -> None:
     """With 42 pictures to learn from, the near source's mean test IoU over six seeds and two source models is higher than
     that of the far source and of no source by the margins stated here, frozen or not."""
     torch.set_num_threads(2)
-    records = segsweep.run(STUDY, out=tmp_path / "runs", device="cpu")
+    records = segsweep.run(STUDY, out=tmp_path / "runs", runner="inline", device="cpu")
     for freeze, over_far, over_random in MARGINS:
         near = mean_iou(records, NEAR, freeze)
         assert near - mean_iou(records, FAR, freeze) >= over_far, freeze

@@ -22,7 +22,7 @@ REQUIRED = """
 
 def run(study: Study, folder: Path, **options: object) -> Records:
     """Run a study with one thread in a folder."""
-    return segsweep.run(study, out=folder / "runs", device="cpu", threads=1, **options)
+    return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1, **options)
 
 
 def test_the_records_have_every_promised_column(finished: Path) -> None:

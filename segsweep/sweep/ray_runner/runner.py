@@ -109,6 +109,7 @@ class RayRunner:
     def _tuner(self, dispatcher: Dispatcher, folder: str) -> tune.Tuner:
         name = f"segsweep-{uuid4().hex[:8]}"  # two tuners on one cluster overwrite trainables of the same name
         trainable = tune.with_resources(type(name, (Worker,), {}), self._resources)
+        trainable.__qualname__ = name  # what lists of processes show
         return tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(

@@ -1,0 +1,45 @@
+"""One real Ray cluster for all tests of a session."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import ray
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from study_scripts import SCRIPT, Script
+
+CPUS = 4  # logical ones: two drivers with two workers each
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a cluster with its dashboard, which Ray Train needs to clean up."""
+    before = os.environ.pop("RAY_ADDRESS", None)
+    context = ray.init(address="local", num_cpus=CPUS, include_dashboard=True, log_to_driver=False, object_store_memory=2**28)
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+    if before is not None:
+        os.environ["RAY_ADDRESS"] = before
+
+
+@pytest.fixture(scope="session")
+def make_script(cluster: str, ellipses: Path, boxes: Path) -> Callable[..., Script]:
+    """Write a study script into a folder."""
+
+    def make(folder: Path, name: str = "tiny") -> Script:
+        path = folder / f"{name}.py"
+        path.write_text(SCRIPT.format(name=name, target=ellipses, source=boxes))
+        return Script(path, cluster, name)
+
+    return make
+
+
+@pytest.fixture
+def script(make_script: Callable[..., Script], tmp_path: Path) -> Callable[..., Script]:
+    """Write a study script into the test's folder."""
+    return partial(make_script, tmp_path)

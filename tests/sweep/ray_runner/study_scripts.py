@@ -1,0 +1,96 @@
+"""Study scripts that run on the test cluster as drivers of their own, and their workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+EPOCHS, SOURCE_EPOCHS = 4, 8
+SCRIPT = """
+from segsweep import LogUniform, PerCellASHA, Study, Target, main
+
+study = Study(
+    name="{name}",
+    target=Target("folder:{target}"),
+    compare={{"source": ["random", "supervised:folder:{source}"], "freeze": ["none", "encoder"]}},
+    tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
+    fixed={{"architecture": "unet16", "image_px": 32, "epochs": 4, "source_epochs": 8, "batch_size": 8}},
+    trials_per_cell=2,
+    seeds=1,
+)
+
+if __name__ == "__main__":
+    main(study)
+"""
+
+
+@dataclass
+class Script:
+    """A study script in a folder of its own, which runs on the test cluster."""
+
+    path: Path
+    address: str
+    name: str
+
+    @property
+    def records(self) -> Path:
+        return self.path.parent / "runs" / self.name
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a driver."""
+        return subprocess.Popen(
+            [sys.executable, str(self.path), "--threads", "1", *arguments],
+            cwd=self.path.parent,
+            env={**os.environ, "RAY_ADDRESS": self.address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Run a driver to its end, and return what it printed."""
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=110)
+        assert process.returncode == 0, errors
+        return output
+
+    def await_epochs(self, count: int, process: "subprocess.Popen[str]", kind: str = "trials") -> None:
+        """Wait until so many epochs of trials or stages that are not gathered yet are recorded."""
+        deadline = time.monotonic() + 60
+        while self._epochs(kind) < count:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def _epochs(self, kind: str) -> int:
+        texts = []
+        for path in self.records.glob("live/*.jsonl"):
+            try:
+                texts.append(path.read_text())
+            except FileNotFoundError:  # gathered meanwhile
+                continue
+        return sum(text.count('"kind": "epoch"') for text in texts if f'"table": "{kind}"' in text)
+
+
+def workers() -> list[psutil.Process]:
+    """Return the processes of segsweep's workers on this machine."""
+    return [process for process in psutil.process_iter(["cmdline"]) if _is_worker(process)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        command = process.info["cmdline"]
+    except psutil.Error:
+        return False
+    return bool(command) and command[0].startswith("ray::segsweep-")
+
+
+def kill_workers(count: int) -> None:
+    """Kill so many of the workers with -9."""
+    for process in workers()[:count]:
+        process.send_signal(signal.SIGKILL)

@@ -1,0 +1,118 @@
+"""Workers, drivers and builders that are killed with -9, and users who press Ctrl-C: nothing finished is lost or repeated."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from study_scripts import EPOCHS, SOURCE_EPOCHS, Script, kill_workers, workers
+
+import segsweep
+from segsweep.records import Records, load
+
+MEASURED = ["train_loss", "val_loss", "val_iou", "test_iou", "test_loss", "source_hash"]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(make_script: Callable[..., Script], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What the trials of the scripted study measure in one process, without any disturbance."""
+    space: dict[str, object] = {"__name__": "study"}
+    folder = tmp_path_factory.mktemp("undisturbed")
+    exec(make_script(folder).path.read_text(), space)
+    return measured(segsweep.run(space["study"], out=folder / "runs", runner="inline", threads=1))  # type: ignore[arg-type]
+
+
+def measured(records: Records) -> pd.DataFrame:
+    return records.trials.set_index("trial_id").sort_index()[MEASURED]
+
+
+def assert_whole(records: Records, undisturbed: pd.DataFrame) -> None:
+    """Check that a study came to its end with the numbers of an undisturbed one, and no epoch twice."""
+    assert set(records.trials["status"]) == {"finished"}
+    pd.testing.assert_frame_equal(measured(records), undisturbed, check_exact=True)
+    counts = records.epochs.groupby(["phase", "trial_id"])["epoch"].agg(list)
+    for (phase, _), found in counts.items():
+        assert found == list(range(1, (SOURCE_EPOCHS if phase == "stage" else EPOCHS) + 1))
+
+
+def await_no_workers(before: list[psutil.Process], seconds: float) -> None:
+    """Wait until the workers that are not among those before have gone."""
+    deadline = time.monotonic() + seconds
+    while [process for process in workers() if process not in before]:
+        assert time.monotonic() < deadline, "workers are left behind"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(150)
+def test_killed_workers_are_replaced(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
+    """After kill -9 of the builder of a stage and of a trial's worker, both go on from their last epoch in other processes."""
+    study = script()
+    driver = study.start("--max-concurrent", "2")
+    study.await_epochs(3, driver, "stages")
+    kill_workers(2)
+    _, errors = driver.communicate(timeout=120)
+    assert driver.returncode == 0, errors
+    records = load(study.records)
+    assert_whole(records, undisturbed)
+    assert list(records.stages["starts"]) == [2]
+    assert (records.trials["starts"] > 1).sum() == 1
+
+
+@pytest.mark.timeout(150)
+def test_a_killed_driver_continues(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
+    """After kill -9 of the driver its workers go; the same command finishes the study and starts nothing finished again."""
+    study, before = script(), workers()
+    driver = study.start("--max-concurrent", "2")
+    study.await_epochs(4 * EPOCHS, driver)
+    assert [process for process in workers() if process not in before]
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    await_no_workers(before, seconds=20)
+    done = load(study.records).trials.set_index("trial_id")
+    done = done[done["status"] == "finished"]
+    assert len(done) >= 1
+    study.run("--max-concurrent", "2")
+    records = load(study.records)
+    assert_whole(records, undisturbed)
+    assert (records.trials.set_index("trial_id").loc[done.index, "ended_at"] == done["ended_at"]).all()
+
+
+@pytest.mark.timeout(150)
+def test_ctrl_c_leaves_whole_records_and_no_process(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
+    """Ctrl-C ends within seconds with code 130 and says how to continue; no worker is left, and the same command goes on."""
+    study, before = script(), workers()
+    driver = study.start("--max-concurrent", "2")
+    study.await_epochs(6, driver)
+    assert [process for process in workers() if process not in before]
+    pressed = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=30)
+    assert time.monotonic() - pressed < 10
+    assert driver.returncode == 130
+    assert "To continue: python tiny.py --threads 1 --max-concurrent 2" in errors
+    assert "Traceback" not in errors
+    await_no_workers(before, seconds=5)
+    records = load(study.records)
+    running = pd.concat([records.trials["status"], records.stages["status"]])
+    assert 1 <= (running == "interrupted").sum() <= 2
+    assert set(running) <= {"finished", "interrupted", "not_run"}
+    study.run("--max-concurrent", "2")
+    assert_whole(load(study.records), undisturbed)
+
+
+@pytest.mark.timeout(150)
+def test_two_drivers_share_one_stage(script: Callable[..., Script], undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+    """Two studies at once on one cluster and one store train the source that both need once, and both come to their end."""
+    studies = [script("one"), script("other")]
+    drivers = [study.start("--max-concurrent", "2") for study in studies]
+    for driver in drivers:
+        _, errors = driver.communicate(timeout=130)
+        assert driver.returncode == 0, errors
+    records = [load(study.records) for study in studies]
+    assert sum((each.epochs["phase"] == "stage").sum() for each in records) == SOURCE_EPOCHS
+    assert len(list((tmp_path / "store" / "weights").iterdir())) == 1
+    for each in records:
+        assert_whole(each, undisturbed)
