@@ -1,5 +1,7 @@
 import pickle
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,17 @@ from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
-from segsweep.stage import KIND, WEIGHTS, StageOutcome, Started, build_stage, check_stage_kind, load_source, read_weight_file
+from segsweep.stage import (
+    KIND,
+    WEIGHTS,
+    Elsewhere,
+    StageOutcome,
+    Started,
+    build_stage,
+    check_stage_kind,
+    load_source,
+    read_weight_file,
+)
 from segsweep.store.folder import Store
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
@@ -332,3 +344,28 @@ def test_unknown_kind_lists_what_exists():
         check_stage_kind(kind)
     with pytest.raises(UserError, match=r"known: random, imagenet, file, supervised"):
         check_stage_kind("magic")
+
+
+def test_of_twenty_askers_one_builds(data, place):
+    """Twenty threads that ask for one stage at once: one trains it, the others are told that it is built elsewhere or get it."""
+    ready = threading.Barrier(20)
+
+    def ask(_: int) -> list[object]:
+        ready.wait()
+        return list(build_stage(supervised(data), None, place))
+
+    with ThreadPoolExecutor(20) as threads:
+        told = list(threads.map(ask, range(20)))
+    assert sum(any(isinstance(message, EpochResult) for message in messages) for messages in told) == 1
+    assert {type(messages[-1]) for messages in told} <= {StageOutcome, Elsewhere}
+    assert len({messages[-1].artifact.content_hash for messages in told if isinstance(messages[-1], StageOutcome)}) == 1
+
+
+def test_a_stage_that_is_built_elsewhere_is_left_alone(data, place):
+    """While another holds the building of a stage, nothing is done; after that it can be built."""
+    spec = supervised(data)
+    with place.store.building(KIND, spec.key(None)):
+        assert list(build_stage(spec, None, place)) == [Elsewhere()]
+        assert place.store.is_taken(KIND, spec.key(None))
+    assert not place.store.is_taken(KIND, spec.key(None))
+    assert isinstance(list(build_stage(spec, None, place))[-1], StageOutcome)

@@ -126,7 +126,7 @@ def _run(study: Study, demo: Study | None, presets: Presets, options: argparse.N
 def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
     check_names(study)
     view = choose_view(console)
-    with runner_for_plan(options, study) as runner:
+    with runner_for_plan(options, study, setting.store) as runner:
         try:
             catalog = Catalog(setting.roots, setting.store, view.data, lenient=True)
             plan = plan_of(study, catalog, runner)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from segsweep.errors import UserError
+from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.driver import Driver
@@ -47,11 +48,10 @@ class InlineRunner:
                 raise
             finally:
                 messages.close()
-        driver.note_decisions()
 
 
 @contextmanager
-def open_inline(options: Options, at_most: int) -> Iterator[InlineRunner]:  # noqa: ARG001  # there is one worker
+def open_inline(options: Options, at_most: int, store: Store) -> Iterator[InlineRunner]:  # noqa: ARG001  # there is one worker
     """Yield the inline runner. Raises `UserError` for options that need Ray, and for a device that is not there."""
     for name in ("gpus_per_trial", "max_concurrent", "workers_per_stage", "workers_per_trial"):
         if (value := getattr(options, name)) not in (None, 1):

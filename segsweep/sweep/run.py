@@ -12,14 +12,14 @@ from rich.console import Console
 
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
-from segsweep.errors import unknown
+from segsweep.errors import UserError, unknown
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.cost import CostModel, Measure, readable_seconds
-from segsweep.sweep.crew import Options, crew_of, this_machine
+from segsweep.sweep.crew import Options, crew_of, flag, this_machine
 from segsweep.sweep.driver import Driver, failed_in, find_stage, past_of, planned_rows, stage_taken
 from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.plan import Plan, make_plan
@@ -58,10 +58,10 @@ class Runner(Protocol):
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
 
 
-def _open_ray(options: Options, at_most: int) -> AbstractContextManager[Runner]:
+def _open_ray(options: Options, at_most: int, store: Store) -> AbstractContextManager[Runner]:
     from segsweep.sweep.ray_runner.runner import open_ray  # takes seconds to import
 
-    return open_ray(options, at_most)
+    return open_ray(options, at_most, store)
 
 
 def _cluster_at_hand() -> bool:
@@ -70,24 +70,24 @@ def _cluster_at_hand() -> bool:
     return address_at_hand() not in (None, "local")
 
 
-RUNNERS: Mapping[str, Callable[[Options, int], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
+RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
 
 
-def open_runner(options: Options, study: Study) -> AbstractContextManager[Runner]:
+def open_runner(options: Options, study: Study, store: Store) -> AbstractContextManager[Runner]:
     """Return the runner that the options name. Raises `UserError` for what does not fit here."""
     if options.runner not in RUNNERS:
         raise unknown("--runner", options.runner, list(RUNNERS))
-    return RUNNERS[options.runner](options, most_at_once(study))
+    return RUNNERS[options.runner](options, most_at_once(study), store)
 
 
 @contextmanager
-def runner_for_plan(options: Options, study: Study) -> Iterator[Runner]:
+def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Runner]:
     """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
     if options.runner == "ray" and not _cluster_at_hand():
         crew = crew_of([this_machine()], options, most_at_once(study))
         yield InlineRunner(crew.device, crew.workers, str(crew))
         return
-    with open_runner(options, study) as runner:
+    with open_runner(options, study, store) as runner:
         yield runner
 
 
@@ -148,24 +148,44 @@ def run(
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
     check_names(study)
+    check_groups(study, options)
     folder = setting.study_folder(study)
     view = choose_view(console)
     try:
-        catalog = Catalog(setting.roots, setting.store, view.data)
-        prepare_all(study, catalog)
-        with RecordWriter(folder) as writer, open_runner(options, study) as runner:
+        with open_runner(options, study, setting.store) as runner:
+            catalog = Catalog(setting.roots, setting.store, view.data)
+            prepare_all(study, catalog)
             plan = plan_of(study, catalog, runner)
-            records_id = writer.declare({**declaration(study), "store": str(setting.store.root)})
-            writer.plan(planned_rows(plan))
-            records = load(folder)
-            planner = planner_of(plan, setting.store, past_of(records, retry_failed))
-            retry = failed_in(records) if retry_failed else frozenset()
-            driver = Driver(planner, writer, setting.store, view, records_id, retry)
-            announce(planner, catalog, runner, console, view)
-            runner.run(driver, Workplace(setting.store, runner.device, records_id, setting.max_pictures))
+            with RecordWriter(folder) as writer:
+                driver = _driver(plan, writer, setting.store, view, retry_failed)
+                announce(driver.planner, catalog, runner, console, view)
+                if not driver.planner.done:
+                    runner.run(driver, Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures))
+                driver.note_decisions()
     finally:
         view.close()
     return load(folder)
+
+
+def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> Driver:
+    """Return a driver that goes on from what the store and the records have, once the study is declared in the records."""
+    records_id = writer.declare({**declaration(plan.study), "store": str(store.root)})
+    writer.plan(planned_rows(plan))
+    records = load(writer.folder)
+    planner = planner_of(plan, store, past_of(records, retry_failed))
+    return Driver(planner, writer, store, view, records_id, failed_in(records) if retry_failed else frozenset())
+
+
+def check_groups(study: Study, options: Options) -> None:
+    """Raise `UserError` where workers that train together would have no picture each."""
+    for name, settings in study.cells():
+        batches = {
+            "workers_per_trial": ("batch_size", settings.batch_size),
+            "workers_per_stage": ("source_batch_size", settings.source_settings()["batch_size"]),
+        }
+        for option, (setting, size) in batches.items():
+            if (workers := getattr(options, option)) > size:
+                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
 
 
 def planner_of(plan: Plan, store: Store, past: Past) -> Planner:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.folder import Store, TakenError
 
 KEY = "0123456789abcdef0123"
 
@@ -281,3 +281,15 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path):
         with pytest.raises(UserError, match=rf"--store {path}: cannot be made: ") as raised:
             Store(path)
         assert "\n" not in str(raised.value)
+
+
+def test_those_who_do_not_wait_are_told(store):
+    """While a key is being built, one who does not wait gets an error at once; the key is taken so long, and free afterwards."""
+    assert not store.is_taken("weights", KEY)
+    with store.building("weights", KEY):
+        assert store.is_taken("weights", KEY)
+        with pytest.raises(TakenError, match="is being built by another process"), store.building("weights", KEY, wait=False):
+            pass
+    assert not store.is_taken("weights", KEY)
+    with store.building("weights", KEY, wait=False) as building:
+        assert building.found is None

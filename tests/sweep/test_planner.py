@@ -293,3 +293,34 @@ def test_epochs_of_one_trial_follow_each_other() -> None:
     for series in epochs.values():
         assert [epoch for epoch, _ in series] == [1, 2, 3, 4]
         assert all(later[1] - earlier[1] == pytest.approx(1.0) for earlier, later in pairwise(series))
+
+
+def test_a_stage_that_another_run_builds_is_left_alone() -> None:
+    """While another run builds a stage, the other trials go on; when it is built the rest runs."""
+    built: dict[str, str] = {}
+    taken = True
+    planner = Planner(plan_of(small_study()), built.get, stage_taken=lambda _: taken)
+    found = [planner.next() for _ in range(9)]
+    given = [work.trial for work in found if isinstance(work, TrialWork)]
+    assert len(given) == 8
+    assert {trial.settings.source for trial in given} == {"random"}
+    assert not any(isinstance(work, StageWork) for work in found)
+    assert not planner.done
+    (stage,) = planner.missing_stages()
+    built[stage.key(None)] = "content"
+    taken = False
+    work = planner.next()
+    assert isinstance(work, TrialWork)
+    assert work.source_key == stage.key(None)
+
+
+def test_work_that_is_given_back_is_given_out_again() -> None:
+    """A stage or a trial that is given back is the next to be given out, and nothing is done meanwhile."""
+    planner = Planner(plan_of(small_study()), {}.get)
+    stage, trial = planner.next(), planner.next()
+    assert isinstance(stage, StageWork)
+    assert isinstance(trial, TrialWork)
+    planner.give_back(trial)
+    planner.give_back(stage)
+    assert planner.next() == stage
+    assert planner.next() == trial

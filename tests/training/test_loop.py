@@ -12,6 +12,7 @@ from segsweep.training import loop
 from segsweep.training.batches import load_batches
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
+from segsweep.training.losses import LOSSES
 
 PINNED = [  # training and validation loss of unet16 on drawn pictures, seed 3
     (0.661710, 0.615357),
@@ -274,7 +275,7 @@ def test_frozen_encoder_is_the_same_after_training(run):
 def test_train_loss_weighs_pictures_equally(run, monkeypatch):
     """The training loss is the mean over pictures: a batch counts by its size."""
     values = iter([1.0, 4.0])
-    monkeypatch.setitem(loop.LOSSES, "cross_entropy", lambda logits, _: logits.sum() * 0 + next(values, 2.0))
+    monkeypatch.setitem(LOSSES, "cross_entropy", lambda logits, _: logits.sum() * 0 + next(values, 2.0))
     (result,) = run(epochs=1).go()
     assert result.train_loss == pytest.approx((4 * 1.0 + 2 * 4.0) / 6)
 

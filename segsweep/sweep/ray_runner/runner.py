@@ -16,6 +16,7 @@ import ray
 from ray import tune
 
 from segsweep.config.source import DATASET_KINDS
+from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Crew, Options, crew_of
 from segsweep.sweep.driver import Driver
@@ -76,7 +77,6 @@ class RayRunner:
 
     def run(self, driver: Driver, place: Workplace) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
-        check_nodes(place.store)
         dispatcher = Dispatcher(driver, place, self.crew, self.processes, self.alike)
         os.environ.update(ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(self.crew.workers))
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -93,7 +93,6 @@ class RayRunner:
                 if dispatcher.error is not None:
                     raise dispatcher.error from None  # Tune wraps it in text
                 raise
-        driver.note_decisions()
 
     def processes(self, work: Work) -> int:
         """Return how many processes do a piece of work."""
@@ -136,9 +135,10 @@ class RayRunner:
 
 
 @contextmanager
-def open_ray(options: Options, at_most: int) -> Iterator[RayRunner]:
-    """Yield a runner on the cluster at hand, or on one that is started here for as long."""
+def open_ray(options: Options, at_most: int, store: Store) -> Iterator[RayRunner]:
+    """Yield a runner on the cluster at hand, or on one that is started here for as long. Every machine must see the store."""
     with cluster() as name:
+        check_nodes(store)
         yield RayRunner(crew_of(nodes(), options, at_most), options, name)
 
 

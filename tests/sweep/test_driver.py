@@ -1,0 +1,101 @@
+"""The driver: what becomes of messages, of workers that die, and of stages that others build."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from studies import plan_of, small_study
+
+from segsweep.records import load
+from segsweep.records.writer import RecordWriter
+from segsweep.stage import Elsewhere, Started
+from segsweep.store.folder import Store
+from segsweep.sweep.driver import DEATHS, Driver, planned_rows
+from segsweep.sweep.perform import Failed
+from segsweep.sweep.planner import Planner, StageWork
+from segsweep.sweep.progress import LiveView, PlainView, View
+from segsweep.sweep.run import declaration
+
+
+@pytest.fixture(params=[PlainView, LiveView])
+def view(request: pytest.FixtureRequest):
+    """Both displays, on a terminal of their own."""
+    with Path("/dev/null").open("w") as nowhere:
+        shown = request.param(Console(file=nowhere, force_terminal=True))
+        yield shown
+        shown.close()
+
+
+@pytest.fixture
+def driver(tmp_path: Path, view: View):
+    """A driver of the small study whose records are open."""
+    study = small_study()
+    plan = plan_of(study)
+    with RecordWriter(tmp_path / "records") as writer:
+        identity = writer.declare(declaration(study))
+        writer.plan(planned_rows(plan))
+        view.begin(plan, 0, 1, 10.0)
+        yield Driver(Planner(plan, {}.get), writer, Store(tmp_path / "store"), view, identity)
+
+
+def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
+    """The same work is given out again, and its record says that it was interrupted and why."""
+    stage = driver.next_work()
+    driver.begin(stage)
+    driver.take(stage, Started({"device": "cpu x1"}))
+    driver.died(stage, "killed")
+    (row,) = load(driver.writer.folder).stages.to_dict("records")
+    assert row["status"] == "interrupted"
+    assert "its worker died: killed" in row["error"]
+    assert driver.next_work() == stage
+
+
+def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
+    """After so many deaths over one piece of work it is recorded as failed with the last reason; its dependents are skipped."""
+    for _ in range(DEATHS):
+        stage = driver.next_work()
+        assert isinstance(stage, StageWork)
+        driver.begin(stage)
+        driver.died(stage, "the machine ran out of memory")
+    records = load(driver.writer.folder)
+    assert list(records.stages["status"]) == ["failed"]
+    assert list(records.stages["starts"]) == [DEATHS]
+    assert f"its worker died {DEATHS} times, at last: the machine ran out of memory" in records.stages["error"].iloc[0]
+    assert records.trials["error"].str.contains("ran out of memory").sum() == 8
+
+
+def test_a_stage_that_is_built_elsewhere_leaves_no_record(driver: Driver) -> None:
+    """A stage that another run builds is given back without a line; it can be given out again."""
+    stage = driver.next_work()
+    driver.begin(stage)
+    assert not driver.take(stage, Elsewhere())
+    assert load(driver.writer.folder).stages.empty
+    assert driver.next_work() == stage
+
+
+def test_work_interrupted_before_its_first_message_leaves_no_record(driver: Driver) -> None:
+    """What the user breaks off before it has begun to compute counts as not started."""
+    stage = driver.next_work()
+    driver.begin(stage)
+    driver.interrupt(stage)
+    assert load(driver.writer.folder).stages.empty
+
+
+def test_a_failure_keeps_its_traceback(driver: Driver) -> None:
+    """An error that the reason does not explain leaves its traceback in a file that the reason names."""
+    stage = driver.next_work()
+    driver.begin(stage)
+    assert not driver.take(stage, Failed.of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
+    reason = load(driver.writer.folder).stages["error"].iloc[0]
+    assert reason.startswith("RuntimeError: CUDA error: an illegal memory access (traceback: ")
+    file = Path(reason.removesuffix(")").split("traceback: ")[1])
+    assert "and advice" in file.read_text()
+
+
+def test_records_keep_their_identity(tmp_path: Path) -> None:
+    """A study's records have one identity from the first start on; those of another folder have another."""
+    identities = []
+    for name in ("one", "one", "other"):
+        with RecordWriter(tmp_path / name) as writer:
+            identities.append(writer.declare(declaration(small_study())))
+    assert identities[0] == identities[1] != identities[2]

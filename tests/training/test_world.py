@@ -1,0 +1,186 @@
+"""Several processes that train together equal one process: real processes, joined by gloo."""
+
+import os
+import pickle
+import socket
+from dataclasses import replace
+from multiprocessing import Queue, get_context
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed, nn
+
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_model
+from segsweep.models.freeze import freeze
+from segsweep.training.device import Device
+from segsweep.training.evaluate import evaluate
+from segsweep.training.loop import EpochResult, start_state, train
+from segsweep.training.losses import LOSSES, shared_loss
+from segsweep.training.world import SyncedBatchNorm2d, World
+
+TOLERANCE = 0.01  # relative, after three epochs: sums in another order, which Adam blows up
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _serve(rank: int, jobs: Queue, results: Queue) -> None:
+    """Take part in one job after the other: join the process group, do the work, send back what it returns."""
+    torch.set_num_threads(1)
+    while (job := jobs.get()) is not None:
+        work, size, port, values = job
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        distributed.init_process_group("gloo", rank=rank, world_size=size)
+        try:
+            results.put(pickle.dumps((rank, work(World(rank, size), *values))))
+        except Exception as error:
+            results.put(pickle.dumps((rank, error)))
+        finally:
+            distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def together():
+    """Run a function of a world in so many processes, and return what each of them returned."""
+    context = get_context("spawn")
+    results, queues = context.Queue(), [context.Queue() for _ in range(3)]
+    processes = [context.Process(target=_serve, args=(rank, jobs, results)) for rank, jobs in enumerate(queues)]
+    for process in processes:
+        process.start()
+
+    def run(work, size, *values):
+        port = free_port()
+        for jobs in queues[:size]:
+            jobs.put((work, size, port, values))
+        found = dict(pickle.loads(results.get(timeout=50)) for _ in range(size))  # noqa: S301  # our own processes
+        for value in found.values():
+            if isinstance(value, Exception):
+                raise value
+        return [found[rank] for rank in range(size)]
+
+    yield run
+    for jobs, process in zip(queues, processes, strict=True):
+        jobs.put(None)
+        process.join(timeout=20)
+
+
+def trained(world, sets, recipe, policy, folder) -> tuple[list[EpochResult], dict[str, torch.Tensor]]:
+    """Train from the start, and return the results and the weights."""
+    model = build_model("unet16", 2, seed=0)
+    freeze(model, policy)
+    device, checkpoint = Device("cpu", 1), folder / f"{world.size}.safetensors"
+    state = start_state(model, recipe, device, checkpoint, world)
+    results = list(train(state, *sets, recipe, seed=3, device=device, checkpoint=checkpoint, world=world))
+    return results, state.model.network.state_dict()
+
+
+@pytest.fixture
+def sets(pictures):
+    """Eleven pictures to train on and five to validate, parts of them ignored: batches that do not divide evenly."""
+    whole = pictures(16, ignored=True)
+    return [replace(whole, members=part) for part in np.split(whole.members, [11])]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"loss": "dice"}, {"policy": "encoder"}, {"steps": 5, "validations": 2}],
+    ids=["cross-entropy", "dice", "frozen encoder", "steps"],
+)
+def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
+    """Losses and metrics of two processes equal those of one at the same batch size, and both hold the same weights."""
+    values = dict(values)
+    policy = values.pop("policy", "none")
+    wanted, _ = trained(World(), sets, recipe(**values), policy, tmp_path)
+    (found, weights), (told, same) = together(trained, 2, sets, recipe(**values), policy, tmp_path)
+    for one, other in zip(wanted, found, strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=TOLERANCE)
+        assert other.val_loss == pytest.approx(one.val_loss, rel=TOLERANCE)
+        assert other.val.accuracy == pytest.approx(one.val.accuracy, abs=0.01)
+        assert (other.epoch, other.steps) == (one.epoch, one.steps)
+    assert [(each.train_loss, each.val) for each in told] == [(each.train_loss, each.val) for each in found]
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
+    assert (tmp_path / "2.safetensors").is_file()
+
+
+def first_gradients(world, sets, loss) -> dict[str, torch.Tensor]:
+    """Return the gradients of one batch of eleven pictures in double precision."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).double()
+    device = Device("cpu", 1)
+    world.synchronise(network, device)
+    parallel = world.parallel(network, device)
+    data, positions = sets[0].data, world.share(sets[0].members)
+    images = torch.from_numpy(data.images[positions]).permute(0, 3, 1, 2).double() / 255
+    masks = torch.from_numpy(data.masks[positions]).long()[:, 1:-1, 1:-1]
+    shared_loss(loss, parallel(images), masks, len(sets[0]), world)[0].backward()
+    statistics = {name: value for name, value in network.state_dict().items() if "running" in name}
+    return {name: parameter.grad for name, parameter in network.named_parameters()} | statistics
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("size", [2, 3])
+def test_gradients_and_statistics_are_those_of_the_whole_batch(together, sets, loss, size):
+    """In double precision the gradients and the running statistics of several processes equal one process's."""
+    alone = first_gradients(World(), sets, loss)
+    for found in together(first_gradients, size, sets, loss):
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def evaluated(world, sets):
+    model = build_model("unet16", 2, seed=0)
+    return evaluate(
+        model, sets[1], loss="dice", batch_size=2, precision="float32", device=Device("cpu", 1), examples=4, world=world
+    )
+
+
+def test_evaluations_are_gathered_in_order(together, sets):
+    """Each process gets the loss, every picture's matrix, and the first predictions, in the order of the pictures."""
+    alone = evaluated(World(), sets)
+    for found in together(evaluated, 3, sets):
+        assert found.loss == pytest.approx(alone.loss, rel=1e-5)
+        assert np.array_equal(found.confusion_NCC, alone.confusion_NCC)
+        assert np.array_equal(found.examples, alone.examples)
+
+
+def shared_out(world):
+    return world.share(np.arange(5)).tolist(), world.agree(f"rank {world.rank}"), world.gather(world.rank)
+
+
+def test_shares_make_up_the_batch_and_the_main_process_speaks(together):
+    """Shares follow one another in order of rank; `agree` gives the main one's value, `gather` everyone's."""
+    found = together(shared_out, 2)
+    assert [share for share, _, _ in found] == [[0, 1, 2], [3, 4]]
+    assert all(word == "rank 0" and ranks == [0, 1] for _, word, ranks in found)
+
+
+def test_fewer_pictures_than_processes_are_refused(sets, recipe, cpu, tmp_path):
+    """A batch that leaves a process without a picture is an error that names both numbers."""
+    small, two = recipe(batch_size=2), World()
+    state = start_state(build_model("unet16", 2, seed=0), small, cpu, tmp_path / "x", two)
+    with pytest.raises(UserError, match="4 workers cannot share a batch of 2 pictures"):
+        next(train(state, *sets, small, seed=0, device=cpu, checkpoint=tmp_path / "x", world=World(0, 4)))
+
+
+def test_synchronised_normalisation_is_torchs_where_there_is_one_process_worth_of_pictures(together):
+    """Over two processes with different pictures, outputs and statistics equal torch's batch normalisation of all of them."""
+    images = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    plain = nn.BatchNorm2d(3)
+    wanted = plain(images)
+    outputs = together(normalised, 2, images)
+    torch.testing.assert_close(torch.cat([output for output, _, _ in outputs]), wanted.detach(), rtol=1e-5, atol=1e-5)
+    for _, mean, variance in outputs:
+        torch.testing.assert_close(mean, plain.running_mean)
+        torch.testing.assert_close(variance, plain.running_var)
+
+
+def normalised(world, images):
+    layer = nn.BatchNorm2d(3)
+    layer.__class__ = SyncedBatchNorm2d
+    output = layer(images[torch.from_numpy(world.share(np.arange(6)))])
+    return output.detach(), layer.running_mean, layer.running_var
