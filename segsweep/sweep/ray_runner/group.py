@@ -1,7 +1,7 @@
 """Work by several processes at once, each with its own device: Ray Train sets them up, torch's DDP joins them."""
 
-import asyncio
 import os
+import pickle
 import tempfile
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
+from ray import cloudpickle
 
 from segsweep.sweep.perform import Failed, Message, is_last, perform
 from segsweep.sweep.planner import Work
+from segsweep.sweep.ray_runner.mailbox import Mailbox
 from segsweep.training.device import Device
 from segsweep.training.world import World
 from segsweep.workplace import Workplace
@@ -28,52 +30,6 @@ class GroupSize:
     processes: int
     cpus: float
     gpus: float
-
-
-@ray.remote(num_cpus=0)
-class Mailbox:
-    """Where the processes of a group find their jobs, leave messages, and learn whether to go on."""
-
-    def __init__(self) -> None:
-        self._jobs: list[Work | None] = []
-        self._answers: list[bool] = []
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
-        self._news = asyncio.Condition()
-
-    async def give(self, job: Work | None) -> None:
-        """Add a job; None means that there will be no more."""
-        async with self._news:
-            self._jobs.append(job)
-            self._news.notify_all()
-
-    async def job(self, number: int) -> Work | None:
-        """Wait for a job, by its number."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self._jobs) > number)
-            return self._jobs[number]
-
-    async def tell(self, message: Message) -> None:
-        """Leave a message."""
-        await self._messages.put(message)
-
-    async def message(self, seconds: float) -> Message | None:
-        """Return the next message, None where none came in time."""
-        try:
-            return await asyncio.wait_for(self._messages.get(), seconds)
-        except TimeoutError:
-            return None
-
-    async def answer(self, goes_on: bool) -> None:
-        """Say whether to go on after the next message that is not answered."""
-        async with self._news:
-            self._answers.append(goes_on)
-            self._news.notify_all()
-
-    async def goes_on(self, number: int) -> bool:
-        """Wait for the answer to a message, by its number."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self._answers) > number)
-            return self._answers[number]
 
 
 class Group:
@@ -97,7 +53,7 @@ class Group:
         Closing it has the processes leave the work after their current epoch. Raises what Ray Train raises where one of
         them dies.
         """
-        ray.get(self._mailbox.give.remote(work))
+        ray.get(self._mailbox.give.remote(cloudpickle.dumps(work)))
         ended = False
         try:
             while not ended:
@@ -114,8 +70,9 @@ class Group:
     def _next_message(self) -> Message:
         while True:
             over = self._running.done()
-            message: Message | None = ray.get(self._mailbox.message.remote(0.0 if over else WAIT_SECONDS))
-            if message is not None:
+            told: bytes | None = ray.get(self._mailbox.message.remote(0.0 if over else WAIT_SECONDS))
+            if told is not None:
+                message: Message = pickle.loads(told)  # noqa: S301  # from our own processes
                 return message
             if over:
                 self._running.result()
@@ -155,12 +112,12 @@ def _each_process(config: dict[str, Any]) -> None:
     world = World(context.get_world_rank(), context.get_world_size())
     device = Device(str(ray.train.torch.get_device()), config["place"].device.threads)
     place, jobs, told = replace(config["place"], device=device, world=world), 0, 0
-    while (work := ray.get(mailbox.job.remote(jobs))) is not None:
+    while (job := ray.get(mailbox.job.remote(jobs))) is not None:
         jobs += 1
-        messages = perform(work, place)
+        messages = perform(pickle.loads(job), place)  # noqa: S301  # from our own driver
         for message in messages:
             if world.main or isinstance(message, Failed):  # a failure is told by whichever process has it
-                ray.get(mailbox.tell.remote(message))
+                ray.get(mailbox.tell.remote(pickle.dumps(message)))
             if isinstance(message, Failed):
                 raise RuntimeError(message.reason)  # has Ray Train end the others, which wait for this one
             if not is_last(message):
