@@ -53,7 +53,8 @@ class Group:
         Closing it has the processes leave the work after their current epoch. Raises what Ray Train raises where one of
         them dies.
         """
-        ray.get(self._mailbox.give.remote(cloudpickle.dumps(work)))
+        job = cloudpickle.dumps(work)  # type: ignore[no-untyped-call]
+        ray.get(self._mailbox.give.remote(job))
         ended = False
         try:
             while not ended:
