@@ -35,7 +35,8 @@ class Driver:
     view: View
     records_id: str = ""
     retry: frozenset[str] = frozenset()
-    _begun: dict[str, float] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)  # work that a worker has, and since when
+    _open: set[str] = field(default_factory=set)  # work whose start is written and whose end is not
     _best: dict[str, EpochResult] = field(default_factory=dict)
     _epochs: dict[str, int] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
@@ -75,20 +76,29 @@ class Driver:
         return False
 
     def died(self, work: Work, reason: str) -> None:
-        """Take that the process which did some work died: it is given out again, unless that happened too often."""
-        self._write_start(work)
-        deaths = self._deaths[work.identity] = self._deaths.get(work.identity, 0) + 1
+        """Take that the process which did some work died: it is given out again, unless that happened too often.
+
+        Where the process died before it took the work, nothing is written.
+        """
+        identity = work.identity
+        deaths = self._deaths[identity] = self._deaths.get(identity, 0) + 1
         if deaths >= DEATHS:
+            self._write_start(work)
             self._fail(work, f"its worker died {deaths} times, at last: {reason}", None)
             return
-        self.writer.end(work.identity, "interrupted", {"error": f"its worker died: {reason}"})
+        if identity in self._begun or identity in self._open:
+            self._write_start(work)
+            self._open.discard(identity)
+            self.writer.end(identity, "interrupted", {"error": f"its worker died: {reason}"})
         self.view.given_back(work)
         self.planner.give_back(work)
 
     def _write_start(self, work: Work) -> None:
         """Write that work has started, once a start."""
-        if (begun := self._begun.pop(work.identity, None)) is None:
+        if work.identity in self._open:
             return
+        self._open.add(work.identity)
+        begun = self._begun.pop(work.identity, time.time())
         table, columns = ("stages", stage_columns(work)) if isinstance(work, StageWork) else ("trials", trial_columns(work.trial))
         columns |= {"study": self.planner.plan.study.name, "started_at": begun}
         self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
@@ -116,11 +126,12 @@ class Driver:
 
     def interrupt(self, work: Work) -> None:
         """Take that work was broken off by the user: the next start goes on with it."""
-        if self._begun.pop(work.identity, None) is None:
+        if work.identity in self._open:
             self.writer.end(work.identity, "interrupted", {"error": "interrupted by the user"})
 
     def _end(self, work: Work, status: str, columns: Mapping[str, Any], images: list[dict[str, Any]] | None = None) -> None:
         """Write how work ended, then forget its checkpoints, then let the planner know."""
+        self._open.discard(work.identity)
         self.writer.end(work.identity, status, columns, images or [])
         if isinstance(work, StageWork):
             self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)

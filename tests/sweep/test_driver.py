@@ -64,6 +64,17 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
     assert records.trials["error"].str.contains("ran out of memory").sum() == 8
 
 
+def test_a_worker_that_dies_before_it_takes_its_work_leaves_no_record(driver: Driver) -> None:
+    """A process that cannot start or be reset gives its work back without a line, until it happens too often."""
+    stage = driver.next_work()
+    driver.died(stage, "the process is replaced after an error on its GPU")
+    assert load(driver.writer.folder).stages.empty
+    assert driver.next_work() == stage
+    for _ in range(DEATHS - 1):
+        driver.died(stage, "No module named 'segsweep'")
+    assert list(load(driver.writer.folder).stages["status"]) == ["failed"]
+
+
 def test_a_stage_that_is_built_elsewhere_leaves_no_record(driver: Driver) -> None:
     """A stage that another run builds is given back without a line; it can be given out again."""
     stage = driver.next_work()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
+import torch
 from ray import cloudpickle
 
 from segsweep.sweep.perform import Failed, Message, is_last, perform
@@ -112,6 +113,8 @@ def _each_process(config: dict[str, Any]) -> None:
     context, mailbox = ray.train.get_context(), config["mailbox"]
     world = World(context.get_world_rank(), context.get_world_size())
     device = Device(str(ray.train.torch.get_device()), config["place"].device.threads)
+    if device.cuda:
+        torch.cuda.set_device(device.torch)  # on which NCCL exchanges objects
     place, jobs, told = replace(config["place"], device=device, world=world), 0, 0
     while (job := ray.get(mailbox.job.remote(jobs))) is not None:
         jobs += 1

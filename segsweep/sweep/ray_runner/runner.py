@@ -78,9 +78,8 @@ class RayRunner:
     def run(self, driver: Driver, place: Workplace) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
         dispatcher = Dispatcher(driver, place, self.crew, self.processes, self.alike)
-        os.environ.update(ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(self.crew.workers))
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with (
+            _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.crew.workers)}),
             tempfile.TemporaryDirectory(dir=place.store.temporary, prefix="tune-", ignore_cleanup_errors=True) as folder,
             _interruptible(dispatcher),
         ):
@@ -140,6 +139,23 @@ def open_ray(options: Options, at_most: int, store: Store) -> Iterator[RayRunner
     with cluster() as name:
         check_nodes(store)
         yield RayRunner(crew_of(nodes(), options, at_most), options, name)
+
+
+@contextmanager
+def _quiet_tune(environment: dict[str, str]) -> Iterator[None]:
+    """Set what Tune reads from the environment, and keep it silent: its user never meets it."""
+    logger, before = logging.getLogger("ray.tune"), {name: os.environ.get(name) for name in environment}
+    level = logger.level
+    os.environ.update(environment)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager
