@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,9 @@ def main(
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        again = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        script = Path(sys.argv[0]).absolute()
+        shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+        again = shlex.join([str(shown), *sys.argv[1:]])
         console.print(
             f"interrupted; everything so far is kept. To continue: python {again}",
             markup=False,

@@ -77,8 +77,8 @@ def crew_of(nodes: Sequence[Node], options: Options, at_most: int) -> Crew:
     gpus = sum(node.gpus for node in nodes)
     on_gpus = options.device.startswith("cuda") or (options.device == "auto" and gpus > 0)
     if (on_gpus or options.gpus_per_trial) and not gpus:
-        what = f"--device {options.device}" if on_gpus else f"--gpus-per-trial {options.gpus_per_trial:g}"
-        raise UserError(f"{what}: there are no GPUs here; use --device cpu")
+        what = f"--gpus-per-trial {options.gpus_per_trial:g}" if options.gpus_per_trial else f"--device {options.device}"
+        raise UserError(f"{what}: there are no GPUs here; leave it out to work on the CPU cores")
     share = (options.gpus_per_trial or 1.0) if on_gpus else 0.0
     limits = [_places(node, share) for node in nodes]
     if on_gpus and options.device.startswith("cuda:"):

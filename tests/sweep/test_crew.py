@@ -45,7 +45,7 @@ def test_workers_fit_the_machines(nodes, options, at_most, expected):
 @pytest.mark.parametrize(
     ("nodes", "options", "message"),
     [
-        ([LAPTOP], {"gpus_per_trial": 1.0}, "--gpus-per-trial 1: there are no GPUs here; use --device cpu"),
+        ([LAPTOP], {"gpus_per_trial": 1.0}, "--gpus-per-trial 1: there are no GPUs here; leave it out to work on the CPU cores"),
         ([LAPTOP], {"device": "cuda"}, "--device cuda: there are no GPUs here"),
         ([GPU], {"device": "cuda:1"}, "--device cuda:1: Ray gives workers their GPUs; set CUDA_VISIBLE_DEVICES"),
         ([LAPTOP], {"threads": 3}, "--threads 3: the largest machine has 2 cores"),

@@ -35,13 +35,15 @@ def cluster() -> Iterator[str]:
         yield "the Ray cluster at hand"
         return
     address = address_at_hand() or "local"
-    options: dict[str, Any] = {"object_store_memory": OBJECTS_BYTES} if address == "local" else {}
+    # found by itself, Ray also finds the token that a cluster may ask for
+    where: dict[str, Any] = {"address": "local", "object_store_memory": OBJECTS_BYTES} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"Ray cluster {address}: cannot be used: {reason}; RAY_ADDRESS=local starts one on this machine"
+            f"Ray cluster {address}: cannot be used: {reason}; is it up, and does it want RAY_AUTH_MODE=token? "
+            "RAY_ADDRESS=local starts one on this machine"
         ) from None
     try:
         yield "Ray on this machine" if address == "local" else f"the Ray cluster {ray.get_runtime_context().gcs_address}"
@@ -50,26 +52,42 @@ def cluster() -> Iterator[str]:
 
 
 def address_at_hand() -> str | None:
-    """Return the address of the cluster that this process would attach to, `local` where one is to be started, else None."""
+    """Return the address of the cluster that this process would attach to, `local` where one is to be started, else None.
+
+    Raises `UserError` where RAY_ADDRESS names a cluster that does not answer.
+    """
     if ray.is_initialized():
         address: str = ray.get_runtime_context().gcs_address
         return address
-    return os.environ.get("RAY_ADDRESS") or running_here()
+    named = os.environ.get("RAY_ADDRESS")
+    if named in (None, "", "auto"):
+        return running_here()
+    if named != "local" and not answers(str(named)):
+        raise UserError(
+            f"RAY_ADDRESS={named}: no Ray cluster answers there; give HOST:PORT of its head (not ray://), "
+            "or local to start one on this machine"
+        )
+    return named
 
 
 def running_here() -> str | None:
-    """Return the address of a cluster that `ray start` left on this machine, None where none answers.
-
-    Ray leaves the address behind when a cluster dies, and would wait for it.
-    """
+    """Return the address of a cluster that `ray start` left on this machine, None where none answers."""
     folder = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # Ray's rule, whatever TMPDIR says
     try:
         address = (folder / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
-        host, _, port = address.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=REACH_SECONDS):
-            return address
-    except (OSError, ValueError):
+    except OSError:
         return None
+    return address if answers(address) else None
+
+
+def answers(address: str) -> bool:
+    """Return whether something listens at HOST:PORT. Ray itself would wait for ever where nothing does."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=REACH_SECONDS):
+            return True
+    except (OSError, ValueError, OverflowError):
+        return False
 
 
 def nodes() -> list[Node]:

@@ -39,6 +39,15 @@ def test_the_address_of_a_dead_cluster_is_passed_over(left_behind, address: str)
     assert running_here() is None
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])
+def test_a_named_cluster_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """RAY_ADDRESS of a cluster that is not there is one line, at once."""
+    monkeypatch.setattr(module.ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=f"RAY_ADDRESS={address}: no Ray cluster answers there"):
+        address_at_hand()
+
+
 def test_without_a_file_there_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine where `ray start` was never called there is no cluster."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
