@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import ray
 
+import segsweep
+
 sys.path.insert(0, str(Path(__file__).parent))
 
-from study_scripts import SCRIPT, Script
+from study_scripts import SCRIPT, Script, measured
 
 CPUS = 4  # logical ones: two drivers with two workers each
 
@@ -43,3 +46,12 @@ def make_script(cluster: str, ellipses: Path, boxes: Path) -> Callable[..., Scri
 def script(make_script: Callable[..., Script], tmp_path: Path) -> Callable[..., Script]:
     """Write a study script into the test's folder."""
     return partial(make_script, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(make_script: Callable[..., Script], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What the trials of the scripted study measure in one process, without any disturbance."""
+    space: dict[str, object] = {"__name__": "study"}
+    folder = tmp_path_factory.mktemp("undisturbed")
+    exec(make_script(folder).path.read_text(), space)
+    return measured(segsweep.run(space["study"], out=folder / "runs", runner="inline", threads=1))  # type: ignore[arg-type]

@@ -8,9 +8,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import psutil
 
-EPOCHS, SOURCE_EPOCHS = 4, 8
+from segsweep.records import Records
+
+EPOCHS, SOURCE_EPOCHS = 4, 24
 SCRIPT = """
 from segsweep import LogUniform, PerCellASHA, Study, Target, main
 
@@ -19,7 +22,7 @@ study = Study(
     target=Target("folder:{target}"),
     compare={{"source": ["random", "supervised:folder:{source}"], "freeze": ["none", "encoder"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
-    fixed={{"architecture": "unet16", "image_px": 32, "epochs": 4, "source_epochs": 8, "batch_size": 8}},
+    fixed={{"architecture": "unet16", "image_px": 32, "epochs": 4, "source_epochs": 24, "batch_size": 8}},
     trials_per_cell=2,
     seeds=1,
 )
@@ -94,3 +97,19 @@ def kill_workers(count: int) -> None:
     """Kill so many of the workers with -9."""
     for process in workers()[:count]:
         process.send_signal(signal.SIGKILL)
+
+
+MEASURED = ["train_loss", "val_loss", "val_iou", "test_iou", "test_loss", "source_hash"]
+
+
+def measured(records: Records) -> pd.DataFrame:
+    return records.trials.set_index("trial_id").sort_index()[MEASURED]
+
+
+def assert_whole(records: Records, undisturbed: pd.DataFrame) -> None:
+    """Check that a study came to its end with the numbers of an undisturbed one, and no epoch twice."""
+    assert set(records.trials["status"]) == {"finished"}
+    pd.testing.assert_frame_equal(measured(records), undisturbed, check_exact=True)
+    counts = records.epochs.groupby(["phase", "trial_id"])["epoch"].agg(list)
+    for (phase, _), found in counts.items():
+        assert found == list(range(1, (SOURCE_EPOCHS if phase == "stage" else EPOCHS) + 1))

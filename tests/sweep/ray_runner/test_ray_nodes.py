@@ -1,0 +1,61 @@
+"""Several machines: Ray nodes of their own on this one, one of which is killed in the middle."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from study_scripts import Script, assert_whole
+
+from segsweep.records import load
+
+DRIVER = """
+import runpy, sys, threading, time
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+
+import segsweep
+from segsweep.sweep.ray_runner.cluster import nodes
+
+study, folder = runpy.run_path(sys.argv[1])["study"], Path(sys.argv[1]).parent
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+others = [cluster.add_node(num_cpus=1) for _ in range(2)]
+ray.init(address=cluster.address, log_to_driver=False)
+assert sorted(node.cpus for node in nodes()) == [0, 1, 1], nodes()
+
+
+def lose_one():
+    live = folder / "runs" / study.name / "live"
+    while sum(path.exists() and path.read_text().count('"kind": "epoch"') for path in live.glob("*.jsonl")) < 4:
+        time.sleep(0.02)
+    cluster.remove_node(others[0], allow_graceful=False)
+
+
+threading.Thread(target=lose_one, daemon=True).start()
+segsweep.run(study, out=folder / "runs", threads=1)
+print("left:", sorted(node.cpus for node in nodes()))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_a_killed_machine_costs_at_most_an_epoch(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
+    """Work runs on two machines; when one is lost in the middle, its work goes on at the other from the last epoch, and every
+    number is that of an undisturbed run."""
+    study = script()
+    driver = study.path.parent / "driver.py"
+    driver.write_text(DRIVER)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, str(driver), str(study.path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=270)
+    assert done.returncode == 0, done.stderr
+    assert "left: [0, 1.0]" in done.stdout.replace("0.0", "0")
+    records = load(study.records)
+    assert_whole(records, undisturbed)
+    assert records.trials["starts"].sum() + records.stages["starts"].sum() == len(records.trials) + len(records.stages) + 1
