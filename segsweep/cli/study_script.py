@@ -21,16 +21,9 @@ from segsweep.sweep.crew import Options
 from segsweep.sweep.driver import past_of
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import (
-    RUNNERS,
-    Setting,
-    load_or_none,
-    plan_of,
-    planner_of,
-    run_in,
-    runner_for_plan,
-    seconds_left,
-)
+from segsweep.sweep.run import load_or_none, plan_of, planner_of, run_in, seconds_left
+from segsweep.sweep.runners import RUNNERS, runner_for_plan
+from segsweep.sweep.setting import Setting
 
 Presets = Mapping[str, Sequence[str]]
 INTERRUPTED = 130

@@ -12,7 +12,8 @@ from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.crew import Options
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import Setting, run_in
+from segsweep.sweep.run import run_in
+from segsweep.sweep.setting import Setting
 
 BATCHES = 2
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "patience_epochs")

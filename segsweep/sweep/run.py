@@ -1,125 +1,28 @@
 """Running a study from its declaration to its records."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
 from segsweep.config.study import Study
-from segsweep.data.table import DataRoots
 from segsweep.errors import UserError, unknown
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
-from segsweep.sweep.cost import CostModel, Measure, readable_seconds
-from segsweep.sweep.crew import Options, crew_of, flag, this_machine
+from segsweep.sweep.cost import CostModel, readable_seconds
+from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.driver import Driver, failed_in, find_stage, past_of, planned_rows, stage_taken
-from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
 from segsweep.sweep.progress import View, choose_view
-from segsweep.training.device import Device
+from segsweep.sweep.runners import Runner, open_runner
+from segsweep.sweep.setting import Setting
 from segsweep.workplace import Workplace
-
-STORE_BESIDE = "store"
-JOB_HOME = "segsweep"  # below the home folder: what relative paths are relative to in a Ray job, whose own folder is thrown away
-
-
-class Runner(Protocol):
-    """Carries out the work of a driver, on so many `workers` of one kind of `device`."""
-
-    @property
-    def workers(self) -> int:
-        """How many pieces of work run at once at most."""
-
-    @property
-    def device(self) -> Device:
-        """What each worker computes on."""
-
-    @property
-    def label(self) -> str:
-        """What the work runs on, in words."""
-
-    @property
-    def measure(self) -> Measure:
-        """How to measure the speed of training there."""
-
-    def resolve(self, precision: str) -> str:
-        """Return what a precision is there: `float32` or `bfloat16`."""
-
-    def run(self, driver: Driver, place: Workplace) -> None:
-        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
-
-
-def _open_ray(options: Options, at_most: int, store: Store) -> AbstractContextManager[Runner]:
-    from segsweep.sweep.ray_runner.runner import open_ray  # takes seconds to import
-
-    return open_ray(options, at_most, store)
-
-
-def _cluster_at_hand() -> bool:
-    from segsweep.sweep.ray_runner.cluster import address_at_hand
-
-    return address_at_hand() not in (None, "local")
-
-
-RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
-
-
-def open_runner(options: Options, study: Study, store: Store) -> AbstractContextManager[Runner]:
-    """Return the runner that the options name. Raises `UserError` for what does not fit here."""
-    if options.runner not in RUNNERS:
-        raise unknown("--runner", options.runner, list(RUNNERS))
-    return RUNNERS[options.runner](options, most_at_once(study), store)
-
-
-@contextmanager
-def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Runner]:
-    """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
-    if options.runner == "ray" and not _cluster_at_hand():
-        crew = crew_of([this_machine()], options, most_at_once(study))
-        yield InlineRunner(crew.device, crew.workers, str(crew))
-        return
-    with open_runner(options, study, store) as runner:
-        yield runner
-
-
-def most_at_once(study: Study) -> int:
-    """Return how many pieces of work there can be at once."""
-    return len(list(study.cells())) * max(study.trials_per_cell, study.seeds)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The folders of a study: for records, artifacts and data."""
-
-    out: Path
-    store: Store
-    roots: DataRoots
-    max_pictures: int | None = None
-
-    @classmethod
-    def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Setting":
-        """Return the setting that the command line's words mean. The store lies beside `out` unless it is given."""
-        folder = absolute(out)
-        return cls(folder, Store(folder.parent / STORE_BESIDE if store is None else absolute(store)), DataRoots.parse(data or []))
-
-    def study_folder(self, study: Study) -> Path:
-        """Return the folder of a study's records."""
-        return self.out / study.name
-
-
-def absolute(path: str | Path) -> Path:
-    """Return an absolute path. In a Ray job with a working folder of its own, relative ones lie below the home folder."""
-    thrown_away = "working_dir_files" in Path.cwd().parts
-    return (Path.home() / JOB_HOME if thrown_away else Path.cwd()) / Path(path).expanduser()
 
 
 def run(

@@ -1,0 +1,79 @@
+"""The runners, by name: what carries out the work of a driver, and what it has to work with."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from segsweep.config.study import Study
+from segsweep.errors import unknown
+from segsweep.store.folder import Store
+from segsweep.sweep.cost import Measure
+from segsweep.sweep.crew import Options, crew_of, this_machine
+from segsweep.sweep.driver import Driver
+from segsweep.sweep.inline import InlineRunner, open_inline
+from segsweep.training.device import Device
+from segsweep.workplace import Workplace
+
+
+class Runner(Protocol):
+    """Carries out the work of a driver, on so many `workers` of one kind of `device`."""
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of work run at once at most."""
+
+    @property
+    def device(self) -> Device:
+        """What each worker computes on."""
+
+    @property
+    def label(self) -> str:
+        """What the work runs on, in words."""
+
+    @property
+    def measure(self) -> Measure:
+        """How to measure the speed of training there."""
+
+    def resolve(self, precision: str) -> str:
+        """Return what a precision is there: `float32` or `bfloat16`."""
+
+    def run(self, driver: Driver, place: Workplace) -> None:
+        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+
+
+def _open_ray(options: Options, at_most: int, store: Store) -> AbstractContextManager[Runner]:
+    from segsweep.sweep.ray_runner.runner import open_ray  # takes seconds to import
+
+    return open_ray(options, at_most, store)
+
+
+def _cluster_at_hand() -> bool:
+    from segsweep.sweep.ray_runner.cluster import address_at_hand
+
+    return address_at_hand() not in (None, "local")
+
+
+RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
+
+
+def open_runner(options: Options, study: Study, store: Store) -> AbstractContextManager[Runner]:
+    """Return the runner that the options name. Raises `UserError` for what does not fit here."""
+    if options.runner not in RUNNERS:
+        raise unknown("--runner", options.runner, list(RUNNERS))
+    return RUNNERS[options.runner](options, most_at_once(study), store)
+
+
+@contextmanager
+def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Runner]:
+    """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
+    if options.runner == "ray" and not _cluster_at_hand():
+        crew = crew_of([this_machine()], options, most_at_once(study))
+        yield InlineRunner(crew.device, crew.workers, str(crew))
+        return
+    with open_runner(options, study, store) as runner:
+        yield runner
+
+
+def most_at_once(study: Study) -> int:
+    """Return how many pieces of work there can be at once."""
+    return len(list(study.cells())) * max(study.trials_per_cell, study.seeds)
