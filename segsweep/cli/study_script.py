@@ -18,7 +18,7 @@ from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.check import check
 from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.crew import Options
-from segsweep.sweep.driver import past_of
+from segsweep.sweep.past import past_of
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import load_or_none, plan_of, planner_of, run_in, seconds_left

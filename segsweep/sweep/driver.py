@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from segsweep.config.work import Trial
-from segsweep.records.reader import Records
-from segsweep.records.schema import FINAL
 from segsweep.records.writer import RecordWriter
-from segsweep.stage import KIND, Elsewhere, StageOutcome, Started
+from segsweep.stage import Elsewhere, StageOutcome, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.perform import Failed, Message
-from segsweep.sweep.plan import Plan
-from segsweep.sweep.planner import Ended, Past, Planner, StageWork, Work
+from segsweep.sweep.planner import Ended, Planner, StageWork, Work
 from segsweep.sweep.progress import View
+from segsweep.sweep.rows import epoch_row, losses_and_scores, stage_columns, trial_columns
 from segsweep.training.loop import EpochResult
 from segsweep.trial import TrialOutcome, trial_workspace
 
@@ -147,7 +144,7 @@ class Driver:
         epochs_run = self._epochs.pop(work.identity, 0)
         if best is None or isinstance(work, StageWork):
             return {}
-        return {"epochs_run": epochs_run, "best_epoch": best.epoch, **_losses_and_scores(best)}
+        return {"epochs_run": epochs_run, "best_epoch": best.epoch, **losses_and_scores(best)}
 
     def note_decisions(self) -> None:
         """Write down what the planner has decided by itself: skipped trials, chosen settings."""
@@ -163,108 +160,3 @@ class Driver:
                 confirm = [trial.trial_id for trial in choice.confirm]
                 chosen = choice.trial.trial_id if choice.trial else None
                 self.writer.choose(cell, {"chosen": chosen, "confirm": confirm, "at_edge": list(choice.at_edge)})
-
-
-def trial_columns(trial: Trial) -> dict[str, Any]:
-    """Return the columns that a trial has before it runs."""
-    return {
-        "study": trial.study,
-        "trial_id": trial.trial_id,
-        "cell": trial.cell,
-        "phase": trial.phase,
-        "point": trial.point,
-        "seed": trial.seed,
-        "source_seed": trial.source_seed,
-        "target": trial.target.name,
-        "protocol": trial.target.protocol,
-        **trial.settings.model_dump(),
-    }
-
-
-def stage_columns(work: StageWork) -> dict[str, Any]:
-    """Return the columns that a stage has before it is built."""
-    spec = work.spec
-    return {
-        "stage_id": spec.spec_id,
-        "stage": spec.name,
-        "model": spec.model,
-        "source_seed": spec.seed,
-        "kind_of_stage": spec.stage.kind,
-    }
-
-
-def epoch_row(result: EpochResult) -> dict[str, Any]:
-    """Return the columns of one epoch."""
-    return {
-        "epoch": result.epoch,
-        "steps": result.steps,
-        **_losses_and_scores(result),
-        "val_precision": result.val.precision,
-        "val_recall": result.val.recall,
-        "learning_rate": result.learning_rate,
-        "seconds": result.seconds,
-        "images_per_second": result.images_per_second,
-    }
-
-
-def _losses_and_scores(result: EpochResult) -> dict[str, float]:
-    """Return the columns that the epochs and the trials table share."""
-    return {
-        "train_loss": result.train_loss,
-        "val_loss": result.val_loss,
-        "val_iou": result.val.iou,
-        "val_mean_iou": result.val.mean_iou,
-        "val_f1": result.val.f1,
-        "val_accuracy": result.val.accuracy,
-    }
-
-
-def planned_rows(plan: Plan) -> list[dict[str, Any]]:
-    """Return a row for every planned trial; a confirmed run whose setting is not chosen yet has a provisional id."""
-    rows = []
-    for cell in plan.cells:
-        rows += [{**trial_columns(trial), "status": "not_run"} for trial in cell.tuning]
-        for trial in cell.confirm(cell.settings):
-            undecided = dict.fromkeys(plan.study.tune)
-            identity = f"{trial.trial_id}-undecided" if undecided else trial.trial_id
-            rows.append({**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"})
-    return rows
-
-
-def past_of(records: Records | None, retry_failed: bool) -> Past:
-    """Return what earlier starts left, for the planner. With `retry_failed`, what failed counts as not run."""
-    if records is None:
-        return Past()
-    final = {status for status in FINAL if status != "skipped" and not (status == "failed" and retry_failed)}
-    trials = records.trials[records.trials["status"].isin(final)]
-    numbers = trials["val_iou"].astype(object).where(trials["val_iou"].notna(), None)
-    errors = trials["error"].astype(object).where(trials["error"].notna(), None)
-    ended = {
-        trial: Ended(str(status), val_iou, error)
-        for trial, status, val_iou, error in zip(trials["trial_id"], trials["status"], numbers, errors, strict=True)
-    }
-    curves: dict[str, dict[int, float]] = {}
-    tuned = records.epochs[records.epochs["phase"] == "tune"].dropna(subset=["val_iou"])
-    for trial, epoch, val_iou in zip(tuned["trial_id"], tuned["epoch"], tuned["val_iou"], strict=True):
-        curves.setdefault(trial, {})[int(epoch)] = float(val_iou)
-    stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
-    return Past(ended, curves, dict(zip(stages["stage_id"], stages["error"], strict=True)))
-
-
-def failed_in(records: Records) -> frozenset[str]:
-    """Return the ids of the trials and stages that failed."""
-    trials, stages = records.trials, records.stages
-    return frozenset(trials["trial_id"][trials["status"] == "failed"]) | frozenset(
-        stages["stage_id"][stages["status"] == "failed"]
-    )
-
-
-def find_stage(store: Store, key: str) -> str | None:
-    """Return the content hash of a stage's weights, None where the store has none."""
-    artifact = store.find(KIND, key)
-    return artifact.content_hash if artifact else None
-
-
-def stage_taken(store: Store, key: str) -> bool:
-    """Return whether some process is building a stage now."""
-    return store.is_taken(KIND, key)

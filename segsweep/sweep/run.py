@@ -16,10 +16,12 @@ from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
-from segsweep.sweep.driver import Driver, failed_in, find_stage, past_of, planned_rows, stage_taken
+from segsweep.sweep.driver import Driver
+from segsweep.sweep.past import failed_in, find_stage, past_of, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
 from segsweep.sweep.progress import View, choose_view
+from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner, open_runner
 from segsweep.sweep.setting import Setting
 from segsweep.workplace import Workplace

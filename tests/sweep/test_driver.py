@@ -10,10 +10,11 @@ from segsweep.records import load
 from segsweep.records.writer import RecordWriter
 from segsweep.stage import Elsewhere, Started
 from segsweep.store.folder import Store
-from segsweep.sweep.driver import DEATHS, Driver, planned_rows
+from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.perform import Failed
 from segsweep.sweep.planner import Planner, StageWork
 from segsweep.sweep.progress import LiveView, PlainView, View
+from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
 
 

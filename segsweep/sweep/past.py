@@ -1,0 +1,46 @@
+"""What earlier starts left: how trials ended and their curves, from the records; stages, from the store."""
+
+from segsweep.records.reader import Records
+from segsweep.records.schema import FINAL
+from segsweep.stage import KIND
+from segsweep.store.folder import Store
+from segsweep.sweep.planner import Ended, Past
+
+
+def past_of(records: Records | None, retry_failed: bool) -> Past:
+    """Return what earlier starts left, for the planner. With `retry_failed`, what failed counts as not run."""
+    if records is None:
+        return Past()
+    final = {status for status in FINAL if status != "skipped" and not (status == "failed" and retry_failed)}
+    trials = records.trials[records.trials["status"].isin(final)]
+    numbers = trials["val_iou"].astype(object).where(trials["val_iou"].notna(), None)
+    errors = trials["error"].astype(object).where(trials["error"].notna(), None)
+    ended = {
+        trial: Ended(str(status), val_iou, error)
+        for trial, status, val_iou, error in zip(trials["trial_id"], trials["status"], numbers, errors, strict=True)
+    }
+    curves: dict[str, dict[int, float]] = {}
+    tuned = records.epochs[records.epochs["phase"] == "tune"].dropna(subset=["val_iou"])
+    for trial, epoch, val_iou in zip(tuned["trial_id"], tuned["epoch"], tuned["val_iou"], strict=True):
+        curves.setdefault(trial, {})[int(epoch)] = float(val_iou)
+    stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
+    return Past(ended, curves, dict(zip(stages["stage_id"], stages["error"], strict=True)))
+
+
+def failed_in(records: Records) -> frozenset[str]:
+    """Return the ids of the trials and stages that failed."""
+    trials, stages = records.trials, records.stages
+    return frozenset(trials["trial_id"][trials["status"] == "failed"]) | frozenset(
+        stages["stage_id"][stages["status"] == "failed"]
+    )
+
+
+def find_stage(store: Store, key: str) -> str | None:
+    """Return the content hash of a stage's weights, None where the store has none."""
+    artifact = store.find(KIND, key)
+    return artifact.content_hash if artifact else None
+
+
+def stage_taken(store: Store, key: str) -> bool:
+    """Return whether some process is building a stage now."""
+    return store.is_taken(KIND, key)

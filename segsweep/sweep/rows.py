@@ -1,0 +1,74 @@
+"""What trials, stages and epochs are in the records: the columns of their rows."""
+
+from typing import Any
+
+from segsweep.config.work import Trial
+from segsweep.sweep.plan import Plan
+from segsweep.sweep.planner import StageWork
+from segsweep.training.loop import EpochResult
+
+
+def trial_columns(trial: Trial) -> dict[str, Any]:
+    """Return the columns that a trial has before it runs."""
+    return {
+        "study": trial.study,
+        "trial_id": trial.trial_id,
+        "cell": trial.cell,
+        "phase": trial.phase,
+        "point": trial.point,
+        "seed": trial.seed,
+        "source_seed": trial.source_seed,
+        "target": trial.target.name,
+        "protocol": trial.target.protocol,
+        **trial.settings.model_dump(),
+    }
+
+
+def stage_columns(work: StageWork) -> dict[str, Any]:
+    """Return the columns that a stage has before it is built."""
+    spec = work.spec
+    return {
+        "stage_id": spec.spec_id,
+        "stage": spec.name,
+        "model": spec.model,
+        "source_seed": spec.seed,
+        "kind_of_stage": spec.stage.kind,
+    }
+
+
+def epoch_row(result: EpochResult) -> dict[str, Any]:
+    """Return the columns of one epoch."""
+    return {
+        "epoch": result.epoch,
+        "steps": result.steps,
+        **losses_and_scores(result),
+        "val_precision": result.val.precision,
+        "val_recall": result.val.recall,
+        "learning_rate": result.learning_rate,
+        "seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+    }
+
+
+def losses_and_scores(result: EpochResult) -> dict[str, float]:
+    """Return the columns that the epochs and the trials table share."""
+    return {
+        "train_loss": result.train_loss,
+        "val_loss": result.val_loss,
+        "val_iou": result.val.iou,
+        "val_mean_iou": result.val.mean_iou,
+        "val_f1": result.val.f1,
+        "val_accuracy": result.val.accuracy,
+    }
+
+
+def planned_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for every planned trial; a confirmed run whose setting is not chosen yet has a provisional id."""
+    rows = []
+    for cell in plan.cells:
+        rows += [{**trial_columns(trial), "status": "not_run"} for trial in cell.tuning]
+        for trial in cell.confirm(cell.settings):
+            undecided = dict.fromkeys(plan.study.tune)
+            identity = f"{trial.trial_id}-undecided" if undecided else trial.trial_id
+            rows.append({**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"})
+    return rows
