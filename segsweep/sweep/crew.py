@@ -109,7 +109,8 @@ def _cpus(nodes: Sequence[Node], limits: Sequence[int], wanted: int) -> float:
         return sum(min(limit, floor(node.cpus / cpus)) for node, limit in zip(nodes, limits, strict=True)) >= wanted
 
     whole = range(floor(max((node.cpus for node in nodes), default=1)), 0, -1)
-    return next((float(cpus) for cpus in whole if fit(cpus)), next((1 / parts for parts in range(2, 65) if fit(1 / parts)), 1.0))
+    parts = (floor(1e4 / count) / 1e4 for count in range(2, 65))  # Ray counts in ten-thousandths
+    return next((cpus for cpus in (*map(float, whole), *parts) if fit(cpus)), 1.0)
 
 
 def flag(name: str) -> str:

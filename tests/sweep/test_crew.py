@@ -27,7 +27,7 @@ HEAD = Node(cpus=4, gpus=0, memory_gib=16)
         ([GPU], {}, 1000, (4, 4, 1)),
         ([GPU], {"gpus_per_trial": 0.5}, 1000, (8, 2, 0.5)),
         ([GPU], {"gpus_per_trial": 0.3}, 1000, (12, 1, 0.3)),
-        ([GPU], {"gpus_per_trial": 0.1}, 1000, (40, 1 / 3, 0.1)),  # more workers than cores: a part of a core each
+        ([GPU], {"gpus_per_trial": 0.1}, 1000, (40, 0.3333, 0.1)),  # more workers than cores: a part of a core each
         ([GPU], {"max_concurrent": 2}, 1000, (2, 8, 1)),
         ([GPU], {"device": "cpu"}, 1000, (16, 1, 0)),
         ([HEAD, GPU, BIG_GPU], {}, 1000, (12, 4, 1)),  # the machine without GPUs works for none

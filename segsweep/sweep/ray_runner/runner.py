@@ -24,6 +24,7 @@ from segsweep.sweep.planner import StageWork, Work
 from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.worker import Worker
+from segsweep.training.device import Device
 from segsweep.training.speed import measure_speed
 from segsweep.workplace import Workplace
 
@@ -57,7 +58,7 @@ class RayRunner:
         return f"{self.crew}, {self.name}"
 
     @property
-    def device(self) -> Any:
+    def device(self) -> Device:
         """What each worker computes on."""
         return self.crew.device
 

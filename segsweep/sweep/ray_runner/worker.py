@@ -50,7 +50,7 @@ class Worker(tune.Trainable):
         self._messages = self._group.perform(job.work)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another job. An error on a GPU can spoil all that follows: then this process is given up."""
+        """Take another job. An unforeseen error on a GPU can spoil all that follows: then this process is given up."""
         self._messages.close()
         if self._spoilt:
             raise RuntimeError("the process is replaced after an error on its GPU")
@@ -64,7 +64,7 @@ class Worker(tune.Trainable):
             messages.append(message)
             if not isinstance(message, Started):
                 break
-        self._spoilt = isinstance(messages[-1], Failed) and _on_gpu()
+        self._spoilt = isinstance(messages[-1], Failed) and messages[-1].trace is not None and _on_gpu()
         return {MESSAGES: messages}
 
     def release(self) -> None:
