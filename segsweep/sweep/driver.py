@@ -53,7 +53,7 @@ class Driver:
         """Take one message of running work, and return whether the work goes on."""
         if isinstance(message, Elsewhere):
             self._begun.pop(work.identity, None)
-            self.view.given_back(work)
+            self.view.given_back(work, "another run builds it")
             self.planner.give_back(work)
             return False
         self._write_start(work)
@@ -87,7 +87,7 @@ class Driver:
             self._write_start(work)
             self._open.discard(identity)
             self.writer.end(identity, "interrupted", {"error": f"its worker died: {reason}"})
-        self.view.given_back(work)
+        self.view.given_back(work, f"its worker died: {reason}")
         self.planner.give_back(work)
 
     def _write_start(self, work: Work) -> None:

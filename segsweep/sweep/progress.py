@@ -39,8 +39,8 @@ class View(Protocol):
     def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
         """Tell how a stage or a trial ended."""
 
-    def given_back(self, work: Work) -> None:
-        """Tell that a stage or a trial that had started is put off: its worker died, or another run builds the stage."""
+    def given_back(self, work: Work, reason: str) -> None:
+        """Tell that a stage or a trial that had started is put off, and why."""
 
     def skipped(self, trial: Trial, reason: str) -> None:
         """Tell that a trial cannot run."""
@@ -146,9 +146,9 @@ class PlainView:
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
         self._line(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
 
-    def given_back(self, work: Work) -> None:
-        """Tell that a stage or a trial is put off."""
-        self._line(f"put off {describe(work)}: its worker died, or another run builds it")
+    def given_back(self, work: Work, reason: str) -> None:
+        """Tell that a stage or a trial is put off, and why."""
+        self._line(f"put off {describe(work)}: {reason}")
 
     def skipped(self, trial: Trial, reason: str) -> None:
         """Tell that a trial cannot run."""
@@ -217,9 +217,10 @@ class LiveView:
         if status == "failed":
             self._live.console.print(f"{describe(work)}: failed: {facts.get('error')}", markup=False, highlight=False)
 
-    def given_back(self, work: Work) -> None:
-        """Show no more what is put off."""
+    def given_back(self, work: Work, reason: str) -> None:
+        """Show no more what is put off, and tell why above the display."""
         self._now.pop(work.identity, None)
+        self._live.console.print(f"put off {describe(work)}: {reason}", markup=False, highlight=False)
 
     def skipped(self, trial: Trial, reason: str) -> None:
         """Count a trial that cannot run, and tell why above the display."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from segsweep.sweep.crew import Crew
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.perform import Message
 from segsweep.sweep.planner import Work
+from segsweep.sweep.ray_runner.deaths import reason_of
 from segsweep.sweep.ray_runner.group import GroupSize
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
 from segsweep.workplace import Workplace
@@ -148,7 +150,7 @@ class PlannerScheduler(FIFOScheduler):
     @_kept
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:  # noqa: ARG002
         """Take that a worker died."""
-        self.dispatcher.died(trial.trial_id, reason_of(trial.get_pickled_error()))
+        self.dispatcher.died(trial.trial_id, reason_of(_last_error(trial)))
 
 
 class Watch(tune.Callback):
@@ -178,9 +180,7 @@ class Watch(tune.Callback):
         self.dispatcher.check()
 
 
-def reason_of(error: BaseException | None) -> str:
-    """Return in one line why a worker died."""
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return "the machine ran out of memory"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "for no known reason"
+def _last_error(trial: TuneTrial) -> str:
+    """Return the text that Tune has kept of a trial's last error, without the line above it that counts errors."""
+    errors = Path(trial.error_file).read_text(encoding="utf-8").split("Failure # ")
+    return errors[-1].partition("\n")[2]

@@ -1,0 +1,25 @@
+"""Why a worker died, in one line, from what Ray tells."""
+
+DETAIL, CAUSES = "Worker exit detail: ", " Some common causes"
+MEMORY = "running low on memory"
+BECAUSE = "The actor is dead because "
+
+
+def reason_of(told: str) -> str:
+    """Return the line that says why, of Ray's text about the death of a worker or an error in its creation.
+
+    Ray 2.60's texts are known: a process that is gone, one that Ray killed for want of memory, one that was taken away,
+    and a traceback, whose last line it is. Of any other text it is the first line.
+    """
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    for line in lines:
+        if MEMORY in line:
+            return f"the machine ran out of memory: {line}"
+        if DETAIL in line:
+            detail = line.partition(DETAIL)[2].partition(CAUSES)[0]
+            return f"its process was killed or crashed, perhaps for want of memory: {detail}"
+        if line.startswith(BECAUSE):
+            return line.removeprefix(BECAUSE)
+    if not lines:
+        return "for no known reason"
+    return lines[-1] if "::" in lines[0] else lines[0]

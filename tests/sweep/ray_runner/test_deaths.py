@@ -1,0 +1,43 @@
+"""Why a worker died, from texts that Ray 2.60 gave."""
+
+import pytest
+
+from segsweep.sweep.ray_runner.deaths import reason_of
+
+KILLED = """The actor died unexpectedly before finishing this task.
+\tclass_name: A
+\tpid: 14350
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR \
+Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some common \
+causes include: (1) the process was killed by the OOM killer"""
+MEMORY = """1 worker(s) were killed due to the node running low on memory. Memory on the node was 1.65GB used / 23.54GB limit
+OOM kill reason: Memory usage 1771986944B exceeded threshold of 1263825536B (5.0% of 25276510208B limit)"""
+CREATION = """The actor died because of an error raised in its creation task, ray::B.__init__() (pid=14420, ip=192.0.2.2)
+  File "k.py", line 17, in __init__
+ModuleNotFoundError: No module named 'segsweep'"""
+RESET = """ray::segsweep-0123.reset() (pid=14391)
+RuntimeError: the process is replaced after an error on its GPU"""
+TAKEN = """The actor died unexpectedly before finishing this task.
+The actor is dead because its node has died."""
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (KILLED, "its process was killed or crashed, perhaps for want of memory: Worker unexpectedly exits with a connection"),
+        (
+            MEMORY,
+            "the machine ran out of memory: 1 worker(s) were killed due to the node running low on memory. Memory on the node",
+        ),
+        (CREATION, "ModuleNotFoundError: No module named 'segsweep'"),
+        (RESET, "RuntimeError: the process is replaced after an error on its GPU"),
+        (TAKEN, "its node has died."),
+        ("something else\nand more", "something else"),
+        ("", "for no known reason"),
+    ],
+)
+def test_the_reason_is_one_line(told: str, expected: str) -> None:
+    """Of each of Ray's texts the line that says why is found."""
+    reason = reason_of(told)
+    assert reason.startswith(expected)
+    assert "\n" not in reason
