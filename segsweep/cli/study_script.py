@@ -150,7 +150,7 @@ def _plan_content(planner: Planner, catalog: Catalog) -> dict[str, Any]:
         "trials": plan.trials,
         "tuning_trials": plan.tuning_trials,
         "confirmation_trials": plan.confirmation_trials,
-        "trials_done": sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell)),
+        "trials_done": planner.trials_done,
         "stages": len(stages),
         "stages_in_store": len(stages) - len(planner.unbuilt(stages)),
         "data_absent": sorted(catalog.absent),

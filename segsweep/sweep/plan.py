@@ -1,7 +1,8 @@
 """A plan: what a study comes to, as cells, trials and stages. Nothing here knows what has been done already."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from segsweep.config.settings import Settings
@@ -100,6 +101,8 @@ def _stages(settings: Settings, seed: int, data_key: DataKey) -> StageSpec | Non
     encoder = settings.architecture.partition("-")[2] or settings.architecture
     for stage in Source.parse(settings.source).stages:
         trained = stage.kind in DATASET_KINDS
+        if stage.kind == "file" and stage.name is not None:  # workers have other current folders than the driver
+            stage = replace(stage, name=str(Path(stage.name).expanduser().absolute()))
         last = StageSpec(
             stage=stage,
             model=encoder if stage.kind in ENCODER_KINDS else settings.architecture,

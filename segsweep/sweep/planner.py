@@ -129,6 +129,11 @@ class Planner:
         """Take that work which was given out did not come to its end and is to be given out again."""
         self._running.discard(work.identity)
 
+    @property
+    def trials_done(self) -> int:
+        """How many of the trials that are known by now have ended."""
+        return sum(trial.trial_id in self._ended for cell in self.plan.cells for trial in self.trials(cell))
+
     def epoch(self, trial: Trial, epoch: int, val_iou: float) -> bool:
         """Take one epoch's validation IoU, and return whether the trial goes on. Confirmed runs always do."""
         return trial.phase == "confirm" or self._stopping.report(trial.cell, trial.trial_id, epoch, val_iou)
@@ -145,10 +150,6 @@ class Planner:
         if error is not None:
             self._failed_stages[spec.spec_id] = error
         self._settle()
-
-    def ended(self, trial: Trial) -> Ended | None:
-        """Return how a trial ended, None where it has not."""
-        return self._ended.get(trial.trial_id)
 
     def trials(self, cell: Cell) -> tuple[Trial, ...]:
         """Return the trials of a cell that are known by now: tuning trials, and after the choice the confirmed runs."""

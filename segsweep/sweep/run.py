@@ -113,15 +113,14 @@ def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
     plan = planner.plan
     if planner.done:
         return 0.0
-    done = sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell))
     cost = CostModel(plan, catalog, runner.device, runner.measure)
-    return cost.total(planner.missing_stages()) * (1 - done / plan.trials) / runner.workers
+    return cost.total(planner.missing_stages()) * (1 - planner.trials_done / plan.trials) / runner.workers
 
 
 def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Console, view: View) -> None:
     """Tell what there is to do, how long it may take, and how to narrow it."""
     plan, missing, seconds = planner.plan, planner.missing_stages(), seconds_left(planner, catalog, runner)
-    done = sum(planner.ended(trial) is not None for cell in plan.cells for trial in planner.trials(cell))
+    done = planner.trials_done
     view.begin(plan, done, len(missing), seconds)
     if planner.done:
         return

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from studies import plan_of, small_study
@@ -324,3 +325,10 @@ def test_work_that_is_given_back_is_given_out_again() -> None:
     planner.give_back(stage)
     assert planner.next() == stage
     assert planner.next() == trial
+
+
+def test_files_of_weights_are_named_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker, whose current folder is another one, finds the file that a study names by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    (stage,) = plan_of(small_study(compare={"source": ["file:weights.pth"]})).stages()
+    assert stage.stage.name == str(tmp_path / "weights.pth")

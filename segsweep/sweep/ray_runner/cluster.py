@@ -113,13 +113,10 @@ def check_nodes(store: Store) -> None:
     marker = store.temporary / f"seen-by-nodes-{uuid4().hex}"
     marker.touch()
     try:
-        answers = {
-            node["NodeManagerHostname"]: _look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(marker), version("segsweep"))
-            for node in alive
-        }
-        problems = [f"node {name}: {problem}" for name, answer in answers.items() if (problem := _answer(answer)) is not None]
+        strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in alive]
+        asked = [_look.options(scheduling_strategy=each).remote(str(marker), version("segsweep")) for each in strategies]
+        found = [(node["NodeManagerHostname"], _answer(answer)) for node, answer in zip(alive, asked, strict=True)]
+        problems = [f"node {name}: {problem}" for name, problem in found if problem is not None]
     finally:
         marker.unlink(missing_ok=True)
     if problems:
