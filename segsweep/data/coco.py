@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pycocotools import mask as run_length
 
-from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Pixels
 from segsweep.data.picture import Fit, open_picture
 from segsweep.errors import UserError
 
@@ -51,6 +51,7 @@ class Coco2017:
     name: str = "coco"
     fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = ("train", "val")
+    protocols: ClassVar[Mapping[str, Division]] = {}
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
 
     def _file(self, split: str) -> Path:
@@ -94,7 +95,7 @@ class Coco2017:
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
         """Return a picture and its class numbers."""
         assert example.image is not None
-        image = open_picture(example.image)
+        image = open_picture(example.image, as_shown=False)  # objects are drawn in the file's own rows and columns
         split, _, name = example.name.partition("/")
         annotations = self._annotations[split]
         picture = annotations.pictures[name]

@@ -3,15 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from segsweep.data.picture import Fit
 
 IGNORE = 255  # the mask value that no loss and no metric counts
 
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+# a protocol as what it divides: official splits, and what per cents of them train, validate and test
+Division = Sequence[tuple[Sequence[str], Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,22 @@ class DataSet(Protocol):
 
     @property
     def schemes(self) -> Mapping[str, Sequence[str]]:
-        """The names of the classes in the order of their mask values, per scheme; the first scheme is the default."""
+        """The names of the classes in the order of their mask values, per scheme; the first scheme is the default.
+
+        An unlabelled data set has one scheme of no classes.
+        """
 
     @property
-    def fit(self) -> Literal["resize", "crop"]:
-        """How a picture becomes square: resized, or its short side resized and the centre cropped."""
+    def fit(self) -> "Fit":
+        """How a picture becomes square, unless a request says otherwise; see `segsweep.data.picture.square`."""
 
     @property
     def pool(self) -> Sequence[str]:
         """The official splits that a protocol in per cent, as 60-20-20, divides."""
+
+    @property
+    def protocols(self) -> Mapping[str, Division]:
+        """The data set's own protocols by name, which go before per cents of the pool; none for most."""
 
     def examples(self) -> list[Example]:
         """Return every example, in an order that does not depend on the file system. Raises `UserError` naming the file."""
@@ -60,6 +72,7 @@ class DataSet(Protocol):
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
         """Return the picture (H, W, 3) and its mask (H, W) of class numbers and `IGNORE`, both uint8.
 
+        The mask of an unlabelled data set is (0, 0).
         Raises `UserError` that names the file: unreadable, without a mask, of another size than its mask, or with a
         mask value outside the classes.
         """

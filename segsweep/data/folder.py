@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Pixels
 from segsweep.data.listing import lines
 from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
 from segsweep.errors import UserError
@@ -27,6 +27,7 @@ class Folder:
     folder: Path
     name: str
     fit: ClassVar[Fit] = "resize"
+    protocols: ClassVar[Mapping[str, Division]] = {}
 
     @cached_property
     def schemes(self) -> Mapping[str, Sequence[str]]:

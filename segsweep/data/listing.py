@@ -1,4 +1,4 @@
-"""Lists: text files with one entry a line, as every layout has them."""
+"""What lies in a folder: lists with one entry a line, as every layout has them, and names that differ in case alone."""
 
 from pathlib import Path
 
@@ -12,3 +12,12 @@ def lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def case_hint(path: Path) -> str:
+    """Return what to say of a missing file beside which one lies whose name differs in case alone; "" without one."""
+    try:
+        others = [other.name for other in path.parent.iterdir() if other.name.casefold() == path.name.casefold()]
+    except OSError:
+        return ""
+    return f"; {min(others)} beside it differs in case alone, rename one" if others else ""

@@ -9,20 +9,32 @@ from pathlib import Path
 
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Progress
+from segsweep.data.listing import case_hint
+from segsweep.data.picture import Fit
+from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
 from segsweep.files import replacing
 
 
-def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: Progress) -> str:
-    """Return the digest of all that the arrays of a data set depend on: its files' contents, reader and class scheme.
+def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: Progress, fit: Fit | None = None) -> str:
+    """Return the digest of all that the arrays of a data set depend on: its files' contents, reader, class scheme and fit.
 
+    `fit` is the data set's own unless it is given.
     File contents are read once; afterwards a file is read again only when its size, modification or change time differs.
     Raises `UserError` that names the first missing file and says how many there are.
     """
     hashes = file_hashes(
         dataset.files(), cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress
     )
-    return digest([dataset.revision(), dataset.fit, scheme, list(dataset.schemes[scheme]), sorted(hashes.items())])
+    return digest([dataset.revision(), fit or dataset.fit, scheme, list(dataset.schemes[scheme]), sorted(hashes.items())])
+
+
+def stamp_digest(files: Sequence[Path]) -> str:
+    """Return the digest of the files' sizes, modification and change times, which differs after any change of theirs.
+
+    It differs too after a change that was taken back. Raises `UserError` that names a missing file.
+    """
+    return digest(sorted((str(path), *stamp) for path, stamp in _stamps(files).items()))
 
 
 def file_hashes(files: Sequence[Path], cache_file: Path, progress: Progress) -> dict[str, str]:
@@ -62,7 +74,7 @@ def _stamps(files: Sequence[Path]) -> dict[Path, list[int]]:
             missing.append(path)
     if missing:
         more = f"; and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]}: file is missing{more}")
+        raise UserError(f"{missing[0]}: file is missing{more}{case_hint(missing[0])}")
     return stamps
 
 
@@ -74,6 +86,8 @@ def _read_cache(path: Path) -> dict[str, list[int | str]]:
 
 
 def _write_cache(path: Path, content: dict[str, list[int | str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    text = json.dumps(content)
+    with one_line_when_full(path.parent, f"the list of file contents needs {len(text) / 1e6:.1f} MB"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")

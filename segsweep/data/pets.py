@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import Example, Pixels
+from segsweep.data.dataset import Division, Example, Pixels
 from segsweep.data.listing import lines
 from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
 from segsweep.errors import UserError
@@ -25,6 +25,9 @@ class Pets:
     name: str = "pets"
     fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = ("trainval",)
+    protocols: ClassVar[Mapping[str, Division]] = {
+        "50-25-25": ((("trainval",), (100, 0, 0)), (("test",), (0, 50, 50))),  # trainval trains, half of test validates
+    }
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {
         "foreground": ("background", "pet"),
         "trimap": ("pet", "background", "boundary"),

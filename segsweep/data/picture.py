@@ -1,27 +1,33 @@
 """Opening pictures and masks, and making them square. Formats are told by content, never by the file's name."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
-from segsweep.data.dataset import IGNORE, Pixels
+from segsweep.data.dataset import Pixels
+from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
 
-Fit = Literal["resize", "crop"]
+Fit = Literal["resize", "nearest", "crop", "raw-crop"]
+FITS: tuple[Fit, ...] = get_args(Fit)
 
+ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
 PNG_START = b"\x89PNG\r\n\x1a\n"
 SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
 
 
-def open_picture(path: Path) -> Pixels:
+def open_picture(path: Path, as_shown: bool = True) -> Pixels:
     """Return a picture as (H, W, 3) uint8; the first frame of an animation, transparency dropped, 16 bits cut to 8.
 
+    A picture that its EXIF says is rotated is turned upright, as every viewer shows it, unless `as_shown` is false.
     Raises `UserError` that names the file when it is missing or unreadable, or its numbers have no known white.
     """
     image = _open(path, "picture")
+    if as_shown:
+        image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
         raise UserError(f"{path}: picture has mode {image.mode}, 32 bits without a known white; allowed are 8 and 16 bits")
     if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
@@ -59,7 +65,7 @@ def _open(path: Path, what: str) -> Image.Image:
             image.load()
             return image
     except FileNotFoundError:
-        raise UserError(f"{path}: {what} is missing") from None
+        raise UserError(f"{path}: {what} is missing{case_hint(path)}") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: {what} cannot be read: {error}") from None
 
@@ -87,22 +93,31 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def square(image: Pixels, mask: Pixels, image_px: int, fit: Fit) -> tuple[Pixels, Pixels]:
-    """Return picture and mask as squares of `image_px`: bilinear with antialiasing, the mask nearest.
+    """Return picture and mask as squares of `image_px`; the mask's pixels are always picked, never blended.
 
-    With `crop` the short side is resized to `image_px` and the centre is cut out; with `resize` both sides are resized.
+    - `resize`: both sides are resized, bilinear with antialiasing.
+    - `nearest`: both sides are resized by picking the nearest pixels, in the picture too.
+    - `crop`: the short side is resized to `image_px`, bilinear with antialiasing, and the centre is cut out.
+    - `raw-crop`: the centre is cut out of the picture as it is; only one whose short side is below `image_px` is resized
+      first, as with `crop`: nothing is padded.
+
+    A mask of (0, 0) stays as it is.
     """
-    height, width = mask.shape
-    scale = image_px / min(height, width)
-    new = (image_px, image_px) if fit == "resize" else (max(image_px, round(width * scale)), max(image_px, round(height * scale)))
+    height, width = image.shape[:2]
+    new = _size_before_cut(width, height, image_px, fit)
     left, top = (new[0] - image_px) // 2, (new[1] - image_px) // 2
     box = (left, top, left + image_px, top + image_px)
-    picture = Image.fromarray(image).resize(new, Image.Resampling.BILINEAR).crop(box)
-    labels = Image.fromarray(mask).resize(new, Image.Resampling.NEAREST).crop(box)
-    return np.asarray(picture), np.asarray(labels)
+    method = Image.Resampling.NEAREST if fit == "nearest" else Image.Resampling.BILINEAR
+    picture = np.asarray(Image.fromarray(image).resize(new, method).crop(box))
+    if mask.size == 0:
+        return picture, mask
+    return picture, np.asarray(Image.fromarray(mask).resize(new, Image.Resampling.NEAREST).crop(box))
 
 
-def dominant_class(mask: Pixels) -> int:
-    """Return the most frequent class of a mask other than class 0 and `IGNORE`; 0 where there is no other."""
-    counts = np.bincount(mask.ravel(), minlength=256)
-    counts[[0, IGNORE]] = 0
-    return int(counts.argmax())
+def _size_before_cut(width: int, height: int, image_px: int, fit: Fit) -> tuple[int, int]:
+    if fit in ("resize", "nearest"):
+        return image_px, image_px
+    if fit == "raw-crop" and min(width, height) >= image_px:
+        return width, height
+    scale = image_px / min(height, width)
+    return max(image_px, round(width * scale)), max(image_px, round(height * scale))

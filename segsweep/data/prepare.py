@@ -1,36 +1,38 @@
 """Decoding a data set once, into square uint8 arrays in the store."""
 
 import json
-import os
-import warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import IGNORE, DataSet, Example, Progress
+from segsweep.data.dataset import DataSet, Example, Progress
+from segsweep.data.decoding import decode
 from segsweep.data.manifest import content_digest
-from segsweep.data.picture import dominant_class, square
-from segsweep.data.prepared import Prepared
+from segsweep.data.picture import Fit
+from segsweep.data.prepared import Counts, Prepared
+from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError, unknown
 from segsweep.store.folder import Store
 
 KIND = "data"
-PREPARE_VERSION = 1
-PROBLEMS_SHOWN = 3
+PREPARE_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`."""
+    """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`.
+
+    `fit` says how pictures become square where it is not the data set's own way.
+    """
 
     dataset: DataSet
     scheme: str | None
     image_px: int
+    fit: Fit | None = None
 
     @property
     def chosen_scheme(self) -> str:
@@ -40,76 +42,85 @@ class Request:
             raise unknown(f"classes of {self.dataset.name}", self.scheme, schemes)
         return self.scheme or schemes[0]
 
+    @property
+    def chosen_fit(self) -> Fit:
+        """How pictures become square."""
+        return self.fit or self.dataset.fit
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of the classes; none for an unlabelled data set."""
+        return self.dataset.schemes[self.chosen_scheme]
+
 
 def prepared_key(request: Request, store: Store, progress: Progress) -> str:
-    """Return the key of the arrays: the digest of the data set's contents, class scheme and size."""
-    content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress)
+    """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
+    content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress, request.chosen_fit)
     return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px})
 
 
 def prepare(request: Request, store: Store, progress: Progress, key: str | None = None) -> Prepared:
     """Return the arrays, decoding the data set unless the store has them already.
 
-    Every picture is verified: readable, of the size of its mask, with no mask value outside the classes.
-    Raises `UserError` that names the first bad files and says how many there are, and for files that change meanwhile;
-    nothing is kept then. `key` is the `prepared_key` of the request, for a caller that has it.
+    Every picture is verified: readable, of the size of its mask, with no mask value outside the classes. What a killed
+    process has decoded is not decoded again. Raises `UserError` that names the first bad files and says how many there
+    are, for files that change meanwhile, and for a full disk; nothing is kept then. `key` is the `prepared_key` of the
+    request, for a caller that has it.
     """
     key = key or prepared_key(request, store, progress)
     with store.building(KIND, key) as build:
         if build.found is None:
-            _decode(request, build.folder, progress)
-            if prepared_key(request, store, progress) != key:
-                raise UserError(f"data set {request.dataset.name!r}: its files changed while they were read; start again")
-            build.commit({"dataset": request.dataset.name, "scheme": request.chosen_scheme, "image_px": request.image_px})
+            workspace, name = f"prepare-{key}", request.dataset.name  # beside the finished ones; outlives this process
+            examples = _examples(request.dataset)
+            needed_mb = len(examples) * request.image_px**2 * (4 if request.classes else 3) / 1e6
+            try:
+                with one_line_when_full(store.root, f"data set {name!r} at {request.image_px} px: needs {needed_mb:.1f} MB"):
+                    _decode(request, examples, store.workspace(workspace), build.folder, progress)
+                    if prepared_key(request, store, progress) != key:
+                        raise UserError(f"data set {name!r}: its files changed while they were read; start again")
+                    facts = {"scheme": request.chosen_scheme, "image_px": request.image_px, "fit": request.chosen_fit}
+                    build.commit({"dataset": name, **facts})
+            except UserError:
+                store.clear_workspace(workspace)
+                raise
+            store.clear_workspace(workspace)
         assert build.found is not None
         return Prepared.open(build.found.folder)
 
 
-def _decode(request: Request, folder: Path, progress: Progress) -> None:
-    examples = request.dataset.examples()
+def _examples(dataset: DataSet) -> list[Example]:
+    examples = dataset.examples()
     if not examples:
-        raise UserError(f"data set {request.dataset.name!r}: holds no pictures")
+        raise UserError(f"data set {dataset.name!r}: holds no pictures")
     twice = [name for name, count in Counter(example.name for example in examples).items() if count > 1]
     if twice:
-        raise UserError(f"data set {request.dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
-    shape = (len(examples), request.image_px, request.image_px)
-    images = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
-    masks = open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=shape)
-    counts = np.zeros(256, dtype=np.int64)
-    strata: list[str] = []
-    problems: list[str] = []
+        raise UserError(f"data set {dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
+    return examples
+
+
+def _decode(request: Request, examples: Sequence[Example], workspace: Path, folder: Path, progress: Progress) -> None:
+    """Put the arrays, and what is known of every picture, into a folder, going on from what the workspace holds."""
     dataset, scheme = request.dataset, request.chosen_scheme
-
-    def decode(position: int, example: Example) -> str | UserError:
-        try:
-            image, mask = dataset.read(example, scheme)
-        except UserError as error:
-            return error
-        images[position], masks[position] = square(image, mask, request.image_px, dataset.fit)
-        return example.stratum or f"class {dominant_class(masks[position])}"
-
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # odd metadata, deprecations: nothing a user can mend
-        for position, outcome in enumerate(pool.map(decode, range(len(examples)), examples)):
-            if isinstance(outcome, UserError):
-                problems.append(str(outcome))
-            else:
-                strata.append(outcome)
-                counts += np.bincount(masks[position].ravel(), minlength=256)
-            progress(f"preparing {dataset.name} at {request.image_px} px", position + 1, len(examples))
-    if problems:
-        more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
-        raise UserError(f"data set {dataset.name!r}: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
-    images.flush()
-    masks.flush()
+    decoded = decode(dataset, scheme, request.chosen_fit, request.image_px, examples, workspace, progress)
+    for path in (workspace / "images.npy", workspace / "masks.npy"):
+        if path.is_file():
+            path.rename(folder / path.name)
+    np.save(folder / "moments.npy", decoded.moments)
+    np.save(folder / "pixels.npy", decoded.pixels)
+    described = list(zip(examples, decoded.pixels, strict=True))
     index = {
         "dataset": dataset.name,
-        "classes": list(dataset.schemes[scheme]),
+        "classes": list(request.classes),
         "pool": list(dataset.pool),
+        "protocols": dict(dataset.protocols),
         "names": [example.name for example in examples],
         "splits": [example.split for example in examples],
-        "strata": strata,
-        "pixels_per_class": counts[: len(dataset.schemes[scheme])].tolist(),
-        "pixels_ignored": int(counts[IGNORE]),
+        "strata": [example.stratum or f"class {_dominant(counts)}" for example, counts in described],
     }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _dominant(counts: Counts) -> int:
+    """Return the most frequent class but the first, from a picture's pixels per class; 0 where there is no other."""
+    others = counts[1:-1]
+    return int(others.argmax()) + 1 if others.any() else 0

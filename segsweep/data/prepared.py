@@ -1,22 +1,30 @@
 """A prepared data set: memory-mapped arrays and what is known of every picture."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
-from segsweep.data.dataset import Pixels
+from segsweep.data.dataset import IGNORE, Division, Pixels
+
+Moments = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Channels = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Prepared:
     """The arrays of one data set at one size.
 
-    `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8 and memory-mapped; `names`,
-    `splits` and `strata` have N entries; `pool` are the official splits that a protocol in per cent divides.
+    `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8; `names`, `splits` and `strata`
+    have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
+    picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the
+    number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name. All arrays are
+    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0).
     """
 
     dataset: str
@@ -27,14 +35,55 @@ class Prepared:
     names: Sequence[str]
     splits: Sequence[str]
     strata: Sequence[str]
+    moments: Moments
+    pixels: Counts
+    protocols: Mapping[str, Division] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the arrays in a folder of the store. Nothing is read until it is used."""
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        images, moments, pixels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "moments", "pixels"))
+        unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
         return cls(
             dataset=index["dataset"],
-            images=np.load(folder / "images.npy", mmap_mode="r"),
-            masks=np.load(folder / "masks.npy", mmap_mode="r"),
+            images=images,
+            masks=np.load(folder / "masks.npy", mmap_mode="r") if index["classes"] else unlabelled,
+            moments=moments,
+            pixels=pixels,
+            protocols=index["protocols"],
             **{key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata")},
         )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are masks."""
+        return bool(self.classes)
+
+    def mean_std(self, members: npt.NDArray[np.int64]) -> tuple[Channels, Channels]:
+        """Return mean and standard deviation (red, green, blue) in 0..1 over all pixels of some pictures."""
+        count = len(members) * self.images.shape[1] * self.images.shape[2]
+        sums, squares = self.moments[members].sum(axis=0)
+        mean = sums / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        red, green, blue = (mean / 255).tolist()
+        red_std, green_std, blue_std = (std / 255).tolist()
+        return (red, green, blue), (red_std, green_std, blue_std)
+
+    def class_pixels(self, members: npt.NDArray[np.int64]) -> Counts:
+        """Return how many pixels of some pictures each class has, (C,) int64; ignored ones are not counted."""
+        counts: Counts = self.pixels[members, : len(self.classes)].sum(axis=0)
+        return counts
+
+
+def picture_moments(image_HWC: Pixels) -> Moments:
+    """Return the sum of each channel's values, and of their squares: (2, 3), exact."""
+    values = np.arange(256)
+    histograms = np.stack([np.bincount(channel, minlength=256) for channel in image_HWC.reshape(-1, 3).T], axis=1)
+    return np.stack([values @ histograms, values**2 @ histograms]).astype(np.float64)
+
+
+def pixel_counts(mask_HW: Pixels, classes: int) -> Counts:
+    """Return the number of pixels of each class, the ignored ones last: (classes + 1,)."""
+    counts = np.bincount(mask_HW.ravel(), minlength=IGNORE + 1)
+    return counts[[*range(classes), IGNORE]].astype(np.int64)

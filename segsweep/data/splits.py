@@ -1,7 +1,7 @@
 """Protocols and fractions: which pictures train, validate and test. Every choice of pictures in segsweep is made here."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -9,12 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.config.digest import seed_for
+from segsweep.data.dataset import Division
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
 
 Indices = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
 SOURCE_SHARES = (90, 10, 0)  # per cent, of a source that has no validation split of its own
+DEV_SHARES = (90, 10, 0)  # per cent, of the development share under `holdout-H`
+ROUNDING = 1e-9  # of per cents that are computed from shares
+OFFICIAL: Division = ((("train",), (100, 0, 0)), (("val",), (0, 100, 0)), (("test",), (0, 0, 100)))
+ALLOWED = "allowed are per cents as 60-20-20 (train-val-test), 'official', and 'holdout-20' (per cent that test)"
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,23 @@ def stratified_order(strata: Sequence[str], seed: int) -> Indices:
     return np.lexsort((rng.random(len(strata)), places)).astype(np.int64)
 
 
-def split_target(data: Prepared, protocol: str) -> Split:
-    """Return the split of a target, which depends on nothing but the data and the protocol.
+def split_target(data: Prepared, protocol: str, dev_share: float | None = None) -> Split:
+    """Return the split of a target, which depends on nothing but the data, the protocol and `dev_share`.
 
-    `A-B-C` divides the data set's pool by these per cents, stratified; `official` takes the data set's own three splits.
-    Raises `UserError` for another protocol, and for one that leaves a part empty.
+    `official` takes the data set's own three splits; a protocol of the data set's own does what the data set says;
+    `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all pictures test, the same for
+    every `dev_share`; that share of all pictures (by default all the rest) is taken from the rest, a smaller one from
+    within a larger, and divided 90:10 into training and validation, all stratified.
+    Raises `UserError` for another protocol, for one that leaves a part empty, for a `dev_share` that the protocol does not
+    have or that is too large, and for a data set without masks.
     """
-    if protocol == "official":
-        parts = [np.flatnonzero(np.asarray(data.splits) == part).astype(np.int64) for part in PARTS]
+    _check_labelled(data)
+    if (held := _held_out(protocol, dev_share)) is not None:
+        parts = _hold_out(data, protocol, held, dev_share)
     else:
-        parts = _divide(data, data.pool, _shares(protocol), seed_for("protocol", protocol))
+        groups = _resolve(protocol, data.pool, data.protocols)
+        divided = [_divide(data, splits, shares, seed_for("protocol", protocol)) for splits, shares in groups]
+        parts = [np.sort(np.concatenate(part)) for part in zip(*divided, strict=True)]
     for part, members in zip(PARTS, parts, strict=True):
         if len(members) == 0:
             raise UserError(
@@ -59,19 +71,67 @@ def split_target(data: Prepared, protocol: str) -> Split:
     return Split(*parts)
 
 
-def _shares(protocol: str) -> list[int]:
+def _check_labelled(data: Prepared) -> None:
+    if not data.labelled:
+        raise UserError(
+            f"data set {data.dataset!r}: has no masks, so it is neither a target nor a supervised source; choose another"
+        )
+
+
+def _resolve(protocol: str, pool: Sequence[str], protocols: Mapping[str, Division]) -> Division:
+    """Return what a protocol divides by which per cents. Raises `UserError` for one that is none."""
+    if protocol == "official":
+        return OFFICIAL
+    if protocol in protocols:
+        return protocols[protocol]
     match = re.fullmatch(r"([0-9]+)-([0-9]+)-([0-9]+)", protocol)
     if match is None:
-        raise UserError(f"protocol {protocol!r}: allowed are per cents as 60-20-20 (train-val-test) and 'official'")
+        own = f", and the data set's own {', '.join(map(repr, protocols))}" if protocols else ""
+        raise UserError(f"protocol {protocol!r}: {ALLOWED}{own}")
     shares = [int(share) for share in match.groups()]
     if sum(shares) != 100:
         raise UserError(f"protocol {protocol!r}: {'+'.join(map(str, shares))} is not 100")
-    return shares
+    return [(pool, shares)]
+
+
+def _held_out(protocol: str, dev_share: float | None) -> int | None:
+    """Return the per cent that `holdout-H` holds out, None for other protocols. Raises `UserError` for a wrong `dev_share`."""
+    match = re.fullmatch(r"holdout-([1-9][0-9]?)", protocol)
+    if match is None:
+        if dev_share is not None:
+            raise UserError(f"dev_share={dev_share}: protocol {protocol!r} has no development share; only 'holdout-H' has one")
+        return None
+    held = int(match[1])
+    if dev_share is not None and not 0 < 100 * dev_share <= 100 - held + ROUNDING:
+        raise UserError(
+            f"dev_share={dev_share}: protocol {protocol!r} leaves {1 - held / 100:g} of all pictures; "
+            f"allowed is a share of all above 0 and up to {1 - held / 100:g}"
+        )
+    return held
+
+
+def _hold_out(data: Prepared, protocol: str, held: int, dev_share: float | None) -> list[Indices]:
+    order = stratified_order(data.strata, seed_for("protocol", protocol))
+    test, dev = _hold_out_sizes(len(order), held, dev_share)
+    chosen = np.sort(order[test : test + dev])
+    train, val, _ = _divide_members(data, chosen, DEV_SHARES, seed_for("development", protocol))
+    return [train, val, np.sort(order[:test])]
+
+
+def _hold_out_sizes(count: int, held: int, dev_share: float | None) -> tuple[int, int]:
+    """Return how many of so many pictures test, and how many the development share has."""
+    test = round(count * held / 100)
+    if dev_share is None or 100 * dev_share > 100 - held - ROUNDING:
+        return test, count - test
+    return test, round(count * dev_share)
 
 
 def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[int], seed: int) -> list[Indices]:
-    pool = np.flatnonzero(np.isin(data.splits, pool_splits))
-    order = pool[stratified_order([data.strata[int(member)] for member in pool], seed)]
+    return _divide_members(data, np.flatnonzero(np.isin(data.splits, pool_splits)), shares, seed)
+
+
+def _divide_members(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:
+    order = members[stratified_order([data.strata[int(member)] for member in members], seed)]
     ends = accumulate(_sizes(len(order), shares), initial=0)
     return [np.sort(order[first:last]).astype(np.int64) for first, last in pairwise(ends)]
 
@@ -86,8 +146,10 @@ def split_source(data: Prepared, limit: int | None, seed: int) -> Split:
     """Return the split of a source: its own train and val, or a tenth of its pool held out where it has no val.
 
     Pictures of a test split are never trained on.
-    `limit` cuts the training part to so many pictures, stratified. Raises `UserError` where there are fewer.
+    `limit` cuts the training part to so many pictures, stratified. Raises `UserError` where there are fewer, and for a data
+    set without masks.
     """
+    _check_labelled(data)
     splits = np.asarray(data.splits)
     if (splits == "val").any() and (splits == "train").any():
         train, val = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
@@ -118,14 +180,24 @@ def subset(data: Prepared, train: Indices, fraction: float, seed: int) -> Indice
     return np.sort(train[order[:count]])
 
 
-def split_sizes(splits: Sequence[str], pool: Sequence[str], protocol: str) -> tuple[int, int, int]:
+def split_sizes(
+    splits: Sequence[str],
+    pool: Sequence[str],
+    protocol: str,
+    dev_share: float | None = None,
+    protocols: Mapping[str, Division] = {},
+) -> tuple[int, int, int]:
     """Return how many pictures a target's protocol gives to training, validation and test, from the official splits alone.
 
-    Raises `UserError` for a protocol that is none.
+    `protocols` are the data set's own. Raises `UserError` for a protocol that is none, and for a wrong `dev_share`.
     """
-    if protocol == "official":
-        return splits.count("train"), splits.count("val"), splits.count("test")
-    train, val, test = _sizes(sum(split in pool for split in splits), _shares(protocol))
+    if (held := _held_out(protocol, dev_share)) is not None:
+        test, dev = _hold_out_sizes(len(splits), held, dev_share)
+        train, val, _ = _sizes(dev, DEV_SHARES)
+        return train, val, test
+    groups = _resolve(protocol, pool, protocols)
+    sizes = [_sizes(sum(split in official for split in splits), shares) for official, shares in groups]
+    train, val, test = map(sum, zip(*sizes, strict=True))
     return train, val, test
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Pixels
 from segsweep.data.listing import lines
 from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
 from segsweep.errors import UserError
@@ -28,6 +28,7 @@ class Voc2012:
     name: str = "voc2012"
     fit: ClassVar[Fit] = "crop"
     pool: ClassVar[Sequence[str]] = ("train", "val")
+    protocols: ClassVar[Mapping[str, Division]] = {}
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
 
     @property

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segsweep.data.dataset import IGNORE
-from segsweep.data.picture import class_numbers, dominant_class, open_mask, open_picture, square
+from segsweep.data.picture import class_numbers, open_mask, open_picture, square
 from segsweep.errors import UserError
 
 NUMBERS = np.array([[0, 1, 2, 1], [2, 1, 0, 1]], np.uint8)
@@ -220,12 +220,6 @@ def test_picture_and_mask_stay_aligned():
         mask[:, edge:] = 1
         image, small = square((mask * 255)[..., None].repeat(3, axis=2), mask, image_px, "resize")
         assert np.abs((image[..., 0] > 127).sum(1) - (small == 1).sum(1).astype(int)).max() <= 1
-
-
-def test_the_dominant_class_is_not_the_background():
-    """A picture's stratum is its most frequent class but background and ignored; 0 where there is no other."""
-    assert dominant_class(np.array([[0, 0, 0, 5], [5, 3, 255, 255]], np.uint8)) == 5
-    assert dominant_class(np.array([[0, 255]], np.uint8)) == 0
 
 
 def test_opening_leaves_the_warning_filters_alone(tmp_path):

@@ -1,4 +1,4 @@
-import json
+import errno
 import os
 import signal
 import subprocess
@@ -15,9 +15,10 @@ import pytest
 from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
-from segsweep.data.picture import square
+from segsweep.data.picture import FITS, square
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.scenes import Generated
+from segsweep.data.splits import split_source, split_target
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
@@ -102,16 +103,30 @@ def test_arrays_are_the_pictures_made_square(layouts, store, quiet, layout, read
         assert np.array_equal(found.masks[position], mask)
 
 
-def test_index_tells_strata_and_pixels(layouts, store, quiet):
-    """The stratum is the example's own or its most frequent class; pixels are counted per class, the ignored apart."""
-    found = prepare(request(layouts.plain()), store, quiet)
-    assert found.strata == ("class 1", "class 2") * 3
-    index = json.loads((next((store.root / KIND).iterdir()) / "index.json").read_text())
-    counts = [int((found.masks == number).sum()) for number in (0, 1, 2, 255)]
-    assert [*index["pixels_per_class"], index["pixels_ignored"]] == counts
-    assert counts[3] > 0
+def test_strata_are_the_examples_own_or_their_classes(layouts, store, quiet):
+    """The stratum is the example's own, or else its most frequent class but the first, 0 where there is no other."""
+    folder = layouts.plain()
+    layouts.mask(folder / "masks" / "p3.png", np.zeros((32, 48), np.uint8))
+    assert prepare(request(folder), store, quiet).strata == ("class 1", "class 2", "class 1", "class 0", "class 1", "class 2")
     pets = prepare(Request(Pets(layouts.pets()), None, PIXELS), store, quiet)
     assert set(pets.strata) == {"Bengal", "great_dane"}
+
+
+def test_pixels_and_moments_are_those_of_the_arrays(layouts, store, quiet):
+    """Pixels per class, mean and standard deviation of any members are what the arrays themselves give."""
+    found = prepare(request(layouts.plain()), store, quiet)
+    for position in range(6):
+        counts = [int((found.masks[position] == number).sum()) for number in (0, 1, 2, 255)]
+        assert found.pixels[position].tolist() == counts
+    assert found.pixels[:, 3].any()
+    members = np.array([1, 4, 5])
+    assert np.array_equal(found.class_pixels(members), found.pixels[1][:3] + found.pixels[4][:3] + found.pixels[5][:3])
+    mean, std = found.mean_std(members)
+    pixels = np.asarray(found.images[members]).reshape(-1, 3) / 255
+    assert mean == pytest.approx(pixels.mean(0), rel=1e-12)
+    assert std == pytest.approx(pixels.std(0), rel=1e-9)
+    assert isinstance(found.moments, np.memmap)
+    assert isinstance(found.pixels, np.memmap)
 
 
 def test_arrays_cannot_be_changed(layouts, store, quiet):
@@ -136,6 +151,58 @@ def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
     pets = Request(Pets(layouts.pets()), None, PIXELS)
     assert prepared_key(pets, store, quiet) == prepared_key(replace(pets, scheme="foreground"), store, quiet)
     assert prepared_key(pets, store, quiet) != prepared_key(replace(pets, scheme="trimap"), store, quiet)
+
+
+def test_the_fit_of_a_request_goes_before_the_own(layouts, store, quiet):
+    """Another fit gives other arrays under another key; the data set's own fit, said or not, gives one key."""
+    own = request(layouts.plain())
+    keys = {fit: prepared_key(replace(own, fit=fit), store, quiet) for fit in FITS}
+    assert len(set(keys.values())) == len(FITS) == 4
+    assert keys["resize"] == prepared_key(own, store, quiet)
+    cut = prepare(replace(own, fit="raw-crop"), store, quiet)
+    image, mask = own.dataset.read(own.dataset.examples()[2], "all")
+    assert np.array_equal(cut.images[2], image[4:28, 12:36])
+    assert np.array_equal(cut.masks[2], mask[4:28, 12:36])
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Pictures without masks."""
+
+    data: Folder
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    @property
+    def schemes(self):
+        return {"unlabelled": ()}
+
+    def read(self, example: Example, scheme: str):  # noqa: ARG002
+        image, _ = self.data.read(example, "all")
+        return image, np.empty((0, 0), np.uint8)
+
+
+def test_pictures_without_masks(layouts, store, quiet):
+    """An unlabelled data set has pictures, moments and no classes, takes no space for masks, and cannot be a target."""
+    found = prepare(Request(Unlabelled(Folder(layouts.plain(), "mine")), None, PIXELS), store, quiet)
+    assert (found.images.shape, found.masks.shape, found.classes) == ((6, PIXELS, PIXELS, 3), (6, 0, 0), ())
+    assert not found.labelled
+    assert (found.pixels.shape, found.pixels.sum(), len(found.class_pixels(np.arange(6)))) == ((6, 1), 0, 0)
+    assert found.mean_std(np.arange(6))[0][0] == pytest.approx(found.images[..., 0].mean() / 255)
+    assert not list((store.root / KIND).glob("*/masks.npy"))
+    for split in (lambda: split_target(found, "60-20-20"), lambda: split_source(found, None, 0)):
+        with pytest.raises(UserError, match="data set 'mine': has no masks, so it is neither a target nor a supervised source"):
+            split()
+
+
+def test_own_protocols_reach_the_arrays(layouts, store, quiet):
+    """Protocols that the data set declares are used under their names: 50-25-25 of pets is trainval, and test in halves."""
+    pets = prepare(Request(Pets(layouts.pets()), None, PIXELS), store, quiet)
+    split = split_target(pets, "50-25-25")
+    assert split.train.tolist() == list(range(12))
+    assert sorted([*split.val, *split.test]) == [12, 13, 14, 15]
+    assert len(split.val) == 2
 
 
 def test_a_changed_set_is_prepared_anew_beside_the_old(layouts, store, quiet):
@@ -274,14 +341,29 @@ def test_processes_that_start_together_build_once(layouts, tmp_path):
     assert len(kept(Store(tmp_path / "store"))) == 1
 
 
+def wait_for(log: Path, lines: int, child: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 40
+    while (not log.exists() or len(log.read_text().split()) < lines) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert log.exists(), child.communicate(timeout=5)
+
+
+def killed_in_the_middle(folder: Path, store: Store, log: Path, decoded: int) -> list[str]:
+    """Prepare in another process, kill it once it has decoded some pictures, and return those that were finished by then."""
+    child = other_process(folder, store.root, log, 0.05)
+    wait_for(log, decoded + os.cpu_count() + 1, child)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    marks = np.load(next(store.root.glob("work/prepare-*")) / "marks.npy")
+    names = [example.name for example in Folder(folder, "mine").examples()]
+    return [names[position] for position in np.flatnonzero(marks)]
+
+
 def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quiet):
     """After `kill -9` in the middle there are no arrays, the lock is free, and the next one builds and clears the rest."""
     folder, log, store = layouts.plain(), tmp_path / "log", Store(tmp_path / "store")
     child = other_process(folder, store.root, log, 60)
-    deadline = time.monotonic() + 40
-    while not log.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert log.exists(), child.communicate(timeout=5)
+    wait_for(log, 1, child)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     key = prepared_key(request(folder), store, quiet)
@@ -289,6 +371,93 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quie
     assert len(list((store.root / "temporary").iterdir())) == 1
     assert len(prepare(request(folder), store, quiet).names) == 6
     assert kept(store) == [key]
+
+
+def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
+    """After `kill -9` the pictures that were decoded are not decoded again, and the arrays equal an undisturbed run's."""
+    folder, log, store = layouts.plain(count=30), tmp_path / "log", Store(tmp_path / "store")
+    done = killed_in_the_middle(folder, store, log, 8)
+    assert 8 <= len(done) < 30
+    seen: list[str] = []
+    found = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    assert sorted(seen) == sorted({f"p{number}" for number in range(30)} - set(done))
+    assert list((store.root / "work").iterdir()) == []
+    undisturbed = prepare(request(folder), Store(tmp_path / "other"), quiet)
+    for name in ("images", "masks", "moments", "pixels"):
+        assert np.array_equal(getattr(found, name), getattr(undisturbed, name))
+    assert found.strata == undisturbed.strata
+
+
+def test_a_picture_that_was_half_written_is_decoded_again(layouts, tmp_path, quiet):
+    """A page that a crash of the machine has lost is noticed by its checksum: that picture is decoded again."""
+    folder, store = layouts.plain(count=30), Store(tmp_path / "store")
+    done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
+    images = np.load(next(store.root.glob("work/prepare-*")) / "images.npy", mmap_mode="r+")
+    images[[example.name for example in Folder(folder, "mine").examples()].index(done[3]), 5:9] = 0
+    images.flush()
+    seen: list[str] = []
+    prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    assert done[3] in seen
+    assert not set(seen) & set(done[:3])
+
+
+def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path, quiet):
+    """A mask that was other while a killed run decoded it, and is as before now, is decoded again."""
+    folder, store = layouts.plain(count=30), Store(tmp_path / "store")
+    done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
+    mask = folder / "masks" / f"{done[0]}.png"
+    mask.write_bytes(mask.read_bytes())  # as one who puts the old file back
+    seen: list[str] = []
+    prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    assert set(done) <= set(seen)
+
+
+@pytest.mark.parametrize(("spoilt", "kept_bytes"), [("images.npy", 500), ("marks.npy", 0), ("masks.npy", 20), ("begun.txt", 20)])
+def test_an_unfinished_folder_that_is_spoilt_is_begun_anew(layouts, tmp_path, quiet, spoilt, kept_bytes):
+    """A cut or missing file among those of a killed run costs decoding again, and nothing else."""
+    folder, store = layouts.plain(count=30), Store(tmp_path / "store")
+    killed_in_the_middle(folder, store, tmp_path / "log", 8)
+    path = next(store.root.glob("work/prepare-*")) / spoilt
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    seen: list[str] = []
+    found = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    assert len(seen) == 30
+    assert np.array_equal(found.images, prepare(request(folder), Store(tmp_path / "other"), quiet).images)
+
+
+@pytest.mark.parametrize(
+    ("limit_kb", "what"),
+    [
+        (4, "the list of file contents needs 0.0 MB in {}/manifests"),
+        (30, "data set 'mine' at 24 px: needs 0.1 MB in {}"),
+        (50, "data set 'mine' at 24 px: needs 0.1 MB in {}"),
+    ],
+)
+def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):
+    """Where the arrays do not fit, a real process ends with one line that says how much is needed and where."""
+    folder, store = layouts.plain(count=30), tmp_path / "store"
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_kb * 1024}, {limit_kb * 1024}))\n"
+    code = limit + textwrap.dedent(OTHER_PROCESS)
+    env = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    command = [sys.executable, "-c", code, *map(str, (folder, store, tmp_path / "log", 0))]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, ended
+    last = ended.stderr.strip().splitlines()[-1]
+    assert f"UserError: {what.format(store)}, which cannot be written: File too large; make room" in last
+    assert not (tmp_path / "log").exists()
+    assert kept(Store(store)) == list((store / "work").glob("*")) == []
+
+
+def test_a_disk_that_fills_up_at_the_end_is_one_line(layouts, store, quiet, monkeypatch):
+    """Where the last small files do not fit, it is the same line, and nothing is kept."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match=r"'mine' at 24 px: needs 0\.0 MB in .*: No space left on device; make room"):
+        prepare(request(layouts.plain()), store, quiet)
+    assert kept(store) == list((store.root / "work").iterdir()) == []
 
 
 def test_a_cut_array_is_built_again(layouts, store, quiet):

@@ -1,3 +1,4 @@
+import hashlib
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -10,11 +11,12 @@ from segsweep.data.splits import source_sizes, split_sizes, split_source, split_
 from segsweep.errors import UserError
 
 
-def prepared(splits: list[str], pool=("train",), strata: list[str] | None = None) -> Prepared:
+def prepared(splits: list[str], pool=("train",), strata: list[str] | None = None, classes=("a", "b"), protocols=None) -> Prepared:
     empty = np.empty((len(splits), 1, 1), np.uint8)
+    moments, pixels = np.zeros((len(splits), 2, 3)), np.zeros((len(splits), len(classes) + 1), np.int64)
     strata = strata or [f"class {number % 3}" for number in range(len(splits))]
     names = [str(number) for number in range(len(splits))]
-    return Prepared("made", empty, empty, ("a", "b"), pool, names, splits, strata)
+    return Prepared("made", empty, empty, classes, pool, names, splits, strata, moments, pixels, protocols or {})
 
 
 PETS = prepared(["trainval"] * 370 + ["test"] * 30, ("trainval",), [f"breed {n % 37}" for n in range(370)] + ["breed 0"] * 30)
@@ -23,6 +25,10 @@ OWN_SPLITS = prepared(["train"] * 50 + ["val"] * 20 + ["test"] * 10, ("train", "
 
 def shares(members, data: Prepared) -> Counter:
     return Counter(data.strata[int(member)] for member in members)
+
+
+def fingerprint(split) -> str:
+    return hashlib.sha256(b"".join(getattr(split, part).tobytes() + b"|" for part in ("train", "val", "test"))).hexdigest()[:12]
 
 
 @pytest.mark.parametrize(("protocol", "sizes"), [("60-20-20", (222, 74, 74)), ("80-10-10", (296, 37, 37))])
@@ -56,6 +62,38 @@ def test_a_split_depends_on_nothing_but_data_and_protocol():
     assert np.array_equal(split_target(PETS, "60-20-20").test, first.test)
     assert first.test[:6].tolist() == [1, 2, 4, 7, 20, 22]
     assert not np.array_equal(split_target(PETS, "20-60-20").test, first.test)
+
+
+@pytest.mark.parametrize(
+    ("data", "protocol", "pinned"),
+    [
+        ("pets", "60-20-20", "c21a49e8a4e3"),
+        ("pets", "70-10-20", "14bf19ef675d"),
+        ("own", "60-20-20", "2230f6dd94c3"),
+        ("own", "70-10-20", "6647d1a94842"),
+        ("own", "50-25-25", "5c91cedda88c"),
+        ("own", "official", "4990cb521a81"),
+    ],
+)
+def test_target_splits_never_move(data, protocol, pinned):
+    """The members of every part are those that earlier results were made with."""
+    assert fingerprint(split_target({"pets": PETS, "own": OWN_SPLITS}[data], protocol)) == pinned
+
+
+@pytest.mark.parametrize(
+    ("data", "limit", "seed", "pinned"),
+    [
+        ("pets", None, 0, "6aa6a35528ec"),
+        ("pets", 20, 0, "e2035870377c"),
+        ("pets", 20, 3, "6624e2ef5be7"),
+        ("own", None, 0, "fb2848afe2ab"),
+        ("own", 20, 0, "e6aabaaf072c"),
+        ("own", 20, 3, "efb27dd3ffd8"),
+    ],
+)
+def test_source_splits_never_move(data, limit, seed, pinned):
+    """The members of a source's parts are those that earlier results were made with."""
+    assert fingerprint(split_source({"pets": PETS, "own": OWN_SPLITS}[data], limit, seed)) == pinned
 
 
 def test_official_takes_the_own_splits():
@@ -122,6 +160,94 @@ def test_sizes_agree_with_the_source_split(count):
     for limit in (None, 1, 5):
         split = split_source(data, limit, 0)
         assert source_sizes(data.splits, data.pool, limit) == (len(split.train), len(split.val))
+
+
+OWN_PROTOCOLS = prepared(
+    ["trainval"] * 41 + ["test"] * 39,
+    ("trainval",),
+    protocols={"50-25-25": [[["trainval"], [100, 0, 0]], [["test"], [0, 50, 50]]]},
+)
+
+
+def test_a_protocol_of_the_own_divides_official_splits():
+    """A protocol that the data set declares divides each official split by its own per cents, and its sizes say so."""
+    split = split_target(OWN_PROTOCOLS, "50-25-25")
+    assert split.train.tolist() == list(range(41))
+    assert sorted([*split.val, *split.test]) == list(range(41, 80))
+    assert all(part.dtype == np.int64 and np.array_equal(part, np.sort(part)) for part in (split.val, split.test))
+    sizes = split_sizes(OWN_PROTOCOLS.splits, ("trainval",), "50-25-25", protocols=OWN_PROTOCOLS.protocols)
+    assert sizes == (41, len(split.val), len(split.test)) == (41, 20, 19)
+    assert all(abs(count - 39 / 6) <= 1.5 for count in shares(split.val, OWN_PROTOCOLS).values())
+
+
+def test_a_wrong_protocol_lists_the_own():
+    """An unknown protocol is refused with what is allowed, the data set's own among it."""
+    with pytest.raises(UserError, match=r"'60/20/20'.*'holdout-20' \(per cent that test\), and the data set's own '50-25-25'"):
+        split_target(OWN_PROTOCOLS, "60/20/20")
+
+
+@pytest.mark.parametrize("held", [1, 20, 37, 90])
+def test_held_out_pictures_are_the_same_for_every_share(held):
+    """`holdout-H` tests on H per cent of all official splits, stratified, whatever the development share."""
+    whole = split_target(PETS, f"holdout-{held}")
+    assert len(whole.test) == round(400 * held / 100)
+    assert sorted(np.concatenate([whole.train, whole.val, whole.test]).tolist()) == list(range(400))
+    for share in (0.05, (100 - held) / 200, (100 - held) / 100):
+        assert np.array_equal(split_target(PETS, f"holdout-{held}", share).test, whole.test)
+
+
+def test_development_shares_are_nested_and_stratified():
+    """A smaller development share lies within a larger one, has its share of all pictures, a tenth of it validates."""
+    splits = [split_target(PETS, "holdout-20", share) for share in (0.2, 0.5, 0.8)]
+    assert [len(split.train) + len(split.val) for split in splits] == [80, 200, 320]
+    assert [len(split.val) for split in splits] == [8, 20, 32]
+    members = [{*split.train.tolist(), *split.val.tolist()} for split in splits]
+    assert members[0] < members[1] < members[2]
+    assert not members[2] & set(splits[0].test.tolist())
+    whole = shares(np.arange(400), PETS)
+    for share, chosen in ((0.2, members[0]), (0.5, members[1])):
+        assert all(abs(shares(chosen, PETS)[stratum] - share * count) <= 2 for stratum, count in whole.items())
+    assert fingerprint(splits[2]) == fingerprint(split_target(PETS, "holdout-20"))
+
+
+@pytest.mark.parametrize("count", [*range(8, 40), 99, 598, 7349])
+def test_sizes_agree_with_what_is_held_out(count):
+    """The sizes that a plan is made with are those of the real split, for every rounding and share."""
+    data = prepared(["trainval"] * (count // 2) + ["test"] * (count - count // 2))
+    for held in (10, 20, 50, 55):
+        for share in (None, 0.2, 0.3, 0.45, (100 - held) / 100):
+            if share is not None and 100 * share > 100 - held + 1e-9:
+                continue
+            sizes = split_sizes(data.splits, data.pool, f"holdout-{held}", share)
+            if 0 in sizes:
+                continue
+            split = split_target(data, f"holdout-{held}", share)
+            assert sizes == (len(split.train), len(split.val), len(split.test))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "share", "message"),
+    [
+        ("60-20-20", 0.5, r"dev_share=0\.5: protocol '60-20-20' has no development share; only 'holdout-H' has one"),
+        ("official", 0.5, "has no development share"),
+        ("holdout-20", 0.81, r"dev_share=0\.81: .* leaves 0\.8 of all pictures; allowed is .* above 0 and up to 0\.8"),
+        ("holdout-20", 0.0, "above 0 and up to"),
+        ("holdout-20", -0.1, "above 0 and up to"),
+        ("holdout-20", float("nan"), "above 0 and up to"),
+        ("holdout-0", None, "'holdout-0': allowed are"),
+        ("holdout-100", None, "'holdout-100': allowed are"),
+        ("holdout-20-80", None, "allowed are"),
+        ("holdout-20", 0.01, "leaves the val split empty"),
+    ],
+)
+def test_a_wrong_share_is_refused(protocol, share, message):
+    """A share that the protocol does not have, or that is too large or too small, is one line; sizes refuse it alike."""
+    with pytest.raises(UserError, match=message) as raised:
+        split_target(PETS, protocol, share)
+    assert "\n" not in str(raised.value)
+    if "empty" not in message:
+        with pytest.raises(UserError, match=message):
+            split_sizes(PETS.splits, PETS.pool, protocol, share)
 
 
 def test_sizes_agree_where_there_are_own_splits():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segsweep.data.dataset import IGNORE
-from segsweep.data.prepared import Prepared
+from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
 from segsweep.training.batches import PictureSet
 from segsweep.training.device import Device
 from segsweep.training.loop import Length, Recipe
@@ -26,7 +26,9 @@ def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:
             masks[position, : position % image_px] = IGNORE
     names = [f"picture {position}" for position in range(count)]
     labels = [f"class {label}" for label in range(classes)]
-    return Prepared("drawn", images, masks, labels, ["train"], names, ["train"] * count, ["one"] * count)
+    moments = np.stack([picture_moments(image) for image in images])
+    pixels = np.stack([pixel_counts(mask, classes) for mask in masks])
+    return Prepared("drawn", images, masks, labels, ["train"], names, ["train"] * count, ["one"] * count, moments, pixels)
 
 
 @pytest.fixture

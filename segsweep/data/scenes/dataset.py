@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Example, Pixels
+from segsweep.data.dataset import Division, Example, Pixels
+from segsweep.data.picture import Fit
 from segsweep.data.scenes import far, middle, near, pets
 from segsweep.data.scenes.canvas import Random
 from segsweep.errors import unknown
@@ -68,6 +69,7 @@ class Generated:
     """A drawn data set as a `DataSet`; it depends on no files. Raises `UserError` for a name not in `GENERATED`."""
 
     name: str
+    protocols: ClassVar[Mapping[str, Division]] = {}
 
     def __post_init__(self) -> None:
         if self.name not in GENERATED:
@@ -79,7 +81,7 @@ class Generated:
         return GENERATED[self.name].schemes
 
     @property
-    def fit(self) -> Literal["resize", "crop"]:
+    def fit(self) -> Fit:
         """Pictures are square already."""
         return "resize"
 

@@ -1,0 +1,124 @@
+"""Decoding a data set's pictures into arrays on disk, in a folder that outlives the process, so that a next one goes on.
+
+The folder holds `images.npy`, `masks.npy` and `marks.npy`, the done-list: per picture a checksum of what was decoded, 0
+where nothing was. A picture counts as decoded only where its bytes still have that checksum, and no file of the data set
+has changed since the folder was begun; so neither a killed process nor a lost page can leave a wrong picture behind.
+"""
+
+import os
+import warnings
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segsweep.data.dataset import DataSet, Example, Pixels, Progress
+from segsweep.data.manifest import stamp_digest
+from segsweep.data.picture import Fit, square
+from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
+from segsweep.data.space import allocate
+from segsweep.errors import UserError
+
+PROBLEMS_SHOWN = 3
+BEGUN = "begun.txt"
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of a data set that is being decoded: images (N, S, S, 3), masks (N, S, S) or (N, 0, 0), marks (N,)."""
+
+    images: Pixels
+    masks: Pixels
+    marks: npt.NDArray[np.uint64]
+
+    @classmethod
+    def at(cls, folder: Path, shape: tuple[int, int, int], labelled: bool, begun: str) -> "Arrays":
+        """Open the arrays of (N, S, S) pictures in a folder, or allocate them: all their space is taken before any is used.
+
+        `begun` says what they are decoded from; arrays that were begun from something else are dropped. Raises `OSError`.
+        """
+        opened = _opened(folder, begun, labelled)
+        if opened is None:
+            (folder / BEGUN).unlink(missing_ok=True)
+            allocate(folder / "images.npy", (*shape, 3), np.uint8)
+            if labelled:
+                allocate(folder / "masks.npy", shape, np.uint8)
+            allocate(folder / "marks.npy", shape[:1], np.uint64)
+            (folder / BEGUN).write_text(begun, encoding="utf-8")
+            opened = _opened(folder, begun, labelled)
+        assert opened is not None
+        return cls(opened["images"], opened.get("masks", np.empty((shape[0], 0, 0), np.uint8)), opened["marks"])
+
+    def holds(self, position: int) -> bool:
+        """Return whether a picture and its mask are there as they were decoded."""
+        mark = int(self.marks[position])
+        return mark > 0 and mark == self._checksum(position)
+
+    def put(self, position: int, image: Pixels, mask: Pixels) -> None:
+        """Write a picture and its mask, and mark it as decoded."""
+        self.images[position], self.masks[position] = image, mask
+        self.marks[position] = self._checksum(position)
+
+    def _checksum(self, position: int) -> int:
+        """Return the checksum of a picture and its mask, never 0."""
+        return 1 + zlib.crc32(self.masks[position].tobytes(), zlib.crc32(self.images[position].tobytes()))
+
+
+def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the arrays that lie in a folder by name, or None where they are not whole or were begun from something else."""
+    try:
+        if (folder / BEGUN).read_text(encoding="utf-8") != begun:
+            return None
+        names = ("images", "masks", "marks") if labelled else ("images", "marks")
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in names}
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding found out: moments (N, 2, 3) and pixels per class (N, C + 1), as `Prepared` has them."""
+
+    moments: Moments
+    pixels: Counts
+
+
+def decode(
+    dataset: DataSet, scheme: str, fit: Fit, image_px: int, examples: Sequence[Example], folder: Path, progress: Progress
+) -> Decoded:
+    """Decode what a folder does not hold yet into `images.npy` and, for a labelled data set, `masks.npy`.
+
+    Raises `UserError` that names the first bad files and says how many there are, and `OSError` for a full disk.
+    """
+    classes = len(dataset.schemes[scheme])
+    begun = f"{stamp_digest(dataset.files())} {len(examples)}"
+    arrays = Arrays.at(folder, (len(examples), image_px, image_px), classes > 0, begun)
+    found = Decoded(np.zeros((len(examples), 2, 3)), np.zeros((len(examples), classes + 1), np.int64))
+    problems: list[str] = []
+
+    def one(position: int) -> UserError | None:
+        if not arrays.holds(position):
+            try:
+                image, mask = dataset.read(examples[position], scheme)
+            except UserError as error:
+                return error
+            arrays.put(position, *square(image, mask, image_px, fit))
+        found.moments[position] = picture_moments(arrays.images[position])
+        found.pixels[position] = pixel_counts(arrays.masks[position], classes)
+        return None
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # odd metadata, deprecations: nothing a user can mend
+        for done, problem in enumerate(pool.map(one, range(len(examples))), start=1):
+            if problem is not None:
+                problems.append(str(problem))
+            progress(f"preparing {dataset.name} at {image_px} px", done, len(examples))
+    if problems:
+        more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+        raise UserError(f"data set {dataset.name!r}: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
+    return found
