@@ -1,38 +1,62 @@
-"""Architectures: the table of decoders, and building a model by name. Models are always built with random weights."""
+"""Architectures: the tables of names, and building a model by name. Models are always built with random weights."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
-import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
-from torch import nn
 
 from segsweep.config.digest import seed_for
 from segsweep.errors import UserError, unknown
+from segsweep.models.dense_aspp import RATES, DenseASPP
+from segsweep.models.dilated_densenet import STAGES as DENSENET_STAGES
 from segsweep.models.segmentation_model import Parts, SegmentationModel
+from segsweep.models.smp_models import DECODERS, TIMM_PREFIX, build_smp, encoder_form, is_encoder, timm_names
+from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.unet import PlainUNet
 
 PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16}  # name -> channels of the first block
-DECODERS: Mapping[str, Callable[..., nn.Module]] = {
-    "unet": smp.Unet,
-    "unetplusplus": smp.UnetPlusPlus,
-    "manet": smp.MAnet,
-    "linknet": smp.Linknet,
-    "fpn": smp.FPN,
-    "pspnet": smp.PSPNet,
-    "pan": smp.PAN,
-    "deeplabv3plus": smp.DeepLabV3Plus,
-}
+DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 PLAIN_STRIDE_PX = 16
 ENCODER_STRIDE_PX = 32
-TIMM_PREFIX = "tu-"  # smp's mark for any encoder of timm
+SMALLEST_PX = 32
+
+NAMED: Mapping[str, str] = {
+    "unet": "plain U-Net, 64..1024 channels, with batch norm (Ronneberger 2015)",
+    "unet16": "the same with 16..256 channels",
+    "unet-vgg16": "U-Net decoder on VGG16 (without batch norm; Simonyan 2015)",
+    "unet-resnet50": "U-Net decoder on ResNet-50 (He 2016)",
+    "unet-densenet121": "U-Net decoder on DenseNet-121 (Huang 2017)",
+    "unet-mobilenet_v2": "U-Net decoder on MobileNetV2 (Sandler 2018)",
+    "fcn-resnet50": "torchvision's FCN, output stride 8 (Long 2015)",
+    "fcn-resnet101": "the same on ResNet-101",
+    "deeplabv3-resnet50": "torchvision's DeepLabV3, output stride 8 (Chen 2017)",
+    "deeplabv3-resnet101": "the same on ResNet-101",
+    "deeplabv3-mobilenet_v3_large": "the same on MobileNetV3-Large (Howard 2019)",
+    "lraspp-mobilenet_v3_large": "torchvision's Lite R-ASPP (Howard 2019)",
+    "deeplabv3plus-mobilenet_v2": "DeepLabV3+, output stride 16 (Chen 2018)",
+    "deeplabv3plus-resnet50": "the same on ResNet-50",
+    "denseaspp-densenet121": "DenseASPP, rates 3 6 12 18 24, on dilated DenseNet-121 (Yang 2018)",
+    "cutdenseaspp-densenet161": "its cut form, rates 3 6 12, on dilated DenseNet-161",
+    "unetplusplus-resnet50": "UNet++ (Zhou 2018)",
+    "manet-resnet50": "MA-Net (Fan 2020)",
+    "linknet-resnet50": "LinkNet (Chaurasia 2017)",
+    "fpn-resnet50": "feature pyramid (Kirillov 2019)",
+    "pspnet-resnet50": "PSPNet, from an eighth of the size (Zhao 2017)",
+    "pan-resnet50": "pyramid attention, output stride 16 (Li 2018)",
+    "segformer-mit_b0": "SegFormer-B0 (Xie 2021)",
+    "segformer-mit_b2": "SegFormer-B2",
+    "upernet-resnet50": "UPerNet (Xiao 2018)",
+    "upernet-tu-convnext_tiny": "UPerNet on ConvNeXt-T (Liu 2022), of timm",
+    "dpt-tu-vit_base_patch16_224.augreg_in21k": "DPT (Ranftl 2021) on ViT-B/16, of timm",
+}
 
 
 def architecture_names() -> list[str]:
     """Return how architectures are named, for messages."""
-    return [*PLAIN, *(f"{decoder}-ENCODER" for decoder in DECODERS)]
+    whole = [*PLAIN, *TORCHVISION, *(f"{head}-{densenet}" for head in RATES for densenet in DENSENETS)]
+    return [*whole, *(f"{decoder}-ENCODER" for decoder in DECODERS)]
 
 
 def encoder_names() -> list[str]:
@@ -40,26 +64,41 @@ def encoder_names() -> list[str]:
     return sorted(smp_encoders)
 
 
+def encoder_name(architecture: str) -> str:
+    """Return the name of an architecture's encoder: architectures with the same one can exchange its weights."""
+    decoder, dash, encoder = architecture.partition("-")
+    if not dash or architecture in TORCHVISION or decoder in RATES:
+        return encoder or architecture
+    return encoder_form(decoder, encoder)
+
+
 def check_architecture(name: str, image_px: int) -> None:
     """Raise `UserError` where no model of this name can be built for pictures of this size."""
-    decoder, dash, encoder = name.partition("-")
-    if not dash:
-        if name not in PLAIN:
-            raise unknown("architecture", name, architecture_names())
-        stride = PLAIN_STRIDE_PX
+    decoder, _, encoder = name.partition("-")
+    if name in PLAIN:
+        stride_px = PLAIN_STRIDE_PX
+    elif name in TORCHVISION or (decoder in RATES and encoder in DENSENETS):
+        stride_px = 1
+    elif decoder in DECODERS and encoder:
+        _check_encoder(name, encoder)
+        stride_px = 1 if decoder == "dpt" else ENCODER_STRIDE_PX  # a ViT has its own, which the rehearsal tells
     else:
-        if decoder not in DECODERS:
-            raise unknown("architecture", name, architecture_names())
-        if encoder not in smp_encoders and not (encoder.startswith(TIMM_PREFIX) and encoder[len(TIMM_PREFIX) :] in _timm_names()):
-            near = difflib.get_close_matches(encoder, [*smp_encoders, *(TIMM_PREFIX + name for name in _timm_names())], 5, 0.5)
-            raise UserError(
-                f"architecture {name!r}: unknown encoder {encoder!r}; nearest: {', '.join(near) or 'none'}; all: segsweep models"
-            )
-        stride = ENCODER_STRIDE_PX
-    if image_px % stride:
-        raise UserError(f"image_px={image_px}: {name} needs a multiple of {stride}")
+        raise unknown("architecture", name, architecture_names())
+    if image_px % stride_px:
+        raise UserError(f"image_px={image_px}: {name} needs a multiple of {stride_px}")
+    if stride_px == 1 and image_px < SMALLEST_PX:
+        raise UserError(f"image_px={image_px}: {name} needs at least {SMALLEST_PX}")
     if (obstacle := _obstacle(name, image_px)) is not None:
         raise UserError(f"architecture {name!r} cannot be built for image_px={image_px}: {obstacle}")
+
+
+def _check_encoder(name: str, encoder: str) -> None:
+    if not is_encoder(encoder):
+        near = difflib.get_close_matches(encoder, [*smp_encoders, *(TIMM_PREFIX + name for name in timm_names())], 5, 0.5)
+        raise UserError(
+            f"architecture {name!r}: unknown encoder {encoder!r}; nearest: {', '.join(near) or 'none'}; "
+            "all: segsweep models --encoders"
+        )
 
 
 @cache
@@ -74,13 +113,6 @@ def _obstacle(name: str, image_px: int) -> str | None:
     return None
 
 
-@cache
-def _timm_names() -> frozenset[str]:
-    import timm
-
-    return frozenset(timm.list_models())
-
-
 def build_model(name: str, classes: int, seed: int) -> SegmentationModel:
     """Return a model with random weights: equal for an equal name, number of classes and seed.
 
@@ -91,10 +123,24 @@ def build_model(name: str, classes: int, seed: int) -> SegmentationModel:
         return _build(name, classes)
 
 
+def build_without_numbers(name: str, classes: int) -> SegmentationModel:
+    """Return a model whose weights have names and shapes alone, on torch's meta device: for counting and for checking."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return _build(name, classes)
+        except RuntimeError:  # a few encoders need numbers to be built at all
+            return _build(name, classes).to("meta")
+
+
 def _build(name: str, classes: int) -> SegmentationModel:
-    decoder, dash, encoder = name.partition("-")
-    if not dash:
+    decoder, _, encoder = name.partition("-")
+    if name in PLAIN:
         return SegmentationModel(PlainUNet(PLAIN[name], classes), Parts("encoder.", "classifier."))
-    # encoder_weights: only None is random; False loads published weights for tu- encoders
-    network = DECODERS[decoder](encoder_name=encoder, encoder_weights=None, classes=classes)
-    return SegmentationModel(network, Parts("encoder.", "segmentation_head."))
+    if name in TORCHVISION:
+        entry = TORCHVISION[name]
+        return SegmentationModel(entry.build(classes), Parts("backbone.", entry.classifier, entry.stages))
+    if decoder in RATES:
+        network = DenseASPP(encoder, RATES[decoder], classes)
+        return SegmentationModel(network, Parts("encoder.", "classifier.", DENSENET_STAGES))
+    return SegmentationModel(*build_smp(decoder, encoder, classes))

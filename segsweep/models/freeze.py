@@ -1,18 +1,60 @@
-"""Freeze policies: which parameters and normalisation statistics stay as they are."""
+"""Freeze policies: which parameters and normalisation statistics stay as they are.
 
-from collections.abc import Callable, Mapping
+`none`; `encoder`; `encoder:K`, the first K stages of the encoder; `norm`, every normalisation layer of the whole network.
+"""
 
-from segsweep.errors import unknown
+from timm.layers.norm import RmsNorm, RmsNorm2d
+from torch import nn
+
+from segsweep.errors import UserError, unknown
+from segsweep.models.architectures import build_without_numbers
 from segsweep.models.segmentation_model import SegmentationModel
 
-FREEZE_POLICIES: Mapping[str, Callable[[SegmentationModel], None]] = {
-    "none": lambda _: None,
-    "encoder": lambda model: model.hold(model.encoder),
-}
+FREEZE_POLICIES = ("none", "encoder", "encoder:K", "norm")
+NORMALISATIONS = (
+    nn.modules.batchnorm._NormBase,  # what BatchNorm and InstanceNorm have in common
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    RmsNorm,
+    RmsNorm2d,
+)
 
 
 def freeze(model: SegmentationModel, policy: str) -> None:
-    """Hold the parts of a model that a policy names. Raises `UserError` for an unknown policy."""
-    if policy not in FREEZE_POLICIES:
-        raise unknown("freeze", policy, list(FREEZE_POLICIES))
-    FREEZE_POLICIES[policy](model)
+    """Hold the parts of a model that a policy names.
+
+    Raises `UserError` for an unknown policy, and for one that the model has no such parts for.
+    """
+    kind, _, count = policy.partition(":")
+    if kind == "encoder" and count.isdecimal():
+        model.hold(_first_stages(model, int(count)))
+    elif policy == "encoder":
+        model.hold((model.parts.encoder,))
+    elif policy == "norm":
+        model.hold(_normalisations(model))
+    elif policy != "none":
+        raise unknown("freeze", policy, FREEZE_POLICIES)
+
+
+def check_freeze_fits(architecture: str, policy: str) -> None:
+    """Raise `UserError` where a policy does not fit an architecture; costs no memory and no device."""
+    model = build_without_numbers(architecture, classes=2)
+    try:
+        freeze(model, policy)
+    except UserError as error:
+        raise UserError(f"architecture {architecture!r}: {error}") from None
+
+
+def _first_stages(model: SegmentationModel, count: int) -> list[str]:
+    stages = model.encoder_stages
+    if not 1 <= count <= len(stages):
+        raise UserError(f"freeze='encoder:{count}': the encoder has {len(stages)} stages; allowed are 1 to {len(stages)}")
+    return [name for stage in stages[:count] for name in stage]
+
+
+def _normalisations(model: SegmentationModel) -> list[str]:
+    names = [f"{name}." for name, module in model.network.named_modules() if isinstance(module, NORMALISATIONS)]
+    if not names:
+        raise UserError("freeze='norm': the network has no normalisation layer; allowed are none, encoder, encoder:K")
+    return names

@@ -1,17 +1,26 @@
 """A segmentation model: any network, with its parts named."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor, nn
+
+from segsweep.errors import UserError
+from segsweep.models.encoder_stages import Stages, stages_by_features
 
 
 @dataclass(frozen=True)
 class Parts:
-    """How the names of a network's weights begin, in its encoder and in its last classifier."""
+    """How the names of a network's weights begin, in its encoder and in its last classifier.
+
+    `stages` says it for each stage of the encoder, from input to output and without the encoder's own prefix, where that
+    cannot be read off the encoder's feature maps.
+    """
 
     encoder: str
-    classifier: str
+    classifier: str | tuple[str, ...]
+    stages: Stages | None = None
 
 
 class SegmentationModel(nn.Module):
@@ -24,11 +33,12 @@ class SegmentationModel(nn.Module):
         super().__init__()
         self.network = network
         self.parts = parts
-        self._held: tuple[nn.Module, ...] = ()
+        self._held: tuple[str, ...] = ()
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return the logits (B, classes, H, W)."""
-        logits: Tensor = self.network(images_BCHW)
+        output = self.network(images_BCHW)
+        logits: Tensor = output["out"] if isinstance(output, dict) else output  # torchvision's networks give a table
         return logits
 
     @property
@@ -36,17 +46,55 @@ class SegmentationModel(nn.Module):
         """The encoder."""
         return self.network.get_submodule(self.parts.encoder.rstrip("."))
 
-    def hold(self, module: nn.Module) -> None:
-        """Keep a part as it is: its parameters without gradient, its normalisation statistics unmoved by `.train()`."""
-        module.requires_grad_(False)
-        self._held = (*self._held, module)
+    @cached_property
+    def encoder_stages(self) -> Stages:
+        """How the names of the parameters of each of the encoder's stages begin, from input to output.
+
+        A name that ends in a dot stands for all below it, another one for itself; each parameter of the encoder lies in
+        one stage. Raises `UserError` for an encoder whose stages cannot be told.
+        """
+        stages = self.parts.stages or stages_by_features(self.encoder)
+        if stages is None:
+            raise UserError(f"{type(self.encoder).__name__}: the stages of this encoder cannot be told; freeze none or encoder")
+        return tuple(tuple(self.parts.encoder + name for name in stage) for stage in stages)
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Keep parts as they are: their parameters without gradient, their normalisation statistics unmoved by `.train()`.
+
+        A name that ends in a dot is a module of the network, another one a parameter.
+        """
+        names = tuple(names)
+        for name in names:
+            self._part(name).requires_grad_(False)
+        self._held = (*self._held, *names)
         self.train(self.training)
+
+    def release_stage(self) -> bool:
+        """Release the deepest stage of the encoder that is held, and return whether there was one.
+
+        Its parameters get gradients again and its normalisation statistics move again.
+        """
+        stages = self.encoder_stages
+        if self.parts.encoder in self._held:
+            self._held = (*(name for name in self._held if name != self.parts.encoder), *(n for stage in stages for n in stage))
+        held = [stage for stage in stages if set(stage) <= set(self._held)]
+        if not held:
+            return False
+        for name in held[-1]:
+            self._part(name).requires_grad_(True)
+        self._held = tuple(name for name in self._held if name not in held[-1])
+        self.train(self.training)
+        return True
+
+    def _part(self, name: str) -> nn.Module | nn.Parameter:
+        return self.network.get_submodule(name[:-1]) if name.endswith(".") else self.network.get_parameter(name)
 
     def train(self, mode: bool = True) -> "SegmentationModel":
         """Set the mode of everything but the parts held fixed, which stay in eval mode."""
         super().train(mode)
-        for module in self._held:
-            module.eval()
+        for part in map(self._part, self._held):
+            if isinstance(part, nn.Module):
+                part.eval()
         return self
 
     def trainable(self) -> Iterator[nn.Parameter]:

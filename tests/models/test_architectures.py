@@ -1,16 +1,28 @@
 import pytest
 import torch
+import torchvision
 from segmentation_models_pytorch.encoders import get_encoder
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import (
-    DECODERS,
+    NAMED,
     PLAIN,
     architecture_names,
     build_model,
+    build_without_numbers,
     check_architecture,
+    encoder_name,
     encoder_names,
 )
+from segsweep.models.freeze import freeze
+from segsweep.models.smp_models import DECODERS, build_smp_encoder
+from segsweep.models.torchvision_models import TORCHVISION
+
+TINY_TIMM = "tu-mobilenetv3_small_050"
+
+
+def shapes(module: torch.nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
 def plain_unet_parameters(width: int, classes: int) -> int:
@@ -57,7 +69,13 @@ def test_plain_unet_uses_its_skips():
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["unet16", "unet-resnet18", "deeplabv3plus-mobilenet_v2", "fpn-tu-resnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet16", "unet-resnet18", "deeplabv3plus-mobilenet_v2", "fpn-tu-resnet18", "segformer-mit_b0", "upernet-resnet18",
+        "dpt-tu-vit_tiny_patch16_224", "denseaspp-densenet121", "deeplabv3-resnet18",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("classes", [2, 4])
 def test_logits_have_a_channel_per_class_and_the_size_of_the_picture(name, classes):
     """Images (B, 3, H, W) give logits (B, classes, H, W)."""
@@ -66,7 +84,7 @@ def test_logits_have_a_channel_per_class_and_the_size_of_the_picture(name, class
         assert model(torch.zeros(2, 3, 32, 32)).shape == (2, classes, 32, 32)
 
 
-@pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2"])
+@pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2", "denseaspp-densenet121", "lraspp-mobilenet_v3_large"])
 def test_weights_depend_on_the_seed_alone(name):
     """The same seed gives the same weights whatever the global random state, another seed gives others."""
     torch.manual_seed(1)
@@ -74,7 +92,7 @@ def test_weights_depend_on_the_seed_alone(name):
     torch.manual_seed(2)
     second, other = build_model(name, 2, seed=3).state_dict(), build_model(name, 2, seed=4).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    heads = [key for key in first if key.endswith("weight") and ("classifier" in key or "segmentation_head" in key)]
+    heads = [key for key in first if first[key].ndim > 1 and ("classifier" in key or "segmentation_head" in key)]
     assert heads
     assert not any(torch.equal(first[key], other[key]) for key in heads)
 
@@ -91,17 +109,79 @@ def test_building_leaves_global_chance_alone():
 
 @pytest.mark.parametrize(
     ("decoder", "encoder"),
-    [*((decoder, "resnet18") for decoder in DECODERS), ("pspnet", "mobilenet_v2"), ("unet", "densenet121")],
+    [
+        *((decoder, "resnet18") for decoder in DECODERS if decoder != "dpt"),
+        *((decoder, "tu-resnet18") for decoder in DECODERS if decoder != "dpt"),
+        ("pspnet", "mobilenet_v2"),
+        ("unet", "densenet121"),
+        ("fcn", "resnet50"),
+        ("deeplabv3", "resnet101"),
+        ("denseaspp", "densenet121"),
+        ("cutdenseaspp", "densenet161"),
+    ],
 )
 def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
-    """An encoder bears the same names and shapes under every decoder, so a stage keyed by encoder fits all of them."""
-    model = build_model(f"{decoder}-{encoder}", 2, seed=0)
-    alone = get_encoder(encoder, weights=None).state_dict()
-    assert {name: tensor.shape for name, tensor in model.encoder.state_dict().items()} == {
-        name: tensor.shape for name, tensor in alone.items()
-    }
-    assert all(model.parts.encoder + name in model.network.state_dict() for name in alone)
+    """Where two architectures name the same encoder, it bears the same names and shapes, so a stage keyed by it fits both."""
+    model = build_without_numbers(f"{decoder}-{encoder}", 2)
+    alone = shapes(get_encoder(encoder, weights=None))
+    assert (encoder_name(f"{decoder}-{encoder}") == encoder) == (shapes(model.encoder) == alone)
+    assert all(model.parts.encoder + name in model.network.state_dict() for name in shapes(model.encoder))
     assert any(name.startswith(model.parts.classifier) for name in model.network.state_dict())
+
+
+@pytest.mark.parametrize("name", ["pspnet-tu-resnet18", "dpt-tu-vit_tiny_patch16_224", "unet-tu-resnet18"])
+def test_encoder_alone_is_that_of_the_architecture(name):
+    """An encoder built alone by the name that an architecture gives it fits that architecture."""
+    assert shapes(build_smp_encoder(encoder_name(name), weights=None)) == shapes(build_without_numbers(name, 2).encoder)
+
+
+@pytest.mark.parametrize(("name", "encoder"), [("unet", "unet"), ("unet16", "unet16"), ("unet-tu-resnet18", "tu-resnet18")])
+def test_encoders_are_told_apart(name, encoder):
+    """The plain U-Nets' encoders go by the networks' names; timm's keep their mark."""
+    assert encoder_name(name) == encoder
+
+
+@pytest.mark.parametrize(
+    ("name", "trainable", "total"),
+    [
+        ("fcn-resnet50", 9_439_747, 33e6),
+        ("deeplabv3-resnet50", 16_126_211, 39e6),
+        ("denseaspp-densenet121", 2_220_675, 10e6),
+        ("cutdenseaspp-densenet161", 2_197_347, 30e6),
+    ],
+)
+def test_published_parameter_counts(name, trainable, total):
+    """With 3 classes and a frozen encoder the published numbers of trainable parameters come out exactly, the totals about."""
+    model = build_without_numbers(name, 3)
+    freeze(model, "encoder")
+    counted = model.parameter_counts()
+    assert counted[0] == trainable
+    assert counted[1] == pytest.approx(total, rel=0.09)  # published as whole millions
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvisions_networks_have_their_own_parameters_and_logits(name):
+    """A network of torchvision has torchvision's names and shapes, and its logits at the picture's size, any size."""
+    model = build_model(name, 21, seed=0).eval()
+    entry = torchvision.models.get_model_weights(TORCHVISION[name].name).COCO_WITH_VOC_LABELS_V1
+    with torch.device("meta"):
+        options = {} if name.startswith("lraspp") else {"aux_loss": True}
+        reference = torchvision.models.get_model(TORCHVISION[name].name, weights=None, weights_backbone=None, **options)
+    auxiliary = {key: p.numel() for key, p in reference.named_parameters() if key.startswith("aux_classifier.")}
+    assert shapes(model.network) == {
+        key: shape for key, shape in shapes(reference).items() if not key.startswith("aux_classifier.")
+    }
+    assert model.parameter_counts()[1] == entry.meta["num_params"] - sum(auxiliary.values())
+    with torch.no_grad():
+        images = torch.rand(1, 3, 41, 50)
+        assert torch.equal(model(images), model.network(images)["out"])
+        assert model(images).shape == (1, 21, 41, 50)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_architecture_can_be_built(name):
+    """Every architecture that the command lists passes the check at the papers' size."""
+    check_architecture(name, 256)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +191,12 @@ def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
         ("segnet-resnet18", 32, ("unknown name 'segnet-resnet18'", *architecture_names())),
         ("unet-resnet19", 32, ("unknown encoder 'resnet19'", "resnet18", "segsweep models")),
         ("unet-tu-resnt18", 32, ("unknown encoder 'tu-resnt18'", "tu-resnet18")),
+        ("fcn-resnet18", 64, ("unknown name 'fcn-resnet18'", "fcn-resnet50")),
+        ("denseaspp-resnet50", 64, ("unknown name 'denseaspp-resnet50'", "denseaspp-densenet121")),
+        ("unet-", 64, ("unknown name 'unet-'",)),
+        ("unet-tu-resnet18.no_such_tag", 64, ("unknown encoder", "tu-resnet18")),
+        ("fcn-resnet50", 31, ("image_px=31", "at least 32")),
+        ("dpt-tu-resnet18", 64, ("dpt-tu-resnet18",)),
         ("unet16", 40, ("image_px=40", "multiple of 16")),
         ("unet-resnet18", 48, ("image_px=48", "multiple of 32")),
         ("deeplabv3plus-densenet121", 64, ("deeplabv3plus-densenet121", "DenseNet encoders do not support dilated")),
@@ -127,7 +213,13 @@ def test_architecture_that_cannot_be_built_is_refused_in_one_line(name, image_px
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["unet", "unet16", "unet-mobilenet_v2", "pan-resnet18", "unet-mit_b0", "unet-tu-convnext_atto"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet", "unet16", "unet-mobilenet_v2", "pan-resnet18", "unet-mit_b0", "unet-tu-convnext_atto", "unet-tu-resnet18.a1_in1k",
+        "dpt-tu-vit_tiny_patch16_224",
+    ],
+)  # fmt: skip
 def test_architecture_that_can_be_built_passes(name):
     """Plain, published and timm encoders pass the check at 128 px, those that meta tensors cannot rehearse too."""
     check_architecture(name, 128)

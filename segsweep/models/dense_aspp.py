@@ -1,0 +1,51 @@
+"""DenseASPP (Yang et al. 2018, "DenseASPP for Semantic Segmentation in Street Scenes") on a dilated DenseNet, and its cut form.
+
+The order of convolution, normalisation and ReLU, the biases and the dropout are those of the public implementation that the
+study of the cut form builds on; its published parameter counts follow from them:
+https://github.com/Tramac/awesome-semantic-segmentation-pytorch/blob/24491c00c4b75e6823f801b3658e3e2237ce86e4/core/models/denseaspp.py
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segsweep.models.dilated_densenet import DilatedDenseNet
+
+RATES: Mapping[str, tuple[int, ...]] = {"denseaspp": (3, 6, 12, 18, 24), "cutdenseaspp": (3, 6, 12)}
+INNER_CHANNELS = 256
+GROWTH_CHANNELS = 64
+DROPOUT = 0.1
+
+
+def _atrous(inputs: int, rate: int) -> nn.Sequential:
+    """A 1x1 convolution to the inner channels and a dilated 3x3 one to the growth channels."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, INNER_CHANNELS, 1),
+        nn.BatchNorm2d(INNER_CHANNELS),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(INNER_CHANNELS, GROWTH_CHANNELS, 3, padding=rate, dilation=rate),
+        nn.BatchNorm2d(GROWTH_CHANNELS),
+        nn.ReLU(inplace=True),
+        nn.Dropout(DROPOUT),
+    )
+
+
+class DenseASPP(nn.Module):
+    """A dilated DenseNet, atrous convolutions of growing `rates` that each see all before them, and a 1x1 classifier."""
+
+    def __init__(self, densenet: str, rates: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.encoder = DilatedDenseNet(densenet)
+        channels = [self.encoder.channels + GROWTH_CHANNELS * before for before in range(len(rates) + 1)]
+        self.aspp = nn.ModuleList(_atrous(inputs, rate) for inputs, rate in zip(channels, rates, strict=False))
+        self.dropout = nn.Dropout(DROPOUT)
+        self.classifier = nn.Conv2d(channels[-1], classes, 1)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return logits (B, classes, H, W), upsampled bilinearly from an eighth of the size."""
+        x = self.encoder(images_BCHW)
+        for atrous in self.aspp:
+            x = torch.cat([atrous(x), x], dim=1)
+        logits = self.classifier(self.dropout(x))
+        return nn.functional.interpolate(logits, size=images_BCHW.shape[-2:], mode="bilinear", align_corners=False)

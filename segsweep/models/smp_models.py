@@ -1,0 +1,99 @@
+"""The decoders of segmentation_models_pytorch (smp) with its encoders and timm's."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+from segmentation_models_pytorch.encoders import encoders as smp_encoders
+from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
+from torch import nn
+
+from segsweep.models.segmentation_model import Parts
+
+DECODERS: Mapping[str, Callable[..., nn.Module]] = {
+    "unet": smp.Unet,
+    "unetplusplus": smp.UnetPlusPlus,
+    "manet": smp.MAnet,
+    "linknet": smp.Linknet,
+    "fpn": smp.FPN,
+    "pspnet": smp.PSPNet,
+    "pan": smp.PAN,
+    "deeplabv3": smp.DeepLabV3,
+    "deeplabv3plus": smp.DeepLabV3Plus,
+    "segformer": smp.Segformer,
+    "upernet": smp.UPerNet,
+    "dpt": smp.DPT,
+}
+HEAD = "segmentation_head."
+CLASSIFIERS: Mapping[str, str] = {"dpt": "segmentation_head.head.4."}  # its head has more layers than the classifier
+TIMM_PREFIX = "tu-"  # smp's mark for any encoder of timm
+OWN_FORM = ("pspnet", "dpt")  # decoders that keep less of timm's encoders than the others do: see `encoder_form`
+
+
+def is_encoder(name: str) -> bool:
+    """Return whether an encoder goes by this name: one of smp's, or `tu-NAME` or `tu-NAME.TAG` of timm."""
+    if not name.startswith(TIMM_PREFIX):
+        return name in smp_encoders
+    model = name.removeprefix(TIMM_PREFIX)
+    return model in timm_names() or ("." in model and model in _timm_tagged())
+
+
+@cache
+def timm_names() -> frozenset[str]:
+    """Return the names of timm's encoders, without tags of weights."""
+    return frozenset(timm.list_models())
+
+
+@cache
+def _timm_tagged() -> frozenset[str]:
+    return frozenset(timm.list_pretrained())
+
+
+def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Parts]:
+    """Return a decoder with an encoder, with random weights, and its parts."""
+    # encoder_weights: only None is random; False loads published weights for tu- encoders
+    build = partial(DECODERS[decoder], encoder_name=encoder, encoder_weights=None, classes=classes)
+    network = build() if decoder != "dpt" else _for_any_size(build)
+    if decoder == "dpt":
+        _prune(network.get_submodule("encoder"))
+    return network, Parts("encoder.", CLASSIFIERS.get(decoder, HEAD))
+
+
+def encoder_form(decoder: str, encoder: str) -> str:
+    """Return the name under which an encoder's weights fit all decoders that ask for the same name.
+
+    smp drops the layers of timm's encoders that a decoder has no use for, so with some decoders an encoder is `NAME@DECODER`.
+    """
+    return f"{encoder}@{decoder}" if decoder in OWN_FORM and encoder.startswith(TIMM_PREFIX) else encoder
+
+
+def build_smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
+    """Return an encoder alone, by the name that `encoder_form` gives.
+
+    `weights` None is random; True loads timm's weights, a text the set of smp's encoder that it names.
+    """
+    encoder, _, decoder = name.partition("@")
+    if decoder == "dpt":
+        model = encoder.removeprefix(TIMM_PREFIX)
+        return _prune(_for_any_size(partial(TimmViTEncoder, model, pretrained=weights is not None)))
+    depth = {"depth": inspect.signature(DECODERS[decoder].__init__).parameters["encoder_depth"].default} if decoder else {}
+    network: nn.Module = smp.encoders.get_encoder(encoder, weights=weights, **depth)
+    return network
+
+
+def _for_any_size(build: Callable[..., nn.Module]) -> nn.Module:
+    """Build something on a ViT such that it takes pictures of other sizes than the ViT is published for, where it can."""
+    try:
+        return build(dynamic_img_size=True)
+    except TypeError:  # not one of those that can
+        return build()
+
+
+def _prune(encoder: Any) -> nn.Module:
+    """Drop what a ViT has beyond the blocks that give its features: its last normalisation and its classifier."""
+    encoder.model.prune_intermediate_layers(encoder._output_indices, prune_norm=True, prune_head=True)
+    pruned: nn.Module = encoder
+    return pruned
