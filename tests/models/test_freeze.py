@@ -4,8 +4,8 @@ from torch import nn
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
-from segsweep.models.freeze import FREEZE_POLICIES, freeze
-from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.models.freeze import FREEZE_POLICIES, check_freeze_fits, freeze
+from segsweep.models.segmentation_model import Parts, SegmentationModel
 
 
 def copy_of(model: SegmentationModel) -> dict[str, torch.Tensor]:
@@ -36,6 +36,101 @@ def test_frozen_encoder_does_not_move(name):
     moved = {key for key in before if not torch.equal(before[key], after[key])}
     assert not [key for key in moved if key.startswith("encoder.")]
     assert moved == {key for key in before if not key.startswith("encoder.")}
+
+
+def held_by(model: SegmentationModel, policy: str) -> set[str]:
+    """The names in the state that a policy must keep, told without the code under test."""
+    norms = nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d
+    inside = {
+        "none": lambda _: False,
+        "encoder": lambda name: name.startswith(model.parts.encoder),
+        "encoder:1": lambda name: name.startswith(
+            ("encoder.conv1.", "encoder.bn1.", "encoder.blocks.0.", "encoder.patch_embed1.")
+        ),
+        "encoder:2": lambda name: name.startswith(
+            ("encoder.conv1.", "encoder.bn1.", "encoder.layer1.", "encoder.blocks.0.", "encoder.blocks.1.")
+        ),
+        "norm": lambda name: isinstance(model.network.get_submodule(name.rpartition(".")[0]), norms),
+    }[policy]
+    return {name for name in model.network.state_dict() if inside(name)}
+
+
+@pytest.mark.parametrize("name", ["unet16", "unet-resnet18"])
+@pytest.mark.parametrize("policy", ["none", "encoder", "encoder:1", "encoder:2", "norm"])
+def test_each_policy_keeps_its_parts_and_nothing_else(name, policy):
+    """Weights and running statistics of what a policy names stay to the bit through training; all else moves."""
+    model = build_model(name, 2, seed=0)
+    freeze(model, policy)
+    before, held = copy_of(model), held_by(model, policy)
+    assert any(key.endswith("running_mean") for key in held) == (policy != "none")
+    steps(model)
+    after = model.network.state_dict()
+    assert {key for key in before if torch.equal(before[key], after[key])} == held
+
+
+def test_norm_holds_every_kind_of_normalisation():
+    """With freeze=norm a transformer's LayerNorms and its head's BatchNorm have no gradient, and nothing else is held."""
+    model = build_model("segformer-mit_b0", 2, seed=0)
+    freeze(model, "norm")
+    held = held_by(model, "norm")
+    assert {type(model.network.get_submodule(name.rpartition(".")[0])).__name__ for name in held} == {"LayerNorm", "BatchNorm2d"}
+    still = {name for name, parameter in model.network.named_parameters() if not parameter.requires_grad}
+    assert still == {name for name, _ in model.network.named_parameters()} & held
+
+
+def test_held_stages_stay_in_eval_mode_through_mode_changes():
+    """However often the mode is switched, held stages stay in eval mode and the rest of the encoder follows."""
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, "encoder:2")
+    for mode in (True, False, True):
+        model.train(mode)
+        assert not any(module.training for module in model.encoder.layer1.modules())
+        assert all(module.training is mode for module in model.encoder.layer2.modules())
+
+
+@pytest.mark.parametrize("name", ["unet-resnet18", "unet16"])
+@pytest.mark.parametrize("policy", ["encoder", "encoder:3"])
+def test_stages_are_released_deepest_first(name, policy):
+    """Each release lets one more stage move, weights and statistics, from the deepest on; after the last all moves."""
+    model = build_model(name, 2, seed=0)
+    freeze(model, policy)
+    count = 3 if policy.endswith("3") else 5
+    for remaining in range(count - 1, -1, -1):
+        assert model.release_stage()
+        before = copy_of(model)
+        steps(model)
+        after = model.network.state_dict()
+        first = tuple(part for stage in model.encoder_stages[:remaining] for part in stage)
+        assert {key for key in before if torch.equal(before[key], after[key])} == {key for key in before if key.startswith(first)}
+    assert not model.release_stage()
+    assert model.parameter_counts()[0] == model.parameter_counts()[1]
+
+
+@pytest.mark.parametrize("policy", ["none", "norm"])
+def test_nothing_to_release(policy):
+    """Where no stage of the encoder is held there is nothing to release, and what else is held stays."""
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, policy)
+    before = model.parameter_counts()
+    assert not model.release_stage()
+    assert model.parameter_counts() == before
+
+
+@pytest.mark.parametrize(("name", "stages"), [("unet16", 5), ("unet-mit_b0", 4), ("pspnet-resnet18", 3)])
+def test_more_stages_than_there_are_is_refused(name, stages):
+    """A policy that asks for more stages than the encoder has is refused, with the number, before a model is built."""
+    check_freeze_fits(name, f"encoder:{stages}")
+    with pytest.raises(UserError, match=f"{name}.*encoder:{stages + 1}.*has {stages} stages; allowed are 1 to {stages}"):
+        check_freeze_fits(name, f"encoder:{stages + 1}")
+    check_freeze_fits(name, "encoder")
+    check_freeze_fits(name, "none")
+
+
+def test_norm_without_normalisation_is_refused():
+    """A network without any normalisation layer cannot be frozen by `norm`."""
+    model = SegmentationModel(nn.Sequential(nn.Conv2d(3, 2, 1)), Parts("0.", "0."))
+    with pytest.raises(UserError, match="no normalisation layer"):
+        freeze(model, "norm")
 
 
 def test_unfrozen_encoder_moves_with_its_statistics():
