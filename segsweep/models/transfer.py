@@ -1,11 +1,12 @@
 """Moving weights from a source into a model: the one place where weights come in, and its report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from segsweep.errors import UserError
+from segsweep.models.class_map import ClassMap
 from segsweep.models.segmentation_model import SegmentationModel
 
 NAMES_SHOWN = 4
@@ -13,45 +14,78 @@ NAMES_SHOWN = 4
 
 @dataclass(frozen=True)
 class TransferReport:
-    """The names of the weights that were loaded, those of the model that kept their start, those of the source left unused."""
+    """The names of the weights that were loaded, those of the model that kept their start, those of the source left unused.
+
+    `classes` says how the rows of the last classifier were taken, where it was mapped class by class.
+    """
 
     loaded: tuple[str, ...]
     kept: tuple[str, ...]
     unused: tuple[str, ...]
+    classes: ClassMap | None = None
 
     def __str__(self) -> str:
-        return f"{len(self.loaded)} weights loaded, {len(self.kept)} kept, {len(self.unused)} of the source unused"
+        counts = f"{len(self.loaded)} weights loaded, {len(self.kept)} kept, {len(self.unused)} of the source unused"
+        return counts if self.classes is None else f"{counts}; classes:\n{self.classes}"
 
 
-def transfer_weights(model: SegmentationModel, weights: Mapping[str, Tensor], scope: str) -> TransferReport:
+def transfer_weights(
+    model: SegmentationModel,
+    weights: Mapping[str, Tensor],
+    scope: str,
+    *,
+    ignored: Sequence[str] = (),
+    classes: ClassMap | None = None,
+) -> TransferReport:
     """Load weights into a model and report what was done.
 
     `scope` announces what moves: `encoder`, `all-but-classifier`, or `all`. All that lies in the scope must be there on
     both sides with the same shape, otherwise `UserError` names what is not; nothing else is loaded. `weights` bears
-    the names of `model.network`.
+    the names of `model.network`; names that begin as one of `ignored` are announced as of no use. With `classes`, and the scope
+    `all`, the last classifier is taken row by row instead; without, it is loaded as all else.
     """
     own = model.network.state_dict()
     announced = [name for name in own if _in_scope(name, scope, model)]
-    offered = [name for name in weights if _in_scope(name, scope, model)]
-    missing = [name for name in announced if name not in weights]
-    foreign = [name for name in offered if name not in own]
+    if not announced:
+        raise UserError(f"transfer={scope}: names nothing in this model")
+    mapped = [name for name in announced if classes is not None and name.startswith(model.parts.classifier)]
+    expected = {name: _expected_shape(own[name], classes if name in mapped else None) for name in announced}
+    offered = [name for name in weights if _in_scope(name, scope, model) and not name.startswith(tuple(ignored))]
+    _refuse_unexplained(scope, weights, expected, foreign=[name for name in offered if name not in own])
+    given = {name: weights[name] for name in announced}
+    if classes is not None:
+        given |= {name: classes.apply(own[name], weights[name].to(own[name])) for name in mapped}
+    model.network.load_state_dict({**own, **given})
+    return TransferReport(
+        loaded=tuple(announced),
+        kept=tuple(name for name in own if name not in set(announced)),
+        unused=tuple(name for name in weights if name not in set(announced)),
+        classes=classes if mapped else None,
+    )
+
+
+def _refuse_unexplained(
+    scope: str, weights: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], foreign: Sequence[str]
+) -> None:
+    """Raise `UserError` unless the weights have all that is expected, in its shapes, and nothing foreign."""
+    missing = [name for name in expected if name not in weights]
     shapes = [
-        f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in announced
-        if name in weights and weights[name].shape != own[name].shape
+        f"{name} {tuple(weights[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in weights and tuple(weights[name].shape) != shape
     ]
     for problem, names in (("lacks", missing), ("has, beyond the model,", foreign), ("has another shape of", shapes)):
         if names:
             more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
             raise UserError(f"transfer={scope}: the source {problem} {', '.join(names[:NAMES_SHOWN])}{more}")
-    if not announced:
-        raise UserError(f"transfer={scope}: names nothing in this model")
-    model.network.load_state_dict({**own, **{name: weights[name] for name in announced}})
-    return TransferReport(
-        loaded=tuple(announced),
-        kept=tuple(name for name in own if name not in set(announced)),
-        unused=tuple(name for name in weights if name not in set(announced)),
-    )
+
+
+def _expected_shape(own: Tensor, classes: ClassMap | None) -> tuple[int, ...]:
+    """Return the shape that the source must have for a weight of the model; a mapped one has a row per source class."""
+    if classes is None:
+        return tuple(own.shape)
+    assert own.shape[0] == len(classes.target), "the class map is another model's"
+    return (len(classes.source), *own.shape[1:])
 
 
 def _in_scope(name: str, scope: str, model: SegmentationModel) -> bool:

@@ -3,6 +3,7 @@ import torch
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
+from segsweep.models.class_map import map_classes
 from segsweep.models.transfer import transfer_weights
 
 NAMES = ("unet16", "unet-mobilenet_v2")
@@ -114,3 +115,61 @@ def test_source_is_not_tied_to_the_model():
     with torch.no_grad():
         model.network.classifier.weight.add_(1)
     assert torch.equal(source["classifier.weight"], kept)
+
+
+def test_what_is_announced_as_of_no_use_is_left():
+    """Names of the source that begin as announced are unused; without the announcement they are refused."""
+    model, _, source = pair("unet16")
+    source["aux_classifier.4.weight"] = torch.zeros(21)
+    with pytest.raises(UserError, match=r"beyond the model, aux_classifier\.4\.weight"):
+        transfer_weights(model, source, "all")
+    report = transfer_weights(model, source, "all", ignored=("aux_classifier.",))
+    assert report.unused == ("aux_classifier.4.weight",)
+
+
+@pytest.mark.parametrize(
+    ("name", "classifier"),
+    [
+        ("unet16", ("classifier.",)),
+        ("unet-mobilenet_v2", ("segmentation_head.",)),
+        ("lraspp-mobilenet_v3_large", ("classifier.low_classifier.", "classifier.high_classifier.")),
+    ],
+)
+def test_classes_are_mapped_row_by_row(name, classifier):
+    """With transfer=all and a class map, the last classifier takes the mapped rows, fresh ones stay, all else is loaded."""
+    model, start, source = pair(name, source_classes=4)
+    mapping = map_classes(("background", "cat", "dog", "car"), ("boundary", "pet"), {"pet": ["cat", "dog"]})
+    report = transfer_weights(model, source, "all", classes=mapping)
+    after = model.network.state_dict()
+    for key, tensor in after.items():
+        if key.startswith(classifier):
+            assert torch.equal(tensor[0], start[key][0])
+            assert torch.allclose(tensor[1], (source[key][1] + source[key][2]) / 2)
+        else:
+            assert torch.equal(tensor, source[key])
+    assert report.classes is mapping
+    assert "pet      <- cat, dog" in str(report)
+
+
+def test_equal_classes_are_loaded_as_without_a_map():
+    """The identity map gives the same weights as loading without one."""
+    model, _, source = pair("unet16")
+    transfer_weights(model, source, "all", classes=map_classes(("a", "b"), ("A", "B")))
+    assert all(torch.equal(tensor, source[key]) for key, tensor in model.network.state_dict().items())
+
+
+def test_a_classifier_of_another_length_than_the_map_is_refused():
+    """A source whose classifier does not have as many rows as the map has source classes is refused by that name."""
+    model, start, source = pair("unet16", source_classes=4)
+    with pytest.raises(UserError, match=r"classifier\.weight \(4, 16, 1, 1\) instead of \(3, 16, 1, 1\)"):
+        transfer_weights(model, source, "all", classes=map_classes(("a", "b", "c"), ("a", "b")))
+    assert all(torch.equal(start[key], tensor) for key, tensor in model.network.state_dict().items())
+
+
+@pytest.mark.parametrize("scope", ["encoder", "all-but-classifier"])
+def test_a_map_beside_another_scope_moves_no_classifier(scope):
+    """Where the classifier does not move, a class map changes nothing and is not reported."""
+    model, start, source = pair("unet16")
+    report = transfer_weights(model, source, scope, classes=map_classes(("a", "b"), ("a", "b")))
+    assert report.classes is None
+    assert torch.equal(model.network.classifier.weight, start["classifier.weight"])
