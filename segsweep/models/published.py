@@ -1,34 +1,178 @@
-"""Published weights, from the hubs that smp and timm know."""
+"""Published weights: torchvision's, and those of the hubs that smp and timm know; each by a pinned name."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import segmentation_models_pytorch as smp
+import timm
+import torch
+import torchvision
+from huggingface_hub import constants as hub
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
-from torch import Tensor
+from torch import Tensor, nn
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import PLAIN
+from segsweep.models.smp_models import TIMM_PREFIX, build_smp_encoder
+from segsweep.models.torchvision_models import TORCHVISION
+
+SMP_DEFAULT = "imagenet"
+TORCHVISION_DEFAULT = "IMAGENET1K_V1"
+TORCHVISION_ENCODERS = (  # those whose names of weights are the encoder's, the classifier aside
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+    "densenet121", "densenet161", "densenet169", "densenet201",
+    "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "mobilenet_v2", "mobilenet_v3_large",
+)  # fmt: skip
+CLASSIFIERS = ("fc.", "classifier.")
+WITHOUT_PREFIX = {"mobilenet_v3_large": "features."}  # torchvision's segmentation networks keep its features alone
+
+COCO_NAME = "COCO_WITH_VOC_LABELS_V1"
+COCO_WEIGHTS_IGNORED = ("aux_classifier.",)
+COCO_WEIGHTS_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 
 
-def imagenet_encoder(encoder: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return an encoder's ImageNet weights by its own names, and where they come from.
+@dataclass(frozen=True)
+class Published:
+    """One published file of weights: where it comes from, where it is looked for on this machine, and how it is read."""
 
-    Raises `UserError` for an encoder that has none, and where they cannot be downloaded.
+    origin: Mapping[str, str]
+    file: str
+    folder: Path
+    load: Callable[[], nn.Module]
+
+    def network(self, what: str) -> nn.Module:
+        """Return the network with its weights. Raises `UserError` that names the file where it cannot be had."""
+        try:
+            return self.load()
+        except Exception as error:  # the hubs raise a dozen kinds: no network, no such file, a broken download
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{what} cannot be had: {reason}; wanted is {self.file} of {', '.join(self.origin.values())}, looked for in "
+            f"{self.folder}; with a network it is downloaded; without one, put it there, or give it as source file:PATH"
+        )
+
+
+def check_imagenet(encoder: str, weights: str | None = None) -> str:
+    """Return the name of the published set of an encoder's weights that is meant, the pinned default for None.
+
+    Raises `UserError` that lists the sets where there is none of that name.
     """
     if encoder in PLAIN:
         raise UserError(f"source imagenet: {encoder} has no published weights; use an architecture DECODER-ENCODER")
-    published = (
-        smp_encoders[encoder]["pretrained_settings"] if encoder in smp_encoders else {"imagenet": {"repo_id": f"timm: {encoder}"}}
+    names = _sets(encoder)
+    if not names:
+        raise UserError(f"source imagenet: {encoder} has no published weights")
+    if weights is not None:
+        if weights not in names:
+            raise UserError(f"source imagenet:{weights}: {encoder} has no such weights; published: {', '.join(names)}")
+        return weights
+    defaults = [name for name in (SMP_DEFAULT, TORCHVISION_DEFAULT, _timm_default(encoder)) if name in names]
+    if not defaults:
+        raise UserError(f"source imagenet: {encoder} has no ImageNet weights; published: {', '.join(names)}")
+    return defaults[0]
+
+
+def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return an encoder's published weights by its own names, and where they come from.
+
+    `weights` names one of the published sets: smp's (`imagenet`, `ssl`, `swsl`, ...), torchvision's (`IMAGENET1K_V1`,
+    `IMAGENET1K_V2`), or a tag of timm for `tu-` encoders; None is the pinned default: `imagenet` where smp has it, then
+    `IMAGENET1K_V1`, then timm's first tag. Raises `UserError` for a set that does not exist, and for a file that cannot be had.
+    """
+    name = check_imagenet(encoder, weights)
+    published = _imagenet_file(encoder, name)
+    state = published.network(f"source imagenet: the weights {name!r} of {encoder}").state_dict()
+    return state, {"dataset": "imagenet", "weights": name, **published.origin}
+
+
+def _sets(encoder: str) -> list[str]:
+    if encoder.startswith(TIMM_PREFIX):
+        model, _, tag = _timm_model(encoder).partition(".")
+        known = [name.removeprefix(f"{model}.") for name in timm.list_pretrained() if name.startswith(f"{model}.")]
+        return [name for name in known if tag in ("", name)]
+    torchvisions = torchvision.models.get_model_weights(encoder) if encoder in TORCHVISION_ENCODERS else ()
+    return [*smp_encoders.get(encoder, {}).get("pretrained_settings", {}), *(weights.name for weights in torchvisions)]
+
+
+def _timm_model(encoder: str) -> str:
+    return encoder.removeprefix(TIMM_PREFIX).partition("@")[0]
+
+
+def _timm_default(encoder: str) -> str | None:
+    config = timm.get_pretrained_cfg(_timm_model(encoder), allow_unregistered=True) if encoder.startswith(TIMM_PREFIX) else None
+    return config.tag if config else None
+
+
+def _imagenet_file(encoder: str, name: str) -> Published:
+    if encoder.startswith(TIMM_PREFIX):
+        return _timm_file(encoder, name)
+    if name in smp_encoders.get(encoder, {}).get("pretrained_settings", {}):
+        entry = smp_encoders[encoder]["pretrained_settings"][name]
+        origin = {"repo": entry["repo_id"], "revision": entry["revision"]}
+        return Published(origin, "model.safetensors", _hub_folder(**origin), lambda: build_smp_encoder(encoder, name))
+    return _torchvision_file(encoder, name, lambda network: _without_classifier(encoder, network))
+
+
+def _timm_file(encoder: str, tag: str) -> Published:
+    model = _timm_model(encoder).partition(".")[0]
+    form = "".join(encoder.partition("@")[1:])
+    config = timm.get_pretrained_cfg(f"{model}.{tag}")
+    load = lambda: build_smp_encoder(f"{TIMM_PREFIX}{model}.{tag}{form}", weights=True)  # noqa: E731
+    if config.hf_hub_id:
+        repo, _, revision = config.hf_hub_id.partition("@")
+        return Published({"repo": repo, "revision": revision or "main"}, config.hf_hub_filename or "model.safetensors",
+                         _hub_folder(repo, revision or "*"), load)  # fmt: skip
+    return Published({"url": config.url}, config.url.rpartition("/")[2], _torch_folder(), load)
+
+
+def _torchvision_file(name: str, weights: str, part: Callable[[nn.Module], nn.Module]) -> Published:
+    entry = torchvision.models.get_model_weights(name)[weights]
+    return Published(
+        {"url": entry.url},
+        entry.url.rpartition("/")[2],
+        _torch_folder(),
+        lambda: part(torchvision.models.get_model(name, weights=entry, progress=False)),
     )
-    if "imagenet" not in published:
-        raise UserError(f"source imagenet: {encoder} has no ImageNet weights; published: {', '.join(published)}")
-    try:
-        network = smp.encoders.get_encoder(encoder, weights="imagenet")
-    except Exception as error:  # the hubs raise a dozen kinds: no network, no such file, a broken download
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _without_classifier(encoder: str, network: nn.Module) -> nn.Module:
+    """Return a network of torchvision's as an encoder, by the encoder's names of weights."""
+    if encoder in WITHOUT_PREFIX:
+        return network.get_submodule(WITHOUT_PREFIX[encoder].rstrip("."))
+    for classifier in CLASSIFIERS:
+        if hasattr(network, classifier.rstrip(".")):
+            delattr(network, classifier.rstrip("."))
+    return network
+
+
+def _torch_folder() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _hub_folder(repo: str, revision: str) -> Path:
+    return Path(hub.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
+
+
+def check_coco_weights(architecture: str) -> None:
+    """Raise `UserError` for an architecture that is not published with weights trained on COCO."""
+    if architecture not in TORCHVISION:
         raise UserError(
-            f"source imagenet: the weights of {encoder} ({published['imagenet']}) cannot be had: {reason}; "
-            "with a network they are downloaded; without one, give a weight file by source file:PATH"
-        ) from None
-    origin = {key: str(value) for key, value in published["imagenet"].items() if key in ("repo_id", "revision", "url")}
-    return network.state_dict(), {"dataset": "imagenet", **origin}
+            f"source coco-weights: {architecture} is not published with such weights; those that are: {', '.join(TORCHVISION)}"
+        )
+
+
+def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Any]]:
+    """Return the weights of a whole network of torchvision, its classes, and where they come from.
+
+    They were trained on the pictures of COCO train2017 that show PASCAL VOC's 20 classes. Names that begin as one of
+    `COCO_WEIGHTS_IGNORED` belong to the auxiliary classifier, which the architectures here do not have. Raises `UserError` for
+    another architecture, and for a file that cannot be had.
+    """
+    check_coco_weights(architecture)
+    published = _torchvision_file(TORCHVISION[architecture].name, COCO_NAME, lambda network: network)
+    state = published.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
+    return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **published.origin}

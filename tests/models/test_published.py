@@ -1,20 +1,63 @@
+import json
+from pathlib import Path
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+import torchvision
+from huggingface_hub import constants
+from safetensors.torch import save_file
 
+from segsweep.data.voc import CLASSES
 from segsweep.errors import UserError
-from segsweep.models.published import imagenet_encoder
+from segsweep.models.architectures import build_without_numbers, encoder_name
+from segsweep.models.dilated_densenet import DilatedDenseNet
+from segsweep.models.published import (
+    COCO_WEIGHTS_CLASSES,
+    COCO_WEIGHTS_IGNORED,
+    TORCHVISION_ENCODERS,
+    check_imagenet,
+    coco_weights,
+    imagenet_encoder,
+)
+from segsweep.models.torchvision_models import TORCHVISION
+from segsweep.models.transfer import transfer_weights
 
 
-def test_plain_encoder_has_no_published_weights():
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hubs look into empty folders, and no file is ever downloaded."""
+
+    def refuse(url: str, *_: object, **__: object) -> None:
+        raise OSError(f"no network for {url}\nlong advice")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+
+
+def put(url: str, state: dict[str, torch.Tensor]) -> None:
+    """Write a weight file where torch.hub looks for the one of this address."""
+    torch.save(state, Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2])
+
+
+def marked(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a network with values that no initialisation gives."""
+    return {name: t + 3 if t.is_floating_point() else t for name, t in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["unet", "unet16"])
+def test_plain_encoder_has_no_published_weights(name):
     """A plain U-Net cannot start from ImageNet, and the error says what can."""
-    with pytest.raises(UserError, match="unet16 has no published weights; use an architecture DECODER-ENCODER"):
-        imagenet_encoder("unet16")
+    with pytest.raises(UserError, match=f"{name} has no published weights; use an architecture DECODER-ENCODER"):
+        imagenet_encoder(name)
 
 
 @pytest.mark.parametrize("reason", ["cannot reach the hub\nlong advice", ""])
 def test_failed_download_is_one_line(monkeypatch, reason):
-    """Whatever a hub raises becomes one line that names the encoder, the reason and the way out."""
+    """Whatever a hub raises becomes one line that names the encoder, the reason, the file, its folder and the way out."""
 
     def refuse(name, weights):
         assert (name, weights) == ("resnet18", "imagenet")
@@ -25,24 +68,153 @@ def test_failed_download_is_one_line(monkeypatch, reason):
         imagenet_encoder("resnet18")
     text = str(caught.value)
     assert "\n" not in text
-    assert all(word in text for word in ("resnet18", reason.partition("\n")[0] or "RuntimeError", "file:PATH"))
+    revision = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]["revision"]
+    folder = f"{constants.HF_HUB_CACHE}/models--smp-hub--resnet18.imagenet/snapshots/{revision}"
+    words = ("resnet18", reason.partition("\n")[0] or "RuntimeError", "model.safetensors", folder, "file:PATH")
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("encoder", "weights", "words"),
+    [
+        ("densenet121", "IMAGENET1K_V1", ("densenet121-a639ec97.pth", "checkpoints", "no network", "file:PATH")),
+        ("tu-resnet18", None, ("timm/resnet18.a1_in1k", "model.safetensors", "models--timm--resnet18.a1_in1k", "file:PATH")),
+        ("tu-vit_tiny_patch16_224@dpt", None, ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", "file:PATH")),
+    ],
+)
+def test_without_a_network_the_file_is_named(encoder, weights, words):
+    """Without a network, one line names the file, and where it is looked for."""
+    with pytest.raises(UserError) as caught:
+        imagenet_encoder(encoder, weights)
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "weights", "published"),
+    [
+        ("resnet50", "IMAGENET1K_V3", "imagenet, ssl, swsl, IMAGENET1K_V1, IMAGENET1K_V2"),
+        ("mit_b0", "IMAGENET1K_V1", "imagenet"),
+        ("mobilenet_v3_large", "imagenet", "IMAGENET1K_V1, IMAGENET1K_V2"),
+        ("tu-resnet18", "imagenet", "a1_in1k, a2_in1k"),
+        ("tu-resnet18.a2_in1k", "a1_in1k", "a2_in1k"),
+    ],
+)
+def test_unknown_weights_list_what_is_published(encoder, weights, published):
+    """A set of weights that does not exist is refused with the names of those that do, before anything is loaded."""
+    with pytest.raises(UserError, match=f"imagenet:{weights}: {encoder} has no such weights; published: {published}"):
+        check_imagenet(encoder, weights)
 
 
 def test_encoder_without_imagenet_names_what_is_published():
-    """An encoder published on another data set alone is refused with the names of its weights."""
-    lacking = {name: entry for name, entry in smp.encoders.encoders.items() if "imagenet" not in entry["pretrained_settings"]}
-    assert lacking
-    name, entry = next(iter(lacking.items()))
-    with pytest.raises(UserError, match=f"published: {next(iter(entry['pretrained_settings']))}"):
-        imagenet_encoder(name)
+    """An encoder published on another data set alone has no default; one of its sets must be named."""
+    with pytest.raises(UserError, match="resnext101_32x4d has no ImageNet weights; published: ssl, swsl"):
+        check_imagenet("resnext101_32x4d")
+    assert check_imagenet("resnext101_32x4d", "swsl") == "swsl"
 
 
-def test_weights_come_by_the_encoders_own_names_with_their_origin(monkeypatch):
-    """The published weights are the encoder's own state, with the place that they come from."""
-    encoder = smp.encoders.get_encoder("resnet18", weights=None)
-    monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
+@pytest.mark.parametrize(
+    ("encoder", "default"),
+    [
+        ("resnet50", "imagenet"),
+        ("mobilenet_v3_large", "IMAGENET1K_V1"),
+        ("tu-resnet18", "a1_in1k"),
+        ("tu-resnet18.a2_in1k", "a2_in1k"),
+    ],
+)
+def test_defaults_are_pinned(encoder, default):
+    """Where no set is named, the default of the encoder's family is taken, by a name that the facts record."""
+    assert check_imagenet(encoder) == default
+
+
+def test_weights_of_the_hub_come_from_its_cache():
+    """The pinned file of smp's hub, lying in its cache, is loaded without a network, and the facts say which it is."""
+    source = marked(smp.encoders.get_encoder("resnet18", weights=None))
+    entry = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{entry['repo_id'].replace('/', '--')}" / "snapshots" / entry["revision"]
+    folder.mkdir(parents=True)
+    save_file(source, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({}))
     weights, facts = imagenet_encoder("resnet18")
-    assert all(torch.equal(tensor, encoder.state_dict()[name]) for name, tensor in weights.items())
-    assert set(weights) == set(encoder.state_dict())
-    assert facts["dataset"] == "imagenet"
-    assert "resnet18" in facts["repo_id"]
+    assert all(torch.equal(tensor, source[name]) for name, tensor in weights.items())
+    assert facts == {"dataset": "imagenet", "weights": "imagenet", "repo": entry["repo_id"], "revision": entry["revision"]}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "weights", "architecture"),
+    [
+        ("resnet18", "IMAGENET1K_V1", "unet-resnet18"),
+        ("mobilenet_v2", "IMAGENET1K_V2", "deeplabv3plus-mobilenet_v2"),
+        ("mobilenet_v3_large", None, "lraspp-mobilenet_v3_large"),
+    ],
+)
+def test_torchvisions_file_is_loaded_into_the_encoder(encoder, weights, architecture):
+    """A file of torchvision's own network, lying where torch.hub looks, gives all of the encoder's weights."""
+    ordinary = torchvision.models.get_model(encoder, weights=None)
+    entry = torchvision.models.get_model_weights(encoder)[weights or "IMAGENET1K_V1"]
+    source = marked(ordinary)
+    put(entry.url, source)
+    state, facts = imagenet_encoder(encoder, weights)
+    assert facts == {"dataset": "imagenet", "weights": entry.name, "url": entry.url}
+    prefix = "features." if encoder == "mobilenet_v3_large" else ""
+    assert all(torch.equal(tensor, source[prefix + name]) for name, tensor in state.items())
+    assert encoder_name(architecture) == encoder
+    encoder_state = build_without_numbers(architecture, 2).encoder.state_dict()
+    assert {name: tensor.shape for name, tensor in state.items()} == {name: t.shape for name, t in encoder_state.items()}
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenet161"])
+def test_the_file_of_a_densenet_with_old_names_loads_strictly_into_the_dilated_one(name):
+    """torchvision's DenseNet files, with their names of 2017 and without counters, give every weight of the dilated network."""
+    source = marked(torchvision.models.get_model(name, weights=None))
+    old = {
+        key.replace("norm1", "norm.1").replace("norm2", "norm.2").replace("conv1", "conv.1").replace("conv2", "conv.2")
+        if "denselayer" in key else key: tensor
+        for key, tensor in source.items() if not key.endswith("num_batches_tracked")
+    }  # fmt: skip
+    put(torchvision.models.get_model_weights(name).IMAGENET1K_V1.url, old)
+    state, _ = imagenet_encoder(name, "IMAGENET1K_V1")
+    DilatedDenseNet(name).load_state_dict(state, strict=True)
+    assert all(torch.equal(tensor, source[key]) for key, tensor in state.items() if not key.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize("encoder", TORCHVISION_ENCODERS)
+def test_torchvisions_encoders_have_the_same_names_here(encoder):
+    """Every encoder for which torchvision's weights are offered has torchvision's names and shapes."""
+    with torch.device("meta"):
+        ordinary = torchvision.models.get_model(encoder, weights=None).state_dict()
+    decoder = "lraspp" if encoder == "mobilenet_v3_large" else "unet"
+    for name, tensor in build_without_numbers(f"{decoder}-{encoder}", 2).encoder.state_dict().items():
+        assert tensor.shape == ordinary[f"features.{name}" if decoder == "lraspp" else name].shape
+
+
+@pytest.mark.parametrize("architecture", ["fcn-resnet50", "deeplabv3-mobilenet_v3_large", "lraspp-mobilenet_v3_large"])
+def test_coco_weights_load_into_the_whole_model(architecture):
+    """torchvision's COCO file loads into the whole model, its auxiliary classifier announced; classes are VOC's."""
+    name = TORCHVISION[architecture].name
+    entry = torchvision.models.get_model_weights(name).COCO_WITH_VOC_LABELS_V1
+    auxiliary = {} if name.startswith("lraspp") else {"aux_loss": True}
+    source = marked(torchvision.models.get_model(name, weights=None, weights_backbone=None, **auxiliary))
+    put(entry.url, source)
+    state, classes, facts = coco_weights(architecture)
+    assert facts == {"dataset": "coco", "weights": "COCO_WITH_VOC_LABELS_V1", "url": entry.url}
+    assert set(state) == set(source)
+    model = build_without_numbers(architecture, len(classes)).to_empty(device="cpu")
+    report = transfer_weights(model, state, "all", ignored=COCO_WEIGHTS_IGNORED)
+    assert not report.kept
+    assert all(name.startswith("aux_classifier.") for name in report.unused)
+    assert all(torch.equal(tensor, source[key]) for key, tensor in model.network.state_dict().items())
+
+
+def test_coco_classes_are_vocs():
+    """The classes of the COCO weights are torchvision's, under the names that the VOC reader uses."""
+    categories = torchvision.models.segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.meta["categories"]
+    assert COCO_WEIGHTS_CLASSES == CLASSES == ("background", *categories[1:])
+
+
+def test_coco_weights_of_another_architecture_are_refused():
+    """An architecture that torchvision does not publish is refused with those that it does; a missing file is named."""
+    with pytest.raises(UserError, match="unet-resnet50 is not published with such weights; those that are: fcn-resnet50, "):
+        coco_weights("unet-resnet50")
+    with pytest.raises(UserError, match=r"fcn_resnet50_coco-1167a1af\.pth .*checkpoints.*file:PATH"):
+        coco_weights("fcn-resnet50")
