@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Division, Example, Pixels
-from segsweep.data.listing import lines
-from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
+from segsweep.data.listing import PICTURE_ENDINGS, lines, pictures_in
+from segsweep.data.picture import Fit, pair_files, read_pair
 from segsweep.errors import UserError
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "val", "test")
 
 
@@ -56,11 +55,10 @@ class Folder:
         if not folder.is_dir():
             raise UserError(f"{self.name}: folder {folder} is missing; expected images/, masks/ and classes.txt")
         images: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith("."):
-                if path.stem in images:
-                    raise UserError(f"{path}: {images[path.stem].name} has the same name; one mask cannot serve two pictures")
-                images[path.stem] = path
+        for path in pictures_in(folder):
+            if path.stem in images:
+                raise UserError(f"{path}: {images[path.stem].name} has the same name; one mask cannot serve two pictures")
+            images[path.stem] = path
         if not images:
             raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
         return images
@@ -88,8 +86,7 @@ class Folder:
 
     def files(self) -> list[Path]:
         """Return the lists, the class names, the pictures and the masks."""
-        pairs = [path for example in self.examples() for path in (example.image, example.mask) if path]
-        return [self.folder / "classes.txt", *self._lists().values(), *pairs]
+        return [self.folder / "classes.txt", *self._lists().values(), *pair_files(self.examples())]
 
     def revision(self) -> str:
         """Return the version of this reader."""
@@ -97,8 +94,5 @@ class Folder:
 
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
         """Return a picture and its class numbers."""
-        assert example.image is not None
-        assert example.mask is not None
-        image = open_picture(example.image)
         values = {value: value for value in range(len(self.schemes[scheme]))} | {255: IGNORE}
-        return image, class_numbers(example.mask, open_mask(example.mask), values, image.shape)
+        return read_pair(example.image, example.mask, values)

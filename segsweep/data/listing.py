@@ -1,8 +1,10 @@
-"""What lies in a folder: lists with one entry a line, as every layout has them, and names that differ in case alone."""
+"""What lies in a folder: pictures, lists with one entry a line, and names that differ in case alone."""
 
 from pathlib import Path
 
 from segsweep.errors import UserError
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def lines(path: Path) -> list[str]:
@@ -12,6 +14,19 @@ def lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures of a folder by name, whatever the case of their endings; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith("."))
+    return sorted(paths)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder by name; none where there is no such folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def case_hint(path: Path) -> str:

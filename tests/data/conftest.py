@@ -1,6 +1,7 @@
 """Small data sets in the official layouts, written by the tests themselves."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,85 @@ class Layouts:
             ]
             content = {"images": [picture], "annotations": annotations, "categories": categories}
             (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+        return folder
+
+    def pair(self, picture: Path, mask: Path, value: int, outside=0, form="JPEG", bits=8) -> None:
+        """Write a picture and a mask that has one value in its middle and another outside."""
+        self.picture(picture, form=form, seed=len(str(picture)))
+        numbers = np.full((32, 48), outside, np.uint8 if bits == 8 else np.uint16)
+        numbers[10:22, 10:38] = value
+        self.mask(mask, numbers)
+
+    def cityscapes(self, train=3, val=2) -> Path:
+        """Write Cityscapes: labelIds in 8 and in 16 bits, label 7 (road) outside and 24, 25 ... in the middle."""
+        folder = self.root / "cityscapes"
+        for number in range(train + val):
+            split, city = ("train", "aachen" if number < 2 else "zürich") if number < train else ("val", "münster")
+            name = f"{city}_{number:06d}_000019"
+            picture = folder / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
+            mask = folder / "gtFine" / split / city / f"{name}_gtFine_labelIds.png"
+            self.pair(picture, mask, 24 + number, outside=7, form="PNG", bits=16 if number == 1 else 8)
+            (mask.parent / f"{name}_gtFine_polygons.json").write_text("{}")
+        return folder
+
+    def isic2018(self, **counts: int) -> Path:
+        """Write ISIC 2018 Task 1, by default three pictures of the official training part."""
+        folder = self.root / "isic2018"
+        for part, count in (counts or {"Training": 3}).items():
+            pictures, masks = folder / f"ISIC2018_Task1-2_{part}_Input", folder / f"ISIC2018_Task1_{part}_GroundTruth"
+            for number in range(count):
+                name = f"ISIC_{part}{number:07d}"
+                self.pair(pictures / f"{name}.jpg", masks / f"{name}_segmentation.png", 255)
+            (pictures / "ATTRIBUTION.txt").write_text("x")
+        return folder
+
+    def mas3k(self, train=("Arthropod_Crab_Cam", "MarineFish_SeaHorse_Com", "Arthropod_Crab_Com"), test=("Other_StarFish_Com",)):
+        """Write MAS3K with pictures of these kinds."""
+        folder = self.root / "mas3k"
+        for split, kinds in (("train", train), ("test", test)):
+            for number, kind in enumerate(kinds):
+                name = f"MAS_{kind}_{number + 1}"
+                self.pair(folder / split / "Image" / f"{name}.jpg", folder / split / "Mask" / f"{name}.png", 255)
+        return folder
+
+    def ade20k(self, train=3, val=2) -> Path:
+        """Write ADE20K: 0 (other) outside, 1, 2 ... in the middle, the last one 150."""
+        folder = self.root / "ade20k"
+        below = folder / "ADEChallengeData2016"
+        for number in range(train + val):
+            part, short = ("training", "train") if number < train else ("validation", "val")
+            name = f"ADE_{short}_{number:08d}"
+            value = 150 if number == train + val - 1 else number + 1
+            self.pair(below / "images" / part / f"{name}.jpg", below / "annotations" / part / f"{name}.png", value)
+        return folder
+
+    def camvid(self) -> Path:
+        """Write CamVid as the SegNet tutorial has it: 11 (not labelled) outside, 0, 5 and 10 in the middle."""
+        folder = self.root / "camvid"
+        for split, value in (("train", 0), ("val", 5), ("test", 10)):
+            name = f"0001TP_{value:06d}.png"
+            self.pair(folder / split / name, folder / f"{split}annot" / name, value, outside=11, form="PNG")
+        return folder
+
+    def cifar10(self, count=4, protocol=2) -> Path:
+        """Write CIFAR-10's six batches; in each, picture n shows kind n, and is n red, 100 + n green and 200 + n blue."""
+        folder = self.root / "cifar10" / "cifar-10-batches-py"
+        folder.mkdir(parents=True)
+        planes = np.array([[number, 100 + number, 200 + number] for number in range(count)], np.uint8)
+        content = {b"data": np.repeat(planes, 1024, axis=1), b"labels": list(range(count)), b"batch_label": b"one"}
+        for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+            (folder / name).write_bytes(pickle.dumps(content, protocol))
+        return folder.parent
+
+    def cats_dogs(self, flat=False) -> Path:
+        """Write photographs of cats and dogs, sorted into folders or all in one as Kaggle has them."""
+        folder = self.root / "cats_dogs"
+        for number in range(3):
+            for kind in ("cat", "dog"):
+                below = "train" if flat else f"{'train' if number < 2 else 'test'}/{kind}s"
+                self.picture(folder / below / f"{kind}.{number}.jpg", seed=number)
+        if flat:
+            self.picture(folder / "test1" / "1.jpg")
         return folder
 
     def plain(self, count=6, name="mine", classes="background\ncar\nsign\n", **lists: str) -> Path:

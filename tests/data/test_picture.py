@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segsweep.data.dataset import IGNORE
-from segsweep.data.picture import class_numbers, open_mask, open_picture, square
+from segsweep.data.picture import FITS, ORIENTATION, class_numbers, halved, open_mask, open_picture, read_pair, square
 from segsweep.errors import UserError
 
 NUMBERS = np.array([[0, 1, 2, 1], [2, 1, 0, 1]], np.uint8)
@@ -36,7 +36,7 @@ def test_grey_masks_keep_their_numbers(tmp_path, bits):
     (tmp_path / "m.png").write_bytes(grey_png(numbers, bits))
     found = open_mask(tmp_path / "m.png")
     assert np.array_equal(found, numbers)
-    mapped = class_numbers("m.png", found, {0: 0, 1: 1, 2: 2, 255: IGNORE}, (2, 4, 3))
+    mapped = class_numbers("m.png", found, {0: 0, 1: 1, 2: 2, 255: IGNORE})
     assert np.array_equal(mapped, numbers)
 
 
@@ -55,7 +55,7 @@ def test_sixteen_bit_masks_beyond_the_classes_are_refused(tmp_path):
     """A 16-bit number is not wrapped round: 256 is no class 0."""
     (tmp_path / "m.png").write_bytes(grey_png(np.full((2, 4), 256), 16))
     with pytest.raises(UserError, match="mask value 256 is outside the classes; allowed are 0, 1, 255"):
-        class_numbers("m.png", open_mask(tmp_path / "m.png"), {0: 0, 1: 1, 255: IGNORE}, (2, 4, 3))
+        class_numbers("m.png", open_mask(tmp_path / "m.png"), {0: 0, 1: 1, 255: IGNORE})
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
@@ -150,20 +150,154 @@ def test_missing_files_are_named(tmp_path):
         open_picture(tmp_path)
 
 
-def test_sizes_must_agree():
+def test_sizes_must_agree(tmp_path):
     """A mask of another size than its picture is refused with both sizes, width first."""
-    with pytest.raises(UserError, match="mask is 4x2 but its picture is 2x4 pixels"):
-        class_numbers("m.png", NUMBERS, {0: 0, 1: 1, 2: 2}, (4, 2, 3))
+    Image.fromarray(NUMBERS).save(tmp_path / "m.png")
+    Image.new("RGB", (2, 4)).save(tmp_path / "p.png")
+    with pytest.raises(UserError, match=r"m\.png: mask is 4x2 but its picture is 2x4 pixels; they must be equal"):
+        read_pair(tmp_path / "p.png", tmp_path / "m.png", {0: 0, 1: 1, 2: 2})
+
+
+def turned_picture(path, orientation: int, form: str = "JPEG") -> np.ndarray:
+    """Write a picture of (48, 32) in the file with an EXIF orientation, and return how it is shown."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)).resize((48, 32))
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image.save(path, form, exif=exif)
+    stored = np.asarray(Image.fromarray(open_picture(path, as_shown=False)))
+    shown = {1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.transpose(1, 0, 2)}
+    shown[6], shown[7], shown[8] = shown[4].transpose(1, 0, 2), shown[3].transpose(1, 0, 2), shown[2].transpose(1, 0, 2)
+    return shown[orientation]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_rotated_pictures_are_turned_upright(tmp_path, orientation, form):
+    """A picture that its EXIF says is rotated or mirrored is read as it is shown."""
+    shown = turned_picture(tmp_path / "p", orientation, form)
+    assert np.array_equal(open_picture(tmp_path / "p"), shown)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_rotated_tiff_is_turned_once(tmp_path, orientation):
+    """Pillow turns a TIFF by itself; it is not turned again."""
+    levels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(levels).save(tmp_path / "p.tif", exif=exif)
+    expected = levels[::-1, ::-1] if orientation == 3 else levels[::-1].transpose(1, 0, 2)
+    assert np.array_equal(open_picture(tmp_path / "p.tif"), expected)
+
+
+def test_the_mask_of_a_rotated_picture_is_as_shown(tmp_path):
+    """A mask must have the size of the picture as it is shown; one of the stored size is refused, and the EXIF is named."""
+    shown = turned_picture(tmp_path / "p.jpg", 6)
+    Image.fromarray(np.ones((48, 32), np.uint8)).save(tmp_path / "m.png")
+    image, mask = read_pair(tmp_path / "p.jpg", tmp_path / "m.png", {1: 1})
+    assert np.array_equal(image, shown)
+    assert mask.shape == (48, 32)
+    Image.fromarray(np.ones((32, 48), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(UserError, match=r"m\.png: mask is 48x32 but its picture is 32x48 pixels; the picture's EXIF says that"):
+        read_pair(tmp_path / "p.jpg", tmp_path / "m.png", {1: 1})
+
+
+def test_a_rotated_mask_is_turned_upright(tmp_path):
+    """A mask with an EXIF rotation of its own is turned as a picture is, and keeps its numbers."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    for mode in ("L", "P"):
+        image = Image.fromarray(NUMBERS)
+        if mode == "P":
+            image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
+        image.save(tmp_path / "m.png", exif=exif)
+        assert np.array_equal(open_mask(tmp_path / "m.png"), NUMBERS[::-1, ::-1])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_metadata_turns_nothing(tmp_path):
+    """A picture whose EXIF is damaged anywhere is read, upright or turned, or is one line: never another error."""
+    turned_picture(tmp_path / "p.webp", 6, "WEBP")
+    good, rng = (tmp_path / "p.webp").read_bytes(), np.random.default_rng(0)
+    start, sizes = good.index(b"EXIF"), set()
+    for _ in range(150):
+        content = bytearray(good)
+        content[rng.integers(start + 8, len(good))] = rng.integers(0, 256)
+        (tmp_path / "p.webp").write_bytes(content)
+        sizes.add(open_picture(tmp_path / "p.webp").shape)
+    assert sizes == {(48, 32, 3), (32, 48, 3)}
+
+
+def test_huge_pictures_are_refused(tmp_path):
+    """A file of some hundred bytes that claims 400 million pixels is refused before it is decoded, picture or mask."""
+    content = bytearray(grey_png(NUMBERS, 8))
+    content[16:24] = struct.pack(">II", 20000, 20000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "p.png").write_bytes(content)
+    for opened in (open_picture, open_mask):
+        with pytest.raises(UserError, match=r"p\.png: (picture|mask) cannot be read: Image size \(400000000 pixels\)") as raised:
+            opened(tmp_path / "p.png")
+        assert "\n" not in str(raised.value)
+
+
+def test_large_pictures_are_read(tmp_path):
+    """A picture of 30 million pixels, as some skin photographs have, is read and made square."""
+    Image.new("L", (6000, 5000), 77).save(tmp_path / "p.png")
+    image, _ = square(open_picture(tmp_path / "p.png"), np.empty((0, 0), np.uint8), 16, "nearest")
+    assert (image == 77).all()
+
+
+def test_cmyk_and_sixteen_bit_colours_are_right(tmp_path):
+    """CMYK and 16-bit colour pictures become the colours that they show."""
+    cmyk = np.zeros((8, 8, 4), np.uint8)
+    cmyk[:, :4] = (0, 255, 255, 0)  # red ink; the rest is white paper
+    Image.fromarray(cmyk, "CMYK").save(tmp_path / "p.tif")
+    found = open_picture(tmp_path / "p.tif")
+    assert found[0, 0].tolist() == [255, 0, 0]
+    assert found[0, 7].tolist() == [255, 255, 255]
+    (tmp_path / "q.png").write_bytes(colour_png_of_16_bits([[65535, 32768, 256], [0, 255, 65280]]))
+    assert open_picture(tmp_path / "q.png").tolist() == [[[255, 128, 1], [0, 0, 255]]]
+
+
+def colour_png_of_16_bits(row: list[list[int]]) -> bytes:
+    """A PNG with one row of colours of 16 bits a channel, which Pillow cannot write."""
+    data = b"\0" + struct.pack(f">{3 * len(row)}H", *(level for pixel in row for level in pixel))
+    header = struct.pack(">IIBBBBB", len(row), 1, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(each)) + kind + each + struct.pack(">I", zlib.crc32(kind + each)) for kind, each in chunks
+    )
+
+
+@pytest.mark.parametrize("name", ["with space.jpg", "chat-noir-é.jpg", "猫.jpg", "-dash;$(x).jpg"])
+def test_names_of_all_kinds(tmp_path, name):
+    """A picture is read whatever its name is made of."""
+    Image.new("RGB", (4, 2), (1, 2, 3)).save(tmp_path / name, "PNG")
+    assert open_picture(tmp_path / name)[0, 0].tolist() == [1, 2, 3]
+
+
+def test_names_that_differ_in_case_alone_are_said(tmp_path):
+    """A missing file beside which one lies with other capitals is one line that names that one."""
+    Image.new("RGB", (4, 2)).save(tmp_path / "Cat.JPG", "JPEG")
+    with pytest.raises(UserError, match=r"cat\.jpg: picture is missing; Cat\.JPG beside it differs in case alone, rename one"):
+        open_picture(tmp_path / "cat.jpg")
+
+
+def test_soft_edges_are_halved():
+    """A mask of 0 and 255 with soft edges is divided at half; other numbers are refused, and so never taken for none."""
+    assert halved("m.png", np.array([[0, 127], [128, 255]])).tolist() == [[0, 0], [1, 1]]
+    assert not halved("m.png", np.zeros((2, 2), np.uint8)).any()
+    with pytest.raises(UserError, match=r"m\.png: mask goes from 0 to 37; expected 0 for background and 255"):
+        halved("m.png", np.array([[0, 37]]))
 
 
 def test_foreign_values_are_refused():
     """A value outside the classes is named with what is allowed, also a negative one and with many classes."""
     with pytest.raises(UserError, match=r"mask value 2 is outside the classes; allowed are 0, 1, 255$"):
-        class_numbers("m.png", NUMBERS, {0: 0, 1: 1, 255: IGNORE}, (2, 4, 3))
+        class_numbers("m.png", NUMBERS, {0: 0, 1: 1, 255: IGNORE})
     with pytest.raises(UserError, match=r"mask value -1 is outside"):
-        class_numbers("m.png", np.full((2, 4), -1), {0: 0, 1: 1}, (2, 4, 3))
+        class_numbers("m.png", np.full((2, 4), -1), {0: 0, 1: 1})
     with pytest.raises(UserError, match=r"mask value 99 is outside the classes; allowed are 0\.\.20"):
-        class_numbers("m.png", np.full((2, 4), 99), {number: number for number in range(21)}, (2, 4, 3))
+        class_numbers("m.png", np.full((2, 4), 99), {number: number for number in range(21)})
 
 
 def halves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +329,7 @@ def test_crop_cuts_the_centre_out(height, width):
     assert set(np.unique(mask).tolist()) == {1, 3}
 
 
-@pytest.mark.parametrize("fit", ["resize", "crop"])
+@pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("image_px", [16, 33, 100])
 def test_masks_are_never_blended(fit, image_px):
     """A mask of values far apart holds the same values and no other after either fit, made smaller or larger."""
@@ -204,7 +338,7 @@ def test_masks_are_never_blended(fit, image_px):
     assert set(np.unique(small).tolist()) == {0, 7, 255}
 
 
-@pytest.mark.parametrize("fit", ["resize", "crop"])
+@pytest.mark.parametrize("fit", FITS)
 def test_square_pictures_of_the_size_are_left_as_they_are(fit):
     """A picture that is already a square of the size comes out equal."""
     image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
@@ -220,6 +354,35 @@ def test_picture_and_mask_stay_aligned():
         mask[:, edge:] = 1
         image, small = square((mask * 255)[..., None].repeat(3, axis=2), mask, image_px, "resize")
         assert np.abs((image[..., 0] > 127).sum(1) - (small == 1).sum(1).astype(int)).max() <= 1
+
+
+def test_nearest_picks_pixels_of_the_picture():
+    """`nearest` holds colours of the picture and no others, each at the place where the mask has its class."""
+    colours = np.array([[0, 0, 0], [200, 10, 30], [7, 250, 99]], np.uint8)
+    mask = np.random.default_rng(0).integers(0, 3, (37, 53)).astype(np.uint8)
+    image, labels = square(colours[mask], mask, 16, "nearest")
+    assert np.array_equal(image, colours[labels])
+    assert not np.array_equal(image, square(colours[mask], mask, 16, "resize")[0])
+
+
+def test_a_raw_crop_is_the_middle_as_it_is():
+    """`raw-crop` cuts without resizing; a picture that is too small has its short side made as long first."""
+    image = np.random.default_rng(0).integers(0, 256, (21, 40, 3), dtype=np.uint8)
+    mask = image[..., 0].copy()
+    found, labels = square(image, mask, 16, "raw-crop")
+    assert np.array_equal(found, image[2:18, 12:28])
+    assert np.array_equal(labels, mask[2:18, 12:28])
+    for part, other in zip(square(image, mask, 32, "raw-crop"), square(image, mask, 32, "crop"), strict=True):
+        assert np.array_equal(part, other)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_pictures_without_a_mask_are_made_square(fit):
+    """Where there is no mask the picture comes out as with one, and the mask stays empty."""
+    image = np.random.default_rng(0).integers(0, 256, (21, 40, 3), dtype=np.uint8)
+    found, mask = square(image, np.empty((0, 0), np.uint8), 16, fit)
+    assert np.array_equal(found, square(image, image[..., 0].copy(), 16, fit)[0])
+    assert mask.shape == (0, 0)
 
 
 def test_opening_leaves_the_warning_filters_alone(tmp_path):

@@ -3,10 +3,18 @@ import json
 import numpy as np
 import pytest
 
+from segsweep.data.ade20k import Ade20k
+from segsweep.data.camvid import CamVid
+from segsweep.data.cats_dogs import CatsDogs
+from segsweep.data.cifar10 import Cifar10
+from segsweep.data.cityscapes import Cityscapes
 from segsweep.data.coco import CLASSES as COCO_CLASSES
 from segsweep.data.coco import Coco2017
 from segsweep.data.folder import Folder
+from segsweep.data.isic import Isic2018
+from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
+from segsweep.data.picture import FITS
 from segsweep.data.voc import CLASSES as VOC_CLASSES
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
@@ -14,10 +22,24 @@ from segsweep.errors import UserError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 
 
-@pytest.fixture(params=["pets", "voc", "coco", "plain"])
+READERS = {
+    "pets": Pets,
+    "voc": Voc2012,
+    "coco": Coco2017,
+    "plain": lambda path, name="mine": Folder(path, name),
+    "cityscapes": Cityscapes,
+    "isic2018": Isic2018,
+    "mas3k": Mas3k,
+    "ade20k": Ade20k,
+    "camvid": CamVid,
+    "cifar10": Cifar10,
+    "cats_dogs": CatsDogs,
+}
+
+
+@pytest.fixture(params=READERS)
 def reader(request, layouts):
-    folder = getattr(layouts, request.param)()
-    return {"pets": Pets, "voc": Voc2012, "coco": Coco2017, "plain": lambda path: Folder(path, "mine")}[request.param](folder)
+    return READERS[request.param](getattr(layouts, request.param)())
 
 
 def frame(outer: int, border: int, inner: int) -> np.ndarray:
@@ -41,7 +63,8 @@ class TestEveryReader:
         for scheme, classes in reader.schemes.items():
             for example in reader.examples():
                 image, mask = reader.read(example, scheme)
-                assert (image.shape, mask.shape) == ((32, 48, 3), (32, 48))
+                size = (32, 32) if reader.name == "cifar10" else (32, 48)
+                assert (image.shape, mask.shape) == ((*size, 3), size if classes else (0, 0))
                 assert image.dtype == mask.dtype == np.uint8
                 assert set(np.unique(mask).tolist()) <= {*range(len(classes)), 255}
 
@@ -51,6 +74,16 @@ class TestEveryReader:
         assert len(set(reader.files())) == len(reader.files())
         assert {example.split for example in reader.examples()} & set(reader.pool)
         assert reader.revision()
+
+    def test_protocols_divide_official_splits(self, reader):
+        """A protocol of the data set's own divides splits that its examples have, each by per cents that are 100 together."""
+        splits = {example.split for example in reader.examples()}
+        for division in reader.protocols.values():
+            assert all(set(official) <= splits and sum(shares) == 100 for official, shares in division)
+
+    def test_the_fit_is_a_known_one(self, reader):
+        """The data set's own fit is one that pictures can be made square by."""
+        assert reader.fit in FITS
 
 
 def test_pets_read_both_official_lists(layouts):
@@ -344,15 +377,21 @@ def remove(folder, name):
         ("voc", "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", "val.txt is missing"),
         ("coco", "annotations/instances_val2017.json", "instances_val2017.json is missing"),
         ("plain", "images", "images is missing; expected images/, masks/ and classes.txt"),
+        ("cityscapes", "leftImg8bit/val", "val/CITY/\\*_leftImg8bit.png are missing; expected the official layout of Cityscapes"),
+        ("isic2018", "ISIC2018_Task1-2_Training_Input", "Training_Input holds no pictures; expected the official layout"),
+        ("mas3k", "train", "train/Image holds no pictures; expected the official layout of MAS3K"),
+        ("ade20k", "ADEChallengeData2016/images/validation", "images/validation holds no pictures"),
+        ("camvid", "test", "test holds no pictures; expected the layout of the SegNet tutorial"),
+        ("cats_dogs", "train", "train holds neither cats/ and dogs/ nor cat.0.jpg"),
+        ("cifar10", "cifar-10-batches-py/test_batch", "test_batch: file is missing; expected the official batches"),
     ],
 )
 def test_missing_parts_of_a_layout_are_named(layouts, layout, gone, message):
     """A list, an annotation file or a folder that the layout needs is named when it is missing, with what is expected."""
     folder = getattr(layouts, layout)()
     remove(folder, gone)
-    make = {"pets": Pets, "voc": Voc2012, "coco": Coco2017, "plain": lambda path: Folder(path, "mine")}[layout]
     with pytest.raises(UserError, match=message) as raised:
-        make(folder).examples()
+        READERS[layout](folder).examples()
     assert str(folder) in str(raised.value)
 
 
@@ -369,7 +408,7 @@ def test_lists_must_be_text(layouts, layout, path):
     """A list in another encoding raises one line that names it, not a decoder's traceback."""
     folder = getattr(layouts, layout)()
     (folder / path).write_bytes("café_1\n".encode("utf-16"))
-    make = {"pets": Pets, "voc": Voc2012, "plain": lambda where: Folder(where, "mine")}[layout]
+    make = READERS[layout]
     with pytest.raises(UserError, match=r"\.txt: cannot be read as UTF-8 text") as raised:
         _ = make(folder).examples(), make(folder).schemes
     assert "\n" not in str(raised.value)

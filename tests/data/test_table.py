@@ -4,21 +4,55 @@ from segsweep.data.coco import Coco2017
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
 from segsweep.data.scenes import Generated
-from segsweep.data.table import DATASETS, DataRoots, known_names, open_dataset
+from segsweep.data.table import DATASETS, DataRoots, known_names, open_dataset, split_scheme
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
 
 
 def test_usual_folders_are_found(layouts, tmp_path):
     """Below one root each data set is found in the folder where it usually lies."""
-    layouts.pets()
-    layouts.coco()
+    for name in set(DATASETS) - {"voc2012"}:
+        getattr(layouts, name)()
     (layouts.voc() / "VOCdevkit").rename(tmp_path / "VOCdevkit")
     roots = DataRoots.parse([str(tmp_path)])
     assert open_dataset("pets", roots) == Pets(tmp_path / "oxford-iiit-pet")
     assert open_dataset("coco", roots) == Coco2017(tmp_path / "coco2017")
     assert open_dataset("voc2012", roots) == Voc2012(tmp_path)
     assert all(open_dataset(name, roots).name == name for name in DATASETS)
+
+
+def test_a_folder_of_another_data_set_is_not_taken(layouts, tmp_path):
+    """A root that itself holds an official folder is found as that data set; a usual name without its parts is not."""
+    (layouts.cityscapes() / "gtFine").rename(tmp_path / "gtFine")
+    (tmp_path / "camvid").mkdir()
+    roots = DataRoots.parse([str(tmp_path)])
+    assert roots.folder("cityscapes") == tmp_path
+    assert roots.folder("camvid") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("pets", ("pets", None)),
+        ("cityscapes/raw", ("cityscapes", "raw")),
+        ("mas3k/binary", ("mas3k", "binary")),
+        ("generated_pets/trimap", ("generated_pets", "trimap")),
+        ("cityscapes/", ("cityscapes", "")),
+        ("street/raw", ("street/raw", None)),
+        ("folder:pets/trimap", ("folder:pets/trimap", None)),
+        ("folder:/home/me/cityscapes/raw", ("folder:/home/me/cityscapes/raw", None)),
+        ("/pets/x", ("/pets/x", None)),
+    ],
+)
+def test_class_schemes_stand_behind_known_names_alone(name, split):
+    """A scheme is split off a known name; a path, and a user's own name, stay whole."""
+    assert split_scheme(name) == split
+
+
+def test_a_name_with_a_scheme_opens_the_data_set(layouts, tmp_path):
+    """The reader of `pets/trimap` is that of `pets`."""
+    layouts.pets()
+    assert open_dataset("pets/trimap", DataRoots.parse([str(tmp_path)])) == Pets(tmp_path / "oxford-iiit-pet")
 
 
 def test_a_list_of_folders_goes_before_the_usual_ones(layouts, tmp_path):

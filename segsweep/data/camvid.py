@@ -1,0 +1,56 @@
+"""CamVid (Brostow et al. 2008): frames from a driving car, the 11 classes of SegNet (Badrinarayanan et al. 2017).
+
+Layout of the SegNet tutorial: `{train,val,test}/NAME.png`, and masks of the same names in `{train,val,test}annot/`, with 0..10
+for the classes and 11 for what is not labelled, which is ignored. The folder may be called `CamVid` within the named one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from segsweep.data.dataset import IGNORE, Division, Example, Pixels
+from segsweep.data.listing import pictures_in
+from segsweep.data.picture import Fit, pair_files, read_pair
+from segsweep.errors import UserError
+
+CLASSES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+VALUES = {11: IGNORE, 255: IGNORE} | {value: value for value in range(len(CLASSES))}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class CamVid:
+    """Reader for a folder that holds `train` and `trainannot`, or for one that holds it as `CamVid`."""
+
+    folder: Path
+    name: str = "camvid"
+    fit: ClassVar[Fit] = "resize"
+    pool: ClassVar[Sequence[str]] = SPLITS
+    protocols: ClassVar[Mapping[str, Division]] = {}
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
+
+    def examples(self) -> list[Example]:
+        """Return the pictures of the three official splits by name."""
+        root = self.folder / "CamVid" if (self.folder / "CamVid").is_dir() else self.folder
+        found = []
+        for split in SPLITS:
+            pictures = pictures_in(root / split)
+            if not pictures:
+                raise UserError(f"{self.name}: {root / split} holds no pictures; expected the layout of the SegNet tutorial")
+            found += [Example(path.stem, path, root / f"{split}annot" / path.name, split) for path in pictures]
+        return found
+
+    def files(self) -> list[Path]:
+        """Return the pictures and the masks."""
+        return pair_files(self.examples())
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "camvid 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+        """Return a picture and its class numbers."""
+        return read_pair(example.image, example.mask, VALUES)

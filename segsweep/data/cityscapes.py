@@ -1,0 +1,73 @@
+"""Cityscapes, fine annotations (Cordts et al. 2016): street scenes of 50 cities.
+
+Official layout: `leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png`, `gtFine/{train,val}/CITY/NAME_gtFine_labelIds.png`.
+The official test split has no public masks and is left out. Labels and which of them are evaluated: the table of
+https://github.com/mcordts/cityscapesScripts/blob/4b83263/cityscapesscripts/helpers/labels.py. The licence plate (-1) has
+no number in `labelIds` files; 255 is ignored where someone has written it so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from segsweep.data.dataset import IGNORE, Division, Example, Pixels
+from segsweep.data.listing import folders_in, pictures_in
+from segsweep.data.picture import Fit, pair_files, read_pair
+from segsweep.errors import UserError
+
+RAW = (
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
+    "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",
+    "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "caravan",
+    "trailer", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+EVALUATED = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky",
+    "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+VALUES = {
+    "evaluated": {255: IGNORE} | {at: EVALUATED.index(name) if name in EVALUATED else IGNORE for at, name in enumerate(RAW)},
+    "raw": {255: IGNORE} | {at: at for at in range(len(RAW))},
+}
+SPLITS = ("train", "val")
+PICTURE, MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
+
+
+@dataclass(frozen=True)
+class Cityscapes:
+    """Reader for the folder that holds `leftImg8bit` and `gtFine`. The stratum is the city."""
+
+    folder: Path
+    name: str = "cityscapes"
+    fit: ClassVar[Fit] = "crop"
+    pool: ClassVar[Sequence[str]] = SPLITS
+    protocols: ClassVar[Mapping[str, Division]] = {}
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {"evaluated": EVALUATED, "raw": RAW}
+
+    def examples(self) -> list[Example]:
+        """Return the pictures of `train` and `val` by city and name."""
+        return [example for split in SPLITS for example in self._split(split)]
+
+    def _split(self, split: str) -> list[Example]:
+        pictures = self.folder / "leftImg8bit" / split
+        found = []
+        for picture in (path for city in folders_in(pictures) for path in pictures_in(city) if path.name.endswith(PICTURE)):
+            city, name = picture.parent.name, picture.name.removesuffix(PICTURE)
+            mask = self.folder / "gtFine" / split / city / f"{name}{MASK}"
+            found.append(Example(f"{city}/{name}", picture, mask, split, stratum=city))
+        if not found:
+            raise UserError(f"{self.name}: {pictures}/CITY/*{PICTURE} are missing; expected the official layout of Cityscapes")
+        return found
+
+    def files(self) -> list[Path]:
+        """Return the pictures and the masks."""
+        return pair_files(self.examples())
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "cityscapes 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+        """Return a picture and its class numbers."""
+        return read_pair(example.image, example.mask, VALUES[scheme])

@@ -1,0 +1,57 @@
+"""ISIC 2018 Task 1, lesion boundaries (Codella et al. 2019): dermoscopy photographs, skin and lesion.
+
+Official layout: `ISIC2018_Task1-2_Training_Input/NAME.jpg`, `ISIC2018_Task1_Training_GroundTruth/NAME_segmentation.png` (0
+and 255); `Validation` and `Test` in place of `Training` are read as the official splits `val` and `test` where they lie
+there too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from segsweep.data.dataset import Division, Example, Pixels
+from segsweep.data.listing import pictures_in
+from segsweep.data.picture import Fit, pair_files, read_pair
+from segsweep.errors import UserError
+
+PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
+VALUES = {0: 0, 255: 1}
+
+
+@dataclass(frozen=True)
+class Isic2018:
+    """Reader for the folder that holds the official ones."""
+
+    folder: Path
+    name: str = "isic2018"
+    fit: ClassVar[Fit] = "nearest"
+    pool: ClassVar[Sequence[str]] = ("train",)
+    protocols: ClassVar[Mapping[str, Division]] = {}
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {"lesion": ("background", "lesion")}
+
+    def examples(self) -> list[Example]:
+        """Return the pictures of every part whose folders are there, by name."""
+        found = []
+        for split, part in PARTS.items():
+            pictures, masks = self.folder / f"ISIC2018_Task1-2_{part}_Input", self.folder / f"ISIC2018_Task1_{part}_GroundTruth"
+            if split != "train" and not (pictures.is_dir() and masks.is_dir()):
+                continue
+            for picture in pictures_in(pictures):
+                found.append(Example(picture.stem, picture, masks / f"{picture.stem}_segmentation.png", split))
+        if not any(example.split == "train" for example in found):
+            missing = self.folder / "ISIC2018_Task1-2_Training_Input"
+            raise UserError(f"{self.name}: {missing} holds no pictures; expected the official layout of ISIC 2018 Task 1")
+        return found
+
+    def files(self) -> list[Path]:
+        """Return the pictures and the masks."""
+        return pair_files(self.examples())
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "isic2018 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+        """Return a picture and its class numbers."""
+        return read_pair(example.image, example.mask, VALUES)
