@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segsweep.cli.models import add_models_options, models
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DATASETS, DataRoots, open_dataset
 from segsweep.errors import UserError
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     data_help = "where data sets lie; repeatable"
     datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
     datasets.add_argument("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help=data_help)
-    add("models", _models, "List architectures and encoders.", "models")
+    add_models_options(add("models", models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
     prepare = add(
         "prepare", _prepare, "Decode data sets into the store, and verify them.", "prepare pets coco --data ~/data --image-px 96"
     )
@@ -76,15 +77,6 @@ def _datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: A
         if name not in DATASETS:
             print(f"{name:18} read as folder:{folder}")
     print(f"{'folder:PATH':18} images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line)")
-
-
-def _models(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    from segsweep.models.architectures import DECODERS, PLAIN, encoder_names
-
-    for name, width in PLAIN.items():
-        print(f"{name:18} the plain U-Net, {width} to {16 * width} channels")
-    print(f"DECODER-ENCODER with DECODER one of {', '.join(DECODERS)}")
-    print(f"and ENCODER one of {', '.join(encoder_names())}, or tu-NAME for any encoder of timm")
 
 
 def _prepare(options: argparse.Namespace, console: Console) -> None:

@@ -11,8 +11,10 @@ from segsweep.config.digest import seed_for
 from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
 from segsweep.models.dilated_densenet import STAGES as DENSENET_STAGES
+from segsweep.models.encoder_name import TIMM_PREFIX
+from segsweep.models.encoder_name import encoder_name as encoder_name  # told here too, where architectures are
 from segsweep.models.segmentation_model import Parts, SegmentationModel
-from segsweep.models.smp_models import DECODERS, TIMM_PREFIX, build_smp, encoder_form, is_encoder, timm_names
+from segsweep.models.smp_models import DECODERS, build_smp, is_encoder, timm_names
 from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.unet import PlainUNet
 
@@ -24,32 +26,32 @@ SMALLEST_PX = 32
 
 NAMED: Mapping[str, str] = {
     "unet": "plain U-Net, 64..1024 channels, with batch norm (Ronneberger 2015)",
-    "unet16": "the same with 16..256 channels",
-    "unet-vgg16": "U-Net decoder on VGG16 (without batch norm; Simonyan 2015)",
+    "unet16": "plain U-Net, 16..256 channels",
+    "unet-vgg16": "U-Net decoder on VGG16, without batch norm as published (Simonyan 2015)",
     "unet-resnet50": "U-Net decoder on ResNet-50 (He 2016)",
     "unet-densenet121": "U-Net decoder on DenseNet-121 (Huang 2017)",
     "unet-mobilenet_v2": "U-Net decoder on MobileNetV2 (Sandler 2018)",
-    "fcn-resnet50": "torchvision's FCN, output stride 8 (Long 2015)",
-    "fcn-resnet101": "the same on ResNet-101",
-    "deeplabv3-resnet50": "torchvision's DeepLabV3, output stride 8 (Chen 2017)",
-    "deeplabv3-resnet101": "the same on ResNet-101",
-    "deeplabv3-mobilenet_v3_large": "the same on MobileNetV3-Large (Howard 2019)",
+    "fcn-resnet50": "torchvision's FCN (Long 2015)",
+    "fcn-resnet101": "torchvision's FCN",
+    "deeplabv3-resnet50": "torchvision's DeepLabV3 (Chen 2017)",
+    "deeplabv3-resnet101": "torchvision's DeepLabV3",
+    "deeplabv3-mobilenet_v3_large": "torchvision's DeepLabV3 on MobileNetV3 (Howard 2019)",
     "lraspp-mobilenet_v3_large": "torchvision's Lite R-ASPP (Howard 2019)",
-    "deeplabv3plus-mobilenet_v2": "DeepLabV3+, output stride 16 (Chen 2018)",
-    "deeplabv3plus-resnet50": "the same on ResNet-50",
-    "denseaspp-densenet121": "DenseASPP, rates 3 6 12 18 24, on dilated DenseNet-121 (Yang 2018)",
-    "cutdenseaspp-densenet161": "its cut form, rates 3 6 12, on dilated DenseNet-161",
+    "deeplabv3plus-mobilenet_v2": "DeepLabV3+ (Chen 2018)",
+    "deeplabv3plus-resnet50": "DeepLabV3+",
+    "denseaspp-densenet121": "DenseASPP, rates 3 6 12 18 24, DenseNet dilated (Yang 2018)",
+    "cutdenseaspp-densenet161": "DenseASPP cut to rates 3 6 12, DenseNet dilated",
     "unetplusplus-resnet50": "UNet++ (Zhou 2018)",
     "manet-resnet50": "MA-Net (Fan 2020)",
     "linknet-resnet50": "LinkNet (Chaurasia 2017)",
     "fpn-resnet50": "feature pyramid (Kirillov 2019)",
-    "pspnet-resnet50": "PSPNet, from an eighth of the size (Zhao 2017)",
-    "pan-resnet50": "pyramid attention, output stride 16 (Li 2018)",
+    "pspnet-resnet50": "PSPNet; the encoder's last two layers are not used (Zhao 2017)",
+    "pan-resnet50": "pyramid attention (Li 2018)",
     "segformer-mit_b0": "SegFormer-B0 (Xie 2021)",
     "segformer-mit_b2": "SegFormer-B2",
     "upernet-resnet50": "UPerNet (Xiao 2018)",
-    "upernet-tu-convnext_tiny": "UPerNet on ConvNeXt-T (Liu 2022), of timm",
-    "dpt-tu-vit_base_patch16_224.augreg_in21k": "DPT (Ranftl 2021) on ViT-B/16, of timm",
+    "upernet-tu-convnext_tiny": "UPerNet on timm's ConvNeXt-T (Liu 2022)",
+    "dpt-tu-vit_base_patch16_224": "DPT on timm's ViT-B/16 (Ranftl 2021)",
 }
 
 
@@ -62,14 +64,6 @@ def architecture_names() -> list[str]:
 def encoder_names() -> list[str]:
     """Return the encoders that go by a name of their own; beside them there is `tu-NAME` for every encoder of timm."""
     return sorted(smp_encoders)
-
-
-def encoder_name(architecture: str) -> str:
-    """Return the name of an architecture's encoder: architectures with the same one can exchange its weights."""
-    decoder, dash, encoder = architecture.partition("-")
-    if not dash or architecture in TORCHVISION or decoder in RATES:
-        return encoder or architecture
-    return encoder_form(decoder, encoder)
 
 
 def check_architecture(name: str, image_px: int) -> None:

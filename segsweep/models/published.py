@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import PLAIN
-from segsweep.models.smp_models import TIMM_PREFIX, build_smp_encoder
+from segsweep.models.encoder_name import TIMM_PREFIX
+from segsweep.models.smp_models import build_smp_encoder
 from segsweep.models.torchvision_models import TORCHVISION
 
 SMP_DEFAULT = "imagenet"
@@ -120,13 +121,15 @@ def _imagenet_file(encoder: str, name: str) -> Published:
 def _timm_file(encoder: str, tag: str) -> Published:
     model = _timm_model(encoder).partition(".")[0]
     form = "".join(encoder.partition("@")[1:])
-    config = timm.get_pretrained_cfg(f"{model}.{tag}")
-    load = lambda: build_smp_encoder(f"{TIMM_PREFIX}{model}.{tag}{form}", weights=True)  # noqa: E731
-    if config.hf_hub_id:
-        repo, _, revision = config.hf_hub_id.partition("@")
-        return Published({"repo": repo, "revision": revision or "main"}, config.hf_hub_filename or "model.safetensors",
-                         _hub_folder(repo, revision or "*"), load)  # fmt: skip
-    return Published({"url": config.url}, config.url.rpartition("/")[2], _torch_folder(), load)
+    config: Any = timm.get_pretrained_cfg(f"{model}.{tag}")
+
+    def load() -> nn.Module:
+        return build_smp_encoder(f"{TIMM_PREFIX}{model}.{tag}{form}", weights=True)
+
+    if not config.hf_hub_id:
+        return Published({"url": config.url}, config.url.rpartition("/")[2], _torch_folder(), load)
+    file, folder = config.hf_hub_filename or "model.safetensors", _hub_folder(config.hf_hub_id, "*")
+    return Published({"repo": config.hf_hub_id}, file, folder, load)
 
 
 def _torchvision_file(name: str, weights: str, part: Callable[[nn.Module], nn.Module]) -> Published:

@@ -11,6 +11,7 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
 from torch import nn
 
+from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.segmentation_model import Parts
 
 DECODERS: Mapping[str, Callable[..., nn.Module]] = {
@@ -29,8 +30,6 @@ DECODERS: Mapping[str, Callable[..., nn.Module]] = {
 }
 HEAD = "segmentation_head."
 CLASSIFIERS: Mapping[str, str] = {"dpt": "segmentation_head.head.4."}  # its head has more layers than the classifier
-TIMM_PREFIX = "tu-"  # smp's mark for any encoder of timm
-OWN_FORM = ("pspnet", "dpt")  # decoders that keep less of timm's encoders than the others do: see `encoder_form`
 
 
 def is_encoder(name: str) -> bool:
@@ -62,16 +61,8 @@ def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Part
     return network, Parts("encoder.", CLASSIFIERS.get(decoder, HEAD))
 
 
-def encoder_form(decoder: str, encoder: str) -> str:
-    """Return the name under which an encoder's weights fit all decoders that ask for the same name.
-
-    smp drops the layers of timm's encoders that a decoder has no use for, so with some decoders an encoder is `NAME@DECODER`.
-    """
-    return f"{encoder}@{decoder}" if decoder in OWN_FORM and encoder.startswith(TIMM_PREFIX) else encoder
-
-
 def build_smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
-    """Return an encoder alone, by the name that `encoder_form` gives.
+    """Return an encoder alone, by the name that `encoder_name` gives.
 
     `weights` None is random; True loads timm's weights, a text the set of smp's encoder that it names.
     """

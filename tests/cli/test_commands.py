@@ -44,13 +44,6 @@ def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: py
     assert "generated_near" in output
 
 
-def test_models_lists_what_can_be_built(capsys: pytest.CaptureFixture[str]) -> None:
-    """Decoders and encoders are listed by the names that studies use."""
-    assert call("models") == 0
-    output = capsys.readouterr().out
-    assert all(name in output for name in ("unet16", "deeplabv3plus", "mobilenet_v2", "densenet121", "tu-NAME"))
-
-
 def test_prepare_verifies_and_counts(ellipses: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A data set is decoded into the store; a bad one is one line and exit code 2."""
     assert call("prepare", f"folder:{ellipses}", "--image-px", "32", "--store", str(tmp_path)) == 0

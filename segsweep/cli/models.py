@@ -1,0 +1,85 @@
+"""`segsweep models`: what architectures there are, and what each costs."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+
+
+def add_models_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what `segsweep models` understands."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="architectures (default: those of the papers, and more)")
+    parser.add_argument("--classes", type=_at_least(1), default=2, metavar="N", help="number of classes (default: 2)")
+    parser.add_argument("--freeze", default="none", metavar="POLICY", help="none, encoder, encoder:K or norm (default: none)")
+    parser.add_argument("--image-px", type=_at_least(16), default=256, metavar="PX", help="side of the pictures (default: 256)")
+    parser.add_argument("--json", action="store_true", help="one JSON list, for a program")
+    parser.add_argument("--encoders", action="store_true", help="list what decoders and encoders can be combined instead")
+
+
+def models(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    """Print a table of architectures with their parameters and multiply-adds, or the names that can be combined."""
+    from segsweep.models.architectures import NAMED
+    from segsweep.models.measure import measure
+
+    if options.encoders:
+        _print_encoders()
+        return
+    costs = [measure(name, options.classes, options.image_px, options.freeze) for name in options.names or NAMED]
+    if options.json:
+        print(json.dumps([asdict(cost) for cost in costs], indent=1))
+        return
+    rows = [
+        (
+            cost.name,
+            f"{cost.trainable_parameters:,}",
+            f"{cost.total_parameters:,}",
+            f"{cost.encoder_parameters:,}",
+            f"{cost.head_parameters:,}",
+            f"{cost.gmacs:.1f}",
+            f"{cost.encoder_gmacs:.1f}",
+            f"{cost.head_gmacs:.1f}",
+            str(cost.output_stride),
+            str(cost.encoder_stages),
+        )
+        for cost in costs
+    ]
+    print(_table(rows, [NAMED.get(cost.name, "") for cost in costs]))
+    print(
+        f"\n{options.classes} classes, freeze={options.freeze}; GMACs: 10^9 multiply-adds of one picture of "
+        f"{options.image_px} px; stride: of the deepest features; stages: what freeze=encoder:K counts.\n"
+        "Any decoder goes with any encoder that fits it: segsweep models --encoders"
+    )
+
+
+def _table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """Return rows of figures under their columns, two lines of heading, each row ended by its note."""
+    groups = ("", "parameters", "", "", "", "GMACs", "", "", "output", "encoder")
+    heads = ("architecture", "trainable", "total", "encoder", "head", "total", "encoder", "head", "stride", "stages")
+    lines = [groups, heads, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    text = []
+    for line, note in zip(lines, ("", "", *notes), strict=True):
+        figures = "  ".join(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        text.append(f"{line[0]:{widths[0]}}  {figures}  {note}".rstrip())
+    return "\n".join(text)
+
+
+def _print_encoders() -> None:
+    from segsweep.models.architectures import PLAIN, architecture_names, encoder_names
+
+    for name, width in PLAIN.items():
+        print(f"{name:18} the plain U-Net, {width} to {16 * width} channels")
+    print(f"whole networks: {', '.join(name for name in architecture_names() if 'ENCODER' not in name and name not in PLAIN)}")
+    print(f"DECODER-ENCODER: {', '.join(name for name in architecture_names() if 'ENCODER' in name)}")
+    print(f"with ENCODER one of {', '.join(encoder_names())}, or tu-NAME for any encoder of timm")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least {least}")
+        return int(text)
+
+    return number
