@@ -17,6 +17,7 @@ from segsweep.models.architectures import PLAIN
 from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.smp_models import build_smp_encoder
 from segsweep.models.torchvision_models import TORCHVISION
+from segsweep.models.weight_names import modern_name
 
 SMP_DEFAULT = "imagenet"
 TORCHVISION_DEFAULT = "IMAGENET1K_V1"
@@ -115,7 +116,7 @@ def _imagenet_file(encoder: str, name: str) -> Published:
         entry = smp_encoders[encoder]["pretrained_settings"][name]
         origin = {"repo": entry["repo_id"], "revision": entry["revision"]}
         return Published(origin, "model.safetensors", _hub_folder(**origin), lambda: build_smp_encoder(encoder, name))
-    return _torchvision_file(encoder, name, lambda network: _without_classifier(encoder, network))
+    return _torchvision_file(encoder, name, lambda state: _without_classifier(encoder, _filled(encoder, state)))
 
 
 def _timm_file(encoder: str, tag: str) -> Published:
@@ -132,14 +133,20 @@ def _timm_file(encoder: str, tag: str) -> Published:
     return Published({"repo": config.hf_hub_id}, file, folder, load)
 
 
-def _torchvision_file(name: str, weights: str, part: Callable[[nn.Module], nn.Module]) -> Published:
+def _torchvision_file(name: str, weights: str, build: Callable[[Mapping[str, Tensor]], nn.Module]) -> Published:
     entry = torchvision.models.get_model_weights(name)[weights]
-    return Published(
-        {"url": entry.url},
-        entry.url.rpartition("/")[2],
-        _torch_folder(),
-        lambda: part(torchvision.models.get_model(name, weights=entry, progress=False)),
-    )
+
+    def load() -> nn.Module:  # get_model(weights=entry) would unpickle whatever the file holds
+        return build(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
+
+    return Published({"url": entry.url}, entry.url.rpartition("/")[2], _torch_folder(), load)
+
+
+def _filled(name: str, state: Mapping[str, Tensor], **options: Any) -> nn.Module:
+    """Return a network of torchvision's with these weights, all of them and no others."""
+    network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    network.load_state_dict({modern_name(key): tensor for key, tensor in state.items()})
+    return network
 
 
 def _without_classifier(encoder: str, network: nn.Module) -> nn.Module:
@@ -176,6 +183,13 @@ def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...],
     another architecture, and for a file that cannot be had.
     """
     check_coco_weights(architecture)
-    published = _torchvision_file(TORCHVISION[architecture].name, COCO_NAME, lambda network: network)
+    name = TORCHVISION[architecture].name
+    published = _torchvision_file(name, COCO_NAME, lambda state: _coco_network(name, state))
     state = published.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
     return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **published.origin}
+
+
+def _coco_network(name: str, state: Mapping[str, Tensor]) -> nn.Module:
+    auxiliary = any(key.startswith(COCO_WEIGHTS_IGNORED) for key in state)
+    options = {"aux_loss": auxiliary, "num_classes": len(COCO_WEIGHTS_CLASSES), "weights_backbone": None}
+    return _filled(name, state, **options)

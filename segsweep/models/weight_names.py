@@ -17,6 +17,11 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 )
 
 
+def modern_name(name: str) -> str:
+    """Return the name that a layer of torchvision's DenseNets has now; all other names are left."""
+    return OLD_DENSENET.sub(r"\1\2", name)
+
+
 def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a file by the names of `model.network`.
 
@@ -26,7 +31,7 @@ def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) ->
     """
     prefix = model.parts.encoder
     own = {name: tensor for name, tensor in model.network.state_dict().items() if name.startswith(prefix)}
-    modern = {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
+    modern = {modern_name(name): tensor for name, tensor in weights.items()}
     spell = max(SPELLINGS, key=lambda spelling: sum(prefix + spelling(name) in own for name in modern))
     named = {prefix + spell(name) if prefix + spell(name) in own else name: tensor for name, tensor in modern.items()}
     if own.keys() & weights.keys() or not own.keys() & named.keys():

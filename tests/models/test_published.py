@@ -206,6 +206,23 @@ def test_coco_weights_load_into_the_whole_model(architecture):
     assert all(torch.equal(tensor, source[key]) for key, tensor in model.network.state_dict().items())
 
 
+class Trap:
+    """Something that unpickling freely would call."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("the file was unpickled freely",))
+
+
+def test_nothing_but_tensors_is_unpickled():
+    """A file in the cache that holds more than tensors is refused, and nothing in it is run."""
+    put(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url, {"trap": Trap()})
+    with pytest.raises(UserError, match="the weights 'IMAGENET1K_V1' of resnet18 cannot be had"):
+        imagenet_encoder("resnet18", "IMAGENET1K_V1")
+    put(torchvision.models.segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.url, {"trap": Trap()})
+    with pytest.raises(UserError, match="'COCO_WITH_VOC_LABELS_V1' of fcn-resnet50 cannot be had"):
+        coco_weights("fcn-resnet50")
+
+
 def test_coco_classes_are_vocs():
     """The classes of the COCO weights are torchvision's, under the names that the VOC reader uses."""
     categories = torchvision.models.segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.meta["categories"]
