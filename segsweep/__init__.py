@@ -2,15 +2,33 @@
 
 from typing import Any
 
-from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellMedian, Study, Target, Uniform
+from segsweep.config import (
+    Architecture,
+    Choice,
+    LogUniform,
+    Loss,
+    PerCellASHA,
+    PerCellMedian,
+    Published,
+    PublishedRun,
+    Study,
+    Supervised,
+    Target,
+    Uniform,
+)
 from segsweep.errors import UserError
 
 __all__ = [
+    "Architecture",
     "Choice",
     "LogUniform",
+    "Loss",
     "PerCellASHA",
     "PerCellMedian",
+    "Published",
+    "PublishedRun",
     "Study",
+    "Supervised",
     "Target",
     "Uniform",
     "UserError",

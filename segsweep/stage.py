@@ -1,6 +1,6 @@
 """Building a stage: weights in the store, from data or from published files. The seam: no Ray in here."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +9,28 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from segsweep.config.source import Stage
 from segsweep.config.work import StageSpec
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
 from segsweep.errors import UserError, unknown
 from segsweep.models.architectures import build_model
-from segsweep.models.published import imagenet_encoder
+from segsweep.models.class_map import map_classes
+from segsweep.models.encoder_name import encoder_name
+from segsweep.models.published import (
+    COCO_WEIGHTS_IGNORED,
+    check_coco_weights,
+    check_imagenet,
+    coco_weights,
+    imagenet_encoder,
+)
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
-from segsweep.training.loop import EpochResult, Length, Recipe, best_result, start_state, train
+from segsweep.training.loop import EpochResult, best_result, start_state, train
+from segsweep.training.recipe import Recipe
 from segsweep.workplace import Workplace
 
 WEIGHTS = "weights.safetensors"
@@ -48,7 +58,20 @@ class Elsewhere:
     """A stage that another process is building right now: nothing was done; look for it in the store later."""
 
 
-Built = tuple[Weights, dict[str, Any]]  # what a stage gives: weights by the network's own names, and facts
+@dataclass(frozen=True)
+class Built:
+    """What a stage gives: weights by the network's own names, and facts for its record.
+
+    `classes` are those that the last classifier tells apart, None where there is none or nobody knows; `unused` is how the
+    names of weights begin that belong to no part of the model.
+    """
+
+    weights: Weights
+    facts: Mapping[str, Any]
+    classes: Sequence[str] | None = None
+    unused: Sequence[str] = ()
+
+
 StageSteps = Iterator[Started | EpochResult | Built]
 
 
@@ -73,9 +96,17 @@ def build_stage(
                 if isinstance(step, Started | EpochResult):
                     yield step
                 elif build is not None:
-                    weights, facts = step
-                    save_weights(weights, build.folder / WEIGHTS)
-                    build.commit({"stage": spec.name, "model": spec.model, "encoder_only": spec.encoder_only, "facts": facts})
+                    save_weights(step.weights, build.folder / WEIGHTS)
+                    build.commit(
+                        {
+                            "stage": spec.name,
+                            "model": spec.model,
+                            "encoder_only": spec.encoder_only,
+                            "classes": step.classes,
+                            "unused": step.unused,
+                            "facts": step.facts,
+                        }
+                    )
         found = world.agree(build.found if build else None)
         assert found is not None
         if world.main:
@@ -107,7 +138,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
         load_source(model, parent, "all-but-classifier", place.store)
-    recipe = _recipe(spec.settings)
+    recipe = Recipe.of(spec.settings)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "classes": len(data.classes)}
@@ -125,50 +156,42 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
         "val_mean_iou": best.val.mean_iou,
         "val_accuracy": best.val.accuracy,
     }
-    yield state.best, facts
-
-
-def _recipe(settings: Mapping[str, Any]) -> Recipe:
-    return Recipe(
-        length=Length(settings["epochs"], settings["steps"], settings["validations"]),
-        **{
-            name: settings[name]
-            for name in (
-                "learning_rate",
-                "batch_size",
-                "loss",
-                "optimizer",
-                "weight_decay",
-                "augmentation",
-                "precision",
-            )
-        },
-    )
+    yield Built(state.best, facts, list(data.classes))
 
 
 def _imagenet(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take published ImageNet weights for an encoder."""
-    yield imagenet_encoder(spec.model)
+    yield Built(*imagenet_encoder(spec.model, spec.stage.name))
+
+
+def _coco_weights(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
+    """Take published weights of a whole model, trained on COCO pictures with PASCAL VOC's classes."""
+    weights, classes, facts = coco_weights(spec.model)
+    yield Built(weights, facts, list(classes), COCO_WEIGHTS_IGNORED)
 
 
 def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
     assert spec.stage.name is not None
-    weights = read_weight_file(Path(spec.stage.name))
-    yield weights, {"dataset": spec.stage.name}
+    yield Built(read_weight_file(Path(spec.stage.name)), {"dataset": spec.stage.name})
 
 
 STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], StageSteps]] = {
     "imagenet": _imagenet,
+    "coco-weights": _coco_weights,
     "file": _file,
     "supervised": _supervised,
 }
 
 
-def check_stage_kind(kind: str) -> None:
-    """Raise `UserError` for a kind of stage that cannot be built."""
-    if kind not in STAGE_BUILDERS:
-        raise unknown("source stage", kind, ["random", *STAGE_BUILDERS])
+def check_stage(stage: Stage, architecture: str) -> None:
+    """Raise `UserError` for a stage that cannot be built for an architecture."""
+    if stage.kind not in STAGE_BUILDERS:
+        raise unknown("source stage", stage.kind, ["random", *STAGE_BUILDERS])
+    if stage.kind == "imagenet":
+        check_imagenet(encoder_name(architecture), stage.name)
+    if stage.kind == "coco-weights":
+        check_coco_weights(architecture)
 
 
 def read_weight_file(path: Path) -> Weights:
@@ -192,11 +215,25 @@ def read_weight_file(path: Path) -> Weights:
     return {str(name): tensor.clone() for name, tensor in content.items()}  # some share memory, which safetensors refuses
 
 
-def load_source(model: SegmentationModel, artifact: Artifact, scope: str, store: Store) -> TransferReport:
-    """Move a stage's weights into a model; an artifact of an encoder alone gives its encoder. Checks the artifact's bytes."""
+def load_source(
+    model: SegmentationModel,
+    artifact: Artifact,
+    scope: str,
+    store: Store,
+    classes: Sequence[str] = (),
+    class_map: Mapping[str, Sequence[str]] | None = None,
+) -> TransferReport:
+    """Move a stage's weights into a model; an artifact of an encoder alone gives its encoder. Checks the artifact's bytes.
+
+    With the scope `all`, the rows of the last classifier go to the model's `classes` by name, and as `class_map` says.
+    """
     store.verify(artifact)
     weights, _ = load_weights(artifact.folder / WEIGHTS)
-    if artifact.metadata["encoder_only"]:
+    told = artifact.metadata
+    if told["encoder_only"]:
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
-    return transfer_weights(model, weights, scope)
+    mapped = None
+    if scope == "all" and told.get("classes") is not None:
+        mapped = map_classes(told["classes"], classes, class_map or {})
+    return transfer_weights(model, weights, scope, ignored=told.get("unused", ()), classes=mapped)

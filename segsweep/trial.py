@@ -11,20 +11,23 @@ from PIL import Image
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import Split, split_target, subset
+from segsweep.data.splits import split_target, subset
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import LAST, WEIGHTS, Started, load_source
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import Normalisation, PictureSet, normalisation_of
 from segsweep.training.checkpoint import TrainingState, save_weights
 from segsweep.training.evaluate import Evaluation, evaluate
-from segsweep.training.loop import EpochResult, Length, Recipe, start_state, train
-from segsweep.training.metrics import image_scores, scores
+from segsweep.training.loop import EpochResult, start_state, train
+from segsweep.training.losses import make_objective
+from segsweep.training.metrics import Floats, image_mean, image_scores, scores
+from segsweep.training.recipe import Recipe
 from segsweep.workplace import Workplace
 
 KIND = "model"
+TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
 EXAMPLES = 6  # test pictures whose predictions are kept of every confirmed run
 
 
@@ -46,7 +49,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     place.device.apply_threads()
     settings = trial.settings
     data = Prepared.open(place.store.folder("data", trial.target_data))
-    split = split_target(data, trial.target.protocol)
+    split = split_target(data, trial.target.protocol, settings.dev_share)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     val_set = PictureSet(data, split.val).first(place.max_pictures)
     model = build_model(settings.architecture, len(data.classes), trial.seed)
@@ -54,7 +57,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     if source_key is not None:
         artifact = place.store.find(STAGE_KIND, source_key)
         assert artifact is not None, f"stage {source_key} is not in the store"
-        report = load_source(model, artifact, settings.transfer, place.store)
+        report = load_source(model, artifact, settings.transfer, place.store, data.classes, trial.target.class_map)
         source = {"source_hash": artifact.content_hash, "transfer_report": str(report)}
     freeze(model, settings.freeze)
     trainable, total = model.parameter_counts()
@@ -68,13 +71,26 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
             **source,
         }
     )
-    recipe = recipe_of(settings)
+    recipe = Recipe.of(settings.model_dump())
+    normalisation = normalisation_of(settings.normalisation, train_set)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     yield from train(
         state, train_set, val_set, recipe, seed=trial.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
-    yield TrialOutcome({}, []) if trial.phase == "tune" else _test(trial, state, split, data, place)
+    micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
+    if trial.phase == "tune":
+        yield TrialOutcome(micro_batch, [])
+        return
+    test_set = examples_first(PictureSet(data, split.test).first(place.max_pictures))
+    tested = _test(settings, state, train_set, test_set, place)
+    if place.world.main:
+        with place.store.building(KIND, trial.trial_id) as build:
+            if build.found is None:
+                save_weights(state.best, build.folder / WEIGHTS)
+                _save_examples(build.folder, test_set, tested)
+                build.commit(_card(trial, data, model, tested, normalisation))
+    yield TrialOutcome({**micro_batch, **_measured(tested, data)}, _image_rows(tested, test_set))
 
 
 def trial_workspace(trial: Trial, records_id: str) -> str:
@@ -82,41 +98,33 @@ def trial_workspace(trial: Trial, records_id: str) -> str:
     return f"{records_id}-{trial.trial_id}" if records_id else trial.trial_id
 
 
-def recipe_of(settings: Settings) -> Recipe:
-    """Return what the loop is told by a trial's settings. The precision must be settled: `auto` is none."""
-    assert settings.precision != "auto"
-    return Recipe(
-        length=Length(settings.epochs, settings.steps, settings.validations),
-        **settings.model_dump(include=set(Recipe.__dataclass_fields__) - {"length"}),
-    )
-
-
-def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, place: Workplace) -> TrialOutcome:
-    """Read the test split with the best weights, keep the model and its first predictions, and return the outcome."""
-    settings, model = trial.settings, state.model
-    model.network.load_state_dict(state.best)
-    test_set = examples_first(PictureSet(data, split.test).first(place.max_pictures))
-    tested = evaluate(
-        model,
+def _test(settings: Settings, state: TrainingState, train_set: PictureSet, test_set: PictureSet, place: Workplace) -> Evaluation:
+    """Read the test split with the best weights."""
+    data = test_set.data
+    pixels = data.class_pixels(train_set.members)
+    state.model.network.load_state_dict(state.best)
+    return evaluate(
+        state.model,
         test_set,
-        loss=settings.loss,
+        loss=make_objective(settings.loss, data.classes, pixels),
+        more_losses={name: make_objective(name, data.classes) for name in TEST_LOSSES},
+        boundary=True,
         batch_size=settings.batch_size,
         precision=settings.precision,
         device=place.device,
+        normalisation=normalisation_of(settings.normalisation, train_set),
         examples=EXAMPLES,
         world=place.world,
     )
-    whole, each = scores(tested.confusion_CC), image_scores(tested.confusion_NCC)
-    if place.world.main:
-        with place.store.building(KIND, trial.trial_id) as build:
-            if build.found is None:
-                save_weights(state.best, build.folder / WEIGHTS)
-                _save_examples(build.folder, test_set, tested)
-                build.commit(_card(trial, data, model, whole.iou))
-    names = [data.names[member] for member in test_set.members]
-    measured = {
-        "test_images": len(test_set),
+
+
+def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
+    """Return what a test measured, as columns of the trials table."""
+    whole, each = scores(tested.confusion_CC), _image_scores(tested)
+    return {
+        "test_images": len(tested.counts_N3C),
         "test_loss": tested.loss,
+        **{column: tested.losses[name] for name, column in TEST_LOSSES.items()},
         "test_accuracy": whole.accuracy,
         "test_mean_accuracy": whole.mean_accuracy,
         "test_precision": whole.precision,
@@ -126,14 +134,27 @@ def _test(trial: Trial, state: TrainingState, split: Split, data: Prepared, plac
         "test_mean_iou": whole.mean_iou,
         "test_weighted_iou": whole.weighted_iou,
         "test_dice": float(np.nanmean(each["dice"])),  # an image that is ignored altogether counts nowhere
+        "test_boundary_f": float(np.nanmean(each["boundary_f"])),
         "predict_seconds": tested.predict_seconds,
         **{f"test_iou_{name}": iou for name, iou in zip(data.classes, whole.class_iou, strict=True)},
     }
-    rows = [
-        {"image": name, **{metric: float(values[position]) for metric, values in each.items()}}
-        for position, name in enumerate(names)
+
+
+def _image_scores(tested: Evaluation) -> dict[str, Floats]:
+    """Return every image's scores (N,), its boundary F-score among them."""
+    assert tested.boundary_NC is not None
+    seen_N = tested.counts_N3C[:, 1].sum(axis=1) > 0
+    boundary_f = image_mean(tested.boundary_NC, ~np.isnan(tested.boundary_NC), seen_N)
+    return {**image_scores(tested.counts_N3C), "boundary_f": boundary_f}
+
+
+def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]]:
+    """Return a row per test picture."""
+    each, names = _image_scores(tested), test_set.data.names
+    return [
+        {"image": names[member], **{metric: float(values[position]) for metric, values in each.items()}}
+        for position, member in enumerate(test_set.members)
     ]
-    return TrialOutcome(measured, rows)
 
 
 def examples_first(pictures: PictureSet) -> PictureSet:
@@ -143,7 +164,9 @@ def examples_first(pictures: PictureSet) -> PictureSet:
     return PictureSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
 
 
-def _card(trial: Trial, data: Prepared, model: SegmentationModel, test_iou: float) -> dict[str, Any]:
+def _card(
+    trial: Trial, data: Prepared, model: SegmentationModel, tested: Evaluation, normalisation: Normalisation
+) -> dict[str, Any]:
     return {
         "study": trial.study,
         "cell": trial.cell,
@@ -152,8 +175,10 @@ def _card(trial: Trial, data: Prepared, model: SegmentationModel, test_iou: floa
         "settings": trial.settings.model_dump(),
         "target": data.dataset,
         "classes": list(data.classes),
+        "mean": list(normalisation.mean),
+        "std": list(normalisation.std),
         "total_parameters": model.parameter_counts()[1],
-        "test_iou": test_iou,
+        "test_iou": scores(tested.confusion_CC).iou,
     }
 
 

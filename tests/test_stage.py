@@ -26,7 +26,7 @@ from segsweep.stage import (
     StageOutcome,
     Started,
     build_stage,
-    check_stage_kind,
+    check_stage,
     load_source,
     read_weight_file,
 )
@@ -289,7 +289,7 @@ def test_imagenet_without_a_network_is_one_line(place, monkeypatch):
 
     monkeypatch.setattr(smp.encoders, "get_encoder", offline)
     spec = StageSpec(Stage("imagenet"), "resnet18", seed=0)
-    with pytest.raises(UserError, match=r"the weights of resnet18 .* no route to the hub for resnet18 imagenet; with a network"):
+    with pytest.raises(UserError, match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; with a network"):
         build(spec, place)
     assert place.store.find(KIND, spec.key(None)) is None
 
@@ -338,12 +338,19 @@ def test_cut_artifact_is_built_again(data, place):
     assert again.artifact.content_hash == outcome.artifact.content_hash
 
 
-def test_unknown_kind_lists_what_exists():
-    """A kind of stage that cannot be built is refused with those that can."""
-    for kind in stages.STAGE_BUILDERS:
-        check_stage_kind(kind)
-    with pytest.raises(UserError, match=r"known: random, imagenet, file, supervised"):
-        check_stage_kind("magic")
+def test_stages_that_cannot_be_built_are_refused_with_what_can():
+    """A kind of stage, or published weights, that an architecture cannot begin from are refused with those that exist."""
+    for text in ("imagenet", "imagenet:IMAGENET1K_V2", "file:x.pth", "supervised:coco@3"):
+        check_stage(Stage.parse(text), "unet-resnet50")
+    check_stage(Stage("coco-weights"), "fcn-resnet50")
+    for text, architecture, known in (
+        ("simclr:coco", "unet-resnet50", "known: random, imagenet, coco-weights, file, supervised"),
+        ("imagenet:V9", "unet-resnet50", "published: .*IMAGENET1K_V2"),
+        ("imagenet", "unet16", "unet16 has no published weights"),
+        ("coco-weights", "unet-resnet50", "fcn-resnet50"),
+    ):
+        with pytest.raises(UserError, match=known):
+            check_stage(Stage.parse(text), architecture)
 
 
 def test_of_twenty_askers_one_builds(data, place):

@@ -17,6 +17,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
+from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, Started, build_stage
 from segsweep.store.folder import Store
 from segsweep.training.batches import PictureSet
@@ -24,6 +25,7 @@ from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult
+from segsweep.training.losses import make_objective
 from segsweep.trial import EXAMPLES, KIND, TrialOutcome, examples_first, run_trial
 from segsweep.workplace import Workplace
 
@@ -107,7 +109,7 @@ def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
     split = split_target(opened(data, place), TARGET.protocol)
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
-    assert outcome == TrialOutcome({}, [])
+    assert outcome == TrialOutcome({"micro_batch": 4}, [])
     assert place.store.find(KIND, trial.trial_id) is None
 
 
@@ -138,7 +140,8 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     test = examples_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test)).members
     model = build_model("unet16", 2, seed=0)
     model.network.load_state_dict(load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)[0])
-    options = {"loss": "cross_entropy", "batch_size": 3, "precision": "float32", "device": place.device}
+    loss = make_objective("cross_entropy", prepared.classes)
+    options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": place.device}
     found = evaluate(model, PictureSet(prepared, test), **options, examples=len(test))
     truth = prepared.masks[test]
     facts = outcome.facts
@@ -153,6 +156,11 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     assert [row["image"] for row in outcome.images] == [prepared.names[member] for member in test]
     assert [row["dice"] for row in outcome.images] == pytest.approx(dice)
     assert facts["test_dice"] == pytest.approx(np.mean(dice))
+    for column, name in (("test_dice_loss", "dice"), ("test_focal_loss", "focal"), ("test_bce", "bce")):
+        alone = evaluate(model, PictureSet(prepared, test), **options | {"loss": make_objective(name, prepared.classes)})
+        assert facts[column] == pytest.approx(alone.loss, rel=1e-5)
+    assert facts["test_boundary_f"] == pytest.approx(np.mean([row["boundary_f"] for row in outcome.images]))
+    assert 0 <= facts["test_boundary_f"] < 1
 
 
 def test_model_artifact_has_card_and_examples(data, place):
@@ -291,3 +299,36 @@ def test_examples_come_from_all_over_the_split(data, place):
     members = examples_first(pictures).members
     assert members[:EXAMPLES].tolist() == [3, 6, 9, 12, 15, 19]
     assert sorted(members) == list(range(3, 20))
+
+
+def test_everything_is_transferred_with_the_classes_mapped(data, place):
+    """With `all` the classifier's rows go to the classes that they are mapped to, which the report says; others stay fresh."""
+    classes = ["thing", "sky", "lake"]
+    source = build_model("unet16", 3, seed=9).network.state_dict()
+    with place.store.building(STAGE_KIND, "source") as build:
+        save_weights(source, build.folder / WEIGHTS)
+        build.commit({"encoder_only": False, "classes": classes, "facts": {}})
+    stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, data="x")
+    trial = replace(
+        make(data, stage=stage, transfer="all", learning_rate=1e-12, epochs=1),
+        target=replace(TARGET, class_map={"ground": ["sky", "lake"]}),
+    )
+    started, _, outcome = run(trial, place, "source")
+    assert isinstance(outcome, TrialOutcome)
+    checkpoint = place.store.workspace(trial.trial_id) / "last.safetensors"
+    rows = load_weights(checkpoint)[0]["model.classifier.weight"]
+    expected = torch.stack([source["classifier.weight"][1:].mean(dim=0), source["classifier.weight"][0]])
+    torch.testing.assert_close(rows, expected, atol=1e-6, rtol=0)
+    assert "ground <- " in started.facts["transfer_report"]
+
+
+def test_a_held_out_test_split_is_the_same_for_every_development_share(data, place):
+    """Under `holdout-20` runs with other development shares train on nested parts and test on the same pictures."""
+    tested, trained = [], []
+    for dev_share in (0.3, 0.8):
+        trial = replace(make(data, "confirm", epochs=1, dev_share=dev_share), target=replace(TARGET, protocol="holdout-20"))
+        started, _, outcome = run(trial, place)
+        tested.append({row["image"] for row in outcome.images})
+        trained.append(started.facts["train_images"] + started.facts["val_images"])
+    assert tested[0] == tested[1]
+    assert trained == [12, 32]

@@ -17,7 +17,7 @@ from segsweep.models.architectures import build_model
 from segsweep.records.reader import Records
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
-from segsweep.training.batches import MEAN, STD, normalise
+from segsweep.training.batches import Normalisation, normalise
 from segsweep.training.checkpoint import load_weights
 from segsweep.trial import KIND
 
@@ -27,13 +27,14 @@ MEASURES = ("val_iou", "test_iou", "test_f1", "test_accuracy", "test_precision",
 class Deployed(nn.Module):
     """A network with its normalisation: RGB images (B, 3, H, W), uint8 0..255, to logits (B, classes, H, W)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
         self.network = network
+        self.normalisation = normalisation
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return the logits."""
-        logits: Tensor = self.network(normalise(images_BCHW))
+        logits: Tensor = self.network(normalise(images_BCHW, self.normalisation))
         return logits
 
 
@@ -74,7 +75,11 @@ def _export(artifact: Artifact) -> torch.export.ExportedProgram:
     model = build_model(settings.architecture, len(artifact.metadata["classes"]), seed=0)
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
     images = torch.zeros(2, 3, settings.image_px, settings.image_px, dtype=torch.uint8)
-    return torch.export.export(Deployed(model.network).eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    told = artifact.metadata
+    normalisation = Normalisation(tuple(told["mean"]), tuple(told["std"]))
+    return torch.export.export(
+        Deployed(model, normalisation).eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
+    )
 
 
 def _verify(folder: Path, artifact: Artifact) -> None:
@@ -94,7 +99,13 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
         **artifact.metadata,
         "content_hash": artifact.content_hash,
         "measured": measured,
-        "input": {"shape": "(B, 3, H, W)", "dtype": "uint8", "range": "0..255", "order": "RGB", "mean": MEAN, "std": STD},
+        "input": {
+            "shape": "(B, 3, H, W)",
+            "dtype": "uint8",
+            "range": "0..255",
+            "order": "RGB",
+            **{key: artifact.metadata[key] for key in ("mean", "std")},
+        },
         "output": "logits (B, classes, H, W); argmax over dimension 1 gives class numbers",
         "chosen_by": "validation IoU among the confirmed runs of the study",
     }

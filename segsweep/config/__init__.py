@@ -1,6 +1,8 @@
 """Frozen, validated settings: study, target, source, trial, stage, and their digests. Knows nothing of torch or Ray."""
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian
+from segsweep.config.own import Architecture, Loss, Supervised
+from segsweep.config.published import Published, PublishedRun
 from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
 from segsweep.config.space import Choice, LogUniform, Uniform
@@ -8,15 +10,20 @@ from segsweep.config.study import Study, Target
 from segsweep.config.work import StageSpec, Trial
 
 __all__ = [
+    "Architecture",
     "Choice",
     "LogUniform",
+    "Loss",
     "PerCellASHA",
     "PerCellMedian",
+    "Published",
+    "PublishedRun",
     "Settings",
     "Source",
     "Stage",
     "StageSpec",
     "Study",
+    "Supervised",
     "Target",
     "Trial",
     "Uniform",

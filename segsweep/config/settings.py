@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from segsweep.config.loss_text import canonical_loss
+from segsweep.config.own import NAME_PATTERN, PREFIX
 from segsweep.config.source import Source
 from segsweep.errors import UserError, unknown
 
@@ -13,9 +15,15 @@ NO_TRANSFER = "none"  # what `transfer` becomes when the source is random: nothi
 
 
 def _architecture(name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(-[A-Za-z0-9_.-]+)?", name):
+    if not re.fullmatch(rf"[a-z][a-z0-9_]*(-[A-Za-z0-9_.-]+)?|{PREFIX}{NAME_PATTERN}(\.v[0-9]+)?", name):
         raise ValueError("must read DECODER or DECODER-ENCODER, for instance unet16 or unet-mobilenet_v2")
     return name
+
+
+def _freeze(policy: str) -> str:
+    if not re.fullmatch(r"none|encoder|norm|encoder:[1-9][0-9]*", policy):
+        raise ValueError("allowed are 'none', 'encoder', 'encoder:K' (its first K stages) and 'norm'")
+    return policy
 
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -23,10 +31,13 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=100)]
 SourceName = Annotated[str, AfterValidator(lambda text: str(Source.parse(text)))]
 ArchitectureName = Annotated[str, AfterValidator(_architecture)]
-Transfer = Literal["encoder", "all-but-classifier", "none"]
-FreezePolicy = Literal["none", "encoder"]
-LossName = Literal["cross_entropy", "dice"]
-Optimizer = Literal["adam", "adamw"]
+Transfer = Literal["encoder", "all-but-classifier", "all", "none"]
+FreezePolicy = Annotated[str, AfterValidator(_freeze)]
+LossText = Annotated[str, AfterValidator(canonical_loss)]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Schedule = Literal["constant", "poly", "cosine", "one_cycle"]
+Augmentation = Literal["none", "flip", "crop_flip_jitter", "rotate_flip_jitter_blur"]
+Fit = Literal["own", "resize", "nearest", "crop", "raw-crop"]
 
 
 class Settings(BaseModel):
@@ -34,7 +45,7 @@ class Settings(BaseModel):
 
     Lengths are in epochs or in optimiser steps, never both; with steps, `validations` equally spaced validations take
     the place of epochs. `source_*` settings are those of the supervised stages that the source names; where they are
-    None the trial's own value holds.
+    None the trial's own value holds. What each setting means stands in the README's table of settings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -43,23 +54,37 @@ class Settings(BaseModel):
     architecture: ArchitectureName = "unet16"
     transfer: Transfer = "encoder"
     freeze: FreezePolicy = "none"
+    unfreeze_every_epochs: PositiveInt | None = None
     fraction: Share = 1.0
+    dev_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     learning_rate: Rate = 1e-3
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    layer_decay: Share = 1.0
+    schedule: Schedule = "constant"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     optimizer: Optimizer = "adam"
-    loss: LossName = "cross_entropy"
-    augmentation: Literal["none", "flip"] = "flip"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    loss: LossText = "cross_entropy"
+    augmentation: Augmentation = "flip"
+    augmented_copies: Annotated[int, Field(ge=0, le=16)] = 0
+    normalisation: Literal["imagenet", "own"] = "imagenet"
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
     validations: PositiveInt = 10
     patience_epochs: PositiveInt | None = None
     batch_size: PositiveInt = 16
     image_px: Annotated[int, Field(ge=16, le=4096)] = 256
+    fit: Fit = "own"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     source_epochs: PositiveInt | None = None
     source_steps: PositiveInt | None = None
     source_learning_rate: Rate = 1e-3
     source_batch_size: PositiveInt | None = None
+    source_loss: LossText = "cross_entropy"
+    source_augmentation: Augmentation | None = None
+    source_fit: Fit = "own"
 
     @classmethod
     def build(cls, **values: Any) -> "Settings":
@@ -102,7 +127,7 @@ class Settings(BaseModel):
             known = values.get("transfer", "encoder") in get_args(Transfer)  # else its own check refuses it
             if not parsed.stages and known:
                 values["transfer"] = NO_TRANSFER
-            elif parsed.encoder_only and values.get("transfer") == "all-but-classifier":
+            elif parsed.encoder_only and values.get("transfer") in ("all-but-classifier", "all"):
                 values["transfer"] = "encoder"
         return values
 
@@ -113,9 +138,15 @@ class Settings(BaseModel):
         if self.source_epochs is not None and self.source_steps is not None:
             raise ValueError(f"source_epochs={self.source_epochs} and source_steps={self.source_steps}: give one of the two")
         if self.transfer == NO_TRANSFER and self.source != "random":
-            raise ValueError(f"transfer='none' with source={self.source!r}: allowed are encoder, all-but-classifier")
+            raise ValueError(f"transfer='none' with source={self.source!r}: allowed are encoder, all-but-classifier, all")
         if self.steps is not None and self.validations > self.steps:
             raise ValueError(f"validations={self.validations}: more than steps={self.steps}")
+        if self.unfreeze_every_epochs is not None and not self.freeze.startswith("encoder"):
+            raise ValueError(
+                f"unfreeze_every_epochs={self.unfreeze_every_epochs} with freeze={self.freeze!r}: goes with encoder or encoder:K"
+            )
+        if self.augmented_copies and self.augmentation == "none":
+            raise ValueError(f"augmented_copies={self.augmented_copies} with augmentation='none': the copies would be no others")
         return self
 
     @property
@@ -124,13 +155,16 @@ class Settings(BaseModel):
         return self.epochs if self.epochs is not None else self.validations
 
     def source_settings(self) -> dict[str, Any]:
-        """Return what a supervised stage is told, by the names that the training loop uses."""
-        return {
+        """Return what a supervised stage is told, by the names of settings; those at their default are left out.
+
+        So a new setting changes the identity of no stage that does not use it.
+        """
+        told = {
             "image_px": self.image_px,
-            "augmentation": self.augmentation,
+            "augmentation": self.source_augmentation or self.augmentation,
             "optimizer": self.optimizer,
             "weight_decay": self.weight_decay,
-            "loss": "cross_entropy",
+            "loss": self.source_loss,
             "learning_rate": self.source_learning_rate,
             "epochs": self.source_epochs,
             "steps": self.source_steps,
@@ -138,6 +172,12 @@ class Settings(BaseModel):
             "batch_size": self.source_batch_size or self.batch_size,
             "precision": self.precision,
         }
+        shared = ("momentum", "schedule", "warmup", "normalisation")
+        return told | {name: getattr(self, name) for name in shared if getattr(self, name) != self._default(name)}
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return cls.model_fields[name].default
 
 
 def _one_line(error: ValidationError, field: str | None = None) -> UserError:

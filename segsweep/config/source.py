@@ -7,7 +7,7 @@ from segsweep.errors import UserError
 
 PLAIN_KINDS = ("random", "imagenet", "coco-weights")
 DATASET_KINDS = ("supervised", "simclr")
-STAGE_FORMS = (*PLAIN_KINDS, "file:PATH", *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
+STAGE_FORMS = ("random", "imagenet[:WEIGHTS]", "coco-weights", "file:PATH", *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
 ENCODER_KINDS = ("imagenet", "simclr")  # these give an encoder alone; the others a whole model
 
 
@@ -15,7 +15,8 @@ ENCODER_KINDS = ("imagenet", "simclr")  # these give an encoder alone; the other
 class Stage:
     """One link of a source.
 
-    `kind` is the word before the colon, `name` the data set (or the file), `limit` the number of images it is cut to.
+    `kind` is the word before the colon; `name` the data set, the file, or which of the published ImageNet weights (None for
+    the usual ones); `limit` the number of images that a data set is cut to.
     """
 
     kind: str
@@ -34,6 +35,8 @@ class Stage:
         if kind in PLAIN_KINDS and not colon:
             return cls(kind)
         if kind == "file" and name:
+            return cls(kind, name)
+        if kind == "imagenet" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             return cls(kind, name)
         if kind in DATASET_KINDS and name:
             name, at, limit = name.rpartition("@") if re.search(r"@[^/@]*$", name) else (name, "", "")
@@ -63,6 +66,11 @@ class Source:
             if later.kind not in DATASET_KINDS:
                 raise UserError(f"source: {text!r}: {later} gives initial weights, so it can only begin a chain")
         return cls(tuple(stage for stage in stages if stage.kind != "random"))
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """The data sets that the chain trains on."""
+        return tuple(stage.name for stage in self.stages if stage.kind in DATASET_KINDS and stage.name is not None)
 
     @property
     def encoder_only(self) -> bool:

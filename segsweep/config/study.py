@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType
 from typing import Any
 
 from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian
+from segsweep.config.own import DataSetObject, Naming, adopt, is_data_set
+from segsweep.config.published import Published
 from segsweep.config.settings import Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
 from segsweep.errors import UserError, unknown
@@ -20,19 +22,29 @@ TUNING_SEED = 0
 class Target:
     """The data set that is fine-tuned and tested on, with its protocol.
 
-    `name` is a data set's name or `folder:PATH`; `classes` one of its class schemes (its first if None); `protocol` how
-    it is split: per cents for training, validation and test, as `60-20-20`, or `official` for the data set's own three splits.
+    `name` is a data set's name, `folder:PATH`, or a data set object of one's own; `classes` one of its class schemes (its
+    first if None); `protocol` how it is split: per cents for training, validation and test, as `60-20-20`; `official` for
+    the data set's own three splits; or `holdout-H`, which holds out H per cent of all pictures as test and gives the setting
+    `dev_share` of all pictures, nine tenths for training and one for validation. `class_map` says, for the transfer `all`,
+    which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
     """
 
-    name: str
+    name: "str | DataSetObject"
     classes: str | None = None
     protocol: str = "60-20-20"
+    class_map: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for key in ("name", "classes", "protocol"):
             value = getattr(self, key)
-            if not (isinstance(value, str) and value) and not (value is None and key == "classes"):
-                raise UserError(f"Target {key}={value!r}: must be a text")
+            allowed = (key == "classes" and value is None) or (key == "name" and is_data_set(value))
+            if not (isinstance(value, str) and value) and not allowed:
+                raise UserError(f"Target {key}={value!r}: must be a text" + (" or a data set" if key == "name" else ""))
+        if not isinstance(self.class_map, Mapping):
+            raise UserError(f"Target class_map={self.class_map!r}: must map classes of the target to lists of classes")
+        for name, synonyms in self.class_map.items():
+            if isinstance(synonyms, str) or not isinstance(synonyms, Sequence) or not all(isinstance(s, str) for s in synonyms):
+                raise UserError(f"Target class_map {name}={synonyms!r}: must be a list of class names")
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Study:
 
     `compare` maps setting names to lists of values, or is a list of such grids (their union); `tune` maps setting names
     to ranges; `fixed` maps setting names to values. Every combination of compare values is a cell; in every cell
-    `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice.
+    `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice. `published`
+    are numbers that a report lays the results beside. Where a name stands, an object may: a data set (`Target(mine)`,
+    `Supervised(mine)` as a source), an `Architecture`, a `Loss`; they are kept in `own` by the texts that replace them.
     Raises `UserError` when it is built if anything is wrong.
     """
 
@@ -54,6 +68,8 @@ class Study:
     seeds: int = 3
     source_seeds: int = 1
     early_stopping: EarlyStopping | None = None
+    published: Published | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
@@ -69,20 +85,25 @@ class Study:
                 f"study {self.name}: early_stopping={self.early_stopping!r}: must be PerCellASHA, PerCellMedian or None"
             )
         grids = self.compare if isinstance(self.compare, Sequence) else [self.compare]
-        object.__setattr__(self, "compare", tuple(self._grid(grid) for grid in grids))
+        naming = Naming(dict(self.own))
+        object.__setattr__(self, "target", replace(self.target, name=naming.text(self.target.name)))
+        object.__setattr__(self, "compare", tuple(self._grid(grid, naming) for grid in grids))
         object.__setattr__(self, "tune", MappingProxyType(dict(self.tune)))
-        object.__setattr__(self, "fixed", MappingProxyType(dict(self.fixed)))
+        fixed = {name: naming.text(value) for name, value in self.fixed.items()}
+        object.__setattr__(self, "fixed", MappingProxyType(fixed))
+        object.__setattr__(self, "own", MappingProxyType(naming.found))
+        adopt(self.own)
         self._check_roles()
         if not list(self.cells()):
             raise UserError(f"study {self.name}: compare={self.compare!r}: names no cell")
 
-    def _grid(self, grid: Mapping[str, Sequence[Any]]) -> Grid:
+    def _grid(self, grid: Mapping[str, Sequence[Any]], naming: Naming) -> Grid:
         if not isinstance(grid, Mapping):
             raise UserError(f"study {self.name}: compare={grid!r}: must map setting names to lists of values")
         for axis, values in grid.items():
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise UserError(f"study {self.name}: compare {axis}={values!r}: must be a list of at least one value")
-        return MappingProxyType({axis: tuple(values) for axis, values in grid.items()})
+        return MappingProxyType({axis: naming.texts(values) for axis, values in grid.items()})
 
     def _check_roles(self) -> None:
         """Every key is a setting and has one role; every tuned range holds allowed values."""
@@ -105,6 +126,12 @@ class Study:
     def grids(self) -> tuple[Grid, ...]:
         """The compare axes as a tuple of grids."""
         return self.compare  # type: ignore[return-value]  # __post_init__ made it one
+
+    @property
+    def target_name(self) -> str:
+        """The name of the target's data set, `own:NAME` for one that the study brings."""
+        assert isinstance(self.target.name, str)  # __post_init__ put the text in an object's place
+        return self.target.name
 
     def _settings(self, values: Mapping[str, Any]) -> Settings:
         try:

@@ -50,6 +50,7 @@ class StageSpec:
             "version": STAGE_VERSION,
             "kind": self.stage.kind,
             "limit": self.stage.limit,
+            **({"weights": self.stage.name} if self.stage.kind == "imagenet" and self.stage.name else {}),
             "model": self.model,
             "seed": self.seed,
             "data": self.data,
@@ -85,6 +86,7 @@ class Trial:
         """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith("source_")}
+        mapped = {"class_map": dict(self.target.class_map)} if self.settings.transfer == "all" and self.target.class_map else {}
         return digest(
             {
                 "version": TRIAL_VERSION,
@@ -94,6 +96,7 @@ class Trial:
                 "protocol": self.target.protocol,
                 "data": self.target_data,
                 "stage": self.stage.spec_id if self.stage else None,
+                **mapped,
             }
         )
 

@@ -22,6 +22,10 @@ TRIALS: Mapping[str, str] = {
     "freeze": TEXT,
     "fraction": NUMBER,
     "learning_rate": NUMBER,
+    "unfreeze_every_epochs": WHOLE,
+    "dev_share": NUMBER,
+    "ema": NUMBER,
+    "source_augmentation": TEXT,
     "seed": WHOLE,
     "source_seed": WHOLE,
     "epochs": WHOLE,
@@ -47,6 +51,7 @@ TRIALS: Mapping[str, str] = {
     "test_images": WHOLE,
     "trainable_parameters": WHOLE,
     "total_parameters": WHOLE,
+    "micro_batch": WHOLE,
     "train_loss": NUMBER,
     "val_loss": NUMBER,
     "val_iou": NUMBER,
@@ -63,6 +68,10 @@ TRIALS: Mapping[str, str] = {
     "test_mean_iou": NUMBER,
     "test_weighted_iou": NUMBER,
     "test_dice": NUMBER,
+    "test_boundary_f": NUMBER,
+    "test_dice_loss": NUMBER,
+    "test_focal_loss": NUMBER,
+    "test_bce": NUMBER,
     "predict_seconds": NUMBER,
     "schema_version": WHOLE,
 }
@@ -109,6 +118,7 @@ EPOCHS: Mapping[str, str] = {
     "learning_rate": NUMBER,
     "seconds": NUMBER,
     "images_per_second": NUMBER,
+    "micro_batch": WHOLE,
 }
 IMAGES: Mapping[str, str] = {
     "study": TEXT,
@@ -119,6 +129,7 @@ IMAGES: Mapping[str, str] = {
     "accuracy": NUMBER,
     "iou": NUMBER,
     "dice": NUMBER,
+    "boundary_f": NUMBER,
 }
 TABLES: Mapping[str, Mapping[str, str]] = {"trials": TRIALS, "stages": STAGES, "epochs": EPOCHS, "images": IMAGES}
 IDENTITY: Mapping[str, str] = {"trials": "trial_id", "stages": "stage_id", "epochs": "trial_id", "images": "trial_id"}

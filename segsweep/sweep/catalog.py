@@ -1,24 +1,32 @@
 """The data that a study needs: found, identified, prepared and checked before anything is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from segsweep.config.settings import Settings
+from segsweep.config.own import PREFIX, own
 from segsweep.config.source import DATASET_KINDS, Source
 from segsweep.config.study import Study
 from segsweep.data.dataset import DataSet, Progress
 from segsweep.data.manifest import hash_file
+from segsweep.data.picture import FITS
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset
-from segsweep.data.table import DataRoots, open_dataset
+from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError
 from segsweep.models.architectures import check_architecture
-from segsweep.stage import check_stage_kind
+from segsweep.models.class_map import ClassMap, map_classes
+from segsweep.models.freeze import check_freeze_fits
+from segsweep.models.published import COCO_WEIGHTS_CLASSES
+from segsweep.stage import check_stage
 from segsweep.store.folder import Store
+from segsweep.training.losses import check_loss
 
-Name = tuple[str, str | None, int]  # data set, class scheme, image_px
+OWN_FIT = "own"  # the fit of the data set itself
+
+Name = tuple[str, str | None, int, str]  # data set, class scheme, image_px, fit
 
 
 @dataclass
@@ -36,16 +44,16 @@ class Catalog:
     absent: dict[str, str] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
-    _splits: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    _splits: dict[str, list[str]] = field(default_factory=dict)
 
-    def key(self, name: str, scheme: str | None, image_px: int) -> str:
+    def key(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> str:
         """Return the key of prepared data, or the content hash of a file (`file:PATH`)."""
         if name.startswith("file:"):
             path = Path(name.removeprefix("file:")).expanduser()
             if not path.is_file():
                 raise UserError(f"source {name}: file is missing")
             return hash_file(path)
-        wanted = (name, scheme, image_px)
+        wanted = (name, scheme, image_px, fit)
         if wanted not in self._keys:
             try:
                 self._keys[wanted] = prepared_key(self._request(wanted), self.store, self.progress)
@@ -53,80 +61,126 @@ class Catalog:
                 if not self.lenient:
                     raise
                 self.absent[name] = str(error)
-                self._keys[wanted] = f"absent {name} {scheme} {image_px}"
+                self._keys[wanted] = f"absent {name} {scheme} {image_px} {fit}"
         return self._keys[wanted]
 
-    def prepare(self, name: str, scheme: str | None, image_px: int) -> Prepared:
+    def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
-        return prepare(self._request((name, scheme, image_px)), self.store, self.progress, self.key(name, scheme, image_px))
+        wanted = (name, scheme, image_px, fit)
+        return prepare(self._request(wanted), self.store, self.progress, self.key(*wanted))
 
     def _request(self, wanted: Name) -> Request:
-        name, scheme, image_px = wanted
+        name, scheme, image_px, fit = wanted
         if name not in self._datasets:
-            self._datasets[name] = open_dataset(name, self.roots)
-        return Request(self._datasets[name], scheme, image_px)
+            self._datasets[name] = own(name) if name.startswith(PREFIX) else open_dataset(name, self.roots)
+        chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
+        return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen)
 
     def same(self, name: str, other: str) -> bool:
         """Return whether two names mean one data set: the same name, or the same folder."""
-        folders = [getattr(self._request((each, None, 0)).dataset, "folder", Path(each)).resolve() for each in (name, other)]
+        folders = [Path(getattr(self._dataset(each), "folder", split_scheme(each)[0])).resolve() for each in (name, other)]
         return bool(folders[0] == folders[1])
 
-    def target_sizes(self, study: Study) -> tuple[int, int, int]:
+    def target_sizes(self, study: Study, dev_share: float | None) -> tuple[int, int, int]:
         """Return how many pictures the target has for training, validation and test; zeros where it is absent."""
-        splits, pool = self._official_splits(study.target.name)
-        return split_sizes(splits, pool, study.target.protocol)
+        if study.target_name in self.absent:
+            return 0, 0, 0
+        dataset = self._dataset(study.target_name)
+        return split_sizes(
+            self._official_splits(study.target_name), dataset.pool, study.target.protocol, dev_share, dataset.protocols
+        )
 
     def source_sizes(self, name: str, limit: int | None) -> tuple[int, int]:
         """Return how many pictures a source has for training and validation; zeros where it is absent."""
-        splits, pool = self._official_splits(name)
-        return source_sizes(splits, pool, limit)
-
-    def classes(self, name: str, scheme: str | None) -> int:
-        """Return how many classes a data set has under a scheme; 2 where it is absent."""
         if name in self.absent:
-            return 2
-        request = self._request((name, scheme, 0))
-        return len(request.dataset.schemes[request.chosen_scheme])
+            return 0, 0
+        return source_sizes(self._official_splits(name), self._dataset(name).pool, limit)
 
-    def _official_splits(self, name: str) -> tuple[list[str], list[str]]:
+    def classes(self, name: str, scheme: str | None) -> Sequence[str]:
+        """Return the classes of a data set under a scheme; two without names where it is absent."""
         if name in self.absent:
-            return [], []
+            return ("", "")
+        request = self._request((name, scheme, 0, OWN_FIT))
+        return request.dataset.schemes[request.chosen_scheme]
+
+    def _dataset(self, name: str) -> DataSet:
+        return self._request((name, None, 0, OWN_FIT)).dataset
+
+    def _official_splits(self, name: str) -> list[str]:
         if name not in self._splits:
-            dataset = self._request((name, None, 0)).dataset
-            self._splits[name] = [example.split for example in dataset.examples()], list(dataset.pool)
+            self._splits[name] = [example.split for example in self._dataset(name).examples()]
         return self._splits[name]
 
 
 def check_names(study: Study) -> None:
-    """Raise `UserError` for an architecture, size or stage that cannot be built. Reads no data."""
+    """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
     for _, settings in study.cells():
         check_architecture(settings.architecture, settings.image_px)
+        for policy in tuned_values(study, "freeze", settings.freeze):
+            check_freeze_fits(settings.architecture, policy)
         for stage in Source.parse(settings.source).stages:
-            check_stage_kind(stage.kind)
+            check_stage(stage, settings.architecture)
 
 
-def prepare_all(study: Study, catalog: Catalog) -> Mapping[Name, Prepared]:
-    """Prepare every data set of a study and check that splits, fractions and limits leave pictures.
+def tuned_values(study: Study, axis: str, fixed: Any) -> Sequence[Any]:
+    """Return the values of a setting that trials of a cell can have."""
+    return study.tune[axis].samples() if axis in study.tune else (fixed,)
+
+
+def prepare_all(study: Study, catalog: Catalog) -> None:
+    """Prepare every data set of a study and check that splits, fractions, limits, losses and class maps fit it.
 
     Raises `UserError`, naming the file or the setting, before anything is trained.
     """
     prepared: dict[Name, Prepared] = {}
 
-    def get(name: str, scheme: str | None, settings: Settings) -> Prepared:
-        wanted = (name, scheme, settings.image_px)
+    def get(*wanted: Any) -> Prepared:
         if wanted not in prepared:
             prepared[wanted] = catalog.prepare(*wanted)
         return prepared[wanted]
 
     for _, settings in study.cells():
-        target = get(study.target.name, study.target.classes, settings)
-        split = split_target(target, study.target.protocol)
+        target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
+        split = split_target(target, study.target.protocol, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
+        for loss in tuned_values(study, "loss", settings.loss):
+            check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:
             if stage.kind == "file":
                 catalog.key(str(stage), None, settings.image_px)
             if stage.kind in DATASET_KINDS and stage.name is not None:
-                if catalog.same(stage.name, study.target.name):
+                if catalog.same(stage.name, study.target_name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
-                split_source(get(stage.name, None, settings), stage.limit, seed=0)
-    return prepared
+                source = get(stage.name, None, settings.image_px, settings.source_fit)
+                split_source(source, stage.limit, seed=0)
+                check_loss(settings.source_loss, source.classes)
+    class_maps(study, catalog)
+
+
+def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
+    """Return how classes are mapped, for every source that some cell transfers as a whole and whose classes are known.
+
+    Raises `UserError` where no class of a source is one of the target's.
+    """
+    maps = {}
+    for _, settings in study.cells():
+        source = Source.parse(settings.source)
+        if "all" in tuned_values(study, "transfer", settings.transfer) and source.stages and not source.encoder_only:
+            classes = _source_classes(source, catalog)
+            if classes is not None and settings.source not in maps:
+                target = catalog.classes(study.target_name, study.target.classes)
+                try:
+                    maps[settings.source] = map_classes(classes, target, study.target.class_map)
+                except UserError as error:
+                    raise UserError(f"transfer=all from {settings.source}: {error}") from None
+    return maps
+
+
+def _source_classes(source: Source, catalog: Catalog) -> Sequence[str] | None:
+    """Return the classes of a source's last classifier, None where they are not known."""
+    last = source.stages[-1]
+    if last.kind == "coco-weights":
+        return COCO_WEIGHTS_CLASSES
+    if last.kind in DATASET_KINDS and last.name is not None and last.name not in catalog.absent:
+        return catalog.classes(last.name, None)
+    return None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from segsweep.config.settings import Settings
+from segsweep.config.source import DATASET_KINDS
 from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
@@ -17,16 +18,14 @@ class CostModel:
 
     def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure) -> None:
         self._plan, self._catalog, self._device, self._measure = plan, catalog, device, measure
-        study = plan.study
-        self._classes = catalog.classes(study.target.name, study.target.classes)
-        self._sizes = catalog.target_sizes(study)
+        self._classes = len(catalog.classes(plan.study.target_name, plan.study.target.classes))
 
     def stage(self, spec: StageSpec) -> float:
         """Return the seconds of a stage; published weights and files cost nothing."""
-        if spec.stage.name is None or spec.stage.kind == "file":
+        if spec.stage.kind not in DATASET_KINDS or spec.stage.name is None:
             return 0.0
         train, val = self._catalog.source_sizes(spec.stage.name, spec.stage.limit)
-        classes = self._catalog.classes(spec.stage.name, None)
+        classes = len(self._catalog.classes(spec.stage.name, None))
         settings = Settings.build(
             **{name: spec.settings[name] for name in ("image_px", "batch_size", "precision")}, architecture=spec.model
         )
@@ -34,8 +33,8 @@ class CostModel:
 
     def trial(self, settings: Settings, tested: bool) -> float:
         """Return the seconds of one trial with these settings."""
-        train, val, test = self._sizes
-        count = round(settings.fraction * train)
+        train, val, test = self._catalog.target_sizes(self._plan.study, settings.dev_share)
+        count = round(settings.fraction * train) * (1 + settings.augmented_copies)
         return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
 
     def _run(

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from segsweep.config.own import adopt
 from segsweep.errors import UserError
 from segsweep.stage import Elsewhere, StageOutcome, Started, build_stage
 from segsweep.sweep.planner import StageWork, Work
@@ -33,6 +34,7 @@ Message = Started | EpochResult | StageOutcome | TrialOutcome | Elsewhere | Fail
 
 def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
     """Yield the messages of a stage or a trial as it is done. An error is the last message."""
+    adopt(place.own)
     try:
         if isinstance(work, StageWork):
             yield from build_stage(work.spec, work.parent_key, place)

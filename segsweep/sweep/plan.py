@@ -9,9 +9,10 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source
 from segsweep.config.study import TUNING_SEED, Study
 from segsweep.config.work import Phase, StageSpec, Trial
+from segsweep.models.encoder_name import encoder_name
 from segsweep.sweep.points import tuning_points
 
-DataKey = Callable[[str, str | None, int], str]  # data set (or file:PATH), class scheme, image_px -> key of the prepared data
+DataKey = Callable[[str, str | None, int, str], str]  # data set (or file:PATH), scheme, image_px, fit -> its key
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def make_plan(study: Study, data_key: DataKey, precision: Callable[[str], str] =
     for name, settings in study.cells():
         settings = _with(settings, precision=precision(settings.precision))
         stages = tuple(_stages(settings, seed, data_key) for seed in range(study.source_seeds))
-        target_data = data_key(study.target.name, study.target.classes, settings.image_px)
+        target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         cell = Cell(name, settings, (), stages, study, target_data)
         tuning = [cell.trial("tune", _with(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
         cells.append(Cell(name, settings, tuple(tuning), stages, study, target_data))
@@ -98,16 +99,21 @@ def _with(settings: Settings, **values: Any) -> Settings:
 def _stages(settings: Settings, seed: int, data_key: DataKey) -> StageSpec | None:
     """Return the last stage of a source for one source seed, with the chain before it."""
     last: StageSpec | None = None
-    encoder = settings.architecture.partition("-")[2] or settings.architecture
+    encoder = encoder_name(settings.architecture)
     for stage in Source.parse(settings.source).stages:
         trained = stage.kind in DATASET_KINDS
         if stage.kind == "file" and stage.name is not None:  # workers have other current folders than the driver
             stage = replace(stage, name=str(Path(stage.name).expanduser().absolute()))
+        data = None
+        if stage.kind == "file":
+            data = data_key(str(stage), None, settings.image_px, settings.source_fit)
+        elif trained and stage.name is not None:
+            data = data_key(stage.name, None, settings.image_px, settings.source_fit)
         last = StageSpec(
             stage=stage,
             model=encoder if stage.kind in ENCODER_KINDS else settings.architecture,
             seed=seed if trained else 0,
-            data=data_key(str(stage) if stage.kind == "file" else stage.name, None, settings.image_px) if stage.name else None,
+            data=data,
             settings=settings.source_settings() if trained else {},
             parent=last,
         )

@@ -47,6 +47,7 @@ def epoch_row(result: EpochResult) -> dict[str, Any]:
         "learning_rate": result.learning_rate,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
+        "micro_batch": result.micro_batch,
     }
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
+from segsweep.config.own import Architecture, Loss
 from segsweep.config.study import Study
 from segsweep.errors import UserError, unknown
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names, prepare_all
+from segsweep.sweep.catalog import Catalog, check_names, class_maps, prepare_all
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.driver import Driver
@@ -65,11 +66,17 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
                 driver = _driver(plan, writer, setting.store, view, retry_failed)
                 announce(driver.planner, catalog, runner, console, view)
                 if not driver.planner.done:
-                    runner.run(driver, Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures))
+                    runner.run(driver, _workplace(study, setting, runner, driver))
                 driver.note_decisions()
     finally:
         view.close()
     return load(folder)
+
+
+def _workplace(study: Study, setting: Setting, runner: Runner, driver: Driver) -> Workplace:
+    """Return what every worker is told; data sets of the study's own are read by the driver alone."""
+    own = {text: thing for text, thing in study.own.items() if isinstance(thing, Architecture | Loss)}
+    return Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures, own=own)
 
 
 def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> Driver:
@@ -124,6 +131,8 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
     view.begin(plan, done, len(missing), seconds)
     if planner.done:
         return
+    for source, mapped in class_maps(plan.study, catalog).items():
+        console.print(f"transfer=all from {source}: {mapped}", markup=False, highlight=False, soft_wrap=True)
     text = (
         f"{plan.study.name}: {len(plan.cells)} cells, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {done} done), {len(missing)} of {len(plan.stages())} stages to build; about "
@@ -139,7 +148,7 @@ def declaration(study: Study) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "segsweep": version("segsweep"),
         "name": study.name,
-        "target": {"name": study.target.name, "classes": study.target.classes, "protocol": study.target.protocol},
+        "target": {"name": study.target_name, "classes": study.target.classes, "protocol": study.target.protocol},
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
         "fixed": dict(study.fixed),
@@ -147,5 +156,6 @@ def declaration(study: Study) -> dict[str, Any]:
         "seeds": study.seeds,
         "source_seeds": study.source_seeds,
         "early_stopping": str(study.early_stopping) if study.early_stopping else None,
+        "published": study.published.as_dict() if study.published else None,
         "cells": [name for name, _ in study.cells()],
     }

@@ -13,8 +13,16 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Indices
 from segsweep.training.device import Device
 
-MEAN = (0.485, 0.456, 0.406)  # ImageNet's, which published encoders expect
-STD = (0.229, 0.224, 0.225)
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is taken out of pictures before a network sees them: mean and standard deviation of red, green and blue, in 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # which published encoders expect
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,16 @@ def _to_device(images_BHWC: Tensor, masks_BHW: Tensor, device: Device) -> tuple[
     return images, masks_BHW.to(device.torch, non_blocking=True).long()
 
 
-def normalise(images_BCHW: Tensor) -> Tensor:
-    """Return uint8 images as float32 with ImageNet's mean and standard deviation taken out."""
-    mean = torch.tensor(MEAN, device=images_BCHW.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(STD, device=images_BCHW.device).view(1, 3, 1, 1) * 255
+def normalise(images_BCHW: Tensor, normalisation: Normalisation = IMAGENET) -> Tensor:
+    """Return uint8 images as float32 with a mean and a standard deviation taken out."""
+    mean = torch.tensor(normalisation.mean, device=images_BCHW.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(normalisation.std, device=images_BCHW.device).view(1, 3, 1, 1) * 255
     return (images_BCHW.float() - mean) / std
 
 
-def flip(images_BCHW: Tensor, masks_BHW: Tensor, chance_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pictures and masks, each pair mirrored left to right where its chance, drawn from [0, 1), is below one half."""
-    chosen = (chance_B < 0.5).to(images_BCHW.device)
-    images = torch.where(chosen.view(-1, 1, 1, 1), images_BCHW.flip(-1), images_BCHW)
-    return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
+def normalisation_of(name: str, pictures: PictureSet) -> Normalisation:
+    """Return what a setting means: `imagenet`, or `own` for the mean and standard deviation of these training pictures."""
+    if name == "imagenet":
+        return IMAGENET
+    assert name == "own", name
+    return Normalisation(*pictures.data.mean_std(pictures.members))

@@ -10,27 +10,38 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segsweep.files import replacing
 from segsweep.models.segmentation_model import SegmentationModel
 
 Weights = dict[str, Tensor]
-MODEL, BEST, OPTIMIZER = "model.", "best.", "optimizer."
+MODEL, BEST, OPTIMIZER, AVERAGE = "model.", "best.", "optimizer.", "average."
 
 
 @dataclass
 class TrainingState:
     """All that training changes: the model, its optimiser, the results so far, and the best weights among them.
 
-    `history` holds every result since the start as plain values, so that a result whose report was lost is not.
+    `history` holds every result since the start as plain values, so that a result whose report was lost is not. `average`
+    is the exponential moving average of the weights, where there is one; it is what is evaluated and kept then.
     """
 
     model: SegmentationModel
     optimizer: torch.optim.Optimizer
+    average: AveragedModel | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     best_loss: float = float("inf")
     best_result: int = 0
     best: Weights = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> SegmentationModel:
+        """The model whose numbers count: the average where there is one."""
+        if self.average is None:
+            return self.model
+        assert isinstance(self.average.module, SegmentationModel)
+        return self.average.module
 
     @property
     def results(self) -> int:
@@ -40,13 +51,21 @@ class TrainingState:
     def keep_best(self, loss: float) -> None:
         """Remember the current weights as the best."""
         self.best_loss, self.best_result = loss, self.results
-        self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.model.network.state_dict().items()}
+        weights = self.evaluated.network.state_dict()
+        self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+
+
+def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
+    """Return the exponential moving average of a model's weights and statistics, at a decay per optimiser step."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:
     """Write the state, so that a reader sees the old file or the new one, never a part."""
     tensors = {MODEL + name: tensor for name, tensor in state.model.network.state_dict().items()}
     tensors |= {BEST + name: tensor for name, tensor in state.best.items()}
+    if state.average is not None:
+        tensors |= {AVERAGE + name: tensor for name, tensor in state.average.state_dict().items()}
     for position, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{position}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
     progress = {"history": state.history, "best_loss": state.best_loss, "best_result": state.best_result}
@@ -61,6 +80,8 @@ def load_checkpoint(state: TrainingState, path: Path) -> bool:
         return False
     state.model.network.load_state_dict(_under(MODEL, tensors))
     state.best = _under(BEST, tensors)
+    if state.average is not None:
+        state.average.load_state_dict(_under(AVERAGE, tensors))
     slots: dict[int, Weights] = {}
     for name, tensor in _under(OPTIMIZER, tensors).items():
         position, _, slot = name.partition(".")

@@ -1,7 +1,8 @@
 """Evaluation of a model on a split: loss, confusion matrices, time."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from segsweep.data.dataset import IGNORE, Pixels
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import PictureSet, load_batches, normalise
+from segsweep.training.batches import IMAGENET, Normalisation, PictureSet, load_batches, normalise
+from segsweep.training.boundary import boundary_scores
 from segsweep.training.device import Device
-from segsweep.training.losses import LOSSES
-from segsweep.training.metrics import Counts
+from segsweep.training.losses import Objective
+from segsweep.training.metrics import Counts, Floats
 from segsweep.training.world import World
 
 
@@ -20,32 +22,45 @@ from segsweep.training.world import World
 class Evaluation:
     """What an evaluation gives.
 
-    `loss` is the mean over the images, each taken by itself; `confusion_NCC` has one matrix an image (truth in rows,
-    prediction in columns); `predict_seconds` is the time of forward passes and arg-max alone; `examples` are the
-    predictions for the first images.
+    `loss` is the mean over the images, each taken by itself, and so are `losses`; `confusion_CC` has the truth in rows and
+    the prediction in columns; `counts_N3C` holds every image's pixels per class: hit, true, predicted; `predict_seconds` is
+    the time of forward passes and arg-max alone; `examples` are the predictions for the first images; `boundary_NC` the
+    boundary F-scores, where they were asked for.
     """
 
     loss: float
-    confusion_NCC: Counts
+    confusion_CC: Counts
+    counts_N3C: Counts
     predict_seconds: float
     examples: Pixels
+    losses: Mapping[str, float] = field(default_factory=dict)
+    boundary_NC: Floats | None = None
 
-    @property
-    def confusion_CC(self) -> Counts:
-        """The matrix of the whole split."""
-        total: Counts = self.confusion_NCC.sum(axis=0)
-        return total
+
+@dataclass
+class _Tally:
+    """What one process has counted so far, on its device."""
+
+    losses: list[Tensor]
+    confusion: Tensor
+    counts: list[Tensor]
+    boundaries: list[Tensor]
+    examples: list[Tensor]
+    seconds: float = 0.0
 
 
 def evaluate(
     model: SegmentationModel,
     pictures: PictureSet,
     *,
-    loss: str,
+    loss: Objective,
     batch_size: int,
     precision: str,
     device: Device,
+    normalisation: Normalisation = IMAGENET,
     examples: int = 0,
+    more_losses: Mapping[str, Objective] | None = None,
+    boundary: bool = False,
     world: World | None = None,
 ) -> Evaluation:
     """Run a model over pictures in eval mode and count; the model's mode is restored.
@@ -58,34 +73,62 @@ def evaluate(
     assert count > 0
     own = world.share(np.arange(count))
     batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
-    losses: list[Tensor] = []
-    confusions = [torch.zeros((0, classes, classes), dtype=torch.long, device=device.torch)]
-    kept: list[Tensor] = [torch.zeros((0, *pictures.data.masks.shape[1:]), dtype=torch.uint8, device=device.torch)]
-    seconds = 0.0
+    objectives = {"": loss, **(more_losses or {})}
+    tally = _Tally([], torch.zeros((classes, classes), dtype=torch.long, device=device.torch), [], [], [])
     training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for images, masks_BHW in load_batches(pictures, batches, device):
-            inputs = normalise(images)
+            inputs = normalise(images, normalisation)
             device.wait()
             start = time.perf_counter()
             logits_BCHW = model(inputs)
             predicted_BHW = logits_BCHW.argmax(dim=1)
             device.wait()
-            seconds += time.perf_counter() - start
+            tally.seconds += time.perf_counter() - start
             pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # each by itself: batches must not matter
-            losses += [LOSSES[loss](logits_CHW[None], mask_HW[None]) for logits_CHW, mask_HW in pairs]
-            confusions.append(confusion(masks_BHW, predicted_BHW, classes))
-            if sum(len(part) for part in kept) < examples:
-                kept.append(predicted_BHW.to(torch.uint8))
+            tally.losses += [_losses(objectives, logits_CHW, mask_HW) for logits_CHW, mask_HW in pairs]
+            matrices = confusion(masks_BHW, predicted_BHW, classes)
+            tally.confusion += matrices.sum(dim=0)
+            tally.counts.append(torch.stack([matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)], dim=1))
+            if boundary:
+                tally.boundaries.append(boundary_scores(masks_BHW, predicted_BHW, classes))
+            if sum(len(part) for part in tally.examples) < examples:
+                tally.examples.append(predicted_BHW.to(torch.uint8))
     model.train(training)
-    each = torch.stack(losses).double().cpu().numpy() if losses else np.zeros(0)
-    parts = world.gather((each, torch.cat(confusions).cpu().numpy(), torch.cat(kept)[:examples].cpu().numpy(), seconds))
+    return _whole(tally, list(objectives), pictures, examples, boundary, world)
+
+
+def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
+    return torch.stack([objective(logits_CHW[None], mask_HW[None]) for objective in objectives.values()])
+
+
+def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int, boundary: bool, world: World) -> Evaluation:
+    """Return what all processes have counted together."""
+    classes = len(pictures.data.classes)
+
+    def numbers(parts: list[Tensor], *shape: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
+        return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, *shape))
+
+    each = torch.stack(tally.losses).double().cpu().numpy() if tally.losses else np.zeros((0, len(names)))
+    own = (
+        each,
+        tally.confusion.cpu().numpy(),
+        numbers(tally.counts, 3, classes),
+        numbers(tally.boundaries, classes),
+        numbers(tally.examples, *pictures.data.masks.shape[1:])[:examples],
+        tally.seconds,
+    )
+    losses, confusions, counts, boundaries, kept, seconds = zip(*world.gather(own), strict=True)
+    means = np.concatenate(losses).sum(axis=0) / len(pictures)
     return Evaluation(
-        loss=float(np.concatenate([part[0] for part in parts]).sum()) / count,
-        confusion_NCC=np.concatenate([part[1] for part in parts]),
-        examples=np.concatenate([part[2] for part in parts])[:examples],
-        predict_seconds=max(part[3] for part in parts),
+        loss=float(means[0]),
+        losses=dict(zip(names[1:], map(float, means[1:]), strict=True)),
+        confusion_CC=np.sum(confusions, axis=0),
+        counts_N3C=np.concatenate(counts).astype(np.int64),
+        examples=np.concatenate(kept)[:examples].astype(np.uint8),
+        boundary_NC=np.concatenate(boundaries).astype(np.float64) if boundary else None,
+        predict_seconds=max(seconds),
     )
 
 

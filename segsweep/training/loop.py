@@ -15,15 +15,17 @@ from segsweep.config.digest import seed_for
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import PictureSet, epoch_batches, flip, load_batches, normalise
-from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from segsweep.training.augment import AUGMENTATIONS, augment, draw
+from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalisation_of
+from segsweep.training.checkpoint import TrainingState, load_checkpoint, moving_average, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
-from segsweep.training.losses import shared_loss
+from segsweep.training.losses import make_objective
 from segsweep.training.metrics import Scores, scores
+from segsweep.training.optimiser import build_optimizer
+from segsweep.training.recipe import Recipe
+from segsweep.training.step import Stepper
 from segsweep.training.world import World
-
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 class NonFiniteLossError(ValueError):
@@ -31,28 +33,12 @@ class NonFiniteLossError(ValueError):
 
 
 @dataclass(frozen=True)
-class Length:
-    """How long a run is: in `epochs`, or in optimiser `steps` with so many equally spaced `validations`."""
-
-    epochs: int | None
-    steps: int | None
-    validations: int | None
-
-    @property
-    def results(self) -> int:
-        """How many results a full run yields."""
-        return self.epochs or self.validations or 1
-
-    def end_step(self, result: int, steps_per_epoch: int) -> int:
-        """Return after how many optimiser steps a result is due; result 0 is the start."""
-        if self.steps is None:
-            return result * steps_per_epoch
-        return result * self.steps // self.results
-
-
-@dataclass(frozen=True)
 class EpochResult:
-    """What one epoch (or one stretch of steps) gave. Losses are means over images; `seconds` are wall time."""
+    """What one epoch (or one stretch of steps) gave.
+
+    Losses are means over images; `learning_rate` is the head's at the last step; `seconds` are wall time; `micro_batch` is how
+    many pictures went through the network at once, fewer than the batch size where memory was short.
+    """
 
     epoch: int
     steps: int
@@ -63,26 +49,12 @@ class EpochResult:
     seconds: float
     images_per_second: float
     best: bool
+    micro_batch: int | None = None
 
     @classmethod
     def restore(cls, *, val: dict[str, Any], **values: Any) -> Self:
         """Return the result whose `asdict` was kept in a checkpoint."""
         return cls(val=Scores(**{**val, "class_iou": tuple(val["class_iou"])}), **values)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the loop is told. Every field is explained in `segsweep.config.Settings`."""
-
-    learning_rate: float
-    length: Length
-    batch_size: int
-    loss: str
-    optimizer: str
-    weight_decay: float
-    augmentation: str
-    precision: str
-    patience_epochs: int | None = None
 
 
 def start_state(
@@ -91,10 +63,8 @@ def start_state(
     """Return the state from which training begins: that of the checkpoint where there is one, else the model as it is."""
     (world or World()).synchronise(model.network, device)
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    optimizer = OPTIMIZERS[recipe.optimizer](
-        list(model.trainable()), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )  # fused: one call a step instead of six a tensor, five times as fast on a CPU too
-    state = TrainingState(model, optimizer)
+    average = moving_average(model, recipe.ema) if recipe.ema is not None else None
+    state = TrainingState(model, build_optimizer(model, recipe), average)
     load_checkpoint(state, checkpoint)
     return state
 
@@ -124,39 +94,43 @@ def train(
             f"{world.size} workers cannot share a batch of {min(len(train_set), recipe.batch_size)} pictures; "
             "give fewer workers or a larger batch_size"
         )
-    model, optimizer, parallel = state.model, state.optimizer, world.parallel(state.model, device)
-    steps_per_epoch = len(epoch_batches(len(train_set), recipe.batch_size, seed, 0, max(2, world.size)))
+    model, data, members = state.model, train_set.data, train_set.members
+    objective = make_objective(recipe.loss, data.classes, data.class_pixels(members))
+    normalisation = normalisation_of(recipe.normalisation, train_set)
+    augmentation = AUGMENTATIONS[recipe.augmentation]
+    stepper = Stepper(state, recipe, objective, normalisation, device, world)
+    count = len(train_set) * (1 + recipe.augmented_copies)
+    steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, max(2, world.size)))
+    steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
-        batches = list(_step_batches(len(train_set), recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
+        batches = list(_step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
         chance = torch.Generator().manual_seed(seed_for("augmentation", seed, epoch))
-        total, seen = torch.zeros((), device=device.torch), 0
+        total, seen, learning_rate = torch.zeros((), device=device.torch), 0, recipe.learning_rate
+        stepper.unfreeze(epoch)
         model.train()
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
             torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
-            shares = load_batches(train_set, [world.share(batch) for batch in batches], device)
-            for batch, (images, masks) in zip(batches, shares, strict=True):
-                if recipe.augmentation == "flip":
-                    drawn = torch.rand(len(batch), generator=chance)
-                    images, masks = flip(images, masks, drawn[world.share(np.arange(len(batch)))])
-                with torch.autocast(device.torch.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                    logits_BCHW = parallel(normalise(images))
-                loss, part = shared_loss(recipe.loss, logits_BCHW.float(), masks, len(batch), world)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total += part * len(batch)
+            shares = load_batches(train_set, [world.share(batch) % len(train_set) for batch in batches], device)
+            for number, (batch, (images, masks)) in enumerate(zip(batches, shares, strict=True), start=first):
+                own = world.share(np.arange(len(batch)))
+                drawn = draw(augmentation, len(batch), chance).rows(own)
+                copies = batch[own] >= len(train_set) if recipe.augmented_copies else None
+                images, masks = augment(augmentation, images, masks, drawn, copies)
+                learning_rate = stepper.set_learning_rate(number, steps)
+                total += stepper.step(images, masks, len(batch)) * len(batch)
                 seen += len(batch)
         train_loss = _finite(float(world.total(total)) / seen, "training loss", epoch, recipe)
         images_per_second = seen / (time.perf_counter() - start)
         held_out = evaluate(
-            model,
+            state.evaluated,
             val_set,
-            loss=recipe.loss,
+            loss=objective,
             batch_size=recipe.batch_size,
             precision=recipe.precision,
             device=device,
+            normalisation=normalisation,
             world=world,
         )
         val_loss = _finite(held_out.loss, "validation loss", epoch, recipe)
@@ -166,10 +140,11 @@ def train(
             train_loss=train_loss,
             val_loss=val_loss,
             val=scores(held_out.confusion_CC),
-            learning_rate=recipe.learning_rate,
+            learning_rate=learning_rate,
             seconds=time.perf_counter() - start,
             images_per_second=images_per_second,
             best=val_loss < state.best_loss,
+            micro_batch=stepper.micro_batch,
         )
         state.history.append(asdict(result))
         if result.best:

@@ -1,16 +1,28 @@
-"""Losses, by name: each takes logits (B, C, H, W) and masks (B, H, W) and returns a scalar."""
+"""Losses, by name: each takes logits (B, C, H, W) and masks (B, H, W) and returns a scalar. Ignored pixels count nowhere.
 
-from collections.abc import Callable, Mapping
+With two classes, `bce`, `focal`, `dice` and `jaccard` look at the foreground (class 1) alone; with more, they are means over
+the classes.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
-from segmentation_models_pytorch.losses import DiceLoss
+from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, JaccardLoss, LovaszLoss
 from torch import Tensor
 from torch.nn import functional
 
+from segsweep.config.loss_text import parse_loss
+from segsweep.config.own import PREFIX, own
 from segsweep.data.dataset import IGNORE
+from segsweep.errors import UserError
+from segsweep.training.metrics import Counts
 from segsweep.training.world import World
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+BACKGROUND = "background"
+TINY = 1e-9  # keeps a mean over no pixels from being 0/0
 
 
 def cross_entropy(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
@@ -19,7 +31,41 @@ def cross_entropy(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
     The background counts as any other class.
     """
     total = functional.cross_entropy(logits_BCHW, mask_BHW, ignore_index=IGNORE, reduction="sum")
-    return total / (mask_BHW != IGNORE).sum().clamp(min=1)
+    return total / counted(mask_BHW).clamp(min=1)
+
+
+def bce(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy over the pixels: of the foreground with two classes, else one class against the rest.
+
+    With two classes the logit is the foreground's less the background's, so it equals `cross_entropy`.
+    """
+    valid = mask_BHW != IGNORE
+    logits, truth = _one_against_rest(logits_BCHW, mask_BHW)
+    each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
+    return (each * valid).sum() / valid.sum().clamp(min=1)
+
+
+def _one_against_rest(logits_BCHW: Tensor, mask_BHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and truth (B, K, H, W) of binary decisions: K is 1 with two classes, else the number of classes."""
+    classes = logits_BCHW.shape[1]
+    if classes == 2:
+        return logits_BCHW[:, 1:] - logits_BCHW[:, :1], (mask_BHW == 1)[:, None].to(logits_BCHW.dtype)
+    numbers = torch.arange(classes, device=mask_BHW.device).view(1, -1, 1, 1)
+    return logits_BCHW, (mask_BHW[:, None] == numbers).to(logits_BCHW.dtype)
+
+
+def focal(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+    """Return the focal loss with gamma 2, unbalanced (Lin et al. 2017, arXiv:1708.02002; smp.losses.FocalLoss).
+
+    The mean over pixels of the binary loss of the foreground with two classes, of each class against the rest with more.
+    """
+    if _empty(mask_BHW):
+        return logits_BCHW.sum() * 0
+    if logits_BCHW.shape[1] == 2:
+        loss: Tensor = FocalLoss("binary", gamma=2.0, ignore_index=IGNORE)(logits_BCHW[:, 1] - logits_BCHW[:, 0], mask_BHW)
+    else:
+        loss = FocalLoss("multiclass", gamma=2.0, ignore_index=IGNORE)(logits_BCHW, mask_BHW)
+    return loss
 
 
 def dice(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
@@ -27,27 +73,162 @@ def dice(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
 
     With two classes it is the foreground's; with more, the mean over the classes, those absent from the batch counting 0.
     """
-    classes = [1] if logits_BCHW.shape[1] == 2 else None
-    loss: Tensor = DiceLoss("multiclass", classes=classes, ignore_index=IGNORE)(logits_BCHW, mask_BHW)
+    loss: Tensor = DiceLoss("multiclass", classes=_shown(logits_BCHW), ignore_index=IGNORE)(logits_BCHW, mask_BHW)
     return loss.to(torch.float32)
 
 
-LOSSES: Mapping[str, Loss] = {"cross_entropy": cross_entropy, "dice": dice}
-PIXEL_MEANS = ("cross_entropy",)  # losses that are means over the pixels, so that processes can add up their parts
+def jaccard(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+    """Return one minus the soft IoU over the batch (smp.losses.JaccardLoss), with the classes of `dice`."""
+    loss: Tensor = JaccardLoss("multiclass", classes=_shown(logits_BCHW), ignore_index=IGNORE)(logits_BCHW, mask_BHW)
+    return loss.to(torch.float32)
 
 
-def shared_loss(name: str, logits_BCHW: Tensor, mask_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
-    """Return what one process backpropagates for its share of a batch of `count` pictures, and its part of the batch's loss.
+def _shown(logits_BCHW: Tensor) -> list[int] | None:
+    return [1] if logits_BCHW.shape[1] == 2 else None
 
-    The parts of all processes add up to the loss of the whole batch, and the gradients that `World.parallel` averages to
-    its gradient.
+
+def lovasz(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+    """Return the Lovasz-Softmax loss over the batch, the mean over the classes present (Berman et al. 2018, arXiv:1705.08790).
+
+    It is smp.losses.LovaszLoss.
     """
-    if world.size == 1:
-        loss = LOSSES[name](logits_BCHW, mask_BHW)
-        return loss, loss.detach()
+    if _empty(mask_BHW):
+        return logits_BCHW.sum() * 0
+    loss: Tensor = LovaszLoss("multiclass", ignore_index=IGNORE)(logits_BCHW, mask_BHW)
+    return loss
+
+
+def _empty(mask_BHW: Tensor) -> bool:
+    return not bool((mask_BHW != IGNORE).any())
+
+
+def counted(mask_BHW: Tensor) -> Tensor:
+    """Return how many pixels are not ignored."""
+    return (mask_BHW != IGNORE).sum()
+
+
+PIXEL_MEANS: Mapping[str, Loss] = {"cross_entropy": cross_entropy, "bce": bce, "focal": focal}
+WHOLE_BATCH: Mapping[str, Loss] = {"dice": dice, "jaccard": jaccard, "lovasz": lovasz}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of an objective.
+
+    `size` gives, for losses that are means over pixels, what a mask weighs in such a mean, so that the parts of a batch can
+    be added up; None for losses of a batch as a whole.
+    """
+
+    weight: float
+    function: Loss
+    size: Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of losses."""
+
+    terms: tuple[Term, ...]
+
+    def __call__(self, logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        total = _scaled(self.terms[0].function(logits_BCHW, mask_BHW), self.terms[0].weight)
+        for term in self.terms[1:]:
+            total = total + _scaled(term.function(logits_BCHW, mask_BHW), term.weight)
+        return total
+
+    def part(self, logits_BCHW: Tensor, mask_BHW: Tensor, own_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
+        """Return what is backpropagated for a piece of a batch, and the piece's part of the batch's loss.
+
+        `mask_BHW` belongs to the piece, `own_BHW` to all that this process has of the batch of `count` pictures. The parts
+        of all pieces and processes add up to the loss of the batch, and the gradients that `World.parallel` averages to its
+        gradient. Losses of a batch as a whole are gathered over the processes; over the pieces of one process, which there
+        are only where memory is short, they are averaged.
+        """
+        backward, told = [], []
+        for term in self.terms:
+            if term.size is not None:
+                share = term.size(mask_BHW) / world.total(term.size(own_BHW)).clamp(min=TINY)
+                loss = _scaled(term.function(logits_BCHW, mask_BHW), term.weight) * share
+                among = loss
+            elif world.size == 1:
+                loss = _scaled(term.function(logits_BCHW, mask_BHW), term.weight * len(mask_BHW) / len(own_BHW))
+                among = loss
+            else:  # all processes have the whole loss, each with gradients to its own rows
+                rows = world.gather_rows(logits_BCHW, count), world.gather_rows(mask_BHW, count)
+                loss = _scaled(term.function(*rows), term.weight)
+                among = loss / world.size
+            backward.append(_scaled(loss, world.size))
+            told.append(among.detach())
+        return sum(backward[1:], backward[0]), sum(told[1:], told[0])
+
+
+def _scaled(loss: Tensor, weight: float) -> Tensor:
+    return loss if weight == 1 else loss * weight
+
+
+def make_objective(text: str, classes: Sequence[str], class_pixels: Counts | None = None) -> Objective:
+    """Return the objective that a text as `0.5*cross_entropy+dice` names, for a data set's classes.
+
+    `class_pixels` (C,) counts the pixels of every class in the training pictures, which `weighted_cross_entropy` needs.
+    Raises `UserError` for a loss that these classes do not allow.
+    """
+    return Objective(tuple(_term(term.name, term.weight, classes, class_pixels) for term in parse_loss(text)))
+
+
+def _term(name: str, weight: float, classes: Sequence[str], class_pixels: Counts | None) -> Term:
+    if name.startswith(PREFIX):
+        return Term(weight, own(name).function, None)
+    if name in WHOLE_BATCH:
+        return Term(weight, WHOLE_BATCH[name], None)
     if name in PIXEL_MEANS:
-        pixels = (mask_BHW != IGNORE).sum()
-        part = LOSSES[name](logits_BCHW, mask_BHW) * pixels / world.total(pixels).clamp(min=1)
-        return part * world.size, part.detach()
-    whole = LOSSES[name](world.gather_rows(logits_BCHW, count), world.gather_rows(mask_BHW, count))
-    return whole * world.size, whole.detach() / world.size
+        return Term(weight, PIXEL_MEANS[name], counted)
+    if name == "cross_entropy_foreground":
+        return _foreground_cross_entropy(weight, classes)
+    assert name == "weighted_cross_entropy", name
+    assert class_pixels is not None
+    return _weighted_cross_entropy(weight, median_frequency_weights(class_pixels))
+
+
+def check_loss(text: str, classes: Sequence[str]) -> None:
+    """Raise `UserError` for a loss that a data set's classes do not allow, or that no study file brought."""
+    make_objective(text, classes, np.ones(len(classes), dtype=np.int64))
+
+
+def _foreground_cross_entropy(weight: float, classes: Sequence[str]) -> Term:
+    """Return cross-entropy over the pixels whose true class is not the background."""
+    if BACKGROUND not in classes or len(classes) < 3:  # with one class left there is nothing to tell apart
+        raise UserError(
+            f"loss=cross_entropy_foreground: needs a class {BACKGROUND!r} and two others; the classes are {', '.join(classes)}"
+        )
+    background = list(classes).index(BACKGROUND)
+
+    def without(mask_BHW: Tensor) -> Tensor:
+        return mask_BHW.masked_fill(mask_BHW == background, IGNORE)
+
+    return Term(weight, lambda logits, mask: cross_entropy(logits, without(mask)), lambda mask: counted(without(mask)))
+
+
+def _weighted_cross_entropy(weight: float, weights: Sequence[float]) -> Term:
+    """Return the mean of the cross-entropy over the pixels, each weighing as much as its true class."""
+
+    def size(mask_BHW: Tensor) -> Tensor:
+        table = torch.tensor([*weights, *[0.0] * (IGNORE + 1 - len(weights))], device=mask_BHW.device)
+        return table[mask_BHW].sum()
+
+    def function(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+        per_class = logits_BCHW.new_tensor(weights)
+        total = functional.cross_entropy(logits_BCHW, mask_BHW, per_class, ignore_index=IGNORE, reduction="sum")
+        return total / size(mask_BHW).clamp(min=TINY)
+
+    return Term(weight, function, size)
+
+
+def median_frequency_weights(class_pixels: Counts) -> tuple[float, ...]:
+    """Return class weights by median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): median share / own share.
+
+    The shares are of all counted pixels; a class that does not occur weighs 0.
+    """
+    shares = class_pixels / max(1, class_pixels.sum())
+    median = float(np.median(shares[shares > 0])) if (shares > 0).any() else 0.0
+    return tuple(float(median / share) if share > 0 else 0.0 for share in shares)

@@ -1,7 +1,8 @@
 """Metrics from integer confusion matrices, computed once over the whole split.
 
-With two classes, precision, recall, F1 and IoU are those of the foreground (class 1). With more, they are means over the
-classes that occur in truth or prediction. Ignored pixels count nowhere. What is undefined (0/0) is NaN.
+This is the protocol of every number in records and reports. With two classes, precision, recall, F1 and IoU are those of
+the foreground (class 1). With more, they are means over the classes that occur in truth or prediction. Ignored pixels
+count nowhere. What is undefined (0/0) is NaN.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -68,28 +70,31 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def image_scores(confusion_NCC: Counts) -> dict[str, Floats]:
-    """Return accuracy, IoU and Dice of every image (N,), from its own confusion matrix.
+def image_scores(counts_N3C: Counts) -> dict[str, Floats]:
+    """Return accuracy, IoU and Dice of every image (N,), from its own counts of hit, true and predicted pixels per class.
 
     IoU and Dice are the foreground's with two classes (1 where it is rightly nowhere), else means over the classes that
     occur in the image's truth or prediction. An image that is ignored altogether has NaN.
     """
-    hit = np.diagonal(confusion_NCC, axis1=1, axis2=2).astype(np.float64)
-    true, predicted = confusion_NCC.sum(axis=2), confusion_NCC.sum(axis=1)
-    both = (true + predicted).astype(np.float64)
+    hit, true, predicted = (counts_N3C[:, row].astype(np.float64) for row in range(3))
+    both = true + predicted
     with np.errstate(invalid="ignore", divide="ignore"):
-        iou, dice = hit / (both - hit), 2 * hit / both
         accuracy = hit.sum(axis=1) / true.sum(axis=1)
-        weight = (both > 0) / (both > 0).sum(axis=1, keepdims=True)
-    if hit.shape[1] == 2:
-        nowhere = np.where(true.sum(axis=1) > 0, 1.0, np.nan)
         return {
             "accuracy": accuracy,
-            "iou": np.where(both[:, 1] > 0, iou[:, 1], nowhere),
-            "dice": np.where(both[:, 1] > 0, dice[:, 1], nowhere),
+            "iou": image_mean(hit / (both - hit), both > 0, true.sum(axis=1) > 0),
+            "dice": image_mean(2 * hit / both, both > 0, true.sum(axis=1) > 0),
         }
-    return {
-        "accuracy": accuracy,
-        "iou": (np.nan_to_num(iou) * weight).sum(axis=1),
-        "dice": (np.nan_to_num(dice) * weight).sum(axis=1),
-    }
+
+
+def image_mean(class_scores_NC: Floats, occurs_NC: Flags, seen_N: Flags) -> Floats:
+    """Return one score an image (N,) from its scores per class.
+
+    With two classes the foreground's, 1 where it occurs in neither truth nor prediction; with more, the mean over the
+    classes that occur. NaN for an image of which nothing was counted (`seen_N` false).
+    """
+    if class_scores_NC.shape[1] == 2:
+        return np.where(occurs_NC[:, 1], class_scores_NC[:, 1], np.where(seen_N, 1.0, np.nan))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_N: Floats = np.where(occurs_NC, class_scores_NC, 0.0).sum(axis=1) / occurs_NC.sum(axis=1)
+    return mean_N

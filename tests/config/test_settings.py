@@ -11,6 +11,20 @@ WRONG = [  # field, value, what the message says is allowed
     ("architecture", "", "DECODER or DECODER-ENCODER"),
     ("transfer", "everything", "'encoder', 'all-but-classifier'"),
     ("freeze", "decoder", "'none'"),
+    ("freeze", "encoder:0", "'encoder:K'"),
+    ("freeze", "encoder:", "'encoder:K'"),
+    ("dev_share", 1.0, "less than 1"),
+    ("encoder_lr_factor", 1.5, "less than or equal to 1"),
+    ("layer_decay", 0, "greater than 0"),
+    ("warmup", 1.0, "less than 1"),
+    ("schedule", "step", "'one_cycle'"),
+    ("momentum", 1.0, "less than 1"),
+    ("ema", 1.0, "less than 1"),
+    ("augmented_copies", -1, "greater than or equal to 0"),
+    ("augmentation", "mixup", "'rotate_flip_jitter_blur'"),
+    ("normalisation", "zero", "'imagenet'"),
+    ("fit", "stretch", "'raw-crop'"),
+    ("source_loss", "mse", "'cross_entropy'"),
     ("fraction", 0, "greater than 0"),
     ("fraction", 1.5, "less than or equal to 1"),
     ("fraction", "half", "number"),
@@ -52,7 +66,9 @@ def test_wrong_value_is_one_line_with_field_value_and_what_is_allowed(field, val
 @pytest.mark.parametrize("key", ["lr", "wd", "learning rate", "Epochs", "seed", ""])
 def test_unknown_key_lists_the_fields(key):
     """A key that is no setting raises one line with the settings that exist."""
-    with pytest.raises(UserError, match=rf"^setting: unknown name '{key}'; known: source, .*learning_rate.*source_batch_size$"):
+    with pytest.raises(
+        UserError, match=rf"^setting: unknown name '{key}'; known: source, .*learning_rate.*source_batch_size, .*$"
+    ):
         Settings.build(**{key: 1})
 
 
@@ -69,6 +85,9 @@ def test_direct_construction_refuses_unknown_keys_too():
         ({"source_epochs": 3, "source_steps": 40}, "source_epochs=3 and source_steps=40: give one of the two"),
         ({"steps": 5, "validations": 6}, "validations=6: more than steps=5"),
         ({"source": "supervised:coco", "transfer": "none"}, "transfer='none' with source='supervised:coco': allowed are encoder"),
+        ({"unfreeze_every_epochs": 2}, "unfreeze_every_epochs=2 with freeze='none': goes with encoder or encoder:K"),
+        ({"unfreeze_every_epochs": 2, "freeze": "norm"}, "unfreeze_every_epochs=2 with freeze='norm'"),
+        ({"augmented_copies": 1, "augmentation": "none"}, "augmented_copies=1 with augmentation='none'"),
         ({"source": "imagenet", "transfer": "none"}, "transfer='none' with source='imagenet': allowed are encoder"),
     ],
 )
@@ -156,3 +175,12 @@ def test_source_settings_fall_back_on_the_trials_own():
     assert (own["batch_size"], own["learning_rate"], own["loss"]) == (4, 1e-3, "cross_entropy")
     assert Settings(batch_size=4, source_batch_size=8).source_settings()["batch_size"] == 8
     assert Settings(validations=7).source_settings() == Settings(validations=8).source_settings()
+
+
+def test_source_settings_hold_only_what_is_not_usual():
+    """Settings that later versions brought are told to a stage only where they differ from their default."""
+    usual = Settings().source_settings()
+    assert "schedule" not in usual
+    told = Settings(schedule="poly", warmup=0.1, source_loss="dice", source_augmentation="none").source_settings()
+    assert set(told) - set(usual) == {"schedule", "warmup"}
+    assert (told["schedule"], told["warmup"], told["loss"], told["augmentation"]) == ("poly", 0.1, "dice", "none")

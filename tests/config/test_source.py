@@ -21,6 +21,9 @@ CANONICAL = [
     "imagenet+simclr:cats_dogs",
     "coco-weights+supervised:voc2012@500+simclr:cats_dogs",
     "file:start.safetensors+supervised:coco",
+    "imagenet:IMAGENET1K_V2+supervised:cityscapes/raw@500",
+    "coco-weights",
+    "supervised:own:mine@7",
 ]
 
 BAD = [
@@ -32,7 +35,8 @@ BAD = [
     "imagenet ",
     "Imagenet",
     "imagenet:",
-    "imagenet:v2",
+    "imagenet:v 2",
+    "imagenet:a/b",
     "random:1",
     "coco",
     "voc2012",

@@ -79,6 +79,9 @@ def test_every_setting_of_the_target_run_counts():
         "source_steps",
         "source_learning_rate",
         "source_batch_size",
+        "source_loss",
+        "source_augmentation",
+        "source_fit",
     }
 
 
@@ -100,6 +103,14 @@ def test_settings_at_their_default_do_not_count():
     )
 
 
+def test_a_class_map_counts_where_all_is_transferred():
+    """How classes are mapped is part of a trial's identity with `transfer=all`, and of no other's."""
+    mapped = replace(TRIAL.target, class_map={"pet": ["cat"]})
+    assert replace(TRIAL, target=mapped).trial_id == TRIAL.trial_id
+    whole = with_settings(transfer="all")
+    assert replace(whole, target=mapped).trial_id != whole.trial_id
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -116,6 +127,12 @@ def test_settings_at_their_default_do_not_count():
 def test_other_work_is_another_stage(other):
     """Data, limit, kind, model, seed, settings with precision, and the chain before are part of a stage's identity."""
     assert other.spec_id != STAGE.spec_id
+
+
+def test_published_weights_of_another_name_are_another_stage():
+    """Which of several published weights is taken is part of a stage's identity."""
+    stages = [StageSpec(Stage.parse(text), "resnet50", 0) for text in ("imagenet", "imagenet:IMAGENET1K_V2")]
+    assert stages[0].spec_id != stages[1].spec_id
 
 
 def test_a_stage_is_the_same_wherever_its_data_lie():

@@ -22,4 +22,4 @@ def small_study(**changes: Any) -> Study:
 
 def plan_of(study: Study) -> Plan:
     """Return the plan of a study, with data keys made up from the names."""
-    return make_plan(study, lambda name, scheme, image_px: f"data {name} {scheme} {image_px}")
+    return make_plan(study, lambda name, scheme, image_px, fit: f"data {name} {scheme} {image_px} {fit}")

@@ -7,7 +7,7 @@ from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
 from segsweep.training.batches import PictureSet
 from segsweep.training.device import Device
-from segsweep.training.loop import Length, Recipe
+from segsweep.training.recipe import Length, Recipe
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from segsweep.training.batches import MEAN, STD, epoch_batches, flip, load_batches, normalise
+from segsweep.training.batches import IMAGENET, epoch_batches, load_batches, normalisation_of, normalise
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 9, 12, 13])
@@ -49,22 +49,20 @@ def test_normalise_takes_out_imagenets_mean_and_deviation():
     """Bytes become (value / 255 - mean) / deviation of their channel, in float32 and channels last."""
     images = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     found = normalise(images)
-    expected = (images.permute(0, 2, 3, 1).numpy() / 255 - np.array(MEAN)) / np.array(STD)
+    expected = (images.permute(0, 2, 3, 1).numpy() / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
     assert found.dtype == torch.float32
     assert found.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_allclose(found.permute(0, 2, 3, 1).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_flip_mirrors_pairs():
-    """Each picture is either as it was or mirrored left to right, its mask always with it; about half are mirrored."""
-    images = torch.randint(0, 256, (200, 3, 4, 6), dtype=torch.uint8)
-    masks = images[:, 0].long()
-    turned, turned_masks = flip(images, masks, torch.rand(200, generator=torch.Generator().manual_seed(0)))
-    mirrored = [torch.equal(one, other.flip(-1)) for one, other in zip(turned, images, strict=True)]
-    same = [torch.equal(one, other) for one, other in zip(turned, images, strict=True)]
-    assert all(a != b for a, b in zip(mirrored, same, strict=True))
-    assert 70 < sum(mirrored) < 130
-    assert torch.equal(turned[:, 0].long(), turned_masks)
+def test_own_normalisation_gives_the_members_mean_nought_and_deviation_one(cpu, pictures):
+    """With `own`, the training pictures themselves have mean 0 and deviation 1 in every channel, however few there are."""
+    shown = type(pictures(8))(pictures(8).data, np.array([6, 1, 4]))
+    images = torch.cat([images for images, _ in load_batches(shown, [np.arange(3)], cpu)])
+    found = normalise(images, normalisation_of("own", shown)).double()
+    assert found.mean(dim=(0, 2, 3)).abs().max() < 1e-5
+    assert (found.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-5
+    assert normalisation_of("imagenet", shown) == IMAGENET
 
 
 def test_first_limits_the_pictures(pictures):

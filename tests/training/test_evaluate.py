@@ -9,7 +9,9 @@ from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training.evaluate import confusion, evaluate
-from segsweep.training.losses import LOSSES
+from segsweep.training.losses import make_objective
+
+LOSSES = ("cross_entropy", "dice", "focal", "lovasz", "cross_entropy+dice")
 
 
 @pytest.mark.parametrize("classes", [2, 3, 255])
@@ -29,8 +31,8 @@ def test_confusion_equals_scikit_learns(classes):
     assert not found[3].any()
 
 
-def options(cpu, **values):
-    return {"loss": "cross_entropy", "batch_size": 4, "precision": "float32", "device": cpu, **values}
+def options(cpu, loss="cross_entropy", **values):
+    return {"loss": make_objective(loss, ("one", "other")), "batch_size": 4, "precision": "float32", "device": cpu, **values}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -41,7 +43,8 @@ def test_batches_do_not_matter(cpu, pictures, loss, classes):
     results = [evaluate(model, shown, **options(cpu, loss=loss, batch_size=size), examples=3) for size in (1, 2, 3, 7, 50)]
     for result in results[1:]:
         assert result.loss == pytest.approx(results[0].loss, rel=1e-5)
-        assert np.array_equal(result.confusion_NCC, results[0].confusion_NCC)
+        assert np.array_equal(result.confusion_CC, results[0].confusion_CC)
+        assert np.array_equal(result.counts_N3C, results[0].counts_N3C)
         assert np.array_equal(result.examples, results[0].examples)
 
 
@@ -81,8 +84,12 @@ def test_counts_cover_every_counted_pixel(cpu, pictures):
     """The matrix of the split is the sum over images, and its rows count the true pixels of each class."""
     shown = pictures(5, classes=3, ignored=True)
     result = evaluate(build_model("unet16", 3, seed=0), shown, **options(cpu))
-    assert result.confusion_NCC.shape == (5, 3, 3)
-    assert result.confusion_NCC.dtype == np.int64
+    assert result.counts_N3C.shape == (5, 3, 3)
+    assert result.counts_N3C.dtype == result.confusion_CC.dtype == np.int64
+    hit, true, predicted = result.counts_N3C.sum(axis=0)
+    assert np.array_equal(hit, np.diag(result.confusion_CC))
+    assert np.array_equal(true, result.confusion_CC.sum(axis=1))
+    assert np.array_equal(predicted, result.confusion_CC.sum(axis=0))
     assert result.confusion_CC.sum(axis=1).tolist() == [int((shown.data.masks == label).sum()) for label in range(3)]
     assert result.predict_seconds > 0
 
@@ -94,15 +101,17 @@ def test_examples_are_the_predictions_of_the_first_pictures(cpu, pictures, count
     result = evaluate(model, shown, **options(cpu, batch_size=4), examples=count)
     assert result.examples.shape == (min(count, 6), 16, 16)
     assert result.examples.dtype == np.uint8
-    for predicted, truth, counted in zip(result.examples, shown.data.masks, result.confusion_NCC, strict=False):
-        assert np.array_equal(confusion_matrix(truth.ravel(), predicted.ravel(), labels=[0, 1]), counted)
+    for predicted, truth, counted in zip(result.examples, shown.data.masks, result.counts_N3C, strict=False):
+        hit, true, guessed = counted
+        assert hit.tolist() == [int(((predicted == label) & (truth == label)).sum()) for label in (0, 1)]
+        assert (true.sum(), guessed.tolist()) == (truth.size, [int((predicted == label).sum()) for label in (0, 1)])
 
 
 def test_order_of_the_members_is_kept(cpu, pictures):
     """Row n of the matrices belongs to member n, whatever its number."""
     model, shown = build_model("unet16", 2, seed=0), pictures(6)
-    straight = evaluate(model, shown, **options(cpu)).confusion_NCC
-    turned = evaluate(model, replace(shown, members=shown.members[::-1]), **options(cpu)).confusion_NCC
+    straight = evaluate(model, shown, **options(cpu)).counts_N3C
+    turned = evaluate(model, replace(shown, members=shown.members[::-1]), **options(cpu)).counts_N3C
     assert np.array_equal(turned[::-1], straight)
     assert not np.array_equal(turned, straight)
 
@@ -114,3 +123,15 @@ def test_bfloat16_is_close(cpu, pictures):
     assert rounded.loss != exact.loss
     assert rounded.loss == pytest.approx(exact.loss, rel=0.02)
     assert np.abs(rounded.confusion_CC - exact.confusion_CC).sum() <= 0.05 * exact.confusion_CC.sum()
+
+
+def test_more_can_be_measured_at_once(cpu, pictures):
+    """Further losses are each what an evaluation with it alone gives; boundary scores come a row per picture, when asked for."""
+    model, shown = build_model("unet16", 2, seed=0), pictures(5, ignored=True)
+    more = {name: make_objective(name, ("one", "other")) for name in ("dice", "focal")}
+    result = evaluate(model, shown, **options(cpu), more_losses=more, boundary=True)
+    for name in more:
+        assert result.losses[name] == pytest.approx(evaluate(model, shown, **options(cpu, loss=name)).loss, rel=1e-6)
+    assert result.boundary_NC.shape == (5, 2)
+    assert ((result.boundary_NC >= 0) & (result.boundary_NC <= 1)).all()
+    assert evaluate(model, shown, **options(cpu)).boundary_NC is None

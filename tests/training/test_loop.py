@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from segsweep.config import Loss
+from segsweep.config.own import adopt
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training import loop
 from segsweep.training.batches import load_batches
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
-from segsweep.training.losses import LOSSES
 
 PINNED = [  # training and validation loss of unet16 on drawn pictures, seed 3
     (0.661710, 0.615357),
@@ -91,6 +92,10 @@ CONFIGURATIONS = {
     "frozen": {"name": "linknet-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4, "policy": "encoder"},
     "adamw dice bfloat16": {"optimizer": "adamw", "weight_decay": 0.01, "loss": "dice", "precision": "bfloat16"},
     "steps": {"steps": 7, "validations": 3},
+    "average and schedule": {"ema": 0.9, "schedule": "one_cycle", "optimizer": "sgd", "warmup": 0.2},
+    "copies": {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own", "epochs": 2},
+    "unfreezing": {"policy": "encoder", "unfreeze_every_epochs": 1, "layer_decay": 0.5, "epochs": 3, "optimizer": "rmsprop"},
+    "weighted": {"loss": "0.5*weighted_cross_entropy+lovasz", "epochs": 2},
 }
 
 
@@ -272,11 +277,11 @@ def test_frozen_encoder_is_the_same_after_training(run):
     assert trained == frozen.state.model.parameter_counts()[0]
 
 
-def test_train_loss_weighs_pictures_equally(run, monkeypatch):
+def test_train_loss_weighs_pictures_equally(run):
     """The training loss is the mean over pictures: a batch counts by its size."""
     values = iter([1.0, 4.0])
-    monkeypatch.setitem(LOSSES, "cross_entropy", lambda logits, _: logits.sum() * 0 + next(values, 2.0))
-    (result,) = run(epochs=1).go()
+    adopt({"own:told": Loss("told", lambda logits, _: logits.sum() * 0 + next(values, 2.0))})
+    (result,) = run(epochs=1, loss="own:told").go()
     assert result.train_loss == pytest.approx((4 * 1.0 + 2 * 4.0) / 6)
 
 

@@ -1,9 +1,33 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
+from segsweep.config import Loss
+from segsweep.config.loss_text import LOSS_NAMES
+from segsweep.config.own import adopt
 from segsweep.data.dataset import IGNORE
-from segsweep.training.losses import LOSSES, cross_entropy, dice
+from segsweep.errors import UserError
+from segsweep.training.losses import (
+    bce,
+    check_loss,
+    cross_entropy,
+    dice,
+    focal,
+    jaccard,
+    lovasz,
+    make_objective,
+    median_frequency_weights,
+)
+from segsweep.training.world import World
+
+CLASSES = ("background", "cat", "dog", "fox", "owl", "cow", "ant")
+PIXELS = np.array([700, 200, 100, 50, 40, 30, 20])
+BINARY = [name for name in LOSS_NAMES if name != "cross_entropy_foreground"]  # which needs three classes
+
+
+def objective(name: str, classes: int = 3):
+    return make_objective(name, CLASSES[:classes], PIXELS[:classes])
 
 
 def example(classes: int, ignored: float, seed: int = 0):
@@ -55,34 +79,150 @@ def test_dice_of_absent_classes_is_zero():
     assert float(dice(logits[:, :2], torch.zeros_like(masks))) == 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("ignored", [0.0, 0.4])
+def test_jaccard_follows_the_formula(classes, ignored):
+    """Jaccard is one minus |PT|/(|P|+|T|-|PT|) over the batch, with the classes of Dice."""
+    logits, masks = example(classes, ignored)
+    chances, truth = probabilities(logits), masks.numpy()
+    counted = truth != IGNORE
+    each = []
+    for label in range(classes):
+        predicted, true = chances[:, label][counted], (truth == label)[counted]
+        hit = predicted[true].sum()
+        each.append(1 - hit / (predicted.sum() + true.sum() - hit))
+    assert float(jaccard(logits, masks)) == pytest.approx(each[1] if classes == 2 else np.mean(each), rel=1e-5)
+
+
+@pytest.mark.parametrize("ignored", [0.0, 0.4])
+def test_bce_is_scikit_learns_log_loss(ignored):
+    """With two classes BCE is the foreground's log loss; with more, the mean over the classes, each against the rest."""
+    logits, masks = example(2, ignored)
+    counted = masks.numpy() != IGNORE
+    expected = log_loss(masks.numpy()[counted], probabilities(logits)[:, 1][counted], labels=[0, 1])
+    assert float(bce(logits, masks)) == pytest.approx(expected, rel=1e-5)
+    logits, masks = example(4, ignored)
+    counted = masks.numpy() != IGNORE
+    sigmoid = 1 / (1 + np.exp(-logits.double().numpy()))
+    each = [log_loss(masks.numpy()[counted] == label, sigmoid[:, label][counted], labels=[0, 1]) for label in range(4)]
+    assert float(bce(logits, masks)) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+@pytest.mark.parametrize("ignored", [0.0, 0.4])
+def test_focal_follows_the_paper(ignored):
+    """Focal is the mean of -(1-p)^2 log p, p being the foreground's chance of the truth (Lin et al. 2017, formula 4)."""
+    logits, masks = example(2, ignored)
+    chances, truth = probabilities(logits), masks.numpy()
+    p = np.array([chances[b, truth[b, y, x], y, x] for b, y, x in np.argwhere(truth != IGNORE)])
+    assert float(focal(logits, masks)) == pytest.approx(np.mean(-((1 - p) ** 2) * np.log(p)), rel=1e-5)
+
+
+def test_lovasz_is_the_loss_in_iou_for_sure_predictions():
+    """For predictions without doubt, Lovasz-Softmax is the mean over the present classes of one minus their IoU."""
+    _, masks = example(3, 0.2)
+    guess = torch.randint(0, 3, masks.shape, generator=torch.Generator().manual_seed(1))
+    logits = 1000 * torch.nn.functional.one_hot(guess, 3).permute(0, 3, 1, 2).float()
+    counted = masks != IGNORE
+    each = []
+    for label in range(3):
+        found, true = guess[counted] == label, masks[counted] == label
+        each.append(1 - (found & true).sum().item() / (found | true).sum().item())
+    assert float(lovasz(logits, masks)) == pytest.approx(np.mean(each), abs=1e-5)
+
+
+def test_weighted_cross_entropy_is_torchs():
+    """Class weights enter as in torch's own weighted mean, and are median over own frequency."""
+    logits, masks = example(3, 0.3)
+    weights = median_frequency_weights(PIXELS[:3])
+    assert weights == pytest.approx((200 / 700, 1.0, 2.0))
+    expected = torch.nn.functional.cross_entropy(logits, masks, torch.tensor(weights), ignore_index=IGNORE)
+    assert float(objective("weighted_cross_entropy")(logits, masks)) == pytest.approx(float(expected), rel=1e-5)
+    assert median_frequency_weights(np.array([0, 4, 4])) == (0.0, 1.0, 1.0)
+
+
+def test_foreground_cross_entropy_leaves_the_background_out():
+    """Where the background is not counted, the loss is cross-entropy over the other pixels; it needs a background."""
+    logits, masks = example(3, 0.2)
+    expected = cross_entropy(logits, masks.masked_fill(masks == 0, IGNORE))
+    assert float(objective("cross_entropy_foreground")(logits, masks)) == float(expected)
+    for classes in (("pet", "border", "rest"), ("background", "pet")):
+        with pytest.raises(UserError, match="cross_entropy_foreground: needs a class 'background' and two others"):
+            check_loss("cross_entropy_foreground", classes)
+
+
+def test_a_sum_adds_its_terms():
+    """The objective of a sum is the weighted sum of the losses."""
+    logits, masks = example(3, 0.2)
+    whole = objective("0.5*cross_entropy+2*dice")(logits, masks)
+    assert float(whole) == pytest.approx(0.5 * float(cross_entropy(logits, masks)) + 2 * float(dice(logits, masks)), rel=1e-6)
+
+
+def test_an_own_loss_is_called_as_it_is():
+    """A loss from the study file is called with logits and masks; one that was not brought is a user's mistake."""
+    adopt({"own:twice": Loss("twice", lambda logits, mask: 2 * cross_entropy(logits, mask))})
+    logits, masks = example(3, 0.2)
+    assert float(objective("own:twice+dice")(logits, masks)) == pytest.approx(
+        2 * float(cross_entropy(logits, masks)) + float(dice(logits, masks)), rel=1e-6
+    )
+    with pytest.raises(UserError, match="unknown name 'own:thrice'"):
+        check_loss("own:thrice", CLASSES)
+
+
+@pytest.mark.parametrize("name", [*LOSS_NAMES, "0.5*cross_entropy+dice"])
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_parts_of_a_batch_add_up(name, pieces):
+    """The parts of the pieces of a batch add up to its loss where the loss is a mean over pixels, gradients too.
+
+    Losses of a batch as a whole are averaged over the pieces.
+    """
+    logits, masks = example(3, 0.4)
+    loss, world = objective(name), World()
+    together = logits.clone().requires_grad_()
+    loss(together, masks).backward()
+    apart, told = logits.clone().requires_grad_(), 0.0
+    for few, labels in zip(apart.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
+        backward, part = loss.part(few, labels, masks, len(masks), world)
+        backward.backward()
+        told += float(part)
+    if pieces == 1 or not any(whole in name for whole in ("dice", "jaccard", "lovasz")):
+        assert told == pytest.approx(float(loss(logits, masks)), rel=1e-5)
+        torch.testing.assert_close(apart.grad, together.grad)
+    else:
+        batchwise = [term for term in loss.terms if term.size is None]
+        shares = zip(logits.tensor_split(pieces), masks.tensor_split(pieces), strict=True)
+        mean = sum(len(m) / 3 * term.weight * float(term.function(x, m)) for x, m in shares for term in batchwise)
+        rest = sum(term.weight * float(term.function(logits, masks)) for term in loss.terms if term.size is not None)
+        assert told == pytest.approx(mean + rest, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_all_ignored_gives_zero_and_a_finite_gradient(name, classes):
     """Where every pixel is ignored a loss is 0 and its gradient finite and 0."""
     logits, masks = example(classes, 0.0)
     logits.requires_grad_()
-    loss = LOSSES[name](logits, torch.full_like(masks, IGNORE))
+    loss = objective(name, classes)(logits, torch.full_like(masks, IGNORE))
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_ignored_pixels_get_no_gradient(name, classes):
     """No logit of an ignored pixel has a gradient, while counted pixels have one."""
     logits, masks = example(classes, 0.5)
     logits.requires_grad_()
-    LOSSES[name](logits, masks).backward()
+    objective(name, classes)(logits, masks).backward()
     ignored = masks.eq(IGNORE).unsqueeze(1).expand_as(logits)
     assert not logits.grad[ignored].any()
     assert logits.grad[~ignored].abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", BINARY)
 def test_better_logits_lose_less(name):
     """Logits that point to the truth lose almost nothing, those that point away almost all there is to lose."""
     _, masks = example(2, 0.3)
     truth = torch.nn.functional.one_hot(masks.where(masks != IGNORE, 0), 2).permute(0, 3, 1, 2).float()
-    assert float(LOSSES[name](20 * truth, masks)) < 1e-3
-    assert float(LOSSES[name](-20 * truth, masks)) > 0.99
+    assert float(objective(name, 2)(20 * truth, masks)) < 1e-3
+    assert float(objective(name, 2)(-20 * truth, masks)) > 0.99

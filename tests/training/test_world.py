@@ -17,9 +17,10 @@ from segsweep.models.freeze import freeze
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult, start_state, train
-from segsweep.training.losses import LOSSES, shared_loss
+from segsweep.training.losses import make_objective
 from segsweep.training.world import SyncedBatchNorm2d, World
 
+LOSSES = ("cross_entropy", "weighted_cross_entropy", "bce", "focal", "dice", "jaccard", "cross_entropy+0.5*dice")
 TOLERANCE = 0.01  # relative, after three epochs: sums in another order, which Adam blows up
 
 
@@ -117,7 +118,8 @@ def first_gradients(world, sets, loss) -> dict[str, torch.Tensor]:
     data, positions = sets[0].data, world.share(sets[0].members)
     images = torch.from_numpy(data.images[positions]).permute(0, 3, 1, 2).double() / 255
     masks = torch.from_numpy(data.masks[positions]).long()[:, 1:-1, 1:-1]
-    shared_loss(loss, parallel(images), masks, len(sets[0]), world)[0].backward()
+    objective = make_objective(loss, data.classes, data.class_pixels(sets[0].members))
+    objective.part(parallel(images), masks, masks, len(sets[0]), world)[0].backward()
     statistics = {name: value for name, value in network.state_dict().items() if "running" in name}
     return {name: parameter.grad for name, parameter in network.named_parameters()} | statistics
 
@@ -134,8 +136,9 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(together, sets, l
 
 def evaluated(world, sets):
     model = build_model("unet16", 2, seed=0)
+    loss = make_objective("dice", ("one", "other"))
     return evaluate(
-        model, sets[1], loss="dice", batch_size=2, precision="float32", device=Device("cpu", 1), examples=4, world=world
+        model, sets[1], loss=loss, batch_size=2, precision="float32", device=Device("cpu", 1), examples=4, world=world
     )
 
 
@@ -144,7 +147,8 @@ def test_evaluations_are_gathered_in_order(together, sets):
     alone = evaluated(World(), sets)
     for found in together(evaluated, 3, sets):
         assert found.loss == pytest.approx(alone.loss, rel=1e-5)
-        assert np.array_equal(found.confusion_NCC, alone.confusion_NCC)
+        assert np.array_equal(found.confusion_CC, alone.confusion_CC)
+        assert np.array_equal(found.counts_N3C, alone.counts_N3C)
         assert np.array_equal(found.examples, alone.examples)
 
 

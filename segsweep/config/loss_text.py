@@ -1,0 +1,51 @@
+"""Losses as texts: one name, or a weighted sum as `0.5*cross_entropy+dice`."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from segsweep.config.own import NAME_PATTERN, PREFIX
+
+LOSS_NAMES = (
+    "cross_entropy",
+    "cross_entropy_foreground",
+    "weighted_cross_entropy",
+    "bce",
+    "dice",
+    "focal",
+    "jaccard",
+    "lovasz",
+)
+OWN = re.compile(rf"{PREFIX}{NAME_PATTERN}(\.v[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One term of a sum: a name and its positive weight."""
+
+    name: str
+    weight: float = 1.0
+
+
+def parse_loss(text: str) -> tuple[LossTerm, ...]:
+    """Return the terms of a loss. Raises `ValueError` that lists the names for a text that is none."""
+    terms = []
+    for part in text.split("+"):
+        weight, star, name = part.strip().rpartition("*")
+        name = name.strip()
+        if (name not in LOSS_NAMES and not OWN.fullmatch(name)) or (star and not _positive(weight)):
+            names = ", ".join(f"'{known}'" for known in LOSS_NAMES)
+            raise ValueError(f"{part!r} is no loss; allowed are {names}, WEIGHT*NAME, and sums of them as cross_entropy+dice")
+        terms.append(LossTerm(name, float(weight) if star else 1.0))
+    if len({term.name for term in terms}) < len(terms):
+        raise ValueError("names a loss twice; give it one weight")
+    return tuple(terms)
+
+
+def _positive(text: str) -> bool:
+    return re.fullmatch(r"\s*[0-9]*\.?[0-9]+(e-?[0-9]+)?\s*", text) is not None and 0 < float(text) < math.inf
+
+
+def canonical_loss(text: str) -> str:
+    """Return the one way to write a loss: terms in their order, weights of 1 left out."""
+    return "+".join(term.name if term.weight == 1 else f"{term.weight:g}*{term.name}" for term in parse_loss(text))

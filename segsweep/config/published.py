@@ -1,0 +1,39 @@
+"""Published numbers that a study's results are laid beside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segsweep.errors import UserError
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """One row of a published table: what it is called, which cell is its like here, and its numbers.
+
+    `cell` maps compare axes to values; of the cells that hold them all the first is taken. `measures` maps columns of
+    the trials table (`test_iou`) to numbers.
+    """
+
+    name: str
+    cell: Mapping[str, Any]
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published table: where it stands, its rows, and what to know when they are laid beside one's own."""
+
+    where: str
+    runs: Sequence[PublishedRun]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        names = [tuple(run.measures) for run in self.runs]
+        if not names or len(set(names)) > 1 or not names[0]:
+            raise UserError(f"published {self.where!r}: every run must give the same measures, at least one")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for the records."""
+        runs = [{"name": run.name, "cell": dict(run.cell), "measures": dict(run.measures)} for run in self.runs]
+        return {"where": self.where, "note": self.note, "runs": runs}

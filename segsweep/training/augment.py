@@ -1,0 +1,198 @@
+"""Augmentation: batched, on the device where training runs, drawn for every picture by itself, mask moved with its picture.
+
+What is drawn comes from a generator on the CPU, for a whole batch at once, so it depends neither on the device nor on how
+many processes share the batch.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from segsweep.data.dataset import IGNORE
+from segsweep.data.splits import Indices
+from segsweep.training.metrics import Flags
+
+BLUR_KERNEL_PX = 3
+HUE_TURN = 2 * math.pi
+JITTERS = ("brightness", "contrast", "saturation", "hue")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a picture, each drawn uniformly for every picture by itself.
+
+    `flip`: mirrored left to right with this chance. `rotation_degrees`: turned by up to so many degrees either way; what
+    comes from outside is black, and ignored in the mask. `crop`: cut to a square of at least this share of the side, at a
+    random place, and resized back. `brightness`, `contrast`, `saturation`: multiplied by a factor 1 ± this, not below 0;
+    `hue`: shifted by up to this share of the colour circle; these four in random order, as torchvision's `ColorJitter`.
+    `blur_sigma_px`: blurred by a Gaussian of this range of widths, kernel 3x3.
+    """
+
+    flip: float = 0.0
+    rotation_degrees: float = 0.0
+    crop: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    blur_sigma_px: tuple[float, float] | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels move, flips aside."""
+        return self.rotation_degrees > 0 or self.crop < 1
+
+    @property
+    def jitters(self) -> tuple[str, ...]:
+        """Which of the four colour changes may happen."""
+        return tuple(name for name in JITTERS if getattr(self, name) > 0)
+
+
+AUGMENTATIONS: Mapping[str, Augmentation] = {
+    "none": Augmentation(),
+    "flip": Augmentation(flip=0.5),
+    # study 3 names its three kinds without their strengths: these are what torchvision's segmentation reference and ColorJitter's
+    # documentation use, scales from a half and factors of 1 ± 0.5
+    "crop_flip_jitter": Augmentation(flip=0.5, crop=0.5, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.05),
+    "rotate_flip_jitter_blur": Augmentation(
+        flip=0.5, rotation_degrees=90, brightness=1, contrast=1, saturation=1, hue=0.1, blur_sigma_px=(0.1, 2.0)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for the pictures of a batch, a row each.
+
+    `flip_B` holds booleans, `angle_B` radians, `side_B` the cropped share of the side, `place_B2` where the crop lies
+    (0..1 of what is left over, x and y), `factors_BJ` the colour changes in the order of `Augmentation.jitters`, `order_BJ`
+    their order, `sigma_B` blur in pixels.
+    """
+
+    flip_B: Tensor
+    angle_B: Tensor
+    side_B: Tensor
+    place_B2: Tensor
+    factors_BJ: Tensor
+    order_BJ: Tensor
+    sigma_B: Tensor
+
+    def rows(self, positions: Indices) -> "Drawn":
+        """Return what was drawn for some of the pictures."""
+        chosen = torch.from_numpy(positions)
+        return Drawn(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
+def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Drawn:
+    """Draw for so many pictures. What an augmentation does not do takes no chance from the generator."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        if low == high:
+            return torch.full((count, *shape), low)
+        return low + (high - low) * torch.rand((count, *shape), generator=chance)
+
+    flip_B = (
+        torch.rand(count, generator=chance) < augmentation.flip if augmentation.flip else torch.zeros(count, dtype=torch.bool)
+    )
+    turn = math.radians(augmentation.rotation_degrees)
+    angle_B, side_B = uniform(-turn, turn), uniform(augmentation.crop, 1.0)
+    place_B2 = uniform(0.0, 1.0 if augmentation.crop < 1 else 0.0, 2)
+    factors = []
+    for name in augmentation.jitters:
+        strength = getattr(augmentation, name)
+        factors.append(uniform(-strength, strength) if name == "hue" else uniform(max(0.0, 1 - strength), 1 + strength))
+    jitters = len(factors)
+    order_BJ = torch.rand(count, jitters, generator=chance).argsort(dim=1) if jitters else torch.zeros(count, 0, dtype=torch.long)
+    return Drawn(
+        flip_B=flip_B,
+        angle_B=angle_B,
+        side_B=side_B,
+        place_B2=place_B2,
+        factors_BJ=torch.stack(factors, dim=1) if factors else torch.zeros(count, 0),
+        order_BJ=order_BJ,
+        sigma_B=uniform(*(augmentation.blur_sigma_px or (0.0, 0.0))),
+    )
+
+
+def augment(
+    augmentation: Augmentation, images: Tensor, masks: Tensor, drawn: Drawn, chosen: Flags | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return pictures (B, 3, H, W), uint8, and masks (B, H, W), int64, changed as was drawn for them.
+
+    With `chosen` (B,) those alone are changed.
+    """
+    if chosen is not None:
+        rows = np.flatnonzero(chosen)
+        where = torch.from_numpy(rows).to(images.device)
+        changed = augment(augmentation, images[where], masks[where], drawn.rows(rows))
+        return images.index_copy(0, where, changed[0]), masks.index_copy(0, where, changed[1])
+    if len(images) == 0:
+        return images, masks
+    if augmentation.flip:
+        images, masks = flip(images, masks, drawn.flip_B)
+    if augmentation.moves:
+        images, masks = move(images, masks, drawn)
+    if augmentation.jitters or augmentation.blur_sigma_px:
+        floats = images.float() / 255
+        floats = jitter(floats, augmentation.jitters, drawn)
+        if augmentation.blur_sigma_px:
+            floats = blur(floats, drawn.sigma_B)
+        images = (floats * 255).round().clamp(0, 255).to(torch.uint8)
+    return images, masks
+
+
+def flip(images_BCHW: Tensor, masks_BHW: Tensor, chosen_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pictures and masks, those that are chosen mirrored left to right."""
+    chosen = chosen_B.to(images_BCHW.device)
+    images = torch.where(chosen.view(-1, 1, 1, 1), images_BCHW.flip(-1), images_BCHW)
+    return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
+
+
+def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+    """Return pictures turned and cropped, bilinear, and masks the same way, nearest; outside is black, and ignored."""
+    cos, sin = drawn.side_B * drawn.angle_B.cos(), drawn.side_B * drawn.angle_B.sin()
+    shift_B2 = (2 * drawn.place_B2 - 1) * (1 - drawn.side_B)[:, None]
+    theta_B23 = torch.stack([torch.stack([cos, -sin, shift_B2[:, 0]], 1), torch.stack([sin, cos, shift_B2[:, 1]], 1)], 1)
+    grid = functional.affine_grid(theta_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False)
+    images = functional.grid_sample(images_BCHW.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    shifted = (masks_BHW + 1)[:, None].float()  # so that what comes from outside, 0, is no class
+    labels = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0].long() - 1
+    return images.round().to(torch.uint8), labels.masked_fill(labels < 0, IGNORE)
+
+
+def jitter(images_BCHW: Tensor, jitters: tuple[str, ...], drawn: Drawn) -> Tensor:
+    """Return pictures (floats in 0..1) with their colours changed, each picture in its own order of changes."""
+    change = _colour_changes()
+    for place in range(len(jitters)):
+        for number, name in enumerate(jitters):
+            rows = torch.nonzero(drawn.order_BJ[:, place] == number)[:, 0]
+            if len(rows):
+                factors = drawn.factors_BJ[rows, number].to(images_BCHW.device)
+                on_device = rows.to(images_BCHW.device)
+                images_BCHW = images_BCHW.index_copy(0, on_device, change[name](images_BCHW[on_device], factors))
+    return images_BCHW
+
+
+def _colour_changes() -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
+    from kornia import enhance  # half a second to import, which only those who jitter spend
+
+    return {
+        "brightness": enhance.adjust_brightness_accumulative,
+        "contrast": enhance.adjust_contrast_with_mean_subtraction,
+        "saturation": enhance.adjust_saturation_with_gray_subtraction,
+        "hue": lambda images, factors: enhance.adjust_hue(images, factors * HUE_TURN),
+    }
+
+
+def blur(images_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
+    """Return pictures (floats) blurred by Gaussians of their own width in pixels."""
+    from kornia.filters import gaussian_blur2d
+
+    widths_B2 = sigma_B.to(images_BCHW.device)[:, None].expand(-1, 2)
+    blurred: Tensor = gaussian_blur2d(images_BCHW, (BLUR_KERNEL_PX, BLUR_KERNEL_PX), widths_B2)
+    return blurred

@@ -1,0 +1,65 @@
+"""The boundary F-score: how well the outlines agree, which region scores hardly see."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from segsweep.data.dataset import IGNORE
+
+TOLERANCE = 0.0075  # of the picture's diagonal, as Csurka et al. take
+BEYOND = -1  # a class number that nothing has
+
+
+def boundary_scores(masks_BHW: Tensor, predicted_BHW: Tensor, classes: int) -> Tensor:
+    """Return the boundary F-score of every picture and class (B, C), NaN for a class that occurs in neither mask.
+
+    F is the harmonic mean of precision (the share of the predicted boundary that lies within the tolerance of the true one)
+    and recall (the other way round); the tolerance is 0.75 % of the diagonal, rounded, at least 1 pixel. A class without a
+    boundary in one mask alone has 0, in both 1. A pixel is on the boundary of its class if a pixel of another class lies
+    above, below, left or right of it; ignored pixels, and where the picture ends, make no boundary.
+
+    Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?" (BMVC), per picture as Perazzi et al.
+    2016 (DAVIS).
+    """
+    ignored = masks_BHW == IGNORE
+    truth, guess = masks_BHW.masked_fill(ignored, BEYOND), predicted_BHW.masked_fill(ignored, BEYOND)
+    true_edge, guessed_edge = _edges(truth), _edges(guess)
+    radius_px = max(1, round(TOLERANCE * math.hypot(*masks_BHW.shape[-2:])))
+    scores = torch.full((len(masks_BHW), classes), torch.nan, device=masks_BHW.device)
+    present = torch.unique(torch.stack([truth, guess])).tolist()
+    for number in (number for number in present if number != BEYOND):
+        own, found = true_edge & (truth == number), guessed_edge & (guess == number)
+        occurs = ((truth == number) | (guess == number)).flatten(1).any(1)
+        scores[:, number] = torch.where(occurs, _f_score(own, found, radius_px), torch.nan)
+    return scores
+
+
+def _edges(numbers_BHW: Tensor) -> Tensor:
+    """Return which pixels (B, H, W) have a neighbour of another class."""
+    edges = torch.zeros_like(numbers_BHW, dtype=torch.bool)
+    for axis in (1, 2):
+        size = numbers_BHW.shape[axis]
+        one, other = numbers_BHW.narrow(axis, 0, size - 1), numbers_BHW.narrow(axis, 1, size - 1)
+        differ = (one != other) & (one != BEYOND) & (other != BEYOND)
+        edges.narrow(axis, 0, size - 1).logical_or_(differ)
+        edges.narrow(axis, 1, size - 1).logical_or_(differ)
+    return edges
+
+
+def _f_score(own_BHW: Tensor, found_BHW: Tensor, radius_px: int) -> Tensor:
+    """Return the F-score (B,) of two boundaries."""
+    own, found = own_BHW.flatten(1).sum(1), found_BHW.flatten(1).sum(1)
+    precision = (found_BHW & _thickened(own_BHW, radius_px)).flatten(1).sum(1) / found.clamp(min=1)
+    recall = (own_BHW & _thickened(found_BHW, radius_px)).flatten(1).sum(1) / own.clamp(min=1)
+    f_score = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
+    return torch.where((own == 0) & (found == 0), 1.0, f_score)
+
+
+def _thickened(edges_BHW: Tensor, radius_px: int) -> Tensor:
+    """Return the pixels within a radius of a boundary, by a disk."""
+    offsets = torch.arange(-radius_px, radius_px + 1, device=edges_BHW.device)
+    disk = (offsets[:, None] ** 2 + offsets[None] ** 2 <= radius_px**2).float()
+    near = functional.conv2d(edges_BHW[:, None].float(), disk[None, None], padding=radius_px)
+    return near[:, 0] > 0.5

@@ -1,0 +1,57 @@
+"""What the training loop is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is: in `epochs`, or in optimiser `steps` with so many equally spaced `validations`."""
+
+    epochs: int | None
+    steps: int | None
+    validations: int | None
+
+    @property
+    def results(self) -> int:
+        """How many results a full run yields."""
+        return self.epochs or self.validations or 1
+
+    def end_step(self, result: int, steps_per_epoch: int) -> int:
+        """Return after how many optimiser steps a result is due; result 0 is the start."""
+        if self.steps is None:
+            return result * steps_per_epoch
+        return result * self.steps // self.results
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the loop is told. The fields and their defaults are those of `segsweep.config.Settings`, and explained there."""
+
+    length: Length
+    learning_rate: float
+    batch_size: int
+    loss: str
+    optimizer: str
+    weight_decay: float
+    augmentation: str
+    precision: str
+    augmented_copies: int = 0
+    normalisation: str = "imagenet"
+    encoder_lr_factor: float = 1.0
+    layer_decay: float = 1.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    momentum: float = 0.9
+    ema: float | None = None
+    unfreeze_every_epochs: int | None = None
+    patience_epochs: int | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the recipe that settings mean; those that are left out keep their defaults."""
+        assert settings["precision"] != "auto"
+        names = {field.name for field in fields(cls)} & set(settings)
+        length = Length(settings["epochs"], settings["steps"], settings["validations"])
+        return cls(length=length, **{name: settings[name] for name in names})

@@ -1,0 +1,98 @@
+"""One optimiser step: forward, backward, update, on all of a batch at once or, where memory is short, in pieces."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from segsweep.training.batches import Normalisation, normalise
+from segsweep.training.checkpoint import TrainingState
+from segsweep.training.device import Device
+from segsweep.training.losses import Objective
+from segsweep.training.recipe import Recipe
+from segsweep.training.schedule import learning_rate_share
+from segsweep.training.world import World
+
+LEAST_PIECE = 2  # pictures; batch normalisation cannot train on one
+
+
+class Stepper:
+    """Makes the optimiser steps of a run.
+
+    A GPU that runs out of memory has the batch cut in halves, again and again, whose gradients add up to the batch's: the
+    batch that the optimiser sees stays the same. Batch normalisation then takes its statistics from each piece, and losses
+    of a batch as a whole, as Dice, are averaged over the pieces. Workers that train together do not cut their batches.
+    """
+
+    def __init__(
+        self,
+        state: TrainingState,
+        recipe: Recipe,
+        objective: Objective,
+        normalisation: Normalisation,
+        device: Device,
+        world: World,
+    ) -> None:
+        self._state, self._recipe, self._objective, self._normalisation = state, recipe, objective, normalisation
+        self._device, self._world = device, world
+        self._parallel = world.parallel(state.model, device)
+        self._rates = [float(group["lr"]) for group in state.optimizer.param_groups]
+        self._released = 0
+        self._pieces = 1
+        self._statistics = [buffer for buffer in state.model.buffers() if buffer.is_floating_point()]
+        self._kept = [buffer.clone() for buffer in self._statistics]
+
+    @property
+    def micro_batch(self) -> int:
+        """How many pictures go through the network at once."""
+        return math.ceil(self._recipe.batch_size / self._pieces)
+
+    def unfreeze(self, epoch: int) -> None:
+        """Release as many stages of a frozen encoder as are due at an epoch (of 0, 1, ...), the deepest first."""
+        every, changed = self._recipe.unfreeze_every_epochs, False
+        while every is not None and self._released < epoch // every and self._state.model.release_stage():
+            self._released, changed = self._released + 1, True
+        if changed:
+            self._parallel = self._world.parallel(self._state.model, self._device)
+
+    def set_learning_rate(self, step: int, steps: int) -> float:
+        """Set every group's rate for a step of so many, and return that of the head."""
+        share = learning_rate_share(self._recipe.schedule, step, steps, self._recipe.warmup)
+        for group, rate in zip(self._state.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+        return self._recipe.learning_rate * share
+
+    def step(self, images: Tensor, masks: Tensor, count: int) -> Tensor:
+        """Learn from this process's share of a batch of `count` pictures, and return its part of the batch's loss."""
+        _copy(self._statistics, self._kept)
+        while (part := self._backward(images, masks, count)) is None:
+            self._pieces *= 2
+            _copy(self._kept, self._statistics)
+            if self._device.cuda:
+                torch.cuda.empty_cache()
+        self._state.optimizer.step()
+        if self._state.average is not None:
+            self._state.average.update_parameters(self._state.model)
+        return part
+
+    def _backward(self, images: Tensor, masks: Tensor, count: int) -> Tensor | None:
+        """Leave the gradients of a batch, and return its loss; None where memory was too short and smaller pieces may help."""
+        self._state.optimizer.zero_grad(set_to_none=True)
+        told, pieces = None, min(self._pieces, max(1, len(images) // LEAST_PIECE))
+        try:
+            for few, labels in zip(images.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
+                with torch.autocast(self._device.torch.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
+                    logits_BCHW = self._parallel(normalise(few, self._normalisation))
+                loss, part = self._objective.part(logits_BCHW.float(), labels, masks, count, self._world)
+                loss.backward()  # type: ignore[no-untyped-call]
+                told = part if told is None else told + part
+        except torch.OutOfMemoryError:
+            if self._world.size > 1 or len(images) < 2 * LEAST_PIECE * pieces:
+                raise
+            return None
+        return told
+
+
+def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
+    if tensors:  # there are networks without running statistics
+        torch._foreach_copy_(to, tensors)  # one call for all

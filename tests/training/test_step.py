@@ -1,0 +1,217 @@
+"""What a run does beside plain steps: schedules, rates per stage, unfreezing, averages, and batches in pieces."""
+
+from dataclasses import MISSING, fields
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segsweep.config import Settings
+from segsweep.models.architectures import build_model
+from segsweep.models.freeze import freeze
+from segsweep.training import loop
+from segsweep.training.batches import load_batches
+from segsweep.training.loop import start_state, train
+from segsweep.training.recipe import Recipe
+from segsweep.training.schedule import learning_rate_share
+
+
+@pytest.fixture
+def go(pictures, recipe, cpu, tmp_path):
+    """Train a model and return its state and its results."""
+
+    def run(count=6, name="unet16", image_px=16, policy="none", change=None, watch=None, **values):
+        whole = pictures(count + 3, image_px, ignored=True)
+        sets = [type(whole)(whole.data, part) for part in np.split(whole.members, [count])]
+        model = build_model(name, 2, seed=0)
+        freeze(model, policy)
+        if change is not None:
+            change(model.network)
+        made = recipe(**values)
+        checkpoint = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
+        state = start_state(model, made, cpu, checkpoint)
+        results = []
+        for result in train(state, *sets, made, seed=3, device=cpu, checkpoint=checkpoint):
+            results.append(result)
+            if watch is not None:
+                watch(state)
+        return state, results
+
+    return run
+
+
+def test_recipes_have_the_defaults_of_the_settings():
+    """What a recipe is not told has the default that settings have, so that a stage's short settings mean the same."""
+    for field in fields(Recipe):
+        if field.default is not MISSING:
+            assert Settings.model_fields[field.name].default == field.default, field.name
+    settings = Settings(precision="float32", schedule="poly", ema=0.9)
+    made = Recipe.of(settings.model_dump())
+    assert (made.schedule, made.ema, made.length.epochs) == ("poly", 0.9, 10)
+
+
+def test_the_schedule_runs_over_the_whole_run(go):
+    """Every step has the rate that the schedule gives it over all steps; a result tells the last one of its epoch."""
+    seen = []
+    real = torch.optim.SGD.step
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            seen.append(self.param_groups[0]["lr"])
+            return real(self, closure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "SGD", Spy)
+        _, results = go(epochs=3, optimizer="sgd", schedule="poly", warmup=0.2, learning_rate=0.01)
+    assert seen == pytest.approx([0.01 * learning_rate_share("poly", step, 6, 0.2) for step in range(6)])
+    assert [result.learning_rate for result in results] == pytest.approx(seen[1::2])
+
+
+def test_stages_of_the_encoder_have_their_own_rates(go):
+    """The encoder learns at its factor of the rate, an earlier stage at less by the layer decay, the head at the rate itself."""
+    state, _ = go(epochs=1, encoder_lr_factor=0.1, layer_decay=0.5, learning_rate=0.01)
+    rates = [group["lr"] for group in state.optimizer.param_groups]
+    assert rates == pytest.approx([0.01, *(0.001 * 0.5**above for above in (4, 3, 2, 1, 0))])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_a_slower_encoder_moves_less(go, optimizer):
+    """With a small factor the encoder's weights move less than with none, whatever the optimiser; the head's do not stay."""
+    moved = []
+    for factor in (1.0, 0.01):
+        start = build_model("unet16", 2, seed=0).network.state_dict()
+        state, _ = go(epochs=1, encoder_lr_factor=factor, optimizer=optimizer)
+        after = state.model.network.state_dict()
+        name = "encoder.blocks.0.0.weight"
+        moved.append(float((after[name] - start[name]).abs().sum()))
+        assert not torch.equal(after["classifier.weight"], start["classifier.weight"])
+    assert 0 < moved[1] < 0.1 * moved[0]
+
+
+def test_a_frozen_encoder_is_released_stage_by_stage(go):
+    """With gradual unfreezing the deepest stage is released first, one more after every so many epochs, and then moves."""
+    start = build_model("unet16", 2, seed=0).network.state_dict()
+    still = []
+
+    def watch(state):
+        after = state.model.network.state_dict()
+        names = [f"encoder.blocks.{level}.0.weight" for level in range(5)]
+        still.append([torch.equal(after[name], start[name]) for name in names])
+
+    go(epochs=5, policy="encoder", unfreeze_every_epochs=2, watch=watch)
+    assert [row.count(True) for row in still] == [5, 5, 4, 4, 3]
+    assert still[-1] == [True, True, True, False, False]
+
+
+def test_the_average_is_what_is_validated_and_kept(go):
+    """With an average, its weights are validated and kept; they follow the formula w' = d w' + (1 - d) w from the first step."""
+    history, evaluated, step, measure = [], [], torch.optim.Adam.step, loop.evaluate
+
+    def spy(self, closure=None):
+        step(self, closure)
+        history.append(self.param_groups[0]["params"][0].detach().clone())
+
+    def watched(model, *values, **named):
+        evaluated.append(model)
+        return measure(model, *values, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", spy)
+        patch.setattr(loop, "evaluate", watched)
+        state, _ = go(epochs=2, ema=0.8)
+    expected = history[0]
+    for weights in history[1:]:
+        expected = 0.8 * expected + 0.2 * weights
+    name = next(name for name, _ in state.model.network.named_parameters())
+    found = state.evaluated.network.state_dict()[name]
+    torch.testing.assert_close(found, expected)
+    assert all(model is state.evaluated for model in evaluated)
+    assert not torch.equal(found, state.model.network.state_dict()[name])
+    assert torch.equal(state.best[name], found) or state.best_result == 1
+
+
+def test_copies_double_the_epoch(go):
+    """With one augmented copy an epoch has every picture twice, once as it is; the copies alone are changed."""
+    seen = []
+
+    def spy(pictures, batches, device):
+        batches = list(batches)
+        seen.append(sorted(np.concatenate(batches).tolist()))
+        return load_batches(pictures, batches, device)
+
+    changed = []
+
+    def watched(augmentation, images, masks, drawn, chosen=None, _real=loop.augment):
+        changed.extend(chosen.tolist())
+        return _real(augmentation, images, masks, drawn, chosen)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "load_batches", spy)
+        patch.setattr(loop, "augment", watched)
+        _, results = go(epochs=1, augmented_copies=1, augmentation="rotate_flip_jitter_blur")
+    assert seen == [sorted([*range(6), *range(6)])]
+    assert (changed.count(True), changed.count(False)) == (6, 6)
+    assert results[0].steps == 3
+
+
+class Tight(nn.Module):
+    """A layer that runs out of memory for more than so many pictures at once, as a GPU does."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training and len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return images
+
+
+def tight(most: int, norm: bool = False):
+    """Have a network run out of memory at its very end; without normalisation layers, which would see pieces, or with."""
+
+    def change(network: nn.Module) -> None:
+        for name, module in list(network.named_modules()):
+            if isinstance(module, nn.BatchNorm2d) and not norm:
+                parent, _, last = name.rpartition(".")
+                setattr(network.get_submodule(parent), last, nn.Identity())
+        network.classifier = nn.Sequential(network.classifier, Tight(most))
+
+    return change
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "weighted_cross_entropy", "focal"])
+def test_a_batch_that_does_not_fit_is_learnt_from_in_pieces(go, loss):
+    """Out of memory, a batch is cut in halves until it fits; the numbers are those of the whole batch, and the record says so."""
+    values = {"count": 8, "batch_size": 8, "epochs": 2, "loss": loss, "optimizer": "sgd"}
+    _, whole = go(**values, change=tight(8))
+    _, pieces = go(**values, change=tight(3))
+    assert [result.micro_batch for result in whole] == [8, 8]
+    assert [result.micro_batch for result in pieces] == [2, 2]
+    for one, other in zip(whole, pieces, strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=1e-4)
+        assert other.val_loss == pytest.approx(one.val_loss, rel=1e-4)
+
+
+def test_statistics_do_not_see_the_attempt_that_failed(go):
+    """The running statistics after a step in pieces come from the pieces alone: the failed attempt leaves no trace."""
+    outputs = []
+
+    def change(network):
+        tight(2, norm=True)(network)
+        network.encoder.blocks[0][0].register_forward_hook(
+            lambda module, _, output: outputs.append(output.detach().mean((0, 2, 3))) if module.training else None
+        )
+
+    state, _ = go(count=4, batch_size=4, epochs=1, change=change, learning_rate=1e-12)
+    failed, first, second = outputs
+    found = state.model.network.encoder.blocks[0][1].running_mean
+    torch.testing.assert_close(found, 0.9 * 0.1 * first + 0.1 * second)
+    assert not torch.allclose(found, 0.9 * (0.9 * 0.1 * failed + 0.1 * first) + 0.1 * second)
+
+
+def test_a_picture_pair_that_does_not_fit_is_an_error(go):
+    """Where not even two pictures fit, the run ends with the error of the device."""
+    with pytest.raises(torch.OutOfMemoryError):
+        go(count=8, batch_size=8, change=tight(1))
