@@ -7,9 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
 from segsweep.cli.models import add_models_options, models
-from segsweep.data.scenes import GENERATED
-from segsweep.data.table import DATASETS, DataRoots, open_dataset
 from segsweep.errors import UserError
 from segsweep.records.reader import load
 from segsweep.report.write import write_report
@@ -41,18 +40,15 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    data_help = "where data sets lie; repeatable"
-    datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
-    datasets.add_argument("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help=data_help)
+    datasets = add("datasets", list_datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
     add_models_options(add("models", models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
     prepare = add(
-        "prepare", _prepare, "Decode data sets into the store, and verify them.", "prepare pets coco --data ~/data --image-px 96"
+        "prepare",
+        prepare_datasets,
+        "Decode data sets into the store, and verify them.",
+        "prepare pets coco --data ~/data --image-px 96",
     )
-    prepare.add_argument("names", nargs="+", metavar="NAME", help="a data set's name, or folder:PATH")
-    prepare.add_argument("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help=data_help)
-    prepare.add_argument("--image-px", type=int, default=256, help="size of the squares (default: 256)")
-    prepare.add_argument("--classes", metavar="SCHEME", help="class scheme (default: the data set's first)")
-    prepare.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
+    add_arguments(datasets, prepare)
     for name, command, text in (
         ("status", _status, "Count a study's trials by cell and status."),
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
@@ -64,33 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--best", required=True, metavar="DIR", help="the folder to write, new or empty")
     export.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
     return parser
-
-
-def _datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    roots = DataRoots.parse(options.data)
-    for name, entry in DATASETS.items():
-        folder = roots.folder(name)
-        print(f"{name:18} {entry.layout}\n{'':18} {f'found in {folder}' if folder else 'not found; pass --data'}")
-    for name, spec in GENERATED.items():
-        print(f"{name:18} generated on the spot: {spec.count} pictures")
-    for name, folder in {**roots.listed(), **roots.named}.items():
-        if name not in DATASETS:
-            print(f"{name:18} read as folder:{folder}")
-    print(f"{'folder:PATH':18} images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line)")
-
-
-def _prepare(options: argparse.Namespace, console: Console) -> None:
-    from segsweep.data.prepare import Request, prepare
-    from segsweep.sweep.progress import choose_view
-
-    roots, store = DataRoots.parse(options.data), Store(Path(options.store).absolute())
-    view = choose_view(console)
-    try:
-        for name in options.names:
-            prepared = prepare(Request(open_dataset(name, roots), options.classes, options.image_px), store, view.data)
-            print(f"{name}: {len(prepared.names)} pictures at {options.image_px} px, classes {', '.join(prepared.classes)}")
-    finally:
-        view.close()
 
 
 def _folder(study: str) -> Path:

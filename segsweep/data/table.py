@@ -25,13 +25,15 @@ from segsweep.errors import DataNotFoundError, UserError, unknown
 class Entry:
     """One row: how the reader is made, the folders in which the data set usually lies, and its layout in a line.
 
-    A usual folder is one in which one of the `markers` lies.
+    A usual folder is one in which one of the `markers` lies. `classes` are how many there are per scheme in the whole data
+    set, for a reader that has their names from the files.
     """
 
     reader: Callable[[Path], DataSet]
     folders: tuple[str, ...]
     markers: tuple[str, ...]
     layout: str
+    classes: Mapping[str, int] | None = None
 
 
 DATASETS: Mapping[str, Entry] = {
@@ -70,6 +72,7 @@ DATASETS: Mapping[str, Entry] = {
         ("mas3k", "MAS3K"),
         ("train/Mask",),
         "{train,test}/Image/MAS_GROUP_ANIMAL_{Cam,Com}_N.jpg, {train,test}/Mask/*.png",
+        {"species": 38, "binary": 2},
     ),
     "ade20k": Entry(
         Ade20k,
@@ -96,6 +99,8 @@ DATASETS: Mapping[str, Entry] = {
         "{train,test}/{cats,dogs}/*.jpg, or train/{cat,dog}.N.jpg",
     ),
 }
+
+FOLDER_LAYOUT = "images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line)"
 
 
 @dataclass(frozen=True)

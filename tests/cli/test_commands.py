@@ -32,26 +32,6 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         assert f"example: segsweep {name}" in capsys.readouterr().out
 
 
-def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Known data sets are listed with their layout, those of datasets.toml with their folder."""
-    (tmp_path / "coco2017" / "annotations").mkdir(parents=True)
-    (tmp_path / "datasets.toml").write_text(f'mine = "{ellipses}"\n')
-    assert call("datasets", "--data", str(tmp_path)) == 0
-    output = capsys.readouterr().out
-    assert f"found in {tmp_path / 'coco2017'}" in output
-    assert "not found; pass --data" in output
-    assert f"read as folder:{ellipses}" in output
-    assert "generated_near" in output
-
-
-def test_prepare_verifies_and_counts(ellipses: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A data set is decoded into the store; a bad one is one line and exit code 2."""
-    assert call("prepare", f"folder:{ellipses}", "--image-px", "32", "--store", str(tmp_path)) == 0
-    assert "40 pictures at 32 px, classes background, figure" in capsys.readouterr().out
-    assert call("prepare", "folder:/no/such", "--store", str(tmp_path)) == 2
-    assert capsys.readouterr().err.startswith("error: data set 'folder:/no/such': folder /no/such is missing")
-
-
 def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`status` counts trials by cell; `report` prints the table and writes table and pictures."""
     study = copy_of_finished / "runs" / "tiny"

@@ -1,0 +1,194 @@
+"""`segsweep datasets` and `segsweep prepare`: which data sets there are, and what is in them."""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+
+from segsweep.data.dataset import DataSet
+from segsweep.data.download import DOWNLOADS, download
+from segsweep.data.picture import FITS
+from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepared import Prepared
+from segsweep.data.scenes import GENERATED
+from segsweep.data.table import DATASETS, FOLDER_LAYOUT, DataRoots, open_dataset, split_scheme
+from segsweep.errors import UserError
+from segsweep.report.pictures import coloured
+from segsweep.store.folder import Store
+
+SLOW_TO_COUNT = ("coco",)  # its pictures are told by half a gigabyte of text
+SHARE_SHOWN = 0.0005
+SHEET_PICTURES = 8
+TILE_PX = 160
+GAP_PX = 6
+LINE_PX = 16
+
+
+def add_arguments(datasets: argparse.ArgumentParser, prepared: argparse.ArgumentParser) -> None:
+    """Give both commands their options."""
+    for parser in (datasets, prepared):
+        parser.add_argument(
+            "--data", action="append", default=[], metavar="ROOT|NAME=PATH", help="where data sets lie; repeatable"
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON for a program")
+    prepared.add_argument("names", nargs="+", metavar="NAME", help="a data set's name, NAME/CLASSES, or folder:PATH")
+    prepared.add_argument("--image-px", type=int, default=256, help="size of the squares (default: 256)")
+    prepared.add_argument("--fit", choices=FITS, help="how pictures become square (default: the data set's own way)")
+    prepared.add_argument("--classes", metavar="SCHEME", help="class scheme (default: the data set's first)")
+    prepared.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
+    prepared.add_argument("--download", action="store_true", help=f"fetch what is not found ({', '.join(DOWNLOADS)})")
+    prepared.add_argument("--contact-sheet", metavar="DIR", help=f"write a PNG of {SHEET_PICTURES} pictures and their masks here")
+
+
+def list_datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    """Print every data set, its classes, its layout, and what is found of it."""
+    rows = dataset_rows(DataRoots.parse(options.data))
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        schemes = ", ".join(f"{scheme} ({count})" for scheme, count in row["schemes"].items())
+        print(f"{row['name']:18} {row['layout']}\n{'':18} classes: {schemes}\n{'':18} {_found(row)}")
+    print(f"{'folder:PATH':18} {FOLDER_LAYOUT}")
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    if row["name"] in GENERATED:
+        return f"{row['pictures']} pictures"
+    if row["folder"] is None:
+        return "not found; pass --data" + (", or prepare it with --download" if row["downloadable"] else "")
+    count = "" if row["pictures"] is None else f": {row['pictures']} pictures"
+    return f"found in {row['folder']}{count}" + (f"; {row['problem']}" if row["problem"] else "")
+
+
+def dataset_rows(roots: DataRoots) -> list[dict[str, Any]]:
+    """Return a row per data set.
+
+    `name`, `schemes` (how many classes each has, 0 without masks), `layout`, `folder` (null where it is not found),
+    `pictures` (null where counting would take long), `downloadable`, and `problem`, what is wrong with the files, or null.
+    """
+    rows = [_row(name, entry.layout, roots.folder(name), roots) for name, entry in DATASETS.items()]
+    rows += [_row(name, "generated on the spot", None, roots) for name in GENERATED]
+    own = {name: folder for name, folder in {**roots.listed(), **roots.named}.items() if name not in DATASETS}
+    return rows + [_row(name, f"read as folder:{folder}", folder, roots) for name, folder in own.items()]
+
+
+def _row(name: str, layout: str, folder: Path | None, roots: DataRoots) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "schemes": {}, "layout": layout, "folder": str(folder) if folder else None}
+    row |= {"pictures": None, "downloadable": name in DOWNLOADS, "problem": None}
+    try:
+        if folder is None and name in DATASETS:
+            row["schemes"] = dict(DATASETS[name].classes or _counts(DATASETS[name].reader(Path())))
+            return row
+        dataset = open_dataset(name, roots)
+        row["schemes"] = _counts(dataset)
+        row["pictures"] = None if name in SLOW_TO_COUNT else len(dataset.examples())
+    except UserError as error:
+        row["problem"] = str(error)
+    return row
+
+
+def _counts(dataset: DataSet) -> dict[str, int]:
+    return {scheme: len(classes) for scheme, classes in dataset.schemes.items()}
+
+
+def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
+    """Decode data sets into the store, verify them, and print what is in them."""
+    from segsweep.sweep.progress import choose_view
+
+    if options.image_px < 1:
+        raise UserError(f"--image-px {options.image_px}: needs a size above 0, as 256")
+    roots, store = DataRoots.parse(options.data), Store(Path(options.store).absolute())
+    view, facts = choose_view(console), []
+    try:
+        for name in options.names:
+            known, scheme = split_scheme(name)
+            if scheme is not None and options.classes is not None:
+                raise UserError(f"--classes {options.classes}: {name} names its classes already; name them once")
+            if options.download:
+                download(known, roots)
+            request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
+            data = prepare(request, store, view.data)
+            facts.append({"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)})
+            if not options.json:
+                print(_readable(facts[-1]))
+            if options.contact_sheet:
+                _write_sheet(data, name, Path(options.contact_sheet))
+    finally:
+        view.close()
+    if options.json:
+        print(json.dumps(facts, indent=1))
+
+
+def data_facts(data: Prepared) -> dict[str, Any]:
+    """Return what is in a prepared data set.
+
+    `class_shares` are shares of the pixels that are not ignored, `ignored` is the share of all pixels that are; `mean` and
+    `std` are those of red, green and blue in 0..1.
+    """
+    every = np.arange(len(data.names))
+    mean, std = data.mean_std(every)
+    counts = data.class_pixels(every)
+    shares = (counts / max(1, counts.sum())).tolist()
+    return {
+        "image_px": data.images.shape[1],
+        "pictures": len(data.names),
+        "splits": dict(Counter(data.splits)),
+        "labelled": data.labelled,
+        "class_shares": dict(zip(data.classes, shares, strict=True)),
+        "ignored": float(data.pixels[:, -1].sum() / max(1, data.pixels.sum())),
+        "mean": mean,
+        "std": std,
+    }
+
+
+def _readable(facts: Mapping[str, Any]) -> str:
+    splits = ", ".join(f"{split} {count}" for split, count in facts["splits"].items())
+    lines = [f"{facts['name']}: {facts['pictures']} pictures at {facts['image_px']} px (fit {facts['fit']}): {splits}"]
+    if facts["labelled"]:
+        ranked = sorted(facts["class_shares"].items(), key=lambda item: -item[1])
+        shown = [f"{name} {100 * share:.2f} %" for name, share in ranked if share > SHARE_SHOWN]
+        more = [f"and {len(ranked) - len(shown)} more"] if len(shown) < len(ranked) else []
+        lines.append(f"{len(ranked)} classes ({facts['scheme']}): {', '.join(shown + more)}")
+        lines.append(f"ignored: {100 * facts['ignored']:.2f} % of all pixels")
+    else:
+        lines.append("no masks")
+    mean, std = (" ".join(f"{value:.3f}" for value in facts[key]) for key in ("mean", "std"))
+    lines.append(f"red, green, blue: mean {mean}, std {std}")
+    return "\n  ".join(lines)
+
+
+def _write_sheet(data: Prepared, name: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        contact_sheet(data).save(folder / f"{name.rstrip('/').replace(':', '_').replace('/', '_')}.png")
+    except OSError as error:
+        raise UserError(f"--contact-sheet {folder}: cannot be written: {error.strerror}") from None
+
+
+def contact_sheet(data: Prepared) -> Image.Image:
+    """Return some pictures from all over the data set, their masks in colour below them, and the colours' names."""
+    chosen = np.unique(np.linspace(0, len(data.names) - 1, SHEET_PICTURES).astype(int))
+    step, rows = TILE_PX + GAP_PX, 2 if data.labelled else 1
+    counts = data.class_pixels(chosen)
+    present = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]
+    legend = GAP_PX + LINE_PX * -(-len(present) // 4)
+    sheet = Image.new("RGB", (len(chosen) * step + GAP_PX, GAP_PX + rows * step + legend), "white")
+    for column, at in enumerate(chosen.tolist()):
+        tiles = [Image.fromarray(data.images[at])] + ([Image.fromarray(coloured(data.masks[at]))] if data.labelled else [])
+        for row, tile in enumerate(tiles):
+            method = Image.Resampling.NEAREST if row else Image.Resampling.BILINEAR
+            sheet.paste(tile.resize((TILE_PX, TILE_PX), method), (GAP_PX + column * step, GAP_PX + row * step))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    for place, number in enumerate(present):
+        left, top = GAP_PX + (place % 4) * (sheet.width // 4), GAP_PX + rows * step + LINE_PX * (place // 4)
+        red, green, blue = coloured(np.array([[number]], np.uint8))[0, 0].tolist()
+        draw.rectangle((left, top, left + 10, top + 10), fill=(red, green, blue), outline="black")
+        draw.text((left + 16, top - 2), f"{number}: {data.classes[number]}", fill="black", font=font)
+    return sheet

@@ -1,0 +1,230 @@
+"""`segsweep datasets` and `segsweep prepare`."""
+
+import json
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segsweep.cli.commands import command_line
+from segsweep.data.download import DOWNLOADS
+from segsweep.data.scenes import GENERATED
+from segsweep.data.table import DATASETS
+
+
+def call(*arguments: str) -> int:
+    """Run the command in this process and return its exit code."""
+    try:
+        command_line(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def write_pets(folder: Path) -> None:
+    """Write Oxford-IIIT Pet with four pictures, red where the pet is and blue elsewhere."""
+    for part in ("images", "annotations/trimaps"):
+        (folder / part).mkdir(parents=True)
+    trimap = np.full((20, 20), 2, np.uint8)
+    trimap[:, :5] = 1
+    picture = np.where(trimap[..., None] == 1, (255, 0, 0), (0, 0, 255)).astype(np.uint8)
+    for split, names in (("trainval", ("Bengal_1", "Bengal_2")), ("test", ("pug_1", "pug_2"))):
+        for name in names:
+            Image.fromarray(picture).save(folder / "images" / f"{name}.jpg", "PNG")
+            Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
+        (folder / "annotations" / f"{split}.txt").write_text("".join(f"{name} 1 1 1\n" for name in names))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with four pets."""
+    write_pets(tmp_path / "root" / "oxford-iiit-pet")
+    return tmp_path / "root"
+
+
+def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Known data sets are listed with their layout, those of datasets.toml with their folder."""
+    (tmp_path / "coco2017" / "annotations").mkdir(parents=True)
+    (tmp_path / "datasets.toml").write_text(f'mine = "{ellipses}"\n')
+    assert call("datasets", "--data", str(tmp_path)) == 0
+    output = capsys.readouterr().out
+    assert f"found in {tmp_path / 'coco2017'}" in output
+    assert "not found; pass --data, or prepare it with --download" in output
+    assert f"read as folder:{ellipses}" in output
+    assert f"found in {ellipses}: 40 pictures" in output
+    assert "evaluated (19), raw (34)" in output
+    assert all(name in output for name in (*DATASETS, *GENERATED, "folder:PATH"))
+
+
+def test_datasets_for_a_program(root: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` has a row per data set: classes per scheme, layout, folder or null, pictures or null, downloadable."""
+    assert call("datasets", "--data", str(root), "--data", f"mine={ellipses}", "--json") == 0
+    rows = {row.pop("name"): row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == [*DATASETS, *GENERATED, "mine"]
+    assert rows["pets"] == {
+        "schemes": {"foreground": 2, "trimap": 3},
+        "layout": DATASETS["pets"].layout,
+        "folder": str(root / "oxford-iiit-pet"),
+        "pictures": 4,
+        "downloadable": True,
+        "problem": None,
+    }
+    assert rows["cityscapes"]["schemes"] == {"evaluated": 19, "raw": 34}
+    assert (rows["cityscapes"]["folder"], rows["cityscapes"]["pictures"], rows["cityscapes"]["downloadable"]) == (
+        None,
+        None,
+        False,
+    )
+    assert rows["mas3k"]["schemes"] == {"species": 38, "binary": 2}
+    assert (rows["ade20k"]["schemes"], rows["cats_dogs"]["schemes"]) == ({"all": 150}, {"unlabelled": 0})
+    assert (rows["mine"]["schemes"], rows["mine"]["pictures"]) == ({"all": 2}, 40)
+
+
+def test_a_broken_data_set_does_not_hide_the_others(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A data set with a missing list is found, without a count, and what is missing is said."""
+    (root / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
+    assert call("datasets", "--data", str(root), "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["pets"]["pictures"] is None
+    assert "test.txt is missing" in rows["pets"]["problem"]
+    assert rows["generated_far"]["pictures"] == 480
+
+
+def test_prepare_tells_what_is_in_a_data_set(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures by official split, class shares, the ignored share, mean and standard deviation are printed."""
+    options = ("--data", str(root), "--image-px", "20", "--store", str(tmp_path / "store"))
+    assert call("prepare", "pets", "pets/trimap", *options) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "pets: 4 pictures at 20 px (fit resize): trainval 2, test 2",
+        "  2 classes (foreground): background 75.00 %, pet 25.00 %",
+        "  ignored: 0.00 % of all pixels",
+        "  red, green, blue: mean 0.250 0.000 0.750, std 0.433 0.000 0.433",
+        "pets/trimap: 4 pictures at 20 px (fit resize): trainval 2, test 2",
+        "  3 classes (trimap): background 75.00 %, pet 25.00 %, and 1 more",
+        "  ignored: 0.00 % of all pixels",
+        "  red, green, blue: mean 0.250 0.000 0.750, std 0.433 0.000 0.433",
+    ]
+
+
+def test_prepare_for_a_program(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` is the same for a program, for several data sets at once, and `--fit` and `--classes` are heeded."""
+    options = ("--data", str(root), "--image-px", "10", "--store", str(tmp_path / "store"), "--json")
+    assert call("prepare", "pets", *options, "--classes", "trimap", "--fit", "raw-crop") == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert (facts["name"], facts["scheme"], facts["fit"], facts["image_px"]) == ("pets", "trimap", "raw-crop", 10)
+    assert (facts["pictures"], facts["splits"], facts["ignored"]) == (4, {"trainval": 2, "test": 2}, 0)
+    assert facts["class_shares"] == {"pet": 0.0, "background": 1.0, "boundary": 0.0}  # the pet is left of the middle
+    assert facts["mean"] == [0, 0, 1]
+
+
+def test_prepare_of_pictures_without_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unlabelled data set has counts, mean and standard deviation, and says that it has no masks."""
+    for split in ("train", "test"):
+        for kind in ("cats", "dogs"):
+            (tmp_path / "cats_dogs" / split / kind).mkdir(parents=True)
+            Image.new("RGB", (30, 20), (51, 102, 204)).save(tmp_path / "cats_dogs" / split / kind / "a b.jpg", "PNG")
+    options = ("--data", str(tmp_path), "--image-px", "8", "--store", str(tmp_path / "store"))
+    assert call("prepare", "cats_dogs", *options, "--contact-sheet", str(tmp_path / "sheets")) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "cats_dogs: 4 pictures at 8 px (fit resize): train 2, test 2",
+        "  no masks",
+        "  red, green, blue: mean 0.200 0.400 0.800, std 0.000 0.000 0.000",
+    ]
+    assert (tmp_path / "sheets" / "cats_dogs.png").is_file()
+
+
+def test_the_contact_sheet_shows_each_picture_above_its_mask(root: Path, tmp_path: Path) -> None:
+    """Pictures stand above their masks, the pet's colour on the left quarter as the red is, and colours are named below."""
+    options = ("--data", str(root), "--image-px", "20", "--store", str(tmp_path / "store"))
+    assert call("prepare", "pets/foreground", *options, "--contact-sheet", str(tmp_path / "sheets")) == 0
+    sheet = np.asarray(Image.open(tmp_path / "sheets" / "pets_foreground.png"))
+    assert sheet.shape[1] == 4 * 166 + 6
+    for column in range(4):
+        left = 6 + 166 * column
+        assert sheet[90, left + 10].tolist() == [255, 0, 0]
+        assert sheet[90, left + 120].tolist() == [0, 0, 255]
+        marked = sheet[250, left + 10].tolist()
+        assert marked not in ([0, 0, 0], [255, 255, 255])
+        assert sheet[250, left + 120].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("folder:/no/such",), "error: data set 'folder:/no/such': folder /no/such is missing"),
+        (("pets", "--image-px", "0"), "error: --image-px 0: needs a size above 0"),
+        (("pets/breeds",), "error: classes of pets: unknown name 'breeds'; known: foreground, trimap"),
+        (("pats",), "error: data set: unknown name 'pats'; known: pets"),
+        (("pets/trimap", "--classes", "foreground"), "error: --classes foreground: pets/trimap names its classes already"),
+    ],
+)
+def test_a_wrong_request_is_one_line(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    """A user's mistake is one line on stderr and exit code 2."""
+    assert call("prepare", *arguments, "--data", str(root), "--store", str(tmp_path / "store")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == 1
+
+
+def test_downloads_go_where_the_reader_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    """`--download` has torchvision fetch into the usual folder, once; what is found is not fetched again."""
+    calls = []
+
+    def stand_in(root: Path, download: bool) -> None:
+        calls.append((root, download))
+        write_pets(root / "oxford-iiit-pet")
+
+    monkeypatch.setattr("torchvision.datasets.OxfordIIITPet", stand_in)
+    options = ("--data", str(tmp_path), "--image-px", "8", "--store", str(tmp_path / "store"), "--download")
+    assert call("prepare", "pets/trimap", *options) == 0
+    assert "pets/trimap: 4 pictures at 8 px" in capsys.readouterr().out
+    assert call("prepare", "pets", *options) == 0
+    assert calls == [(tmp_path, True)]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("pets", "oxford-iiit-pet"), ("voc2012", "voc2012"), ("cifar10", "cifar10")])
+@pytest.mark.parametrize(
+    "failure", [urllib.error.URLError("no\nroute"), RuntimeError("File not found or corrupted."), TimeoutError("late")]
+)
+def test_downloads_that_fail_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch, name: str, folder: str, failure: Exception
+) -> None:
+    """Without a network there is one line: what could not be fetched, why, where to put it by hand, and in which layout."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    for module in ("utils", "oxford_iiit_pet", "voc"):
+        monkeypatch.setattr(f"torchvision.datasets.{module}.download_and_extract_archive", fail)
+    options = ("--data", str(tmp_path), "--store", str(tmp_path / "store"), "--download")
+    assert call("prepare", name, *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --download {name}: could not be fetched ({type(failure).__name__}: ")
+    assert f"put it into {tmp_path / folder} by hand (layout: {DATASETS[name].layout})" in error
+    assert error.count("\n") == 1
+
+
+def test_downloads_never_unpickle(tmp_path: Path, monkeypatch) -> None:
+    """CIFAR-10 is fetched as an archive with its checksum; torchvision's class, which unpickles freely, is not made."""
+    from torchvision.datasets import CIFAR10
+
+    fetched = []
+    monkeypatch.setattr(
+        "torchvision.datasets.utils.download_and_extract_archive", lambda *what, **how: fetched.append((what, how))
+    )
+    monkeypatch.setattr(CIFAR10, "__init__", lambda *_, **__: pytest.fail("made"))
+    DOWNLOADS["cifar10"][0](tmp_path)
+    assert fetched == [((CIFAR10.url, str(tmp_path / "cifar10")), {"filename": CIFAR10.filename, "md5": CIFAR10.tgz_md5})]
+
+
+def test_downloads_that_nobody_offers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A data set that torchvision does not offer says where it goes by hand; without a root there is nowhere to go."""
+    options = ("--store", str(tmp_path / "store"), "--download")
+    assert call("prepare", "coco", "--data", str(tmp_path), *options) == 2
+    assert f"only pets, voc2012, cifar10 can be fetched; put it into {tmp_path / 'coco2017'} by hand" in capsys.readouterr().err
+    assert call("prepare", "pets", *options) == 2
+    assert "error: --download pets: no root was named; pass --data ROOT" in capsys.readouterr().err
