@@ -46,6 +46,9 @@ def shares(data) -> dict[str, float]:
         ("voc2012", {"train": 103, "val": 121}),
         ("coco", {"train": 166, "val": 188}),
         ("street46", {"train": 46}),
+        ("isic2018", {"train": 200}),
+        ("cifar10", {"train": 1500, "test": 500}),
+        ("cats_dogs", {"train": 1500, "test": 500}),
     ],
 )
 def test_counts_are_the_documented_ones(prepared, name, splits):
@@ -116,3 +119,55 @@ def test_a_users_own_folder(prepared):
     assert all(share > 0 for share in shares(data).values())
     split = split_source(data, None, 0)
     assert (len(split.train), len(split.val)) == (41, 5)
+
+
+def test_lesions_lie_in_the_middle_and_are_dark(prepared):
+    """A lesion fills a tenth to a half, lies in the middle, and is darker than the skin around it."""
+    data = prepared("isic2018")
+    lesion = np.asarray(data.masks) == 1
+    assert 0.1 < lesion.mean() < 0.5
+    assert lesion[:, 24:40, 24:40].mean() > lesion[:, :8].mean() + 0.4
+    brightness = np.asarray(data.images).mean(axis=3)
+    pairs = zip(brightness, lesion, strict=True)
+    darker = [picture[marked].mean() < picture[~marked].mean() for picture, marked in pairs if marked.any()]
+    assert np.mean(darker) > 0.9
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cats_dogs"])
+def test_pictures_without_masks(prepared, name):
+    """CIFAR-10's official pickles and cats and dogs are read without masks, and are neither black nor one colour."""
+    data = prepared(name)
+    assert not data.labelled
+    assert data.masks.shape == (2000, 0, 0)
+    mean, std = data.mean_std(np.arange(2000))
+    assert all(0.35 < value < 0.55 for value in mean)
+    assert all(0.2 < value < 0.3 for value in std)
+
+
+def test_moments_are_those_of_the_pictures(prepared):
+    """Mean and standard deviation from the moments are those of the pixels themselves."""
+    data = prepared("pets")
+    members = np.arange(0, 598, 7)
+    mean, std = data.mean_std(members)
+    pixels = np.asarray(data.images[members]).reshape(-1, 3) / 255
+    assert mean == pytest.approx(pixels.mean(0), rel=1e-10)
+    assert std == pytest.approx(pixels.std(0), rel=1e-8)
+    counts = np.bincount(np.asarray(data.masks[members]).ravel(), minlength=256)
+    assert data.class_pixels(members).tolist() == counts[:2].tolist()
+
+
+def test_pets_by_every_protocol(prepared):
+    """The official split with its test part in halves, and a fifth of all held out, the same for every development share."""
+    data = prepared("pets")
+    split = split_target(data, "50-25-25")
+    assert (len(split.train), len(split.val), len(split.test)) == (300, 149, 149)
+    assert split.train.tolist() == list(range(300))
+    shares_of_all = {share: split_target(data, "holdout-20", share) for share in (0.2, 0.5, 0.8)}
+    assert {share: (len(each.train), len(each.val), len(each.test)) for share, each in shares_of_all.items()} == {
+        0.2: (108, 12, 120),
+        0.5: (269, 30, 120),
+        0.8: (430, 48, 120),
+    }
+    assert len({each.test.tobytes() for each in shares_of_all.values()}) == 1
+    tested = Counter(data.strata[int(member)] for member in split_target(data, "holdout-20").test)
+    assert all(abs(count - 40) <= 1 for count in tested.values())

@@ -1,0 +1,78 @@
+"""How fast pictures come, against the naive way in the same run. It is printed, and fails nothing:
+
+pytest -m slow tests/benchmarks/test_data_speed.py -s
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segsweep.data.folder import Folder
+from segsweep.data.picture import square
+from segsweep.data.prepare import Request, prepare
+from segsweep.store.folder import Store
+from segsweep.training.batches import PictureSet, epoch_batches, load_batches
+from segsweep.training.device import Device
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+PICTURES = 96
+IMAGE_PX = 256
+BATCH_SIZE = 16
+
+
+def seconds(work: Callable[[], object], times: int = 5) -> float:
+    """Return the median time of some repetitions, after one to warm up."""
+    work()
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return median(found)
+
+
+def photographs(folder: Path, count: int) -> Folder:
+    """Write pictures of 500x375, smooth and grainy as photographs are, with masks."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    (folder / "classes.txt").write_text("background\nthing\n")
+    for number in range(count):
+        smooth = Image.fromarray(rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize((500, 375), Image.Resampling.BICUBIC)
+        grain = rng.integers(-12, 13, (375, 500, 3))
+        Image.fromarray(np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)).save(folder / f"images/{number}.jpg")
+        blobs = Image.fromarray(rng.integers(0, 2, (6, 8), dtype=np.uint8)).resize((500, 375), Image.Resampling.NEAREST)
+        blobs.save(folder / f"masks/{number}.png")
+    return Folder(folder, "photographs")
+
+
+def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
+    """Epochs of batches from prepared arrays, beside decoding and resizing every picture in every epoch."""
+    dataset = photographs(tmp_path / "photographs", PICTURES)
+    started = time.perf_counter()
+    prepared = prepare(Request(dataset, None, IMAGE_PX), Store(tmp_path / "store"), lambda *_: None)
+    preparing = time.perf_counter() - started
+    pictures, examples, device = PictureSet(prepared, np.arange(PICTURES)), dataset.examples(), Device("cpu", 1)
+    batches = epoch_batches(PICTURES, BATCH_SIZE, 0, 0)
+
+    def naive() -> None:
+        for positions in batches:
+            pairs = [square(*dataset.read(examples[at], "all"), IMAGE_PX, "resize") for at in positions.tolist()]
+            torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
+            torch.from_numpy(np.stack([mask for _, mask in pairs])).long()
+
+    decoding, mapped = seconds(naive), seconds(lambda: list(load_batches(pictures, batches, device)))
+    print(
+        f"\n{PICTURES} pictures of 500x375 at {IMAGE_PX} px, one thread: decoded every epoch {PICTURES / decoding:.0f} images/s, "
+        f"from prepared arrays {PICTURES / mapped:.0f} images/s, ratio {decoding / mapped:.1f}; "
+        f"preparing took {preparing:.2f} s, {preparing / decoding:.1f} such epochs"
+    )
+    assert decoding > 0
+    assert mapped > 0
