@@ -3,20 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Example, Progress
-from segsweep.data.decoding import decode
+from segsweep.data.decoding import Decoded, decode
 from segsweep.data.manifest import content_digest
 from segsweep.data.picture import Fit
 from segsweep.data.prepared import Counts, Prepared
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError, unknown
-from segsweep.store.folder import Store
+from segsweep.store.folder import Build, Store
 
 KIND = "data"
 PREPARE_VERSION = 2
@@ -70,22 +70,37 @@ def prepare(request: Request, store: Store, progress: Progress, key: str | None 
     key = key or prepared_key(request, store, progress)
     with store.building(KIND, key) as build:
         if build.found is None:
-            workspace, name = f"prepare-{key}", request.dataset.name  # beside the finished ones; outlives this process
-            examples = _examples(request.dataset)
-            needed_mb = len(examples) * request.image_px**2 * (4 if request.classes else 3) / 1e6
+            workspace = f"prepare-{key}"  # it outlives this process
             try:
-                with one_line_when_full(store.root, f"data set {name!r} at {request.image_px} px: needs {needed_mb:.1f} MB"):
-                    _decode(request, examples, store.workspace(workspace), build.folder, progress)
-                    if prepared_key(request, store, progress) != key:
-                        raise UserError(f"data set {name!r}: its files changed while they were read; start again")
-                    facts = {"scheme": request.chosen_scheme, "image_px": request.image_px, "fit": request.chosen_fit}
-                    build.commit({"dataset": name, **facts})
+                _build(_unread(request), key, store, build, store.workspace(workspace), progress)
             except UserError:
                 store.clear_workspace(workspace)
                 raise
             store.clear_workspace(workspace)
         assert build.found is not None
         return Prepared.open(build.found.folder)
+
+
+def _unread(request: Request) -> Request:
+    """Return the request with a reader that has read nothing: what one remembers may be older than the key."""
+    dataset = request.dataset
+    return replace(request, dataset=replace(dataset)) if is_dataclass(dataset) else request
+
+
+def _build(request: Request, key: str, store: Store, build: Build, workspace: Path, progress: Progress) -> None:
+    """Decode into the workspace, going on from what it holds, and put the arrays into the store."""
+    dataset, image_px, facts = request.dataset, request.image_px, {"scheme": request.chosen_scheme, "fit": request.chosen_fit}
+    examples = _examples(dataset)
+    needed_mb = len(examples) * image_px**2 * (4 if request.classes else 3) / 1e6
+    with one_line_when_full(store.root, f"data set {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
+        decoded = decode(dataset, request.chosen_scheme, request.chosen_fit, image_px, examples, workspace, progress)
+        if prepared_key(request, store, progress) != key:
+            raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
+        _describe(request, examples, decoded, build.folder)
+        for path in (workspace / "images.npy", workspace / "masks.npy"):
+            if path.is_file():
+                path.rename(build.folder / path.name)
+        build.commit({"dataset": dataset.name, "image_px": image_px, **facts})
 
 
 def _examples(dataset: DataSet) -> list[Example]:
@@ -98,13 +113,9 @@ def _examples(dataset: DataSet) -> list[Example]:
     return examples
 
 
-def _decode(request: Request, examples: Sequence[Example], workspace: Path, folder: Path, progress: Progress) -> None:
-    """Put the arrays, and what is known of every picture, into a folder, going on from what the workspace holds."""
-    dataset, scheme = request.dataset, request.chosen_scheme
-    decoded = decode(dataset, scheme, request.chosen_fit, request.image_px, examples, workspace, progress)
-    for path in (workspace / "images.npy", workspace / "masks.npy"):
-        if path.is_file():
-            path.rename(folder / path.name)
+def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, folder: Path) -> None:
+    """Write what is known of every picture: `moments.npy`, `pixels.npy` and `index.json`."""
+    dataset = request.dataset
     np.save(folder / "moments.npy", decoded.moments)
     np.save(folder / "pixels.npy", decoded.pixels)
     described = list(zip(examples, decoded.pixels, strict=True))

@@ -171,6 +171,7 @@ class Layouts:
             mask[4:20, 4:30] = 1 + number % 2
             mask[0] = 255
             self.mask(folder / "masks" / f"p{number}.png", mask)
+        folder.mkdir(exist_ok=True)
         (folder / "classes.txt").write_text(classes)
         for split, text in lists.items():
             (folder / f"{split}.txt").write_text(text)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
-from segsweep.data.picture import FITS, square
+from segsweep.data.picture import FITS, ORIENTATION, square
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.scenes import Generated
 from segsweep.data.splits import split_source, split_target
@@ -230,6 +231,91 @@ def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
         prepare(request(folder, dataset=Restless(folder, "mine")), store, quiet)
     assert kept(store) == []
     assert (prepare(request(folder), store, quiet).masks[0] == 2).all()
+
+
+def test_what_a_reader_remembers_is_not_trusted(layouts, store, quiet):
+    """A reader that read a list before the list changed does not put old masks or old splits under the new key."""
+    folder = layouts.plain(count=4, train="p0\np1\n", val="p2\n")
+    remembering = Folder(folder, "mine")
+    remembering.examples()
+    assert len(remembering.schemes["all"]) == 3
+    (folder / "classes.txt").write_text("background\ncar\n")
+    (folder / "val.txt").write_text("p3\n")
+    with pytest.raises(UserError, match="mask value 2 is outside the classes; allowed are 0, 1, 255"):
+        prepare(request(folder, dataset=remembering), store, quiet)
+
+
+def test_a_picture_that_comes_meanwhile_is_noticed(layouts, store, quiet):
+    """A picture that is added between the key and the decoding is no part of the arrays under that key."""
+    folder = layouts.plain()
+    asked = request(folder)
+    key = prepared_key(asked, store, quiet)
+    layouts.picture(folder / "images" / "p9.jpg")
+    layouts.mask(folder / "masks" / "p9.png", np.zeros((32, 48), np.uint8))
+    with pytest.raises(UserError, match="its files changed while they were read; start again"):
+        prepare(asked, store, quiet, key)
+    assert kept(store) == []
+    assert len(prepare(request(folder), store, quiet).names) == 7
+
+
+def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
+    """Spaces, other scripts and shell signs in folder and file names change nothing."""
+    names = ["a b", "chat-noir-é", "猫", "x;$(y) 'z'", "%20"]
+    folder = layouts.plain(count=0, name="mes données")
+    for number, name in enumerate(names):
+        layouts.picture(folder / "images" / f"{name}.jpg", seed=number)
+        layouts.mask(folder / "masks" / f"{name}.png", np.full((32, 48), number % 3, np.uint8))
+    found = prepare(request(folder), store, quiet)
+    assert sorted(found.names) == sorted(names)
+    assert all((found.masks[at] == names.index(name) % 3).all() for at, name in enumerate(found.names))
+
+
+def test_names_that_differ_in_case(layouts, store, quiet):
+    """`Cat` and `cat` are two pictures with a mask each; a mask with other capitals is one line that names it."""
+    folder = layouts.plain(count=0)
+    for number, name in enumerate(("cat", "Cat", "CAT")):
+        layouts.picture(folder / "images" / f"{name}.JPG", seed=number)
+        layouts.mask(folder / "masks" / f"{name}.png", np.full((32, 48), number, np.uint8))
+    if len(list((folder / "masks").iterdir())) < 3:
+        pytest.skip("this disk does not tell capitals apart")
+    found = prepare(request(folder), store, quiet)
+    assert dict(zip(found.names, found.masks[:, 0, 0].tolist(), strict=True)) == {"cat": 0, "Cat": 1, "CAT": 2}
+    (folder / "masks" / "CAT.png").rename(folder / "masks" / "cAT.png")
+    with pytest.raises(UserError, match=r"masks/CAT\.png: file is missing; Cat\.png beside it differs in case alone"):
+        prepare(request(folder), store, quiet)
+
+
+def test_a_listed_name_with_other_capitals_is_refused(layouts, store, quiet):
+    """A list that names `bengal_0` where `Bengal_0.jpg` lies is one line that says what lies there."""
+    folder = layouts.pets()
+    listing = folder / "annotations" / "trainval.txt"
+    listing.write_text(listing.read_text().replace("Bengal_0 ", "bengal_0 "))
+    if (folder / "images" / "bengal_0.jpg").is_file():
+        pytest.skip("this disk does not tell capitals apart")
+    with pytest.raises(UserError, match=r"bengal_0\.jpg: file is missing; and 1 more; Bengal_0\.jpg beside it differs in case"):
+        prepare(Request(Pets(folder), None, PIXELS), store, quiet)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(1000, False), (700, True)])
+def test_huge_pictures_are_refused_in_one_line(layouts, store, quiet, monkeypatch, limit, refused):
+    """Above Pillow's limit a picture is refused in one line; above half of it, where Pillow warns, it is read in silence."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # pictures have 1536 pixels; twice this is the limit
+    folder = layouts.plain()
+    if refused:
+        with pytest.raises(UserError, match=r"p0\.jpg: picture cannot be read: Image size \(1536 pixels\) exceeds limit of 1400"):
+            prepare(request(folder), store, quiet)
+    else:
+        assert len(prepare(request(folder), store, quiet).names) == 6
+
+
+def test_a_rotated_picture_with_an_unrotated_mask_is_refused(layouts, store, quiet):
+    """A camera picture whose mask was drawn on the stored rows is one line that says so, and nothing is kept."""
+    folder, exif = layouts.plain(), Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.open(folder / "images" / "p1.jpg").save(folder / "images" / "p1.jpg", exif=exif)
+    with pytest.raises(UserError, match=r"p1\.png: mask is 48x32 but its picture is 32x48 pixels; the picture's EXIF says that"):
+        prepare(request(folder), store, quiet)
+    assert kept(store) == []
 
 
 def bad_mask(layouts, folder):

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segsweep.data.ade20k import Ade20k
 from segsweep.data.camvid import CamVid
@@ -14,7 +15,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
-from segsweep.data.picture import FITS
+from segsweep.data.picture import FITS, ORIENTATION, open_picture
 from segsweep.data.voc import CLASSES as VOC_CLASSES
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
@@ -213,6 +214,20 @@ def test_coco_run_lengths_may_be_an_object(layouts):
     """An object, not a crowd, may be given in run lengths too."""
     item = {"category_id": category("cat"), "segmentation": {"size": [32, 48], "counts": run_lengths(filled(((1, 2, 9, 30), 1)))}}
     assert np.array_equal(drawn(layouts, item), filled(((1, 2, 9, 30), COCO_CLASSES.index("cat"))))
+
+
+def test_coco_objects_lie_in_the_stored_rows(layouts):
+    """Objects are told in the rows and columns of the file, whose sizes the annotations give, so EXIF turns nothing."""
+    folder = layouts.coco(objects=[boxed("cat", (1, 2, 9, 30))])
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    picture = folder / "train2017" / "a.jpg"
+    Image.open(picture).save(picture, exif=exif)
+    data = Coco2017(folder)
+    image, mask = data.read(data.examples()[0], "all")
+    assert np.array_equal(image, np.asarray(Image.open(picture)))
+    assert np.array_equal(image[::-1, ::-1], open_picture(picture))
+    assert np.array_equal(mask, filled(((1, 2, 9, 30), COCO_CLASSES.index("cat"))))
 
 
 @pytest.mark.parametrize("first", [True, False])
