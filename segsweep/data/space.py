@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from numpy.lib import format as npy
 from segsweep.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 BLOCK = 1 << 24  # bytes that are written at once where space cannot be allocated
 
 
@@ -25,11 +27,17 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
     kind = np.dtype(dtype)
     with path.open("wb") as file:
         npy.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": npy.dtype_to_descr(kind)})
-        size = kind.itemsize * math.prod(shape)
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            file.flush()
-            os.posix_fallocate(file.fileno(), file.tell(), size)
-            return
+        _take(file, kind.itemsize * math.prod(shape))
+
+
+def _take(file: BinaryIO, size: int) -> None:
+    """Extend a file by zeros that have their place on the disk."""
+    file.flush()
+    try:
+        os.posix_fallocate(file.fileno(), file.tell(), size)
+    except (AttributeError, OSError) as error:  # macOS has no such function, and some disks have no such thing
+        if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
+            raise
         for first in range(0, size, BLOCK):
             file.write(bytes(min(BLOCK, size - first)))
 
