@@ -26,6 +26,7 @@ from segsweep.models.published import (
 )
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
+from segsweep.models.weight_names import by_network_names
 from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
@@ -104,6 +105,7 @@ def build_stage(
                             "encoder_only": spec.encoder_only,
                             "classes": step.classes,
                             "unused": step.unused,
+                            "named_freely": spec.stage.kind == "file",
                             "facts": step.facts,
                         }
                     )
@@ -133,7 +135,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     assert spec.data is not None
     place.device.apply_threads()
     data = Prepared.open(place.store.folder("data", spec.data))
-    split = split_source(data, spec.stage.limit, spec.seed)
+    split = split_source(data, spec.stage.limit, spec.seed, spec.settings.get("split", "official"))
     train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
@@ -233,6 +235,8 @@ def load_source(
     if told["encoder_only"]:
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
+    elif told.get("named_freely"):
+        weights = by_network_names(model, weights)
     mapped = None
     if scope == "all" and told.get("classes") is not None:
         mapped = map_classes(told["classes"], classes, class_map or {})

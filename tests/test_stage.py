@@ -289,7 +289,9 @@ def test_imagenet_without_a_network_is_one_line(place, monkeypatch):
 
     monkeypatch.setattr(smp.encoders, "get_encoder", offline)
     spec = StageSpec(Stage("imagenet"), "resnet18", seed=0)
-    with pytest.raises(UserError, match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; with a network"):
+    with pytest.raises(
+        UserError, match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; with a network"
+    ):
         build(spec, place)
     assert place.store.find(KIND, spec.key(None)) is None
 

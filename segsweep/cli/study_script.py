@@ -30,17 +30,23 @@ INTERRUPTED = 130
 
 
 def main(
-    study: Study, *, demo: Study | None = None, presets: Presets | None = None, arguments: Sequence[str] | None = None
+    study: Study,
+    *,
+    demo: Study | None = None,
+    as_published: Study | None = None,
+    presets: Presets | None = None,
+    arguments: Sequence[str] | None = None,
 ) -> None:
     """Run a study script's command line and exit.
 
-    `demo` is the study that `--demo` runs instead; `presets` maps names to `--set` texts. A user's mistake is one line
+    `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set` texts. A user's mistake is one line
     on stderr and exit code 2; a rehearsal with failures exits with 1; Ctrl-C with 130.
     """
-    options = _parser(study, demo, presets or {}).parse_args(arguments)
+    instead = {"demo": demo, "as_published": as_published}
+    options = _parser(study, instead, presets or {}).parse_args(arguments)
     console = Console(stderr=True)
     try:
-        sys.exit(_run(study, demo, presets or {}, options, console))
+        sys.exit(_run(_chosen(study, instead, options), presets or {}, options, console))
     except UserError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
@@ -57,16 +63,26 @@ def main(
         sys.exit(INTERRUPTED)
 
 
-def _parser(study: Study, demo: Study | None, presets: Presets) -> argparse.ArgumentParser:
+def _chosen(study: Study, instead: Mapping[str, Study | None], options: argparse.Namespace) -> Study:
+    """Return the study that the command line asks for."""
+    asked = [other for name, other in instead.items() if other is not None and getattr(options, name)]
+    if len(asked) > 1:
+        raise UserError("--demo and --as-published: give one of the two")
+    return asked[0] if asked else study
+
+
+def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets) -> argparse.ArgumentParser:
     script = Path(sys.argv[0]).name
     parser = argparse.ArgumentParser(
         prog=script,
-        description=f"Run the study {study.name}: {len(list(study.cells()))} cells on {study.target.name}.",
+        description=f"Run the study {study.name}: {len(list(study.cells()))} cells on {study.target_name}.",
         epilog=f"example: python {script} --data ~/data --set fraction=0.5,1.0 --set epochs=2 --set seeds=1",
     )
     add = parser.add_argument
-    if demo is not None:
+    if instead["demo"] is not None:
         add("--demo", action="store_true", help="run small, on pictures generated on the spot")
+    if instead["as_published"] is not None:
+        add("--as-published", action="store_true", help="run exactly the runs of the paper, with its settings")
     add("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help="where data sets lie; repeatable")
     add(
         "--set",
@@ -99,9 +115,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
     add("--workers-per-trial", type=int, default=1, metavar="N", help="workers that train one trial together (default: 1)")
 
 
-def _run(study: Study, demo: Study | None, presets: Presets, options: argparse.Namespace, console: Console) -> int:
-    if demo is not None and options.demo:
-        study = demo
+def _run(study: Study, presets: Presets, options: argparse.Namespace, console: Console) -> int:
     preset = getattr(options, "preset", None)
     study = narrow(study, [*(presets[preset] if preset else ()), *options.set])
     setting = Setting.make(options.out, options.store, options.data)

@@ -90,6 +90,11 @@ def adopt(things: Mapping[str, Any]) -> None:
     _ADOPTED.update(things)
 
 
+def adopted() -> dict[str, Any]:
+    """Return all things that this process knows by their texts."""
+    return dict(_ADOPTED)
+
+
 def own(text: str) -> Any:
     """Return the thing that a text `own:NAME` stands for. Raises `UserError` where this process was not brought it."""
     if text not in _ADOPTED:

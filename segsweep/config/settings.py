@@ -85,6 +85,7 @@ class Settings(BaseModel):
     source_loss: LossText = "cross_entropy"
     source_augmentation: Augmentation | None = None
     source_fit: Fit = "own"
+    source_split: Literal["official", "all"] = "official"
 
     @classmethod
     def build(cls, **values: Any) -> "Settings":
@@ -173,7 +174,8 @@ class Settings(BaseModel):
             "precision": self.precision,
         }
         shared = ("momentum", "schedule", "warmup", "normalisation")
-        return told | {name: getattr(self, name) for name in shared if getattr(self, name) != self._default(name)}
+        split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
+        return told | split | {name: getattr(self, name) for name in shared if getattr(self, name) != self._default(name)}
 
     @classmethod
     def _default(cls, name: str) -> Any:

@@ -142,16 +142,19 @@ def _sizes(count: int, shares: Sequence[int]) -> list[int]:
     return [last - first for first, last in pairwise(ends)]
 
 
-def split_source(data: Prepared, limit: int | None, seed: int) -> Split:
+def split_source(data: Prepared, limit: int | None, seed: int, choice: str = "official") -> Split:
     """Return the split of a source: its own train and val, or a tenth of its pool held out where it has no val.
 
-    Pictures of a test split are never trained on.
+    Pictures of a test split are never trained on, unless `choice` is `all`: then all pictures of all splits are taken
+    together, and a tenth of them held out.
     `limit` cuts the training part to so many pictures, stratified. Raises `UserError` where there are fewer, and for a data
     set without masks.
     """
     _check_labelled(data)
     splits = np.asarray(data.splits)
-    if (splits == "val").any() and (splits == "train").any():
+    if choice == "all":
+        train, val, _ = _divide(data, sorted(set(data.splits)), SOURCE_SHARES, seed_for("source validation"))
+    elif (splits == "val").any() and (splits == "train").any():
         train, val = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
     else:
         train, val, _ = _divide(data, _without_test(data.pool), SOURCE_SHARES, seed_for("source validation"))
@@ -201,9 +204,11 @@ def split_sizes(
     return train, val, test
 
 
-def source_sizes(splits: Sequence[str], pool: Sequence[str], limit: int | None) -> tuple[int, int]:
+def source_sizes(splits: Sequence[str], pool: Sequence[str], limit: int | None, choice: str = "official") -> tuple[int, int]:
     """Return how many pictures a source gives to training and validation, from the official splits alone."""
-    if "val" in splits and "train" in splits:
+    if choice == "all":
+        train, val, _ = _sizes(len(splits), SOURCE_SHARES)
+    elif "val" in splits and "train" in splits:
         train, val = splits.count("train"), splits.count("val")
     else:
         train, val, _ = _sizes(sum(split in _without_test(pool) for split in splits), SOURCE_SHARES)

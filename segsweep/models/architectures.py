@@ -8,11 +8,13 @@ import torch
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 
 from segsweep.config.digest import seed_for
+from segsweep.config.own import PREFIX
 from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
 from segsweep.models.dilated_densenet import STAGES as DENSENET_STAGES
 from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.encoder_name import encoder_name as encoder_name  # told here too, where architectures are
+from segsweep.models.own_model import build_own, check_own
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.models.smp_models import DECODERS, build_smp, is_encoder, timm_names
 from segsweep.models.torchvision_models import TORCHVISION
@@ -58,7 +60,7 @@ NAMED: Mapping[str, str] = {
 def architecture_names() -> list[str]:
     """Return how architectures are named, for messages."""
     whole = [*PLAIN, *TORCHVISION, *(f"{head}-{densenet}" for head in RATES for densenet in DENSENETS)]
-    return [*whole, *(f"{decoder}-ENCODER" for decoder in DECODERS)]
+    return [*whole, *(f"{decoder}-ENCODER" for decoder in DECODERS), "or an Architecture object"]
 
 
 def encoder_names() -> list[str]:
@@ -68,6 +70,9 @@ def encoder_names() -> list[str]:
 
 def check_architecture(name: str, image_px: int) -> None:
     """Raise `UserError` where no model of this name can be built for pictures of this size."""
+    if name.startswith(PREFIX):
+        check_own(name, image_px)
+        return
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:
         stride_px = PLAIN_STRIDE_PX
@@ -128,6 +133,8 @@ def build_without_numbers(name: str, classes: int) -> SegmentationModel:
 
 
 def _build(name: str, classes: int) -> SegmentationModel:
+    if name.startswith(PREFIX):
+        return build_own(name, classes)
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:
         return SegmentationModel(PlainUNet(PLAIN[name], classes), Parts("encoder.", "classifier."))

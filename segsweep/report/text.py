@@ -9,6 +9,7 @@ from rich.table import Table
 
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes, summarise, tuned_axes
+from segsweep.report.published import beside_published
 
 HEADINGS = {
     "val_iou": "val IoU",
@@ -18,7 +19,15 @@ HEADINGS = {
     "test_precision": "precision",
     "test_recall": "recall",
     "learning_rate": "lr",
+    "test_mean_iou": "mean IoU",
+    "test_weighted_iou": "weighted IoU",
+    "test_dice": "Dice",
+    "predict_seconds": "predict s",
 }
+PROTOCOL = (
+    "Protocol: integer counts over the whole split at image_px, ignored pixels left out; accuracy: share of correct pixels;",
+    "Dice and boundary_f (within 0.75 % of the diagonal): means over pictures; losses: means over pictures, each by itself.",
+)
 WIDTH = 400  # the table is as wide as its contents; a terminal wraps or scrolls
 
 
@@ -58,11 +67,36 @@ def table_text(records: Records) -> str:
             str(row["stopped"]),
             failures,
         )
+    notes = [*_notes(summary, records), *PROTOCOL]
+    return "\n".join([_title(records, summary), "", *_lines(table), "", *notes, *_published(records)])
+
+
+def _lines(table: Table) -> list[str]:
+    """Return a table as lines of text."""
     page = Console(file=StringIO(), width=WIDTH, highlight=False, emoji=False, markup=False)
     page.print(table)
     assert isinstance(page.file, StringIO)
-    lines = [line.rstrip() for line in page.file.getvalue().splitlines()]
-    return "\n".join([_title(records, summary), "", *lines, "", *_notes(summary, records)])
+    return [line.rstrip() for line in page.file.getvalue().splitlines()]
+
+
+def _published(records: Records) -> list[str]:
+    """Return the results beside the published ones, as lines of text; nothing for a study without such."""
+    rows = beside_published(records)
+    if rows.empty:
+        return []
+    published = records.study["published"]
+    table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+    table.add_column("run")
+    measures = [name for name in rows.columns if name.endswith("_published")]
+    for name in measures:
+        measure = name.removesuffix("_published")
+        table.add_column(HEADINGS.get(measure, measure.removeprefix("test_")), justify="right")
+        table.add_column("published", justify="right")
+    for _, row in rows.iterrows():
+        pairs = [(row[name.removesuffix("_published")], row[name]) for name in measures]
+        table.add_row(row["run"], *(_number(number) for pair in pairs for number in pair))
+    note = [published["note"]] if published["note"] else []
+    return ["", f"Beside {published['where']}:", "", *_lines(table), *note]
 
 
 def _title(records: Records, summary: pd.DataFrame) -> str:

@@ -5,14 +5,20 @@ from pathlib import Path
 from segsweep.records.reader import Records
 from segsweep.report.cells import summarise
 from segsweep.report.pictures import predictions_picture
+from segsweep.report.published import beside_published
 from segsweep.report.text import table_text
 
 
 def write_report(records: Records, store: Path) -> str:
-    """Write `table.txt`, `table.csv` and `predictions.png` into the study's folder, and return the table as text."""
+    """Write `table.txt`, `table.csv`, `predictions.png` and, where numbers were published, `published.csv` into the folder.
+
+    Returns the table as text.
+    """
     text = table_text(records)
     (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
     summarise(records).to_csv(records.folder / "table.csv", index=False)
+    if not (published := beside_published(records)).empty:
+        published.to_csv(records.folder / "published.csv", index=False)
     if (picture := predictions_picture(records, store)) is not None:
         picture.save(records.folder / "predictions.png")
     return text

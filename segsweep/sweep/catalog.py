@@ -90,11 +90,11 @@ class Catalog:
             self._official_splits(study.target_name), dataset.pool, study.target.protocol, dev_share, dataset.protocols
         )
 
-    def source_sizes(self, name: str, limit: int | None) -> tuple[int, int]:
+    def source_sizes(self, name: str, limit: int | None, choice: str) -> tuple[int, int]:
         """Return how many pictures a source has for training and validation; zeros where it is absent."""
         if name in self.absent:
             return 0, 0
-        return source_sizes(self._official_splits(name), self._dataset(name).pool, limit)
+        return source_sizes(self._official_splits(name), self._dataset(name).pool, limit, choice)
 
     def classes(self, name: str, scheme: str | None) -> Sequence[str]:
         """Return the classes of a data set under a scheme; two without names where it is absent."""
@@ -152,7 +152,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
                 if catalog.same(stage.name, study.target_name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
                 source = get(stage.name, None, settings.image_px, settings.source_fit)
-                split_source(source, stage.limit, seed=0)
+                split_source(source, stage.limit, 0, settings.source_split)
                 check_loss(settings.source_loss, source.classes)
     class_maps(study, catalog)
 

@@ -24,7 +24,7 @@ class CostModel:
         """Return the seconds of a stage; published weights and files cost nothing."""
         if spec.stage.kind not in DATASET_KINDS or spec.stage.name is None:
             return 0.0
-        train, val = self._catalog.source_sizes(spec.stage.name, spec.stage.limit)
+        train, val = self._catalog.source_sizes(spec.stage.name, spec.stage.limit, spec.settings.get("split", "official"))
         classes = len(self._catalog.classes(spec.stage.name, None))
         settings = Settings.build(
             **{name: spec.settings[name] for name in ("image_px", "batch_size", "precision")}, architecture=spec.model

@@ -48,6 +48,11 @@ class Recipe:
     unfreeze_every_epochs: int | None = None
     patience_epochs: int | None = None
 
+    @property
+    def by_stage(self) -> bool:
+        """Whether the stages of the encoder are treated differently."""
+        return self.encoder_lr_factor != 1 or self.layer_decay != 1 or self.unfreeze_every_epochs is not None
+
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """Return the recipe that settings mean; those that are left out keep their defaults."""

@@ -24,7 +24,13 @@ class Shapes:
 
 
 NET = Architecture("net", build=lambda classes: classes, encoder="encoder.", classifier="head.")
-TVERSKY = Loss("tversky", lambda logits, mask: logits.sum() + mask.sum())
+
+
+def cross(logits, mask):
+    return logits.sum() + mask.sum()
+
+
+TVERSKY = Loss("tversky", cross)
 
 
 def study(**changes) -> Study:
@@ -79,7 +85,7 @@ def test_two_objects_of_one_name_are_refused():
 def test_a_name_that_no_text_can_hold_is_refused(values):
     """Names are letters, digits, '_' and '-'; versions whole numbers."""
     with pytest.raises(UserError, match="must be"):
-        Loss(**{"function": lambda logits, mask: logits, **values})
+        Loss(**{"function": cross, **values})
 
 
 def test_a_text_without_its_object_says_where_it_exists():

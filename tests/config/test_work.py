@@ -82,6 +82,7 @@ def test_every_setting_of_the_target_run_counts():
         "source_loss",
         "source_augmentation",
         "source_fit",
+        "source_split",
     }
 
 

@@ -159,7 +159,10 @@ def test_early_stopped_trials_are_recorded_as_stopped(tiny_study: Study, tmp_pat
         ({"target": Target("nothing")}, r"data set: unknown name 'nothing'; known: pets, "),
         ({"target": Target("pets")}, r"data set 'pets' is not found.*--data pets=PATH"),
         ({"fixed": {"architecture": "unet-nothing"}}, r"unknown encoder 'nothing'; nearest"),
-        ({"fixed": {"architecture": "vnet-resnet18"}}, r"unknown name 'vnet-resnet18'; known: unet, unet16, fcn-resnet50, .*unet-ENCODER"),
+        (
+            {"fixed": {"architecture": "vnet-resnet18"}},
+            r"unknown name 'vnet-resnet18'; known: unet, unet16, fcn-resnet50, .*unet-ENCODER",
+        ),
         ({"fixed": {"architecture": "unet16", "image_px": 50}}, r"image_px=50: unet16 needs a multiple of 16"),
         ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training pictures"),
         ({"compare": {"source": ["simclr:pets"]}}, r"source stage: unknown name 'simclr'; known: random, "),

@@ -15,6 +15,7 @@ from uuid import uuid4
 import ray
 from ray import tune
 
+from segsweep.config.own import adopt, adopted
 from segsweep.config.source import DATASET_KINDS
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
@@ -73,8 +74,8 @@ class RayRunner:
         """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
         if not self.crew.gpus:
             return measure_speed
-        remote = ray.remote(num_cpus=0, num_gpus=self.crew.gpus)(measure_speed)
-        return lambda *values: ray.get(remote.remote(*values))
+        remote, own = ray.remote(num_cpus=0, num_gpus=self.crew.gpus)(_measure_with), adopted()
+        return lambda *values: ray.get(remote.remote(own, *values))
 
     def run(self, driver: Driver, place: Workplace) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
@@ -132,6 +133,12 @@ class RayRunner:
         if config["job"].group is not None:
             return tune.PlacementGroupFactory([RELAY])
         return tune.PlacementGroupFactory([{"CPU": self.crew.cpus, **({"GPU": self.crew.gpus} if self.crew.gpus else {})}])
+
+
+def _measure_with(own: dict[str, Any], *values: Any) -> tuple[float, float]:
+    """Measure in another process, which knows nothing yet of the architectures that the study brought."""
+    adopt(own)
+    return measure_speed(*values)
 
 
 @contextmanager

@@ -1,0 +1,38 @@
+"""A study's results beside the published numbers that it was declared with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from segsweep.records.reader import Records
+
+
+def beside_published(records: Records) -> pd.DataFrame:
+    """Return one row per published run: `run`, `cell` (empty where the study has none like it), and for each measure
+    the mean over this study's confirmed runs (NaN where there are none) and the published number, as `MEASURE` and
+    `MEASURE_published`. The frame is empty for a study without published numbers.
+    """
+    published = records.study.get("published")
+    if published is None:
+        return pd.DataFrame()
+    planned = records.trials[records.trials["planned"]]
+    return pd.DataFrame([_row(run, planned) for run in published["runs"]])
+
+
+def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
+    cell = like_cell(run["cell"], planned)
+    confirmed = planned[(planned["cell"] == cell) & (planned["phase"] == "confirm") & (planned["status"] == "finished")]
+    numbers: dict[str, float] = {}
+    for measure, number in run["measures"].items():
+        found = confirmed[measure] if measure in confirmed else pd.Series(dtype="float64")
+        numbers |= {measure: float(found.mean()), f"{measure}_published": number}
+    return {"run": run["name"], "cell": cell or "", **numbers}
+
+
+def like_cell(wanted: Mapping[str, Any], planned: pd.DataFrame) -> str | None:
+    """Return the first cell whose settings are those that are wanted, None where there is none."""
+    alike = planned
+    for axis, value in wanted.items():
+        alike = alike[alike[axis].isna() if value is None else alike[axis] == value]
+    return str(alike["cell"].iloc[0]) if len(alike) else None
