@@ -39,8 +39,8 @@ def main(
 ) -> None:
     """Run a study script's command line and exit.
 
-    `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set` texts. A user's mistake is one line
-    on stderr and exit code 2; a rehearsal with failures exits with 1; Ctrl-C with 130.
+    `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set`
+    texts. A user's mistake is one line on stderr and exit code 2; a rehearsal with failures exits with 1; Ctrl-C with 130.
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)

@@ -49,7 +49,7 @@ def test_round_trip(tmp_path, begin, start_columns, epoch_row):
     writer.start("trials", "t", start_columns("t", phase="confirm", fraction=0.5, seed=7))
     writer.facts("t", {"train_images": 12, "device": "cpu x1"})
     writer.epoch("t", epoch_row(1, val_loss=0.75, learning_rate=0.1))
-    images = [{"image": "a", "accuracy": 1.0, "iou": 0.25, "dice": 0.4}]
+    images = [{"image": "a", "accuracy": 1.0, "iou": 0.25, "dice": 0.4, "boundary_f": 0.3}]
     writer.end("t", "finished", {"val_iou": 0.125, "test_iou_pet": 0.5}, images)
     from_lines = load(tmp_path)
     writer.__exit__(None, None, None)

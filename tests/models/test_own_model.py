@@ -1,0 +1,81 @@
+"""Architectures that a study file brings."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from segsweep.config import Architecture
+from segsweep.config.own import adopt
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_model, check_architecture
+from segsweep.models.encoder_name import encoder_name
+from segsweep.models.freeze import check_freeze_fits, freeze
+from segsweep.models.parameter_groups import parameter_groups
+
+
+class Net(nn.Module):
+    """Two stages and a classifier."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 8, 3, padding=1))
+        self.head = nn.Conv2d(8, classes, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(images))
+
+
+NET = Architecture("net", Net, encoder="body.", classifier="head.", stages=[["body.0.", "body.1."], ["body.2."]], stride_px=4)
+
+
+@pytest.fixture(autouse=True)
+def _brought():
+    adopt({"own:net": NET})
+
+
+def test_an_own_architecture_is_built_as_others_are():
+    """It is built by its text, equal for equal seeds, with its parts known to freezing and to learning rates."""
+    check_architecture("own:net", 32)
+    model, again, other = (build_model("own:net", 5, seed) for seed in (0, 0, 1))
+    assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5, 8, 8)
+    assert torch.equal(model.network.head.weight, again.network.head.weight)
+    assert not torch.equal(model.network.head.weight, other.network.head.weight)
+    assert model.encoder is model.network.body
+    assert [len(group["params"]) for group in parameter_groups(model, 1e-3, layer_decay=0.5)] == [2, 4, 2]
+    freeze(model, "encoder:1")
+    assert next(name for name, p in model.network.named_parameters() if p.requires_grad).startswith("body.2")
+    check_freeze_fits("own:net", "encoder:2")
+    with pytest.raises(UserError, match=r"own:net.*has 2 stages"):
+        check_freeze_fits("own:net", "encoder:3")
+
+
+def test_its_encoder_is_its_own():
+    """An own architecture shares an encoder with nobody, dash or no dash in its name."""
+    assert encoder_name("own:my-net") == "own:my-net"
+
+
+def broken(classes: int) -> nn.Module:
+    raise RuntimeError(f"no weights for {classes} classes")
+
+
+@pytest.mark.parametrize(
+    ("changes", "image_px", "message"),
+    [
+        ({}, 30, "image_px=30: own:net needs a multiple of 4"),
+        ({"build": broken}, 32, r"cannot be built and run at 32 px: RuntimeError\('no weights for 2 classes'\)"),
+        ({"build": lambda classes: nn.Conv2d(3, classes, 3)}, 32, r"gives \(1, 2, 30, 30\) .* must give logits \(1, 2, 32, 32\)"),
+        ({"encoder": "backbone.", "stages": ()}, 32, r"encoder='backbone.' names no parameter; they begin with body\., head\."),
+        ({"classifier": "classifier."}, 32, "classifier='classifier.' names no parameter"),
+        ({"encoder": "bod", "stages": ()}, 32, "encoder='bod' must be a module's name and a dot"),
+        ({"stages": [["body.0."]]}, 32, "body.1.weight of its encoder lies in none of its stages"),
+        ({"stages": [["head."]]}, 32, r"stages name 'head\.', which does not begin with the encoder's 'body\.'"),
+    ],
+)
+def test_an_architecture_that_is_not_what_it_says_is_refused(changes, image_px, message):
+    """Before anything is trained, one line says what is wrong with an own architecture."""
+    adopt({"own:net": replace(NET, **changes)})
+    with pytest.raises(UserError, match=message) as caught:
+        check_architecture("own:net", image_px)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,59 @@
+"""Results beside published numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from segsweep.records import load
+from segsweep.report.published import beside_published, like_cell
+from segsweep.report.text import table_text
+
+
+def published(records, **cell):
+    """The same records, declared with one published run."""
+    run = {"name": "Theirs", "cell": cell, "measures": {"test_iou": 0.5, "test_boundary_f": 0.25}}
+    return replace(records, study={**records.study, "published": {"where": "Table 9", "note": "Of old.", "runs": [run]}})
+
+
+def test_each_run_stands_beside_the_mean_of_its_like(finished):
+    """A row holds the mean of this study's confirmed runs of the like cell, and the published number."""
+    records = load(finished / "runs" / "tiny")
+    rows = beside_published(published(records, source="random", freeze="encoder"))
+    trials = records.trials
+    confirmed = trials[(trials["phase"] == "confirm") & (trials["source"] == "random") & (trials["freeze"] == "encoder")]
+    assert len(confirmed) == 2
+    assert rows["run"].tolist() == ["Theirs"]
+    assert rows["cell"].iloc[0] == confirmed["cell"].iloc[0]
+    for measure, number in (("test_iou", 0.5), ("test_boundary_f", 0.25)):
+        assert rows[measure].iloc[0] == pytest.approx(confirmed[measure].mean())
+        assert rows[f"{measure}_published"].iloc[0] == number
+
+
+def test_the_text_has_both_columns_and_the_note(finished):
+    """The report names the table, shows both numbers and the note; without published numbers there is nothing of it."""
+    records = load(finished / "runs" / "tiny")
+    text = table_text(published(records, source="random", freeze="encoder"))
+    table = text.partition("Beside Table 9:")[2].splitlines()
+    assert "published" in table[2]
+    assert table[3].split()[0] == "Theirs"
+    assert table[3].split()[2] == "0.500"
+    assert table[4] == "Of old."
+    assert "Beside" not in table_text(records)
+
+
+def test_a_run_without_its_like_stays_empty(finished):
+    """A published run that no cell is like has no number of ours."""
+    rows = beside_published(published(load(finished / "runs" / "tiny"), source="imagenet"))
+    assert rows["cell"].iloc[0] == ""
+    assert np.isnan(rows["test_iou"].iloc[0])
+    assert rows["test_iou_published"].iloc[0] == 0.5
+
+
+def test_the_first_of_several_like_cells_counts():
+    """Where several cells hold what is wanted, the first of the study is taken; a value of None is an empty one."""
+    planned = pd.DataFrame({"cell": ["a", "b", "c"], "freeze": ["none", "encoder", "encoder"], "steps": [1, np.nan, np.nan]})
+    assert like_cell({"freeze": "encoder"}, planned) == "b"
+    assert like_cell({"steps": None}, planned) == "b"
+    assert like_cell({"freeze": "norm"}, planned) is None

@@ -1,0 +1,94 @@
+"""A study file's own data set, architecture and loss, on real workers that know nothing of the file."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from study_scripts import Script
+
+from segsweep.records import load
+
+OWN = '''
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from segsweep import Architecture, Loss, Study, Supervised, Target, main
+from segsweep.data.dataset import Example
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """Bright stripes on dark ground, drawn on the spot."""
+
+    name: str
+    fit = "resize"
+    pool = ("train",)
+    protocols = {}
+    schemes = {"all": ("ground", "stripe")}
+
+    def examples(self):
+        return [Example(f"{self.name} {number}") for number in range(20)]
+
+    def files(self):
+        return []
+
+    def revision(self):
+        return f"stripes {self.name} 1"
+
+    def read(self, example, scheme):
+        start = int(example.name.split()[-1])
+        mask = np.zeros((32, 32), dtype=np.uint8)
+        mask[start : start + 8] = 1
+        return np.repeat((mask * 150 + start)[..., None], 3, axis=2).astype(np.uint8), mask
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Conv2d(8, classes, 1)
+
+    def forward(self, images):
+        return self.head(self.body(images))
+
+
+def squared(logits, mask):
+    return ((logits.softmax(1)[:, 1] - (mask == 1).float()) ** 2)[mask != 255].mean()
+
+
+study = Study(
+    name="tiny",
+    target=Target(Stripes("target")),
+    compare={
+        "source": ["random", Supervised(Stripes("source"), limit=10)],
+        "architecture": [Architecture("net", Net, encoder="body.", classifier="head.", stride_px=1)],
+    },
+    fixed={"loss": Loss("squared", squared), "image_px": 32, "epochs": 2, "source_epochs": 2, "batch_size": 4},
+    seeds=1,
+)
+
+if __name__ == "__main__":
+    main(study)
+'''
+
+
+@pytest.mark.timeout(150)
+def test_own_objects_reach_the_workers(script: Callable[..., Script]) -> None:
+    """A study with its own data sets, architecture and loss gives the same numbers on Ray's workers as in one process."""
+    own = script()
+    own.path.write_text(OWN)
+    own.run("--max-concurrent", "2")
+    found = load(own.records)
+    own.run("--runner", "inline", "--out", "inline/runs")
+    inline = load(own.path.parent / "inline" / "runs" / "tiny")
+    columns = ["trial_id", "train_loss", "val_loss", "test_iou", "test_loss", "source_hash"]
+    assert (found.trials["status"] == "finished").all()
+    assert set(found.trials["architecture"]) == {"own:net"}
+    assert set(found.trials["source"]) == {"random", "supervised:own:source@10"}
+    assert set(found.trials["loss"]) == {"own:squared"}
+    pd.testing.assert_frame_equal(
+        *(records.trials[columns].sort_values("trial_id", ignore_index=True) for records in (found, inline)), check_exact=True
+    )

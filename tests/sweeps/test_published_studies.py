@@ -1,0 +1,129 @@
+"""The scripts of the published studies declare exactly the runs of the papers, and lay theirs beside the published numbers."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from segsweep.config.source import Source
+from segsweep.models.architectures import check_architecture
+from segsweep.models.freeze import check_freeze_fits
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+NAMES = ("source_domains", "architectures", "encoders")
+VOC, ADE20K = "imagenet+supervised:voc2012", "imagenet+supervised:ade20k"
+PUBLISHED_CELLS = {  # source, architecture, transfer, freeze
+    "source_domains": {
+        ("random", "deeplabv3-resnet50", "none", "none"),
+        ("supervised:coco", "deeplabv3-resnet50", "encoder", "encoder"),
+        ("supervised:coco", "deeplabv3-resnet50", "encoder", "none"),
+        ("supervised:isic2018", "deeplabv3-resnet50", "encoder", "encoder"),
+        ("supervised:cityscapes/raw", "deeplabv3-resnet50", "encoder", "encoder"),
+        ("supervised:mas3k", "deeplabv3-resnet50", "encoder", "encoder"),
+        ("supervised:voc2012", "deeplabv3-resnet50", "encoder", "encoder"),
+    },
+    "architectures": {
+        ("coco-weights", "fcn-resnet50", "all-but-classifier", "encoder"),
+        ("coco-weights", "deeplabv3-resnet50", "all-but-classifier", "encoder"),
+        (VOC, "denseaspp-densenet121", "all-but-classifier", "encoder"),
+        (ADE20K, "denseaspp-densenet121", "all-but-classifier", "encoder"),
+        (VOC, "cutdenseaspp-densenet161", "all-but-classifier", "encoder"),
+        (ADE20K, "cutdenseaspp-densenet161", "all-but-classifier", "encoder"),
+    },
+    "encoders": {
+        ("random", "unet", "none", "none"),
+        ("imagenet", "unet-vgg16", "encoder", "encoder"),
+        ("imagenet", "unet-vgg16", "encoder", "none"),
+        ("imagenet", "unet-densenet121", "encoder", "encoder"),
+        ("imagenet", "unet-resnet50", "encoder", "encoder"),
+        ("imagenet", "unet-mobilenet_v2", "encoder", "encoder"),
+    },
+}
+PUBLISHED_SETTINGS = {  # what the papers say of every run
+    "source_domains": {"epochs": 10, "source_epochs": 10, "learning_rate": 1e-3, "optimizer": "adam", "loss": "cross_entropy",
+                       "augmentation": "flip", "image_px": 256},
+    "architectures": {"epochs": 10, "augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own",
+                      "image_px": 256},
+    "encoders": {"epochs": 50, "learning_rate": 1e-5, "optimizer": "adam", "loss": "dice", "augmentation": "none",
+                 "image_px": 256},
+}  # fmt: skip
+PROTOCOLS = {
+    "source_domains": ("pets", "foreground", "60-20-20"),
+    "architectures": ("pets", "trimap", "50-25-25"),
+    "encoders": ("pets", "foreground", "60-20-20"),
+}
+FITS = {
+    "supervised:isic2018": "nearest",
+    "supervised:mas3k": "nearest",
+    "supervised:cityscapes/raw": "raw-crop",
+    "supervised:voc2012": "raw-crop",
+}
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SWEEPS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_as_published_declares_exactly_the_published_cells(name):
+    """`--as-published` has one confirmed run for every row of the paper's table, with the settings that the paper says."""
+    study = script(name).as_published
+    cells = [settings for _, settings in study.cells()]
+    found = [(cell.source, cell.architecture, cell.transfer, cell.freeze) for cell in cells]
+    assert set(found) == PUBLISHED_CELLS[name]
+    assert len(found) == len(set(found))
+    assert (study.seeds, dict(study.tune)) == (1, {})
+    assert (study.target.name, study.target.classes, study.target.protocol) == PROTOCOLS[name]
+    for cell in cells:
+        assert {key: getattr(cell, key) for key in PUBLISHED_SETTINGS[name]} == PUBLISHED_SETTINGS[name]
+        if name == "source_domains":
+            assert cell.source_fit == FITS.get(cell.source, "own")
+            assert cell.source_split == "all"
+
+
+def test_dense_aspp_has_its_own_optimiser():
+    """As published, DenseASPP is trained by its own paper's recipe: Adam, 3e-4, weight decay 1e-5, poly."""
+    cells = [cell for _, cell in script("architectures").as_published.cells() if "aspp" in cell.architecture]
+    assert {(c.optimizer, c.learning_rate, c.weight_decay, c.schedule) for c in cells} == {("adam", 3e-4, 1e-5, "poly")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("which", ["study", "as_published", "demo"])
+def test_every_model_of_the_scripts_can_be_built(name, which):
+    """No script declares an architecture, size or freeze policy that cannot be built."""
+    for _, settings in getattr(script(name), which).cells():
+        check_architecture(settings.architecture, settings.image_px)
+        check_freeze_fits(settings.architecture, settings.freeze)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("which", ["study", "as_published"])
+def test_every_published_run_has_its_like(name, which):
+    """Each row of the published table finds a cell, in the paper's study as in the one without its limits."""
+    study = getattr(script(name), which)
+    cells = [settings.model_dump() for _, settings in study.cells()]
+    for run in study.published.runs:
+        wanted = {**run.cell, "source": str(Source.parse(run.cell["source"]))}
+        alike = [cell for cell in cells if all(cell[axis] == value for axis, value in wanted.items())]
+        if which == "as_published":
+            assert len(alike) == 1, run.name
+        elif not (name == "architectures" and run.cell["source"] == ADE20K):  # which the other study leaves out
+            assert alike, run.name
+
+
+def test_without_its_limits_the_study_of_sources_is_fair():
+    """By default sources have equal size and so equal steps, one preprocessing, frozen and unfrozen runs, and three seeds."""
+    study = script("source_domains").study
+    cells = [settings for _, settings in study.cells()]
+    sources = {cell.source for cell in cells}
+    assert all(source == "random" or source.endswith("@2300") for source in sources)
+    assert {(cell.source, cell.freeze) for cell in cells} == {(s, f) for s in sources for f in ("none", "encoder")}
+    assert {cell.source_fit for cell in cells} == {"resize"}
+    assert len({(cell.source_epochs, cell.source_steps, cell.source_batch_size) for cell in cells}) == 1
+    assert (study.seeds, list(study.tune)) == (3, ["learning_rate"])
