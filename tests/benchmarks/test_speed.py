@@ -5,21 +5,12 @@ pytest -m slow tests/benchmarks -s
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from segsweep.data.folder import Folder
-from segsweep.data.picture import square
-from segsweep.data.prepare import Request, prepare
 from segsweep.models.architectures import build_model
-from segsweep.store.folder import Store
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches
-from segsweep.training.device import Device
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -39,28 +30,6 @@ def report(what: str, naive: float, ours: float) -> None:
     print(f"\n{what}: naive {1000 * naive:.1f} ms, ours {1000 * ours:.1f} ms, ratio {naive / ours:.1f}")
     assert naive > 0
     assert ours > 0
-
-
-def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
-    """An epoch of batches from the prepared arrays, beside decoding and resizing the pictures again."""
-    rng = np.random.default_rng(0)
-    for part in ("images", "masks"):
-        (tmp_path / part).mkdir()
-    (tmp_path / "classes.txt").write_text("a\nb\n")
-    for number in range(100):
-        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).resize((500, 400)).save(
-            tmp_path / f"images/{number}.jpg"
-        )
-        Image.fromarray(rng.integers(0, 2, (40, 50), dtype=np.uint8)).resize((500, 400)).save(tmp_path / f"masks/{number}.png")
-    dataset = Folder(tmp_path, "pictures")
-    prepared = prepare(Request(dataset, None, 96), Store(tmp_path / "store"), lambda *_: None)
-    pictures = PictureSet(prepared, np.arange(100))
-    examples = dataset.examples()
-    report(
-        "an epoch of 100 pictures of 500x400 at 96 px",
-        seconds(lambda: [square(*dataset.read(example, "all"), 96, "resize") for example in examples]),
-        seconds(lambda: list(load_batches(pictures, epoch_batches(100, 16, 0, 0), Device("cpu", 1)))),
-    )
 
 
 @pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2"])

@@ -89,8 +89,15 @@ def sets(pictures):
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {"loss": "dice"}, {"policy": "encoder"}, {"steps": 5, "validations": 2}],
-    ids=["cross-entropy", "dice", "frozen encoder", "steps"],
+    [
+        {},
+        {"loss": "dice"},
+        {"policy": "encoder"},
+        {"steps": 5, "validations": 2},
+        {"policy": "encoder", "unfreeze_every_epochs": 1, "layer_decay": 0.5, "ema": 0.5, "schedule": "poly"},
+        {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own", "epochs": 1},
+    ],
+    ids=["cross-entropy", "dice", "frozen encoder", "steps", "unfreezing", "copies"],
 )
 def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
     """Losses and metrics of two processes equal those of one at the same batch size, and both hold the same weights."""
@@ -101,7 +108,7 @@ def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
     for one, other in zip(wanted, found, strict=True):
         assert other.train_loss == pytest.approx(one.train_loss, rel=TOLERANCE)
         assert other.val_loss == pytest.approx(one.val_loss, rel=TOLERANCE)
-        assert other.val.accuracy == pytest.approx(one.val.accuracy, abs=0.01)
+        assert other.val.accuracy == pytest.approx(one.val.accuracy, abs=0.02)
         assert (other.epoch, other.steps) == (one.epoch, one.steps)
     assert [(each.train_loss, each.val) for each in told] == [(each.train_loss, each.val) for each in found]
     assert all(torch.equal(weights[name], same[name]) for name in weights)
