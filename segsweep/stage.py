@@ -217,6 +217,18 @@ def read_weight_file(path: Path) -> Weights:
     return {str(name): tensor.clone() for name, tensor in content.items()}  # some share memory, which safetensors refuses
 
 
+def file_scope(model: SegmentationModel, weights: Mapping[str, torch.Tensor], scope: str) -> str:
+    """Return what a file can give of what is asked for: its encoder alone, where nothing else of the model is in it."""
+    beside = (name for name in model.network.state_dict() if not name.startswith(model.parts.encoder))
+    return scope if any(name in weights for name in beside) else "encoder"
+
+
+def check_file(path: Path, model: SegmentationModel, scope: str) -> None:
+    """Raise `UserError` where a weight file is none, or is not one of this model. The model may be without numbers."""
+    weights = by_network_names(model, {name: tensor.to("meta") for name, tensor in read_weight_file(path).items()})
+    transfer_weights(model.to("meta"), weights, file_scope(model, weights, scope))
+
+
 def load_source(
     model: SegmentationModel,
     artifact: Artifact,
@@ -237,6 +249,7 @@ def load_source(
         scope = "encoder"
     elif told.get("named_freely"):
         weights = by_network_names(model, weights)
+        scope = file_scope(model, weights, scope)
     mapped = None
     if scope == "all" and told.get("classes") is not None:
         mapped = map_classes(told["classes"], classes, class_map or {})

@@ -52,25 +52,8 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     split = split_target(data, trial.target.protocol, settings.dev_share)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     val_set = PictureSet(data, split.val).first(place.max_pictures)
-    model = build_model(settings.architecture, len(data.classes), trial.seed)
-    source = {}
-    if source_key is not None:
-        artifact = place.store.find(STAGE_KIND, source_key)
-        assert artifact is not None, f"stage {source_key} is not in the store"
-        report = load_source(model, artifact, settings.transfer, place.store, data.classes, trial.target.class_map)
-        source = {"source_hash": artifact.content_hash, "transfer_report": str(report)}
-    freeze(model, settings.freeze)
-    trainable, total = model.parameter_counts()
-    yield Started(
-        {
-            "device": place.device.label,
-            "trainable_parameters": trainable,
-            "total_parameters": total,
-            "train_images": len(train_set),
-            "val_images": len(val_set),
-            **source,
-        }
-    )
+    model, facts = _start_model(trial, source_key, data, place)
+    yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
     recipe = Recipe.of(settings.model_dump())
     normalisation = normalisation_of(settings.normalisation, train_set)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
@@ -93,6 +76,22 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     yield TrialOutcome({**micro_batch, **_measured(tested, data)}, _image_rows(tested, test_set))
 
 
+def _start_model(
+    trial: Trial, source_key: str | None, data: Prepared, place: Workplace
+) -> tuple[SegmentationModel, dict[str, Any]]:
+    """Return the model from which fine-tuning begins, and what the record tells of it."""
+    settings, facts = trial.settings, {}
+    model = build_model(settings.architecture, len(data.classes), trial.seed)
+    if source_key is not None:
+        artifact = place.store.find(STAGE_KIND, source_key)
+        assert artifact is not None, f"stage {source_key} is not in the store"
+        report = load_source(model, artifact, settings.transfer, place.store, data.classes, trial.target.class_map)
+        facts = {"source_hash": artifact.content_hash, "transfer_report": str(report)}
+    freeze(model, settings.freeze)
+    trainable, total = model.parameter_counts()
+    return model, {"trainable_parameters": trainable, "total_parameters": total, **facts}
+
+
 def trial_workspace(trial: Trial, records_id: str) -> str:
     """Return where a trial's checkpoints are: apart for each study's records, for two studies may run equal trials at once."""
     return f"{records_id}-{trial.trial_id}" if records_id else trial.trial_id
@@ -109,7 +108,7 @@ def _test(settings: Settings, state: TrainingState, train_set: PictureSet, test_
         loss=make_objective(settings.loss, data.classes, pixels),
         more_losses={name: make_objective(name, data.classes) for name in TEST_LOSSES},
         boundary=True,
-        batch_size=settings.batch_size,
+        batch_size=state.history[-1]["micro_batch"] or settings.batch_size,
         precision=settings.precision,
         device=place.device,
         normalisation=normalisation_of(settings.normalisation, train_set),

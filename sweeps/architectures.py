@@ -13,7 +13,8 @@ frozen and unfrozen, with the learning rate tuned in every cell and three seeds.
 torchvision's COCO weights, the others from heads trained on VOC or ADE20K; each training picture comes twice, once
 augmented; pictures are normalised by the training set's own mean and deviation; at most 10 epochs. The paper does not say
 its patience (3 here), batch size (8, DenseASPP's), or the optimiser of FCN and DeepLabV3 (Adam, 1e-3); DenseASPP has its own
-paper's: Adam, 3e-4, weight decay 1e-5, poly. The paper's VOC is the augmented one; here it is the official segmentation set.
+paper's: Adam, 3e-4, weight decay 1e-5, poly, on VOC and ADE20K too, where the whole network is trained from ImageNet weights
+(the paper does not say whether its encoders moved there). Its VOC is the augmented one; here it is the official set.
 """
 
 from segsweep import LogUniform, PerCellASHA, Published, PublishedRun, Study, Target, main
@@ -82,6 +83,7 @@ as_published = Study(
             "architecture": ["denseaspp-densenet121", "cutdenseaspp-densenet161"],
             "source": [VOC, ADE20K],
             "learning_rate": [3e-4],
+            "source_learning_rate": [3e-4],
             "weight_decay": [1e-5],
             "schedule": ["poly"],
         },

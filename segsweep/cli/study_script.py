@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from segsweep.config.narrow import narrow
+from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.errors import UserError
 from segsweep.report.write import write_report
@@ -134,6 +135,7 @@ def _run(study: Study, presets: Presets, options: argparse.Namespace, console: C
 
 
 def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
+    adopt(study.own)
     check_names(study)
     view = choose_view(console)
     with runner_for_plan(options, study, setting.store) as runner:

@@ -42,10 +42,20 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
     return tuple(terms)
 
 
+def own_losses(text: str) -> list[str]:
+    """Return the texts of the own losses among the terms."""
+    return [found.group() for found in OWN.finditer(text)]
+
+
 def _positive(text: str) -> bool:
     return re.fullmatch(r"\s*[0-9]*\.?[0-9]+(e-?[0-9]+)?\s*", text) is not None and 0 < float(text) < math.inf
 
 
 def canonical_loss(text: str) -> str:
     """Return the one way to write a loss: terms in their order, weights of 1 left out."""
-    return "+".join(term.name if term.weight == 1 else f"{term.weight:g}*{term.name}" for term in parse_loss(text))
+    return "+".join(term.name if term.weight == 1 else f"{_shortest(term.weight)}*{term.name}" for term in parse_loss(text))
+
+
+def _shortest(weight: float) -> str:
+    """Return the shortest text that reads as the same number."""
+    return repr(weight).removesuffix(".0").replace("e+", "e")

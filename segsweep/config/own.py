@@ -1,14 +1,20 @@
 """A user's own things: a data set, an architecture or a loss that a study file brings as an object where a name would stand.
 
 In settings and records such a thing goes by the text `own:NAME` (`own:NAME.v2` for its second version). The objects
-themselves travel with the study to the processes that need them, which `adopt` them.
+themselves travel with the study to the processes that need them, which `adopt` them. What was computed with another code
+of one name is told apart by its `fingerprint`.
 """
 
+import ast
+import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any, Protocol
 
+from segsweep.config.digest import digest
 from segsweep.errors import UserError, unknown
 
 PREFIX = "own:"
@@ -29,8 +35,8 @@ class Architecture:
     `build(classes)` returns a `torch.nn.Module` from images (B, 3, H, W), normalised floats, to logits (B, classes, H, W).
     `encoder` and `classifier` are how the names of its parameters begin in its encoder and in its last classifier
     (`"encoder."`, `"head.out."`); `stages` how they begin in each stage of the encoder from input to output, needed for
-    `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths must be multiples of `stride_px`. Raise
-    `version` whenever `build` gives another network: what was computed with the old one is not taken for it.
+    `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths must be multiples of `stride_px`. Trials know the
+    code of `build`; raise `version` where something that it calls has changed.
     """
 
     name: str
@@ -49,7 +55,8 @@ class Architecture:
 class Loss:
     """A user's own loss: `function(logits_BCHW, mask_BHW)` returns a scalar tensor for float logits and int64 masks.
 
-    Masks hold class numbers and 255, which is to be ignored. Raise `version` whenever it computes something else.
+    Masks hold class numbers and 255, which is to be ignored. Trials know the code of `function`; raise `version` where
+    something that it calls has changed.
     """
 
     name: str
@@ -82,6 +89,7 @@ class Supervised:
     limit: int | None = None
 
 
+DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "files", "revision", "read")
 _ADOPTED: dict[str, Any] = {}  # a table of names that the running study brought; the same in every process of it
 
 
@@ -90,9 +98,9 @@ def adopt(things: Mapping[str, Any]) -> None:
     _ADOPTED.update(things)
 
 
-def adopted() -> dict[str, Any]:
-    """Return all things that this process knows by their texts."""
-    return dict(_ADOPTED)
+def portable() -> dict[str, Any]:
+    """Return the architectures and losses that this process knows, which workers need; data sets are read by the driver alone."""
+    return {text: thing for text, thing in _ADOPTED.items() if isinstance(thing, Architecture | Loss)}
 
 
 def own(text: str) -> Any:
@@ -101,6 +109,35 @@ def own(text: str) -> Any:
         hint = "such objects exist only where their study file is run"
         raise UserError(f"{unknown('object', text, sorted(_ADOPTED) or ['none'])}; {hint}")
     return _ADOPTED[text]
+
+
+def fingerprint(text: str) -> str | None:
+    """Return the digest of what the thing of a text `own:NAME` is, None for any other text and where the thing is unknown."""
+    thing = _ADOPTED.get(text)
+    if isinstance(thing, Loss):
+        return digest(_code(thing.function))
+    if isinstance(thing, Architecture):
+        stages = [list(stage) for stage in thing.stages]
+        return digest([_code(thing.build), thing.encoder, thing.classifier, stages])
+    return None
+
+
+def _code(function: Any) -> Any:
+    """Return what a function or a class does, as plain values: its syntax, without comments, or else its byte code."""
+    if hasattr(function, "func"):  # functools.partial
+        return [_code(function.func), repr(function.args), repr(sorted(function.keywords.items()))]
+    if not inspect.isroutine(function) and not inspect.isclass(function):
+        function = type(function)
+    try:
+        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError):  # typed at a prompt, or in the middle of a line
+        parts = vars(function).values() if inspect.isclass(function) else [function]
+        return [_bytes(part.__code__) for part in parts if hasattr(part, "__code__")]
+
+
+def _bytes(code: CodeType) -> Any:
+    constants = [_bytes(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    return [code.co_code.hex(), constants, list(code.co_names)]
 
 
 @dataclass
@@ -139,5 +176,10 @@ class Naming:
 
 
 def is_data_set(value: Any) -> bool:
-    """Return whether a value can be a data set rather than the name of one."""
-    return not isinstance(value, str) and all(hasattr(value, name) for name in ("name", "examples", "read", "revision"))
+    """Return whether a value is meant as a data set. Raises `UserError` for one that lacks some of what is needed."""
+    if isinstance(value, str) or not (hasattr(value, "examples") or hasattr(value, "read")):
+        return False
+    missing = [name for name in DATA_SET_PARTS if not hasattr(value, name)]
+    if missing:
+        raise UserError(f"data set {type(value).__name__}: lacks {', '.join(missing)}; see segsweep.data.dataset.DataSet")
+    return True

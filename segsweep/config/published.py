@@ -1,7 +1,7 @@
 """Published numbers that a study's results are laid beside."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segsweep.errors import UserError
@@ -32,6 +32,11 @@ class Published:
         names = [tuple(run.measures) for run in self.runs]
         if not names or len(set(names)) > 1 or not names[0]:
             raise UserError(f"published {self.where!r}: every run must give the same measures, at least one")
+
+    def named(self, name: Callable[[Any], Any]) -> "Published":
+        """Return the same with every value of the cells replaced by what a function gives for it."""
+        runs = [replace(run, cell={axis: name(value) for axis, value in run.cell.items()}) for run in self.runs]
+        return replace(self, runs=runs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for the records."""

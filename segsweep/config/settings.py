@@ -148,7 +148,16 @@ class Settings(BaseModel):
             )
         if self.augmented_copies and self.augmentation == "none":
             raise ValueError(f"augmented_copies={self.augmented_copies} with augmentation='none': the copies would be no others")
+        self._drop_what_changes_nothing()
         return self
+
+    def _drop_what_changes_nothing(self) -> None:
+        """Give settings without effect their default, so that they make no other cell."""
+        idle = {"momentum"} if self.optimizer in ("adam", "adamw") else set()
+        if self.freeze == "encoder" and self.unfreeze_every_epochs is None:  # an encoder that never moves
+            idle |= {"encoder_lr_factor", "layer_decay"}
+        for name in idle:
+            object.__setattr__(self, name, self._default(name))
 
     @property
     def results(self) -> int:

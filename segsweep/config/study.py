@@ -91,6 +91,8 @@ class Study:
         object.__setattr__(self, "tune", MappingProxyType(dict(self.tune)))
         fixed = {name: naming.text(value) for name, value in self.fixed.items()}
         object.__setattr__(self, "fixed", MappingProxyType(fixed))
+        if self.published is not None:
+            object.__setattr__(self, "published", self.published.named(naming.text))
         object.__setattr__(self, "own", MappingProxyType(naming.found))
         adopt(self.own)
         self._check_roles()
@@ -112,6 +114,10 @@ class Study:
             for axis in names:
                 if axis not in Settings.model_fields:
                     raise unknown(f"study {self.name}: {role}", axis, list(Settings.model_fields))
+        for run in self.published.runs if self.published else ():
+            for axis in run.cell:
+                if axis not in Settings.model_fields:
+                    raise unknown(f"study {self.name}: published run {run.name!r}", axis, list(Settings.model_fields))
         for axis in compared & set(self.tune) | compared & set(self.fixed) | set(self.tune) & set(self.fixed):
             raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
         if "source" in self.tune or "architecture" in self.tune:

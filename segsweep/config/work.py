@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from segsweep.config.digest import digest
+from segsweep.config.loss_text import own_losses
+from segsweep.config.own import fingerprint
 from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import Target
@@ -46,7 +48,10 @@ class StageSpec:
         return digest({**self._own(), "parent": parent_hash})
 
     def _own(self) -> dict[str, Any]:
+        texts = [self.model, *own_losses(self.settings.get("loss", ""))]
+        brought = {text: mark for text in texts if (mark := fingerprint(text)) is not None}
         return {
+            **({"own": brought} if brought else {}),
             "version": STAGE_VERSION,
             "kind": self.stage.kind,
             "limit": self.stage.limit,
@@ -86,6 +91,7 @@ class Trial:
         """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith("source_")}
+        brought = {text: mark for text in self._texts() if (mark := fingerprint(text)) is not None}
         mapped = {"class_map": dict(self.target.class_map)} if self.settings.transfer == "all" and self.target.class_map else {}
         return digest(
             {
@@ -97,8 +103,13 @@ class Trial:
                 "data": self.target_data,
                 "stage": self.stage.spec_id if self.stage else None,
                 **mapped,
+                **({"own": brought} if brought else {}),
             }
         )
+
+    def _texts(self) -> list[str]:
+        """The texts in the settings that may stand for objects."""
+        return [self.settings.architecture, *own_losses(self.settings.loss)]
 
     @property
     def source_seed(self) -> int | None:

@@ -17,7 +17,7 @@ from segsweep.files import replacing
 
 
 def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: Progress, fit: Fit | None = None) -> str:
-    """Return the digest of all that the arrays of a data set depend on: its files' contents, reader, class scheme and fit.
+    """Return the digest of all that prepared data depends on: files' contents, reader, class scheme, fit, and how it is divided.
 
     `fit` is the data set's own unless it is given.
     File contents are read once; afterwards a file is read again only when its size, modification or change time differs.
@@ -26,7 +26,10 @@ def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: 
     hashes = file_hashes(
         dataset.files(), cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress
     )
-    return digest([dataset.revision(), fit or dataset.fit, scheme, list(dataset.schemes[scheme]), sorted(hashes.items())])
+    reader = [dataset.revision(), fit or dataset.fit, scheme, list(dataset.schemes[scheme])]
+    described = [[example.name, example.split, example.stratum] for example in dataset.examples()]
+    divided = [list(dataset.pool), {name: [list(map(list, part)) for part in parts] for name, parts in dataset.protocols.items()}]
+    return digest([*reader, described, divided, sorted(hashes.items())])
 
 
 def stamp_digest(files: Sequence[Path]) -> str:

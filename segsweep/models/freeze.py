@@ -46,6 +46,14 @@ def check_freeze_fits(architecture: str, policy: str) -> None:
         raise UserError(f"architecture {architecture!r}: {error}") from None
 
 
+def check_stages_known(architecture: str) -> None:
+    """Raise `UserError` for an architecture whose encoder's stages cannot be told; costs no memory and no device."""
+    try:
+        _ = build_without_numbers(architecture, classes=2).encoder_stages
+    except UserError as error:
+        raise UserError(f"architecture {architecture!r}: {error}") from None
+
+
 def _first_stages(model: SegmentationModel, count: int) -> list[str]:
     stages = model.encoder_stages
     if not 1 <= count <= len(stages):

@@ -12,6 +12,8 @@ def beside_published(records: Records) -> pd.DataFrame:
     """Return one row per published run: `run`, `cell` (empty where the study has none like it), and for each measure
     the mean over this study's confirmed runs (NaN where there are none) and the published number, as `MEASURE` and
     `MEASURE_published`. The frame is empty for a study without published numbers.
+
+    Where the run's source is none of this study's, a cell like it but for the source is taken, and named in `run`.
     """
     published = records.study.get("published")
     if published is None:
@@ -21,13 +23,17 @@ def beside_published(records: Records) -> pd.DataFrame:
 
 
 def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
-    cell = like_cell(run["cell"], planned)
+    cell, name = like_cell(run["cell"], planned), run["name"]
+    if cell is None and "architecture" in run["cell"] and "source" in run["cell"]:
+        others = {axis: value for axis, value in run["cell"].items() if axis != "source"}
+        if run["cell"]["source"] not in set(planned["source"]) and (cell := like_cell(others, planned)) is not None:
+            name = f"{name} (here from {planned.loc[planned['cell'] == cell, 'source'].iloc[0]})"
     confirmed = planned[(planned["cell"] == cell) & (planned["phase"] == "confirm") & (planned["status"] == "finished")]
     numbers: dict[str, float] = {}
     for measure, number in run["measures"].items():
         found = confirmed[measure] if measure in confirmed else pd.Series(dtype="float64")
         numbers |= {measure: float(found.mean()), f"{measure}_published": number}
-    return {"run": run["name"], "cell": cell or "", **numbers}
+    return {"run": name, "cell": cell or "", **numbers}
 
 
 def like_cell(wanted: Mapping[str, Any], planned: pd.DataFrame) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from segsweep.config.own import PREFIX, own
-from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.settings import Settings
+from segsweep.config.source import DATASET_KINDS, Source, Stage
 from segsweep.config.study import Study
 from segsweep.data.dataset import DataSet, Progress
 from segsweep.data.manifest import hash_file
@@ -15,15 +16,16 @@ from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
-from segsweep.errors import DataNotFoundError, UserError
-from segsweep.models.architectures import check_architecture
+from segsweep.errors import DataNotFoundError, UserError, unknown
+from segsweep.models.architectures import build_without_numbers, check_architecture
 from segsweep.models.class_map import ClassMap, map_classes
-from segsweep.models.freeze import check_freeze_fits
+from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.models.published import COCO_WEIGHTS_CLASSES
-from segsweep.stage import check_stage
+from segsweep.stage import check_file, check_stage
 from segsweep.store.folder import Store
 from segsweep.training.losses import check_loss
 
+BY_STAGE = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
 OWN_FIT = "own"  # the fit of the data set itself
 
 Name = tuple[str, str | None, int, str]  # data set, class scheme, image_px, fit
@@ -118,6 +120,10 @@ def check_names(study: Study) -> None:
         check_architecture(settings.architecture, settings.image_px)
         for policy in tuned_values(study, "freeze", settings.freeze):
             check_freeze_fits(settings.architecture, policy)
+        if any(
+            value != usual for axis, usual in BY_STAGE.items() for value in tuned_values(study, axis, getattr(settings, axis))
+        ):
+            check_stages_known(settings.architecture)
         for stage in Source.parse(settings.source).stages:
             check_stage(stage, settings.architecture)
 
@@ -147,7 +153,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:
             if stage.kind == "file":
-                catalog.key(str(stage), None, settings.image_px)
+                _check_file(stage, settings, study, len(target.classes))
             if stage.kind in DATASET_KINDS and stage.name is not None:
                 if catalog.same(stage.name, study.target_name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
@@ -157,20 +163,33 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
     class_maps(study, catalog)
 
 
+def _check_file(stage: Stage, settings: Settings, study: Study, classes: int) -> None:
+    """Raise `UserError` where a weight file does not fit the model that begins from it."""
+    assert stage.name is not None
+    first_of_chain = len(Source.parse(settings.source).stages) > 1
+    for scope in ["all-but-classifier"] if first_of_chain else tuned_values(study, "transfer", settings.transfer):
+        if scope == "all" and study.target.class_map:
+            raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
+        check_file(Path(stage.name).expanduser(), build_without_numbers(settings.architecture, classes), scope)
+
+
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     """Return how classes are mapped, for every source that some cell transfers as a whole and whose classes are known.
 
     Raises `UserError` where no class of a source is one of the target's.
     """
     maps = {}
+    known = catalog.classes(study.target_name, study.target.classes)
+    for name in study.target.class_map if study.target_name not in catalog.absent else ():
+        if name not in known:
+            raise unknown("Target class_map", name, list(known))
     for _, settings in study.cells():
         source = Source.parse(settings.source)
         if "all" in tuned_values(study, "transfer", settings.transfer) and source.stages and not source.encoder_only:
             classes = _source_classes(source, catalog)
             if classes is not None and settings.source not in maps:
-                target = catalog.classes(study.target_name, study.target.classes)
                 try:
-                    maps[settings.source] = map_classes(classes, target, study.target.class_map)
+                    maps[settings.source] = map_classes(classes, known, study.target.class_map)
                 except UserError as error:
                     raise UserError(f"transfer=all from {settings.source}: {error}") from None
     return maps

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.folder import Store
@@ -26,6 +27,7 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     and one confirmed run. Data is prepared for real and stays in the store.
     """
     rehearsal = rehearsal_of(study)
+    adopt(study.own)
     check_names(rehearsal)
     view = choose_view(console)
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from segsweep.config.own import Architecture, Loss
+from segsweep.config.own import adopt, portable
 from segsweep.config.study import Study
 from segsweep.errors import UserError, unknown
 from segsweep.records.reader import Records, load
@@ -53,6 +53,7 @@ def run(
 
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
+    adopt(study.own)  # again: another study of this process may have brought other things of the same names
     check_names(study)
     check_groups(study, options)
     folder = setting.study_folder(study)
@@ -66,17 +67,16 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
                 driver = _driver(plan, writer, setting.store, view, retry_failed)
                 announce(driver.planner, catalog, runner, console, view)
                 if not driver.planner.done:
-                    runner.run(driver, _workplace(study, setting, runner, driver))
+                    runner.run(driver, _workplace(setting, runner, driver))
                 driver.note_decisions()
     finally:
         view.close()
     return load(folder)
 
 
-def _workplace(study: Study, setting: Setting, runner: Runner, driver: Driver) -> Workplace:
-    """Return what every worker is told; data sets of the study's own are read by the driver alone."""
-    own = {text: thing for text, thing in study.own.items() if isinstance(thing, Architecture | Loss)}
-    return Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures, own=own)
+def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
+    """Return what every worker is told."""
+    return Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures, own=portable())
 
 
 def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> Driver:
@@ -148,7 +148,12 @@ def declaration(study: Study) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "segsweep": version("segsweep"),
         "name": study.name,
-        "target": {"name": study.target_name, "classes": study.target.classes, "protocol": study.target.protocol},
+        "target": {
+            "name": study.target_name,
+            "classes": study.target.classes,
+            "protocol": study.target.protocol,
+            "class_map": {name: list(synonyms) for name, synonyms in study.target.class_map.items()},
+        },
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
         "fixed": dict(study.fixed),

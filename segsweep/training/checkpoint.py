@@ -10,12 +10,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from segsweep.files import replacing
 from segsweep.models.segmentation_model import SegmentationModel
 
 Weights = dict[str, Tensor]
+Tensors = tuple[Tensor, ...] | list[Tensor]
 MODEL, BEST, OPTIMIZER, AVERAGE = "model.", "best.", "optimizer.", "average."
 
 
@@ -56,8 +57,18 @@ class TrainingState:
 
 
 def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
-    """Return the exponential moving average of a model's weights and statistics, at a decay per optimiser step."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+    """Return the exponential moving average of a model's weights and statistics, at a decay per optimiser step.
+
+    Whole numbers, as the tables of indices that some networks hold, are copied.
+    """
+
+    def move(averaged: Tensors, current: Tensors, _steps: object) -> None:
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(model, multi_avg_fn=move, use_buffers=True)
 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:

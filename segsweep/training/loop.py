@@ -129,7 +129,7 @@ def train(
             state.evaluated,
             val_set,
             loss=objective,
-            batch_size=recipe.batch_size,
+            batch_size=stepper.micro_batch,
             precision=recipe.precision,
             device=device,
             normalisation=normalisation,

@@ -193,6 +193,24 @@ def _term(name: str, weight: float, classes: Sequence[str], class_pixels: Counts
 def check_loss(text: str, classes: Sequence[str]) -> None:
     """Raise `UserError` for a loss that a data set's classes do not allow, or that no study file brought."""
     make_objective(text, classes, np.ones(len(classes), dtype=np.int64))
+    for term in parse_loss(text):
+        if term.name.startswith(PREFIX):
+            _rehearse(term.name, own(term.name).function, len(classes))
+
+
+def _rehearse(text: str, function: Loss, classes: int) -> None:
+    """Raise `UserError` where an own loss is none: for one picture and for two, some pixels of them ignored."""
+    for count in (1, 2):
+        logits = torch.linspace(-1, 1, count * classes * 64).view(count, classes, 8, 8).requires_grad_()
+        masks = (torch.arange(count * 64) % classes).view(count, 8, 8)
+        masks[:, 0] = IGNORE
+        try:
+            loss = function(logits, masks)
+            loss.backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever a user's code raises
+            raise UserError(f"loss {text!r}: fails for {count} pictures of {classes} classes: {error!r}") from None
+        if loss.dim() != 0 or not bool(loss.isfinite()) or logits.grad is None or not bool(logits.grad.isfinite().all()):
+            raise UserError(f"loss {text!r}: must return a finite scalar with a gradient; gave {loss!r}")
 
 
 def _foreground_cross_entropy(weight: float, classes: Sequence[str]) -> Term:

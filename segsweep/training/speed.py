@@ -8,6 +8,7 @@ from statistics import median
 
 import torch
 
+from segsweep.config.own import fingerprint
 from segsweep.files import replacing
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
@@ -34,7 +35,7 @@ def measure_speed(
     Training steps and predictions are timed for half a second each, after one step to warm up; `cache` is a JSON file
     that remembers.
     """
-    key = json.dumps([device.label, architecture, classes, image_px, batch_size, policy, precision])
+    key = json.dumps([device.label, architecture, fingerprint(architecture), classes, image_px, batch_size, policy, precision])
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     if key not in known:
         known[key] = _measure(architecture, classes, image_px, batch_size, policy, precision, device)

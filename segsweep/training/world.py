@@ -4,16 +4,19 @@ What they compute equals what one process computes at the same batch size, but f
 batch, batch normalisation uses the whole batch's statistics, and evaluations are gathered. Dropout alone draws otherwise.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from segsweep.data.splits import Indices
+from segsweep.errors import UserError
 from segsweep.training.device import Device
 
 Value = TypeVar("Value")
@@ -76,11 +79,13 @@ class World:
         if self.size == 1:
             return
         if device.cuda:
-            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+            convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # timm's, which keeps the activation that its own layers hold
             return
-        for module in network.modules():
-            if type(module) is nn.BatchNorm2d:
-                module.__class__ = SyncedBatchNorm2d  # torch's own runs on GPUs only
+        for name, module in network.named_modules():
+            if type(module) in SYNCED:
+                module.__class__ = SYNCED[type(module)]  # torch's own runs on GPUs only
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                raise UserError(f"{name}: {type(module).__name__} cannot be trained by several workers on CPUs; give one worker")
 
     def parallel(self, model: nn.Module, device: Device) -> nn.Module:
         """Return a model whose gradients are averaged over all processes."""
@@ -100,7 +105,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """Return the normalised pictures (B, C, H, W)."""
         if not self.training:
-            return super().forward(input)
+            return nn.BatchNorm2d.forward(self, input)
         axes = (0, 2, 3)
         count = _sum(input.new_tensor(input.numel() / input.shape[1]))
         mean = _sum(input.sum(axes)) / count
@@ -118,6 +123,21 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
+
+
+class SyncedBatchNormAct2d(SyncedBatchNorm2d):
+    """timm's batch normalisation, which ends with dropout and an activation, over the pictures of all processes."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Return the normalised and activated pictures (B, C, H, W)."""
+        activated: Tensor = self.act(self.drop(super().forward(input)))
+        return activated
+
+
+SYNCED: Mapping[type[nn.Module], type[nn.Module]] = {nn.BatchNorm2d: SyncedBatchNorm2d, BatchNormAct2d: SyncedBatchNormAct2d}
 
 
 def _sum(own: Tensor) -> Tensor:

@@ -18,6 +18,14 @@ def test_texts_that_mean_the_same_are_one_value():
     assert Settings.build(loss="1.0*dice").loss == "dice"
 
 
+@pytest.mark.parametrize("weight", [1000000.0, 0.1234567, 1e-7, 1e22, 3.0])
+def test_weights_keep_their_value(weight):
+    """A canonical text reads as the very weight that it was made from, and is its own canonical text."""
+    text = canonical_loss(f"{weight!r}*dice".replace("e+", "e"))
+    assert parse_loss(text) == (LossTerm("dice", weight),)
+    assert canonical_loss(text) == text
+
+
 @pytest.mark.parametrize(
     "text", ["", "mse", "dice+", "dice dice", "-1*dice", "0*dice", "x*dice", "dice*2", "inf*dice", "1e400*dice"]
 )

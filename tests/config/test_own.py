@@ -1,9 +1,12 @@
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
 import pytest
 
-from segsweep.config import Architecture, Loss, Study, Supervised, Target
-from segsweep.config.own import own
+from segsweep.config import Architecture, Loss, Published, PublishedRun, Settings, StageSpec, Study, Supervised, Target, Trial
+from segsweep.config.own import adopt, fingerprint, own
+from segsweep.config.source import Stage
 from segsweep.errors import UserError
 
 
@@ -12,8 +15,15 @@ class Shapes:
     """What can be told of a data set without reading it."""
 
     name: str = "shapes"
+    schemes: ClassVar = {"all": ("ground", "shape")}
+    fit: ClassVar = "resize"
+    pool: ClassVar = ("train",)
+    protocols: ClassVar = {}
 
     def examples(self):
+        return []
+
+    def files(self):
         return []
 
     def read(self, example, scheme):
@@ -99,3 +109,48 @@ def test_a_class_map_is_checked_when_the_target_is_built():
     assert Target("pets", class_map={"pet": ["cat", "dog"]}).class_map == {"pet": ["cat", "dog"]}
     with pytest.raises(UserError, match="class_map pet='cat': must be a list of class names"):
         Target("pets", class_map={"pet": "cat"})
+
+
+class Half:
+    """A data set that lacks most of what is needed."""
+
+    name = "half"
+
+    def examples(self):
+        return []
+
+
+def test_a_data_set_that_lacks_something_is_told_what():
+    """An object that is meant as a data set but lacks a part is refused when the study is built, with what it lacks."""
+    with pytest.raises(UserError, match="data set Half: lacks schemes, fit, pool, protocols, files, revision, read"):
+        study(target=Target(Half()))
+
+
+def other(logits, mask):
+    return logits.sum() - mask.sum()
+
+
+def test_what_is_computed_is_part_of_the_identity():
+    """Two losses or architectures of one name but of another code give other trials and stages; the same code the same."""
+    marks = []
+    for function in (cross, other, cross, partial(cross, mask=0), partial(cross, mask=1), lambda x, m: x + m, lambda x, m: x * m):
+        adopt({"own:loss": Loss("loss", function)})
+        trial = Trial("s", "c", "tune", Settings(loss="dice+own:loss"), 0, Target("pets"), "data")
+        stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, "data", {"loss": "own:loss"})
+        marks.append((trial.trial_id, stage.spec_id))
+    assert marks[0] == marks[2]
+    assert len({trial for trial, _ in marks}) == len({stage for _, stage in marks}) == 6
+    adopt({"own:net": NET})
+    before = fingerprint("own:net")
+    adopt({"own:net": replace(NET, encoder="body.")})
+    assert fingerprint("own:net") != before
+    assert fingerprint("unet16") is None
+
+
+def test_published_runs_may_name_objects_and_nothing_unknown():
+    """An object in a published run is named as in the study; an axis that is no setting is refused when the study is built."""
+    table = Published("Table 1", [PublishedRun("A", {"architecture": NET}, {"test_iou": 0.5})])
+    assert study(published=table).published.as_dict()["runs"][0]["cell"] == {"architecture": "own:net"}
+    wrong = Published("Table 1", [PublishedRun("A", {"sauce": "random"}, {"test_iou": 0.5})])
+    with pytest.raises(UserError, match="published run 'A': unknown name 'sauce'; known: source"):
+        study(published=wrong)

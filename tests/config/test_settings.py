@@ -177,6 +177,15 @@ def test_source_settings_fall_back_on_the_trials_own():
     assert Settings(validations=7).source_settings() == Settings(validations=8).source_settings()
 
 
+def test_settings_that_change_nothing_are_one_value():
+    """Rates of an encoder that never moves, and the momentum of optimisers that have none, make no other cell."""
+    frozen = Settings(freeze="encoder")
+    assert Settings(freeze="encoder", encoder_lr_factor=0.1, layer_decay=0.5) == frozen
+    assert Settings(freeze="encoder", encoder_lr_factor=0.1, unfreeze_every_epochs=1) != frozen
+    assert Settings(optimizer="adamw", momentum=0.5) == Settings(optimizer="adamw")
+    assert Settings(optimizer="sgd", momentum=0.5) != Settings(optimizer="sgd")
+
+
 def test_source_settings_hold_only_what_is_not_usual():
     """Settings that later versions brought are told to a stage only where they differ from their default."""
     usual = Settings().source_settings()

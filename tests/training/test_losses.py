@@ -168,6 +168,23 @@ def test_an_own_loss_is_called_as_it_is():
         check_loss("own:thrice", CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda logits, mask: logits.mean(dim=1) * mask, "must return a finite scalar|grad can be implicitly created"),
+        (lambda logits, mask: logits.detach().sum() + mask.sum(), "does not require grad"),
+        (lambda logits, mask: logits.sum() / (mask.sum() * 0), "finite scalar"),
+        (lambda logits: logits.sum(), "fails for 1 pictures of 3 classes: TypeError"),
+    ],
+)
+def test_an_own_loss_that_is_none_is_refused_before_training(function, message):
+    """An own loss is tried on small batches: one that fails, or gives no finite scalar with a gradient, is one line."""
+    adopt({"own:odd": Loss("odd", function)})
+    with pytest.raises(UserError, match=message) as caught:
+        check_loss("dice+own:odd", CLASSES[:3])
+    assert str(caught.value).startswith("loss 'own:odd'")
+
+
 @pytest.mark.parametrize("name", [*LOSS_NAMES, "0.5*cross_entropy+dice"])
 @pytest.mark.parametrize("pieces", [1, 2, 3])
 def test_parts_of_a_batch_add_up(name, pieces):

@@ -12,6 +12,7 @@ from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training import loop
 from segsweep.training.batches import load_batches
+from segsweep.training.checkpoint import moving_average
 from segsweep.training.loop import start_state, train
 from segsweep.training.recipe import Recipe
 from segsweep.training.schedule import learning_rate_share
@@ -215,3 +216,32 @@ def test_a_picture_pair_that_does_not_fit_is_an_error(go):
     """Where not even two pictures fit, the run ends with the error of the device."""
     with pytest.raises(torch.OutOfMemoryError):
         go(count=8, batch_size=8, change=tight(1))
+
+
+def test_validation_takes_no_more_pictures_at_once_than_training(go):
+    """After a batch was cut, validation goes in pieces of the same size, whatever it could hold before."""
+
+    class Small(Tight):
+        def forward(self, images):
+            if len(images) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return images
+
+    def change(network):
+        network.classifier = nn.Sequential(network.classifier, Small(3))
+
+    _, results = go(count=8, batch_size=8, epochs=1, change=change)
+    assert results[0].micro_batch == 2
+
+
+def test_averages_copy_whole_numbers():
+    """A table of indices in a network is the same in its average at every decay; floats follow the formula."""
+    network = nn.Module()
+    network.register_buffer("table", torch.arange(200_000))
+    network.weight = nn.Parameter(torch.ones(3))
+    for decay in (0.5, 0.9, 0.9999):
+        average = moving_average(network, decay)
+        for _ in range(30):
+            average.update_parameters(network)
+        assert torch.equal(average.module.table, network.table)
+        torch.testing.assert_close(average.module.weight, network.weight)

@@ -9,6 +9,7 @@ from multiprocessing import Queue, get_context
 import numpy as np
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import distributed, nn
 
 from segsweep.errors import UserError
@@ -195,3 +196,31 @@ def normalised(world, images):
     layer.__class__ = SyncedBatchNorm2d
     output = layer(images[torch.from_numpy(world.share(np.arange(6)))])
     return output.detach(), layer.running_mean, layer.running_var
+
+
+def act_gradients(world, sets) -> dict[str, torch.Tensor]:
+    """Return what one batch gives with timm's batch normalisation, which has its activation inside."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), BatchNormAct2d(4), nn.Conv2d(4, 2, 1)).double()
+    device = Device("cpu", 1)
+    world.synchronise(network, device)
+    images = torch.from_numpy(sets[0].data.images[world.share(sets[0].members)]).permute(0, 3, 1, 2).double() / 255
+    parallel = world.parallel(network, device)
+    parallel(images).square().mean().backward()
+    found = {name: value for name, value in network.state_dict().items() if "running" in name}
+    network.eval()
+    return found | {"eval": network(torch.ones(1, 3, 8, 8, dtype=torch.double)).detach()}
+
+
+def test_timms_normalisation_is_shared_too(together, sets):
+    """timm's layer that ends with an activation takes its statistics from all processes' pictures, and keeps its activation."""
+    alone = act_gradients(World(), sets)
+    for found in together(act_gradients, 2, sets):
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_normalisation_that_cannot_be_shared_is_refused():
+    """A layer whose statistics would stay per process is refused with its name."""
+    with pytest.raises(UserError, match="0: BatchNorm1d cannot be trained by several workers on CPUs"):
+        World(0, 2).synchronise(nn.Sequential(nn.BatchNorm1d(3)), Device("cpu", 1))

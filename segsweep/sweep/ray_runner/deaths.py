@@ -1,4 +1,11 @@
-"""Why a worker died, in one line, from what Ray tells."""
+"""Why a worker died, in one line, from what Ray tells; and that one that was killed for want of memory is one that died."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.air.execution._internal import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 DETAIL, CAUSES = "Worker exit detail: ", " Some common causes"
 MEMORY = "running low on memory"
@@ -23,3 +30,18 @@ def reason_of(told: str) -> str:
     if not lines:
         return "for no known reason"
     return lines[-1] if "::" in lines[0] else lines[0]
+
+
+@contextmanager
+def memory_kills_as_deaths() -> Iterator[None]:
+    """Have Tune take a worker that Ray kills for want of memory for one that died; by itself, Tune 2.60 ends the whole run."""
+    before = RayActorManager._actor_task_failed
+
+    def failed(manager: RayActorManager, task: TrackedActorTask, error: Exception) -> None:
+        before(manager, task, RayActorError(error_msg=str(error)) if isinstance(error, OutOfMemoryError) else error)
+
+    RayActorManager._actor_task_failed = failed  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = before  # type: ignore[method-assign]

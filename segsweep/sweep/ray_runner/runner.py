@@ -15,7 +15,7 @@ from uuid import uuid4
 import ray
 from ray import tune
 
-from segsweep.config.own import adopt, adopted
+from segsweep.config.own import adopt, portable
 from segsweep.config.source import DATASET_KINDS
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
@@ -23,6 +23,7 @@ from segsweep.sweep.crew import Crew, Options, crew_of
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.planner import StageWork, Work
 from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
+from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.worker import Worker
 from segsweep.training.device import Device
@@ -74,7 +75,7 @@ class RayRunner:
         """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
         if not self.crew.gpus:
             return measure_speed
-        remote, own = ray.remote(num_cpus=0, num_gpus=self.crew.gpus)(_measure_with), adopted()
+        remote, own = ray.remote(num_cpus=0, num_gpus=self.crew.gpus)(_measure_with), portable()
         return lambda *values: ray.get(remote.remote(own, *values))
 
     def run(self, driver: Driver, place: Workplace) -> None:
@@ -82,6 +83,7 @@ class RayRunner:
         dispatcher = Dispatcher(driver, place, self.crew, self.processes, self.alike)
         with (
             _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.crew.workers)}),
+            memory_kills_as_deaths(),
             tempfile.TemporaryDirectory(dir=place.store.temporary, prefix="tune-", ignore_cleanup_errors=True) as folder,
             _interruptible(dispatcher),
         ):
