@@ -16,7 +16,7 @@ from segsweep.config import (
     Target,
     Uniform,
 )
-from segsweep.errors import UserError
+from segsweep.errors import UserError, tell_without_traceback
 
 __all__ = [
     "Architecture",
@@ -35,6 +35,9 @@ __all__ = [
     "main",
     "run",
 ]
+
+
+tell_without_traceback()
 
 
 def __getattr__(name: str) -> Any:

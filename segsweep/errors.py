@@ -1,5 +1,21 @@
 """The one exception for a user's mistakes."""
 
+import sys
+from types import TracebackType
+
+
+def tell_without_traceback() -> None:
+    """Have a user's mistake that nothing catches, as in a study file's own lines, end the process with one line."""
+    before = sys.excepthook
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, UserError):
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = tell
+
 
 class UserError(ValueError):
     """A mistake in a study, a command or a data set: shown as one line, without a traceback.

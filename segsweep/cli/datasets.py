@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
+from segsweep.config.settings import LARGEST_PX
 from segsweep.data.dataset import DataSet
 from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.picture import FITS
@@ -102,8 +103,8 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
     """Decode data sets into the store, verify them, and print what is in them."""
     from segsweep.sweep.progress import choose_view
 
-    if options.image_px < 1:
-        raise UserError(f"--image-px {options.image_px}: needs a size above 0, as 256")
+    if not 1 <= options.image_px <= LARGEST_PX:
+        raise UserError(f"--image-px {options.image_px}: allowed are 1..{LARGEST_PX}")
     roots, store = DataRoots.parse(options.data), Store(Path(options.store).absolute())
     view, facts = choose_view(console), []
     try:

@@ -14,6 +14,7 @@ from segsweep.config.narrow import narrow
 from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.errors import UserError
+from segsweep.report.cells import summarise
 from segsweep.report.write import write_report
 from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.check import check
@@ -22,7 +23,7 @@ from segsweep.sweep.crew import Options
 from segsweep.sweep.past import past_of
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import load_or_none, plan_of, planner_of, run_in, seconds_left
+from segsweep.sweep.run import load_or_none, plan_of, planner_of, remarks, run_in, seconds_left
 from segsweep.sweep.runners import RUNNERS, runner_for_plan
 from segsweep.sweep.setting import Setting
 
@@ -41,7 +42,8 @@ def main(
     """Run a study script's command line and exit.
 
     `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set`
-    texts. A user's mistake is one line on stderr and exit code 2; a rehearsal with failures exits with 1; Ctrl-C with 130.
+    texts. A user's mistake is one line on stderr and exit code 2; a rehearsal with failures, and a study with a cell
+    without result, exits with 1; Ctrl-C with 130.
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)
@@ -131,7 +133,10 @@ def _run(study: Study, presets: Presets, options: argparse.Namespace, console: C
     records = run_in(study, setting, where, console, options.retry_failed)
     print(write_report(records, setting.store.root))
     print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
-    return 0
+    empty = int((summarise(records)["seeds"] == 0).sum())
+    if empty:
+        console.print(f"{empty} cells came to no result; their reasons stand above", markup=False, highlight=False)
+    return 1 if empty else 0
 
 
 def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
@@ -150,6 +155,8 @@ def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool,
             print(json.dumps(content))
             return
         _print_plan_text(planner, content)
+        for remark in remarks(plan, catalog):
+            print(remark)
         for reason in catalog.absent.values():
             print(f"  {reason}")
         if not catalog.absent and not planner.done:

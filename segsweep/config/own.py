@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 from segsweep.config.digest import digest
 from segsweep.errors import UserError, unknown
@@ -67,18 +67,7 @@ class Loss:
         _check(self.name, self.version)
 
 
-class DataSetObject(Protocol):
-    """A user's own data set: what `segsweep.data.dataset.DataSet` asks for; its `revision` is its version."""
-
-    @property
-    def name(self) -> str:
-        """The name that records show."""
-
-    def examples(self) -> Any:
-        """Return every example."""
-
-    def revision(self) -> str:
-        """Return a text that changes whenever the reader would give other arrays for the same files."""
+DataSetObject = Any  # a user's own data set: all that `segsweep.data.dataset.DataSet` asks for, see DATA_SET_PARTS
 
 
 @dataclass(frozen=True)
@@ -119,7 +108,7 @@ def fingerprint(text: str) -> str | None:
     if isinstance(thing, Architecture):
         stages = [list(stage) for stage in thing.stages]
         return digest([_code(thing.build), thing.encoder, thing.classifier, stages])
-    return None
+    return digest([_code(thing), thing.name]) if thing is not None else None
 
 
 def _code(function: Any) -> Any:

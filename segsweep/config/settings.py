@@ -11,6 +11,7 @@ from segsweep.config.source import Source
 from segsweep.errors import UserError, unknown
 
 DEFAULT_EPOCHS = 10
+LARGEST_PX = 4096
 NO_TRANSFER = "none"  # what `transfer` becomes when the source is random: nothing moves
 
 
@@ -75,7 +76,7 @@ class Settings(BaseModel):
     validations: PositiveInt = 10
     patience_epochs: PositiveInt | None = None
     batch_size: PositiveInt = 16
-    image_px: Annotated[int, Field(ge=16, le=4096)] = 256
+    image_px: Annotated[int, Field(ge=16, le=LARGEST_PX)] = 256
     fit: Fit = "own"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     source_epochs: PositiveInt | None = None
@@ -196,4 +197,5 @@ def _one_line(error: ValidationError, field: str | None = None) -> UserError:
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     name = field or ".".join(str(part) for part in first["loc"] if str(part) in Settings.model_fields)
-    return UserError(f"{name}={first['input']!r}: {message}" if name else message)
+    value = repr(first["input"]) if isinstance(first["input"], str | int | float | None) else f"a {type(first['input']).__name__}"
+    return UserError(f"{name}={value}: {message}" if name else message)

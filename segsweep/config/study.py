@@ -29,7 +29,7 @@ class Target:
     which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
     """
 
-    name: "str | DataSetObject"
+    name: str | DataSetObject
     classes: str | None = None
     protocol: str = "60-20-20"
     class_map: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
@@ -88,7 +88,8 @@ class Study:
         naming = Naming(dict(self.own))
         object.__setattr__(self, "target", replace(self.target, name=naming.text(self.target.name)))
         object.__setattr__(self, "compare", tuple(self._grid(grid, naming) for grid in grids))
-        object.__setattr__(self, "tune", MappingProxyType(dict(self.tune)))
+        tune = {name: Choice(naming.texts(t.values)) if isinstance(t, Choice) else t for name, t in self.tune.items()}
+        object.__setattr__(self, "tune", MappingProxyType(tune))
         fixed = {name: naming.text(value) for name, value in self.fixed.items()}
         object.__setattr__(self, "fixed", MappingProxyType(fixed))
         if self.published is not None:

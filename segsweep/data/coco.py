@@ -31,6 +31,7 @@ CLASSES = (
 )  # fmt: skip
 SPLITS = ("train2017", "val2017")
 PICTURE_KEYS = ("id", "width", "height")
+FAR = 10  # times a side of the picture
 CORNERS = 3  # of a polygon that encloses anything
 
 
@@ -124,6 +125,9 @@ def _region(segmentation: Any, shape: tuple[int, ...]) -> Pixels:
     if isinstance(segmentation, list):
         # pycocotools would take a polygon of two corners, and all after it, for boxes
         polygons = [polygon for polygon in segmentation if len(polygon) >= 2 * CORNERS]
+        farthest = max((abs(float(number)) for polygon in polygons for number in polygon), default=0.0)
+        if not farthest <= FAR * max(height, width):  # drawing takes time and memory by the length of its sides
+            raise ValueError(f"a corner of its polygon lies at {farthest:g}, far outside the picture")
         if not polygons:
             return np.zeros((height, width), dtype=np.uint8)
         encoded = run_length.merge(run_length.frPyObjects(polygons, height, width))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segsweep.data.dataset import DataSet, Example, Pixels, Progress
+from segsweep.data.dataset import IGNORE, DataSet, Example, Pixels, Progress
 from segsweep.data.manifest import stamp_digest
 from segsweep.data.picture import Fit, square
 from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
@@ -88,6 +88,26 @@ class Decoded:
     pixels: Counts
 
 
+def _read(dataset: DataSet, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+    """Return what a reader gives for an example. Raises `UserError` where it raises or gives what no array can take."""
+    try:
+        image, mask = dataset.read(example, scheme)
+    except UserError:
+        raise
+    except Exception as error:  # a reader of the user's own
+        raise UserError(f"{example.name}: cannot be read: {error!r}") from None
+    classes = len(dataset.schemes[scheme])
+    for what, array, form in (("picture", image, "(H, W, 3)"), ("mask", mask, "(H, W)")):
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != form.count(",") + 1:
+            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise UserError(f"{example.name}: {what} is {found}; must be uint8 {form}")
+    if image.shape[2] != 3 or (classes and mask.shape != image.shape[:2]):
+        raise UserError(f"{example.name}: picture is {image.shape} and mask {mask.shape}; must be (H, W, 3) and (H, W)")
+    if classes and (foreign := mask[(mask >= classes) & (mask != IGNORE)]).size:
+        raise UserError(f"{example.name}: mask value {foreign[0]} is outside the classes; allowed are 0..{classes - 1}, {IGNORE}")
+    return image, mask
+
+
 def decode(
     dataset: DataSet, scheme: str, fit: Fit, image_px: int, examples: Sequence[Example], folder: Path, progress: Progress
 ) -> Decoded:
@@ -104,7 +124,7 @@ def decode(
     def one(position: int) -> UserError | None:
         if not arrays.holds(position):
             try:
-                image, mask = dataset.read(examples[position], scheme)
+                image, mask = _read(dataset, examples[position], scheme)
             except UserError as error:
                 return error
             arrays.put(position, *square(image, mask, image_px, fit))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 
-from segsweep.data.table import DATASETS, DataRoots
+from segsweep.data.table import DATASETS, DataRoots, open_dataset
 from segsweep.errors import UserError
 
 
@@ -41,7 +41,13 @@ def download(name: str, roots: DataRoots) -> None:
     Raises `UserError` for one that torchvision does not offer, without a root, and when it cannot be fetched; it says
     where to put the data set by hand.
     """
-    if name not in DATASETS or roots.folder(name) is not None:
+    if name not in DATASETS:
+        return
+    if (folder := roots.folder(name)) is not None:
+        try:
+            open_dataset(name, roots).examples()
+        except UserError as error:
+            raise UserError(f"--download {name}: {folder} is there but not whole ({error}); remove it and start again") from None
         return
     if roots.root is None:
         raise UserError(f"--download {name}: no root was named; pass --data ROOT")

@@ -1,5 +1,6 @@
 """What lies in a folder: pictures, lists with one entry a line, and names that differ in case alone."""
 
+import unicodedata
 from pathlib import Path
 
 from segsweep.errors import UserError
@@ -32,7 +33,13 @@ def folders_in(folder: Path) -> list[Path]:
 def case_hint(path: Path) -> str:
     """Return what to say of a missing file beside which one lies whose name differs in case alone; "" without one."""
     try:
-        others = [other.name for other in path.parent.iterdir() if other.name.casefold() == path.name.casefold()]
+        others = [other.name for other in path.parent.iterdir() if other.name != path.name]
     except OSError:
         return ""
-    return f"; {min(others)} beside it differs in case alone, rename one" if others else ""
+    alike = {other: "in case" for other in others if other.casefold() == path.name.casefold()}
+    alike |= {other: "in how its accents are written" for other in others if _composed(other) == _composed(path.name)}
+    return f"; {min(alike)} beside it differs {alike[min(alike)]} alone, rename one" if alike else ""
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segsweep.data.dataset import Example, Pixels
+from segsweep.data.dataset import IGNORE, Example, Pixels
 from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
 
@@ -128,7 +128,10 @@ def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: Ma
     table[list(mapping)] = list(mapping.values())
     foreign = sorted({int(value) for value in np.unique(values)} - set(mapping))
     if foreign:
-        allowed = ", ".join(map(str, sorted(mapping))) if len(mapping) < 12 else f"{min(mapping)}..{max(mapping)}"
+        known = sorted(set(mapping) - {IGNORE})
+        long = len(known) > 11 and known == list(range(known[0], known[-1] + 1))
+        most = f"{known[0]}..{known[-1]}" if long else ", ".join(map(str, known))
+        allowed = f"{most}, {IGNORE}" if IGNORE in mapping else most
         raise UserError(f"{path}: mask value {foreign[0]} is outside the classes; allowed are {allowed}")
     numbers: Pixels = table[values]
     return numbers

@@ -26,13 +26,15 @@ PREPARE_VERSION = 2
 class Request:
     """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`.
 
-    `fit` says how pictures become square where it is not the data set's own way.
+    `fit` says how pictures become square where it is not the data set's own way; `mark`
+    tells a user's own data sets apart, of which nothing else may be known.
     """
 
     dataset: DataSet
     scheme: str | None
     image_px: int
     fit: Fit | None = None
+    mark: str = ""
 
     @property
     def chosen_scheme(self) -> str:
@@ -56,7 +58,8 @@ class Request:
 def prepared_key(request: Request, store: Store, progress: Progress) -> str:
     """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
     content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress, request.chosen_fit)
-    return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px})
+    mark = {"mark": request.mark} if request.mark else {}
+    return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px, **mark})
 
 
 def prepare(request: Request, store: Store, progress: Progress, key: str | None = None) -> Prepared:

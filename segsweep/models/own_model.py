@@ -13,14 +13,20 @@ REHEARSED_CLASSES = 2
 def build_own(text: str, classes: int) -> SegmentationModel:
     """Return the model of a text `own:NAME`. Raises `UserError` where this process was not brought the object."""
     architecture: Architecture = own(text)
-    stages = tuple(tuple(_without(architecture.encoder, name) for name in stage) for stage in architecture.stages)
-    return SegmentationModel(architecture.build(classes), Parts(architecture.encoder, architecture.classifier, stages or None))
+    network = architecture.build(classes)
+    stages = tuple(tuple(_part(network, architecture.encoder, name) for name in stage) for stage in architecture.stages)
+    return SegmentationModel(network, Parts(architecture.encoder, architecture.classifier, stages or None))
 
 
-def _without(prefix: str, name: str) -> str:
-    if not name.startswith(prefix):
-        raise UserError(f"stages name {name!r}, which does not begin with the encoder's {prefix!r}")
-    return name.removeprefix(prefix)
+def _part(network: nn.Module, encoder: str, name: str) -> str:
+    """Return the name of a part of the encoder without the encoder's own: of a module, dot at its end, or a parameter."""
+    if not name.startswith(encoder):
+        raise UserError(f"stages name {name!r}, which does not begin with the encoder's {encoder!r}")
+    if name.rstrip(".") in dict(network.named_modules()):
+        return f"{name.rstrip('.')}.".removeprefix(encoder)
+    if name in dict(network.named_parameters()):
+        return name.removeprefix(encoder)
+    raise UserError(f"stages name {name!r}, which is neither a module nor a parameter of the network")
 
 
 def check_own(text: str, image_px: int) -> None:
@@ -52,7 +58,11 @@ def _check_parts(text: str, architecture: Architecture, network: nn.Module) -> N
             raise UserError(f"architecture {text!r}: {part}={prefix!r} names no parameter; they begin with {', '.join(tops)}")
     if not architecture.encoder.endswith(".") or architecture.encoder[:-1] not in dict(network.named_modules()):
         raise UserError(f"architecture {text!r}: encoder={architecture.encoder!r} must be a module's name and a dot")
-    staged = [name for name in names if any(name.startswith(tuple(stage)) for stage in architecture.stages)]
-    missing = [name for name in names if name.startswith(architecture.encoder) and name not in staged]
-    if architecture.stages and missing:
-        raise UserError(f"architecture {text!r}: {missing[0]} of its encoder lies in none of its stages")
+    for name in names if architecture.stages else ():
+        holding = [stage for stage in architecture.stages if any(_holds(part, name) for part in stage)]
+        if name.startswith(architecture.encoder) and len(holding) != 1:
+            raise UserError(f"architecture {text!r}: {name} of its encoder lies in {len(holding)} of its stages; must be one")
+
+
+def _holds(part: str, name: str) -> bool:
+    return name == part or name.startswith(f"{part.rstrip('.')}.")

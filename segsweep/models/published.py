@@ -9,6 +9,8 @@ import timm
 import torch
 import torchvision
 from huggingface_hub import constants as hub
+from huggingface_hub.utils import logging as hub_logging
+from safetensors.torch import load_file
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import Tensor, nn
 
@@ -39,22 +41,24 @@ COCO_WEIGHTS_CLASSES = (
 
 @dataclass(frozen=True)
 class Published:
-    """One published file of weights: where it comes from, where it is looked for on this machine, and how it is read."""
+    """One published file of weights: where it comes from, where on this machine (if that can be told), how it is read."""
 
     origin: Mapping[str, str]
     file: str
-    folder: Path
+    folder: Path | None
     load: Callable[[], nn.Module]
 
     def network(self, what: str) -> nn.Module:
         """Return the network with its weights. Raises `UserError` that names the file where it cannot be had."""
+        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its retries are told once, by the error below
         try:
             return self.load()
         except Exception as error:  # the hubs raise a dozen kinds: no network, no such file, a broken download
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        looked, put = (f", looked for in {self.folder}", "put it there, or ") if self.folder else ("", "")
         raise UserError(
-            f"{what} cannot be had: {reason}; wanted is {self.file} of {', '.join(self.origin.values())}, looked for in "
-            f"{self.folder}; with a network it is downloaded; without one, put it there, or give it as source file:PATH"
+            f"{what} cannot be had: {reason}; wanted is {self.file} of {', '.join(self.origin.values())}{looked}; "
+            f"with a network it is downloaded; without one, {put}give it as source file:PATH"
         )
 
 
@@ -115,8 +119,18 @@ def _imagenet_file(encoder: str, name: str) -> Published:
     if name in smp_encoders.get(encoder, {}).get("pretrained_settings", {}):
         entry = smp_encoders[encoder]["pretrained_settings"][name]
         origin = {"repo": entry["repo_id"], "revision": entry["revision"]}
-        return Published(origin, "model.safetensors", _hub_folder(**origin), lambda: build_smp_encoder(encoder, name))
+        file, folder = "model.safetensors", _hub_folder(**origin)
+        return Published(origin, file, folder, lambda: _smp_encoder(encoder, name, folder / file))
     return _torchvision_file(encoder, name, lambda state: _without_classifier(encoder, _filled(encoder, state)))
+
+
+def _smp_encoder(encoder: str, name: str, file: Path) -> nn.Module:
+    """Return an encoder with the weights of a file where it lies on this machine; else smp fetches them."""
+    if not file.is_file():
+        return build_smp_encoder(encoder, name)
+    network = build_smp_encoder(encoder, None)
+    network.load_state_dict(load_file(file))
+    return network
 
 
 def _timm_file(encoder: str, tag: str) -> Published:
@@ -129,8 +143,7 @@ def _timm_file(encoder: str, tag: str) -> Published:
 
     if not config.hf_hub_id:
         return Published({"url": config.url}, config.url.rpartition("/")[2], _torch_folder(), load)
-    file, folder = config.hf_hub_filename or "model.safetensors", _hub_folder(config.hf_hub_id, "*")
-    return Published({"repo": config.hf_hub_id}, file, folder, load)
+    return Published({"repo": config.hf_hub_id}, config.hf_hub_filename or "model.safetensors", None, load)
 
 
 def _torchvision_file(name: str, weights: str, build: Callable[[Mapping[str, Tensor]], nn.Module]) -> Published:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segsweep.config.own import PREFIX, own
+from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, Source, Stage
 from segsweep.config.study import Study
@@ -76,7 +76,8 @@ class Catalog:
         if name not in self._datasets:
             self._datasets[name] = own(name) if name.startswith(PREFIX) else open_dataset(name, self.roots)
         chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
-        return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen)
+        mark = fingerprint(name) or ""
+        return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, mark)
 
     def same(self, name: str, other: str) -> bool:
         """Return whether two names mean one data set: the same name, or the same folder."""

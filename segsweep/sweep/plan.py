@@ -1,7 +1,7 @@
 """A plan: what a study comes to, as cells, trials and stages. Nothing here knows what has been done already."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Plan:
 
     study: Study
     cells: tuple[Cell, ...]
+    twins: Mapping[str, str] = field(default_factory=dict)  # cells left out, by the name of the cell that is the same work
 
     @property
     def tuning_trials(self) -> int:
@@ -78,18 +79,24 @@ def chain(last: StageSpec | None) -> Iterator[StageSpec]:
 def make_plan(study: Study, data_key: DataKey, precision: Callable[[str], str] = lambda precision: precision) -> Plan:
     """Return the plan of a study.
 
-    `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand.
+    `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand. Cells that
+    come to the same work, as two names of one data set, are one cell.
     """
     points = tuning_points(study.tune, study.trials_per_cell)
-    cells = []
+    cells: dict[str, Cell] = {}
+    twins = {}
     for name, settings in study.cells():
         settings = _with(settings, precision=precision(settings.precision))
         stages = tuple(_stages(settings, seed, data_key) for seed in range(study.source_seeds))
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         cell = Cell(name, settings, (), stages, study, target_data)
+        identity = cell.trial("confirm", settings, TUNING_SEED + 1).trial_id
+        if identity in cells:
+            twins[name] = cells[identity].name
+            continue
         tuning = [cell.trial("tune", _with(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
-        cells.append(Cell(name, settings, tuple(tuning), stages, study, target_data))
-    return Plan(study, tuple(cells))
+        cells[identity] = replace(cell, tuning=tuple(tuning))
+    return Plan(study, tuple(cells.values()), twins)
 
 
 def _with(settings: Settings, **values: Any) -> Settings:

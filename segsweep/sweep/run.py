@@ -81,7 +81,7 @@ def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
 
 def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> Driver:
     """Return a driver that goes on from what the store and the records have, once the study is declared in the records."""
-    records_id = writer.declare({**declaration(plan.study), "store": str(store.root)})
+    records_id = writer.declare({**declaration(plan), "store": str(store.root)})
     writer.plan(planned_rows(plan))
     records = load(writer.folder)
     planner = planner_of(plan, store, past_of(records, retry_failed))
@@ -131,8 +131,8 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
     view.begin(plan, done, len(missing), seconds)
     if planner.done:
         return
-    for source, mapped in class_maps(plan.study, catalog).items():
-        console.print(f"transfer=all from {source}: {mapped}", markup=False, highlight=False, soft_wrap=True)
+    for line in remarks(plan, catalog):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     text = (
         f"{plan.study.name}: {len(plan.cells)} cells, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {done} done), {len(missing)} of {len(plan.stages())} stages to build; about "
@@ -142,8 +142,18 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def declaration(study: Study) -> dict[str, Any]:
-    """Return a study as plain values, for the records."""
+def remarks(plan: Plan, catalog: Catalog) -> list[str]:
+    """Return what is to be known before a plan is carried out: how classes are mapped, and which cells are one."""
+    maps = class_maps(plan.study, catalog)
+    return [
+        *(f"transfer=all from {source}:\n{mapped}" for source, mapped in maps.items()),
+        *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
+    ]
+
+
+def declaration(plan: Plan) -> dict[str, Any]:
+    """Return a study and its cells as plain values, for the records."""
+    study = plan.study
     return {
         "schema_version": SCHEMA_VERSION,
         "segsweep": version("segsweep"),
@@ -162,5 +172,5 @@ def declaration(study: Study) -> dict[str, Any]:
         "source_seeds": study.source_seeds,
         "early_stopping": str(study.early_stopping) if study.early_stopping else None,
         "published": study.published.as_dict() if study.published else None,
-        "cells": [name for name, _ in study.cells()],
+        "cells": [cell.name for cell in plan.cells],
     }

@@ -529,7 +529,7 @@ def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended
     last = ended.stderr.strip().splitlines()[-1]
-    assert f"UserError: {what.format(store)}, which cannot be written: File too large; make room" in last
+    assert f"error: {what.format(store)}, which cannot be written: File too large; make room" in last
     assert not (tmp_path / "log").exists()
     assert kept(Store(store)) == list((store / "work").glob("*")) == []
 

@@ -251,6 +251,8 @@ def test_coco_picture_without_objects_is_background(layouts):
     [
         ({"segmentation": [rectangle(1, 1, 9, 9)], "category_id": 9999}, "objects of picture a.jpg cannot be drawn"),
         ({"segmentation": "polygon", "category_id": 8}, "cannot be drawn"),
+        ({"segmentation": [[1e9, 2, -1e9, 4, 5, 9]], "category_id": 8}, "a corner of its polygon lies at 1e\\+09, far outside"),
+        ({"segmentation": [[float("nan"), 2, 3, 4, 5, 9]], "category_id": 8}, "far outside the picture"),
         ({"segmentation": [["a"] * 8], "category_id": 8}, "cannot be drawn"),
         ({"segmentation": {"size": [10, 10], "counts": [50, 50]}, "category_id": 8}, "cannot be drawn"),
         ({"segmentation": {"size": [32, 48], "counts": [5000, 5000]}, "category_id": 8}, "cannot be drawn"),

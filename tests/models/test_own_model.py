@@ -60,16 +60,26 @@ def broken(classes: int) -> nn.Module:
     raise RuntimeError(f"no weights for {classes} classes")
 
 
+def small(classes: int) -> nn.Module:
+    return nn.Conv2d(3, classes, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "image_px", "message"),
     [
         ({}, 30, "image_px=30: own:net needs a multiple of 4"),
         ({"build": broken}, 32, r"cannot be built and run at 32 px: RuntimeError\('no weights for 2 classes'\)"),
-        ({"build": lambda classes: nn.Conv2d(3, classes, 3)}, 32, r"gives \(1, 2, 30, 30\) .* must give logits \(1, 2, 32, 32\)"),
+        (
+            {"build": lambda classes: nn.Conv2d(3, classes, 3), "stages": ()},
+            32,
+            r"gives \(1, 2, 30, 30\) .* logits \(1, 2, 32, 32\)",
+        ),
         ({"encoder": "backbone.", "stages": ()}, 32, r"encoder='backbone.' names no parameter; they begin with body\., head\."),
         ({"classifier": "classifier."}, 32, "classifier='classifier.' names no parameter"),
         ({"encoder": "bod", "stages": ()}, 32, "encoder='bod' must be a module's name and a dot"),
-        ({"stages": [["body.0."]]}, 32, "body.1.weight of its encoder lies in none of its stages"),
+        ({"stages": [["body.0."]]}, 32, "body.1.weight of its encoder lies in 0 of its stages"),
+        ({"stages": [["body.0.", "body.1", "body.2."], ["body.2."]]}, 32, "body.2.weight of its encoder lies in 2 of its stages"),
+        ({"stages": [["body.nine"]]}, 32, "stages name 'body.nine', which is neither a module nor a parameter"),
         ({"stages": [["head."]]}, 32, r"stages name 'head\.', which does not begin with the encoder's 'body\.'"),
     ],
 )

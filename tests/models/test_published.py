@@ -74,11 +74,26 @@ def test_failed_download_is_one_line(monkeypatch, reason):
     assert all(word in text for word in words), text
 
 
+def test_a_file_that_lies_where_it_is_looked_for_needs_no_network(tmp_path, monkeypatch):
+    """The folder that the message names is enough: a file of smp's hub that lies there is loaded, and nobody is asked."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    entry = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    folder = tmp_path / "models--smp-hub--resnet18.imagenet" / "snapshots" / entry["revision"]
+    folder.mkdir(parents=True)
+    torch.manual_seed(5)
+    state = smp.encoders.get_encoder("resnet18", weights=None).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    found, facts = imagenet_encoder("resnet18")
+    assert facts["revision"] == entry["revision"]
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
 @pytest.mark.parametrize(
     ("encoder", "weights", "words"),
     [
         ("densenet121", "IMAGENET1K_V1", ("densenet121-a639ec97.pth", "checkpoints", "no network", "file:PATH")),
-        ("tu-resnet18", None, ("timm/resnet18.a1_in1k", "model.safetensors", "models--timm--resnet18.a1_in1k", "file:PATH")),
+        ("tu-resnet18", None, ("timm/resnet18.a1_in1k", "model.safetensors", "file:PATH")),
         ("tu-vit_tiny_patch16_224@dpt", None, ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", "file:PATH")),
     ],
 )

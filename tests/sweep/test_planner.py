@@ -9,6 +9,7 @@ from studies import plan_of, small_study
 
 from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, Study, Trial
 from segsweep.config.study import TUNING_SEED
+from segsweep.sweep.plan import make_plan
 from segsweep.sweep.planner import Ended, Past, Planner, StageWork, TrialWork
 from segsweep.sweep.simulated import Event, Simulation
 
@@ -332,3 +333,15 @@ def test_files_of_weights_are_named_absolutely(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (stage,) = plan_of(small_study(compare={"source": ["file:weights.pth"]})).stages()
     assert stage.stage.name == str(tmp_path / "weights.pth")
+
+
+def test_cells_that_are_the_same_work_are_one_cell():
+    """Two names of one data set give one cell, which the plan tells; every cell of the plan has its trials."""
+    study = small_study(compare={"source": ["supervised:voc2012", "supervised:voc2012/all"], "freeze": ["none", "encoder"]})
+    plan = make_plan(study, lambda name, scheme, image_px, fit: f"data {name.partition('/')[0]} {scheme} {image_px} {fit}")
+    policies = ("none", "encoder")
+    assert [cell.name for cell in plan.cells] == [f"source=supervised:voc2012 freeze={policy}" for policy in policies]
+    assert plan.twins == {
+        f"source=supervised:voc2012/all freeze={policy}": f"source=supervised:voc2012 freeze={policy}" for policy in policies
+    }
+    assert plan.trials == 2 * (4 + 2)

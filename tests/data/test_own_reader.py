@@ -1,0 +1,69 @@
+"""Data sets of a user's own: what their readers give is not believed before it is looked at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segsweep.data.dataset import Example
+from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.errors import UserError
+
+PICTURE, MASK = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A data set without files that gives what it is told."""
+
+    picture: Any
+    mask: Any
+    name: str = "mine"
+    fit = "resize"
+    pool = ("train",)
+    protocols = {}
+    schemes = {"all": ("ground", "thing")}
+
+    def examples(self) -> list[Example]:
+        return [Example("one"), Example("two")]
+
+    def files(self) -> list[Any]:
+        return []
+
+    def revision(self) -> str:
+        return "1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Any, Any]:  # noqa: ARG002
+        if isinstance(self.picture, Exception):
+            raise self.picture
+        return self.picture, self.mask
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask", "message"),
+    [
+        (PICTURE, MASK[:30], r"picture is \(40, 40, 3\) and mask \(30, 40\)"),
+        (PICTURE, MASK + np.uint8(7), r"mask value 7 is outside the classes; allowed are 0\.\.1, 255"),
+        (PICTURE.astype(float), MASK, r"picture is float64 \(40, 40, 3\); must be uint8 \(H, W, 3\)"),
+        (PICTURE, MASK.astype(np.int64), r"mask is int64 \(40, 40\); must be uint8 \(H, W\)"),
+        (PICTURE.transpose(2, 0, 1), MASK, r"picture is \(3, 40, 40\)"),
+        (PICTURE[..., 0], MASK, r"picture is uint8 \(40, 40\); must be uint8 \(H, W, 3\)"),
+        ([1, 2], MASK, "picture is list"),
+        (KeyError("pixels"), MASK, r"one: cannot be read: KeyError\('pixels'\)"),
+    ],
+)
+def test_what_no_array_can_take_is_one_line(store, quiet, picture, mask, message):
+    """A reader that raises, or gives another type, size or value, is one line with the example; nothing is kept."""
+    request = Request(Drawn(picture, mask), None, 16)
+    with pytest.raises(UserError, match=message) as caught:
+        prepare(request, store, quiet)
+    assert str(caught.value).startswith("data set 'mine': one: ")
+    assert store.find("data", prepared_key(request, store, quiet)) is None
+
+
+def test_marks_tell_data_sets_apart_of_which_nothing_else_is_known(store, quiet):
+    """Two data sets without files share no arrays where their marks differ, and do where they are the same."""
+    keys = [prepared_key(Request(Drawn(PICTURE, MASK), None, 16, mark=mark), store, quiet) for mark in ("", "a", "b", "a")]
+    assert len(set(keys)) == 3
+    assert keys[1] == keys[3]
