@@ -12,9 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
 from segsweep.config.settings import LARGEST_PX
-from segsweep.data.dataset import DataSet
+from segsweep.data.dataset import FITS, DataSet
 from segsweep.data.download import DOWNLOADS, download
-from segsweep.data.picture import FITS
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.scenes import GENERATED

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Division, Example, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Pixels
 from segsweep.data.listing import pictures_in
-from segsweep.data.picture import Fit, open_picture, pair_files
+from segsweep.data.picture import open_picture, pair_files
 from segsweep.errors import UserError
 
 SPLITS = ("train", "test")

@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Division, Example, Pixels
-from segsweep.data.picture import Fit
+from segsweep.data.dataset import Division, Example, Fit, Pixels
 from segsweep.errors import UserError
 
 KINDS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

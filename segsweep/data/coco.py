@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pycocotools import mask as run_length
 
-from segsweep.data.dataset import IGNORE, Division, Example, Pixels
-from segsweep.data.picture import Fit, open_picture
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
+from segsweep.data.picture import open_picture
 from segsweep.errors import UserError
 
 CLASSES = (

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from segsweep.data.picture import Fit
-
 IGNORE = 255  # the mask value that no loss and no metric counts
+
+Fit = Literal["resize", "nearest", "crop", "raw-crop"]  # how a picture becomes square; see `segsweep.data.picture.square`
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -49,7 +49,7 @@ class DataSet(Protocol):
         """
 
     @property
-    def fit(self) -> "Fit":
+    def fit(self) -> Fit:
         """How a picture becomes square, unless a request says otherwise; see `segsweep.data.picture.square`."""
 
     @property

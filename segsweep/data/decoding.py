@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segsweep.data.dataset import IGNORE, DataSet, Example, Pixels, Progress
+from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Pixels, Progress
 from segsweep.data.manifest import stamp_digest
-from segsweep.data.picture import Fit, square
+from segsweep.data.picture import square
 from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
 from segsweep.data.space import allocate
 from segsweep.errors import UserError

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import IGNORE, Division, Example, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
 from segsweep.data.listing import PICTURE_ENDINGS, lines, pictures_in
-from segsweep.data.picture import Fit, pair_files, read_pair
+from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
 
 SPLITS = ("train", "val", "test")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import Division, Example, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Pixels
 from segsweep.data.listing import pictures_in
-from segsweep.data.picture import Fit, pair_files, read_pair
+from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
 
 PARTS = {"train": "Training", "val": "Validation", "test": "Test"}

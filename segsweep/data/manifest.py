@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import DataSet, Progress
+from segsweep.data.dataset import DataSet, Fit, Progress
 from segsweep.data.listing import case_hint
-from segsweep.data.picture import Fit
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
 from segsweep.files import replacing

@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Division, Example, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Pixels
 from segsweep.data.listing import pictures_in
-from segsweep.data.picture import Fit, halved, pair_files, read_pair_with
+from segsweep.data.picture import halved, pair_files, read_pair_with
 from segsweep.errors import UserError
 
 SPLITS = ("train", "test")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import Division, Example, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Pixels
 from segsweep.data.listing import lines
-from segsweep.data.picture import Fit, pair_files, read_pair
+from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
 
 TRIMAP_VALUES = {"foreground": {1: 1, 2: 0, 3: 1}, "trimap": {1: 0, 2: 1, 3: 2}}

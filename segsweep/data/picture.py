@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segsweep.data.dataset import IGNORE, Example, Pixels
+from segsweep.data.dataset import IGNORE, Example, Fit, Pixels
 from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
-
-Fit = Literal["resize", "nearest", "crop", "raw-crop"]
-FITS: tuple[Fit, ...] = get_args(Fit)
 
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
 UPRIGHT = {

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import DataSet, Example, Progress
+from segsweep.data.dataset import DataSet, Example, Fit, Progress
 from segsweep.data.decoding import Decoded, decode
 from segsweep.data.manifest import content_digest
-from segsweep.data.picture import Fit
 from segsweep.data.prepared import Counts, Prepared
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError, unknown

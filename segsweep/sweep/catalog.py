@@ -9,9 +9,8 @@ from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, Source, Stage
 from segsweep.config.study import Study
-from segsweep.data.dataset import DataSet, Progress
+from segsweep.data.dataset import FITS, DataSet, Progress
 from segsweep.data.manifest import hash_file
-from segsweep.data.picture import FITS
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset

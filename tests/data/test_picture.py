@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segsweep.data.dataset import IGNORE
-from segsweep.data.picture import FITS, ORIENTATION, class_numbers, halved, open_mask, open_picture, read_pair, square
+from segsweep.data.dataset import FITS, IGNORE
+from segsweep.data.picture import ORIENTATION, class_numbers, halved, open_mask, open_picture, read_pair, square
 from segsweep.errors import UserError
 
 NUMBERS = np.array([[0, 1, 2, 1], [2, 1, 0, 1]], np.uint8)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segsweep.data.dataset import Example
+from segsweep.data.dataset import FITS, Example
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
-from segsweep.data.picture import FITS, ORIENTATION, square
+from segsweep.data.picture import ORIENTATION, square
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.scenes import Generated
 from segsweep.data.splits import split_source, split_target

@@ -11,11 +11,12 @@ from segsweep.data.cifar10 import Cifar10
 from segsweep.data.cityscapes import Cityscapes
 from segsweep.data.coco import CLASSES as COCO_CLASSES
 from segsweep.data.coco import Coco2017
+from segsweep.data.dataset import FITS
 from segsweep.data.folder import Folder
 from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
-from segsweep.data.picture import FITS, ORIENTATION, open_picture
+from segsweep.data.picture import ORIENTATION, open_picture
 from segsweep.data.voc import CLASSES as VOC_CLASSES
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Division, Example, Pixels
-from segsweep.data.picture import Fit
+from segsweep.data.dataset import Division, Example, Fit, Pixels
 from segsweep.data.scenes import far, middle, near, pets
 from segsweep.data.scenes.canvas import Random
 from segsweep.errors import unknown
