@@ -79,17 +79,28 @@ class Supervised:
 
 
 DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "files", "revision", "read")
-_ADOPTED: dict[str, Any] = {}  # a table of names that the running study brought; the same in every process of it
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A thing that a study file brought, and the digest of what it is, taken where its code can be read."""
+
+    thing: Any
+    mark: str
+
+
+_ADOPTED: dict[str, Brought] = {}  # a table of names that the running study brought; the same in every process of it
 
 
 def adopt(things: Mapping[str, Any]) -> None:
     """Make things known in this process by their texts; a text that is known already is replaced."""
-    _ADOPTED.update(things)
+    for text, thing in things.items():
+        _ADOPTED[text] = thing if isinstance(thing, Brought) else Brought(thing, _mark(thing))
 
 
-def portable() -> dict[str, Any]:
+def portable() -> dict[str, Brought]:
     """Return the architectures and losses that this process knows, which workers need; data sets are read by the driver alone."""
-    return {text: thing for text, thing in _ADOPTED.items() if isinstance(thing, Architecture | Loss)}
+    return {text: brought for text, brought in _ADOPTED.items() if isinstance(brought.thing, Architecture | Loss)}
 
 
 def own(text: str) -> Any:
@@ -97,18 +108,20 @@ def own(text: str) -> Any:
     if text not in _ADOPTED:
         hint = "such objects exist only where their study file is run"
         raise UserError(f"{unknown('object', text, sorted(_ADOPTED) or ['none'])}; {hint}")
-    return _ADOPTED[text]
+    return _ADOPTED[text].thing
 
 
 def fingerprint(text: str) -> str | None:
     """Return the digest of what the thing of a text `own:NAME` is, None for any other text and where the thing is unknown."""
-    thing = _ADOPTED.get(text)
+    return _ADOPTED[text].mark if text in _ADOPTED else None
+
+
+def _mark(thing: Any) -> str:
     if isinstance(thing, Loss):
         return digest(_code(thing.function))
     if isinstance(thing, Architecture):
-        stages = [list(stage) for stage in thing.stages]
-        return digest([_code(thing.build), thing.encoder, thing.classifier, stages])
-    return digest([_code(thing), thing.name]) if thing is not None else None
+        return digest([_code(thing.build), thing.encoder, thing.classifier, [list(stage) for stage in thing.stages]])
+    return digest([_code(thing), thing.name])
 
 
 def _code(function: Any) -> Any:

@@ -149,6 +149,8 @@ class Planner:
         self._running.discard(spec.spec_id)
         if error is not None:
             self._failed_stages[spec.spec_id] = error
+        else:
+            assert self._is_built(spec), f"stage {spec.name} was built under another key; it would be built for ever"
         self._settle()
 
     def trials(self, cell: Cell) -> tuple[Trial, ...]:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 
 from segsweep.config import Architecture, Loss, Published, PublishedRun, Settings, StageSpec, Study, Supervised, Target, Trial
-from segsweep.config.own import adopt, fingerprint, own
+from segsweep.config.own import adopt, fingerprint, own, portable
 from segsweep.config.source import Stage
 from segsweep.errors import UserError
 
@@ -145,6 +145,18 @@ def test_what_is_computed_is_part_of_the_identity():
     adopt({"own:net": replace(NET, encoder="body.")})
     assert fingerprint("own:net") != before
     assert fingerprint("unet16") is None
+
+
+def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():
+    """What travels to workers keeps its mark, though its code cannot be read there."""
+    adopt({"own:loss": Loss("loss", cross)})
+    before = fingerprint("own:loss")
+    space: dict = {}
+    exec("def cross(logits, mask):\n    return logits.sum() + mask.sum()", space)  # as a worker has it: without a source
+    brought = portable()["own:loss"]
+    adopt({"own:loss": replace(brought, thing=Loss("loss", space["cross"]))})
+    assert fingerprint("own:loss") == before
+    assert own("own:loss").function is space["cross"]
 
 
 def test_published_runs_may_name_objects_and_nothing_unknown():

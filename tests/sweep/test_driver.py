@@ -33,7 +33,7 @@ def driver(tmp_path: Path, view: View):
     study = small_study()
     plan = plan_of(study)
     with RecordWriter(tmp_path / "records") as writer:
-        identity = writer.declare(declaration(study))
+        identity = writer.declare(declaration(plan_of(study)))
         writer.plan(planned_rows(plan))
         view.begin(plan, 0, 1, 10.0)
         yield Driver(Planner(plan, {}.get), writer, Store(tmp_path / "store"), view, identity)
@@ -109,5 +109,5 @@ def test_records_keep_their_identity(tmp_path: Path) -> None:
     identities = []
     for name in ("one", "one", "other"):
         with RecordWriter(tmp_path / name) as writer:
-            identities.append(writer.declare(declaration(small_study())))
+            identities.append(writer.declare(declaration(plan_of(small_study()))))
     assert identities[0] == identities[1] != identities[2]

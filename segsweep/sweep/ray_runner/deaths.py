@@ -37,10 +37,11 @@ def memory_kills_as_deaths() -> Iterator[None]:
     """Have Tune take a worker that Ray kills for want of memory for one that died; by itself, Tune 2.60 ends the whole run."""
     before = RayActorManager._actor_task_failed
 
-    def failed(manager: RayActorManager, task: TrackedActorTask, error: Exception) -> None:
-        before(manager, task, RayActorError(error_msg=str(error)) if isinstance(error, OutOfMemoryError) else error)
+    def failed(self: RayActorManager, tracked_actor_task: TrackedActorTask, exception: Exception) -> None:  # Ray's own names
+        dead = isinstance(exception, OutOfMemoryError)
+        before(self, tracked_actor_task, RayActorError(error_msg=str(exception)) if dead else exception)
 
-    RayActorManager._actor_task_failed = failed  # type: ignore[assignment, method-assign]
+    RayActorManager._actor_task_failed = failed  # type: ignore[method-assign]
     try:
         yield
     finally:

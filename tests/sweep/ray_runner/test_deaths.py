@@ -1,10 +1,9 @@
 """Why a worker died, from texts that Ray 2.60 gave."""
 
+from types import SimpleNamespace
+
 import pytest
-from ray.air.execution import FixedResourceManager
 from ray.air.execution._internal import RayActorManager
-from ray.air.execution._internal.tracked_actor import TrackedActor
-from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths, reason_of
@@ -52,17 +51,15 @@ def test_a_worker_killed_for_want_of_memory_is_one_that_died():
     """A worker that Ray kills in the middle of a step for want of memory is told as dead to whoever follows it; Tune goes on."""
     told = []
 
-    def heard(_: TrackedActor, error: Exception) -> None:
+    def heard(_: object, error: Exception) -> None:
         told.append(error)
 
-    manager = RayActorManager(resource_manager=FixedResourceManager({"CPU": 1}))
-    actor = TrackedActor("actor", on_error=heard)
-    task = TrackedActorTask(actor, on_error=heard)
-    manager._live_actors_to_ray_actors_resources[actor] = (None, None)
-    with memory_kills_as_deaths(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RayActorManager, "_cleanup_actor", lambda *_, **__: None)
-        manager._actor_task_failed(task, OutOfMemoryError("killed due to the node running low on memory"))
+    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda **_: None)
+    task = SimpleNamespace(_tracked_actor=SimpleNamespace(actor_id=1, _on_error=heard), _on_error=heard)
+    killed = {"tracked_actor_task": task, "exception": OutOfMemoryError("killed, the node running low on memory")}
+    with memory_kills_as_deaths():
+        RayActorManager._actor_task_failed(manager, **killed)
     assert [type(error) for error in told] == [RayActorError, RayActorError]
     assert "ran out of memory" in reason_of(str(told[0]))
-    with pytest.raises(RuntimeError, match="unexpected"):
-        manager._actor_task_failed(task, OutOfMemoryError("as Ray alone does"))
+    with pytest.raises(RuntimeError, match="unexpected"):  # Ray alone
+        RayActorManager._actor_task_failed(manager, **killed)
