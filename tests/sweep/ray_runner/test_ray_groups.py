@@ -65,7 +65,8 @@ def test_a_killed_process_of_a_group_is_replaced(short_study: Study, tmp_path: P
         live = tmp_path / "runs" / "tiny" / "live"
         while not any(path.read_text().count('"kind": "epoch"') >= 3 for path in live.glob("*.jsonl")):
             time.sleep(0.02)
-        os.kill(train_processes()[0].pid, signal.SIGKILL)
+        newest = max(train_processes(), key=lambda process: process.create_time())  # those of tests before may linger
+        os.kill(newest.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill_one)
     thread.start()

@@ -35,8 +35,12 @@ def lose_one():
     cluster.remove_node(others[0], allow_graceful=False)
 
 
-threading.Thread(target=lose_one, daemon=True).start()
+losing = threading.Thread(target=lose_one, daemon=True)
+losing.start()
 segsweep.run(study, out=folder / "runs", threads=1)
+losing.join()
+while len(nodes()) > 2:  # the study may be over before Ray has noticed
+    time.sleep(0.2)
 print("left:", sorted(node.cpus for node in nodes()))
 ray.shutdown()
 cluster.shutdown()
@@ -58,4 +62,5 @@ def test_a_killed_machine_costs_at_most_an_epoch(script: Callable[..., Script], 
     assert "left: [0, 1.0]" in done.stdout.replace("0.0", "0")
     records = load(study.records)
     assert_whole(records, undisturbed)
-    assert records.trials["starts"].sum() + records.stages["starts"].sum() == len(records.trials) + len(records.stages) + 1
+    again = records.trials["starts"].sum() + records.stages["starts"].sum() - len(records.trials) - len(records.stages)
+    assert again in (0, 1)  # none where the machine was lost between two pieces of work
