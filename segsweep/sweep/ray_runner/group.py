@@ -21,6 +21,7 @@ from segsweep.workplace import Workplace
 
 WAIT_SECONDS = 0.5  # how often to look whether the processes still run, while no message comes
 END_SECONDS = 30.0
+LOST_ANOTHER = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")  # what torch.distributed says
 QUICK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
 
@@ -120,6 +121,8 @@ def _each_process(config: dict[str, Any]) -> None:
         jobs += 1
         messages = perform(pickle.loads(job), place)  # noqa: S301  # from our own driver
         for message in messages:
+            if isinstance(message, Failed) and _lost_another(message):
+                raise RuntimeError(message.reason)  # not this work's fault: the group is set up again
             if world.main or isinstance(message, Failed):  # a failure is told by whichever process has it
                 ray.get(mailbox.tell.remote(pickle.dumps(message)))
             if isinstance(message, Failed):
@@ -130,3 +133,8 @@ def _each_process(config: dict[str, Any]) -> None:
                 if not goes_on:
                     break
         messages.close()
+
+
+def _lost_another(failed: Failed) -> bool:
+    """Return whether work failed because another process of the group is gone."""
+    return failed.trace is not None and any(sign in failed.trace for sign in LOST_ANOTHER)
