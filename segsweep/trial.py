@@ -66,7 +66,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
         yield TrialOutcome(micro_batch, [])
         return
     test_set = examples_first(PictureSet(data, split.test).first(place.max_pictures))
-    tested = _test(settings, state, train_set, test_set, place)
+    tested = _test(settings, state, train_set, test_set, normalisation, place)
     if place.world.main:
         with place.store.building(KIND, trial.trial_id) as build:
             if build.found is None:
@@ -97,7 +97,14 @@ def trial_workspace(trial: Trial, records_id: str) -> str:
     return f"{records_id}-{trial.trial_id}" if records_id else trial.trial_id
 
 
-def _test(settings: Settings, state: TrainingState, train_set: PictureSet, test_set: PictureSet, place: Workplace) -> Evaluation:
+def _test(
+    settings: Settings,
+    state: TrainingState,
+    train_set: PictureSet,
+    test_set: PictureSet,
+    normalisation: Normalisation,
+    place: Workplace,
+) -> Evaluation:
     """Read the test split with the best weights."""
     data = test_set.data
     pixels = data.class_pixels(train_set.members)
@@ -111,7 +118,7 @@ def _test(settings: Settings, state: TrainingState, train_set: PictureSet, test_
         batch_size=state.history[-1]["micro_batch"] or settings.batch_size,
         precision=settings.precision,
         device=place.device,
-        normalisation=normalisation_of(settings.normalisation, train_set),
+        normalisation=normalisation,
         examples=EXAMPLES,
         world=place.world,
     )

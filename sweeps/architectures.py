@@ -3,7 +3,7 @@
 Paper: "Comparing Transfer Learning approaches for Neural Networks in Semantic Segmentation" (University of Padova), Tables 1
 and 2. Oxford-IIIT Pet with the trimap's three classes, official trainval for training, test halved; the encoder frozen.
 
-    python sweeps/architectures.py --demo                           # generated pictures; 20 s
+    python sweeps/architectures.py --demo                           # generated pictures; about 20 s
     python sweeps/architectures.py --data ROOT                      # the paper's limits removed, see below
     python sweeps/architectures.py --data ROOT --as-published       # the six runs of Table 2
     python sweeps/architectures.py --data ROOT --preset laptop      # real pictures on two cores, without published weights

@@ -3,7 +3,7 @@
 Paper: a comparison of U-Nets with ImageNet encoders on Oxford-IIIT Pet (University College London), Table 1. A plain U-Net
 from scratch is the base; encoders have ImageNet weights and are frozen, VGG16 also unfrozen.
 
-    python sweeps/encoders.py --demo                        # generated pictures; 15 s
+    python sweeps/encoders.py --demo                        # generated pictures; about 20 s
     python sweeps/encoders.py --data ROOT                   # the paper's limits removed, see below
     python sweeps/encoders.py --data ROOT --as-published    # the six runs of Table 1
 
@@ -79,11 +79,11 @@ demo = Study(
     fixed={
         "image_px": 32,
         "fraction": 0.1,
-        "epochs": 2,
+        "epochs": 1,
         "batch_size": 8,
         "loss": "dice",
         "learning_rate": 1e-3,
-        "source_epochs": 2,
+        "source_epochs": 1,
     },
     seeds=1,
     published=table_1(

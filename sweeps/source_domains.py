@@ -3,7 +3,7 @@
 Paper: "A Study of Transfer Learning Performance for Semantic Segmentation from Various Source Domains" (University College
 London), Table 1. DeepLabV3 with ResNet-50; each source is trained for 10 epochs, its backbone alone moves to Oxford-IIIT Pet.
 
-    python sweeps/source_domains.py --demo                        # generated pictures; 15 s
+    python sweeps/source_domains.py --demo                        # generated pictures; about 20 s
     python sweeps/source_domains.py --data ROOT                   # the paper's limits removed, see below
     python sweeps/source_domains.py --data ROOT --as-published    # the seven runs of Table 1
 
@@ -86,10 +86,10 @@ demo = Study(
         "architecture": "unet16",
         "image_px": 32,
         "fraction": 0.1,
-        "epochs": 2,
+        "epochs": 1,
         "batch_size": 8,
         "learning_rate": 3e-3,
-        "source_epochs": 2,
+        "source_epochs": 1,
         "source_learning_rate": 3e-3,
     },
     seeds=1,

@@ -38,7 +38,8 @@ LossText = Annotated[str, AfterValidator(canonical_loss)]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Schedule = Literal["constant", "poly", "cosine", "one_cycle"]
 Augmentation = Literal["none", "flip", "crop_flip_jitter", "rotate_flip_jitter_blur"]
-Fit = Literal["own", "resize", "nearest", "crop", "raw-crop"]
+Fit = Literal["resize", "nearest", "crop", "raw-crop"]  # how a picture becomes square; see `segsweep.data.picture.square`
+FitChoice = Literal["own", Fit]  # or as the data set has it
 
 
 class Settings(BaseModel):
@@ -77,7 +78,7 @@ class Settings(BaseModel):
     patience_epochs: PositiveInt | None = None
     batch_size: PositiveInt = 16
     image_px: Annotated[int, Field(ge=16, le=LARGEST_PX)] = 256
-    fit: Fit = "own"
+    fit: FitChoice = "own"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     source_epochs: PositiveInt | None = None
     source_steps: PositiveInt | None = None
@@ -85,7 +86,7 @@ class Settings(BaseModel):
     source_batch_size: PositiveInt | None = None
     source_loss: LossText = "cross_entropy"
     source_augmentation: Augmentation | None = None
-    source_fit: Fit = "own"
+    source_fit: FitChoice = "own"
     source_split: Literal["official", "all"] = "official"
 
     @classmethod

@@ -68,11 +68,6 @@ class Source:
         return cls(tuple(stage for stage in stages if stage.kind != "random"))
 
     @property
-    def data_sets(self) -> tuple[str, ...]:
-        """The data sets that the chain trains on."""
-        return tuple(stage.name for stage in self.stages if stage.kind in DATASET_KINDS and stage.name is not None)
-
-    @property
     def encoder_only(self) -> bool:
         """Whether the chain ends with weights for an encoder alone."""
         return bool(self.stages) and self.stages[-1].kind in ENCODER_KINDS

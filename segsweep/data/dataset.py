@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from segsweep.config.settings import Fit as Fit  # told here too, where data sets are described
+
 IGNORE = 255  # the mask value that no loss and no metric counts
 
-Fit = Literal["resize", "nearest", "crop", "raw-crop"]  # how a picture becomes square; see `segsweep.data.picture.square`
 FITS: tuple[Fit, ...] = get_args(Fit)
 
 Pixels = npt.NDArray[np.uint8]

@@ -116,16 +116,23 @@ class Catalog:
 
 def check_names(study: Study) -> None:
     """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
-    for _, settings in study.cells():
-        check_architecture(settings.architecture, settings.image_px)
-        for policy in tuned_values(study, "freeze", settings.freeze):
-            check_freeze_fits(settings.architecture, policy)
-        if any(
-            value != usual for axis, usual in BY_STAGE.items() for value in tuned_values(study, axis, getattr(settings, axis))
-        ):
-            check_stages_known(settings.architecture)
-        for stage in Source.parse(settings.source).stages:
-            check_stage(stage, settings.architecture)
+    cells = [settings for _, settings in study.cells()]
+    for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells):
+        check_architecture(architecture, image_px)
+    for architecture, policy in dict.fromkeys(
+        (cell.architecture, policy) for cell in cells for policy in tuned_values(study, "freeze", cell.freeze)
+    ):
+        check_freeze_fits(architecture, policy)
+    for architecture in dict.fromkeys(cell.architecture for cell in cells if _looks_at_stages(study, cell)):
+        check_stages_known(architecture)
+    for cell in cells:
+        for stage in Source.parse(cell.source).stages:
+            check_stage(stage, cell.architecture)
+
+
+def _looks_at_stages(study: Study, cell: Settings) -> bool:
+    """Return whether some trial of a cell treats the stages of its encoder differently."""
+    return any(value != usual for axis, usual in BY_STAGE.items() for value in tuned_values(study, axis, getattr(cell, axis)))
 
 
 def tuned_values(study: Study, axis: str, fixed: Any) -> Sequence[Any]:
@@ -145,6 +152,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             prepared[wanted] = catalog.prepare(*wanted)
         return prepared[wanted]
 
+    files: set[tuple[str, str, str, int]] = set()
     for _, settings in study.cells():
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
         split = split_target(target, study.target.protocol, settings.dev_share)
@@ -153,24 +161,26 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:
             if stage.kind == "file":
-                _check_file(stage, settings, study, len(target.classes))
+                files |= _file_uses(stage, settings, study, len(target.classes))
             if stage.kind in DATASET_KINDS and stage.name is not None:
                 if catalog.same(stage.name, study.target_name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
                 source = get(stage.name, None, settings.image_px, settings.source_fit)
                 split_source(source, stage.limit, 0, settings.source_split)
                 check_loss(settings.source_loss, source.classes)
+    for path, architecture, scope, classes in sorted(files):
+        check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope)
     class_maps(study, catalog)
 
 
-def _check_file(stage: Stage, settings: Settings, study: Study, classes: int) -> None:
-    """Raise `UserError` where a weight file does not fit the model that begins from it."""
+def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> set[tuple[str, str, str, int]]:
+    """Return how a cell uses a weight file: path, architecture, what is transferred, number of classes."""
     assert stage.name is not None
-    first_of_chain = len(Source.parse(settings.source).stages) > 1
-    for scope in ["all-but-classifier"] if first_of_chain else tuned_values(study, "transfer", settings.transfer):
-        if scope == "all" and study.target.class_map:
-            raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
-        check_file(Path(stage.name).expanduser(), build_without_numbers(settings.architecture, classes), scope)
+    chained = len(Source.parse(settings.source).stages) > 1
+    scopes = ["all-but-classifier"] if chained else tuned_values(study, "transfer", settings.transfer)
+    if "all" in scopes and study.target.class_map:
+        raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
+    return {(stage.name, settings.architecture, scope, classes) for scope in scopes}
 
 
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
