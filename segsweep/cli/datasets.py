@@ -19,7 +19,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DATASETS, FOLDER_LAYOUT, DataRoots, open_dataset, split_scheme
 from segsweep.errors import UserError
-from segsweep.report.pictures import coloured
+from segsweep.report.overlay import coloured
 from segsweep.store.folder import Store
 
 SLOW_TO_COUNT = ("coco",)  # its pictures are told by half a gigabyte of text

@@ -1,21 +1,18 @@
 """Predictions side by side: test pictures, their masks, and what the best confirmed run of every cell predicts."""
 
-import colorsys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes
+from segsweep.report.overlay import Pixels, coloured
 
-IGNORED_COLOUR = (128, 128, 128)
 TILE_PX = 128
 GAP_PX = 6
 HEADER_PX = 52
 COLUMNS_SHOWN = 24
-Pixels = npt.NDArray[np.uint8]
 
 
 def predictions_picture(records: Records, store: Path) -> Image.Image | None:
@@ -49,16 +46,6 @@ def _tiles(folder: Path, what: str) -> list[Image.Image]:
 def _tile(pixels: Pixels, what: str) -> Image.Image:
     image = Image.fromarray(pixels if what == "picture" else coloured(pixels))
     return image.resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR if what == "picture" else Image.Resampling.NEAREST)
-
-
-def coloured(mask_HW: Pixels) -> Pixels:
-    """Return class numbers (H, W) as colours (H, W, 3): class 0 black, 255 grey, the others apart in hue."""
-    table = np.zeros((256, 3), dtype=np.uint8)
-    for number in range(1, 255):
-        hue = (0.11 + 0.618034 * (number - 1)) % 1.0
-        table[number] = [round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
-    table[255] = IGNORED_COLOUR
-    return table[mask_HW]
 
 
 def _sheet(columns: list[tuple[list[str], list[Image.Image]]]) -> Image.Image:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from segsweep.records import load
-from segsweep.report.pictures import GAP_PX, HEADER_PX, TILE_PX, coloured, predictions_picture
+from segsweep.report.overlay import coloured
+from segsweep.report.pictures import GAP_PX, HEADER_PX, TILE_PX, predictions_picture
 
 
 def test_there_is_a_column_for_every_cell(finished: Path) -> None:
@@ -24,13 +25,6 @@ def test_the_truth_is_the_mask(finished: Path) -> None:
     tile = np.asarray(sheet.crop((left, HEADER_PX, left + TILE_PX, HEADER_PX + TILE_PX)))
     colours = {tuple(colour) for colour in tile.reshape(-1, 3)}
     assert colours == {(0, 0, 0), tuple(coloured(np.array([[1]], dtype=np.uint8))[0, 0])}
-
-
-def test_classes_have_colours_of_their_own() -> None:
-    """Twenty classes have twenty colours; ignored pixels are grey."""
-    colours = coloured(np.arange(256, dtype=np.uint8)[None])[0]
-    assert len({tuple(colour) for colour in colours[:20]}) == 20
-    assert tuple(colours[255]) == (128, 128, 128)
 
 
 def test_a_store_without_models_has_no_picture(finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Masks in colour, alone or laid over their picture, and the legend of their classes."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+IGNORE = 255
+IGNORED_COLOUR = (128, 128, 128)
+LINES_PER_SIDE = 400  # how many outlines would cover a picture's short side: they grow with it
+TEXT_PX, TEXTS_PER_SIDE = 11, 45  # the least height of a legend's text, and how many would cover its width
+Pixels = npt.NDArray[np.uint8]
+
+
+def _colours() -> Pixels:
+    table = np.zeros((256, 3), dtype=np.uint8)
+    for number in range(1, IGNORE):
+        hue = (0.11 + 0.618034 * (number - 1)) % 1.0
+        table[number] = [round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
+    table[IGNORE] = IGNORED_COLOUR
+    return table
+
+
+COLOURS = _colours()  # (256, 3), by class number
+
+
+def coloured(mask_HW: Pixels) -> Pixels:
+    """Return class numbers (H, W) as colours (H, W, 3): class 0 black, 255 grey, the others apart in hue."""
+    return COLOURS[mask_HW]
+
+
+def overlay(picture_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:
+    """Return a picture with its mask laid over it in colour, as (H, W, 3) uint8.
+
+    `picture_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. The class `clear` leaves the picture as it is, None
+    leaves none; `strength` in 0..1 is the share of the colour. A class is outlined on its own side, in its full colour; of
+    two that touch, both are.
+    """
+    assert picture_HWC.shape == (*mask_HW.shape, 3), (picture_HWC.shape, mask_HW.shape)
+    share_HW = np.full(mask_HW.shape, round(255 * strength), dtype=np.uint8)
+    share_HW[_outlines(mask_HW)] = 255
+    if clear is not None:
+        share_HW[mask_HW == clear] = 0
+    colours, picture = Image.fromarray(coloured(mask_HW)), Image.fromarray(picture_HWC)
+    return np.asarray(Image.composite(colours, picture, Image.fromarray(share_HW)))
+
+
+def _outlines(mask_HW: Pixels) -> npt.NDArray[np.bool_]:
+    """Return where another class is near, to the left or right, above or below."""
+    near = np.zeros(mask_HW.shape, dtype=bool)
+    for distance in range(1, 1 + max(1, round(min(mask_HW.shape) / LINES_PER_SIDE))):
+        differs = mask_HW[distance:] != mask_HW[:-distance]
+        near[distance:] |= differs
+        near[:-distance] |= differs
+        differs = mask_HW[:, distance:] != mask_HW[:, :-distance]
+        near[:, distance:] |= differs
+        near[:, :-distance] |= differs
+    return near
+
+
+def legend(classes: Sequence[str], numbers: Sequence[int], width_px: int) -> Image.Image:
+    """Return the names of some classes beside their colours, on white, in as many lines as a width takes.
+
+    `classes` are all names, `numbers` those to show (255 is what is ignored). The text grows with the width; a name that is
+    wider than the picture is shortened. Without numbers it is one blank line.
+    """
+    size = max(TEXT_PX, width_px // TEXTS_PER_SIDE)
+    font, line_px, gap_px = ImageFont.load_default(size), round(1.6 * size), size // 2
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    entries: list[tuple[int, int, int, str]] = []  # left, line, number, text
+    left, line = gap_px, 0
+    for number in numbers:
+        text = "ignored" if number == IGNORE else classes[number]
+        while len(text) > 1 and size + 3 * gap_px + measure.textlength(text, font=font) > width_px:
+            text = f"{text[:-2]}…"
+        wide = size + gap_px + round(measure.textlength(text, font=font))
+        if left > gap_px and left + wide + gap_px > width_px:
+            left, line = gap_px, line + 1
+        entries.append((left, line, number, text))
+        left += wide + 2 * gap_px
+    picture = Image.new("RGB", (width_px, (line + 1) * line_px + gap_px), "white")
+    draw = ImageDraw.Draw(picture)
+    for left, line, number, text in entries:
+        top = gap_px + line * line_px
+        red, green, blue = COLOURS[number].tolist()
+        draw.rectangle((left, top, left + size - 1, top + size - 1), fill=(red, green, blue), outline="black")
+        draw.text((left + size + gap_px, top + size // 2), text, fill="black", font=font, anchor="lm")
+    return picture
