@@ -99,7 +99,7 @@ def trial_workspace(trial: Trial, records_id: str) -> str:
 
 def _test(
     settings: Settings,
-    state: TrainingState,
+    state: TrainingState[SegmentationModel],
     train_set: PictureSet,
     test_set: PictureSet,
     normalisation: Normalisation,

@@ -10,7 +10,9 @@ from segsweep.errors import UserError, unknown
 
 COUNTS = ("trials_per_cell", "seeds", "source_seeds")
 PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
-INSTEAD_OF = {"epochs": "steps", "steps": "epochs", "source_epochs": "source_steps", "source_steps": "source_epochs"}
+INSTEAD_OF = {
+    f"{stage}{a}": f"{stage}{b}" for stage in ("", "source_", "ssl_") for a, b in (("epochs", "steps"), ("steps", "epochs"))
+}
 
 
 def narrow(study: Study, assignments: list[str]) -> Study:

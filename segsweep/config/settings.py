@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from segsweep.config.loss_text import canonical_loss
 from segsweep.config.own import NAME_PATTERN, PREFIX
-from segsweep.config.source import Source
+from segsweep.config.source import SELF_SUPERVISED, Source
 from segsweep.errors import UserError, unknown
 
 DEFAULT_EPOCHS = 10
@@ -28,6 +28,7 @@ def _freeze(policy: str) -> str:
 
 
 PositiveInt = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=16, le=LARGEST_PX)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=100)]
 SourceName = Annotated[str, AfterValidator(lambda text: str(Source.parse(text)))]
@@ -46,8 +47,9 @@ class Settings(BaseModel):
     """What one fine-tuning run is told, the seed aside.
 
     Lengths are in epochs or in optimiser steps, never both; with steps, `validations` equally spaced validations take
-    the place of epochs. `source_*` settings are those of the supervised stages that the source names; where they are
-    None the trial's own value holds. What each setting means stands in the README's table of settings.
+    the place of epochs. `source_*` settings are those of the supervised stages that the source names, `ssl_*` those of its
+    self-supervised ones; where they are None the supervised stages', or the trial's own value holds. What each setting means
+    stands in the README's table of settings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -77,7 +79,7 @@ class Settings(BaseModel):
     validations: PositiveInt = 10
     patience_epochs: PositiveInt | None = None
     batch_size: PositiveInt = 16
-    image_px: Annotated[int, Field(ge=16, le=LARGEST_PX)] = 256
+    image_px: Pixels = 256
     fit: FitChoice = "own"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     source_epochs: PositiveInt | None = None
@@ -88,6 +90,17 @@ class Settings(BaseModel):
     source_augmentation: Augmentation | None = None
     source_fit: FitChoice = "own"
     source_split: Literal["official", "all"] = "official"
+    source_image_px: Pixels | None = None
+    ssl_epochs: PositiveInt | None = None
+    ssl_steps: PositiveInt | None = None
+    ssl_learning_rate: Rate = 1e-3
+    ssl_batch_size: PositiveInt | None = None
+    ssl_optimizer: Literal["adam", "lars"] = "adam"
+    ssl_weight_decay: Annotated[float, Field(ge=0)] = 1e-6
+    ssl_warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    ssl_temperature: Annotated[float, Field(gt=0, le=10)] = 0.1
+    domain_shift: Literal["off", "on"] = "off"
+    clip_images: Annotated[int, Field(ge=0, le=16)] = 0
 
     @classmethod
     def build(cls, **values: Any) -> "Settings":
@@ -124,6 +137,8 @@ class Settings(BaseModel):
             values["epochs"] = DEFAULT_EPOCHS
         if values.get("source_epochs") is None and values.get("source_steps") is None:
             values["source_epochs"] = values.get("epochs") or DEFAULT_EPOCHS
+        if values.get("ssl_epochs") is None and values.get("ssl_steps") is None:
+            values["ssl_epochs"] = values.get("source_epochs") or values.get("epochs") or DEFAULT_EPOCHS
         source = values.get("source", "random")
         if isinstance(source, str):
             parsed = Source.parse(source)
@@ -136,10 +151,10 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.epochs is not None and self.steps is not None:
-            raise ValueError(f"epochs={self.epochs} and steps={self.steps}: give one of the two")
-        if self.source_epochs is not None and self.source_steps is not None:
-            raise ValueError(f"source_epochs={self.source_epochs} and source_steps={self.source_steps}: give one of the two")
+        for prefix in ("", "source_", "ssl_"):
+            epochs, steps = getattr(self, f"{prefix}epochs"), getattr(self, f"{prefix}steps")
+            if epochs is not None and steps is not None:
+                raise ValueError(f"{prefix}epochs={epochs} and {prefix}steps={steps}: give one of the two")
         if self.transfer == NO_TRANSFER and self.source != "random":
             raise ValueError(f"transfer='none' with source={self.source!r}: allowed are encoder, all-but-classifier, all")
         if self.steps is not None and self.validations > self.steps:
@@ -166,13 +181,42 @@ class Settings(BaseModel):
         """How many results a full run yields: its epochs, or its validations where the length is in steps."""
         return self.epochs if self.epochs is not None else self.validations
 
+    @property
+    def source_px(self) -> int:
+        """The size of the pictures that the stages of the source see."""
+        return self.source_image_px or self.image_px
+
+    def stage_settings(self, kind: str) -> dict[str, Any]:
+        """Return what a stage of some kind is told: nothing for one that is not trained."""
+        if kind in SELF_SUPERVISED:
+            return self.ssl_settings()
+        return self.source_settings() if kind == "supervised" else {}
+
+    def ssl_settings(self) -> dict[str, Any]:
+        """Return what a self-supervised stage is told."""
+        steps = self.ssl_steps
+        split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
+        return split | {
+            "image_px": self.source_px,
+            "learning_rate": self.ssl_learning_rate,
+            "optimizer": self.ssl_optimizer,
+            "weight_decay": self.ssl_weight_decay,
+            "warmup": self.ssl_warmup,
+            "temperature": self.ssl_temperature,
+            "epochs": self.ssl_epochs,
+            "steps": steps,
+            "validations": min(self.validations, steps) if steps is not None else None,
+            "batch_size": self.ssl_batch_size or self.source_batch_size or self.batch_size,
+            "precision": self.precision,
+        }
+
     def source_settings(self) -> dict[str, Any]:
         """Return what a supervised stage is told, by the names of settings; those at their default are left out.
 
         So a new setting changes the identity of no stage that does not use it.
         """
         told = {
-            "image_px": self.image_px,
+            "image_px": self.source_px,
             "augmentation": self.source_augmentation or self.augmentation,
             "optimizer": self.optimizer,
             "weight_decay": self.weight_decay,

@@ -1,14 +1,18 @@
 """Sources: where initial weights come from, as a chain of stages written `imagenet+simclr:cats_dogs`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segsweep.errors import UserError
 
 PLAIN_KINDS = ("random", "imagenet", "coco-weights")
-DATASET_KINDS = ("supervised", "simclr")
+SELF_SUPERVISED: Mapping[str, str] = {  # kind -> the module that trains an encoder so: `segsweep.training.self_supervised.Method`
+    "simclr": "segsweep.training.simclr",
+}
+DATASET_KINDS = ("supervised", *SELF_SUPERVISED)
 STAGE_FORMS = ("random", "imagenet[:WEIGHTS]", "coco-weights", "file:PATH", *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
-ENCODER_KINDS = ("imagenet", "simclr")  # these give an encoder alone; the others a whole model
+ENCODER_KINDS = ("imagenet", *SELF_SUPERVISED)  # these give an encoder alone; the others a whole model
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Trial:
     def trial_id(self) -> str:
         """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
-        settings = {name: value for name, value in settings.items() if not name.startswith("source_")}
+        settings = {name: value for name, value in settings.items() if not name.startswith(("source_", "ssl_"))}
         brought = {text: mark for text in self._texts() if (mark := fingerprint(text)) is not None}
         mapped = {"class_map": dict(self.target.class_map)} if self.settings.transfer == "all" and self.target.class_map else {}
         return digest(

@@ -17,7 +17,7 @@ from segsweep.sweep.run import run_in
 from segsweep.sweep.setting import Setting
 
 BATCHES = 2
-LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "patience_epochs")
+LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "ssl_epochs", "ssl_steps", "patience_epochs")
 
 
 def check(study: Study, setting: Setting, options: Options, console: Console) -> Records:
@@ -53,7 +53,7 @@ def rehearsal_of(study: Study) -> Study:
         study,
         compare=grids,
         tune=tune,
-        fixed={**fixed, "steps": BATCHES, "validations": 1, "source_steps": BATCHES},
+        fixed={**fixed, "steps": BATCHES, "validations": 1, "source_steps": BATCHES, "ssl_steps": BATCHES},
         trials_per_cell=1,
         seeds=1,
         source_seeds=1,

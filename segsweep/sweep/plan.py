@@ -115,13 +115,13 @@ def _stages(settings: Settings, seed: int, data_key: DataKey) -> StageSpec | Non
         if stage.kind == "file":
             data = data_key(str(stage), None, settings.image_px, settings.source_fit)
         elif trained and stage.name is not None:
-            data = data_key(stage.name, None, settings.image_px, settings.source_fit)
+            data = data_key(stage.name, None, settings.source_px, settings.source_fit)
         last = StageSpec(
             stage=stage,
             model=encoder if stage.kind in ENCODER_KINDS else settings.architecture,
             seed=seed if trained else 0,
             data=data,
-            settings=settings.source_settings() if trained else {},
+            settings=settings.stage_settings(stage.kind),
             parent=last,
         )
     return last

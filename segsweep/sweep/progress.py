@@ -207,7 +207,7 @@ class LiveView:
     def epoch(self, work: Work, result: EpochResult) -> None:
         """Show the latest result."""
         self._now[work.identity] = (
-            f"{describe(work)}: epoch {result.epoch}, val IoU {result.val.iou:.3f}, {result.images_per_second:.0f} images/s"
+            f"{describe(work)}: epoch {result.epoch}, {result.says}, {result.images_per_second:.0f} images/s"
         )
 
     def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:

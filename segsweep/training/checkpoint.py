@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from segsweep.files import replacing
@@ -20,15 +20,26 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 MODEL, BEST, OPTIMIZER, AVERAGE = "model.", "best.", "optimizer.", "average."
 
 
+class Learner(Protocol):
+    """What a training loop changes. All its weights are those of its `network`."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+
+
+AnyLearner = TypeVar("AnyLearner", bound=Learner)
+
+
 @dataclass
-class TrainingState:
+class TrainingState(Generic[AnyLearner]):
     """All that training changes: the model, its optimiser, the results so far, and the best weights among them.
 
     `history` holds every result since the start as plain values, so that a result whose report was lost is not. `average`
     is the exponential moving average of the weights, where there is one; it is what is evaluated and kept then.
     """
 
-    model: SegmentationModel
+    model: AnyLearner
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -37,12 +48,9 @@ class TrainingState:
     best: Weights = field(default_factory=dict)
 
     @property
-    def evaluated(self) -> SegmentationModel:
+    def evaluated(self) -> AnyLearner:
         """The model whose numbers count: the average where there is one."""
-        if self.average is None:
-            return self.model
-        assert isinstance(self.average.module, SegmentationModel)
-        return self.average.module
+        return self.model if self.average is None else cast(AnyLearner, self.average.module)
 
     @property
     def results(self) -> int:
@@ -71,7 +79,7 @@ def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=move, use_buffers=True)
 
 
-def save_checkpoint(state: TrainingState, path: Path) -> None:
+def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
     """Write the state, so that a reader sees the old file or the new one, never a part."""
     tensors = {MODEL + name: tensor for name, tensor in state.model.network.state_dict().items()}
     tensors |= {BEST + name: tensor for name, tensor in state.best.items()}
@@ -83,7 +91,7 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
     save_weights(tensors, path, {"progress": json.dumps(progress)})
 
 
-def load_checkpoint(state: TrainingState, path: Path) -> bool:
+def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
     """Bring a freshly built state to where a checkpoint left off. Returns False where there is no whole checkpoint."""
     try:
         tensors, metadata = load_weights(path)

@@ -51,6 +51,11 @@ class EpochResult:
     best: bool
     micro_batch: int | None = None
 
+    @property
+    def says(self) -> str:
+        """The number to look at, in words."""
+        return f"val IoU {self.val.iou:.3f}"
+
     @classmethod
     def restore(cls, *, val: dict[str, Any], **values: Any) -> Self:
         """Return the result whose `asdict` was kept in a checkpoint."""
@@ -59,7 +64,7 @@ class EpochResult:
 
 def start_state(
     model: SegmentationModel, recipe: Recipe, device: Device, checkpoint: Path, world: World | None = None
-) -> TrainingState:
+) -> TrainingState[SegmentationModel]:
     """Return the state from which training begins: that of the checkpoint where there is one, else the model as it is."""
     if recipe.by_stage:
         _ = model.encoder_stages  # read off the encoder before its normalisation needs other processes
@@ -72,7 +77,7 @@ def start_state(
 
 
 def train(
-    state: TrainingState,
+    state: TrainingState[SegmentationModel],
     train_set: PictureSet,
     val_set: PictureSet,
     recipe: Recipe,
@@ -156,12 +161,12 @@ def train(
         yield result
 
 
-def best_result(state: TrainingState) -> EpochResult:
+def best_result(state: TrainingState[SegmentationModel]) -> EpochResult:
     """Return the result of the epoch whose weights are kept."""
     return EpochResult.restore(**state.history[state.best_result - 1])
 
 
-def _plateau(state: TrainingState, patience: int | None) -> bool:
+def _plateau(state: TrainingState[SegmentationModel], patience: int | None) -> bool:
     return patience is not None and state.results - state.best_result >= patience
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.batches import Normalisation, normalise
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
@@ -26,7 +27,7 @@ class Stepper:
 
     def __init__(
         self,
-        state: TrainingState,
+        state: TrainingState[SegmentationModel],
         recipe: Recipe,
         objective: Objective,
         normalisation: Normalisation,

@@ -186,6 +186,23 @@ def test_settings_that_change_nothing_are_one_value():
     assert Settings(optimizer="sgd", momentum=0.5) != Settings(optimizer="sgd")
 
 
+def test_a_self_supervised_stage_is_told_its_own_settings():
+    """Its length, batch and temperature are those of `ssl_`, else the supervised stages', else the trial's."""
+    told = Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32).stage_settings("simclr")
+    assert {name: told[name] for name in ("epochs", "batch_size", "temperature", "image_px")} == {
+        "epochs": 3,
+        "batch_size": 4,
+        "temperature": 0.5,
+        "image_px": 32,
+    }
+    assert Settings(ssl_steps=7).stage_settings("simclr")["validations"] == 7
+    assert Settings(ssl_steps=7).ssl_epochs is None
+    assert Settings(source_image_px=32).stage_settings("supervised")["image_px"] == 32
+    assert Settings().stage_settings("imagenet") == {}
+    with pytest.raises(UserError, match="ssl_epochs=2 and ssl_steps=3: give one of the two"):
+        Settings.build(ssl_epochs=2, ssl_steps=3)
+
+
 def test_source_settings_hold_only_what_is_not_usual():
     """Settings that later versions brought are told to a stage only where they differ from their default."""
     usual = Settings().source_settings()
