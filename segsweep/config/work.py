@@ -92,7 +92,8 @@ class Trial:
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith(("source_", "ssl_"))}
         brought = {text: mark for text in self._texts() if (mark := fingerprint(text)) is not None}
-        mapped = {"class_map": dict(self.target.class_map)} if self.settings.transfer == "all" and self.target.class_map else {}
+        maps = self.settings.transfer == "all" or self.settings.domain_shift == "on"
+        mapped = {"class_map": dict(self.target.class_map)} if maps and self.target.class_map else {}
         return digest(
             {
                 "version": TRIAL_VERSION,

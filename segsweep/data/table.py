@@ -154,7 +154,12 @@ class DataRoots:
             for usual in DATASETS[name].folders:
                 if any((self.root / usual / marker).is_dir() for marker in DATASETS[name].markers):
                     return self.root / usual
-        return None
+        return self.own().get(name)
+
+    def own(self) -> dict[str, Path]:
+        """Return the folders of the root that are laid out as `folder:PATH` is, by their names."""
+        found = sorted(path.parent for path in self.root.glob("*/classes.txt")) if self.root else []
+        return {folder.name: folder for folder in found if folder.name not in DATASETS and folder.name not in GENERATED}
 
 
 def known_names(roots: DataRoots) -> list[str]:
@@ -162,9 +167,15 @@ def known_names(roots: DataRoots) -> list[str]:
     return [
         *DATASETS,
         *GENERATED,
-        *(name for name in (*roots.named, *roots.listed()) if name not in DATASETS),
+        *dict.fromkeys(name for name in (*roots.named, *roots.listed(), *roots.own()) if name not in DATASETS),
         "folder:PATH",
     ]
+
+
+def class_names() -> set[str]:
+    """Return the names of the classes of all data sets, but of those that have them from files."""
+    readers = [*(entry.reader(Path()) for entry in DATASETS.values() if entry.classes is None), *map(Generated, GENERATED)]
+    return {name for reader in readers for classes in reader.schemes.values() for name in classes}
 
 
 def split_scheme(name: str) -> tuple[str, str | None]:
@@ -179,7 +190,8 @@ def split_scheme(name: str) -> tuple[str, str | None]:
 def open_dataset(name: str, roots: DataRoots) -> DataSet:
     """Return the reader of a data set; a class scheme behind its name is not looked at.
 
-    A name that the table does not hold but that `--data` or `datasets.toml` gives a folder is read as `folder:PATH`.
+    A name that the table does not hold but that `--data` or `datasets.toml` gives a folder, or that is a folder of the root
+    with a `classes.txt`, is read as `folder:PATH`.
     Raises `UserError` for an unknown name, listing those that exist, and for a folder that is missing.
     """
     if name.startswith("folder:"):

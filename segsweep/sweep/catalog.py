@@ -1,28 +1,29 @@
 """The data that a study needs: found, identified, prepared and checked before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, Source, Stage
+from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import Study
 from segsweep.data.dataset import FITS, DataSet, Progress
 from segsweep.data.manifest import hash_file
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset
-from segsweep.data.table import DataRoots, open_dataset, split_scheme
+from segsweep.data.table import DataRoots, class_names, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError, unknown
 from segsweep.models.architectures import build_without_numbers, check_architecture
-from segsweep.models.class_map import ClassMap, map_classes
+from segsweep.models.class_map import ClassMap, map_classes, same_class
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.models.published import COCO_WEIGHTS_CLASSES
-from segsweep.stage import check_file, check_stage
+from segsweep.stage import check_stage
 from segsweep.store.folder import Store
 from segsweep.training.losses import check_loss
+from segsweep.training.weight_file import check_file
 
 BY_STAGE = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
 OWN_FIT = "own"  # the fit of the data set itself
@@ -117,7 +118,8 @@ class Catalog:
 def check_names(study: Study) -> None:
     """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
     cells = [settings for _, settings in study.cells()]
-    for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells):
+    sizes = ((cell.architecture, image_px) for cell in cells for image_px in (cell.image_px, cell.source_px))
+    for architecture, image_px in dict.fromkeys(sizes):
         check_architecture(architecture, image_px)
     for architecture, policy in dict.fromkeys(
         (cell.architecture, policy) for cell in cells for policy in tuned_values(study, "freeze", cell.freeze)
@@ -165,9 +167,11 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             if stage.kind in DATASET_KINDS and stage.name is not None:
                 if catalog.same(stage.name, study.target_name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
-                source = get(stage.name, None, settings.image_px, settings.source_fit)
-                split_source(source, stage.limit, 0, settings.source_split)
-                check_loss(settings.source_loss, source.classes)
+                source = get(stage.name, None, settings.source_px, settings.source_fit)
+                labelled = stage.kind not in SELF_SUPERVISED
+                split_source(source, stage.limit, 0, settings.source_split, labelled=labelled)
+                if labelled:
+                    check_loss(settings.source_loss, source.classes)
     for path, architecture, scope, classes in sorted(files):
         check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope)
     class_maps(study, catalog)
@@ -184,30 +188,50 @@ def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> 
 
 
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
-    """Return how classes are mapped, for every source that some cell transfers as a whole and whose classes are known.
+    """Return how classes are mapped, for every source whose classes are known and that some cell transfers with its last
+    classifier or, with `domain_shift`, tests before fine-tuning.
 
-    Raises `UserError` where no class of a source is one of the target's.
+    Raises `UserError` where no class of a source that is transferred so is one of the target's, and for a synonym that is a
+    class neither of any source of the study nor of any data set with a name.
     """
-    maps = {}
-    known = catalog.classes(study.target_name, study.target.classes)
-    for name in study.target.class_map if study.target_name not in catalog.absent else ():
+    if study.target_name in catalog.absent:
+        return {}
+    known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
+    for name in study.target.class_map:
         if name not in known:
             raise unknown("Target class_map", name, list(known))
     for _, settings in study.cells():
-        source = Source.parse(settings.source)
-        if "all" in tuned_values(study, "transfer", settings.transfer) and source.stages and not source.encoder_only:
-            classes = _source_classes(source, catalog)
-            if classes is not None and settings.source not in maps:
-                try:
-                    maps[settings.source] = map_classes(classes, known, study.target.class_map)
-                except UserError as error:
+        if (classes := source_classes(settings.source, catalog)) is None:
+            continue
+        theirs[settings.source] = classes
+        transferred = "all" in tuned_values(study, "transfer", settings.transfer)
+        if transferred or "on" in tuned_values(study, "domain_shift", settings.domain_shift):
+            try:
+                maps[settings.source] = map_classes(classes, known, study.target.class_map)
+            except UserError as error:
+                if transferred:
                     raise UserError(f"transfer=all from {settings.source}: {error}") from None
+    if theirs:
+        _check_synonyms(study.target.class_map, theirs)
     return maps
 
 
-def _source_classes(source: Source, catalog: Catalog) -> Sequence[str] | None:
-    """Return the classes of a source's last classifier, None where they are not known."""
-    last = source.stages[-1]
+def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]) -> None:
+    """Raise `UserError` for a synonym that is a class of no source, unless a data set has it that may take a source's place."""
+    names = [*class_names(), *(name for classes in theirs.values() for name in classes)]
+    for name, synonyms in class_map.items():
+        for synonym in synonyms:
+            if not any(same_class(synonym, other) for other in names):
+                listed = "; ".join(f"{source}: {', '.join(classes)}" for source, classes in theirs.items())
+                raise UserError(f"Target class_map {name} <- {synonym!r}: is a class of no source; {listed}")
+
+
+def source_classes(text: str, catalog: Catalog) -> Sequence[str] | None:
+    """Return the classes that a source's whole model tells apart, None where it has none or they are not known."""
+    source = Source.parse(text)
+    last = source.stages[-1] if source.stages else None
+    if last is None or source.encoder_only:
+        return None
     if last.kind == "coco-weights":
         return COCO_WEIGHTS_CLASSES
     if last.kind in DATASET_KINDS and last.name is not None and last.name not in catalog.absent:

@@ -14,7 +14,8 @@ from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names, class_maps, prepare_all
+from segsweep.sweep.catalog import Catalog, check_names, prepare_all
+from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.driver import Driver
@@ -143,10 +144,9 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
-    """Return what is to be known before a plan is carried out: how classes are mapped, and which cells are one."""
-    maps = class_maps(plan.study, catalog)
+    """Return what is to be known before a plan is carried out: of classes, and which cells are one."""
     return [
-        *(f"transfer=all from {source}:\n{mapped}" for source, mapped in maps.items()),
+        *class_remarks(plan.study, catalog),
         *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
     ]
 

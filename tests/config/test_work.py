@@ -95,12 +95,12 @@ def test_settings_at_their_default_do_not_count():
     )
 
 
-def test_a_class_map_counts_where_all_is_transferred():
-    """How classes are mapped is part of a trial's identity with `transfer=all`, and of no other's."""
+def test_a_class_map_counts_where_it_is_used():
+    """How classes are mapped is part of a trial's identity with `transfer=all` and `domain_shift=on`, and of no other's."""
     mapped = replace(TRIAL.target, class_map={"pet": ["cat"]})
     assert replace(TRIAL, target=mapped).trial_id == TRIAL.trial_id
-    whole = with_settings(transfer="all")
-    assert replace(whole, target=mapped).trial_id != whole.trial_id
+    for uses in (with_settings(transfer="all"), with_settings(domain_shift="on")):
+        assert replace(uses, target=mapped).trial_id != uses.trial_id
 
 
 @pytest.mark.parametrize(

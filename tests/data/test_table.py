@@ -4,7 +4,7 @@ from segsweep.data.coco import Coco2017
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
 from segsweep.data.scenes import Generated
-from segsweep.data.table import DATASETS, DataRoots, known_names, open_dataset, split_scheme
+from segsweep.data.table import DATASETS, DataRoots, class_names, known_names, open_dataset, split_scheme
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
 
@@ -147,3 +147,25 @@ def test_a_list_of_folders_that_is_none_is_named(tmp_path, content):
     with pytest.raises(UserError, match=r'datasets\.toml: must hold lines NAME = "FOLDER"') as raised:
         DataRoots.parse([str(tmp_path)]).folder("pets")
     assert "\n" not in str(raised.value)
+
+
+def test_a_folder_of_the_root_with_a_list_of_classes_is_a_data_set(tmp_path):
+    """A folder below the root that holds classes.txt is a data set of its name; other folders and known names are none."""
+    for name in ("street46", "pets", "generated_near"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "classes.txt").write_text("background\ncar\n")
+    (tmp_path / "notes").mkdir()
+    roots = DataRoots(tmp_path)
+    assert roots.folder("street46") == tmp_path / "street46"
+    assert dict(open_dataset("street46", roots).schemes) == {"all": ("background", "car")}
+    assert [roots.folder(name) for name in ("notes", "pets", "generated_near", "../street46", str(tmp_path / "street46"))] == [
+        None
+    ] * 5
+    assert "street46" in known_names(roots)
+    elsewhere = tmp_path / "notes"
+    assert DataRoots(tmp_path, {"street46": elsewhere}).folder("street46") == elsewhere
+
+
+def test_classes_of_all_data_sets_are_known_without_their_files():
+    """The names of classes are there without data, under every scheme."""
+    assert {"stop sign", "traffic sign", "ego vehicle", "boundary", "windowpane"} <= class_names()
