@@ -5,16 +5,23 @@ import numpy as np
 import pytest
 
 from segsweep.data.dataset import Example, Pixels
+from segsweep.data.prepare import Request, prepare
 from segsweep.data.scenes import GENERATED, SIZE_PX, Generated
+from segsweep.data.scenes.dataset import VERSION
+from segsweep.data.scenes.street import BUS, CITY, CLASSES, SIGN, STREET, VEHICLES_PX
+from segsweep.data.splits import split_target
 from segsweep.errors import UserError
 
 FIRST = 24  # pictures that the slower checks draw
+FIGURES = ("generated_pets", "generated_near", "generated_middle", "generated_far")  # one figure a picture
 
 DIGESTS = {  # of the first four pictures and masks, at VERSION 1
     "generated_pets": "a521c00794fc645b",
     "generated_near": "1cea556d020aed2a",
     "generated_middle": "5df984897d908c59",
     "generated_far": "772146ab0351ac54",
+    "generated_city": "dc993a792ad028c1",
+    "generated_street": "a52a5b2779773ba7",
 }
 
 
@@ -91,7 +98,9 @@ def test_boundary_parts_pet_and_background():
             assert not (((one == 0) & (other == 1)) | ((one == 1) & (other == 0))).any()
 
 
-@pytest.mark.parametrize(("name", "count"), [("generated_pets", 600), *((name, 480) for name in list(GENERATED)[1:])])
+@pytest.mark.parametrize(
+    ("name", "count"), [("generated_pets", 600), *((name, 480) for name in [*FIGURES[1:], "generated_city"])]
+)
 def test_examples_are_fixed_and_stratified(name, count):
     """The number of examples is fixed, names are unique, the split is `train`, and the strata are equally large."""
     data = Generated(name)
@@ -113,7 +122,7 @@ def test_identity_is_in_the_revision():
     assert (data.fit, data.pool) == ("resize", ("train",))
 
 
-@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize("name", FIGURES)
 def test_foreground_share_is_sane(name):
     """Every picture shows some of the figure and some background, and on average the figure fills 10 to 45 per cent."""
     shares = [float((mask > 0).mean()) for _, mask in drawn(name)]
@@ -143,6 +152,91 @@ def test_surface_contrast_does_not_find_the_pet():
         inside.append(steps[mask[:, 1:] == 0].mean())
         outside.append(steps[mask[:, 1:] == 1].mean())
     assert 0.5 < np.mean(inside) / np.mean(outside) < 1.5
+
+
+def class_shares(name: str, count: int) -> dict[str, float]:
+    """The share of all pixels that each class has, in per cent."""
+    classes = next(iter(GENERATED[name].schemes.values()))
+    masks = np.stack([mask for _, mask in drawn(name, count=count)])
+    return {label: 100 * float((masks == number).mean()) for number, label in enumerate(classes)}
+
+
+def test_the_target_street_is_as_unbalanced_as_a_real_one():
+    """Of the 46 pictures 85 to 92 per cent are background, 6 to 12 cars and 1 to 2 signs, as in study 3's own pictures."""
+    share = class_shares("generated_street", 46)
+    assert list(share) == ["background", "car", "traffic_sign"]
+    assert 85 < share["background"] < 92
+    assert 6 < share["car"] < 12
+    assert 1 < share["traffic_sign"] < 2
+
+
+def test_no_class_of_the_city_is_missing():
+    """Road, houses and sky fill most of a street, every other class has between 0.4 and 12 per cent."""
+    share = class_shares("generated_city", 96)
+    assert tuple(share) == CLASSES
+    assert all(10 < share[name] < 45 for name in ("road", "building", "sky"))
+    assert all(0.4 < share[name] < 12 for name in ("vegetation", "person", "car", "bus", "traffic sign"))
+
+
+def test_the_target_street_shows_what_its_stratum_says():
+    """29 pictures show cars and signs, 12 no sign and 5 no car."""
+    examples = Generated("generated_street").examples()
+    assert Counter(example.stratum for example in examples) == {"car and sign": 29, "car": 12, "sign": 5}
+    for example, (_, mask) in zip(examples, drawn("generated_street", count=46), strict=True):
+        assert ((mask == 1).any(), (mask == 2).any()) == ("car" in example.stratum, "sign" in example.stratum)
+
+
+def test_every_part_of_the_target_street_has_cars_and_signs(store, quiet):
+    """Divided as in study 3, the 46 pictures give 32, 5 and 9, and each part has at least three pictures with a sign."""
+    data = prepare(Request(Generated("generated_street"), None, 32), store, quiet)
+    split = split_target(data, "70-10-20")
+    parts = (split.train, split.val, split.test)
+    assert tuple(map(len, parts)) == (32, 5, 9)
+    for part in parts:
+        strata = [data.strata[int(member)] for member in part]
+        assert sum("sign" in stratum for stratum in strata) >= 3
+        assert sum("car" in stratum for stratum in strata) >= 3
+
+
+def street_labels(name: str, index: int) -> Pixels:
+    """What is drawn in a picture of a street, in the numbers of `CLASSES`."""
+    spec = GENERATED[name]
+    rng = np.random.Generator(np.random.PCG64([VERSION, spec.key, index]))
+    return spec.draw(rng, spec.strata[index % len(spec.strata)])[1]
+
+
+def test_a_bus_of_the_target_street_is_background():
+    """Buses, which the city has a class for, are drawn in the target too, and lie in its background."""
+    buses = 0
+    for index, (_, mask) in enumerate(drawn("generated_street", count=46)):
+        bus = street_labels("generated_street", index) == BUS
+        buses += bool(bus.any())
+        assert not mask[bus].any()
+    assert buses >= 8
+
+
+def mean_colour(name: str, number: int | None = None) -> np.ndarray:
+    """The mean of red, green and blue in 0..255, of all pixels or of one of `CLASSES`."""
+    pixels = [p if number is None else p[street_labels(name, n) == number] for n, (p, _) in enumerate(drawn(name))]
+    return np.concatenate([some.reshape(-1, 3) for some in pixels]).mean(0)
+
+
+def test_signs_and_light_are_what_shifts():
+    """The city's signs are reddish, the target's blue or green; the target is darker and warmer than the city."""
+    sign, other = mean_colour("generated_city", SIGN), mean_colour("generated_street", SIGN)
+    assert sign[0] > sign[1:].max() + 20
+    assert other[0] < other[1:].min() - 10
+    city, street = mean_colour("generated_city"), mean_colour("generated_street")
+    assert street.mean() < city.mean() - 15
+    assert street[0] - street[2] > city[0] - city[2] + 15
+
+
+@pytest.mark.parametrize("country", [CITY, STREET])
+def test_vehicles_have_a_depth_each(country):
+    """No picture is asked for more vehicles than there are depths at which one stands, nor for two buses."""
+    for numbers in country.numbers.values():
+        assert max(numbers["car"]) + max(numbers["bus"]) <= len(VEHICLES_PX)
+        assert max(numbers["bus"]) <= 1
 
 
 def test_unknown_name_lists_the_names():

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from segsweep.data.dataset import Division, Example, Fit, Pixels
-from segsweep.data.scenes import far, middle, near, pets
+from segsweep.data.scenes import far, middle, near, pets, street
 from segsweep.data.scenes.canvas import Random
 from segsweep.errors import unknown
 
@@ -59,6 +60,22 @@ GENERATED: Mapping[str, Spec] = {
         schemes={"lesion": ("background", "lesion")},
         values={"lesion": (0, 1)},
         draw=far.draw,
+    ),
+    "generated_city": Spec(
+        key=5,
+        count=480,
+        strata=tuple(street.CITY.numbers),
+        schemes={"streets": street.CLASSES},
+        values={"streets": tuple(range(len(street.CLASSES)))},
+        draw=partial(street.draw, street.CITY),
+    ),
+    "generated_street": Spec(
+        key=6,
+        count=46,
+        strata=("car and sign", "car", "car and sign", "car and sign", "car and sign", "car", "car and sign", "sign"),
+        schemes={"three": ("background", "car", "traffic_sign")},
+        values={"three": (0, 0, 0, 0, 0, 1, 0, 2)},
+        draw=partial(street.draw, street.STREET),
     ),
 }
 

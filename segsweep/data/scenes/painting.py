@@ -35,6 +35,26 @@ def paint(picture: Field, distance: Field, surface: Field) -> Field:
     return picture + (surface - picture) * np.clip(0.5 - distance, 0, 1)
 
 
+class Scene:
+    """A picture and its labels, on which surfaces are laid, the farther ones first."""
+
+    def __init__(self) -> None:
+        self.picture: Field = np.zeros((3, SIZE_PX, SIZE_PX))
+        self.labels: Pixels = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+
+    def lay(self, distance: Field, surface: Field, label: int | None = None) -> None:
+        """Lay a surface on where the distance is negative; without a label it belongs to what it covers."""
+        touched = distance < 0.5
+        rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
+        if len(rows) == 0:
+            return
+        box = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # most things are small
+        surface = np.broadcast_to(surface, self.picture.shape)
+        self.picture[box] = paint(self.picture[box], distance[box[1:]], surface[box])
+        if label is not None:
+            self.labels[distance < 0] = label
+
+
 def backdrop(rng: Random, horizon: bool) -> Field:
     """Return a background: a wall and a floor, or one clouded expanse."""
     picture = textured(rng, surfaces.blotches(rng))
