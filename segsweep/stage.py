@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
+from torch import nn
 
-from segsweep.config.source import Stage
+from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.config.work import StageSpec
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
-from segsweep.errors import UserError, unknown
-from segsweep.models.architectures import build_model
+from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.class_map import map_classes
 from segsweep.models.encoder_name import encoder_name
 from segsweep.models.published import (
@@ -28,15 +26,21 @@ from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.models.weight_names import by_network_names
 from segsweep.store.folder import Artifact, Build, Store, TakenError
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
 from segsweep.training.loop import EpochResult, best_result, start_state, train
+from segsweep.training.probe import knn_facts
 from segsweep.training.recipe import Recipe
+from segsweep.training.self_supervised import PretrainingRecipe, PretrainingResult, build_method, pretrain, start_pretraining
+from segsweep.training.weight_file import file_scope, read_weight_file
 from segsweep.workplace import Workplace
 
 WEIGHTS = "weights.safetensors"
 KIND = "weights"
+CLASSES_OF_NO_USE = 2  # of a model whose encoder alone is wanted
 LAST = "last.safetensors"
+
+Result = EpochResult | PretrainingResult
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,12 @@ class Built:
     unused: Sequence[str] = ()
 
 
-StageSteps = Iterator[Started | EpochResult | Built]
+StageSteps = Iterator[Started | Result | Built]
 
 
 def build_stage(
     spec: StageSpec, parent_key: str | None, place: Workplace
-) -> Iterator[Started | EpochResult | StageOutcome | Elsewhere]:
+) -> Iterator[Started | Result | StageOutcome | Elsewhere]:
     """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
 
     `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; one
@@ -94,7 +98,7 @@ def build_stage(
             return
         if world.agree(build is not None and build.found is None):
             for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, place):
-                if isinstance(step, Started | EpochResult):
+                if isinstance(step, Started | Result):
                     yield step
                 elif build is not None:
                     save_weights(step.weights, build.folder / WEIGHTS)
@@ -161,6 +165,49 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     yield Built(state.best, facts, list(data.classes))
 
 
+def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
+    """Train an encoder on a source's pictures alone; how good it came out is told beside what it was at the start."""
+    assert spec.data is not None
+    place.device.apply_threads()
+    data = Prepared.open(place.store.folder("data", spec.data))
+    split = split_source(data, spec.stage.limit, spec.seed, spec.settings.get("split", "official"), labelled=False)
+    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    recipe = PretrainingRecipe.of(spec.settings)
+    method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe)
+    checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
+    state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
+    sizes = {"train_images": len(train_set), "val_images": len(val_set)}
+    yield Started({"device": place.device.label, "dataset": data.dataset, **sizes})
+    yield from pretrain(
+        state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
+    )
+    encoder, normalisation = state.model.network["encoder"], normalisation_of(recipe.normalisation, train_set)
+    start = _start_encoder(spec, parent, place.store)
+    facts = {
+        "dataset": data.dataset,
+        **sizes,
+        "epochs": state.results,
+        **{name: state.history[-1][name] for name in ("val_loss", "contrastive_accuracy")},
+        **knn_facts(encoder, start, train_set, val_set, normalisation, place.device),
+    }
+    yield Built({name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}, facts)
+
+
+def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn.Module:
+    """Return the encoder from which self-supervised training begins: that of the stage before, or random weights."""
+    encoder = build_encoder(spec.model, spec.seed)
+    if parent is None:
+        return encoder
+    if parent.metadata["encoder_only"]:
+        store.verify(parent)
+        encoder.load_state_dict(load_weights(parent.folder / WEIGHTS)[0])
+        return encoder
+    whole = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
+    load_source(whole, parent, "encoder", store)
+    encoder.load_state_dict(whole.encoder.state_dict())
+    return encoder
+
+
 def _imagenet(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take published ImageNet weights for an encoder."""
     yield Built(*imagenet_encoder(spec.model, spec.stage.name))
@@ -183,50 +230,16 @@ STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], S
     "coco-weights": _coco_weights,
     "file": _file,
     "supervised": _supervised,
+    **dict.fromkeys(SELF_SUPERVISED, _self_supervised),
 }
 
 
 def check_stage(stage: Stage, architecture: str) -> None:
     """Raise `UserError` for a stage that cannot be built for an architecture."""
-    if stage.kind not in STAGE_BUILDERS:
-        raise unknown("source stage", stage.kind, ["random", *STAGE_BUILDERS])
     if stage.kind == "imagenet":
         check_imagenet(encoder_name(architecture), stage.name)
     if stage.kind == "coco-weights":
         check_coco_weights(architecture)
-
-
-def read_weight_file(path: Path) -> Weights:
-    """Return the tensors of a weight file. Nothing is unpickled but tensors. Raises `UserError` that names the file."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_weights(path)[0]
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"source file:{path}: file is missing") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"source file:{path}: cannot be read: {error}") from None
-    except Exception as error:  # whatever unpickling raises; its long advice is to unpickle freely
-        raise UserError(
-            f"source file:{path}: is cut short, is no weight file, or holds more than tensors ({type(error).__name__})"
-        ) from None
-    while isinstance(content, dict) and len(inner := [content[k] for k in ("state_dict", "model") if k in content]) == 1:
-        content = inner[0]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"source file:{path}: holds no table of tensors")
-    return {str(name): tensor.clone() for name, tensor in content.items()}  # some share memory, which safetensors refuses
-
-
-def file_scope(model: SegmentationModel, weights: Mapping[str, torch.Tensor], scope: str) -> str:
-    """Return what a file can give of what is asked for: its encoder alone, where nothing else of the model is in it."""
-    beside = (name for name in model.network.state_dict() if not name.startswith(model.parts.encoder))
-    return scope if any(name in weights for name in beside) else "encoder"
-
-
-def check_file(path: Path, model: SegmentationModel, scope: str) -> None:
-    """Raise `UserError` where a weight file is none, or is not one of this model. The model may be without numbers."""
-    weights = by_network_names(model, {name: tensor.to("meta") for name, tensor in read_weight_file(path).items()})
-    transfer_weights(model.to("meta"), weights, file_scope(model, weights, scope))
 
 
 def load_source(

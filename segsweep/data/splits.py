@@ -142,15 +142,16 @@ def _sizes(count: int, shares: Sequence[int]) -> list[int]:
     return [last - first for first, last in pairwise(ends)]
 
 
-def split_source(data: Prepared, limit: int | None, seed: int, choice: str = "official") -> Split:
+def split_source(data: Prepared, limit: int | None, seed: int, choice: str = "official", *, labelled: bool = True) -> Split:
     """Return the split of a source: its own train and val, or a tenth of its pool held out where it has no val.
 
     Pictures of a test split are never trained on, unless `choice` is `all`: then all pictures of all splits are taken
     together, and a tenth of them held out.
     `limit` cuts the training part to so many pictures, stratified. Raises `UserError` where there are fewer, and for a data
-    set without masks.
+    set without masks unless `labelled` is false.
     """
-    _check_labelled(data)
+    if labelled:
+        _check_labelled(data)
     splits = np.asarray(data.splits)
     if choice == "all":
         train, val, _ = _divide(data, sorted(set(data.splits)), SOURCE_SHARES, seed_for("source validation"))

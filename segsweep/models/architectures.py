@@ -6,6 +6,7 @@ from functools import cache
 
 import torch
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
+from torch import nn
 
 from segsweep.config.digest import seed_for
 from segsweep.config.own import PREFIX
@@ -15,8 +16,9 @@ from segsweep.models.dilated_densenet import STAGES as DENSENET_STAGES
 from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.encoder_name import encoder_name as encoder_name  # told here too, where architectures are
 from segsweep.models.own_model import build_own, check_own
+from segsweep.models.pooled import pooled_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
-from segsweep.models.smp_models import DECODERS, build_smp, is_encoder, timm_names
+from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, is_encoder, timm_names
 from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.unet import PlainUNet
 
@@ -120,6 +122,35 @@ def build_model(name: str, classes: int, seed: int) -> SegmentationModel:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("weights", seed))  # torch.manual_seed would reach the GPUs' too
         return _build(name, classes)
+
+
+def build_encoder(name: str, seed: int) -> nn.Module:
+    """Return an encoder alone with random weights, by the name that `encoder_name` gives; the seed as in `build_model`.
+
+    Its weights bear the names that they have in every architecture with this encoder, without the encoder's own prefix.
+    """
+    whole = name if name in PLAIN or name.startswith(PREFIX) else _whole_of(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_for("weights", seed))
+        return build_smp_encoder(name, None) if whole is None else _build(whole, classes=2).encoder
+
+
+def check_encoder(name: str, image_px: int) -> None:
+    """Raise `UserError` where an encoder alone, by the name that `encoder_name` gives, takes no pictures of this size."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            pooled_features(build_encoder(name, 0), torch.empty(2, 3, image_px, image_px))
+    except Exception as error:  # each library has its own kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if "meta" not in reason[0]:  # a few encoders need numbers to be built at all
+            raise UserError(f"encoder {name!r} takes no pictures of {image_px} px: {reason[0]}") from None
+
+
+def _whole_of(encoder: str) -> str | None:
+    """Return an architecture of torchvision's with an encoder that smp does not have; None for all others."""
+    if is_encoder(encoder.partition("@")[0]):
+        return None
+    return next((name for name in TORCHVISION if encoder_name(name) == encoder), f"{next(iter(RATES))}-{encoder}")
 
 
 def build_without_numbers(name: str, classes: int) -> SegmentationModel:

@@ -16,7 +16,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset
 from segsweep.data.table import DataRoots, class_names, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError, unknown
-from segsweep.models.architectures import build_without_numbers, check_architecture
+from segsweep.models.architectures import build_without_numbers, check_architecture, check_encoder, encoder_name
 from segsweep.models.class_map import ClassMap, map_classes, same_class
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.models.published import COCO_WEIGHTS_CLASSES
@@ -118,9 +118,11 @@ class Catalog:
 def check_names(study: Study) -> None:
     """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
     cells = [settings for _, settings in study.cells()]
-    sizes = ((cell.architecture, image_px) for cell in cells for image_px in (cell.image_px, cell.source_px))
-    for architecture, image_px in dict.fromkeys(sizes):
+    whole, encoders = _sizes_used(cells)
+    for architecture, image_px in whole:
         check_architecture(architecture, image_px)
+    for encoder, image_px in encoders:
+        check_encoder(encoder, image_px)
     for architecture, policy in dict.fromkeys(
         (cell.architecture, policy) for cell in cells for policy in tuned_values(study, "freeze", cell.freeze)
     ):
@@ -130,6 +132,19 @@ def check_names(study: Study) -> None:
     for cell in cells:
         for stage in Source.parse(cell.source).stages:
             check_stage(stage, cell.architecture)
+
+
+def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return the architectures and the encoders that are trained, each with the sizes of pictures that it sees."""
+    whole = [(cell.architecture, cell.image_px) for cell in cells]
+    encoders = []
+    for cell in cells:
+        for stage in Source.parse(cell.source).stages:
+            if stage.kind in SELF_SUPERVISED:
+                encoders.append((encoder_name(cell.architecture), cell.source_px))
+            elif stage.kind in DATASET_KINDS:
+                whole.append((cell.architecture, cell.source_px))
+    return list(dict.fromkeys(whole)), list(dict.fromkeys(encoders))
 
 
 def _looks_at_stages(study: Study, cell: Settings) -> bool:

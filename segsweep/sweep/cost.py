@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS
+from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED
 from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
@@ -25,11 +25,23 @@ class CostModel:
         if spec.stage.kind not in DATASET_KINDS or spec.stage.name is None:
             return 0.0
         train, val = self._catalog.source_sizes(spec.stage.name, spec.stage.limit, spec.settings.get("split", "official"))
+        if spec.stage.kind in SELF_SUPERVISED:
+            return self._pretraining(spec, train, val)
         classes = len(self._catalog.classes(spec.stage.name, None))
         settings = Settings.build(
             **{name: spec.settings[name] for name in ("image_px", "batch_size", "precision")}, architecture=spec.model
         )
         return self._run(settings, classes, train, val, 0, spec.settings["epochs"], spec.settings["steps"])
+
+    def _pretraining(self, spec: StageSpec, train: int, val: int) -> float:
+        told = spec.settings
+        sizes = (told["image_px"], told["batch_size"])
+        train_speed, predict_speed = self._measure(
+            spec.model, 0, *sizes, spec.stage.kind, told["precision"], self._device, self._catalog.store.root / "speed.json"
+        )
+        trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
+        predicted = (told["epochs"] or told["validations"]) * val
+        return float(SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed)
 
     def trial(self, settings: Settings, tested: bool) -> float:
         """Return the seconds of one trial with these settings."""

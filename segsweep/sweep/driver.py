@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segsweep.records.writer import RecordWriter
-from segsweep.stage import Elsewhere, StageOutcome, Started
+from segsweep.stage import Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.perform import Failed, Message
 from segsweep.sweep.planner import Ended, Planner, StageWork, Work
 from segsweep.sweep.progress import View
 from segsweep.sweep.rows import epoch_row, losses_and_scores, stage_columns, trial_columns
 from segsweep.training.loop import EpochResult
+from segsweep.training.self_supervised import PretrainingResult
 from segsweep.trial import TrialOutcome, trial_workspace
 
 DEATHS = 3  # a worker that died this often over one piece of work is not tried again
@@ -61,7 +62,7 @@ class Driver:
             case Started(facts):
                 self.writer.facts(work.identity, facts)
                 return True
-            case EpochResult():
+            case EpochResult() | PretrainingResult():
                 return self._epoch(work, message)
             case StageOutcome(artifact, facts):
                 columns = {**facts, "key": artifact.key, "content_hash": artifact.content_hash}
@@ -101,14 +102,14 @@ class Driver:
         self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
         self.retry -= {work.identity}
 
-    def _epoch(self, work: Work, result: EpochResult) -> bool:
+    def _epoch(self, work: Work, result: Result) -> bool:
         self.writer.epoch(work.identity, epoch_row(result))
+        self.view.epoch(work, result)
+        if isinstance(work, StageWork) or isinstance(result, PretrainingResult):
+            return True
         self._epochs[work.identity] = result.epoch
         if result.best:
             self._best[work.identity] = result
-        self.view.epoch(work, result)
-        if isinstance(work, StageWork):
-            return True
         goes_on = self.planner.epoch(work.trial, result.epoch, result.val.iou)
         if goes_on or result.epoch == work.trial.settings.results:
             return True
@@ -142,7 +143,7 @@ class Driver:
         """Return the validation numbers of the best epoch so far, as columns of the trials table."""
         best = self._best.pop(work.identity, None)
         epochs_run = self._epochs.pop(work.identity, 0)
-        if best is None or isinstance(work, StageWork):
+        if best is None:
             return {}
         return {"epochs_run": epochs_run, "best_epoch": best.epoch, **losses_and_scores(best)}
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from segsweep.config.own import adopt
 from segsweep.errors import UserError
-from segsweep.stage import Elsewhere, StageOutcome, Started, build_stage
+from segsweep.stage import Elsewhere, Result, StageOutcome, Started, build_stage
 from segsweep.sweep.planner import StageWork, Work
-from segsweep.training.loop import EpochResult, NonFiniteLossError
+from segsweep.training.loop import NonFiniteLossError
 from segsweep.trial import TrialOutcome, run_trial
 from segsweep.workplace import Workplace
 
@@ -29,7 +29,7 @@ class Failed:
         return cls(f"{type(error).__name__}: {text[0] if text else ''}", "".join(traceback.format_exception(error)))
 
 
-Message = Started | EpochResult | StageOutcome | TrialOutcome | Elsewhere | Failed
+Message = Started | Result | StageOutcome | TrialOutcome | Elsewhere | Failed
 
 
 def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
@@ -46,4 +46,4 @@ def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
 
 def is_last(message: Message) -> bool:
     """Return whether nothing follows a message."""
-    return not isinstance(message, Started | EpochResult)
+    return not isinstance(message, Started | Result)

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from segsweep.config.work import Trial
+from segsweep.stage import Result
 from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import StageWork, TrialWork, Work
-from segsweep.training.loop import EpochResult
 
 CELLS_SHOWN = 30
 RUNNING_SHOWN = 8
@@ -33,7 +33,7 @@ class View(Protocol):
     def started(self, work: Work) -> None:
         """Tell that a stage or a trial starts."""
 
-    def epoch(self, work: Work, result: EpochResult) -> None:
+    def epoch(self, work: Work, result: Result) -> None:
         """Tell a result."""
 
     def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
@@ -103,6 +103,21 @@ def describe(work: Work) -> str:
     return f"{trial.phase} {trial.cell} lr={trial.settings.learning_rate:g} seed={trial.seed}"
 
 
+def quality(facts: Mapping[str, Any]) -> str:
+    """Return how good a stage came out, in words; nothing for published weights and files."""
+    said = [
+        f"{words} {facts[name]:.3f}"
+        for name, words in (
+            ("val_mean_iou", "val mean IoU"),
+            ("contrastive_accuracy", "contrastive accuracy"),
+            ("knn_accuracy", "k-NN accuracy"),
+        )
+        if facts.get(name) is not None
+    ]
+    start = f" ({facts['knn_accuracy_start']:.3f} at the start)" if facts.get("knn_accuracy_start") is not None else ""
+    return ", ".join(said) + start
+
+
 class PlainView:
     """One line for everything that starts or ends, for logs and pipes."""
 
@@ -129,7 +144,7 @@ class PlainView:
         if isinstance(work, StageWork):
             self._line(f"building {describe(work)}")
 
-    def epoch(self, work: Work, result: EpochResult) -> None:
+    def epoch(self, work: Work, result: Result) -> None:
         """Say nothing: the records have every epoch."""
 
     def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
@@ -141,8 +156,8 @@ class PlainView:
             outcome = (
                 f"val IoU {facts['val_iou']:.3f} (best of cell {tally.best.get(work.trial.cell, 0.0):.3f}) {outcome}".rstrip()
             )
-        elif isinstance(work, StageWork) and "val_mean_iou" in facts:
-            outcome = f"val mean IoU {facts['val_mean_iou']:.3f}"
+        elif isinstance(work, StageWork) and status == "finished":
+            outcome = quality(facts)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
         self._line(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
 
@@ -204,7 +219,7 @@ class LiveView:
         """Show what runs now."""
         self._now[work.identity] = describe(work)
 
-    def epoch(self, work: Work, result: EpochResult) -> None:
+    def epoch(self, work: Work, result: Result) -> None:
         """Show the latest result."""
         self._now[work.identity] = (
             f"{describe(work)}: epoch {result.epoch}, {result.says}, {result.images_per_second:.0f} images/s"

@@ -1,11 +1,14 @@
 """What trials, stages and epochs are in the records: the columns of their rows."""
 
+from dataclasses import asdict
 from typing import Any
 
 from segsweep.config.work import Trial
+from segsweep.stage import Result
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import StageWork
 from segsweep.training.loop import EpochResult
+from segsweep.training.self_supervised import PretrainingResult
 
 
 def trial_columns(trial: Trial) -> dict[str, Any]:
@@ -36,8 +39,10 @@ def stage_columns(work: StageWork) -> dict[str, Any]:
     }
 
 
-def epoch_row(result: EpochResult) -> dict[str, Any]:
+def epoch_row(result: Result) -> dict[str, Any]:
     """Return the columns of one epoch."""
+    if isinstance(result, PretrainingResult):
+        return asdict(result)
     return {
         "epoch": result.epoch,
         "steps": result.steps,

@@ -17,7 +17,7 @@ from segsweep.data.dataset import IGNORE
 from segsweep.data.splits import Indices
 from segsweep.training.metrics import Flags
 
-BLUR_KERNEL_PX = 3
+CROP_TRIES = 10  # as torchvision's RandomResizedCrop
 HUE_TURN = 2 * math.pi
 JITTERS = ("brightness", "contrast", "saturation", "hue")
 
@@ -28,24 +28,33 @@ class Augmentation:
 
     `flip`: mirrored left to right with this chance. `rotation_degrees`: turned by up to so many degrees either way; what
     comes from outside is black, and ignored in the mask. `crop`: cut to a square of at least this share of the side, at a
-    random place, and resized back. `brightness`, `contrast`, `saturation`: multiplied by a factor 1 ± this, not below 0;
-    `hue`: shifted by up to this share of the colour circle; these four in random order, as torchvision's `ColorJitter`.
-    `blur_sigma_px`: blurred by a Gaussian of this range of widths, kernel 3x3.
+    random place, and resized back; `crop_area` instead: cut to a rectangle of such a share of the area and such a ratio of
+    its sides (`crop_ratio`), as torchvision's `RandomResizedCrop`. `brightness`, `contrast`, `saturation`: multiplied by a
+    factor 1 ± this, not below 0; `hue`: shifted by up to this share of the colour circle; these four in random order, as
+    torchvision's `ColorJitter`, together with the chance `jitter_chance`. `grey`: made grey with this chance. `blur_sigma_px`:
+    blurred by a Gaussian of this range of widths with the chance `blur_chance`; its kernel has `blur_kernel` of the side in
+    pixels, odd and at least 3.
     """
 
     flip: float = 0.0
     rotation_degrees: float = 0.0
     crop: float = 1.0
+    crop_area: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    jitter_chance: float = 1.0
+    grey: float = 0.0
     blur_sigma_px: tuple[float, float] | None = None
+    blur_chance: float = 1.0
+    blur_kernel: float = 0.0
 
     @property
     def moves(self) -> bool:
         """Whether pixels move, flips aside."""
-        return self.rotation_degrees > 0 or self.crop < 1
+        return self.rotation_degrees > 0 or self.crop < 1 or self.crop_area is not None
 
     @property
     def jitters(self) -> tuple[str, ...]:
@@ -69,17 +78,18 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 class Drawn:
     """What was drawn for the pictures of a batch, a row each.
 
-    `flip_B` holds booleans, `angle_B` radians, `side_B` the cropped share of the side, `place_B2` where the crop lies
-    (0..1 of what is left over, x and y), `factors_BJ` the colour changes in the order of `Augmentation.jitters`, `order_BJ`
-    their order, `sigma_B` blur in pixels.
+    `flip_B` holds booleans, `angle_B` radians, `sides_B2` the cropped shares of width and height, `place_B2` where the crop
+    lies (0..1 of what is left over, x and y), `factors_BJ` the colour changes in the order of `Augmentation.jitters`,
+    `order_BJ` their order, `grey_B` booleans, `sigma_B` blur in pixels (0 for none).
     """
 
     flip_B: Tensor
     angle_B: Tensor
-    side_B: Tensor
+    sides_B2: Tensor
     place_B2: Tensor
     factors_BJ: Tensor
     order_BJ: Tensor
+    grey_B: Tensor
     sigma_B: Tensor
 
     def rows(self, positions: Indices) -> "Drawn":
@@ -96,27 +106,41 @@ def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Dra
             return torch.full((count, *shape), low)
         return low + (high - low) * torch.rand((count, *shape), generator=chance)
 
-    flip_B = (
-        torch.rand(count, generator=chance) < augmentation.flip if augmentation.flip else torch.zeros(count, dtype=torch.bool)
-    )
+    def happens(share: float) -> Tensor:
+        if share in (0, 1):
+            return torch.full((count,), bool(share))
+        return torch.rand(count, generator=chance) < share
+
+    flip_B = happens(augmentation.flip)
     turn = math.radians(augmentation.rotation_degrees)
     angle_B, side_B = uniform(-turn, turn), uniform(augmentation.crop, 1.0)
-    place_B2 = uniform(0.0, 1.0 if augmentation.crop < 1 else 0.0, 2)
+    sides_B2 = _rectangles(augmentation, count, chance) if augmentation.crop_area else side_B[:, None].expand(-1, 2)
+    place_B2 = uniform(0.0, 1.0 if augmentation.crop < 1 or augmentation.crop_area else 0.0, 2)
     factors = []
     for name in augmentation.jitters:
         strength = getattr(augmentation, name)
         factors.append(uniform(-strength, strength) if name == "hue" else uniform(max(0.0, 1 - strength), 1 + strength))
     jitters = len(factors)
     order_BJ = torch.rand(count, jitters, generator=chance).argsort(dim=1) if jitters else torch.zeros(count, 0, dtype=torch.long)
-    return Drawn(
-        flip_B=flip_B,
-        angle_B=angle_B,
-        side_B=side_B,
-        place_B2=place_B2,
-        factors_BJ=torch.stack(factors, dim=1) if factors else torch.zeros(count, 0),
-        order_BJ=order_BJ,
-        sigma_B=uniform(*(augmentation.blur_sigma_px or (0.0, 0.0))),
-    )
+    factors_BJ = torch.stack(factors, dim=1) if factors else torch.zeros(count, 0)
+    if jitters and augmentation.jitter_chance < 1:
+        unchanged_J = torch.tensor([0.0 if name == "hue" else 1.0 for name in augmentation.jitters])
+        factors_BJ = torch.where(happens(augmentation.jitter_chance)[:, None], factors_BJ, unchanged_J)
+    grey_B, sigma_B = happens(augmentation.grey), uniform(*(augmentation.blur_sigma_px or (0.0, 0.0)))
+    return Drawn(flip_B, angle_B, sides_B2, place_B2, factors_BJ, order_BJ, grey_B, sigma_B * happens(augmentation.blur_chance))
+
+
+def _rectangles(augmentation: Augmentation, count: int, chance: torch.Generator) -> Tensor:
+    """Return shares of width and height (B, 2): the first of ten draws that fits into the picture, else the whole."""
+    assert augmentation.crop_area is not None
+    smallest, largest = augmentation.crop_area
+    low, high = map(math.log, augmentation.crop_ratio)
+    drawn = torch.rand((count, CROP_TRIES, 2), generator=chance)
+    area_BT, ratio_BT = smallest + (largest - smallest) * drawn[..., 0], (low + (high - low) * drawn[..., 1]).exp()
+    sides_BT2 = torch.stack([(area_BT * ratio_BT).sqrt(), (area_BT / ratio_BT).sqrt()], dim=2)
+    fits_BT = (sides_BT2 <= 1).all(dim=2)
+    first_B = fits_BT.int().argmax(dim=1)
+    return torch.where(fits_BT.any(dim=1)[:, None], sides_BT2[torch.arange(count), first_B], torch.ones(2))
 
 
 def augment(
@@ -137,11 +161,12 @@ def augment(
         images, masks = flip(images, masks, drawn.flip_B)
     if augmentation.moves:
         images, masks = move(images, masks, drawn)
-    if augmentation.jitters or augmentation.blur_sigma_px:
-        floats = images.float() / 255
-        floats = jitter(floats, augmentation.jitters, drawn)
+    if augmentation.jitters or augmentation.grey or augmentation.blur_sigma_px:
+        floats = jitter(images.float() / 255, augmentation.jitters, drawn)
+        if augmentation.grey:
+            floats = _colour_changes()["saturation"](floats, 1 - drawn.grey_B.to(floats))
         if augmentation.blur_sigma_px:
-            floats = blur(floats, drawn.sigma_B)
+            floats = blur(floats, drawn.sigma_B, _kernel_px(augmentation.blur_kernel, floats.shape[-1]))
         images = (floats * 255).round().clamp(0, 255).to(torch.uint8)
     return images, masks
 
@@ -155,9 +180,10 @@ def flip(images_BCHW: Tensor, masks_BHW: Tensor, chosen_B: Tensor) -> tuple[Tens
 
 def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Return pictures turned and cropped, bilinear, and masks the same way, nearest; outside is black, and ignored."""
-    cos, sin = drawn.side_B * drawn.angle_B.cos(), drawn.side_B * drawn.angle_B.sin()
-    shift_B2 = (2 * drawn.place_B2 - 1) * (1 - drawn.side_B)[:, None]
-    theta_B23 = torch.stack([torch.stack([cos, -sin, shift_B2[:, 0]], 1), torch.stack([sin, cos, shift_B2[:, 1]], 1)], 1)
+    cos_B2, sin_B2 = drawn.sides_B2 * drawn.angle_B.cos()[:, None], drawn.sides_B2 * drawn.angle_B.sin()[:, None]
+    shift_B2 = (2 * drawn.place_B2 - 1) * (1 - drawn.sides_B2)
+    top_B3 = torch.stack([cos_B2[:, 0], -sin_B2[:, 1], shift_B2[:, 0]], 1)
+    theta_B23 = torch.stack([top_B3, torch.stack([sin_B2[:, 0], cos_B2[:, 1], shift_B2[:, 1]], 1)], 1)
     grid = functional.affine_grid(theta_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False)
     images = functional.grid_sample(images_BCHW.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     shifted = (masks_BHW + 1)[:, None].float()  # so that what comes from outside, 0, is no class
@@ -189,10 +215,17 @@ def _colour_changes() -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
     }
 
 
-def blur(images_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
-    """Return pictures (floats) blurred by Gaussians of their own width in pixels."""
+def blur(images_BCHW: Tensor, sigma_B: Tensor, kernel_px: int = 3) -> Tensor:
+    """Return pictures (floats) blurred by Gaussians of their own width in pixels; a width of 0 leaves a picture as it is."""
     from kornia.filters import gaussian_blur2d
 
-    widths_B2 = sigma_B.to(images_BCHW.device)[:, None].expand(-1, 2)
-    blurred: Tensor = gaussian_blur2d(images_BCHW, (BLUR_KERNEL_PX, BLUR_KERNEL_PX), widths_B2)
-    return blurred
+    rows = torch.nonzero(sigma_B)[:, 0]
+    on_device, widths_B2 = rows.to(images_BCHW.device), sigma_B[rows].to(images_BCHW.device)[:, None].expand(-1, 2)
+    if len(rows) == 0:
+        return images_BCHW
+    return images_BCHW.index_copy(0, on_device, gaussian_blur2d(images_BCHW[on_device], (kernel_px, kernel_px), widths_B2))
+
+
+def _kernel_px(share: float, side_px: int) -> int:
+    """Return the odd side of a blur's kernel, at least 3."""
+    return max(3, 2 * (round(share * side_px) // 2) + 1)

@@ -39,6 +39,17 @@ class PictureSet:
         """Return the first pictures alone; all of them for None."""
         return PictureSet(self.data, self.members[:count])
 
+    def spread(self, most: int) -> "PictureSet":
+        """Return so many pictures from all over the set; all of them where there are fewer."""
+        if len(self) <= most:
+            return self
+        return PictureSet(self.data, self.members[np.linspace(0, len(self) - 1, most).astype(int)])
+
+    @property
+    def strata(self) -> list[str]:
+        """What each picture shows, as its data set says."""
+        return [self.data.strata[int(member)] for member in self.members]
+
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int, least: int = 2) -> list[Indices]:
     """Return one epoch's batches as positions 0..count-1, in an order fixed by seed and epoch.

@@ -112,7 +112,7 @@ def train(
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
-        batches = list(_step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
+        batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
         chance = torch.Generator().manual_seed(seed_for("augmentation", seed, epoch))
         total, seen, learning_rate = torch.zeros((), device=device.torch), 0, recipe.learning_rate
         stepper.unfreeze(epoch)
@@ -128,7 +128,7 @@ def train(
                 learning_rate = stepper.set_learning_rate(number, steps)
                 total += stepper.step(images, masks, len(batch)) * len(batch)
                 seen += len(batch)
-        train_loss = _finite(float(world.total(total)) / seen, "training loss", epoch, recipe)
+        train_loss = finite(float(world.total(total)) / seen, "training loss", epoch, recipe.learning_rate)
         images_per_second = seen / (time.perf_counter() - start)
         held_out = evaluate(
             state.evaluated,
@@ -140,7 +140,7 @@ def train(
             normalisation=normalisation,
             world=world,
         )
-        val_loss = _finite(held_out.loss, "validation loss", epoch, recipe)
+        val_loss = finite(held_out.loss, "validation loss", epoch, recipe.learning_rate)
         result = EpochResult(
             epoch=epoch + 1,
             steps=last,
@@ -170,13 +170,14 @@ def _plateau(state: TrainingState[SegmentationModel], patience: int | None) -> b
     return patience is not None and state.results - state.best_result >= patience
 
 
-def _finite(loss: float, which: str, epoch: int, recipe: Recipe) -> float:
+def finite(loss: float, which: str, epoch: int, learning_rate: float) -> float:
+    """Return a loss. Raises `NonFiniteLossError` for one that is NaN or infinite."""
     if not math.isfinite(loss):
-        raise NonFiniteLossError(f"{which} is {loss} in epoch {epoch + 1} at learning_rate={recipe.learning_rate}")
+        raise NonFiniteLossError(f"{which} is {loss} in epoch {epoch + 1} at learning_rate={learning_rate}")
     return loss
 
 
-def _step_batches(
+def step_batches(
     count: int, batch_size: int, seed: int, first: int, last: int, steps_per_epoch: int, processes: int
 ) -> Iterator[Indices]:
     """Yield the batches of optimiser steps first..last-1 of an endless row of epochs."""

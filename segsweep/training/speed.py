@@ -6,22 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from segsweep.config.own import fingerprint
+from segsweep.config.source import SELF_SUPERVISED
 from segsweep.files import replacing
-from segsweep.models.architectures import build_model
+from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
 from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.losses import cross_entropy
+from segsweep.training.recipe import Length
+from segsweep.training.self_supervised import PretrainingRecipe, build_method
+from segsweep.training.world import World
 
 MEASURED_SECONDS = 0.2
 CPU_BATCH = 8  # on a CPU the speed per picture hardly depends on the batch
 
 
 def measure_speed(
-    architecture: str,
+    model: str,
     classes: int,
     image_px: int,
     batch_size: int,
@@ -32,45 +38,66 @@ def measure_speed(
 ) -> tuple[float, float]:
     """Return pictures per second of training and of prediction.
 
-    Training steps and predictions are timed for a fifth of a second each, after one step to warm up; `cache` is a JSON file
-    that remembers.
+    `model` is an architecture and `policy` its freeze policy; or `model` is an encoder and `policy` the self-supervised method
+    that trains it. Training steps and predictions are timed for a fifth of a second each, after one step to warm up; `cache`
+    is a JSON file that remembers.
     """
-    key = json.dumps([device.label, architecture, fingerprint(architecture), classes, image_px, batch_size, policy, precision])
+    key = json.dumps([device.label, model, fingerprint(model), classes, image_px, batch_size, policy, precision])
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     if key not in known:
-        known[key] = _measure(architecture, classes, image_px, batch_size, policy, precision, device)
+        device.apply_threads()
+        count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
+        images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
+        if policy in SELF_SUPERVISED:
+            network, loss_of = _pretraining(model, policy, images)
+        else:
+            network, loss_of = _segmentation(model, classes, policy, images)
+        known[key] = _measure(network, loss_of, count, precision, device)
         with replacing(cache) as temporary:
             temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
     train_speed, predict_speed = known[key]
     return float(train_speed), float(predict_speed)
 
 
-def _measure(
-    architecture: str, classes: int, image_px: int, batch_size: int, policy: str, precision: str, device: Device
-) -> tuple[float, float]:
-    device.apply_threads()
-    count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
+def _segmentation(architecture: str, classes: int, policy: str, images: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """Return a model, and what computes its loss on some pictures."""
     model = build_model(architecture, classes, seed=0)
     freeze(model, policy)
-    model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
-    masks = torch.zeros(count, image_px, image_px, dtype=torch.long, device=device.torch)
-    optimizer = torch.optim.Adam(list(model.trainable()))
+    masks = torch.zeros(len(images), *images.shape[2:], dtype=torch.long, device=images.device)
+    return model, lambda: cross_entropy(model(normalise(images)).float(), masks)
 
-    def forward() -> torch.Tensor:
+
+def _pretraining(encoder: str, kind: str, images: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """Return a self-supervised method around an encoder, and what computes its loss on some pictures."""
+    recipe = PretrainingRecipe(Length(1, None, None), images.shape[-1], 1.0, len(images), "adam", 0.0, 0.0, 1.0, "float32")
+    method, chance = build_method(kind, build_encoder(encoder, seed=0), recipe), torch.Generator()
+
+    def loss() -> Tensor:
+        views = method.views(images, len(images), np.arange(len(images)), chance)
+        return method.loss(method(normalise(views)).float(), len(images), World())[0]
+
+    return method, loss
+
+
+def _measure(
+    network: nn.Module, loss_of: Callable[[], Tensor], count: int, precision: str, device: Device
+) -> tuple[float, float]:
+    network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    optimizer = torch.optim.Adam([parameter for parameter in network.parameters() if parameter.requires_grad])
+
+    def forward() -> Tensor:
         with torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            logits: torch.Tensor = model(normalise(images))
-        return logits
+            return loss_of()
 
     def train_step() -> None:
         optimizer.zero_grad()
-        cross_entropy(forward().float(), masks).backward()  # type: ignore[no-untyped-call]
+        forward().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    model.train()
+    network.train()
     train_step()
     train_speed = count / _seconds(train_step, device)
-    model.eval()
+    network.eval()
     with torch.inference_mode():
         return train_speed, count / _seconds(forward, device)
 

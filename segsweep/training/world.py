@@ -66,6 +66,8 @@ class World:
 
     def gather_rows(self, own: Tensor, count: int) -> Tensor:
         """Return the `count` rows of which every process has its share, in order; gradients reach the own ones alone."""
+        if self.size == 1:
+            return own
         sizes = [len(part) for part in np.array_split(np.arange(count), self.size)]
         padded = own.new_zeros((max(sizes), *own.shape[1:]))
         padded[: len(own)] = own.detach()
@@ -96,24 +98,28 @@ class World:
         )
 
 
-class SyncedBatchNorm2d(nn.BatchNorm2d):
+class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over the pictures of all processes, on CPUs, where `torch.nn.SyncBatchNorm` does not run.
 
     Ioffe and Szegedy 2015, arXiv:1502.03167, with mean and variance over the union of all batches.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        """Return the normalised pictures (B, C, H, W)."""
+        """Return the normalised input (B, C) or (B, C, H, W)."""
         if not self.training:
-            return nn.BatchNorm2d.forward(self, input)
-        axes = (0, 2, 3)
+            return super().forward(input)
+        axes = tuple(axis for axis in range(input.dim()) if axis != 1)
+        shape = [-1 if axis == 1 else 1 for axis in range(input.dim())]
         count = _sum(input.new_tensor(input.numel() / input.shape[1]))
         mean = _sum(input.sum(axes)) / count
-        centred = input - mean.view(1, -1, 1, 1)
+        centred = input - mean.view(shape)
         variance = _sum(centred.square().sum(axes)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
-        normal = centred * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
-        return normal * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1) if self.affine else normal
+        normal = centred * torch.rsqrt(variance + self.eps).view(shape)
+        return normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
+        """Take any number of dimensions."""
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of this batch."""
@@ -125,7 +131,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance, share)
 
 
-class SyncedBatchNormAct2d(SyncedBatchNorm2d):
+class SyncedBatchNormAct2d(SyncedBatchNorm):
     """timm's batch normalisation, which ends with dropout and an activation, over the pictures of all processes."""
 
     drop: nn.Module
@@ -137,7 +143,11 @@ class SyncedBatchNormAct2d(SyncedBatchNorm2d):
         return activated
 
 
-SYNCED: Mapping[type[nn.Module], type[nn.Module]] = {nn.BatchNorm2d: SyncedBatchNorm2d, BatchNormAct2d: SyncedBatchNormAct2d}
+SYNCED: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: SyncedBatchNorm,
+    nn.BatchNorm2d: SyncedBatchNorm,
+    BatchNormAct2d: SyncedBatchNormAct2d,
+}
 
 
 def _sum(own: Tensor) -> Tensor:

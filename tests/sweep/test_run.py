@@ -165,7 +165,6 @@ def test_early_stopped_trials_are_recorded_as_stopped(tiny_study: Study, tmp_pat
         ),
         ({"fixed": {"architecture": "unet16", "image_px": 50}}, r"image_px=50: unet16 needs a multiple of 16"),
         ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training pictures"),
-        ({"compare": {"source": ["simclr:pets"]}}, r"source stage: unknown name 'simclr'; known: random, "),
         ({"compare": {"source": ["file:/no/such/file.pth"]}}, r"file:/no/such/file.pth: file is missing"),
         ({"compare": {"source": ["supervised:folder:/no/such"]}}, r"folder /no/such is missing"),
     ],

@@ -19,7 +19,7 @@ from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
-from segsweep.training.world import SyncedBatchNorm2d, World
+from segsweep.training.world import SyncedBatchNorm, World
 
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "bce", "focal", "dice", "jaccard", "cross_entropy+0.5*dice")
 TOLERANCE = 0.01  # relative, after three epochs: sums in another order, which Adam blows up
@@ -193,7 +193,7 @@ def test_synchronised_normalisation_is_torchs_where_there_is_one_process_worth_o
 
 def normalised(world, images):
     layer = nn.BatchNorm2d(3)
-    layer.__class__ = SyncedBatchNorm2d
+    layer.__class__ = SyncedBatchNorm
     output = layer(images[torch.from_numpy(world.share(np.arange(6)))])
     return output.detach(), layer.running_mean, layer.running_var
 
@@ -222,5 +222,5 @@ def test_timms_normalisation_is_shared_too(together, sets):
 
 def test_normalisation_that_cannot_be_shared_is_refused():
     """A layer whose statistics would stay per process is refused with its name."""
-    with pytest.raises(UserError, match="0: BatchNorm1d cannot be trained by several workers on CPUs"):
-        World(0, 2).synchronise(nn.Sequential(nn.BatchNorm1d(3)), Device("cpu", 1))
+    with pytest.raises(UserError, match="0: BatchNorm3d cannot be trained by several workers on CPUs"):
+        World(0, 2).synchronise(nn.Sequential(nn.BatchNorm3d(3)), Device("cpu", 1))

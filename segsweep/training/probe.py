@@ -1,0 +1,70 @@
+"""How good an encoder is, told without training anything: its nearest neighbours' labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segsweep.models.pooled import pooled_features
+from segsweep.training.batches import Normalisation, PictureSet, load_batches, normalise
+from segsweep.training.device import Device
+
+NEIGHBOURS = 20
+TEMPERATURE = 0.07
+BATCH = 64  # pictures
+MOST_KNOWN, MOST_ASKED = 10_000, 2_000  # pictures, from all over the sets
+
+
+def knn_facts(
+    encoder: nn.Module, start: nn.Module, known: PictureSet, asked: PictureSet, normalisation: Normalisation, device: Device
+) -> dict[str, float]:
+    """Return how good an encoder is, and what it started from, as columns of a stage's record; nothing without labels.
+
+    `knn_accuracy` and `knn_accuracy_start` are the shares of the asked pictures whose label the nearest known pictures tell;
+    `knn_chance` that of always saying the most frequent label. A label is what the data set says that a picture shows: its
+    stratum. The 20 nearest by the cosine of the encoder's pooled features vote, each with exp(cosine / 0.07), as in Wu et
+    al. 2018 (arXiv:1805.01978).
+    """
+    known, asked = known.spread(MOST_KNOWN), asked.spread(MOST_ASKED)
+    labels = sorted(set(known.strata))
+    if len(labels) < 2:
+        return {}
+    numbers, wanted = (torch.tensor([_number(each, labels) for each in pictures.strata]) for pictures in (known, asked))
+
+    def right(network: nn.Module) -> float:
+        features, questions = (features_of(network, pictures, normalisation, device) for pictures in (known, asked))
+        return float((vote(features, numbers, questions, len(labels)) == wanted).float().mean())
+
+    usual = numbers.bincount().argmax()
+    return {
+        "knn_accuracy": right(encoder),
+        "knn_accuracy_start": right(start),
+        "knn_chance": float((wanted == usual).float().mean()),
+    }
+
+
+def _number(label: str, labels: Sequence[str]) -> int:
+    return labels.index(label) if label in labels else -1  # none that a neighbour could tell
+
+
+def vote(features_ND: Tensor, labels_N: Tensor, questions_MD: Tensor, classes: int) -> Tensor:
+    """Return the label (M,) that the nearest of the known features vote for. All features are normalised."""
+    similar_MK, nearest_MK = (questions_MD @ features_ND.T).topk(min(NEIGHBOURS, len(features_ND)), dim=1)
+    votes_MC = torch.zeros(len(questions_MD), classes)
+    votes_MC.scatter_add_(1, labels_N[nearest_MK], (similar_MK / TEMPERATURE).exp())
+    return votes_MC.argmax(dim=1)
+
+
+def features_of(encoder: nn.Module, pictures: PictureSet, normalisation: Normalisation, device: Device) -> Tensor:
+    """Return the normalised pooled features of pictures (N, channels), on the CPU. The encoder's mode is restored."""
+    training = encoder.training
+    encoder.to(device.torch, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stubs lack it
+    batches = np.split(np.arange(len(pictures)), range(BATCH, len(pictures), BATCH))
+    with torch.inference_mode():
+        parts = [
+            pooled_features(encoder, normalise(images, normalisation)).float().cpu()
+            for images, _ in load_batches(pictures, batches, device)
+        ]
+    encoder.train(training)
+    return nn.functional.normalize(torch.cat(parts), dim=1)

@@ -1,0 +1,257 @@
+"""Training an encoder without labels: what a method is, and the loop, the same for all. To be read from top to bottom."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from timm.optim.lars import Lars
+from torch import Tensor, nn
+
+from segsweep.config.digest import seed_for
+from segsweep.config.source import SELF_SUPERVISED
+from segsweep.data.splits import Indices
+from segsweep.errors import UserError
+from segsweep.training.batches import Normalisation, PictureSet, epoch_batches, load_batches, normalisation_of, normalise
+from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from segsweep.training.device import Device
+from segsweep.training.loop import finite, step_batches
+from segsweep.training.recipe import Length
+from segsweep.training.schedule import learning_rate_share
+from segsweep.training.world import World
+
+LARS_MOMENTUM = 0.9
+MATCHED_IN_ALL = 2048  # pictures; held-out pictures are matched batch by batch, and that many say enough
+
+
+@dataclass(frozen=True)
+class PretrainingRecipe:
+    """What the loop is told. The fields are the `ssl_` settings of `segsweep.config.Settings`, and explained there."""
+
+    length: Length
+    image_px: int
+    learning_rate: float
+    batch_size: int
+    optimizer: str
+    weight_decay: float
+    warmup: float
+    temperature: float
+    precision: str
+    normalisation: str = "imagenet"
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the recipe that settings mean."""
+        assert settings["precision"] != "auto"
+        length = Length(settings["epochs"], settings["steps"], settings["validations"])
+        return cls(length=length, **{name: settings[name] for name in {field.name for field in fields(cls)} & set(settings)})
+
+
+class Method(nn.Module, ABC):
+    """A way to learn an encoder without labels. `network` holds all that is trained, the encoder under `encoder`.
+
+    A method is one file that defines `build(encoder, recipe) -> Method`, and one row of
+    `segsweep.config.source.SELF_SUPERVISED`.
+    """
+
+    network: nn.ModuleDict
+
+    @abstractmethod
+    def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
+        """Return what the network is shown of pictures (B, 3, H, W), uint8: any number of views of each, uint8 too.
+
+        The pictures are those of a batch of `count` at the places `own`; drawing for the whole batch from `chance` has
+        every process see what one alone would.
+        """
+
+    @abstractmethod
+    def forward(self, views: Tensor) -> Tensor:
+        """Return from normalised views, floats, what the loss needs."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch of `count` pictures, and the share of views that were matched rightly.
+
+        Both are those of the whole batch, on every process of a world, with gradients to its own rows.
+        """
+
+    def after_step(self) -> None:  # most have nothing to do
+        """Do what is to be done after an optimiser step, as moving an average of the encoder along."""
+
+
+@dataclass(frozen=True)
+class PretrainingResult:
+    """What one epoch (or one stretch of steps) gave.
+
+    Losses are means over pictures. `contrastive_accuracy` is the share of held-out views that were matched with the other
+    view of their picture, among all views of a batch.
+    """
+
+    epoch: int
+    steps: int
+    train_loss: float
+    train_contrastive_accuracy: float
+    val_loss: float
+    contrastive_accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+    @property
+    def says(self) -> str:
+        """The number to look at, in words."""
+        return f"contrastive accuracy {self.contrastive_accuracy:.3f}"
+
+
+def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe) -> Method:
+    """Return the method of a kind of stage, around an encoder."""
+    method: Method = import_module(SELF_SUPERVISED[kind]).build(encoder, recipe)
+    return method
+
+
+def start_pretraining(
+    method: Method, recipe: PretrainingRecipe, device: Device, checkpoint: Path, world: World
+) -> TrainingState[Method]:
+    """Return the state from which training begins: that of the checkpoint where there is one, else the method as it is."""
+    world.synchronise(method.network, device)
+    method.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    state = TrainingState(method, _optimizer(method, recipe))
+    load_checkpoint(state, checkpoint)
+    return state
+
+
+def _optimizer(method: Method, recipe: PretrainingRecipe) -> torch.optim.Optimizer:
+    """Return Adam or LARS; biases and normalisation are neither decayed nor adapted by LARS, as SimCLR has it."""
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "lars":
+        return Lars(groups, lr=recipe.learning_rate, momentum=LARS_MOMENTUM)
+    assert recipe.optimizer == "adam", recipe.optimizer
+    return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
+
+
+def pretrain(
+    state: TrainingState[Method],
+    train_set: PictureSet,
+    val_set: PictureSet,
+    recipe: PretrainingRecipe,
+    *,
+    seed: int,
+    device: Device,
+    checkpoint: Path,
+    world: World,
+) -> Iterator[PretrainingResult]:
+    """Train from where the state is to the end of the recipe, and yield a result per epoch; the last weights are kept.
+
+    After each result the state is in the checkpoint; a run that is broken off and started again first yields the results
+    that it had, then continues with the same numbers. The learning rate rises, then falls along a cosine. The processes of a
+    world call this alike, and share every batch. Raises `NonFiniteLossError`, and `UserError` for batches that are too small
+    or too large for the device.
+    """
+    yield from (PretrainingResult(**past) for past in state.history)
+    _check_batch(len(train_set), recipe, world)
+    method, least = state.model, max(2, world.size)
+    matching = _Matching(method, recipe, normalisation_of(recipe.normalisation, train_set), device, world)
+    parallel = world.parallel(method, device)
+    steps_per_epoch = len(epoch_batches(len(train_set), recipe.batch_size, seed, 0, least))
+    steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
+    while state.results < recipe.length.results:
+        start, epoch = time.perf_counter(), state.results
+        first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
+        batches = list(step_batches(len(train_set), recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
+        chance = torch.Generator().manual_seed(seed_for("views", seed, epoch))
+        tally, seen, learning_rate = torch.zeros(2, device=device.torch), 0, recipe.learning_rate
+        method.train()
+        with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
+            torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
+            shares = load_batches(train_set, [world.share(batch) for batch in batches], device)
+            for number, (batch, (images, _)) in enumerate(zip(batches, shares, strict=True), start=first):
+                learning_rate = recipe.learning_rate * learning_rate_share("cosine", number, steps, recipe.warmup)
+                for group in state.optimizer.param_groups:
+                    group["lr"] = learning_rate
+                state.optimizer.zero_grad(set_to_none=True)
+                told = matching(parallel, images, len(batch), chance)
+                (told[0] * world.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the world
+                state.optimizer.step()
+                method.after_step()
+                tally, seen = tally + torch.stack(told).detach() * len(batch), seen + len(batch)
+        train_loss, train_right = (tally / seen).tolist()
+        finite(train_loss, "training loss", epoch, recipe.learning_rate)
+        images_per_second = seen / (time.perf_counter() - start)
+        val_loss, right = _held_out(matching, val_set)
+        result = PretrainingResult(
+            epoch=epoch + 1,
+            steps=last,
+            train_loss=train_loss,
+            train_contrastive_accuracy=train_right,
+            val_loss=finite(val_loss, "validation loss", epoch, recipe.learning_rate),
+            contrastive_accuracy=right,
+            learning_rate=learning_rate,
+            seconds=time.perf_counter() - start,
+            images_per_second=images_per_second,
+        )
+        state.history.append(asdict(result))
+        if world.main:
+            save_checkpoint(state, checkpoint)
+        yield result
+
+
+@dataclass(frozen=True)
+class _Matching:
+    """One batch through a method, in training and held out alike."""
+
+    method: Method
+    recipe: PretrainingRecipe
+    normalisation: Normalisation
+    device: Device
+    world: World
+
+    def __call__(self, network: nn.Module, images: Tensor, count: int, chance: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return loss and share of right matches of a batch of `count` pictures, of which `images` are this process's.
+
+        `network` is the method, or what the world has made of it. Raises `UserError` where the device has too little memory.
+        """
+        own = self.world.share(np.arange(count))
+        views = normalise(self.method.views(images, count, own, chance), self.normalisation)
+        try:
+            with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+                output = network(views)
+            return self.method.loss(output.float(), count, self.world)
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"ssl_batch_size={self.recipe.batch_size}: two views of each picture at {self.recipe.image_px} px are too many "
+                f"for {self.device.label}; take a smaller batch, a smaller source_image_px, or --workers-per-stage"
+            ) from None
+
+
+def _held_out(matching: _Matching, val_set: PictureSet) -> tuple[float, float]:
+    """Return loss and share of right matches on held-out pictures, whose views are the same after every epoch."""
+    method, world = matching.method, matching.world
+    count = min(len(val_set), MATCHED_IN_ALL)
+    batches = np.array_split(np.arange(count), max(1, round(count / matching.recipe.batch_size)))
+    chance = torch.Generator().manual_seed(seed_for("held-out views"))
+    training, tally = method.training, torch.zeros(2, device=matching.device.torch)
+    method.eval()
+    with torch.inference_mode():
+        shares = load_batches(val_set, [world.share(batch) for batch in batches], matching.device)
+        for batch, (images, _) in zip(batches, shares, strict=True):
+            tally += torch.stack(matching(method, images, len(batch), chance)) * len(batch)
+    method.train(training)
+    loss, right = (tally / count).tolist()
+    return loss, right
+
+
+def _check_batch(count: int, recipe: PretrainingRecipe, world: World) -> None:
+    batch = min(count, recipe.batch_size)
+    if batch < 2:
+        raise UserError(f"ssl_batch_size={recipe.batch_size} of {count} pictures: needs at least 2, to tell them apart")
+    if batch < world.size:
+        raise UserError(f"{world.size} workers cannot share a batch of {batch} pictures; give fewer, or a larger ssl_batch_size")
