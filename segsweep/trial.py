@@ -1,6 +1,6 @@
 """Running a trial: fine-tuning on the target, and for confirmed runs the test. The seam: no Ray in here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from PIL import Image
 
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
+from segsweep.data.dataset import Pixels
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target, subset
+from segsweep.domain_shift import Shift, measure_shift
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
@@ -66,14 +68,17 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
         yield TrialOutcome(micro_batch, [])
         return
     test_set = examples_first(PictureSet(data, split.test).first(place.max_pictures))
-    tested = _test(settings, state, train_set, test_set, normalisation, place)
+    tested, shift = _test(settings, state, train_set, test_set, normalisation, place), Shift()
+    if settings.domain_shift == "on":
+        batch_size = micro_batch["micro_batch"] or settings.batch_size
+        shift = measure_shift(trial, source_key, state.best, test_set, place, batch_size=batch_size, examples=EXAMPLES)
     if place.world.main:
         with place.store.building(KIND, trial.trial_id) as build:
             if build.found is None:
                 save_weights(state.best, build.folder / WEIGHTS)
-                _save_examples(build.folder, test_set, tested)
+                _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
                 build.commit(_card(trial, data, model, tested, normalisation))
-    yield TrialOutcome({**micro_batch, **_measured(tested, data)}, _image_rows(tested, test_set))
+    yield TrialOutcome({**micro_batch, **_measured(tested, data), **shift.facts}, _image_rows(tested, test_set))
 
 
 def _start_model(
@@ -126,23 +131,13 @@ def _test(
 
 def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
     """Return what a test measured, as columns of the trials table."""
-    whole, each = scores(tested.confusion_CC), _image_scores(tested)
     return {
         "test_images": len(tested.counts_N3C),
         "test_loss": tested.loss,
         **{column: tested.losses[name] for name, column in TEST_LOSSES.items()},
-        "test_accuracy": whole.accuracy,
-        "test_mean_accuracy": whole.mean_accuracy,
-        "test_precision": whole.precision,
-        "test_recall": whole.recall,
-        "test_f1": whole.f1,
-        "test_iou": whole.iou,
-        "test_mean_iou": whole.mean_iou,
-        "test_weighted_iou": whole.weighted_iou,
-        "test_dice": float(np.nanmean(each["dice"])),  # an image that is ignored altogether counts nowhere
-        "test_boundary_f": float(np.nanmean(each["boundary_f"])),
+        **{f"test_{name}": value for name, value in tested.measures(data.classes).items()},
+        "test_boundary_f": float(np.nanmean(_image_scores(tested)["boundary_f"])),
         "predict_seconds": tested.predict_seconds,
-        **{f"test_iou_{name}": iou for name, iou in zip(data.classes, whole.class_iou, strict=True)},
     }
 
 
@@ -188,13 +183,10 @@ def _card(
     }
 
 
-def _save_examples(folder: Path, test_set: PictureSet, tested: Evaluation) -> None:
-    """Write pictures, true and predicted class numbers of the first test pictures as PNG."""
-    for position, predicted in enumerate(tested.examples):
-        row = int(test_set.members[position])
-        for what, pixels in (
-            ("picture", test_set.data.images[row]),
-            ("truth", test_set.data.masks[row]),
-            ("predicted", predicted),
-        ):
-            Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"example-{position}-{what}.png")
+def _save_examples(folder: Path, test_set: PictureSet, predictions: Mapping[str, Iterable[Pixels]]) -> None:
+    """Write pictures, true and predicted class numbers of the first test pictures as PNG; predictions by what they are."""
+    shown = test_set.members[:EXAMPLES]
+    data = test_set.data
+    for what, pixels in {"picture": data.images[shown], "truth": data.masks[shown], **predictions}.items():
+        for position, values in enumerate(pixels):
+            Image.fromarray(np.ascontiguousarray(values)).save(folder / f"example-{position}-{what}.png")

@@ -19,13 +19,18 @@ FLOORS = {
     "training": 4,
     "workplace": 5,
     "stage": 6,
-    "trial": 7,
-    "sweep": 8,
-    "report": 8,
-    "cli": 9,
-    "__init__": 10,
+    "domain_shift": 7,
+    "trial": 8,
+    "sweep": 9,
+    "report": 9,
+    "cli": 10,
+    "__init__": 11,
 }
-HEAVY = {"torch": {"models", "training", "stage", "trial", "cli", "sweep"}, "ray": {"sweep"}, "wandb": {"records"}}
+HEAVY = {
+    "torch": {"models", "training", "stage", "domain_shift", "trial", "cli", "sweep"},
+    "ray": {"sweep"},
+    "wandb": {"records"},
+}
 
 
 def modules() -> list[tuple[str, str, set[str]]]:

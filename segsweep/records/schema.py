@@ -77,6 +77,18 @@ TRIALS: Mapping[str, str] = {
     "test_focal_loss": NUMBER,
     "test_bce": NUMBER,
     "predict_seconds": NUMBER,
+    "before_accuracy": NUMBER,
+    "before_mean_accuracy": NUMBER,
+    "before_precision": NUMBER,
+    "before_recall": NUMBER,
+    "before_f1": NUMBER,
+    "before_iou": NUMBER,
+    "before_mean_iou": NUMBER,
+    "before_weighted_iou": NUMBER,
+    "before_dice": NUMBER,
+    "source_mean_iou_before": NUMBER,
+    "source_mean_iou_after": NUMBER,
+    "forgetting": NUMBER,
     "schema_version": WHOLE,
 }
 STAGES: Mapping[str, str] = {

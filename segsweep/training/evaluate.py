@@ -1,20 +1,19 @@
 """Evaluation of a model on a split: loss, confusion matrices, time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segsweep.data.dataset import IGNORE, Pixels
-from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.batches import IMAGENET, Normalisation, PictureSet, load_batches, normalise
 from segsweep.training.boundary import boundary_scores
 from segsweep.training.device import Device
 from segsweep.training.losses import Objective
-from segsweep.training.metrics import Counts, Floats
+from segsweep.training.metrics import Counts, Floats, image_scores, scores
 from segsweep.training.world import World
 
 
@@ -22,10 +21,10 @@ from segsweep.training.world import World
 class Evaluation:
     """What an evaluation gives.
 
-    `loss` is the mean over the images, each taken by itself, and so are `losses`; `confusion_CC` has the truth in rows and
-    the prediction in columns; `counts_N3C` holds every image's pixels per class: hit, true, predicted; `predict_seconds` is
-    the time of forward passes and arg-max alone; `examples` are the predictions for the first images; `boundary_NC` the
-    boundary F-scores, where they were asked for.
+    `loss` is the mean over the images, each taken by itself (NaN where none was asked for), and so are `losses`;
+    `confusion_CC` has the truth in rows and the prediction in columns; `counts_N3C` holds every image's pixels per class:
+    hit, true, predicted; `predict_seconds` is the time of forward passes and arg-max alone; `examples` are the predictions for
+    the first images; `boundary_NC` the boundary F-scores, where they were asked for.
     """
 
     loss: float
@@ -35,6 +34,22 @@ class Evaluation:
     examples: Pixels
     losses: Mapping[str, float] = field(default_factory=dict)
     boundary_NC: Floats | None = None
+
+    def measures(self, classes: Sequence[str]) -> dict[str, float]:
+        """Return the metrics by name, the IoU of every class as `iou_CLASS`; `dice` is the mean over the images."""
+        whole = scores(self.confusion_CC)
+        return {
+            "accuracy": whole.accuracy,
+            "mean_accuracy": whole.mean_accuracy,
+            "precision": whole.precision,
+            "recall": whole.recall,
+            "f1": whole.f1,
+            "iou": whole.iou,
+            "mean_iou": whole.mean_iou,
+            "weighted_iou": whole.weighted_iou,
+            "dice": float(np.nanmean(image_scores(self.counts_N3C)["dice"])),  # an image that is ignored counts nowhere
+            **{f"iou_{name}": iou for name, iou in zip(classes, whole.class_iou, strict=True)},
+        }
 
 
 @dataclass
@@ -50,10 +65,10 @@ class _Tally:
 
 
 def evaluate(
-    model: SegmentationModel,
+    model: nn.Module,
     pictures: PictureSet,
     *,
-    loss: Objective,
+    loss: Objective | None = None,
     batch_size: int,
     precision: str,
     device: Device,
@@ -65,15 +80,15 @@ def evaluate(
 ) -> Evaluation:
     """Run a model over pictures in eval mode and count; the model's mode is restored.
 
-    `examples` says for how many of the first pictures the predicted class numbers (H, W) are kept. The processes of a
-    world take a share each, and all get the whole.
+    The model gives logits (B, classes, H, W) for the pictures' classes. `examples` says for how many of the first pictures the
+    predicted class numbers (H, W) are kept. The processes of a world take a share each, and all get the whole.
     """
     world = world or World()
     count, classes = len(pictures), len(pictures.data.classes)
     assert count > 0
     own = world.share(np.arange(count))
     batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
-    objectives = {"": loss, **(more_losses or {})}
+    objectives = {**({"": loss} if loss is not None else {}), **(more_losses or {})}
     tally = _Tally([], torch.zeros((classes, classes), dtype=torch.long, device=device.torch), [], [], [])
     training = model.training
     model.eval()
@@ -82,12 +97,13 @@ def evaluate(
             inputs = normalise(images, normalisation)
             device.wait()
             start = time.perf_counter()
-            logits_BCHW = model(inputs)
+            logits_BCHW: Tensor = model(inputs)
             predicted_BHW = logits_BCHW.argmax(dim=1)
             device.wait()
             tally.seconds += time.perf_counter() - start
-            pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # each by itself: batches must not matter
-            tally.losses += [_losses(objectives, logits_CHW, mask_HW) for logits_CHW, mask_HW in pairs]
+            if objectives:
+                pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # each by itself: batches must not matter
+                tally.losses += [_losses(objectives, logits_CHW, mask_HW) for logits_CHW, mask_HW in pairs]
             matrices = confusion(masks_BHW, predicted_BHW, classes)
             tally.confusion += matrices.sum(dim=0)
             tally.counts.append(torch.stack([matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)], dim=1))
@@ -120,10 +136,10 @@ def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int,
         tally.seconds,
     )
     losses, confusions, counts, boundaries, kept, seconds = zip(*world.gather(own), strict=True)
-    means = np.concatenate(losses).sum(axis=0) / len(pictures)
+    means = dict(zip(names, (np.concatenate(losses).sum(axis=0) / len(pictures)).tolist(), strict=True))
     return Evaluation(
-        loss=float(means[0]),
-        losses=dict(zip(names[1:], map(float, means[1:]), strict=True)),
+        loss=means.pop("", float("nan")),
+        losses=means,
         confusion_CC=np.sum(confusions, axis=0),
         counts_N3C=np.concatenate(counts).astype(np.int64),
         examples=np.concatenate(kept)[:examples].astype(np.uint8),
