@@ -59,7 +59,25 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
     export.add_argument("--best", required=True, metavar="DIR", help="the folder to write, new or empty")
     export.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
+    _add_predict_options(
+        add(
+            "predict",
+            _predict,
+            "Apply a study's best confirmed run to your own pictures: masks, overlays, shares of the classes.",
+            "predict runs/transfer_grid --images ~/photos --out predicted",
+        )
+    )
     return parser
+
+
+def _add_predict_options(predict: argparse.ArgumentParser) -> None:
+    predict.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
+    predict.add_argument("--images", required=True, metavar="FOLDER", help="pictures in any format, none from folders below")
+    predict.add_argument("--out", metavar="DIR", help="the folder to write, new or empty (default: predictions/STUDY)")
+    predict.add_argument("--trial", metavar="ID", help="another confirmed run, by its id or how that begins")
+    predict.add_argument("--probabilities", action="store_true", help="write every class's probabilities too, as grey pictures")
+    predict.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
+    predict.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, a GPU where there is one)")
 
 
 def _folder(study: str) -> Path:
@@ -86,3 +104,34 @@ def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
     records = load(_folder(options.study))
     folder = export_best(records, Store(Path(options.store or records.study["store"])), Path(options.best))
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")
+
+
+def _predict(options: argparse.Namespace, console: Console) -> None:
+    from segsweep.cli.predict import predict_folder
+    from segsweep.sweep.progress import choose_view
+    from segsweep.training.device import choose_device
+
+    records = load(_folder(options.study))
+    device = choose_device(options.device)
+    view = choose_view(console)
+    try:
+        done = predict_folder(
+            records,
+            Store(Path(options.store or records.study["store"])),
+            Path(options.images),
+            Path(options.out or Path("predictions") / records.study["name"]),
+            device=device,
+            trial=options.trial,
+            probabilities=options.probabilities,
+            console=console,
+            progress=view.data,
+        )
+    finally:
+        view.close()
+    run = done.trial
+    print(f"{done.folder}: {len(done.pictures)} pictures, predicted by trial {run['trial_id']} ({run['cell']})")
+    if done.failed:
+        names = ", ".join(row["picture"] for row in done.failed)
+        total = len(done.failed) + len(done.pictures)
+        console.print(f"{len(done.failed)} of {total} pictures could not be read: {names}", markup=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,4 +1,4 @@
-"""Exporting a model that plain torch can load, with its card."""
+"""Confirmed runs taken out of a study: finding one and building its model; exporting the best for plain torch, with its card."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from segsweep.config.settings import Settings
+from segsweep.config.own import PREFIX, fingerprint
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.records.reader import Records
@@ -22,6 +22,7 @@ from segsweep.training.checkpoint import load_weights
 from segsweep.trial import KIND
 
 MEASURES = ("val_iou", "test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall", "test_dice")
+IDS_SHOWN = 20
 
 
 class Deployed(nn.Module):
@@ -40,11 +41,74 @@ class Deployed(nn.Module):
 
 def best_trial(records: Records) -> pd.Series:
     """Return the confirmed run with the best validation IoU (never chosen by test scores)."""
-    trials = records.trials
-    confirmed = trials[trials["chosen"] & (trials["phase"] == "confirm") & (trials["status"] == "finished")]
-    if confirmed.empty:
+    confirmed = _confirmed(records)
+    chosen = confirmed[confirmed["chosen"]]
+    if chosen.empty:
         raise UserError(f"{records.folder}: no confirmed run has finished; run the study first")
-    return confirmed.sort_values("val_iou", ascending=False, kind="stable").iloc[0]
+    return chosen.sort_values("val_iou", ascending=False, kind="stable").iloc[0]
+
+
+def named_trial(records: Records, beginning: str) -> pd.Series:
+    """Return the confirmed run whose id begins so. Raises `UserError`, with the ids that exist, where it is not one."""
+    confirmed = _confirmed(records)
+    found = confirmed[confirmed["trial_id"].str.startswith(beginning)]
+    if len(found) == 1:
+        return found.iloc[0]
+    if len(found):
+        raise UserError(f"--trial {beginning}: several ids begin so: {_listed(found)}; give more of it")
+    others = records.trials[records.trials["trial_id"].str.startswith(beginning)]
+    if len(others):
+        kind = f"{others['phase'].iloc[0]}, {others['status'].iloc[0]}"
+        reason = f"this run ({kind}) keeps no weights, only confirmed runs that finished do"
+    else:
+        reason = f"no trial of {records.folder} has this id"
+    raise UserError(f"--trial {beginning}: {reason}; those with weights: {_listed(confirmed)}")
+
+
+def _confirmed(records: Records) -> pd.DataFrame:
+    trials = records.trials
+    return trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
+
+
+def _listed(trials: pd.DataFrame) -> str:
+    more = f" and {len(trials) - IDS_SHOWN} more in the records" if len(trials) > IDS_SHOWN else ""
+    return ", ".join(trials["trial_id"][:IDS_SHOWN]) + more if len(trials) else "none yet"
+
+
+def find_weights(trial: pd.Series, store: Store) -> Artifact:
+    """Return a confirmed run's artifact, its bytes checked. Raises `UserError` where the store has it no more."""
+    artifact = store.find(KIND, str(trial["trial_id"]))
+    if artifact is None:
+        raise UserError(f"the weights of trial {trial['trial_id']} are not in the store {store.root}; pass --store")
+    store.verify(artifact)
+    return artifact
+
+
+def make_new(option: str, folder: Path) -> None:
+    """Make the folder that an option names. Raises `UserError` where something is in it already, or it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{option} {folder}: cannot be made: {error.strerror}") from None
+    if any(folder.iterdir()):
+        raise UserError(f"{option} {folder}: the folder is not empty")
+
+
+def deployed(artifact: Artifact) -> Deployed:
+    """Return a confirmed run's model with its weights, in eval mode.
+
+    Raises `UserError` for an architecture that its study file brought and this process was not.
+    """
+    told = artifact.metadata
+    architecture = told["settings"]["architecture"]
+    if architecture.startswith(PREFIX) and fingerprint(architecture) is None:
+        raise UserError(
+            f"architecture {architecture!r}: is in its study file alone; run this in that file's folder as "
+            '`python -c "import FILE; from segsweep.cli.commands import command_line; command_line()" ...`'
+        )
+    model = build_model(architecture, len(told["classes"]), seed=0)
+    model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
+    return Deployed(model, Normalisation(tuple(told["mean"]), tuple(told["std"]))).eval()
 
 
 def export_best(records: Records, store: Store, folder: Path) -> Path:
@@ -53,13 +117,8 @@ def export_best(records: Records, store: Store, folder: Path) -> Path:
     Raises `UserError` where nothing has finished, the weights are gone, or the folder is not empty.
     """
     trial = best_trial(records)
-    artifact = store.find(KIND, str(trial["trial_id"]))
-    if artifact is None:
-        raise UserError(f"the weights of trial {trial['trial_id']} are not in the store {store.root}; pass --store")
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"--best {folder}: the folder is not empty")
-    store.verify(artifact)
-    folder.mkdir(parents=True, exist_ok=True)
+    artifact = find_weights(trial, store)
+    make_new("--best", folder)
     program = _export(artifact)
     torch.export.save(program, folder / "model.pt2")
     shutil.copy(artifact.folder / WEIGHTS, folder / WEIGHTS)
@@ -71,15 +130,9 @@ def export_best(records: Records, store: Store, folder: Path) -> Path:
 
 
 def _export(artifact: Artifact) -> torch.export.ExportedProgram:
-    settings = Settings.build(**artifact.metadata["settings"])
-    model = build_model(settings.architecture, len(artifact.metadata["classes"]), seed=0)
-    model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
-    images = torch.zeros(2, 3, settings.image_px, settings.image_px, dtype=torch.uint8)
-    told = artifact.metadata
-    normalisation = Normalisation(tuple(told["mean"]), tuple(told["std"]))
-    return torch.export.export(
-        Deployed(model, normalisation).eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
-    )
+    image_px = artifact.metadata["settings"]["image_px"]
+    images = torch.zeros(2, 3, image_px, image_px, dtype=torch.uint8)
+    return torch.export.export(deployed(artifact), (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
 
 
 def _verify(folder: Path, artifact: Artifact) -> None:

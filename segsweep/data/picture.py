@@ -159,17 +159,22 @@ def square(image: Pixels, mask: Pixels, image_px: int, fit: Fit) -> tuple[Pixels
     A mask of (0, 0) stays as it is.
     """
     height, width = image.shape[:2]
-    new = _size_before_cut(width, height, image_px, fit)
+    new = size_before_cut(width, height, image_px, fit)
     left, top = (new[0] - image_px) // 2, (new[1] - image_px) // 2
     box = (left, top, left + image_px, top + image_px)
-    method = Image.Resampling.NEAREST if fit == "nearest" else Image.Resampling.BILINEAR
-    picture = np.asarray(Image.fromarray(image).resize(new, method).crop(box))
+    picture = np.asarray(resized(image, new, fit).crop(box))
     if mask.size == 0:
         return picture, mask
     return picture, np.asarray(Image.fromarray(mask).resize(new, Image.Resampling.NEAREST).crop(box))
 
 
-def _size_before_cut(width: int, height: int, image_px: int, fit: Fit) -> tuple[int, int]:
+def resized(image: Pixels, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Return a picture (H, W, 3) at a width and height: bilinear with antialiasing, or the nearest pixels for `nearest`."""
+    return Image.fromarray(image).resize(size, Image.Resampling.NEAREST if fit == "nearest" else Image.Resampling.BILINEAR)
+
+
+def size_before_cut(width: int, height: int, image_px: int, fit: Fit) -> tuple[int, int]:
+    """Return the width and height to which `square` brings a picture before it cuts out the centre."""
     if fit in ("resize", "nearest"):
         return image_px, image_px
     if fit == "raw-crop" and min(width, height) >= image_px:

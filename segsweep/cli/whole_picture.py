@@ -1,0 +1,143 @@
+"""A trained network applied to pictures of any size, each brought to the network as those that it learned from were."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from segsweep.data.dataset import Fit, Pixels
+from segsweep.data.picture import resized, size_before_cut
+from segsweep.training.device import Device
+
+STRIDE_PX = 32  # sides of what a network sees are multiples of this
+TILE_PX, MARGIN_PX = 1024, 128  # of longer sides the network sees pieces, and this much of what is around each
+BAND_VALUES = 2**24  # logits at the picture's own size that are held at once: 64 MiB
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network sees in a picture: class numbers (H, W), and probabilities (C, H, W) with 255 for 1; both uint8."""
+
+    mask_HW: Pixels
+    probabilities_CHW: Pixels | None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of a side: the part that is kept of what the network says of the longer part that it has seen."""
+
+    kept: slice
+    seen: slice
+
+
+class Predictor:
+    """A network and the way that pictures come to it.
+
+    `network` gives logits (B, C, H, W) for uint8 images (B, 3, H, W), as `segsweep.cli.export.Deployed` does. It was trained
+    on squares of `image_px` that `fit` made of pictures: with `resize` and `nearest` it sees the picture squeezed into such
+    a square; with `crop` and `raw-crop` all of the picture, at the scale of the square that was cut out of it.
+
+    Memory is bounded: sides beyond 1,280 px are seen in pieces that overlap, and logits are brought to the picture's own
+    size band by band. So 24 megapixels take a few GB, also with 150 classes. A network that takes squares of
+    its own size alone, as a Swin transformer, sees the picture in such squares.
+    """
+
+    def __init__(self, network: nn.Module, *, image_px: int, fit: Fit, device: Device, precision: str = "float32") -> None:
+        self._network = network.to(device.torch, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._image_px, self._fit, self._device = image_px, fit, device
+        self._half = device.cuda and precision == "bfloat16"
+        self._tile_px, self._margin_px, self._stride_px = max(TILE_PX, image_px), MARGIN_PX, 1
+        if fit in ("crop", "raw-crop"):
+            self._stride_px = STRIDE_PX
+            if not self._takes_any_size():
+                margin_px = image_px // 8
+                self._tile_px, self._margin_px, self._stride_px = image_px - 2 * margin_px, margin_px, image_px
+
+    @torch.inference_mode()
+    def _takes_any_size(self) -> bool:
+        side = _up_to_multiple(self._image_px, STRIDE_PX)
+        try:
+            self._run(np.zeros((side, side + STRIDE_PX, 3), dtype=np.uint8))
+        except Exception:  # each library has its own kinds
+            return False
+        return True
+
+    @torch.inference_mode()
+    def predict(self, picture_HWC: Pixels, probabilities: bool = False) -> Prediction:
+        """Return what the network sees in a picture (H, W, 3), uint8, at the picture's own size."""
+        mask_HW, shares_CHW = np.empty(picture_HWC.shape[:2], dtype=np.uint8), None
+        for rows, columns, logits in self._logits(picture_HWC):
+            mask_HW[rows, columns] = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+            if probabilities:
+                if shares_CHW is None:
+                    shares_CHW = np.empty((len(logits), *mask_HW.shape), dtype=np.uint8)
+                shares_CHW[:, rows, columns] = (255 * logits.softmax(dim=0)).round().to(torch.uint8).cpu().numpy()
+        return Prediction(mask_HW, shares_CHW)
+
+    def _logits(self, picture_HWC: Pixels) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield the logits of a picture part by part: rows, columns, and the logits (C, rows, columns) there, float32."""
+        height, width = picture_HWC.shape[:2]
+        size = size_before_cut(width, height, self._image_px, self._fit)
+        parts = self._parts(np.asarray(resized(picture_HWC, size, self._fit)))
+        yield from parts if size == (width, height) else _enlarged(_joined(parts, size), height, width)
+
+    def _parts(self, image_HWC: Pixels) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield the logits of an image piece by piece, at the image's size."""
+        height, width = image_HWC.shape[:2]
+        for down, across in product(self._pieces(height), self._pieces(width)):
+            logits = self._run(image_HWC[down.seen, across.seen])
+            top, left = down.kept.start - down.seen.start, across.kept.start - across.seen.start
+            rows, columns = (piece.kept.stop - piece.kept.start for piece in (down, across))
+            yield down.kept, across.kept, logits[:, top : top + rows, left : left + columns]
+
+    def _pieces(self, length: int) -> list[_Piece]:
+        """Return the pieces of a side: one where it is not much longer than a piece, else equal ones."""
+        margin = self._margin_px
+        count = 1 if length <= self._tile_px + 2 * margin else -(-length // self._tile_px)
+        edges = [length * place // count for place in range(count + 1)]
+        return [
+            _Piece(slice(start, end), slice(max(0, start - margin), min(length, end + margin))) for start, end in pairwise(edges)
+        ]
+
+    def _run(self, image_HWC: Pixels) -> Tensor:
+        """Return the logits (C, H, W), float32, of an image, which the network sees with its edges mirrored up to its stride."""
+        height, width = image_HWC.shape[:2]
+        padding = [(0, _up_to_multiple(side, self._stride_px) - side) for side in (height, width)]
+        padded = np.pad(image_HWC, [*padding, (0, 0)], mode="reflect")
+        images_BCHW = torch.from_numpy(padded).to(self._device.torch).permute(2, 0, 1)[None]
+        with torch.autocast(self._device.torch.type, torch.bfloat16, enabled=self._half):
+            logits_BCHW: Tensor = self._network(images_BCHW)
+        return logits_BCHW[0, :, :height, :width].float()
+
+
+def _up_to_multiple(length: int, of: int) -> int:
+    return -(-length // of) * of
+
+
+def _joined(parts: Iterable[tuple[slice, slice, Tensor]], size: tuple[int, int]) -> Tensor:
+    """Return the parts of logits as one (C, H, W), for a width and height."""
+    whole = None
+    for rows, columns, logits in parts:
+        if whole is None:
+            whole = logits.new_empty(len(logits), size[1], size[0])
+        whole[:, rows, columns] = logits
+    assert whole is not None
+    return whole
+
+
+def _enlarged(logits_Chw: Tensor, height: int, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield logits brought to a size, bilinear as `interpolate` does it, in bands of rows."""
+    classes, short = logits_Chw.shape[:2]
+    step = max(1, BAND_VALUES // (classes * width))
+    for top in range(0, height, step):
+        rows = torch.arange(top, min(top + step, height), device=logits_Chw.device)
+        place = ((rows + 0.5) * (short / height) - 0.5).clamp(0, short - 1)
+        above = place.long()
+        below = (above + 1).clamp(max=short - 1)
+        mixed = torch.lerp(logits_Chw[:, above], logits_Chw[:, below], (place - above)[:, None])
+        band = interpolate(mixed[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
+        yield slice(top, top + len(rows)), slice(0, width), band
