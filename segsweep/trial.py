@@ -22,6 +22,7 @@ from segsweep.stage import LAST, WEIGHTS, Started, load_source
 from segsweep.training.batches import Normalisation, PictureSet, normalisation_of
 from segsweep.training.checkpoint import TrainingState, save_weights
 from segsweep.training.evaluate import Evaluation, evaluate
+from segsweep.training.frames import Frames, save_clip
 from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
 from segsweep.training.metrics import Floats, image_mean, image_scores, scores
@@ -29,6 +30,7 @@ from segsweep.training.recipe import Recipe
 from segsweep.workplace import Workplace
 
 KIND = "model"
+CLIP = "clip.npz"
 TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
 EXAMPLES = 6  # test pictures whose predictions are kept of every confirmed run
 
@@ -54,20 +56,31 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     split = split_target(data, trial.target.protocol, settings.dev_share)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     val_set = PictureSet(data, split.val).first(place.max_pictures)
+    clip = settings.clip_images if trial.phase == "confirm" else 0
+    val_set = spread_first(val_set, clip)
     model, facts = _start_model(trial, source_key, data, place)
     yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
     recipe = Recipe.of(settings.model_dump())
     normalisation = normalisation_of(settings.normalisation, train_set)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
+    frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     yield from train(
-        state, train_set, val_set, recipe, seed=trial.seed, device=place.device, checkpoint=checkpoint, world=place.world
+        state,
+        train_set,
+        val_set,
+        recipe,
+        seed=trial.seed,
+        device=place.device,
+        checkpoint=checkpoint,
+        world=place.world,
+        frames=frames,
     )
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
     if trial.phase == "tune":
         yield TrialOutcome(micro_batch, [])
         return
-    test_set = examples_first(PictureSet(data, split.test).first(place.max_pictures))
+    test_set = spread_first(PictureSet(data, split.test).first(place.max_pictures), EXAMPLES)
     tested, shift = _test(settings, state, train_set, test_set, normalisation, place), Shift()
     if settings.domain_shift == "on":
         batch_size = micro_batch["micro_batch"] or settings.batch_size
@@ -77,6 +90,8 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
             if build.found is None:
                 save_weights(state.best, build.folder / WEIGHTS)
                 _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
+                if frames is not None:
+                    save_clip(build.folder / CLIP, frames, val_set, state.history)
                 build.commit(_card(trial, data, model, tested, normalisation))
     yield TrialOutcome({**micro_batch, **_measured(tested, data), **shift.facts}, _image_rows(tested, test_set))
 
@@ -158,9 +173,9 @@ def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]
     ]
 
 
-def examples_first(pictures: PictureSet) -> PictureSet:
+def spread_first(pictures: PictureSet, count: int) -> PictureSet:
     """Return the same pictures with some from all over the set at the front, whose predictions will be kept."""
-    shown = np.unique(np.linspace(0, len(pictures) - 1, EXAMPLES).astype(int))
+    shown = np.unique(np.linspace(0, len(pictures) - 1, count).astype(int))
     members = pictures.members
     return PictureSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
 

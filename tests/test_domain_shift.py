@@ -27,7 +27,7 @@ from segsweep.training.checkpoint import load_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.world import World
-from segsweep.trial import KIND, examples_first, run_trial
+from segsweep.trial import EXAMPLES, KIND, run_trial, spread_first
 from segsweep.workplace import Workplace
 
 PX = 32
@@ -117,7 +117,7 @@ def test_before_is_the_source_model_in_the_targets_classes(make, place, normalis
     facts = run(trial, key, place)
     data = Prepared.open(place.store.folder("data", trial.target_data))
     source = Prepared.open(place.store.folder("data", trial.stage.data))
-    test = examples_first(PictureSet(data, split_target(data, TARGET.protocol).test)).members
+    test = spread_first(PictureSet(data, split_target(data, TARGET.protocol).test), EXAMPLES).members
     mean, std = IMAGENET
     if normalisation == "own":
         pictures = np.asarray(source.images[split_source(source, None, 0).train]) / 255

@@ -26,7 +26,7 @@ from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult
 from segsweep.training.losses import make_objective
-from segsweep.trial import EXAMPLES, KIND, TrialOutcome, examples_first, run_trial
+from segsweep.trial import EXAMPLES, KIND, TrialOutcome, run_trial, spread_first
 from segsweep.workplace import Workplace
 
 COUNT = 40
@@ -137,7 +137,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     trial = make(data, "confirm")
     _, _, outcome = run(trial, place)
     prepared = opened(data, place)
-    test = examples_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test)).members
+    test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     model = build_model("unet16", 2, seed=0)
     model.network.load_state_dict(load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)[0])
     loss = make_objective("cross_entropy", prepared.classes)
@@ -169,7 +169,7 @@ def test_model_artifact_has_card_and_examples(data, place):
     run(trial, place)
     artifact = place.store.find(KIND, trial.trial_id)
     prepared = opened(data, place)
-    test = examples_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test)).members
+    test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
     assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "artifact.json"}
@@ -296,7 +296,7 @@ def test_rehearsal_cuts_every_split(data, place):
 def test_examples_come_from_all_over_the_split(data, place):
     """The pictures that are shown are spread over the split; no picture is lost or doubled by putting them first."""
     pictures = PictureSet(opened(data, place), np.arange(3, 20))
-    members = examples_first(pictures).members
+    members = spread_first(pictures, EXAMPLES).members
     assert members[:EXAMPLES].tolist() == [3, 6, 9, 12, 15, 19]
     assert sorted(members) == list(range(3, 20))
 
@@ -332,3 +332,26 @@ def test_a_held_out_test_split_is_the_same_for_every_development_share(data, pla
         trained.append(started.facts["train_images"] + started.facts["val_images"])
     assert tested[0] == tested[1]
     assert trained == [12, 32]
+
+
+def test_confirmed_run_keeps_a_clip(data, place):
+    """With `clip_images` a confirmed run's artifact has predictions over time for pictures from all over the validation split;
+    a tuning trial's workspace has none, and a broken-off run ends with the same clip as a whole one."""
+    trial = make(data, "confirm", clip_images=3, epochs=None, steps=4, validations=4)
+    steps = run_trial(trial, None, place)
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    run(trial, place)
+    with np.load(place.store.find(KIND, trial.trial_id).folder / "clip.npz") as clip:
+        assert clip["frames_TKHW"].shape == (5, 3, IMAGE_PX, IMAGE_PX)
+        assert clip["steps_T"].tolist() == [0, 1, 2, 3, 4]
+        val = split_target(opened(data, place), TARGET.protocol).val
+        assert np.array_equal(clip["truths_KHW"], opened(data, place).masks[val[[0, 3, 7]]])
+    hashes = [place.store.find(KIND, trial.trial_id).content_hash]
+    place.store.drop(KIND, trial.trial_id)
+    place.store.clear_workspace(trial.trial_id)
+    run(trial, place)
+    assert place.store.find(KIND, trial.trial_id).content_hash == hashes[0]
+    run(tuning := make(data, clip_images=3), place)
+    assert not list(place.store.workspace(tuning.trial_id).glob("frame-*"))

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from segsweep.training.batches import PictureSet, epoch_batches, load_batches, n
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, moving_average, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
+from segsweep.training.frames import Frames
 from segsweep.training.losses import make_objective
 from segsweep.training.metrics import Scores, scores
 from segsweep.training.optimiser import build_optimizer
@@ -86,13 +88,15 @@ def train(
     device: Device,
     checkpoint: Path,
     world: World | None = None,
+    frames: Frames | None = None,
 ) -> Iterator[EpochResult]:
     """Train from where the state is to the end of the recipe, and yield a result per epoch.
 
     After each result the state is in the checkpoint; a run that is broken off and started again first yields the results
     that it had, then continues with the same numbers. `state.best` holds the weights of the epoch with the lowest
     validation loss. Order, augmentation and dropout depend on `seed` and the epoch alone. The processes of a world call
-    this alike, and share every batch. Raises `NonFiniteLossError`, and `UserError` for fewer pictures than processes.
+    this alike, and share every batch; the main one keeps `frames`. Raises `NonFiniteLossError`, and `UserError` for fewer
+    pictures than processes.
     """
     yield from (EpochResult.restore(**past) for past in state.history)
     world = world or World()
@@ -109,6 +113,12 @@ def train(
     count = len(train_set) * (1 + recipe.augmented_copies)
     steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, max(2, world.size)))
     steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
+    shown = frames.count if frames is not None else 0
+    look = partial(evaluate, examples=shown, precision=recipe.precision, device=device, normalisation=normalisation, world=world)
+    if frames is not None and state.results == 0:
+        start_shown = look(state.evaluated, val_set.first(shown), batch_size=stepper.micro_batch).examples
+        if world.main:
+            frames.keep(0, start_shown)
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
@@ -130,16 +140,7 @@ def train(
                 seen += len(batch)
         train_loss = finite(float(world.total(total)) / seen, "training loss", epoch, recipe.learning_rate)
         images_per_second = seen / (time.perf_counter() - start)
-        held_out = evaluate(
-            state.evaluated,
-            val_set,
-            loss=objective,
-            batch_size=stepper.micro_batch,
-            precision=recipe.precision,
-            device=device,
-            normalisation=normalisation,
-            world=world,
-        )
+        held_out = look(state.evaluated, val_set, loss=objective, batch_size=stepper.micro_batch)
         val_loss = finite(held_out.loss, "validation loss", epoch, recipe.learning_rate)
         result = EpochResult(
             epoch=epoch + 1,
@@ -157,6 +158,8 @@ def train(
         if result.best:
             state.keep_best(val_loss)
         if world.main:
+            if frames is not None:
+                frames.keep(state.results, held_out.examples)
             save_checkpoint(state, checkpoint)
         yield result
 
