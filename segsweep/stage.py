@@ -173,7 +173,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     split = split_source(data, spec.stage.limit, spec.seed, spec.settings.get("split", "official"), labelled=False)
     train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
     recipe = PretrainingRecipe.of(spec.settings)
-    method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe)
+    method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
     sizes = {"train_images": len(train_set), "val_images": len(val_set)}

@@ -18,7 +18,7 @@ from segsweep.config.work import StageSpec
 from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.errors import UserError
-from segsweep.models.architectures import build_model
+from segsweep.models.architectures import build_encoder, build_model
 from segsweep.stage import (
     KIND,
     WEIGHTS,
@@ -33,6 +33,7 @@ from segsweep.store.folder import Store
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult
+from segsweep.training.self_supervised import PretrainingResult
 from segsweep.training.weight_file import read_weight_file
 from segsweep.workplace import Workplace
 
@@ -328,6 +329,80 @@ def test_damaged_artifact_is_named(data, place):
         load_source(model, outcome.artifact, "encoder", place.store)
     assert str(path) in str(caught.value)
     assert same(before, dict(model.network.state_dict()))
+
+
+def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
+    settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values).stage_settings(
+        "simclr"
+    )
+    return StageSpec(Stage("simclr", "drawn"), model, seed=0, data=data, settings=settings, parent=parent)
+
+
+def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, place):
+    """It yields a result per epoch, then the encoder alone, with contrastive accuracy and what neighbours tell before and after."""
+    (started, *epochs), outcome = build(simclr(data), place)
+    assert (started.facts["train_images"], started.facts["val_images"]) == (18, 2)
+    assert [result.epoch for result in epochs] == [1, 2]
+    assert outcome.facts["contrastive_accuracy"] == epochs[-1].contrastive_accuracy
+    assert {"knn_accuracy", "knn_accuracy_start", "knn_chance"} <= set(outcome.facts)
+    encoder = build_encoder("unet16", 0)
+    assert weights_of(outcome).keys() == encoder.state_dict().keys()
+    assert not same(weights_of(outcome), encoder.state_dict())
+    assert outcome.artifact.metadata["encoder_only"]
+    model = build_model("unet16", CLASSES, seed=5)
+    load_source(model, outcome.artifact, "encoder", place.store)
+    assert same(dict(model.encoder.state_dict()), weights_of(outcome))
+    assert build(simclr(data), place) == ([], outcome)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["after supervised", "after simclr"])
+def test_self_supervised_stage_starts_from_the_encoder_before_it(data, place, monkeypatch, whole):
+    """After a whole model it takes that model's encoder, after an encoder that encoder, and its weights key the stage."""
+    first = supervised(data) if whole else simclr(data, ssl_temperature=0.5)
+    _, parent = build(first, place)
+    starts = []
+    real = stages.pretrain
+
+    def spy(state, *args, **values):
+        starts.append({name: value.clone() for name, value in state.model.network["encoder"].state_dict().items()})
+        return real(state, *args, **values)
+
+    monkeypatch.setattr(stages, "pretrain", spy)
+    second = simclr(data, parent=first)
+    _, outcome = build(second, place, parent.artifact.key)
+    given = {name.removeprefix("encoder."): value for name, value in weights_of(parent).items()}
+    assert starts
+    assert all(torch.equal(value, given[name]) for name, value in starts[0].items())
+    assert outcome.artifact.key == second.key(parent.artifact.content_hash)
+
+
+def test_supervised_stage_starts_from_a_self_supervised_encoder(data, place, monkeypatch):
+    """In `simclr:A+supervised:B` the second stage starts with the first one's encoder and a fresh decoder."""
+    first = simclr(data)
+    _, parent = build(first, place)
+    starts = []
+    real = stages.train
+
+    def spy(state, *args, **values):
+        starts.append({name: value.clone() for name, value in state.model.network.state_dict().items()})
+        return real(state, *args, **values)
+
+    monkeypatch.setattr(stages, "train", spy)
+    build(supervised(data, parent=first), place, parent.artifact.key)
+    given = weights_of(parent)
+    assert all(torch.equal(starts[0][f"encoder.{name}"], value) for name, value in given.items())
+
+
+def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, place):
+    """Broken off after its first epoch and asked again, it gives the weights of an undisturbed one."""
+    aside = Workplace(Store(place.store.root.parent / "aside"), place.device)
+    (aside.store.root / "data").symlink_to(place.store.root / "data")
+    running = build_stage(simclr(data), None, aside)
+    assert [type(next(running)) for _ in range(2)] == [Started, PretrainingResult]
+    running.close()
+    _, found = build(simclr(data), aside)
+    _, expected = build(simclr(data), place)
+    assert same(weights_of(found), weights_of(expected))
 
 
 def test_cut_artifact_is_built_again(data, place):

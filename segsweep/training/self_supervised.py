@@ -108,9 +108,11 @@ class PretrainingResult:
         return f"contrastive accuracy {self.contrastive_accuracy:.3f}"
 
 
-def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe) -> Method:
-    """Return the method of a kind of stage, around an encoder."""
-    method: Method = import_module(SELF_SUPERVISED[kind]).build(encoder, recipe)
+def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe, seed: int) -> Method:
+    """Return the method of a kind of stage, around an encoder; what it adds is drawn from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_for("method", kind, seed))
+        method: Method = import_module(SELF_SUPERVISED[kind]).build(encoder, recipe)
     return method
 
 

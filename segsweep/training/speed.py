@@ -70,7 +70,7 @@ def _segmentation(architecture: str, classes: int, policy: str, images: Tensor) 
 def _pretraining(encoder: str, kind: str, images: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
     """Return a self-supervised method around an encoder, and what computes its loss on some pictures."""
     recipe = PretrainingRecipe(Length(1, None, None), images.shape[-1], 1.0, len(images), "adam", 0.0, 0.0, 1.0, "float32")
-    method, chance = build_method(kind, build_encoder(encoder, seed=0), recipe), torch.Generator()
+    method, chance = build_method(kind, build_encoder(encoder, seed=0), recipe, seed=0), torch.Generator()
 
     def loss() -> Tensor:
         views = method.views(images, len(images), np.arange(len(images)), chance)

@@ -13,12 +13,15 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import distributed, nn
 
 from segsweep.errors import UserError
-from segsweep.models.architectures import build_model
+from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
+from segsweep.training.recipe import Length
+from segsweep.training.self_supervised import PretrainingRecipe, build_method, pretrain, start_pretraining
+from segsweep.training.simclr import SimCLR
 from segsweep.training.world import SyncedBatchNorm, World
 
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "bce", "focal", "dice", "jaccard", "cross_entropy+0.5*dice")
@@ -218,6 +221,53 @@ def test_timms_normalisation_is_shared_too(together, sets):
     for found in together(act_gradients, 2, sets):
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def contrastive_gradients(world, sets) -> dict[str, torch.Tensor]:
+    """Return loss, gradients and running statistics of SimCLR on one batch of eleven pictures in double precision."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    method, device = SimCLR(encoder, 16, temperature=0.3).double(), Device("cpu", 1)
+    world.synchronise(method.network, device)
+    positions = world.share(sets[0].members)
+    images = torch.from_numpy(sets[0].data.images[positions]).permute(0, 3, 1, 2)
+    views = method.views(images, len(sets[0]), positions, torch.Generator().manual_seed(1)).double() / 255
+    parallel = world.parallel(method, device)
+    loss, right = method.loss(parallel(views), len(sets[0]), world)
+    (loss * world.size).backward()
+    found = {name: value for name, value in method.network.state_dict().items() if "running" in name}
+    found |= {name: parameter.grad for name, parameter in method.named_parameters()}
+    return found | {"loss": loss.detach(), "right": right}
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_negatives_of_all_processes_give_the_gradients_of_the_whole_batch(together, sets, size):
+    """NT-Xent over several processes has the loss, the gradients and the statistics of one process with all pictures."""
+    alone = contrastive_gradients(World(), sets)
+    for found in together(contrastive_gradients, size, sets):
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def pretrained(world, sets, folder):
+    recipe = PretrainingRecipe(Length(2, None, None), 16, 1e-3, 4, "lars", 1e-6, 0.1, 0.5, "float32")
+    method, device = build_method("simclr", build_encoder("unet16", 0), recipe, seed=0), Device("cpu", 1)
+    checkpoint = folder / f"ssl-{world.size}.safetensors"
+    state = start_pretraining(method, recipe, device, checkpoint, world)
+    results = list(pretrain(state, *sets, recipe, seed=3, device=device, checkpoint=checkpoint, world=world))
+    return results, state.model.network.state_dict()
+
+
+def test_two_processes_pretrain_as_one(together, sets, tmp_path):
+    """Losses and matches of self-supervised training in two processes are those of one, and both hold the same weights."""
+    wanted, _ = pretrained(World(), sets, tmp_path)
+    (found, weights), (told, same) = together(pretrained, 2, sets, tmp_path)
+    for one, other in zip(wanted, found, strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=TOLERANCE)
+        assert other.val_loss == pytest.approx(one.val_loss, rel=TOLERANCE)
+        assert (other.epoch, other.steps) == (one.epoch, one.steps)
+    assert [result.train_loss for result in told] == [result.train_loss for result in found]
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
 
 
 def test_normalisation_that_cannot_be_shared_is_refused():

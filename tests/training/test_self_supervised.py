@@ -1,0 +1,169 @@
+import itertools
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_encoder
+from segsweep.training import self_supervised, simclr
+from segsweep.training.augment import Augmentation
+from segsweep.training.loop import NonFiniteLossError
+from segsweep.training.recipe import Length
+from segsweep.training.self_supervised import (
+    PretrainingRecipe,
+    PretrainingResult,
+    build_method,
+    pretrain,
+    start_pretraining,
+)
+from segsweep.training.world import World
+
+PINNED = [(1.791331, 2.024966), (1.499545, 2.172812), (1.507429, 2.371865)]  # training and held-out loss, seed 3
+PIN_TOLERANCE = 0.02  # relative; see test_loop.py
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def make_recipe(**values) -> PretrainingRecipe:
+    standard = {
+        "length": Length(3, None, None),
+        "image_px": 32,
+        "learning_rate": 1e-3,
+        "batch_size": 4,
+        "optimizer": "adam",
+        "weight_decay": 1e-6,
+        "warmup": 0.1,
+        "temperature": 0.5,
+        "precision": "float32",
+    }
+    return PretrainingRecipe(**{**standard, **values})
+
+
+class Run:
+    """One run over a checkpoint, and again from it, each time from a new method as a new process would."""
+
+    def __init__(self, sets, device, checkpoint, **values):
+        self.sets, self.device, self.checkpoint, self.recipe = sets, device, checkpoint, make_recipe(**values)
+        self.state = None
+
+    def go(self, results=None, world=None) -> list[PretrainingResult]:
+        world = world or World()
+        method = build_method("simclr", build_encoder("unet16", 0), self.recipe, 0)
+        self.state = start_pretraining(method, self.recipe, self.device, self.checkpoint, world)
+        running = pretrain(
+            self.state, *self.sets, self.recipe, seed=3, device=self.device, checkpoint=self.checkpoint, world=world
+        )
+        taken = list(itertools.islice(running, results))
+        running.close()
+        return taken
+
+
+def numbers(results: list[PretrainingResult]) -> list[dict]:
+    return [{name: value for name, value in asdict(r).items() if name not in ("seconds", "images_per_second")} for r in results]
+
+
+@pytest.fixture
+def sets(pictures):
+    """Ten pictures to train on and four held out; their masks are of no use."""
+    whole = pictures(14, 32)
+    return [replace(whole, members=part) for part in np.split(whole.members, [10])]
+
+
+@pytest.fixture
+def run(sets, cpu, tmp_path):
+    count = itertools.count()
+    return lambda **values: Run(sets, cpu, tmp_path / f"{next(count)}.safetensors", **values)
+
+
+def test_loss_curve_is_pinned(run):
+    """The losses of three epochs are these; a change that is not meant to move numbers leaves them."""
+    found = [(result.train_loss, result.val_loss) for result in run().go()]
+    np.testing.assert_allclose(found, PINNED, rtol=PIN_TOLERANCE)
+
+
+def test_pictures_are_told_apart_after_some_training(run, monkeypatch):
+    """With views that differ little, held-out views are matched after thirty epochs far better than by chance, one of seven."""
+    monkeypatch.setattr(simclr, "VIEWS", Augmentation(flip=0.5, crop=0.9))
+    results = run(length=Length(30, None, None)).go()
+    assert results[-1].train_contrastive_accuracy > 0.8
+    assert results[-1].contrastive_accuracy > 0.6
+    assert results[-1].train_loss < results[0].train_loss
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lars"])
+def test_a_run_that_was_broken_off_goes_on_with_the_same_numbers(run, optimizer):
+    """From its checkpoint a run yields what it had, then the numbers and weights of an undisturbed one."""
+    whole, broken = run(optimizer=optimizer), run(optimizer=optimizer)
+    expected = whole.go()
+    broken.go(results=2)
+    found = broken.go()
+    assert numbers(found) == numbers(expected)
+    weights = whole.state.model.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in broken.state.model.network.state_dict().items())
+
+
+def test_the_rate_rises_and_falls_along_a_cosine(run):
+    """After the warm-up the rate is the one that was set; at the last step it is almost 0."""
+    results = run(length=Length(10, None, None), warmup=0.2).go()
+    rates = [result.learning_rate for result in results]
+    assert rates[1] == pytest.approx(1e-3)
+    assert rates == sorted(rates[:2]) + sorted(rates[2:], reverse=True)
+    assert 0 < rates[-1] < 1e-5
+
+
+def test_steps_and_validations_give_the_length(run):
+    """With steps, so many equally spaced results come, and no step more."""
+    assert [result.steps for result in run(length=Length(None, 7, 3)).go()] == [2, 4, 7]
+
+
+def test_lars_adapts_and_decays_weights_alone(run):
+    """Biases and normalisation take part in no weight decay, which in timm's LARS also keeps them from being adapted."""
+    decaying = run(optimizer="lars", weight_decay=0.5, length=Length(1, None, None))
+    decaying.go()
+    groups = decaying.state.optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert all(parameter.dim() > 1 for parameter in groups[0]["params"])
+    assert all(parameter.dim() == 1 for parameter in groups[1]["params"])
+    assert [group["momentum"] for group in groups] == [0.9, 0.9]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(run):
+    """An infinite loss ends the run with the epoch and the learning rate."""
+    with pytest.raises(NonFiniteLossError, match=r"training loss is nan in epoch . at learning_rate=1e\+20"):
+        run(learning_rate=1e20).go()
+
+
+def test_batches_that_cannot_be_are_refused(run, sets, cpu, tmp_path):
+    """One picture has none to be told from, and four processes cannot share two; both are one line."""
+    with pytest.raises(UserError, match="ssl_batch_size=1 of 10 pictures: needs at least 2"):
+        run(batch_size=1).go()
+    recipe, path = make_recipe(batch_size=2), tmp_path / "x"
+    state = start_pretraining(build_method("simclr", build_encoder("unet16", 0), recipe, 0), recipe, cpu, path, World())
+    running = pretrain(state, *sets, recipe, seed=0, device=cpu, checkpoint=path, world=World(0, 4))
+    with pytest.raises(UserError, match="4 workers cannot share a batch of 2 pictures"):
+        next(running)
+
+
+def test_too_little_memory_is_said_with_what_to_do(run, monkeypatch):
+    """Batches cannot be cut, since the pictures of a batch are told from each other: the message names the settings."""
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(self_supervised.Method, "__call__", full)
+    with pytest.raises(UserError, match=r"ssl_batch_size=4: .* at 32 px are too many for cpu x1; take a smaller batch"):
+        run().go()
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_bfloat16_on_a_gpu_follows_float32(sets, tmp_path):
+    """On a GPU in bfloat16 the losses are those of the CPU to a few per cent."""
+    from segsweep.training.device import Device
+
+    device = Device("cuda", 1)
+    found = Run(sets, device, tmp_path / "gpu.safetensors", precision="bfloat16").go()
+    for result, (train_loss, _) in zip(found, PINNED, strict=True):
+        assert result.train_loss == pytest.approx(train_loss, rel=0.1)
