@@ -332,14 +332,12 @@ def test_damaged_artifact_is_named(data, place):
 
 
 def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
-    settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values).stage_settings(
-        "simclr"
-    )
-    return StageSpec(Stage("simclr", "drawn"), model, seed=0, data=data, settings=settings, parent=parent)
+    settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values)
+    return StageSpec(Stage("simclr", "drawn"), model, 0, data, settings.stage_settings("simclr"), parent)
 
 
 def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, place):
-    """It yields a result per epoch, then the encoder alone, with contrastive accuracy and what neighbours tell before and after."""
+    """It yields a result per epoch, then the encoder alone, with its matches and what neighbours tell."""
     (started, *epochs), outcome = build(simclr(data), place)
     assert (started.facts["train_images"], started.facts["val_images"]) == (18, 2)
     assert [result.epoch for result in epochs] == [1, 2]
