@@ -1,7 +1,7 @@
 """Frozen, validated settings: study, target, source, trial, stage, and their digests. Knows nothing of torch or Ray."""
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian
-from segsweep.config.own import Architecture, Loss, Supervised
+from segsweep.config.own import Architecture, Loss, SelfSupervised, Supervised
 from segsweep.config.published import Published, PublishedRun
 from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
@@ -18,6 +18,7 @@ __all__ = [
     "PerCellMedian",
     "Published",
     "PublishedRun",
+    "SelfSupervised",
     "Settings",
     "Source",
     "Stage",

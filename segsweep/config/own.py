@@ -15,6 +15,7 @@ from types import CodeType
 from typing import Any
 
 from segsweep.config.digest import digest
+from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.errors import UserError, unknown
 
 PREFIX = "own:"
@@ -76,6 +77,19 @@ class Supervised:
 
     dataset: DataSetObject
     limit: int | None = None
+
+
+@dataclass(frozen=True)
+class SelfSupervised:
+    """A stage of training without labels on a user's own data set: `simclr:DATASET@N` as an object."""
+
+    dataset: DataSetObject
+    limit: int | None = None
+    method: str = "simclr"
+
+    def __post_init__(self) -> None:
+        if self.method not in SELF_SUPERVISED:
+            raise unknown("SelfSupervised method", self.method, list(SELF_SUPERVISED))
 
 
 DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "files", "revision", "read")
@@ -156,9 +170,9 @@ class Naming:
         """
         if isinstance(value, Architecture | Loss):
             return self._remember(value.name + (f".v{value.version}" if value.version > 1 else ""), value)
-        if isinstance(value, Supervised):
-            limit = "" if value.limit is None else f"@{value.limit}"
-            return f"supervised:{self.text(value.dataset)}{limit}"
+        if isinstance(value, Supervised | SelfSupervised):
+            kind = value.method if isinstance(value, SelfSupervised) else "supervised"
+            return str(Stage(kind, self.text(value.dataset), value.limit))
         if isinstance(value, list | tuple):
             return "+".join(str(self.text(part)) for part in value)
         if is_data_set(value):

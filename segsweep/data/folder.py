@@ -2,7 +2,8 @@
 
 Layout: `images/NAME.*`, `masks/NAME.png` with the class numbers 0, 1, 2 ... (255 is ignored), and `classes.txt` with one
 class a line, in the order of the numbers (the number may stand before the name). Optional lists `train.txt`, `val.txt`
-and `test.txt`, one name a line, give the data set's own splits.
+and `test.txt`, one name a line, give the data set's own splits. With neither `masks/` nor `classes.txt` the pictures are
+unlabelled: for self-supervised stages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
 from segsweep.data.listing import PICTURE_ENDINGS, lines, pictures_in
-from segsweep.data.picture import pair_files, read_pair
+from segsweep.data.picture import open_picture, pair_files, read_pair
 from segsweep.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -30,8 +33,10 @@ class Folder:
 
     @cached_property
     def schemes(self) -> Mapping[str, Sequence[str]]:
-        """The classes of `classes.txt`."""
+        """The classes of `classes.txt`; none where there are no masks."""
         path = self.folder / "classes.txt"
+        if not path.is_file() and not (self.folder / "masks").is_dir():
+            return {"unlabelled": ()}
         if not path.is_file():
             raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class a line")
         names = []
@@ -82,17 +87,22 @@ class Folder:
         return list(found.values())
 
     def _example(self, name: str, split: str) -> Example:
-        return Example(name, self._images[name], self.folder / "masks" / f"{name}.png", split)
+        mask = self.folder / "masks" / f"{name}.png" if self.schemes.get("all") else None
+        return Example(name, self._images[name], mask, split)
 
     def files(self) -> list[Path]:
         """Return the lists, the class names, the pictures and the masks."""
-        return [self.folder / "classes.txt", *self._lists().values(), *pair_files(self.examples())]
+        names = [self.folder / "classes.txt"] if self.schemes.get("all") else []
+        return [*names, *self._lists().values(), *pair_files(self.examples())]
 
     def revision(self) -> str:
         """Return the version of this reader."""
         return "folder 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
-        """Return a picture and its class numbers."""
+        """Return a picture and its class numbers, no mask where there are none."""
+        if example.mask is None:
+            assert example.image is not None
+            return open_picture(example.image), np.empty((0, 0), np.uint8)
         values = {value: value for value in range(len(self.schemes[scheme]))} | {255: IGNORE}
         return read_pair(example.image, example.mask, values)

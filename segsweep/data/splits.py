@@ -74,7 +74,8 @@ def split_target(data: Prepared, protocol: str, dev_share: float | None = None) 
 def _check_labelled(data: Prepared) -> None:
     if not data.labelled:
         raise UserError(
-            f"data set {data.dataset!r}: has no masks, so it is neither a target nor a supervised source; choose another"
+            f"data set {data.dataset!r}: has no masks, so it is neither a target nor a supervised source; "
+            "choose another, or give a folder its masks/ and classes.txt"
         )
 
 

@@ -4,7 +4,19 @@ from typing import ClassVar
 
 import pytest
 
-from segsweep.config import Architecture, Loss, Published, PublishedRun, Settings, StageSpec, Study, Supervised, Target, Trial
+from segsweep.config import (
+    Architecture,
+    Loss,
+    Published,
+    PublishedRun,
+    SelfSupervised,
+    Settings,
+    StageSpec,
+    Study,
+    Supervised,
+    Target,
+    Trial,
+)
 from segsweep.config.own import adopt, fingerprint, own, portable
 from segsweep.config.source import Stage
 from segsweep.errors import UserError
@@ -64,11 +76,11 @@ def test_objects_stand_where_names_would():
 def test_a_data_set_object_is_a_target_or_a_source():
     """A data set object is a target as it is, and a source by `Supervised`, alone or at the end of a chain."""
     mine, other = Shapes(), Shapes("other")
-    chain = ("imagenet", Supervised(other, limit=20))
+    chain = ("imagenet", SelfSupervised(other, limit=30), Supervised(other, limit=20))
     made = study(target=Target(mine), compare={"source": ["random", Supervised(other), chain]}, fixed={})
     assert made.target_name == "own:shapes"
     sources = [cell.source for _, cell in made.cells()]
-    assert sources == ["random", "supervised:own:other", "imagenet+supervised:own:other@20"]
+    assert sources == ["random", "supervised:own:other", "imagenet+simclr:own:other@30+supervised:own:other@20"]
     assert own("own:shapes") is mine
     assert made.own["own:other"] is other
 

@@ -1,0 +1,135 @@
+"""Does SimCLR on a near or a far source help, as the labelled share of the target shrinks?
+
+Paper: "Semantic Segmentation of Images using Self-supervised Learning" (anonymous author), Table 4.1. A U-Net on ResNet-50, its
+encoder first trained by SimCLR on CIFAR-10 or on photos of cats and dogs, against the same without; then Oxford-IIIT Pet,
+20 % of all pictures held out for the test, 80, 50 or 20 % of all to develop with.
+
+    python sweeps/self_supervised.py --demo                        # generated pictures; about 20 s
+    python sweeps/self_supervised.py --data ROOT                   # the paper's limits removed, see below
+    python sweeps/self_supervised.py --data ROOT --as-published    # the nine runs of Table 4.1
+    python sweeps/self_supervised.py --data ROOT --preset laptop   # real pictures on two cores, without published weights
+
+By default both sources are cut to the same number of pictures and train for equally many steps, from ImageNet weights and from
+random ones, at two temperatures (the paper wished for more than one, and for more than 20 epochs); the learning rate is tuned
+in every cell, and three seeds confirm. As published: 20 epochs of SimCLR from ImageNet weights on all pictures of a source, a
+tenth of which is held out here to measure it; U-Net decoder, binary cross-entropy, Adam at 1e-4, 60 epochs, the epoch
+with the lowest validation loss. The paper does not say how the baseline's encoder starts (here: ImageNet, as SimCLR's does),
+its batch sizes (16, and 256 for SimCLR), its augmentation in fine-tuning (none), the size at which SimCLR sees its pictures
+(CIFAR-10's own 32, 256 for the others), or SimCLR's optimiser and temperature: these are those of SimCLR's own paper (LARS at
+0.3 for 256 pictures, weight decay 1e-6, a tenth of warm-up, cosine, temperature 0.1).
+"""
+
+from segsweep import LogUniform, PerCellASHA, Published, PublishedRun, Study, Target, main
+
+FAR, NEAR = "imagenet+simclr:cifar10", "imagenet+simclr:cats_dogs"
+TABLE_4_1 = {  # IoU, F1, Dice loss, focal loss, BCE, recall, accuracy
+    ("baseline", "imagenet", 0.2): (0.758, 0.862, 0.150, 0.292, 0.369, 0.867, 0.893),
+    ("baseline", "imagenet", 0.5): (0.828, 0.906, 0.110, 0.179, 0.243, 0.904, 0.925),
+    ("baseline", "imagenet", 0.8): (0.906, 0.951, 0.060, 0.108, 0.144, 0.942, 0.961),
+    ("CIFAR-10", FAR, 0.2): (0.754, 0.860, 0.150, 0.306, 0.383, 0.871, 0.890),
+    ("CIFAR-10", FAR, 0.5): (0.852, 0.920, 0.091, 0.214, 0.261, 0.903, 0.935),
+    ("CIFAR-10", FAR, 0.8): (0.900, 0.947, 0.066, 0.109, 0.149, 0.937, 0.958),
+    ("Cats&Dogs", NEAR, 0.2): (0.759, 0.863, 0.148, 0.295, 0.371, 0.867, 0.892),
+    ("Cats&Dogs", NEAR, 0.5): (0.843, 0.915, 0.099, 0.184, 0.239, 0.909, 0.932),
+    ("Cats&Dogs", NEAR, 0.8): (0.902, 0.948, 0.064, 0.130, 0.167, 0.929, 0.958),
+}
+MEASURES = ("test_iou", "test_f1", "test_dice_loss", "test_focal_loss", "test_bce", "test_recall", "test_accuracy")
+
+
+def table_4_1(note: str, instead: dict[str, str] | None = None) -> Published:
+    """The published table; `instead` says what stands here for the paper's sources."""
+    instead, runs = instead or {}, []
+    for (name, source, share), numbers in TABLE_4_1.items():
+        cell = {"source": instead.get(source, source), "dev_share": share}
+        runs.append(PublishedRun(f"{name} {share:.0%}", cell, dict(zip(MEASURES, numbers, strict=True))))
+    return Published("Table 4.1 of the paper", runs, note)
+
+
+TARGET = Target("pets", classes="foreground", protocol="holdout-20")
+SHARES = [0.2, 0.5, 0.8]
+SETTINGS = {"architecture": "unet-resnet50", "image_px": 256, "loss": "bce", "epochs": 60, "batch_size": 16}
+
+study = Study(
+    name="self_supervised",
+    target=TARGET,
+    compare=[
+        {"source": ["random", "imagenet"], "dev_share": SHARES},
+        {
+            "source": [f"{start}simclr:{name}@20000" for start in ("", "imagenet+") for name in ("cifar10", "cats_dogs")],
+            "dev_share": SHARES,
+            "ssl_temperature": [0.1, 0.5],
+        },
+    ],
+    tune={"learning_rate": LogUniform(1e-5, 1e-2)},
+    fixed={**SETTINGS, "ssl_steps": 8000, "ssl_batch_size": 256, "source_image_px": 128},
+    trials_per_cell=8,
+    seeds=3,
+    early_stopping=PerCellASHA(grace_epochs=5, reduction_factor=3),
+    published=table_4_1(
+        "Here both sources have 20,000 pictures at 128 px and the learning rate is tuned; the lower temperature is shown.",
+        {FAR: f"{FAR}@20000", NEAR: f"{NEAR}@20000"},
+    ),
+)
+
+as_published = Study(
+    name="self_supervised_as_published",
+    target=TARGET,
+    compare=[
+        {"source": ["imagenet", NEAR], "dev_share": SHARES},
+        {"source": [FAR], "dev_share": SHARES, "source_image_px": [32]},
+    ],
+    fixed={
+        **SETTINGS,
+        "augmentation": "none",
+        "learning_rate": 1e-4,
+        "source_split": "all",
+        "ssl_epochs": 20,
+        "ssl_batch_size": 256,
+        "ssl_optimizer": "lars",
+        "ssl_learning_rate": 0.3,
+    },
+    seeds=1,
+    published=table_4_1(
+        "The paper does not say whether its Dice, focal and cross-entropy losses are means over pictures, as here."
+    ),
+)
+
+DEMO_FAR, DEMO_NEAR = "simclr:generated_far@120", "simclr:generated_near@120"
+demo = Study(
+    name="self_supervised_demo",
+    target=Target("generated_pets", protocol="holdout-20"),
+    compare={"source": ["random", DEMO_FAR, DEMO_NEAR], "dev_share": [0.05, 0.2]},
+    fixed={
+        "architecture": "unet16",
+        "image_px": 32,
+        "epochs": 1,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "loss": "bce",
+        "ssl_epochs": 2,
+        "ssl_batch_size": 32,
+    },
+    seeds=1,
+    published=table_4_1(
+        "Generated pictures, and two epochs of SimCLR: this shows what the table looks like.",
+        {"imagenet": "random", FAR: DEMO_FAR, NEAR: DEMO_NEAR},
+    ),
+)
+
+presets = {
+    "laptop": [
+        "source=random,simclr:cifar10,simclr:cats_dogs",
+        "architecture=unet-resnet18",
+        "image_px=64",
+        "source_image_px=32",
+        "epochs=8",
+        "learning_rate=1e-3",
+        "ssl_epochs=30",
+        "ssl_batch_size=64",
+        "ssl_temperature=0.2",
+        "seeds=2",
+    ],
+}
+
+if __name__ == "__main__":
+    main(study, demo=demo, as_published=as_published, presets=presets)
