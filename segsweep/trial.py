@@ -146,8 +146,10 @@ def _test(
 
 def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
     """Return what a test measured, as columns of the trials table."""
+    absent = [name for name, pixels in zip(data.classes, tested.confusion_CC.sum(axis=1), strict=True) if not pixels]
     return {
         "test_images": len(tested.counts_N3C),
+        "absent_classes": ", ".join(absent) or None,
         "test_loss": tested.loss,
         **{column: tested.losses[name] for name, column in TEST_LOSSES.items()},
         **{f"test_{name}": value for name, value in tested.measures(data.classes).items()},

@@ -12,12 +12,14 @@ class PublishedRun:
     """One row of a published table: what it is called, which cell is its like here, and its numbers.
 
     `cell` maps compare axes to values; of the cells that hold them all the first is taken. `measures` maps columns of
-    the trials table (`test_iou`) to numbers.
+    the trials table (`test_iou`) to numbers; `before` says that they are of the source's model, before fine-tuning, so that
+    `before_iou` is what a number stands beside.
     """
 
     name: str
     cell: Mapping[str, Any]
     measures: Mapping[str, float]
+    before: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,5 +42,5 @@ class Published:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for the records."""
-        runs = [{"name": run.name, "cell": dict(run.cell), "measures": dict(run.measures)} for run in self.runs]
+        runs = [{**vars(run), "cell": dict(run.cell), "measures": dict(run.measures)} for run in self.runs]
         return {"where": self.where, "note": self.note, "runs": runs}

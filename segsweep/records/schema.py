@@ -53,6 +53,7 @@ TRIALS: Mapping[str, str] = {
     "train_images": WHOLE,
     "val_images": WHOLE,
     "test_images": WHOLE,
+    "absent_classes": TEXT,
     "trainable_parameters": WHOLE,
     "total_parameters": WHOLE,
     "micro_batch": WHOLE,

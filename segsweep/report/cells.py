@@ -19,6 +19,19 @@ def tuned_axes(records: Records) -> list[str]:
     return list(records.study["tune"])
 
 
+def confirmed_runs(records: Records) -> pd.DataFrame:
+    """Return the confirmed runs of the study as it was last declared that finished."""
+    trials = records.trials
+    return trials[trials["planned"] & (trials["phase"] == "confirm") & (trials["status"] == "finished")]
+
+
+def best_runs(records: Records) -> pd.DataFrame:
+    """Return for every cell the confirmed run with the best validation IoU, in the order of the records."""
+    trials = confirmed_runs(records)
+    chosen = trials[trials["chosen"]]
+    return chosen.sort_values("val_iou", ascending=False).drop_duplicates("cell").sort_index()
+
+
 def summarise(records: Records) -> pd.DataFrame:
     """Return one row per cell of the study as it was last declared, in its order.
 

@@ -6,35 +6,38 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.records.reader import Records
-from segsweep.report.cells import compared_axes
+from segsweep.report.cells import best_runs, compared_axes
 from segsweep.report.overlay import Pixels, coloured
 
 TILE_PX = 128
 GAP_PX = 6
 HEADER_PX = 52
 COLUMNS_SHOWN = 24
+OF_THE_SOURCE = ("source", "architecture")  # axes that tell one source model from another
 
 
 def predictions_picture(records: Records, store: Path) -> Image.Image | None:
     """Return one picture: a row per test picture, the columns being picture, truth, and one prediction per cell.
 
-    For every cell the confirmed run with the best validation IoU is shown. None where there are no confirmed runs.
+    For every cell the confirmed run with the best validation IoU is shown. Before the first cell of a source whose own model was
+    tested too, as `domain_shift` asks for, stands what that predicts. None where there are no confirmed runs.
     """
-    confirmed = records.trials[
-        records.trials["chosen"] & (records.trials["phase"] == "confirm") & (records.trials["status"] == "finished")
-    ]
-    if confirmed.empty:
-        return None
-    best = confirmed.sort_values("val_iou", ascending=False).drop_duplicates("cell").sort_index()
-    axes = [axis for axis in compared_axes(records) if confirmed[axis].nunique() > 1]
+    best = best_runs(records)
+    axes = [axis for axis in compared_axes(records) if best[axis].nunique() > 1]
     columns: list[tuple[list[str], list[Image.Image]]] = []
+    tested: set[str] = set()  # source models, by their content
     for _, trial in best.iterrows():
         folder = store / "model" / str(trial["trial_id"])
-        if (folder / "example-0-predicted.png").is_file():
-            if not columns:
-                columns = [(["picture"], _tiles(folder, "picture")), (["truth"], _tiles(folder, "truth"))]
-            heading = [str(trial[axis]) for axis in axes] + [f"IoU {trial['test_iou']:.3f}"]
-            columns.append((heading, _tiles(folder, "predicted")))
+        if not (folder / "example-0-predicted.png").is_file():
+            continue
+        if not columns:
+            columns = [(["picture"], _tiles(folder, "picture")), (["truth"], _tiles(folder, "truth"))]
+        if (folder / "example-0-before.png").is_file() and trial["source_hash"] not in tested:
+            tested.add(trial["source_hash"])
+            whose = [str(trial[axis]) for axis in axes if axis in OF_THE_SOURCE]
+            columns.append(([*whose, "before", f"IoU {trial['before_iou']:.3f}"], _tiles(folder, "before")))
+        heading = [str(trial[axis]) for axis in axes] + [f"IoU {trial['test_iou']:.3f}"]
+        columns.append((heading, _tiles(folder, "predicted")))
     return _sheet(columns[: COLUMNS_SHOWN + 2]) if columns else None
 
 

@@ -10,8 +10,8 @@ from segsweep.records.reader import Records
 
 def beside_published(records: Records) -> pd.DataFrame:
     """Return one row per published run: `run`, `cell` (empty where the study has none like it), and for each measure
-    the mean over this study's confirmed runs (NaN where there are none) and the published number, as `MEASURE` and
-    `MEASURE_published`. The frame is empty for a study without published numbers.
+    the mean over this study's confirmed runs (NaN where there are none; of their source's model for a run `before`) and the
+    published number, as `MEASURE` and `MEASURE_published`. The frame is empty for a study without published numbers.
 
     Where the run's source is none of this study's, a cell like it but for the source is taken, and named in `run`.
     """
@@ -31,7 +31,8 @@ def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
     confirmed = planned[(planned["cell"] == cell) & (planned["phase"] == "confirm") & (planned["status"] == "finished")]
     numbers: dict[str, float] = {}
     for measure, number in run["measures"].items():
-        found = confirmed[measure] if measure in confirmed else pd.Series(dtype="float64")
+        column = f"before_{measure.removeprefix('test_')}" if run.get("before") else measure
+        found = confirmed[column] if column in confirmed else pd.Series(dtype="float64")
         numbers |= {measure: float(found.mean()), f"{measure}_published": number}
     return {"run": name, "cell": cell or "", **numbers}
 

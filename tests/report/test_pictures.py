@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from segsweep.records import load
 from segsweep.report.overlay import coloured
@@ -25,6 +26,24 @@ def test_the_truth_is_the_mask(finished: Path) -> None:
     tile = np.asarray(sheet.crop((left, HEADER_PX, left + TILE_PX, HEADER_PX + TILE_PX)))
     colours = {tuple(colour) for colour in tile.reshape(-1, 3)}
     assert colours == {(0, 0, 0), tuple(coloured(np.array([[1]], dtype=np.uint8))[0, 0])}
+
+
+def test_the_source_model_has_one_column(copy_of_finished: Path) -> None:
+    """What a source's own model predicts stands before the first of its two cells, once."""
+    records = load(copy_of_finished / "runs" / "tiny")
+    trials = records.trials[(records.trials["phase"] == "confirm") & (records.trials["source"] != "random")]
+    for trial in trials["trial_id"]:
+        folder = copy_of_finished / "store" / "model" / trial
+        for number in range(6):
+            mask = Image.open(folder / f"example-{number}-predicted.png")
+            Image.fromarray(np.full_like(np.asarray(mask), 1)).save(folder / f"example-{number}-before.png")
+    sheet = predictions_picture(records, copy_of_finished / "store")
+    assert sheet is not None
+    step = TILE_PX + GAP_PX
+    assert sheet.width == 7 * step + GAP_PX
+    left = GAP_PX + 4 * step  # after the picture, the truth, and the two cells of random weights
+    tile = np.asarray(sheet.crop((left, HEADER_PX, left + TILE_PX, HEADER_PX + TILE_PX)))
+    assert (tile == coloured(np.array([[1]], dtype=np.uint8))[0, 0]).all()
 
 
 def test_a_store_without_models_has_no_picture(finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""Pictures over time: what the best confirmed run of every cell predicted as it was trained, as frames and as a clip."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from segsweep.records.reader import Records
+from segsweep.report.cells import best_runs
+from segsweep.report.overlay import Pixels, legend, overlay
+
+CLIP, MOVIE = "clip.npz", "clip.mp4"
+CLEAR = "background"  # the class of this name leaves the picture as it is
+DRAWING = 1  # raise by hand when frames are drawn otherwise, so that they are drawn again
+TILE_PX, GAP_PX, TEXT_PX, LINE_PX, ACROSS = 192, 6, 12, 18, 4
+FRAME_MS, LAST_MS = 250, 1500
+NAME_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a confirmed run kept, and how its frames are called: class names, a line that says which run it is, one a frame."""
+
+    pictures_KHWC: Pixels
+    truths_KHW: Pixels
+    frames_TKHW: Pixels
+    classes: Sequence[str]
+    title: str
+    captions: Sequence[str]
+
+
+def write_clips(records: Records, store: Path) -> list[str]:
+    """Draw `clips/CELL/frame-0000.png` ..., `clip.gif` and, where there is an `ffmpeg`, `clip.mp4` into a study's folder.
+
+    Every cell shows its best confirmed run, where that kept a clip. What was drawn before is left as it is. Returns lines that
+    tell of it.
+    """
+    best = {str(trial["cell"]): trial for _, trial in best_runs(records).iterrows()}
+    drawn, problems = 0, []
+    for cell, name in zip(records.study["cells"], _folder_names(records.study["cells"]), strict=True):
+        model = store / "model" / str(best[cell]["trial_id"]) if cell in best else None
+        if model is None or not (model / CLIP).is_file():
+            continue
+        folder = records.folder / "clips" / name
+        _draw_unless_there(folder, best[cell], model)
+        drawn += 1
+        if (problem := _movie(folder)) is not None:
+            problems.append(f"{folder / MOVIE}: {problem}")
+    return ([f"clips/ holds pictures over time of {drawn} cells"] if drawn else []) + problems
+
+
+def _folder_names(cells: Sequence[str]) -> list[str]:
+    """Return a folder's name for every cell: short, without what file systems refuse, and no two alike."""
+    names: list[str] = []
+    for cell in cells:
+        name = re.sub(r"[^A-Za-z0-9._=-]+", "_", cell)[-NAME_LENGTH:].lstrip(".")
+        names.append(name if name not in names else f"{name}-{len(names)}")
+    return names
+
+
+def _draw_unless_there(folder: Path, trial: "pd.Series[Any]", model: Path) -> None:
+    """Draw a run's frames and its GIF, unless the folder has them."""
+    mark = json.dumps({"trial": str(trial["trial_id"]), "drawing": DRAWING})
+    if (folder / "drawn.json").is_file() and (folder / "drawn.json").read_text(encoding="utf-8") == mark:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    frames = draw_frames(_load(trial, model))
+    for number, frame in enumerate(frames):
+        frame.save(folder / f"frame-{number:04d}.png")
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
+    first, *others = (frame.quantize(dither=Image.Dither.NONE) for frame in frames)  # dithered, it would be twice as large
+    first.save(folder / "clip.gif", save_all=True, append_images=others, duration=durations, loop=0)
+    (folder / "drawn.json").write_text(mark, encoding="utf-8")
+
+
+def _load(trial: "pd.Series[Any]", model: Path) -> Clip:
+    classes = json.loads((model / "artifact.json").read_text(encoding="utf-8"))["metadata"]["classes"]
+    with np.load(model / CLIP, allow_pickle=False) as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    return Clip(
+        arrays["pictures_KHWC"],
+        arrays["truths_KHW"],
+        arrays["frames_TKHW"],
+        classes,
+        f"{trial['cell']} seed={trial['seed']}",
+        _captions(arrays, in_steps=not pd.isna(trial["steps"])),
+    )
+
+
+def _captions(arrays: Mapping[str, npt.NDArray[np.generic]], in_steps: bool) -> list[str]:
+    unit, counts = ("step", arrays["steps_T"]) if in_steps else ("epoch", arrays["epochs_T"])
+    return [
+        f"{unit} {count} of {counts[-1]}" + ("" if math.isnan(iou) else f", val mean IoU {iou:.3f}")
+        for count, iou in zip(counts.tolist(), arrays["val_mean_iou_T"].tolist(), strict=True)
+    ]
+
+
+def draw_frames(clip: Clip) -> list[Image.Image]:
+    """Return one picture a frame: what was predicted, laid over the pictures, above the same with the truth."""
+    clear = clip.classes.index(CLEAR) if CLEAR in clip.classes else None
+    present = np.unique(np.concatenate([clip.truths_KHW.ravel(), clip.frames_TKHW.ravel()])).tolist()
+    across = min(ACROSS, len(clip.pictures_KHWC))
+    width = across * (TILE_PX + GAP_PX) + GAP_PX
+    key = legend(clip.classes, [number for number in present if number != clear], width)
+    rows, block = math.ceil(len(clip.pictures_KHWC) / across), 2 * (TILE_PX + LINE_PX + GAP_PX)
+    sheet = Image.new("RGB", (width, 2 * LINE_PX + rows * block + key.height), "white")
+    sheet.paste(key, (0, sheet.height - key.height))
+    pictures = [_enlarged(picture, Image.Resampling.BILINEAR) for picture in clip.pictures_KHWC]
+
+    def lay(onto: Image.Image, masks_KHW: Pixels, label: str, below: int) -> None:
+        for number, (picture, mask_HW) in enumerate(zip(pictures, masks_KHW, strict=True)):
+            left, top = GAP_PX + number % across * (TILE_PX + GAP_PX), 2 * LINE_PX + number // across * block + below
+            _write(onto, label, left, top)
+            laid = overlay(picture, _enlarged(mask_HW, Image.Resampling.NEAREST), clear=clear)
+            onto.paste(Image.fromarray(laid), (left, top + LINE_PX))
+
+    lay(sheet, clip.truths_KHW, "truth", TILE_PX + LINE_PX + GAP_PX)
+    _write(sheet, clip.title, GAP_PX, LINE_PX)
+    frames = []
+    for masks_KHW, caption in zip(clip.frames_TKHW, clip.captions, strict=True):
+        frame = sheet.copy()
+        lay(frame, masks_KHW, "predicted", 0)
+        _write(frame, caption, GAP_PX, 0)
+        frames.append(frame)
+    return frames
+
+
+def _enlarged(pixels: Pixels, how: Image.Resampling) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).resize((TILE_PX, TILE_PX), how))
+
+
+def _write(onto: Image.Image, text: str, left: int, top: int) -> None:
+    ImageDraw.Draw(onto).text((left, top + 2), text, fill="black", font=ImageFont.load_default(size=TEXT_PX))
+
+
+def _movie(folder: Path) -> str | None:
+    """Make `clip.mp4` of a folder's frames where there is an ffmpeg and no such file, and return what went wrong, if anything."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None or (folder / MOVIE).is_file():
+        return None
+    source = ["-framerate", str(1000 / FRAME_MS), "-i", "frame-%04d.png"]
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # what players ask for
+    temporary = folder / f"{MOVIE}.tmp"
+    command = [ffmpeg, "-v", "error", "-y", *source, *even, "-f", "mp4", temporary.name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        temporary.replace(folder / MOVIE)
+        return None
+    temporary.unlink(missing_ok=True)
+    return (done.stderr.strip().splitlines() or ["ffmpeg failed"])[0]

@@ -1,0 +1,129 @@
+"""Pictures over time, drawn from what a confirmed run kept."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import segsweep
+from segsweep.config import Study, Target
+from segsweep.models.architectures import build_model
+from segsweep.records import Records
+from segsweep.report import clips
+from segsweep.report.clips import ACROSS, GAP_PX, LINE_PX, TILE_PX, Clip, draw_frames, write_clips
+from segsweep.report.overlay import overlay
+from segsweep.store.folder import Store
+from segsweep.training.batches import normalise
+
+FRAMES, SHOWN = 3, 2
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, ellipses: Path) -> tuple[Records, Path]:
+    """The records of a study of one cell that keeps two pictures over two steps, and its store."""
+    folder = tmp_path_factory.mktemp("clips")
+    study = Study(
+        "clips",
+        Target(f"folder:{ellipses}"),
+        compare={"source": ["random"]},
+        fixed={"architecture": "unet16", "image_px": 32, "steps": 2, "validations": 2, "batch_size": 8, "clip_images": SHOWN},
+        seeds=1,
+    )
+    return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1), folder / "store"
+
+
+@pytest.fixture
+def records(ran: tuple[Records, Path], tmp_path: Path) -> Records:
+    """The same records, with an empty folder to write into."""
+    return replace(ran[0], folder=tmp_path / "study")
+
+
+def tile(picture, mask) -> np.ndarray:
+    """Return a picture under its mask as large as a tile."""
+    picture = np.asarray(Image.fromarray(picture).resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR))
+    return overlay(picture, np.asarray(Image.fromarray(mask).resize((TILE_PX, TILE_PX), Image.Resampling.NEAREST)))
+
+
+def cut(frame: Image.Image, column: int, row: int) -> np.ndarray:
+    """Return one tile of a frame: rows 0 and 1 are prediction and truth of the first pictures."""
+    left = GAP_PX + column * (TILE_PX + GAP_PX)
+    top = 2 * LINE_PX + row * (TILE_PX + LINE_PX + GAP_PX) + LINE_PX
+    return np.asarray(frame.crop((left, top, left + TILE_PX, top + TILE_PX)))
+
+
+def test_the_first_frame_shows_the_start_model(ran, records):
+    """There are as many frames as results and one more, in the GIF too; the first has what the untrained model predicts."""
+    told = write_clips(records, ran[1])
+    (folder,) = (records.folder / "clips").iterdir()
+    assert folder.name == "source=random"
+    assert told == ["clips/ holds pictures over time of 1 cells"]
+    assert sorted(path.name for path in folder.glob("*.png")) == [f"frame-{number:04d}.png" for number in range(FRAMES)]
+    with Image.open(folder / "clip.gif") as gif:
+        assert gif.n_frames == FRAMES
+    trial = records.trials.iloc[0]
+    with np.load(Store(ran[1]).folder("model", trial["trial_id"]) / "clip.npz") as kept:
+        pictures, truths = kept["pictures_KHWC"], kept["truths_KHW"]
+    model = build_model("unet16", 2, seed=int(trial["seed"])).eval()
+    with torch.no_grad():
+        start = model(normalise(torch.from_numpy(pictures).permute(0, 3, 1, 2))).argmax(dim=1).numpy().astype(np.uint8)
+    with Image.open(folder / "frame-0000.png") as frame:
+        for number in range(SHOWN):
+            assert np.array_equal(cut(frame, number, 0), tile(pictures[number], start[number]))
+            assert np.array_equal(cut(frame, number, 1), tile(pictures[number], truths[number]))
+
+
+def test_what_is_drawn_is_not_drawn_again(ran, records, monkeypatch):
+    """A second report leaves the frames as they are; another run of the cell is drawn in their place."""
+    write_clips(records, ran[1])
+    monkeypatch.setattr(clips, "draw_frames", lambda _: pytest.fail("it was drawn again"))
+    write_clips(records, ran[1])
+    monkeypatch.undo()
+    (folder,) = (records.folder / "clips").iterdir()
+    (folder / "frame-0007.png").touch()
+    (folder / "drawn.json").write_text("of another run")
+    write_clips(records, ran[1])
+    assert not (folder / "frame-0007.png").exists()
+
+
+def test_a_film_is_made_where_there_is_an_ffmpeg(ran, records, monkeypatch, tmp_path):
+    """Without ffmpeg there is no clip.mp4 and no complaint; with one it comes with the next report; one that fails is told."""
+    with monkeypatch.context() as without:
+        without.setattr(shutil, "which", lambda _: None)
+        assert len(write_clips(records, ran[1])) == 1
+    (folder,) = (records.folder / "clips").iterdir()
+    assert not (folder / "clip.mp4").exists()
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\necho no such encoder >&2\nexit 1\n")
+    broken.chmod(0o755)
+    with monkeypatch.context() as failing:
+        failing.setattr(shutil, "which", lambda _: str(broken))
+        assert write_clips(records, ran[1])[1:] == [f"{folder / 'clip.mp4'}: no such encoder"]
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg here")
+    assert len(write_clips(records, ran[1])) == 1
+    assert (folder / "clip.mp4").stat().st_size > 1000
+    assert not (folder / "clip.mp4.tmp").exists()
+
+
+def test_many_pictures_take_several_rows():
+    """More pictures than fit side by side go below, each prediction above its truth; the captions tell frames apart."""
+    rng = np.random.default_rng(0)
+    count = ACROSS + 1
+    pictures = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    truths, predicted = (rng.integers(0, 2, (count, 16, 16), dtype=np.uint8) for _ in range(2))
+    frames = draw_frames(Clip(pictures, truths, np.stack([predicted, predicted]), ["background", "b"], "cell", ["one", "two"]))
+    assert len({frame.tobytes() for frame in frames}) == 2
+    assert np.array_equal(cut(frames[0], 0, 2), tile(pictures[-1], predicted[-1]))
+    assert np.array_equal(cut(frames[0], 0, 3), tile(pictures[-1], truths[-1]))
+
+
+def test_cells_have_folders_of_their_own():
+    """Names that file systems refuse are changed, and no two cells share a folder."""
+    names = clips._folder_names(["source=supervised:folder:/a b/c freeze=none", "a/b", "a b", "../x", "y" * 300])
+    assert names[0] == "source=supervised_folder_a_b_c_freeze=none"
+    assert len(set(names)) == 5
+    assert all(len(name) <= 110 and "/" not in name and not name.startswith(".") for name in names)

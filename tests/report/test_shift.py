@@ -1,0 +1,79 @@
+"""Before and after fine-tuning, from records."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from segsweep.config import Published, PublishedRun
+from segsweep.records import load
+from segsweep.report.published import beside_published
+from segsweep.report.shift import shift_table
+from segsweep.report.text import table_text
+
+
+@pytest.fixture
+def records(finished):
+    """The tiny study's records, as if it had been run with `domain_shift`: the sourced cells have a test before."""
+    found = load(finished / "runs" / "tiny")
+    trials = found.trials.copy()
+    sourced = (trials["phase"] == "confirm") & (trials["source"] != "random")
+    for name, values in {
+        "before_mean_accuracy": [0.5, 0.7],
+        "before_mean_iou": [0.2, 0.4],
+        "before_iou_background": [0.9, 0.9],
+        "before_iou_figure": [0.0, 0.2],
+        "source_mean_iou_before": [0.8, 0.8],
+        "source_mean_iou_after": [0.3, 0.5],
+        "forgetting": [0.5, 0.3],
+    }.items():
+        trials[name] = np.nan
+        trials.loc[sourced, name] = values * 2
+    return replace(found, trials=trials)
+
+
+def test_the_table_has_means_before_and_after(records):
+    """A row a cell has the means over its confirmed runs before and after; a random start has nothing before."""
+    rows = shift_table(records).set_index("cell")
+    assert len(rows) == 4
+    sourced, random = rows[rows["source"] != "random"].iloc[0], rows[rows["source"] == "random"]
+    assert sourced[["before_mean_accuracy", "before_mean_iou", "before_iou_figure"]].tolist() == pytest.approx([0.6, 0.3, 0.1])
+    assert sourced[["source_mean_iou_before", "source_mean_iou_after", "forgetting"]].tolist() == pytest.approx([0.8, 0.4, 0.4])
+    trials = records.trials
+    mine = trials[(trials["cell"] == sourced.name) & (trials["phase"] == "confirm")]
+    assert sourced["test_iou_figure"] == pytest.approx(mine["test_iou_figure"].mean())
+    assert random["before_mean_iou"].isna().all()
+    assert random["test_mean_iou"].notna().all()
+
+
+def test_the_text_has_it_and_other_studies_do_not(records, finished):
+    """The report of such a study has a table with both; without anything measured before there is none."""
+    lines = table_text(records).partition("Before (the source's own model)")[2].splitlines()
+    assert lines[2].split("  ")[-1].strip() == "forgetting"
+    assert lines[2].count("after") == 5
+    assert any("0.600" in line and "0.400" in line for line in lines)
+    plain = load(finished / "runs" / "tiny")
+    assert shift_table(plain).empty
+    assert "Before" not in table_text(plain)
+
+
+def test_published_numbers_from_before_stand_beside_ours(records):
+    """A published run that is marked `before` is laid beside the test of the source's model."""
+    cell = {"source": str(records.trials["source"].iloc[-1]), "freeze": "none"}
+    assert cell["source"].startswith("supervised:")
+    runs = [PublishedRun(name, cell, {"test_mean_iou": 0.61}, before=name == "Before") for name in ("Before", "After")]
+    declared = {**records.study, "published": Published("Table 1", runs).as_dict()}
+    rows = beside_published(replace(records, study=declared)).set_index("run")
+    assert rows.loc["Before", "test_mean_iou"] == pytest.approx(0.3)
+    assert rows.loc["After", "test_mean_iou"] == pytest.approx(
+        shift_table(records).query("source != 'random' and freeze == 'none'")["test_mean_iou"].iloc[0]
+    )
+
+
+def test_an_absent_class_is_noted(finished):
+    """A class that no test picture shows is told below the table."""
+    records = load(finished / "runs" / "tiny")
+    assert "None of the" not in table_text(records)
+    trials = records.trials.assign(absent_classes=pd.Series("figure", index=records.trials.index, dtype="string"))
+    assert "None of the 8 test pictures shows figure: its IoU is undefined" in table_text(replace(records, trials=trials))
