@@ -9,6 +9,7 @@ from segsweep.config.study import Study
 from segsweep.errors import UserError, unknown
 
 COUNTS = ("trials_per_cell", "seeds", "source_seeds")
+TARGET = "target"
 PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
 INSTEAD_OF = {
     f"{stage}{a}": f"{stage}{b}" for stage in ("", "source_", "ssl_") for a, b in (("epochs", "steps"), ("steps", "epochs"))
@@ -20,7 +21,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds` and
-    `trials_per_cell` are numbers. Raises `UserError` for an unknown name or value.
+    `trials_per_cell` are numbers; `target` is another data set under the same protocol. Raises `UserError` for an unknown name or value.
     """
     for text in assignments:
         name, equals, value = text.partition("=")
@@ -36,8 +37,10 @@ def _assign(study: Study, name: str, text: str) -> Study:
             raise UserError(f"--set {name}={text}: must be a whole number >= 1")
         counts: dict[str, Any] = {name: int(text)}
         return replace(study, **counts)
+    if name == TARGET:
+        return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a data set's own
     if name not in Settings.model_fields:
-        raise unknown("--set", name, [*COUNTS, *Settings.model_fields])
+        raise unknown("--set", name, [*COUNTS, TARGET, *Settings.model_fields])
     if ".." in text and name not in PATHS:
         return _range(study, name, text)
     values = tuple(_parse(name, part) for part in text.split(","))

@@ -186,6 +186,13 @@ class Settings(BaseModel):
         """The size of the pictures that the stages of the source see."""
         return self.source_image_px or self.image_px
 
+    def batch_sizes(self) -> dict[str, int]:
+        """Return the sizes of the batches that training needs, the trial's own and those of its source, by their settings."""
+        kinds = {stage.kind for stage in Source.parse(self.source).stages}
+        told = {"source_batch_size": ["supervised"], "ssl_batch_size": [*SELF_SUPERVISED]}
+        used = {name: self.stage_settings(kind)["batch_size"] for name, each in told.items() for kind in each if kind in kinds}
+        return {"batch_size": self.batch_size, **used}
+
     def stage_settings(self, kind: str) -> dict[str, Any]:
         """Return what a stage of some kind is told: nothing for one that is not trained."""
         if kind in SELF_SUPERVISED:

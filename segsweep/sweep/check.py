@@ -34,7 +34,7 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
         prepare_all(rehearsal, Catalog(setting.roots, setting.store, view.data))
     finally:
         view.close()
-    batch = max(settings.batch_size for _, settings in study.cells())
+    batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())
     with tempfile.TemporaryDirectory(prefix="check-", dir=setting.store.temporary) as folder:
         aside = Store(Path(folder) / "store")
         for shared in ("data", "manifests"):

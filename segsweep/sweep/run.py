@@ -92,11 +92,8 @@ def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_fa
 def check_groups(study: Study, options: Options) -> None:
     """Raise `UserError` where workers that train together would have no picture each."""
     for name, settings in study.cells():
-        batches = {
-            "workers_per_trial": ("batch_size", settings.batch_size),
-            "workers_per_stage": ("source_batch_size", settings.source_settings()["batch_size"]),
-        }
-        for option, (setting, size) in batches.items():
+        for setting, size in settings.batch_sizes().items():
+            option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
             if (workers := getattr(options, option)) > size:
                 raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
 

@@ -203,6 +203,14 @@ def test_a_self_supervised_stage_is_told_its_own_settings():
         Settings.build(ssl_epochs=2, ssl_steps=3)
 
 
+def test_batches_are_those_of_the_stages_that_the_source_has():
+    """A study's batches are the trial's and those of the kinds of stages in its source."""
+    assert Settings().batch_sizes() == {"batch_size": 16}
+    assert Settings(source="supervised:x", source_batch_size=4).batch_sizes() == {"batch_size": 16, "source_batch_size": 4}
+    chain = Settings(source="imagenet+simclr:x+supervised:y", ssl_batch_size=64)
+    assert chain.batch_sizes() == {"batch_size": 16, "source_batch_size": 16, "ssl_batch_size": 64}
+
+
 def test_source_settings_hold_only_what_is_not_usual():
     """Settings that later versions brought are told to a stage only where they differ from their default."""
     usual = Settings().source_settings()
