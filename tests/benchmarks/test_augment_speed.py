@@ -13,6 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segsweep.training.augment import AUGMENTATIONS, augment, draw
+from segsweep.training.simclr import VIEWS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -34,7 +35,17 @@ TORCHVISION: dict[str, v2.Transform] = {
             v2.GaussianBlur(3, (0.1, 2.0)),
         ]
     ),
+    "simclr": v2.Compose(
+        [
+            v2.RandomResizedCrop(IMAGE_PX, scale=(0.08, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], 0.8),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([v2.GaussianBlur(27, (0.1, 2.0))], 0.5),
+        ]
+    ),
 }
+OURS = {**AUGMENTATIONS, "simclr": VIEWS}
 
 
 def seconds(work: Callable[[], object], device: torch.device, times: int = 5) -> float:
@@ -56,7 +67,7 @@ def test_augmentation_of_a_batch(name: str) -> None:
     chance = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH_SIZE, 3, IMAGE_PX, IMAGE_PX), generator=chance).to(torch.uint8).to(device)
     masks = torch.randint(0, 2, (BATCH_SIZE, IMAGE_PX, IMAGE_PX), generator=chance).to(device)
-    augmentation, transform = AUGMENTATIONS[name], TORCHVISION[name]
+    augmentation, transform = OURS[name], TORCHVISION[name]
 
     def naive() -> None:
         for image, mask in zip(images, masks, strict=True):

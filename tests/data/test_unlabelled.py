@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 import struct
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from segsweep.data.cats_dogs import CatsDogs
 from segsweep.data.cifar10 import Cifar10, read_batch
+from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare
 from segsweep.errors import UserError
+from segsweep.store.folder import Store
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4])
@@ -160,3 +163,21 @@ def test_the_test_would_notice_code_that_runs(tmp_path):
     content = pickle.dumps(Touch(tmp_path / "touched"))
     pickle.load(io.BytesIO(content))  # noqa: S301 shows what the reader must not do
     assert (tmp_path / "touched").exists()
+
+
+def test_a_folder_of_pictures_alone_is_unlabelled(boxes, tmp_path):
+    """Without `masks/` and `classes.txt` a folder gives pictures and no masks; with one of them it must have the other."""
+    folder = Path(shutil.copytree(boxes, tmp_path / "photos"))
+    shutil.rmtree(folder / "masks")
+    with pytest.raises(UserError, match="mask is missing"):
+        prepare(Request(Folder(folder, "photos"), None, 32), Store(tmp_path / "store"), lambda *_: None)
+    (folder / "classes.txt").unlink()
+    data = Folder(folder, "photos")
+    assert data.schemes == {"unlabelled": ()}
+    assert all(path.parent.name == "images" for path in data.files())
+    prepared = prepare(Request(data, None, 32), Store(tmp_path / "store"), lambda *_: None)
+    assert not prepared.labelled
+    assert prepared.images.shape == (len(data.examples()), 32, 32, 3)
+    (folder / "masks").mkdir()
+    with pytest.raises(UserError, match="classes.txt is missing; expected images"):
+        _ = Folder(folder, "photos").schemes
