@@ -10,9 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
+from segsweep.cli.at_hand import StandIns, with_class_map_of_target, with_stand_ins
 from segsweep.config.narrow import narrow
 from segsweep.config.own import adopt
 from segsweep.config.study import Study
+from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.report.cells import summarise
 from segsweep.report.write import write_report
@@ -37,19 +39,21 @@ def main(
     demo: Study | None = None,
     as_published: Study | None = None,
     presets: Presets | None = None,
+    stand_ins: StandIns | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
     """Run a study script's command line and exit.
 
     `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set`
-    texts. A user's mistake is one line on stderr and exit code 2; a rehearsal with failures, and a study with a cell
-    without result, exits with 1; Ctrl-C with 130.
+    texts; `stand_ins` maps sources to those that take their place where their data are not at hand, in the order in which
+    they are tried, unless the run is `as_published` or `--set source=...` chooses. A user's mistake is one line on stderr and
+    exit code 2; a rehearsal with failures, and a study with a cell without result, exits with 1; Ctrl-C with 130.
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)
     console = Console(stderr=True)
     try:
-        sys.exit(_run(_chosen(study, instead, options), presets or {}, options, console))
+        sys.exit(_run(_chosen(study, instead, options), presets or {}, stand_ins or {}, options, console))
     except UserError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
@@ -118,10 +122,13 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
     add("--workers-per-trial", type=int, default=1, metavar="N", help="workers that train one trial together (default: 1)")
 
 
-def _run(study: Study, presets: Presets, options: argparse.Namespace, console: Console) -> int:
+def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.Namespace, console: Console) -> int:
     preset = getattr(options, "preset", None)
-    study = narrow(study, [*(presets[preset] if preset else ()), *options.set])
+    narrowing = [*(presets[preset] if preset else ()), *options.set]
     setting = Setting.make(options.out, options.store, options.data)
+    study, told = _at_hand(narrow(study, narrowing), narrowing, stand_ins, options, setting.roots)
+    for line in told:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     if options.json and not options.plan:
         raise UserError("--json: goes with --plan")
@@ -137,6 +144,20 @@ def _run(study: Study, presets: Presets, options: argparse.Namespace, console: C
     if empty:
         console.print(f"{empty} cells came to no result; their reasons stand above", markup=False, highlight=False)
     return 1 if empty else 0
+
+
+def _at_hand(
+    study: Study, narrowing: Sequence[str], stand_ins: StandIns, options: argparse.Namespace, roots: DataRoots
+) -> tuple[Study, list[str]]:
+    """Return a study that fits the data at hand, and lines that tell how it was changed."""
+    named = {text.partition("=")[0].strip() for text in narrowing}
+    told: list[str] = []
+    if "target" in named:
+        study, told = with_class_map_of_target(study, roots)
+    if "source" not in named and not getattr(options, "as_published", False):
+        study, more = with_stand_ins(study, stand_ins, roots)
+        told += more
+    return study, told
 
 
 def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:

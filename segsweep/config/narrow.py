@@ -21,7 +21,8 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds` and
-    `trials_per_cell` are numbers; `target` is another data set under the same protocol. Raises `UserError` for an unknown name or value.
+    `trials_per_cell` are numbers; `target` is another data set under the same protocol. Raises `UserError` for an unknown name
+    or value.
     """
     for text in assignments:
         name, equals, value = text.partition("=")

@@ -90,7 +90,7 @@ def test_a_path_with_two_dots_is_a_path():
         ("fraction", "must read NAME=VALUE"),
         ("fraction=", "must read NAME=VALUE"),
         ("=3", "unknown name ''"),
-        ("lr=1", "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source,"),
+        ("lr=1", "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, target, source,"),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
         ("fraction=0.5,,1", "fraction=''"),
@@ -113,3 +113,10 @@ def test_a_wrong_assignment_is_one_line(text, message):
         narrow(STUDY, [text])
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_another_target_keeps_the_protocol():
+    """`target=NAME` is another data set under its own first class scheme, split as before; a path may hold commas and dots."""
+    for name in ("street46", "folder:/data/a,b/../street", "cityscapes/raw"):
+        target = narrow(STUDY, [f"target={name}"]).target
+        assert (target.name, target.classes, target.protocol) == (name, None, STUDY.target.protocol)

@@ -1,0 +1,78 @@
+"""Fitting a declared study to the data at hand: sources that take the place of absent ones, and the classes of another target."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.study import Study
+from segsweep.data.scenes import GENERATED
+from segsweep.data.table import DataRoots, open_dataset, split_scheme
+from segsweep.errors import DataNotFoundError
+
+StandIns = Mapping[str, Sequence[str]]
+FOLDER = "folder:"
+
+
+def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple[Study, list[str]]:
+    """Return a study in which absent sources are replaced, and a line for each that tells of it.
+
+    `stand_ins` maps a source to those that may take its place; the first whose data are at hand does, unless it is the target.
+    Where none is, the source stays, and its absence is told as that of any data set.
+    """
+    lines = []
+    for wanted, others in stand_ins.items():
+        wanted = str(Source.parse(wanted))
+        if wanted not in _sources(study) or _at_hand(wanted, roots):
+            continue
+        possible = [other for other in others if study.target_name not in _datasets(other) and _at_hand(other, roots)]
+        if possible:
+            study = _replaced(study, wanted, possible[0])
+            lines.append(f"source {wanted} is not at hand: {possible[0]} takes its place (--set source=... chooses)")
+    return study, lines
+
+
+def with_class_map_of_target(study: Study, roots: DataRoots) -> tuple[Study, list[str]]:
+    """Return a study whose class map is of the target's classes alone, and a line that names what was left out."""
+    try:
+        schemes = open_dataset(study.target_name, roots).schemes
+    except DataNotFoundError:  # told where it is needed
+        return study, []
+    classes = schemes.get(split_scheme(study.target_name)[1] or next(iter(schemes)), ())
+    kept = {name: synonyms for name, synonyms in study.target.class_map.items() if name in classes}
+    dropped = [name for name in study.target.class_map if name not in kept]
+    if not dropped:
+        return study, []
+    told = f"class_map of {', '.join(dropped)} is left out: no class of {study.target_name}"
+    return replace(study, target=replace(study.target, class_map=kept)), [told]
+
+
+def _sources(study: Study) -> set[str]:
+    texts = [text for grid in study.grids for text in grid.get("source", ())] + [study.fixed.get("source", "random")]
+    return {str(Source.parse(text)) for text in texts}
+
+
+def _replaced(study: Study, wanted: str, taken: str) -> Study:
+    def other(text: str) -> str:
+        return taken if str(Source.parse(text)) == wanted else text
+
+    grids = [
+        {axis: tuple(dict.fromkeys(map(other, values))) if axis == "source" else values for axis, values in grid.items()}
+        for grid in study.grids
+    ]
+    fixed = {name: other(value) if name == "source" else value for name, value in study.fixed.items()}
+    return replace(study, compare=grids, fixed=fixed)
+
+
+def _datasets(source: str) -> list[str]:
+    return [split_scheme(stage.name)[0] for stage in Source.parse(source).stages if stage.kind in DATASET_KINDS and stage.name]
+
+
+def _at_hand(source: str, roots: DataRoots) -> bool:
+    """Return whether the data of all stages of a source are there."""
+    return all(
+        Path(name.removeprefix(FOLDER)).expanduser().is_dir()
+        if name.startswith(FOLDER)
+        else name in GENERATED or roots.folder(name) is not None
+        for name in _datasets(source)
+    )

@@ -1,0 +1,83 @@
+"""A declared study fitted to the data at hand."""
+
+from pathlib import Path
+
+import pytest
+
+from segsweep.cli.at_hand import with_class_map_of_target, with_stand_ins
+from segsweep.cli.study_script import main
+from segsweep.config import Study, Target
+from segsweep.data.table import DataRoots
+
+WANTED = "supervised:cityscapes@100"
+STAND_INS = {WANTED: ["supervised:coco", "imagenet+supervised:voc2012"]}
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> DataRoots:
+    """A root with VOC and COCO, and a folder with two classes."""
+    for folder in ("VOCdevkit", "coco2017/annotations", "mine"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "mine" / "classes.txt").write_text("background\ncar\n")
+    return DataRoots(tmp_path)
+
+
+def study(target: str = "pets", sources: tuple[str, ...] = ("random", WANTED), **values: object) -> Study:
+    return Study("s", Target(target, **values), compare={"source": list(sources), "freeze": ["none"]})  # type: ignore[arg-type]
+
+
+def sources_of(changed: Study) -> list[str]:
+    return [cell.source for _, cell in changed.cells()]
+
+
+def test_the_first_that_is_at_hand_takes_the_place(roots: DataRoots) -> None:
+    """An absent source is replaced by the first stand-in whose data are found, and one line says so."""
+    changed, told = with_stand_ins(study(), STAND_INS, roots)
+    assert sources_of(changed) == ["random", "supervised:coco"]
+    assert told == [f"source {WANTED} is not at hand: supervised:coco takes its place (--set source=... chooses)"]
+    assert sources_of(with_stand_ins(study("coco"), STAND_INS, roots)[0]) == ["random", "imagenet+supervised:voc2012"]
+
+
+def test_nothing_changes_where_nothing_is_to_be_replaced(roots: DataRoots, tmp_path: Path) -> None:
+    """A source that is at hand stays, as does one that nothing stands in for, and a study without it."""
+    (tmp_path / "cityscapes" / "gtFine").mkdir(parents=True)
+    assert with_stand_ins(study(), STAND_INS, roots) == (study(), [])
+    nothing = DataRoots()
+    assert with_stand_ins(study(), STAND_INS, nothing) == (study(), [])
+    other = study(sources=("random", "supervised:ade20k"))
+    assert with_stand_ins(other, STAND_INS, nothing) == (other, [])
+
+
+def test_a_stand_in_that_is_there_already_stands_once(roots: DataRoots) -> None:
+    """Where the study has the stand-in as a source too, it is one cell."""
+    changed, _ = with_stand_ins(study(sources=("supervised:coco", WANTED)), STAND_INS, roots)
+    assert sources_of(changed) == ["supervised:coco"]
+
+
+def test_a_class_map_keeps_the_classes_of_another_target(roots: DataRoots) -> None:
+    """What the new target has no class for is left out of the class map, and told."""
+    declared = study("mine", class_map={"car": ["bus"], "sign": ["stop sign"]})
+    changed, told = with_class_map_of_target(declared, roots)
+    assert dict(changed.target.class_map) == {"car": ["bus"]}
+    assert told == ["class_map of sign is left out: no class of mine"]
+    assert with_class_map_of_target(changed, roots) == (changed, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "replaced"),
+    [
+        ((), True),
+        (("--set", "freeze=encoder"), True),
+        (("--set", "source=random"), False),
+        (("--as-published",), False),
+    ],
+)
+def test_a_chosen_source_and_the_published_run_are_left_alone(
+    roots: DataRoots, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], replaced: bool
+) -> None:
+    """Stand-ins come in unless the run is the published one or the source is chosen on the command line."""
+    declared = study("generated_street")
+    told = ["--runner", "inline", "--plan", "--data", str(roots.root), "--out", str(tmp_path / "runs"), *arguments]
+    with pytest.raises(SystemExit):
+        main(declared, as_published=declared, stand_ins=STAND_INS, arguments=told)
+    assert ("supervised:coco takes its place" in capsys.readouterr().err) is replaced
