@@ -11,6 +11,7 @@ from PIL import Image
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
+from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target, subset
 from segsweep.domain_shift import Shift, measure_shift
@@ -52,7 +53,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     """
     place.device.apply_threads()
     settings = trial.settings
-    data = Prepared.open(place.store.folder("data", trial.target_data))
+    data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data))
     split = split_target(data, trial.target.protocol, settings.dev_share)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     val_set = PictureSet(data, split.val).first(place.max_pictures)
@@ -92,7 +93,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
                 _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
                 if frames is not None:
                     save_clip(build.folder / CLIP, frames, val_set, state.history)
-                build.commit(_card(trial, data, model, tested, normalisation))
+                build.commit(_card(trial, data, model, tested, normalisation) | {"fit": _fit(trial, place)})
     yield TrialOutcome({**micro_batch, **_measured(tested, data), **shift.facts}, _image_rows(tested, test_set))
 
 
@@ -198,6 +199,13 @@ def _card(
         "total_parameters": model.parameter_counts()[1],
         "test_iou": scores(tested.confusion_CC).iou,
     }
+
+
+def _fit(trial: Trial, place: Workplace) -> str:
+    """Return how the target's pictures became square, which whoever applies the model has to do alike."""
+    artifact = place.store.find(DATA_KIND, trial.target_data)
+    assert artifact is not None, f"data {trial.target_data} are not in the store"
+    return str(artifact.metadata["fit"])
 
 
 def _save_examples(folder: Path, test_set: PictureSet, predictions: Mapping[str, Iterable[Pixels]]) -> None:

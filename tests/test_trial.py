@@ -181,6 +181,7 @@ def test_model_artifact_has_card_and_examples(data, place):
         assert predicted.max() <= 1
     assert artifact.metadata["classes"] == ["ground", "thing"]
     assert artifact.metadata["settings"] == trial.settings.model_dump()
+    assert artifact.metadata["fit"] == "resize"
 
 
 @pytest.mark.parametrize("architecture", ["unet16", "unet-mobilenet_v2"])
