@@ -1,11 +1,20 @@
-"""What is to be known of classes before anything is trained: how a source's stand for the target's."""
+"""What is to be known of classes before anything is trained: how a source's stand for the target's, and which are nowhere."""
 
-from segsweep.config.study import Study
+from collections.abc import Iterator
+
+from segsweep.config.settings import Settings
+from segsweep.config.study import TUNING_SEED, Study
+from segsweep.data.prepare import KIND
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import Indices, split_target, subset
 from segsweep.sweep.catalog import Catalog, class_maps, source_classes, tuned_values
+
+UNLEARNT = "cannot be learned"
+UNMEASURED = "has no IoU there; it is left out of means, or counts as 0 where it is predicted"
 
 
 def class_remarks(study: Study, catalog: Catalog) -> list[str]:
-    """Return how the classes of sources are mapped."""
+    """Return how the classes of sources are mapped, and which classes the pictures of a split do not show."""
     maps = class_maps(study, catalog)
     shifted = [cell.source for _, cell in study.cells() if "on" in tuned_values(study, "domain_shift", cell.domain_shift)]
     lines = []
@@ -18,4 +27,32 @@ def class_remarks(study: Study, catalog: Catalog) -> list[str]:
                 f"domain_shift=on: {source} has no class of the target but the background, so nothing is measured with it "
                 "before fine-tuning; Target class_map can name synonyms"
             )
-    return lines
+    return lines + list(dict.fromkeys(_absent_classes(study, catalog)))
+
+
+def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
+    """Yield a line for every set of pictures that lacks a class of the target: a split, or what a fraction leaves of one.
+
+    Data that are not prepared, as where a run is only planned, are passed over.
+    """
+    for _, cell in study.cells():
+        key = catalog.key(study.target_name, study.target.classes, cell.image_px, cell.fit)
+        if catalog.store.find(KIND, key) is None:
+            continue
+        data = Prepared.open(catalog.store.folder(KIND, key))
+        for what, members in _picture_sets(study, cell, data):
+            if missing := [name for name, pixels in zip(data.classes, data.class_pixels(members), strict=True) if not pixels]:
+                means = UNLEARNT if what.startswith("train") else UNMEASURED
+                yield f"none of the {len(members)} {what} shows {', '.join(map(repr, missing))}, which {means}"
+
+
+def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:
+    """Yield the splits of a target and the fractions of its training split that trials of a cell see, each as it is called."""
+    for dev_share in tuned_values(study, "dev_share", cell.dev_share):
+        split = split_target(data, study.target.protocol, dev_share)
+        of = "" if dev_share is None else f" of dev_share={dev_share}"
+        yield from (("val pictures" + of, split.val), ("test pictures", split.test))
+        for fraction in tuned_values(study, "fraction", cell.fraction):
+            for seed in range(TUNING_SEED, TUNING_SEED + study.seeds + 1):
+                left = "" if fraction == 1 else f" that fraction={fraction} leaves with seed {seed}"
+                yield f"train pictures{of}{left}", subset(data, split.train, fraction, seed)

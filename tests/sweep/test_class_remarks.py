@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segsweep.config import Study, Target
 from segsweep.data.table import DataRoots
@@ -21,9 +23,10 @@ CLASSES = {
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    """Four data sets of which nothing but the classes is there."""
+    """A target of two pictures, and three sources of which nothing but the classes is there."""
+    drawn(tmp_path / "target", [1, 2])
     for name, classes in CLASSES.items():
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "classes.txt").write_text("\n".join(classes))
     return Catalog(DataRoots(tmp_path), Store(tmp_path / "store"), lambda *_: None)
 
@@ -74,3 +77,51 @@ def test_nothing_in_common_is_told_or_refused(catalog):
     assert told.startswith("domain_shift=on: supervised:animals has no class of the target but the background")
     with pytest.raises(UserError, match="transfer=all from supervised:animals: no class of the target but the background"):
         class_maps(study(["animals"], transfer="all"), catalog)
+
+
+def drawn(folder: Path, masks: list[int]) -> Path:
+    """Write a data set of pictures of which each shows the background and, where its number is not 0, one class more."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "classes.txt").write_text("background\ncar\nsign\n")
+    for number, label in enumerate(masks):
+        mask = np.zeros((16, 16), dtype=np.uint8)
+        mask[:8] = label
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
+        Image.fromarray(np.full((16, 16, 3), number, dtype=np.uint8)).save(folder / "images" / f"{number:02d}.png")
+    return folder
+
+
+def told_of(folder: Path, tmp_path: Path, **fixed) -> list[str]:
+    """Return what is said of a target before it is run, once its data are prepared."""
+    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    target = Target(f"folder:{folder}", protocol="official" if (folder / "val.txt").is_file() else "60-20-20")
+    declared = Study("s", target, compare={"source": ["random"]}, fixed={**fixed, "image_px": 16}, seeds=2)
+    assert class_remarks(declared, catalog) == []  # nothing is prepared for a plan alone
+    catalog.prepare(declared.target_name, None, 16)
+    return class_remarks(declared, catalog)
+
+
+def test_a_split_without_a_class_is_told(tmp_path):
+    """Each split that lacks a class is one line: which split, how many pictures, which class, and what that means."""
+    folder = drawn(tmp_path / "few", [1, 2, 1, 1, 2, 2])
+    for part, names in {"train": ["00"], "val": ["01", "04"], "test": ["02", "03", "05"]}.items():
+        (folder / f"{part}.txt").write_text("\n".join(names))
+    assert told_of(folder, tmp_path) == [
+        "none of the 2 val pictures shows 'car', which has no IoU there; it is left out of means, or counts as 0 where it is "
+        "predicted",
+        "none of the 1 train pictures shows 'sign', which cannot be learned",
+    ]
+
+
+def test_a_fraction_that_leaves_a_class_out_is_told(tmp_path):
+    """Where the training split shows all classes and the part that a seed gets of it does not, that is told for the seed."""
+    told = told_of(drawn(tmp_path / "ten", [1, 2] * 5), tmp_path, fraction=0.2)
+    assert len(told) == 3
+    for seed, line in enumerate(told):
+        assert line.startswith(f"none of the 1 train pictures that fraction=0.2 leaves with seed {seed} shows '")
+
+
+def test_nothing_is_told_where_all_classes_are_everywhere(tmp_path):
+    """A target whose splits show every class is nothing to talk of."""
+    assert told_of(drawn(tmp_path / "all", [1, 2] * 10), tmp_path) == []

@@ -7,11 +7,12 @@ from types import ModuleType
 import pytest
 
 from segsweep.config.source import Source
+from segsweep.data.splits import split_sizes
 from segsweep.models.architectures import check_architecture
 from segsweep.models.freeze import check_freeze_fits
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
-NAMES = ("source_domains", "architectures", "encoders")
+NAMES = ("source_domains", "architectures", "domain_shift", "encoders")
 VOC, ADE20K = "imagenet+supervised:voc2012", "imagenet+supervised:ade20k"
 PUBLISHED_CELLS = {  # source, architecture, transfer, freeze
     "source_domains": {
@@ -31,6 +32,7 @@ PUBLISHED_CELLS = {  # source, architecture, transfer, freeze
         (VOC, "cutdenseaspp-densenet161", "all-but-classifier", "encoder"),
         (ADE20K, "cutdenseaspp-densenet161", "all-but-classifier", "encoder"),
     },
+    "domain_shift": {("imagenet+supervised:cityscapes", "deeplabv3plus-mobilenet_v2", "all", "none")},
     "encoders": {
         ("random", "unet", "none", "none"),
         ("imagenet", "unet-vgg16", "encoder", "encoder"),
@@ -45,12 +47,15 @@ PUBLISHED_SETTINGS = {  # what the papers say of every run
                        "augmentation": "flip", "image_px": 256},
     "architectures": {"epochs": 10, "augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own",
                       "image_px": 256},
+    "domain_shift": {"steps": 24, "validations": 24, "batch_size": 8, "augmentation": "crop_flip_jitter", "loss": "cross_entropy",
+                     "image_px": 256, "domain_shift": "on"},
     "encoders": {"epochs": 50, "learning_rate": 1e-5, "optimizer": "adam", "loss": "dice", "augmentation": "none",
                  "image_px": 256},
 }  # fmt: skip
 PROTOCOLS = {
     "source_domains": ("pets", "foreground", "60-20-20"),
     "architectures": ("pets", "trimap", "50-25-25"),
+    "domain_shift": ("street46", None, "70-10-20"),
     "encoders": ("pets", "foreground", "60-20-20"),
 }
 FITS = {
@@ -127,3 +132,15 @@ def test_without_its_limits_the_study_of_sources_is_fair():
     assert {cell.source_fit for cell in cells} == {"resize"}
     assert len({(cell.source_epochs, cell.source_steps, cell.source_batch_size) for cell in cells}) == 1
     assert (study.seeds, list(study.tune)) == (3, ["learning_rate"])
+
+
+def test_the_domain_shift_has_both_rows_and_the_papers_split():
+    """The paper's tables are a row before and one after; 46 pictures are split 32/5/9; its background counts in the loss."""
+    module = script("domain_shift")
+    for study in (module.study, module.as_published, module.demo):
+        assert [(run.name, run.before) for run in study.published.runs] == [("Before", True), ("After", False)]
+        assert {cell.domain_shift for _, cell in study.cells()} == {"on"}
+        assert split_sizes(["train"] * 46, ["train"], study.target.protocol) == (32, 5, 9)
+    assert len(list(module.study.cells())) == 8
+    assert (module.study.seeds, list(module.study.tune)) == (3, ["learning_rate"])
+    assert "supervised:camvid" not in module.STAND_INS[module.CITYSCAPES]
