@@ -1,0 +1,74 @@
+"""What stands below the table of a study: its sources, before and after, the published numbers."""
+
+from segsweep.records.reader import Records
+from segsweep.report.layout import heading, lines_of, new_table, number, text
+from segsweep.report.published import beside_published
+from segsweep.report.shift import shift_table
+from segsweep.report.sources import QUALITY, trained_sources
+
+SHIFT = (
+    "Before: its classes mapped by name and class_map, all others taken for background. Source mean IoU: on the source's",
+    "validation pictures; after fine-tuning with all that was transferred at its new values, and the source's own rest.",
+)
+QUALITY_NOTES = {
+    "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their picture, in a batch",
+    "knn_accuracy": "k-NN: share of held-out pictures whose label their neighbours tell; start: by the encoder before the stage; "
+    "usual: by always saying the most frequent label",
+}
+
+
+def source_lines(records: Records) -> list[str]:
+    """Return what the trained sources reached on their own held-out pictures; nothing for a study without such."""
+    rows = trained_sources(records)
+    if rows.empty:
+        return []
+    table, told = new_table(), [name for name in QUALITY if name in rows]
+    for name in ("stage", "model", "seed", "pictures", "epochs", *map(heading, told)):
+        table.add_column(name, justify="left" if name in ("stage", "model") else "right")
+    for _, row in rows.iterrows():
+        plain = [str(row[name]) for name in ("stage", "model", "source_seed", "train_images", "epochs")]
+        table.add_row(*plain, *(number(row[name]) for name in told))
+    return ["", "Sources as trained:", "", *lines_of(table), *(note for name, note in QUALITY_NOTES.items() if name in told)]
+
+
+def shift_lines(records: Records, axes: list[str]) -> list[str]:
+    """Return what was measured before and after fine-tuning, as lines of text; nothing for a study without `domain_shift`."""
+    rows = shift_table(records)
+    if rows.empty:
+        return []
+    table = new_table()
+    for axis in axes:
+        table.add_column(axis)
+    numbers = [name for name in rows.columns if name.startswith(("before_", "test_", "source_mean", "forgetting"))]
+    for name in numbers:
+        after = name.startswith("test_") or name == "source_mean_iou_after"
+        table.add_column("after" if after else heading(name), justify="right")
+    for _, row in rows.iterrows():
+        table.add_row(*(text(row[axis]) for axis in axes), *(number(row[name]) for name in numbers))
+    return [
+        "",
+        "Before (the source's own model) and after fine-tuning, on the test split; and on the source:",
+        "",
+        *lines_of(table),
+        *SHIFT,
+    ]
+
+
+def published_lines(records: Records) -> list[str]:
+    """Return the results beside the published ones, as lines of text; nothing for a study without such."""
+    rows = beside_published(records)
+    if rows.empty:
+        return []
+    published = records.study["published"]
+    table = new_table()
+    table.add_column("run")
+    measures = [name for name in rows.columns if name.endswith("_published")]
+    for name in measures:
+        measure = name.removesuffix("_published")
+        table.add_column(heading(measure), justify="right")
+        table.add_column("published", justify="right")
+    for _, row in rows.iterrows():
+        pairs = [(row[name.removesuffix("_published")], row[name]) for name in measures]
+        table.add_row(row["run"], *(number(each) for pair in pairs for each in pair))
+    note = [published["note"]] if published["note"] else []
+    return ["", f"Beside {published['where']}:", "", *lines_of(table), *note]
