@@ -56,9 +56,8 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data))
     split = split_target(data, trial.target.protocol, settings.dev_share)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
-    val_set = PictureSet(data, split.val).first(place.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
-    val_set = spread_first(val_set, clip)
+    val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
     model, facts = _start_model(trial, source_key, data, place)
     yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
     recipe = Recipe.of(settings.model_dump())
