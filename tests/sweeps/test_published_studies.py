@@ -12,9 +12,9 @@ from segsweep.models.architectures import check_architecture
 from segsweep.models.freeze import check_freeze_fits
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
-NAMES = ("source_domains", "architectures", "domain_shift", "encoders")
+NAMES = ("source_domains", "architectures", "domain_shift", "encoders", "self_supervised")
 VOC, ADE20K = "imagenet+supervised:voc2012", "imagenet+supervised:ade20k"
-PUBLISHED_CELLS = {  # source, architecture, transfer, freeze
+PUBLISHED_CELLS = {  # source, architecture, transfer, freeze, and the development share where there is one
     "source_domains": {
         ("random", "deeplabv3-resnet50", "none", "none"),
         ("supervised:coco", "deeplabv3-resnet50", "encoder", "encoder"),
@@ -41,6 +41,11 @@ PUBLISHED_CELLS = {  # source, architecture, transfer, freeze
         ("imagenet", "unet-resnet50", "encoder", "encoder"),
         ("imagenet", "unet-mobilenet_v2", "encoder", "encoder"),
     },
+    "self_supervised": {
+        (source, "unet-resnet50", "encoder", "none", share)
+        for source in ("imagenet", "imagenet+simclr:cifar10", "imagenet+simclr:cats_dogs")
+        for share in (0.2, 0.5, 0.8)
+    },
 }
 PUBLISHED_SETTINGS = {  # what the papers say of every run
     "source_domains": {"epochs": 10, "source_epochs": 10, "learning_rate": 1e-3, "optimizer": "adam", "loss": "cross_entropy",
@@ -51,12 +56,15 @@ PUBLISHED_SETTINGS = {  # what the papers say of every run
                      "image_px": 256, "domain_shift": "on"},
     "encoders": {"epochs": 50, "learning_rate": 1e-5, "optimizer": "adam", "loss": "dice", "augmentation": "none",
                  "image_px": 256},
+    "self_supervised": {"epochs": 60, "learning_rate": 1e-4, "optimizer": "adam", "loss": "bce", "ssl_epochs": 20,
+                        "image_px": 256},
 }  # fmt: skip
 PROTOCOLS = {
     "source_domains": ("pets", "foreground", "60-20-20"),
     "architectures": ("pets", "trimap", "50-25-25"),
     "domain_shift": ("street46", None, "70-10-20"),
     "encoders": ("pets", "foreground", "60-20-20"),
+    "self_supervised": ("pets", "foreground", "holdout-20"),
 }
 FITS = {
     "supervised:isic2018": "nearest",
@@ -80,7 +88,9 @@ def test_as_published_declares_exactly_the_published_cells(name):
     """`--as-published` has one confirmed run for every row of the paper's table, with the settings that the paper says."""
     study = script(name).as_published
     cells = [settings for _, settings in study.cells()]
-    found = [(cell.source, cell.architecture, cell.transfer, cell.freeze) for cell in cells]
+    shares = [() if cell.dev_share is None else (cell.dev_share,) for cell in cells]
+    axes = [(cell.source, cell.architecture, cell.transfer, cell.freeze) for cell in cells]
+    found = [(*each, *share) for each, share in zip(axes, shares, strict=True)]
     assert set(found) == PUBLISHED_CELLS[name]
     assert len(found) == len(set(found))
     assert (study.seeds, dict(study.tune)) == (1, {})
@@ -132,6 +142,25 @@ def test_without_its_limits_the_study_of_sources_is_fair():
     assert {cell.source_fit for cell in cells} == {"resize"}
     assert len({(cell.source_epochs, cell.source_steps, cell.source_batch_size) for cell in cells}) == 1
     assert (study.seeds, list(study.tune)) == (3, ["learning_rate"])
+
+
+def test_without_its_limits_the_self_supervised_study_is_fair():
+    """Both sources have equally many pictures and steps, from random and ImageNet weights, at two temperatures."""
+    study = script("self_supervised").study
+    cells = [settings for _, settings in study.cells()]
+    simclr = [cell for cell in cells if "simclr" in cell.source]
+    assert {cell.source.rpartition(":")[2] for cell in simclr} == {"cifar10@20000", "cats_dogs@20000"}
+    assert {cell.source.partition("simclr")[0] for cell in simclr} == {"", "imagenet+"}
+    assert {(cell.ssl_temperature, cell.dev_share) for cell in simclr} == {(t, s) for t in (0.1, 0.5) for s in (0.2, 0.5, 0.8)}
+    assert len({(cell.ssl_steps, cell.ssl_batch_size, cell.source_image_px) for cell in simclr}) == 1
+    assert {cell.source for cell in cells} - {cell.source for cell in simclr} == {"random", "imagenet"}
+
+
+def test_the_papers_cifar_is_seen_in_its_own_size():
+    """As published, SimCLR sees CIFAR-10 at 32 pixels and photos at the target's size; a whole source with a tenth held out."""
+    sizes = {(cell.source, cell.source_px) for _, cell in script("self_supervised").as_published.cells()}
+    assert {size for source, size in sizes if source.endswith("cifar10")} == {32}
+    assert {size for source, size in sizes if source.endswith("cats_dogs")} == {256}
 
 
 def test_the_domain_shift_has_both_rows_and_the_papers_split():
