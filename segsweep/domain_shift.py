@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,6 @@ from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import transfer_weights
 from segsweep.stage import KIND, load_source
-from segsweep.store.folder import Artifact
 from segsweep.training.batches import IMAGENET, PictureSet, normalisation_of
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
@@ -72,6 +72,7 @@ def measure_shift(
     processes of a world share them, and all get the whole.
     """
     artifact = place.store.find(KIND, source_key) if source_key is not None else None
+    assert source_key is None or artifact is not None, f"stage {source_key} is not in the store any more"
     if artifact is None or artifact.metadata["encoder_only"] or artifact.metadata["classes"] is None:
         return Shift()
     classes, data = artifact.metadata["classes"], test_set.data
@@ -95,8 +96,11 @@ def measure_shift(
         return shift
     other_classes = mapped is None or not mapped.one_to_one
     scope = trial.settings.transfer
+    before = _mean_iou(look(model, source_sets[1]))
     transfer_weights(model, fine_tuned, "all-but-classifier" if scope == "all" and other_classes else scope)
-    return replace(shift, facts={**shift.facts, **_forgetting(model, artifact, source_sets[1], look)})
+    after = _mean_iou(look(model, source_sets[1]))
+    forgotten = {"source_mean_iou_before": before, "source_mean_iou_after": after, "forgetting": before - after}
+    return replace(shift, facts={**shift.facts, **forgotten})
 
 
 def _before(model: SegmentationModel, mapped: ClassMap, test_set: PictureSet, look: Look, examples: int) -> Shift:
@@ -106,10 +110,10 @@ def _before(model: SegmentationModel, mapped: ClassMap, test_set: PictureSet, lo
     return Shift({BEFORE + name: value for name, value in measures.items()}, tested.examples)
 
 
-def _forgetting(model: SegmentationModel, artifact: Artifact, val_set: PictureSet, look: Look) -> dict[str, float]:
-    """Test a model on the source's validation pictures, beside what the source's own reached there when it was trained."""
-    before, after = float(artifact.metadata["facts"]["val_mean_iou"]), scores(look(model, val_set).confusion_CC).mean_iou
-    return {"source_mean_iou_before": before, "source_mean_iou_after": after, "forgetting": before - after}
+def _mean_iou(tested: Evaluation) -> float:
+    """Return the mean IoU over the classes that the pictures show, the same whatever a model predicts."""
+    shown = tested.confusion_CC.sum(axis=1) > 0
+    return float(np.array(scores(tested.confusion_CC).class_iou)[shown].mean())
 
 
 def _source_sets(trial: Trial, place: Workplace) -> tuple[PictureSet, PictureSet] | None:

@@ -31,7 +31,14 @@ from segsweep.training.checkpoint import Weights, load_weights, save_weights
 from segsweep.training.loop import EpochResult, best_result, start_state, train
 from segsweep.training.probe import knn_facts
 from segsweep.training.recipe import Recipe
-from segsweep.training.self_supervised import PretrainingRecipe, PretrainingResult, build_method, pretrain, start_pretraining
+from segsweep.training.self_supervised import (
+    PretrainingRecipe,
+    PretrainingResult,
+    build_method,
+    contrastive_chance,
+    pretrain,
+    start_pretraining,
+)
 from segsweep.training.weight_file import file_scope, read_weight_file
 from segsweep.workplace import Workplace
 
@@ -157,6 +164,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
         "dataset": data.dataset,
         **sizes,
         "epochs": state.results,
+        "steps": state.history[-1]["steps"],
         "best_epoch": best.epoch,
         "val_loss": best.val_loss,
         "val_mean_iou": best.val.mean_iou,
@@ -171,7 +179,8 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     place.device.apply_threads()
     data = Prepared.open(place.store.folder("data", spec.data))
     split = split_source(data, spec.stage.limit, spec.seed, spec.settings.get("split", "official"), labelled=False)
-    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    sets = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    train_set, val_set = (pictures.without_masks() for pictures in sets)
     recipe = PretrainingRecipe.of(spec.settings)
     method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
@@ -187,7 +196,8 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
         "dataset": data.dataset,
         **sizes,
         "epochs": state.results,
-        **{name: state.history[-1][name] for name in ("val_loss", "contrastive_accuracy")},
+        **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},
+        "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size),
         **knn_facts(encoder, start, train_set, val_set, normalisation, place.device),
     }
     yield Built({name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}, facts)

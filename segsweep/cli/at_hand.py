@@ -9,6 +9,7 @@ from segsweep.config.study import Study
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError
+from segsweep.models.class_map import same_class
 
 StandIns = Mapping[str, Sequence[str]]
 FOLDER = "folder:"
@@ -25,7 +26,9 @@ def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple
         wanted = str(Source.parse(wanted))
         if wanted not in _sources(study) or _at_hand(wanted, roots):
             continue
-        possible = [other for other in others if study.target_name not in _datasets(other) and _at_hand(other, roots)]
+        target = _place(study.target_name, roots)
+        apart = [other for other in others if all(_place(name, roots) != target for name in _datasets(other))]
+        possible = [other for other in apart if _at_hand(other, roots)]
         if possible:
             study = _replaced(study, wanted, possible[0])
             lines.append(f"source {wanted} is not at hand: {possible[0]} takes its place (--set source=... chooses)")
@@ -39,8 +42,9 @@ def with_class_map_of_target(study: Study, roots: DataRoots) -> tuple[Study, lis
     except DataNotFoundError:  # told where it is needed
         return study, []
     classes = schemes.get(split_scheme(study.target_name)[1] or next(iter(schemes)), ())
-    kept = {name: synonyms for name, synonyms in study.target.class_map.items() if name in classes}
-    dropped = [name for name in study.target.class_map if name not in kept]
+    shown = study.target.class_map
+    kept = {name: shown[name] for name in shown if any(same_class(name, known) for known in classes)}
+    dropped = [name for name in shown if name not in kept]
     if not dropped:
         return study, []
     told = f"class_map of {', '.join(dropped)} is left out: no class of {study.target_name}"
@@ -66,6 +70,15 @@ def _replaced(study: Study, wanted: str, taken: str) -> Study:
 
 def _datasets(source: str) -> list[str]:
     return [split_scheme(stage.name)[0] for stage in Source.parse(source).stages if stage.kind in DATASET_KINDS and stage.name]
+
+
+def _place(name: str, roots: DataRoots) -> Path | str:
+    """Return where a data set lies, or its name where it is in no folder: two names may mean one."""
+    if name.startswith(FOLDER):
+        return Path(name.removeprefix(FOLDER)).expanduser().resolve()
+    known = split_scheme(name)[0]
+    folder = roots.folder(known)
+    return known if folder is None else folder.resolve()
 
 
 def _at_hand(source: str, roots: DataRoots) -> bool:

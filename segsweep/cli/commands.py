@@ -11,6 +11,7 @@ from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
 from segsweep.cli.models import add_models_options, models
 from segsweep.errors import UserError
 from segsweep.records.reader import load
+from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
 from segsweep.store.folder import Store
 
@@ -95,7 +96,10 @@ def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
 
 def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     records = load(_folder(options.study))
-    print(write_report(records, Path(records.study["store"])))
+    store = Path(records.study["store"])
+    print(write_report(records, store), flush=True)
+    for line in write_clips(records, store):
+        print(line)
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001

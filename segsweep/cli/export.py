@@ -51,6 +51,8 @@ def best_trial(records: Records) -> pd.Series:
 def named_trial(records: Records, beginning: str) -> pd.Series:
     """Return the confirmed run whose id begins so. Raises `UserError`, with the ids that exist, where it is not one."""
     confirmed = _confirmed(records)
+    if not beginning:
+        raise UserError(f"--trial: is empty; those with weights: {_listed(confirmed)}")
     found = confirmed[confirmed["trial_id"].str.startswith(beginning)]
     if len(found) == 1:
         return found.iloc[0]
@@ -91,7 +93,7 @@ def make_new(option: str, folder: Path) -> None:
     except OSError as error:
         raise UserError(f"{option} {folder}: cannot be made: {error.strerror}") from None
     if any(folder.iterdir()):
-        raise UserError(f"{option} {folder}: the folder is not empty")
+        raise UserError(f"{option} {folder}: the folder is not empty; remove it, or name another")
 
 
 def deployed(artifact: Artifact) -> Deployed:

@@ -21,13 +21,13 @@ from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
 from segsweep.data.picture import open_picture
 from segsweep.errors import UserError
 from segsweep.records.reader import Records
-from segsweep.report.overlay import COLOURS, legend, overlay
+from segsweep.report.overlay import COLOURS, background_of, legend, overlay
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
 from segsweep.training.device import Device
 
 LEGEND_PX = 160  # the least width of an overlay, so that its legend can be read
-CLEAR = "background"  # the class of this name leaves the picture as it is
+LONGEST_STEM = 120  # characters of a picture's name that its files keep
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class _Output:
 
     def _overlay(self, picture: Pixels, mask_HW: Pixels, present: Sequence[int]) -> Image.Image:
         """Return the mask over its picture, and below it the classes that occur and are not left clear."""
-        clear = self._classes.index(CLEAR) if CLEAR in self._classes else None
+        clear = background_of(self._classes)
         height, width = mask_HW.shape
         key = legend(self._classes, [number for number in present if number != clear], max(width, LEGEND_PX))
         whole = Image.new("RGB", (key.width, height + key.height), "white")
@@ -146,15 +146,22 @@ def _file_parts(classes: Sequence[str]) -> list[str]:
 
 
 def _names(paths: Sequence[Path], parts: Sequence[str]) -> Mapping[Path, str]:
-    """Return what pictures are called: their names without ending, or with it where two files would else be one."""
+    """Return what pictures are called: their names without ending, or with it where two files would else be one.
+
+    A name that is too long for the files of its classes is cut, and numbered.
+    """
     stems = [f"{path.stem}{end}" for path in paths for end in ("", *(f"-{part}" for part in parts))]
     unique = len(set(stems)) == len(stems)
-    return {path: path.stem if unique else path.name for path in paths}
+    names = {path: path.stem if unique else path.name for path in paths}
+    return {
+        path: name if len(name) <= LONGEST_STEM else f"{name[:LONGEST_STEM]}-{number}"
+        for number, (path, name) in enumerate(names.items())
+    }
 
 
 def _write_tables(result: Predictions, records: Records, artifact: Artifact, images: Path) -> None:
     told = artifact.metadata
-    with (result.folder / "shares.csv").open("w", newline="", encoding="utf-8") as file:
+    with (result.folder / "shares.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(["picture", *told["classes"]])
         rows.writerows([row["picture"], *(f"{share:.6f}" for share in row["shares"].values())] for row in result.pictures)
@@ -171,4 +178,4 @@ def _write_tables(result: Predictions, records: Records, artifact: Artifact, ima
         "pictures": result.pictures,
         "failed": result.failed,
     }
-    (result.folder / "predictions.json").write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+    (result.folder / "predictions.json").write_text(json.dumps(card, indent=1), encoding="utf-8")

@@ -17,6 +17,7 @@ from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.report.cells import summarise
+from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
 from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.check import check
@@ -138,7 +139,9 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     if options.check:
         return _check(study, setting, where, console)
     records = run_in(study, setting, where, console, options.retry_failed)
-    print(write_report(records, setting.store.root))
+    print(write_report(records, setting.store.root), flush=True)
+    for line in write_clips(records, setting.store.root):
+        print(line)
     print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:

@@ -39,6 +39,8 @@ def _assign(study: Study, name: str, text: str) -> Study:
         counts: dict[str, Any] = {name: int(text)}
         return replace(study, **counts)
     if name == TARGET:
+        if text == study.target_name:
+            return study
         return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a data set's own
     if name not in Settings.model_fields:
         raise unknown("--set", name, [*COUNTS, TARGET, *Settings.model_fields])

@@ -155,6 +155,8 @@ class Settings(BaseModel):
             epochs, steps = getattr(self, f"{prefix}epochs"), getattr(self, f"{prefix}steps")
             if epochs is not None and steps is not None:
                 raise ValueError(f"{prefix}epochs={epochs} and {prefix}steps={steps}: give one of the two")
+        if (size := self.batch_sizes().get("ssl_batch_size", 2)) < 2:
+            raise ValueError(f"ssl_batch_size={size}: a self-supervised stage tells pictures of a batch apart; needs at least 2")
         if self.transfer == NO_TRANSFER and self.source != "random":
             raise ValueError(f"transfer='none' with source={self.source!r}: allowed are encoder, all-but-classifier, all")
         if self.steps is not None and self.validations > self.steps:
@@ -203,19 +205,24 @@ class Settings(BaseModel):
         """Return what a self-supervised stage is told."""
         steps = self.ssl_steps
         split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
-        return split | {
-            "image_px": self.source_px,
-            "learning_rate": self.ssl_learning_rate,
-            "optimizer": self.ssl_optimizer,
-            "weight_decay": self.ssl_weight_decay,
-            "warmup": self.ssl_warmup,
-            "temperature": self.ssl_temperature,
-            "epochs": self.ssl_epochs,
-            "steps": steps,
-            "validations": min(self.validations, steps) if steps is not None else None,
-            "batch_size": self.ssl_batch_size or self.source_batch_size or self.batch_size,
-            "precision": self.precision,
-        }
+        own = {"normalisation": self.normalisation} if self.normalisation != self._default("normalisation") else {}
+        return (
+            split
+            | own
+            | {
+                "image_px": self.source_px,
+                "learning_rate": self.ssl_learning_rate,
+                "optimizer": self.ssl_optimizer,
+                "weight_decay": self.ssl_weight_decay,
+                "warmup": self.ssl_warmup,
+                "temperature": self.ssl_temperature,
+                "epochs": self.ssl_epochs,
+                "steps": steps,
+                "validations": min(self.validations, steps) if steps is not None else None,
+                "batch_size": self.ssl_batch_size or self.source_batch_size or self.batch_size,
+                "precision": self.precision,
+            }
+        )
 
     def source_settings(self) -> dict[str, Any]:
         """Return what a supervised stage is told, by the names of settings; those at their default are left out.

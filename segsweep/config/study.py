@@ -123,6 +123,11 @@ class Study:
             raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
         if "source" in self.tune or "architecture" in self.tune:
             raise UserError(f"study {self.name}: source and architecture are compared or fixed, not tuned")
+        for axis in self.tune:
+            if axis.startswith(("source_", "ssl_")):
+                raise UserError(
+                    f"study {self.name}: tune {axis}: a source is trained once for all trials of a cell; compare or fix it"
+                )
         for axis, tuned in self.tune.items():
             if not isinstance(tuned, LogUniform | Uniform | Choice):
                 raise UserError(f"study {self.name}: tune {axis}={tuned!r}: must be LogUniform, Uniform or Choice")

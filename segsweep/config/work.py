@@ -91,8 +91,9 @@ class Trial:
         """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith(("source_", "ssl_"))}
+        settings = {name: value for name, value in settings.items() if name not in self._without_effect()}
         brought = {text: mark for text in self._texts() if (mark := fingerprint(text)) is not None}
-        maps = self.settings.transfer == "all" or self.settings.domain_shift == "on"
+        maps = self.settings.transfer == "all" or "domain_shift" in settings
         mapped = {"class_map": dict(self.target.class_map)} if maps and self.target.class_map else {}
         return digest(
             {
@@ -107,6 +108,12 @@ class Trial:
                 **({"own": brought} if brought else {}),
             }
         )
+
+    def _without_effect(self) -> set[str]:
+        """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model."""
+        if self.phase == "tune":
+            return {"clip_images", "domain_shift"}
+        return {"domain_shift"} if self.stage is None or self.stage.encoder_only else set()
 
     def _texts(self) -> list[str]:
         """The texts in the settings that may stand for objects."""

@@ -56,7 +56,7 @@ def split_target(data: Prepared, protocol: str, dev_share: float | None = None) 
     Raises `UserError` for another protocol, for one that leaves a part empty, for a `dev_share` that the protocol does not
     have or that is too large, and for a data set without masks.
     """
-    _check_labelled(data)
+    check_labelled(data.dataset, data.labelled)
     if (held := _held_out(protocol, dev_share)) is not None:
         parts = _hold_out(data, protocol, held, dev_share)
     else:
@@ -71,10 +71,11 @@ def split_target(data: Prepared, protocol: str, dev_share: float | None = None) 
     return Split(*parts)
 
 
-def _check_labelled(data: Prepared) -> None:
-    if not data.labelled:
+def check_labelled(name: str, labelled: bool) -> None:
+    """Raise `UserError` for a data set without masks where they are needed."""
+    if not labelled:
         raise UserError(
-            f"data set {data.dataset!r}: has no masks, so it is neither a target nor a supervised source; "
+            f"data set {name!r}: has no masks, so it is neither a target nor a supervised source; "
             "choose another, or give a folder its masks/ and classes.txt"
         )
 
@@ -152,7 +153,7 @@ def split_source(data: Prepared, limit: int | None, seed: int, choice: str = "of
     set without masks unless `labelled` is false.
     """
     if labelled:
-        _check_labelled(data)
+        check_labelled(data.dataset, data.labelled)
     splits = np.asarray(data.splits)
     if choice == "all":
         train, val, _ = _divide(data, sorted(set(data.splits)), SOURCE_SHARES, seed_for("source validation"))

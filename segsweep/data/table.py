@@ -159,7 +159,8 @@ class DataRoots:
     def own(self) -> dict[str, Path]:
         """Return the folders of the root that are laid out as `folder:PATH` is, by their names."""
         found = sorted(path.parent for path in self.root.glob("*/classes.txt")) if self.root else []
-        return {folder.name: folder for folder in found if folder.name not in DATASETS and folder.name not in GENERATED}
+        known = {*DATASETS, *GENERATED}
+        return {folder.name: folder for folder in found if folder.name not in known and (folder / "images").is_dir()}
 
 
 def known_names(roots: DataRoots) -> list[str]:

@@ -18,7 +18,8 @@ def feature_maps(output: Any) -> list[Tensor]:
         return [output]
     if isinstance(output, dict):
         return list(output.values())
-    return list(output[0] if isinstance(output, tuple) else output)  # smp's ViTs give (features, prefix tokens)
+    nested = isinstance(output, tuple) and isinstance(output[0], list | tuple)  # smp's ViTs give (features, prefix tokens)
+    return list(output[0] if nested else output)
 
 
 def stages_by_features(encoder: nn.Module) -> Stages | None:

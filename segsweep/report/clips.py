@@ -5,10 +5,11 @@ import math
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs
-from segsweep.report.overlay import Pixels, legend, overlay
+from segsweep.report.overlay import Pixels, background_of, legend, overlay
 
-CLIP, MOVIE = "clip.npz", "clip.mp4"
-CLEAR = "background"  # the class of this name leaves the picture as it is
+CLIP, MOVIE, MARK = "clip.npz", "clip.mp4", "drawn.json"
 DRAWING = 1  # raise by hand when frames are drawn otherwise, so that they are drawn again
 TILE_PX, GAP_PX, TEXT_PX, LINE_PX, ACROSS = 192, 6, 12, 18, 4
 FRAME_MS, LAST_MS = 250, 1500
+MOVIE_SECONDS = 300  # at most, to make one
 NAME_LENGTH = 100
 
 
@@ -42,21 +43,29 @@ class Clip:
 def write_clips(records: Records, store: Path) -> list[str]:
     """Draw `clips/CELL/frame-0000.png` ..., `clip.gif` and, where there is an `ffmpeg`, `clip.mp4` into a study's folder.
 
-    Every cell shows its best confirmed run, where that kept a clip. What was drawn before is left as it is. Returns lines that
-    tell of it.
+    Every cell shows its best confirmed run, where that kept a clip. What was drawn before is left as it is, but for cells that
+    are no more. Returns lines that tell of it.
     """
     best = {str(trial["cell"]): trial for _, trial in best_runs(records).iterrows()}
-    drawn, problems = 0, []
+    current, drawn, problems = set(), 0, []
     for cell, name in zip(records.study["cells"], _folder_names(records.study["cells"]), strict=True):
         model = store / "model" / str(best[cell]["trial_id"]) if cell in best else None
         if model is None or not (model / CLIP).is_file():
             continue
         folder = records.folder / "clips" / name
-        _draw_unless_there(folder, best[cell], model)
+        current.add(folder)
+        try:
+            _draw_unless_there(folder, best[cell], model)
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            problems.append(f"{model / CLIP}: cannot be drawn: {error!r}")
+            continue
         drawn += 1
         if (problem := _movie(folder)) is not None:
             problems.append(f"{folder / MOVIE}: {problem}")
-    return ([f"clips/ holds pictures over time of {drawn} cells"] if drawn else []) + problems
+    for stale in (records.folder / "clips").glob(f"*/{MARK}"):
+        if stale.parent not in current:
+            shutil.rmtree(stale.parent, ignore_errors=True)
+    return ([f"clips/ holds pictures over time of {drawn} cell{'s' if drawn > 1 else ''}"] if drawn else []) + problems
 
 
 def _folder_names(cells: Sequence[str]) -> list[str]:
@@ -71,22 +80,33 @@ def _folder_names(cells: Sequence[str]) -> list[str]:
 def _draw_unless_there(folder: Path, trial: "pd.Series[Any]", model: Path) -> None:
     """Draw a run's frames and its GIF, unless the folder has them."""
     mark = json.dumps({"trial": str(trial["trial_id"]), "drawing": DRAWING})
-    if (folder / "drawn.json").is_file() and (folder / "drawn.json").read_text(encoding="utf-8") == mark:
+    if (folder / MARK).is_file() and (folder / MARK).read_text(encoding="utf-8") == mark:
         return
+    clip = _load(trial, model)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    frames = draw_frames(_load(trial, model))
-    for number, frame in enumerate(frames):
-        frame.save(folder / f"frame-{number:04d}.png")
-    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
-    first, *others = (frame.quantize(dither=Image.Dither.NONE) for frame in frames)  # dithered, it would be twice as large
-    first.save(folder / "clip.gif", save_all=True, append_images=others, duration=durations, loop=0)
-    (folder / "drawn.json").write_text(mark, encoding="utf-8")
+    paths = [folder / f"frame-{number:04d}.png" for number in range(len(clip.captions))]
+    for path, frame in zip(paths, draw_frames(clip), strict=True):
+        frame.save(path, compress_level=1)
+    _animate(paths, folder / "clip.gif")
+    (folder / MARK).write_text(mark, encoding="utf-8")
+
+
+def _animate(paths: Sequence[Path], into: Path) -> None:
+    """Write frames as a GIF, all in one palette of 256 colours, that of the first and the last together."""
+    first, last = (Image.open(path) for path in (paths[0], paths[-1]))
+    both = Image.new("RGB", (first.width, 2 * first.height))
+    both.paste(first)
+    both.paste(last, (0, first.height))
+    palette = both.quantize(method=Image.Quantize.FASTOCTREE)
+    frames = (Image.open(path).quantize(palette=palette, dither=Image.Dither.NONE) for path in paths)
+    durations = [FRAME_MS] * (len(paths) - 1) + [LAST_MS]
+    next(frames).save(into, save_all=True, append_images=frames, duration=durations, loop=0)
 
 
 def _load(trial: "pd.Series[Any]", model: Path) -> Clip:
     classes = json.loads((model / "artifact.json").read_text(encoding="utf-8"))["metadata"]["classes"]
-    with np.load(model / CLIP, allow_pickle=False) as kept:
+    with (model / CLIP).open("rb") as file, np.load(file, allow_pickle=False) as kept:
         arrays = {name: kept[name] for name in kept.files}
     return Clip(
         arrays["pictures_KHWC"],
@@ -106,9 +126,9 @@ def _captions(arrays: Mapping[str, npt.NDArray[np.generic]], in_steps: bool) -> 
     ]
 
 
-def draw_frames(clip: Clip) -> list[Image.Image]:
-    """Return one picture a frame: what was predicted, laid over the pictures, above the same with the truth."""
-    clear = clip.classes.index(CLEAR) if CLEAR in clip.classes else None
+def draw_frames(clip: Clip) -> Iterator[Image.Image]:
+    """Yield one picture a frame: what was predicted, laid over the pictures, above the same with the truth."""
+    clear = background_of(clip.classes)
     present = np.unique(np.concatenate([clip.truths_KHW.ravel(), clip.frames_TKHW.ravel()])).tolist()
     across = min(ACROSS, len(clip.pictures_KHWC))
     width = across * (TILE_PX + GAP_PX) + GAP_PX
@@ -127,13 +147,11 @@ def draw_frames(clip: Clip) -> list[Image.Image]:
 
     lay(sheet, clip.truths_KHW, "truth", TILE_PX + LINE_PX + GAP_PX)
     _write(sheet, clip.title, GAP_PX, LINE_PX)
-    frames = []
     for masks_KHW, caption in zip(clip.frames_TKHW, clip.captions, strict=True):
         frame = sheet.copy()
         lay(frame, masks_KHW, "predicted", 0)
         _write(frame, caption, GAP_PX, 0)
-        frames.append(frame)
-    return frames
+        yield frame
 
 
 def _enlarged(pixels: Pixels, how: Image.Resampling) -> Pixels:
@@ -153,9 +171,11 @@ def _movie(folder: Path) -> str | None:
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # what players ask for
     temporary = folder / f"{MOVIE}.tmp"
     command = [ffmpeg, "-v", "error", "-y", *source, *even, "-f", "mp4", temporary.name]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode == 0:
-        temporary.replace(folder / MOVIE)
-        return None
-    temporary.unlink(missing_ok=True)
-    return (done.stderr.strip().splitlines() or ["ffmpeg failed"])[0]
+    how: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    try:
+        subprocess.run(command, **how, check=True, timeout=MOVIE_SECONDS)
+    except subprocess.SubprocessError as error:
+        temporary.unlink(missing_ok=True)
+        return ((getattr(error, "stderr", None) or "").strip().splitlines() or [str(error)])[0]
+    temporary.replace(folder / MOVIE)
+    return None

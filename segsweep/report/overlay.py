@@ -24,11 +24,17 @@ def _colours() -> Pixels:
 
 
 COLOURS = _colours()  # (256, 3), by class number
+LAID = np.concatenate([np.full((1, 3), 255, dtype=np.uint8), COLOURS[1:]])  # over a picture: where class 0 is shown, it is white
 
 
 def coloured(mask_HW: Pixels) -> Pixels:
     """Return class numbers (H, W) as colours (H, W, 3): class 0 black, 255 grey, the others apart in hue."""
     return COLOURS[mask_HW]
+
+
+def background_of(classes: Sequence[str]) -> int | None:
+    """Return the number of the class called background, however it is written, which pictures show clear; None without one."""
+    return next((number for number, name in enumerate(classes) if name.strip().casefold() == "background"), None)
 
 
 def overlay(picture_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:
@@ -43,7 +49,7 @@ def overlay(picture_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, stre
     share_HW[_outlines(mask_HW)] = 255
     if clear is not None:
         share_HW[mask_HW == clear] = 0
-    colours, picture = Image.fromarray(coloured(mask_HW)), Image.fromarray(picture_HWC)
+    colours, picture = Image.fromarray(LAID[mask_HW]), Image.fromarray(picture_HWC)
     return np.asarray(Image.composite(colours, picture, Image.fromarray(share_HW)))
 
 
@@ -84,7 +90,7 @@ def legend(classes: Sequence[str], numbers: Sequence[int], width_px: int) -> Ima
     draw = ImageDraw.Draw(picture)
     for left, line, number, text in entries:
         top = gap_px + line * line_px
-        red, green, blue = COLOURS[number].tolist()
+        red, green, blue = LAID[number].tolist()
         draw.rectangle((left, top, left + size - 1, top + size - 1), fill=(red, green, blue), outline="black")
         draw.text((left + size + gap_px, top + size // 2), text, fill="black", font=font, anchor="lm")
     return picture

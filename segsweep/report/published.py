@@ -1,5 +1,6 @@
 """A study's results beside the published numbers that it was declared with."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,9 +33,14 @@ def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
     numbers: dict[str, float] = {}
     for measure, number in run["measures"].items():
         column = f"before_{measure.removeprefix('test_')}" if run.get("before") else measure
-        found = confirmed[column] if column in confirmed else pd.Series(dtype="float64")
+        alike = [name for name in confirmed.columns if _plain(str(name)) == _plain(column)]  # a class may be written otherwise
+        found = confirmed[alike[0]] if alike else pd.Series(dtype="float64")
         numbers |= {measure: float(found.mean()), f"{measure}_published": number}
     return {"run": name, "cell": cell or "", **numbers}
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s_-]+", "", column).casefold()
 
 
 def like_cell(wanted: Mapping[str, Any], planned: pd.DataFrame) -> str | None:

@@ -11,7 +11,8 @@ SHIFT = (
     "validation pictures; after fine-tuning with all that was transferred at its new values, and the source's own rest.",
 )
 QUALITY_NOTES = {
-    "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their picture, in a batch",
+    "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their picture in a batch; "
+    "chance: by guessing",
     "knn_accuracy": "k-NN: share of held-out pictures whose label their neighbours tell; start: by the encoder before the stage; "
     "usual: by always saying the most frequent label",
 }
@@ -23,11 +24,11 @@ def source_lines(records: Records) -> list[str]:
     if rows.empty:
         return []
     table, told = new_table(), [name for name in QUALITY if name in rows]
-    for name in ("stage", "model", "seed", "pictures", "epochs", *map(heading, told)):
-        table.add_column(name, justify="left" if name in ("stage", "model") else "right")
+    plain = [str(name) for name in rows.columns if name not in told]
+    for name in map(str, rows.columns):
+        table.add_column(heading(name), justify="left" if name in ("stage", "model") else "right")
     for _, row in rows.iterrows():
-        plain = [str(row[name]) for name in ("stage", "model", "source_seed", "train_images", "epochs")]
-        table.add_row(*plain, *(number(row[name]) for name in told))
+        table.add_row(*(text(row[name]) for name in plain), *(number(row[name]) for name in told))
     return ["", "Sources as trained:", "", *lines_of(table), *(note for name, note in QUALITY_NOTES.items() if name in told)]
 
 

@@ -21,6 +21,7 @@ def shift_table(records: Records) -> pd.DataFrame:
     if not measured and confirmed["forgetting"].isna().all():
         return pd.DataFrame()
     pairs = [f"{when}_{name}" for name in ("mean_accuracy", "mean_iou", *measured) for when in ("before", "test")]
+    confirmed = confirmed.reindex(columns=list(dict.fromkeys([*confirmed.columns, *pairs])))  # a class may be nowhere afterwards
     rows = []
     for cell in records.study["cells"]:
         runs = confirmed[confirmed["cell"] == cell]

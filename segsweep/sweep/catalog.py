@@ -13,7 +13,7 @@ from segsweep.data.dataset import FITS, DataSet, Progress
 from segsweep.data.manifest import hash_file
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import source_sizes, split_sizes, split_source, split_target, subset
+from segsweep.data.splits import check_labelled, source_sizes, split_sizes, split_source, split_target, subset
 from segsweep.data.table import DataRoots, class_names, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError, unknown
 from segsweep.models.architectures import build_without_numbers, check_architecture, check_encoder, encoder_name
@@ -104,7 +104,8 @@ class Catalog:
         if name in self.absent:
             return ("", "")
         request = self._request((name, scheme, 0, OWN_FIT))
-        return request.dataset.schemes[request.chosen_scheme]
+        check_labelled(name, bool(classes := request.dataset.schemes[request.chosen_scheme]))
+        return classes
 
     def _dataset(self, name: str) -> DataSet:
         return self._request((name, None, 0, OWN_FIT)).dataset
@@ -184,7 +185,9 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
                 source = get(stage.name, None, settings.source_px, settings.source_fit)
                 labelled = stage.kind not in SELF_SUPERVISED
-                split_source(source, stage.limit, 0, settings.source_split, labelled=labelled)
+                split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled)
+                if len(split.train) < 2:
+                    raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
                 if labelled:
                     check_loss(settings.source_loss, source.classes)
     for path, architecture, scope, classes in sorted(files):
@@ -195,8 +198,11 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
 def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> set[tuple[str, str, str, int]]:
     """Return how a cell uses a weight file: path, architecture, what is transferred, number of classes."""
     assert stage.name is not None
-    chained = len(Source.parse(settings.source).stages) > 1
-    scopes = ["all-but-classifier"] if chained else tuned_values(study, "transfer", settings.transfer)
+    _, *after = Source.parse(settings.source).stages
+    if after:
+        scopes: Sequence[str] = ["encoder" if after[0].kind in SELF_SUPERVISED else "all-but-classifier"]
+    else:
+        scopes = tuned_values(study, "transfer", settings.transfer)
     if "all" in scopes and study.target.class_map:
         raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
     return {(stage.name, settings.architecture, scope, classes) for scope in scopes}
@@ -213,7 +219,7 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
         return {}
     known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
     for name in study.target.class_map:
-        if name not in known:
+        if not any(same_class(name, other) for other in known):
             raise unknown("Target class_map", name, list(known))
     for _, settings in study.cells():
         if (classes := source_classes(settings.source, catalog)) is None:

@@ -53,6 +53,6 @@ def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tupl
         of = "" if dev_share is None else f" of dev_share={dev_share}"
         yield from (("val pictures" + of, split.val), ("test pictures", split.test))
         for fraction in tuned_values(study, "fraction", cell.fraction):
-            for seed in range(TUNING_SEED, TUNING_SEED + study.seeds + 1):
+            for seed in range(TUNING_SEED, TUNING_SEED + (1 if fraction == 1 else study.seeds + 1)):  # the whole has no seed
                 left = "" if fraction == 1 else f" that fraction={fraction} leaves with seed {seed}"
                 yield f"train pictures{of}{left}", subset(data, split.train, fraction, seed)

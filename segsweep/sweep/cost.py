@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED
+from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source
 from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
 from segsweep.training.device import Device
+from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
+from segsweep.training.self_supervised import MATCHED_IN_ALL
 
 Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
 SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
@@ -40,14 +42,24 @@ class CostModel:
             spec.model, 0, *sizes, spec.stage.kind, told["precision"], self._device, self._catalog.store.root / "speed.json"
         )
         trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
-        predicted = (told["epochs"] or told["validations"]) * val
+        matched = (told["epochs"] or told["validations"]) * min(val, MATCHED_IN_ALL)
+        predicted = matched + min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the probe: two encoders, one view each
         return float(SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed)
 
     def trial(self, settings: Settings, tested: bool) -> float:
         """Return the seconds of one trial with these settings."""
         train, val, test = self._catalog.target_sizes(self._plan.study, settings.dev_share)
         count = round(settings.fraction * train) * (1 + settings.augmented_copies)
+        if tested and settings.domain_shift == "on":  # its source's model on the test pictures, and two on the source's own
+            test += test + 2 * self._source_pictures(settings)
         return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
+
+    def _source_pictures(self, settings: Settings) -> int:
+        """Return how many pictures the last stage of a source validates on; none where it is not supervised."""
+        last = Source.parse(settings.source).stages[-1:]
+        if not last or last[0].kind != "supervised" or last[0].name is None:
+            return 0
+        return self._catalog.source_sizes(last[0].name, last[0].limit, settings.source_split)[1]
 
     def _run(
         self, settings: Settings, classes: int, train: int, val: int, test: int, epochs: int | None, steps: int | None

@@ -1,5 +1,6 @@
 """What trials, stages and epochs are in the records: the columns of their rows."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +22,7 @@ def trial_columns(trial: Trial) -> dict[str, Any]:
         "point": trial.point,
         "seed": trial.seed,
         "source_seed": trial.source_seed,
+        "stage_id": trial.stage.spec_id if trial.stage else None,
         "target": trial.target.name,
         "protocol": trial.target.protocol,
         **trial.settings.model_dump(),
@@ -34,6 +36,8 @@ def stage_columns(work: StageWork) -> dict[str, Any]:
         "stage_id": spec.spec_id,
         "stage": spec.name,
         "model": spec.model,
+        "parent_stage_id": spec.parent.spec_id if spec.parent else None,
+        "settings": json.dumps(dict(spec.settings), sort_keys=True),
         "source_seed": spec.seed,
         "kind_of_stage": spec.stage.kind,
     }

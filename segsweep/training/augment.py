@@ -160,7 +160,7 @@ def augment(
     if augmentation.flip:
         images, masks = flip(images, masks, drawn.flip_B)
     if augmentation.moves:
-        images, masks = move(images, masks, drawn)
+        images, masks = move(images, masks, drawn, "border" if augmentation.crop_area else "zeros")
     if augmentation.jitters or augmentation.grey or augmentation.blur_sigma_px:
         floats = jitter(images.float() / 255, augmentation.jitters, drawn)
         if augmentation.grey:
@@ -178,14 +178,17 @@ def flip(images_BCHW: Tensor, masks_BHW: Tensor, chosen_B: Tensor) -> tuple[Tens
     return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
 
 
-def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-    """Return pictures turned and cropped, bilinear, and masks the same way, nearest; outside is black, and ignored."""
+def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "zeros") -> tuple[Tensor, Tensor]:
+    """Return pictures turned and cropped, bilinear, and masks the same way, nearest; outside of masks is ignored.
+
+    `outside` of pictures is black with `zeros`, and as their edge with `border`.
+    """
     cos_B2, sin_B2 = drawn.sides_B2 * drawn.angle_B.cos()[:, None], drawn.sides_B2 * drawn.angle_B.sin()[:, None]
     shift_B2 = (2 * drawn.place_B2 - 1) * (1 - drawn.sides_B2)
     top_B3 = torch.stack([cos_B2[:, 0], -sin_B2[:, 1], shift_B2[:, 0]], 1)
     theta_B23 = torch.stack([top_B3, torch.stack([sin_B2[:, 0], cos_B2[:, 1], shift_B2[:, 1]], 1)], 1)
     grid = functional.affine_grid(theta_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False)
-    images = functional.grid_sample(images_BCHW.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    images = functional.grid_sample(images_BCHW.float(), grid, mode="bilinear", padding_mode=outside, align_corners=False)
     shifted = (masks_BHW + 1)[:, None].float()  # so that what comes from outside, 0, is no class
     labels = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0].long() - 1
     return images.round().to(torch.uint8), labels.masked_fill(labels < 0, IGNORE)
@@ -223,7 +226,8 @@ def blur(images_BCHW: Tensor, sigma_B: Tensor, kernel_px: int = 3) -> Tensor:
     on_device, widths_B2 = rows.to(images_BCHW.device), sigma_B[rows].to(images_BCHW.device)[:, None].expand(-1, 2)
     if len(rows) == 0:
         return images_BCHW
-    return images_BCHW.index_copy(0, on_device, gaussian_blur2d(images_BCHW[on_device], (kernel_px, kernel_px), widths_B2))
+    blurred: Tensor = gaussian_blur2d(images_BCHW[on_device], (kernel_px, kernel_px), widths_B2)
+    return images_BCHW.index_copy(0, on_device, blurred)
 
 
 def _kernel_px(share: float, side_px: int) -> int:

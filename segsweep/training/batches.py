@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,10 @@ class PictureSet:
     def first(self, count: int | None) -> "PictureSet":
         """Return the first pictures alone; all of them for None."""
         return PictureSet(self.data, self.members[:count])
+
+    def without_masks(self) -> "PictureSet":
+        """Return the same pictures, whose masks are not read."""
+        return PictureSet(replace(self.data, masks=np.empty((len(self.data.images), 0, 0), dtype=np.uint8)), self.members)
 
     def spread(self, most: int) -> "PictureSet":
         """Return so many pictures from all over the set; all of them where there are fewer."""
@@ -90,7 +94,7 @@ def _read(pictures: PictureSet, positions: Indices) -> tuple[Tensor, Tensor]:
 
 def _to_device(images_BHWC: Tensor, masks_BHW: Tensor, device: Device) -> tuple[Tensor, Tensor]:
     if device.cuda:
-        images_BHWC, masks_BHW = images_BHWC.pin_memory(), masks_BHW.pin_memory()
+        images_BHWC, masks_BHW = (part.pin_memory() if part.numel() else part for part in (images_BHWC, masks_BHW))
     images = images_BHWC.to(device.torch, non_blocking=True).permute(0, 3, 1, 2)  # a view: already channels last
     return images, masks_BHW.to(device.torch, non_blocking=True).long()
 

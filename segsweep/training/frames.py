@@ -1,5 +1,6 @@
 """What a model predicts for a few pictures as it is trained: a small file for each result, beside the checkpoint."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class Frames:
         """Write the class numbers (K, H, W) that were predicted after so many results."""
         with replacing(self._path(result)) as temporary, temporary.open("wb") as file:
             np.save(file, predicted_KHW, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())  # a torn frame would be missing at the end of a run whose checkpoint is whole
 
     def load(self, results: int) -> Pixels:
         """Return all frames of a run with so many results, (results + 1, K, H, W) uint8."""

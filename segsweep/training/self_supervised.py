@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -75,7 +76,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of `count` pictures, and the share of views that were matched rightly.
+        """Return the loss of a batch of `count` pictures, and the share of views that were matched rightly (NaN for none).
 
         Both are those of the whole batch, on every process of a world, with gradients to its own rows.
         """
@@ -89,15 +90,15 @@ class PretrainingResult:
     """What one epoch (or one stretch of steps) gave.
 
     Losses are means over pictures. `contrastive_accuracy` is the share of held-out views that were matched with the other
-    view of their picture, among all views of a batch.
+    view of their picture, among all views of a batch; None where too few are held out, as `val_loss`.
     """
 
     epoch: int
     steps: int
     train_loss: float
     train_contrastive_accuracy: float
-    val_loss: float
-    contrastive_accuracy: float
+    val_loss: float | None
+    contrastive_accuracy: float | None
     learning_rate: float
     seconds: float
     images_per_second: float
@@ -105,6 +106,8 @@ class PretrainingResult:
     @property
     def says(self) -> str:
         """The number to look at, in words."""
+        if self.contrastive_accuracy is None:
+            return f"training loss {self.train_loss:.3f}"
         return f"contrastive accuracy {self.contrastive_accuracy:.3f}"
 
 
@@ -130,11 +133,11 @@ def start_pretraining(
 def _optimizer(method: Method, recipe: PretrainingRecipe) -> torch.optim.Optimizer:
     """Return Adam or LARS; biases and normalisation are neither decayed nor adapted by LARS, as SimCLR has it."""
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.dim() > 1], "weight_decay": recipe.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.dim() <= 1], "weight_decay": 0.0},
-    ]
+    weights: dict[str, Any] = {"params": [each for each in trained if each.dim() > 1], "weight_decay": recipe.weight_decay}
+    others: dict[str, Any] = {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0}
+    groups = [weights, others]
     if recipe.optimizer == "lars":
+        weights["always_adapt"] = True  # timm would not adapt what is not decayed
         return Lars(groups, lr=recipe.learning_rate, momentum=LARS_MOMENTUM)
     assert recipe.optimizer == "adam", recipe.optimizer
     return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
@@ -179,11 +182,12 @@ def pretrain(
                 learning_rate = recipe.learning_rate * learning_rate_share("cosine", number, steps, recipe.warmup)
                 for group in state.optimizer.param_groups:
                     group["lr"] = learning_rate
-                state.optimizer.zero_grad(set_to_none=True)
-                told = matching(parallel, images, len(batch), chance)
-                (told[0] * world.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the world
-                state.optimizer.step()
-                method.after_step()
+                with _memory_told(recipe, device):
+                    state.optimizer.zero_grad(set_to_none=True)
+                    told = matching(parallel, images, len(batch), chance)
+                    (told[0] * world.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the world
+                    state.optimizer.step()
+                    method.after_step()
                 tally, seen = tally + torch.stack(told).detach() * len(batch), seen + len(batch)
         train_loss, train_right = (tally / seen).tolist()
         finite(train_loss, "training loss", epoch, recipe.learning_rate)
@@ -194,7 +198,7 @@ def pretrain(
             steps=last,
             train_loss=train_loss,
             train_contrastive_accuracy=train_right,
-            val_loss=finite(val_loss, "validation loss", epoch, recipe.learning_rate),
+            val_loss=val_loss and finite(val_loss, "validation loss", epoch, recipe.learning_rate),
             contrastive_accuracy=right,
             learning_rate=learning_rate,
             seconds=time.perf_counter() - start,
@@ -219,36 +223,59 @@ class _Matching:
     def __call__(self, network: nn.Module, images: Tensor, count: int, chance: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return loss and share of right matches of a batch of `count` pictures, of which `images` are this process's.
 
-        `network` is the method, or what the world has made of it. Raises `UserError` where the device has too little memory.
+        `network` is the method, or what the world has made of it.
         """
         own = self.world.share(np.arange(count))
         views = normalise(self.method.views(images, count, own, chance), self.normalisation)
-        try:
-            with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-                output = network(views)
-            return self.method.loss(output.float(), count, self.world)
-        except torch.OutOfMemoryError:
-            raise UserError(
-                f"ssl_batch_size={self.recipe.batch_size}: two views of each picture at {self.recipe.image_px} px are too many "
-                f"for {self.device.label}; take a smaller batch, a smaller source_image_px, or --workers-per-stage"
-            ) from None
+        with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            output = network(views)
+        return self.method.loss(output.float(), count, self.world)
 
 
-def _held_out(matching: _Matching, val_set: PictureSet) -> tuple[float, float]:
-    """Return loss and share of right matches on held-out pictures, whose views are the same after every epoch."""
+@contextmanager
+def _memory_told(recipe: PretrainingRecipe, device: Device) -> Iterator[None]:
+    """Turn a lack of memory into what to do about it: batches cannot be cut, since their pictures are told from each other."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"ssl_batch_size={recipe.batch_size}: the views of so many pictures at {recipe.image_px} px are too many for "
+            f"{device.label}; take a smaller batch, a smaller source_image_px, or --workers-per-stage"
+        ) from None
+
+
+def _held_out(matching: _Matching, val_set: PictureSet) -> tuple[float | None, float | None]:
+    """Return loss and share of right matches on held-out pictures, whose views are the same after every epoch.
+
+    None for fewer than can be matched.
+    """
     method, world = matching.method, matching.world
-    count = min(len(val_set), MATCHED_IN_ALL)
-    batches = np.array_split(np.arange(count), max(1, round(count / matching.recipe.batch_size)))
+    batches = held_out_batches(len(val_set), matching.recipe.batch_size, world.size)
+    if not batches:
+        return None, None
     chance = torch.Generator().manual_seed(seed_for("held-out views"))
     training, tally = method.training, torch.zeros(2, device=matching.device.torch)
     method.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), _memory_told(matching.recipe, matching.device):
         shares = load_batches(val_set, [world.share(batch) for batch in batches], matching.device)
         for batch, (images, _) in zip(batches, shares, strict=True):
             tally += torch.stack(matching(method, images, len(batch), chance)) * len(batch)
     method.train(training)
-    loss, right = (tally / count).tolist()
+    loss, right = (tally / sum(map(len, batches))).tolist()
     return loss, right
+
+
+def held_out_batches(count: int, batch_size: int, processes: int = 1) -> list[Indices]:
+    """Return positions of held-out pictures in about equal batches, mixed as in training; none for too few pictures."""
+    order = np.random.default_rng(seed_for("held-out order")).permutation(count)[:MATCHED_IN_ALL]
+    most = len(order) // max(2, processes)
+    return np.array_split(order, min(most, max(1, round(len(order) / batch_size)))) if most else []
+
+
+def contrastive_chance(count: int, batch_size: int) -> float | None:
+    """Return which share of so many held-out views is matched by chance, None where none are."""
+    sizes = [len(batch) for batch in held_out_batches(count, batch_size)]
+    return sum(size / (2 * size - 1) for size in sizes) / sum(sizes) if sizes else None
 
 
 def _check_batch(count: int, recipe: PretrainingRecipe, world: World) -> None:

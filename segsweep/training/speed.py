@@ -47,51 +47,69 @@ def measure_speed(
     if key not in known:
         device.apply_threads()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
-        images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
-        if policy in SELF_SUPERVISED:
-            network, loss_of = _pretraining(model, policy, images)
-        else:
-            network, loss_of = _segmentation(model, classes, policy, images)
-        known[key] = _measure(network, loss_of, count, precision, device)
+        known[key] = _measure(model, classes, image_px, count, policy, precision, device)
         with replacing(cache) as temporary:
             temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
     train_speed, predict_speed = known[key]
     return float(train_speed), float(predict_speed)
 
 
-def _segmentation(architecture: str, classes: int, policy: str, images: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
+def _measure(
+    model: str, classes: int, image_px: int, count: int, policy: str, precision: str, device: Device
+) -> tuple[float, float]:
+    """Measure on batches of so many pictures, or of half as many where these are too many for the device."""
+    images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
+    half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
+    if policy in SELF_SUPERVISED:
+        network, loss_of = _pretraining(model, policy, images, half)
+    else:
+        network, loss_of = _segmentation(model, classes, policy, images, half)
+    try:
+        return _speeds(network, loss_of, count, device)
+    except torch.OutOfMemoryError:  # by several workers a batch is shared, and one takes its pieces
+        if count < 4:
+            raise
+    del network, loss_of
+    return _measure(model, classes, image_px, count // 2, policy, precision, device)
+
+
+def _segmentation(
+    architecture: str, classes: int, policy: str, images: Tensor, half: torch.autocast
+) -> tuple[nn.Module, Callable[[], Tensor]]:
     """Return a model, and what computes its loss on some pictures."""
     model = build_model(architecture, classes, seed=0)
     freeze(model, policy)
     masks = torch.zeros(len(images), *images.shape[2:], dtype=torch.long, device=images.device)
-    return model, lambda: cross_entropy(model(normalise(images)).float(), masks)
+
+    def loss() -> Tensor:
+        with half:
+            logits_BCHW = model(normalise(images))
+        return cross_entropy(logits_BCHW.float(), masks)
+
+    return model, loss
 
 
-def _pretraining(encoder: str, kind: str, images: Tensor) -> tuple[nn.Module, Callable[[], Tensor]]:
+def _pretraining(encoder: str, kind: str, images: Tensor, half: torch.autocast) -> tuple[nn.Module, Callable[[], Tensor]]:
     """Return a self-supervised method around an encoder, and what computes its loss on some pictures."""
     recipe = PretrainingRecipe(Length(1, None, None), images.shape[-1], 1.0, len(images), "adam", 0.0, 0.0, 1.0, "float32")
     method, chance = build_method(kind, build_encoder(encoder, seed=0), recipe, seed=0), torch.Generator()
 
     def loss() -> Tensor:
-        views = method.views(images, len(images), np.arange(len(images)), chance)
-        return method.loss(method(normalise(views)).float(), len(images), World())[0]
+        views = normalise(method.views(images, len(images), np.arange(len(images)), chance))
+        with half:
+            output = method(views)
+        return method.loss(output.float(), len(images), World())[0]
 
     return method, loss
 
 
-def _measure(
-    network: nn.Module, loss_of: Callable[[], Tensor], count: int, precision: str, device: Device
-) -> tuple[float, float]:
+def _speeds(network: nn.Module, loss_of: Callable[[], Tensor], count: int, device: Device) -> tuple[float, float]:
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = torch.optim.Adam([parameter for parameter in network.parameters() if parameter.requires_grad])
 
-    def forward() -> Tensor:
-        with torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            return loss_of()
-
     def train_step() -> None:
         optimizer.zero_grad()
-        forward().backward()  # type: ignore[no-untyped-call]
+        loss_of().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     network.train()
@@ -99,7 +117,7 @@ def _measure(
     train_speed = count / _seconds(train_step, device)
     network.eval()
     with torch.inference_mode():
-        return train_speed, count / _seconds(forward, device)
+        return train_speed, count / _seconds(loss_of, device)
 
 
 def _seconds(work: Callable[[], object], device: Device) -> float:

@@ -18,6 +18,7 @@ def roots(tmp_path: Path) -> DataRoots:
     """A root with VOC and COCO, and a folder with two classes."""
     for folder in ("VOCdevkit", "coco2017/annotations", "mine"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "mine" / "images").mkdir()
     (tmp_path / "mine" / "classes.txt").write_text("background\ncar\n")
     return DataRoots(tmp_path)
 
@@ -52,6 +53,19 @@ def test_a_stand_in_that_is_there_already_stands_once(roots: DataRoots) -> None:
     """Where the study has the stand-in as a source too, it is one cell."""
     changed, _ = with_stand_ins(study(sources=("supervised:coco", WANTED)), STAND_INS, roots)
     assert sources_of(changed) == ["supervised:coco"]
+
+
+def test_the_targets_own_folder_is_no_stand_in(roots: DataRoots, tmp_path: Path) -> None:
+    """A stand-in that lies where the target lies is passed over, whatever the target is called."""
+    for target in ("coco", "coco/all", f"folder:{tmp_path / 'coco2017'}"):
+        assert sources_of(with_stand_ins(study(target), STAND_INS, roots)[0]) == ["random", "imagenet+supervised:voc2012"]
+
+
+def test_a_class_may_be_written_otherwise_in_a_class_map(roots: DataRoots, tmp_path: Path) -> None:
+    """`traffic_sign` in a class map is the class that the target's list calls `Traffic sign`."""
+    (tmp_path / "mine" / "classes.txt").write_text("background\nTraffic sign\n")
+    declared = study("mine", class_map={"traffic_sign": ["stop sign"]})
+    assert with_class_map_of_target(declared, roots) == (declared, [])
 
 
 def test_a_class_map_keeps_the_classes_of_another_target(roots: DataRoots) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,20 @@ def test_pictures_of_one_stem_do_not_overwrite_each_other(study: Path, tmp_path:
         assert len(list((out / "probabilities").iterdir())) == 2 * len(names)
 
 
+def test_odd_and_long_names_are_served(study: Path, tmp_path: Path) -> None:
+    """A name that is no UTF-8 and one that leaves no room for its classes get their files, and the tables tell of both."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    figure(32, 32).save(folder / f"{'l' * 245}.png")
+    odd = folder / os.fsdecode(b"b\xff.png")
+    figure(32, 32).save(odd)
+    assert call("predict", study, "--images", folder, "--out", tmp_path / "out", "--probabilities") == 0
+    told = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert {row["picture"] for row in told["pictures"]} == {odd.name, f"{'l' * 245}.png"}
+    assert all((tmp_path / "out" / row["mask"]).is_file() for row in told["pictures"])
+    assert len((tmp_path / "out" / "shares.csv").read_bytes().splitlines()) == 3
+
+
 def test_another_confirmed_run_is_applied_by_its_id(study: Path, photos: Path, tmp_path: Path) -> None:
     """`--trial` takes the beginning of an id."""
     last = confirmed(study).iloc[-1]
@@ -204,7 +219,7 @@ def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: 
         (("--images", photos, "--out", out, "--store", tmp_path / "empty"), "pass --store"),
         (("--images", photos, "--out", out, "--trial", "zz"), "no trial of"),
         (("--images", photos, "--out", out, "--trial", tuning), "this run (tune, finished) keeps no weights"),
-        (("--images", photos, "--out", out, "--trial", ""), "several ids begin so"),
+        (("--images", photos, "--out", out, "--trial", ""), "--trial: is empty; those with weights"),
     ):
         assert call("predict", study, *options) == 2
         error = capsys.readouterr().err

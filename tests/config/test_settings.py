@@ -199,6 +199,9 @@ def test_a_self_supervised_stage_is_told_its_own_settings():
     assert Settings(ssl_steps=7).ssl_epochs is None
     assert Settings(source_image_px=32).stage_settings("supervised")["image_px"] == 32
     assert Settings().stage_settings("imagenet") == {}
+    assert Settings(normalisation="own").stage_settings("simclr")["normalisation"] == "own"
+    with pytest.raises(UserError, match=r"ssl_batch_size=1: .*needs at least 2"):
+        Settings.build(source="simclr:x", batch_size=1)
     with pytest.raises(UserError, match="ssl_epochs=2 and ssl_steps=3: give one of the two"):
         Settings.build(ssl_epochs=2, ssl_steps=3)
 

@@ -57,6 +57,7 @@ WRONG = [
     ({"seeds": 0}, "seeds=0: must be a whole number >= 1"),
     ({"seeds": True}, "seeds=True: must be a whole number >= 1"),
     ({"trials_per_cell": 2.5}, "trials_per_cell=2.5: must be a whole number >= 1"),
+    ({"tune": {"ssl_temperature": Choice(0.1, 0.5)}}, "tune ssl_temperature: a source is trained once for all trials of a cell"),
     ({"source_seeds": "2"}, "source_seeds='2': must be a whole number >= 1"),
     ({"early_stopping": "asha"}, "early_stopping='asha': must be PerCellASHA, PerCellMedian or None"),
 ]

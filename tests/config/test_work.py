@@ -72,7 +72,9 @@ def test_other_work_is_another_trial(other):
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the values are of no allowed type
 def test_every_setting_of_the_target_run_counts():
     """Each field of the settings but the source's own is part of a trial's identity, so that a new one is not forgotten."""
-    changed = {name: with_settings(**{name: "something else"}).trial_id != TRIAL.trial_id for name in Settings.model_fields}
+    sure = replace(TRIAL, phase="confirm")
+    others = {name: replace(with_settings(**{name: "something else"}), phase="confirm") for name in Settings.model_fields}
+    changed = {name: other.trial_id != sure.trial_id for name, other in others.items()}
     idle = {name for name, counts in changed.items() if not counts}
     assert idle == {name for name in Settings.model_fields if name == "source" or name.startswith(("source_", "ssl_"))}
 
@@ -99,8 +101,18 @@ def test_a_class_map_counts_where_it_is_used():
     """How classes are mapped is part of a trial's identity with `transfer=all` and `domain_shift=on`, and of no other's."""
     mapped = replace(TRIAL.target, class_map={"pet": ["cat"]})
     assert replace(TRIAL, target=mapped).trial_id == TRIAL.trial_id
-    for uses in (with_settings(transfer="all"), with_settings(domain_shift="on")):
+    for uses in (with_settings(transfer="all"), replace(with_settings(domain_shift="on"), phase="confirm")):
         assert replace(uses, target=mapped).trial_id != uses.trial_id
+
+
+def test_what_only_confirmed_runs_measure_counts_there_alone():
+    """A study that asks for clips, or for the domain shift, tunes nothing again, and a shift from no whole model is none."""
+    for name, value in (("clip_images", 4), ("domain_shift", "on")):
+        asked = with_settings(**{name: value})
+        assert asked.trial_id == TRIAL.trial_id
+        assert replace(asked, phase="confirm").trial_id != replace(TRIAL, phase="confirm").trial_id
+        alone, plain = (replace(each, phase="confirm", stage=None) for each in (asked, TRIAL))
+        assert (alone.trial_id == plain.trial_id) == (name == "domain_shift")
 
 
 @pytest.mark.parametrize(

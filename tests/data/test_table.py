@@ -153,6 +153,7 @@ def test_a_folder_of_the_root_with_a_list_of_classes_is_a_data_set(tmp_path):
     """A folder below the root that holds classes.txt is a data set of its name; other folders and known names are none."""
     for name in ("street46", "pets", "generated_near"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "images").mkdir()
         (tmp_path / name / "classes.txt").write_text("background\ncar\n")
     (tmp_path / "notes").mkdir()
     roots = DataRoots(tmp_path)

@@ -79,6 +79,13 @@ def test_encoder_that_needs_numbers_is_refused():
         _ = SegmentationModel(network, Parts("0.", "1.")).encoder_stages
 
 
+def test_a_tuple_of_maps_is_the_maps():
+    """An encoder that gives a tuple of maps gives these; a tuple that begins with a list, as of smp's ViTs, that list."""
+    first, second = torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 2, 2)
+    assert [each.shape for each in feature_maps((first, second))] == [first.shape, second.shape]
+    assert [each.shape for each in feature_maps(([first, second], [None]))] == [first.shape, second.shape]
+
+
 def test_feature_maps_of_every_kind_of_output():
     """A tensor, a list, torchvision's table and a ViT's pair all give a list with the deepest map last."""
     shallow, deep = torch.zeros(1), torch.ones(1)

@@ -60,7 +60,7 @@ def test_the_first_frame_shows_the_start_model(ran, records):
     told = write_clips(records, ran[1])
     (folder,) = (records.folder / "clips").iterdir()
     assert folder.name == "source=random"
-    assert told == ["clips/ holds pictures over time of 1 cells"]
+    assert told == ["clips/ holds pictures over time of 1 cell"]
     assert sorted(path.name for path in folder.glob("*.png")) == [f"frame-{number:04d}.png" for number in range(FRAMES)]
     with Image.open(folder / "clip.gif") as gif:
         assert gif.n_frames == FRAMES
@@ -109,13 +109,29 @@ def test_a_film_is_made_where_there_is_an_ffmpeg(ran, records, monkeypatch, tmp_
     assert not (folder / "clip.mp4.tmp").exists()
 
 
+def test_a_damaged_clip_is_told_and_what_was_drawn_of_it_stays(ran, records, tmp_path):
+    """A clip that cannot be read costs neither the report nor the frames that were drawn; cells that are no more lose theirs."""
+    store = Path(shutil.copytree(ran[1], tmp_path / "store"))
+    write_clips(records, store)
+    (folder,) = (records.folder / "clips").iterdir()
+    stale = Path(shutil.copytree(folder, folder.parent / "source=gone"))
+    kept = store / "model" / str(records.trials["trial_id"].iloc[0]) / "clip.npz"
+    kept.write_bytes(kept.read_bytes()[:100])
+    (folder / "drawn.json").write_text("of another run")
+    (problem,) = write_clips(records, store)
+    assert "clip.npz: cannot be drawn: BadZipFile" in problem
+    assert (folder / "frame-0000.png").is_file()
+    assert not stale.exists()
+
+
 def test_many_pictures_take_several_rows():
     """More pictures than fit side by side go below, each prediction above its truth; the captions tell frames apart."""
     rng = np.random.default_rng(0)
     count = ACROSS + 1
     pictures = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
     truths, predicted = (rng.integers(0, 2, (count, 16, 16), dtype=np.uint8) for _ in range(2))
-    frames = draw_frames(Clip(pictures, truths, np.stack([predicted, predicted]), ["background", "b"], "cell", ["one", "two"]))
+    clip = Clip(pictures, truths, np.stack([predicted, predicted]), ["background", "b"], "cell", ["one", "two"])
+    frames = list(draw_frames(clip))
     assert len({frame.tobytes() for frame in frames}) == 2
     assert np.array_equal(cut(frames[0], 0, 2), tile(pictures[-1], predicted[-1]))
     assert np.array_equal(cut(frames[0], 0, 3), tile(pictures[-1], truths[-1]))

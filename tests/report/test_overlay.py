@@ -44,10 +44,10 @@ def test_the_clear_class_leaves_the_picture_and_the_others_are_outlined() -> Non
 
 
 def test_without_a_clear_class_every_class_is_laid_over() -> None:
-    """With None class 0 darkens the picture, for its colour is black."""
+    """With None class 0 is laid over in white: black would only darken the picture."""
     picture, mask = block()
     result = overlay(picture, mask, clear=None)
-    assert np.abs(result[0] - picture[0] * 0.5).max() <= 1
+    assert np.abs(result[0] - (255 + picture[0].astype(float)) * 0.5).max() <= 1
 
 
 def test_outlines_grow_with_the_picture() -> None:

@@ -58,6 +58,24 @@ def test_the_text_has_it_and_other_studies_do_not(records, finished):
     assert "Before" not in table_text(plain)
 
 
+def test_a_class_that_is_predicted_before_alone_has_nothing_after(records):
+    """A class that no test picture shows and that is unlearnt has no column after: it is missing there, and nothing breaks."""
+    trials = records.trials.assign(before_iou_bus=records.trials["before_iou_figure"] * 0)
+    rows = shift_table(replace(records, trials=trials))
+    assert rows["test_iou_bus"].isna().all()
+    assert rows.loc[rows["source"] != "random", "before_iou_bus"].eq(0).all()
+    assert "IoU bus" in table_text(replace(records, trials=trials))
+
+
+def test_published_classes_may_be_written_otherwise(records):
+    """A published `test_iou_Fig-ure` finds the column of the class `figure`."""
+    cell = {"source": str(records.trials["source"].iloc[-1]), "freeze": "none"}
+    runs = [PublishedRun("One", cell, {"test_iou_Fig-ure": 0.5})]
+    declared = {**records.study, "published": Published("Table 1", runs).as_dict()}
+    rows = beside_published(replace(records, study=declared))
+    assert rows["test_iou_Fig-ure"].notna().all()
+
+
 def test_published_numbers_from_before_stand_beside_ours(records):
     """A published run that is marked `before` is laid beside the test of the source's model."""
     cell = {"source": str(records.trials["source"].iloc[-1]), "freeze": "none"}

@@ -9,8 +9,10 @@ import pytest
 import segsweep
 from segsweep.config import Study
 from segsweep.errors import UserError
+from segsweep.models.architectures import build_model
 from segsweep.records import Records
 from segsweep.report.text import table_text
+from segsweep.training.checkpoint import save_weights
 
 
 def run(study: Study, folder: Path) -> Records:
@@ -89,3 +91,21 @@ def test_the_table_lists_the_sources_with_their_quality(chains: Study, tmp_path:
     below = text.partition("Sources as trained:")[2]
     assert below.count("simclr:") >= 3
     assert "contrastive" in below
+
+
+def test_a_file_whose_encoder_fits_begins_a_self_supervised_chain(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
+    """Before `simclr` a file gives its encoder alone, so that it may be another architecture's."""
+    model = build_model("unetplusplus-resnet18", 3, seed=0)
+    save_weights(model.network.state_dict(), tmp_path / "w.safetensors")
+    fixed = {**tiny_study.fixed, "architecture": "unet-resnet18", "learning_rate": 1e-3, "epochs": 1, "ssl_epochs": 1}
+    source = f"file:{tmp_path / 'w.safetensors'}+simclr:folder:{boxes}@8"
+    study = replace(tiny_study, compare={"source": [source]}, tune={}, fixed=fixed, seeds=1)
+    records = run(study, tmp_path)
+    assert (records.trials["status"] == "finished").all()
+
+
+def test_a_source_of_one_picture_is_refused(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
+    """Nothing is trained where a stage would have one picture."""
+    study = replace(tiny_study, compare={"source": [f"simclr:folder:{boxes}@1"]})
+    with pytest.raises(UserError, match=r"@1: 1 picture to train on; needs at least 2"):
+        run(study, tmp_path)

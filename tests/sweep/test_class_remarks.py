@@ -27,6 +27,7 @@ def catalog(tmp_path: Path) -> Catalog:
     drawn(tmp_path / "target", [1, 2])
     for name, classes in CLASSES.items():
         (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "images").mkdir(exist_ok=True)
         (tmp_path / name / "classes.txt").write_text("\n".join(classes))
     return Catalog(DataRoots(tmp_path), Store(tmp_path / "store"), lambda *_: None)
 

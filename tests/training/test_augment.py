@@ -100,6 +100,14 @@ def test_rotation_equals_torchvisions():
         assert (labels[position] != nearest).float().mean() < 0.02
 
 
+def test_a_crop_of_views_has_no_dark_edge():
+    """Where a view's crop ends at the picture's edge, the edge is repeated: a bright picture stays bright everywhere."""
+    images = torch.full((40, 3, 32, 32), 200, dtype=torch.uint8)
+    crop = Augmentation(crop_area=(0.08, 1.0))
+    changed, _ = augment(crop, images, torch.zeros(40, 1, 1, dtype=torch.long), drawn(crop, 40))
+    assert int(changed.min()) == 200
+
+
 def test_a_crop_is_a_square_of_the_drawn_share():
     """A crop shows a square of the drawn side at the drawn place, enlarged; nothing comes from outside."""
     size = 64
