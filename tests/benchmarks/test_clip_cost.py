@@ -14,10 +14,11 @@ from segsweep.config.settings import Settings
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.scenes import Generated
 from segsweep.models.architectures import build_model
+from segsweep.report.clips import Clip, draw_frames
 from segsweep.store.folder import Store
 from segsweep.training.batches import PictureSet
 from segsweep.training.device import Device
-from segsweep.training.frames import Frames
+from segsweep.training.frames import Frames, save_clip
 from segsweep.training.loop import start_state, train
 from segsweep.training.recipe import Recipe
 
@@ -48,4 +49,19 @@ def test_training_with_a_clip(tmp_path: Path) -> None:
     print(f"ratio {with_clip / without:.4f}")
     for clip, name in ((False, "without"), (True, "with")):
         print(f"  {name}: {' '.join(f'{seconds:.2f}' for seconds in found[clip][1:])}")
+    start = time.perf_counter()
+    save_clip(tmp_path / "clip.npz", frames_of(tmp_path), sets[1].first(SHOWN), state.history)
+    kept = time.perf_counter() - start
+    start, shown = time.perf_counter(), data.images[sets[1].members[:SHOWN]]
+    masks = np.zeros((EPOCHS + 1, *shown.shape[:3]), dtype=np.uint8)
+    clip = Clip(shown, masks[0], masks, ["background", "figure"], "cell", [""] * (EPOCHS + 1))
+    for number, frame in enumerate(draw_frames(clip)):
+        frame.save(tmp_path / f"{number}.png", compress_level=1)
+    drawn = (time.perf_counter() - start) / (EPOCHS + 1)
+    print(f"  kept at the end in {kept:.3f} s; drawn after the study, by the driver, in {drawn:.3f} s a frame")
     assert without > 0
+
+
+def frames_of(folder: Path) -> Frames:
+    """Return the frames of the last turn with a clip."""
+    return Frames(folder / f"{TIMES} True", SHOWN)
