@@ -7,7 +7,7 @@ trained on Cityscapes, is run on 46 self-labelled street pictures (car, traffic 
     python sweeps/domain_shift.py --demo                           # generated pictures; about 30 s
     python sweeps/domain_shift.py --data ROOT                      # the paper's limits removed, see below
     python sweeps/domain_shift.py --data ROOT --as-published       # the paper's one run
-    python sweeps/domain_shift.py --data ROOT --preset laptop       # one rate, two seeds, 96 px; some minutes on two cores
+    python sweeps/domain_shift.py --data ROOT --preset laptop       # one rate, two seeds, 96 px; minutes on two cores
     python sweeps/domain_shift.py --data ROOT --set target=folder:/home/me/street   # your own pictures as the target
 
 The target is a folder `street46` below ROOT (images/, masks/, classes.txt), or `--data street46=PATH`. The source is
@@ -118,7 +118,7 @@ presets = {
         "transfer=all",
         "freeze=none",
         "learning_rate=1e-3",
-        "source_epochs=40",
+        "source_steps=400",
         "seeds=2",
     ],
 }
