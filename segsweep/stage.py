@@ -32,13 +32,12 @@ from segsweep.training.loop import EpochResult, best_result, start_state, train
 from segsweep.training.probe import knn_facts
 from segsweep.training.recipe import Recipe
 from segsweep.training.self_supervised import (
-    PretrainingRecipe,
     PretrainingResult,
-    build_method,
     contrastive_chance,
     pretrain,
     start_pretraining,
 )
+from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.weight_file import file_scope, read_weight_file
 from segsweep.workplace import Workplace
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from segsweep.errors import UserError
 
 PLAIN_KINDS = ("random", "imagenet", "coco-weights")
-SELF_SUPERVISED: Mapping[str, str] = {  # kind -> the module that trains an encoder so: `segsweep.training.self_supervised.Method`
+SELF_SUPERVISED: Mapping[
+    str, str
+] = {  # kind -> the module that trains an encoder so: `segsweep.training.self_supervised_method.Method`
     "simclr": "segsweep.training.simclr",
 }
 DATASET_KINDS = ("supervised", *SELF_SUPERVISED)

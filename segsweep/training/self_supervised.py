@@ -1,13 +1,11 @@
-"""Training an encoder without labels: what a method is, and the loop, the same for all. To be read from top to bottom."""
+"""Training an encoder without labels: the loop, the same for all methods. It is meant to be read from top to bottom."""
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from importlib import import_module
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,74 +13,18 @@ from timm.optim.lars import Lars
 from torch import Tensor, nn
 
 from segsweep.config.digest import seed_for
-from segsweep.config.source import SELF_SUPERVISED
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.training.batches import Normalisation, PictureSet, epoch_batches, load_batches, normalisation_of, normalise
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.loop import finite, step_batches
-from segsweep.training.recipe import Length
 from segsweep.training.schedule import learning_rate_share
+from segsweep.training.self_supervised_method import Method, PretrainingRecipe
 from segsweep.training.world import World
 
 LARS_MOMENTUM = 0.9
 MATCHED_IN_ALL = 2048  # pictures; held-out pictures are matched batch by batch, and that many say enough
-
-
-@dataclass(frozen=True)
-class PretrainingRecipe:
-    """What the loop is told. The fields are the `ssl_` settings of `segsweep.config.Settings`, and explained there."""
-
-    length: Length
-    image_px: int
-    learning_rate: float
-    batch_size: int
-    optimizer: str
-    weight_decay: float
-    warmup: float
-    temperature: float
-    precision: str
-    normalisation: str = "imagenet"
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the recipe that settings mean."""
-        assert settings["precision"] != "auto"
-        length = Length(settings["epochs"], settings["steps"], settings["validations"])
-        return cls(length=length, **{name: settings[name] for name in {field.name for field in fields(cls)} & set(settings)})
-
-
-class Method(nn.Module, ABC):
-    """A way to learn an encoder without labels. `network` holds all that is trained, the encoder under `encoder`.
-
-    A method is one file that defines `build(encoder, recipe) -> Method`, and one row of
-    `segsweep.config.source.SELF_SUPERVISED`.
-    """
-
-    network: nn.ModuleDict
-
-    @abstractmethod
-    def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
-        """Return what the network is shown of pictures (B, 3, H, W), uint8: any number of views of each, uint8 too.
-
-        The pictures are those of a batch of `count` at the places `own`; drawing for the whole batch from `chance` has
-        every process see what one alone would.
-        """
-
-    @abstractmethod
-    def forward(self, views: Tensor) -> Tensor:
-        """Return from normalised views, floats, what the loss needs."""
-
-    @abstractmethod
-    def loss(self, output: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of `count` pictures, and the share of views that were matched rightly (NaN for none).
-
-        Both are those of the whole batch, on every process of a world, with gradients to its own rows.
-        """
-
-    def after_step(self) -> None:  # most have nothing to do
-        """Do what is to be done after an optimiser step, as moving an average of the encoder along."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +51,6 @@ class PretrainingResult:
         if self.contrastive_accuracy is None:
             return f"training loss {self.train_loss:.3f}"
         return f"contrastive accuracy {self.contrastive_accuracy:.3f}"
-
-
-def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe, seed: int) -> Method:
-    """Return the method of a kind of stage, around an encoder; what it adds is drawn from the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_for("method", kind, seed))
-        method: Method = import_module(SELF_SUPERVISED[kind]).build(encoder, recipe)
-    return method
 
 
 def start_pretraining(

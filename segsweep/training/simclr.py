@@ -7,7 +7,7 @@ from torch.nn import functional
 from segsweep.data.splits import Indices
 from segsweep.models.pooled import feature_channels, pooled_features
 from segsweep.training.augment import Augmentation, augment, draw
-from segsweep.training.self_supervised import Method, PretrainingRecipe
+from segsweep.training.self_supervised_method import Method, PretrainingRecipe
 from segsweep.training.world import World
 
 EMBEDDING = 128  # numbers a view

@@ -19,7 +19,7 @@ from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.losses import cross_entropy
 from segsweep.training.recipe import Length
-from segsweep.training.self_supervised import PretrainingRecipe, build_method
+from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.world import World
 
 MEASURED_SECONDS = 0.2

@@ -12,14 +12,13 @@ from segsweep.training.augment import Augmentation
 from segsweep.training.loop import NonFiniteLossError
 from segsweep.training.recipe import Length
 from segsweep.training.self_supervised import (
-    PretrainingRecipe,
     PretrainingResult,
-    build_method,
     contrastive_chance,
     held_out_batches,
     pretrain,
     start_pretraining,
 )
+from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.world import World
 
 PINNED = [(1.788864, 1.974961), (1.541909, 2.402731), (1.463302, 2.309932)]  # training and held-out loss, seed 3

@@ -20,7 +20,8 @@ from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
 from segsweep.training.recipe import Length
-from segsweep.training.self_supervised import PretrainingRecipe, build_method, pretrain, start_pretraining
+from segsweep.training.self_supervised import pretrain, start_pretraining
+from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.simclr import SimCLR
 from segsweep.training.world import SyncedBatchNorm, World
 
