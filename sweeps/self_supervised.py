@@ -66,7 +66,7 @@ study = Study(
     seeds=3,
     early_stopping=PerCellASHA(grace_epochs=5, reduction_factor=3),
     published=table_4_1(
-        "Here both sources have 20,000 pictures at 128 px and the learning rate is tuned; the lower temperature is shown.",
+        "Here, unless narrowed, sources have 20,000 pictures at 128 px and the rate is tuned; shown is the lower temperature.",
         {FAR: f"{FAR}@20000", NEAR: f"{NEAR}@20000"},
     ),
 )
