@@ -69,7 +69,7 @@ study = Study(
     fixed={**SETTINGS, "source_epochs": 40, "source_batch_size": 16},
     trials_per_cell=8,
     seeds=3,
-    published=tables(CITYSCAPES, "Here, unless narrowed, the learning rate is tuned and three seeds confirm; these are other street pictures."),
+    published=tables(CITYSCAPES, "Here, unless narrowed, the rate is tuned and three seeds confirm; other street pictures."),
 )
 
 as_published = Study(
