@@ -15,14 +15,12 @@ from torch import Tensor, nn
 
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
-from segsweep.data.prepared import Prepared
-from segsweep.data.splits import split_source
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import transfer_weights
-from segsweep.stage import KIND, load_source
+from segsweep.stage import KIND, load_source, source_sets
 from segsweep.training.batches import IMAGENET, PictureSet, normalisation_of
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
@@ -79,26 +77,29 @@ def measure_shift(
     model = build_model(trial.settings.architecture, len(classes), seed=0)
     load_source(model, artifact, "all", place.store, classes)
     model.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    source_sets = _source_sets(trial, place)
+    stage = trial.stage
+    sets = (
+        source_sets(stage, place) if stage is not None and stage.stage.kind == "supervised" else None
+    )  # published ones have none
     look: Look = partial(
         evaluate,
         batch_size=batch_size,
         precision=trial.settings.precision,
         device=place.device,
-        normalisation=normalisation_of(trial.settings.normalisation, source_sets[0]) if source_sets else IMAGENET,
+        normalisation=normalisation_of(trial.settings.normalisation, sets[0]) if sets else IMAGENET,
         world=place.world,
     )
     mapped = None
     with suppress(UserError):  # no class but the background in common: this was told before the run
         mapped = map_classes(classes, data.classes, trial.target.class_map)
     shift = Shift() if mapped is None else _before(model, mapped, test_set, look, examples)
-    if source_sets is None:
+    if sets is None:
         return shift
     other_classes = mapped is None or not mapped.one_to_one
     scope = trial.settings.transfer
-    before = _mean_iou(look(model, source_sets[1]))
+    before = _mean_iou(look(model, sets[1]))
     transfer_weights(model, fine_tuned, "all-but-classifier" if scope == "all" and other_classes else scope)
-    after = _mean_iou(look(model, source_sets[1]))
+    after = _mean_iou(look(model, sets[1]))
     forgotten = {"source_mean_iou_before": before, "source_mean_iou_after": after, "forgetting": before - after}
     return replace(shift, facts={**shift.facts, **forgotten})
 
@@ -114,14 +115,3 @@ def _mean_iou(tested: Evaluation) -> float:
     """Return the mean IoU over the classes that the pictures show, the same whatever a model predicts."""
     shown = tested.confusion_CC.sum(axis=1) > 0
     return float(np.array(scores(tested.confusion_CC).class_iou)[shown].mean())
-
-
-def _source_sets(trial: Trial, place: Workplace) -> tuple[PictureSet, PictureSet] | None:
-    """Return what the source's last stage was trained and validated on; None where it has no data, as published weights."""
-    stage = trial.stage
-    if stage is None or stage.stage.kind != "supervised" or stage.data is None:
-        return None
-    data = Prepared.open(place.store.folder("data", stage.data))
-    split = split_source(data, stage.stage.limit, stage.seed, stage.settings.get("split", "official"))
-    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
-    return train_set, val_set

@@ -10,6 +10,7 @@ from torch import nn
 
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.config.work import StageSpec
+from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
 from segsweep.models.architectures import build_encoder, build_model
@@ -140,13 +141,21 @@ def _only_builder(key: str, place: Workplace) -> Iterator[Build | None]:
         yield build
 
 
+def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureSet]:
+    """Return what a stage is trained and validated on."""
+    assert spec.data is not None
+    data = Prepared.open(place.store.folder(DATA_KIND, spec.data))
+    choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
+    split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled)
+    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    return train_set, val_set
+
+
 def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
     """Train a whole model for segmentation on a source; the epoch with the lowest validation loss is kept."""
-    assert spec.data is not None
     place.device.apply_threads()
-    data = Prepared.open(place.store.folder("data", spec.data))
-    split = split_source(data, spec.stage.limit, spec.seed, spec.settings.get("split", "official"))
-    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    train_set, val_set = source_sets(spec, place)
+    data = train_set.data
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
         load_source(model, parent, "all-but-classifier", place.store)
@@ -174,25 +183,21 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
 
 def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
     """Train an encoder on a source's pictures alone; how good it came out is told beside what it was at the start."""
-    assert spec.data is not None
     place.device.apply_threads()
-    data = Prepared.open(place.store.folder("data", spec.data))
-    split = split_source(data, spec.stage.limit, spec.seed, spec.settings.get("split", "official"), labelled=False)
-    sets = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
-    train_set, val_set = (pictures.without_masks() for pictures in sets)
+    train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
     recipe = PretrainingRecipe.of(spec.settings)
     method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
     sizes = {"train_images": len(train_set), "val_images": len(val_set)}
-    yield Started({"device": place.device.label, "dataset": data.dataset, **sizes})
+    yield Started({"device": place.device.label, "dataset": train_set.data.dataset, **sizes})
     yield from pretrain(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
     encoder, normalisation = state.model.network["encoder"], normalisation_of(recipe.normalisation, train_set)
     start = _start_encoder(spec, parent, place.store)
     facts = {
-        "dataset": data.dataset,
+        "dataset": train_set.data.dataset,
         **sizes,
         "epochs": state.results,
         **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},

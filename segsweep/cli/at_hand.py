@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from segsweep.config.class_name import same_class
 from segsweep.config.source import DATASET_KINDS, Source
 from segsweep.config.study import Study
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError
-from segsweep.models.class_map import same_class
 
 StandIns = Mapping[str, Sequence[str]]
 FOLDER = "folder:"

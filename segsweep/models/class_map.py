@@ -1,12 +1,12 @@
 """Which classes of a source stand for each class of the target: for the weights of a last classifier, and for its logits."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from segsweep.config.class_name import plain_name
 from segsweep.errors import UserError
 
 BACKGROUND = "background"
@@ -37,7 +37,7 @@ class ClassMap:
     def rest_as_background(self) -> "ClassMap":
         """Return the same with every source class that stands for none standing for the background, where there is one."""
         rest = tuple(set(range(len(self.source))).difference(*self.rows))
-        ground = [_plain(name) == BACKGROUND for name in self.target]
+        ground = [plain_name(name) == BACKGROUND for name in self.target]
         return replace(
             self, rows=tuple(tuple(sorted(r + rest)) if here else r for r, here in zip(self.rows, ground, strict=True))
         )
@@ -65,24 +65,15 @@ def map_classes(source: Sequence[str], target: Sequence[str], synonyms: Mapping[
     and those that `synonyms` lists for it; synonyms that this source does not have may be another's. Raises `UserError`
     where no class beside the background is found on both sides.
     """
-    wanted = {_plain(name): {_plain(name)} for name in target}
+    wanted = {plain_name(name): {plain_name(name)} for name in target}
     for name, others in (synonyms or {}).items():
-        if _plain(name) not in wanted:
+        if plain_name(name) not in wanted:
             raise UserError(f"class synonyms: {name!r} is no class of the target; its classes: {', '.join(target)}")
-        wanted[_plain(name)] |= set(map(_plain, others))
-    rows = tuple(tuple(n for n, other in enumerate(source) if _plain(other) in wanted[_plain(name)]) for name in target)
-    if not any(found for name, found in zip(target, rows, strict=True) if _plain(name) != BACKGROUND):
+        wanted[plain_name(name)] |= set(map(plain_name, others))
+    rows = tuple(tuple(n for n, other in enumerate(source) if plain_name(other) in wanted[plain_name(name)]) for name in target)
+    if not any(found for name, found in zip(target, rows, strict=True) if plain_name(name) != BACKGROUND):
         raise UserError(
             f"no class of the target but the background is one of the source; target: {', '.join(target)}; "
             f"source: {', '.join(source)}; give synonyms (Target class_map), or take transfer=all-but-classifier"
         )
     return ClassMap(tuple(source), tuple(target), rows)
-
-
-def same_class(name: str, other: str) -> bool:
-    """Return whether two names are one but for upper and lower case, spaces, underscores and hyphens."""
-    return _plain(name) == _plain(other)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from segsweep.config.class_name import same_class
+
 IGNORE = 255
 IGNORED_COLOUR = (128, 128, 128)
 LINES_PER_SIDE = 400  # how many outlines would cover a picture's short side: they grow with it
@@ -34,7 +36,7 @@ def coloured(mask_HW: Pixels) -> Pixels:
 
 def background_of(classes: Sequence[str]) -> int | None:
     """Return the number of the class called background, however it is written, which pictures show clear; None without one."""
-    return next((number for number, name in enumerate(classes) if name.strip().casefold() == "background"), None)
+    return next((number for number, name in enumerate(classes) if same_class(name, "background")), None)
 
 
 def overlay(picture_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:

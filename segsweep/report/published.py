@@ -1,11 +1,11 @@
 """A study's results beside the published numbers that it was declared with."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from segsweep.config.class_name import same_class
 from segsweep.records.reader import Records
 
 
@@ -33,14 +33,10 @@ def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
     numbers: dict[str, float] = {}
     for measure, number in run["measures"].items():
         column = f"before_{measure.removeprefix('test_')}" if run.get("before") else measure
-        alike = [name for name in confirmed.columns if _plain(str(name)) == _plain(column)]  # a class may be written otherwise
+        alike = [name for name in confirmed.columns if same_class(str(name), column)]  # a class may be written otherwise
         found = confirmed[alike[0]] if alike else pd.Series(dtype="float64")
         numbers |= {measure: float(found.mean()), f"{measure}_published": number}
     return {"run": name, "cell": cell or "", **numbers}
-
-
-def _plain(column: str) -> str:
-    return re.sub(r"[\s_-]+", "", column).casefold()
 
 
 def like_cell(wanted: Mapping[str, Any], planned: pd.DataFrame) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segsweep.config.class_name import same_class
 from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
@@ -17,7 +18,7 @@ from segsweep.data.splits import check_labelled, source_sizes, split_sizes, spli
 from segsweep.data.table import DataRoots, class_names, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError, unknown
 from segsweep.models.architectures import build_without_numbers, check_architecture, check_encoder, encoder_name
-from segsweep.models.class_map import ClassMap, map_classes, same_class
+from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.models.published import COCO_WEIGHTS_CLASSES
 from segsweep.stage import check_stage
