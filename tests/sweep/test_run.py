@@ -129,7 +129,7 @@ def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path,
     """A stage that raises is recorded with its traceback; trials that need it are skipped and say why; the rest finishes."""
     import segsweep.stage as stage_module
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the disk is on fire")
 
     monkeypatch.setattr(stage_module, "split_source", broken)
