@@ -1,6 +1,6 @@
 """Running a trial: fine-tuning on the target, and for confirmed runs the test. The seam: no Ray in here."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from segsweep.training.evaluate import Evaluation, evaluate
 from segsweep.training.frames import Frames, save_clip
 from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
-from segsweep.training.metrics import Floats, image_mean, image_scores, scores
+from segsweep.training.metrics import Counts, Floats, image_mean, image_scores, scores
 from segsweep.training.recipe import Recipe
 from segsweep.workplace import Workplace
 
@@ -38,10 +38,14 @@ EXAMPLES = 6  # test pictures whose predictions are kept of every confirmed run
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """A trial that has run to its end: `facts` are further columns of its record, `images` one row per test picture."""
+    """A trial that has run to its end: `facts` are further columns of its record, `images` one row per test picture.
+
+    `confusions` is the confusion matrix of the whole test split, one row per pair of classes that occurs.
+    """
 
     facts: Mapping[str, Any]
     images: list[dict[str, Any]]
+    confusions: list[dict[str, Any]]
 
 
 def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterator[Started | EpochResult | TrialOutcome]:
@@ -78,7 +82,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     )
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
     if trial.phase == "tune":
-        yield TrialOutcome(micro_batch, [])
+        yield TrialOutcome(micro_batch, [], [])
         return
     test_set = spread_first(PictureSet(data, split.test).first(place.max_pictures), EXAMPLES)
     tested, shift = _test(settings, state, train_set, test_set, normalisation, place), Shift()
@@ -93,7 +97,8 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
                 if frames is not None:
                     save_clip(build.folder / CLIP, frames, val_set, state.history)
                 build.commit(_card(trial, data, model, tested, normalisation) | {"fit": _fit(trial, place)})
-    yield TrialOutcome({**micro_batch, **_measured(tested, data), **shift.facts}, _image_rows(tested, test_set))
+    facts = {**micro_batch, **_measured(tested, data), **shift.facts}
+    yield TrialOutcome(facts, _image_rows(tested, test_set), _confusion_rows(tested.confusion_CC, data.classes))
 
 
 def _start_model(
@@ -172,6 +177,14 @@ def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]
     return [
         {"image": names[member], **{metric: float(values[position]) for metric, values in each.items()}}
         for position, member in enumerate(test_set.members)
+    ]
+
+
+def _confusion_rows(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a row per true and predicted class that have pixels in common."""
+    return [
+        {"truth": classes[truth], "predicted": classes[predicted], "pixels": int(confusion_CC[truth, predicted])}
+        for truth, predicted in np.argwhere(confusion_CC)
     ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import f1_score, jaccard_score
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from segsweep import trial as trials
 from segsweep.config.settings import Settings
@@ -109,7 +109,7 @@ def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
     split = split_target(opened(data, place), TARGET.protocol)
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
-    assert outcome == TrialOutcome({"micro_batch": 4}, [])
+    assert outcome == TrialOutcome({"micro_batch": 4}, [], [])
     assert place.store.find(KIND, trial.trial_id) is None
 
 
@@ -161,6 +161,10 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
         assert facts[column] == pytest.approx(alone.loss, rel=1e-5)
     assert facts["test_boundary_f"] == pytest.approx(np.mean([row["boundary_f"] for row in outcome.images]))
     assert 0 <= facts["test_boundary_f"] < 1
+    expected = confusion_matrix(truth.ravel(), found.examples.ravel(), labels=[0, 1])
+    pixels = {(row["truth"], row["predicted"]): row["pixels"] for row in outcome.confusions}
+    assert all(pixels.values())
+    assert [[pixels.get((t, p), 0) for p in prepared.classes] for t in prepared.classes] == expected.tolist()
 
 
 def test_model_artifact_has_card_and_examples(data, place):

@@ -20,7 +20,9 @@ class Records:
 
     `trials` has one row a trial: planned, running or ended. `epochs` one row an epoch of a trial or stage (`trial_id`
     is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run. `stages` one row a
-    stage of a source. `study` is the declaration; `choices` maps a cell to the setting that it chose.
+    stage of a source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
+    `truth` that were `predicted` as a class, without zeros; earlier versions kept none. `study` is the declaration;
+    `choices` maps a cell to the setting that it chose.
     """
 
     folder: Path
@@ -28,6 +30,7 @@ class Records:
     epochs: pd.DataFrame
     images: pd.DataFrame
     stages: pd.DataFrame
+    confusions: pd.DataFrame
     study: Mapping[str, Any]
     choices: Mapping[str, Mapping[str, Any]]
 
@@ -43,8 +46,8 @@ def load(folder: str | Path) -> Records:
     study = read_study(folder)
     choices = {row["cell"]: row for row in read_lines(folder / "choices.jsonl")}
     tables = _tables(folder)
-    trials = _with_plan(tables["trials"], folder, choices)
-    return Records(folder, trials, tables["epochs"], tables["images"], tables["stages"], study, choices)
+    tables["trials"] = _with_plan(tables["trials"], folder, choices)
+    return Records(folder, **tables, study=study, choices=choices)
 
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -59,8 +62,14 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
                 live[table] += rows
     parts = sorted(path for path in (folder / "parts").glob("*") if path.name.isdigit())
     newest_first = [{table: frame(table, rows) for table, rows in live.items()}]
-    newest_first += [{table: pd.read_parquet(part / f"{table}.parquet") for table in TABLES} for part in reversed(parts)]
+    newest_first += [{table: _read(part, table) for table in TABLES} for part in reversed(parts)]
     return _newest(newest_first)
+
+
+def _read(part: Path, table: str) -> pd.DataFrame:
+    """Return a table of a part; an empty one where the part is older than the table."""
+    file = part / f"{table}.parquet"
+    return pd.read_parquet(file) if file.is_file() else frame(table, [])
 
 
 def _newest(newest_first: list[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:

@@ -159,7 +159,22 @@ IMAGES: Mapping[str, str] = {
     "dice": NUMBER,
     "boundary_f": NUMBER,
 }
-TABLES: Mapping[str, Mapping[str, str]] = {"trials": TRIALS, "stages": STAGES, "epochs": EPOCHS, "images": IMAGES}
-IDENTITY: Mapping[str, str] = {"trials": "trial_id", "stages": "stage_id", "epochs": "trial_id", "images": "trial_id"}
+CONFUSIONS: Mapping[str, str] = {
+    "study": TEXT,
+    "trial_id": TEXT,
+    "cell": TEXT,
+    "seed": WHOLE,
+    "truth": TEXT,
+    "predicted": TEXT,
+    "pixels": WHOLE,
+}
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "trials": TRIALS,
+    "stages": STAGES,
+    "epochs": EPOCHS,
+    "images": IMAGES,
+    "confusions": CONFUSIONS,
+}
+IDENTITY: Mapping[str, str] = {table: "stage_id" if table == "stages" else "trial_id" for table in TABLES}
 
 FINAL = ("finished", "stopped", "failed", "skipped")  # how a trial or a stage can end; all else goes on

@@ -1,4 +1,4 @@
-"""From lines to rows of the four tables, and from rows to frames with fixed columns and types."""
+"""From lines to rows of the tables, and from rows to frames with fixed columns and types."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,13 @@ from segsweep.records.schema import SCHEMA_VERSION, TABLES
 
 @dataclass
 class Entry:
-    """All that one trial's or stage's lines say: its row, its epochs (each once, the last report of it), its images."""
+    """All that one trial's or stage's lines say: its row, its epochs (each once, the last report of it), its tests."""
 
     table: str
     row: Row
     epochs: dict[int, Row] = field(default_factory=dict)
     images: list[Row] = field(default_factory=list)
+    confusions: list[Row] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -28,7 +29,7 @@ class Entry:
 def read_entry(lines: Sequence[Row]) -> Entry | None:
     """Return what the lines of one file say; None for a file without a whole line.
 
-    Lines are `start` (once per attempt), `facts`, `epoch`, `images` and `end`.
+    Lines are `start` (once per attempt), `facts`, `epoch`, `images`, `confusions` and `end`.
     """
     if not lines:
         return None
@@ -44,6 +45,8 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
                 entry.epochs[content["epoch"]] = content
             case "images":
                 entry.images = content["rows"]
+            case "confusions":
+                entry.confusions = content["rows"]
             case "facts" | "end":
                 entry.row |= content
     del entry.row["first_started_at"]
@@ -57,9 +60,11 @@ def rows_of(entry: Entry) -> dict[str, list[Row]]:
     identity = row["trial_id"] if entry.table == "trials" else row["stage_id"]
     common = {"study": row["study"], "trial_id": identity}
     epochs = [{**common, "phase": row.get("phase", "stage"), **epoch} for _, epoch in sorted(entry.epochs.items())]
-    images = [{**common, "cell": row.get("cell"), "seed": row.get("seed"), **image} for image in entry.images]
+    of_test = {**common, "cell": row.get("cell"), "seed": row.get("seed")}
+    images = [{**of_test, **image} for image in entry.images]
+    confusions = [{**of_test, **count} for count in entry.confusions]
     tables: dict[str, list[Row]] = {name: [] for name in TABLES}
-    return {**tables, entry.table: [row], "epochs": epochs, "images": images}
+    return {**tables, entry.table: [row], "epochs": epochs, "images": images, "confusions": confusions}
 
 
 def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:

@@ -94,10 +94,18 @@ class RecordWriter:
         """Record what is known before the first epoch."""
         append_line(self._live(identity), {"kind": "facts", **columns})
 
-    def end(self, identity: str, status: str, columns: Mapping[str, Any], images: Sequence[Row] = ()) -> None:
-        """Record how a trial or a stage ended. Only what is in `FINAL` is moved to a part."""
-        if images:
-            append_line(self._live(identity), {"kind": "images", "rows": list(images)})
+    def end(
+        self,
+        identity: str,
+        status: str,
+        columns: Mapping[str, Any],
+        images: Sequence[Row] = (),
+        confusions: Sequence[Row] = (),
+    ) -> None:
+        """Record how a trial or a stage ended, and what its test gave. Only what is in `FINAL` is moved to a part."""
+        for kind, rows in (("images", images), ("confusions", confusions)):
+            if rows:
+                append_line(self._live(identity), {"kind": kind, "rows": list(rows)})
         append_line(self._live(identity), {"kind": "end", "status": status, "ended_at": time.time(), **columns}, durable=True)
         self._written.pop(identity, None)
         if status in FINAL:

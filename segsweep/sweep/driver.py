@@ -1,10 +1,11 @@
 """The driver: between the planner and whatever runs the work. It alone writes records."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from segsweep.records.lines import Row
 from segsweep.records.writer import RecordWriter
 from segsweep.stage import Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
@@ -67,8 +68,8 @@ class Driver:
             case StageOutcome(artifact, facts):
                 columns = {**facts, "key": artifact.key, "content_hash": artifact.content_hash}
                 self._end(work, "finished", columns)
-            case TrialOutcome(facts, images):
-                self._end(work, "finished", {**self._best_facts(work), **facts}, images)
+            case TrialOutcome(facts, images, confusions):
+                self._end(work, "finished", {**self._best_facts(work), **facts}, images, confusions)
             case Failed(reason, trace):
                 self._fail(work, reason, trace)
         return False
@@ -127,10 +128,12 @@ class Driver:
         if work.identity in self._open:
             self.writer.end(work.identity, "interrupted", {"error": "interrupted by the user"})
 
-    def _end(self, work: Work, status: str, columns: Mapping[str, Any], images: list[dict[str, Any]] | None = None) -> None:
+    def _end(
+        self, work: Work, status: str, columns: Mapping[str, Any], images: Sequence[Row] = (), confusions: Sequence[Row] = ()
+    ) -> None:
         """Write how work ended, then forget its checkpoints, then let the planner know."""
         self._open.discard(work.identity)
-        self.writer.end(work.identity, status, columns, images or [])
+        self.writer.end(work.identity, status, columns, images, confusions)
         if isinstance(work, StageWork):
             self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)
         else:

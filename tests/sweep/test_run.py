@@ -55,6 +55,21 @@ def test_dice_is_the_mean_over_images(finished: Path) -> None:
         assert trials.loc[trial, "test_dice"] == pytest.approx(mean)
 
 
+def test_confusions_give_the_recorded_iou(finished: Path) -> None:
+    """Every confirmed run has its test's whole confusion matrix: IoUs computed from it are those of its row."""
+    records = load(finished / "runs" / "tiny")
+    confirmed = records.trials[records.trials["phase"] == "confirm"].set_index("trial_id")
+    assert set(records.confusions["trial_id"]) == set(confirmed.index)
+    assert (records.confusions["pixels"] > 0).all()
+    for trial, counts in records.confusions.groupby("trial_id"):
+        pixels = {(row.truth, row.predicted): row.pixels for row in counts.itertuples()}
+        assert sum(pixels.values()) == 8 * confirmed.loc[trial, "image_px"] ** 2
+        for name in ("background", "figure"):
+            either = sum(count for pair, count in pixels.items() if name in pair)
+            assert confirmed.loc[trial, f"test_iou_{name}"] == pytest.approx(pixels.get((name, name), 0) / either)
+        assert confirmed.loc[trial, "test_iou"] == confirmed.loc[trial, "test_iou_figure"]
+
+
 def test_the_table_has_one_row_a_cell(finished: Path) -> None:
     """The summary has the study's cells in order; its means are those of the confirmed runs."""
     records = load(finished / "runs" / "tiny")
