@@ -1,7 +1,9 @@
 """Small data sets in real files, and the study that most tests run."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from segsweep.config import LogUniform, Study, Target
+
+if TYPE_CHECKING:
+    from wandb_server import WandbServer
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +80,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_study: Study) -> Pat
 def copy_of_finished(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished study's folder, to be changed at will."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture
+def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[WandbServer]":
+    """A W&B server of the test's own on loopback; the real client knows no other. See `tests/wandb_server`."""
+    from wandb_server import isolated_server
+
+    with isolated_server(tmp_path / "wandb", monkeypatch) as server:
+        yield server

@@ -1,0 +1,101 @@
+"""Answers a GraphQL document from nodes, without a schema.
+
+Only what the document selects is returned. A selected field or argument that no node offers is noted, so that a client
+that begins to ask for something new is noticed instead of being fed nulls.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from graphql import DocumentNode, parse
+from graphql.language import ast
+from graphql.utilities import value_from_ast_untyped
+
+from wandb_server.nodes import Node
+
+ABSTRACT = {"ArtifactCollection"}
+
+
+@lru_cache(maxsize=512)
+def parsed(document: str) -> DocumentNode:
+    """Parse a document; clients send the same few again and again."""
+    return parse(document)
+
+
+class Answer:
+    """One operation of a document and its variables; `run` answers it, `missing` then names what nobody serves."""
+
+    def __init__(self, document: str, variables: dict[str, Any], operation: str | None = None) -> None:
+        definitions = parsed(document).definitions
+        operations = [each for each in definitions if isinstance(each, ast.OperationDefinitionNode)]
+        named = [each for each in operations if each.name and each.name.value == operation]
+        self.operation = (named or operations)[0]
+        self.name = self.operation.name.value if self.operation.name else "anonymous"
+        self.kind = self.operation.operation.value
+        self.fragments = {each.name.value: each for each in definitions if isinstance(each, ast.FragmentDefinitionNode)}
+        defaults = {
+            each.variable.name.value: value_from_ast_untyped(each.default_value)
+            for each in self.operation.variable_definitions or ()
+            if each.default_value is not None
+        }
+        self.variables = {**defaults, **variables}
+        self.missing: set[str] = set()
+
+    def run(self, root: Node) -> dict[str, Any]:
+        """Return what the operation selects from the root."""
+        return self._selected(self.operation.selection_set, root, self.kind)
+
+    def _included(self, selection: ast.SelectionNode) -> bool:
+        for directive in selection.directives or ():
+            if directive.name.value in ("include", "skip"):
+                (argument,) = directive.arguments or ()
+                condition = bool(value_from_ast_untyped(argument.value, self.variables))
+                if condition == (directive.name.value == "skip"):
+                    return False
+        return True
+
+    def _selected(self, selections: ast.SelectionSetNode, node: Node, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for selection in filter(self._included, selections.selections):
+            if isinstance(selection, ast.FieldNode):
+                key = (selection.alias or selection.name).value
+                value = self._field(selection, node, f"{path}.{selection.name.value}")
+                merged = isinstance(value, dict) and isinstance(found.get(key), dict)
+                found[key] = {**found[key], **value} if merged else value
+            else:
+                found.update(self._fragment(selection, node, path))
+        return found
+
+    def _fragment(self, selection: ast.SelectionNode, node: Node, path: str) -> dict[str, Any]:
+        fragment: ast.FragmentDefinitionNode | ast.InlineFragmentNode
+        if isinstance(selection, ast.FragmentSpreadNode):
+            fragment = self.fragments[selection.name.value]
+        else:
+            assert isinstance(selection, ast.InlineFragmentNode)
+            fragment = selection
+        wanted = fragment.type_condition.name.value if fragment.type_condition else None
+        fits = wanted is None or wanted in ABSTRACT or node.get("__typename") in (None, wanted)
+        return self._selected(fragment.selection_set, node, path) if fits else {}
+
+    def _field(self, field: ast.FieldNode, node: Node, path: str) -> Any:
+        if field.name.value not in node:
+            self.missing.add(path)
+            return None
+        value = node[field.name.value]
+        return self._shaped(field, self._called(field, value, path) if callable(value) else value, path)
+
+    def _called(self, field: ast.FieldNode, function: Callable[..., Any], path: str) -> Any:
+        """Call a field's function; a parameter `input_` takes the argument `input`."""
+        known = {name.rstrip("_"): name for name in inspect.signature(function).parameters}
+        given = {each.name.value: value_from_ast_untyped(each.value, self.variables) for each in field.arguments or ()}
+        self.missing |= {f"{path}({name}:)" for name in given.keys() - known.keys()}
+        return function(**{known[name]: value for name, value in given.items() if name in known})
+
+    def _shaped(self, field: ast.FieldNode, value: Any, path: str) -> Any:
+        if field.selection_set is None or value is None:
+            return value
+        if isinstance(value, list):
+            return [self._shaped(field, each, path) for each in value]
+        return self._selected(field.selection_set, value, path)

@@ -1,0 +1,66 @@
+"""The files of runs: pictures, tables and the client's own notes, announced by the client, then uploaded."""
+
+import re
+from typing import Any
+
+from wandb_server.nodes import Node, connection, identity
+from wandb_server.site import Site
+from wandb_server.store import Row, now
+
+PREFIX = "run/"
+
+
+def key_of(run: Row, file: str) -> str:
+    """Return under which key a run's file is stored."""
+    return f"{PREFIX}{run['entity']}/{run['project']}/{run['name']}/{file}"
+
+
+def announce_files(site: Site, input_: dict[str, Any]) -> Node:
+    """`createRunFiles`: say where the files are to be uploaded."""
+    wanted = (input_["entityName"], input_["projectName"], input_["runName"])
+    run = site.store.row("SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?", *wanted)
+    if run is None:
+        return {"runID": None, "uploadHeaders": [], "files": []}
+    files = [{"name": name, "uploadUrl": site.url(key_of(run, name))} for name in input_["files"]]
+    return {"runID": identity("Run", run["number"]), "uploadHeaders": [], "files": files}
+
+
+def keep_file(site: Site, key: str) -> None:
+    """Note that the file of a key was uploaded."""
+    _, entity, project, run, name = key.split("/", 4)
+    insert = "INSERT OR REPLACE INTO files SELECT number, ?, ? FROM runs WHERE entity = ? AND project = ? AND name = ?"
+    site.store.write(insert, name, now(), entity, project, run)
+
+
+def file_fields(site: Site, run: Row) -> Node:
+    """Return the fields of a run that tell of its files; a pattern has SQL's `%` and `_`."""
+
+    def files(
+        names: list[str] | None = None, after: str | None = None, first: int | None = 50, pattern: str | None = None
+    ) -> Node:
+        rows = site.store.rows("SELECT * FROM files WHERE run = ? ORDER BY name", run["number"])
+        like = re.compile(re.escape(pattern or "%").replace("%", ".*").replace("_", "."))
+        found = [row for row in rows if (not names or row["name"] in names) and like.fullmatch(row["name"])]
+        return connection(found, lambda row: file_node(site, key_of(run, row["name"]), row), after, first)
+
+    count = "SELECT COUNT(*) AS files FROM files WHERE run = ?"
+    return {"files": files, "fileCount": lambda: (site.store.row(count, run["number"]) or {})["files"]}
+
+
+def file_node(site: Site, key: str, row: Row) -> Node:
+    """Return one uploaded file."""
+
+    def url(upload: bool = False) -> str:  # noqa: ARG001
+        return site.url(key)
+
+    return {
+        "__typename": "File",
+        "id": identity("File", int(site.store.blob(key).name[:12], 16)),
+        "name": row["name"],
+        "md5": None,
+        "mimetype": None,
+        "url": url,
+        "directUrl": site.url(key),
+        "sizeBytes": site.store.blob(key).stat().st_size,
+        "updatedAt": row["updatedAt"],
+    }

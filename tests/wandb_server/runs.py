@@ -1,0 +1,126 @@
+"""Runs: created, resumed and changed by clients, found by filters, and read."""
+
+import json
+from typing import Any
+
+from wandb_server.filters import Document, matches, ordered
+from wandb_server.history import finite, history_fields
+from wandb_server.nodes import Node, identity, number_of
+from wandb_server.run_files import file_fields
+from wandb_server.site import Site
+from wandb_server.store import Row, now
+
+COLUMNS = {
+    "displayName": "displayName",
+    "groupName": "groupName",
+    "jobType": "jobType",
+    "notes": "notes",
+    "description": "description",
+    "config": "config",
+    "host": "host",
+    "program": "jobProgram",
+    "gitCommit": "commit",
+    "repo": "jobRepo",
+    "sweep": "sweep",
+    "summary": "summaryMetrics",
+    "state": "state",
+}
+
+
+def run_row(site: Site, entity: str, project: str, name: str) -> Row | None:
+    """Return the stored run of a name."""
+    return site.store.row("SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?", entity, project, name)
+
+
+def numbered_run(site: Site, number: int | None) -> Row | None:
+    """Return the stored run of a number."""
+    return site.store.row("SELECT * FROM runs WHERE number = ?", number)
+
+
+def upsert_run(site: Site, input_: dict[str, Any]) -> Node:
+    """`upsertBucket`: a logging client names its run, which then runs; `Api` gives an identity, which leaves the state."""
+    changes = {column: input_[name] for column, name in COLUMNS.items() if input_.get(name) is not None}
+    if input_.get("tags") is not None:
+        changes["tags"] = json.dumps(input_["tags"])
+    with site.store.lock:
+        if input_.get("id") and not input_.get("name"):
+            number, inserted = number_of(input_["id"]), False
+        else:
+            number, inserted = named_run(site, input_)
+            changes.setdefault("state", "running")
+        for column, value in {**changes, "heartbeatAt": now()}.items():
+            site.store.write(f"UPDATE runs SET {column} = ? WHERE number = ?", value, number)
+        row = numbered_run(site, number)
+    assert row is not None
+    return {"bucket": run_node(site, row), "inserted": inserted}
+
+
+def named_run(site: Site, input_: dict[str, Any]) -> tuple[int, bool]:
+    """Return the number of the run that a client names, and whether it is new."""
+    names = (site.entity(input_.get("entityName")), input_.get("modelName") or "uncategorized", input_["name"])
+    row = run_row(site, *names)
+    if row is not None:
+        return int(row["number"]), False
+    insert = "INSERT INTO runs (entity, project, name, displayName, createdAt) VALUES (?, ?, ?, ?, ?)"
+    return site.store.write(insert, *names, names[2], now()), True
+
+
+def settings_of(row: Row) -> dict[str, Any]:
+    """Return a run's config as filters see it: plain values."""
+    config: dict[str, Any] = json.loads(row["config"])
+    return {key: each.get("value") if isinstance(each, dict) else each for key, each in config.items()}
+
+
+def document(site: Site, row: Row) -> Document:
+    """Return a run as filters and orders see it."""
+    summary = json.loads(row["summary"])
+    return {
+        **{key: row[key] for key in ("name", "displayName", "jobType", "state", "createdAt", "heartbeatAt", "host", "sweep")},
+        **{key: row[key] for key in ("entity", "project")},
+        "group": row["groupName"],
+        "updatedAt": row["heartbeatAt"],
+        "tags": json.loads(row["tags"]),
+        "username": site.user,
+        "user": site.user,
+        "duration": summary.get("_runtime"),
+        "config": settings_of(row),
+        "summary": summary,
+        "row": row,
+    }
+
+
+def found_runs(site: Site, entity: str, project: str, filters: str | None, order: str | None) -> list[Row]:
+    """Return the stored runs of a project that meet a filter, in order."""
+    rows = site.store.rows("SELECT * FROM runs WHERE entity = ? AND project = ? ORDER BY number", entity, project)
+    query = json.loads(filters or "{}")
+    documents = [each for each in (document(site, row) for row in rows) if matches(each, query)]
+    return [each["row"] for each in ordered(documents, order)]
+
+
+def run_node(site: Site, row: Row) -> dict[str, Any]:
+    """Return a run, all but its artifacts."""
+    project = site.project(row["entity"], row["project"])
+    kept = ("name", "displayName", "state", "config", "jobType", "notes", "description", "createdAt", "heartbeatAt", "host")
+
+    def own_config(keys: list[str]) -> str:
+        own = (json.loads(row["config"]).get("_wandb") or {}).get("value") or {}
+        return json.dumps({key: value for key, value in own.items() if key in keys})
+
+    return {
+        "__typename": "Run",
+        "id": identity("Run", row["number"]),
+        **{key: row[key] for key in kept},
+        "project": project,
+        "projectId": project["internalId"],
+        "summaryMetrics": json.dumps(finite(json.loads(row["summary"]))),
+        "tags": json.loads(row["tags"]),
+        "group": row["groupName"],
+        "sweepName": row["sweep"],
+        "commit": row["gitCommit"],
+        "user": {"name": site.user, "username": site.user},
+        "readOnly": False,
+        "stopped": False,
+        "wandbConfig": own_config,
+        **history_fields(site.store, row),
+        **file_fields(site, row),
+    }

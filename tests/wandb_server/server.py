@@ -1,0 +1,101 @@
+"""The server: one port, one store, one account; what it answers, and what it does while a fault is on."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wandb_server.faults import Down, Fault, LoseAnswer, RateLimit, Refuse, Silent, Slow, Switch, When
+from wandb_server.notes import Notes
+from wandb_server.port import HOST, Port, Reply, Request
+from wandb_server.routes import Call, data, route
+from wandb_server.site import Site
+from wandb_server.store import Store
+
+KEY = "local-" + "0" * 40
+USER = "lab"
+
+
+class WandbServer:
+    """A server on loopback that keeps its data in a folder; a context."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.store = Store(folder)
+        self.notes = Notes()
+        self.calls, self.uploads = self.notes.calls, self.notes.uploads
+        self._switch = Switch()
+        self._port = Port(port, self._answer)
+        self.url = f"http://{HOST}:{self._port.number}"
+        self._site = Site(self.store, self.url, USER)
+
+    def __enter__(self) -> Self:
+        self._port.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._switch.turn(None)
+        self._port.release()
+        self.store.close()
+
+    @property
+    def fault(self) -> Fault | When | None:
+        """The fault that is on."""
+        return self._switch.fault
+
+    @fault.setter
+    def fault(self, fault: Fault | When | None) -> None:
+        self._switch.turn(fault)
+        if fault == Down():
+            self._port.close()
+        else:
+            self._port.open()
+
+    def environment(self) -> dict[str, str]:
+        """Return what a client needs in its environment to talk to this server."""
+        return {
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": KEY,
+            "WANDB_ENTITY": USER,
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "1",
+        }
+
+    def check(self) -> None:
+        """Raise AssertionError if a client asked for something that the server does not know or could not answer."""
+        assert not self.notes.missing, f"the client asked for what nobody serves: {sorted(self.notes.missing)}"
+        assert not self.notes.errors, f"requests that could not be answered: {self.notes.errors}"
+
+    def _answer(self, request: Request) -> Reply | None:
+        """Answer a request; what goes wrong is noted, and told to the client."""
+        try:
+            call = route(self._site, self.notes, KEY, request)
+            fault, over = self._switch.meet(call.kind)
+            with self.notes.lock:
+                self.notes.calls[call.kind] += 1
+                if fault:
+                    self.notes.faulty[call.kind] += 1
+            match fault:
+                case Slow(seconds):
+                    over.wait(seconds)
+                case Silent():
+                    over.wait()
+                    return None
+            return self._reply(call, fault)
+        except Exception as error:
+            with self.notes.lock:
+                self.notes.errors.append(f"{request.method} {request.address.path}: {type(error).__name__}: {error}")
+            return data({"errors": [{"message": f"{type(error).__name__}: {error}"}]}, 400)
+
+    def _reply(self, call: Call, fault: Fault | None) -> Reply | None:
+        """Do a call's work as far as the fault lets it; None ends the connection without an answer."""
+        match fault:
+            case Refuse(status):
+                return data({"errors": [{"message": "refused by a fault of the test"}]}, status)
+            case RateLimit(seconds):
+                return Reply(429, b"", {"Retry-After": str(seconds)})
+            case Down():
+                self._port.close()
+                return None
+            case LoseAnswer():
+                call.work()
+                return None
+        return call.work()

@@ -1,0 +1,82 @@
+"""What the server remembers: a SQLite file and a folder of blobs."""
+
+import hashlib
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+  number INTEGER PRIMARY KEY, entity TEXT, project TEXT, name TEXT, displayName TEXT, groupName TEXT, jobType TEXT,
+  tags TEXT DEFAULT '[]', notes TEXT, description TEXT, sweep TEXT, config TEXT DEFAULT '{}', summary TEXT DEFAULT '{}',
+  state TEXT DEFAULT 'running', exitCode INTEGER, host TEXT, program TEXT, gitCommit TEXT, repo TEXT,
+  createdAt TEXT, heartbeatAt TEXT, UNIQUE (entity, project, name));
+CREATE TABLE IF NOT EXISTS lines (
+  run INTEGER, stream TEXT, place INTEGER, text TEXT, PRIMARY KEY (run, stream, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (run INTEGER, name TEXT, updatedAt TEXT, PRIMARY KEY (run, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS artifacts (
+  number INTEGER PRIMARY KEY, entity TEXT, project TEXT, type TEXT, collection TEXT, version INTEGER, digest TEXT,
+  state TEXT DEFAULT 'PENDING', metadata TEXT, description TEXT, run INTEGER, clientID TEXT, sequenceClientID TEXT,
+  historyStep INTEGER, createdAt TEXT, manifest TEXT);
+CREATE TABLE IF NOT EXISTS aliases (
+  entity TEXT, project TEXT, collection TEXT, alias TEXT, artifact INTEGER,
+  PRIMARY KEY (entity, project, collection, alias)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uses (run INTEGER, artifact INTEGER, PRIMARY KEY (run, artifact)) WITHOUT ROWID;
+"""
+
+
+def now() -> str:
+    """Return the present moment as W&B writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Store:
+    """A database and blobs in a folder, safe for several threads; `lock` holds several statements together."""
+
+    def __init__(self, folder: Path) -> None:
+        self.blobs = folder / "blobs"
+        self.blobs.mkdir(parents=True, exist_ok=True)
+        self.lock = threading.RLock()
+        self.database = sqlite3.connect(folder / "wandb.sqlite", check_same_thread=False, isolation_level=None)
+        self.database.row_factory = sqlite3.Row
+        self.database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;" + SCHEMA)
+
+    def close(self) -> None:
+        """Close the database."""
+        with self.lock:
+            self.database.close()
+
+    def rows(self, sql: str, *values: Any) -> list[Row]:
+        """Return the rows of a query."""
+        with self.lock:
+            return [dict(row) for row in self.database.execute(sql, values)]
+
+    def row(self, sql: str, *values: Any) -> Row | None:
+        """Return the first row of a query, None where there is none."""
+        return next(iter(self.rows(sql, *values)), None)
+
+    def write(self, sql: str, *values: Any) -> int:
+        """Change the database; return the number of the row that was inserted."""
+        with self.lock:
+            return self.database.execute(sql, values).lastrowid or 0
+
+    def append(self, run: int, stream: str, offset: int, lines: list[str]) -> None:
+        """Write lines of a run's stream at their places; what is sent twice is kept once."""
+        with self.lock:
+            self.database.execute("BEGIN")
+            rows = [(run, stream, offset + place, text) for place, text in enumerate(lines)]
+            self.database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", rows)
+            self.database.execute("COMMIT")
+
+    def lines(self, run: int, stream: str) -> list[str]:
+        """Return the lines of a run's stream."""
+        found = self.rows("SELECT text FROM lines WHERE run = ? AND stream = ? ORDER BY place", run, stream)
+        return [row["text"] for row in found]
+
+    def blob(self, key: str) -> Path:
+        """Return where a blob lies; keys are hashed, so that none can leave the folder."""
+        return self.blobs / hashlib.sha256(key.encode()).hexdigest()
