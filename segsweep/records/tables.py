@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.records.lines import Row
-from segsweep.records.schema import SCHEMA_VERSION, TABLES
+from segsweep.records.schema import FLAG, NUMBER, SCHEMA_VERSION, TABLES, TEXT
 
 
 @dataclass
@@ -74,11 +74,21 @@ def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with the table's columns first and in their types; further ones keep theirs."""
+    """Return a frame with the table's columns first and in their types; then further ones that hold something, by name.
+
+    Of further ones numbers are float64, truths boolean, texts string: the same whichever rows are there, and from wherever they came.
+    """
     schema = TABLES[table]
     columns: dict[str, Any] = {
         name: (data[name] if name in data else pd.Series(None, index=data.index, dtype=object)).astype(kind)  # type: ignore[call-overload]
         for name, kind in schema.items()
     }
-    further = {name: data[name].infer_objects() for name in data.columns if name not in schema}
+    further = {name: _further(data[name]) for name in sorted(set(data.columns) - set(schema)) if data[name].notna().any()}
     return pd.DataFrame({**columns, **further}, index=data.index)
+
+
+def _further(values: pd.Series) -> Any:
+    """Return a column that the schema does not name, in a type that follows from its values alone."""
+    kinds = {type(value) for value in values.dropna().tolist()}
+    kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if kinds == {str} else object
+    return values.astype(kind)

@@ -1,6 +1,5 @@
 """Following records as they are written: which trials and stages are new or have gone on since the last look."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from segsweep.records.lines import Row, read_lines
 from segsweep.records.schema import FINAL, IDENTITY
 from segsweep.records.tables import frame, read_entry
 
-RANK = {"stages": 0, "trials": 1}  # stages first: trials name what they built
+STAGES_FIRST = ("stages", "trials")  # trials name what stages built
+WHOSE = ("study", "trial_id", "phase")  # columns of an epoch that say whose it is
 
 
 @dataclass(frozen=True)
@@ -31,89 +31,98 @@ class Item:
 
 
 class Follower:
-    """Reads what has changed in a study's folder. What lies in a part is read once; lines again when they have grown."""
+    """Reads what has changed in a study's folder: every part once, lines again when they have grown."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._parts: set[str] = set()
+        self.newest: dict[str, str] = {}  # the last part that holds a trial or stage
+        self._seen: set[str] = set()
         self._sizes: dict[str, int] = {}
 
-    def changed(self) -> Iterator[Item]:
-        """Return what is new since the last call, stages first, of every trial and stage the newest state.
+    def look(self) -> Iterator[Item]:
+        """Yield what is new since the last look: of every trial and stage the newest state, stages before trials."""
+        parts = sorted(path for path in (self.folder / "parts").glob("*") if path.name.isdigit() and path.name not in self._seen)
+        for part in parts:
+            for table in STAGES_FIRST:
+                identities = pd.read_parquet(part / f"{table}.parquet", columns=[IDENTITY[table]])[IDENTITY[table]]
+                self.newest |= dict.fromkeys(identities, part.name)
+        for part in parts:
+            self._seen.add(part.name)
+            yield from (item for item in _items_of(part) if self.newest[item.identity] == part.name)
+        yield from self._live()
 
-        Lines are looked at before parts, into which they may move meanwhile.
-        """
-        live, parted = self._live(), self._parted()
-        known = {item.identity for item in live}
-        items = [*live, *(item for item in parted if item.identity not in known)]
-        return iter(sorted(items, key=lambda item: RANK[item.table]))
+    def again(self, item: Item) -> None:
+        """Have the next look yield an item again, which could not be sent."""
+        self._sizes.pop(item.identity, None)
+        self._seen.discard(self.newest.get(item.identity, ""))
 
-    def _live(self) -> list[Item]:
-        items = []
-        sizes: dict[str, int] = {}
-        for path in sorted((self.folder / "live").glob("*.jsonl")):
-            try:
-                sizes[path.name] = path.stat().st_size
-            except FileNotFoundError:  # moved into a part meanwhile
-                continue
-            if sizes[path.name] == self._sizes.get(path.name):
-                continue
-            if (entry := read_entry(read_lines(path))) is not None:
-                epochs = tuple(plain_rows(frame("epochs", [epoch for _, epoch in sorted(entry.epochs.items())])))
+    def _live(self) -> Iterator[Item]:
+        """Yield what runs, or has just ended, and has more lines than before."""
+        paths = {path.stem: path for path in sorted((self.folder / "live").glob("*.jsonl"))}
+        found = []
+        for identity, path in paths.items():
+            lines = read_lines(path)
+            if len(lines) != self._sizes.get(identity) and (entry := read_entry(lines)) is not None:
+                self._sizes[identity] = len(lines)
+                epochs = frame("epochs", [epoch for _, epoch in sorted(entry.epochs.items())])
                 (row,) = plain_rows(frame(entry.table, [entry.row]))
-                items.append(Item(entry.table, path.stem, row, epochs))
-        self._sizes = sizes
-        return items
-
-    def _parted(self) -> list[Item]:
-        new = sorted((path for path in (self.folder / "parts").glob("*") if path.name.isdigit()), reverse=True)
-        items: dict[str, Item] = {}
-        for part in new:
-            if part.name in self._parts:
-                continue
-            for item in _items_of(part):
-                items.setdefault(item.identity, item)
-            self._parts.add(part.name)
-        return list(items.values())
+                found.append(Item(entry.table, identity, row, tuple(plain_rows(epochs))))
+        self._sizes = {identity: size for identity, size in self._sizes.items() if identity in paths}
+        yield from sorted(found, key=lambda item: STAGES_FIRST.index(item.table))
 
 
 def _items_of(part: Path) -> Iterator[Item]:
-    """Yield what a part holds."""
+    """Yield what a part holds, stages first."""
     epochs = pd.read_parquet(part / "epochs.parquet")
-    of_identity = {identity: rows for identity, rows in epochs.groupby("trial_id", sort=False)}
-    nothing = epochs.iloc[:0]
-    for table in RANK:
+    of_identity = dict(iter(epochs.groupby("trial_id", sort=False)))
+    for table in STAGES_FIRST:
         for row in plain_rows(pd.read_parquet(part / f"{table}.parquet")):
             identity = row[IDENTITY[table]]
-            yield Item(table, identity, row, tuple(plain_rows(of_identity.get(identity, nothing))))
-
-
-OF_TRIAL = ("study", "trial_id", "phase")  # columns of an epoch that say whose it is
+            yield Item(table, identity, row, tuple(plain_rows(of_identity.get(identity, epochs.iloc[:0]))))
 
 
 def plain_rows(data: pd.DataFrame) -> Iterator[Row]:
-    """Yield the rows of a frame as plain values, without empty ones and what says whose an epoch is."""
-    dropped = [name for name in OF_TRIAL if "epoch" in data and name in data]
-    for record in data.drop(columns=dropped).astype(object).to_dict("records"):
-        yield {str(name): _plain(value) for name, value in record.items() if not _empty(value)}
-
-
-def _empty(value: Any) -> bool:
-    return value is None or (not isinstance(value, list | tuple | dict) and not hasattr(value, "__len__") and bool(pd.isna(value)))
+    """Yield the rows of a frame as plain values, without the empty ones and without what says whose an epoch is."""
+    shown = data.drop(columns=[name for name in WHOSE if "epoch" in data and name in data])
+    for record in shown.astype(object).to_dict("records"):
+        yield {str(name): plain for name, value in record.items() if (plain := _plain(value)) is not None}
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value
+    if pd.api.types.is_scalar(value):
+        return None if pd.isna(value) else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
+@dataclass(frozen=True)
 class Marks:
-    """How the study's plan and choices name and mark trials: their cell, whether they are planned, whether they are chosen."""
+    """How the study as last declared calls and marks its trials."""
 
-    def __init__(self, plan: pd.DataFrame | None, choices: Mapping[str, Mapping[str, Any]]) -> None:
-        self.chosen = {trial for choice in choices.values() for trial in (choice["chosen"], *choice["confirm"])}
-        self.cells = {trial: choice["cell"] for choice in choices.values() for trial in choice["confirm"]}
-        if plan is not None:
-            self.cells |= dict(zip(plan["trial_id"], plan["cell"], strict=True))
-        self.planned = self.chosen | (set() if plan is None else set(plan["trial_id"]))
+    cells: Mapping[str, str]
+    planned: frozenset[str]
+    chosen: frozenset[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Marks":
+        """Return the marks that a study's folder holds now."""
+        choices = read_lines(folder / "choices.jsonl")
+        plan = pd.DataFrame({"trial_id": [], "cell": []})
+        if (folder / "plan.parquet").is_file():
+            plan = pd.read_parquet(folder / "plan.parquet", columns=["trial_id", "cell"])
+        return cls.of(plan, choices)
+
+    @classmethod
+    def of(cls, plan: pd.DataFrame, choices: list[Row]) -> "Marks":
+        """Return the marks that follow from a plan and from which setting each cell chose."""
+        chosen = frozenset(trial for choice in choices for trial in (choice["chosen"], *choice["confirm"]) if trial)
+        cells = {trial: choice["cell"] for choice in choices for trial in choice["confirm"]}
+        cells |= dict(zip(plan["trial_id"], plan["cell"], strict=True))
+        return cls(cells, chosen.union(plan["trial_id"]), chosen)
+
+    def row(self, item: Item) -> Row:
+        """Return what an item's row has from the marks: for a trial its cell, and whether it is planned and chosen."""
+        if item.table != "trials":
+            return {}
+        identity = item.identity
+        cell = self.cells.get(identity, item.row["cell"])
+        return {"cell": cell, "planned": identity in self.planned, "chosen": identity in self.chosen}

@@ -1,0 +1,59 @@
+"""Opening W&B runs as the mirror wants them: bounded in time, and telling nothing of this machine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from segsweep.records.wandb.home import Home
+
+INIT_SECONDS = 30
+FINISH_SECONDS = 120  # for what was logged to arrive
+RETRIES = 3
+
+
+def settings() -> wandb.Settings:
+    """Return the client's settings: quiet, no console, code, machine or package lists, and no waiting without end."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+        init_timeout=INIT_SECONDS,
+        finish_timeout=FINISH_SECONDS,
+        finish_timeout_raises=True,
+        x_graphql_retry_max=RETRIES,
+        x_graphql_retry_wait_max_seconds=5,
+        x_file_stream_transmit_interval=2,
+    )
+
+
+def open_run(
+    home: Home, folder: Path, run_id: str, *, name: str, group: str, job_type: str, config: Mapping[str, Any], tags: list[str]
+) -> wandb.Run:
+    """Open a run, or go on with one that is there. W&B's own files go to `folder/wandb`."""
+    run = wandb.init(
+        entity=home.entity,
+        project=home.project,
+        id=run_id,
+        name=name,
+        group=group,
+        job_type=job_type,
+        tags=tags,
+        mode="online" if home.mode == "online" else "offline",
+        resume="allow" if home.mode == "online" else None,
+        reinit="create_new",
+        dir=str(folder),
+        settings=settings(),
+    )
+    run.config.update(dict(config), allow_val_change=True)  # type: ignore[no-untyped-call]
+    run.define_metric("epoch", hidden=True)
+    for keys in ("train/*", "val/*", "epoch/*"):
+        run.define_metric(keys, step_metric="epoch")
+    return run

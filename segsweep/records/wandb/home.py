@@ -1,0 +1,165 @@
+"""Where runs are mirrored to, and what has arrived there: W&B's server, or for `offline` a ledger beside W&B's files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import wandb
+
+from segsweep.errors import UserError
+from segsweep.records.lines import Row, append_line, read_lines
+from segsweep.records.wandb.names import EXAMPLES, SENT, summary_run
+
+SECONDS = 20  # for W&B's server to answer a question
+PER_PAGE = 1000
+EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a home has of a run: the digest of all that was sent, None where not all has arrived; and how it is marked."""
+
+    sent: str | None
+    marks: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Home(Protocol):
+    """Where runs are mirrored to. `mode` is W&B's; `offline` takes only what has ended."""
+
+    mode: str
+    entity: str | None
+    project: str
+
+    def known(self, study: str, records_id: str) -> dict[str, Known]:
+        """Return what is there of a study, by run id."""
+
+    def free_id(self, identity: str, study: str) -> str:
+        """Return the id for a run that is not there yet: another where another study of the project has it."""
+
+    def epochs(self, run_id: str) -> set[int]:
+        """Return which epochs of a run have arrived."""
+
+    def has_artifact(self, name: str) -> bool:
+        """Return whether there is an artifact of this name."""
+
+    def has_examples(self, run_id: str) -> bool:
+        """Return whether a run's example predictions have arrived, with all their files."""
+
+    def confirm(self, run_id: str, digest: str, epochs: int) -> None:
+        """Check that a run which has ended has arrived, and mark it so. Raises `NotArrivedError`."""
+
+    def mark(self, run_id: str, marks: Row) -> None:
+        """Change how a run that has ended is marked."""
+
+
+class NotArrivedError(Exception):
+    """W&B took what was sent and does not have it."""
+
+
+class Server:
+    """W&B's server. It alone knows what has arrived: a run that is removed there is sent again."""
+
+    mode = "online"
+
+    def __init__(self, project: str) -> None:
+        self._api = wandb.Api(timeout=SECONDS)
+        entity, _, self.project = project.rpartition("/")
+        self.entity: str | None = entity or self._api.default_entity
+        self._others: dict[str, str] = {}
+
+    def known(self, study: str, records_id: str) -> dict[str, Known]:
+        """Return what is there. Raises `UserError` where other records of a study of this name are in the project."""
+        path = f"{self.entity}/{self.project}"
+        try:
+            every = {run.id: run.group for run in self._api.runs(path, per_page=PER_PAGE, lazy=True)}
+        except ValueError:  # there is no such project yet
+            return {}
+        self._others = {identity: group for identity, group in every.items() if group != study}
+        runs = self._api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
+        found = {run.id: (run.config, run.summary) for run in runs}
+        if summary_run(study) in found and found[summary_run(study)][0].get("records_id", records_id) != records_id:
+            raise UserError(
+                f"W&B project {path}: holds another study {study!r}, whose records lie elsewhere; choose another project "
+                "(--wandb-project), or delete that study's runs there"
+            )
+        return {identity: _known(config, summary) for identity, (config, summary) in found.items()}
+
+    def free_id(self, identity: str, study: str) -> str:
+        """Return the id for a run that is not there yet: another where another study of the project has it."""
+        return f"{identity}-{study}" if identity in self._others else identity
+
+    def epochs(self, run_id: str) -> set[int]:
+        """Return which epochs of a run have arrived."""
+        return {int(row["epoch"]) for row in self._run(run_id).scan_history(keys=["epoch"])}
+
+    def has_artifact(self, name: str) -> bool:
+        """Return whether there is an artifact of this name."""
+        return bool(self._api.artifact_exists(name))
+
+    def has_examples(self, run_id: str) -> bool:
+        """Return whether a run's example predictions have arrived, with all their files."""
+        run = self._run(run_id)
+        wanted = set((run.summary.get(EXAMPLES) or {}).get("filenames", ()))
+        return bool(wanted) and wanted <= {file.name for file in run.files(per_page=PER_PAGE)}
+
+    def confirm(self, run_id: str, digest: str, epochs: int) -> None:
+        """Check that a run which has ended has arrived, and mark it so."""
+        run = self._run(run_id)
+        if run.summary.get(EPOCHS) != epochs:
+            raise NotArrivedError(f"run {run_id}: W&B has only a part of it")
+        run.summary[SENT] = digest
+        run.summary.update()
+
+    def mark(self, run_id: str, marks: Row) -> None:
+        """Change how a run that has ended is marked."""
+        run = self._run(run_id)
+        run.config["cell"] = marks["cell"]
+        run.update()
+        run.summary.update({name: value for name, value in marks.items() if name != "cell"})
+
+    def _run(self, run_id: str) -> Any:
+        return wandb.Api(timeout=SECONDS).run(f"{self.entity}/{self.project}/{run_id}")
+
+
+class Ledger:
+    """W&B's files of offline runs, and a list of those that are written whole."""
+
+    mode = "offline"
+
+    def __init__(self, project: str, folder: Path) -> None:
+        entity, _, self.project = project.rpartition("/")
+        self.entity: str | None = entity or None
+        self._path = folder / "offline.jsonl"
+
+    def known(self, study: str, records_id: str) -> dict[str, Known]:  # noqa: ARG002
+        """Return what was written. Marks that changed afterwards are not written again."""
+        return {row["run"]: Known(row["sent"]) for row in read_lines(self._path)}
+
+    def free_id(self, identity: str, study: str) -> str:  # noqa: ARG002
+        """Return the identity: nobody else writes here."""
+        return identity
+
+    def epochs(self, run_id: str) -> set[int]:  # noqa: ARG002
+        """Return none: a run is written as a whole."""
+        return set()
+
+    def has_artifact(self, name: str) -> bool:  # noqa: ARG002
+        """Return False: there is no looking into W&B from here."""
+        return False
+
+    def has_examples(self, run_id: str) -> bool:  # noqa: ARG002
+        """Return False: a run is written as a whole."""
+        return False
+
+    def confirm(self, run_id: str, digest: str, epochs: int) -> None:  # noqa: ARG002
+        """Note that a run is written."""
+        append_line(self._path, {"run": run_id, "sent": digest})
+
+    def mark(self, run_id: str, marks: Row) -> None:
+        """Leave what is written as it is."""
+
+
+def _known(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Known:
+    marks = {"cell": config.get("cell"), "planned": summary.get("planned"), "chosen": summary.get("chosen")}
+    return Known(summary.get(SENT), {name: value for name, value in marks.items() if value is not None})

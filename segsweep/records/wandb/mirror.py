@@ -1,0 +1,184 @@
+"""The mirror: sends trials and stages to W&B as the records tell of them, each once."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from segsweep.config.digest import digest
+from segsweep.records.lines import Row
+from segsweep.records.wandb import artifacts, names, pictures
+from segsweep.records.wandb.client import open_run
+from segsweep.records.wandb.follow import Item, Marks
+from segsweep.records.wandb.home import EPOCHS, Home, Known
+
+STORE_KINDS = {"stages": "weights", "trials": "model"}  # the store's folders
+ARTIFACT_SECONDS = 600  # for a model to arrive
+MARKED = ("cell", "planned", "chosen")
+PARENTS = {"trials": "stage_id", "stages": "parent_stage_id"}
+UNKNOWN = Known(None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is sent besides numbers: example predictions, and the weights of stages and confirmed runs."""
+
+    images: bool = True
+    weights: bool = True
+
+
+@dataclass
+class Mirror:
+    """Sends items of one study to a home. `folder` takes W&B's own files, `store` has models and pictures.
+
+    Sending raises whatever W&B's client raises. The process is to end then, and another to send the same again: what a home
+    does not know to have arrived whole is compared with what is there and completed, so that nothing arrives twice.
+    """
+
+    home: Home
+    study: Mapping[str, Any]
+    folder: Path
+    store: Path
+    wanted: Wanted
+    _known: dict[str, Known] = field(default_factory=dict)
+    _open: dict[str, wandb.Run] = field(default_factory=dict)
+    _logged: dict[str, set[int]] = field(default_factory=dict)
+    _items: dict[str, Item] = field(default_factory=dict)  # what has arrived whole, without its epochs
+
+    def __post_init__(self) -> None:
+        self._known = self.home.known(self.study["name"], self.study["records_id"])
+
+    def known(self, run_id: str) -> Known | None:
+        """Return what W&B had of a run at the start."""
+        return self._known.get(run_id)
+
+    def send(self, item: Item, marks: Marks) -> None:
+        """Send what W&B does not have of a trial or a stage."""
+        if not item.ended and self.home.mode == "offline":
+            return
+        run_id, sent = self._run_id(item), self._digest(item)
+        row = {**item.row, **marks.row(item)}
+        if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
+            run = self._open.get(run_id) or self._begin(run_id, item, row)
+            self._log_epochs(run_id, run, item)
+            run.summary.update(names.summary_of(row))
+            if not item.ended:
+                return
+            self._end(run_id, run, item, row)
+            self.home.confirm(run_id, sent, len(item.epochs))
+            self._known[run_id] = Known(sent, marks.row(item))
+            self._forget(run_id)
+        self._items[run_id] = replace(item, epochs=())
+        self._mark(run_id, marks)
+
+    def remark(self, marks: Marks) -> None:
+        """Change how ended runs are marked, where the study was declared anew or a cell has chosen."""
+        for run_id in self._items:
+            self._mark(run_id, marks)
+
+    def close(self) -> None:
+        """Close the runs of what has not ended: the next start goes on with them."""
+        for run_id, run in list(self._open.items()):
+            run.summary["status"] = "interrupted"
+            run.finish(exit_code=1)
+            self._forget(run_id)
+
+    def _mark(self, run_id: str, marks: Marks) -> None:
+        known, marked = self._known[run_id], marks.row(self._items[run_id])
+        if marked and dict(known.marks) != marked:
+            self.home.mark(run_id, marked)
+            self._known[run_id] = Known(known.sent, marked)
+
+    def _run_id(self, item: Item) -> str:
+        wanted = names.run_id(item.identity)
+        return wanted if wanted in self._known else self.home.free_id(wanted, names.run_id(self.study["name"]))
+
+    def _digest(self, item: Item) -> str:
+        """Return the digest of all that is to be sent of an item, but for its marks."""
+        row = {name: value for name, value in item.row.items() if name not in MARKED}
+        wanted = {"images": self.wanted.images and _is_confirmed(item), "weights": self.wanted.weights and _has_model(item)}
+        return digest({"row": row, "epochs": len(item.epochs), **wanted})
+
+    def _begin(self, run_id: str, item: Item, row: Row) -> wandb.Run:
+        """Open an item's run, and find out what of it has arrived before."""
+        self._logged[run_id] = self.home.epochs(run_id) if run_id in self._known else set()
+        run = open_run(
+            self.home,
+            self.folder,
+            run_id,
+            name=_title(item, row),
+            group=self.study["name"],
+            job_type=names.JOB_TYPES[item.table],
+            config=_config(item, row),
+            tags=[str(row.get("phase", "stage"))],
+        )
+        self._open[run_id] = run
+        self._known.setdefault(run_id, UNKNOWN)
+        return run
+
+    def _log_epochs(self, run_id: str, run: wandb.Run, item: Item) -> None:
+        for epoch in item.epochs:
+            if epoch["epoch"] not in self._logged[run_id]:
+                run.log(names.history_of(epoch))
+                self._logged[run_id].add(epoch["epoch"])
+
+    def _end(self, run_id: str, run: wandb.Run, item: Item, row: Row) -> None:
+        """Send what an ended run leaves, and close it."""
+        run.config.update(_config(item, row), allow_val_change=True)  # type: ignore[no-untyped-call]
+        if self.wanted.images and _is_confirmed(item) and not self.home.has_examples(run_id):
+            stored = self._stored(item)
+            if shown := pictures.examples(stored, artifacts.metadata_of(stored).get("classes", ())):
+                run.log({names.EXAMPLES: shown})
+        self._link(run, item)
+        run.summary[EPOCHS] = len(item.epochs)
+        run.finish(exit_code=0 if item.row["status"] in ("finished", "stopped") else 1)
+
+    def _link(self, run: wandb.Run, item: Item) -> None:
+        """Tell which stage's model the run began from, and keep the model that it came to."""
+        online = self.home.mode == "online"
+        if online and (parent := item.row.get(PARENTS[item.table])) is not None:
+            name = f"{self.home.entity}/{self.home.project}/{names.stage_artifact(parent)}:latest"
+            if self.home.has_artifact(name):
+                run.use_artifact(name, type=artifacts.MODEL)
+        if _has_model(item):
+            name = names.stage_artifact(item.identity) if item.table == "stages" else names.model_artifact(item.identity)
+            if (made := artifacts.model(name, self._stored(item), self.wanted.weights)) is not None:
+                logged = run.log_artifact(made)
+                if online:
+                    logged.wait(timeout=ARTIFACT_SECONDS)
+
+    def _stored(self, item: Item) -> Path:
+        """Return the store's folder of what a stage or a confirmed run has built."""
+        return self.store / STORE_KINDS[item.table] / (item.row["key"] if item.table == "stages" else item.identity)
+
+    def _forget(self, run_id: str) -> None:
+        """Let go of a run that is closed, with W&B's files of it where they have been sent."""
+        run = self._open.pop(run_id)
+        self._logged.pop(run_id)
+        if self.home.mode == "online":
+            shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)
+
+
+def _is_confirmed(item: Item) -> bool:
+    return item.table == "trials" and item.row["phase"] == "confirm" and item.row["status"] == "finished"
+
+
+def _has_model(item: Item) -> bool:
+    return _is_confirmed(item) or (item.table == "stages" and item.row["status"] == "finished" and "key" in item.row)
+
+
+def _config(item: Item, row: Row) -> dict[str, Any]:
+    """Return a run's config: what is known of it before it runs, and the artifact that it starts from."""
+    parent = row.get(PARENTS[item.table])
+    return names.config_of(row) | ({names.SOURCE_ARTIFACT: names.stage_artifact(parent)} if parent is not None else {})
+
+
+def _title(item: Item, row: Row) -> str:
+    """Return the name that W&B shows."""
+    if item.table == "stages":
+        return f"{row['stage']} for {row['model']}, seed {row['source_seed']}"
+    point = f", point {row['point']}" if row["phase"] == "tune" and "point" in row else ""
+    return f"{row['cell']}: {row['phase']}{point}, seed {row['seed']}"

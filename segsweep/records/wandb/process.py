@@ -1,0 +1,90 @@
+"""The process beside a study's command that keeps attempts to send going until all is sent or the study is over.
+
+Run as `python -m segsweep.records.wandb.process STUDY`; its standard input ends when the command ends, however it does.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from segsweep.errors import UserError
+from segsweep.records.wandb.options import FOLDER, LOCK, LOG, environment, read_state
+
+DONE, REFUSED = 0, 2  # how an attempt may end, see `send`; all else is trouble
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
+NICE = 10  # the study's own work goes first
+READY_SECONDS = 0.5
+
+
+def attend(folder: Path) -> None:
+    """Have attempts follow a study until its command has ended, and then send the rest, as long as that gets on."""
+    os.nice(NICE)
+    while not (folder / "study.json").is_file():
+        if _is_over(READY_SECONDS):
+            return
+    wait, over = FIRST_WAIT_SECONDS, False
+    while True:
+        before = _sent(folder)
+        code = attempt(folder, follow=True)
+        progress = _sent(folder) > before
+        if code in (DONE, REFUSED) or (over and not progress):
+            return
+        wait = FIRST_WAIT_SECONDS if progress else min(2 * wait, LONGEST_WAIT_SECONDS)
+        over = over or _is_over(wait)
+
+
+def sync(folder: Path, tell: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
+    """Send what W&B does not have of a study, as long as that gets on, and return how it ended (see `read_state`).
+
+    `tell` is called every second with how far it has come. Raises `UserError` where another process is sending.
+    """
+    try:
+        with FileLock(folder / FOLDER / LOCK, timeout=0):
+            pass
+    except Timeout:
+        pid = read_state(folder).get("pid", "?")
+        raise UserError(f"{folder}: process {pid} is sending this study to W&B now; wait until it ends, or end it") from None
+    while True:
+        before = _sent(folder)
+        code = attempt(folder, follow=False, tell=tell)
+        if code in (DONE, REFUSED) or _sent(folder) <= before:
+            return read_state(folder)
+
+
+def attempt(folder: Path, follow: bool, tell: Callable[[Mapping[str, Any]], None] | None = None) -> int:
+    """Run one attempt to its end, remove what W&B's client leaves running, and return its exit code."""
+    command = [sys.executable, "-m", "segsweep.records.wandb.send", str(folder), *(["--follow"] if follow else [])]
+    with (folder / FOLDER / LOG).open("a", encoding="utf-8") as log:
+        stdin = None if follow else subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=stdin, stdout=log, stderr=log, env=environment(), process_group=0)
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(timeout=1.0)
+                if tell is not None:
+                    tell(read_state(folder))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _sent(folder: Path) -> int:
+    return int(read_state(folder).get("sent", 0))
+
+
+def _is_over(seconds: float) -> bool:
+    """Wait for so long, or until the command has ended, and return whether it has."""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+if __name__ == "__main__":
+    attend(Path(sys.argv[1]))

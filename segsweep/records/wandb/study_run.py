@@ -1,0 +1,115 @@
+"""The run that stands for a whole study: its declaration at the start, and at the end its table, figures and records."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import wandb
+
+from segsweep.config.digest import digest
+from segsweep.records.reader import load
+from segsweep.records.wandb import artifacts, names
+from segsweep.records.wandb.client import open_run
+from segsweep.records.wandb.home import EPOCHS, Home, Known
+
+HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
+DECLARED = ("plan.parquet", "choices.jsonl")
+TABLE, PICTURE = "table.csv", "predictions.png"
+HOMELESS = ("images", "confusions")  # tables that W&B has no place for
+STUDY = "study.json"
+
+
+@dataclass
+class StudyRun:
+    """A study's summary run in W&B."""
+
+    home: Home
+    folder: Path
+    files: Path
+    images: bool
+    known: Known | None
+    url: str | None = None
+    _run: wandb.Run | None = field(default=None)
+
+    def begin(self, study: Mapping[str, Any]) -> None:
+        """Open the run, and send what the study declares, so that it can be read while it runs."""
+        plain = {name: value for name, value in study.items() if isinstance(value, str | int | float)}
+        config = {name: value for name, value in plain.items() if name not in HERE}
+        self._run = open_run(
+            self.home,
+            self.files,
+            names.summary_run(study["name"]),
+            name=f"{study['name']}: summary",
+            group=study["name"],
+            job_type=names.SUMMARY_JOB,
+            config=config,
+            tags=[names.SUMMARY_JOB],
+        )
+        self.url = self._run.url
+        self._log_records(study, {})
+
+    def count(self, statuses: Mapping[str, int]) -> None:
+        """Tell how many trials have come how far."""
+        if self._run is not None:
+            self._run.summary.update({f"trials/{status}": count for status, count in statuses.items()})
+
+    def end(self, study: Mapping[str, Any]) -> None:
+        """Send the table, the figures and what only the records hold, unless all of it has been sent before."""
+        records = load(self.folder)
+        sent = self._digest(study)
+        if self.known is not None and self.known.sent == sent:
+            return
+        if self._run is None:
+            self.begin(study)
+        assert self._run is not None
+        self._log_records(study, {table: getattr(records, table) for table in HOMELESS})
+        self._run.log(self._figures())
+        self.count({str(status): count for status, count in records.trials["status"].value_counts().items()})
+        self._run.summary[EPOCHS] = 0
+        self._run.finish(exit_code=0)
+        self._run = None
+        self.home.confirm(names.summary_run(study["name"]), sent, 0)
+        self.known = Known(sent)
+
+    def _digest(self, study: Mapping[str, Any]) -> str:
+        """Return the digest of all that is sent at the end."""
+        shown = (TABLE, PICTURE) if self.images else (TABLE,)
+        files = {name: (self.folder / name).read_bytes().hex() for name in (*DECLARED, *shown) if (self.folder / name).is_file()}
+        parts = sorted(path.name for path in (self.folder / "parts").glob("*") if path.name.isdigit())
+        return digest({"study": _declaration(study), "files": files, "parts": parts})
+
+    def _log_records(self, study: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> None:
+        """Log the artifact from which records are read back, with the tables that are nowhere else."""
+        assert self._run is not None
+        made = wandb.Artifact(names.records_artifact(study["name"]), type=artifacts.RECORDS)
+        with TemporaryDirectory(dir=self.files) as temporary:
+            folder = Path(temporary)
+            (folder / STUDY).write_text(json.dumps(_declaration(study)), encoding="utf-8")
+            for table, data in tables.items():
+                data.to_parquet(folder / f"{table}.parquet")
+            for path in (*folder.iterdir(), *(self.folder / name for name in DECLARED)):
+                if path.is_file():
+                    made.add_file(str(path), skip_cache=True)
+            logged = self._run.log_artifact(made)
+            if self.home.mode == "online":
+                logged.wait(timeout=600)
+
+    def _figures(self) -> dict[str, Any]:
+        """Return the table and, where pictures may be sent, the figures and clips that the report has written."""
+        shown: dict[str, Any] = {}
+        if (self.folder / TABLE).is_file():
+            shown["results"] = wandb.Table(dataframe=pd.read_csv(self.folder / TABLE))
+        if self.images:
+            if (self.folder / PICTURE).is_file():
+                shown["predictions"] = wandb.Image(str(self.folder / PICTURE))
+            for clip in sorted((self.folder / "clips").glob("*/clip.gif")):
+                shown[f"clips/{clip.parent.name}"] = wandb.Video(str(clip), format="gif")
+        return shown
+
+
+def _declaration(study: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in study.items() if name not in HERE}
