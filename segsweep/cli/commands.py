@@ -56,10 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = add(name, command, text, f"{name} runs/transfer_grid")
         sub.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
-    export = add("export", _export, "Write a study's best model for plain torch.", "export runs/transfer_grid --best best_model")
-    export.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
-    export.add_argument("--best", required=True, metavar="DIR", help="the folder to write, new or empty")
-    export.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
+    _add_export_options(
+        add(
+            "export",
+            _export,
+            "Write a study's best model for plain torch, or its records for another tool.",
+            "export runs/transfer_grid --best best_model; segsweep export runs/transfer_grid --to optuna",
+        )
+    )
     _add_predict_options(
         add(
             "predict",
@@ -69,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     return parser
+
+
+def _add_export_options(export: argparse.ArgumentParser) -> None:
+    export.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("--best", metavar="DIR", help="write the best model into this folder, new or empty")
+    what.add_argument("--to", metavar="TOOL", help="write the records for tensorboard, optuna, csv or parquet")
+    export.add_argument("--out", metavar="DIR", help="with --to: the folder to write, new or empty (default: exports/STUDY-TOOL)")
+    export.add_argument("--store", metavar="DIR", help="with --best: folder of artifacts (default: the one that the study used)")
 
 
 def _add_predict_options(predict: argparse.ArgumentParser) -> None:
@@ -103,9 +116,17 @@ def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    if unused := "--store" if options.to and options.store else "--out" if options.best and options.out else None:
+        raise UserError(f"{unused}: goes with {'--best' if options.to else '--to'}; leave it out")
+    records = load(_folder(options.study))
+    if options.to:
+        from segsweep.report.exports import export_records
+
+        for line in export_records(records, options.to, Path(options.out) if options.out else None):
+            print(line)
+        return
     from segsweep.cli.export import export_best
 
-    records = load(_folder(options.study))
     folder = export_best(records, Store(Path(options.store or records.study["store"])), Path(options.best))
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")
 

@@ -15,6 +15,7 @@ from segsweep.config.own import PREFIX, fingerprint
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.records.reader import Records
+from segsweep.report.new_folder import make_new
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
 from segsweep.training.batches import Normalisation, normalise
@@ -84,16 +85,6 @@ def find_weights(trial: pd.Series, store: Store) -> Artifact:
         raise UserError(f"the weights of trial {trial['trial_id']} are not in the store {store.root}; pass --store")
     store.verify(artifact)
     return artifact
-
-
-def make_new(option: str, folder: Path) -> None:
-    """Make the folder that an option names. Raises `UserError` where something is in it already, or it cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{option} {folder}: cannot be made: {error.strerror}") from None
-    if any(folder.iterdir()):
-        raise UserError(f"{option} {folder}: the folder is not empty; remove it, or name another")
 
 
 def deployed(artifact: Artifact) -> Deployed:

@@ -14,13 +14,14 @@ import pandas as pd
 from PIL import Image
 from rich.console import Console
 
-from segsweep.cli.export import best_trial, deployed, find_weights, make_new, named_trial
+from segsweep.cli.export import best_trial, deployed, find_weights, named_trial
 from segsweep.cli.whole_picture import Prediction, Predictor
 from segsweep.data.dataset import Pixels, Progress
 from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
 from segsweep.data.picture import open_picture
 from segsweep.errors import UserError
 from segsweep.records.reader import Records
+from segsweep.report.new_folder import make_new
 from segsweep.report.overlay import COLOURS, background_of, legend, overlay
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store

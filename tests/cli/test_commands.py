@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -76,3 +77,35 @@ def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys
     assert "is not empty" in capsys.readouterr().err
     assert call("export", study, "--best", str(tmp_path / "new"), "--store", str(tmp_path / "empty")) == 2
     assert "pass --store" in capsys.readouterr().err
+
+
+def test_export_writes_records_for_other_tools(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--to TOOL` writes into `--out`, or a folder named after study and tool, and says how it is opened."""
+    study = str(finished / "runs" / "tiny")
+    assert call("export", study, "--to", "parquet", "--out", str(tmp_path / "tables")) == 0
+    assert len(pd.read_parquet(tmp_path / "tables" / "trials.parquet")) == 16
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert call("export", study, "--to", "optuna") == 0
+    assert capsys.readouterr().out.endswith("to open it: optuna-dashboard sqlite:///exports/tiny-optuna/optuna.db\n")
+    assert (tmp_path / "exports" / "tiny-optuna" / "optuna.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "one of the arguments --best --to is required"),
+        (("--to", "csv", "--best", "new"), "--best: not allowed with argument --to"),
+        (("--to", "excel"), "error: --to: unknown name 'excel'; known: tensorboard, optuna, csv, parquet"),
+        (("--to", "csv", "--store", "new"), "error: --store: goes with --best; leave it out"),
+        (("--best", "new", "--out", "new"), "error: --out: goes with --to; leave it out"),
+    ],
+)
+def test_export_is_told_one_thing(
+    finished: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exactly one of `--best` and `--to` is asked for, with the options that belong to it."""
+    assert call("export", str(finished / "runs" / "tiny"), *arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""Records as studies of Optuna, in a file that optuna-dashboard opens."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from segsweep.errors import UserError
+from segsweep.records.lines import Row
+from segsweep.records.reader import Records
+from segsweep.records.schema import FINAL
+from segsweep.report.cells import compared_axes, tuned_axes
+from segsweep.report.rows import plain_rows
+
+DATABASE = "optuna.db"
+STATES = {
+    "finished": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "skipped": TrialState.FAIL,
+}
+ATTRIBUTES = ("trial_id", "cell", "seed", "status", "error", "best_epoch", "seconds", "device", "val_iou")
+
+
+def write_optuna(records: Records, folder: Path) -> list[str]:
+    """Write `optuna.db` (SQLite) with two studies of Optuna: NAME has the tuning trials, NAME-confirmed the confirmed runs.
+
+    Both are to be maximised: the tuning trials' value is their validation IoU, by which a setting is chosen, the confirmed runs'
+    their test IoU, which is what the study measures. Parameters are the compared axes, as categories, and the tuned ones in
+    their declared ranges; intermediate values the validation IoU of every epoch. Trials that were stopped early are PRUNED,
+    failed and skipped ones FAIL with the reason as `error`; those that have not ended, and those that the study as it was last
+    declared does not ask for, are left out. Returns lines that say what was written, and how it is opened. Raises `UserError`
+    where no trial has ended.
+    """
+    trials, name = records.trials, str(records.study["name"])
+    ended = trials[trials["planned"] & trials["status"].isin(FINAL)].sort_values("started_at", kind="stable")
+    if ended.empty:
+        raise UserError(f"{name}: no trial has ended; wait for the first, or run the study")
+    distributions = _distributions(records, ended)
+    curves = _curves(records.epochs)
+    path = folder / DATABASE
+    written = []
+    with _storage(path) as storage:
+        for title, phase, measure in ((name, "tune", "val_iou"), (f"{name}-confirmed", "confirm", "test_iou")):
+            rows = plain_rows(ended[ended["phase"] == phase])
+            study = optuna.create_study(storage=storage, study_name=title, direction="maximize")
+            study.set_user_attr("value", measure)
+            study.add_trials([_trial(row, measure, distributions, curves.get(row["trial_id"], {})) for row in rows])
+            written.append(f"{title} has {len(rows)} trials (value: {measure})")
+    left_out = f"; left out: {len(trials) - len(ended)} not ended or no more planned" if len(ended) < len(trials) else ""
+    return [f"{path}: {', '.join(written)}{left_out}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[RDBStorage]:
+    """Give a new SQLite storage, without Optuna's lines about it, and let go of its file."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = RDBStorage(f"sqlite:///{path}")
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _trial(row: Row, measure: str, distributions: Mapping[str, BaseDistribution], curve: Mapping[int, float]) -> FrozenTrial:
+    state, value, error = STATES[row["status"]], row[measure], row["error"]
+    if state is TrialState.COMPLETE and value is None:  # which Optuna does not have
+        state, error = TrialState.FAIL, f"{measure} is undefined"
+    measured = [name for name in row if name.startswith("test_") and name != "test_images"]
+    attributes = {name: row[name] for name in (*ATTRIBUTES, *measured)} | {"error": error}
+    trial = create_trial(
+        state=state,
+        value=None if state is TrialState.FAIL else value,
+        params={axis: row[axis] for axis in distributions},
+        distributions=dict(distributions),
+        user_attrs={name: value for name, value in attributes.items() if value is not None},
+        intermediate_values=dict(curve),
+    )
+    times = [datetime.fromtimestamp(row[name]) for name in ("started_at", "ended_at") if row[name] is not None]
+    if times:
+        trial.datetime_start, trial.datetime_complete = times[0], times[-1]
+    return trial
+
+
+def _curves(epochs: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """Return every trial's validation IoU by epoch."""
+    known = epochs.dropna(subset="val_iou")
+    return {
+        str(identity): dict(zip(rows["epoch"].tolist(), rows["val_iou"].tolist(), strict=True))
+        for identity, rows in known.groupby("trial_id", sort=False)
+    }
+
+
+def _distributions(records: Records, trials: pd.DataFrame) -> dict[str, BaseDistribution]:
+    """Return where the values of every axis lie, the same for all trials, as Optuna wants it."""
+    axes = [*compared_axes(records), *tuned_axes(records)]
+    tried = {axis: list(dict.fromkeys(row[axis] for row in plain_rows(trials[[axis]]))) for axis in axes}
+    tuned = {axis: _declared(text, tried[axis]) for axis, text in records.study["tune"].items()}
+    return {axis: tuned.get(axis) or CategoricalDistribution(values) for axis, values in tried.items()}
+
+
+def _declared(text: str, tried: Sequence[Any]) -> BaseDistribution:
+    """Return a tuned axis's declared distribution, so wide that it holds what was tried.
+
+    That may lie outside: values are rounded, and where a setting has no effect it takes its default.
+    """
+    call = ast.parse(re.sub(r"np\.\w+\(([^()]*)\)", r"\1", text), mode="eval").body  # a number of NumPy's tells its type
+    assert isinstance(call, ast.Call), text
+    assert isinstance(call.func, ast.Name), text
+    told = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    if call.func.id == "Choice":
+        return CategoricalDistribution(list(dict.fromkeys([*told["values"], *tried])))
+    numbers = [told["low"], told["high"], *tried]
+    return FloatDistribution(min(numbers), max(numbers), log=call.func.id == "LogUniform")

@@ -1,0 +1,42 @@
+"""The tables of records as one file each."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+from segsweep.records.reader import Records
+
+
+def write_csv(records: Records, folder: Path) -> list[str]:
+    """Write every table as `TABLE.csv` (UTF-8, with a header, missing values empty), and what was declared as `study.json`.
+
+    Returns lines that say what was written.
+    """
+    for name, table in _tables(records).items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return _finish(records, folder, "csv")
+
+
+def write_parquet(records: Records, folder: Path) -> list[str]:
+    """Write every table as `TABLE.parquet`, which keeps the types of columns, and what was declared as `study.json`.
+
+    Returns lines that say what was written.
+    """
+    for name, table in _tables(records).items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+    return _finish(records, folder, "parquet")
+
+
+def _tables(records: Records) -> dict[str, pd.DataFrame]:
+    """Return every table that records have, by its name."""
+    held = {field.name: getattr(records, field.name) for field in fields(records)}
+    return {name: table for name, table in held.items() if isinstance(table, pd.DataFrame)}
+
+
+def _finish(records: Records, folder: Path, ending: str) -> list[str]:
+    declared = {**records.study, "choices": {cell: dict(choice) for cell, choice in records.choices.items()}}
+    (folder / "study.json").write_text(json.dumps(declared, indent=1, ensure_ascii=False), encoding="utf-8")
+    counts = ", ".join(f"{name}.{ending} ({len(table)} rows)" for name, table in _tables(records).items())
+    return [f"{folder}: {counts}, study.json"]

@@ -1,0 +1,124 @@
+"""Records as TensorBoard's event files: a run folder per trial and stage, and what the HPARAMS tab needs.
+
+The tab's format is that of https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/plugins/hparams/api.proto.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from segsweep.records.lines import Row
+from segsweep.records.reader import Records
+from segsweep.records.schema import FINAL
+from segsweep.report.cells import compared_axes, tuned_axes
+from segsweep.report.rows import plain_rows
+
+METRICS = {"best/val_iou": "val_iou", "test/iou": "test_iou"}  # by the names that the scalars have
+PREFIXES = {"train_": "train/", "val_": "val/"}
+NAME_LENGTH = 150
+SUCCEEDED = ("finished", "stopped")
+
+
+def write_tensorboard(records: Records, folder: Path) -> list[str]:
+    """Write event files: `PHASE/CELL/seed=S_ID` for every trial that has begun, `stage/STAGE_MODEL/seed=S_ID` for every stage.
+
+    Scalars are the numbers of every epoch (`val/iou`, `train/loss`, `epoch/seconds` ...; the step is the epoch) and, once, those
+    of `METRICS`; hyperparameters are the compared and tuned axes and the phase. An epoch's time is the start of the trial and the
+    seconds of the epochs up to it: pauses between starts are not in the records. Returns lines that say what was written, and how
+    it is opened. Importing tensorboardX loads torch where that is installed.
+    """
+    axes = [*compared_axes(records), *tuned_axes(records), "phase"]
+    trials = records.trials[records.trials["status"] != "not_run"]
+    epochs = {str(identity): rows for identity, rows in records.epochs.groupby("trial_id", sort=False)}
+    _write_events(folder, [_event(0, 0.0, [_experiment(records.study["name"], axes, trials)])])
+    for trial in plain_rows(trials):
+        name = Path(trial["phase"]) / _safe(trial["cell"]) / _safe(f"seed={trial['seed']}_{trial['trial_id']}")
+        _write_events(folder / name, _trial_events(trial, axes, epochs.get(trial["trial_id"])))
+    for stage in plain_rows(records.stages):
+        leaf = _safe(f"seed={stage['source_seed']}_{stage['stage_id']}")
+        name = Path("stage") / _safe(f"{stage['stage']} {stage['model']}") / leaf
+        _write_events(folder / name, _epoch_events(stage, epochs.get(stage["stage_id"])))
+    return [f"{folder}: {len(trials)} trials and {len(records.stages)} stages", f"to open it: tensorboard --logdir {folder}"]
+
+
+def _trial_events(trial: Row, axes: Sequence[str], epochs: pd.DataFrame | None) -> list[Row]:
+    started, ended = trial["started_at"] or 0.0, trial["ended_at"] or 0.0
+    told = {axis: _value(trial[axis]) for axis in axes if trial[axis] is not None}
+    events = [_event(0, started, [_hparams("session_start_info", start_time_secs=started, hparams=told)])]
+    events += _epoch_events(trial, epochs)
+    measured = {name: trial[column] for name, column in METRICS.items() if trial[column] is not None}
+    if measured:
+        events.append(_event(trial["best_epoch"] or 0, ended, _scalars(measured)))
+    if trial["status"] in FINAL:
+        status = "STATUS_SUCCESS" if trial["status"] in SUCCEEDED else "STATUS_FAILURE"
+        events.append(_event(0, ended, [_hparams("session_end_info", end_time_secs=ended, status=status)]))
+    return events
+
+
+def _epoch_events(run: Row, epochs: pd.DataFrame | None) -> list[Row]:
+    """Return one event an epoch of a trial or a stage. What an epoch has no number for is left out."""
+    if epochs is None:
+        return []
+    epochs = epochs.sort_values("epoch")
+    times = (run["started_at"] or 0.0) + epochs["seconds"].fillna(0.0).cumsum()
+    numbers = epochs.select_dtypes("number").drop(columns="epoch").rename(columns=_tag)
+    return [
+        _event(epoch, time, _scalars({tag: number for tag, number in row.items() if number is not None}))
+        for epoch, time, row in zip(epochs["epoch"].tolist(), times.tolist(), plain_rows(numbers), strict=True)
+    ]
+
+
+def _tag(column: str) -> str:
+    for prefix, known in PREFIXES.items():
+        if column.startswith(prefix):
+            return known + column.removeprefix(prefix)
+    return f"epoch/{column}"
+
+
+def _experiment(study: str, axes: Sequence[str], trials: pd.DataFrame) -> Row:
+    """Return which hyperparameters and metrics the study has, for the HPARAMS tab."""
+    hparams = []
+    for axis in axes:
+        values = [_value(value) for value in sorted(trials[axis].dropna().unique().tolist())]
+        kind = "DATA_TYPE_STRING" if any("string_value" in value for value in values) else "DATA_TYPE_FLOAT64"
+        hparams.append({"name": axis, "type": kind, "domain_discrete": {"values": values}})
+    metrics = [{"name": {"tag": name}} for name in METRICS]
+    return _hparams("experiment", name=study, hparam_infos=hparams, metric_infos=metrics)
+
+
+def _hparams(tag: str, **content: Any) -> Row:
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    data = HParamsPluginData(version=0, **{tag: content}).SerializeToString()
+    return {"tag": f"_hparams_/{tag}", "metadata": {"plugin_data": {"plugin_name": "hparams", "content": data}}}
+
+
+def _value(value: Any) -> Row:
+    return {"string_value": value} if isinstance(value, str) else {"number_value": value}
+
+
+def _scalars(numbers: Mapping[str, float]) -> list[Row]:
+    return [{"tag": tag, "simple_value": number} for tag, number in numbers.items()]
+
+
+def _event(step: int, wall_time: float, values: list[Row]) -> Row:
+    return {"step": step, "wall_time": wall_time, "summary": {"value": values}}
+
+
+def _write_events(folder: Path, events: Iterable[Row]) -> None:
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(EventsWriter(str(folder / "events"))) as writer:
+        for event in events:
+            writer.write_event(Event(**event))
+
+
+def _safe(name: str) -> str:
+    """Return a name as file systems take it."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name)[:NAME_LENGTH]

@@ -1,0 +1,121 @@
+"""Records as studies of Optuna."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from segsweep.config import Choice, LogUniform, Uniform
+from segsweep.errors import UserError
+from segsweep.records import Records
+from segsweep.report.optuna_study import write_optuna
+
+STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL, "skipped": TrialState.FAIL}
+
+
+def study(folder: Path, name: str = "tiny") -> optuna.Study:
+    """Return a study of what was written."""
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'optuna.db'}")
+
+
+@pytest.mark.parametrize(("name", "phase", "measure"), [("tiny", "tune", "val_iou"), ("tiny-confirmed", "confirm", "test_iou")])
+def test_every_ended_trial_is_there_as_it_was(troubled: Records, tmp_path: Path, name: str, phase: str, measure: str) -> None:
+    """Value, axes, curve, state, reason and times of a trial are the records'; what has not ended is left out."""
+    write_optuna(troubled, tmp_path)
+    trials = troubled.trials.set_index("trial_id")
+    trials = trials[(trials["phase"] == phase) & trials["status"].isin(STATES)]
+    found = study(tmp_path, name)
+    assert found.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert found.user_attrs == {"value": measure}
+    assert sorted(trial.user_attrs["trial_id"] for trial in found.trials) == sorted(trials.index)
+    for trial in found.trials:
+        row = trials.loc[trial.user_attrs["trial_id"]]
+        assert trial.state == STATES[row["status"]]
+        assert trial.value == (row[measure] if pd.notna(row[measure]) else None)
+        assert trial.params == {axis: row[axis] for axis in ("source", "freeze", "learning_rate")}
+        curve = troubled.epochs[troubled.epochs["trial_id"] == row.name].dropna(subset="val_iou")
+        assert trial.intermediate_values == dict(zip(curve["epoch"], curve["val_iou"], strict=True))
+        started = row["started_at"] if pd.notna(row["started_at"]) else row["ended_at"]
+        assert trial.datetime_start == datetime.fromtimestamp(started)
+        assert trial.datetime_complete == datetime.fromtimestamp(row["ended_at"])
+        assert trial.user_attrs["cell"] == row["cell"]
+        assert trial.user_attrs["seed"] == row["seed"]
+        assert trial.user_attrs.get("error") == (row["error"] if pd.notna(row["error"]) else None)
+        assert trial.user_attrs.get("test_f1") == (row["test_f1"] if pd.notna(row["test_f1"]) else None)
+
+
+def test_what_is_left_out_is_told(troubled: Records, tmp_path: Path) -> None:
+    """The lines count what each study has, say what its value is, and give the command that opens it."""
+    lines = write_optuna(troubled, tmp_path)
+    database = tmp_path / "optuna.db"
+    ended = Counter(troubled.trials.loc[troubled.trials["status"].isin(STATES), "phase"])
+    counts = f"tiny has {ended['tune']} trials (value: val_iou), tiny-confirmed has {ended['confirm']} trials (value: test_iou)"
+    assert lines[0] == f"{database}: {counts}; left out: 3 not ended or no more planned"
+    assert lines[1] == f"to open it: optuna-dashboard sqlite:///{database}"
+
+
+def test_axes_keep_their_declared_ranges(records: Records, tmp_path: Path) -> None:
+    """Compared axes are categories, tuned ones have their range and scale, in both studies."""
+    write_optuna(records, tmp_path)
+    for name in ("tiny", "tiny-confirmed"):
+        for trial in study(tmp_path, name).trials:
+            assert trial.distributions["learning_rate"] == FloatDistribution(1e-4, 1e-2, log=True)
+            assert trial.distributions["freeze"] == CategoricalDistribution(["none", "encoder"])
+
+
+def test_optuna_tells_which_axes_matter(records: Records, tmp_path: Path) -> None:
+    """Optuna's importances and best trial can be asked for."""
+    write_optuna(records, tmp_path)
+    importances = optuna.importance.get_param_importances(study(tmp_path))
+    assert set(importances) == {"source", "freeze", "learning_rate"}
+    assert all(math.isfinite(value) for value in importances.values())
+    tuning = records.trials[records.trials["phase"] == "tune"]
+    assert study(tmp_path).best_trial.user_attrs["trial_id"] == tuning.loc[tuning["val_iou"].idxmax(), "trial_id"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (Uniform(0.0, 1.0), FloatDistribution(0.0, 1.0)),
+        (Uniform(np.float64(0.5), 0.75), FloatDistribution(0.0, 0.75)),
+        (Choice(0.9, 0.0, 0.5), CategoricalDistribution([0.9, 0.0, 0.5])),
+        (LogUniform(np.float64(1e-5), 1), FloatDistribution(1e-5, 1.0, log=True)),
+    ],
+)
+def test_other_ranges_are_understood(
+    records: Records, tmp_path: Path, declared: Uniform | Choice | LogUniform, expected: object
+) -> None:
+    """Every kind of range becomes Optuna's, wide enough for what was tried; a missing value of a compared axis is None."""
+    tried = 0.01 if isinstance(declared, LogUniform) else 0.0
+    told = {**records.study, "tune": {"warmup": str(declared)}, "compare": [{"dev_share": [None, 0.5]}]}
+    trials = records.trials.assign(warmup=tried, dev_share=[np.nan, 0.5] * 8)
+    write_optuna(replace(records, study=told, trials=trials), tmp_path)
+    distributions = study(tmp_path).trials[0].distributions
+    assert distributions["warmup"] == expected
+    assert set(distributions["dev_share"].choices) == {None, 0.5}
+    assert {trial.params["dev_share"] for trial in study(tmp_path).trials} == {None, 0.5}
+
+
+def test_a_finished_trial_without_its_value_is_a_failure(records: Records, tmp_path: Path) -> None:
+    """Optuna knows no complete trial without a value: the reason says that it is undefined."""
+    trials = records.trials.assign(test_iou=np.nan)
+    write_optuna(replace(records, trials=trials), tmp_path)
+    for trial in study(tmp_path, "tiny-confirmed").trials:
+        assert trial.state == TrialState.FAIL
+        assert trial.user_attrs["error"] == "test_iou is undefined"
+        assert trial.user_attrs["val_iou"] > 0
+
+
+def test_a_study_without_results_is_one_line(records: Records, tmp_path: Path) -> None:
+    """Where no trial of the study as it is declared has ended, the message says so."""
+    nothing = replace(records, trials=records.trials.assign(planned=pd.array([False] * 16, dtype="boolean")))
+    with pytest.raises(UserError, match="tiny: no trial has ended"):
+        write_optuna(nothing, tmp_path)
