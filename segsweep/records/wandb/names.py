@@ -2,7 +2,7 @@
 
 What is known before a trial runs is a run's config, flat and by the names of the columns. What is measured is its summary:
 `test/iou` for `test_iou`, `best/val_iou` for the `val_iou` of the best epoch. Epochs are its history: `val/iou`, `train/loss`,
-each beside `epoch`. W&B writes the last epoch's values into the summary too, by these names, which therefore mean no column there.
+each beside `epoch`. W&B writes the last epoch's values into the summary too, by these names, which mean no column there.
 """
 
 import re

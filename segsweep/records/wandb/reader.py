@@ -1,0 +1,95 @@
+"""Reading a study back from W&B: the same tables as from its folder."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import wandb
+
+from segsweep.errors import UserError
+from segsweep.records.lines import Row, read_study
+from segsweep.records.reader import Records, assemble
+from segsweep.records.schema import TABLES
+from segsweep.records.tables import Entry, frame, rows_of, typed
+from segsweep.records.wandb.names import JOB_TYPES, SUMMARY_JOB, epoch_from, records_artifact, row_from
+
+SECONDS = 60  # for W&B to answer a question
+PER_PAGE = 1000
+AT_ONCE = 8  # histories read at the same time
+GOING_ON = ("running", "pending", "preempting")
+
+
+def load_project(path: str, study: str | None) -> Records:
+    """Return the records of a study in the project `ENTITY/PROJECT`.
+
+    Trials, stages and epochs are read from the runs; images, confusion matrices, the declaration and choices, which have no
+    home in W&B, from the artifact of the study's summary run. Raises `UserError` where there is no such project or study, or
+    W&B does not answer.
+    """
+    try:
+        api = wandb.Api(timeout=SECONDS)
+        study = _chosen(api, path, study)
+        folder = _records_folder(api, path, study)
+        runs = api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
+        return _with_chosen(assemble(folder, _tables(folder, list(runs))), runs)
+    except (ValueError, wandb.Error, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"wandb:{path}: {error}") from None
+
+
+def _chosen(api: wandb.Api, path: str, study: str | None) -> str:
+    """Return the study that is meant, which has a summary run in the project."""
+    found = sorted({str(run.group) for run in api.runs(path, {"jobType": SUMMARY_JOB}, per_page=PER_PAGE, lazy=False)})
+    if study is None and len(found) == 1:
+        return found[0]
+    if study in found:
+        return str(study)
+    told = f"holds the studies {', '.join(found)}; name one with study=" if found else "holds no study of segsweep"
+    raise UserError(f"wandb:{path}: {told}" if study is None else f"wandb:{path}: has no study {study!r}, it {told}")
+
+
+def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
+    """Return the folder to which the newest artifact of a study's records was downloaded."""
+    artifact = api.artifact(f"{path}/{records_artifact(study)}:latest")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segsweep" / "wandb"
+    folder = cache / path / study / str(artifact.version) / str(artifact.digest)
+    artifact.download(root=str(folder))
+    read_study(folder)
+    return folder
+
+
+def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
+    """Return the tables, from the runs where these hold them."""
+    tables: dict[str, list[Row]] = {table: [] for table in TABLES}
+    told = [run for run in runs if run.job_type in JOB_TYPES.values()]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for entry in pool.map(_entry, told):
+            for table, rows in rows_of(entry).items():
+                tables[table] += rows
+    stored = {table: pd.read_parquet(file) for table in TABLES if (file := folder / f"{table}.parquet").is_file()}
+    return {table: typed(table, stored[table]) if table in stored else frame(table, rows) for table, rows in tables.items()}
+
+
+def _entry(run: Any) -> Entry:
+    """Return what a run tells of a trial or a stage. Epochs that arrived twice count once."""
+    row = row_from(run.config, run.summary)
+    if row.get("status", "running") == "running":
+        row["status"] = "running" if run.state in GOING_ON else "interrupted"
+    table = next(table for table, job in JOB_TYPES.items() if job == run.job_type)
+    return Entry(table, row, {epoch["epoch"]: epoch for epoch in _epochs(run)})
+
+
+def _epochs(run: Any) -> Iterable[Row]:
+    return (epoch_from(history) for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None)
+
+
+def _with_chosen(records: Records, runs: Iterable[Any]) -> Records:
+    """Mark what runs say was chosen, of which the artifact may not tell yet."""
+    chosen = {run.config.get("trial_id") for run in runs if run.summary.get("chosen")}
+    trials = records.trials
+    return replace(records, trials=trials.assign(chosen=trials["chosen"] | trials["trial_id"].isin(chosen)))
