@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from filelock import FileLock, Timeout
+from pyarrow import compute
+from pyarrow.parquet import ParquetFile
 
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_lines, read_study
 from segsweep.records.schema import IDENTITY, TABLES
-from segsweep.records.tables import frame, read_entry, rows_of, typed
+from segsweep.records.tables import frame, from_arrow, read_entry, rows_of, stacked, to_arrow, typed
+
+WANDB = "wandb:"
 
 
 @dataclass(frozen=True)
@@ -35,19 +40,45 @@ class Records:
     choices: Mapping[str, Mapping[str, Any]]
 
 
-def load(folder: str | Path) -> Records:
-    """Return the records of a study folder, for instance `runs/transfer_grid`.
+def load(source: str | Path, study: str | None = None) -> Records:
+    """Return the records of a study folder, for instance `runs/transfer_grid`, or of `wandb:ENTITY/PROJECT`.
 
-    Raises `UserError` where there is no study, and for records of a later version of segsweep.
+    `study` names one of the studies of a W&B project; it can be left out where there is only one. Raises `UserError` where there
+    is no study, and for records of a later version of segsweep.
     """
-    folder = Path(folder)
+    if str(source).startswith(WANDB):
+        from segsweep.records.wandb.reader import load_project
+
+        return load_project(str(source).removeprefix(WANDB), study)
+    folder = Path(source)
+    if study is not None:
+        raise UserError(f"{folder}: study={study!r} goes with a W&B project; a folder holds one study")
     if not (folder / "study.json").is_file():
         raise UserError(f"{folder}: holds no study (no study.json)")
-    study = read_study(folder)
+    read_study(folder)  # of a version that can be read
+    return assemble(folder, _tables(folder))
+
+
+def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
+    """Return records from their tables, and a folder with the declaration, the plan and the choices.
+
+    Rows are in the order in which trials and stages started, trials that have not run at the end.
+    """
     choices = {row["cell"]: row for row in read_lines(folder / "choices.jsonl")}
-    tables = _tables(folder)
-    tables["trials"] = _with_plan(tables["trials"], folder, choices)
-    return Records(folder, **tables, study=study, choices=choices)
+    trials = _with_plan(_by_start(tables["trials"]), folder, choices)
+    stages = _by_start(tables["stages"])
+    rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
+    rest = {
+        table: data.iloc[data["trial_id"].map(rank).argsort(kind="stable")].reset_index(drop=True)
+        for table, data in tables.items()
+        if table not in ("trials", "stages")
+    }
+    return Records(folder, trials=trials, stages=stages, **rest, study=read_study(folder), choices=choices)
+
+
+def _by_start(data: pd.DataFrame) -> pd.DataFrame:
+    identity = "trial_id" if "trial_id" in data else "stage_id"
+    return data.sort_values(["started_at", identity], ignore_index=True)
 
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -61,30 +92,35 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
             for table, rows in rows_of(entry).items():
                 live[table] += rows
     parts = sorted(path for path in (folder / "parts").glob("*") if path.name.isdigit())
-    newest_first = [{table: frame(table, rows) for table, rows in live.items()}]
+    newest_first = [{table: to_arrow(frame(table, rows)) for table, rows in live.items()}]
     newest_first += [{table: _read(part, table) for table in TABLES} for part in reversed(parts)]
-    return _newest(newest_first)
+    return {table: from_arrow(table, data) for table, data in _newest(newest_first).items()}
 
 
-def _read(part: Path, table: str) -> pd.DataFrame:
+def _read(part: Path, table: str) -> pa.Table:
     """Return a table of a part; an empty one where the part is older than the table."""
-    file = part / f"{table}.parquet"
-    return pd.read_parquet(file) if file.is_file() else frame(table, [])
+    try:
+        with ParquetFile(part / f"{table}.parquet", memory_map=True) as file:
+            return file.read(use_threads=False)
+    except FileNotFoundError:
+        return to_arrow(frame(table, []))
 
 
-def _newest(newest_first: list[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+def _newest(newest_first: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:
     """Join sets of tables; all rows of a trial or stage come from the first set that has it, also where it has none there."""
     seen: set[str] = set()
-    kept: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
+    kept: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
     for tables in newest_first:
+        own = {identity for table in ("trials", "stages") for identity in tables[table][IDENTITY[table]].to_pylist()}
+        outdated = own & seen
         for table, data in tables.items():
-            if len(rows := data[~data[IDENTITY[table]].isin(seen)]):
-                kept[table].append(rows.dropna(axis=1, how="all"))
-        seen |= {*tables["trials"]["trial_id"], *tables["stages"]["stage_id"]}
-    return {
-        table: typed(table, pd.concat(frames[::-1], ignore_index=True)) if frames else frame(table, [])
-        for table, frames in kept.items()
-    }
+            kept[table].append(_without(data, IDENTITY[table], outdated) if outdated else data)
+        seen |= own
+    return {table: stacked(frames[::-1]) for table, frames in kept.items()}
+
+
+def _without(data: pa.Table, column: str, values: set[str]) -> pa.Table:
+    return data.filter(compute.invert(compute.is_in(data[column], pa.array(values, data[column].type))))
 
 
 def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

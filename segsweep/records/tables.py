@@ -1,13 +1,22 @@
-"""From lines to rows of the tables, and from rows to frames with fixed columns and types."""
+"""From lines to rows of the tables, from rows to frames with fixed columns and types, and those to Arrow tables and back."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from segsweep.records.lines import Row
 from segsweep.records.schema import FLAG, NUMBER, SCHEMA_VERSION, TABLES, TEXT
+
+NULLABLE = {
+    pa.string(): pd.StringDtype(),
+    pa.large_string(): pd.StringDtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
 
 
 @dataclass
@@ -76,7 +85,8 @@ def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:
 def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with the table's columns first and in their types; then further ones that hold something, by name.
 
-    Of further ones numbers are float64, truths boolean, texts string: the same whichever rows are there, and from wherever they came.
+    Of further ones numbers are float64, truths boolean, texts (and mixtures) string: the same whichever rows are there, and from
+    wherever they came.
     """
     schema = TABLES[table]
     columns: dict[str, Any] = {
@@ -90,5 +100,32 @@ def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
 def _further(values: pd.Series) -> Any:
     """Return a column that the schema does not name, in a type that follows from its values alone."""
     kinds = {type(value) for value in values.dropna().tolist()}
-    kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if kinds == {str} else object
-    return values.astype(kind)
+    text = kinds <= {str, bool, int, float}
+    kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if text else object
+    return (values.map(str, na_action="ignore") if kind == TEXT else values).astype(kind)
+
+
+def to_arrow(data: pd.DataFrame) -> pa.Table:
+    """Return a frame as an Arrow table; what is undefined is null."""
+    return pa.Table.from_pandas(data, preserve_index=False)
+
+
+def from_arrow(table: str, data: pa.Table) -> pd.DataFrame:
+    """Return an Arrow table as a frame of one of the tables."""
+    return typed(table, data.to_pandas(types_mapper=NULLABLE.get, ignore_metadata=True))
+
+
+def stacked(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables below one another, their columns matched by name. What is text in one of them is text in all."""
+    kinds: dict[str, set[pa.DataType]] = defaultdict(set)
+    for field_ in (field_ for data in tables for field_ in data.schema):
+        kinds[field_.name].add(field_.type)
+    text = {name for name, found in kinds.items() if len(found - {pa.null()}) > 1 and found & {pa.string(), pa.large_string()}}
+    return pa.concat_tables([_with_text(data, text) for data in tables], promote_options="permissive")
+
+
+def _with_text(data: pa.Table, columns: set[str]) -> pa.Table:
+    """Return a table with some of its columns as text."""
+    for name in columns.intersection(data.column_names):
+        data = data.set_column(data.column_names.index(name), name, data[name].cast(pa.large_string()))
+    return data

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
-from segsweep.records.tables import frame, read_entry, rows_of
+from segsweep.records.tables import frame, from_arrow, read_entry, rows_of, stacked, to_arrow
 
 
 def start(at: float, **values):
@@ -85,8 +85,36 @@ def test_frames_have_the_schema(table, filled):
 
 
 def test_further_columns_stand_last():
-    """Columns that the schema does not name follow it, and rows that lack them are empty there."""
-    data = frame("images", [{"image": "a", "odd": 1.5}, {"image": "b", "even": "x"}])
-    assert list(data.columns) == [*TABLES["images"], "odd", "even"]
+    """Columns that the schema does not name follow it by name, where they hold something; rows that lack them are empty there."""
+    data = frame("images", [{"image": "a", "odd": 1.5, "empty": None}, {"image": "b", "even": "x"}])
+    assert list(data.columns) == [*TABLES["images"], "even", "odd"]
     assert data["odd"].tolist()[0] == 1.5
     assert pd.isna(data["odd"].tolist()[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([1, None, 3], "float64", [1.0, None, 3.0]),
+        ([1, 2.5], "float64", [1.0, 2.5]),
+        ([True, None, False], "boolean", [True, None, False]),
+        (["a", None], "string", ["a", None]),
+        (["a", 1, 0.5, True, None], "string", ["a", "1", "0.5", "True", None]),
+    ],
+)
+def test_further_columns_have_one_type(values, kind, expected):
+    """What type a further column has follows from its values; a mixture is text, so that a part can hold it."""
+    data = frame("images", [{"further": value} for value in values])
+    for found in (data, from_arrow("images", to_arrow(data))):
+        assert str(found["further"].dtype) == kind
+        assert found["further"].astype(object).where(found["further"].notna(), None).tolist() == expected
+
+
+def test_what_is_text_somewhere_is_text_everywhere():
+    """Tables stand below one another whatever types their further columns have; one that lacks a column is empty there."""
+    several = [{"image": "a", "mix": 1.5}, {"image": "b", "mix": "x", "whole": 2}, {"image": "c"}]
+    data = from_arrow("images", stacked([to_arrow(frame("images", [row])) for row in several]))
+    assert data["image"].tolist() == ["a", "b", "c"]
+    assert data["mix"].tolist()[:2] == ["1.5", "x"]
+    assert data["whole"].tolist()[1] == 2
+    assert data[["mix", "whole"]].isna().to_numpy().tolist() == [[False, True], [False, False], [True, True]]
