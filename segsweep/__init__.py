@@ -18,12 +18,14 @@ from segsweep.config import (
     Uniform,
 )
 from segsweep.errors import UserError, tell_without_traceback
+from segsweep.records.wandb.options import MirrorOptions
 
 __all__ = [
     "Architecture",
     "Choice",
     "LogUniform",
     "Loss",
+    "MirrorOptions",
     "PerCellASHA",
     "PerCellMedian",
     "Published",

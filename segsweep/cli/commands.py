@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
+from segsweep.cli.mirror import add_mirror_options, sync_study
 from segsweep.cli.models import add_models_options, models
 from segsweep.errors import UserError
 from segsweep.records.reader import load
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
             "export runs/transfer_grid --best best_model; segsweep export runs/transfer_grid --to optuna",
         )
     )
+    _add_wandb(commands)
     _add_predict_options(
         add(
             "predict",
@@ -84,6 +86,19 @@ def _add_export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--store", metavar="DIR", help="with --best: folder of artifacts (default: the one that the study used)")
 
 
+def _add_wandb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    wandb = commands.add_parser("wandb", help="Send a study's records to Weights & Biases.")
+    sync = wandb.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "sync",
+        help="Send what W&B does not have.",
+        description="Send what W&B does not have of a study: trials, stages, pictures, models, table. Nothing is sent twice.",
+        epilog="example: segsweep wandb sync runs/transfer_grid --wandb-project lab/pets",
+    )
+    sync.set_defaults(command=_wandb_sync)
+    sync.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
+    add_mirror_options(sync)
+
+
 def _add_predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
     predict.add_argument("--images", required=True, metavar="FOLDER", help="pictures in any format, none from folders below")
@@ -92,6 +107,10 @@ def _add_predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--probabilities", action="store_true", help="write every class's probabilities too, as grey pictures")
     predict.add_argument("--store", metavar="DIR", help="folder of artifacts (default: the one that the study used)")
     predict.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, a GPU where there is one)")
+
+
+def _wandb_sync(options: argparse.Namespace, console: Console) -> None:
+    sync_study(_folder(options.study).absolute(), options, console)
 
 
 def _folder(study: str) -> Path:

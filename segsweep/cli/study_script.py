@@ -11,11 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from segsweep.cli.at_hand import StandIns, with_class_map_of_target, with_stand_ins
+from segsweep.cli.mirror import add_mirror_options, mirror_options
 from segsweep.config.narrow import narrow
 from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
+from segsweep.records.wandb.launch import mirroring
+from segsweep.records.wandb.options import MirrorOptions
 from segsweep.report.cells import summarise
 from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
@@ -107,6 +110,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
     add("--retry-failed", action="store_true", help="run again what failed")
     _add_runner_options(parser)
+    add_mirror_options(parser, default="off")
     return parser
 
 
@@ -138,9 +142,12 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
         return 0
     if options.check:
         return _check(study, setting, where, console)
-    records = run_in(study, setting, where, console, options.retry_failed)
-    print(write_report(records, setting.store.root), flush=True)
-    for line in write_clips(records, setting.store.root):
+    with mirroring(setting.study_folder(study), mirror_options(options, MirrorOptions())) as told:
+        records = run_in(study, setting, where, console, options.retry_failed)
+        print(write_report(records, setting.store.root), flush=True)
+        for line in write_clips(records, setting.store.root):
+            print(line)
+    for line in told:
         print(line)
     print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
     empty = int((summarise(records)["seeds"] == 0).sum())

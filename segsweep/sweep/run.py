@@ -12,6 +12,8 @@ from segsweep.config.study import Study
 from segsweep.errors import UserError, unknown
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
+from segsweep.records.wandb.launch import mirroring
+from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
@@ -28,6 +30,8 @@ from segsweep.sweep.runners import Runner, open_runner
 from segsweep.sweep.setting import Setting
 from segsweep.workplace import Workplace
 
+NO_MIRROR = MirrorOptions()
+
 
 def run(
     study: Study,
@@ -36,20 +40,26 @@ def run(
     out: str | Path = "runs",
     store: str | Path | None = None,
     retry_failed: bool = False,
+    mirror: MirrorOptions = NO_MIRROR,
     **options: Any,
 ) -> Records:
     """Run what a study still lacks, and return its records.
 
-    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `options` are the fields of
+    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B. `options` are the fields of
     `segsweep.sweep.crew.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
     `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`. Raises `UserError` before anything is trained
     where the study, the data or the setting is wrong.
     """
     for name in options:
         if name not in Options.__dataclass_fields__:
-            raise unknown("run", name, [*("data", "out", "store", "retry_failed"), *Options.__dataclass_fields__])
+            raise unknown("run", name, [*("data", "out", "store", "retry_failed", "mirror"), *Options.__dataclass_fields__])
     setting = Setting.make(out, store, data)
-    return run_in(study, setting, Options(**options), Console(stderr=True), retry_failed)
+    console = Console(stderr=True)
+    with mirroring(setting.study_folder(study), mirror) as told:
+        records = run_in(study, setting, Options(**options), console, retry_failed)
+    for line in told:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return records
 
 
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:

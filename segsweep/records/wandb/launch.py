@@ -13,6 +13,14 @@ from segsweep.records.wandb.options import FOLDER, LOG, STATE, MirrorOptions, ch
 LEAVE_SECONDS = 5.0  # for the mirror to end with the study; after that it goes on by itself
 
 
+def check_client(options: MirrorOptions) -> None:
+    """Raise `UserError` where W&B's client is not installed, or could not say who is sending."""
+    if find_spec("wandb") is None:
+        raise UserError("--wandb: the package wandb is not installed; run `pip install wandb`")
+    if options.mode == "online":
+        check_key()
+
+
 @contextmanager
 def mirroring(study: Path, options: MirrorOptions) -> Iterator[list[str]]:
     """Have a study's records mirrored while the context lasts. What is given holds lines to tell the user afterwards.
@@ -24,10 +32,7 @@ def mirroring(study: Path, options: MirrorOptions) -> Iterator[list[str]]:
     if options.mode == "off":
         yield told
         return
-    if find_spec("wandb") is None:
-        raise UserError("--wandb: the package wandb is not installed; run `pip install wandb`")
-    if options.mode == "online":
-        check_key()
+    check_client(options)
     options.keep(study)
     (study / FOLDER / STATE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "segsweep.records.wandb.process", str(study)]

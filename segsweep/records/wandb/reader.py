@@ -24,12 +24,16 @@ GOING_ON = ("running", "pending", "preempting")
 
 
 def load_project(path: str, study: str | None) -> Records:
-    """Return the records of a study in the project `ENTITY/PROJECT`.
+    """Return the records of a study in the project `ENTITY/PROJECT`; the path may end with the study, `ENTITY/PROJECT/STUDY`.
 
     Trials, stages and epochs are read from the runs; images, confusion matrices, the declaration and choices, which have no
     home in W&B, from the artifact of the study's summary run. Raises `UserError` where there is no such project or study, or
     W&B does not answer.
     """
+    if path.count("/") == 2:
+        path, _, study = path.rpartition("/")
+    if path.count("/") != 1 or not all(path.split("/")):
+        raise UserError(f"wandb:{path}: write wandb:ENTITY/PROJECT, or wandb:ENTITY/PROJECT/STUDY")
     try:
         api = wandb.Api(timeout=SECONDS)
         study = _chosen(api, path, study)

@@ -38,7 +38,7 @@ class Sender:
         store = Path(self.study["store"])
         self.mirror = Mirror(self.home, self.study, files, store, Wanted(options.images, options.weights))
         known = self.mirror.known(summary_run(self.study["name"]))
-        self.whole = StudyRun(self.home, folder, files, options.images, known)
+        self.whole = StudyRun(self.home, folder, files, options.images, known, read_state(folder).get("url"))
         self.follower = Follower(folder)
         self.statuses: dict[str, str] = {}
         self.sent: set[str] = set()
