@@ -11,6 +11,7 @@ from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
 from segsweep.cli.mirror import add_mirror_options, sync_study
 from segsweep.cli.models import add_models_options, models
 from segsweep.errors import UserError
+from segsweep.records.query import sql
 from segsweep.records.reader import load
 from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
@@ -57,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = add(name, command, text, f"{name} runs/transfer_grid")
         sub.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
+    ask = add(
+        "sql",
+        _sql,
+        "Answer an SQL query over the records of studies: tables trials, epochs, images, stages, confusions.",
+        """sql "select source, avg(test_iou) from trials where phase='confirm' group by 1" runs/transfer_grid""",
+    )
+    ask.add_argument("query", metavar="QUERY", help="in DuckDB's SQL; it can read and write nothing but these tables")
+    ask.add_argument("studies", nargs="*", metavar="STUDY", help="studies' folders, or names in runs/ (default: all in runs/)")
+    ask.add_argument("--csv", action="store_true", help="print the answer as CSV")
     _add_export_options(
         add(
             "export",
@@ -132,6 +142,11 @@ def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
     print(write_report(records, store), flush=True)
     for line in write_clips(records, store):
         print(line)
+
+
+def _sql(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    answer = sql(options.query, *(_folder(study) for study in options.studies))
+    print(answer.to_csv(index=False) if options.csv else answer.to_string(index=False), end="" if options.csv else "\n")
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001

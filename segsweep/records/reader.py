@@ -39,6 +39,12 @@ class Records:
     study: Mapping[str, Any]
     choices: Mapping[str, Mapping[str, Any]]
 
+    def sql(self, query: str) -> pd.DataFrame:
+        """Return the answer to an SQL query over these tables; see `segsweep.records.sql`."""
+        from segsweep.records.query import sql  # which loads records itself
+
+        return sql(query, self)
+
 
 def load(source: str | Path, study: str | None = None) -> Records:
     """Return the records of a study folder, for instance `runs/transfer_grid`, or of `wandb:ENTITY/PROJECT`.

@@ -17,6 +17,7 @@ NULLABLE = {
     pa.int64(): pd.Int64Dtype(),
     pa.bool_(): pd.BooleanDtype(),
 }
+FAMILIES = ({pa.null(), pa.int64(), pa.float64()}, {pa.null(), pa.string(), pa.large_string()})  # types that go together
 
 
 @dataclass
@@ -116,11 +117,11 @@ def from_arrow(table: str, data: pa.Table) -> pd.DataFrame:
 
 
 def stacked(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return tables below one another, their columns matched by name. What is text in one of them is text in all."""
+    """Return tables below one another, their columns matched by name. Where their types do not go together all is text."""
     kinds: dict[str, set[pa.DataType]] = defaultdict(set)
     for field_ in (field_ for data in tables for field_ in data.schema):
         kinds[field_.name].add(field_.type)
-    text = {name for name, found in kinds.items() if len(found - {pa.null()}) > 1 and found & {pa.string(), pa.large_string()}}
+    text = {name for name, found in kinds.items() if len(found - {pa.null()}) > 1 and not any(map(found.issubset, FAMILIES))}
     return pa.concat_tables([_with_text(data, text) for data in tables], promote_options="permissive")
 
 

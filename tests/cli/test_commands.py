@@ -27,7 +27,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     """`segsweep COMMAND --help` shows an example for every command that `segsweep --help` lists."""
     assert call("--help") == 0
     listed = capsys.readouterr().out
-    for name in ("datasets", "models", "prepare", "status", "report", "export", "predict"):
+    for name in ("datasets", "models", "prepare", "status", "report", "sql", "export", "predict"):
         assert name in listed
         assert call(name, "--help") == 0
         assert f"example: segsweep {name}" in capsys.readouterr().out
@@ -41,6 +41,23 @@ def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pyte
     assert call("report", str(study)) == 0
     assert (study / "table.txt").read_text().strip() == capsys.readouterr().out.strip()
     assert len((study / "table.csv").read_text().splitlines()) == 5
+
+
+def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`sql` answers over a study named by folder or name, or over all in `runs/`, as a table or CSV; a bad query is one line."""
+    monkeypatch.chdir(finished)
+    query = "select phase, count(*) trials from trials group by 1 order by 1"
+    for named in (["runs/tiny"], ["tiny"], []):
+        assert call("sql", query, *named, "--csv") == 0
+        assert capsys.readouterr().out == "phase,trials\nconfirm,8\ntune,8\n"
+    assert call("sql", query) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["phase", "trials"],
+        ["confirm", "8"],
+        ["tune", "8"],
+    ]
+    assert call("sql", "select nope from stages") == 2
+    assert "columns of stages: study, stage_id" in capsys.readouterr().err
 
 
 def test_an_exported_model_loads_in_plain_torch(finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+import pytest
+
+from segsweep import records
+from segsweep.errors import UserError
+from segsweep.records.schema import TABLES
+from segsweep.records.writer import RecordWriter
+
+QUESTION = "select source, avg(test_iou) from trials where phase='confirm' group by 1"
+
+
+def confirm(writer: RecordWriter, start_columns, identity: str, test_iou: float | None, **columns) -> None:
+    """Write a confirmed run with one image and one count."""
+    writer.start("trials", identity, start_columns(identity, phase="confirm", **columns))
+    image, count = {"image": "a", "iou": 0.5}, {"truth": "pet", "predicted": "pet", "pixels": 7}
+    writer.end(identity, "finished", {"test_iou": test_iou}, [image], [count])
+
+
+@pytest.fixture
+def study(tmp_path, begin, start_columns, write, epoch_row):
+    """A study below `runs/` with confirmed runs in a part and in lines, a tuning trial, a stage and a running trial."""
+    writer = begin(tmp_path / "runs" / "s")
+    writer.start("stages", "g", {"study": "s", "stage_id": "g", "stage": "supervised:pets"})
+    writer.end("g", "finished", {"key": "k"})
+    confirm(writer, start_columns, "a", 0.25)
+    writer.compact()
+    confirm(writer, start_columns, "b", 0.75)
+    confirm(writer, start_columns, "undefined", None, augmentation="flip")
+    write(writer, "tuned", epochs=3)
+    writer.start("trials", "runs now", start_columns("runs now"))
+    writer.epoch("runs now", epoch_row(1))
+    yield tmp_path / "runs" / "s"
+    writer.__exit__(None, None, None)
+
+
+def test_a_question_over_all_studies_below_runs(study, monkeypatch):
+    """Without a study named, all below `runs/` are asked, while one of them is written; undefined scores count nowhere."""
+    monkeypatch.chdir(study.parent.parent)
+    answer = records.sql(QUESTION)
+    assert answer.to_dict("records") == [{"source": "random", "avg(test_iou)": 0.5}]
+
+
+def test_a_question_to_loaded_records(study):
+    """Loaded records answer the same, as they were when they were loaded."""
+    loaded = records.load(study)
+    assert loaded.sql(QUESTION).equals(records.sql(QUESTION, study))
+    assert loaded.sql("select status, count(*) n from trials group by all order by 1").values.tolist() == [
+        ["finished", 4],
+        ["running", 1],
+    ]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_can_be_asked(study, table):
+    """Each table has all rows and columns of its frame."""
+    data = getattr(records.load(study), table)
+    answer = records.sql(f"select * from {table}", study)
+    assert list(answer.columns) == list(data.columns)
+    assert len(answer) == len(data) > 0
+    identity = "stage_id" if table == "stages" else "trial_id"
+    assert answer[identity].tolist() == data[identity].tolist()
+    assert answer.isna().to_numpy().tolist() == data.isna().to_numpy().tolist()
+
+
+def test_tables_join(study):
+    """Tables can be joined: counts of the confusion matrices beside what the trials table says."""
+    answer = records.sql("select trial_id, test_iou, pixels from trials join confusions using (trial_id) order by 1", study)
+    assert answer[["trial_id", "pixels"]].values.tolist() == [["a", 7], ["b", 7], ["undefined", 7]]
+
+
+def test_several_studies_stand_below_one_another(study, tmp_path, begin, start_columns):
+    """Studies with other columns, or with other types in them, are asked at once; a column that one lacks is NULL there."""
+    other = begin(tmp_path / "other")
+    confirm(other, start_columns, "c", 1.0, study="o", augmentation=5, only_here=True)
+    other.__exit__(None, None, None)
+    query = "select study, count(*) n, max(augmentation) augmentation, bool_or(only_here) here from trials group by 1 order by 1"
+    for answer in (records.sql(query, study, tmp_path / "other"), records.sql(query, records.load(tmp_path / "other"), study)):
+        assert answer[["study", "n", "augmentation"]].values.tolist() == [["o", 1, "5"], ["s", 5, "flip"]]
+        assert answer["here"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select nope from trials", r'"nope" not found .*; tables: trials, .*; columns of trials: study, trial_id, .* val_iou, '),
+        ("select a.x from epochs a join IMAGES b using (trial_id)", r"columns of epochs: .*; columns of images: .*boundary_f$"),
+        ("select * from nope", r"name nope does not exist.*; tables: trials, stages, epochs, images, confusions$"),
+        ("selec", r"sql: Parser Error: syntax error .*; tables: "),
+        ("", r"tables: "),
+    ],
+)
+def test_a_bad_query_says_what_there_is(study, query, message):
+    """A query that cannot be answered is one line with DuckDB's reason, the tables, and the columns of those it names."""
+    with pytest.raises(UserError, match=message) as caught:
+        records.sql(query, study)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy trials to 'new.csv'",
+        "export database 'new'",
+        "attach 'new.db'",
+        "set log_query_path = 'new.log'",
+        "pragma profiling_output = 'new.json'",
+        "call enable_logging(storage = 'file', storage_config = {'path': 'new.log'})",
+        "select * from 'there.csv'",
+        "select * from read_text('there.csv')",
+        "select * from glob('*')",
+        "install httpfs",
+        "set enable_external_access = true",
+        "reset lock_configuration",
+        "select * from secret",
+    ],
+)
+def test_a_query_reaches_nothing_else(study, tmp_path, monkeypatch, query):
+    """No query writes a file, reads one, loads an extension, lifts these limits, or sees variables of the process."""
+    monkeypatch.chdir(tmp_path)
+    secret = records.load(study).trials  # noqa: F841
+    (tmp_path / "there.csv").write_text("a,b\n1,2\n")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"^sql: "):
+        records.sql(query, study)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_no_study_is_one_line(tmp_path, monkeypatch):
+    """Where `runs/` holds no study that is said."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^runs/: holds no study to ask; run one, or name the folders of studies$"):
+        records.sql(QUESTION)
