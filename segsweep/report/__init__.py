@@ -1,1 +1,1 @@
-"""Answers from records: tables and pictures. Needs neither torch nor Ray."""
+"""Answers from records: tables, pictures, files for other tools. Needs neither torch nor Ray."""

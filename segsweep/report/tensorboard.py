@@ -4,6 +4,7 @@ The tab's format is that of https://github.com/tensorflow/tensorboard/blob/2.18.
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +15,11 @@ import pandas as pd
 from segsweep.records.lines import Row
 from segsweep.records.reader import Records
 from segsweep.records.schema import FINAL
+from segsweep.records.wandb.names import history_of
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.rows import plain_rows
 
 METRICS = {"best/val_iou": "val_iou", "test/iou": "test_iou"}  # by the names that the scalars have
-PREFIXES = {"train_": "train/", "val_": "val/"}
 NAME_LENGTH = 150
 SUCCEEDED = ("finished", "stopped")
 
@@ -26,15 +27,15 @@ SUCCEEDED = ("finished", "stopped")
 def write_tensorboard(records: Records, folder: Path) -> list[str]:
     """Write event files: `PHASE/CELL/seed=S_ID` for every trial that has begun, `stage/STAGE_MODEL/seed=S_ID` for every stage.
 
-    Scalars are the numbers of every epoch (`val/iou`, `train/loss`, `epoch/seconds` ...; the step is the epoch) and, once, those
-    of `METRICS`; hyperparameters are the compared and tuned axes and the phase. An epoch's time is the start of the trial and the
-    seconds of the epochs up to it: pauses between starts are not in the records. Returns lines that say what was written, and how
-    it is opened. Importing tensorboardX loads torch where that is installed.
+    Scalars are the numbers of every epoch, called as in W&B (`val/iou`, `train/loss`, `epoch/seconds` ...; the step is the epoch)
+    and, once, those of `METRICS`; hyperparameters are the compared and tuned axes and the phase. An epoch's time is the start of
+    the trial and the seconds of the epochs up to it: pauses between starts are not in the records. Returns lines that say what
+    was written, and how it is opened. Importing tensorboardX loads torch where that is installed.
     """
     axes = [*compared_axes(records), *tuned_axes(records), "phase"]
     trials = records.trials[records.trials["status"] != "not_run"]
     epochs = {str(identity): rows for identity, rows in records.epochs.groupby("trial_id", sort=False)}
-    _write_events(folder, [_event(0, 0.0, [_experiment(records.study["name"], axes, trials)])])
+    _write_events(folder, [_event(0, 0.0, [_experiment(records, axes, trials)])])
     for trial in plain_rows(trials):
         name = Path(trial["phase"]) / _safe(trial["cell"]) / _safe(f"seed={trial['seed']}_{trial['trial_id']}")
         _write_events(folder / name, _trial_events(trial, axes, epochs.get(trial["trial_id"])))
@@ -42,7 +43,10 @@ def write_tensorboard(records: Records, folder: Path) -> list[str]:
         leaf = _safe(f"seed={stage['source_seed']}_{stage['stage_id']}")
         name = Path("stage") / _safe(f"{stage['stage']} {stage['model']}") / leaf
         _write_events(folder / name, _epoch_events(stage, epochs.get(stage["stage_id"])))
-    return [f"{folder}: {len(trials)} trials and {len(records.stages)} stages", f"to open it: tensorboard --logdir {folder}"]
+    return [
+        f"{folder}: {len(trials)} trials, {len(records.stages)} stages",
+        f"to open it: tensorboard --logdir {shlex.quote(str(folder))}",
+    ]
 
 
 def _trial_events(trial: Row, axes: Sequence[str], epochs: pd.DataFrame | None) -> list[Row]:
@@ -65,29 +69,26 @@ def _epoch_events(run: Row, epochs: pd.DataFrame | None) -> list[Row]:
         return []
     epochs = epochs.sort_values("epoch")
     times = (run["started_at"] or 0.0) + epochs["seconds"].fillna(0.0).cumsum()
-    numbers = epochs.select_dtypes("number").drop(columns="epoch").rename(columns=_tag)
+    numbers = epochs.select_dtypes("number").drop(columns="epoch")
     return [
-        _event(epoch, time, _scalars({tag: number for tag, number in row.items() if number is not None}))
+        _event(epoch, time, _scalars(history_of(row)))
         for epoch, time, row in zip(epochs["epoch"].tolist(), times.tolist(), plain_rows(numbers), strict=True)
     ]
 
 
-def _tag(column: str) -> str:
-    for prefix, known in PREFIXES.items():
-        if column.startswith(prefix):
-            return known + column.removeprefix(prefix)
-    return f"epoch/{column}"
-
-
-def _experiment(study: str, axes: Sequence[str], trials: pd.DataFrame) -> Row:
-    """Return which hyperparameters and metrics the study has, for the HPARAMS tab."""
-    hparams = []
+def _experiment(records: Records, axes: Sequence[str], trials: pd.DataFrame) -> Row:
+    """Return which hyperparameters and metrics the study has, for the HPARAMS tab: tuned numbers as a range, others one by one."""
+    hparams: list[Row] = []
     for axis in axes:
-        values = [_value(value) for value in sorted(trials[axis].dropna().unique().tolist())]
-        kind = "DATA_TYPE_STRING" if any("string_value" in value for value in values) else "DATA_TYPE_FLOAT64"
-        hparams.append({"name": axis, "type": kind, "domain_discrete": {"values": values}})
+        values = sorted(trials[axis].dropna().unique().tolist())
+        if axis in tuned_axes(records) and values and not isinstance(values[0], str):
+            domain = {"domain_interval": {"min_value": values[0], "max_value": values[-1]}}
+        else:
+            domain = {"domain_discrete": {"values": [_value(value) for value in values]}}
+        kind = "DATA_TYPE_STRING" if any(isinstance(value, str) for value in values) else "DATA_TYPE_FLOAT64"
+        hparams.append({"name": axis, "type": kind, **domain})
     metrics = [{"name": {"tag": name}} for name in METRICS]
-    return _hparams("experiment", name=study, hparam_infos=hparams, metric_infos=metrics)
+    return _hparams("experiment", name=records.study["name"], hparam_infos=hparams, metric_infos=metrics)
 
 
 def _hparams(tag: str, **content: Any) -> Row:

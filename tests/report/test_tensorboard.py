@@ -69,7 +69,9 @@ def test_the_hparams_tab_finds_axes_and_measures(troubled: Records, tmp_path: Pa
     assert [info.name for info in experiment.hparam_infos] == ["source", "freeze", "learning_rate", "phase"]
     freeze = experiment.hparam_infos[1]
     assert [value.string_value for value in freeze.domain_discrete.values] == ["encoder", "none"]
-    assert experiment.hparam_infos[2].type == api_pb2.DATA_TYPE_FLOAT64
+    rate = experiment.hparam_infos[2]
+    assert rate.type == api_pb2.DATA_TYPE_FLOAT64
+    assert (rate.domain_interval.min_value, rate.domain_interval.max_value) == (0.0003059, 0.003059)
     assert [info.name.tag for info in experiment.metric_infos] == ["best/val_iou", "test/iou"]
     succeeded = {"finished": True, "stopped": True, "failed": False, "skipped": False}
     for _, trial in troubled.trials[troubled.trials["status"] != "not_run"].iterrows():
@@ -78,7 +80,7 @@ def test_the_hparams_tab_finds_axes_and_measures(troubled: Records, tmp_path: Pa
         assert {name: value.string_value or value.number_value for name, value in start.hparams.items()} == {
             name: trial[name] for name in ("source", "freeze", "learning_rate", "phase")
         }
-        ended = f"{metadata.SESSION_END_INFO_TAG}" in run.summary_metadata
+        ended = metadata.SESSION_END_INFO_TAG in run.summary_metadata
         assert ended == (trial["status"] in succeeded)
         if ended:
             status = plugin(run, "session_end_info").status
@@ -101,4 +103,4 @@ def test_runs_have_readable_names_that_any_disk_takes(records: Records, tmp_path
     for folder in folders:
         assert len(folder.parts) == 3
         assert all(re.fullmatch(r"[A-Za-z0-9=_][A-Za-z0-9._=-]{1,149}", part) for part in folder.parts)
-    assert lines == [f"{tmp_path}: 16 trials and 1 stages", f"to open it: tensorboard --logdir {tmp_path}"]
+    assert lines == [f"{tmp_path}: 16 trials, 1 stages", f"to open it: tensorboard --logdir {tmp_path}"]
