@@ -146,7 +146,7 @@ def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
 
 def _sql(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     answer = sql(options.query, *(_folder(study) for study in options.studies))
-    print(answer.to_csv(index=False) if options.csv else answer.to_string(index=False), end="" if options.csv else "\n")
+    print(answer.to_csv(index=False).rstrip("\n") if options.csv else answer.to_string(index=False))
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
