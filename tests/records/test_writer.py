@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.records import load, writer
+from segsweep.records import load, reader, writer
 from segsweep.records.lines import read_lines
 from segsweep.records.schema import FINAL, SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
@@ -78,6 +78,28 @@ def test_crash_while_a_part_is_written_loses_nothing(tmp_path, write, begin, kil
         pass
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["000001"]
     assert load(tmp_path).trials["trial_id"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_part_that_appears_during_a_load_hides_nothing(tmp_path, write, begin, monkeypatch, moment):
+    """Whatever lines a reader has read when all that has ended is moved to a part, it finds every row once."""
+    open_writer = begin(tmp_path)
+    for name in ("a", "b", "c"):
+        write(open_writer, name, images=1)
+    calls = []
+
+    def read_later(path):
+        calls.append(path)
+        if len(calls) == moment + 1:
+            open_writer.compact()
+        return read_lines(path)
+
+    monkeypatch.setattr(reader, "read_lines", read_later)
+    records = load(tmp_path)
+    assert (tmp_path / "parts" / "000001").is_dir()
+    assert sorted(records.trials["trial_id"]) == sorted(records.images["trial_id"]) == ["a", "b", "c"]
+    assert (records.epochs.groupby("trial_id").size() == 2).all()
+    open_writer.__exit__(None, None, None)
 
 
 def test_epoch_is_written_once(tmp_path, begin, kill, start_columns, epoch_row):
