@@ -7,9 +7,8 @@ from typing import Any
 import wandb
 
 from segsweep.records.wandb.home import Home
+from segsweep.records.wandb.options import PATIENCE_SECONDS
 
-INIT_SECONDS = 30
-FINISH_SECONDS = 120  # for what was logged to arrive
 RETRIES = 3
 
 
@@ -25,8 +24,8 @@ def settings() -> wandb.Settings:
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
-        init_timeout=INIT_SECONDS,
-        finish_timeout=FINISH_SECONDS,
+        init_timeout=PATIENCE_SECONDS / 2,
+        finish_timeout=PATIENCE_SECONDS,
         finish_timeout_raises=True,
         x_graphql_retry_max=RETRIES,
         x_graphql_retry_wait_max_seconds=5,

@@ -10,9 +10,10 @@ import wandb
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, append_line, read_lines
 from segsweep.records.wandb.names import EXAMPLES, SENT, summary_run
+from segsweep.records.wandb.options import PATIENCE_SECONDS
 
-SECONDS = 20  # for W&B's server to answer a question
 PER_PAGE = 1000
+SECONDS = max(1, round(PATIENCE_SECONDS / 3))  # for W&B's server to answer a question
 EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
 
 

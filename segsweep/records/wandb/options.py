@@ -14,6 +14,7 @@ from segsweep.records.lines import write_whole
 
 FOLDER = "wandb"  # in a study's folder: W&B's own files, the log, and what is below
 OPTIONS, STATE, LOG, LOCK = "options.json", "state.json", "mirror.log", "mirror.lock"
+PATIENCE_SECONDS = float(os.environ.get("SEGSWEEP_WANDB_PATIENCE", "60"))  # how long an attempt waits for what it sent to arrive
 MODES = ("off", "online", "offline")
 DEFAULT_PROJECT = "segsweep"
 DEFAULT_SERVER = "https://api.wandb.ai"

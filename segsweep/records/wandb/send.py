@@ -92,31 +92,33 @@ class Sender:
         return self._marks
 
 
-def send(folder: Path, follow: bool) -> None:
+def transfer(sender: Sender, follow: bool = False) -> None:
     """Send a study's records; while `follow`, also what is written until standard input ends."""
-    options = MirrorOptions.kept(folder)
+    if follow:
+        sender.whole.begin(sender.study)
+    sender.look()
+    while follow:
+        follow = not select.select([sys.stdin], [], [], POLL_SECONDS)[0]
+        sender.look()
+    sender.mirror.close()
+    sender.whole.end(read_study(sender.folder))
+    sender.tell(done=True)
+
+
+def attempt(folder: Path, follow: bool) -> int:
+    """Try to send a study's records, and return how the process is to end. What goes wrong is told in the state."""
     sender: Sender | None = None
     try:
-        sender = Sender(folder, options)
-        if follow:
-            sender.whole.begin(sender.study)
-        over = not follow
-        while True:
-            sender.look()
-            if over:
-                break
-            over = bool(select.select([sys.stdin], [], [], POLL_SECONDS)[0])
-        sender.mirror.close()
-        sender.whole.end(read_study(folder))
-        sender.tell(done=True)
+        sender = Sender(folder, MirrorOptions.kept(folder))
+        transfer(sender, follow)
     except UserError as error:
         _tell_trouble(folder, sender, str(error))
-        _end(REFUSED)
-    except Exception as error:
+        return REFUSED
+    except Exception as error:  # whatever W&B's client raises
         traceback.print_exc()
-        _tell_trouble(folder, sender, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-        _end(TROUBLE)
-    _end(DONE)
+        _tell_trouble(folder, sender, f"{type(error).__name__}: {error}".splitlines()[0])
+        return TROUBLE
+    return DONE
 
 
 def _tell_trouble(folder: Path, sender: Sender | None, trouble: str) -> None:
@@ -126,13 +128,8 @@ def _tell_trouble(folder: Path, sender: Sender | None, trouble: str) -> None:
         write_whole(folder / FOLDER / STATE, json.dumps({**read_state(folder), "trouble": trouble, "pid": os.getpid()}))
 
 
-def _end(code: int) -> None:
-    """End at once: W&B's client would go on trying. Whoever started this ends what it leaves behind."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
     with FileLock(Path(sys.argv[1]) / FOLDER / LOCK):  # an earlier command's may still be sending
-        send(Path(sys.argv[1]), follow="--follow" in sys.argv[2:])
+        code = attempt(Path(sys.argv[1]), follow="--follow" in sys.argv[2:])
+        sys.stderr.flush()
+        os._exit(code)  # at once: W&B's client would go on trying; whoever started this ends what it leaves behind

@@ -1,0 +1,228 @@
+"""What of real records arrives in W&B, by the real client and the server in `tests/wandb_server`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wandb
+from PIL import Image
+from wandb_server import WandbServer
+
+from segsweep.errors import UserError
+from segsweep.records import load
+from segsweep.records.schema import TABLES
+from segsweep.records.wandb.options import MirrorOptions, read_state
+from segsweep.records.wandb.send import Sender, transfer
+
+PROJECT = "lab/pets"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def send(study: Path, **options) -> None:
+    """Send a study as an attempt of the mirror does, in this process."""
+    asked = MirrorOptions(**{"mode": "online", "project": PROJECT, **options})
+    asked.keep(study)
+    transfer(Sender(study, asked))
+
+
+def changes(server: WandbServer) -> dict[str, int]:
+    """What clients have asked the server to change, and forget it."""
+    asked = {kind: count for kind, count in server.calls.items() if kind.startswith(("mutation", "PUT", "POST"))}
+    server.calls.clear()
+    return asked
+
+
+def assert_equal(left, right) -> None:
+    for table in TABLES:
+        pd.testing.assert_frame_equal(getattr(left, table), getattr(right, table), obj=table)
+    assert left.choices == right.choices
+
+
+@pytest.fixture
+def study(copy_of_finished) -> Path:
+    return copy_of_finished / "runs" / "tiny"
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_both_homes_give_the_same_tables(study):
+    """A study read back from W&B has the tables, columns, types and values of its folder."""
+    send(study)
+    local, mirrored = load(study), load(f"wandb:{PROJECT}")
+    assert len(local.trials) == 16
+    assert len(local.images)
+    assert len(local.confusions)
+    assert_equal(local, mirrored)
+    assert_equal(mirrored, load(f"wandb:{PROJECT}", study="tiny"))
+    assert_equal(mirrored, load(f"wandb:{PROJECT}/tiny"))
+
+
+def test_sending_again_changes_nothing(study, wandb_server):
+    """What has arrived is not sent again."""
+    send(study)
+    assert changes(wandb_server)
+    send(study)
+    assert changes(wandb_server) == {}
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_runs_are_found_by_what_they_are(study):
+    """Runs can be filtered and ordered by settings and results, and each says its group, job and state."""
+    send(study)
+    trials = load(study).trials
+    filters = {"group": "tiny", "jobType": "finetune", "config.phase": "confirm", "config.freeze": "encoder"}
+    found = wandb.Api().runs(PROJECT, filters, order="-summary_metrics.test/iou", lazy=False)
+    wanted = trials[(trials["phase"] == "confirm") & (trials["freeze"] == "encoder")].sort_values("test_iou", ascending=False)
+    assert [run.id for run in found] == wanted["trial_id"].tolist()
+    assert [run.summary["best/val_iou"] for run in found] == wanted["val_iou"].tolist()
+    assert {run.state for run in found} == {"finished"}
+    jobs = [run.job_type for run in wandb.Api().runs(PROJECT, lazy=False)]
+    assert sorted(jobs) == ["finetune"] * 16 + ["stage", "summary"]
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_epochs_are_logged_against_their_number(study):
+    """A run's history holds each epoch once, by W&B's usual names."""
+    send(study)
+    records = load(study)
+    trial = records.trials["trial_id"].iloc[0]
+    history = [row for row in wandb.Api().run(f"{PROJECT}/{trial}").scan_history() if "epoch" in row]
+    epochs = records.epochs[records.epochs["trial_id"] == trial]
+    assert [row["epoch"] for row in history] == epochs["epoch"].tolist()
+    assert [row["val/iou"] for row in history] == epochs["val_iou"].tolist()
+    assert [row["train/loss"] for row in history] == epochs["train_loss"].tolist()
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_a_confirmed_run_shows_its_predictions(study, tmp_path):
+    """Example pictures come with their true and predicted masks and the names of the classes."""
+    send(study)
+    trial = load(study).trials.query("phase == 'confirm'")["trial_id"].iloc[0]
+    run = wandb.Api().run(f"{PROJECT}/{trial}")
+    shown = run.summary["examples/test"]
+    assert shown["count"] == 6
+    masks = shown["all_masks"][0]
+    assert sorted(masks) == ["ground_truth", "prediction"]
+    files = {file.name for file in run.files(per_page=100)}
+    assert set(shown["filenames"]) <= files
+    (labels,) = [file for file in files if "mask" not in file and "class-information" in file] or [None]
+    path = run.file(masks["prediction"]["path"]).download(root=str(tmp_path)).name
+    stored = study.parents[1] / "store" / "model" / trial / "example-0-predicted.png"
+    assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(stored)))
+    assert labels is None or labels
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_lineage_leads_from_a_source_to_what_began_from_it(study, tmp_path):
+    """A stage logs its model; every trial that started from it uses that; a confirmed run logs its own, byte for byte."""
+    send(study)
+    records = load(study)
+    stage = records.stages.iloc[0]
+    made = wandb.Api().artifact(f"{PROJECT}/stage-{stage['stage_id']}:latest")
+    assert made.logged_by().id == stage["stage_id"]
+    fromit = records.trials[records.trials["stage_id"] == stage["stage_id"]]["trial_id"]
+    assert sorted(run.id for run in made.used_by()) == sorted(fromit)
+    assert len(fromit) == 8
+    confirmed = records.trials.query("phase == 'confirm'")["trial_id"].iloc[0]
+    folder = Path(wandb.Api().artifact(f"{PROJECT}/model-{confirmed}:latest").download(root=str(tmp_path / "model")))
+    stored = study.parents[1] / "store" / "model" / confirmed / "weights.safetensors"
+    assert (folder / "weights.safetensors").read_bytes() == stored.read_bytes()
+    models = {artifact.name for run in wandb.Api().runs(PROJECT, {"config.phase": "tune"}) for artifact in run.logged_artifacts()}
+    assert not models
+
+
+def test_numbers_alone_can_be_sent(study, wandb_server):
+    """Without images no picture leaves the machine, without weights none of these; the tables are the same."""
+    Image.new("RGB", (9, 9)).save(study / "predictions.png")
+    send(study, images=False, weights=False)
+    assert not [name for name in wandb_server.uploads if name.endswith((".png", ".gif", ".jpg", ".safetensors"))]
+    assert_equal(load(study), load(f"wandb:{PROJECT}"))
+    stage = load(study).stages["stage_id"].iloc[0]
+    index = wandb.Api().artifact(f"{PROJECT}/stage-{stage}:latest").download(root=str(study / "index"))
+    assert json.loads((Path(index) / "artifact.json").read_text())["content_hash"] == load(study).stages["content_hash"].iloc[0]
+    send(study, images=True, weights=True)
+    assert [name for name in wandb_server.uploads if name.endswith(".png")]
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_the_summary_run_holds_the_result_table(study):
+    """The study's closing run has the table, the counts and the predictions picture."""
+    (study / "table.csv").write_text("cell,test_iou\na,0.5\nb,0.25\n")
+    Image.new("RGB", (9, 9)).save(study / "predictions.png")
+    send(study)
+    run = wandb.Api().run(f"{PROJECT}/summary-tiny")
+    (table,) = [artifact for artifact in run.logged_artifacts() if artifact.type == "run_table"]
+    assert table.get("results").get_dataframe()["test_iou"].tolist() == [0.5, 0.25]
+    assert run.summary["trials/finished"] == 16
+    assert run.summary["predictions"]["width"] == 9
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_two_studies_share_a_project(study, tmp_path):
+    """A trial that two studies have in common is in W&B twice, once for each, and both studies read back whole."""
+    other = Path(shutil.copytree(study, tmp_path / "runs" / "other"))
+    declared = json.loads((other / "study.json").read_text())
+    (other / "study.json").write_text(json.dumps({**declared, "name": "other", "records_id": "another"}))
+    send(study)
+    send(other)
+    assert_equal(load(study), load(f"wandb:{PROJECT}", study="tiny"))
+    assert_equal(load(other), load(f"wandb:{PROJECT}", study="other"))
+    with pytest.raises(UserError, match="holds the studies other, tiny; name one with study="):
+        load(f"wandb:{PROJECT}")
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_records_of_another_study_of_the_same_name_are_refused(study):
+    """Two studies of one name do not mix in a project."""
+    send(study)
+    declared = json.loads((study / "study.json").read_text())
+    (study / "study.json").write_text(json.dumps({**declared, "records_id": "another"}))
+    with pytest.raises(UserError, match="holds another study 'tiny'.*--wandb-project"):
+        send(study)
+
+
+@pytest.mark.usefixtures("wandb_server")
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("wandb:lab/nothing", "lab/nothing"),
+        ("wandb:lab", "write wandb:ENTITY/PROJECT"),
+        ("wandb:/", "write wandb:ENTITY/PROJECT"),
+        (f"wandb:{PROJECT}/missing", "no study 'missing'.*holds the studies tiny"),
+    ],
+)
+def test_what_is_not_in_wandb_is_said(study, source, told):
+    """A project or study that W&B does not have is one line."""
+    if source.endswith("missing"):
+        send(study)
+    with pytest.raises(UserError, match=told):
+        load(source)
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_offline_runs_are_synced_afterwards(study):
+    """Runs written offline arrive by W&B's own `wandb sync`; a sync of the study then completes them, and doubles nothing."""
+    import subprocess
+    import sys
+
+    send(study, mode="offline")
+    folders = sorted(str(path) for path in (study / "wandb" / "wandb").glob("offline-run-*"))
+    assert len(folders) == 18
+    send(study, mode="offline")
+    assert len(list((study / "wandb" / "wandb").glob("offline-run-*"))) == 18
+    subprocess.run([sys.executable, "-m", "wandb", "sync", "--no-include-synced", *folders], check=True, capture_output=True)
+    assert_equal(load(study), load(f"wandb:{PROJECT}"))
+    send(study, mode="online")
+    assert_equal(load(study), load(f"wandb:{PROJECT}"))
+    for run in wandb.Api().runs(PROJECT, {"jobType": "finetune"}):
+        rows = list(run.scan_history())
+        epochs = [row["epoch"] for row in rows if row.get("epoch") is not None]
+        assert len(epochs) == len(set(epochs)) == 2
+        assert len([row for row in rows if row.get("examples/test")]) <= 1
+    assert read_state(study)["done"]
