@@ -1,0 +1,46 @@
+import pytest
+
+from segsweep.records.schema import EPOCHS, STAGES, TRIALS
+from segsweep.records.wandb.names import config_of, epoch_from, history_of, row_from, run_id, summary_of
+
+WHOSE = ("study", "trial_id", "phase")
+
+
+@pytest.mark.parametrize("columns", [TRIALS, STAGES], ids=["trials", "stages"])
+def test_every_column_comes_back(columns):
+    """A row that is taken apart into config and summary, and put together again, is the same row."""
+    row = {name: number for number, name in enumerate([*columns, "test_iou_a cat", "before_iou_car", "weight_decay"])}
+    config, summary = config_of(row), summary_of(row)
+    assert row_from(config, summary) == row
+    assert not set(config) & set(summary)
+
+
+def test_every_column_of_an_epoch_comes_back():
+    """An epoch that is written as a row of history, and read again, is the same epoch; what W&B adds is left out."""
+    row = {name: number for number, name in enumerate(EPOCHS) if name not in WHOSE}
+    assert epoch_from({**history_of(row), "_step": 3, "_timestamp": 1.5, "examples/test": {}}) == row
+
+
+def test_an_epoch_does_not_overwrite_a_result():
+    """The last epoch's values, which W&B puts into the summary, are taken for no column of the trial."""
+    epoch = {name: 1.0 for name in EPOCHS if name not in WHOSE}
+    last = {**history_of(epoch), "_wandb": {"runtime": 3}, "_runtime": 3.5}
+    assert row_from({"trial_id": "a"}, last) == {"trial_id": "a"}
+
+
+def test_results_are_called_as_documented():
+    """Settings keep their names; results stand under the split that they were measured on."""
+    row = {"source": "random", "val_iou": 0.5, "best_epoch": 3, "test_iou": 0.4, "status": "finished", "train_images": 9}
+    assert config_of(row) == {"source": "random", "train_images": 9}
+    assert summary_of(row) == {"best/val_iou": 0.5, "best/epoch": 3, "test/iou": 0.4, "status": "finished"}
+    assert history_of({"epoch": 1, "val_iou": 0.5, "train_loss": 2.0, "seconds": 3.0, "val_f1": None}) == {
+        "epoch": 1,
+        "val/iou": 0.5,
+        "train/loss": 2.0,
+        "epoch/seconds": 3.0,
+    }
+
+
+def test_ids_hold_what_wandb_allows():
+    """A study's name may hold what a run's id may not."""
+    assert run_id("my study/2: ü") == "my-study-2---"
