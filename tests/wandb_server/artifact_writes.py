@@ -1,39 +1,49 @@
 """Artifacts as clients write them: created, their manifest and files uploaded, then committed and used."""
 
+import json
 from typing import Any
 
-from wandb_server.artifacts import PREFIX, artifact_node, content_url, numbered_artifact
+from wandb_server.artifacts import PREFIX, VERSIONS, artifact_node, content_url, numbered_artifact
 from wandb_server.nodes import Node, identity, number_of
 from wandb_server.runs import run_row
 from wandb_server.site import Site
 from wandb_server.store import Row, now
 
+Place = tuple[str, str, str]
+
 
 def create_artifact(site: Site, input_: dict[str, Any]) -> Node:
-    """`createArtifact`: a new version, or the one that has the same content; the aliases move to it."""
+    """`createArtifact`: the version that has the same content, or a new one, which is nobody's until it is committed."""
     collection = input_.get("artifactCollectionName") or input_["artifactCollectionNames"][0]
     place = (input_["entityName"], input_["projectName"], collection)
+    aliases = [each["alias"] for each in input_.get("aliases") or []]
     with site.store.lock:
-        same = "entity = ? AND project = ? AND collection = ? AND digest = ? AND state = 'COMMITTED'"
-        row = site.store.row(f"SELECT * FROM artifacts WHERE {same}", *place, input_["digest"])
-        row = row or new_version(site, place, input_)
-        for alias in input_.get("aliases") or []:
-            site.store.write("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?, ?, ?)", *place, alias["alias"], row["number"])
+        row = site.store.row(VERSIONS + "AND digest = ?", *place, input_["digest"])
+        if row is None:
+            row = new_version(site, place, input_, aliases)
+        else:
+            point_aliases(site, row, aliases)
     return {"artifact": artifact_node(site, row)}
 
 
-def new_version(site: Site, place: tuple[str, str, str], input_: dict[str, Any]) -> Row:
-    """Store the next version of a collection, not yet committed."""
-    versions = "SELECT COUNT(*) AS versions FROM artifacts WHERE entity = ? AND project = ? AND collection = ?"
-    version = (site.store.row(versions, *place) or {})["versions"]
+def new_version(site: Site, place: Place, input_: dict[str, Any], aliases: list[str]) -> Row:
+    """Store an artifact that has no version yet."""
     run = run_row(site, *place[:2], input_["runName"]) if input_.get("runName") else None
-    columns = ("type", "digest", "metadata", "description", "clientID", "sequenceClientID", "historyStep")
-    values = [input_["artifactTypeName"], *(input_.get(column) for column in columns[1:])]
-    insert = f"INSERT INTO artifacts (entity, project, collection, version, run, createdAt, {', '.join(columns)}) VALUES "
-    number = site.store.write(insert + f"({', '.join('?' * 13)})", *place, version, run and run["number"], now(), *values)
+    columns = ("digest", "metadata", "description", "clientID", "sequenceClientID", "historyStep")
+    values = [*place, input_["artifactTypeName"], run and run["number"], now(), json.dumps(aliases)]
+    insert = f"INSERT INTO artifacts (entity, project, collection, type, run, createdAt, aliases, {', '.join(columns)}) "
+    marks = ", ".join("?" * (len(values) + len(columns)))
+    number = site.store.write(f"{insert} VALUES ({marks})", *values, *(input_.get(column) for column in columns))
     row = numbered_artifact(site, number)
     assert row is not None
     return row
+
+
+def point_aliases(site: Site, row: Row, aliases: list[str]) -> None:
+    """Let aliases of a collection mean this artifact; they mean no other one any more."""
+    for alias in aliases:
+        insert = "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?, ?, ?)"
+        site.store.write(insert, row["entity"], row["project"], row["collection"], alias, row["number"])
 
 
 def create_manifest(site: Site, input_: dict[str, Any]) -> Node:
@@ -70,9 +80,40 @@ def announce_contents(site: Site, input_: dict[str, Any]) -> Node:
 
 
 def commit_artifact(site: Site, input_: dict[str, Any]) -> Node:
-    """`commitArtifact`: from now on clients find the artifact."""
+    """`commitArtifact`: the artifact becomes the next version of its collection, and its aliases move to it."""
     number = number_of(input_["artifactID"])
-    site.store.write("UPDATE artifacts SET state = 'COMMITTED' WHERE number = ?", number)
+    with site.store.lock:
+        row = numbered_artifact(site, number)
+        assert row is not None
+        if row["state"] != "COMMITTED":
+            version = len(site.store.rows(VERSIONS, row["entity"], row["project"], row["collection"]))
+            site.store.write("UPDATE artifacts SET state = 'COMMITTED', version = ? WHERE number = ?", version, number)
+            point_aliases(site, row, json.loads(row["aliases"]))
+    return answered(site, number)
+
+
+def add_aliases(site: Site, input_: dict[str, Any]) -> Node:
+    """`addAliases`: more names for an artifact."""
+    row = numbered_artifact(site, number_of(input_["artifactID"]))
+    assert row is not None
+    point_aliases(site, row, [each["alias"] for each in input_["aliases"]])
+    return {"success": True}
+
+
+def delete_aliases(site: Site, input_: dict[str, Any]) -> Node:
+    """`deleteAliases`: fewer names for an artifact."""
+    for each in input_["aliases"]:
+        delete = "DELETE FROM aliases WHERE artifact = ? AND alias = ?"
+        site.store.write(delete, number_of(input_["artifactID"]), each["alias"])
+    return {"success": True}
+
+
+def update_artifact(site: Site, input_: dict[str, Any]) -> Node:
+    """`updateArtifact`: change the description and the metadata."""
+    number = number_of(input_["artifactID"])
+    for column in ("description", "metadata"):
+        if input_.get(column) is not None:
+            site.store.write(f"UPDATE artifacts SET {column} = ? WHERE number = ?", input_[column], number)
     return answered(site, number)
 
 

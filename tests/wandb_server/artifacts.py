@@ -39,7 +39,8 @@ def collection_node(site: Site, entity: str, project: str, name: str) -> Node | 
         return None
 
     def versions(after: str | None = None, first: int | None = 50, filters: str | None = None, order: str | None = None) -> Node:
-        assert filters in (None, "{}"), f"artifacts cannot be filtered here: {filters}"
+        committed = {None, "{}", '{"state":"COMMITTED"}'}
+        assert filters in committed, f"artifacts cannot be filtered here: {filters}"
         assert order in (None, "-createdAt"), f"artifacts come newest first here: {order}"
         page = connection(rows, lambda row: artifact_node(site, row), after, first)
         edges = [{**edge, "version": f"v{edge['node']['versionIndex']}"} for edge in page["edges"]]

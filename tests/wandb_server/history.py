@@ -32,7 +32,7 @@ def sampled(items: Sequence[Item], samples: int | None) -> list[Item]:
 
 
 def receive(store: Store, entity: str, project: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Take a run's file stream: new lines, the whole summary, and whether the run has ended."""
+    """Take a run's file stream: new lines, the whole summary, and whether the run has ended; until then it runs."""
     run = store.row("SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?", entity, project, name)
     if run is None:
         raise KeyError(f"run {entity}/{project}/{name} not found")

@@ -1,10 +1,11 @@
 """The real client, pointed at a server of a test's own and at nothing else of the machine."""
 
+import contextlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import wandb
 
@@ -13,7 +14,7 @@ from wandb_server.server import WandbServer
 FOLDERS = ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR")
 
 
-@contextmanager
+@contextlib.contextmanager
 def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     """Run a server in a folder, with the client's settings in the environment of this process and those it starts.
 
@@ -34,5 +35,16 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
             yield server
         finally:
             server.fault = None
+            wandb.finish()
             wandb.teardown()
+            end_clients(server.url)
         server.check()
+
+
+def end_clients(url: str) -> None:
+    """End the client's own processes that still try to reach a server; one with an open run outlives who started it."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "wandb-core" and process.environ().get("WANDB_BASE_URL") == url:
+                process.kill()
+                process.wait(5)

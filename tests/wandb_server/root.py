@@ -4,11 +4,14 @@ from functools import partial
 from typing import Any
 
 from wandb_server.artifact_writes import (
+    add_aliases,
     announce_contents,
     client_mapping,
     commit_artifact,
     create_artifact,
     create_manifest,
+    delete_aliases,
+    update_artifact,
     update_manifest,
     use_artifact,
 )
@@ -39,6 +42,9 @@ def root(site: Site) -> Node:
         "updateArtifactManifest": partial(update_manifest, site),
         "createArtifactFiles": partial(announce_contents, site),
         "commitArtifact": partial(commit_artifact, site),
+        "updateArtifact": partial(update_artifact, site),
+        "addAliases": partial(add_aliases, site),
+        "deleteAliases": partial(delete_aliases, site),
         "useArtifact": partial(use_artifact, site),
     }
 

@@ -1,5 +1,6 @@
 """The server: one port, one store, one account; what it answers, and what it does while a fault is on."""
 
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ class WandbServer:
         self.notes = Notes()
         self.calls, self.uploads = self.notes.calls, self.notes.uploads
         self._switch = Switch()
+        self._turning = threading.Lock()
         self._port = Port(port, self._answer)
         self.url = f"http://{HOST}:{self._port.number}"
         self._site = Site(self.store, self.url, USER)
@@ -43,11 +45,12 @@ class WandbServer:
 
     @fault.setter
     def fault(self, fault: Fault | When | None) -> None:
-        self._switch.turn(fault)
-        if fault == Down():
-            self._port.close()
-        else:
-            self._port.open()
+        with self._turning:
+            self._switch.turn(fault)
+            if fault == Down():
+                self._port.close()
+            else:
+                self._port.open()
 
     def environment(self) -> dict[str, str]:
         """Return what a client needs in its environment to talk to this server."""
@@ -79,11 +82,20 @@ class WandbServer:
                 case Silent():
                     over.wait()
                     return None
+                case Down():
+                    self._go_down(over)
+                    return None
             return self._reply(call, fault)
         except Exception as error:
             with self.notes.lock:
                 self.notes.errors.append(f"{request.method} {request.address.path}: {type(error).__name__}: {error}")
             return data({"errors": [{"message": f"{type(error).__name__}: {error}"}]}, 400)
+
+    def _go_down(self, over: threading.Event) -> None:
+        """Close the port in the middle of a request, unless the test has let the server come back in this moment."""
+        with self._turning:
+            if not over.is_set():
+                self._port.close()
 
     def _reply(self, call: Call, fault: Fault | None) -> Reply | None:
         """Do a call's work as far as the fault lets it; None ends the connection without an answer."""
@@ -92,9 +104,6 @@ class WandbServer:
                 return data({"errors": [{"message": "refused by a fault of the test"}]}, status)
             case RateLimit(seconds):
                 return Reply(429, b"", {"Retry-After": str(seconds)})
-            case Down():
-                self._port.close()
-                return None
             case LoseAnswer():
                 call.work()
                 return None

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS files (run INTEGER, name TEXT, updatedAt TEXT, PRIMAR
 CREATE TABLE IF NOT EXISTS artifacts (
   number INTEGER PRIMARY KEY, entity TEXT, project TEXT, type TEXT, collection TEXT, version INTEGER, digest TEXT,
   state TEXT DEFAULT 'PENDING', metadata TEXT, description TEXT, run INTEGER, clientID TEXT, sequenceClientID TEXT,
-  historyStep INTEGER, createdAt TEXT, manifest TEXT);
+  historyStep INTEGER, createdAt TEXT, manifest TEXT, aliases TEXT);
 CREATE TABLE IF NOT EXISTS aliases (
   entity TEXT, project TEXT, collection TEXT, alias TEXT, artifact INTEGER,
   PRIMARY KEY (entity, project, collection, alias)) WITHOUT ROWID;

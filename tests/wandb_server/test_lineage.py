@@ -1,0 +1,61 @@
+"""Artifacts of the real client: their files, versions, aliases, and the runs that made and used them."""
+
+from pathlib import Path
+
+import wandb
+
+from wandb_server import WandbServer
+
+
+def log_model(run: wandb.Run, folder: Path, content: str, aliases: list[str]) -> None:
+    """Log weights the way a study does: the file is sent from where it lies, and no copy of it is kept."""
+    path = folder / "weights.pt"
+    path.write_text(content)
+    artifact = wandb.Artifact("encoder", type="model", metadata={"content": content})
+    artifact.add_file(str(path), policy="immutable", skip_cache=True)
+    run.log_artifact(artifact, aliases=aliases).wait()
+
+
+def test_lineage_leads_from_a_trial_to_its_source(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """The stage logs a model, the trial uses it; both directions, the file and the metadata read back."""
+    with wandb.init(project="segsweep", id="stage", job_type="stage") as run:
+        log_model(run, tmp_path, "weights", ["best"])
+    with wandb.init(project="segsweep", id="trial", job_type="finetune") as run:
+        run.use_artifact("encoder:best", type="model")
+    api = wandb.Api()
+    artifact = api.artifact("lab/segsweep/encoder:best", type="model")
+    maker = artifact.logged_by()
+    assert maker is not None
+    assert (maker.id, [each.id for each in artifact.used_by()]) == ("stage", ["trial"])
+    assert (Path(artifact.download(str(tmp_path / "copy"))) / "weights.pt").read_text() == "weights"
+    assert (artifact.metadata, artifact.size) == ({"content": "weights"}, 7)
+    assert [each.name for each in api.run("lab/segsweep/stage").logged_artifacts()] == ["encoder:v0"]
+    assert [each.name for each in api.run("lab/segsweep/trial").used_artifacts()] == ["encoder:v0"]
+    assert "encoder/weights.pt" in wandb_server.uploads
+
+
+def test_new_content_is_a_new_version_and_the_same_content_is_not(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """Versions count up, aliases move to the newest, and equal content is neither sent nor counted again."""
+    with wandb.init(project="segsweep", id="stage") as run:
+        for content in ("one", "two", "one"):
+            log_model(run, tmp_path, content, ["best"])
+    api = wandb.Api()
+    assert [each.name for each in api.artifacts("model", "lab/segsweep/encoder")] == ["encoder:v1", "encoder:v0"]
+    assert api.artifact("lab/segsweep/encoder:best").metadata == {"content": "one"}
+    assert api.artifact("lab/segsweep/encoder:v1").metadata == {"content": "two"}
+    assert wandb_server.uploads.count("encoder/weights.pt") == 2
+
+
+def test_aliases_and_metadata_can_be_changed(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """`artifact.save` moves an alias and changes metadata."""
+    with wandb.init(project="segsweep", id="stage") as run:
+        log_model(run, tmp_path, "one", ["best"])
+    artifact = wandb.Api().artifact("lab/segsweep/encoder:v0")
+    artifact.aliases.append("chosen")
+    artifact.aliases.remove("best")
+    artifact.metadata["test_iou"] = 0.7
+    artifact.save()
+    again = wandb.Api().artifact("lab/segsweep/encoder:chosen")
+    assert (sorted(again.aliases), again.metadata) == (["chosen", "latest"], {"content": "one", "test_iou": 0.7})
+    assert not wandb.Api().artifact_exists("lab/segsweep/encoder:best")
+    assert wandb_server.calls["mutation DeleteAliases"] == 1
