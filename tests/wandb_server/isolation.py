@@ -41,10 +41,19 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
         server.check()
 
 
-def end_clients(url: str) -> None:
-    """End the client's own processes that still try to reach a server; one with an open run outlives who started it."""
+def clients_of(url: str) -> list[psutil.Process]:
+    """Return the client's own processes that talk to a server, whoever started them."""
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name() == "wandb-core" and process.environ().get("WANDB_BASE_URL") == url:
-                process.kill()
-                process.wait(5)
+                found.append(process)
+    return found
+
+
+def end_clients(url: str) -> None:
+    """End the client's own processes; one that could not send everything outlives who started it."""
+    for process in clients_of(url):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait(5)

@@ -54,7 +54,7 @@ def test_a_run_cannot_begin_without_a_server(wandb_server: WandbServer, fault: F
     assert epochs(wandb_server) == [1]
 
 
-@pytest.mark.parametrize("fault", [Refuse(503), Silent(), Down()], ids=str)
+@pytest.mark.parametrize("fault", [Refuse(503), Down()], ids=str)
 def test_what_did_not_arrive_is_told_and_resumed(wandb_server: WandbServer, fault: Fault) -> None:
     """`finish` raises after its timeout; `starting_step` of the resumed run says what is there, so nothing is sent twice."""
     run = wandb.init(project="segsweep", id="t1", settings=BOUNDED)
@@ -76,11 +76,9 @@ def test_what_did_not_arrive_is_told_and_resumed(wandb_server: WandbServer, faul
 @pytest.mark.parametrize("fault", [Down(), LoseAnswer(), RateLimit(1)], ids=str)
 def test_a_running_client_sends_again_without_duplicates(wandb_server: WandbServer, fault: Fault) -> None:
     """A server that is away for a moment, or whose answer got lost, has every row once in the end."""
+    wandb_server.fault = When(fault, kind="POST file_stream", after=1, times=1)  # the first comes before any row
     run = wandb.init(project="segsweep", id="t1", settings=PROMPT)
-    run.log({"epoch": 0})
-    await_rows(wandb_server, 1)
-    wandb_server.fault = When(fault, kind="POST file_stream", times=1)
-    for epoch in range(1, 4):
+    for epoch in range(4):
         run.log({"epoch": epoch})
     deadline = time.monotonic() + 10
     while not wandb_server.notes.faulty["POST file_stream"]:
