@@ -12,8 +12,9 @@ from segsweep.cli.mirror import add_mirror_options, sync_study
 from segsweep.cli.models import add_models_options, models
 from segsweep.errors import UserError
 from segsweep.records.query import sql
-from segsweep.records.reader import load
+from segsweep.records.reader import Records, load
 from segsweep.report.clips import write_clips
+from segsweep.report.text import table_text
 from segsweep.report.write import write_report
 from segsweep.store.folder import Store
 
@@ -57,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
     ):
         sub = add(name, command, text, f"{name} runs/transfer_grid")
-        sub.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
+        sub.add_argument(
+            "study", metavar="STUDY", help="a study's folder, its name where it lies in runs/, or wandb:ENTITY/PROJECT"
+        )
     ask = add(
         "sql",
         _sql,
@@ -88,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_export_options(export: argparse.ArgumentParser) -> None:
-    export.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
+    export.add_argument("study", metavar="STUDY", help="a study's folder, its name in runs/, or (--to) wandb:ENTITY/PROJECT")
     what = export.add_mutually_exclusive_group(required=True)
     what.add_argument("--best", metavar="DIR", help="write the best model into this folder, new or empty")
     what.add_argument("--to", metavar="TOOL", help="write the records for tensorboard, optuna, csv or parquet")
@@ -124,9 +127,16 @@ def _wandb_sync(options: argparse.Namespace, console: Console) -> None:
 
 
 def _folder(study: str) -> Path:
-    """Return a study's folder, which may be given by its name where it lies in `runs/`."""
+    """Return a study's folder, which may be given by its name where it lies in `runs/`. A W&B project stays as it is."""
     named = Path("runs") / study
     return named if not Path(study).exists() and named.is_dir() else Path(study)
+
+
+def _store(records: Records, chosen: str | None) -> Path:
+    """Return the folder of a study's artifacts, which records from W&B do not know."""
+    if (folder := chosen or records.study.get("store")) is None:
+        raise UserError("--store: records from W&B do not say where artifacts lie; name the folder")
+    return Path(folder)
 
 
 def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
@@ -138,6 +148,9 @@ def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
 
 def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     records = load(_folder(options.study))
+    if "store" not in records.study:  # from W&B: there is no folder to write into
+        print(table_text(records))
+        return
     store = Path(records.study["store"])
     print(write_report(records, store), flush=True)
     for line in write_clips(records, store):
@@ -161,7 +174,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
         return
     from segsweep.cli.export import export_best
 
-    folder = export_best(records, Store(Path(options.store or records.study["store"])), Path(options.best))
+    folder = export_best(records, Store(_store(records, options.store)), Path(options.best))
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")
 
 
@@ -176,7 +189,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     try:
         done = predict_folder(
             records,
-            Store(Path(options.store or records.study["store"])),
+            Store(_store(records, options.store)),
             Path(options.images),
             Path(options.out or Path("predictions") / records.study["name"]),
             device=device,

@@ -13,6 +13,7 @@ from pyarrow.parquet import ParquetFile
 
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_lines, read_study
+from segsweep.records.marks import CHOICES, PLAN, Marks
 from segsweep.records.schema import IDENTITY, TABLES
 from segsweep.records.tables import frame, from_arrow, read_entry, rows_of, stacked, to_arrow, typed
 
@@ -70,7 +71,7 @@ def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
 
     Rows are in the order in which trials and stages started, trials that have not run at the end.
     """
-    choices = {row["cell"]: row for row in read_lines(folder / "choices.jsonl")}
+    choices = {row["cell"]: row for row in read_lines(folder / CHOICES)}
     trials = _with_plan(_by_start(tables["trials"]), folder, choices)
     stages = _by_start(tables["stages"])
     rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
@@ -134,25 +135,20 @@ def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping
 
     What an earlier form of the study ran and the present one does not ask for stays, and is not planned.
     """
-    planned: set[str] = set()
-    chosen = {trial for choice in choices.values() for trial in (choice["chosen"], *choice["confirm"])}
-    if (folder / "plan.parquet").is_file():
-        plan = pd.read_parquet(folder / "plan.parquet")
-        cells = {trial: choice["cell"] for choice in choices.values() for trial in choice["confirm"]}
-        cells |= dict(zip(plan["trial_id"], plan["cell"], strict=True))
-        trials = trials.assign(cell=trials["trial_id"].map(cells).fillna(trials["cell"]).astype("string"))
-        confirmed = set(
-            zip(*(trials.loc[trials["trial_id"].isin(chosen), key] for key in ("cell", "phase", "seed")), strict=True)
-        )
+    plan = pd.read_parquet(folder / PLAN) if (folder / PLAN).is_file() else None
+    marks = Marks.of(plan, choices.values())
+    if plan is not None:
+        trials = trials.assign(cell=trials["trial_id"].map(marks.cells).fillna(trials["cell"]).astype("string"))
+        chosen = trials[trials["trial_id"].isin(marks.chosen)]
+        confirmed = set(zip(chosen["cell"], chosen["phase"], chosen["seed"], strict=True))
         run = set(trials["trial_id"])
         keys = zip(plan["trial_id"], plan["cell"], plan["phase"], plan["seed"], strict=True)
         missing = [trial not in run and (cell, phase, seed) not in confirmed for trial, cell, phase, seed in keys]
         if any(missing):
             waiting = plan[missing].dropna(axis=1, how="all")
             trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
-        planned = set(plan["trial_id"])
-    marks = {"planned": trials["trial_id"].isin(planned | chosen), "chosen": trials["trial_id"].isin(chosen)}
-    return trials.assign(**{name: mark.astype("boolean") for name, mark in marks.items()})
+    marked = {name: trials["trial_id"].isin(getattr(marks, name)).astype("boolean") for name in ("planned", "chosen")}
+    return trials.assign(**marked)
 
 
 def driver_alive(folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """Following records as they are written: which trials and stages are new or have gone on since the last look."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,37 +92,3 @@ def _plain(value: Any) -> Any:
     if pd.api.types.is_scalar(value):
         return None if pd.isna(value) else value
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-@dataclass(frozen=True)
-class Marks:
-    """How the study as last declared calls and marks its trials."""
-
-    cells: Mapping[str, str]
-    planned: frozenset[str]
-    chosen: frozenset[str]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Marks":
-        """Return the marks that a study's folder holds now."""
-        choices = read_lines(folder / "choices.jsonl")
-        plan = pd.DataFrame({"trial_id": [], "cell": []})
-        if (folder / "plan.parquet").is_file():
-            plan = pd.read_parquet(folder / "plan.parquet", columns=["trial_id", "cell"])
-        return cls.of(plan, choices)
-
-    @classmethod
-    def of(cls, plan: pd.DataFrame, choices: list[Row]) -> "Marks":
-        """Return the marks that follow from a plan and from which setting each cell chose."""
-        chosen = frozenset(trial for choice in choices for trial in (choice["chosen"], *choice["confirm"]) if trial)
-        cells = {trial: choice["cell"] for choice in choices for trial in choice["confirm"]}
-        cells |= dict(zip(plan["trial_id"], plan["cell"], strict=True))
-        return cls(cells, chosen.union(plan["trial_id"]), chosen)
-
-    def row(self, item: Item) -> Row:
-        """Return what an item's row has from the marks: for a trial its cell, and whether it is planned and chosen."""
-        if item.table != "trials":
-            return {}
-        identity = item.identity
-        cell = self.cells.get(identity, item.row["cell"])
-        return {"cell": cell, "planned": identity in self.planned, "chosen": identity in self.chosen}

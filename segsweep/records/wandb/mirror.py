@@ -10,9 +10,10 @@ import wandb
 
 from segsweep.config.digest import digest
 from segsweep.records.lines import Row
+from segsweep.records.marks import Marks
 from segsweep.records.wandb import artifacts, names, pictures
 from segsweep.records.wandb.client import open_run
-from segsweep.records.wandb.follow import Item, Marks
+from segsweep.records.wandb.follow import Item
 from segsweep.records.wandb.home import EPOCHS, Home, Known
 
 STORE_KINDS = {"stages": "weights", "trials": "model"}  # the store's folders
@@ -60,7 +61,7 @@ class Mirror:
         if not item.ended and self.home.mode == "offline":
             return
         run_id, sent = self._run_id(item), self._digest(item)
-        row = {**item.row, **marks.row(item)}
+        row = {**item.row, **_marks_of(item, marks)}
         if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
             run = self._open.get(run_id) or self._begin(run_id, item, row)
             self._log_epochs(run_id, run, item)
@@ -69,7 +70,7 @@ class Mirror:
                 return
             self._end(run_id, run, item, row)
             self.home.confirm(run_id, sent, len(item.epochs))
-            self._known[run_id] = Known(sent, marks.row(item))
+            self._known[run_id] = Known(sent, _marks_of(item, marks))
             self._forget(run_id)
         self._items[run_id] = replace(item, epochs=())
         self._mark(run_id, marks)
@@ -87,7 +88,7 @@ class Mirror:
             self._forget(run_id)
 
     def _mark(self, run_id: str, marks: Marks) -> None:
-        known, marked = self._known[run_id], marks.row(self._items[run_id])
+        known, marked = self._known[run_id], _marks_of(self._items[run_id], marks)
         if marked and dict(known.marks) != marked:
             self.home.mark(run_id, marked)
             self._known[run_id] = Known(known.sent, marked)
@@ -160,6 +161,11 @@ class Mirror:
         self._logged.pop(run_id)
         if self.home.mode == "online":
             shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)
+
+
+def _marks_of(item: Item, marks: Marks) -> Row:
+    """Return the marked columns of an item; stages have none."""
+    return marks.row(item.identity, item.row["cell"]) if item.table == "trials" else {}
 
 
 def _is_confirmed(item: Item) -> bool:

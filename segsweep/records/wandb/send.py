@@ -17,7 +17,8 @@ from filelock import FileLock
 
 from segsweep.errors import UserError
 from segsweep.records.lines import read_study, write_whole
-from segsweep.records.wandb.follow import Follower, Item, Marks
+from segsweep.records.marks import CHOICES, PLAN, Marks
+from segsweep.records.wandb.follow import Follower, Item
 from segsweep.records.wandb.home import Home, Ledger, Server
 from segsweep.records.wandb.mirror import Mirror, Wanted
 from segsweep.records.wandb.names import summary_run
@@ -84,7 +85,7 @@ class Sender:
 
     def _read_marks(self) -> Marks:
         """Return how trials are marked now, and mark anew what was sent, where that has changed."""
-        files = [self.folder / name for name in ("plan.parquet", "choices.jsonl")]
+        files = [self.folder / name for name in (PLAN, CHOICES)]
         changed = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
         if self._marks is None or changed != self._marked_at:
             self._marks, self._marked_at = Marks.read(self.folder), changed

@@ -11,13 +11,14 @@ import pandas as pd
 import wandb
 
 from segsweep.config.digest import digest
+from segsweep.records.marks import CHOICES, PLAN
 from segsweep.records.reader import load
 from segsweep.records.wandb import artifacts, names
 from segsweep.records.wandb.client import open_run
 from segsweep.records.wandb.home import EPOCHS, Home, Known
 
 HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
-DECLARED = ("plan.parquet", "choices.jsonl")
+DECLARED = (PLAN, CHOICES)
 TABLE, PICTURE = "table.csv", "predictions.png"
 HOMELESS = ("images", "confusions")  # tables that W&B has no place for
 STUDY = "study.json"
