@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import random
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 from contextlib import contextmanager
 
 import pandas as pd
@@ -39,6 +41,21 @@ def test_parts_are_made_as_trials_end(tmp_path, write, begin, monkeypatch):
     assert len(list((tmp_path / "parts").iterdir())) == 2
     assert len(list((tmp_path / "live").iterdir())) == 1
     assert sorted(load(tmp_path).trials["trial_id"]) == [f"t{number}" for number in range(7)]
+    open_writer.__exit__(None, None, None)
+
+
+def test_memory_does_not_grow_with_the_trials(tmp_path, write, begin):
+    """A writer keeps nothing of a trial that lies in a part: after hundreds more it holds what it held before."""
+    open_writer = begin(tmp_path)
+    held = []
+    tracemalloc.start()
+    for trial in range(6 * writer.ENDED_PER_PART + 1):
+        if trial % (2 * writer.ENDED_PER_PART) == 1:
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+        write(open_writer, f"t{trial}", epochs=1)
+    tracemalloc.stop()
+    assert held[-1] - held[1] < 25_000  # a set of epochs and a name for each would be 40 kB
     open_writer.__exit__(None, None, None)
 
 
@@ -260,10 +277,16 @@ def driver(tmp_path):
         yield process
 
 
-def test_killed_driver_leaves_readable_records(tmp_path, driver, start_columns):
-    """After kill -9 in the middle of writing, all that was reported as ended is there once, and a new driver goes on."""
+def test_killed_driver_leaves_readable_records(tmp_path, driver, start_columns, monkeypatch):
+    """After kill -9 in the middle of writing, all that was reported as ended is there once, and a new driver goes on.
+
+    While the first one lives, a second is refused.
+    """
+    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     for _ in range(12):
         told = driver.stdout.readline().strip()
+    with pytest.raises(UserError, match=rf"is being written by another run .*{driver.pid}"), RecordWriter(tmp_path):
+        pass
     os.kill(driver.pid, signal.SIGKILL)
     told = ([told, *driver.stdout.read().split()])[-1]
     driver.wait()
