@@ -87,7 +87,7 @@ def projects(site: Site, entityName: str, after: str | None = None, first: int |
 def project_node(site: Site, name: str, entityName: str | None = None) -> Node | None:
     """Return a project with its runs and artifacts; a project is there as soon as a run is in it."""
     entity = site.entity(entityName)
-    if site.store.row("SELECT 1 FROM runs WHERE entity = ? AND project = ?", entity, name) is None:
+    if site.store.row("SELECT 1 FROM runs WHERE entity = ? AND project = ? LIMIT 1", entity, name) is None:
         return None
     return {**site.project(entity, name), **run_fields(site, entity, name), **artifact_fields(site, entity, name)}
 

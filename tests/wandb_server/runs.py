@@ -1,6 +1,7 @@
 """Runs: created, resumed and changed by clients, found by filters, and read."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from wandb_server.filters import Document, matches, ordered
@@ -65,15 +66,21 @@ def named_run(site: Site, input_: dict[str, Any]) -> tuple[int, bool]:
     return site.store.write(insert, *names, names[2], now()), True
 
 
-def settings_of(row: Row) -> dict[str, Any]:
-    """Return a run's config as filters see it: plain values."""
-    config: dict[str, Any] = json.loads(row["config"])
-    return {key: each.get("value") if isinstance(each, dict) else each for key, each in config.items()}
+@lru_cache(maxsize=20_000)
+def settings_of(config: str) -> dict[str, Any]:
+    """Return a run's config as filters see it: plain values; not to be changed, pages of runs read it again and again."""
+    return {key: each.get("value") if isinstance(each, dict) else each for key, each in json.loads(config).items()}
+
+
+@lru_cache(maxsize=20_000)
+def summary_of(summary: str) -> dict[str, Any]:
+    """Return a run's summary; not to be changed either."""
+    return dict(json.loads(summary))
 
 
 def document(site: Site, row: Row) -> Document:
     """Return a run as filters and orders see it."""
-    summary = json.loads(row["summary"])
+    summary = summary_of(row["summary"])
     return {
         **{key: row[key] for key in ("name", "displayName", "jobType", "state", "createdAt", "heartbeatAt", "host", "sweep")},
         **{key: row[key] for key in ("entity", "project")},
@@ -83,7 +90,7 @@ def document(site: Site, row: Row) -> Document:
         "username": site.user,
         "user": site.user,
         "duration": summary.get("_runtime"),
-        "config": settings_of(row),
+        "config": settings_of(row["config"]),
         "summary": summary,
         "row": row,
     }
@@ -99,20 +106,19 @@ def found_runs(site: Site, entity: str, project: str, filters: str | None, order
 
 def run_node(site: Site, row: Row) -> dict[str, Any]:
     """Return a run, all but its artifacts."""
-    project = site.project(row["entity"], row["project"])
     kept = ("name", "displayName", "state", "config", "jobType", "notes", "description", "createdAt", "heartbeatAt", "host")
 
     def own_config(keys: list[str]) -> str:
-        own = (json.loads(row["config"]).get("_wandb") or {}).get("value") or {}
+        own = settings_of(row["config"]).get("_wandb") or {}
         return json.dumps({key: value for key, value in own.items() if key in keys})
 
     return {
         "__typename": "Run",
         "id": identity("Run", row["number"]),
         **{key: row[key] for key in kept},
-        "project": project,
-        "projectId": project["internalId"],
-        "summaryMetrics": json.dumps(finite(json.loads(row["summary"]))),
+        "project": lambda: site.project(row["entity"], row["project"]),
+        "projectId": lambda: site.project(row["entity"], row["project"])["internalId"],
+        "summaryMetrics": json.dumps(finite(summary_of(row["summary"]))),
         "tags": json.loads(row["tags"]),
         "group": row["groupName"],
         "sweepName": row["sweep"],

@@ -25,12 +25,12 @@ class Site:
 
     def project(self, entity: str, name: str) -> Node:
         """Return a project as runs and artifacts refer to it."""
-        first = "SELECT MIN(number) AS number, MIN(createdAt) AS createdAt FROM runs WHERE entity = ? AND project = ?"
-        row = self.store.row(first, entity, name) or {}
+        first = "SELECT number, createdAt FROM runs NOT INDEXED WHERE entity = ? AND project = ? ORDER BY number LIMIT 1"
+        row = self.store.row(first, entity, name) or {"number": 0, "createdAt": None}
         return {
             "__typename": "Project",
-            "id": identity("Project", row["number"] or 0),
-            "internalId": str(row["number"] or 0),
+            "id": identity("Project", row["number"]),
+            "internalId": str(row["number"]),
             "name": name,
             "entityName": entity,
             "entity": {"id": identity("Entity", 1), "name": entity},

@@ -89,6 +89,16 @@ def test_a_running_client_sends_again_without_duplicates(wandb_server: WandbServ
     assert epochs(wandb_server) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_final_refusal_is_not_told(wandb_server: WandbServer, status: int) -> None:
+    """The client gives up at such a status and `finish` returns as if all were well: only reading tells what arrived."""
+    run = wandb.init(project="segsweep", id="t1", settings=BOUNDED)
+    wandb_server.fault = Refuse(status)
+    run.log({"epoch": 1})
+    run.finish()
+    assert epochs(wandb_server) == []
+
+
 def test_a_fault_can_come_later_and_hit_uploads_only(wandb_server: WandbServer) -> None:
     """Numbers arrive while every file is refused, after the first upload."""
     wandb_server.fault = When(Refuse(404), kind=FILE_UPLOADS, after=1)

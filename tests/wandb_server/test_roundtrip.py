@@ -1,10 +1,12 @@
 """What the real client writes is what `wandb.Api()` reads."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import wandb
+from PIL import Image
 
 from wandb_server import WandbServer
 
@@ -60,7 +62,7 @@ def test_runs_are_filtered_ordered_and_paged(wandb_server: WandbServer) -> None:
     assert len(api.runs("lab/segsweep", filters={"state": "finished"})) == 5
 
 
-def test_pictures_and_tables_come_back(wandb_server: WandbServer) -> None:
+def test_pictures_and_tables_come_back(wandb_server: WandbServer, tmp_path: Path) -> None:
     """A picture's masks and a table's rows can be fetched, and the server tells which pictures were sent."""
     mask = np.ones((8, 8), np.uint8)
     masks = {"prediction": {"mask_data": mask, "class_labels": CLASSES}}
@@ -68,7 +70,9 @@ def test_pictures_and_tables_come_back(wandb_server: WandbServer) -> None:
         run.log({"val/examples": [wandb.Image(np.zeros((8, 8, 3), np.uint8), masks=masks)]})
         run.log({"results": wandb.Table(columns=["trial", "best"], data=[["a", 0.5], ["b", 0.6]])})
     read = wandb.Api().run("lab/segsweep/t1")
-    assert len(list(read.files(pattern="media/images/mask/%"))) == 1
+    (sent,) = read.files(pattern="media/images/mask/%")
+    with sent.download(root=str(tmp_path)) as file:
+        assert np.array_equal(np.asarray(Image.open(file.name)), mask)
     (logged,) = [artifact for artifact in read.logged_artifacts() if artifact.type == "run_table"]
     table = logged.get("results")
     assert isinstance(table, wandb.Table)
