@@ -92,7 +92,7 @@ def draw_curves(
         look = {**styles[str(name)], "markersize": 4, **line}
         ax.plot(spread.index, spread["mean"], **look, label=str(name))
         ax.fill_between(spread.index, spread["min"], spread["max"], color=look["color"], alpha=0.15, linewidth=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.3)
 
 
@@ -105,4 +105,5 @@ def draw_differences(ax: "Axes", differences: pd.DataFrame, label: str) -> None:
     reach = [mean - differences["low"], differences["high"] - mean]
     ax.errorbar(mean, rows, xerr=reach, fmt="o", color=COLOURS[0], capsize=4)
     ax.axvline(0, color="black", linewidth=1)
-    name_rows(ax, differences[label])
+    ax.locator_params(axis="x", nbins=6)
+    name_rows(ax, list(differences[label]))

@@ -42,18 +42,17 @@ def paired_differences(records: Records, partners: Mapping[str, str], measure: s
     to it (the "pigeonhole" bootstrap, Owen 2007, https://doi.org/10.1214/07-AOAS122): with one seed it says nothing of the chance
     of training, with two or three little.
     """
-    runs = confirmed_runs(records)
-    images = records.images[["trial_id", "seed", "image", measure]].merge(runs[["trial_id", "cell"]], on="trial_id")
-    scores = images.pivot_table(index="seed", columns=["cell", "image"], values=measure, aggfunc="mean")
-    known = set(scores.columns.get_level_values("cell"))
+    images = records.images[["trial_id", "seed", "image", measure]]
+    images = images.merge(confirmed_runs(records)[["trial_id", "cell"]], on="trial_id")
+    of_cell = images.groupby("cell")
+    scores = {cell: own.pivot_table(index="seed", columns="image", values=measure, aggfunc="mean") for cell, own in of_cell}
     rows = []
     for cell, partner in partners.items():
-        if {cell, partner} <= known:
-            each = (scores[cell] - scores[partner]).dropna(how="all").dropna(axis=1, how="all")
-            if each.size:
-                low, high = bootstrap_interval(each.to_numpy(dtype=np.float64))
-                mean = float(np.nanmean(each.to_numpy(dtype=np.float64)))
-                rows.append((cell, partner, mean, low, high, each.shape[1], each.shape[0]))
+        if cell in scores and partner in scores:
+            both = (scores[cell] - scores[partner]).dropna(how="all").dropna(axis=1, how="all")
+            each_SN = both.to_numpy(dtype=np.float64)
+            if each_SN.size:
+                rows.append((cell, partner, float(np.nanmean(each_SN)), *bootstrap_interval(each_SN), *each_SN.shape[::-1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -1,16 +1,21 @@
 """A small real study with all that the notebooks show, its homes, and one kernel for all notebooks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
+from wandb_server import isolated_server
 
 import segsweep
 from segsweep import LogUniform, Published, PublishedRun, Study, Target
+from segsweep.records.wandb.options import MirrorOptions
+from segsweep.records.wandb.send import Sender, transfer
+
+PROJECT = "lab/streets"
 
 CITY, SIMCLR = "supervised:generated_city@48", "simclr:generated_city@48"
 OTHER = "unet-tu-mobilenetv3_small_050"
@@ -71,22 +76,21 @@ def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def homes(request: pytest.FixtureRequest) -> str:
-    """What stands in a notebook's cell `STUDY`; the parameter names the home."""
-    match request.param:
-        case "local":
-            return str(request.getfixturevalue("full"))
-        case "begun":
-            return str(request.getfixturevalue("begun"))
-        case "plain":
-            return str(request.getfixturevalue("finished") / "runs" / "tiny")
-        case other:
-            raise AssertionError(other)
+def homes(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """What stands in a notebook's cell `STUDY` for the whole study: its folder, and where it was sent to."""
+    folder = Path(copytree(full.parents[1], tmp_path_factory.mktemp("wandb") / "sent"))
+    study = folder / "runs" / FULL.name
+    with pytest.MonkeyPatch.context() as patch, isolated_server(folder / "client", patch):
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        asked = MirrorOptions(mode="online", project=PROJECT)
+        asked.keep(study)
+        transfer(Sender(study, asked))
+        yield {"local": str(full), "wandb": f"wandb:{PROJECT}"}
 
 
 @pytest.fixture(scope="session")
-def kernel(homes: str) -> Iterator[BlockingKernelClient]:  # noqa: ARG001
-    """A Python kernel that draws into the notebook, as Jupyter's does; one for all notebooks of a home."""
+def kernel(homes: Mapping[str, str]) -> Iterator[BlockingKernelClient]:  # noqa: ARG001  # it finds W&B by the environment
+    """A Python kernel that draws into the notebook, as Jupyter's does; one for all notebooks."""
     manager, client = start_new_kernel(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     yield client
     client.stop_channels()

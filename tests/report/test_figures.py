@@ -1,0 +1,81 @@
+"""What figures of a study have in common: each name its own look, every run a point, the first row on top."""
+
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from segsweep.report.figures import cell_labels, draw_curves, draw_differences, draw_lines, draw_rows, looks
+
+RUNS = pd.DataFrame(
+    {
+        "source": ["random", "random", "city", "city"],
+        "fraction": [0.5, 1.0, 0.5, 1.0],
+        "test_iou": [0.2, 0.4, 0.3, float("nan")],
+    }
+)
+
+
+@pytest.fixture
+def ax() -> Axes:
+    return Figure().subplots()
+
+
+def test_names_look_different_and_alike_each_time() -> None:
+    """Ten names have ten colours and ten markers; further ones begin anew."""
+    styles = looks(f"source {number}" for number in (*range(12), 3))
+    assert len(styles) == 12
+    assert len({(look["color"], look["marker"]) for look in styles.values()}) == 10
+    assert styles["source 3"] == looks(f"source {number}" for number in range(4))["source 3"]
+
+
+def test_a_cell_is_called_by_what_tells_it_from_the_others() -> None:
+    """Axes on which all cells agree are left out, unless nothing else is left; those that do not speak are named."""
+    cells = pd.DataFrame({"cell": ["a", "b"], "source": ["random", "city"], "freeze": ["none", "none"]})
+    assert cell_labels(cells, ["source", "freeze"]).to_dict() == {"a": "random", "b": "city"}
+    assert cell_labels(cells, ["freeze"]).to_dict() == {"a": "freeze none", "b": "freeze none"}
+    assert cell_labels(cells.assign(dev_share=[0.2, 0.5]), ["dev_share"]).to_dict() == {
+        "a": "dev share 0.2",
+        "b": "dev share 0.5",
+    }
+
+
+def test_rows_show_every_run_and_the_published_number(ax: Axes) -> None:
+    """The first row is on top; a row without a run still has its diamond."""
+    draw_rows(ax, RUNS, "source", "test_iou", {"random": 0.9, "elsewhere": 0.8})
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["random", "city", "elsewhere"]
+    bottom, top = ax.get_ylim()
+    assert bottom > top
+    points = [list(line.get_xdata()) for line in ax.get_lines() if line.get_marker() == "o"]
+    assert points == [[0.2, 0.4], [0.3], []]
+    (diamonds,) = [line for line in ax.get_lines() if line.get_marker() == "D"]
+    assert (list(diamonds.get_xdata()), list(diamonds.get_ydata())) == ([0.9, 0.8], [0, 2])
+
+
+def test_lines_stand_aside_of_one_another_around_the_true_place(ax: Axes) -> None:
+    """What two lines are moved cancels out."""
+    aside = draw_lines(ax, RUNS, "fraction", "test_iou", "source", looks(RUNS["source"]))
+    assert aside["random"] == -aside["city"] != 0
+    assert ax.get_legend_handles_labels()[1] == ["random", "city"]
+
+
+def test_a_line_over_names_stays_in_its_place(ax: Axes) -> None:
+    """Names are no numbers: nothing is moved."""
+    assert set(draw_lines(ax, RUNS, "source", "test_iou", "source", looks(RUNS["source"])).values()) == {0.0}
+
+
+def test_a_curve_is_the_mean_with_a_band_over_runs(ax: Axes) -> None:
+    """The band reaches from the least to the most."""
+    epochs = pd.DataFrame({"epoch": [1, 1, 2, 2], "val_iou": [0.1, 0.3, 0.5, 0.7], "run": "a"})
+    draw_curves(ax, epochs, "val_iou", "run", looks(["a"]))
+    assert list(ax.get_lines()[0].get_ydata()) == pytest.approx([0.2, 0.6])
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0.1, 0.7))
+
+
+def test_a_difference_is_drawn_with_its_interval(ax: Axes) -> None:
+    """The bar reaches from `low` to `high`, which need not lie evenly around the difference."""
+    draw_differences(ax, pd.DataFrame({"label": ["a"], "difference": [0.2], "low": [0.1], "high": [0.5]}), "label")
+    (bars,) = ax.containers[0].lines[2]
+    assert bars.get_segments()[0][:, 0] == pytest.approx([0.1, 0.5])

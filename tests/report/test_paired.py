@@ -1,0 +1,74 @@
+"""Cells are compared in pairs, seed by seed and picture by picture, with an interval that says how sure the difference is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from segsweep.records import load
+from segsweep.report.paired import bootstrap_interval, paired_differences, reference_cells
+
+
+def test_every_cell_finds_the_one_that_is_like_it_but_for_the_reference(finished: Path) -> None:
+    """The reference itself has no partner, and what must be alike is alike."""
+    records = load(finished / "runs" / "tiny")
+    random, *_, trained = records.trials["source"].sort_values().unique()
+    partners = reference_cells(records, {"source": random}, within=["freeze"])
+    assert partners == {f"source={trained} freeze={policy}": f"source={random} freeze={policy}" for policy in ("none", "encoder")}
+    assert len(reference_cells(records, {"source": random, "freeze": "none"})) == 3
+    assert reference_cells(records, {"source": "imagenet"}) == {}
+
+
+def test_the_difference_is_that_of_the_means_over_seeds_and_pictures(finished: Path) -> None:
+    """As every picture is scored by every run, the mean of the differences is the difference of the means."""
+    records = load(finished / "runs" / "tiny")
+    cells = records.study["cells"]
+    table = paired_differences(records, {cells[1]: cells[0], cells[2]: "no such cell"})
+    scores = records.images.merge(records.trials[["trial_id", "cell"]], on="trial_id", suffixes=("_then", ""))
+    means = scores.groupby("cell")["iou"].mean()
+    (row,) = table.to_dict("records")
+    assert (row["cell"], row["reference"]) == (cells[1], cells[0])
+    assert row["difference"] == pytest.approx(means[cells[1]] - means[cells[0]])
+    assert (row["images"], row["seeds"]) == (records.images["image"].nunique(), 2)
+    assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_without_scores_there_are_no_differences(finished: Path) -> None:
+    """The table then has its columns and no row."""
+    records = load(finished / "runs" / "tiny")
+    cells = records.study["cells"]
+    table = paired_differences(replace(records, images=records.images.iloc[:0]), {cells[1]: cells[0]})
+    assert table.empty
+    assert list(table.columns) == ["cell", "reference", "difference", "low", "high", "images", "seeds"]
+
+
+def test_with_one_seed_the_interval_is_the_usual_bootstrap_over_pictures() -> None:
+    """SciPy's percentile interval of the mean is the same up to the chance of the draws."""
+    each = np.random.default_rng(1).normal(0.1, 0.3, 200)
+    theirs = bootstrap((each,), np.mean, method="percentile", n_resamples=5000, rng=np.random.default_rng(2)).confidence_interval
+    assert bootstrap_interval(each[None]) == pytest.approx(tuple(theirs), abs=0.006)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    """Two seeds, one for and one against, leave the sign open however many pictures there are."""
+    pictures = np.random.default_rng(1).normal(0, 0.01, 500)
+    low, high = bootstrap_interval(np.stack([pictures + 0.2, pictures - 0.2]))
+    assert low < -0.15
+    assert high > 0.15
+
+
+def test_scores_that_are_missing_are_left_out() -> None:
+    """A picture without a score of one seed counts with the other's."""
+    each = np.full((2, 30), 0.25)
+    each[0, ::2] = np.nan
+    assert bootstrap_interval(each) == pytest.approx((0.25, 0.25))
+
+
+def test_runs_that_are_not_planned_any_more_are_not_compared(finished: Path) -> None:
+    """Only the study as it was last declared counts."""
+    records = load(finished / "runs" / "tiny")
+    cells = records.study["cells"]
+    trials = records.trials.assign(planned=(records.trials["cell"] != cells[0]).astype("boolean"))
+    assert paired_differences(replace(records, trials=trials), {cells[1]: cells[0]}).empty
