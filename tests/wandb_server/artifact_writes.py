@@ -34,9 +34,7 @@ def new_version(site: Site, place: Place, input_: dict[str, Any], aliases: list[
     insert = f"INSERT INTO artifacts (entity, project, collection, type, run, createdAt, aliases, {', '.join(columns)}) "
     marks = ", ".join("?" * (len(values) + len(columns)))
     number = site.store.write(f"{insert} VALUES ({marks})", *values, *(input_.get(column) for column in columns))
-    row = numbered_artifact(site, number)
-    assert row is not None
-    return row
+    return numbered_artifact(site, number)
 
 
 def point_aliases(site: Site, row: Row, aliases: list[str]) -> None:
@@ -65,7 +63,6 @@ def announce_contents(site: Site, input_: dict[str, Any]) -> Node:
 
     def file(asked: dict[str, Any]) -> Node:
         key, artifact = f"{PREFIX}{asked['md5']}", numbered_artifact(site, number_of(asked["artifactID"]))
-        assert artifact is not None
         here = site.store.blob(key).exists()
         return {
             "name": asked["name"],
@@ -84,7 +81,6 @@ def commit_artifact(site: Site, input_: dict[str, Any]) -> Node:
     number = number_of(input_["artifactID"])
     with site.store.lock:
         row = numbered_artifact(site, number)
-        assert row is not None
         if row["state"] != "COMMITTED":
             version = len(site.store.rows(VERSIONS, row["entity"], row["project"], row["collection"]))
             site.store.write("UPDATE artifacts SET state = 'COMMITTED', version = ? WHERE number = ?", version, number)
@@ -95,7 +91,6 @@ def commit_artifact(site: Site, input_: dict[str, Any]) -> Node:
 def add_aliases(site: Site, input_: dict[str, Any]) -> Node:
     """`addAliases`: more names for an artifact."""
     row = numbered_artifact(site, number_of(input_["artifactID"]))
-    assert row is not None
     point_aliases(site, row, [each["alias"] for each in input_["aliases"]])
     return {"success": True}
 
@@ -128,9 +123,7 @@ def use_artifact(site: Site, input_: dict[str, Any]) -> Node:
 
 def answered(site: Site, number: int) -> Node:
     """Return the answer that is an artifact."""
-    row = numbered_artifact(site, number)
-    assert row is not None
-    return {"artifact": artifact_node(site, row)}
+    return {"artifact": artifact_node(site, numbered_artifact(site, number))}
 
 
 def client_mapping(site: Site, clientID: str) -> Node | None:

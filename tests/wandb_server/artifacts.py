@@ -15,9 +15,12 @@ PREFIX = "artifact/"
 VERSIONS = "SELECT * FROM artifacts WHERE entity = ? AND project = ? AND collection = ? AND state = 'COMMITTED' "
 
 
-def numbered_artifact(site: Site, number: int) -> Row | None:
+def numbered_artifact(site: Site, number: int) -> Row:
     """Return the stored artifact of a number."""
-    return site.store.row("SELECT * FROM artifacts WHERE number = ?", number)
+    row = site.store.row("SELECT * FROM artifacts WHERE number = ?", number)
+    if row is None:
+        raise LookupError(f"no artifact has number {number}")
+    return row
 
 
 def content_url(site: Site, digest: str, collection: str, name: str) -> str:

@@ -72,10 +72,9 @@ def entity_node(site: Site, name: str) -> Node:
     return {**person, "organization": None, "xxhashDigestsEnabled": False, "isTeam": name != site.user}
 
 
-def artifact_by_identity(site: Site, id_: str) -> Node | None:
+def artifact_by_identity(site: Site, id_: str) -> Node:
     """Return the artifact of an identity."""
-    row = numbered_artifact(site, number_of(id_))
-    return artifact_node(site, row) if row else None
+    return artifact_node(site, numbered_artifact(site, number_of(id_)))
 
 
 def projects(site: Site, entityName: str, after: str | None = None, first: int | None = 50) -> Node:

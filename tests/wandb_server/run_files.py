@@ -43,8 +43,10 @@ def file_fields(site: Site, run: Row) -> Node:
         found = [row for row in rows if (not names or row["name"] in names) and like.fullmatch(row["name"])]
         return connection(found, lambda row: file_node(site, key_of(run, row["name"]), row), after, first)
 
-    count = "SELECT COUNT(*) AS files FROM files WHERE run = ?"
-    return {"files": files, "fileCount": lambda: (site.store.row(count, run["number"]) or {})["files"]}
+    def count() -> int:
+        return len(site.store.rows("SELECT 1 FROM files WHERE run = ?", run["number"]))
+
+    return {"files": files, "fileCount": count}
 
 
 def file_node(site: Site, key: str, row: Row) -> Node:

@@ -34,7 +34,8 @@ class WandbServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._switch.turn(None)
+        with self._turning:
+            self._switch.turn(None)
         self._port.release()
         self.store.close()
 
