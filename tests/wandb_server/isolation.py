@@ -1,7 +1,9 @@
 """The real client, pointed at a server of a test's own and at nothing else of the machine."""
 
 import contextlib
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +40,9 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
             wandb.finish()
             wandb.teardown()
             end_clients(server.url)
+            with warnings.catch_warnings():  # artifacts leave their temporary folders to the garbage collector
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
         server.check()
 
 
