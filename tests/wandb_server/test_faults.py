@@ -10,7 +10,7 @@ import wandb
 from wandb_server import Down, LoseAnswer, RateLimit, Refuse, Silent, Slow, WandbServer, When
 from wandb_server.faults import FILE_UPLOADS, Fault
 
-BOUNDED = wandb.Settings(finish_timeout=0.5, finish_timeout_raises=True, init_timeout=0.5)
+BOUNDED = wandb.Settings(finish_timeout=0.5, finish_timeout_raises=True)
 PROMPT = wandb.Settings(x_file_stream_retry_wait_min_seconds=1, x_file_stream_retry_wait_max_seconds=1)  # whole seconds only
 
 
@@ -31,11 +31,11 @@ def await_rows(server: WandbServer, count: int) -> None:
 
 def test_a_slow_server_delays_every_answer(wandb_server: WandbServer) -> None:
     """All arrives, later."""
-    wandb_server.fault = Slow(0.2)
+    wandb_server.fault = Slow(0.1)
     begin = time.monotonic()
     with wandb.init(project="segsweep", id="t1") as run:
         run.log({"epoch": 1})
-    assert time.monotonic() - begin > 3 * 0.2
+    assert time.monotonic() - begin > 3 * 0.1
     assert epochs(wandb_server) == [1]
 
 
@@ -45,7 +45,7 @@ def test_a_run_cannot_begin_without_a_server(wandb_server: WandbServer, fault: F
     wandb_server.fault = fault
     begin = time.monotonic()
     with pytest.raises(wandb.errors.CommError, match="Timed out"):
-        wandb.init(project="segsweep", id="t1", settings=BOUNDED)
+        wandb.init(project="segsweep", id="t1", settings=wandb.Settings(init_timeout=0.5))
     assert 0.4 < time.monotonic() - begin < 5
     wandb.teardown()
     wandb_server.fault = None
