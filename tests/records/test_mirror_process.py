@@ -10,7 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 import wandb
-from wandb_server import Down, LoseAnswer, RateLimit, Refuse, Silent, WandbServer, When
+from wandb_server import Down, LoseAnswer, RateLimit, Refuse, Silent, Slow, WandbServer, When
 from wandb_server.server import KEY
 
 import segsweep
@@ -203,14 +203,16 @@ def test_without_a_key_nothing_starts(tmp_path, monkeypatch):
     check_key()
 
 
-def test_two_senders_are_kept_apart(copy_of_finished, wandb_server: WandbServer):
-    """A sync of a study that another process is sending is refused, and names that process."""
+def test_a_sync_takes_turns_with_the_study_s_own_mirror(copy_of_finished, wandb_server: WandbServer, monkeypatch):
+    """A sync is refused while the study runs, and waits for what its command has left sending."""
+    monkeypatch.delenv(PATIENCE)
     study = copy_of_finished / "runs" / "tiny"
-    wandb_server.fault = Silent()
-    with mirroring(study, ONLINE):
-        until(lambda: len(_mirrors(study)) == 2)
-        until(lambda: wandb_server.notes.faulty)
-        with pytest.raises(UserError, match="is sending this study to W&B now"):
+    with mirroring(study, ONLINE) as told:
+        until(lambda: wandb_server.calls["mutation UpsertBucket"])
+        with RecordWriter(study), pytest.raises(UserError, match="is running, and its command sends it"):
             sync(study, lambda _: None)
-        until(lambda: _end(study))
+        wandb_server.fault = Slow(0.5)
+    assert "goes on" in told[0]
     wandb_server.fault = None
+    assert sync(study, lambda _: None)["done"]
+    assert_whole(study)

@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
+from segsweep.records.reader import driver_alive
 from segsweep.records.wandb.options import FOLDER, LOCK, LOG, environment, read_state
 
 DONE, REFUSED = 0, 2  # how an attempt may end, see `send`; all else is trouble
@@ -44,19 +45,26 @@ def attend(folder: Path) -> None:
 def sync(folder: Path, tell: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
     """Send what W&B does not have of a study, as long as that gets on, and return how it ended (see `read_state`).
 
-    `tell` is called every second with how far it has come. Raises `UserError` where another process is sending.
+    What the study's own command has left sending is waited for. `tell` is called every second with how far it has come.
+    Raises `UserError` where the study runs and its command mirrors it.
     """
-    try:
-        with FileLock(folder / FOLDER / LOCK, timeout=0):
-            pass
-    except Timeout:
-        pid = read_state(folder).get("pid", "?")
-        raise UserError(f"{folder}: process {pid} is sending this study to W&B now; wait until it ends, or end it") from None
+    _wait_for_mirror(folder, tell)
     while True:
         before = _sent(folder)
         code = attempt(folder, follow=False, tell=tell)
         if code in (DONE, REFUSED) or _sent(folder) <= before:
             return read_state(folder)
+
+
+def _wait_for_mirror(folder: Path, tell: Callable[[Mapping[str, Any]], None]) -> None:
+    while True:
+        try:
+            with FileLock(folder / FOLDER / LOCK, timeout=1.0):
+                return
+        except Timeout:
+            if driver_alive(folder):
+                raise UserError(f"{folder}: is running, and its command sends it to W&B; wait until it ends") from None
+            tell(read_state(folder))
 
 
 def attempt(folder: Path, follow: bool, tell: Callable[[Mapping[str, Any]], None] | None = None) -> int:

@@ -35,6 +35,7 @@ class StudyRun:
     known: Known | None
     url: str | None = None
     _run: wandb.Run | None = field(default=None)
+    _counted: dict[str, int] = field(default_factory=dict)
 
     def begin(self, study: Mapping[str, Any]) -> None:
         """Open the run, and send what the study declares, so that it can be read while it runs."""
@@ -55,8 +56,9 @@ class StudyRun:
 
     def count(self, statuses: Mapping[str, int]) -> None:
         """Tell how many trials have come how far."""
-        if self._run is not None:
+        if self._run is not None and dict(statuses) != self._counted:
             self._run.summary.update({f"trials/{status}": count for status, count in statuses.items()})
+            self._counted = dict(statuses)
 
     def end(self, study: Mapping[str, Any]) -> None:
         """Send the table, the figures and what only the records hold, unless all of it has been sent before."""
