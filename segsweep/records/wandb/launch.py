@@ -11,7 +11,6 @@ from segsweep.errors import UserError
 from segsweep.records.wandb.options import FOLDER, LOG, STATE, MirrorOptions, check_key, environment, read_state
 
 LEAVE_SECONDS = 5.0  # for the mirror to end with the study; after that it goes on by itself
-_LEFT: list["subprocess.Popen[bytes]"] = []  # those that go on: Python warns of processes that it forgets
 
 
 def check_client(options: MirrorOptions) -> None:
@@ -55,7 +54,7 @@ def _leave(study: Path, mirror: "subprocess.Popen[bytes]") -> str:
     try:
         mirror.wait(timeout=LEAVE_SECONDS)
     except subprocess.TimeoutExpired:
-        _LEFT.append(mirror)
+        mirror.returncode = 0  # let go of it: Python would warn of a process that nobody waits for
         state = read_state(study)
         trouble = f"W&B does not take it yet ({state['trouble']}); " if state.get("trouble") else ""
         return f"W&B: {state.get('sent', 0)} runs sent; {trouble}process {mirror.pid} goes on; if it is ended, {later}"
