@@ -96,6 +96,21 @@ def draw_curves(
     ax.grid(alpha=0.3)
 
 
+def scale_losses(ax: "Axes") -> None:
+    """Scale the vertical axis of what is drawn by logarithm, labelled with plain numbers, where losses differ tenfold or more.
+
+    Axes that share it count with it.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    lows, highs = zip(*(each.dataLim.intervaly for each in ax.get_shared_y_axes().get_siblings(ax)), strict=True)
+    if 0 < min(lows) <= max(highs) / 10:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:.3g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_differences(ax: "Axes", differences: pd.DataFrame, label: str) -> None:
     """Draw a row per difference with its interval, as `paired_differences` returns them, the first on top.
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segsweep.report.figures import cell_labels, draw_curves, draw_differences, draw_lines, draw_rows, looks
+from segsweep.report.figures import cell_labels, draw_curves, draw_differences, draw_lines, draw_rows, looks, scale_losses
 
 RUNS = pd.DataFrame(
     {
@@ -79,3 +79,16 @@ def test_a_difference_is_drawn_with_its_interval(ax: Axes) -> None:
     draw_differences(ax, pd.DataFrame({"label": ["a"], "difference": [0.2], "low": [0.1], "high": [0.5]}), "label")
     (bars,) = ax.containers[0].lines[2]
     assert bars.get_segments()[0][:, 0] == pytest.approx([0.1, 0.5])
+
+
+def test_losses_over_decades_are_scaled_by_logarithm_with_plain_numbers() -> None:
+    """Those that lie close together keep a plain scale; axes that are shared count together."""
+    left, right = Figure().subplots(1, 2, sharey=True)
+    left.plot([1, 2], [1.05, 1.35])
+    scale_losses(left)
+    assert left.get_yscale() == "linear"
+    right.plot([1, 2], [0.3, 300.0])
+    scale_losses(left)
+    assert left.get_yscale() == right.get_yscale() == "log"
+    left.figure.draw_without_rendering()
+    assert "100" in [text.get_text() for text in left.get_yticklabels()]
