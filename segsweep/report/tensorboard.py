@@ -77,7 +77,7 @@ def _epoch_events(run: Row, epochs: pd.DataFrame | None) -> list[Row]:
 
 
 def _experiment(records: Records, axes: Sequence[str], trials: pd.DataFrame) -> Row:
-    """Return which hyperparameters and metrics the study has, for the HPARAMS tab: tuned numbers as a range, others one by one."""
+    """Return the study's hyperparameters and metrics for the HPARAMS tab: tuned numbers as a range, others one by one."""
     hparams: list[Row] = []
     for axis in axes:
         values = sorted(trials[axis].dropna().unique().tolist())

@@ -61,6 +61,7 @@ FAULTS = [
     pytest.param(When(Refuse(), after=60), id="refuses", marks=pytest.mark.slow),
     pytest.param(When(RateLimit(), after=60, times=4), id="limits the rate", marks=pytest.mark.slow),
     pytest.param(When(Refuse(), kind="PUT storage/run", after=4), id="takes no files", marks=pytest.mark.slow),
+    pytest.param(When(Refuse(404), kind="PUT storage/run", after=4), id="loses files", marks=pytest.mark.slow),
 ]
 
 

@@ -1,5 +1,6 @@
 """Where runs are mirrored to, and what has arrived there: W&B's server, or for `offline` a ledger beside W&B's files."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from segsweep.records.wandb.options import PATIENCE_SECONDS
 
 PER_PAGE = 1000
 SECONDS = max(1, round(PATIENCE_SECONDS / 3))  # for W&B's server to answer a question
+LOOK_AGAIN_SECONDS = (0, 1, 3)  # what has arrived may be told of a little later
 EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
 
 
@@ -47,8 +49,8 @@ class Home(Protocol):
     def has_examples(self, run_id: str) -> bool:
         """Return whether a run's example predictions have arrived, with all their files."""
 
-    def confirm(self, run_id: str, digest: str, epochs: int) -> None:
-        """Check that a run which has ended has arrived, and mark it so. Raises `NotArrivedError`."""
+    def confirm(self, run_id: str, digest: str, epochs: int, examples: bool) -> None:
+        """Check that a run which has ended has arrived, with its `examples`, and mark it so. Raises `NotArrivedError`."""
 
     def mark(self, run_id: str, marks: Row) -> None:
         """Change how a run that has ended is marked."""
@@ -104,13 +106,16 @@ class Server:
         wanted = set((run.summary.get(EXAMPLES) or {}).get("filenames", ()))
         return bool(wanted) and wanted <= {file.name for file in run.files(per_page=PER_PAGE)}
 
-    def confirm(self, run_id: str, digest: str, epochs: int) -> None:
-        """Check that a run which has ended has arrived, and mark it so."""
-        run = self._run(run_id)
-        if run.summary.get(EPOCHS) != epochs:
-            raise NotArrivedError(f"run {run_id}: W&B has only a part of it")
-        run.summary[SENT] = digest
-        run.summary.update()
+    def confirm(self, run_id: str, digest: str, epochs: int, examples: bool) -> None:
+        """Check that a run which has ended has arrived, and mark it so: W&B's client does not tell of all that is refused."""
+        for seconds in LOOK_AGAIN_SECONDS:
+            time.sleep(seconds)
+            run = self._run(run_id)
+            if run.summary.get(EPOCHS) == epochs and (not examples or self.has_examples(run_id)):
+                run.summary[SENT] = digest
+                run.summary.update()
+                return
+        raise NotArrivedError(f"run {run_id}: W&B has only a part of it")
 
     def mark(self, run_id: str, marks: Row) -> None:
         """Change how a run that has ended is marked."""
@@ -153,7 +158,7 @@ class Ledger:
         """Return False: a run is written as a whole."""
         return False
 
-    def confirm(self, run_id: str, digest: str, epochs: int) -> None:  # noqa: ARG002
+    def confirm(self, run_id: str, digest: str, epochs: int, examples: bool) -> None:  # noqa: ARG002
         """Note that a run is written."""
         append_line(self._path, {"run": run_id, "sent": digest})
 

@@ -68,8 +68,8 @@ class Mirror:
             run.summary.update(names.summary_of(row))
             if not item.ended:
                 return
-            self._end(run_id, run, item, row)
-            self.home.confirm(run_id, sent, len(item.epochs))
+            examples = self._end(run_id, run, item, row)
+            self.home.confirm(run_id, sent, len(item.epochs), examples)
             self._known[run_id] = Known(sent, _marks_of(item, marks))
             self._forget(run_id)
         self._items[run_id] = replace(item, epochs=())
@@ -126,16 +126,20 @@ class Mirror:
                 run.log(names.history_of(epoch))
                 self._logged[run_id].add(epoch["epoch"])
 
-    def _end(self, run_id: str, run: wandb.Run, item: Item, row: Row) -> None:
-        """Send what an ended run leaves, and close it."""
+    def _end(self, run_id: str, run: wandb.Run, item: Item, row: Row) -> bool:
+        """Send what an ended run leaves, close it, and return whether example predictions belong to it."""
         run.config.update(_config(item, row), allow_val_change=True)  # type: ignore[no-untyped-call]
-        if self.wanted.images and _is_confirmed(item) and not self.home.has_examples(run_id):
-            stored = self._stored(item)
-            if shown := pictures.examples(stored, artifacts.metadata_of(stored).get("classes", ())):
-                run.log({names.EXAMPLES: shown})
+        shown = self._examples(item) if self.wanted.images and _is_confirmed(item) else []
+        if shown and not self.home.has_examples(run_id):
+            run.log({names.EXAMPLES: shown})
         self._link(run, item)
         run.summary[EPOCHS] = len(item.epochs)
         run.finish(exit_code=0 if item.row["status"] in ("finished", "stopped") else 1)
+        return bool(shown)
+
+    def _examples(self, item: Item) -> list[wandb.Image]:
+        stored = self._stored(item)
+        return pictures.examples(stored, artifacts.metadata_of(stored).get("classes", ()))
 
     def _link(self, run: wandb.Run, item: Item) -> None:
         """Tell which stage's model the run began from, and keep the model that it came to."""

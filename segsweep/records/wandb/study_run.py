@@ -75,7 +75,7 @@ class StudyRun:
         self._run.summary[EPOCHS] = 0
         self._run.finish(exit_code=0)
         self._run = None
-        self.home.confirm(names.summary_run(study["name"]), sent, 0)
+        self.home.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
         self.known = Known(sent)
 
     def _digest(self, study: Mapping[str, Any]) -> str:
