@@ -92,7 +92,10 @@ def draw_curves(
         look = {**styles[str(name)], "markersize": 4, **line}
         ax.plot(spread.index, spread["mean"], **look, label=str(name))
         ax.fill_between(spread.index, spread["min"], spread["max"], color=look["color"], alpha=0.15, linewidth=0)
-    ax.locator_params(axis="x", integer=True)
+    if epochs[x].nunique() > 1:
+        ax.locator_params(axis="x", integer=True)
+    else:
+        ax.set_xticks(epochs[x].unique())
     ax.grid(alpha=0.3)
 
 

@@ -10,6 +10,7 @@ from segsweep.records.reader import Records
 from segsweep.report.cells import confirmed_runs
 
 DRAWS, LEVEL, SEED = 2000, 0.95, 0
+FEW_SEEDS = 5  # fewer, drawn anew, vary less than seeds do
 COLUMNS = ("cell", "reference", "difference", "low", "high", "images", "seeds")
 
 
@@ -54,6 +55,21 @@ def paired_differences(records: Records, partners: Mapping[str, str], measure: s
             if each_SN.size:
                 rows.append((cell, partner, float(np.nanmean(each_SN)), *bootstrap_interval(each_SN), *each_SN.shape[::-1]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def difference_text(differences: pd.DataFrame) -> str:
+    """Return in a sentence how many differences have their whole interval on one side of zero, and what the intervals cover."""
+    above, below = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
+    pictures, seeds = (int(differences[name].min()) if len(differences) else 0 for name in ("images", "seeds"))
+    text = (
+        f"Of {len(differences)} differences, {above} lie above zero and {below} below it with their whole interval "
+        f"({pictures} test pictures, {seeds} {'seed' if seeds == 1 else 'seeds'})."
+    )
+    if seeds == 1:
+        text += " With one seed the intervals cover the choice of pictures alone: another seed may turn a sign that looks sure."
+    elif 0 < seeds < FEW_SEEDS:
+        text += " With so few seeds the intervals are rather too narrow."
+    return text
 
 
 def bootstrap_interval(differences_SN: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
 from segsweep.records import load
-from segsweep.report.paired import bootstrap_interval, paired_differences, reference_cells
+from segsweep.report.paired import bootstrap_interval, difference_text, paired_differences, reference_cells
 
 
 def test_every_cell_finds_the_one_that_is_like_it_but_for_the_reference(finished: Path) -> None:
@@ -72,3 +73,13 @@ def test_runs_that_are_not_planned_any_more_are_not_compared(finished: Path) -> 
     cells = records.study["cells"]
     trials = records.trials.assign(planned=(records.trials["cell"] != cells[0]).astype("boolean"))
     assert paired_differences(replace(records, trials=trials), {cells[1]: cells[0]}).empty
+
+
+def test_the_sentence_counts_the_signs_that_are_sure_and_warns_of_few_seeds() -> None:
+    """An interval that crosses zero counts on neither side."""
+    table = pd.DataFrame({"low": [0.1, -0.2, -0.3], "high": [0.2, 0.1, -0.1], "images": 9})
+    several = "Of 3 differences, 1 lie above zero and 1 below it with their whole interval (9 test pictures, 5 seeds)."
+    assert difference_text(table.assign(seeds=5)) == several
+    assert difference_text(table.assign(seeds=3)).endswith("too narrow.")
+    assert "another seed may turn a sign" in difference_text(table.assign(seeds=1))
+    assert difference_text(table.assign(seeds=2).iloc[:0]).endswith("(0 test pictures, 0 seeds).")
