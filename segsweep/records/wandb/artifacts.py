@@ -7,7 +7,10 @@ from typing import Any
 
 import wandb
 
+from segsweep.records.wandb.options import PATIENCE_SECONDS
+
 INDEX, WEIGHTS = "artifact.json", "weights.safetensors"  # the names in the store
+SECONDS = round(10 * PATIENCE_SECONDS)  # for an artifact to arrive
 MODEL, RECORDS = "model", "records"  # W&B's types of artifacts
 
 

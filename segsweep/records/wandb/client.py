@@ -29,6 +29,8 @@ def settings() -> wandb.Settings:
         finish_timeout_raises=True,
         x_graphql_retry_max=RETRIES,
         x_graphql_retry_wait_max_seconds=5,
+        x_file_transfer_retry_max=RETRIES,
+        x_file_transfer_retry_wait_max_seconds=5,
         x_file_stream_transmit_interval=2,
     )
 

@@ -17,7 +17,6 @@ from segsweep.records.wandb.follow import Item
 from segsweep.records.wandb.home import EPOCHS, Home, Known
 
 STORE_KINDS = {"stages": "weights", "trials": "model"}  # the store's folders
-ARTIFACT_SECONDS = 600  # for a model to arrive
 MARKED = ("cell", "planned", "chosen")
 PARENTS = {"trials": "stage_id", "stages": "parent_stage_id"}
 UNKNOWN = Known(None)
@@ -153,7 +152,7 @@ class Mirror:
             if (made := artifacts.model(name, self._stored(item), self.wanted.weights)) is not None:
                 logged = run.log_artifact(made)
                 if online:
-                    logged.wait(timeout=ARTIFACT_SECONDS)
+                    logged.wait(timeout=artifacts.SECONDS)
 
     def _stored(self, item: Item) -> Path:
         """Return the store's folder of what a stage or a confirmed run has built."""

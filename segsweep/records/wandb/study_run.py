@@ -99,7 +99,7 @@ class StudyRun:
                     made.add_file(str(path), skip_cache=True)
             logged = self._run.log_artifact(made)
             if self.home.mode == "online":
-                logged.wait(timeout=600)
+                logged.wait(timeout=artifacts.SECONDS)
 
     def _figures(self) -> dict[str, Any]:
         """Return the table and, where pictures may be sent, the figures and clips that the report has written."""
