@@ -39,7 +39,7 @@ class Entry:
 def read_entry(lines: Sequence[Row]) -> Entry | None:
     """Return what the lines of one file say; None for a file without a whole line.
 
-    Lines are `start` (once per attempt), `facts`, `epoch`, `images`, `confusions` and `end`.
+    Lines are `start` (once per attempt), `facts`, `epoch`, `images`, `confusions` and `end`; or `found` alone.
     """
     if not lines:
         return None
@@ -59,7 +59,9 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
                 entry.confusions = content["rows"]
             case "facts" | "end":
                 entry.row |= content
-    del entry.row["first_started_at"]
+            case "found":
+                entry.row |= {"started_at": content["ended_at"], **content, "status": "finished", "error": None}
+    entry.row.pop("first_started_at", None)
     entry.row["seconds"] = sum(epoch["seconds"] for epoch in entry.epochs.values())
     return entry
 

@@ -109,9 +109,17 @@ class RecordWriter:
         append_line(self._live(identity), {"kind": "end", "status": status, "ended_at": time.time(), **columns}, durable=True)
         self._written.pop(identity, None)
         if status in FINAL:
-            self._ended.append(identity)
+            self._has_ended(identity)
+
+    def _has_ended(self, identity: str) -> None:
+        self._ended.append(identity)
         if len(self._ended) >= ENDED_PER_PART:
             self.compact()
+
+    def found(self, identity: str, columns: Mapping[str, Any]) -> None:
+        """Record a stage that was in the store already: it is finished, and started as often as here, mostly never."""
+        append_line(self._live(identity), {"kind": "found", "table": "stages", "ended_at": time.time(), **columns})
+        self._has_ended(identity)
 
     def trace(self, identity: str, text: str) -> Path:
         """Keep the traceback of a failure and return its file."""

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from segsweep.config.work import Trial
 from segsweep.records.lines import Row
 from segsweep.records.writer import RecordWriter
-from segsweep.stage import Elsewhere, Result, StageOutcome, Started
+from segsweep.stage import KIND, Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.perform import Failed, Message
-from segsweep.sweep.planner import Ended, Planner, StageWork, Work
+from segsweep.sweep.plan import chain
+from segsweep.sweep.planner import Ended, Planner, StageWork, TrialWork, Work
 from segsweep.sweep.progress import View
 from segsweep.sweep.rows import epoch_row, losses_and_scores, stage_columns, trial_columns
 from segsweep.training.loop import EpochResult
@@ -34,6 +36,7 @@ class Driver:
     view: View
     records_id: str = ""
     retry: frozenset[str] = frozenset()
+    stages_told: set[str] = field(default_factory=set)  # stages that the records show as finished
     _begun: dict[str, float] = field(default_factory=dict)  # work that a worker has, and since when
     _open: set[str] = field(default_factory=set)  # work whose start is written and whose end is not
     _best: dict[str, EpochResult] = field(default_factory=dict)
@@ -49,6 +52,8 @@ class Driver:
     def begin(self, work: Work) -> None:
         """Take that a worker starts on some work. Its record starts with its first message."""
         self._begun[work.identity] = time.time()
+        if isinstance(work, TrialWork):
+            self._note_sources(work.trial)
         self.view.started(work)
 
     def take(self, work: Work, message: Message) -> bool:
@@ -98,7 +103,10 @@ class Driver:
             return
         self._open.add(work.identity)
         begun = self._begun.pop(work.identity, time.time())
-        table, columns = ("stages", stage_columns(work)) if isinstance(work, StageWork) else ("trials", trial_columns(work.trial))
+        if isinstance(work, StageWork):
+            table, columns = "stages", stage_columns(work.spec)
+        else:
+            table, columns = "trials", trial_columns(work.trial)
         columns |= {"study": self.planner.plan.study.name, "started_at": begun}
         self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
         self.retry -= {work.identity}
@@ -135,6 +143,7 @@ class Driver:
         self._open.discard(work.identity)
         self.writer.end(work.identity, status, columns, images, confusions)
         if isinstance(work, StageWork):
+            self.stages_told |= {work.identity} if status == "finished" else set()
             self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)
         else:
             self.store.clear_workspace(trial_workspace(work.trial, self.records_id))
@@ -149,6 +158,17 @@ class Driver:
         if best is None:
             return {}
         return {"epochs_run": epochs_run, "best_epoch": best.epoch, **losses_and_scores(best)}
+
+    def _note_sources(self, trial: Trial) -> None:
+        """Write down the stages of a trial's source that the store had already: built for another study, or by another run."""
+        for spec in chain(trial.stage):
+            if spec.spec_id not in self.stages_told:
+                self.stages_told.add(spec.spec_id)
+                key, content_hash = self.planner.built(spec)
+                artifact = self.store.find(KIND, key)
+                facts = artifact.metadata["facts"] if artifact else {}
+                columns = {**stage_columns(spec), **facts, "study": self.planner.plan.study.name}
+                self.writer.found(spec.spec_id, {**columns, "key": key, "content_hash": content_hash})
 
     def note_decisions(self) -> None:
         """Write down what the planner has decided by itself: skipped trials, chosen settings."""

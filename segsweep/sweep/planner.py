@@ -158,6 +158,10 @@ class Planner:
         choice = self.choices.get(cell.name)
         return (*cell.tuning, *(choice.confirm if choice else ()))
 
+    def built(self, stage: StageSpec) -> tuple[str, str]:
+        """Return the key and the content hash of a stage that is in the store."""
+        return self._built[stage.spec_id]
+
     def missing_stages(self) -> list[StageSpec]:
         """Return the stages that waiting trials need and that are not built."""
         needed = {

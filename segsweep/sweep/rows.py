@@ -4,10 +4,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from segsweep.config.work import Trial
+from segsweep.config.work import StageSpec, Trial
 from segsweep.stage import Result
 from segsweep.sweep.plan import Plan
-from segsweep.sweep.planner import StageWork
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 
@@ -29,9 +28,8 @@ def trial_columns(trial: Trial) -> dict[str, Any]:
     }
 
 
-def stage_columns(work: StageWork) -> dict[str, Any]:
+def stage_columns(spec: StageSpec) -> dict[str, Any]:
     """Return the columns that a stage has before it is built."""
-    spec = work.spec
     return {
         "stage_id": spec.spec_id,
         "stage": spec.name,

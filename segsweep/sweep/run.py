@@ -96,7 +96,9 @@ def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_fa
     writer.plan(planned_rows(plan))
     records = load(writer.folder)
     planner = planner_of(plan, store, past_of(records, retry_failed))
-    return Driver(planner, writer, store, view, records_id, failed_in(records) if retry_failed else frozenset())
+    told = set(records.stages["stage_id"][records.stages["status"] == "finished"])
+    retry = failed_in(records) if retry_failed else frozenset()
+    return Driver(planner, writer, store, view, records_id, retry, told)
 
 
 def check_groups(study: Study, options: Options) -> None:

@@ -102,9 +102,13 @@ def test_another_study_in_another_folder_gives_the_same_numbers(finished: Path, 
 
 
 def test_a_shared_store_serves_a_second_study(copy_of_finished: Path, tiny_study: Study) -> None:
-    """Another study that needs the same source finds it in the store and builds nothing."""
+    """Another study that needs the same source finds it in the store, builds nothing, and tells what it is."""
     second = replace(tiny_study, name="second", compare={**tiny_study.grids[0], "freeze": ("none",)}, trials_per_cell=1, seeds=1)
-    assert len(run(second, copy_of_finished).stages) == 0
+    found, built = run(second, copy_of_finished).stages, load(copy_of_finished / "runs" / "tiny").stages
+    assert (found["status"].tolist(), found["starts"].tolist()) == (["finished"], [0])
+    same = ["stage_id", "key", "content_hash", "stage", "model", "settings", "train_images", "val_mean_iou", "best_epoch"]
+    pd.testing.assert_frame_equal(found[same], built[same])
+    assert len(run(second, copy_of_finished).stages) == 1
 
 
 def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study) -> None:
