@@ -100,7 +100,12 @@ def _add_export_options(export: argparse.ArgumentParser) -> None:
 
 
 def _add_wandb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    wandb = commands.add_parser("wandb", help="Send a study's records to Weights & Biases.")
+    wandb = commands.add_parser(
+        "wandb",
+        help="Send a study's records to Weights & Biases.",
+        description="Send a study's records to Weights & Biases.",
+        epilog="example: segsweep wandb sync runs/transfer_grid",
+    )
     sync = wandb.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "sync",
         help="Send what W&B does not have.",
