@@ -24,7 +24,8 @@ def add_mirror_options(parser: argparse.ArgumentParser, default: str | None = No
     add = group.add_argument
     kept = " (default: as before)" if default is None else ""
     modes = MODES if default is not None else MODES[1:]
-    add("--wandb", choices=modes, default=default, help="online, or offline: into files for `wandb sync`" + (kept or " (default: off)"))
+    mode = "online, or offline: into files for `wandb sync`"
+    add("--wandb", choices=modes, default=default, help=mode + (kept or " (default: off)"))
     add("--wandb-project", metavar="[ENTITY/]PROJECT", help="where to (default: WANDB_ENTITY and WANDB_PROJECT, or segsweep)")
     add("--wandb-images", choices=SWITCH, help="send example predictions, figures and clips" + (kept or " (default: on)"))
     add("--wandb-weights", choices=SWITCH, help="send weights of stages and confirmed runs" + (kept or " (default: on)"))
