@@ -50,12 +50,19 @@ def read_lines(path: Path) -> list[Row]:
 
 
 def read_study(folder: Path) -> Row:
-    """Return a study's declaration. Raises `UserError` for records of a later version, which must be neither read nor changed."""
-    study: Row = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    if study["schema_version"] > SCHEMA_VERSION:
-        raise UserError(
-            f"{folder}: records have schema {study['schema_version']}, this segsweep reads {SCHEMA_VERSION}; update it"
-        )
+    """Return a study's declaration.
+
+    Raises `UserError` where it cannot be read, and for records of a later version, which must be neither read nor changed.
+    """
+    file = folder / "study.json"
+    try:
+        study: Row = json.loads(file.read_text(encoding="utf-8"))
+        version, _ = int(study["schema_version"]), study["name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{file}: no study can be read from it ({reason}); restore it, or move {folder} elsewhere") from None
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{folder}: records have schema {version}, this segsweep reads {SCHEMA_VERSION}; update it")
     return study
 
 

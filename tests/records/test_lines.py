@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from segsweep.records.lines import append_line, plain, read_lines, write_whole
+from segsweep.errors import UserError
+from segsweep.records.lines import append_line, plain, read_lines, read_study, write_whole
 
 
 @pytest.fixture
@@ -45,6 +46,15 @@ def test_what_json_cannot_hold_becomes_none(path):
     assert read_lines(path) == [{"a": None, "b": [1.5, None], "c": {"d": [None, None]}}]
     json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(word))
     assert plain(2.5) == 2.5
+
+
+@pytest.mark.parametrize("content", [b"", b'{"name": "s"', b"\xff", b"[]", b'{"name": "s"}', b'{"schema_version": 1}', None])
+def test_a_study_that_cannot_be_read_is_one_line_with_its_file(tmp_path, content):
+    """Whatever is wrong with `study.json`, the message names the file, and what to do."""
+    file = tmp_path / "study.json"
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{file}: no study can be read from it .*; restore it, or move {tmp_path} elsewhere$"):
+        read_study(tmp_path)
 
 
 def test_whole_file_is_replaced_at_once(tmp_path, monkeypatch):
