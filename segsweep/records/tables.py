@@ -105,7 +105,12 @@ def _further(values: pd.Series) -> Any:
     kinds = {type(value) for value in values.dropna().tolist()}
     text = kinds <= {str, bool, int, float}
     kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if text else object
-    return (values.map(str, na_action="ignore") if kind == TEXT else values).astype(kind)
+    return (values.map(_text, na_action="ignore") if kind == TEXT else values).astype(kind)
+
+
+def _text(value: Any) -> str:
+    """Return a value of a mixture as text: a whole number alike as int and as float, since a part without texts has floats."""
+    return str(value) if isinstance(value, str | bool) else str(float(value)).removesuffix(".0")
 
 
 def to_arrow(data: pd.DataFrame) -> pa.Table:
@@ -130,5 +135,6 @@ def stacked(tables: Sequence[pa.Table]) -> pa.Table:
 def _with_text(data: pa.Table, columns: set[str]) -> pa.Table:
     """Return a table with some of its columns as text."""
     for name in columns.intersection(data.column_names):
-        data = data.set_column(data.column_names.index(name), name, data[name].cast(pa.large_string()))
+        texts = [None if value is None else _text(value) for value in data[name].to_pylist()]
+        data = data.set_column(data.column_names.index(name), name, pa.array(texts, pa.large_string()))
     return data

@@ -110,6 +110,16 @@ def test_further_columns_have_one_type(values, kind, expected):
         assert found["further"].astype(object).where(found["further"].notna(), None).tolist() == expected
 
 
+@pytest.mark.parametrize("values", [[3, "a"], [3.0, "a"], [1e-5, "a"], [1e20, "a"], [True, "a"], [True, 3], [False, 2.5, None]])
+def test_a_mixture_reads_the_same_however_it_is_divided(values):
+    """Text of numbers and truths does not depend on whether they stand in one part or in several."""
+    rows = [{"further": value} for value in values]
+    whole = frame("images", rows)["further"]
+    parts = from_arrow("images", stacked([to_arrow(frame("images", [row])) for row in rows]))["further"]
+    assert whole.dtype == parts.dtype == "string"
+    assert whole.equals(parts)
+
+
 def test_what_is_text_somewhere_is_text_everywhere():
     """Tables stand below one another whatever types their further columns have; one that lacks a column is empty there."""
     several = [{"image": "a", "mix": 1.5}, {"image": "b", "mix": "x", "whole": 2}, {"image": "c"}]
