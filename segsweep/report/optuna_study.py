@@ -41,8 +41,10 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
     their declared ranges; intermediate values the validation IoU of every epoch. Trials that were stopped early are PRUNED,
     failed and skipped ones FAIL with the reason as `error`; those that have not ended, and those that the study as it was last
     declared does not ask for, are left out. Returns lines that say what was written, and how it is opened. Raises `UserError`
-    where no trial has ended.
+    where no trial has ended, and for a folder with `?` in its path, where SQLite's addresses end.
     """
+    if "?" in str(folder):
+        raise UserError(f"--out {folder}: has a '?', which Optuna's addresses of SQLite cannot hold; name a folder without")
     trials, name = records.trials, str(records.study["name"])
     ended = trials[trials["planned"] & trials["status"].isin(FINAL)].sort_values("started_at", kind="stable")
     if ended.empty:

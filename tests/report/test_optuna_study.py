@@ -114,6 +114,14 @@ def test_a_finished_trial_without_its_value_is_a_failure(records: Records, tmp_p
         assert trial.user_attrs["val_iou"] > 0
 
 
+def test_a_path_that_an_address_cannot_hold_is_refused(records: Records, tmp_path: Path) -> None:
+    """SQLite would write into another file than the one that is told: a `?` is refused before anything is written."""
+    (tmp_path / "why?").mkdir()
+    with pytest.raises(UserError, match=r"^--out .*why\?: has a '\?', .*; name a folder without$"):
+        write_optuna(records, tmp_path / "why?")
+    assert [path.name for path in tmp_path.rglob("*")] == ["why?"]
+
+
 def test_a_study_without_results_is_one_line(records: Records, tmp_path: Path) -> None:
     """Where no trial of the study as it is declared has ended, the message says so."""
     nothing = replace(records, trials=records.trials.assign(planned=pd.array([False] * 16, dtype="boolean")))
