@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
@@ -164,7 +165,14 @@ def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
 
 def _sql(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     answer = sql(options.query, *(_folder(study) for study in options.studies))
-    print(answer.to_csv(index=False).rstrip("\n") if options.csv else answer.to_string(index=False))
+    print(answer.to_csv(index=False).rstrip("\n") if options.csv else _shown(answer))
+
+
+def _shown(answer: pd.DataFrame) -> str:
+    """Return an answer as a table to read: numbers with six digits, those from a million on, as moments are, with twelve."""
+    if answer.empty:
+        return f"{' '.join(answer.columns)}\n(no rows)"
+    return answer.to_string(index=False, float_format=lambda value: f"{value:.{6 if abs(value) < 1e6 else 12}g}")
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001

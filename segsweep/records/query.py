@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,8 @@ SEALED: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,  # no variables of this process
     "temp_directory": "",
 }
+BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # the only column that is a word of DuckDB's SQL
+WORD = '"freeze" is a word of SQL: as a column it needs its double quotes; '
 
 
 def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
@@ -26,12 +30,18 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
     `studies` are folders, W&B projects or loaded records, by default all study folders below `runs/`. Their tables stand below
     one another, told apart by the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
     can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
-    saying which tables and columns there are, and where there is no study.
+    saying which tables and columns there are, where there is no study, and where two hold a study of the same name.
     """
     asked = studies or sorted(file.parent for file in RUNS.glob("*/study.json"))
     if not asked:
         raise UserError(f"{RUNS}/: holds no study to ask; run one, or name the folders of studies")
     found = [study if isinstance(study, Records) else load(study) for study in asked]
+    for one, other in combinations(found, 2):
+        if one.study["name"] == other.study["name"]:
+            raise UserError(
+                f"{one.folder} and {other.folder}: both hold the study {one.study['name']!r}, whose rows would count twice; "
+                "name the studies to ask, only one of these two among them"
+            )
     return _answer(query, {table: stacked([to_arrow(getattr(records, table)) for records in found]) for table in TABLES})
 
 
@@ -46,11 +56,18 @@ def _answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
             connection.execute(query)
             return connection.df()
         except duckdb.Error as error:
-            raise UserError(f"sql: {str(error).splitlines()[0]}; {_known(query, tables)}") from None
+            message = str(error).splitlines()[0]
+            hint = WORD if "syntax error" in message and BARE.search(query) else ""
+            raise UserError(f"sql: {message}; {hint}{_known(query, message, tables)}") from None
 
 
-def _known(query: str, tables: Mapping[str, pa.Table]) -> str:
-    """Return which tables there are, and the columns of those that a query names."""
+def _known(query: str, message: str, tables: Mapping[str, pa.Table]) -> str:
+    """Return which tables there are, and the columns of those that a query names: first what is like the one that is missing."""
+    missing = re.search(r'column (?:named )?"([^"]+)"', message)
     named = [name for name in tables if re.search(rf"\b{name}\b", query, re.IGNORECASE)]
-    columns = [f"columns of {name}: {', '.join(tables[name].column_names)}" for name in named]
-    return "; ".join([f"tables: {', '.join(tables)}", *columns])
+    columns = {name: tables[name].column_names for name in named}
+    if missing:
+        near = {name: get_close_matches(missing[1].lower(), known) for name, known in columns.items()}
+        columns = {name: list(dict.fromkeys([*near[name], *known])) for name, known in columns.items()}
+    listed = [f"columns of {name}: {', '.join(known)}" for name, known in columns.items()]
+    return "; ".join([f"tables: {', '.join(tables)}", *listed])

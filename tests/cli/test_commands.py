@@ -44,7 +44,10 @@ def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pyte
 
 
 def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`sql` answers over a study named by folder or name, or over all in `runs/`, as a table or CSV; a bad query is one line."""
+    """`sql` answers over a study named by folder or name, or over all in `runs/`, as a table or CSV; a bad query is one line.
+
+    Numbers are readable in the table and whole in the CSV; an answer without rows says so.
+    """
     monkeypatch.chdir(finished)
     query = "select phase, count(*) trials from trials group by 1 order by 1"
     for named in (["runs/tiny"], ["tiny"], []):
@@ -52,6 +55,13 @@ def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, 
         assert capsys.readouterr().out == "phase,trials\nconfirm,8\ntune,8\n"
     assert call("sql", query) == 0
     assert capsys.readouterr().out.split() == ["phase", "trials", "confirm", "8", "tune", "8"]
+    query = "select 1759312345.678::double moment, 1/7 share, 5e-7::double small, 3 whole"
+    assert call("sql", query) == 0
+    assert capsys.readouterr().out.split()[4:] == ["1759312345.68", "0.142857", "5e-07", "3"]
+    assert call("sql", query, "--csv") == 0
+    assert "1759312345.678,0.14285714285714285,5e-07,3" in capsys.readouterr().out
+    assert call("sql", "select phase, seed from trials where seed > 99") == 0
+    assert capsys.readouterr().out == "phase seed\n(no rows)\n"
     assert call("sql", "select nope from stages") == 2
     assert "columns of stages: study, stage_id" in capsys.readouterr().err
 

@@ -1,8 +1,11 @@
+import shutil
+
+import duckdb
 import pytest
 
 from segsweep import records
 from segsweep.errors import UserError
-from segsweep.records.schema import TABLES
+from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.writer import RecordWriter
 
 QUESTION = "select source, avg(test_iou) from trials where phase='confirm' group by 1"
@@ -70,6 +73,7 @@ def test_tables_join(study):
 def test_several_studies_stand_below_one_another(study, tmp_path, begin, start_columns):
     """Studies with other columns, or with other types in them, are asked at once; a column that one lacks is NULL there."""
     other = begin(tmp_path / "other")
+    other.declare({"schema_version": SCHEMA_VERSION, "name": "o"})
     confirm(other, start_columns, "c", 1.0, study="o", augmentation=5, only_here=True)
     other.__exit__(None, None, None)
     query = "select study, count(*) n, max(augmentation) augmentation, bool_or(only_here) here from trials group by 1 order by 1"
@@ -82,6 +86,8 @@ def test_several_studies_stand_below_one_another(study, tmp_path, begin, start_c
     ("query", "message"),
     [
         ("select nope from trials", r'"nope" not found .*; tables: trials, .*; columns of trials: study, trial_id, .* val_iou, '),
+        ("select test_iu from trials", r"columns of trials: test_iou, .*study, trial_id, "),
+        ("select t.TEST_IU from trials t", r"columns of trials: test_iou, .*study, trial_id, "),
         ("select a.x from epochs a join IMAGES b using (trial_id)", r"columns of epochs: .*; columns of images: .*boundary_f$"),
         ("select * from nope", r"name nope does not exist.*; tables: trials, stages, epochs, images, confusions$"),
         ("selec", r"sql: Parser Error: syntax error .*; tables: "),
@@ -122,6 +128,42 @@ def test_a_query_reaches_nothing_else(study, tmp_path, monkeypatch, query):
     with pytest.raises(UserError, match=r"^sql: "):
         records.sql(query, study)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select freeze, avg(test_iou) from trials group by 1",
+        "select count(*) from trials group by freeze",
+        "select * from trials where Freeze='none'",
+    ],
+)
+def test_freeze_without_quotes_is_explained(study, query):
+    """Where a query fails at the column `freeze`, the message says why; it does not where the column is quoted."""
+    with pytest.raises(UserError, match=r'syntax error .*; "freeze" is a word of SQL: as a column it needs its double quotes; '):
+        records.sql(query, study)
+    with pytest.raises(UserError) as caught:
+        records.sql("""select "freeze", 'freeze' from trials where""", study)
+    assert "word of SQL" not in str(caught.value)
+
+
+def test_no_other_column_is_a_word_of_sql():
+    """All columns but `freeze` can stand in a query without quotes."""
+    words = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
+    with duckdb.connect() as connection:
+        reserved = {word for (word,) in connection.execute(words).fetchall()}
+    assert reserved & {name for columns in TABLES.values() for name in columns} == {"freeze"}
+
+
+def test_a_study_is_asked_once(study, tmp_path, monkeypatch):
+    """A study that is named twice, or a copy of it below `runs/`, would count twice: both are named."""
+    monkeypatch.chdir(tmp_path)
+    advice = "both hold the study 's', whose rows would count twice; name the studies to ask, only one of these two among them$"
+    with pytest.raises(UserError, match=f"^{study} and {study}: {advice}"):
+        records.sql(QUESTION, study, records.load(study))
+    shutil.copytree(study, tmp_path / "runs" / "copy")
+    with pytest.raises(UserError, match=f"^runs/copy and runs/s: {advice}"):
+        records.sql(QUESTION)
 
 
 def test_no_study_is_one_line(tmp_path, monkeypatch):
