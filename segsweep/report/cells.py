@@ -1,5 +1,6 @@
 """One row per cell: what was chosen, what the confirmed runs measured, how far they spread."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,23 @@ def compared_axes(records: Records) -> list[str]:
 def tuned_axes(records: Records) -> list[str]:
     """Return the axes that the study tunes."""
     return list(records.study["tune"])
+
+
+def follows_source(axis: str) -> bool:
+    """Return whether an axis says how a source is made or moved, and so means little between one source and another."""
+    return axis == "transfer" or axis.startswith(("source_", "ssl_"))
+
+
+def varied(rows: pd.DataFrame, axes: Iterable[str]) -> list[str]:
+    """Return those of `axes` on which rows differ; not to be set counts as a value."""
+    return [axis for axis in axes if rows[axis].nunique(dropna=False) > 1]
+
+
+def having(rows: pd.DataFrame, settings: Mapping[str, object]) -> pd.DataFrame:
+    """Return the rows that have these settings; what is None or NaN is equal to what is missing."""
+    for axis, value in settings.items():
+        rows = rows[rows[axis].isna() if pd.isna(value) else rows[axis] == value]  # type: ignore[call-overload]
+    return rows
 
 
 def confirmed_runs(records: Records) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """What figures of a study have in common: colours that tell apart, seeds as points, curves per epoch, intervals.
 
-Each function draws into the axes that it is given, so that whoever calls chooses the layout; matplotlib is needed only by them.
+Each but `panels` draws into the axes that it is given, so that whoever calls chooses the layout; matplotlib is needed only then.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from segsweep.report.cells import follows_source, varied
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 # M. A. Petroff, "Accessible color sequences for data visualization", https://arxiv.org/abs/2107.02270
 COLOURS = ("#3f90da", "#e76300", "#832db6", "#94a4a2", "#bd1f01", "#b9ac70", "#ffa90e", "#717581", "#a96b59", "#92dadd")
 MARKERS = "osD^vP*X<>"
 APART = 0.012  # of the axis, between lines whose points would else lie on one another
+FEW_DECADES = 1000  # the highest over the lowest value, up to which a logarithmic axis has room for more than powers of ten
 SPEAKING = ("source", "architecture")  # axes whose values need no name beside them
 Look = Mapping[str, Any]  # keyword arguments of `Axes.plot`
 
@@ -30,12 +35,55 @@ def looks(names: Iterable[object]) -> dict[str, Look]:
 def cell_labels(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
     """Return a text for every cell (the index) that tells it from the others: its values on those of `axes` that vary.
 
-    `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them.
+    `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them. Where none varies the first is told, without
+    any axis nothing.
     """
-    varied = [axis for axis in axes if cells[axis].nunique() > 1] or list(axes)[:1]
-    values = {axis: cells[axis].astype("string").fillna("-") for axis in varied}
-    told = [text if axis in SPEAKING else f"{axis.replace('_', ' ')} " + text for axis, text in values.items()]
-    return pd.Series([", ".join(texts) for texts in zip(*told, strict=True)], index=cells["cell"], dtype="string")
+    return _told(cells, varied(cells, axes) or list(axes)[:1])
+
+
+def model_names(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
+    """Return for every cell (the index) what it starts from: its source, and what of `axes` follows it and varies for it.
+
+    Cells that share a name start alike, and so can share a line.
+    """
+    following = [axis for axis in axes if follows_source(axis)]
+    parts = [_told(own, ["source", *varied(own, following)]) for _, own in cells.groupby("source", sort=False)]
+    return pd.concat(parts).reindex(cells["cell"]) if parts else pd.Series(dtype="string")
+
+
+def _told(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
+    values = {axis: cells[axis].astype("string").fillna("-") for axis in axes}
+    texts = [text if axis in SPEAKING else f"{axis.replace('_', ' ')} " + text for axis, text in values.items()]
+    told = [", ".join(row) for row in zip(*texts, strict=True)] if texts else ""
+    return pd.Series(told, index=cells["cell"], dtype="string")
+
+
+def panels(
+    cells: pd.DataFrame, axes: Sequence[str], rows: pd.DataFrame, width: float = 4.2, height: float = 3.0
+) -> tuple["Figure", list[tuple["Axes", pd.DataFrame]]]:
+    """Return a figure with a panel for every combination of values on those of `axes` that vary, and each panel with its rows.
+
+    `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them; `rows` (of runs, trials or epochs) name theirs.
+    Panels share their axes, and stand in the order of `cells`, one line of them per value of all but the last axis.
+    """
+    from matplotlib.pyplot import subplots
+
+    cells = cells[cells["cell"].isin(rows["cell"])]
+    facets = varied(cells, axes)
+    titles = _told(cells, facets)
+    names = list(dict.fromkeys(titles))
+    across = min(len(names), cells[facets[-1]].nunique(dropna=False)) if facets else 1
+    down = -(-len(names) // across)
+    size = (width * across + 0.6, height * down + 1.2)
+    figure, grid = subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    parts = []
+    for number, (ax, name) in enumerate(zip(grid.flat, names, strict=False)):
+        ax.set_title(name.replace(", ", "\n"), fontsize="medium")
+        ax.tick_params(labelbottom=number + across >= len(names))
+        parts.append((ax, rows[rows["cell"].isin(titles.index[titles == name])]))
+    for ax in grid.flat[len(names) :]:
+        ax.set_axis_off()
+    return figure, parts
 
 
 def name_rows(ax: "Axes", names: Sequence[str]) -> None:
@@ -104,14 +152,26 @@ def scale_losses(ax: "Axes") -> None:
 
     Axes that share it count with it.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     lows, highs = zip(*(each.dataLim.intervaly for each in ax.get_shared_y_axes().get_siblings(ax)), strict=True)
     if 0 < min(lows) <= max(highs) / 10:
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:.3g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _name_plainly(ax.yaxis)
+
+
+def scale_rates(ax: "Axes") -> None:
+    """Scale the horizontal axis by logarithm, labelled with plain numbers that leave one another room."""
+    ax.set_xscale("log")
+    _name_plainly(ax.xaxis)
+
+
+def _name_plainly(axis: "Axis") -> None:
+    """Label a logarithmic axis with plain numbers: powers of ten, and between them where it spans few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_data_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < FEW_DECADES * low else (1,)))
+    axis.set_major_formatter("{x:.3g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def draw_differences(ax: "Axes", differences: pd.DataFrame, label: str) -> None:

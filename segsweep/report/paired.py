@@ -1,34 +1,33 @@
 """Differences between cells in pairs: the same seed and the same test picture on both sides, with an interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from segsweep.records.reader import Records
-from segsweep.report.cells import confirmed_runs
+from segsweep.report.cells import compared_axes, confirmed_runs, follows_source, having
 
 DRAWS, LEVEL, SEED = 2000, 0.95, 0
 FEW_SEEDS = 5  # fewer, drawn anew, vary less than seeds do
 COLUMNS = ("cell", "reference", "difference", "low", "high", "images", "seeds")
 
 
-def reference_cells(records: Records, reference: Mapping[str, object], within: Sequence[str] = ()) -> dict[str, str]:
-    """Return for every other cell its partner: the cell that has the settings `reference`, and is like it in the axes `within`.
+def reference_cells(records: Records, reference: Mapping[str, object]) -> dict[str, str]:
+    """Return for every other cell its partner: the cell with the settings `reference` that is like it on the other compared axes.
 
-    A cell without a partner is left out.
+    Where the partner has another source, axes that follow the source may differ. A cell without a partner, or with several, is
+    left out.
     """
     cells = records.trials[records.trials["planned"]].drop_duplicates("cell")
-    others = cells
-    for axis, value in reference.items():
-        others = others[others[axis] == value]
+    references = having(cells, reference)
+    axes = [axis for axis in compared_axes(records) if axis not in reference]
     partners: dict[str, str] = {}
-    for _, row in cells[~cells["cell"].isin(others["cell"])].iterrows():
-        alike = others
-        for axis in within:
-            alike = alike[alike[axis] == row[axis]]
-        if len(alike):
+    for _, row in cells[~cells["cell"].isin(references["cell"])].iterrows():
+        same_source = row["source"] == reference.get("source", row["source"])
+        alike = having(references, {axis: row[axis] for axis in axes if same_source or not follows_source(axis)})
+        if len(alike) == 1:
             partners[str(row["cell"])] = str(alike["cell"].iloc[0])
     return partners
 
@@ -58,18 +57,32 @@ def paired_differences(records: Records, partners: Mapping[str, str], measure: s
 
 
 def difference_text(differences: pd.DataFrame) -> str:
-    """Return in a sentence how many differences have their whole interval on one side of zero, and what the intervals cover."""
+    """Return in sentences how many differences have their whole interval on one side of zero, and what the intervals cover.
+
+    An empty text for an empty frame.
+    """
+    if differences.empty:
+        return ""
     above, below = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
-    pictures, seeds = (int(differences[name].min()) if len(differences) else 0 for name in ("images", "seeds"))
+    pictures, seeds = _count(differences["images"], "test picture"), _count(differences["seeds"], "seed")
     text = (
-        f"Of {len(differences)} differences, {above} lie above zero and {below} below it with their whole interval "
-        f"({pictures} test pictures, {seeds} {'seed' if seeds == 1 else 'seeds'})."
+        f"Of {len(differences)} {'difference' if len(differences) == 1 else 'differences'}, {above} lie above zero and {below} "
+        f"below it with their whole interval ({pictures}, {seeds})."
     )
-    if seeds == 1:
-        text += " With one seed the intervals cover the choice of pictures alone: another seed may turn a sign that looks sure."
-    elif 0 < seeds < FEW_SEEDS:
+    fewest = differences["seeds"].min()
+    if len(differences) > 1:
+        text += " Of many 95 % intervals about 1 in 20 leaves out zero by chance alone."
+    if fewest == 1:
+        text += " With one seed an interval covers the choice of pictures alone: another seed may turn a sign that looks sure."
+    elif fewest < FEW_SEEDS:
         text += " With so few seeds the intervals are rather too narrow."
     return text
+
+
+def _count(numbers: "pd.Series[int]", what: str) -> str:
+    """Return how many of what there are, from the least to the most."""
+    least, most = numbers.min(), numbers.max()
+    return f"{least if least == most else f'{least} to {most}'} {what if most == 1 else f'{what}s'}"
 
 
 def bootstrap_interval(differences_SN: npt.NDArray[np.float64]) -> tuple[float, float]:

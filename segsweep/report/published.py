@@ -7,6 +7,7 @@ import pandas as pd
 
 from segsweep.config.class_name import same_class
 from segsweep.records.reader import Records
+from segsweep.report.cells import having
 
 
 def beside_published(records: Records) -> pd.DataFrame:
@@ -41,7 +42,5 @@ def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
 
 def like_cell(wanted: Mapping[str, Any], planned: pd.DataFrame) -> str | None:
     """Return the first cell whose settings are those that are wanted, None where there is none."""
-    alike = planned
-    for axis, value in wanted.items():
-        alike = alike[alike[axis].isna() if value is None else alike[axis] == value]
+    alike = having(planned, wanted)
     return str(alike["cell"].iloc[0]) if len(alike) else None

@@ -1,6 +1,8 @@
 """How good the sources came out, so that a bad source model is not taken for a bad domain."""
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -30,12 +32,41 @@ def trained_sources(records: Records) -> pd.DataFrame:
     return pd.concat(parts, axis=1).sort_values([*NAMES, *differing], ignore_index=True)
 
 
+def stage_names(records: Records) -> "pd.Series[str]":
+    """Return for the id of every stage that the study's sources need, also of one that still runs, what tells it from others.
+
+    That is the chain up to it and, where stages of one chain differ in them, its model, its settings, and those of the stages
+    before it; source seeds share a name.
+    """
+    rows = records.stages.drop_duplicates("stage_id").set_index("stage_id", drop=False)
+    of_id = rows.to_dict("index")
+
+    def told(stage_id: object) -> dict[str, Any]:
+        row = of_id[stage_id]
+        before = told(row["parent_stage_id"]) if row["parent_stage_id"] in of_id else {}
+        settings = {"model": row["model"], **json.loads(row["settings"])}
+        return {**settings, **{f"earlier {name}": value for name, value in before.items()}}
+
+    names = {}
+    for chain, own in rows[rows.index.isin(_needed(records))].groupby("stage", sort=False):
+        each = {str(stage_id): told(stage_id) for stage_id in own.index}
+        differing = [name for name in next(iter(each.values())) if len({str(one.get(name)) for one in each.values()}) > 1]
+        for stage_id, one in each.items():
+            names[stage_id] = ", ".join([str(chain), *(f"{name.replace('_', ' ')} {one.get(name)}" for name in differing)])
+    return pd.Series(names, dtype="string")
+
+
+def with_those_before(records: Records, stage_ids: Iterable[str]) -> set[str]:
+    """Return the ids of stages, and of all that come before them in their chains."""
+    before = dict(zip(records.stages["stage_id"], records.stages["parent_stage_id"], strict=True))
+    found: set[str] = set()
+    waiting = set(stage_ids)
+    while waiting:
+        found |= waiting
+        waiting = {before[stage] for stage in waiting if stage in before and pd.notna(before[stage])} - found
+    return found
+
+
 def _needed(records: Records) -> set[str]:
     """Return the ids of the stages that planned trials start from, and of those before them."""
-    before = dict(zip(records.stages["stage_id"], records.stages["parent_stage_id"], strict=True))
-    needed: set[str] = set()
-    waiting = set(records.trials.loc[records.trials["planned"], "stage_id"].dropna())
-    while waiting:
-        needed |= waiting
-        waiting = {before[stage] for stage in waiting if stage in before and pd.notna(before[stage])} - needed
-    return needed
+    return with_those_before(records, records.trials.loc[records.trials["planned"], "stage_id"].dropna())

@@ -16,10 +16,38 @@ def test_every_cell_finds_the_one_that_is_like_it_but_for_the_reference(finished
     """The reference itself has no partner, and what must be alike is alike."""
     records = load(finished / "runs" / "tiny")
     random, *_, trained = records.trials["source"].sort_values().unique()
-    partners = reference_cells(records, {"source": random}, within=["freeze"])
+    partners = reference_cells(records, {"source": random})
     assert partners == {f"source={trained} freeze={policy}": f"source={random} freeze={policy}" for policy in ("none", "encoder")}
     assert len(reference_cells(records, {"source": random, "freeze": "none"})) == 3
+    assert reference_cells(records, {"freeze": "none"}) == {
+        f"source={source} freeze=encoder": f"source={source} freeze=none" for source in (random, trained)
+    }
     assert reference_cells(records, {"source": "imagenet"}) == {}
+
+
+def planned(records, rows):
+    """Records of a study that compares all that these cells differ in; the cell's name is its number."""
+    cells = pd.DataFrame(rows).rename_axis("cell").reset_index().assign(planned=True)
+    axes = {name: list(cells[name].unique()) for name in cells if name not in ("cell", "planned")}
+    return replace(records, trials=cells, study={**records.study, "compare": [axes]})
+
+
+def test_partners_may_differ_in_what_follows_the_source_where_the_source_does(finished: Path) -> None:
+    """Random weights have no transfer, and no temperature of a self-supervised stage; in all else they must agree."""
+    records = load(finished / "runs" / "tiny")
+    random = {"source": "random", "transfer": "none", "ssl_temperature": 0.1}
+    city = {"source": "city", "transfer": "all", "ssl_temperature": 0.5}
+    cells = [{**source, "ema": ema} for source in (random, city, {**city, "transfer": "encoder"}) for ema in (None, 0.9)]
+    assert reference_cells(planned(records, cells), {"source": "random"}) == {"2": "0", "3": "1", "4": "0", "5": "1"}
+    assert reference_cells(planned(records, cells), {"transfer": "all"}) == {"4": "2", "5": "3"}
+    assert reference_cells(planned(records, cells), {"ema": None}) == {"1": "0", "3": "2", "5": "4"}
+
+
+def test_a_cell_with_several_partners_has_none(finished: Path) -> None:
+    """Which of two that are alike in all that counts would be meant cannot be known."""
+    records = load(finished / "runs" / "tiny")
+    cells = [{"source": "random", "transfer": "none"}, {"source": "a", "transfer": "all"}, {"source": "a", "transfer": "encoder"}]
+    assert reference_cells(planned(records, cells), {"source": "a"}) == {}
 
 
 def test_the_difference_is_that_of_the_means_over_seeds_and_pictures(finished: Path) -> None:
@@ -76,10 +104,13 @@ def test_runs_that_are_not_planned_any_more_are_not_compared(finished: Path) -> 
 
 
 def test_the_sentence_counts_the_signs_that_are_sure_and_warns_of_few_seeds() -> None:
-    """An interval that crosses zero counts on neither side."""
+    """An interval that crosses zero counts on neither side; how many pictures and seeds there are is a range where it differs."""
     table = pd.DataFrame({"low": [0.1, -0.2, -0.3], "high": [0.2, 0.1, -0.1], "images": 9})
     several = "Of 3 differences, 1 lie above zero and 1 below it with their whole interval (9 test pictures, 5 seeds)."
-    assert difference_text(table.assign(seeds=5)) == several
+    chance = " Of many 95 % intervals about 1 in 20 leaves out zero by chance alone."
+    assert difference_text(table.assign(seeds=5)) == several + chance
     assert difference_text(table.assign(seeds=3)).endswith("too narrow.")
     assert "another seed may turn a sign" in difference_text(table.assign(seeds=1))
-    assert difference_text(table.assign(seeds=2).iloc[:0]).endswith("(0 test pictures, 0 seeds).")
+    assert "(7 to 9 test pictures, 1 to 3 seeds)" in difference_text(table.assign(images=[7, 9, 8], seeds=[3, 1, 2]))
+    assert difference_text(table.assign(seeds=1).iloc[:1]).startswith("Of 1 difference, 1 lie above")
+    assert difference_text(table.assign(seeds=2).iloc[:0]) == ""
