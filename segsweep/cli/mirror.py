@@ -11,8 +11,7 @@ from rich.console import Console
 
 from segsweep.errors import UserError
 from segsweep.records.lines import read_study
-from segsweep.records.wandb.launch import check_client
-from segsweep.records.wandb.options import FOLDER, MODES, MirrorOptions
+from segsweep.records.wandb.options import FOLDER, LOG, MODES, MirrorOptions, check_key
 from segsweep.records.wandb.process import sync
 
 SWITCH = {"on": True, "off": False}
@@ -25,7 +24,7 @@ def add_mirror_options(parser: argparse.ArgumentParser, default: str | None = No
     kept = " (default: as before)" if default is None else ""
     modes = MODES if default is not None else MODES[1:]
     mode = "online, or offline: into files for `wandb sync`"
-    add("--wandb", choices=modes, default=default, help=mode + (kept or " (default: off)"))
+    add("--wandb", choices=modes, default=default, help=f"{mode} (default: {default or 'online'})")
     add("--wandb-project", metavar="[ENTITY/]PROJECT", help="where to (default: WANDB_ENTITY and WANDB_PROJECT, or segsweep)")
     add("--wandb-images", choices=SWITCH, help="send example predictions, figures and clips" + (kept or " (default: on)"))
     add("--wandb-weights", choices=SWITCH, help="send weights of stages and confirmed runs" + (kept or " (default: on)"))
@@ -47,20 +46,19 @@ def sync_study(study: Path, options: argparse.Namespace, console: Console) -> No
     if not (study / "study.json").is_file():
         raise UserError(f"{study}: holds no study (no study.json)")
     read_study(study)
-    before = MirrorOptions.kept(study)
-    asked = mirror_options(options, replace(before, mode="online") if before.mode == "off" else before)
-    check_client(asked)
-    asked.keep(study)
+    asked = mirror_options(options, replace(MirrorOptions.kept(study), mode="online"))
+    if asked.mode == "online":
+        check_key()
     with console.status(f"sending {study} to W&B") as status:
 
         def tell(state: Mapping[str, Any]) -> None:
             status.update(f"sending {study} to W&B: {state.get('sent', 0)} trials and stages are there")
 
-        state = sync(study, tell)
+        state = sync(study, asked, tell)
     if not state.get("done"):
         console.print(
             f"{state.get('sent', 0)} trials and stages are there; then: {state.get('trouble') or 'the client died'} "
-            f"(log: {study / FOLDER / 'mirror.log'}). The same command goes on.",
+            f"(log: {study / FOLDER / LOG}). The same command goes on.",
             markup=False,
             soft_wrap=True,
         )

@@ -142,13 +142,11 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
         return 0
     if options.check:
         return _check(study, setting, where, console)
-    with mirroring(setting.study_folder(study), mirror_options(options, MirrorOptions())) as told:
+    with mirroring(setting.study_folder(study), mirror_options(options, MirrorOptions()), print):
         records = run_in(study, setting, where, console, options.retry_failed)
         print(write_report(records, setting.store.root), flush=True)
         for line in write_clips(records, setting.store.root):
             print(line)
-    for line in told:
-        print(line)
     print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:

@@ -128,7 +128,10 @@ class Driver:
     def _fail(self, work: Work, reason: str, trace: str | None) -> None:
         """Write that work failed: the sweep goes on without it."""
         if trace is not None:
-            reason = f"{reason} (traceback: {self.writer.trace(work.identity, trace)})"
+            path = self.writer.trace(work.identity, trace).relative_to(
+                self.writer.folder.parent
+            )  # records may leave this machine
+            reason = f"{reason} (traceback: {path})"
         self._end(work, "failed", {"error": reason, **self._best_facts(work)})
 
     def interrupt(self, work: Work) -> None:

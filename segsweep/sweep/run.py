@@ -1,6 +1,6 @@
 """Running a study from its declaration to its records."""
 
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,6 @@ from segsweep.sweep.runners import Runner, open_runner
 from segsweep.sweep.setting import Setting
 from segsweep.workplace import Workplace
 
-NO_MIRROR = MirrorOptions()
-
 
 def run(
     study: Study,
@@ -40,12 +38,13 @@ def run(
     out: str | Path = "runs",
     store: str | Path | None = None,
     retry_failed: bool = False,
-    mirror: MirrorOptions = NO_MIRROR,
+    mirror: MirrorOptions | str = "off",
     **options: Any,
 ) -> Records:
     """Run what a study still lacks, and return its records.
 
-    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B. `options` are the fields of
+    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B, as
+    `MirrorOptions` or `online` alone. `options` are the fields of
     `segsweep.sweep.crew.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
     `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`. Raises `UserError` before anything is trained
     where the study, the data or the setting is wrong.
@@ -55,11 +54,9 @@ def run(
             raise unknown("run", name, [*("data", "out", "store", "retry_failed", "mirror"), *Options.__dataclass_fields__])
     setting = Setting.make(out, store, data)
     console = Console(stderr=True)
-    with mirroring(setting.study_folder(study), mirror) as told:
-        records = run_in(study, setting, Options(**options), console, retry_failed)
-    for line in told:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return records
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    with mirroring(setting.study_folder(study), MirrorOptions(mirror) if isinstance(mirror, str) else mirror, tell):
+        return run_in(study, setting, Options(**options), console, retry_failed)
 
 
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from wandb_server import WandbServer, isolated_server
 
 from segsweep.errors import UserError
 from segsweep.records import load
-from segsweep.records.schema import TABLES
+from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.options import MirrorOptions, read_state
 from segsweep.records.wandb.send import Sender, transfer
+from segsweep.records.writer import RecordWriter
 
 PROJECT = "lab/pets"
 
@@ -32,7 +34,9 @@ def send(study: Path, **options) -> None:
     """Send a study as an attempt of the mirror does, in this process."""
     asked = MirrorOptions(**{"mode": "online", "project": PROJECT, **options})
     asked.keep(study)
-    transfer(Sender(study, asked))
+    sender = Sender(study, asked)
+    transfer(sender)
+    sender.tell(done=True)
 
 
 def changes(server: WandbServer) -> dict[str, int]:
@@ -81,6 +85,62 @@ def test_sending_again_changes_nothing(study, wandb_server):
     assert changes(wandb_server)
     send(study)
     assert changes(wandb_server) == {}
+
+
+@pytest.mark.usefixtures("wandb_server")
+def test_a_study_that_is_run_again_keeps_what_wandb_has(study):
+    """While a finished study is looked at again, as when it grows, and afterwards, all of it can be read from W&B."""
+    send(study)
+    whole = load(study)
+    (study / "choices.jsonl").write_text("")  # as a driver that starts leaves it, for a moment
+    sender = Sender(study, MirrorOptions("online", PROJECT))
+    sender.whole.begin(sender.study)
+    sender.look()
+    mirrored = load(f"wandb:{PROJECT}")
+    write_choices(study, whole)
+    sender.look()
+    sender.end()
+    for table in ("epochs", "images", "stages", "confusions"):
+        pd.testing.assert_frame_equal(getattr(whole, table), getattr(mirrored, table), obj=table)
+    assert mirrored.trials["chosen"].sum() == whole.trials["chosen"].sum()
+    assert_equal(whole, load(f"wandb:{PROJECT}"))
+    assert wandb.Api().run(f"{PROJECT}/summary-tiny").state == "finished"
+
+
+def write_choices(study: Path, records) -> None:
+    (study / "choices.jsonl").write_text("".join(f"{json.dumps(choice)}\n" for choice in records.choices.values()))
+
+
+@pytest.mark.usefixtures("wandb_server")
+@pytest.mark.parametrize("broken", ["failed", "interrupted"])
+@pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
+def test_an_attempt_leaves_nothing_in_the_next(broken, longer, tmp_path, write_attempt):
+    """A trial that failed and is run anew, or was interrupted and goes on, reads back as it ended: nothing old is left."""
+    study = tmp_path / "runs" / "s"
+    write_attempt(study, broken, epochs=2, offset=0.0, columns={"error": "boom", "val_iou": 0.1, "val_f1": 0.2})
+    send(study)
+    assert_equal(load(study), load(f"wandb:{PROJECT}"))
+    again = broken == "failed"
+    write_attempt(
+        study, "finished", epochs=3 if longer or not again else 1, offset=0.5 * again, columns={"val_iou": 0.9}, again=again
+    )
+    send(study)
+    assert_equal(load(study), load(f"wandb:{PROJECT}"))
+
+
+@pytest.fixture
+def write_attempt(start_columns, epoch_row):
+    """Write an attempt of a trial by a real driver's writer."""
+
+    def write(study: Path, status: str, *, epochs: int, offset: float, columns, again: bool = False) -> None:
+        with RecordWriter(study) as writer:
+            writer.declare({"schema_version": SCHEMA_VERSION, "name": "s", "store": str(study.parent / "store")})
+            writer.start("trials", "a", start_columns("a"), again=again)
+            for number in range(1, epochs + 1):
+                writer.epoch("a", epoch_row(number, val_iou=number / 10 + offset))
+            writer.end("a", status, columns)
+
+    return write
 
 
 def test_runs_are_found_by_what_they_are(sent):
@@ -145,7 +205,13 @@ def test_numbers_alone_can_be_sent(study, wandb_server):
     Image.new("RGB", (9, 9)).save(study / "predictions.png")
     send(study, images=False, weights=False)
     assert not [name for name in wandb_server.uploads if name.endswith((".png", ".gif", ".jpg", ".safetensors"))]
-    assert_equal(load(study), load(f"wandb:{PROJECT}"))
+    local, mirrored = load(study), load(f"wandb:{PROJECT}")
+    assert not set(mirrored.images["image"]) & set(local.images["image"])
+    assert mirrored.images["image"].nunique() == local.images["image"].nunique()
+    assert_equal(replace(local, images=mirrored.images), mirrored)
+    pd.testing.assert_frame_equal(local.images.drop(columns="image"), mirrored.images.drop(columns="image"))
+    sent = b"".join(path.read_bytes() for path in (study.parents[1] / "server").rglob("*") if path.is_file())
+    assert str(study).encode() not in sent
     stage = load(study).stages["stage_id"].iloc[0]
     index = wandb.Api().artifact(f"{PROJECT}/stage-{stage}:latest").download(root=str(study / "index"))
     assert json.loads((Path(index) / "artifact.json").read_text())["content_hash"] == load(study).stages["content_hash"].iloc[0]

@@ -69,13 +69,12 @@ FAULTS = [
 def test_what_could_not_be_sent_is_sent_later(fault, copy_of_finished, wandb_server, monkeypatch):
     """However W&B fails in the middle, a later sync completes what is there, without duplicates."""
     study = copy_of_finished / "runs" / "tiny"
-    ONLINE.keep(study)
     wandb_server.fault = fault
-    sync(study, lambda _: None)
+    sync(study, ONLINE, lambda _: None)
     assert wandb_server.notes.faulty
     wandb_server.fault = None
     monkeypatch.delenv(PATIENCE)
-    assert sync(study, lambda _: None)["done"]
+    assert sync(study, ONLINE, lambda _: None)["done"]
     assert_whole(study)
 
 
@@ -98,7 +97,7 @@ def test_a_silent_server_changes_nothing_of_a_study(tiny_study: Study, finished,
     until(lambda: _end(records.folder))
     wandb_server.fault = None
     monkeypatch.delenv(PATIENCE)
-    assert sync(records.folder, lambda _: None)["done"]
+    assert sync(records.folder, ONLINE, lambda _: None)["done"]
     assert_whole(records.folder)
 
 
@@ -156,14 +155,14 @@ def test_a_resumed_trial_continues_its_run(killed, tmp_path, wandb_server: Wandb
     monkeypatch.delenv(PATIENCE)
     study = tmp_path / "runs" / "s"
     study.mkdir(parents=True)
-    with mirroring(study, ONLINE):
+    with mirroring(study, ONLINE, print):
         write(study, range(1, 3), "running")
         if killed:
             until(lambda: _end(study))
     until(lambda: not _mirrors(study))
     run = wandb.Api().run(f"{PROJECT}/a")
     assert run.summary["status"] == ("running" if killed else "interrupted")
-    with mirroring(study, ONLINE):
+    with mirroring(study, ONLINE, print):
         write(study, range(1, 5), "finished")
     until(lambda: not _mirrors(study))
     assert epochs_of("a") == [1, 2, 3, 4]
@@ -175,7 +174,8 @@ def test_a_resumed_trial_continues_its_run(killed, tmp_path, wandb_server: Wandb
 def test_the_key_is_nowhere(copy_of_finished, wandb_server: WandbServer):
     """W&B's key stands in no file of a study and in no process's command line."""
     study = copy_of_finished / "runs" / "tiny"
-    with mirroring(study, ONLINE) as told:
+    told: list[str] = []
+    with mirroring(study, ONLINE, told.append):
         until(lambda: wandb_server.calls["POST file_stream"])
         lines = [line for process in _mirrors(study) for line in (process.cmdline(), *(c.cmdline() for c in process.children()))]
         assert lines
@@ -193,7 +193,7 @@ def test_without_a_key_nothing_starts(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with (
         pytest.raises(UserError, match=r"no key for api.wandb.ai.*wandb login.*--wandb offline"),
-        mirroring(tmp_path / "s", ONLINE),
+        mirroring(tmp_path / "s", ONLINE, print),
     ):
         pass
     assert not (tmp_path / "s").exists()
@@ -208,12 +208,13 @@ def test_a_sync_takes_turns_with_the_study_s_own_mirror(copy_of_finished, wandb_
     """A sync is refused while the study runs, and waits for what its command has left sending."""
     monkeypatch.delenv(PATIENCE)
     study = copy_of_finished / "runs" / "tiny"
-    with mirroring(study, ONLINE) as told:
+    told: list[str] = []
+    with mirroring(study, ONLINE, told.append):
         until(lambda: wandb_server.calls["mutation UpsertBucket"])
         with RecordWriter(study), pytest.raises(UserError, match="is running, and its command sends it"):
-            sync(study, lambda _: None)
+            sync(study, ONLINE, lambda _: None)
         wandb_server.fault = Slow(0.5)
     assert "goes on" in told[0]
     wandb_server.fault = None
-    assert sync(study, lambda _: None)["done"]
+    assert sync(study, ONLINE, lambda _: None)["done"]
     assert_whole(study)

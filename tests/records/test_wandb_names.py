@@ -18,7 +18,7 @@ def test_every_column_comes_back(columns):
 def test_every_column_of_an_epoch_comes_back():
     """An epoch that is written as a row of history, and read again, is the same epoch; what W&B adds is left out."""
     row = {name: number for number, name in enumerate(EPOCHS) if name not in WHOSE}
-    assert epoch_from({**history_of(row), "_step": 3, "_timestamp": 1.5, "examples/test": {}}) == row
+    assert epoch_from({"segsweep/start": 2.5, **history_of(row), "_step": 3, "_timestamp": 1.5, "examples/test": {}}) == row
 
 
 def test_an_epoch_does_not_overwrite_a_result():

@@ -7,10 +7,10 @@ from typing import Any
 
 import wandb
 
-from segsweep.records.wandb.options import PATIENCE_SECONDS
+from segsweep.records.wandb.options import patience_seconds
 
 INDEX, WEIGHTS = "artifact.json", "weights.safetensors"  # the names in the store
-SECONDS = round(10 * PATIENCE_SECONDS)  # for an artifact to arrive
+SECONDS = round(10 * patience_seconds())  # for an artifact to arrive
 MODEL, RECORDS = "model", "records"  # W&B's types of artifacts
 
 
@@ -30,5 +30,5 @@ def model(name: str, artifact: Path, weights: bool) -> wandb.Artifact | None:
     made = wandb.Artifact(name, type=MODEL)
     for file in (INDEX, WEIGHTS) if weights else (INDEX,):
         if (artifact / file).is_file():
-            made.add_file(str(artifact / file), policy="immutable", skip_cache=True)
+            made.add_file(str(artifact / file), skip_cache=True)  # not "immutable": it would tell W&B the path
     return made

@@ -7,7 +7,7 @@ from typing import Any
 import wandb
 
 from segsweep.records.wandb.home import Home
-from segsweep.records.wandb.options import PATIENCE_SECONDS
+from segsweep.records.wandb.options import patience_seconds
 
 RETRIES = 3
 
@@ -24,8 +24,8 @@ def settings() -> wandb.Settings:
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
-        init_timeout=PATIENCE_SECONDS / 2,
-        finish_timeout=PATIENCE_SECONDS,
+        init_timeout=patience_seconds() / 2,
+        finish_timeout=patience_seconds(),
         finish_timeout_raises=True,
         x_graphql_retry_max=RETRIES,
         x_graphql_retry_wait_max_seconds=5,
@@ -36,9 +36,18 @@ def settings() -> wandb.Settings:
 
 
 def open_run(
-    home: Home, folder: Path, run_id: str, *, name: str, group: str, job_type: str, config: Mapping[str, Any], tags: list[str]
+    home: Home,
+    folder: Path,
+    run_id: str,
+    *,
+    new: bool,
+    name: str,
+    group: str,
+    job_type: str,
+    config: Mapping[str, Any],
+    tags: list[str],
 ) -> wandb.Run:
-    """Open a run, or go on with one that is there. W&B's own files go to `folder/wandb`."""
+    """Open a run that is `new`, or go on with one that is there. W&B's own files go to `folder/wandb`."""
     run = wandb.init(
         entity=home.entity,
         project=home.project,
@@ -47,13 +56,15 @@ def open_run(
         group=group,
         job_type=job_type,
         tags=tags,
+        config=dict(config) if new else None,  # of one that is there, W&B would keep its own values
         mode="online" if home.mode == "online" else "offline",
         resume="allow" if home.mode == "online" else None,
         reinit="create_new",
         dir=str(folder),
         settings=settings(),
     )
-    run.config.update(dict(config), allow_val_change=True)  # type: ignore[no-untyped-call]
+    if not new:
+        run.config.update(dict(config), allow_val_change=True)  # type: ignore[no-untyped-call]
     run.define_metric("epoch", hidden=True)
     for keys in ("train/*", "val/*", "epoch/*"):
         run.define_metric(keys, step_metric="epoch")

@@ -37,7 +37,7 @@ class Follower:
         self.folder = folder
         self.newest: dict[str, str] = {}  # the last part that holds a trial or stage
         self._seen: set[str] = set()
-        self._sizes: dict[str, int] = {}
+        self._stamps: dict[str, tuple[int, int]] = {}  # of lines that were read: size and time
 
     def look(self) -> Iterator[Item]:
         """Yield what is new since the last look: of every trial and stage the newest state, stages before trials."""
@@ -51,23 +51,21 @@ class Follower:
             yield from (item for item in _items_of(part) if self.newest[item.identity] == part.name)
         yield from self._live()
 
-    def again(self, item: Item) -> None:
-        """Have the next look yield an item again, which could not be sent."""
-        self._sizes.pop(item.identity, None)
-        self._seen.discard(self.newest.get(item.identity, ""))
-
     def _live(self) -> Iterator[Item]:
         """Yield what runs, or has just ended, and has more lines than before."""
         paths = {path.stem: path for path in sorted((self.folder / "live").glob("*.jsonl"))}
         found = []
         for identity, path in paths.items():
-            lines = read_lines(path)
-            if len(lines) != self._sizes.get(identity) and (entry := read_entry(lines)) is not None:
-                self._sizes[identity] = len(lines)
+            try:
+                stamp = (path.stat().st_size, path.stat().st_mtime_ns)
+            except FileNotFoundError:  # it has become a part
+                continue
+            if stamp != self._stamps.get(identity) and (entry := read_entry(read_lines(path))) is not None:
+                self._stamps[identity] = stamp
                 epochs = frame("epochs", [epoch for _, epoch in sorted(entry.epochs.items())])
                 (row,) = plain_rows(frame(entry.table, [entry.row]))
                 found.append(Item(entry.table, identity, row, tuple(plain_rows(epochs))))
-        self._sizes = {identity: size for identity, size in self._sizes.items() if identity in paths}
+        self._stamps = {identity: stamp for identity, stamp in self._stamps.items() if identity in paths}
         yield from sorted(found, key=lambda item: STAGES_FIRST.index(item.table))
 
 

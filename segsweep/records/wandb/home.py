@@ -10,11 +10,11 @@ import wandb
 
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, append_line, read_lines
-from segsweep.records.wandb.names import EXAMPLES, SENT, summary_run
-from segsweep.records.wandb.options import PATIENCE_SECONDS
+from segsweep.records.wandb.names import EXAMPLES, SENT, START, summary_run
+from segsweep.records.wandb.options import patience_seconds
 
-PER_PAGE = 1000
-SECONDS = max(1, round(PATIENCE_SECONDS / 3))  # for W&B's server to answer a question
+PER_PAGE = 200
+SECONDS = max(1, round(patience_seconds() / 2))  # for W&B's server to answer a question
 LOOK_AGAIN_SECONDS = (0, 1, 3)  # what has arrived may be told of a little later
 EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
 
@@ -40,8 +40,11 @@ class Home(Protocol):
     def free_id(self, identity: str, study: str) -> str:
         """Return the id for a run that is not there yet: another where another study of the project has it."""
 
-    def epochs(self, run_id: str) -> set[int]:
-        """Return which epochs of a run have arrived."""
+    def epochs(self, run_id: str, started_at: float) -> set[int]:
+        """Return which epochs of a run have arrived, of a trial that began then."""
+
+    def summary_keys(self, run_id: str) -> set[str]:
+        """Return which keys a run's summary has."""
 
     def has_artifact(self, name: str) -> bool:
         """Return whether there is an artifact of this name."""
@@ -69,18 +72,15 @@ class Server:
         self._api = wandb.Api(timeout=SECONDS)
         entity, _, self.project = project.rpartition("/")
         self.entity: str | None = entity or self._api.default_entity
-        self._others: dict[str, str] = {}
 
     def known(self, study: str, records_id: str) -> dict[str, Known]:
         """Return what is there. Raises `UserError` where other records of a study of this name are in the project."""
-        path = f"{self.entity}/{self.project}"
+        path = self._path
         try:
-            every = {run.id: run.group for run in self._api.runs(path, per_page=PER_PAGE, lazy=True)}
+            runs = self._api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
+            found = {run.id: (run.config, run.summary) for run in runs}
         except ValueError:  # there is no such project yet
             return {}
-        self._others = {identity: group for identity, group in every.items() if group != study}
-        runs = self._api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
-        found = {run.id: (run.config, run.summary) for run in runs}
         if summary_run(study) in found and found[summary_run(study)][0].get("records_id", records_id) != records_id:
             raise UserError(
                 f"W&B project {path}: holds another study {study!r}, whose records lie elsewhere; choose another project "
@@ -90,11 +90,20 @@ class Server:
 
     def free_id(self, identity: str, study: str) -> str:
         """Return the id for a run that is not there yet: another where another study of the project has it."""
-        return f"{identity}-{study}" if identity in self._others else identity
+        try:
+            (group,) = [run.group for run in self._api.runs(self._path, {"name": identity}, lazy=True)] or [study]
+        except ValueError:  # there is no such project yet
+            return identity
+        return identity if group == study else f"{identity}-{study}"
 
-    def epochs(self, run_id: str) -> set[int]:
-        """Return which epochs of a run have arrived."""
-        return {int(row["epoch"]) for row in self._run(run_id).scan_history(keys=["epoch"])}
+    def epochs(self, run_id: str, started_at: float) -> set[int]:
+        """Return which epochs of a run have arrived, of a trial that began then."""
+        rows = self._run(run_id).scan_history(keys=["epoch", START])
+        return {int(row["epoch"]) for row in rows if row[START] == started_at}
+
+    def summary_keys(self, run_id: str) -> set[str]:
+        """Return which keys a run's summary has."""
+        return set(self._run(run_id).summary.keys())
 
     def has_artifact(self, name: str) -> bool:
         """Return whether there is an artifact of this name."""
@@ -112,8 +121,7 @@ class Server:
             time.sleep(seconds)
             run = self._run(run_id)
             if run.summary.get(EPOCHS) == epochs and (not examples or self.has_examples(run_id)):
-                run.summary[SENT] = digest
-                run.summary.update()
+                run.summary.update({SENT: digest})
                 return
         raise NotArrivedError(f"run {run_id}: W&B has only a part of it")
 
@@ -124,8 +132,13 @@ class Server:
         run.update()
         run.summary.update({name: value for name, value in marks.items() if name != "cell"})
 
+    @property
+    def _path(self) -> str:
+        return f"{self.entity}/{self.project}"
+
     def _run(self, run_id: str) -> Any:
-        return wandb.Api(timeout=SECONDS).run(f"{self.entity}/{self.project}/{run_id}")
+        self._api.flush()  # type: ignore[no-untyped-call]  # it would remember a run as it was
+        return self._api.run(f"{self._path}/{run_id}")
 
 
 class Ledger:
@@ -146,7 +159,11 @@ class Ledger:
         """Return the identity: nobody else writes here."""
         return identity
 
-    def epochs(self, run_id: str) -> set[int]:  # noqa: ARG002
+    def epochs(self, run_id: str, started_at: float) -> set[int]:  # noqa: ARG002
+        """Return none: a run is written as a whole."""
+        return set()
+
+    def summary_keys(self, run_id: str) -> set[str]:  # noqa: ARG002
         """Return none: a run is written as a whole."""
         return set()
 

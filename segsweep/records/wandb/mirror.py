@@ -46,38 +46,46 @@ class Mirror:
     _known: dict[str, Known] = field(default_factory=dict)
     _open: dict[str, wandb.Run] = field(default_factory=dict)
     _logged: dict[str, set[int]] = field(default_factory=dict)
+    _keys: dict[str, set[str]] = field(default_factory=dict)  # of the results that an open run's summary has
+    _ids: dict[str, str] = field(default_factory=dict)
     _items: dict[str, Item] = field(default_factory=dict)  # what has arrived whole, without its epochs
 
     def __post_init__(self) -> None:
-        self._known = self.home.known(self.study["name"], self.study["records_id"])
+        self._known = self.home.known(self.study["name"], self.study.get("records_id", ""))
 
     def known(self, run_id: str) -> Known | None:
         """Return what W&B had of a run at the start."""
         return self._known.get(run_id)
 
-    def send(self, item: Item, marks: Marks) -> None:
-        """Send what W&B does not have of a trial or a stage."""
+    def send(self, item: Item, marks: Marks) -> bool:
+        """Send what W&B does not have of a trial or a stage, and return whether it has arrived whole just now."""
         if not item.ended and self.home.mode == "offline":
-            return
+            return False
+        new = False
         run_id, sent = self._run_id(item), self._digest(item)
         row = {**item.row, **_marks_of(item, marks)}
         if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
             run = self._open.get(run_id) or self._begin(run_id, item, row)
             self._log_epochs(run_id, run, item)
-            run.summary.update(names.summary_of(row))
+            self._summarise(run_id, run, row)
             if not item.ended:
-                return
+                return False
             examples = self._end(run_id, run, item, row)
             self.home.confirm(run_id, sent, len(item.epochs), examples)
             self._known[run_id] = Known(sent, _marks_of(item, marks))
             self._forget(run_id)
+            new = True
         self._items[run_id] = replace(item, epochs=())
         self._mark(run_id, marks)
+        return new
 
-    def remark(self, marks: Marks) -> None:
-        """Change how ended runs are marked, where the study was declared anew or a cell has chosen."""
+    def remark(self, marks: Marks, final: bool = False) -> None:
+        """Change how ended runs are marked, where the study was declared anew or a cell has chosen.
+
+        That something is no longer chosen counts at the end alone: a driver that starts chooses anew what it had chosen.
+        """
         for run_id in self._items:
-            self._mark(run_id, marks)
+            self._mark(run_id, marks, final)
 
     def close(self) -> None:
         """Close the runs of what has not ended: the next start goes on with them."""
@@ -86,15 +94,20 @@ class Mirror:
             run.finish(exit_code=1)
             self._forget(run_id)
 
-    def _mark(self, run_id: str, marks: Marks) -> None:
+    def _mark(self, run_id: str, marks: Marks, final: bool = False) -> None:
         known, marked = self._known[run_id], _marks_of(self._items[run_id], marks)
+        if known.marks.get("chosen") and not final:
+            marked["chosen"] = True
         if marked and dict(known.marks) != marked:
             self.home.mark(run_id, marked)
             self._known[run_id] = Known(known.sent, marked)
 
     def _run_id(self, item: Item) -> str:
-        wanted = names.run_id(item.identity)
-        return wanted if wanted in self._known else self.home.free_id(wanted, names.run_id(self.study["name"]))
+        if item.identity not in self._ids:
+            wanted, study = names.run_id(item.identity), names.run_id(self.study["name"])
+            known = next((name for name in (f"{wanted}-{study}", wanted) if name in self._known), None)
+            self._ids[item.identity] = known or self.home.free_id(wanted, study)
+        return self._ids[item.identity]
 
     def _digest(self, item: Item) -> str:
         """Return the digest of all that is to be sent of an item, but for its marks."""
@@ -104,11 +117,14 @@ class Mirror:
 
     def _begin(self, run_id: str, item: Item, row: Row) -> wandb.Run:
         """Open an item's run, and find out what of it has arrived before."""
-        self._logged[run_id] = self.home.epochs(run_id) if run_id in self._known else set()
+        old = run_id in self._known
+        self._logged[run_id] = self.home.epochs(run_id, row["started_at"]) if old else set()
+        self._keys[run_id] = set(filter(names.is_result_key, self.home.summary_keys(run_id))) if old else set()
         run = open_run(
             self.home,
             self.folder,
             run_id,
+            new=not old,
             name=_title(item, row),
             group=self.study["name"],
             job_type=names.JOB_TYPES[item.table],
@@ -122,8 +138,14 @@ class Mirror:
     def _log_epochs(self, run_id: str, run: wandb.Run, item: Item) -> None:
         for epoch in item.epochs:
             if epoch["epoch"] not in self._logged[run_id]:
-                run.log(names.history_of(epoch))
+                run.log({names.START: item.row["started_at"], **names.history_of(epoch)})
                 self._logged[run_id].add(epoch["epoch"])
+
+    def _summarise(self, run_id: str, run: wandb.Run, row: Row) -> None:
+        """Write a row's results into a run's summary, and nothing in place of those that an earlier attempt left."""
+        results = names.summary_of(row)
+        run.summary.update(dict.fromkeys(self._keys[run_id] - set(results)) | results)
+        self._keys[run_id] = set(results)
 
     def _end(self, run_id: str, run: wandb.Run, item: Item, row: Row) -> bool:
         """Send what an ended run leaves, close it, and return whether example predictions belong to it."""
@@ -161,7 +183,7 @@ class Mirror:
     def _forget(self, run_id: str) -> None:
         """Let go of a run that is closed, with W&B's files of it where they have been sent."""
         run = self._open.pop(run_id)
-        self._logged.pop(run_id)
+        del self._logged[run_id], self._keys[run_id]
         if self.home.mode == "online":
             shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)
 

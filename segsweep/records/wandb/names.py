@@ -14,6 +14,7 @@ from segsweep.records.lines import Row
 JOB_TYPES: Mapping[str, str] = {"trials": "finetune", "stages": "stage"}
 SUMMARY_JOB = "summary"
 SENT = "segsweep/sent"  # in the summary of a run of which all has arrived: the digest of what was sent
+START = "segsweep/start"  # beside an epoch: when the trial that it belongs to began; one that is run anew begins anew
 EXAMPLES = "examples/test"
 SOURCE_ARTIFACT = "source_artifact"  # in the config of a trial or stage that starts from trained weights; no column
 
@@ -50,6 +51,12 @@ def summary_of(row: Row) -> dict[str, Any]:
     return {_summary_key(column): value for column, value in row.items() if value is not None and is_result(column)}
 
 
+def is_result_key(key: str) -> bool:
+    """Return whether a key of a summary stands for a column."""
+    column = _summary_column(key)
+    return column is not None and is_result(column)
+
+
 def history_of(epoch: Row) -> dict[str, Any]:
     """Return an epoch as a row of a run's history."""
     return {_history_key(column): value for column, value in epoch.items() if value is not None}
@@ -57,7 +64,7 @@ def history_of(epoch: Row) -> dict[str, Any]:
 
 def row_from(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
     """Return the row that a run's config and summary hold; what W&B or a user added is left out of the summary's part."""
-    measured = {_summary_column(key): value for key, value in summary.items()}
+    measured = {_summary_column(key): value for key, value in summary.items() if value is not None}
     return {
         **{key: value for key, value in config.items() if key != SOURCE_ARTIFACT and not key.startswith("_")},
         **{column: value for column, value in measured.items() if column is not None and is_result(column)},

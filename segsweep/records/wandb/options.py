@@ -4,6 +4,9 @@ import json
 import netrc
 import os
 from collections.abc import Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +17,12 @@ from segsweep.records.lines import write_whole
 
 FOLDER = "wandb"  # in a study's folder: W&B's own files, the log, and what is below
 OPTIONS, STATE, LOG, LOCK = "options.json", "state.json", "mirror.log", "mirror.lock"
-PATIENCE_SECONDS = float(os.environ.get("SEGSWEEP_WANDB_PATIENCE", "60"))  # how long an attempt waits for what it sent to arrive
 MODES = ("off", "online", "offline")
 DEFAULT_PROJECT = "segsweep"
 DEFAULT_SERVER = "https://api.wandb.ai"
-OF_ONE_RUN = (
-    "RUN_ID",
-    "RUN_GROUP",
-    "NAME",
-    "JOB_TYPE",
-    "TAGS",
-    "NOTES",
-    "RESUME",
-    "SWEEP_ID",
-    "SWEEP_PARAM_PATH",
-    "MODE",
-    "DISABLED",
-)
+FORBIDDEN, LONGEST = "\\#?%:", 128  # in a project's name
+OF_ONE_RUN = {f"WANDB_{name}" for name in ("RUN_ID", "RUN_GROUP", "NAME", "JOB_TYPE", "TAGS", "NOTES", "RESUME", "SWEEP_ID")}
+NOT_PASSED_ON = OF_ONE_RUN | {"WANDB_SWEEP_PARAM_PATH", "WANDB_MODE", "WANDB_DISABLED", "WANDB_SERVICE"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +39,11 @@ class MirrorOptions:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"--wandb {self.mode}: choose one of {', '.join(MODES)}")
-        parts = self.project.split("/")
-        if self.project and (len(parts) > 2 or not all(parts)):
-            raise UserError(f"--wandb-project {self.project}: write PROJECT or ENTITY/PROJECT")
+        entity, *rest = reversed(self.project.split("/"))
+        if self.project and (len(rest) > 1 or not all((entity, *rest)) or set(FORBIDDEN) & set(self.project)):
+            raise UserError(f"--wandb-project {self.project}: write PROJECT or ENTITY/PROJECT, without any of {FORBIDDEN}")
+        if len(self.project.rpartition("/")[2]) > LONGEST:
+            raise UserError(f"--wandb-project {self.project}: W&B takes at most {LONGEST} characters")
 
     @property
     def path(self) -> str:
@@ -60,7 +54,10 @@ class MirrorOptions:
 
     def keep(self, study: Path) -> None:
         """Write the options beside a study's records."""
-        (study / FOLDER).mkdir(parents=True, exist_ok=True)
+        try:
+            (study / FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out: folder {study / FOLDER} cannot be made: {error.strerror}") from None
         write_whole(study / FOLDER / OPTIONS, json.dumps(asdict(replace(self, project=self.path))))
 
     @classmethod
@@ -74,24 +71,51 @@ def check_key() -> None:
     """Raise `UserError` where W&B could not know who is sending. The key itself is read by W&B's client alone."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return
-    server = urlsplit(os.environ.get("WANDB_BASE_URL", DEFAULT_SERVER)).hostname or ""
+    server = urlsplit(_base_url())
     for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
         try:
-            if netrc.netrc(Path(path).expanduser()).authenticators(server):
-                return
+            keys = netrc.netrc(Path(path).expanduser())
         except (OSError, netrc.NetrcParseError):
             continue
+        if keys.authenticators(server.netloc) or keys.authenticators(server.hostname or ""):
+            return
     raise UserError(
-        f"--wandb online: there is no key for {server}: run `wandb login`, or set WANDB_API_KEY; or take --wandb offline, or off"
+        f"--wandb online: there is no key for {server.netloc}: run `wandb login`, or set WANDB_API_KEY; "
+        "or take --wandb offline, or off"
     )
 
 
+def _base_url() -> str:
+    """Return the server that W&B's client will talk to: the environment's, or the one that `wandb login --host` has kept."""
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    kept = ConfigParser(interpolation=None)
+    with suppress(ConfigParserError):
+        kept.read([folder / "settings", Path(os.environ.get("WANDB_DIR", "."), "wandb", "settings")])
+    return os.environ.get("WANDB_BASE_URL") or str(kept.get("default", "base_url", fallback=DEFAULT_SERVER))
+
+
+def patience_seconds() -> float:
+    """Return how long an attempt waits for what it has sent to arrive. Raises `UserError` for what is no number of seconds."""
+    text = os.environ.get("SEGSWEEP_WANDB_PATIENCE", "60")
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"SEGSWEEP_WANDB_PATIENCE={text}: give a number of seconds") from None
+
+
 def environment() -> dict[str, str]:
-    """Return this process's environment without what W&B's variables say of a single run."""
-    return {name: value for name, value in os.environ.items() if name not in {f"WANDB_{part}" for part in OF_ONE_RUN}}
+    """Return this process's environment without what W&B's variables say of one run, or of a client that runs already."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
 
 
 def read_state(study: Path) -> Mapping[str, Any]:
-    """Return how far the mirror has come: `sent` of `ended`, its `pid`, `url`, and what its last `trouble` was."""
+    """Return how far the mirror has come: how many items are `sent`, how many of them `newly` by the last attempt, its `pid` and
+    `url`, how often items have `failed`; and once it has ended, `done`, or what the `trouble` was."""
     path = study / FOLDER / STATE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_state(study: Path, **values: Any) -> None:
+    """Keep how far the mirror has come; what is not given stays, but for how the last attempt ended."""
+    kept = {name: value for name, value in read_state(study).items() if name not in ("done", "trouble")}
+    write_whole(study / FOLDER / STATE, json.dumps({**kept, **values}))

@@ -17,12 +17,14 @@ from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
 from segsweep.records.reader import driver_alive
-from segsweep.records.wandb.options import FOLDER, LOCK, LOG, environment, read_state
+from segsweep.records.wandb.options import FOLDER, LOCK, LOG, MirrorOptions, environment, read_state, write_state
 
-DONE, REFUSED = 0, 2  # how an attempt may end, see `send`; all else is trouble
+DONE, REFUSED, ENOUGH = 0, 2, 76  # how an attempt may end, see `send`; all else is trouble
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
 NICE = 10  # the study's own work goes first
 READY_SECONDS = 0.5
+
+Tell = Callable[[Mapping[str, Any]], None]
 
 
 def attend(folder: Path) -> None:
@@ -32,31 +34,29 @@ def attend(folder: Path) -> None:
         if _is_over(READY_SECONDS):
             return
     wait, over = FIRST_WAIT_SECONDS, False
-    while True:
-        before = _sent(folder)
-        code = attempt(folder, follow=True)
-        progress = _sent(folder) > before
-        if code in (DONE, REFUSED) or (over and not progress):
+    while (code := attempt(folder, follow=True)) not in (DONE, REFUSED):
+        progress = read_state(folder)["newly"] > 0
+        if over and not progress:
             return
         wait = FIRST_WAIT_SECONDS if progress else min(2 * wait, LONGEST_WAIT_SECONDS)
-        over = over or _is_over(wait)
+        over = over or _is_over(0 if code == ENOUGH else wait)
 
 
-def sync(folder: Path, tell: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
+def sync(folder: Path, options: MirrorOptions, tell: Tell) -> Mapping[str, Any]:
     """Send what W&B does not have of a study, as long as that gets on, and return how it ended (see `read_state`).
 
     What the study's own command has left sending is waited for. `tell` is called every second with how far it has come.
     Raises `UserError` where the study runs and its command mirrors it.
     """
     _wait_for_mirror(folder, tell)
-    while True:
-        before = _sent(folder)
-        code = attempt(folder, follow=False, tell=tell)
-        if code in (DONE, REFUSED) or _sent(folder) <= before:
-            return read_state(folder)
+    options.keep(folder)
+    while attempt(folder, follow=False, tell=tell) not in (DONE, REFUSED) and read_state(folder)["newly"] > 0:
+        pass
+    return read_state(folder)
 
 
-def _wait_for_mirror(folder: Path, tell: Callable[[Mapping[str, Any]], None]) -> None:
+def _wait_for_mirror(folder: Path, tell: Tell) -> None:
+    (folder / FOLDER).mkdir(exist_ok=True)
     while True:
         try:
             with FileLock(folder / FOLDER / LOCK, timeout=1.0):
@@ -67,8 +67,9 @@ def _wait_for_mirror(folder: Path, tell: Callable[[Mapping[str, Any]], None]) ->
             tell(read_state(folder))
 
 
-def attempt(folder: Path, follow: bool, tell: Callable[[Mapping[str, Any]], None] | None = None) -> int:
+def attempt(folder: Path, follow: bool, tell: Tell | None = None) -> int:
     """Run one attempt to its end, remove what W&B's client leaves running, and return its exit code."""
+    write_state(folder, newly=0)
     command = [sys.executable, "-m", "segsweep.records.wandb.send", str(folder), *(["--follow"] if follow else [])]
     with (folder / FOLDER / LOG).open("a", encoding="utf-8") as log:
         stdin = None if follow else subprocess.DEVNULL
@@ -83,10 +84,6 @@ def attempt(folder: Path, follow: bool, tell: Callable[[Mapping[str, Any]], None
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _sent(folder: Path) -> int:
-    return int(read_state(folder).get("sent", 0))
 
 
 def _is_over(seconds: float) -> bool:

@@ -13,13 +13,14 @@ import wandb
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_study
 from segsweep.records.reader import Records, assemble
-from segsweep.records.schema import TABLES
+from segsweep.records.schema import IDENTITY, TABLES
 from segsweep.records.tables import Entry, frame, rows_of, typed
-from segsweep.records.wandb.names import JOB_TYPES, SUMMARY_JOB, epoch_from, records_artifact, row_from
+from segsweep.records.wandb.names import JOB_TYPES, START, SUMMARY_JOB, epoch_from, records_artifact, row_from
 
 SECONDS = 60  # for W&B to answer a question
-PER_PAGE = 1000
+PER_PAGE = 200
 AT_ONCE = 8  # histories read at the same time
+TABLE_OF = {job: table for table, job in JOB_TYPES.items()}
 GOING_ON = ("running", "pending", "preempting")
 
 
@@ -70,7 +71,9 @@ def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
 def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
     """Return the tables, from the runs where these hold them."""
     tables: dict[str, list[Row]] = {table: [] for table in TABLES}
-    told = [run for run in runs if run.job_type in JOB_TYPES.values()]
+    told = [
+        run for run in runs if IDENTITY.get(TABLE_OF.get(run.job_type, "")) in run.config
+    ]  # others are nobody's, or hardly begun
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for entry in pool.map(_entry, told):
             for table, rows in rows_of(entry).items():
@@ -80,16 +83,13 @@ def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
 
 
 def _entry(run: Any) -> Entry:
-    """Return what a run tells of a trial or a stage. Epochs that arrived twice count once."""
+    """Return what a run tells of a trial or a stage. Epochs of an earlier attempt are left out, and count once."""
     row = row_from(run.config, run.summary)
     if row.get("status", "running") == "running":
         row["status"] = "running" if run.state in GOING_ON else "interrupted"
-    table = next(table for table, job in JOB_TYPES.items() if job == run.job_type)
-    return Entry(table, row, {epoch["epoch"]: epoch for epoch in _epochs(run)})
-
-
-def _epochs(run: Any) -> Iterable[Row]:
-    return (epoch_from(history) for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None)
+    rows = [history for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None]
+    epochs = [epoch_from(history) for history in rows if history.get(START) == row.get("started_at")]
+    return Entry(TABLE_OF[run.job_type], row, {epoch["epoch"]: epoch for epoch in epochs})
 
 
 def _with_chosen(records: Records, runs: Iterable[Any]) -> Records:

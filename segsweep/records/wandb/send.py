@@ -1,32 +1,40 @@
 """One attempt to send a study's records: a process that ends at the first trouble, for another to go on.
 
 W&B's client is started anew with every attempt, so that nothing of an attempt that went wrong is sent late. Run as
-`python -m segsweep.records.wandb.send STUDY`; it follows the records until its standard input ends.
+`python -m segsweep.records.wandb.send STUDY`; with `--follow` it follows the records until its standard input ends.
 """
 
-import json
 import os
+import resource
 import select
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from segsweep.errors import UserError
-from segsweep.records.lines import read_study, write_whole
+from segsweep.records.lines import read_study
 from segsweep.records.marks import CHOICES, PLAN, Marks
-from segsweep.records.wandb.follow import Follower, Item
+from segsweep.records.wandb.follow import STAGES_FIRST, Follower, Item
 from segsweep.records.wandb.home import Home, Ledger, Server
-from segsweep.records.wandb.mirror import Mirror, Wanted
+from segsweep.records.wandb.mirror import PARENTS, Mirror, Wanted
 from segsweep.records.wandb.names import summary_run
-from segsweep.records.wandb.options import FOLDER, LOCK, STATE, MirrorOptions, read_state
+from segsweep.records.wandb.options import FOLDER, LOCK, MirrorOptions, read_state, write_state
 from segsweep.records.wandb.study_run import StudyRun
 
 POLL_SECONDS = 2.0
-DONE, TROUBLE, REFUSED = 0, 75, 2  # how the process ends
+DONE, REFUSED, TROUBLE, ENOUGH = 0, 2, 75, 76  # how the process ends
+WAITS = 2  # attempts for which what began from a source is held back until that has arrived
+MOST_RUNS, FILES_A_RUN, MOST_FILES = 500, 10, 8192  # W&B's client keeps some connections open for each run that it has sent
+
+
+class EnoughError(Exception):
+    """This attempt has sent as many runs as one should."""
 
 
 class Sender:
@@ -43,45 +51,54 @@ class Sender:
         self.follower = Follower(folder)
         self.statuses: dict[str, str] = {}
         self.sent: set[str] = set()
+        self.newly = 0  # how many items have arrived whole in this attempt
+        self._most = _most_runs()
         self._failed: Counter[str] = Counter(read_state(folder).get("failed", {}))
         self._marks: Marks | None = None
         self._marked_at: tuple[float, ...] = ()
 
     def look(self) -> None:
-        """Send what is new. What has failed before is sent after all else."""
+        """Send what is new. What has failed before, and what began from it, is sent after all else."""
         marks = self._read_marks()
         later: list[Item] = []
         for item in self.follower.look():
             if item.table == "trials":
                 self.statuses[item.identity] = item.row["status"]
-            if self._failed[item.identity]:
+            if self._failures(item):
                 later.append(item)
             else:
                 self._send(item, marks)
-        for item in sorted(later, key=lambda item: self._failed[item.identity]):
+        for item in sorted(later, key=lambda item: (self._failures(item), STAGES_FIRST.index(item.table))):
             self._send(item, marks)
         self.whole.count(Counter(self.statuses.values()))
         self.tell()
 
+    def tell(self, **more: Any) -> None:
+        """Write how far this has come, for whoever asks."""
+        far = {"sent": len(self.sent), "newly": self.newly, "url": self.whole.url, "failed": dict(self._failed)}
+        write_state(self.folder, **far, pid=os.getpid(), **more)
+
+    def end(self) -> None:
+        """Send what there is to send once no more is written."""
+        self.mirror.close()
+        self.mirror.remark(Marks.read(self.folder), final=True)
+        self.whole.end(read_study(self.folder))
+
+    def _failures(self, item: Item) -> int:
+        """Return how often an item failed, or its source, for which it does not wait for ever."""
+        source = self._failed[item.row.get(PARENTS[item.table], "")]
+        return max(self._failed[item.identity], source if source <= WAITS else 0)
+
     def _send(self, item: Item, marks: Marks) -> None:
         self._failed[item.identity] += 1
-        self.mirror.send(item, marks)
+        self.newly += self.mirror.send(item, marks)
         del self._failed[item.identity]
         if item.ended:
             self.sent.add(item.identity)
             if len(self.sent) % 10 == 0:
                 self.tell()
-
-    def tell(self, trouble: str | None = None, **more: Any) -> None:
-        """Write how far this has come, for whoever asks."""
-        state = {
-            "sent": len(self.sent),
-            "pid": os.getpid(),
-            "url": self.whole.url,
-            "trouble": trouble,
-            "failed": dict(self._failed),
-        }
-        write_whole(self.folder / FOLDER / STATE, json.dumps({**state, **more}))
+        if self.newly >= self._most:
+            raise EnoughError
 
     def _read_marks(self) -> Marks:
         """Return how trials are marked now, and mark anew what was sent, where that has changed."""
@@ -101,32 +118,37 @@ def transfer(sender: Sender, follow: bool = False) -> None:
     while follow:
         follow = not select.select([sys.stdin], [], [], POLL_SECONDS)[0]
         sender.look()
-    sender.mirror.close()
-    sender.whole.end(read_study(sender.folder))
-    sender.tell(done=True)
+    sender.end()
 
 
 def attempt(folder: Path, follow: bool) -> int:
     """Try to send a study's records, and return how the process is to end. What goes wrong is told in the state."""
-    sender: Sender | None = None
+    tell: Callable[..., None] = partial(write_state, folder, newly=0, pid=os.getpid())
     try:
         sender = Sender(folder, MirrorOptions.kept(folder))
+        tell = sender.tell
         transfer(sender, follow)
+    except EnoughError:
+        tell()
+        return ENOUGH
     except UserError as error:
-        _tell_trouble(folder, sender, str(error))
+        tell(trouble=str(error))
         return REFUSED
     except Exception as error:  # whatever W&B's client raises
         traceback.print_exc()
-        _tell_trouble(folder, sender, f"{type(error).__name__}: {error}".splitlines()[0])
+        tell(trouble=f"{type(error).__name__}: {error}".splitlines()[0])
         return TROUBLE
+    tell(done=True)
     return DONE
 
 
-def _tell_trouble(folder: Path, sender: Sender | None, trouble: str) -> None:
-    if sender is not None:
-        sender.tell(trouble)
-    else:
-        write_whole(folder / FOLDER / STATE, json.dumps({**read_state(folder), "trouble": trouble, "pid": os.getpid()}))
+def _most_runs() -> int:
+    """Return after how many runs an attempt ends, as files may be open at once; as many as are allowed are asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
+        soft = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MOST_RUNS if soft == resource.RLIM_INFINITY else min(MOST_RUNS, soft // FILES_A_RUN)
 
 
 if __name__ == "__main__":

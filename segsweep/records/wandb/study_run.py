@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,61 +40,65 @@ class StudyRun:
 
     def begin(self, study: Mapping[str, Any]) -> None:
         """Open the run, and send what the study declares, so that it can be read while it runs."""
-        plain = {name: value for name, value in study.items() if isinstance(value, str | int | float)}
-        config = {name: value for name, value in plain.items() if name not in HERE}
         self._run = open_run(
             self.home,
             self.files,
             names.summary_run(study["name"]),
+            new=self.known is None,
             name=f"{study['name']}: summary",
             group=study["name"],
             job_type=names.SUMMARY_JOB,
-            config=config,
+            config=_config(study),
             tags=[names.SUMMARY_JOB],
         )
         self.url = self._run.url
-        self._log_records(study, {})
+        self._log_records(study)
 
     def count(self, statuses: Mapping[str, int]) -> None:
         """Tell how many trials have come how far."""
-        if self._run is not None and dict(statuses) != self._counted:
-            self._run.summary.update({f"trials/{status}": count for status, count in statuses.items()})
-            self._counted = dict(statuses)
+        changed, self._counted = dict(statuses) != self._counted, dict(statuses)
+        if self._run is not None and changed:
+            self._run.summary.update(self._counts())
 
     def end(self, study: Mapping[str, Any]) -> None:
         """Send the table, the figures and what only the records hold, unless all of it has been sent before."""
-        records = load(self.folder)
         sent = self._digest(study)
-        if self.known is not None and self.known.sent == sent:
+        if self._run is None and self.known is not None and self.known.sent == sent:
             return
         if self._run is None:
             self.begin(study)
+        else:
+            self._log_records(study)
         assert self._run is not None
-        self._log_records(study, {table: getattr(records, table) for table in HOMELESS})
-        self._run.log(self._figures())
-        self.count({str(status): count for status, count in records.trials["status"].value_counts().items()})
-        self._run.summary[EPOCHS] = 0
+        self._run.config.update(_config(study), allow_val_change=True)  # type: ignore[no-untyped-call]
+        if self.known is None or self.known.sent != sent:
+            self._run.log(self._figures())
+        self._run.summary.update({**self._counts(), EPOCHS: 0})
         self._run.finish(exit_code=0)
         self._run = None
         self.home.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
         self.known = Known(sent)
 
+    def _counts(self) -> dict[str, int]:
+        return {f"trials/{status}": count for status, count in self._counted.items()}
+
     def _digest(self, study: Mapping[str, Any]) -> str:
         """Return the digest of all that is sent at the end."""
-        shown = (TABLE, PICTURE) if self.images else (TABLE,)
-        files = {name: (self.folder / name).read_bytes().hex() for name in (*DECLARED, *shown) if (self.folder / name).is_file()}
+        shown = (*DECLARED, TABLE, *([PICTURE] if self.images else []))
+        files = {name: sha256((self.folder / name).read_bytes()).hexdigest() for name in shown if (self.folder / name).is_file()}
         parts = sorted(path.name for path in (self.folder / "parts").glob("*") if path.name.isdigit())
-        return digest({"study": _declaration(study), "files": files, "parts": parts})
+        return digest({"study": _declaration(study), "files": files, "parts": parts, "images": self.images})
 
-    def _log_records(self, study: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> None:
+    def _log_records(self, study: Mapping[str, Any]) -> None:
         """Log the artifact from which records are read back, with the tables that are nowhere else."""
         assert self._run is not None
         made = wandb.Artifact(names.records_artifact(study["name"]), type=artifacts.RECORDS)
+        records = load(self.folder)
         with TemporaryDirectory(dir=self.files) as temporary:
             folder = Path(temporary)
             (folder / STUDY).write_text(json.dumps(_declaration(study)), encoding="utf-8")
-            for table, data in tables.items():
-                data.to_parquet(folder / f"{table}.parquet")
+            for table in HOMELESS:
+                self._shown(getattr(records, table)).to_parquet(folder / f"{table}.parquet")
             for path in (*folder.iterdir(), *(self.folder / name for name in DECLARED)):
                 if path.is_file():
                     made.add_file(str(path), skip_cache=True)
@@ -101,10 +106,14 @@ class StudyRun:
             if self.home.mode == "online":
                 logged.wait(timeout=artifacts.SECONDS)
 
+    def _shown(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return a table as it may be sent: without images, a digest stands for a picture's name."""
+        return data if self.images or "image" not in data else data.assign(image=data["image"].map(digest).astype("string"))
+
     def _figures(self) -> dict[str, Any]:
         """Return the table and, where pictures may be sent, the figures and clips that the report has written."""
         shown: dict[str, Any] = {}
-        if (self.folder / TABLE).is_file():
+        if (self.folder / TABLE).is_file() and (self.folder / TABLE).stat().st_size:
             shown["results"] = wandb.Table(dataframe=pd.read_csv(self.folder / TABLE))
         if self.images:
             if (self.folder / PICTURE).is_file():
@@ -112,6 +121,11 @@ class StudyRun:
             for clip in sorted((self.folder / "clips").glob("*/clip.gif")):
                 shown[f"clips/{clip.parent.name}"] = wandb.Video(str(clip), format="gif")
         return shown
+
+
+def _config(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a declaration is a run's config: its plain values."""
+    return {name: value for name, value in _declaration(study).items() if isinstance(value, str | int | float)}
 
 
 def _declaration(study: Mapping[str, Any]) -> dict[str, Any]:
