@@ -52,19 +52,20 @@ def model_names(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
 
 
 def _told(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
-    values = {axis: cells[axis].astype("string").fillna("-") for axis in axes}
+    values = {axis: cells[axis].astype("string").fillna("none") for axis in axes}
     texts = [text if axis in SPEAKING else f"{axis.replace('_', ' ')} " + text for axis, text in values.items()]
     told = [", ".join(row) for row in zip(*texts, strict=True)] if texts else ""
     return pd.Series(told, index=cells["cell"], dtype="string")
 
 
 def panels(
-    cells: pd.DataFrame, axes: Sequence[str], rows: pd.DataFrame, width: float = 4.2, height: float = 3.0
+    cells: pd.DataFrame, axes: Sequence[str], rows: pd.DataFrame, labels: tuple[str, str], size: tuple[float, float] = (4.2, 3.0)
 ) -> tuple["Figure", list[tuple["Axes", pd.DataFrame]]]:
     """Return a figure with a panel for every combination of values on those of `axes` that vary, and each panel with its rows.
 
     `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them; `rows` (of runs, trials or epochs) name theirs.
-    Panels share their axes, and stand in the order of `cells`, one line of them per value of all but the last axis.
+    Panels share their axes, and stand in the order of `cells`, in each line as many as the last axis has values. `labels` name
+    the horizontal and the vertical axis; `size` is a panel's width and height in inches.
     """
     from matplotlib.pyplot import subplots
 
@@ -74,12 +75,15 @@ def panels(
     names = list(dict.fromkeys(titles))
     across = min(len(names), cells[facets[-1]].nunique(dropna=False)) if facets else 1
     down = -(-len(names) // across)
-    size = (width * across + 0.6, height * down + 1.2)
-    figure, grid = subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    whole = (size[0] * across + 0.6, size[1] * down + 1.2)
+    figure, grid = subplots(down, across, figsize=whole, sharex=True, sharey=True, squeeze=False, layout="constrained")
     parts = []
     for number, (ax, name) in enumerate(zip(grid.flat, names, strict=False)):
         ax.set_title(name.replace(", ", "\n"), fontsize="medium")
-        ax.tick_params(labelbottom=number + across >= len(names))
+        ax.set_ylabel("" if number % across else labels[1])
+        if number + across >= len(names):  # nothing below it
+            ax.set_xlabel(labels[0])
+            ax.tick_params(labelbottom=True)
         parts.append((ax, rows[rows["cell"].isin(titles.index[titles == name])]))
     for ax in grid.flat[len(names) :]:
         ax.set_axis_off()

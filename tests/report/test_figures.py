@@ -1,17 +1,39 @@
 """What figures of a study have in common: each name its own look, every run a point, the first row on top."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segsweep.report.figures import cell_labels, draw_curves, draw_differences, draw_lines, draw_rows, looks, scale_losses
+from segsweep.report.figures import (
+    cell_labels,
+    draw_curves,
+    draw_differences,
+    draw_lines,
+    draw_rows,
+    looks,
+    model_names,
+    panels,
+    scale_losses,
+    scale_rates,
+)
 
 RUNS = pd.DataFrame(
     {
         "source": ["random", "random", "city", "city"],
         "fraction": [0.5, 1.0, 0.5, 1.0],
         "test_iou": [0.2, 0.4, 0.3, float("nan")],
+    }
+)
+
+
+CELLS = pd.DataFrame(
+    {
+        "cell": ["a", "b", "c", "d", "e"],
+        "source": ["random", "random", "city", "city", "near"],
+        "transfer": ["none", "none", "encoder", "all", "encoder"],
+        "ema": [None, 0.9, None, None, None],
     }
 )
 
@@ -38,6 +60,48 @@ def test_a_cell_is_called_by_what_tells_it_from_the_others() -> None:
         "a": "dev share 0.2",
         "b": "dev share 0.5",
     }
+    assert cell_labels(cells.assign(ema=[None, 0.9]), ["ema"]).to_dict() == {"a": "ema none", "b": "ema 0.9"}
+    assert cell_labels(cells, []).to_dict() == {"a": "", "b": ""}
+
+
+def test_a_source_that_was_moved_in_two_ways_has_two_names() -> None:
+    """What follows the source tells apart its own cells only; what does not follow it is for panels."""
+    names = model_names(CELLS, ["source", "transfer", "ema"])
+    assert names.to_list() == ["random", "random", "city, transfer encoder", "city, transfer all", "near"]
+    assert list(names.index) == list(CELLS["cell"])
+
+
+def test_every_combination_of_what_varies_has_its_panel() -> None:
+    """Nothing that differs shares a panel, not even where a setting is none; cells without a row have no panel."""
+    cells = pd.DataFrame({"cell": list("abcd"), "freeze": ["none", "none", "encoder", "norm"], "ema": [None, 0.9, None, None]})
+    rows = pd.DataFrame({"cell": ["a", "b", "b", "c"], "run": [1, 2, 3, 4]})
+    figure, parts = panels(cells, ["freeze", "ema"], rows, ("epoch", "loss"))
+    told = {ax.get_title(): list(part["run"]) for ax, part in parts}
+    assert told == {"freeze none\nema none": [1], "freeze none\nema 0.9": [2, 3], "freeze encoder\nema none": [4]}
+    figure.draw_without_rendering()
+    named = [any(tick.get_visible() and tick.get_text() for tick in ax.get_xticklabels()) for ax, _ in parts]
+    assert named == [bool(ax.get_xlabel()) for ax, _ in parts] == [False, True, True]  # the second has nothing below it
+    assert [bool(ax.get_ylabel()) for ax, _ in parts] == [True, False, True]
+    plt.close(figure)
+
+
+def test_what_does_not_vary_makes_one_panel() -> None:
+    """It holds all rows, and no title."""
+    figure, ((ax, part),) = panels(CELLS, ["source"], pd.DataFrame({"cell": ["c", "d"]}), ("", ""))
+    assert (len(part), ax.get_title()) == (2, "")
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(("rates", "named"), [((2e-4, 9e-3), "0.0005"), ((1e-5, 1e-2), "0.0001")])
+def test_rates_are_named_without_crowding(rates: tuple[float, float], named: str, ax: Axes) -> None:
+    """Few decades show what lies between powers of ten, many do not; the ticks between have no text."""
+    ax.plot(rates, [0, 1])
+    scale_rates(ax)
+    ax.figure.draw_without_rendering()
+    texts = [text.get_text() for text in ax.get_xticklabels()]
+    assert named in texts
+    assert len(texts) <= 9
+    assert {text.get_text() for text in ax.get_xticklabels(minor=True)} <= {""}
 
 
 def test_rows_show_every_run_and_the_published_number(ax: Axes) -> None:

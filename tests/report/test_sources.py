@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from segsweep.records import load
-from segsweep.report.sources import trained_sources
+from segsweep.report.sources import stage_names, trained_sources, with_those_before
 
 
 def test_a_supervised_source_is_told_with_its_validation_iou(finished: Path) -> None:
@@ -44,3 +44,24 @@ def test_stages_of_one_name_are_told_apart_by_their_settings(finished: Path) -> 
     sources = trained_sources(both)
     assert list(sources["learning_rate"]) == [settings["learning_rate"], 0.5]
     assert "batch_size" not in sources
+
+
+def test_a_stage_is_named_by_what_tells_it_from_others_of_its_chain(finished: Path) -> None:
+    """By its own settings and by those before it; a stage that has not ended has its name too."""
+    records = load(finished / "runs" / "tiny")
+    first, chain, settings = records.stages.loc[0, ["stage_id", "stage", "settings"]]
+    assert stage_names(records).to_dict() == {first: chain}
+    other = json.dumps({**json.loads(settings), "learning_rate": 0.5})
+    twin = added(records, stage_id="twin", settings=other, status="running")
+    twin = added(twin, stage_id="later", stage="later", parent_stage_id=first)
+    twin = added(twin, stage_id="last", stage="later", parent_stage_id="twin")
+    last = records.trials.iloc[-1:]
+    names = stage_names(replace(twin, trials=pd.concat([last.assign(stage_id=name) for name in ("later", "last")])))
+    own = json.loads(settings)["learning_rate"]
+    assert names.to_dict() == {
+        first: f"{chain}, learning rate {own}",
+        "twin": f"{chain}, learning rate 0.5",
+        "later": f"later, earlier learning rate {own}",
+        "last": "later, earlier learning rate 0.5",
+    }
+    assert with_those_before(twin, ["last"]) == {"last", "twin"}
