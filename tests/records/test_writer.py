@@ -175,7 +175,7 @@ def test_trial_that_starts_again_is_not_moved_while_it_runs(tmp_path, write, beg
 def test_start_anew_forgets_what_was(tmp_path, write, begin, start_columns):
     """`again` drops the rows of the earlier attempt at once, those in parts too."""
     with RecordWriter(tmp_path) as first:
-        first.declare({"schema_version": SCHEMA_VERSION})
+        first.declare({"schema_version": SCHEMA_VERSION, "name": "s"})
         write(first, "t", epochs=3, status="failed", images=2)
     second = begin(tmp_path)
     second.start("trials", "t", start_columns("t"), again=True)
@@ -313,7 +313,7 @@ def test_readers_see_whole_rows_whatever_is_killed(tmp_path):
     done, epochs_seen = set(), pd.Series(dtype="int64")
     for life in range(3):
         with driving(tmp_path) as process:
-            until = time.monotonic() + 0.3 + random.Random(life).random() / 2
+            until = time.monotonic() + 0.2 + random.Random(life).random() / 5
             while (alive := time.monotonic() < until) or process.poll() is None:
                 if not alive:
                     os.kill(process.pid, signal.SIGKILL)
@@ -334,4 +334,4 @@ def test_readers_see_whole_rows_whatever_is_killed(tmp_path):
                 for table in (records.images, records.confusions):
                     assert table["trial_id"].is_unique
                     assert done <= set(table["trial_id"]) <= set(trials.index)
-    assert len(done) > 15
+    assert len(done) > 10  # two parts at least

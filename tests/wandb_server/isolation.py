@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 import wandb
+from wandb.sdk.lib.service import service_port_file
 
 from wandb_server.server import WandbServer
 
@@ -30,9 +32,11 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
         patch.setenv(f"WANDB_{name}", str(folder / name.lower()))
     patch.setenv("NETRC", str(folder / "netrc"))
     patch.setenv("WANDB_SILENT", "true")
+    patch.setattr(service_port_file, "_SLEEP", lambda seconds: time.sleep(min(seconds, 0.01)))  # its process is there soon
     with WandbServer(folder / "server") as server:
         for name, value in server.environment().items():
             patch.setenv(name, value)
+        gc.freeze()  # what is there already need not be looked through at the end
         try:
             yield server
         finally:
@@ -43,6 +47,7 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
             with warnings.catch_warnings():  # artifacts leave their temporary folders to the garbage collector
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
+            gc.unfreeze()
         server.check()
 
 
