@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from wandb_server import WandbServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `pytest -n`, a file's tests share a worker and its fixtures, and so do all that start Ray on this machine."""
+    for item in items:
+        on_ray = "ray" in item.path.parent.name or item.path.name == "test_study_script.py"
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Tests compute with one thread, so that results are equal to the last bit."""

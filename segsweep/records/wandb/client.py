@@ -1,5 +1,6 @@
 """Opening W&B runs as the mirror wants them: bounded in time, and telling nothing of this machine."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,9 @@ def open_run(
     for keys in ("train/*", "val/*", "epoch/*"):
         run.define_metric(keys, step_metric="epoch")
     return run
+
+
+def remove_files(run: wandb.Run) -> None:
+    """Remove W&B's own files of a run that has been sent."""
+    if run.settings.mode == "online":
+        shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)

@@ -1,6 +1,5 @@
 """The mirror: sends trials and stages to W&B as the records tell of them, each once."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from segsweep.config.digest import digest
 from segsweep.records.lines import Row
 from segsweep.records.marks import Marks
 from segsweep.records.wandb import artifacts, names, pictures
-from segsweep.records.wandb.client import open_run
+from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.follow import Item
 from segsweep.records.wandb.home import EPOCHS, Home, Known
 
@@ -184,8 +183,7 @@ class Mirror:
         """Let go of a run that is closed, with W&B's files of it where they have been sent."""
         run = self._open.pop(run_id)
         del self._logged[run_id], self._keys[run_id]
-        if self.home.mode == "online":
-            shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)
+        remove_files(run)
 
 
 def _marks_of(item: Item, marks: Marks) -> Row:

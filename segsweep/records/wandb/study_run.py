@@ -15,7 +15,7 @@ from segsweep.config.digest import digest
 from segsweep.records.marks import CHOICES, PLAN
 from segsweep.records.reader import load
 from segsweep.records.wandb import artifacts, names
-from segsweep.records.wandb.client import open_run
+from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.home import EPOCHS, Home, Known
 
 HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
@@ -75,9 +75,9 @@ class StudyRun:
             self._run.log(self._figures())
         self._run.summary.update({**self._counts(), EPOCHS: 0})
         self._run.finish(exit_code=0)
-        self._run = None
         self.home.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
-        self.known = Known(sent)
+        remove_files(self._run)
+        self._run, self.known = None, Known(sent)
 
     def _counts(self) -> dict[str, int]:
         return {f"trials/{status}": count for status, count in self._counted.items()}
