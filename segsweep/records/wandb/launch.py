@@ -38,7 +38,9 @@ def mirroring(study: Path, options: MirrorOptions, tell: Callable[[str], None]) 
         seconds = LEAVE_SECONDS
     finally:
         mirror.stdin.close()
-        tell(_leave(study, mirror, seconds))
+        said = _leave(study, mirror, seconds)
+        if (study / "study.json").is_file():
+            tell(said)
 
 
 def _leave(study: Path, mirror: "subprocess.Popen[bytes]", seconds: float) -> str:

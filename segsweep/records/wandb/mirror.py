@@ -1,7 +1,7 @@
 """The mirror: sends trials and stages to W&B as the records tell of them, each once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Mirror:
     _logged: dict[str, set[int]] = field(default_factory=dict)
     _keys: dict[str, set[str]] = field(default_factory=dict)  # of the results that an open run's summary has
     _ids: dict[str, str] = field(default_factory=dict)
-    _items: dict[str, Item] = field(default_factory=dict)  # what has arrived whole, without its epochs
+    _cells: dict[str, tuple[str, str]] = field(default_factory=dict)  # run id of a trial that arrived -> its id, its own cell
 
     def __post_init__(self) -> None:
         self._known = self.home.known(self.study["name"], self.study.get("records_id", ""))
@@ -62,7 +62,8 @@ class Mirror:
             return False
         new = False
         run_id, sent = self._run_id(item), self._digest(item)
-        row = {**item.row, **_marks_of(item, marks)}
+        marked = marks.row(item.identity, item.row["cell"]) if item.table == "trials" else {}
+        row = {**item.row, **marked}
         if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
             run = self._open.get(run_id) or self._begin(run_id, item, row)
             self._log_epochs(run_id, run, item)
@@ -71,11 +72,12 @@ class Mirror:
                 return False
             examples = self._end(run_id, run, item, row)
             self.home.confirm(run_id, sent, len(item.epochs), examples)
-            self._known[run_id] = Known(sent, _marks_of(item, marks))
+            self._known[run_id] = Known(sent, marked)
             self._forget(run_id)
             new = True
-        self._items[run_id] = replace(item, epochs=())
-        self._mark(run_id, marks)
+        if item.table == "trials":
+            self._cells[run_id] = (item.identity, item.row["cell"])
+            self._mark(run_id, marks)
         return new
 
     def remark(self, marks: Marks, final: bool = False) -> None:
@@ -83,7 +85,7 @@ class Mirror:
 
         That something is no longer chosen counts at the end alone: a driver that starts chooses anew what it had chosen.
         """
-        for run_id in self._items:
+        for run_id in self._cells:
             self._mark(run_id, marks, final)
 
     def close(self) -> None:
@@ -94,10 +96,10 @@ class Mirror:
             self._forget(run_id)
 
     def _mark(self, run_id: str, marks: Marks, final: bool = False) -> None:
-        known, marked = self._known[run_id], _marks_of(self._items[run_id], marks)
+        known, marked = self._known[run_id], marks.row(*self._cells[run_id])
         if known.marks.get("chosen") and not final:
             marked["chosen"] = True
-        if marked and dict(known.marks) != marked:
+        if dict(known.marks) != marked:
             self.home.mark(run_id, marked)
             self._known[run_id] = Known(known.sent, marked)
 
@@ -184,11 +186,6 @@ class Mirror:
         run = self._open.pop(run_id)
         del self._logged[run_id], self._keys[run_id]
         remove_files(run)
-
-
-def _marks_of(item: Item, marks: Marks) -> Row:
-    """Return the marked columns of an item; stages have none."""
-    return marks.row(item.identity, item.row["cell"]) if item.table == "trials" else {}
 
 
 def _is_confirmed(item: Item) -> bool:
