@@ -1,7 +1,8 @@
-"""A small real study with all that the notebooks show, its homes, and one kernel for all notebooks."""
+"""Two small real studies, one with all that the notebooks show and one that lacks much; homes; one kernel for all notebooks."""
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree, rmtree
 
@@ -12,8 +13,11 @@ from wandb_server import isolated_server
 
 import segsweep
 from segsweep import LogUniform, Published, PublishedRun, Study, Target
+from segsweep.data.scenes.dataset import GENERATED
+from segsweep.records import load
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.send import Sender, transfer
+from segsweep.records.writer import RecordWriter
 
 PROJECT = "lab/streets"
 
@@ -26,26 +30,19 @@ MEASURES = {
     "predict_seconds": 30.0,
 }
 CELL = {"source": CITY, "architecture": "unet16", "freeze": "none"}
+SETTINGS = {"image_px": 32, "batch_size": 16, "source_epochs": 1, "ssl_epochs": 2, "ssl_batch_size": 16}
 FULL = Study(
     name="street",
     target=Target("generated_street", protocol="70-10-20"),
     compare=[
-        {"source": ["random", CITY], "architecture": ["unet16"], "freeze": ["none", "encoder"], "fraction": [0.5]},
-        {"source": ["random", CITY], "architecture": ["unet16"], "freeze": ["none"], "fraction": [0.25]},
+        {"source": [CITY], "architecture": ["unet16"], "freeze": ["none", "encoder"], "fraction": [0.5]},
+        {"source": ["random"], "architecture": ["unet16"], "freeze": ["none"], "fraction": [0.25, 0.5]},
         {"source": [SIMCLR], "architecture": ["unet16"], "freeze": ["none"], "fraction": [0.5]},
         {"source": ["random"], "architecture": [OTHER], "freeze": ["none"], "fraction": [0.5]},
     ],
     tune={"learning_rate": LogUniform(1e-4, 1e-2)},
-    fixed={
-        "image_px": 32,
-        "epochs": 2,
-        "batch_size": 16,
-        "domain_shift": "on",
-        "source_epochs": 1,
-        "ssl_epochs": 2,
-        "ssl_batch_size": 16,
-    },
-    trials_per_cell=2,
+    fixed={**SETTINGS, "epochs": 2, "domain_shift": "on"},
+    trials_per_cell=1,
     seeds=2,
     published=Published(
         "a table",
@@ -56,23 +53,56 @@ FULL = Study(
         ],
     ),
 )
+BARE = Study(
+    name="bare",
+    target=Target("generated_street", protocol="70-10-20"),
+    compare=[
+        {"source": ["random"], "ema": [None, 0.9]},
+        {"source": [SIMCLR], "ema": [None], "ssl_temperature": [0.1, 0.5]},
+        {"source": [CITY], "ema": [None], "transfer": ["encoder", "all"]},
+    ],
+    fixed={**SETTINGS, "architecture": "unet16", "epochs": 1, "learning_rate": 1e-3},
+    seeds=1,
+)
+
+
+def run(study: Study, folder: Path) -> Path:
+    """Run a study, and return its folder. The city has few pictures, and nothing is measured to tell how long it will take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(GENERATED, "generated_city", replace(GENERATED["generated_city"], count=60))
+        patch.setattr("segsweep.sweep.run.seconds_left", lambda *_, **__: 1.0)
+        segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+    return folder / "runs" / study.name
 
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a study that has all that notebooks ask for: some seconds on one core."""
-    folder = tmp_path_factory.mktemp("notebooks")
-    segsweep.run(FULL, out=folder / "runs", runner="inline", device="cpu", threads=1)
-    return folder / "runs" / FULL.name
+    return run(FULL, tmp_path_factory.mktemp("notebooks"))
 
 
 @pytest.fixture(scope="session")
-def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same study, planned, of which nothing has run."""
+def bare(full: Path) -> Path:
+    """A study of one seed, one fraction and one architecture, without tuning, published numbers or shift, on the same store.
+
+    It compares what no notebook names, among it an axis that is none for some cells, and what follows the source.
+    """
+    return run(BARE, full.parents[1])
+
+
+@pytest.fixture(scope="session")
+def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The whole study, planned, of which nothing has ended: one source runs, and has made an epoch."""
+    before = load(full)
+    stage = before.stages[before.stages["stage"] == SIMCLR].iloc[0]
+    epoch = before.epochs[before.epochs["trial_id"] == stage["stage_id"]].iloc[0]
     folder = Path(copytree(full, tmp_path_factory.mktemp("begun") / full.name))
     rmtree(folder / "parts")
-    (folder / "choices.jsonl").write_text("")
-    return folder
+    with RecordWriter(folder) as writer:
+        columns = ["stage_id", "stage", "model", "settings", "source_seed"]
+        writer.start("stages", stage["stage_id"], {"study": FULL.name, **stage[columns].to_dict()})
+        writer.epoch(stage["stage_id"], epoch.dropna().drop(["study", "trial_id", "phase"]).to_dict())
+        yield folder
 
 
 @pytest.fixture(scope="module")
