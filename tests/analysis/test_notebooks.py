@@ -84,6 +84,7 @@ def run_code(kernel: BlockingKernelClient, code: str) -> Outputs:
 
 
 RECORD = """
+%config InlineBackend.print_figure_kwargs = {"bbox_inches": None, "dpi": 40}
 import matplotlib.pyplot as plt
 
 DRAWN = []
