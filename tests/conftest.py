@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `pytest -n`, a file's tests share a worker and its fixtures, and so do all that start Ray on this machine."""
+    """Mark tests that start Ray, which want the machine for themselves; with `pytest -n`, a file's tests share a process."""
     for item in items:
-        on_ray = "ray" in item.path.parent.name or item.path.name == "test_study_script.py"
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(str(item.path)))
+        if item.path.parent.name == "ray_runner" or item.path.name == "test_study_script.py":
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture(autouse=True)

@@ -215,7 +215,7 @@ def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: 
         (("--images", tmp_path / "none", "--out", out), "is no folder"),
         (("--images", tmp_path / "full", "--out", out), "holds no pictures (.jpg"),
         (("--images", photos, "--out", tmp_path / "full"), "the folder is not empty"),
-        (("--images", photos, "--out", tmp_path / "full" / "file"), "cannot be made"),
+        (("--images", photos, "--out", tmp_path / "full" / "file"), "is a file; name a folder"),
         (("--images", photos, "--out", out, "--store", tmp_path / "empty"), "pass --store"),
         (("--images", photos, "--out", out, "--trial", "zz"), "no trial of"),
         (("--images", photos, "--out", out, "--trial", tuning), "this run (tune, finished) keeps no weights"),

@@ -100,7 +100,7 @@ def test_a_failure_keeps_its_traceback(driver: Driver) -> None:
     assert not driver.take(stage, Failed.of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
     reason = load(driver.writer.folder).stages["error"].iloc[0]
     assert reason.startswith("RuntimeError: CUDA error: an illegal memory access (traceback: ")
-    file = Path(reason.removesuffix(")").split("traceback: ")[1])
+    file = driver.writer.folder.parent / reason.removesuffix(")").split("traceback: ")[1]
     assert "and advice" in file.read_text()
 
 
