@@ -73,6 +73,7 @@ def last_table(output: str) -> list[str]:
     return [line for line in output.splitlines() if line and "Everything is in" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_kill_9_again_and_again_ends_in_the_same_table(script: Path, tmp_path: Path) -> None:
     """Killed in the stage, in tuning and in confirmation, the same command continues: nothing finished starts twice, and the

@@ -51,6 +51,7 @@ class Sender:
         self.follower = Follower(folder)
         self.statuses: dict[str, str] = {}
         self.sent: set[str] = set()
+        self._before = read_state(folder).get("sent", 0)  # by earlier attempts, which this one goes through again
         self.newly = 0  # how many items have arrived whole in this attempt
         self._most = _most_runs()
         self._failed: Counter[str] = Counter(read_state(folder).get("failed", {}))
@@ -75,8 +76,13 @@ class Sender:
 
     def tell(self, **more: Any) -> None:
         """Write how far this has come, for whoever asks."""
-        far = {"sent": len(self.sent), "newly": self.newly, "url": self.whole.url, "failed": dict(self._failed)}
-        write_state(self.folder, **far, pid=os.getpid(), **more)
+        far = {
+            "sent": max(self._before, len(self.sent)),
+            "newly": self.newly,
+            "url": self.whole.url,
+            "failed": dict(self._failed),
+        }
+        write_state(self.folder, pid=os.getpid(), **{**far, **more})
 
     def end(self) -> None:
         """Send what there is to send once no more is written."""
@@ -138,7 +144,7 @@ def attempt(folder: Path, follow: bool) -> int:
         traceback.print_exc()
         tell(trouble=f"{type(error).__name__}: {error}".splitlines()[0])
         return TROUBLE
-    tell(done=True)
+    tell(done=True, sent=len(sender.sent))
     return DONE
 
 

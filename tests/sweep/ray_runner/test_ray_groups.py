@@ -34,6 +34,7 @@ def train_processes() -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_two_workers_a_stage_and_two_a_trial(short_study: Study, tmp_path: Path) -> None:
     """A stage and trials that two workers share give the inline runner's numbers within the tolerance, in the same records; no
