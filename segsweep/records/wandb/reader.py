@@ -71,9 +71,7 @@ def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
 def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
     """Return the tables, from the runs where these hold them."""
     tables: dict[str, list[Row]] = {table: [] for table in TABLES}
-    told = [
-        run for run in runs if IDENTITY.get(TABLE_OF.get(run.job_type, "")) in run.config
-    ]  # others are nobody's, or hardly begun
+    told = [run for run in runs if IDENTITY.get(TABLE_OF.get(run.job_type, "")) in run.config]  # no user's own, none half made
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for entry in pool.map(_entry, told):
             for table, rows in rows_of(entry).items():
