@@ -16,6 +16,7 @@ from segsweep.errors import UserError
 from segsweep.records.lines import write_whole
 
 FOLDER = "wandb"  # in a study's folder: W&B's own files, the log, and what is below
+DONE, REFUSED, TROUBLE, ENOUGH = 0, 2, 75, 76  # how an attempt to send ends: its exit code
 OPTIONS, STATE, LOG, LOCK = "options.json", "state.json", "mirror.log", "mirror.lock"
 MODES = ("off", "online", "offline")
 DEFAULT_PROJECT = "segsweep"
@@ -39,10 +40,10 @@ class MirrorOptions:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"--wandb {self.mode}: choose one of {', '.join(MODES)}")
-        entity, *rest = reversed(self.project.split("/"))
-        if self.project and (len(rest) > 1 or not all((entity, *rest)) or set(FORBIDDEN) & set(self.project)):
+        parts = self.project.split("/")
+        if self.project and (len(parts) > 2 or not all(parts) or set(FORBIDDEN) & set(self.project)):
             raise UserError(f"--wandb-project {self.project}: write PROJECT or ENTITY/PROJECT, without any of {FORBIDDEN}")
-        if len(self.project.rpartition("/")[2]) > LONGEST:
+        if len(parts[-1]) > LONGEST:
             raise UserError(f"--wandb-project {self.project}: W&B takes at most {LONGEST} characters")
 
     @property

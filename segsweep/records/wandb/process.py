@@ -17,9 +17,19 @@ from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
 from segsweep.records.reader import driver_alive
-from segsweep.records.wandb.options import FOLDER, LOCK, LOG, MirrorOptions, environment, read_state, write_state
+from segsweep.records.wandb.options import (
+    DONE,
+    ENOUGH,
+    FOLDER,
+    LOCK,
+    LOG,
+    REFUSED,
+    MirrorOptions,
+    environment,
+    read_state,
+    write_state,
+)
 
-DONE, REFUSED, ENOUGH = 0, 2, 76  # how an attempt may end, see `send`; all else is trouble
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
 NICE = 10  # the study's own work goes first
 READY_SECONDS = 0.5

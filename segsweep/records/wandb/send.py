@@ -24,11 +24,10 @@ from segsweep.records.wandb.follow import STAGES_FIRST, Follower, Item
 from segsweep.records.wandb.home import Home, Ledger, Server
 from segsweep.records.wandb.mirror import PARENTS, Mirror, Wanted
 from segsweep.records.wandb.names import summary_run
-from segsweep.records.wandb.options import FOLDER, LOCK, MirrorOptions, read_state, write_state
+from segsweep.records.wandb.options import DONE, ENOUGH, FOLDER, LOCK, REFUSED, TROUBLE, MirrorOptions, read_state, write_state
 from segsweep.records.wandb.study_run import StudyRun
 
 POLL_SECONDS = 2.0
-DONE, REFUSED, TROUBLE, ENOUGH = 0, 2, 75, 76  # how the process ends
 WAITS = 2  # attempts for which what began from a source is held back until that has arrived
 MOST_RUNS, FILES_A_RUN, MOST_FILES = 500, 10, 8192  # W&B's client keeps some connections open for each run that it has sent
 

@@ -67,10 +67,10 @@ class StudyRun:
             return
         if self._run is None:
             self.begin(study)
-        else:
+        else:  # it began with what was declared then
+            self._run.config.update(_config(study), allow_val_change=True)  # type: ignore[no-untyped-call]
             self._log_records(study)
         assert self._run is not None
-        self._run.config.update(_config(study), allow_val_change=True)  # type: ignore[no-untyped-call]
         if self.known is None or self.known.sent != sent:
             self._run.log(self._figures())
         self._run.summary.update({**self._counts(), EPOCHS: 0})
