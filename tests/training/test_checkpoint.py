@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from segsweep.config.keep import Reading
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, load_weights, save_checkpoint, save_weights
 
@@ -16,7 +17,8 @@ def state(seed: int = 0) -> TrainingState:
 
 
 def step(of: TrainingState) -> None:
-    of.model(torch.ones(2, 3, 5, 5)).square().sum().backward()
+    images = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))  # a constant one has no gradient here
+    of.model(images).square().sum().backward()
     of.optimizer.step()
 
 
@@ -25,7 +27,8 @@ def test_round_trip_restores_everything(tmp_path):
     kept = state()
     step(kept)
     kept.history.append({"val_loss": 0.25, "val": {"iou": float("nan"), "class_iou": [0.5, 0.1]}})
-    kept.keep_best(0.25)
+    kept.read(Reading(0.5, -0.25))
+    kept.keep()
     step(kept)
     save_checkpoint(kept, tmp_path / "c")
     back = state(seed=1)
@@ -40,22 +43,24 @@ def test_round_trip_restores_everything(tmp_path):
             assert torch.equal(tensor, other[name])
             assert tensor.dtype == other[name].dtype
     assert repr(back.history) == repr(kept.history)
-    assert (back.best_loss, back.best_result, back.results) == (0.25, 1, 1)
+    assert (back.best_reading, back.best_result, back.kept_result, back.results) == (Reading(0.5, -0.25), 1, 1, 1)
+    assert isinstance(back.best_reading, Reading)
     assert not torch.equal(back.best["0.weight"], back.model.network.state_dict()["0.weight"])
 
 
 def test_state_without_a_result_round_trips(tmp_path):
-    """A state that has no result yet comes back with an infinite best loss."""
+    """A state that has no result yet comes back with a reading that every other one beats."""
     save_checkpoint(state(), tmp_path / "c")
     back = state(seed=1)
     assert load_checkpoint(back, tmp_path / "c")
-    assert (back.best_loss, back.best_result, back.history, back.best) == (float("inf"), 0, [], {})
+    assert (back.best_result, back.kept_result, back.history, back.best) == (0, 0, [], {})
+    assert back.best_reading < Reading(-1e30, -1e30)
 
 
 def test_best_weights_are_a_copy():
     """Later steps do not move the weights that were kept as best."""
     kept = state()
-    kept.keep_best(1.0)
+    kept.keep()
     before = {name: tensor.clone() for name, tensor in kept.best.items()}
     step(kept)
     assert all(torch.equal(before[name], tensor) for name, tensor in kept.best.items())
