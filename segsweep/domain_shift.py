@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +23,6 @@ from segsweep.stage import KIND, load_source, source_sets
 from segsweep.training.batches import IMAGENET, PictureSet, normalisation_of
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
-from segsweep.training.metrics import scores
 from segsweep.workplace import Workplace
 
 Look = Callable[..., Evaluation]  # `evaluate` with all but the model and the pictures said
@@ -97,9 +95,9 @@ def measure_shift(
         return shift
     other_classes = mapped is None or not mapped.one_to_one
     scope = trial.settings.transfer
-    before = _mean_iou(look(model, sets[1]))
+    before = look(model, sets[1]).scores.mean_iou
     transfer_weights(model, fine_tuned, "all-but-classifier" if scope == "all" and other_classes else scope)
-    after = _mean_iou(look(model, sets[1]))
+    after = look(model, sets[1]).scores.mean_iou
     forgotten = {"source_mean_iou_before": before, "source_mean_iou_after": after, "forgetting": before - after}
     return replace(shift, facts={**shift.facts, **forgotten})
 
@@ -109,9 +107,3 @@ def _before(model: SegmentationModel, mapped: ClassMap, test_set: PictureSet, lo
     tested = look(InTargetClasses(model, mapped.rest_as_background()), test_set, examples=examples)
     measures = tested.measures(test_set.data.classes)
     return Shift({BEFORE + name: value for name, value in measures.items()}, tested.examples)
-
-
-def _mean_iou(tested: Evaluation) -> float:
-    """Return the mean IoU over the classes that the pictures show, the same whatever a model predicts."""
-    shown = tested.confusion_CC.sum(axis=1) > 0
-    return float(np.array(scores(tested.confusion_CC).class_iou)[shown].mean())

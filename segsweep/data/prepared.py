@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from segsweep.config.class_name import foreground_number
 from segsweep.data.dataset import IGNORE, Division, Pixels
 
 Moments = npt.NDArray[np.float64]
@@ -24,7 +25,8 @@ class Prepared:
     have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
     picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the
     number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name. All arrays are
-    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0).
+    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class that
+    headline metrics belong to where there are two.
     """
 
     dataset: str
@@ -38,6 +40,7 @@ class Prepared:
     moments: Moments
     pixels: Counts
     protocols: Mapping[str, Division] = field(default_factory=dict)
+    foreground: int = 1
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -52,8 +55,13 @@ class Prepared:
             moments=moments,
             pixels=pixels,
             protocols=index["protocols"],
+            foreground=foreground_number(index["classes"]),
             **{key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata")},
         )
+
+    def with_foreground(self, name: str | None) -> Self:
+        """Return the same data with the foreground that a study names; None leaves it. Raises `UserError` for no such class."""
+        return self if name is None else replace(self, foreground=foreground_number(self.classes, name))
 
     @property
     def labelled(self) -> bool:

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from segsweep.config.class_name import plain_name
+from segsweep.config.class_name import is_background, plain_name
 from segsweep.errors import UserError
-
-BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class ClassMap:
     def rest_as_background(self) -> "ClassMap":
         """Return the same with every source class that stands for none standing for the background, where there is one."""
         rest = tuple(set(range(len(self.source))).difference(*self.rows))
-        ground = [plain_name(name) == BACKGROUND for name in self.target]
+        ground = [is_background(name) for name in self.target]
         return replace(
             self, rows=tuple(tuple(sorted(r + rest)) if here else r for r, here in zip(self.rows, ground, strict=True))
         )
@@ -71,7 +69,7 @@ def map_classes(source: Sequence[str], target: Sequence[str], synonyms: Mapping[
             raise UserError(f"class synonyms: {name!r} is no class of the target; its classes: {', '.join(target)}")
         wanted[plain_name(name)] |= set(map(plain_name, others))
     rows = tuple(tuple(n for n, other in enumerate(source) if plain_name(other) in wanted[plain_name(name)]) for name in target)
-    if not any(found for name, found in zip(target, rows, strict=True) if plain_name(name) != BACKGROUND):
+    if not any(found for name, found in zip(target, rows, strict=True) if not is_background(name)):
         raise UserError(
             f"no class of the target but the background is one of the source; target: {', '.join(target)}; "
             f"source: {', '.join(source)}; give synonyms (Target class_map), or take transfer=all-but-classifier"

@@ -1,31 +1,19 @@
 """Masks in colour, alone or laid over their picture, and the legend of their classes."""
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from segsweep.config.class_name import same_class
+from segsweep.config.class_name import is_background
+from segsweep.data.dataset import IGNORE, Pixels
+from segsweep.data.palette import COLOURS
 
-IGNORE = 255
-IGNORED_COLOUR = (128, 128, 128)
 LINES_PER_SIDE = 400  # how many outlines would cover a picture's short side: they grow with it
 TEXT_PX, TEXTS_PER_SIDE = 11, 45  # the least height of a legend's text, and how many would cover its width
-Pixels = npt.NDArray[np.uint8]
 
 
-def _colours() -> Pixels:
-    table = np.zeros((256, 3), dtype=np.uint8)
-    for number in range(1, IGNORE):
-        hue = (0.11 + 0.618034 * (number - 1)) % 1.0
-        table[number] = [round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
-    table[IGNORE] = IGNORED_COLOUR
-    return table
-
-
-COLOURS = _colours()  # (256, 3), by class number
 LAID = np.concatenate([np.full((1, 3), 255, dtype=np.uint8), COLOURS[1:]])  # over a picture: where class 0 is shown, it is white
 
 
@@ -36,7 +24,7 @@ def coloured(mask_HW: Pixels) -> Pixels:
 
 def background_of(classes: Sequence[str]) -> int | None:
     """Return the number of the class called background, however it is written, which pictures show clear; None without one."""
-    return next((number for number, name in enumerate(classes) if same_class(name, "background")), None)
+    return next((number for number, name in enumerate(classes) if is_background(name)), None)
 
 
 def overlay(picture_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segsweep.config.class_name import same_class
+from segsweep.config.class_name import foreground_number, same_class
 from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
@@ -219,6 +219,7 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     if study.target_name in catalog.absent:
         return {}
     known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
+    foreground_number(known, study.target.foreground)
     for name in study.target.class_map:
         if not any(same_class(name, other) for other in known):
             raise unknown("Target class_map", name, list(known))

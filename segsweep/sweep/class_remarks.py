@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from segsweep.config.class_name import foreground_number, is_background
 from segsweep.config.settings import Settings
 from segsweep.config.study import TUNING_SEED, Study
 from segsweep.data.prepare import KIND
@@ -10,7 +11,10 @@ from segsweep.data.splits import Indices, split_target, subset
 from segsweep.sweep.catalog import Catalog, class_maps, source_classes, tuned_values
 
 UNLEARNT = "cannot be learned"
-UNMEASURED = "has no IoU there; it is left out of means, or counts as 0 where it is predicted"
+UNMEASURED = "has no IoU there and is left out of means"
+UNDECIDED = (
+    "its IoU is undefined, so epochs and settings are chosen by the validation loss; choose another protocol, or keep=val_dice"
+)
 
 
 def class_remarks(study: Study, catalog: Catalog) -> list[str]:
@@ -27,7 +31,19 @@ def class_remarks(study: Study, catalog: Catalog) -> list[str]:
                 f"domain_shift=on: {source} has no class of the target but the background, so nothing is measured with it "
                 "before fine-tuning; Target class_map can name synonyms"
             )
-    return lines + list(dict.fromkeys(_absent_classes(study, catalog)))
+    return lines + list(dict.fromkeys((*_headline(study, catalog), *_absent_classes(study, catalog))))
+
+
+def _headline(study: Study, catalog: Catalog) -> Iterator[str]:
+    """Yield a line where nothing says which of two classes the headline metrics belong to."""
+    if study.target_name in catalog.absent or study.target.foreground is not None:
+        return
+    classes = catalog.classes(study.target_name, study.target.classes)
+    if len(classes) == 2 and not any(map(is_background, classes)):
+        yield (
+            f"neither {classes[0]!r} nor {classes[1]!r} is called background: IoU, F1, precision and recall are those of "
+            f"{classes[foreground_number(classes)]!r}; Target(foreground=...) chooses"
+        )
 
 
 def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
@@ -39,11 +55,13 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
         key = catalog.key(study.target_name, study.target.classes, cell.image_px, cell.fit)
         if catalog.store.find(KIND, key) is None:
             continue
-        data = Prepared.open(catalog.store.folder(KIND, key))
+        data = Prepared.open(catalog.store.folder(KIND, key)).with_foreground(study.target.foreground)
         for what, members in _picture_sets(study, cell, data):
             if missing := [name for name, pixels in zip(data.classes, data.class_pixels(members), strict=True) if not pixels]:
                 means = UNLEARNT if what.startswith("train") else UNMEASURED
                 yield f"none of the {len(members)} {what} shows {', '.join(map(repr, missing))}, which {means}"
+                if what.startswith("val") and len(data.classes) == 2 and data.classes[data.foreground] in missing:
+                    yield f"the {what} show no foreground: {UNDECIDED}"
 
 
 def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:

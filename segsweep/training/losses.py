@@ -1,11 +1,14 @@
 """Losses, by name: each takes logits (B, C, H, W) and masks (B, H, W) and returns a scalar. Ignored pixels count nowhere.
 
-With two classes, `bce`, `focal`, `dice` and `jaccard` look at the foreground (class 1) alone; with more, they are means over
-the classes.
+With two classes, `bce`, `focal`, `dice` and `jaccard` look at the foreground alone; with more, they are means over the classes.
+
+In training, Dice and Jaccard are smp's, which give a class that the batch does not show a loss of 0 whatever is predicted. As
+measures, which decide what is kept and reported, they count it: see `Objective.measured`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, JaccardLoss,
 from torch import Tensor
 from torch.nn import functional
 
+from segsweep.config.class_name import BACKGROUND, foreground_number, is_background
 from segsweep.config.loss_text import parse_loss
 from segsweep.config.own import PREFIX, own
 from segsweep.data.dataset import IGNORE
@@ -21,7 +25,6 @@ from segsweep.training.metrics import Counts
 from segsweep.training.world import World
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-BACKGROUND = "background"
 TINY = 1e-9  # keeps a mean over no pixels from being 0/0
 
 
@@ -68,23 +71,38 @@ def focal(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
     return loss
 
 
-def dice(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+def dice(logits_BCHW: Tensor, mask_BHW: Tensor, foreground: int = 1) -> Tensor:
     """Return one minus the soft Dice coefficient over the batch, ignored pixels left out (smp.losses.DiceLoss).
 
     With two classes it is the foreground's; with more, the mean over the classes, those absent from the batch counting 0.
     """
-    loss: Tensor = DiceLoss("multiclass", classes=_shown(logits_BCHW), ignore_index=IGNORE)(logits_BCHW, mask_BHW)
+    shown = _overlap_classes(logits_BCHW, foreground)
+    loss: Tensor = DiceLoss("multiclass", classes=shown, ignore_index=IGNORE)(logits_BCHW, mask_BHW)
     return loss.to(torch.float32)
 
 
-def jaccard(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+def jaccard(logits_BCHW: Tensor, mask_BHW: Tensor, foreground: int = 1) -> Tensor:
     """Return one minus the soft IoU over the batch (smp.losses.JaccardLoss), with the classes of `dice`."""
-    loss: Tensor = JaccardLoss("multiclass", classes=_shown(logits_BCHW), ignore_index=IGNORE)(logits_BCHW, mask_BHW)
+    shown = _overlap_classes(logits_BCHW, foreground)
+    loss: Tensor = JaccardLoss("multiclass", classes=shown, ignore_index=IGNORE)(logits_BCHW, mask_BHW)
     return loss.to(torch.float32)
 
 
-def _shown(logits_BCHW: Tensor) -> list[int] | None:
-    return [1] if logits_BCHW.shape[1] == 2 else None
+def _overlap_classes(logits_BCHW: Tensor, foreground: int) -> list[int] | None:
+    return [foreground] if logits_BCHW.shape[1] == 2 else None
+
+
+def absent_class_loss(logits_BCHW: Tensor, mask_BHW: Tensor, foreground: int = 1) -> Tensor:
+    """Return what Dice and Jaccard leave out: the loss of the classes that the batch does not show, over the same classes.
+
+    With s the sum of such a class's probabilities over the pixels that are not ignored, its loss is s / (1 + s): that of Dice
+    smoothed by one pixel, 0 where the class is not predicted and close to 1 where it is.
+    """
+    numbers = _overlap_classes(logits_BCHW, foreground) or list(range(logits_BCHW.shape[1]))
+    valid = mask_BHW != IGNORE
+    summed = (logits_BCHW.float().softmax(dim=1)[:, numbers] * valid[:, None]).sum(dim=(0, 2, 3))
+    absent = torch.stack([~((mask_BHW == number) & valid).any() for number in numbers])
+    return (summed / (1 + summed) * absent).mean()
 
 
 def lovasz(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
@@ -108,7 +126,7 @@ def counted(mask_BHW: Tensor) -> Tensor:
 
 
 PIXEL_MEANS: Mapping[str, Loss] = {"cross_entropy": cross_entropy, "bce": bce, "focal": focal}
-WHOLE_BATCH: Mapping[str, Loss] = {"dice": dice, "jaccard": jaccard, "lovasz": lovasz}
+OVERLAPS: Mapping[str, Callable[..., Tensor]] = {"dice": dice, "jaccard": jaccard}
 
 
 @dataclass(frozen=True)
@@ -116,12 +134,13 @@ class Term:
     """One term of an objective.
 
     `size` gives, for losses that are means over pixels, what a mask weighs in such a mean, so that the parts of a batch can
-    be added up; None for losses of a batch as a whole.
+    be added up; None for losses of a batch as a whole. `absent` is what a measure adds for the classes that are not shown.
     """
 
     weight: float
     function: Loss
     size: Callable[[Tensor], Tensor] | None
+    absent: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,11 @@ class Objective:
         for term in self.terms[1:]:
             total = total + _scaled(term.function(logits_BCHW, mask_BHW), term.weight)
         return total
+
+    def measured(self, logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
+        """Return the loss of a batch as a measure, a scalar: Dice and Jaccard count predictions of classes that are not shown."""
+        extra = [_scaled(term.absent(logits_BCHW, mask_BHW), term.weight) for term in self.terms if term.absent is not None]
+        return sum(extra, self(logits_BCHW, mask_BHW))
 
     def part(self, logits_BCHW: Tensor, mask_BHW: Tensor, own_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
         """Return what is backpropagated for a piece of a batch, and the piece's part of the batch's loss.
@@ -167,20 +191,27 @@ def _scaled(loss: Tensor, weight: float) -> Tensor:
     return loss if weight == 1 else loss * weight
 
 
-def make_objective(text: str, classes: Sequence[str], class_pixels: Counts | None = None) -> Objective:
+def make_objective(
+    text: str, classes: Sequence[str], class_pixels: Counts | None = None, foreground: int | None = None
+) -> Objective:
     """Return the objective that a text as `0.5*cross_entropy+dice` names, for a data set's classes.
 
-    `class_pixels` (C,) counts the pixels of every class in the training pictures, which `weighted_cross_entropy` needs.
+    `class_pixels` (C,) counts the pixels of every class in the training images, which `weighted_cross_entropy` needs;
+    `foreground` is the number of that class where there are two, by default the one that is not called background.
     Raises `UserError` for a loss that these classes do not allow.
     """
-    return Objective(tuple(_term(term.name, term.weight, classes, class_pixels) for term in parse_loss(text)))
+    number = foreground_number(classes) if foreground is None else foreground
+    return Objective(tuple(_term(term.name, term.weight, classes, class_pixels, number) for term in parse_loss(text)))
 
 
-def _term(name: str, weight: float, classes: Sequence[str], class_pixels: Counts | None) -> Term:
+def _term(name: str, weight: float, classes: Sequence[str], class_pixels: Counts | None, foreground: int) -> Term:
     if name.startswith(PREFIX):
         return Term(weight, own(name).function, None)
-    if name in WHOLE_BATCH:
-        return Term(weight, WHOLE_BATCH[name], None)
+    if name in OVERLAPS:
+        absent = partial(absent_class_loss, foreground=foreground)
+        return Term(weight, partial(OVERLAPS[name], foreground=foreground), None, absent)
+    if name == "lovasz":
+        return Term(weight, lovasz, None)
     if name in PIXEL_MEANS:
         return Term(weight, PIXEL_MEANS[name], counted)
     if name == "cross_entropy_foreground":
@@ -215,11 +246,12 @@ def _rehearse(text: str, function: Loss, classes: int) -> None:
 
 def _foreground_cross_entropy(weight: float, classes: Sequence[str]) -> Term:
     """Return cross-entropy over the pixels whose true class is not the background."""
-    if BACKGROUND not in classes or len(classes) < 3:  # with one class left there is nothing to tell apart
+    grounds = [number for number, name in enumerate(classes) if is_background(name)]
+    if not grounds or len(classes) < 3:  # with one class left there is nothing to tell apart
         raise UserError(
             f"loss=cross_entropy_foreground: needs a class {BACKGROUND!r} and two others; the classes are {', '.join(classes)}"
         )
-    background = list(classes).index(BACKGROUND)
+    background = grounds[0]
 
     def without(mask_BHW: Tensor) -> Tensor:
         return mask_BHW.masked_fill(mask_BHW == background, IGNORE)

@@ -243,3 +243,43 @@ def test_better_logits_lose_less(name):
     truth = torch.nn.functional.one_hot(masks.where(masks != IGNORE, 0), 2).permute(0, 3, 1, 2).float()
     assert float(objective(name, 2)(20 * truth, masks)) < 1e-3
     assert float(objective(name, 2)(-20 * truth, masks)) > 0.99
+
+
+FILLED = {"everything": (-8.0, 8.0), "nothing": (8.0, -8.0)}
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "2*dice"])
+def test_measures_count_predictions_of_absent_classes(name):
+    """As a measure an image without foreground is lost if all of it is predicted as foreground, and right if nothing is."""
+    masks = torch.zeros(1, 8, 8, dtype=torch.long)
+    measured = objective(name, 2).measured
+    logits = {what: torch.tensor(values).view(1, 2, 1, 1).expand(1, 2, 8, 8) for what, values in FILLED.items()}
+    weight = 2 if name.startswith("2") else 1
+    assert float(measured(logits["everything"], masks)) == pytest.approx(weight * 64 / 65, rel=1e-3)
+    assert float(measured(logits["nothing"], masks)) == pytest.approx(0, abs=1e-4)
+    assert float(objective(name, 2)(logits["everything"], masks)) == 0  # in training, as smp
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("ignored", [0.0, 0.4])
+def test_the_measure_of_absent_classes_follows_the_formula(classes, ignored):
+    """An absent class adds s / (1 + s) with s the sum of its probabilities over counted pixels; shown ones are as in training."""
+    logits, masks = example(classes, ignored)
+    masks[masks == classes - 1] = 0  # the last class is absent, the foreground of two
+    counted = (masks != IGNORE).numpy()
+    summed = (probabilities(logits)[:, -1] * counted).sum()
+    share = 1 if classes == 2 else 1 / classes
+    expected = float(dice(logits, masks)) + share * summed / (1 + summed)
+    assert float(objective("dice", classes).measured(logits, masks)) == pytest.approx(expected, rel=1e-5)
+    assert float(objective("cross_entropy", classes).measured(logits, masks)) == float(cross_entropy(logits, masks))
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "bce", "focal"])
+def test_losses_are_the_foregrounds_wherever_it_stands(name):
+    """With the background second, a loss is that of the same figures with the classes in their usual order."""
+    logits, masks = example(2, 0.3)
+    turned = torch.where(masks == IGNORE, IGNORE, 1 - masks)
+    swapped = make_objective(name, ("lesion", "background"))
+    for how in ("__call__", "measured"):
+        found = getattr(swapped, how)(logits.flip(1), turned)
+        assert float(found) == pytest.approx(float(getattr(objective(name, 2), how)(logits, masks)), rel=1e-6)

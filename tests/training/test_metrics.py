@@ -35,15 +35,15 @@ CASES = [(*labels(classes, seed), classes) for classes, seed in product((2, 3, 6
 
 @pytest.mark.parametrize(("true", "predicted", "classes"), CASES)
 def test_scores_equal_scikit_learns(true, predicted, classes):
-    """Every metric equals scikit-learn's, which is binary with two classes and else macro over the labels that occur."""
-    found = scores(matrix(true, predicted, classes))
-    how = {"average": "binary" if classes == 2 else "macro", "zero_division": 0}
+    """Every metric equals scikit-learn's: binary with two classes, else macro over the labels that the truth shows."""
+    found, shown = scores(matrix(true, predicted, classes)), np.unique(true)
+    macro = {"average": "macro", "labels": shown, "zero_division": 0}
+    how = {"average": "binary", "zero_division": 0} if classes == 2 else macro
     assert found.accuracy == pytest.approx(reference.accuracy_score(true, predicted))
-    assert found.precision == pytest.approx(reference.precision_score(true, predicted, **how))
-    assert found.recall == pytest.approx(reference.recall_score(true, predicted, **how))
-    assert found.f1 == pytest.approx(reference.f1_score(true, predicted, **how))
-    assert found.iou == pytest.approx(reference.jaccard_score(true, predicted, **how))
-    assert found.mean_iou == pytest.approx(reference.jaccard_score(true, predicted, average="macro", zero_division=0))
+    for name in ("precision", "recall", "f1", "jaccard"):
+        expected = getattr(reference, f"{name}_score")(true, predicted, **how) if classes > 2 or 1 in shown else np.nan
+        assert getattr(found, name.replace("jaccard", "iou")) == pytest.approx(expected, nan_ok=True)
+    assert found.mean_iou == pytest.approx(reference.jaccard_score(true, predicted, **macro))
     assert found.weighted_iou == pytest.approx(reference.jaccard_score(true, predicted, average="weighted", zero_division=0))
     per_class = reference.recall_score(true, predicted, labels=np.unique(true), average=None, zero_division=0)
     assert found.mean_accuracy == pytest.approx(per_class.mean())
@@ -53,18 +53,49 @@ def test_scores_equal_scikit_learns(true, predicted, classes):
 
 @pytest.mark.parametrize(("true", "predicted", "classes"), CASES)
 def test_class_iou_has_one_value_a_class(true, predicted, classes):
-    """The IoU of every class is scikit-learn's, and NaN for a class that occurs nowhere."""
+    """The IoU of every class is scikit-learn's, and NaN for a class that the truth does not show, whether predicted or not."""
     found = scores(matrix(true, predicted, classes)).class_iou
     expected = reference.jaccard_score(true, predicted, labels=range(classes), average=None, zero_division=0)
-    occurs = np.isin(range(classes), [*true, *predicted])
-    np.testing.assert_allclose(found, np.where(occurs, expected, np.nan))
+    np.testing.assert_allclose(found, np.where(np.isin(range(classes), true), expected, np.nan))
+
+
+def test_a_stray_pixel_of_an_absent_class_hardly_moves_the_mean():
+    """One pixel predicted as a class that the split does not show costs its own class that pixel, and no mean a class."""
+    before = np.array([[500, 20, 0], [30, 450, 0], [0, 0, 0]])
+    after = before + np.array([[-1, 0, 1], [0, 0, 0], [0, 0, 0]])
+    for measure in ("mean_iou", "iou", "f1", "precision", "recall", "mean_accuracy"):
+        assert getattr(scores(after), measure) == pytest.approx(getattr(scores(before), measure), abs=0.002)
+
+
+def test_the_class_set_of_a_mean_is_the_same_for_every_prediction():
+    """Whatever is predicted for a split, the same classes have an IoU, and the mean is over them."""
+    rng = np.random.default_rng(0)
+    true = rng.choice([0, 2, 5], 300)
+    for predicted in (true, rng.choice(7, 300), np.full(300, 6), np.zeros(300, dtype=int)):
+        found = scores(matrix(true, predicted, 7))
+        assert np.flatnonzero(~np.isnan(found.class_iou)).tolist() == [0, 2, 5]
+        assert found.mean_iou == pytest.approx(np.nanmean(found.class_iou))
+
+
+def test_the_headline_belongs_to_the_foreground():
+    """With two classes of which the second is the background, the headline is the first one's, of the split and per image."""
+    true, predicted = labels(2, 7)
+    straight, turned = matrix(true, predicted, 2), matrix(1 - true, 1 - predicted, 2)
+    for measure in ("iou", "f1", "precision", "recall"):
+        assert getattr(scores(turned, foreground=0), measure) == getattr(scores(straight), measure)
+        assert getattr(scores(turned), measure) != getattr(scores(straight), measure)
+    for measure in ("iou", "dice"):
+        expected = image_scores(counts(straight[None]))[measure]
+        assert image_scores(counts(turned[None]), foreground=0)[measure] == expected
 
 
 def test_foreground_that_is_nowhere_is_undefined():
-    """With two classes of which only the background occurs, the foreground's metrics are NaN and the means are not."""
-    found = scores(np.array([[9, 0], [0, 0]]))
-    assert np.isnan([found.precision, found.recall, found.f1, found.iou]).all()
-    assert (found.accuracy, found.mean_accuracy, found.mean_iou, found.weighted_iou) == (1, 1, 1, 1)
+    """With two classes of which the truth shows the background alone, the foreground's metrics are NaN and the means are not."""
+    for predicted, share in ((0, 1.0), (3, 2 / 3)):
+        found = scores(np.array([[9 - predicted, predicted], [0, 0]]))
+        assert np.isnan([found.precision, found.recall, found.f1, found.iou]).all()
+        means = (found.accuracy, found.mean_accuracy, found.mean_iou, found.weighted_iou)
+        assert means == pytest.approx((share,) * 4)
 
 
 def test_nothing_counted_is_undefined():
@@ -77,15 +108,19 @@ def test_nothing_counted_is_undefined():
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_image_scores_equal_scikit_learns_per_image(classes):
-    """Accuracy, IoU and Dice of each image are scikit-learn's on that image alone, absent classes left out."""
+    """Accuracy, IoU and Dice of each image are scikit-learn's on that image alone, over the classes that its truth shows."""
     pairs = [labels(classes, seed, size=12) for seed in range(20)]
     pairs.append((np.full(12, classes - 1), np.full(12, classes - 1)))
     pairs.append((np.full(12, classes - 1), np.zeros(12, dtype=int)))
     found = image_scores(counts(np.stack([matrix(true, predicted, classes) for true, predicted in pairs])))
-    how = {"average": "binary" if classes == 2 else "macro", "zero_division": 0}
+
+    def expected(score, true, predicted):
+        how = {"average": "binary"} if classes == 2 else {"average": "macro", "labels": np.unique(true)}
+        return score(true, predicted, **how, zero_division=0)
+
     np.testing.assert_allclose(found["accuracy"], [reference.accuracy_score(*pair) for pair in pairs])
-    np.testing.assert_allclose(found["iou"], [reference.jaccard_score(*pair, **how) for pair in pairs])
-    np.testing.assert_allclose(found["dice"], [reference.f1_score(*pair, **how) for pair in pairs])
+    np.testing.assert_allclose(found["iou"], [expected(reference.jaccard_score, *pair) for pair in pairs])
+    np.testing.assert_allclose(found["dice"], [expected(reference.f1_score, *pair) for pair in pairs])
 
 
 def test_image_that_rightly_has_no_foreground_scores_one():
