@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from segsweep.config.source import SELF_SUPERVISED, Stage
@@ -28,6 +29,7 @@ from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.models.weight_names import by_network_names
 from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet, normalisation_of
+from segsweep.training.calibrate import layers_with_statistics, set_statistics
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
 from segsweep.training.loop import EpochResult, best_result, start_state, train
 from segsweep.training.probe import knn_facts
@@ -152,7 +154,7 @@ def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureS
 
 
 def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
-    """Train a whole model for segmentation on a source; the epoch with the lowest validation loss is kept."""
+    """Train a whole model for segmentation on a source; the setting `keep` decides which epoch is kept."""
     place.device.apply_threads()
     train_set, val_set = source_sets(spec, place)
     data = train_set.data
@@ -196,6 +198,9 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     )
     encoder, normalisation = state.model.network["encoder"], normalisation_of(recipe.normalisation, train_set)
     start = _start_encoder(spec, parent, place.store)
+    if parent is None:  # statistics of 0 and 1 would leave the features of random weights without meaning
+        start.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        set_statistics(start, list(layers_with_statistics(start).values()), train_set, normalisation, spec.seed, place.device)
     facts = {
         "dataset": train_set.data.dataset,
         **sizes,

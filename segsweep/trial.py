@@ -1,7 +1,7 @@
 """Running a trial: fine-tuning on the target, and for confirmed runs the test. The seam: no Ray in here."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from PIL import Image
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
+from segsweep.data.predictions import FILE as PREDICTIONS_FILE
+from segsweep.data.predictions import write_predictions
 from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target, subset
@@ -21,31 +23,33 @@ from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import LAST, WEIGHTS, Started, load_source
 from segsweep.training.batches import Normalisation, PictureSet, normalisation_of
+from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState, save_weights
 from segsweep.training.evaluate import Evaluation, evaluate
 from segsweep.training.frames import Frames, save_clip
 from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
-from segsweep.training.metrics import Counts, Floats, image_mean, image_scores, scores
+from segsweep.training.metrics import Counts
 from segsweep.training.recipe import Recipe
 from segsweep.workplace import Workplace
 
 KIND = "model"
 CLIP = "clip.npz"
 TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
-EXAMPLES = 6  # test pictures whose predictions are kept of every confirmed run
+EXAMPLES = 6  # test images that are kept of every confirmed run, with truth and prediction
+PREDICTIONS = 2000  # test images whose predictions are kept of every confirmed run; of a larger split the first
 
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """A trial that has run to its end: `facts` are further columns of its record, `images` one row per test picture.
+    """A trial that has run to its end: `facts` are further columns of its record, `tables` the rows of its test.
 
-    `confusions` is the confusion matrix of the whole test split, one row per pair of classes that occurs.
+    `images` has a row per test image; `counts` one per test image and class that occurs in it; `confusions` is the confusion
+    matrix of the whole split, a row per pair of classes that occurs.
     """
 
     facts: Mapping[str, Any]
-    images: list[dict[str, Any]]
-    confusions: list[dict[str, Any]]
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterator[Started | EpochResult | TrialOutcome]:
@@ -57,15 +61,15 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     """
     place.device.apply_threads()
     settings = trial.settings
-    data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data))
+    data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data)).with_foreground(trial.target.foreground)
     split = split_target(data, trial.target.protocol, settings.dev_share)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
-    model, facts = _start_model(trial, source_key, data, place)
-    yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
     recipe = Recipe.of(settings.model_dump())
     normalisation = normalisation_of(settings.normalisation, train_set)
+    model, facts = _start_model(trial, source_key, train_set, normalisation, place)
+    yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)
@@ -82,7 +86,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     )
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
     if trial.phase == "tune":
-        yield TrialOutcome(micro_batch, [], [])
+        yield TrialOutcome(micro_batch)
         return
     test_set = spread_first(PictureSet(data, split.test).first(place.max_pictures), EXAMPLES)
     tested, shift = _test(settings, state, train_set, test_set, normalisation, place), Shift()
@@ -94,27 +98,39 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
             if build.found is None:
                 save_weights(state.best, build.folder / WEIGHTS)
                 _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
+                names = [data.names[member] for member in test_set.members[:PREDICTIONS]]
+                write_predictions(build.folder / PREDICTIONS_FILE, names, tested.predictions)
                 if frames is not None:
                     save_clip(build.folder / CLIP, frames, val_set, state.history)
                 build.commit(_card(trial, data, model, tested, normalisation) | {"fit": _fit(trial, place)})
     facts = {**micro_batch, **_measured(tested, data), **shift.facts}
-    yield TrialOutcome(facts, _image_rows(tested, test_set), _confusion_rows(tested.confusion_CC, data.classes))
+    tables = {
+        "images": _image_rows(tested, test_set),
+        "counts": _count_rows(tested.counts_N3C, test_set),
+        "confusions": _confusion_rows(tested.confusion_CC, data.classes),
+    }
+    yield TrialOutcome(facts, tables)
 
 
 def _start_model(
-    trial: Trial, source_key: str | None, data: Prepared, place: Workplace
+    trial: Trial, source_key: str | None, train_set: PictureSet, normalisation: Normalisation, place: Workplace
 ) -> tuple[SegmentationModel, dict[str, Any]]:
-    """Return the model from which fine-tuning begins, and what the record tells of it."""
-    settings, facts = trial.settings, {}
+    """Return the model from which fine-tuning begins, and columns of the record that describe it."""
+    settings, data = trial.settings, train_set.data
+    facts: dict[str, Any] = {}
+    transferred: tuple[str, ...] = ()
     model = build_model(settings.architecture, len(data.classes), trial.seed)
     if source_key is not None:
         artifact = place.store.find(STAGE_KIND, source_key)
         assert artifact is not None, f"stage {source_key} is not in the store"
         report = load_source(model, artifact, settings.transfer, place.store, data.classes, trial.target.class_map)
+        transferred = report.loaded
         facts = {"source_hash": artifact.content_hash, "transfer_report": str(report)}
-    freeze(model, settings.freeze)
+    freeze(model, settings.freeze, transferred)
+    calibrated = calibrate(model, transferred, train_set, normalisation, seed=trial.seed, device=place.device, world=place.world)
     trainable, total = model.parameter_counts()
-    return model, {"trainable_parameters": trainable, "total_parameters": total, **facts}
+    counts = {"trainable_parameters": trainable, "total_parameters": total, "calibrated_layers": calibrated}
+    return model, {**counts, **facts}
 
 
 def trial_workspace(trial: Trial, records_id: str) -> str:
@@ -137,14 +153,15 @@ def _test(
     return evaluate(
         state.model,
         test_set,
-        loss=make_objective(settings.loss, data.classes, pixels),
-        more_losses={name: make_objective(name, data.classes) for name in TEST_LOSSES},
+        loss=make_objective(settings.loss, data.classes, pixels, data.foreground),
+        more_losses={name: make_objective(name, data.classes, foreground=data.foreground) for name in TEST_LOSSES},
         boundary=True,
         batch_size=state.history[-1]["micro_batch"] or settings.batch_size,
         precision=settings.precision,
         device=place.device,
         normalisation=normalisation,
         examples=EXAMPLES,
+        predictions=PREDICTIONS,
         world=place.world,
     )
 
@@ -158,26 +175,29 @@ def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
         "test_loss": tested.loss,
         **{column: tested.losses[name] for name, column in TEST_LOSSES.items()},
         **{f"test_{name}": value for name, value in tested.measures(data.classes).items()},
-        "test_boundary_f": float(np.nanmean(_image_scores(tested)["boundary_f"])),
+        "test_boundary_f": float(np.nanmean(tested.image_scores["boundary_f"])),
         "predict_seconds": tested.predict_seconds,
     }
 
 
-def _image_scores(tested: Evaluation) -> dict[str, Floats]:
-    """Return every image's scores (N,), its boundary F-score among them."""
-    assert tested.boundary_NC is not None
-    seen_N = tested.counts_N3C[:, 1].sum(axis=1) > 0
-    boundary_f = image_mean(tested.boundary_NC, ~np.isnan(tested.boundary_NC), seen_N)
-    return {**image_scores(tested.counts_N3C), "boundary_f": boundary_f}
-
-
 def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]]:
     """Return a row per test picture."""
-    each, names = _image_scores(tested), test_set.data.names
+    each, names = tested.image_scores, test_set.data.names
     return [
         {"image": names[member], **{metric: float(values[position]) for metric, values in each.items()}}
         for position, member in enumerate(test_set.members)
     ]
+
+
+def _count_rows(counts_N3C: Counts, test_set: PictureSet) -> list[dict[str, Any]]:
+    """Return a row per test image and class that occurs in its truth or its prediction: its pixels hit, true, predicted."""
+    data = test_set.data
+    rows = []
+    for position, number in np.argwhere(counts_N3C.any(axis=1)):
+        hit, true, predicted = counts_N3C[position, :, number].tolist()
+        name = data.names[test_set.members[position]]
+        rows.append({"image": name, "class": data.classes[number], "hit": hit, "true": true, "predicted": predicted})
+    return rows
 
 
 def _confusion_rows(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -209,7 +229,8 @@ def _card(
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
         "total_parameters": model.parameter_counts()[1],
-        "test_iou": scores(tested.confusion_CC).iou,
+        "foreground": data.classes[data.foreground] if len(data.classes) == 2 else None,
+        "test_iou": tested.scores.iou,
     }
 
 

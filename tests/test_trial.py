@@ -12,6 +12,7 @@ from segsweep.config.source import Stage
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
 from segsweep.data.folder import Folder
+from segsweep.data.predictions import read_predictions
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target
@@ -109,7 +110,7 @@ def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
     split = split_target(opened(data, place), TARGET.protocol)
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
-    assert outcome == TrialOutcome({"micro_batch": 4}, [], [])
+    assert outcome == TrialOutcome({"micro_batch": 4})
     assert place.store.find(KIND, trial.trial_id) is None
 
 
@@ -153,16 +154,27 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
         (facts["test_iou"], (facts["test_iou_ground"] + facts["test_iou_thing"]) / 2)
     )
     dice = [f1_score(a.ravel(), b.ravel(), zero_division=1) for a, b in zip(truth, found.examples, strict=True)]
-    assert [row["image"] for row in outcome.images] == [prepared.names[member] for member in test]
-    assert [row["dice"] for row in outcome.images] == pytest.approx(dice)
+    assert [row["image"] for row in outcome.tables["images"]] == [prepared.names[member] for member in test]
+    assert [row["dice"] for row in outcome.tables["images"]] == pytest.approx(dice)
     assert facts["test_dice"] == pytest.approx(np.mean(dice))
     for column, name in (("test_dice_loss", "dice"), ("test_focal_loss", "focal"), ("test_bce", "bce")):
         alone = evaluate(model, PictureSet(prepared, test), **options | {"loss": make_objective(name, prepared.classes)})
         assert facts[column] == pytest.approx(alone.loss, rel=1e-5)
-    assert facts["test_boundary_f"] == pytest.approx(np.mean([row["boundary_f"] for row in outcome.images]))
+    assert facts["test_boundary_f"] == pytest.approx(np.mean([row["boundary_f"] for row in outcome.tables["images"]]))
     assert 0 <= facts["test_boundary_f"] < 1
     expected = confusion_matrix(truth.ravel(), found.examples.ravel(), labels=[0, 1])
-    pixels = {(row["truth"], row["predicted"]): row["pixels"] for row in outcome.confusions}
+    classes = range(len(prepared.classes))
+    each = [confusion_matrix(a.ravel(), b.ravel(), labels=classes) for a, b in zip(truth, found.examples, strict=True)]
+    numbers = [(m[c, c], m[c].sum(), m[:, c].sum()) for m in each for c in classes if m[c].any() or m[:, c].any()]
+    assert [(row["hit"], row["true"], row["predicted"]) for row in outcome.tables["counts"]] == numbers
+    named = [
+        (prepared.names[n], prepared.classes[c])
+        for n, m in zip(test, each, strict=True)
+        for c in classes
+        if m[c].any() or m[:, c].any()
+    ]
+    assert [(row["image"], row["class"]) for row in outcome.tables["counts"]] == named
+    pixels = {(row["truth"], row["predicted"]): row["pixels"] for row in outcome.tables["confusions"]}
     assert all(pixels.values())
     assert [[pixels.get((t, p), 0) for p in prepared.classes] for t in prepared.classes] == expected.tolist()
 
@@ -176,13 +188,18 @@ def test_model_artifact_has_card_and_examples(data, place):
     test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
-    assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "artifact.json"}
+    assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "predictions.zip", "artifact.json"}
     for number in range(EXAMPLES):
         picture, truth, predicted = (np.asarray(Image.open(artifact.folder / f"example-{number}-{what}.png")) for what in whats)
         assert np.array_equal(picture, prepared.images[test[number]])
         assert np.array_equal(truth, prepared.masks[test[number]])
         assert predicted.shape == truth.shape
         assert predicted.max() <= 1
+    kept = dict(read_predictions(artifact.folder / "predictions.zip"))
+    assert list(kept) == [prepared.names[member] for member in test]
+    for number in range(EXAMPLES):
+        shown = np.asarray(Image.open(artifact.folder / f"example-{number}-predicted.png"))
+        assert np.array_equal(kept[prepared.names[test[number]]], shown)
     assert artifact.metadata["classes"] == ["ground", "thing"]
     assert artifact.metadata["settings"] == trial.settings.model_dump()
     assert artifact.metadata["fit"] == "resize"
@@ -255,7 +272,7 @@ def test_broken_off_trial_continues(data, place, tmp_path):
     elsewhere = Workplace(Store(tmp_path / "other"), place.device)
     (elsewhere.store.root / "data").symlink_to(place.store.root / "data")
     _, _, whole = run(trial, elsewhere)
-    assert outcome.images == whole.images
+    assert outcome.tables == whole.tables
     times = "predict_seconds"
     assert {k: v for k, v in outcome.facts.items() if k != times} == {k: v for k, v in whole.facts.items() if k != times}
     hashes = {there.store.find(KIND, trial.trial_id).content_hash for there in (place, elsewhere)}
@@ -268,7 +285,7 @@ def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, place):
     _, _, first = run(trial, place)
     artifact = place.store.find(KIND, trial.trial_id)
     _, _, again = run(trial, place)
-    assert again.images == first.images
+    assert again.tables == first.tables
     assert place.store.find(KIND, trial.trial_id) == artifact
 
 
@@ -295,7 +312,7 @@ def test_rehearsal_cuts_every_split(data, place):
     started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(place, max_pictures=4))
     assert (started.facts["train_images"], started.facts["val_images"], outcome.facts["test_images"]) == (4, 4, 4)
     assert len(epochs) == 1
-    assert len(outcome.images) == 4
+    assert len(outcome.tables["images"]) == 4
 
 
 def test_examples_come_from_all_over_the_split(data, place):
@@ -333,7 +350,7 @@ def test_a_held_out_test_split_is_the_same_for_every_development_share(data, pla
     for dev_share in (0.3, 0.8):
         trial = replace(make(data, "confirm", epochs=1, dev_share=dev_share), target=replace(TARGET, protocol="holdout-20"))
         started, _, outcome = run(trial, place)
-        tested.append({row["image"] for row in outcome.images})
+        tested.append({row["image"] for row in outcome.tables["images"]})
         trained.append(started.facts["train_images"] + started.facts["val_images"])
     assert tested[0] == tested[1]
     assert trained == [12, 32]
@@ -360,3 +377,18 @@ def test_confirmed_run_keeps_a_clip(data, place):
     assert place.store.find(KIND, trial.trial_id).content_hash == hashes[0]
     run(tuning := make(data, clip_images=3), place)
     assert not list(place.store.workspace(tuning.trial_id).glob("frame-*"))
+
+
+def test_a_frozen_random_encoder_is_calibrated_once(data, place):
+    """A frozen encoder without a source keeps its random weights and the statistics of the training images, as recorded."""
+    trial = make(data, "confirm", architecture="unet-mobilenet_v2", freeze="encoder", epochs=1)
+    started, _, _ = run(trial, place)
+    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    random = build_model("unet-mobilenet_v2", 2, trial.seed).network.state_dict()
+    means = [name for name in final if name.startswith("encoder.") and name.endswith("running_mean")]
+    assert started.facts["calibrated_layers"] == len(means) > 50
+    assert all(final[name].any() for name in means)
+    weights = [name for name in final if name.startswith("encoder.") and name.endswith((".weight", ".bias"))]
+    assert all(torch.equal(final[name], random[name]) for name in weights)
+    batches = {int(final[name.replace("running_mean", "num_batches_tracked")]) for name in means}
+    assert batches == {1}  # one pass before training, and none moved in it

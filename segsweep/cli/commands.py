@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     ask = add(
         "sql",
         _sql,
-        "Answer an SQL query over the records of studies: tables trials, epochs, images, stages, confusions.",
+        "Answer an SQL query over the records of studies: tables trials, epochs, images, counts, stages, confusions.",
         """sql "select source, avg(test_iou) from trials where phase='confirm' group by 1" runs/transfer_grid""",
     )
     ask.add_argument("query", metavar="QUERY", help="in DuckDB's SQL; it can read and write nothing but these tables")

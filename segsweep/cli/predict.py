@@ -18,11 +18,12 @@ from segsweep.cli.export import best_trial, deployed, find_weights, named_trial
 from segsweep.cli.whole_picture import Prediction, Predictor
 from segsweep.data.dataset import Pixels, Progress
 from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
+from segsweep.data.palette import palette_image
 from segsweep.data.picture import open_picture
 from segsweep.errors import UserError
 from segsweep.records.reader import Records
 from segsweep.report.new_folder import make_new
-from segsweep.report.overlay import COLOURS, background_of, legend, overlay
+from segsweep.report.overlay import background_of, legend, overlay
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
 from segsweep.training.device import Device
@@ -116,9 +117,7 @@ class _Output:
         """Write what was predicted for a picture, and return the row that tells of it."""
         name, mask_HW = self._names[path], prediction.mask_HW
         files: dict[str, Any] = {"mask": f"masks/{name}.png", "overlay": f"overlays/{name}.png"}
-        mask = Image.fromarray(mask_HW)
-        mask.putpalette(COLOURS.tobytes())
-        mask.save(self._folder / files["mask"])
+        palette_image(mask_HW).save(self._folder / files["mask"])
         shares = np.bincount(mask_HW.ravel(), minlength=len(self._classes)) / mask_HW.size
         drawn = self._overlay(picture, mask_HW, np.flatnonzero(shares).tolist())
         drawn.save(self._folder / files["overlay"], compress_level=1)  # big, and looked at once

@@ -9,8 +9,8 @@ from segsweep.errors import UserError
 class PerCellASHA:
     """Asynchronous successive halving among the tuning trials of one cell (Li et al. 2020, arXiv:1810.05934).
 
-    At `grace_epochs`, and at each multiple of it by `reduction_factor`, a trial goes on only if its validation IoU is
-    among the best 1/`reduction_factor` that its cell has reported at that epoch so far.
+    At `grace_epochs`, and at each multiple of it by `reduction_factor`, a trial goes on only if its reading (validation IoU,
+    unless the setting `keep` says otherwise) is among the best 1/`reduction_factor` of its cell at that epoch so far.
     """
 
     grace_epochs: int = 1
@@ -25,7 +25,7 @@ class PerCellASHA:
 class PerCellMedian:
     """The median stopping rule among the tuning trials of one cell (Golovin et al. 2017, Vizier, section 3.2).
 
-    After `grace_epochs`, a trial stops when its best validation IoU so far is below the median of the running averages
+    After `grace_epochs`, a trial stops when its best reading so far is below the median of the running averages
     of its cell's other trials at the same epoch, once `min_trials` of them have got there.
     """
 

@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from segsweep.config.keep import Keep
 from segsweep.config.loss_text import canonical_loss
 from segsweep.config.own import NAME_PATTERN, PREFIX
 from segsweep.config.source import SELF_SUPERVISED, Source
 from segsweep.errors import UserError, unknown
 
 DEFAULT_EPOCHS = 10
+DEFAULT_KEEP: Keep = "val_iou"
 LARGEST_PX = 4096
 NO_TRANSFER = "none"  # what `transfer` becomes when the source is random: nothing moves
 
@@ -78,6 +80,7 @@ class Settings(BaseModel):
     steps: PositiveInt | None = None
     validations: PositiveInt = 10
     patience_epochs: PositiveInt | None = None
+    keep: Keep = DEFAULT_KEEP
     batch_size: PositiveInt = 16
     image_px: Pixels = 256
     fit: FitChoice = "own"
@@ -145,6 +148,8 @@ class Settings(BaseModel):
             known = values.get("transfer", "encoder") in get_args(Transfer)  # else its own check refuses it
             if not parsed.stages and known:
                 values["transfer"] = NO_TRANSFER
+                if values.get("freeze") == "norm":  # there is no transferred layer to freeze
+                    values["freeze"] = "none"
             elif parsed.encoder_only and values.get("transfer") in ("all-but-classifier", "all"):
                 values["transfer"] = "encoder"
         return values
@@ -242,7 +247,7 @@ class Settings(BaseModel):
             "batch_size": self.source_batch_size or self.batch_size,
             "precision": self.precision,
         }
-        shared = ("momentum", "schedule", "warmup", "normalisation")
+        shared = ("momentum", "schedule", "warmup", "normalisation", "keep")
         split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
         return told | split | {name: getattr(self, name) for name in shared if getattr(self, name) != self._default(name)}
 

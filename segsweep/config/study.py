@@ -16,6 +16,7 @@ from segsweep.errors import UserError, unknown
 
 Grid = Mapping[str, tuple[Any, ...]]
 TUNING_SEED = 0
+NOT_TUNED = ("source", "architecture", "keep")  # no tuning trials of one cell differ in them
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,20 @@ class Target:
     the data set's own three splits; or `holdout-H`, which holds out H per cent of all pictures as test and gives the setting
     `dev_share` of all pictures, nine tenths for training and one for validation. `class_map` says, for the transfer `all`,
     which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
+    `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
+    not called background, and class 1 where neither is.
     """
 
     name: str | DataSetObject
     classes: str | None = None
     protocol: str = "60-20-20"
     class_map: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
+    foreground: str | None = None
 
     def __post_init__(self) -> None:
-        for key in ("name", "classes", "protocol"):
+        for key in ("name", "classes", "protocol", "foreground"):
             value = getattr(self, key)
-            allowed = (key == "classes" and value is None) or (key == "name" and is_data_set(value))
+            allowed = (key in ("classes", "foreground") and value is None) or (key == "name" and is_data_set(value))
             if not (isinstance(value, str) and value) and not allowed:
                 raise UserError(f"Target {key}={value!r}: must be a text" + (" or a data set" if key == "name" else ""))
         if not isinstance(self.class_map, Mapping):
@@ -121,8 +125,9 @@ class Study:
                     raise unknown(f"study {self.name}: published run {run.name!r}", axis, list(Settings.model_fields))
         for axis in compared & set(self.tune) | compared & set(self.fixed) | set(self.tune) & set(self.fixed):
             raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
-        if "source" in self.tune or "architecture" in self.tune:
-            raise UserError(f"study {self.name}: source and architecture are compared or fixed, not tuned")
+        for axis in self.tune:
+            if axis in NOT_TUNED:
+                raise UserError(f"study {self.name}: {axis} is compared or fixed, not tuned; neither are {', '.join(NOT_TUNED)}")
         for axis in self.tune:
             if axis.startswith(("source_", "ssl_")):
                 raise UserError(

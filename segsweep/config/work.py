@@ -12,8 +12,8 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import Target
 
-TRIAL_VERSION = 1  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
-STAGE_VERSION = 1
+TRIAL_VERSION = 3  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
+STAGE_VERSION = 3
 
 Phase = Literal["tune", "confirm"]
 
@@ -95,6 +95,7 @@ class Trial:
         brought = {text: mark for text in self._texts() if (mark := fingerprint(text)) is not None}
         maps = self.settings.transfer == "all" or "domain_shift" in settings
         mapped = {"class_map": dict(self.target.class_map)} if maps and self.target.class_map else {}
+        headline = {"foreground": self.target.foreground} if self.target.foreground is not None else {}
         return digest(
             {
                 "version": TRIAL_VERSION,
@@ -105,6 +106,7 @@ class Trial:
                 "data": self.target_data,
                 "stage": self.stage.spec_id if self.stage else None,
                 **mapped,
+                **headline,
                 **({"own": brought} if brought else {}),
             }
         )

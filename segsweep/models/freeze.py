@@ -1,7 +1,9 @@
 """Freeze policies: which parameters and normalisation statistics stay as they are.
 
-`none`; `encoder`; `encoder:K`, the first K stages of the encoder; `norm`, every normalisation layer of the whole network.
+`none`; `encoder`; `encoder:K`, the first K stages of the encoder; `norm`, the normalisation layers that the transfer brought.
 """
+
+from collections.abc import Collection
 
 from timm.layers.norm import RmsNorm, RmsNorm2d
 from torch import nn
@@ -21,10 +23,11 @@ NORMALISATIONS = (
 )
 
 
-def freeze(model: SegmentationModel, policy: str) -> None:
+def freeze(model: SegmentationModel, policy: str, transferred: Collection[str] | None = None) -> None:
     """Hold the parts of a model that a policy names.
 
-    Raises `UserError` for an unknown policy, and for one that the model has no such parts for.
+    `transferred` are the names of the weights that a source brought, by which `norm` tells layers with statistics from new ones;
+    None stands for all. Raises `UserError` for an unknown policy, and for one that the model has no such parts for.
     """
     kind, _, count = policy.partition(":")
     if kind == "encoder" and count.isdecimal():
@@ -32,7 +35,8 @@ def freeze(model: SegmentationModel, policy: str) -> None:
     elif policy == "encoder":
         model.hold((model.parts.encoder,))
     elif policy == "norm":
-        model.hold(_normalisations(model))
+        brought = tuple(f"{name.rpartition('.')[0]}." for name in transferred) if transferred is not None else None
+        model.hold(name for name in _normalisations(model) if brought is None or name in brought)
     elif policy != "none":
         raise unknown("freeze", policy, FREEZE_POLICIES)
 

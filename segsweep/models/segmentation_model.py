@@ -69,6 +69,10 @@ class SegmentationModel(nn.Module):
         self._held = (*self._held, *names)
         self.train(self.training)
 
+    def holds(self, module: str) -> bool:
+        """Return whether a module of the network, by its name, is kept as it is."""
+        return f"{module}.".startswith(tuple(name for name in self._held if name.endswith(".")))
+
     def release_stage(self) -> bool:
         """Release the deepest stage of the encoder that is held, and return whether there was one.
 

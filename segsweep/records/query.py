@@ -20,18 +20,24 @@ SEALED: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,  # no variables of this process
     "temp_directory": "",
 }
-BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # the only column that is a word of DuckDB's SQL
+BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # a column that is a word of DuckDB's SQL
 WORD = '"freeze" is a word of SQL: as a column it needs its double quotes; '
+TRUTH = re.compile(r"""(?<![\w."'])true(?![\w"'])""", re.IGNORECASE)  # another one, which as a word has a value: 1 in sums
+ASKS_COUNTS = re.compile(r"\bcounts\b", re.IGNORECASE)
 
 
 def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
-    """Return the answer to an SQL query (DuckDB's) over the tables trials, epochs, images, stages and confusions.
+    """Return the answer to an SQL query (DuckDB's) over the tables trials, epochs, images, counts, stages and confusions.
 
     `studies` are folders, W&B projects or loaded records, by default all study folders below `runs/`. Their tables stand below
     one another, told apart by the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
     can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
     saying which tables and columns there are, where there is no study, and where two hold a study of the same name.
     """
+    if ASKS_COUNTS.search(query) and TRUTH.search(query):
+        raise UserError(
+            'sql: "true" is a column of counts and a word of SQL: write the column in double quotes, the constant as 1=1'
+        )
     asked = studies or sorted(file.parent for file in RUNS.glob("*/study.json"))
     if not asked:
         raise UserError(f"{RUNS}/: holds no study to ask; run one, or name the folders of studies")

@@ -14,7 +14,7 @@ from pyarrow.parquet import ParquetFile
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_lines, read_study
 from segsweep.records.marks import CHOICES, PLAN, Marks
-from segsweep.records.schema import IDENTITY, TABLES
+from segsweep.records.schema import FIRST_METHOD, IDENTITY, TABLES
 from segsweep.records.tables import frame, from_arrow, read_entry, rows_of, stacked, to_arrow, typed
 
 WANDB = "wandb:"
@@ -25,8 +25,10 @@ class Records:
     """The tables of one study.
 
     `trials` has one row a trial: planned, running or ended. `epochs` one row an epoch of a trial or stage (`trial_id`
-    is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run. `stages` one row a
-    stage of a source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
+    is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run. `counts` one row per confirmed
+    run, test image and class that occurs in its truth or prediction: the pixels that are `hit`, `true` and `predicted`; all
+    measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row a stage of a
+    source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
     `truth` that were `predicted` as a class, without zeros; earlier versions kept none. `study` is the declaration;
     `choices` maps a cell to the setting that it chose.
     """
@@ -35,6 +37,7 @@ class Records:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     images: pd.DataFrame
+    counts: pd.DataFrame
     stages: pd.DataFrame
     confusions: pd.DataFrame
     study: Mapping[str, Any]
@@ -72,8 +75,8 @@ def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
     Rows are in the order in which trials and stages started, trials that have not run at the end.
     """
     choices = {row["cell"]: row for row in read_lines(folder / CHOICES)}
-    trials = _with_plan(_by_start(tables["trials"]), folder, choices)
-    stages = _by_start(tables["stages"])
+    trials = _with_plan(_by_start(_with_method(tables["trials"])), folder, choices)
+    stages = _by_start(_with_method(tables["stages"]))
     rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
     rest = {
         table: data.iloc[data["trial_id"].map(rank).argsort(kind="stable")].reset_index(drop=True)
@@ -81,6 +84,11 @@ def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
         if table not in ("trials", "stages")
     }
     return Records(folder, trials=trials, stages=stages, **rest, study=read_study(folder), choices=choices)
+
+
+def _with_method(data: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the version of the method that made them, which those of the first version do not say."""
+    return data.assign(method_version=data["method_version"].fillna(FIRST_METHOD))
 
 
 def _by_start(data: pd.DataFrame) -> pd.DataFrame:

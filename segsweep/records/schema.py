@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: counts, val_dice, method_version
+FIRST_METHOD = 1  # the method version of rows that do not say theirs
 
 TEXT, NUMBER, WHOLE, FLAG = "string", "float64", "Int64", "boolean"
 
@@ -32,6 +33,7 @@ TRIALS: Mapping[str, str] = {
     "steps": WHOLE,
     "validations": WHOLE,
     "patience_epochs": WHOLE,
+    "keep": TEXT,
     "batch_size": WHOLE,
     "image_px": WHOLE,
     "source_epochs": WHOLE,
@@ -57,12 +59,14 @@ TRIALS: Mapping[str, str] = {
     "absent_classes": TEXT,
     "trainable_parameters": WHOLE,
     "total_parameters": WHOLE,
+    "calibrated_layers": WHOLE,
     "micro_batch": WHOLE,
     "train_loss": NUMBER,
     "val_loss": NUMBER,
     "val_iou": NUMBER,
     "val_mean_iou": NUMBER,
     "val_f1": NUMBER,
+    "val_dice": NUMBER,
     "val_accuracy": NUMBER,
     "test_loss": NUMBER,
     "test_accuracy": NUMBER,
@@ -91,6 +95,7 @@ TRIALS: Mapping[str, str] = {
     "source_mean_iou_before": NUMBER,
     "source_mean_iou_after": NUMBER,
     "forgetting": NUMBER,
+    "method_version": WHOLE,
     "schema_version": WHOLE,
 }
 STAGES: Mapping[str, str] = {
@@ -125,6 +130,7 @@ STAGES: Mapping[str, str] = {
     "knn_accuracy": NUMBER,
     "knn_accuracy_start": NUMBER,
     "knn_chance": NUMBER,
+    "method_version": WHOLE,
     "schema_version": WHOLE,
 }
 EPOCHS: Mapping[str, str] = {
@@ -138,6 +144,7 @@ EPOCHS: Mapping[str, str] = {
     "val_iou": NUMBER,
     "val_mean_iou": NUMBER,
     "val_f1": NUMBER,
+    "val_dice": NUMBER,
     "val_accuracy": NUMBER,
     "val_precision": NUMBER,
     "val_recall": NUMBER,
@@ -168,13 +175,19 @@ CONFUSIONS: Mapping[str, str] = {
     "predicted": TEXT,
     "pixels": WHOLE,
 }
-TABLES: Mapping[str, Mapping[str, str]] = {
-    "trials": TRIALS,
-    "stages": STAGES,
-    "epochs": EPOCHS,
-    "images": IMAGES,
-    "confusions": CONFUSIONS,
+COUNTS: Mapping[str, str] = {
+    "study": TEXT,
+    "trial_id": TEXT,
+    "cell": TEXT,
+    "seed": WHOLE,
+    "image": TEXT,
+    "class": TEXT,
+    "hit": WHOLE,
+    "true": WHOLE,
+    "predicted": WHOLE,
 }
+OF_TEST: Mapping[str, Mapping[str, str]] = {"images": IMAGES, "counts": COUNTS, "confusions": CONFUSIONS}  # of confirmed runs
+TABLES: Mapping[str, Mapping[str, str]] = {"trials": TRIALS, "stages": STAGES, "epochs": EPOCHS, **OF_TEST}
 IDENTITY: Mapping[str, str] = {table: "stage_id" if table == "stages" else "trial_id" for table in TABLES}
 
 FINAL = ("finished", "stopped", "failed", "skipped")  # how a trial or a stage can end; all else goes on

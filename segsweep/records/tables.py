@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from segsweep.records.lines import Row
-from segsweep.records.schema import FLAG, NUMBER, SCHEMA_VERSION, TABLES, TEXT
+from segsweep.records.schema import FLAG, NUMBER, OF_TEST, SCHEMA_VERSION, TABLES, TEXT
 
 NULLABLE = {
     pa.string(): pd.StringDtype(),
@@ -22,13 +22,12 @@ FAMILIES = ({pa.null(), pa.int64(), pa.float64()}, {pa.null(), pa.string(), pa.l
 
 @dataclass
 class Entry:
-    """All that one trial's or stage's lines say: its row, its epochs (each once, the last report of it), its tests."""
+    """All that one trial's or stage's lines say: its row, its epochs (each once, the last report of it), the rows of its test."""
 
     table: str
     row: Row
     epochs: dict[int, Row] = field(default_factory=dict)
-    images: list[Row] = field(default_factory=list)
-    confusions: list[Row] = field(default_factory=list)
+    tests: dict[str, list[Row]] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -39,7 +38,7 @@ class Entry:
 def read_entry(lines: Sequence[Row]) -> Entry | None:
     """Return what the lines of one file say; None for a file without a whole line.
 
-    Lines are `start` (once per attempt), `facts`, `epoch`, `images`, `confusions` and `end`; or `found` alone.
+    Lines are `start` (once per attempt), `facts`, `epoch`, the tables of the test by their names, and `end`; or `found` alone.
     """
     if not lines:
         return None
@@ -53,10 +52,8 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
                 entry.row["first_started_at"] = entry.row["started_at"]
             case "epoch":
                 entry.epochs[content["epoch"]] = content
-            case "images":
-                entry.images = content["rows"]
-            case "confusions":
-                entry.confusions = content["rows"]
+            case table if table in OF_TEST:
+                entry.tests[table] = content["rows"]
             case "facts" | "end":
                 entry.row |= content
             case "found":
@@ -73,10 +70,9 @@ def rows_of(entry: Entry) -> dict[str, list[Row]]:
     common = {"study": row["study"], "trial_id": identity}
     epochs = [{**common, "phase": row.get("phase", "stage"), **epoch} for _, epoch in sorted(entry.epochs.items())]
     of_test = {**common, "cell": row.get("cell"), "seed": row.get("seed")}
-    images = [{**of_test, **image} for image in entry.images]
-    confusions = [{**of_test, **count} for count in entry.confusions]
+    tests = {table: [{**of_test, **each} for each in rows] for table, rows in entry.tests.items()}
     tables: dict[str, list[Row]] = {name: [] for name in TABLES}
-    return {**tables, entry.table: [row], "epochs": epochs, "images": images, "confusions": confusions}
+    return {**tables, entry.table: [row], "epochs": epochs, **tests}
 
 
 def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from segsweep.errors import UserError
 from segsweep.files import replacing, sync
 from segsweep.records.lines import Row, append_line, read_lines, read_study, write_whole
-from segsweep.records.schema import FINAL, TABLES
+from segsweep.records.schema import FINAL, OF_TEST, TABLES
 from segsweep.records.tables import Entry, frame, read_entry, rows_of
 
 ENDED_PER_PART = 64  # ended trials that are gathered into one part
@@ -99,13 +99,13 @@ class RecordWriter:
         identity: str,
         status: str,
         columns: Mapping[str, Any],
-        images: Sequence[Row] = (),
-        confusions: Sequence[Row] = (),
+        tables: Mapping[str, Sequence[Row]] = MappingProxyType({}),
     ) -> None:
-        """Record how a trial or a stage ended, and what its test gave. Only what is in `FINAL` is moved to a part."""
-        for kind, rows in (("images", images), ("confusions", confusions)):
+        """Record how a trial or a stage ended, and the rows of its test by table. Only what is in `FINAL` is moved to a part."""
+        for table, rows in tables.items():
+            assert table in OF_TEST, table
             if rows:
-                append_line(self._live(identity), {"kind": kind, "rows": list(rows)})
+                append_line(self._live(identity), {"kind": table, "rows": list(rows)})
         append_line(self._live(identity), {"kind": "end", "status": status, "ended_at": time.time(), **columns}, durable=True)
         self._written.pop(identity, None)
         if status in FINAL:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from segsweep.data.dataset import Pixels
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs
-from segsweep.report.overlay import Pixels, background_of, legend, overlay
+from segsweep.report.overlay import background_of, legend, overlay
 
 CLIP, MOVIE, MARK = "clip.npz", "clip.mp4", "drawn.json"
 DRAWING = 1  # raise by hand when frames are drawn otherwise, so that they are drawn again

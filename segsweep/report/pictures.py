@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segsweep.data.dataset import Pixels
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs, compared_axes
-from segsweep.report.overlay import Pixels, coloured
+from segsweep.report.overlay import coloured
 
 TILE_PX = 128
 GAP_PX = 6

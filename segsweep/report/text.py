@@ -88,7 +88,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
         )
     absent = confirmed_runs(records)[["absent_classes", "test_images"]].dropna().drop_duplicates()
     notes += [
-        f"None of the {count} test pictures shows {names}: its IoU is undefined and left out of means, or 0 where predicted."
+        f"None of the {count} test pictures shows {names}: its IoU is undefined and left out of means."
         for names, count in absent.itertuples(index=False)
     ]
     notes += [f"{row['cell']}: {row['note']}" for _, row in summary.iterrows() if row["note"]]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from segsweep.config.work import Trial
@@ -73,8 +74,8 @@ class Driver:
             case StageOutcome(artifact, facts):
                 columns = {**facts, "key": artifact.key, "content_hash": artifact.content_hash}
                 self._end(work, "finished", columns)
-            case TrialOutcome(facts, images, confusions):
-                self._end(work, "finished", {**self._best_facts(work), **facts}, images, confusions)
+            case TrialOutcome(facts, tables):
+                self._end(work, "finished", {**self._best_facts(work), **facts}, tables)
             case Failed(reason, trace):
                 self._fail(work, reason, trace)
         return False
@@ -119,7 +120,7 @@ class Driver:
         self._epochs[work.identity] = result.epoch
         if result.best:
             self._best[work.identity] = result
-        goes_on = self.planner.epoch(work.trial, result.epoch, result.val.iou)
+        goes_on = self.planner.epoch(work.trial, result.epoch, result.reading(work.trial.settings.keep))
         if goes_on or result.epoch == work.trial.settings.results:
             return True
         self._end(work, "stopped", self._best_facts(work))
@@ -140,22 +141,22 @@ class Driver:
             self.writer.end(work.identity, "interrupted", {"error": "interrupted by the user"})
 
     def _end(
-        self, work: Work, status: str, columns: Mapping[str, Any], images: Sequence[Row] = (), confusions: Sequence[Row] = ()
+        self, work: Work, status: str, columns: Mapping[str, Any], tables: Mapping[str, Sequence[Row]] = MappingProxyType({})
     ) -> None:
         """Write how work ended, then forget its checkpoints, then let the planner know."""
         self._open.discard(work.identity)
-        self.writer.end(work.identity, status, columns, images, confusions)
+        self.writer.end(work.identity, status, columns, tables)
         if isinstance(work, StageWork):
             self.stages_told |= {work.identity} if status == "finished" else set()
             self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)
         else:
             self.store.clear_workspace(trial_workspace(work.trial, self.records_id))
-            self.planner.trial_ended(work.trial, Ended(status, columns.get("val_iou"), columns.get("error")))
+            self.planner.trial_ended(work.trial, Ended(status, columns.get("error")))
         self.view.ended(work, status, columns)
         self.note_decisions()
 
     def _best_facts(self, work: Work) -> dict[str, Any]:
-        """Return the validation numbers of the best epoch so far, as columns of the trials table."""
+        """Return the validation numbers of the epoch that is kept so far, as columns of the trials table."""
         best = self._best.pop(work.identity, None)
         epochs_run = self._epochs.pop(work.identity, 0)
         if best is None:

@@ -1,12 +1,13 @@
 """Early stopping among the tuning trials of one cell: never between cells, so a weak source is measured, not pruned."""
 
 from collections import defaultdict
-from statistics import median
+from statistics import fmean, median
 from typing import Protocol
 
 from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian
+from segsweep.config.keep import Reading
 
-Curve = dict[int, float]  # epoch -> validation IoU
+Curve = dict[int, Reading]
 
 
 class StoppingRule(Protocol):
@@ -30,7 +31,7 @@ class AshaRule:
         if rung != epoch:
             return True
         others = [curve[epoch] for name, curve in curves.items() if epoch in curve and name != trial]
-        better = sum(value > curves[trial][epoch] for value in others)
+        better = sum(other.value > curves[trial][epoch].value for other in others)
         return better < max(1, (len(others) + 1) // self._settings.reduction_factor)
 
 
@@ -47,11 +48,10 @@ class MedianRule:
         averages = []
         for name, curve in curves.items():
             if name != trial and max(curve, default=0) >= epoch:
-                values = [value for at, value in curve.items() if at <= epoch]
-                averages.append(sum(values) / len(values))
+                averages.append(fmean(found.value for at, found in curve.items() if at <= epoch))
         if len(averages) < self._settings.min_trials:
             return True
-        return max(value for at, value in curves[trial].items() if at <= epoch) >= median(averages)
+        return max(found.value for at, found in curves[trial].items() if at <= epoch) >= median(averages)
 
 
 class PerCellStopping:
@@ -65,8 +65,12 @@ class PerCellStopping:
             self._rule = MedianRule(settings)
         self._curves: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
 
-    def report(self, cell: str, trial: str, epoch: int, val_iou: float) -> bool:
-        """Take one epoch of one trial, and return whether the trial goes on."""
+    def report(self, cell: str, trial: str, epoch: int, found: Reading) -> bool:
+        """Record one epoch of one trial, and return whether the trial goes on."""
         curves = self._curves[cell]
-        curves[trial][epoch] = val_iou
+        curves[trial][epoch] = found
         return self._rule is None or self._rule.goes_on(trial, epoch, curves)
+
+    def curve(self, cell: str, trial: str) -> list[Reading]:
+        """Return the readings of a trial so far, in order of its epochs."""
+        return [found for _, found in sorted(self._curves[cell][trial].items())]

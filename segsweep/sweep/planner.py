@@ -1,10 +1,10 @@
 """The planner decides what runs next. Runners carry it out; the planner knows neither torch nor Ray nor files."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from segsweep.config.keep import Reading, smoothed
 from segsweep.config.settings import Settings
 from segsweep.config.work import StageSpec, Trial
 from segsweep.sweep.early_stopping import PerCellStopping
@@ -48,7 +48,6 @@ class Ended:
     """How a trial ended: `finished`, `stopped` (early), `failed` or `skipped` (its source failed)."""
 
     status: str
-    val_iou: float | None = None
     error: str | None = None
 
 
@@ -67,7 +66,7 @@ class Past:
     """What the records of earlier starts say: how trials ended, their curves in order, and stages that failed."""
 
     ended: Mapping[str, Ended] = field(default_factory=dict)
-    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
     failed_stages: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,8 +94,8 @@ class Planner:
         self._open_cells = list(plan.cells)
         for cell in plan.cells:
             for trial in cell.tuning:
-                for epoch, val_iou in past.curves.get(trial.trial_id, {}).items():
-                    self._stopping.report(cell.name, trial.trial_id, epoch, val_iou)
+                for epoch, found in past.curves.get(trial.trial_id, {}).items():
+                    self._stopping.report(cell.name, trial.trial_id, epoch, found)
         self._settle()
 
     def next(self) -> Work | None:
@@ -134,9 +133,9 @@ class Planner:
         """How many of the trials that are known by now have ended."""
         return sum(trial.trial_id in self._ended for cell in self.plan.cells for trial in self.trials(cell))
 
-    def epoch(self, trial: Trial, epoch: int, val_iou: float) -> bool:
-        """Take one epoch's validation IoU, and return whether the trial goes on. Confirmed runs always do."""
-        return trial.phase == "confirm" or self._stopping.report(trial.cell, trial.trial_id, epoch, val_iou)
+    def epoch(self, trial: Trial, epoch: int, found: Reading) -> bool:
+        """Record the reading of one epoch, and return whether the trial goes on. Confirmed runs always do."""
+        return trial.phase == "confirm" or self._stopping.report(trial.cell, trial.trial_id, epoch, found)
 
     def trial_ended(self, trial: Trial, ended: Ended) -> None:
         """Take how a trial ended."""
@@ -223,17 +222,18 @@ class Planner:
                     break
 
     def _choose(self, cell: Cell) -> Choice | None:
-        """Return the setting with the best validation IoU; None where no tuning trial has one.
+        """Return the setting whose last readings are best on average; None where no tuning trial has any.
 
-        Trials that early stopping ended count only where none finished.
+        Trials that early stopping ended count only where none finished. Of equal ones the first point is taken.
         """
         if not cell.tuning:
             return Choice(None, cell.settings, cell.confirm(cell.settings), ())
         for status in ("finished", "stopped"):
-            ended = [(self._ended[trial.trial_id], trial) for trial in cell.tuning]
-            scored = [(end.val_iou, trial) for end, trial in ended if end.status == status and _is_number(end.val_iou)]
+            ended = [trial for trial in cell.tuning if self._ended[trial.trial_id].status == status]
+            curves = [(self._stopping.curve(cell.name, trial.trial_id), trial) for trial in ended]
+            scored = [(smoothed(curve), trial) for curve, trial in curves if curve]
             if scored:
-                _, best = max(scored, key=lambda pair: (pair[0] or 0.0, -(pair[1].point or 0)))
+                _, best = max(scored, key=lambda pair: (pair[0], -(pair[1].point or 0)))
                 return Choice(best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
         return None
 
@@ -247,7 +247,3 @@ class Planner:
             if tuned.at_edge(value) or (numbers and value in (min(tried), max(tried))):
                 found.append(axis)
         return tuple(found)
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from segsweep.config.work import StageSpec, Trial
+from segsweep.config.work import STAGE_VERSION, TRIAL_VERSION, StageSpec, Trial
 from segsweep.stage import Result
 from segsweep.sweep.plan import Plan
 from segsweep.training.loop import EpochResult
@@ -22,6 +22,7 @@ def trial_columns(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "source_seed": trial.source_seed,
         "stage_id": trial.stage.spec_id if trial.stage else None,
+        "method_version": TRIAL_VERSION,
         "target": trial.target.name,
         "protocol": trial.target.protocol,
         **trial.settings.model_dump(),
@@ -38,6 +39,7 @@ def stage_columns(spec: StageSpec) -> dict[str, Any]:
         "settings": json.dumps(dict(spec.settings), sort_keys=True),
         "source_seed": spec.seed,
         "kind_of_stage": spec.stage.kind,
+        "method_version": STAGE_VERSION,
     }
 
 
@@ -66,6 +68,7 @@ def losses_and_scores(result: EpochResult) -> dict[str, float]:
         "val_iou": result.val.iou,
         "val_mean_iou": result.val.mean_iou,
         "val_f1": result.val.f1,
+        "val_dice": result.val_dice,
         "val_accuracy": result.val.accuracy,
     }
 

@@ -168,6 +168,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
             "name": study.target_name,
             "classes": study.target.classes,
             "protocol": study.target.protocol,
+            "foreground": study.target.foreground,
             "class_map": {name: list(synonyms) for name, synonyms in study.target.class_map.items()},
         },
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
 from segsweep.sweep.planner import Ended, Planner, StageWork, Work
 
@@ -67,13 +68,13 @@ class Simulation:
             value = self.val_iou(work.trial, epoch)
         except Exception as error:
             self.events.append(Event(clock, "failed", work, epoch))
-            self.planner.trial_ended(work.trial, Ended("failed", error=str(error)))
+            self.planner.trial_ended(work.trial, Ended("failed", str(error)))
             return False
         self.events.append(Event(clock, "epoch", work, epoch))
         last = epoch == work.trial.settings.results
-        if self.planner.epoch(work.trial, epoch, value) and not last:
+        if self.planner.epoch(work.trial, epoch, Reading(value)) and not last:
             return True
         status = "finished" if last else "stopped"
         self.events.append(Event(clock, status, work, epoch))
-        self.planner.trial_ended(work.trial, Ended(status, value))
+        self.planner.trial_ended(work.trial, Ended(status))
         return False

@@ -12,12 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from segsweep.config.keep import Reading
 from segsweep.files import replacing
 from segsweep.models.segmentation_model import SegmentationModel
 
 Weights = dict[str, Tensor]
 Tensors = tuple[Tensor, ...] | list[Tensor]
 MODEL, BEST, OPTIMIZER, AVERAGE = "model.", "best.", "optimizer.", "average."
+PROGRESS = ("history", "best_reading", "best_result", "kept_result")
+NOTHING_READ = Reading(float("-inf"), float("-inf"))
 
 
 class Learner(Protocol):
@@ -33,18 +36,21 @@ AnyLearner = TypeVar("AnyLearner", bound=Learner)
 
 @dataclass
 class TrainingState(Generic[AnyLearner]):
-    """All that training changes: the model, its optimiser, the results so far, and the best weights among them.
+    """All that training changes: the model, its optimiser, the results so far, and the weights that are kept of them.
 
     `history` holds every result since the start as plain values, so that a result whose report was lost is not. `average`
-    is the exponential moving average of the weights, where there is one; it is what is evaluated and kept then.
+    is the exponential moving average of the weights, where there is one; it is what is evaluated and kept then. `best_result`
+    is the number of the result with the best reading, `kept_result` of the one whose weights `best` holds; they differ where the
+    last epoch is kept.
     """
 
     model: AnyLearner
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    best_loss: float = float("inf")
+    best_reading: Reading = NOTHING_READ
     best_result: int = 0
+    kept_result: int = 0
     best: Weights = field(default_factory=dict)
 
     @property
@@ -57,9 +63,14 @@ class TrainingState(Generic[AnyLearner]):
         """How many results there are."""
         return len(self.history)
 
-    def keep_best(self, loss: float) -> None:
-        """Remember the current weights as the best."""
-        self.best_loss, self.best_result = loss, self.results
+    def read(self, found: Reading) -> None:
+        """Take the reading of the newest result."""
+        if found > self.best_reading:
+            self.best_reading, self.best_result = found, self.results
+
+    def keep(self) -> None:
+        """Keep the current weights, as those of the newest result."""
+        self.kept_result = self.results
         weights = self.evaluated.network.state_dict()
         self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
@@ -67,12 +78,15 @@ class TrainingState(Generic[AnyLearner]):
 def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
     """Return the exponential moving average of a model's weights and statistics, at a decay per optimiser step.
 
+    The decay rises with the number n of steps so far, min(decay, (1 + n) / (10 + n)), so that a short run does not keep the
+    weights that it began with; TensorFlow's `ExponentialMovingAverage` does the same when it is given `num_updates`.
     Whole numbers, as the tables of indices that some networks hold, are copied.
     """
 
-    def move(averaged: Tensors, current: Tensors, _steps: object) -> None:
+    def move(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
         if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+            number = int(steps)  # its counter stays on the CPU
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + number) / (10 + number)))
         else:
             torch._foreach_copy_(averaged, current)
 
@@ -87,7 +101,7 @@ def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
         tensors |= {AVERAGE + name: tensor for name, tensor in state.average.state_dict().items()}
     for position, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{position}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
-    progress = {"history": state.history, "best_loss": state.best_loss, "best_result": state.best_result}
+    progress = {name: getattr(state, name) for name in PROGRESS}
     save_weights(tensors, path, {"progress": json.dumps(progress)})
 
 
@@ -108,8 +122,10 @@ def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
     state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
     for parameter, held in state.optimizer.state.items():  # channels last as the parameter, which safetensors does not keep
         held |= {slot: torch.empty_like(parameter).copy_(value) for slot, value in held.items() if value.dim() == 4}
-    for name, value in json.loads(metadata["progress"]).items():
-        setattr(state, name, value)
+    progress = json.loads(metadata["progress"])
+    for name in PROGRESS:
+        setattr(state, name, progress[name])
+    state.best_reading = Reading(*progress["best_reading"])
     return True
 
 

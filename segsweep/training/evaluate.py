@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from segsweep.data.dataset import IGNORE, Pixels
+from segsweep.data.palette import palette_png
 from segsweep.training.batches import IMAGENET, Normalisation, PictureSet, load_batches, normalise
 from segsweep.training.boundary import boundary_scores
 from segsweep.training.device import Device
 from segsweep.training.losses import Objective
-from segsweep.training.metrics import Counts, Floats, image_scores, scores
+from segsweep.training.metrics import Counts, Floats, Scores, image_mean, image_scores, scores
 from segsweep.training.world import World
 
 
@@ -21,10 +22,11 @@ from segsweep.training.world import World
 class Evaluation:
     """What an evaluation gives.
 
-    `loss` is the mean over the images, each taken by itself (NaN where none was asked for), and so are `losses`;
+    `loss` is the mean over the images, each taken by itself (NaN where none was asked for), and so are `losses`.
     `confusion_CC` has the truth in rows and the prediction in columns; `counts_N3C` holds every image's pixels per class:
-    hit, true, predicted; `predict_seconds` is the time of forward passes and arg-max alone; `examples` are the predictions for
-    the first images; `boundary_NC` the boundary F-scores, where they were asked for.
+    hit, true, predicted. `predict_seconds` is the time of forward passes and arg-max alone. `examples` (K, H, W) are the
+    predictions for the first images, `predictions` those for more of them, as palette PNGs; `boundary_NC` the boundary F-scores,
+    where they were asked for. `foreground` is the number of the headline's class where there are two.
     """
 
     loss: float
@@ -34,10 +36,32 @@ class Evaluation:
     examples: Pixels
     losses: Mapping[str, float] = field(default_factory=dict)
     boundary_NC: Floats | None = None
+    foreground: int = 1
+    predictions: Sequence[bytes] = ()
+
+    @property
+    def scores(self) -> Scores:
+        """The metrics of the whole split."""
+        return scores(self.confusion_CC, self.foreground)
+
+    @property
+    def image_scores(self) -> dict[str, Floats]:
+        """Every image's accuracy, IoU and Dice (N,), and its boundary F-score where that was asked for."""
+        each = image_scores(self.counts_N3C, self.foreground)
+        if self.boundary_NC is not None:
+            shown_NC, occurs_NC = self.counts_N3C[:, 1] > 0, ~np.isnan(self.boundary_NC)
+            each["boundary_f"] = image_mean(self.boundary_NC, shown_NC, occurs_NC, self.foreground)
+        return each
+
+    @property
+    def dice(self) -> float:
+        """The mean Dice over the images; one that is ignored altogether counts nowhere. NaN where all are."""
+        dice_N = self.image_scores["dice"]
+        return float(np.nanmean(dice_N)) if not np.isnan(dice_N).all() else float("nan")
 
     def measures(self, classes: Sequence[str]) -> dict[str, float]:
         """Return the metrics by name, the IoU of every class as `iou_CLASS`; `dice` is the mean over the images."""
-        whole = scores(self.confusion_CC)
+        whole = self.scores
         return {
             "accuracy": whole.accuracy,
             "mean_accuracy": whole.mean_accuracy,
@@ -47,7 +71,7 @@ class Evaluation:
             "iou": whole.iou,
             "mean_iou": whole.mean_iou,
             "weighted_iou": whole.weighted_iou,
-            "dice": float(np.nanmean(image_scores(self.counts_N3C)["dice"])),  # an image that is ignored counts nowhere
+            "dice": self.dice,
             **{f"iou_{name}": iou for name, iou in zip(classes, whole.class_iou, strict=True)},
         }
 
@@ -61,6 +85,7 @@ class _Tally:
     counts: list[Tensor]
     boundaries: list[Tensor]
     examples: list[Tensor]
+    predictions: list[bytes]
     seconds: float = 0.0
 
 
@@ -76,12 +101,14 @@ def evaluate(
     examples: int = 0,
     more_losses: Mapping[str, Objective] | None = None,
     boundary: bool = False,
+    predictions: int = 0,
     world: World | None = None,
 ) -> Evaluation:
-    """Run a model over pictures in eval mode and count; the model's mode is restored.
+    """Run a model over images in eval mode and count; the model's mode is restored.
 
-    The model gives logits (B, classes, H, W) for the pictures' classes. `examples` says for how many of the first pictures the
-    predicted class numbers (H, W) are kept. The processes of a world take a share each, and all get the whole.
+    The model gives logits (B, classes, H, W) for the images' classes. The predicted class numbers (H, W) are kept for the first
+    `examples` images as an array, and for the first `predictions` ones as PNGs. The processes of a world take a share each, and
+    all get the whole.
     """
     world = world or World()
     count, classes = len(pictures), len(pictures.data.classes)
@@ -89,7 +116,8 @@ def evaluate(
     own = world.share(np.arange(count))
     batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
     objectives = {**({"": loss} if loss is not None else {}), **(more_losses or {})}
-    tally = _Tally([], torch.zeros((classes, classes), dtype=torch.long, device=device.torch), [], [], [])
+    kept = predictions - int(own[0]) if len(own) else 0
+    tally = _Tally([], torch.zeros((classes, classes), dtype=torch.long, device=device.torch), [], [], [], [])
     training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -111,12 +139,15 @@ def evaluate(
                 tally.boundaries.append(boundary_scores(masks_BHW, predicted_BHW, classes))
             if sum(len(part) for part in tally.examples) < examples:
                 tally.examples.append(predicted_BHW.to(torch.uint8))
+            if (missing := kept - len(tally.predictions)) > 0:
+                few = predicted_BHW[:missing].to(torch.uint8).cpu().numpy()
+                tally.predictions += [palette_png(mask_HW, classes) for mask_HW in few]
     model.train(training)
     return _whole(tally, list(objectives), pictures, examples, boundary, world)
 
 
 def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
-    return torch.stack([objective(logits_CHW[None], mask_HW[None]) for objective in objectives.values()])
+    return torch.stack([objective.measured(logits_CHW[None], mask_HW[None]) for objective in objectives.values()])
 
 
 def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int, boundary: bool, world: World) -> Evaluation:
@@ -133,9 +164,10 @@ def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int,
         numbers(tally.counts, 3, classes),
         numbers(tally.boundaries, classes),
         numbers(tally.examples, *pictures.data.masks.shape[1:])[:examples],
+        tally.predictions,
         tally.seconds,
     )
-    losses, confusions, counts, boundaries, kept, seconds = zip(*world.gather(own), strict=True)
+    losses, confusions, counts, boundaries, kept, predicted, seconds = zip(*world.gather(own), strict=True)
     means = dict(zip(names, (np.concatenate(losses).sum(axis=0) / len(pictures)).tolist(), strict=True))
     return Evaluation(
         loss=means.pop("", float("nan")),
@@ -145,6 +177,8 @@ def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int,
         examples=np.concatenate(kept)[:examples].astype(np.uint8),
         boundary_NC=np.concatenate(boundaries).astype(np.float64) if boundary else None,
         predict_seconds=max(seconds),
+        foreground=pictures.data.foreground,
+        predictions=tuple(png for part in predicted for png in part),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from segsweep.config.digest import seed_for
+from segsweep.config.keep import Reading, reading
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
@@ -23,7 +24,7 @@ from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.frames import Frames
 from segsweep.training.losses import make_objective
-from segsweep.training.metrics import Scores, scores
+from segsweep.training.metrics import Scores
 from segsweep.training.optimiser import build_optimizer
 from segsweep.training.recipe import Recipe
 from segsweep.training.step import Stepper
@@ -38,8 +39,9 @@ class NonFiniteLossError(ValueError):
 class EpochResult:
     """What one epoch (or one stretch of steps) gave.
 
-    Losses are means over images; `learning_rate` is the head's at the last step; `seconds` are wall time; `micro_batch` is how
-    many pictures went through the network at once, fewer than the batch size where memory was short.
+    Losses and `val_dice` are means over images; `learning_rate` is the head's at the last step; `seconds` are wall time; `best`
+    says that this epoch's weights are kept, until another's are; `micro_batch` is how many images went through the network at
+    once, fewer than the batch size where memory was short.
     """
 
     epoch: int
@@ -47,11 +49,16 @@ class EpochResult:
     train_loss: float
     val_loss: float
     val: Scores
+    val_dice: float
     learning_rate: float
     seconds: float
     images_per_second: float
     best: bool
     micro_batch: int | None = None
+
+    def reading(self, keep: str) -> Reading:
+        """Return what this epoch says by the measure that decides."""
+        return reading(keep, val_iou=self.val.iou, val_loss=self.val_loss, val_dice=self.val_dice)
 
     @property
     def says(self) -> str:
@@ -93,10 +100,10 @@ def train(
     """Train from where the state is to the end of the recipe, and yield a result per epoch.
 
     After each result the state is in the checkpoint; a run that is broken off and started again first yields the results
-    that it had, then continues with the same numbers. `state.best` holds the weights of the epoch with the lowest
-    validation loss. Order, augmentation and dropout depend on `seed` and the epoch alone. The processes of a world call
-    this alike, and share every batch; the main one keeps `frames`. Raises `NonFiniteLossError`, and `UserError` for fewer
-    pictures than processes.
+    that it had, then continues with the same numbers. `state.best` holds the weights of the epoch that `recipe.keep`
+    decides for; of equal ones the first. Order, augmentation and dropout depend on `seed` and the epoch alone. The processes of a
+    world call this alike, and share every batch; the main one keeps `frames`. Raises `NonFiniteLossError`, and `UserError` for
+    fewer images than processes.
     """
     yield from (EpochResult.restore(**past) for past in state.history)
     world = world or World()
@@ -106,7 +113,7 @@ def train(
             "give fewer workers or a larger batch_size"
         )
     model, data, members = state.model, train_set.data, train_set.members
-    objective = make_objective(recipe.loss, data.classes, data.class_pixels(members))
+    objective = make_objective(recipe.loss, data.classes, data.class_pixels(members), data.foreground)
     normalisation = normalisation_of(recipe.normalisation, train_set)
     augmentation = AUGMENTATIONS[recipe.augmentation]
     stepper = Stepper(state, recipe, objective, normalisation, device, world)
@@ -142,21 +149,24 @@ def train(
         images_per_second = seen / (time.perf_counter() - start)
         held_out = look(state.evaluated, val_set, loss=objective, batch_size=stepper.micro_batch)
         val_loss = finite(held_out.loss, "validation loss", epoch, recipe.learning_rate)
+        found = reading(recipe.keep, val_iou=held_out.scores.iou, val_loss=val_loss, val_dice=held_out.dice)
         result = EpochResult(
             epoch=epoch + 1,
             steps=last,
             train_loss=train_loss,
             val_loss=val_loss,
-            val=scores(held_out.confusion_CC),
+            val=held_out.scores,
+            val_dice=held_out.dice,
             learning_rate=learning_rate,
             seconds=time.perf_counter() - start,
             images_per_second=images_per_second,
-            best=val_loss < state.best_loss,
+            best=recipe.keep == "last" or found > state.best_reading,
             micro_batch=stepper.micro_batch,
         )
         state.history.append(asdict(result))
+        state.read(found)
         if result.best:
-            state.keep_best(val_loss)
+            state.keep()
         if world.main:
             if frames is not None:
                 frames.keep(state.results, held_out.examples)
@@ -166,7 +176,7 @@ def train(
 
 def best_result(state: TrainingState[SegmentationModel]) -> EpochResult:
     """Return the result of the epoch whose weights are kept."""
-    return EpochResult.restore(**state.history[state.best_result - 1])
+    return EpochResult.restore(**state.history[state.kept_result - 1])
 
 
 def _plateau(state: TrainingState[SegmentationModel], patience: int | None) -> bool:

@@ -17,6 +17,8 @@ OPTIMIZERS: Mapping[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
     "rmsprop": lambda groups, recipe: torch.optim.RMSprop(groups, weight_decay=recipe.weight_decay, momentum=recipe.momentum),
 }
 
+DECOUPLED = ("adamw",)  # weight decay as Loshchilov and Hutter 2019 have it, which timm too applies to weights alone
+
 
 def build_optimizer(model: SegmentationModel, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe over what it trains, at the learning rates of its groups."""
@@ -27,4 +29,14 @@ def build_optimizer(model: SegmentationModel, recipe: Recipe) -> torch.optim.Opt
         recipe.layer_decay,
         all_parameters=recipe.unfreeze_every_epochs is not None,
     )
+    if recipe.optimizer in DECOUPLED and recipe.weight_decay:
+        groups = [part for group in groups for part in _by_decay(group, recipe.weight_decay)]
     return OPTIMIZERS[recipe.optimizer](groups, recipe)
+
+
+def _by_decay(group: dict[str, Any], weight_decay: float) -> list[dict[str, Any]]:
+    """Return a group in two: weights, and what has one dimension, biases and normalisation, which is not decayed."""
+    weights = [parameter for parameter in group["params"] if parameter.dim() > 1]
+    others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
+    parts = [{**group, "params": weights, "weight_decay": weight_decay}, {**group, "params": others, "weight_decay": 0.0}]
+    return [part for part in parts if part["params"]]

@@ -47,6 +47,7 @@ class Recipe:
     ema: float | None = None
     unfreeze_every_epochs: int | None = None
     patience_epochs: int | None = None
+    keep: str = "val_iou"
 
     @property
     def by_stage(self) -> bool:

@@ -62,14 +62,18 @@ def messages(work: Work, rng: random.Random) -> Iterator[Message]:
     yield Started({"device": "cuda:0", "train_images": 2208, "val_images": 736, "transfer_report": "kept all 120 tensors " * 20})
     for epoch in range(1, EPOCHS + 1):
         val = Scores(*(rng.random() for _ in range(8)), class_iou=(rng.random(), rng.random()))
-        yield EpochResult(epoch, 138 * epoch, rng.random(), rng.random(), val, 1e-3, 3.5, 620.5, epoch == EPOCHS, 16)
+        yield EpochResult(
+            epoch, 138 * epoch, rng.random(), rng.random(), val, rng.random(), 1e-3, 3.5, 620.5, epoch == EPOCHS, 16
+        )
     if work.trial.phase == "tune":
-        yield TrialOutcome({"micro_batch": 16}, [], [])
+        yield TrialOutcome({"micro_batch": 16})
         return
     facts = {"micro_batch": 16, "test_images": 5, **{f"test_{name}": rng.random() for name in TESTED.split()}}
     images = [{"image": f"picture {at}", **dict.fromkeys(("accuracy", "iou", "dice", "boundary_f"), 0.5)} for at in range(5)]
-    counts = [{"truth": a, "predicted": b, "pixels": rng.randrange(10**9)} for a in CLASSES for b in CLASSES]
-    yield TrialOutcome(facts, images, counts)
+    confusions = [{"truth": a, "predicted": b, "pixels": rng.randrange(10**9)} for a in CLASSES for b in CLASSES]
+    pixels = {name: rng.randrange(10**9) for name in ("hit", "true", "predicted")}
+    counts = [{"image": image["image"], "class": name, **pixels} for image in images for name in CLASSES]
+    yield TrialOutcome(facts, {"images": images, "counts": counts, "confusions": confusions})
 
 
 @dataclass

@@ -86,7 +86,7 @@ def test_direct_construction_refuses_unknown_keys_too():
         ({"steps": 5, "validations": 6}, "validations=6: more than steps=5"),
         ({"source": "supervised:coco", "transfer": "none"}, "transfer='none' with source='supervised:coco': allowed are encoder"),
         ({"unfreeze_every_epochs": 2}, "unfreeze_every_epochs=2 with freeze='none': goes with encoder or encoder:K"),
-        ({"unfreeze_every_epochs": 2, "freeze": "norm"}, "unfreeze_every_epochs=2 with freeze='norm'"),
+        ({"unfreeze_every_epochs": 2, "freeze": "norm", "source": "imagenet"}, "unfreeze_every_epochs=2 with freeze='norm'"),
         ({"augmented_copies": 1, "augmentation": "none"}, "augmented_copies=1 with augmentation='none'"),
         ({"source": "imagenet", "transfer": "none"}, "transfer='none' with source='imagenet': allowed are encoder"),
     ],
@@ -221,3 +221,9 @@ def test_source_settings_hold_only_what_is_not_usual():
     told = Settings(schedule="poly", warmup=0.1, source_loss="dice", source_augmentation="none").source_settings()
     assert set(told) - set(usual) == {"schedule", "warmup"}
     assert (told["schedule"], told["warmup"], told["loss"], told["augmentation"]) == ("poly", 0.1, "dice", "none")
+
+
+def test_norm_without_a_source_is_none():
+    """`freeze=norm` holds what a source brought, so that without one it is the same cell as `none`."""
+    assert Settings.build(freeze="norm").freeze == "none"
+    assert Settings.build(freeze="norm", source="imagenet").freeze == "norm"

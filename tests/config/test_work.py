@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from segsweep.config import Settings, Stage, StageSpec, Target, Trial
+from segsweep.config.work import STAGE_VERSION, TRIAL_VERSION
 
 STAGE = StageSpec(Stage.parse("supervised:coco@50"), "unet16", 0, "datakey", {"epochs": 2, "precision": "float32"})
 CHAINED = replace(STAGE, stage=Stage.parse("simclr:cats_dogs"), data="other", parent=STAGE)
@@ -17,6 +18,58 @@ TRIAL = Trial(
     stage=STAGE,
     point=3,
 )
+PINNED_VERSIONS = (3, 3)  # of trials and of stages
+PINNED = ("c5bb6aaf3512cab04920", "c5bb6aaf3512cab04920", "e506d348c652e5b6f5c8", "cc5299aac5c1c8e4e30d")
+DEFAULTS = {
+    "source": "random",
+    "architecture": "unet16",
+    "transfer": "none",
+    "freeze": "none",
+    "unfreeze_every_epochs": None,
+    "fraction": 1.0,
+    "dev_share": None,
+    "learning_rate": 0.001,
+    "encoder_lr_factor": 1.0,
+    "layer_decay": 1.0,
+    "schedule": "constant",
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "optimizer": "adam",
+    "momentum": 0.9,
+    "ema": None,
+    "loss": "cross_entropy",
+    "augmentation": "flip",
+    "augmented_copies": 0,
+    "normalisation": "imagenet",
+    "epochs": 10,
+    "steps": None,
+    "validations": 10,
+    "patience_epochs": None,
+    "keep": "val_iou",
+    "batch_size": 16,
+    "image_px": 256,
+    "fit": "own",
+    "precision": "auto",
+    "source_epochs": 10,
+    "source_steps": None,
+    "source_learning_rate": 0.001,
+    "source_batch_size": None,
+    "source_loss": "cross_entropy",
+    "source_augmentation": None,
+    "source_fit": "own",
+    "source_split": "official",
+    "source_image_px": None,
+    "ssl_epochs": 10,
+    "ssl_steps": None,
+    "ssl_learning_rate": 0.001,
+    "ssl_batch_size": None,
+    "ssl_optimizer": "adam",
+    "ssl_weight_decay": 1e-06,
+    "ssl_warmup": 0.1,
+    "ssl_temperature": 0.1,
+    "domain_shift": "off",
+    "clip_images": 0,
+}
 
 
 def with_settings(**changes) -> Trial:
@@ -80,13 +133,16 @@ def test_every_setting_of_the_target_run_counts():
 
 
 def test_identities_are_pinned():
-    """The identity of known work stays as it is; a change of it would build every stage of every store again."""
-    assert (STAGE.spec_id, STAGE.key(None), CHAINED.spec_id) == (
-        "19a582171a9bf4ce8dbc",
-        "19a582171a9bf4ce8dbc",
-        "1bb56226f44c9c1aa9b3",
-    )
-    assert TRIAL.trial_id == "52c828e96401eb4014dc"
+    """The identity of known work changes with the version of the method alone: else every store would be built again."""
+    assert (TRIAL_VERSION, STAGE_VERSION) == PINNED_VERSIONS
+    assert (STAGE.spec_id, STAGE.key(None), CHAINED.spec_id, TRIAL.trial_id) == PINNED
+
+
+def test_a_changed_default_changes_the_versions():
+    """Identities leave defaults out, so a default that changes must raise the versions; new settings may join this table."""
+    defaults = Settings().model_dump()
+    assert {name: defaults[name] for name in DEFAULTS} == DEFAULTS, "raise TRIAL_VERSION and STAGE_VERSION, then pin again"
+    assert (TRIAL_VERSION, STAGE_VERSION) == PINNED_VERSIONS
 
 
 def test_settings_at_their_default_do_not_count():

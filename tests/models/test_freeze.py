@@ -173,3 +173,17 @@ def test_unknown_policy_lists_what_exists():
     with pytest.raises(UserError) as caught:
         freeze(build_model("unet16", 2, seed=0), "decoder")
     assert all(policy in str(caught.value) for policy in FREEZE_POLICIES)
+
+
+def test_norm_holds_what_the_transfer_brought_alone():
+    """After the transfer of an encoder, freeze=norm holds the encoder's normalisation layers and none of the new decoder's."""
+    model = build_model("unet-resnet18", 2, seed=0)
+    brought = [name for name in model.network.state_dict() if name.startswith("encoder.")]
+    freeze(model, "norm", brought)
+    held = {name for name, parameter in model.network.named_parameters() if not parameter.requires_grad}
+    norms = {name for name, each in model.network.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    assert held == {f"{n}.{part}" for n in norms if n.startswith("encoder.") for part in ("weight", "bias")}
+    decoder = model.network.get_submodule(next(name for name in norms if name.startswith("decoder.")))
+    model.train()
+    assert decoder.training
+    assert not model.encoder.bn1.training

@@ -29,7 +29,7 @@ def run_one(writer: RecordWriter, identity: str, epochs: int = 2, status: str = 
     for number in range(1, epochs + 1):
         writer.epoch(identity, epoch(number))
     rows = [{"image": f"picture {number}", "iou": 0.5, "dice": 0.6, "accuracy": 0.7} for number in range(images)]
-    writer.end(identity, status, {"val_iou": 0.2}, rows)
+    writer.end(identity, status, {"val_iou": 0.2}, {"images": rows})
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ QUESTION = "select source, avg(test_iou) from trials where phase='confirm' group
 def confirm(writer: RecordWriter, start_columns, identity: str, test_iou: float | None, **columns) -> None:
     """Write a confirmed run with one image and one count."""
     writer.start("trials", identity, start_columns(identity, phase="confirm", **columns))
-    image, count = {"image": "a", "iou": 0.5}, {"truth": "pet", "predicted": "pet", "pixels": 7}
-    writer.end(identity, "finished", {"test_iou": test_iou}, [image], [count])
+    pixels = {"image": "a", "class": "pet", "hit": 7, "true": 9, "predicted": 8}
+    confusion = {"truth": "pet", "predicted": "pet", "pixels": 7}
+    tables = {"images": [{"image": "a", "iou": 0.5}], "counts": [pixels], "confusions": [confusion]}
+    writer.end(identity, "finished", {"test_iou": test_iou}, tables)
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_several_studies_stand_below_one_another(study, tmp_path, begin, start_c
         ("select test_iu from trials", r"columns of trials: test_iou, .*study, trial_id, "),
         ("select t.TEST_IU from trials t", r"columns of trials: test_iou, .*study, trial_id, "),
         ("select a.x from epochs a join IMAGES b using (trial_id)", r"columns of epochs: .*; columns of images: .*boundary_f$"),
-        ("select * from nope", r"name nope does not exist.*; tables: trials, stages, epochs, images, confusions$"),
+        ("select * from nope", r"name nope does not exist.*; tables: trials, stages, epochs, images, counts, confusions$"),
         ("selec", r"sql: Parser Error: syntax error .*; tables: "),
         ("", r"tables: "),
     ],
@@ -148,11 +150,21 @@ def test_freeze_without_quotes_is_explained(study, query):
 
 
 def test_no_other_column_is_a_word_of_sql():
-    """All columns but `freeze` can stand in a query without quotes."""
+    """All columns but `freeze` and `true` can stand in a query without quotes."""
     words = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
     with duckdb.connect() as connection:
         reserved = {word for (word,) in connection.execute(words).fetchall()}
-    assert reserved & {name for columns in TABLES.values() for name in columns} == {"freeze"}
+    assert reserved & {name for columns in TABLES.values() for name in columns} == {"freeze", "true"}
+
+
+@pytest.mark.parametrize("query", ["select sum(hit) / sum(true) from counts", "select image from Counts where TRUE"])
+def test_the_column_true_of_counts_needs_its_quotes(study, query):
+    """Without quotes `true` is a constant, whose sum counts rows: a question to counts that has it so is refused."""
+    with pytest.raises(
+        UserError, match=r'^sql: "true" is a column of counts and a word of SQL: write the column in double quotes'
+    ):
+        records.sql(query, study)
+    assert records.sql('select sum(hit) / sum("true") as recall from counts', study)["recall"].item() == pytest.approx(7 / 9)
 
 
 def test_a_study_is_asked_once(study, tmp_path, monkeypatch):

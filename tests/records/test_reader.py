@@ -51,7 +51,9 @@ def test_round_trip(tmp_path, begin, start_columns, epoch_row):
     writer.epoch("t", epoch_row(1, val_loss=0.75, learning_rate=0.1))
     images = [{"image": "a", "accuracy": 1.0, "iou": 0.25, "dice": 0.4, "boundary_f": 0.3}]
     confusions = [{"truth": "pet", "predicted": "background", "pixels": 2**40}]
-    writer.end("t", "finished", {"val_iou": 0.125, "test_iou_pet": 0.5}, images, confusions)
+    counts = [{"image": "a", "class": "pet", "hit": 2**33, "true": 2**34, "predicted": 0}]
+    tables = {"images": images, "counts": counts, "confusions": confusions}
+    writer.end("t", "finished", {"val_iou": 0.125, "test_iou_pet": 0.5}, tables)
     from_lines = load(tmp_path)
     writer.__exit__(None, None, None)
     from_parts = load(tmp_path)
@@ -68,24 +70,29 @@ def test_round_trip(tmp_path, begin, start_columns, epoch_row):
     (image,) = from_parts.images.to_dict("records")
     of_test = {"study": "s", "trial_id": "t", "cell": "cell of t", "seed": 7}
     assert image == {**of_test, **images[0]}
+    assert from_parts.counts.to_dict("records") == [{**of_test, **counts[0]}]
     assert from_parts.confusions.to_dict("records") == [{**of_test, **confusions[0]}]
 
 
 @pytest.mark.parametrize("newer", [0, 1])
-def test_parts_without_confusions_still_load(tmp_path, write, begin, newer):
-    """Parts of a version that kept no confusion matrices load as ever; what newer parts and lines have of them is there."""
+def test_parts_of_earlier_versions_still_load(tmp_path, write, begin, newer):
+    """Parts that have no counts and no confusion matrices load as ever; what newer parts and lines have of them is there."""
     writer = begin(tmp_path)
     write(writer, "old", images=2)
     writer.compact()
-    (tmp_path / "parts" / "000001" / "confusions.parquet").unlink()
+    for table in ("counts", "confusions"):
+        (tmp_path / "parts" / "000001" / f"{table}.parquet").unlink()
     for _ in range(newer):
         writer.start("trials", "new", {"study": "s", "trial_id": "new", "cell": "c", "seed": 3})
-        writer.end("new", "finished", {}, (), [{"truth": "a", "predicted": "a", "pixels": 5}])
+        counts = [{"image": "p", "class": "a", "hit": 5, "true": 5, "predicted": 6}]
+        confusions = [{"truth": "a", "predicted": "a", "pixels": 5}]
+        writer.end("new", "finished", {}, {"counts": counts, "confusions": confusions})
     for _ in range(2):
         records = load(tmp_path)
         assert_schema(records)
         assert (len(records.trials), len(records.epochs), len(records.images)) == (1 + newer, 2, 2)
         assert records.confusions[["trial_id", "seed", "pixels"]].values.tolist() == [["new", 3, 5]] * newer
+        assert records.counts[["trial_id", "seed", "hit"]].values.tolist() == [["new", 3, 5]] * newer
         writer.compact()
     writer.__exit__(None, None, None)
 

@@ -255,8 +255,10 @@ DRIVER = """
             records.start("trials", name, {"study": "s", "trial_id": name, "cell": "c", "phase": "tune", "seed": 0})
             for epoch in range(1, 4):
                 records.epoch(name, {"epoch": epoch, "seconds": 0.5, "val_iou": 0.1, "note": "x" * 3000})
-            test = [{"image": "p", "iou": 0.5}], [{"truth": "a", "predicted": "a", "pixels": 1}]
-            records.end(name, "finished", {"val_iou": 0.5}, *test)
+            confusions = [{"truth": "a", "predicted": "a", "pixels": 1}]
+            counts = [{"image": "p", "class": "a", "hit": 1, "true": 1, "predicted": 1}]
+            tables = {"images": [{"image": "p", "iou": 0.5}], "counts": counts, "confusions": confusions}
+            records.end(name, "finished", {"val_iou": 0.5}, tables)
             print(name, flush=True)
 """
 
@@ -331,7 +333,7 @@ def test_readers_see_whole_rows_whatever_is_killed(tmp_path):
                 assert (records.epochs["note"].str.len() == 3000).all()
                 assert (epochs.map(len).reindex(epochs_seen.index) >= epochs_seen).all()
                 epochs_seen = epochs.map(len)
-                for table in (records.images, records.confusions):
+                for table in (records.images, records.counts, records.confusions):
                     assert table["trial_id"].is_unique
                     assert done <= set(table["trial_id"]) <= set(trials.index)
     assert len(done) > 10  # two parts at least

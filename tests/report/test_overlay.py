@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from segsweep.report.overlay import Pixels, coloured, legend, overlay
+from segsweep.data.dataset import Pixels
+from segsweep.report.overlay import coloured, legend, overlay
 
 
 def block(picture_px: int = 20, number: int = 1) -> tuple[Pixels, Pixels]:

@@ -1,6 +1,7 @@
 """The planner, driven through whole studies with invented results."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from studies import plan_of, small_study
 
 from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, Study, Trial
+from segsweep.config.keep import Reading
 from segsweep.config.study import TUNING_SEED
 from segsweep.sweep.plan import make_plan
 from segsweep.sweep.planner import Ended, Past, Planner, StageWork, TrialWork
@@ -121,17 +123,35 @@ def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
 
 
 def test_a_failed_trial_does_not_win() -> None:
-    """The choice is made among the trials that finished, and a NaN is no validation IoU."""
+    """The choice is made among the trials that finished and have readings."""
     plan = plan_of(small_study(compare={"source": ["random"]}))
     tuning = plan.cells[0].tuning
     ended = {
-        tuning[0].trial_id: Ended("failed", 0.99, "broke"),
-        tuning[1].trial_id: Ended("finished", float("nan")),
-        tuning[2].trial_id: Ended("stopped", 0.9),
-        tuning[3].trial_id: Ended("finished", 0.3),
+        tuning[0].trial_id: Ended("failed", "broke"),
+        tuning[1].trial_id: Ended("finished"),
+        tuning[2].trial_id: Ended("stopped"),
+        tuning[3].trial_id: Ended("finished"),
     }
-    choice = Planner(plan, lambda _: None, Past(ended=ended)).choices[plan.cells[0].name]
+    curves = {tuning[number].trial_id: {1: Reading(value)} for number, value in ((0, 0.99), (2, 0.9), (3, 0.3))}
+    choice = Planner(plan, lambda _: None, Past(ended, curves)).choices[plan.cells[0].name]
     assert choice.trial == tuning[3]
+
+
+def test_a_setting_is_chosen_by_the_mean_of_its_last_readings() -> None:
+    """One lucky epoch does not win: the mean of the last three readings decides, or of fewer; among equals the loss."""
+    plan = plan_of(small_study(compare={"source": ["random"]}))
+    tuning = plan.cells[0].tuning
+    readings = [
+        [Reading(0.99), Reading(0.5), Reading(0.5), Reading(0.5)],  # best early, then steady
+        [Reading(0.1), Reading(0.2), Reading(0.9), Reading(0.3)],  # one lucky epoch
+        [Reading(0.6, -0.4)],
+        [Reading(0.5, -0.3), Reading(0.7, -0.1)],  # the same mean, a lower loss
+    ]
+    for order in (slice(None), slice(None, None, -1)):
+        trials = list(tuning)[order]
+        curves = {trial.trial_id: dict(enumerate(each, 1)) for trial, each in zip(trials, readings, strict=True)}
+        past = Past({trial.trial_id: Ended("finished") for trial in trials}, curves)
+        assert Planner(plan, lambda _: None, past).choices[plan.cells[0].name].trial == trials[3]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0, 11.0, 17.0, 40.0])
@@ -146,9 +166,9 @@ def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float)
     for event in first.events:
         if isinstance(event.work, TrialWork):
             if event.what == "epoch":
-                curves[event.work.identity][event.epoch] = quality(event.work.trial, event.epoch)
+                curves[event.work.identity][event.epoch] = Reading(quality(event.work.trial, event.epoch))
             elif event.what in ("finished", "stopped"):
-                ended[event.work.identity] = Ended(event.what, quality(event.work.trial, event.epoch))
+                ended[event.work.identity] = Ended(event.what)
     planner = Planner(plan_of(study), built.get, Past(ended, curves))
     second = Simulation(planner, quality, built=built)
     second.run()
@@ -167,11 +187,9 @@ def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float)
 
 def past_of(planner: Planner) -> Past:
     """Return what a finished planner leaves."""
-    return Past(
-        ended={
-            trial.trial_id: Ended("finished", quality(trial, 4)) for cell in planner.plan.cells for trial in planner.trials(cell)
-        }
-    )
+    trials = [trial for cell in planner.plan.cells for trial in planner.trials(cell)]
+    curves = {trial.trial_id: {epoch: Reading(quality(trial, epoch)) for epoch in range(1, 5)} for trial in trials}
+    return Past({trial.trial_id: Ended("finished") for trial in trials}, curves)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +226,10 @@ def test_failed_trials_run_again_only_when_asked() -> None:
     _, before = simulate(small_study())
     past = past_of(before)
     failed = before.plan.cells[0].tuning[0]
-    simulation, _ = simulate(small_study(), past=Past({**past.ended, failed.trial_id: Ended("failed", error="x")}))
+    simulation, _ = simulate(small_study(), past=replace(past, ended={**past.ended, failed.trial_id: Ended("failed", "x")}))
     assert failed.trial_id not in {trial.trial_id for trial in trials_of(simulation.events, "start")}
-    simulation, _ = simulate(small_study(), past=Past({key: end for key, end in past.ended.items() if key != failed.trial_id}))
+    others = {key: end for key, end in past.ended.items() if key != failed.trial_id}
+    simulation, _ = simulate(small_study(), past=replace(past, ended=others))
     assert next(trial.trial_id for trial in trials_of(simulation.events, "start")) == failed.trial_id
 
 
@@ -246,8 +265,9 @@ def test_the_edge_is_told() -> None:
     plan = plan_of(small_study(compare={"source": ["random"]}, trials_per_cell=8))
     tuning = sorted(plan.cells[0].tuning, key=lambda trial: trial.settings.learning_rate)
     for winner, marked in ((tuning[0], True), (tuning[4], False), (tuning[-1], True)):
-        ended = {trial.trial_id: Ended("finished", 0.9 if trial == winner else 0.1) for trial in tuning}
-        choice = Planner(plan, lambda _: None, Past(ended=ended)).choices[plan.cells[0].name]
+        ended = {trial.trial_id: Ended("finished") for trial in tuning}
+        curves = {trial.trial_id: {1: Reading(0.9 if trial == winner else 0.1)} for trial in tuning}
+        choice = Planner(plan, lambda _: None, Past(ended, curves)).choices[plan.cells[0].name]
         assert (choice.at_edge == ("learning_rate",)) == marked
 
 
@@ -281,7 +301,7 @@ def test_nothing_is_asked_of_the_store_twice() -> None:
     planner = Planner(plan_of(small_study(trials_per_cell=50)), find)
     while (work := planner.next()) is not None:
         assert isinstance(work, TrialWork)
-        planner.trial_ended(work.trial, Ended("finished", 0.5))
+        planner.trial_ended(work.trial, Ended("finished"))
     assert len(asked) == 1
 
 

@@ -152,21 +152,53 @@ def test_global_chance_is_neither_used_nor_moved(run):
     assert numbers(run(**values).go(1)) == first
 
 
-def test_best_epoch_has_the_lowest_validation_loss(run, monkeypatch):
-    """The weights kept are those of the epoch with the lowest validation loss, whatever its IoU."""
-    losses, real, seen = iter([0.5, 0.3, 0.4, 0.3]), loop.evaluate, []
+IOUS, LOSSES = (0.5, 0.75, 0.25, 0.75, 0.6), (0.4, 0.3, 0.1, 0.2, 0.5)
+UNDEFINED = (None,) * 5
 
-    def told(model, *args, **values):
+
+def measuring(ious, losses):
+    """Counts and a loss for each validation in turn: an IoU of None is a split without foreground, in which all is predicted."""
+    told = iter(zip(ious, losses, strict=True))
+
+    def change(found):
+        iou, loss = next(told)
+        hit = 0 if iou is None else round(1000 * iou)
+        confusion = np.array([[1000, 1000], [0, 0]]) if iou is None else np.array([[1000, 0], [1000 - hit, hit]])
+        each = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
+        return replace(found, loss=loss, confusion_CC=confusion, counts_N3C=each[None])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("keep", "ious", "kept"),
+    [
+        ("val_iou", IOUS, [1, 2, 4]),  # of equal ones the one with the lower loss
+        ("val_iou", UNDEFINED, [1, 2, 3]),  # the loss decides where no IoU is defined
+        ("val_loss", IOUS, [1, 2, 3]),
+        ("val_dice", IOUS, [1, 2, 4]),
+        ("val_dice", UNDEFINED, [1, 2, 3]),  # all are 0
+        ("last", IOUS, [1, 2, 3, 4, 5]),
+    ],
+)
+@pytest.mark.parametrize("broken_off_after", [None, 3])
+def test_one_measure_decides_which_epoch_is_kept(run, monkeypatch, keep, ious, kept, broken_off_after):
+    """The weights of the epoch with the best reading by `keep` are kept, also when a run is broken off and started again."""
+    change, real, seen = measuring(ious, LOSSES), loop.evaluate, []
+
+    def measured(model, *args, **values):
         seen.append({name: tensor.clone() for name, tensor in model.network.state_dict().items()})
-        return replace(real(model, *args, **values), loss=next(losses))
+        return change(real(model, *args, **values))
 
-    monkeypatch.setattr(loop, "evaluate", told)
-    whole = run(epochs=4)
+    monkeypatch.setattr(loop, "evaluate", measured)
+    whole = run(epochs=5, keep=keep)
+    if broken_off_after:
+        whole.go(broken_off_after)
     results = whole.go()
-    assert [result.best for result in results] == [True, True, False, False]
-    assert best_result(whole.state) == results[1]
-    assert equal(whole.state.best, seen[1])
-    assert not equal(whole.state.best, seen[3])
+    assert [result.epoch for result in results if result.best] == kept
+    assert best_result(whole.state) == results[kept[-1] - 1]
+    assert equal(whole.state.best, seen[kept[-1] - 1])
+    assert not equal(whole.state.best, seen[kept[-1] % 5])
 
 
 @pytest.mark.parametrize("broken_off_after", [None, 1, 3])
@@ -174,7 +206,7 @@ def test_plateau_ends_a_run(run, monkeypatch, broken_off_after):
     """With patience 2 a run ends two epochs after its best, also when it is broken off in between."""
     losses, real = iter([0.5, 0.4, 0.6, 0.4, 0.1, 0.1]), loop.evaluate
     monkeypatch.setattr(loop, "evaluate", lambda *args, **values: replace(real(*args, **values), loss=next(losses)))
-    whole = run(epochs=9, patience_epochs=2)
+    whole = run(epochs=9, patience_epochs=2, keep="val_loss")
     if broken_off_after:
         whole.go(broken_off_after)
     assert [result.val_loss for result in whole.go()] == [0.5, 0.4, 0.6, 0.4]

@@ -106,7 +106,7 @@ def test_a_frozen_encoder_is_released_stage_by_stage(go):
 
 
 def test_the_average_is_what_is_validated_and_kept(go):
-    """With an average, its weights are validated and kept; they follow the formula w' = d w' + (1 - d) w from the first step."""
+    """The average is validated and kept; it follows w' = d w' + (1 - d) w with d = min(ema, (1 + n) / (10 + n))."""
     history, evaluated, step, measure = [], [], torch.optim.Adam.step, loop.evaluate
 
     def spy(self, closure=None):
@@ -122,8 +122,9 @@ def test_the_average_is_what_is_validated_and_kept(go):
         patch.setattr(loop, "evaluate", watched)
         state, _ = go(epochs=2, ema=0.8)
     expected = history[0]
-    for weights in history[1:]:
-        expected = 0.8 * expected + 0.2 * weights
+    for number, weights in enumerate(history[1:], start=1):
+        decay = min(0.8, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * weights
     name = next(name for name, _ in state.model.network.named_parameters())
     found = state.evaluated.network.state_dict()[name]
     torch.testing.assert_close(found, expected)

@@ -27,9 +27,9 @@ GOING_ON = ("running", "pending", "preempting")
 def load_project(path: str, study: str | None) -> Records:
     """Return the records of a study in the project `ENTITY/PROJECT`; the path may end with the study, `ENTITY/PROJECT/STUDY`.
 
-    Trials, stages and epochs are read from the runs; images, confusion matrices, the declaration and choices, which have no
-    home in W&B, from the artifact of the study's summary run. Raises `UserError` where there is no such project or study, or
-    W&B does not answer.
+    Trials, stages and epochs are read from the runs; images, counts, confusion matrices, the declaration and choices, for
+    which W&B has no place, from the artifact of the study's summary run. Raises `UserError` where there is no such project or
+    study, or W&B does not answer.
     """
     if path.count("/") == 2:
         path, _, study = path.rpartition("/")

@@ -21,7 +21,7 @@ from segsweep.records.wandb.home import EPOCHS, Home, Known
 HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
 DECLARED = (PLAN, CHOICES)
 TABLE, PICTURE = "table.csv", "predictions.png"
-HOMELESS = ("images", "confusions")  # tables that W&B has no place for
+HOMELESS = ("images", "counts", "confusions")  # tables that W&B has no place for
 STUDY = "study.json"
 
 

@@ -1,0 +1,85 @@
+"""Statistics of frozen normalisation layers that no data has set.
+
+A layer that is frozen normalises by its running mean and variance. Where neither the transfer nor training has set them they are
+0 and 1, and a deep encoder of random weights then gives features that vanish or explode. So they are computed from the training
+images, without labels, before such a layer is frozen.
+"""
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import nn
+
+from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.training.batches import Normalisation, PictureSet, epoch_batches, load_batches, normalise
+from segsweep.training.device import Device
+from segsweep.training.world import World
+
+BATCH = 32  # images that share the statistics of one forward pass
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+Norm = nn.modules.batchnorm._NormBase
+
+
+def calibrate(
+    model: SegmentationModel,
+    transferred: Collection[str],
+    images: PictureSet,
+    normalisation: Normalisation,
+    *,
+    seed: int,
+    device: Device,
+    world: World,
+) -> int:
+    """Set the statistics of held layers that the transfer did not bring, and return the number of these layers.
+
+    `transferred` are the names of the weights that were loaded. Weights stay as they are. The processes of a world all get the
+    main one's statistics.
+    """
+    layers = {
+        name: layer
+        for name, layer in layers_with_statistics(model.network).items()
+        if model.holds(name) and f"{name}.running_mean" not in transferred
+    }
+    if not layers:
+        return 0
+    model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    if world.main:
+        set_statistics(model, list(layers.values()), images, normalisation, seed, device)
+    own = {name: [getattr(layer, part).cpu() for part in STATISTICS] for name, layer in layers.items()}
+    for name, values in world.agree(own).items():
+        for part, value in zip(STATISTICS, values, strict=True):
+            getattr(layers[name], part).copy_(value)
+    return len(layers)
+
+
+def layers_with_statistics(network: nn.Module) -> dict[str, Norm]:
+    """Return the normalisation layers of a network that normalise by running statistics, by their names."""
+    modules = network.named_modules()
+    return {name: each for name, each in modules if isinstance(each, Norm) and each.running_mean is not None}
+
+
+def set_statistics(
+    network: nn.Module,
+    layers: Sequence[Norm],
+    images: PictureSet,
+    normalisation: Normalisation,
+    seed: int,
+    device: Device,
+) -> None:
+    """Set the statistics of some layers of a network on the device from one pass over images, in an order fixed by the seed.
+
+    Each layer gets the mean over the batches of their means and variances. All layers are set in the same pass: a layer's input
+    is normalised by the statistics of its batch, as in training. The network's mode is restored.
+    """
+    training, momenta = network.training, [layer.momentum for layer in layers]
+    network.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # torch's word for a cumulative average
+        layer.train()
+    with torch.no_grad():
+        for shown, _ in load_batches(images, epoch_batches(len(images), BATCH, seed, 0), device):
+            network(normalise(shown, normalisation))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    network.train(training)

@@ -1,0 +1,107 @@
+"""Statistics of frozen normalisation layers that no data has set."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from segsweep.models.architectures import build_model
+from segsweep.models.encoder_stages import feature_maps
+from segsweep.models.freeze import freeze
+from segsweep.training import calibrate as module
+from segsweep.training.batches import IMAGENET, epoch_batches, load_batches, normalise
+from segsweep.training.calibrate import calibrate
+from segsweep.training.world import World
+
+SEED = 5
+
+
+def deepest(model, images) -> torch.Tensor:
+    with torch.no_grad():
+        return feature_maps(model.eval().encoder(images))[-1]
+
+
+def inputs(images, cpu) -> torch.Tensor:
+    ((shown, _),) = load_batches(images, [np.arange(len(images))], cpu)
+    return normalise(shown, IMAGENET)
+
+
+@pytest.fixture
+def calibrated(cpu):
+    def run(model, images, transferred=()) -> int:
+        return calibrate(model, transferred, images, IMAGENET, seed=SEED, device=cpu, world=World())
+
+    return run
+
+
+@pytest.mark.parametrize("architecture", ["unet-mobilenet_v2", "unet-resnet50", "unet-densenet121"])
+def test_a_frozen_random_encoder_gives_features_of_use(architecture, pictures, calibrated, cpu):
+    """The deepest features of a frozen encoder of random weights have a deviation of the order of one, and tell images apart."""
+    images = pictures(12, 64)
+    model = build_model(architecture, 2, seed=0)
+    freeze(model, "encoder")
+    before = deepest(model, inputs(images, cpu)).std()
+    assert calibrated(model, images) > 10
+    after = deepest(model, inputs(images, cpu))
+    assert 0.1 < after.std() < 3
+    if architecture != "unet-densenet121":  # whose initial weights keep the size of features
+        assert not 0.1 < before < 3  # vanished or exploded
+    assert after.mean(dim=(2, 3)).std(dim=0).mean() > 0.02
+
+
+def test_statistics_are_those_of_the_images(pictures, calibrated, monkeypatch, cpu):
+    """The first layer's mean and variance are the means over the batches of those of its input, computed here by numpy."""
+    monkeypatch.setattr(module, "BATCH", 4)
+    images = pictures(10, 32)
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, "encoder")
+    first = model.encoder.conv1
+    with torch.no_grad():
+        convolved = first(inputs(images, cpu)).double().numpy()
+    batches = [convolved[rows] for rows in epoch_batches(10, 4, SEED, 0)]
+    calibrated(model, images)
+    layer = model.encoder.bn1
+    assert layer.running_mean.numpy() == pytest.approx(np.mean([b.mean(axis=(0, 2, 3)) for b in batches], axis=0), abs=1e-5)
+    variance = np.mean([b.transpose(1, 0, 2, 3).reshape(64, -1).var(axis=1, ddof=1) for b in batches], axis=0)
+    assert layer.running_var.numpy() == pytest.approx(variance, rel=1e-4)
+    assert layer.momentum == 0.1
+
+
+@pytest.mark.parametrize("policy", ["none", "norm", "encoder:1", "encoder"])
+def test_only_frozen_layers_without_statistics_change(policy, pictures, calibrated):
+    """Layers that training will set, layers that the transfer brought, and all weights stay; the mode is restored."""
+    images = pictures(6, 32)
+    model = build_model("unet-resnet18", 2, seed=0)
+    brought = {name for name in model.network.state_dict() if name.startswith("encoder.layer1.")}
+    freeze(model, policy, brought)
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+    modes = {name: each.training for name, each in model.named_modules()}
+    count = calibrated(model, images, brought)
+    changed = {name for name, tensor in model.network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert all("running_" in name or "num_batches" in name for name in changed)
+    expected = {
+        "none": (),
+        "norm": (),
+        "encoder:1": ("encoder.bn1.",),
+        "encoder": ("encoder.bn1.", "encoder.layer2.", "encoder.layer3.", "encoder.layer4."),
+    }[policy]
+    assert {name.rpartition(".")[0] for name in changed} == {
+        name.rpartition(".")[0] for name in before if name.startswith(expected) and "running_mean" in name
+    }
+    assert count == len({name.rpartition(".")[0] for name in changed})
+    assert {name: each.training for name, each in model.named_modules()} == modes
+
+
+def test_no_label_is_read(pictures, calibrated):
+    """Masks make no difference: other labels give the same statistics."""
+    images = pictures(6, 32)
+    other = replace(images, data=replace(images.data, masks=1 - images.data.masks))
+    found = []
+    for each in (images, other):
+        model = build_model("unet-mobilenet_v2", 2, seed=0)
+        freeze(model, "encoder")
+        calibrated(model, each)
+        found.append(model.network.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
