@@ -172,12 +172,18 @@ def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
     return {
         "test_images": len(tested.counts_N3C),
         "absent_classes": ", ".join(absent) or None,
+        "foreground": _foreground_name(data),
         "test_loss": tested.loss,
         **{column: tested.losses[name] for name, column in TEST_LOSSES.items()},
         **{f"test_{name}": value for name, value in tested.measures(data.classes).items()},
         "test_boundary_f": float(np.nanmean(tested.image_scores["boundary_f"])),
         "predict_seconds": tested.predict_seconds,
     }
+
+
+def _foreground_name(data: Prepared) -> str | None:
+    """Return the class that headline metrics belong to; None where they are means over classes."""
+    return data.classes[data.foreground] if len(data.classes) == 2 else None
 
 
 def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]]:
@@ -229,7 +235,7 @@ def _card(
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
         "total_parameters": model.parameter_counts()[1],
-        "foreground": data.classes[data.foreground] if len(data.classes) == 2 else None,
+        "foreground": _foreground_name(data),
         "test_iou": tested.scores.iou,
     }
 

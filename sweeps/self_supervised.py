@@ -82,6 +82,7 @@ as_published = Study(
         **SETTINGS,
         "augmentation": "none",
         "learning_rate": 1e-4,
+        "keep": "val_loss",
         "source_split": "all",
         "ssl_epochs": 20,
         "ssl_batch_size": 256,

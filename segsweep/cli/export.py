@@ -15,6 +15,7 @@ from segsweep.config.own import PREFIX, fingerprint
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.records.reader import Records
+from segsweep.report.cells import best_first
 from segsweep.report.new_folder import make_new
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
@@ -41,12 +42,12 @@ class Deployed(nn.Module):
 
 
 def best_trial(records: Records) -> pd.Series:
-    """Return the confirmed run with the best validation IoU (never chosen by test scores)."""
+    """Return the confirmed run with the best validation reading (never chosen by test scores)."""
     confirmed = _confirmed(records)
     chosen = confirmed[confirmed["chosen"]]
     if chosen.empty:
         raise UserError(f"{records.folder}: no confirmed run has finished; run the study first")
-    return chosen.sort_values("val_iou", ascending=False, kind="stable").iloc[0]
+    return best_first(chosen).iloc[0]
 
 
 def named_trial(records: Records, beginning: str) -> pd.Series:
@@ -153,7 +154,7 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
             **{key: artifact.metadata[key] for key in ("mean", "std")},
         },
         "output": "logits (B, classes, H, W); argmax over dimension 1 gives class numbers",
-        "chosen_by": "validation IoU among the confirmed runs of the study",
+        "chosen_by": f"{artifact.metadata['settings']['keep']} among the confirmed runs of the study",
     }
 
 
@@ -164,7 +165,7 @@ def _readme(card: dict[str, Any]) -> str:
     size = settings["image_px"]
     return f"""# {settings["architecture"]} for {card["target"]}
 
-The best confirmed run of the study `{card["study"]}`, chosen by validation IoU: cell `{card["cell"]}`, seed {card["seed"]}.
+The best confirmed run of the study `{card["study"]}`, chosen by {settings["keep"]}: cell `{card["cell"]}`, seed {card["seed"]}.
 
 - Source of the initial weights: `{settings["source"]}`; frozen: {settings["freeze"]}; learning rate
   {settings["learning_rate"]:g}; {settings["fraction"]:.0%} of the training split.

@@ -57,6 +57,7 @@ TRIALS: Mapping[str, str] = {
     "val_images": WHOLE,
     "test_images": WHOLE,
     "absent_classes": TEXT,
+    "foreground": TEXT,
     "trainable_parameters": WHOLE,
     "total_parameters": WHOLE,
     "calibrated_layers": WHOLE,

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from segsweep.config.keep import reading
+from segsweep.config.settings import DEFAULT_KEEP
 from segsweep.records.reader import Records
 
 MEASURES = ("test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall")
@@ -44,10 +46,22 @@ def confirmed_runs(records: Records) -> pd.DataFrame:
 
 
 def best_runs(records: Records) -> pd.DataFrame:
-    """Return for every cell the confirmed run with the best validation IoU, in the order of the records."""
+    """Return for every cell the confirmed run with the best validation reading, in the order of the records."""
     trials = confirmed_runs(records)
-    chosen = trials[trials["chosen"]]
-    return chosen.sort_values("val_iou", ascending=False).drop_duplicates("cell").sort_index()
+    return best_first(trials[trials["chosen"]]).drop_duplicates("cell").sort_index()
+
+
+def best_first(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return trials by their validation reading at the epoch that they kept, the best first.
+
+    The measure is the trials' setting `keep`; validation IoU where they differ in it.
+    """
+    keeps = trials["keep"].fillna(DEFAULT_KEEP).unique().tolist()
+    keep = keeps[0] if len(keeps) == 1 else DEFAULT_KEEP
+    columns = [trials[name].astype("float64") for name in ("val_iou", "val_loss", "val_dice")]
+    values = [reading(keep, val_iou=iou, val_loss=loss, val_dice=dice) for iou, loss, dice in zip(*columns, strict=True)]
+    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+    return trials.iloc[order]
 
 
 def summarise(records: Records) -> pd.DataFrame:
@@ -62,6 +76,12 @@ def summarise(records: Records) -> pd.DataFrame:
     return pd.DataFrame([_row(cell, planned[planned["cell"] == cell], records) for cell in records.study["cells"]])
 
 
+def _mean(values: "pd.Series[float]") -> float:
+    """Return the mean over runs; NaN where it is undefined for one of them."""
+    numbers = values.astype("float64")
+    return float(numbers.mean(skipna=False)) if len(numbers) else float("nan")
+
+
 def _row(cell: str, trials: pd.DataFrame, records: Records) -> dict[str, Any]:
     confirmed = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
     planned = int(records.study["seeds"])
@@ -74,8 +94,7 @@ def _row(cell: str, trials: pd.DataFrame, records: Records) -> dict[str, Any]:
         "cell": cell,
         **{axis: trials[axis].iloc[0] for axis in compared_axes(records)},
         **{axis: chosen[axis].iloc[0] if len(chosen) else float("nan") for axis in tuned_axes(records)},
-        "val_iou": float(confirmed["val_iou"].mean()),
-        **{measure: float(confirmed[measure].mean()) for measure in MEASURES},
+        **{measure: _mean(confirmed[measure]) for measure in ("val_iou", *MEASURES)},
         "test_iou_std": spread,
         "seeds": len(confirmed),
         "seeds_planned": planned,

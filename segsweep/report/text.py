@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from segsweep.config.settings import DEFAULT_KEEP
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.layout import HEADINGS, lines_of, new_table, number, text
@@ -74,11 +75,27 @@ def _title(records: Records, summary: pd.DataFrame) -> str:
     return f"{study['name']}: target {target['name']}" + (f"; {said}" if said else "")
 
 
+CHOSEN = {
+    "val_iou": "validation IoU (equal ones by the lower loss)",
+    "val_loss": "validation loss",
+    "val_dice": "mean validation Dice over images",
+    "last": "validation IoU; runs keep their last epoch",
+}
+
+
+def _choice(runs: pd.DataFrame) -> str:
+    """Return in a sentence by which measure epochs and settings were chosen; nothing without runs."""
+    measures = " or ".join(CHOSEN[keep] for keep in runs["keep"].fillna(DEFAULT_KEEP).unique())
+    return f"Epochs and settings are chosen by {measures}; settings by the mean of the last three epochs. " if measures else ""
+
+
 def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
-    classes = "the foreground's with two classes, means over the classes with more"
+    runs = confirmed_runs(records)
+    named = ", ".join(map(repr, runs["foreground"].dropna().unique()))
+    classes = f"those of the foreground, {named}" if named else "means over the classes that the split's ground truth shows"
     notes = [
-        f"IoU, F1, precision, recall: {classes}; from the whole split's counts. Means over confirmed runs; ± one standard",
-        "deviation of test IoU over them"
+        f"IoU, F1, precision, recall: {classes}; from the whole split's counts.",
+        f"{_choice(runs)}Means over confirmed runs; ± one standard deviation of test IoU over them"
         + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
         + ". failed counts skipped trials too.",
     ]
@@ -86,7 +103,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
         notes.append(
             "* best at the edge of what was tried: widen the range (--set NAME=LOW..HIGH) or try more points (trials_per_cell)"
         )
-    absent = confirmed_runs(records)[["absent_classes", "test_images"]].dropna().drop_duplicates()
+    absent = runs[["absent_classes", "test_images"]].dropna().drop_duplicates()
     notes += [
         f"None of the {count} test pictures shows {names}: its IoU is undefined and left out of means."
         for names, count in absent.itertuples(index=False)
