@@ -7,15 +7,14 @@ from itertools import pairwise, product
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from segsweep.data.dataset import Fit, Pixels
 from segsweep.data.picture import resized, size_before_cut
 from segsweep.training.device import Device
+from segsweep.training.enlarge import enlarged
 
 STRIDE_PX = 32  # sides of what a network sees are multiples of this
 TILE_PX, MARGIN_PX = 1024, 128  # of longer sides the network sees pieces, and this much of what is around each
-BAND_VALUES = 2**24  # logits at the picture's own size that are held at once: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Predictor:
         height, width = picture_HWC.shape[:2]
         size = size_before_cut(width, height, self._image_px, self._fit)
         parts = self._parts(np.asarray(resized(picture_HWC, size, self._fit)))
-        yield from parts if size == (width, height) else _enlarged(_joined(parts, size), height, width)
+        yield from parts if size == (width, height) else enlarged(_joined(parts, size), height, width)
 
     def _parts(self, image_HWC: Pixels) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield the logits of an image piece by piece, at the image's size."""
@@ -127,17 +126,3 @@ def _joined(parts: Iterable[tuple[slice, slice, Tensor]], size: tuple[int, int])
         whole[:, rows, columns] = logits
     assert whole is not None
     return whole
-
-
-def _enlarged(logits_Chw: Tensor, height: int, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield logits brought to a size, bilinear as `interpolate` does it, in bands of rows."""
-    classes, short = logits_Chw.shape[:2]
-    step = max(1, BAND_VALUES // (classes * width))
-    for top in range(0, height, step):
-        rows = torch.arange(top, min(top + step, height), device=logits_Chw.device)
-        place = ((rows + 0.5) * (short / height) - 0.5).clamp(0, short - 1)
-        above = place.long()
-        below = (above + 1).clamp(max=short - 1)
-        mixed = torch.lerp(logits_Chw[:, above], logits_Chw[:, below], (place - above)[:, None])
-        band = interpolate(mixed[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
-        yield slice(top, top + len(rows)), slice(0, width), band

@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from segsweep.cli import whole_picture
 from segsweep.cli.whole_picture import Predictor
+from segsweep.training import enlarge
 from segsweep.config.settings import Fit
 from segsweep.data.dataset import Pixels
 from segsweep.training.device import Device
@@ -82,7 +83,7 @@ def test_bands_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits that are resized a few rows at a time are those that are resized at once."""
     network, picture = Local(), noise(150, 70)
     at_once = predicted(network, picture, "resize")
-    monkeypatch.setattr(whole_picture, "BAND_VALUES", 7 * 4 * 70)
+    monkeypatch.setattr(enlarge, "BAND_VALUES", 7 * 4 * 70)
     in_bands = predicted(network, picture, "resize")
     assert (at_once[0] == in_bands[0]).all()
     assert (at_once[1] == in_bands[1]).all()
