@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from gpu.drawn import draw, draw_sets
 from gpu.place import Place
 from gpu.rows import Row, at_least, at_most, equal, note
 from gpu.runs import Run, largest_difference, recipe_of
-from torch import Tensor, nn
-
 from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.training.augment import AUGMENTATIONS, augment
@@ -39,7 +39,7 @@ CPU = Device("cpu", 4)
 
 def networks(place: Place) -> Iterator[Row]:
     """Logits and gradients of one batch against float64 on the CPU; the CPU's own float32 error sets the scale."""
-    sets = draw(4, place.size(64, 32), ignored=True)
+    sets = draw(place.size(8, 4), place.size(96, 32), ignored=True)
     for name in place.size(NETWORKS, NETWORKS[:2]):
         exact = _once(name, sets, CPU, torch.float64)
         usual, found = (_errors(_once(name, sets, device, torch.float32), exact) for device in (CPU, place.device))

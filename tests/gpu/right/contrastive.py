@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from statistics import median
 
 import torch
+
 from gpu.drawn import draw
 from gpu.place import Place
 from gpu.rows import Row, at_least, at_most, holds, note
-
 from segsweep.models.architectures import build_encoder
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.checkpoint import TrainingState

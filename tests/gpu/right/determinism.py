@@ -1,10 +1,11 @@
-"""Twice the same: with torch's deterministic algorithms exactly, without them closely; which operations have no such algorithm."""
+"""Twice the same: exactly with deterministic algorithms of torch, closely without; which operations have no such algorithm."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
 from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.rows import Row, holds, note

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed, nn
+
 from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.rows import Row, at_most, equal, holds
 from gpu.runs import Run, largest_difference, recipe_of
-from torch import distributed, nn
-
 from segsweep.models.architectures import build_model
 from segsweep.training.batches import load_batches, normalise
 from segsweep.training.device import Device

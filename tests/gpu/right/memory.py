@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
+
 from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.rows import Row, at_most, equal, holds, note
 from gpu.runs import Run, recipe_of
-from torch import Tensor
-
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+
 from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.right.contrastive import pretraining
 from gpu.rows import Row, at_most, equal, holds, note
 from gpu.runs import Run, largest_difference, recipe_of
-
 from segsweep.training.checkpoint import TrainingState
 
 VARIANTS: tuple[dict[str, Any], ...] = (

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from gpu.place import Place
 from gpu.rows import Row, equal, holds
 

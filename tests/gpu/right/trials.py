@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import psutil
 import torch
+
 from gpu.place import Place
 from gpu.rows import Row, at_least, at_most, equal, note
 
