@@ -14,7 +14,8 @@ def machine_rows() -> Iterator[Row]:
     yield note("! card", torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        yield note("driver", _driver())
+        yield note("driver", _asked_of_driver("driver_version"))
+        yield note("compute mode", _asked_of_driver("compute_mode"))
         yield note("memory free / in all", f"{free / 2**30:.1f} / {total / 2**30:.1f}", "GiB")
         yield note("compute capability", ".".join(map(str, torch.cuda.get_device_capability())))
         yield note("cuDNN", torch.backends.cudnn.version())
@@ -23,10 +24,10 @@ def machine_rows() -> Iterator[Row]:
     yield note("Python", platform.python_version())
 
 
-def _driver() -> str:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+def _asked_of_driver(field: str) -> str:
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split()[0]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError) as error:
         return f"unknown ({type(error).__name__})"
 

@@ -1,7 +1,6 @@
 """The process of one part: `python -m gpu.part NAME ...`. It writes every row when it is known."""
 
 import argparse
-import gc
 import sys
 import tempfile
 import time
@@ -46,7 +45,6 @@ def run_checks(checks: tuple[Check, ...], place: Place, emit: Callable[[Row], No
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             emit(failure(check.__name__, error))
-        gc.collect()
         place.release()
         emit(note(f"time of {check.__name__}", round(time.perf_counter() - start, 2), "s"))
 

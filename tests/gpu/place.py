@@ -1,5 +1,6 @@
 """Where a part runs and how large."""
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +31,9 @@ class Place:
         return self.out / "results.jsonl"
 
     def release(self) -> None:
-        """Return cached GPU memory, so that checks do not see one another's."""
+        """Free all GPU memory that nothing refers to, so that checks do not see one another's."""
+        gc.collect()
         if self.device.cuda:
+            torch._C._cuda_clearCublasWorkspaces()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()

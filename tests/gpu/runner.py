@@ -73,7 +73,9 @@ def _start(part: Part, options: Options, end: float) -> _Running:
     command += ["--threads", str(options.threads), "--out", str(options.out), *(["--tiny"] if options.tiny else [])]
     inherited = os.environ.get("PYTHONPATH")
     paths = [str(TESTS), str(TESTS.parent), *([inherited] if inherited else [])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    if not part.alone:
+        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # which deterministic algorithms need
     log = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the part has ended
     process = subprocess.Popen(
         command, cwd=TESTS.parent, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -1,10 +1,12 @@
 """One training run, as a trial does it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
@@ -48,10 +50,17 @@ class Run:
 
     def go(self, results: int | None = None) -> list[EpochResult]:
         """Train until there are this many results, then stop; to the end for None."""
+        running = self.stream()
+        found = list(itertools.islice(running, results))
+        running.close()
+        return found
+
+    def stream(self) -> Generator[EpochResult, None, None]:
+        """Train and yield each result."""
         model = build_model(self.name, len(self.sets[0].data.classes), seed=0)
         freeze(model, self.policy)
         self.state = start_state(model, self.recipe, self.device, self.checkpoint, self.world)
-        running = train(
+        yield from train(
             self.state,
             *self.sets,
             self.recipe,
@@ -60,12 +69,17 @@ class Run:
             checkpoint=self.checkpoint,
             world=self.world,
         )
-        found = list(itertools.islice(running, results))
-        running.close()
-        return found
 
 
 def largest_difference(one: Sequence[EpochResult], other: Sequence[EpochResult]) -> float:
     """Return the largest relative difference of the losses of two runs."""
     pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(one, other, strict=True) for name in ("train_loss", "val_loss")]
     return max(abs(a - b) / max(abs(a), abs(b), 1e-9) for a, b in pairs)
+
+
+def without_chance(model: nn.Module) -> None:
+    """Turn off dropout and stochastic depth, which draw otherwise on each device."""
+    for module in model.modules():
+        for name in ("p", "drop_prob"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from multiprocessing import Barrier, Queue, get_context
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -60,20 +61,22 @@ def _work(rank: int, place: Place, queue: Queue, barrier: Barrier) -> None:
 
 
 def _trial(rank: int, place: Place, barrier: Barrier) -> tuple[int, float, float, int]:
-    """Train for some epochs; the first warms up, the others are timed from when all are warm."""
+    """Train in three stretches; the first warms up, the others are timed from when all are warm."""
     place.device.set_up()
-    batch, steps = place.size(16, 4), place.size(25, 2)
+    batch, steps = place.size(16, 4), place.size(60, 2)
     sets = draw_sets(place.size(128, 8), batch, place.size(256, 32))
     precision = "bfloat16" if place.device.cuda else "float32"
     recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=precision)
     run = Run(NETWORK if not place.tiny else "unet16", sets, recipe, place.device, place.folder / f"trial-{rank}.safetensors")
-    run.go(1)
-    barrier.wait(timeout=WAIT_SECONDS)
-    start = time.time()
-    results = run.go()
-    end = time.time()
+    with patch("segsweep.training.loop.save_checkpoint"):
+        running = run.stream()
+        next(running)
+        barrier.wait(timeout=WAIT_SECONDS)
+        start = time.time()
+        last = list(running)[-1]
+        end = time.time()
     peak = torch.cuda.max_memory_reserved() if place.device.cuda else 0
-    return (results[-1].steps - steps) * batch, start, end, peak
+    return (last.steps - steps) * batch, start, end, peak
 
 
 CHECKS = (processes,)

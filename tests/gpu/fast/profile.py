@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -37,7 +37,6 @@ class Counts:
     copies: int
     busy_ms: float
     copy_ms: float
-    wall_ms: float
     top: str
 
 
@@ -54,26 +53,17 @@ def worst(place: Place) -> tuple[str, ...]:
 def training(place: Place) -> Iterator[Row]:
     """Launches, gaps, copies and waits of training steps."""
     for name in worst(place):
-        batch, steps = place.size(BATCH, 4), place.size(10, 2)
+        batch, steps = place.size(BATCH, 4), place.size(20, 2)
         pictures = _pictures(place)
         sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
         recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
         run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
         with patch("segsweep.training.loop.save_checkpoint"):
-            run.go(2)  # warm; the third stretch is profiled below with the state as it is
-            counts = _profile(place, f"training {name}", lambda run=run: _last_stretch(run))
-        yield from _rows(f"{name}, training step", counts, steps, batch)
-
-
-def _last_stretch(run: Run) -> None:
-    """Run the last stretch of a run whose state is warm."""
-    from segsweep.training.loop import train
-
-    assert run.state is not None
-    done = run.state.results
-    for number, _ in enumerate(train(run.state, *run.sets, run.recipe, seed=0, device=run.device, checkpoint=run.checkpoint)):
-        if number > done:
-            break
+            running = run.stream()
+            next(running)
+            rate = next(running).images_per_second
+            counts = _profile(place, f"training {name}", partial(next, running))
+        yield from _rows(f"{name}, training step", counts, steps, 1000 * batch / rate, batch)
 
 
 def evaluation(place: Place) -> Iterator[Row]:
@@ -86,9 +76,11 @@ def evaluation(place: Place) -> Iterator[Row]:
         values["loss"] = make_objective("cross_entropy", classes)
         more = {loss: make_objective(loss, classes) for loss in ("dice", "focal", "bce")}
         for what, extra in (("validation", {}), ("test", {"more_losses": more, "boundary": True})):
-            evaluate(model, pictures.first(batch), **values, **extra)
-            counts = _profile(place, f"{what} {name}", lambda extra=extra: evaluate(model, pictures, **values, **extra))
-            yield from _rows(f"{name}, {what}", counts, len(pictures) // batch, batch)
+            work = partial(evaluate, model, pictures, **values, **extra)
+            work()
+            wall_ms = 1000 * _seconds(place, work)
+            steps = len(pictures) // batch
+            yield from _rows(f"{name}, {what}", _profile(place, f"{what} {name}", work), steps, wall_ms / steps, batch)
 
 
 def checkpoints(place: Place) -> Iterator[Row]:
@@ -104,8 +96,8 @@ def checkpoints(place: Place) -> Iterator[Row]:
         rate = run.go()[-1].images_per_second
         state = run.state
         assert state is not None
-        keeping = median(_seconds(place, lambda state=state: state.keep_best(0.0)) for _ in range(3))
-        writing = median(_seconds(place, lambda state=state, run=run: save_checkpoint(state, run.checkpoint)) for _ in range(3))
+        keeping = median(_seconds(place, partial(state.keep_best, 0.0)) for _ in range(3))
+        writing = median(_seconds(place, partial(save_checkpoint, state, run.checkpoint)) for _ in range(3))
         label = f"{name}, freeze {policy}"
         yield note(f"{label}: checkpoint", run.checkpoint.stat().st_size / 1e6, "MB")
         yield note(f"{label}: writing it / keeping the best", f"{writing:.2f} / {keeping:.2f}", "s")
@@ -140,15 +132,15 @@ def _model(place: Place, name: str) -> Any:
 
 def _profile(place: Place, title: str, work: Callable[[], object]) -> Counts:
     """Return what a profile of some work counts; its table goes to `profile.txt`."""
-    wall = _seconds(place, work) if title.startswith(("validation", "test")) else None
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if place.device.cuda else [])]
     with profile(activities=activities) as profiler:
-        profiled = _seconds(place, work)
+        work()
+        place.device.wait()
     sort = "self_device_time_total" if place.device.cuda else "self_cpu_time_total"
     averages = profiler.key_averages()
     with (place.out / "profile.txt").open("a", encoding="utf-8") as file:
         file.write(f"===== {title}\n{averages.table(sort_by=sort, row_limit=25, max_name_column_width=60)}\n")
-    kernels = [each for each in averages if each.device_type == DeviceType.CUDA]
+    kernels = [each for each in averages if each.device_type == DeviceType.CUDA and not each.is_user_annotation]
     copies = [each for each in kernels if each.key.startswith(("Memcpy", "Memset"))]
     busy = sorted(kernels, key=lambda each: -each.self_device_time_total)
     return Counts(
@@ -157,18 +149,18 @@ def _profile(place: Place, title: str, work: Callable[[], object]) -> Counts:
         copies=sum(each.count for each in copies),
         busy_ms=sum(each.self_device_time_total for each in kernels) / 1000,
         copy_ms=sum(each.self_device_time_total for each in copies) / 1000,
-        wall_ms=1000 * (wall or profiled),
         top="; ".join(f"{each.key[:40]} {each.self_device_time_total / 1000:.1f} ms x{each.count}" for each in busy[:4]),
     )
 
 
-def _rows(label: str, counts: Counts, steps: int, batch: int) -> Iterator[Row]:
+def _rows(label: str, counts: Counts, steps: int, wall_ms: float, batch: int) -> Iterator[Row]:
+    """Yield what a profile of some steps counted, each; `wall_ms` is the time of a step without the profiler."""
     yield note(f"{label}: launches a step", counts.launches / steps)
     yield note(f"{label}: waits a step", counts.waits / steps)
     yield note(f"{label}: copies a step", counts.copies / steps)
-    yield note(f"{label}: device busy / wall a step", f"{counts.busy_ms / steps:.2f} / {counts.wall_ms / steps:.2f}", "ms")
+    yield note(f"{label}: device busy / wall a step", f"{counts.busy_ms / steps:.2f} / {wall_ms:.2f}", "ms")
     yield note(f"{label}: copies", counts.copy_ms / steps, "ms a step")
-    yield note(f"{label}: wall", counts.wall_ms / steps / batch, "ms an image")
+    yield note(f"{label}: wall", wall_ms / batch, "ms an image")
     yield note(f"{label}: longest kernels", counts.top)
 
 

@@ -105,7 +105,7 @@ def _train(place: Place, case: Case, pictures: PictureSet) -> Iterator[Row]:
 
 def _ours(place: Place, case: Case, pictures: PictureSet) -> list[float]:
     """Return the rates of the epochs of `train` after the first; checkpoints are measured elsewhere."""
-    steps = place.size(16, 2)
+    steps = 2 if place.tiny else 20 if case.batch <= 16 else 12
     sets = [_repeated(pictures, steps * case.batch), _repeated(pictures, 2)]
     recipe = recipe_of(None, 3 * steps, 3, batch_size=case.batch, precision=_precision(place))
     run = Run(case.name, sets, recipe, place.device, place.folder / "unused.safetensors", case.policy)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -30,7 +31,7 @@ def seconds_each(work: Callable[[], object], device: Device, times: int, warm: i
         work()
         event.record()
     device.wait()
-    return [start.elapsed_time(end) / 1000 for start, end in zip(events, events[1:], strict=False)]
+    return [start.elapsed_time(end) / 1000 for start, end in pairwise(events)]
 
 
 def spread(values: list[float]) -> float:

@@ -1,15 +1,16 @@
 """float32 on the GPU against the CPU: networks, losses, augmentation, evaluation, prefetch, whole curves."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpu.drawn import draw, draw_sets
 from gpu.place import Place
 from gpu.rows import Row, at_least, at_most, equal, note
-from gpu.runs import Run, largest_difference, recipe_of
+from gpu.runs import Run, largest_difference, recipe_of, without_chance
 from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.training.augment import AUGMENTATIONS, augment
@@ -32,7 +33,7 @@ NETWORKS = (
     "segformer-mit_b0",
 )
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "bce", "focal", "dice", "jaccard", "lovasz", "0.5*cross_entropy+dice")
-TIMES_THE_CPU = 10  # how much further from float64 than the CPU the GPU may be: sums in another order, Winograd convolutions
+TIMES_THE_CPU = 20  # how much further from float64 than the CPU the GPU may be: sums in another order, Winograd convolutions
 LEAST_ERROR = 1e-5
 CPU = Device("cpu", 4)
 
@@ -65,9 +66,7 @@ def tf32_would_be_seen(place: Place) -> Iterator[Row]:
 def _once(name: str, sets: PictureSet, device: Device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return logits and all gradients of one batch, in float64 on the CPU; dropout is off."""
     model = build_model(name, 2, seed=0).to(device.torch, dtype, memory_format=torch.channels_last)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
-            module.p = 0.0
+    without_chance(model)
     model.train()
     ((images, masks),) = load_batches(sets, [sets.members], device)
     logits = model(normalise(images).to(dtype))
@@ -146,19 +145,20 @@ def prefetch(place: Place) -> Iterator[Row]:
     for name in ("images", "masks"):
         np.save(place.folder / f"{name}.npy", getattr(pictures.data, name))
     mapped = {name: np.load(place.folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks")}
-    from dataclasses import replace
-
-    files, wrong, seen = PictureSet(replace(pictures.data, **mapped), pictures.members), 0, 0
+    files, wrong, count = PictureSet(replace(pictures.data, **mapped), pictures.members), 0, 0
     busy = torch.ones(place.size(4096, 64), place.size(4096, 64), device=place.device.torch)
     for epoch in range(place.size(20, 2)):
         batches = epoch_batches(len(files), 16, seed=0, epoch=epoch)
-        for positions, (images, masks) in zip(batches, load_batches(files, batches, place.device), strict=True):
+        found = []
+        for batch in load_batches(files, batches, place.device):  # nothing waits for the device before all are read
             busy = busy @ busy / busy.shape[0]
+            found.append(batch)
+        for positions, (images, masks) in zip(batches, found, strict=True):
             expected = torch.from_numpy(pictures.data.images[positions]).permute(0, 3, 1, 2)
             labels = torch.from_numpy(pictures.data.masks[positions]).long()
             same = torch.equal(images.cpu(), expected) and torch.equal(masks.cpu(), labels)
-            wrong, seen = wrong + (not same), seen + 1
-    yield equal(f"wrong batches of {seen}", wrong, 0)
+            wrong, count = wrong + (not same), count + 1
+    yield equal(f"wrong batches of {count}", wrong, 0)
 
 
 def curves(place: Place) -> Iterator[Row]:
@@ -169,7 +169,7 @@ def curves(place: Place) -> Iterator[Row]:
         for device in (CPU, place.device):
             checkpoint = place.folder / f"{name}-{device.name.replace(':', '')}-{len(found)}.safetensors"
             found.append(Run(name, sets, recipe_of(place.size(3, 1)), device, checkpoint, policy).go())
-        yield at_most(f"{name}, freeze {policy}: relative difference of losses", largest_difference(*found), 0.02)
+        yield at_most(f"{name}, freeze {policy}: relative difference of losses", largest_difference(*found), 0.05)
 
 
 CHECKS = (networks, tf32_would_be_seen, losses, augmentations, evaluation, prefetch, curves)

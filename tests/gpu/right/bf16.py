@@ -10,7 +10,7 @@ from gpu.runs import Run, recipe_of
 NETWORKS = ("unet16", "unet-mobilenet_v2", "unet-vgg16", "deeplabv3-resnet50", "denseaspp-densenet121", "segformer-mit_b0")
 LOSSES = ("dice", "jaccard", "focal", "lovasz", "bce")
 LOSS_TOLERANCE = 0.1  # of the first epochs' mean training loss, relative
-IOU_TOLERANCE = 0.08
+IOU_TOLERANCE = 0.03
 
 
 def networks(place: Place) -> Iterator[Row]:
@@ -26,10 +26,10 @@ def losses(place: Place) -> Iterator[Row]:
 
 
 def _compare(place: Place, name: str, loss: str) -> Iterator[Row]:
-    sets = draw_sets(place.size(96, 8), place.size(32, 4), place.size(64, 32))
+    sets = draw_sets(place.size(256, 8), place.size(64, 4), place.size(64, 32))
     results = {}
     for precision in ("float32", "bfloat16"):
-        recipe = recipe_of(place.size(4, 1), precision=precision, loss=loss, batch_size=place.size(16, 4))
+        recipe = recipe_of(place.size(5, 1), precision=precision, loss=loss, batch_size=place.size(16, 4))
         results[precision] = Run(name, sets, recipe, place.device, place.folder / f"{name}-{loss}-{precision}").go()
     full, half = results["float32"], results["bfloat16"]
     means = [sum(each.train_loss for each in results) / len(results) for results in (full, half)]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import distributed
 
 from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.rows import Row, at_most, equal, holds
-from gpu.runs import Run, largest_difference, recipe_of
+from gpu.runs import Run, largest_difference, recipe_of, without_chance
 from segsweep.models.architectures import build_model
 from segsweep.training.batches import load_batches, normalise
 from segsweep.training.device import Device
@@ -44,15 +44,10 @@ def _gradients(name: str, place: Place, world: World) -> dict[str, torch.Tensor]
     """Return logits, gradients and running statistics of one batch; a world of two converts and wraps the model."""
     sets, device = draw_sets(8, 2, 64, ignored=True), place.device
     model = build_model(name, 2, seed=0)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
-            module.p = 0.0
+    without_chance(model)
     world.synchronise(model.network, device)
-    model.to(device.torch, memory_format=torch.channels_last).eval()
+    model.to(device.torch, memory_format=torch.channels_last).train()
     parallel = world.parallel(model, device)
-    for module in model.modules():  # drop paths of efficient nets stay off, normalisation learns
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
     ((images, masks),) = load_batches(sets[0], [sets[0].members], device)
     logits = parallel(normalise(images))
     cross_entropy(logits, masks).backward()

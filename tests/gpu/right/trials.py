@@ -36,7 +36,6 @@ def memory_between_trials(place: Place) -> Iterator[Row]:
     perform = inline.perform
 
     def watched(*values: Any) -> Generator[Any, None, None]:
-        gc.collect()
         seen.append(_memory(place))
         times.append(time.perf_counter())
         yield from perform(*values)
@@ -63,6 +62,7 @@ def memory_between_trials(place: Place) -> Iterator[Row]:
 
 
 def _memory(place: Place) -> tuple[float, float, float]:
+    gc.collect()
     resident = psutil.Process().memory_info().rss / MIB
     if not place.device.cuda:
         return 0.0, 0.0, resident
