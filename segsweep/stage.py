@@ -155,7 +155,7 @@ def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureS
 
 def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
     """Train a whole model for segmentation on a source; the setting `keep` decides which epoch is kept."""
-    place.device.apply_threads()
+    place.device.set_up()
     train_set, val_set = source_sets(spec, place)
     data = train_set.data
     model = build_model(spec.model, len(data.classes), spec.seed)
@@ -185,7 +185,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
 
 def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
     """Train an encoder on a source's pictures alone; how good it came out is told beside what it was at the start."""
-    place.device.apply_threads()
+    place.device.set_up()
     train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
     recipe = PretrainingRecipe.of(spec.settings)
     method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)

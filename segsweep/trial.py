@@ -59,7 +59,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     test split; its best weights and first predictions are put into the store under the trial's id. A trial that was
     broken off continues from its last epoch.
     """
-    place.device.apply_threads()
+    place.device.set_up()
     settings = trial.settings
     data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data)).with_foreground(trial.target.foreground)
     split = split_target(data, trial.target.protocol, settings.dev_share)

@@ -1,7 +1,7 @@
 """Running a study from its declaration to its records."""
 
 from functools import cache, partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
     study = plan.study
     return {
         "schema_version": SCHEMA_VERSION,
-        "segsweep": version("segsweep"),
+        "segsweep": _version(),
         "name": study.name,
         "target": {
             "name": study.target_name,
@@ -181,3 +181,11 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "published": study.published.as_dict() if study.published else None,
         "cells": [cell.name for cell in plan.cells],
     }
+
+
+def _version() -> str:
+    """Return the version of segsweep; it may also run from a checkout that is not installed."""
+    try:
+        return version("segsweep")
+    except PackageNotFoundError:
+        return "not installed"

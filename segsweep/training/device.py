@@ -30,10 +30,13 @@ class Device:
         """What records call the device: the GPU's name, or the CPU with its threads."""
         return torch.cuda.get_device_name(self.torch) if self.cuda else f"cpu x{self.threads}"
 
-    def apply_threads(self) -> None:
-        """Have torch use this many threads in this process."""
+    def set_up(self) -> None:
+        """Set torch's threads in this process, and have GPUs compute float32 in full: TF32 would cut its mantissa to 10 bits."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
+        if self.cuda:
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
 
     def wait(self) -> None:
         """Wait until the device has done all that it was given, so that a clock can be read."""

@@ -45,7 +45,7 @@ def measure_speed(
     key = json.dumps([device.label, model, fingerprint(model), classes, image_px, batch_size, policy, precision])
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     if key not in known:
-        device.apply_threads()
+        device.set_up()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
         known[key] = _measure(model, classes, image_px, count, policy, precision, device)
         with replacing(cache) as temporary:

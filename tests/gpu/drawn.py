@@ -1,0 +1,37 @@
+"""Generated images that a network can learn from: brightness says the class of each quarter."""
+
+import numpy as np
+
+from segsweep.data.dataset import IGNORE
+from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
+from segsweep.training.batches import PictureSet
+
+
+def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, seed: int = 0) -> PictureSet:
+    """Return `count` noisy images; where `ignored`, parts of unequal size are in each mask."""
+    rng = np.random.default_rng(seed)
+    masks = rng.integers(classes, size=(count, 2, 2)).repeat(image_px // 2, 1).repeat(image_px // 2, 2).astype(np.uint8)
+    noise = rng.integers(0, 60, size=(count, image_px, image_px, 3), dtype=np.uint8)
+    images = masks[..., None] * np.uint8(180 // (classes - 1)) + noise
+    if ignored:
+        for position in range(count):
+            masks[position, : position % image_px] = IGNORE
+    data = Prepared(
+        dataset="drawn",
+        images=images,
+        masks=masks,
+        classes=[f"class {number}" for number in range(classes)],
+        pool=["train"],
+        names=[f"image {number}" for number in range(count)],
+        splits=["train"] * count,
+        strata=[f"stratum {number % 3}" for number in range(count)],
+        moments=np.stack([picture_moments(image) for image in images]),
+        pixels=np.stack([pixel_counts(mask, classes) for mask in masks]),
+    )
+    return PictureSet(data, np.arange(count))
+
+
+def draw_sets(train_count: int, val_count: int, image_px: int, classes: int = 2, ignored: bool = False) -> list[PictureSet]:
+    """Return a training and a validation set of the same kind of images."""
+    whole = draw(train_count + val_count, image_px, classes, ignored)
+    return [PictureSet(whole.data, part) for part in np.split(whole.members, [train_count])]

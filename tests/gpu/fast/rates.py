@@ -1,0 +1,199 @@
+"""Images per second of training and evaluation, against a hand-written step on resident data and the arithmetic floor."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from statistics import median
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from gpu.drawn import draw
+from gpu.fast.timing import copy_rate, matmul_rate, seconds_each, spread
+from gpu.place import Place
+from gpu.rows import Row, at_least, note
+from gpu.runs import Run, recipe_of
+from segsweep.models.architectures import build_model
+from segsweep.models.freeze import freeze
+from segsweep.models.measure import measure
+from segsweep.training.augment import AUGMENTATIONS, augment
+from segsweep.training.augment import draw as draw_changes
+from segsweep.training.batches import PictureSet
+from segsweep.training.evaluate import evaluate
+from segsweep.training.losses import make_objective
+from segsweep.training.simclr import VIEWS
+from segsweep.training.speed import measure_speed
+
+NETWORKS = (
+    "deeplabv3plus-mobilenet_v2",
+    "unet-resnet50",
+    "fcn-resnet50",
+    "denseaspp-densenet121",
+    "deeplabv3-resnet50",
+    "unet-vgg16",
+)
+GOAL = 0.95  # of the hand-written step
+TERAFLOP = 1e12
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network under one freeze policy at one batch size."""
+
+    name: str
+    policy: str
+    batch: int
+    image_px: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {'frozen' if self.policy == 'encoder' else 'all'}, batch {self.batch}"
+
+
+def card(place: Place) -> Iterator[Row]:
+    """What the card does at best."""
+    yield note("! matrix product in bfloat16", _matmul(place) / TERAFLOP, "Tflop/s")
+    yield note("copying memory", copy_rate(place.device, place.size(2**30, 2**20)) / 1e9, "GB/s")
+
+
+@cache
+def _matmul(place: Place) -> float:
+    return matmul_rate(place.device, place.size(8192, 128))
+
+
+def training_batch_16(place: Place) -> Iterator[Row]:
+    """Every network at batch 16."""
+    yield from _all(place, place.size(16, 4))
+
+
+def training_batch_64(place: Place) -> Iterator[Row]:
+    """Every network at batch 64."""
+    if not place.tiny:
+        yield from _all(place, 64)
+
+
+def _all(place: Place, batch: int) -> Iterator[Row]:
+    image_px = place.size(256, 32)
+    pictures = _pictures(place)
+    for name in place.size(NETWORKS, NETWORKS[:1]):
+        for policy in ("none", "encoder"):
+            yield from _train(place, Case(name, policy, batch, image_px), pictures)
+        yield from _evaluate(place, Case(name, "none", batch, image_px), pictures)
+        place.release()
+
+
+@cache
+def _pictures(place: Place) -> PictureSet:
+    return draw(place.size(256, 8), place.size(256, 32), ignored=True)
+
+
+def _repeated(pictures: PictureSet, count: int) -> PictureSet:
+    return PictureSet(pictures.data, np.resize(pictures.members, count))
+
+
+def _train(place: Place, case: Case, pictures: PictureSet) -> Iterator[Row]:
+    """Yield our rate, the hand-written one, their ratio and the share of the arithmetic floor."""
+    by_hand = [case.batch / each for each in _hand_written(place, case, pictures)]
+    ours = _ours(place, case, pictures)
+    rate, best = median(ours), median(by_hand)
+    yield note(f"{case}: training", rate, "images/s")
+    yield note(f"{case}: training by hand (spread {spread(by_hand):.1%})", best, "images/s")
+    yield at_least(f"{case}: ours / by hand", rate / best, place.size(GOAL, 0.0))
+    floor = _matmul(place) / _operations(case)
+    yield note(f"{case}: share of the arithmetic floor ({floor:,.0f} images/s)", rate / floor)
+
+
+def _ours(place: Place, case: Case, pictures: PictureSet) -> list[float]:
+    """Return the rates of the epochs of `train` after the first; checkpoints are measured elsewhere."""
+    steps = 2 if place.tiny else 20 if case.batch <= 16 else 12
+    sets = [_repeated(pictures, steps * case.batch), _repeated(pictures, 2)]
+    recipe = recipe_of(None, 3 * steps, 3, batch_size=case.batch, precision=_precision(place))
+    run = Run(case.name, sets, recipe, place.device, place.folder / "unused.safetensors", case.policy)
+    with patch("segsweep.training.loop.save_checkpoint"):
+        return [each.images_per_second for each in run.go()][1:]
+
+
+def _precision(place: Place) -> str:
+    return "bfloat16" if place.device.cuda else "float32"
+
+
+def _hand_written(place: Place, case: Case, pictures: PictureSet) -> list[float]:
+    """Return the seconds of the steps that one would write by hand, on images that are on the device already."""
+    device = place.device
+    model = build_model(case.name, 2, seed=0)
+    freeze(model, case.policy)
+    model.to(device.torch, memory_format=torch.channels_last).train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+    rows = np.resize(pictures.members, case.batch)
+    images = torch.from_numpy(pictures.data.images[rows]).to(device.torch).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(pictures.data.masks[rows]).to(device.torch).long()
+    mean, std = (
+        torch.tensor(each, device=device.torch).view(1, 3, 1, 1) * 255 for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.torch.type, torch.bfloat16, enabled=device.cuda):
+            logits = model((images.float() - mean) / std)
+            loss = torch.nn.functional.cross_entropy(logits.float(), masks, ignore_index=255)
+        loss.backward()
+        optimizer.step()
+
+    return seconds_each(step, device, place.size(20, 2))
+
+
+def _operations(case: Case) -> float:
+    """Return the floating-point operations of one image's training step: backward costs twice the forward pass."""
+    cost = measure(case.name, 2, case.image_px)
+    encoder = 1 if case.policy == "encoder" else 3
+    return 2e9 * (encoder * cost.encoder_gmacs + 3 * cost.head_gmacs)
+
+
+def _evaluate(place: Place, case: Case, pictures: PictureSet) -> Iterator[Row]:
+    """Yield the rate of `evaluate` with one loss, and of its forward passes alone."""
+    import time
+
+    model = build_model(case.name, 2, seed=0).to(place.device.torch, memory_format=torch.channels_last)
+    some = _repeated(pictures, place.size(8, 1) * case.batch)
+    objective = make_objective("cross_entropy", some.data.classes)
+    values = {"batch_size": case.batch, "precision": _precision(place), "device": place.device, "loss": objective}
+    evaluate(model, some.first(case.batch), **values)
+    start = time.perf_counter()
+    found = evaluate(model, some, **values)
+    seconds = time.perf_counter() - start
+    label = f"{case.name}, batch {case.batch}"
+    yield note(f"{label}: evaluation", len(some) / seconds, "images/s")
+    yield note(f"{label}: share of evaluation in forward passes", found.predict_seconds / seconds)
+
+
+def augmentation(place: Place) -> Iterator[Row]:
+    """Images per second of every augmentation on the device."""
+    count, image_px = place.size(64, 4), place.size(256, 32)
+    pictures = _repeated(_pictures(place), count)
+    images = torch.from_numpy(pictures.data.images[pictures.members]).to(place.device.torch).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(pictures.data.masks[pictures.members]).to(place.device.torch).long()
+    chance = torch.Generator().manual_seed(0)
+    for name, changes in {**AUGMENTATIONS, "simclr": VIEWS}.items():
+
+        def work(changes=changes) -> None:
+            augment(changes, images, masks, draw_changes(changes, count, chance))
+
+        yield note(
+            f"augmentation {name}, batch {count} at {image_px} px",
+            count / median(seconds_each(work, place.device, place.size(10, 2))),
+            "images/s",
+        )
+
+
+def price(place: Place) -> Iterator[Row]:
+    """The speed that the price of a study rests on, against the rate of training."""
+    name, batch = "unet-resnet50" if not place.tiny else "unet16", place.size(16, 4)
+    estimated, _ = measure_speed(
+        name, 2, place.size(256, 32), batch, "none", _precision(place), place.device, place.folder / "speed.json"
+    )
+    real = median(_ours(place, Case(name, "none", batch, place.size(256, 32)), _pictures(place)))
+    yield note(f"{name}: estimated speed of training / real", estimated / real)
+
+
+CHECKS = (card, training_batch_16, price, training_batch_64, augmentation)

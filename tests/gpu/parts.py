@@ -1,0 +1,46 @@
+"""The parts of the kit, most important first."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+
+from gpu.place import Place
+from gpu.rows import Row
+
+Check = Callable[[Place], Iterator[Row]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some checks that run in a process of their own.
+
+    `module` holds them as `CHECKS`; `seconds` limits their time; a part that measures time runs `alone`.
+    """
+
+    name: str
+    module: str
+    seconds: int
+    alone: bool = False
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the checks; imports the module."""
+        checks: tuple[Check, ...] = import_module(self.module).CHECKS
+        return checks
+
+
+PARTS = (
+    Part("study", "gpu.right.study", 120),
+    Part("agreement", "gpu.right.agreement", 120),
+    Part("memory", "gpu.right.memory", 90),
+    Part("bf16", "gpu.right.bf16", 90),
+    Part("states", "gpu.right.states", 90),
+    Part("determinism", "gpu.right.determinism", 90),
+    Part("contrastive", "gpu.right.contrastive", 90),
+    Part("group", "gpu.right.group", 90),
+    Part("trials", "gpu.right.trials", 120),
+    Part("suite", "gpu.right.suite", 90),
+    Part("rates", "gpu.fast.rates", 170, alone=True),
+    Part("profile", "gpu.fast.profile", 60, alone=True),
+    Part("packed", "gpu.fast.packed", 70, alone=True),
+    Part("compiled", "gpu.fast.compiled", 90, alone=True),
+)

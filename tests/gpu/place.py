@@ -1,0 +1,39 @@
+"""Where a part runs and how large."""
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from segsweep.training.device import Device
+
+Size = TypeVar("Size")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The device of a part, whether it runs at tiny size, a scratch `folder`, and the folder `out` of the results."""
+
+    device: Device
+    tiny: bool
+    folder: Path
+    out: Path
+
+    def size(self, full: Size, tiny: Size) -> Size:
+        """Return one of two sizes."""
+        return tiny if self.tiny else full
+
+    @property
+    def results(self) -> Path:
+        """The file of all rows so far."""
+        return self.out / "results.jsonl"
+
+    def release(self) -> None:
+        """Free all GPU memory that nothing refers to, so that checks do not see one another's."""
+        gc.collect()
+        if self.device.cuda:
+            torch._C._cuda_clearCublasWorkspaces()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()

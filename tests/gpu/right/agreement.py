@@ -1,0 +1,175 @@
+"""float32 on the GPU against the CPU: networks, losses, augmentation, evaluation, prefetch, whole curves."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpu.drawn import draw, draw_sets
+from gpu.place import Place
+from gpu.rows import Row, at_least, at_most, equal, note
+from gpu.runs import Run, largest_difference, recipe_of, without_chance
+from segsweep.data.dataset import IGNORE
+from segsweep.models.architectures import build_model
+from segsweep.training.augment import AUGMENTATIONS, augment
+from segsweep.training.augment import draw as draw_changes
+from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
+from segsweep.training.device import Device
+from segsweep.training.evaluate import evaluate
+from segsweep.training.losses import cross_entropy, make_objective
+from segsweep.training.simclr import VIEWS
+
+NETWORKS = (
+    "unet16",
+    "unet-mobilenet_v2",
+    "unet-vgg16",
+    "unet-resnet50",
+    "fcn-resnet50",
+    "deeplabv3-resnet50",
+    "denseaspp-densenet121",
+    "deeplabv3plus-mobilenet_v2",
+    "segformer-mit_b0",
+)
+LOSSES = ("cross_entropy", "weighted_cross_entropy", "bce", "focal", "dice", "jaccard", "lovasz", "0.5*cross_entropy+dice")
+TIMES_THE_CPU = 20  # how much further from float64 than the CPU the GPU may be: sums in another order, Winograd convolutions
+LEAST_ERROR = 1e-5
+CPU = Device("cpu", 4)
+
+
+def networks(place: Place) -> Iterator[Row]:
+    """Logits and gradients of one batch against float64 on the CPU; the CPU's own float32 error sets the scale."""
+    sets = draw(place.size(8, 4), place.size(96, 32), ignored=True)
+    for name in place.size(NETWORKS, NETWORKS[:2]):
+        exact = _once(name, sets, CPU, torch.float64)
+        usual, found = (_errors(_once(name, sets, device, torch.float32), exact) for device in (CPU, place.device))
+        for what, cpu, gpu in zip(("logits", "gradients"), usual, found, strict=True):
+            yield at_most(f"{name}: error of {what} (CPU {cpu:.1e})", gpu, TIMES_THE_CPU * cpu + LEAST_ERROR)
+
+
+def tf32_would_be_seen(place: Place) -> Iterator[Row]:
+    """The same error with TF32 on: it shows what the check above can tell."""
+    sets, name = draw(4, 64, ignored=True), "unet-resnet50"
+    if not place.device.cuda:
+        return
+    yield equal("TF32 of convolutions", torch.backends.cudnn.allow_tf32, False)
+    exact = _once(name, sets, CPU, torch.float64)
+    off = _errors(_once(name, sets, place.device, torch.float32), exact)[0]
+    torch.backends.cudnn.allow_tf32 = True
+    on = _errors(_once(name, sets, place.device, torch.float32), exact)[0]
+    torch.backends.cudnn.allow_tf32 = False
+    yield note(f"{name}: error of logits, TF32 off", off)
+    yield at_least(f"{name}: error of logits, TF32 on, relative to off", on / max(off, 1e-12), 5)
+
+
+def _once(name: str, sets: PictureSet, device: Device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return logits and all gradients of one batch, in float64 on the CPU; dropout is off."""
+    model = build_model(name, 2, seed=0).to(device.torch, dtype, memory_format=torch.channels_last)
+    without_chance(model)
+    model.train()
+    ((images, masks),) = load_batches(sets, [sets.members], device)
+    logits = model(normalise(images).to(dtype))
+    cross_entropy(logits, masks).backward()
+    gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+    return logits.detach().cpu().double(), torch.cat(gradients).cpu().double()
+
+
+def _errors(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> list[float]:
+    return [float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True)]
+
+
+def losses(place: Place) -> Iterator[Row]:
+    """Every loss and its gradient on the GPU against the CPU, with two classes and with five, some pixels ignored."""
+    for classes in (2, 5):
+        chance = torch.Generator().manual_seed(classes)
+        logits = torch.randn(3, classes, 32, 32, generator=chance)
+        masks = torch.randint(classes, (3, 32, 32), generator=chance)
+        masks[:, :5] = IGNORE
+        names = [f"class {number}" for number in range(classes)]
+        for text in LOSSES:
+            objective = make_objective(text, names, np.arange(1, classes + 1))
+            (cpu, cpu_gradient), (gpu, gpu_gradient) = (_loss(objective, logits, masks, device) for device in (CPU, place.device))
+            worst = max(float((cpu - gpu).abs() / cpu.abs()), float((cpu_gradient - gpu_gradient).norm() / cpu_gradient.norm()))
+            yield at_most(f"{text}, {classes} classes: loss and gradient", worst, 1e-4)
+
+
+def _loss(objective: object, logits: Tensor, masks: Tensor, device: Device) -> tuple[Tensor, Tensor]:
+    own = logits.to(device.torch).requires_grad_()
+    loss = objective(own, masks.to(device.torch))  # type: ignore[operator]
+    loss.backward()
+    return loss.detach().cpu(), own.grad.cpu()
+
+
+def augmentations(place: Place) -> Iterator[Row]:
+    """Every augmentation and the views of SimCLR on the GPU against the CPU, from the same draws."""
+    count = place.size(32, 4)
+    pictures = draw(count, place.size(96, 32), classes=3, ignored=True)
+    for name, augmentation in {**AUGMENTATIONS, "simclr": VIEWS}.items():
+        drawn = draw_changes(augmentation, count, torch.Generator().manual_seed(1))
+        outputs = []
+        for device in (CPU, place.device):
+            ((images, masks),) = load_batches(pictures, [pictures.members], device)
+            images, masks = augment(augmentation, images, masks, drawn)
+            outputs.append((images.cpu().int(), masks.cpu()))
+        (images, masks), (others, other_masks) = outputs
+        yield at_most(f"{name}: share of values that differ by over 2 of 255", _share((images - others).abs() > 2), 0.002)
+        yield at_most(f"{name}: share of mask pixels that differ", _share(masks != other_masks), 0.002)
+
+
+def _share(differ: Tensor) -> float:
+    return float(differ.float().mean())
+
+
+def evaluation(place: Place) -> Iterator[Row]:
+    """`evaluate` on the GPU against the CPU: losses, confusion matrix, boundary scores."""
+    pictures = draw(place.size(40, 6), place.size(64, 32), classes=3, ignored=True)
+    objective = make_objective("cross_entropy", pictures.data.classes)
+    found = []
+    for device in (CPU, place.device):
+        model = build_model("unet-mobilenet_v2", 3, seed=0).to(device.torch, memory_format=torch.channels_last)
+        values = {"batch_size": 8, "precision": "float32", "device": device, "boundary": True, "examples": 3}
+        found.append(evaluate(model, pictures, loss=objective, **values))
+    cpu, gpu = found
+    yield at_most("loss", abs(cpu.loss - gpu.loss) / cpu.loss, 1e-4)
+    moved = np.abs(cpu.confusion_CC - gpu.confusion_CC).sum() / cpu.confusion_CC.sum()
+    yield at_most("share of pixels counted elsewhere", float(moved), 0.005)
+    yield equal("pixels counted", int(gpu.confusion_CC.sum()), int(cpu.confusion_CC.sum()))
+    yield at_most("boundary F", float(np.nanmax(np.abs(cpu.boundary_NC - gpu.boundary_NC))), 0.05)
+    yield equal("examples", gpu.examples.shape, cpu.examples.shape)
+
+
+def prefetch(place: Place) -> Iterator[Row]:
+    """Batches from memory-mapped files through pinned memory while the device is busy: no value differs."""
+    pictures = draw(place.size(256, 24), 64, ignored=True)
+    for name in ("images", "masks"):
+        np.save(place.folder / f"{name}.npy", getattr(pictures.data, name))
+    mapped = {name: np.load(place.folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks")}
+    files, wrong, count = PictureSet(replace(pictures.data, **mapped), pictures.members), 0, 0
+    busy = torch.ones(place.size(4096, 64), place.size(4096, 64), device=place.device.torch)
+    for epoch in range(place.size(20, 2)):
+        batches = epoch_batches(len(files), 16, seed=0, epoch=epoch)
+        found = []
+        for batch in load_batches(files, batches, place.device):  # nothing waits for the device before all are read
+            busy = busy @ busy / busy.shape[0]
+            found.append(batch)
+        for positions, (images, masks) in zip(batches, found, strict=True):
+            expected = torch.from_numpy(pictures.data.images[positions]).permute(0, 3, 1, 2)
+            labels = torch.from_numpy(pictures.data.masks[positions]).long()
+            same = torch.equal(images.cpu(), expected) and torch.equal(masks.cpu(), labels)
+            wrong, count = wrong + (not same), count + 1
+    yield equal(f"wrong batches of {count}", wrong, 0)
+
+
+def curves(place: Place) -> Iterator[Row]:
+    """Losses of three epochs on the GPU against the CPU."""
+    sets = draw_sets(place.size(48, 8), place.size(16, 4), 32, ignored=True)
+    for name, policy in (("unet16", "none"), ("unet-mobilenet_v2", "encoder"), ("unet-resnet18", "norm")):
+        found = []
+        for device in (CPU, place.device):
+            checkpoint = place.folder / f"{name}-{device.name.replace(':', '')}-{len(found)}.safetensors"
+            found.append(Run(name, sets, recipe_of(place.size(3, 1)), device, checkpoint, policy).go())
+        yield at_most(f"{name}, freeze {policy}: relative difference of losses", largest_difference(*found), 0.05)
+
+
+CHECKS = (networks, tf32_would_be_seen, losses, augmentations, evaluation, prefetch, curves)

@@ -1,0 +1,87 @@
+"""SimCLR at its real batch, with Adam and with LARS."""
+
+from collections.abc import Iterator
+from statistics import median
+
+import torch
+
+from gpu.drawn import draw
+from gpu.place import Place
+from gpu.rows import Row, at_least, at_most, holds, note
+from segsweep.models.architectures import build_encoder
+from segsweep.training.batches import PictureSet, normalisation_of
+from segsweep.training.checkpoint import TrainingState
+from segsweep.training.probe import knn_facts
+from segsweep.training.recipe import Length
+from segsweep.training.self_supervised import PretrainingResult, pretrain, start_pretraining
+from segsweep.training.self_supervised_method import Method, PretrainingRecipe, build_method
+from segsweep.training.simclr import nt_xent
+from segsweep.training.world import World
+
+
+def pretraining(
+    place: Place, encoder: str, *, batch_size: int, image_px: int, optimizer: str, steps: int, precision: str = "bfloat16"
+) -> tuple[TrainingState[Method], Iterator[PretrainingResult]]:
+    """Return a state and the run that trains it for some steps, in two stretches."""
+    count = min(2 * batch_size, 1024)
+    pictures = draw(count + 64, image_px).without_masks()
+    train_set, val_set = PictureSet(pictures.data, pictures.members[:count]), PictureSet(pictures.data, pictures.members[count:])
+    rate = 0.3 * batch_size / 256 if optimizer == "lars" else 1e-3
+    recipe = PretrainingRecipe(Length(None, steps, 2), image_px, rate, batch_size, optimizer, 1e-6, 0.1, 0.1, precision)
+    method = build_method("simclr", build_encoder(encoder, 0), recipe, seed=0)
+    checkpoint, world = place.folder / f"ssl-{optimizer}-{batch_size}-{precision}-{steps}.safetensors", World()
+    state = start_pretraining(method, recipe, place.device, checkpoint, world)
+    values = {"seed": 0, "device": place.device, "checkpoint": checkpoint, "world": world}
+    return state, pretrain(state, train_set, val_set, recipe, **values)
+
+
+def real_batches(place: Place) -> Iterator[Row]:
+    """Losses are finite and fall, views are matched better than by chance; images per second and memory."""
+    sizes = (("adam", 256, 96, "resnet50"), ("lars", 1024, 96, "resnet50"), ("lars", 512, 32, "resnet18"))
+    for optimizer, batch_size, image_px, encoder in place.size(sizes, (("lars", 8, 32, "unet16"),)):
+        place.release()
+        state, running = pretraining(
+            place, encoder, batch_size=batch_size, image_px=image_px, optimizer=optimizer, steps=place.size(12, 2)
+        )
+        results = list(running)
+        name = f"{encoder}, {image_px} px, batch {batch_size}, {optimizer}"
+        losses = [each.train_loss for each in results]
+        yield holds(f"{name}: loss falls", losses[-1] < losses[0] or place.tiny, " > ".join(f"{loss:.3f}" for loss in losses))
+        chance = 1 / (2 * min(batch_size, 64) - 1)
+        yield at_least(f"{name}: held-out accuracy", results[-1].contrastive_accuracy, place.size(2 * chance, 0.0))
+        yield note(f"{name}: training", median(each.images_per_second for each in results[-1:]), "images/s")
+        if place.device.cuda:
+            yield note(f"{name}: peak memory", torch.cuda.max_memory_allocated() / 2**30, "GiB")
+        del state, running
+
+
+def precisions(place: Place) -> Iterator[Row]:
+    """bfloat16 against float32."""
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        values = {"batch_size": place.size(128, 8), "image_px": 32, "optimizer": "adam", "steps": place.size(16, 2)}
+        _, running = pretraining(place, "unet16", **values, precision=precision)
+        found[precision] = list(running)[-1].train_loss
+    difference = abs(found["float32"] - found["bfloat16"]) / found["float32"]
+    yield at_most("last training loss, bfloat16 against float32", difference, 0.1)
+
+
+def loss_at_low_precision(place: Place) -> Iterator[Row]:
+    """NT-Xent of large batches on the device against float64."""
+    chance = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(place.size(1024, 16), 128, generator=chance) for _ in range(2))
+    exact = nt_xent(first.double(), second.double(), 0.1)[0]
+    found = nt_xent(first.to(place.device.torch), second.to(place.device.torch), 0.1)[0]
+    yield at_most("NT-Xent against float64", abs(float(found) / float(exact) - 1), 1e-5)
+
+
+def probe(place: Place) -> Iterator[Row]:
+    """The k-NN probe works on the device."""
+    pictures = draw(place.size(120, 30), 32)
+    halves = [PictureSet(pictures.data, part) for part in (pictures.members[::2], pictures.members[1::2])]
+    encoders = [build_encoder("resnet18", seed) for seed in (0, 1)]
+    facts = knn_facts(*encoders, *halves, normalisation_of("imagenet", halves[0]), place.device)
+    yield holds("k-NN facts", all(0 <= value <= 1 for value in facts.values()), str(facts))
+
+
+CHECKS = (real_batches, precisions, loss_at_low_precision, probe)

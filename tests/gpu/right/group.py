@@ -1,0 +1,159 @@
+"""Several processes: NCCL with a group of one, and two processes on one card that train together by gloo."""
+
+import os
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing import Queue, get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from gpu.drawn import draw_sets
+from gpu.place import Place
+from gpu.rows import Row, at_most, equal, holds
+from gpu.runs import Run, largest_difference, recipe_of, without_chance
+from segsweep.models.architectures import build_model
+from segsweep.training.batches import load_batches, normalise
+from segsweep.training.device import Device
+from segsweep.training.losses import cross_entropy
+from segsweep.training.world import World
+
+WAIT_SECONDS = 60
+CASES = ({}, {"loss": "dice"}, {"policy": "encoder", "unfreeze_every_epochs": 1, "ema": 0.5, "precision": "bfloat16"})
+
+
+def nccl_group_of_one(place: Place) -> Iterator[Row]:
+    """Converted normalisation and `DistributedDataParallel` under NCCL give the gradients of the plain model."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    distributed.init_process_group("nccl" if place.device.cuda else "gloo", rank=0, world_size=1)
+    try:
+        for name in place.size(("unet16", "unet-mobilenet_v2", "unet-tu-efficientnet_b0"), ("unet16",)):
+            plain, joined = (_gradients(name, place, world) for world in (World(), World(0, 2)))
+            for key, value in plain.items():
+                yield at_most(f"{name}: {key}", float((joined[key] - value).norm() / value.norm()), 1e-3)
+        total = World(0, 2).total(torch.ones(3, device=place.device.torch))
+        yield equal("a sum over the group", float(total.sum()), 3.0)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _gradients(name: str, place: Place, world: World) -> dict[str, torch.Tensor]:
+    """Return logits, gradients and running statistics of one batch; a world of two converts and wraps the model."""
+    sets, device = draw_sets(8, 2, 64, ignored=True), place.device
+    model = build_model(name, 2, seed=0)
+    without_chance(model)
+    world.synchronise(model.network, device)
+    model.to(device.torch, memory_format=torch.channels_last).train()
+    parallel = world.parallel(model, device)
+    ((images, masks),) = load_batches(sets[0], [sets[0].members], device)
+    logits = parallel(normalise(images))
+    cross_entropy(logits, masks).backward()
+    gradients = [each.grad.flatten() for each in model.parameters() if each.grad is not None]
+    statistics = [value.flatten() for key, value in model.state_dict().items() if "running" in key]
+    found = {"logits": logits.detach(), "gradients": torch.cat(gradients), "statistics": torch.cat(statistics)}
+    return {key: value.double().cpu() for key, value in found.items()}
+
+
+def two_processes_on_one_card(place: Place) -> Iterator[Row]:
+    """Two processes share every batch on one card, joined by gloo: results are those of one process."""
+    context, port = get_context("spawn"), _free_port()
+    queue: Queue = context.Queue()
+    processes = [context.Process(target=_join, args=(rank, port, place, queue)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    try:
+        found = dict(queue.get(timeout=WAIT_SECONDS) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(timeout=5)
+            process.kill()
+    for rank, outcome in found.items():
+        if isinstance(outcome, str):
+            yield holds(f"process {rank}", False, outcome[-400:])
+            return
+    for number, case in enumerate(place.size(CASES, CASES[:1])):
+        alone = _train(World(), place, case, place.folder)
+        (one, weights), (_, others) = (found[rank][number] for rank in (0, 1))
+        yield at_most(f"{case or 'cross-entropy'}: losses against one process", largest_difference(alone[0], one), 0.05)
+        yield equal(f"{case or 'cross-entropy'}: weights that differ between the two", _unequal(weights, others), 0)
+
+
+def _join(rank: int, port: int, place: Place, queue: Queue) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    try:
+        place.device.set_up()
+        distributed.init_process_group("gloo", rank=rank, world_size=2)
+        folder = place.folder / f"rank-{rank}"
+        folder.mkdir()
+        queue.put((rank, [_train(World(rank, 2), place, case, folder) for case in place.size(CASES, CASES[:1])]))
+        distributed.destroy_process_group()
+    except Exception:
+        queue.put((rank, traceback.format_exc()))
+
+
+def _train(world: World, place: Place, case: dict[str, Any], folder: Path) -> tuple[list, dict[str, Any]]:
+    """Return the results and the weights (NumPy arrays) of a short run."""
+    values = dict(case)
+    policy = values.pop("policy", "none")
+    sets = draw_sets(22, 9, 32, ignored=True)
+    checkpoint = folder / f"{world.size}-{len(list(folder.iterdir()))}.safetensors"
+    run = Run("unet16", sets, recipe_of(2, **values), place.device, checkpoint, policy, world=world)
+    results = run.go()
+    assert run.state is not None
+    return results, {name: value.cpu().numpy() for name, value in run.state.model.network.state_dict().items()}
+
+
+def _unequal(one: dict[str, Any], other: dict[str, Any]) -> int:
+    return sum(bool((one[name] != other[name]).any()) for name in one)
+
+
+def two_separate_runs(place: Place) -> Iterator[Row]:
+    """Two processes that share the card, each with a trial: both give what a run alone gives."""
+    alone = _alone(place.device, place.folder / "alone")
+    for rank, losses in enumerate(_side_by_side(_alone, place, 2)):
+        if isinstance(losses, str):
+            yield holds(f"process {rank}", False, losses[-400:])
+        else:
+            worst = max(abs(a - b) / a for a, b in zip(alone, losses, strict=True))
+            yield at_most(f"process {rank}: losses against a run alone", worst, 0.02)
+
+
+def _alone(device: Device, checkpoint: Path) -> list[float]:
+    run = Run("unet-mobilenet_v2", draw_sets(32, 8, 64), recipe_of(2, precision="bfloat16"), device, checkpoint)
+    return [each.train_loss for each in run.go()]
+
+
+def _side_by_side(work: Callable[[Device, Path], list[float]], place: Place, count: int) -> list[list[float] | str]:
+    context = get_context("spawn")
+    queue: Queue = context.Queue()
+    values = [(rank, work, place.device, place.folder / f"side-{rank}", queue) for rank in range(count)]
+    processes = [context.Process(target=_work, args=each) for each in values]
+    for process in processes:
+        process.start()
+    try:
+        found = dict(queue.get(timeout=WAIT_SECONDS) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(timeout=5)
+            process.kill()
+    return [found[rank] for rank in range(count)]
+
+
+def _work(rank: int, work: Callable[[Device, Path], list[float]], device: Device, path: Path, queue: Queue) -> None:
+    try:
+        device.set_up()
+        queue.put((rank, work(device, path)))
+    except Exception:
+        queue.put((rank, traceback.format_exc()))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+CHECKS = (nccl_group_of_one, two_processes_on_one_card, two_separate_runs)

@@ -1,0 +1,176 @@
+"""Too little memory: the batch is cut, the gradient stays, the record says so, and nothing stays allocated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from gpu.drawn import draw_sets
+from gpu.place import Place
+from gpu.rows import Row, at_most, equal, holds, note
+from gpu.runs import Run, recipe_of
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_model
+from segsweep.models.freeze import freeze
+from segsweep.training import step as step_module
+from segsweep.training.batches import IMAGENET, load_batches
+from segsweep.training.loop import start_state
+from segsweep.training.losses import make_objective
+from segsweep.training.speed import measure_speed
+from segsweep.training.step import Stepper
+from segsweep.training.world import World
+
+BATCH = 32
+MIB = 2**20
+
+
+@contextmanager
+def limited(place: Place, limit_bytes: float) -> Iterator[None]:
+    """Give torch this many bytes on the card, what is allocated already included."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        place.release()
+
+
+def gradient_of_a_cut_batch(place: Place) -> Iterator[Row]:
+    """One step with enough memory and one with too little: same loss and gradients, fewer images at once."""
+    whole = _one_step(place, limit_bytes=None)
+    used = whole["peak"]
+    limits = (0.7, 0.4) if place.device.cuda else (None,)
+    for share in limits:
+        found = _one_step(place, limit_bytes=None if share is None else whole["resting"] + share * (used - whole["resting"]))
+        label = f"at {share:g} of the activations' memory" if share else "without a limit"
+        yield at_most(f"loss, {label}", abs(found["loss"] - whole["loss"]) / whole["loss"], 1e-4)
+        yield at_most(
+            f"gradient, {label}", float((found["gradient"] - whole["gradient"]).norm() / whole["gradient"].norm()), 1e-3
+        )
+        if share:
+            yield at_most(f"images at once, {label}", found["micro_batch"], BATCH // 2)
+            yield at_most(
+                f"allocated before the second attempt, {label}", found["before_retry"] - whole["resting"] / MIB, 128, "MiB"
+            )
+    yield note("memory of weights and state / at peak", f"{whole['resting'] / MIB:.0f} / {used / MIB:.0f}", "MiB")
+
+
+def _one_step(place: Place, limit_bytes: float | None) -> dict:
+    """Make one step of plain gradient descent; normalisation is held, so that pieces see the same statistics."""
+    batch, image_px = place.size(BATCH, 4), place.size(128, 32)
+    sets = draw_sets(batch, 2, image_px, ignored=True)
+    recipe = recipe_of(1, batch_size=batch, optimizer="sgd", learning_rate=1e-9)
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, "norm")
+    state = start_state(model, recipe, place.device, place.folder / "none.safetensors")
+    stepper = Stepper(state, recipe, make_objective("cross_entropy", ("a", "b")), IMAGENET, place.device, World())
+    model.train()
+    ((images, masks),) = load_batches(sets[0], [sets[0].members], place.device)
+    allocated: list[float] = []
+    resting = _allocated(place)
+    backward = stepper._backward
+
+    def watched(*values: object) -> Tensor | None:
+        allocated.append(torch.cuda.memory_allocated() / MIB if place.device.cuda else 0.0)
+        return backward(*values)
+
+    stepper._backward = watched
+    if limit_bytes is None:
+        loss = float(stepper.step(images, masks, batch))
+    else:
+        with limited(place, limit_bytes):
+            loss = float(stepper.step(images, masks, batch))
+    gradient = torch.cat([each.grad.flatten() for each in model.parameters() if each.grad is not None]).cpu()
+    return {
+        "loss": loss,
+        "gradient": gradient,
+        "micro_batch": stepper.micro_batch,
+        "resting": resting,
+        "peak": torch.cuda.max_memory_allocated() if place.device.cuda else 0,
+        "before_retry": max(allocated[1:], default=0.0),
+    }
+
+
+def _allocated(place: Place) -> int:
+    place.release()
+    return torch.cuda.memory_allocated() if place.device.cuda else 0
+
+
+def a_run_with_too_little(place: Place) -> Iterator[Row]:
+    """A whole run under a limit: it ends, and its results record how many images went through at once."""
+    if not place.device.cuda:
+        return
+    sets = draw_sets(2 * BATCH, BATCH, 128)
+    for precision, optimizer, ema in (("float32", "adam", None), ("bfloat16", "adamw", 0.9)):
+        recipe = recipe_of(2, batch_size=BATCH, precision=precision, optimizer=optimizer, ema=ema)
+        free = Run("unet-resnet18", sets, recipe, place.device, place.folder / f"free-{precision}").go()
+        peak = torch.cuda.max_memory_allocated()
+        place.release()
+        with limited(place, 0.6 * peak):
+            run = Run("unet-resnet18", sets, recipe, place.device, place.folder / f"tight-{precision}")
+            tight = run.go()
+        recorded = [each.micro_batch for each in tight]
+        yield holds(
+            f"{precision}: recorded images at once",
+            max(recorded) < BATCH and recorded == sorted(recorded, reverse=True),
+            str(recorded),
+        )
+        yield equal(f"{precision}: with enough memory", str([each.micro_batch for each in free]), str([BATCH, BATCH]))
+        yield note(
+            f"{precision}: last validation loss, enough / too little", f"{free[-1].val_loss:.4f} / {tight[-1].val_loss:.4f}"
+        )
+        del run
+
+
+def a_contrastive_run_with_too_little(place: Place) -> Iterator[Row]:
+    """SimCLR cannot cut its batch: the error is a user's, with the remedy, and the memory is free again."""
+    if not place.device.cuda:
+        return
+    from gpu.right.contrastive import pretraining
+
+    before = _allocated(place)
+    try:
+        with limited(place, before + 600 * MIB):
+            list(pretraining(place, "resnet18", batch_size=256, image_px=96, optimizer="adam", steps=2)[1])
+    except UserError as error:
+        yield holds("error of too large a batch", "ssl_batch_size=256" in str(error), str(error)[:160])
+    else:
+        yield holds("error of too large a batch", False, "none was raised")
+    yield at_most("memory still allocated after it", (_allocated(place) - before) / MIB, 16, "MiB")
+
+
+def a_speed_with_too_little(place: Place) -> Iterator[Row]:
+    """The speed of training is measured on half the batch where the whole does not fit."""
+    cache = place.folder / "speed.json"
+    if not place.device.cuda:
+        return
+    with limited(place, _allocated(place) + 1500 * MIB):
+        speeds = measure_speed("unet-resnet18", 2, 128, 128, "none", "float32", place.device, cache)
+    yield holds("speeds", min(speeds) > 0, f"{speeds[0]:.0f} / {speeds[1]:.0f} images/s")
+
+
+def the_least_piece(place: Place) -> Iterator[Row]:
+    """Where not even two images fit the run ends with the error of the device."""
+    if not place.device.cuda:
+        return
+    sets = draw_sets(8, 4, 256)
+    outcome = "no error"
+    try:
+        with limited(place, 200 * MIB):
+            Run("unet-resnet18", sets, recipe_of(1, augmentation="none"), place.device, place.folder / "least").go()
+    except torch.OutOfMemoryError:
+        outcome = "OutOfMemoryError"
+    yield equal("too little for two images", outcome, "OutOfMemoryError")
+    yield note("smallest piece", step_module.LEAST_PIECE, "images")
+
+
+CHECKS = (
+    gradient_of_a_cut_batch,
+    a_run_with_too_little,
+    a_contrastive_run_with_too_little,
+    a_speed_with_too_little,
+    the_least_piece,
+)
