@@ -88,7 +88,7 @@ class Decoded:
     pixels: Counts
 
 
-def _read(dataset: DataSet, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+def read_checked(dataset: DataSet, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
     """Return what a reader gives for an example. Raises `UserError` where it raises or gives what no array can take."""
     try:
         image, mask = dataset.read(example, scheme)
@@ -124,7 +124,7 @@ def decode(
     def one(position: int) -> UserError | None:
         if not arrays.holds(position):
             try:
-                image, mask = _read(dataset, examples[position], scheme)
+                image, mask = read_checked(dataset, examples[position], scheme)
             except UserError as error:
                 return error
             arrays.put(position, *square(image, mask, image_px, fit))

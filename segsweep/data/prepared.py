@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,13 @@ Counts = npt.NDArray[np.int64]
 Channels = tuple[float, float, float]
 
 
+class OriginalMasks(Protocol):
+    """The masks of a prepared data set at their own sizes; see `segsweep.data.originals`."""
+
+    def mask(self, number: int) -> Pixels:
+        """Return the class numbers (H, W) of an image, by its number in the data set."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """The arrays of one data set at one size.
@@ -26,7 +33,7 @@ class Prepared:
     picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the
     number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name. All arrays are
     memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class that
-    headline metrics belong to where there are two.
+    headline metrics belong to where there are two; `originals` are the masks at their own sizes, where a test is to use them.
     """
 
     dataset: str
@@ -41,6 +48,7 @@ class Prepared:
     pixels: Counts
     protocols: Mapping[str, Division] = field(default_factory=dict)
     foreground: int = 1
+    originals: OriginalMasks | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -48,6 +56,7 @@ class Prepared:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         images, moments, pixels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "moments", "pixels"))
         unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
+        listed: dict[str, Any] = {key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata")}
         return cls(
             dataset=index["dataset"],
             images=images,
@@ -56,7 +65,7 @@ class Prepared:
             pixels=pixels,
             protocols=index["protocols"],
             foreground=foreground_number(index["classes"]),
-            **{key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata")},
+            **listed,
         )
 
     def with_foreground(self, name: str | None) -> Self:

@@ -13,6 +13,7 @@ from segsweep.data.palette import palette_png
 from segsweep.training.batches import IMAGENET, Normalisation, PictureSet, load_batches, normalise
 from segsweep.training.boundary import boundary_scores
 from segsweep.training.device import Device
+from segsweep.training.enlarge import predicted_at
 from segsweep.training.losses import Objective
 from segsweep.training.metrics import Counts, Floats, Scores, image_mean, image_scores, scores
 from segsweep.training.world import World
@@ -78,15 +79,29 @@ class Evaluation:
 
 @dataclass
 class _Tally:
-    """What one process has counted so far, on its device."""
+    """What one process has counted so far, on its device: `kept` predictions are to be kept as PNGs."""
 
-    losses: list[Tensor]
     confusion: Tensor
-    counts: list[Tensor]
-    boundaries: list[Tensor]
-    examples: list[Tensor]
-    predictions: list[bytes]
+    kept: int
+    boundary: bool
+    losses: list[Tensor] = field(default_factory=list)
+    counts: list[Tensor] = field(default_factory=list)
+    boundaries: list[Tensor] = field(default_factory=list)
+    examples: list[Tensor] = field(default_factory=list)
+    predictions: list[bytes] = field(default_factory=list)
     seconds: float = 0.0
+
+    def count(self, masks_BHW: Tensor, predicted_BHW: Tensor) -> None:
+        """Count what was predicted for some images of one size."""
+        classes = len(self.confusion)
+        matrices = confusion(masks_BHW, predicted_BHW, classes)
+        self.confusion += matrices.sum(dim=0)
+        self.counts.append(torch.stack([matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)], dim=1))
+        if self.boundary:
+            self.boundaries.append(boundary_scores(masks_BHW, predicted_BHW, classes))
+        if (missing := self.kept - len(self.predictions)) > 0:
+            few = predicted_BHW[:missing].to(torch.uint8).cpu().numpy()
+            self.predictions += [palette_png(mask_HW, classes) for mask_HW in few]
 
 
 def evaluate(
@@ -107,8 +122,9 @@ def evaluate(
     """Run a model over images in eval mode and count; the model's mode is restored.
 
     The model gives logits (B, classes, H, W) for the images' classes. The predicted class numbers (H, W) are kept for the first
-    `examples` images as an array, and for the first `predictions` ones as PNGs. The processes of a world take a share each, and
-    all get the whole.
+    `examples` images as an array, and for the first `predictions` ones as PNGs. Where the images' data have `originals`, logits
+    are resized to each mask's original size before the arg-max, and all but losses and `examples` is counted there. The processes
+    of a world take a share each, and all get the whole.
     """
     world = world or World()
     count, classes = len(pictures), len(pictures.data.classes)
@@ -116,12 +132,12 @@ def evaluate(
     own = world.share(np.arange(count))
     batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
     objectives = {**({"": loss} if loss is not None else {}), **(more_losses or {})}
-    kept = predictions - int(own[0]) if len(own) else 0
-    tally = _Tally([], torch.zeros((classes, classes), dtype=torch.long, device=device.torch), [], [], [], [])
+    nothing = torch.zeros((classes, classes), dtype=torch.long, device=device.torch)
+    tally = _Tally(nothing, predictions - int(own[0]) if len(own) else 0, boundary)
     training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for images, masks_BHW in load_batches(pictures, batches, device):
+        for positions, (images, masks_BHW) in zip(batches, load_batches(pictures, batches, device), strict=True):
             inputs = normalise(images, normalisation)
             device.wait()
             start = time.perf_counter()
@@ -132,25 +148,24 @@ def evaluate(
             if objectives:
                 pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # each by itself: batches must not matter
                 tally.losses += [_losses(objectives, logits_CHW, mask_HW) for logits_CHW, mask_HW in pairs]
-            matrices = confusion(masks_BHW, predicted_BHW, classes)
-            tally.confusion += matrices.sum(dim=0)
-            tally.counts.append(torch.stack([matrices.diagonal(dim1=1, dim2=2), matrices.sum(2), matrices.sum(1)], dim=1))
-            if boundary:
-                tally.boundaries.append(boundary_scores(masks_BHW, predicted_BHW, classes))
             if sum(len(part) for part in tally.examples) < examples:
                 tally.examples.append(predicted_BHW.to(torch.uint8))
-            if (missing := kept - len(tally.predictions)) > 0:
-                few = predicted_BHW[:missing].to(torch.uint8).cpu().numpy()
-                tally.predictions += [palette_png(mask_HW, classes) for mask_HW in few]
+            if pictures.data.originals is None:
+                tally.count(masks_BHW, predicted_BHW)
+            else:
+                for position, logits_CHW in zip(positions, logits_BCHW.float(), strict=True):
+                    original = pictures.data.originals.mask(int(pictures.members[position]))
+                    mask_HW = torch.from_numpy(original).to(device.torch).long()
+                    tally.count(mask_HW[None], predicted_at(logits_CHW, *mask_HW.shape)[None])
     model.train(training)
-    return _whole(tally, list(objectives), pictures, examples, boundary, world)
+    return _whole(tally, list(objectives), pictures, examples, world)
 
 
 def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
     return torch.stack([objective.measured(logits_CHW[None], mask_HW[None]) for objective in objectives.values()])
 
 
-def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int, boundary: bool, world: World) -> Evaluation:
+def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int, world: World) -> Evaluation:
     """Return what all processes have counted together."""
     classes = len(pictures.data.classes)
 
@@ -175,7 +190,7 @@ def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int,
         confusion_CC=np.sum(confusions, axis=0),
         counts_N3C=np.concatenate(counts).astype(np.int64),
         examples=np.concatenate(kept)[:examples].astype(np.uint8),
-        boundary_NC=np.concatenate(boundaries).astype(np.float64) if boundary else None,
+        boundary_NC=np.concatenate(boundaries).astype(np.float64) if tally.boundary else None,
         predict_seconds=max(seconds),
         foreground=pictures.data.foreground,
         predictions=tuple(png for part in predicted for png in part),

@@ -76,7 +76,7 @@ def averages(place: Place) -> Iterator[Row]:
             for parameter in model.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))
         average.update_parameters(model)
-        share = 1.0 if step == 0 else 0.1  # the first update copies
+        share = 1.0 if step == 0 else 1 - min(0.9, (1 + step) / (10 + step))  # the first update copies
         for name, value in model.state_dict().items():
             expected[name] += share * (value.detach().double().cpu() - expected[name])
     found = average.module.state_dict()
