@@ -68,9 +68,14 @@ def _run(parts: Sequence[Part], options: Options, jobs: int, end: float) -> None
     write_table(options.out)
 
 
+def command_of(part: Part, options: Options) -> list[str]:
+    """Return the command that runs one part."""
+    size = ["--tiny"] if options.tiny else []
+    where = ["--device", options.device, "--threads", str(options.threads), "--out", str(options.out)]
+    return [sys.executable, "-m", "gpu.part", part.name, *where, *size]
+
+
 def _start(part: Part, options: Options, end: float) -> _Running:
-    command = [sys.executable, "-m", "gpu.part", part.name, "--device", options.device]
-    command += ["--threads", str(options.threads), "--out", str(options.out), *(["--tiny"] if options.tiny else [])]
     inherited = os.environ.get("PYTHONPATH")
     paths = [str(TESTS), str(TESTS.parent), *([inherited] if inherited else [])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -78,7 +83,7 @@ def _start(part: Part, options: Options, end: float) -> _Running:
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # which deterministic algorithms need
     log = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the part has ended
     process = subprocess.Popen(
-        command, cwd=TESTS.parent, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        command_of(part, options), cwd=TESTS.parent, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
     )
     now = time.monotonic()
     print(f"{part.name}: started", flush=True)

@@ -10,9 +10,11 @@ from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.rows import Row, at_most, equal, holds, note
 from gpu.runs import Run, recipe_of
+from segsweep import Study, Target
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
+from segsweep.sweep.run import run
 from segsweep.training import step as step_module
 from segsweep.training.batches import IMAGENET, load_batches
 from segsweep.training.loop import start_state
@@ -110,8 +112,7 @@ def a_run_with_too_little(place: Place) -> Iterator[Row]:
         peak = torch.cuda.max_memory_allocated()
         place.release()
         with limited(place, 0.6 * peak):
-            run = Run("unet-resnet18", sets, recipe, place.device, place.folder / f"tight-{precision}")
-            tight = run.go()
+            tight = Run("unet-resnet18", sets, recipe, place.device, place.folder / f"tight-{precision}").go()
         recorded = [each.micro_batch for each in tight]
         yield holds(
             f"{precision}: recorded images at once",
@@ -122,7 +123,26 @@ def a_run_with_too_little(place: Place) -> Iterator[Row]:
         yield note(
             f"{precision}: last validation loss, enough / too little", f"{free[-1].val_loss:.4f} / {tight[-1].val_loss:.4f}"
         )
-        del run
+
+
+def a_study_with_too_little(place: Place) -> Iterator[Row]:
+    """A trial of a study under a limit records how many images went through at once."""
+    study = Study(
+        name="tight",
+        target=Target("generated_pets", protocol="70-10-20"),
+        compare={"source": ["random"]},
+        fixed={"architecture": "unet16", "image_px": 64, "epochs": 1, "batch_size": 32, "fraction": 0.2, "learning_rate": 1e-3},
+        seeds=1,
+    )
+    values = {"store": place.folder / "store", "runner": "inline", "device": place.device.name, "threads": place.device.threads}
+    if not place.device.cuda:
+        return
+    run(study, out=place.folder / "free", **values)
+    peak = torch.cuda.max_memory_allocated()
+    with limited(place, 0.5 * peak):
+        trials = run(study, out=place.folder / "tight", **values).trials
+    yield equal("status of the trial", str(trials["status"].iloc[0]), "finished")
+    yield at_most("micro_batch in the records", float(trials["micro_batch"].iloc[0]), 16)
 
 
 def a_contrastive_run_with_too_little(place: Place) -> Iterator[Row]:
@@ -170,6 +190,7 @@ def the_least_piece(place: Place) -> Iterator[Row]:
 CHECKS = (
     gradient_of_a_cut_batch,
     a_run_with_too_little,
+    a_study_with_too_little,
     a_contrastive_run_with_too_little,
     a_speed_with_too_little,
     the_least_piece,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -31,7 +32,8 @@ def marked_tests(place: Place) -> Iterator[Row]:
     config.write_text(CONFIG, encoding="utf-8")
     watch = _Watch()
     arguments = ["-c", config, "--rootdir", TESTS.parent, "-m", "gpu", "-q", "-p", "no:cacheprovider", *files]
-    code = pytest.main([str(argument) for argument in arguments], plugins=[watch])
+    with patch.dict("os.environ", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"):
+        code = pytest.main([str(argument) for argument in arguments], plugins=[watch])
     wanted = "passed" if place.device.cuda else "skipped"
     yield holds("pytest ends well", code in (0, 5), f"exit code {int(code)}")
     yield equal(

@@ -1,0 +1,148 @@
+"""The kit for GPUs at tiny size on this machine: its logic, and most of its checks."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpu import runner
+from gpu.part import failure, run_checks
+from gpu.parts import PARTS, Part
+from gpu.place import Place
+from gpu.rows import Row, at_least, at_most, equal, holds, note, read_rows, write_row
+from gpu.runner import Options, run_parts
+from gpu.table import summary, write_table
+from segsweep.training.device import Device
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "out").mkdir()
+    return Place(Device("cpu", 1), True, tmp_path / "folder", tmp_path / "out")
+
+
+def test_nan_passes_no_bound():
+    """A value that is no number fails whatever it is compared with."""
+    nan = float("nan")
+    assert not any(row.passed for row in (at_most("x", nan, 1), at_least("x", nan, 1), equal("x", nan, 1)))
+    assert all(row.passed for row in (at_most("x", 1, 1), at_least("x", 1, 1), equal("x", 1, 1), holds("x", True)))
+
+
+def test_a_check_that_raises_costs_only_itself(place):
+    """Rows before an error are kept, the error is a failed row that says where it was raised, and the next check runs."""
+
+    def broken(_place):
+        yield note("before", 1)
+        raise RuntimeError("no kernel image\nmore text")
+
+    def sound(_place):
+        yield note("after", 2)
+
+    rows = []
+    run_checks((broken, sound), place, rows.append)
+    names = [row.what for row in rows]
+    assert names == ["before", "broken", "time of broken", "after", "time of sound"]
+    assert rows[1].passed is False
+    assert rows[1].value.startswith("RuntimeError: no kernel image (tests/gpu/test_kit.py:")
+
+
+def test_an_error_names_the_line_of_ours_and_the_last_one():
+    """An error inside torch names the last line of the repository and the line in torch."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.nn.functional.one_hot(torch.tensor([-1]))
+    assert "test_kit.py:" in failure("x", caught.value).value
+
+
+@pytest.fixture
+def options(tmp_path):
+    (tmp_path / "out").mkdir()
+    return Options(tmp_path / "out", "cpu", 1, tiny=True, jobs=2, seconds=60)
+
+
+def stand_in(code):
+    """A command in the place of a part's."""
+    return [sys.executable, "-c", f"import sys, time; out = sys.argv[-1] + '/results.jsonl'\n{code}"]
+
+
+def outcomes(out: Path) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for result in read_rows(out / "results.jsonl"):
+        found.setdefault(result.part, []).append(result.row)
+    return found
+
+
+def test_a_hang_and_a_crash_lose_nothing_else(options, monkeypatch):
+    """A part over its time is stopped, one that dies is named, and the others' rows stand; the table and the log are there."""
+    codes = {"hangs": "time.sleep(60)", "dies": "print('last words'); sys.exit(3)", "works": "print('fine')"}
+    monkeypatch.setattr(runner, "command_of", lambda part, options: [*stand_in(codes[part.name]), str(options.out)])
+    start = time.monotonic()
+    run_parts([Part("hangs", "-", 1), Part("dies", "-", 20), Part("works", "-", 20, alone=True)], options)
+    assert time.monotonic() - start < 20
+    found = outcomes(options.out)
+    assert [row.what for row in found["hangs"]] == ["time limit", "time of the part"]
+    assert (found["dies"][0].what, found["dies"][0].value, found["dies"][0].passed) == ("exit code", 3, False)
+    assert [row.what for row in found["works"]] == ["time of the part"]
+    assert "last words" in (options.out / "log.txt").read_text()
+    assert "| exit code | 3 |  | = 0 | **no** |" in (options.out / "results.md").read_text()
+
+
+def test_parts_for_which_no_time_is_left_are_listed(tmp_path):
+    """Under a budget that is used up, parts are skipped and fail as such."""
+    run_parts([Part("late", "-", 5)], Options(tmp_path, "cpu", 1, tiny=True, jobs=1, seconds=1))
+    assert outcomes(tmp_path)["late"] == [Row("skipped", "the time was used up", "", "must run", False)]
+
+
+def test_the_summary_has_at_most_forty_lines(tmp_path):
+    """Failures come first, headlines fill the rest, and the verdict is last."""
+    for number in range(60):
+        write_row(tmp_path / "results.jsonl", "part", at_most(f"value {number}", 2, 1))
+        write_row(tmp_path / "results.jsonl", "part", note(f"! rate {number}", 1000.0 * number, "images/s"))
+    lines = summary(tmp_path)
+    assert len(lines) == 40
+    assert lines[0] == "FAILED part: value 0: 2 (<= 1)"
+    assert lines[-2] == "part: rate 19: 19,000 images/s"
+    assert lines[-1] == "0 of 60 checks passed; 60 rows are measurements."
+    write_table(tmp_path)
+    assert "| rate 59 | 59,000 | images/s |  |  |" in (tmp_path / "results.md").read_text()
+
+
+QUICK = ("agreement", "memory", "bf16", "determinism", "states")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_checks_pass_at_tiny_size(name, place):
+    """The checks of results that need one process alone pass on this CPU."""
+    part, rows = next(part for part in PARTS if part.name == name), []
+    run_checks(part.checks(), place, rows.append)
+    assert [row for row in rows if row.passed is False] == []
+    assert any(row.passed for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_kit_at_tiny_size(tmp_path):
+    """One command runs every part on a machine without a GPU, says so, and ends with its summary."""
+    command = [sys.executable, "-m", "tests.gpu", "--out", str(tmp_path / "out"), "--minutes", "9", "--tiny"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + (tmp_path / "out" / "log.txt").read_text()[-3000:]
+    assert "machine: card: no GPU" in found.stdout
+    rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert {row["part"] for row in rows} == {"machine", *(part.name for part in PARTS)}
+    assert len(list((tmp_path / "out").iterdir())) <= 8
+
+
+def test_the_kit_blocks_what_it_must_do_without():
+    """Packages that a GPU machine may lack cannot be imported inside the kit."""
+    code = "from gpu.blocked import block_imports; block_imports(); import segsweep.sweep.run, segsweep.report.write; import ray"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)])}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert found.stderr.strip().endswith("ModuleNotFoundError: ray is blocked: the GPU kit must run without it")
