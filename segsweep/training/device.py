@@ -70,4 +70,5 @@ def resolve_precision(precision: str, device: Device) -> str:
     """Return `float32` or `bfloat16`: `auto` is bfloat16 on GPUs that compute in it, float32 elsewhere."""
     if precision != "auto":
         return precision
-    return "bfloat16" if device.cuda and torch.cuda.is_bf16_supported() else "float32"
+    supported = device.cuda and torch.cuda.is_bf16_supported(including_emulation=False)  # emulated, as before Ampere, it is slow
+    return "bfloat16" if supported else "float32"

@@ -6,6 +6,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gpu.blocked import block_imports
@@ -31,8 +32,15 @@ def main() -> None:
     part = next(part for part in PARTS if part.name == options.name)
     with tempfile.TemporaryDirectory(prefix=f"gpu-{part.name}-") as folder:
         place = Place(Device(options.device, options.threads), options.tiny, Path(folder), options.out)
-        place.device.set_up()
-        run_checks(part.checks(), place, lambda row: write_row(place.results, part.name, row))
+        emit = partial(write_row, place.results, part.name)
+        try:
+            place.device.set_up()
+            checks = part.checks()
+        except Exception as error:  # a module that is missing here, or a broken driver
+            traceback.print_exc(file=sys.stderr)
+            emit(failure("start", error))
+            return
+        run_checks(checks, place, emit)
 
 
 def run_checks(checks: tuple[Check, ...], place: Place, emit: Callable[[Row], None]) -> None:

@@ -96,8 +96,8 @@ def _train(place: Place, case: Case, pictures: PictureSet) -> Iterator[Row]:
     by_hand = [case.batch / each for each in _hand_written(place, case, pictures)]
     ours = _ours(place, case, pictures)
     rate, best = median(ours), median(by_hand)
-    yield note(f"{case}: training", rate, "images/s")
-    yield note(f"{case}: training by hand (spread {spread(by_hand):.1%})", best, "images/s")
+    yield note(f"! {case}: training (by hand {best:,.0f}; ratio {rate / best:.2f})", rate, "images/s")
+    yield note(f"{case}: spread by hand / ours", f"{spread(by_hand):.1%} / {spread(ours):.1%}")
     yield at_least(f"{case}: ours / by hand", rate / best, place.size(GOAL, 0.0))
     floor = _matmul(place) / _operations(case)
     yield note(f"{case}: share of the arithmetic floor ({floor:,.0f} images/s)", rate / floor)
