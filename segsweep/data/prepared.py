@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.data.dataset import IGNORE, Division, Pixels
+from segsweep.data.identity import DIGEST_BYTES, DIGESTS, OF_PIXELS
 
 Moments = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -23,8 +25,11 @@ class Prepared:
     `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8; `names`, `splits` and `strata`
     have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
     picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the
-    number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name. All arrays are
-    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0).
+    number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name; `groups` are those of
+    `Example.group`, or none at all; `fit` says how pictures became square. Of the originals, before they became square,
+    `identity` (N, 3, 16) uint8 holds digests (see `segsweep.data.identity`) and `shown` (N, C + 1) uint8 is 1 where the mask
+    shows a class, the ignored pixels last; both have no rows where nothing is known. All arrays are memory-mapped. An
+    unlabelled data set has no `classes` and masks of (N, 0, 0).
     """
 
     dataset: str
@@ -38,27 +43,37 @@ class Prepared:
     moments: Moments
     pixels: Counts
     protocols: Mapping[str, Division] = field(default_factory=dict)
+    groups: Sequence[str | None] = ()
+    fit: str = "resize"
+    identity: Pixels = field(default_factory=lambda: np.empty((0, DIGESTS, DIGEST_BYTES), np.uint8))
+    shown: Pixels = field(default_factory=lambda: np.empty((0, 0), np.uint8))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the arrays in a folder of the store. Nothing is read until it is used."""
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        images, moments, pixels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "moments", "pixels"))
-        unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
+        names = ("images", "moments", "pixels", "identity", "shown")
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        unlabelled = np.empty((len(index["names"]), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
         return cls(
-            dataset=index["dataset"],
-            images=images,
+            **arrays,
             masks=np.load(folder / "masks.npy", mmap_mode="r") if index["classes"] else unlabelled,
-            moments=moments,
-            pixels=pixels,
-            protocols=index["protocols"],
-            **{key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata")},
+            **{key: index[key] for key in ("dataset", "protocols", "fit")},
+            **{key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata", "groups")},
         )
 
     @property
     def labelled(self) -> bool:
         """Whether there are masks."""
         return bool(self.classes)
+
+    @cached_property
+    def content(self) -> npt.NDArray[np.int64]:
+        """Numbers (N,) that are equal for identical images, those whose decoded originals are equal."""
+        if len(self.identity) == 0:
+            return np.arange(len(self.names))
+        numbers: npt.NDArray[np.int64] = np.unique(self.identity[:, OF_PIXELS], axis=0, return_inverse=True)[1].reshape(-1)
+        return numbers
 
     def mean_std(self, members: npt.NDArray[np.int64]) -> tuple[Channels, Channels]:
         """Return mean and standard deviation (red, green, blue) in 0..1 over all pixels of some pictures."""
