@@ -2,7 +2,8 @@
 
 The folder holds `images.npy`, `masks.npy`, what is known of the originals (`identity.npy`, `shown.npy`) and `marks.npy`, the
 done-list: per picture a checksum of what was decoded, 0 where nothing was. A picture counts as decoded only where its bytes
-still have that checksum, and no file of the data set has changed since the folder was begun; so neither a killed process nor a lost page can leave a wrong picture behind.
+still have that checksum, and no file of the data set has changed since the folder was begun; so neither a killed process nor
+a lost page can leave a wrong picture behind.
 """
 
 import os
@@ -142,7 +143,7 @@ def decode(
             except UserError as error:
                 return error
             identity = image_identity(image, mask, examples[position].image)
-            arrays.put(position, square(image, mask, image_px, fit), identity, pixel_counts(mask, classes) > 0)
+            arrays.put(position, square(image, mask, image_px, fit), identity, (pixel_counts(mask, classes) > 0).astype(np.uint8))
         found.moments[position] = picture_moments(arrays.images[position])
         found.pixels[position] = pixel_counts(arrays.masks[position], classes)
         return None

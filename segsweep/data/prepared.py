@@ -53,12 +53,18 @@ class Prepared:
         """Open the arrays in a folder of the store. Nothing is read until it is used."""
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         names = ("images", "moments", "pixels", "identity", "shown")
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-        unlabelled = np.empty((len(index["names"]), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
+        images, moments, pixels, identity, shown = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in names)
+        unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
         return cls(
-            **arrays,
+            dataset=index["dataset"],
+            images=images,
             masks=np.load(folder / "masks.npy", mmap_mode="r") if index["classes"] else unlabelled,
-            **{key: index[key] for key in ("dataset", "protocols", "fit")},
+            moments=moments,
+            pixels=pixels,
+            protocols=index["protocols"],
+            fit=index["fit"],
+            identity=identity,
+            shown=shown,
             **{key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata", "groups")},
         )
 
