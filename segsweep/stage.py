@@ -146,7 +146,7 @@ def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureS
     assert spec.data is not None
     data = Prepared.open(place.store.folder(DATA_KIND, spec.data))
     choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
-    split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled)
+    split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
     train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
     return train_set, val_set
 

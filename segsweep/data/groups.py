@@ -102,7 +102,7 @@ class _Division:
         ends = np.cumsum(self.wanted_PS[self.parts, 0])
         parts = self.parts[np.minimum(np.searchsorted(ends, np.cumsum(sizes) - sizes / 2), len(self.parts) - 1)]
         parts[: len(self.parts)] = np.where(np.isin(self.parts, parts).all(), parts[: len(self.parts)], self.parts)
-        assigned = np.empty_like(parts)
+        assigned: Indices = np.empty_like(parts)
         assigned[groups] = parts
         return assigned
 

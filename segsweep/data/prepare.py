@@ -112,6 +112,9 @@ def _examples(dataset: DataSet) -> list[Example]:
     twice = [name for name, count in Counter(example.name for example in examples).items() if count > 1]
     if twice:
         raise UserError(f"data set {dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
+    for example in examples:
+        if not isinstance(example.group, str | None):
+            raise UserError(f"data set {dataset.name!r}: {example.name}: group={example.group!r}: must be a text or None")
     return examples
 
 
@@ -128,7 +131,7 @@ def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, f
         "protocols": dict(dataset.protocols),
         "names": [example.name for example in examples],
         "splits": [example.split for example in examples],
-        "groups": [None if example.group is None else str(example.group) for example in examples],
+        "groups": [example.group for example in examples],
         "fit": request.chosen_fit,
         "strata": [example.stratum or f"class {_dominant(counts)}" for example, counts in described],
     }

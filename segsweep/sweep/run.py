@@ -119,7 +119,7 @@ def load_or_none(folder: Path) -> Records | None:
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
     """Return the plan of a study for the devices of a runner."""
-    return make_plan(study, catalog.key, cache(runner.resolve))
+    return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study))
 
 
 def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
@@ -169,6 +169,8 @@ def declaration(plan: Plan) -> dict[str, Any]:
             "classes": study.target.classes,
             "protocol": study.target.protocol,
             "class_map": {name: list(synonyms) for name, synonyms in study.target.class_map.items()},
+            "groups": study.target.groups,
+            "leakage": study.target.leakage,
         },
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
