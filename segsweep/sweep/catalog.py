@@ -16,6 +16,7 @@ from segsweep.config.work import StageSpec
 from segsweep.data.dataset import FITS, DataSet, Example, Progress
 from segsweep.data.duplicates import shared_images
 from segsweep.data.manifest import hash_file
+from segsweep.data.mask_checks import check_masks
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target, subset
@@ -271,6 +272,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
         split = target_split(target, study, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
+        check_masks(target)
         for loss in tuned_values(study, "loss", settings.loss):
             check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:
@@ -293,6 +295,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
                 if len(split.train) < 2:
                     raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
                 if labelled:
+                    check_masks(source)
                     check_loss(settings.source_loss, source.classes)
     for path, architecture, scope, classes in sorted(files):
         check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope)

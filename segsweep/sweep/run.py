@@ -20,6 +20,7 @@ from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
+from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.past import failed_in, find_stage, past_of, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
@@ -150,8 +151,9 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
-    """Return what is to be known before a plan is carried out: of classes, and which cells are one."""
+    """Return what is to be known before a plan is carried out: of data and classes, and which cells are one."""
     return [
+        *data_remarks(plan.study, catalog),
         *class_remarks(plan.study, catalog),
         *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
     ]
