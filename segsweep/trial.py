@@ -64,7 +64,8 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
     model, facts = _start_model(trial, source_key, data, place)
-    yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
+    sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
+    yield Started({"device": place.device.label, **sizes, **facts})
     recipe = Recipe.of(settings.model_dump())
     normalisation = normalisation_of(settings.normalisation, train_set)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST

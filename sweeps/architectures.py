@@ -17,6 +17,8 @@ paper's: Adam, 3e-4, weight decay 1e-5, poly, on VOC and ADE20K too, where the w
 (the paper does not say whether its encoders moved there). Its VOC is the augmented one; here it is the official set.
 """
 
+from dataclasses import replace
+
 from segsweep import LogUniform, PerCellASHA, Published, PublishedRun, Study, Target, main
 
 VOC, ADE20K = "imagenet+supervised:voc2012", "imagenet+supervised:ade20k"
@@ -72,7 +74,7 @@ study = Study(
 
 as_published = Study(
     name="architectures_as_published",
-    target=TARGET,
+    target=replace(TARGET, leakage="report"),
     compare=[
         {
             "architecture": ["fcn-resnet50", "deeplabv3-resnet50"],

@@ -24,6 +24,8 @@ DeepLabV3Plus-Pytorch) are taken, SGD with 0.01 for the head and a tenth of that
 poly; so is its training on Cityscapes, from ImageNet weights for 30,000 steps of 16, but at 256 px and with one rate of 0.01.
 """
 
+from dataclasses import replace
+
 from segsweep import LogUniform, Published, PublishedRun, Study, Target, main
 
 TABLES_1_AND_2 = {  # pixel accuracy (a mean over classes), mean IoU; IoU of traffic sign, car, background
@@ -74,7 +76,7 @@ study = Study(
 
 as_published = Study(
     name="domain_shift_as_published",
-    target=TARGET,
+    target=replace(TARGET, leakage="report"),
     compare={"source": [f"imagenet+{CITYSCAPES}"]},
     fixed={
         **SETTINGS,

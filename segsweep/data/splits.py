@@ -41,6 +41,12 @@ class Split:
     train_copies: Indices = field(default_factory=lambda: NONE)
     val_copies: Indices = field(default_factory=lambda: NONE)
 
+    @property
+    def dropped(self) -> int:
+        """How many copies are left out of training and validation."""
+        copies = ((self.train, self.train_copies), (self.val, self.val_copies))
+        return sum(int((~np.isin(copied, part)).sum()) for part, copied in copies)
+
 
 def stratified_order(strata: Sequence[str], seed: int) -> Indices:
     """Return a random order of all positions in which every beginning holds each stratum in its share.
