@@ -13,6 +13,7 @@ from PIL import Image
 from segsweep.data.dataset import Example
 from segsweep.data.duplicates import conflicting, official_remarks, repetitions, shared_images
 from segsweep.data.folder import Folder
+from segsweep.data.identity import OF_PIXELS, image_identity
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
@@ -200,6 +201,12 @@ def test_a_copy_under_other_names_and_sizes_is_shared(written, tmp_path, store, 
     assert shared_images(source, target, np.arange(6)).tolist() == [0, 1]
     assert shared_images(source, target, np.array([5])).tolist() == [1]
     assert shared_images(source, target, np.arange(4)).tolist() == []
+
+
+def test_equal_bytes_of_another_shape_are_other_images():
+    """Pixels in another height and width are another image, though their bytes are equal."""
+    wide, high = (np.zeros(shape, np.uint8) for shape in ((4, 9, 3), (9, 4, 3)))
+    assert not np.array_equal(*(image_identity(image, image[..., 0], None)[OF_PIXELS] for image in (wide, high)))
 
 
 @dataclass(frozen=True)

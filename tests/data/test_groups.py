@@ -1,8 +1,9 @@
 """Groups, as the frames of a video, lie on one side of a split, and say clearly where that cannot be."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from segsweep.config import Target
 from segsweep.data.camvid import CamVid
+from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
 from segsweep.data.groups import divide_groups, group_numbers, groups_by_pattern
 from segsweep.data.prepare import Request, prepare, prepared_key
@@ -248,6 +250,25 @@ def test_groups_are_part_of_prepared_data(layouts, store, quiet):
     write(lambda at: at % 4)
     keys.append(prepared_key(Request(Folder(folder, "mine"), None, 16), store, quiet))
     assert len(set(keys)) == 3
+
+
+def test_groups_of_a_data_set_object_are_part_of_its_key(layouts, store, quiet):
+    """A data set object that gives other groups for the same files is other data; a group that is no text is refused."""
+
+    @dataclass(frozen=True)
+    class Patients(Folder):
+        length: Any = 1
+
+        def examples(self) -> list[Example]:
+            group = (lambda name: name[: self.length]) if isinstance(self.length, int) else lambda _: 7.5
+            return [replace(example, group=group(example.name)) for example in super().examples()]
+
+    folder = layouts.plain()
+    requests = [Request(Patients(folder, "mine", length), None, 16) for length in (1, 2, None)]
+    assert len({prepared_key(request, store, quiet) for request in requests}) == 3
+    assert prepare(requests[1], store, quiet).groups == ("p0", "p1", "p2", "p3", "p4", "p5")
+    with pytest.raises(UserError, match=r"p0: group=7\.5: must be a text or None"):
+        prepare(requests[2], store, quiet)
 
 
 def test_camvid_is_divided_by_drives(tmp_path, store, quiet):

@@ -135,10 +135,15 @@ def test_every_stage_of_a_chain_and_every_tuned_share_counts(ellipses, boxes, tm
         tune={"dev_share": Choice((0.4, 0.6, 0.8))},
     )
     study = replace(study, trials_per_cell=3)
-    first, last = planned(study, catalog).stages()
+    plan = planned(study, catalog)
+    first, last = plan.stages()
     assert first.without
     assert not last.without
-    assert not seen_by(first, catalog) & held_out(study, catalog)
+    shares = {trial.settings.dev_share for trial in plan.cells[0].tuning}
+    assert len(shares) > 1
+    for share in shares:
+        fixed = declared(ellipses, protocol="holdout-20", fixed={"dev_share": share})
+        assert not seen_by(first, catalog) & held_out(fixed, catalog)
 
 
 def test_nothing_shared_changes_no_identity(ellipses, boxes, tmp_path, catalog):
