@@ -148,9 +148,14 @@ def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureS
     assert spec.data is not None
     data = Prepared.open(place.store.folder(DATA_KIND, spec.data))
     choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
-    split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled)
+    split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
     train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
     return train_set, val_set
+
+
+def _sizes(spec: StageSpec, train_set: PictureSet, val_set: PictureSet) -> dict[str, int]:
+    """Return how many images a stage sees, and how many it leaves out since the target holds them out."""
+    return {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": len(spec.without)}
 
 
 def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
@@ -164,7 +169,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     recipe = Recipe.of(spec.settings)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
-    sizes = {"train_images": len(train_set), "val_images": len(val_set), "classes": len(data.classes)}
+    sizes = {**_sizes(spec, train_set, val_set), "classes": len(data.classes)}
     yield Started({"device": place.device.label, "dataset": data.dataset, **sizes})
     yield from train(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
@@ -191,7 +196,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
-    sizes = {"train_images": len(train_set), "val_images": len(val_set)}
+    sizes = _sizes(spec, train_set, val_set)
     yield Started({"device": place.device.label, "dataset": train_set.data.dataset, **sizes})
     yield from pretrain(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world

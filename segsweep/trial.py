@@ -61,15 +61,17 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     """
     place.device.set_up()
     settings = trial.settings
-    data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data)).with_foreground(trial.target.foreground)
-    split = split_target(data, trial.target.protocol, settings.dev_share)
+    target = trial.target
+    data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data)).with_foreground(target.foreground)
+    split = split_target(data, target.protocol, settings.dev_share, groups=target.groups, leakage=target.leakage)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
     recipe = Recipe.of(settings.model_dump())
     normalisation = normalisation_of(settings.normalisation, train_set)
     model, facts = _start_model(trial, source_key, train_set, normalisation, place)
-    yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
+    sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
+    yield Started({"device": place.device.label, **sizes, **facts})
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)

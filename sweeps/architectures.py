@@ -18,6 +18,8 @@ ADE20K too, where the whole network is trained from ImageNet weights (the paper 
 Its VOC is the augmented one; here it is the official set.
 """
 
+from dataclasses import replace
+
 from segsweep import LogUniform, PerCellASHA, Published, PublishedRun, Study, Target, main
 
 VOC, ADE20K = "imagenet+supervised:voc2012", "imagenet+supervised:ade20k"
@@ -73,7 +75,7 @@ study = Study(
 
 as_published = Study(
     name="architectures_as_published",
-    target=TARGET,
+    target=replace(TARGET, leakage="report"),
     compare=[
         {
             "architecture": ["fcn-resnet50", "deeplabv3-resnet50"],

@@ -62,7 +62,7 @@ study = Study(
 
 as_published = Study(
     name="source_domains_as_published",
-    target=Target("pets", classes="foreground", protocol="60-20-20"),
+    target=Target("pets", classes="foreground", protocol="60-20-20", leakage="report"),
     compare=[
         {"source": ["random"], "freeze": ["none"]},
         {"source": ["supervised:coco"], "freeze": ["encoder", "none"]},

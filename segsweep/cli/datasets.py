@@ -14,9 +14,13 @@ from rich.console import Console
 from segsweep.config.settings import LARGEST_PX
 from segsweep.data.dataset import FITS, DataSet
 from segsweep.data.download import DOWNLOADS, download
+from segsweep.data.duplicates import official_remarks
+from segsweep.data.groups import group_numbers
+from segsweep.data.mask_checks import check_masks, mask_remarks
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.scenes import GENERATED
+from segsweep.data.splits import has_groups
 from segsweep.data.table import DATASETS, FOLDER_LAYOUT, DataRoots, open_dataset, split_scheme
 from segsweep.errors import UserError
 from segsweep.report.overlay import coloured
@@ -115,6 +119,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
                 download(known, roots)
             request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
             data = prepare(request, store, view.data)
+            check_masks(data)
             facts.append({"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)})
             if not options.json:
                 print(_readable(facts[-1]))
@@ -130,7 +135,8 @@ def data_facts(data: Prepared) -> dict[str, Any]:
     """Return what is in a prepared data set.
 
     `class_shares` are shares of the pixels that are not ignored, `ignored` is the share of all pixels that are; `mean` and
-    `std` are those of red, green and blue in 0..1.
+    `std` are those of red, green and blue in 0..1; `groups` is their number, null without any; `remarks` are lines on identical
+    images and on masks.
     """
     every = np.arange(len(data.names))
     mean, std = data.mean_std(every)
@@ -145,6 +151,8 @@ def data_facts(data: Prepared) -> dict[str, Any]:
         "ignored": float(data.pixels[:, -1].sum() / max(1, data.pixels.sum())),
         "mean": mean,
         "std": std,
+        "groups": len(set(group_numbers(data.groups).tolist())) if has_groups(data) else None,
+        "remarks": [*official_remarks(data), *mask_remarks(data)],
     }
 
 
@@ -161,6 +169,8 @@ def _readable(facts: Mapping[str, Any]) -> str:
         lines.append("no masks")
     mean, std = (" ".join(f"{value:.3f}" for value in facts[key]) for key in ("mean", "std"))
     lines.append(f"red, green, blue: mean {mean}, std {std}")
+    lines += [f"{facts['groups']} groups, which no study divides"] if facts["groups"] else []
+    lines += facts["remarks"]
     return "\n  ".join(lines)
 
 

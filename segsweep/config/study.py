@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian
 from segsweep.config.own import DataSetObject, Naming, adopt, is_data_set
@@ -17,6 +17,8 @@ from segsweep.errors import UserError, unknown
 Grid = Mapping[str, tuple[Any, ...]]
 TUNING_SEED = 0
 NOT_TUNED = ("source", "architecture", "keep")  # no tuning trials of one cell differ in them
+Leakage = Literal["prevent", "report"]  # of images of the target's validation or test split into training
+PREVENT: Leakage = "prevent"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Target:
     which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
     `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
     not called background, and class 1 where neither is.
+    `groups` is a regular expression with one group in parentheses, which finds in an image's name what it shares with others
+    that must stay on the same side of a split: `"^(video[0-9]+)_"`; None for the data set's own groups. `leakage` says what
+    happens to groups and to identical images, in the target's splits and in sources: `prevent` keeps them apart, `report`
+    splits as if there were none and only says so, as studies that repeat a published run do.
     """
 
     name: str | DataSetObject
@@ -37,6 +43,8 @@ class Target:
     protocol: str = "60-20-20"
     class_map: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
     foreground: str | None = None
+    groups: str | None = None
+    leakage: Leakage = PREVENT
 
     def __post_init__(self) -> None:
         for key in ("name", "classes", "protocol", "foreground"):
@@ -49,6 +57,21 @@ class Target:
         for name, synonyms in self.class_map.items():
             if isinstance(synonyms, str) or not isinstance(synonyms, Sequence) or not all(isinstance(s, str) for s in synonyms):
                 raise UserError(f"Target class_map {name}={synonyms!r}: must be a list of class names")
+        if self.groups is not None:
+            _check_groups(self.groups)
+        if self.leakage not in get_args(Leakage):
+            raise UserError(f"Target leakage={self.leakage!r}: allowed are {', '.join(map(repr, get_args(Leakage)))}")
+
+
+def _check_groups(pattern: object) -> None:
+    """Raise `UserError` for what is no regular expression with one group."""
+    example = "give a regular expression with one group in parentheses, as '^(video[0-9]+)_'"
+    try:
+        count = re.compile(pattern).groups if isinstance(pattern, str) else 0
+    except re.error as error:
+        raise UserError(f"Target groups={pattern!r}: is no regular expression: {error}; {example}") from None
+    if count != 1:
+        raise UserError(f"Target groups={pattern!r}: has {count} groups in parentheses; {example}")
 
 
 @dataclass(frozen=True)

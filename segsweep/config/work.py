@@ -10,7 +10,7 @@ from segsweep.config.loss_text import own_losses
 from segsweep.config.own import fingerprint
 from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
-from segsweep.config.study import Target
+from segsweep.config.study import PREVENT, Leakage, Target
 
 TRIAL_VERSION = 3  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
 STAGE_VERSION = 3
@@ -24,6 +24,8 @@ class StageSpec:
 
     `model` is the architecture, or the encoder alone for stages that give one; `data` the key of the prepared data, or
     the content hash of a file; `settings` what the training loop is told; `parent` the stage whose weights it starts from.
+    `without` are the numbers of the images of the data that are left out, since the target validates or tests on
+    them; `leakage` is the target's.
     """
 
     stage: Stage
@@ -32,6 +34,8 @@ class StageSpec:
     data: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     parent: "StageSpec | None" = None
+    without: tuple[int, ...] = ()
+    leakage: Leakage = PREVENT
 
     @property
     def name(self) -> str:
@@ -52,6 +56,8 @@ class StageSpec:
         brought = {text: mark for text in texts if (mark := fingerprint(text)) is not None}
         return {
             **({"own": brought} if brought else {}),
+            **({"without": list(self.without)} if self.without else {}),
+            **({"leakage": self.leakage} if self.leakage != PREVENT else {}),
             "version": STAGE_VERSION,
             "kind": self.stage.kind,
             "limit": self.stage.limit,
@@ -107,6 +113,8 @@ class Trial:
                 "stage": self.stage.spec_id if self.stage else None,
                 **mapped,
                 **headline,
+                **({"groups": self.target.groups} if self.target.groups and self.target.leakage == PREVENT else {}),
+                **({"leakage": self.target.leakage} if self.target.leakage != PREVENT else {}),
                 **({"own": brought} if brought else {}),
             }
         )

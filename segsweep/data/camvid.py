@@ -33,14 +33,16 @@ class CamVid:
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
 
     def examples(self) -> list[Example]:
-        """Return the pictures of the three official splits by name."""
+        """Return the pictures of the three official splits by name; the group is the drive, with which names begin."""
         root = self.folder / "CamVid" if (self.folder / "CamVid").is_dir() else self.folder
         found = []
         for split in SPLITS:
             pictures = pictures_in(root / split)
             if not pictures:
                 raise UserError(f"{self.name}: {root / split} holds no pictures; expected the layout of the SegNet tutorial")
-            found += [Example(path.stem, path, root / f"{split}annot" / path.name, split) for path in pictures]
+            found += [
+                Example(path.stem, path, root / f"{split}annot" / path.name, split, group=_drive(path.stem)) for path in pictures
+            ]
         return found
 
     def files(self) -> list[Path]:
@@ -54,3 +56,9 @@ class CamVid:
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
         """Return a picture and its class numbers."""
         return read_pair(example.image, example.mask, VALUES)
+
+
+def _drive(name: str) -> str | None:
+    """Return the drive of a frame, as `0001TP` of `0001TP_006690`; None for a name without one."""
+    drive, underscore, _ = name.partition("_")
+    return drive if underscore and drive else None

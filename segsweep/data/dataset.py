@@ -25,7 +25,9 @@ class Example:
     """One picture of a data set.
 
     `name` is unique within the data set; `split` the official split that it belongs to ("train" where there is none);
-    `stratum` a label to stratify by (a breed, say), or None to take the most frequent class but the first of its mask.
+    `stratum` a label to stratify by (a breed, say), or None to take the most frequent class but the first of its mask;
+    `group` what its image shares with others that are nearly the same (a video, a patient, a drive): a group is never
+    divided between training, validation and test. None where the image stands alone.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Example:
     mask: Path | None = None
     split: str = "train"
     stratum: str | None = None
+    group: str | None = None
 
 
 class DataSet(Protocol):

@@ -1,8 +1,9 @@
 """Decoding a data set's pictures into arrays on disk, in a folder that outlives the process, so that a next one goes on.
 
-The folder holds `images.npy`, `masks.npy` and `marks.npy`, the done-list: per picture a checksum of what was decoded, 0
-where nothing was. A picture counts as decoded only where its bytes still have that checksum, and no file of the data set
-has changed since the folder was begun; so neither a killed process nor a lost page can leave a wrong picture behind.
+The folder holds `images.npy`, `masks.npy`, what is known of the originals (`identity.npy`, `shown.npy`) and `marks.npy`, the
+done-list: per picture a checksum of what was decoded, 0 where nothing was. A picture counts as decoded only where its bytes
+still have that checksum, and no file of the data set has changed since the folder was begun; so neither a killed process nor
+a lost page can leave a wrong picture behind.
 """
 
 import os
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Pixels, Progress
+from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity
 from segsweep.data.manifest import stamp_digest
 from segsweep.data.picture import square
 from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
@@ -26,47 +28,60 @@ from segsweep.errors import UserError
 
 PROBLEMS_SHOWN = 3
 BEGUN = "begun.txt"
+KEPT = ("images", "masks", "identity", "shown")  # what becomes prepared data as it is
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of a data set that is being decoded: images (N, S, S, 3), masks (N, S, S) or (N, 0, 0), marks (N,)."""
+    """The arrays of a data set that is being decoded.
+
+    images (N, S, S, 3), masks (N, S, S) or (N, 0, 0), marks (N,); `identity` and `shown` as in `Prepared`.
+    """
 
     images: Pixels
     masks: Pixels
+    identity: Pixels
+    shown: Pixels
     marks: npt.NDArray[np.uint64]
 
     @classmethod
-    def at(cls, folder: Path, shape: tuple[int, int, int], labelled: bool, begun: str) -> "Arrays":
+    def at(cls, folder: Path, shape: tuple[int, int, int], classes: int, begun: str) -> "Arrays":
         """Open the arrays of (N, S, S) pictures in a folder, or allocate them: all their space is taken before any is used.
 
         `begun` says what they are decoded from; arrays that were begun from something else are dropped. Raises `OSError`.
         """
+        labelled = classes > 0
         opened = _opened(folder, begun, labelled)
         if opened is None:
             (folder / BEGUN).unlink(missing_ok=True)
             allocate(folder / "images.npy", (*shape, 3), np.uint8)
             if labelled:
                 allocate(folder / "masks.npy", shape, np.uint8)
+            allocate(folder / "identity.npy", (shape[0], DIGESTS, DIGEST_BYTES), np.uint8)
+            allocate(folder / "shown.npy", (shape[0], classes + 1), np.uint8)
             allocate(folder / "marks.npy", shape[:1], np.uint64)
             (folder / BEGUN).write_text(begun, encoding="utf-8")
             opened = _opened(folder, begun, labelled)
         assert opened is not None
-        return cls(opened["images"], opened.get("masks", np.empty((shape[0], 0, 0), np.uint8)), opened["marks"])
+        return cls(**{"masks": np.empty((shape[0], 0, 0), np.uint8), **opened})
 
     def holds(self, position: int) -> bool:
         """Return whether a picture and its mask are there as they were decoded."""
         mark = int(self.marks[position])
         return mark > 0 and mark == self._checksum(position)
 
-    def put(self, position: int, image: Pixels, mask: Pixels) -> None:
-        """Write a picture and its mask, and mark it as decoded."""
-        self.images[position], self.masks[position] = image, mask
+    def put(self, position: int, square: tuple[Pixels, Pixels], identity: Pixels, shown: Pixels) -> None:
+        """Write a square picture with its mask and what is known of the originals, and mark it as decoded."""
+        self.images[position], self.masks[position] = square
+        self.identity[position], self.shown[position] = identity, shown
         self.marks[position] = self._checksum(position)
 
     def _checksum(self, position: int) -> int:
-        """Return the checksum of a picture and its mask, never 0."""
-        return 1 + zlib.crc32(self.masks[position].tobytes(), zlib.crc32(self.images[position].tobytes()))
+        """Return the checksum of all that is known of a picture, never 0."""
+        checksum = 0
+        for array in (self.images, self.masks, self.identity, self.shown):
+            checksum = zlib.crc32(array[position].tobytes(), checksum)
+        return 1 + checksum
 
 
 def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[Any]] | None:
@@ -74,7 +89,7 @@ def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[A
     try:
         if (folder / BEGUN).read_text(encoding="utf-8") != begun:
             return None
-        names = ("images", "masks", "marks") if labelled else ("images", "marks")
+        names = [name for name in (*KEPT, "marks") if labelled or name != "masks"]
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in names}
     except (OSError, ValueError, EOFError):
         return None
@@ -117,7 +132,7 @@ def decode(
     """
     classes = len(dataset.schemes[scheme])
     begun = f"{stamp_digest(dataset.files())} {len(examples)}"
-    arrays = Arrays.at(folder, (len(examples), image_px, image_px), classes > 0, begun)
+    arrays = Arrays.at(folder, (len(examples), image_px, image_px), classes, begun)
     found = Decoded(np.zeros((len(examples), 2, 3)), np.zeros((len(examples), classes + 1), np.int64))
     problems: list[str] = []
 
@@ -127,7 +142,8 @@ def decode(
                 image, mask = read_checked(dataset, examples[position], scheme)
             except UserError as error:
                 return error
-            arrays.put(position, *square(image, mask, image_px, fit))
+            identity = image_identity(image, mask, examples[position].image)
+            arrays.put(position, square(image, mask, image_px, fit), identity, (pixel_counts(mask, classes) > 0).astype(np.uint8))
         found.moments[position] = picture_moments(arrays.images[position])
         found.pixels[position] = pixel_counts(arrays.masks[position], classes)
         return None

@@ -2,8 +2,9 @@
 
 Layout: `images/NAME.*`, `masks/NAME.png` with the class numbers 0, 1, 2 ... (255 is ignored), and `classes.txt` with one
 class a line, in the order of the numbers (the number may stand before the name). Optional lists `train.txt`, `val.txt`
-and `test.txt`, one name a line, give the data set's own splits. With neither `masks/` nor `classes.txt` the pictures are
-unlabelled: for self-supervised stages.
+and `test.txt`, one name a line, give the data set's own splits. An optional `groups.csv` with lines `NAME,GROUP` says which
+images must stay on one side of a split (frames of a video, slices of a patient). With neither `masks/` nor `classes.txt` the
+pictures are unlabelled: for self-supervised stages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
+from segsweep.data.groups import read_groups
 from segsweep.data.listing import PICTURE_ENDINGS, lines, pictures_in
 from segsweep.data.picture import open_picture, pair_files, read_pair
 from segsweep.errors import UserError
@@ -68,6 +70,11 @@ class Folder:
             raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
         return images
 
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        path = self.folder / "groups.csv"
+        return read_groups(path, self._images) if path.is_file() else {}
+
     def _lists(self) -> dict[str, Path]:
         return {split: self.folder / f"{split}.txt" for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
 
@@ -88,11 +95,12 @@ class Folder:
 
     def _example(self, name: str, split: str) -> Example:
         mask = self.folder / "masks" / f"{name}.png" if self.schemes.get("all") else None
-        return Example(name, self._images[name], mask, split)
+        return Example(name, self._images[name], mask, split, group=self._groups.get(name))
 
     def files(self) -> list[Path]:
-        """Return the lists, the class names, the pictures and the masks."""
+        """Return the lists, the class names, the groups, the pictures and the masks."""
         names = [self.folder / "classes.txt"] if self.schemes.get("all") else []
+        names += [self.folder / "groups.csv"] if self._groups else []
         return [*names, *self._lists().values(), *pair_files(self.examples())]
 
     def revision(self) -> str:

@@ -26,7 +26,7 @@ def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: 
         dataset.files(), cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress
     )
     reader = [dataset.revision(), fit or dataset.fit, scheme, list(dataset.schemes[scheme])]
-    described = [[example.name, example.split, example.stratum] for example in dataset.examples()]
+    described = [[example.name, example.split, example.stratum, example.group] for example in dataset.examples()]
     divided = [list(dataset.pool), {name: [list(map(list, part)) for part in parts] for name, parts in dataset.protocols.items()}]
     return digest([*reader, described, divided, sorted(hashes.items())])
 

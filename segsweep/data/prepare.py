@@ -10,7 +10,7 @@ import numpy as np
 
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Example, Fit, Progress
-from segsweep.data.decoding import Decoded, decode
+from segsweep.data.decoding import KEPT, Decoded, decode
 from segsweep.data.manifest import content_digest
 from segsweep.data.prepared import Counts, Prepared
 from segsweep.data.space import one_line_when_full
@@ -18,7 +18,7 @@ from segsweep.errors import UserError, unknown
 from segsweep.store.folder import Build, Store
 
 KIND = "data"
-PREPARE_VERSION = 2
+PREPARE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _build(request: Request, key: str, store: Store, build: Build, workspace: Pa
         if prepared_key(request, store, progress) != key:
             raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
         _describe(request, examples, decoded, build.folder)
-        for path in (workspace / "images.npy", workspace / "masks.npy"):
+        for path in (workspace / f"{name}.npy" for name in KEPT):
             if path.is_file():
                 path.rename(build.folder / path.name)
         build.commit({"dataset": dataset.name, "image_px": image_px, **facts})
@@ -112,6 +112,9 @@ def _examples(dataset: DataSet) -> list[Example]:
     twice = [name for name, count in Counter(example.name for example in examples).items() if count > 1]
     if twice:
         raise UserError(f"data set {dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
+    for example in examples:
+        if not isinstance(example.group, str | None):
+            raise UserError(f"data set {dataset.name!r}: {example.name}: group={example.group!r}: must be a text or None")
     return examples
 
 
@@ -128,6 +131,8 @@ def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, f
         "protocols": dict(dataset.protocols),
         "names": [example.name for example in examples],
         "splits": [example.split for example in examples],
+        "groups": [example.group for example in examples],
+        "fit": request.chosen_fit,
         "strata": [example.stratum or f"class {_dominant(counts)}" for example, counts in described],
     }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")

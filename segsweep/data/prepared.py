@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -11,10 +12,12 @@ import numpy.typing as npt
 
 from segsweep.config.class_name import foreground_number
 from segsweep.data.dataset import IGNORE, Division, Pixels
+from segsweep.data.identity import DIGEST_BYTES, DIGESTS, OF_PIXELS
 
 Moments = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Channels = tuple[float, float, float]
+LISTED = ("classes", "pool", "names", "splits", "strata", "groups")  # of the index
 
 
 class OriginalMasks(Protocol):
@@ -31,9 +34,12 @@ class Prepared:
     `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8; `names`, `splits` and `strata`
     have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
     picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the
-    number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name. All arrays are
-    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class that
-    headline metrics belong to where there are two; `originals` are the masks at their own sizes, where a test is to use them.
+    number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name; `groups` are those of
+    `Example.group`, or none at all; `fit` says how pictures became square. Of the originals, before they became square,
+    `identity` (N, 3, 16) uint8 holds digests (see `segsweep.data.identity`) and `shown` (N, C + 1) uint8 is 1 where the mask
+    shows a class, the ignored pixels last; both have no rows where nothing is known. All arrays are memory-mapped. An
+    unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class that headline metrics
+    belong to where there are two; `originals` are the masks at their own sizes, where a test is to use them.
     """
 
     dataset: str
@@ -49,14 +55,19 @@ class Prepared:
     protocols: Mapping[str, Division] = field(default_factory=dict)
     foreground: int = 1
     originals: OriginalMasks | None = None
+    groups: Sequence[str | None] = ()
+    fit: str = "resize"
+    identity: Pixels = field(default_factory=lambda: np.empty((0, DIGESTS, DIGEST_BYTES), np.uint8))
+    shown: Pixels = field(default_factory=lambda: np.empty((0, 0), np.uint8))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the arrays in a folder of the store. Nothing is read until it is used."""
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        images, moments, pixels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "moments", "pixels"))
+        names = ("images", "moments", "pixels", "identity", "shown")
+        images, moments, pixels, identity, shown = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in names)
         unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
-        listed: dict[str, Any] = {key: tuple(index[key]) for key in ("classes", "pool", "names", "splits", "strata")}
+        listed: dict[str, Any] = {key: tuple(index[key]) for key in LISTED}
         return cls(
             dataset=index["dataset"],
             images=images,
@@ -64,6 +75,9 @@ class Prepared:
             moments=moments,
             pixels=pixels,
             protocols=index["protocols"],
+            fit=index["fit"],
+            identity=identity,
+            shown=shown,
             foreground=foreground_number(index["classes"]),
             **listed,
         )
@@ -76,6 +90,14 @@ class Prepared:
     def labelled(self) -> bool:
         """Whether there are masks."""
         return bool(self.classes)
+
+    @cached_property
+    def content(self) -> npt.NDArray[np.int64]:
+        """Numbers (N,) that are equal for identical images, those whose decoded originals are equal."""
+        if len(self.identity) == 0:
+            return np.arange(len(self.names))
+        numbers: npt.NDArray[np.int64] = np.unique(self.identity[:, OF_PIXELS], axis=0, return_inverse=True)[1].reshape(-1)
+        return numbers
 
     def mean_std(self, members: npt.NDArray[np.int64]) -> tuple[Channels, Channels]:
         """Return mean and standard deviation (red, green, blue) in 0..1 over all pixels of some pictures."""

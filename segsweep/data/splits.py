@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from segsweep.config.digest import seed_for
+from segsweep.config.study import PREVENT, Leakage
 from segsweep.data.dataset import Division
+from segsweep.data.groups import SWAPPED, divide_groups, group_numbers, groups_by_pattern
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
 
@@ -17,18 +19,33 @@ Indices = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
 SOURCE_SHARES = (90, 10, 0)  # per cent, of a source that has no validation split of its own
 DEV_SHARES = (90, 10, 0)  # per cent, of the development share under `holdout-H`
+STARTS = 12  # of the search for a division by groups, at most; fewer with many groups
 ROUNDING = 1e-9  # of per cents that are computed from shares
+NONE: Indices = np.empty(0, dtype=np.int64)
 OFFICIAL: Division = ((("train",), (100, 0, 0)), (("val",), (0, 100, 0)), (("test",), (0, 0, 100)))
 ALLOWED = "allowed are per cents as 60-20-20 (train-val-test), 'official', and 'holdout-20' (per cent that test)"
 
 
 @dataclass(frozen=True)
 class Split:
-    """The numbers of the pictures that train, validate and test, ascending. A source's `test` is empty."""
+    """The numbers of the pictures that train, validate and test, ascending. A source's `test` is empty.
+
+    `train_copies` are images of the training part that are identical to one that validates or tests, `val_copies` images of
+    the validation part that are identical to one that tests. They are left out of `train` and `val` unless leakage is only
+    reported.
+    """
 
     train: Indices
     val: Indices
     test: Indices
+    train_copies: Indices = field(default_factory=lambda: NONE)
+    val_copies: Indices = field(default_factory=lambda: NONE)
+
+    @property
+    def dropped(self) -> int:
+        """How many copies are left out of training and validation."""
+        copies = ((self.train, self.train_copies), (self.val, self.val_copies))
+        return sum(int((~np.isin(copied, part)).sum()) for part, copied in copies)
 
 
 def stratified_order(strata: Sequence[str], seed: int) -> Indices:
@@ -46,29 +63,65 @@ def stratified_order(strata: Sequence[str], seed: int) -> Indices:
     return np.lexsort((rng.random(len(strata)), places)).astype(np.int64)
 
 
-def split_target(data: Prepared, protocol: str, dev_share: float | None = None) -> Split:
-    """Return the split of a target, which depends on nothing but the data, the protocol and `dev_share`.
+def split_target(
+    data: Prepared,
+    protocol: str,
+    dev_share: float | None = None,
+    *,
+    groups: str | None = None,
+    leakage: Leakage = PREVENT,
+) -> Split:
+    """Return the split of a target, which depends on nothing but the data and the arguments.
 
     `official` takes the data set's own three splits; a protocol of the data set's own does what the data set says;
     `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all pictures test, the same for
     every `dev_share`; that share of all pictures (by default all the rest) is taken from the rest, a smaller one from
     within a larger, and divided 90:10 into training and validation, all stratified.
+    What is divided in per cent is divided by whole groups where there are groups: the data set's own, or what the pattern
+    `groups` finds in the names. Of identical images in two parts the one in the later part stays; see `Split`. With the
+    leakage `report` groups are divided and copies stay.
     Raises `UserError` for another protocol, for one that leaves a part empty, for a `dev_share` that the protocol does not
-    have or that is too large, and for a data set without masks.
+    have or that is too large, for too few groups, and for a data set without masks.
     """
     check_labelled(data.dataset, data.labelled)
+    data = grouped(data, groups) if leakage == PREVENT else replace(data, groups=())
     if (held := _held_out(protocol, dev_share)) is not None:
         parts = _hold_out(data, protocol, held, dev_share)
     else:
-        groups = _resolve(protocol, data.pool, data.protocols)
-        divided = [_divide(data, splits, shares, seed_for("protocol", protocol)) for splits, shares in groups]
+        division = _resolve(protocol, data.pool, data.protocols)
+        divided = [_divide(data, splits, shares, seed_for("protocol", protocol)) for splits, shares in division]
         parts = [np.sort(np.concatenate(part)) for part in zip(*divided, strict=True)]
     for part, members in zip(PARTS, parts, strict=True):
         if len(members) == 0:
             raise UserError(
                 f"data set {data.dataset!r}: protocol {protocol!r} leaves the {part} split empty; choose another protocol"
             )
-    return Split(*parts)
+    return _apart(data, parts, leakage)
+
+
+def grouped(data: Prepared, pattern: str | None) -> Prepared:
+    """Return data with the groups that a pattern finds in the names, those that it has where there is no pattern.
+
+    Raises `UserError` that names images without a group.
+    """
+    return data if pattern is None else replace(data, groups=groups_by_pattern(data.names, pattern, data.dataset))
+
+
+def _apart(data: Prepared, parts: Sequence[Indices], leakage: Leakage) -> Split:
+    """Return a split of which training shows no image that validates or tests, and validation none that tests."""
+    train, val, test = parts
+    in_test = np.isin(data.content[val], data.content[test])
+    in_later = np.isin(data.content[train], data.content[np.concatenate([val, test])])
+    copies = train[in_later], val[in_test]
+    if leakage == PREVENT:
+        train, val = train[~in_later], val[~in_test]
+    for part, members, copied in (("training", train, copies[0]), ("validation", val, copies[1])):
+        if len(members) == 0:
+            raise UserError(
+                f"data set {data.dataset!r}: each of the {len(copied)} {part} images is identical to one of a later split; "
+                "remove the copies from the data set"
+            )
+    return Split(train, val, test, *copies)
 
 
 def check_labelled(name: str, labelled: bool) -> None:
@@ -113,11 +166,29 @@ def _held_out(protocol: str, dev_share: float | None) -> int | None:
 
 
 def _hold_out(data: Prepared, protocol: str, held: int, dev_share: float | None) -> list[Indices]:
+    if has_groups(data):
+        return _hold_out_groups(data, protocol, held, dev_share)
     order = stratified_order(data.strata, seed_for("protocol", protocol))
     test, dev = _hold_out_sizes(len(order), held, dev_share)
     chosen = np.sort(order[test : test + dev])
     train, val, _ = _divide_members(data, chosen, DEV_SHARES, seed_for("development", protocol))
     return [train, val, np.sort(order[:test])]
+
+
+def _hold_out_groups(data: Prepared, protocol: str, held: int, dev_share: float | None) -> list[Indices]:
+    """Hold out whole groups; a smaller development share has some groups of a larger one."""
+    every, seed = np.arange(len(data.names)), seed_for("protocol", protocol)
+    _check_group_count(data, every, 3)
+    rest, test = _by_groups(data, every, (100 - held, held), seed)
+    group_N = group_numbers([data.groups[int(member)] for member in rest])
+    order = group_N[stratified_order([data.strata[int(member)] for member in rest], seed)]
+    sizes = np.cumsum(np.bincount(group_N)[(ranked := list(dict.fromkeys(order.tolist())))])
+    _check_group_count(data, rest, 2)
+    _, dev = _hold_out_sizes(len(every), held, dev_share)
+    taken = max(2, int(np.abs(sizes - dev).argmin()) + 1)
+    chosen = rest[np.isin(group_N, ranked[:taken])]
+    train, val = _by_groups(data, chosen, DEV_SHARES[:2], seed_for("development", protocol))
+    return [train, val, test]
 
 
 def _hold_out_sizes(count: int, held: int, dev_share: float | None) -> tuple[int, int]:
@@ -133,9 +204,38 @@ def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[int], s
 
 
 def _divide_members(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:
+    if has_groups(data) and (parts := sum(share > 0 for share in shares)) > 1:
+        _check_group_count(data, members, parts)
+        return _by_groups(data, members, shares, seed)
     order = members[stratified_order([data.strata[int(member)] for member in members], seed)]
     ends = accumulate(_sizes(len(order), shares), initial=0)
     return [np.sort(order[first:last]).astype(np.int64) for first, last in pairwise(ends)]
+
+
+def has_groups(data: Prepared) -> bool:
+    """Return whether some image belongs to a group."""
+    return any(group is not None for group in data.groups)
+
+
+def _check_group_count(data: Prepared, members: Indices, parts: int) -> None:
+    """Raise `UserError` where there are fewer groups than parts that each need one."""
+    found = sorted({group for member in members if (group := data.groups[int(member)]) is not None})
+    count = len(found) + sum(data.groups[int(member)] is None for member in members)
+    if count < parts:
+        raise UserError(
+            f"data set {data.dataset!r}: {len(members)} images in {count} group{'s' * (count != 1)} ({', '.join(found[:3])}) "
+            f"cannot be divided into {parts} parts: no group is divided; give smaller groups, or lists and protocol='official'"
+        )
+
+
+def _by_groups(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:
+    """Divide images by whole groups."""
+    strata = [data.strata[int(member)] for member in members]
+    group_N = group_numbers([data.groups[int(member)] for member in members])
+    starts = max(1, min(STARTS, SWAPPED // (group_N.max() + 1)))
+    orders = (stratified_order(strata, seed_for("groups", seed, start)) for start in range(starts))
+    part_N = divide_groups(group_N, strata, shares, orders)
+    return [members[part_N == part] for part in range(len(shares))]
 
 
 def _sizes(count: int, shares: Sequence[int]) -> list[int]:
@@ -144,30 +244,61 @@ def _sizes(count: int, shares: Sequence[int]) -> list[int]:
     return [last - first for first, last in pairwise(ends)]
 
 
-def split_source(data: Prepared, limit: int | None, seed: int, choice: str = "official", *, labelled: bool = True) -> Split:
+def split_source(
+    data: Prepared,
+    limit: int | None,
+    seed: int,
+    choice: str = "official",
+    *,
+    labelled: bool = True,
+    without: Sequence[int] = (),
+    leakage: Leakage = PREVENT,
+) -> Split:
     """Return the split of a source: its own train and val, or a tenth of its pool held out where it has no val.
 
     Pictures of a test split are never trained on, unless `choice` is `all`: then all pictures of all splits are taken
     together, and a tenth of them held out.
-    `limit` cuts the training part to so many pictures, stratified. Raises `UserError` where there are fewer, and for a data
-    set without masks unless `labelled` is false.
+    `limit` cuts the training part to so many pictures, stratified. `without` are numbers of images that neither train nor
+    validate, as those that the target tests on. The tenth is held out by whole groups where there are several, and images
+    of the training part that are identical to one that validates are left out unless leakage is only reported.
+    Raises `UserError` where there are fewer than `limit`, and for a data set without masks unless `labelled` is false.
     """
     if labelled:
         check_labelled(data.dataset, data.labelled)
-    splits = np.asarray(data.splits)
-    if choice == "all":
-        train, val, _ = _divide(data, sorted(set(data.splits)), SOURCE_SHARES, seed_for("source validation"))
-    elif (splits == "val").any() and (splits == "train").any():
-        train, val = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
+    left = np.setdiff1d(np.arange(len(data.names)), np.asarray(without, dtype=np.int64))
+    splits = np.asarray(data.splits)[left]
+    official = "train" in splits and "val" in splits and choice != "all"
+    if official:
+        train, val = left[splits == "train"], left[splits == "val"]
     else:
-        train, val, _ = _divide(data, _without_test(data.pool), SOURCE_SHARES, seed_for("source validation"))
+        pool = set(splits) if choice == "all" else _without_test(data.pool)
+        train, val = _hold_tenth_out(data, left[np.isin(splits, sorted(pool))], leakage)
+    copies = np.isin(data.content[train], data.content[val])
+    if copies.all() and leakage == PREVENT and len(train):
+        raise UserError(
+            f"data set {data.dataset!r}: each of the {len(train)} training images is identical to a validation image; "
+            "remove the copies from the data set"
+        )
+    train, train_copies = (train[~copies], train[copies]) if leakage == PREVENT else (train, train[copies])
+    left_out = f" ({len(without)} are images on which the target validates or tests)" if len(without) else ""
     if limit is not None and limit > len(train):
-        raise UserError(f"source @{limit}: data set {data.dataset!r} has only {len(train)} pictures to train on")
+        raise UserError(f"source @{limit}: data set {data.dataset!r} has only {len(train)} pictures to train on{left_out}")
     if len(train) == 0 or len(val) == 0:
-        raise UserError(f"data set {data.dataset!r}: {len(data.names)} pictures are too few for training and validation")
+        raise UserError(
+            f"data set {data.dataset!r}: {len(data.names)} pictures are too few for training and validation{left_out}"
+        )
     if limit is not None:
         train = np.sort(train[stratified_order([data.strata[int(member)] for member in train], seed_for("limit", seed))[:limit]])
-    return Split(train.astype(np.int64), val.astype(np.int64), np.empty(0, dtype=np.int64))
+    return Split(train.astype(np.int64), val.astype(np.int64), NONE, train_copies)
+
+
+def _hold_tenth_out(data: Prepared, members: Indices, leakage: Leakage) -> tuple[Indices, Indices]:
+    """Return what trains and what validates of a source's images; one group alone is divided."""
+    groups = {data.groups[int(member)] for member in members} if has_groups(data) else set()
+    if leakage != PREVENT or (groups and len(groups - {None}) < 2):
+        data = replace(data, groups=())
+    train, val, _ = _divide_members(data, members, SOURCE_SHARES, seed_for("source validation"))
+    return train, val
 
 
 def _without_test(pool: Sequence[str]) -> list[str]:

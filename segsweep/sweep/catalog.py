@@ -1,20 +1,25 @@
 """The data that a study needs: found, identified, prepared and checked before anything is trained."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from segsweep.config.class_name import foreground_number, same_class
 from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
-from segsweep.config.study import Study
-from segsweep.data.dataset import FITS, DataSet, Progress
+from segsweep.config.study import PREVENT, Study
+from segsweep.config.work import StageSpec
+from segsweep.data.dataset import FITS, DataSet, Example, Progress
+from segsweep.data.duplicates import shared_images
 from segsweep.data.manifest import hash_file
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.mask_checks import check_masks
+from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import check_labelled, source_sizes, split_sizes, split_source, split_target, subset
+from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target, subset
 from segsweep.data.table import DataRoots, class_names, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError, unknown
 from segsweep.models.architectures import build_without_numbers, check_architecture, check_encoder, encoder_name
@@ -23,6 +28,7 @@ from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.models.published import COCO_WEIGHTS_CLASSES
 from segsweep.stage import check_stage
 from segsweep.store.folder import Store
+from segsweep.sweep.points import tuning_points
 from segsweep.training.losses import check_loss
 from segsweep.training.weight_file import check_file
 
@@ -47,7 +53,9 @@ class Catalog:
     absent: dict[str, str] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
-    _splits: dict[str, list[str]] = field(default_factory=dict)
+    _examples: dict[str, list[Example]] = field(default_factory=dict)
+    _sizes: dict[tuple[Any, ...], tuple[int, int, int]] = field(default_factory=dict)
+    _left_out: dict[tuple[Any, ...], tuple[int, ...]] = field(default_factory=dict)
 
     def key(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> str:
         """Return the key of prepared data, or the content hash of a file (`file:PATH`)."""
@@ -72,6 +80,38 @@ class Catalog:
         wanted = (name, scheme, image_px, fit)
         return prepare(self._request(wanted), self.store, self.progress, self.key(*wanted))
 
+    def find(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared | None:
+        """Return prepared data that the store has; None for others, as where a run is only planned."""
+        artifact = self.store.find(KIND, self.key(name, scheme, image_px, fit))
+        return Prepared.open(artifact.folder) if artifact else None
+
+    def find_target(self, study: Study, settings: Settings) -> Prepared | None:
+        """Return the target's prepared data, None where the store does not have it."""
+        return self.find(study.target_name, study.target.classes, settings.image_px, settings.fit)
+
+    def left_out(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
+        """Return the numbers of a source's images on which the target validates or tests in some trial of a cell.
+
+        Nothing where leakage is only reported, and where either is not prepared yet.
+        """
+        return self.shared(study, stage, settings) if study.target.leakage == PREVENT else ()
+
+    def shared(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
+        """Return the numbers of a source's images that are identical to some on which the target validates or tests."""
+        assert stage.name is not None
+        source_name = (stage.name, None, settings.source_px, settings.source_fit)
+        target_name = (study.target_name, study.target.classes, settings.image_px, settings.fit)
+        shares = dev_shares(study, settings)
+        known = (self.key(*source_name), self.key(*target_name), replace(study.target, class_map={}), shares)
+        if known not in self._left_out:
+            source, target = self.find(*source_name), self.find(*target_name)
+            if source is None or target is None:
+                return ()
+            splits = [target_split(target, study, share) for share in shares]
+            held = np.unique(np.concatenate([part for split in splits for part in (split.val, split.val_copies, split.test)]))
+            self._left_out[known] = tuple(shared_images(source, target, held).tolist())
+        return self._left_out[known]
+
     def _request(self, wanted: Name) -> Request:
         name, scheme, image_px, fit = wanted
         if name not in self._datasets:
@@ -86,19 +126,43 @@ class Catalog:
         return bool(folders[0] == folders[1])
 
     def target_sizes(self, study: Study, dev_share: float | None) -> tuple[int, int, int]:
-        """Return how many pictures the target has for training, validation and test; zeros where it is absent."""
+        """Return how many pictures the target has for training, validation and test; zeros where it is absent.
+
+        Copies that a split leaves out are only known once the data is prepared, and are counted here.
+        """
         if study.target_name in self.absent:
             return 0, 0, 0
-        dataset = self._dataset(study.target_name)
-        return split_sizes(
-            self._official_splits(study.target_name), dataset.pool, study.target.protocol, dev_share, dataset.protocols
+        known = (replace(study.target, class_map={}), dev_share)
+        if known not in self._sizes:
+            prepared = (self.find_target(study, settings) for _, settings in study.cells())
+            data = next((found for found in prepared if found is not None), None) or self._listing(study)
+            split = target_split(data, study, dev_share)
+            self._sizes[known] = len(split.train), len(split.val), len(split.test)
+        return self._sizes[known]
+
+    def stage_sizes(self, spec: StageSpec) -> tuple[int, int]:
+        """Return how many images a stage has for training and validation; zeros where its data set is absent."""
+        assert spec.stage.name is not None
+        choice = spec.settings.get("split", "official")
+        artifact = self.store.find(KIND, spec.data) if spec.data else None
+        if artifact is None:
+            return self.source_sizes(spec.stage.name, spec.stage.limit, choice)
+        split = split_source(
+            Prepared.open(artifact.folder),
+            spec.stage.limit,
+            spec.seed,
+            choice,
+            labelled=spec.stage.kind not in SELF_SUPERVISED,
+            without=spec.without,
+            leakage=spec.leakage,
         )
+        return len(split.train), len(split.val)
 
     def source_sizes(self, name: str, limit: int | None, choice: str) -> tuple[int, int]:
         """Return how many pictures a source has for training and validation; zeros where it is absent."""
         if name in self.absent:
             return 0, 0
-        return source_sizes(self._official_splits(name), self._dataset(name).pool, limit, choice)
+        return source_sizes([example.split for example in self._listed(name)], self._dataset(name).pool, limit, choice)
 
     def classes(self, name: str, scheme: str | None) -> Sequence[str]:
         """Return the classes of a data set under a scheme; two without names where it is absent."""
@@ -111,10 +175,42 @@ class Catalog:
     def _dataset(self, name: str) -> DataSet:
         return self._request((name, None, 0, OWN_FIT)).dataset
 
-    def _official_splits(self, name: str) -> list[str]:
-        if name not in self._splits:
-            self._splits[name] = [example.split for example in self._dataset(name).examples()]
-        return self._splits[name]
+    def _listing(self, study: Study) -> Prepared:
+        """Return what is known of the target's images before they are decoded: the strata only where its reader says them."""
+        examples, dataset = self._listed(study.target_name), self._dataset(study.target_name)
+        nothing = np.empty((len(examples), 0, 0))
+        return Prepared(
+            dataset=dataset.name,
+            images=nothing.astype(np.uint8),
+            masks=nothing.astype(np.uint8),
+            classes=self.classes(study.target_name, study.target.classes),
+            pool=dataset.pool,
+            names=[example.name for example in examples],
+            splits=[example.split for example in examples],
+            strata=[example.stratum or "" for example in examples],
+            moments=nothing,
+            pixels=nothing.astype(np.int64),
+            protocols=dataset.protocols,
+            groups=[example.group for example in examples],
+        )
+
+    def _listed(self, name: str) -> list[Example]:
+        if name not in self._examples:
+            self._examples[name] = self._dataset(name).examples()
+        return self._examples[name]
+
+
+def dev_shares(study: Study, settings: Settings) -> tuple[float | None, ...]:
+    """Return the development shares that trials of a cell have: one, or those of the tuning points."""
+    if "dev_share" not in study.tune:
+        return (settings.dev_share,)
+    return tuple(dict.fromkeys(point["dev_share"] for point in tuning_points(study.tune, study.trials_per_cell)))
+
+
+def target_split(data: Prepared, study: Study, dev_share: float | None) -> Split:
+    """Return the split of a study's target."""
+    target = study.target
+    return split_target(data, target.protocol, dev_share, groups=target.groups, leakage=target.leakage)
 
 
 def check_names(study: Study) -> None:
@@ -174,22 +270,32 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
     files: set[tuple[str, str, str, int]] = set()
     for _, settings in study.cells():
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
-        split = split_target(target, study.target.protocol, settings.dev_share)
+        split = target_split(target, study, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
+        check_masks(target)
         for loss in tuned_values(study, "loss", settings.loss):
             check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:
             if stage.kind == "file":
                 files |= _file_uses(stage, settings, study, len(target.classes))
             if stage.kind in DATASET_KINDS and stage.name is not None:
-                if catalog.same(stage.name, study.target_name):
+                labelled = stage.kind not in SELF_SUPERVISED
+                if (labelled or study.target.leakage != PREVENT) and catalog.same(stage.name, study.target_name):
                     raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
                 source = get(stage.name, None, settings.source_px, settings.source_fit)
-                labelled = stage.kind not in SELF_SUPERVISED
-                split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled)
+                split = split_source(
+                    source,
+                    stage.limit,
+                    0,
+                    settings.source_split,
+                    labelled=labelled,
+                    without=catalog.left_out(study, stage, settings),
+                    leakage=study.target.leakage,
+                )
                 if len(split.train) < 2:
                     raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
                 if labelled:
+                    check_masks(source)
                     check_loss(settings.source_loss, source.classes)
     for path, architecture, scope, classes in sorted(files):
         check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from segsweep.config.class_name import foreground_number, is_background
 from segsweep.config.settings import Settings
 from segsweep.config.study import TUNING_SEED, Study
-from segsweep.data.prepare import KIND
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import Indices, split_target, subset
-from segsweep.sweep.catalog import Catalog, class_maps, source_classes, tuned_values
+from segsweep.data.splits import Indices, subset
+from segsweep.sweep.catalog import Catalog, class_maps, source_classes, target_split, tuned_values
 
 UNLEARNT = "cannot be learned"
 UNMEASURED = "has no IoU there and is left out of means"
@@ -52,10 +51,9 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
     Data that are not prepared, as where a run is only planned, are passed over.
     """
     for _, cell in study.cells():
-        key = catalog.key(study.target_name, study.target.classes, cell.image_px, cell.fit)
-        if catalog.store.find(KIND, key) is None:
+        if (data := catalog.find_target(study, cell)) is None:
             continue
-        data = Prepared.open(catalog.store.folder(KIND, key)).with_foreground(study.target.foreground)
+        data = data.with_foreground(study.target.foreground)
         for what, members in _picture_sets(study, cell, data):
             if missing := [name for name, pixels in zip(data.classes, data.class_pixels(members), strict=True) if not pixels]:
                 means = UNLEARNT if what.startswith("train") else UNMEASURED
@@ -67,7 +65,7 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
 def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:
     """Yield the splits of a target and the fractions of its training split that trials of a cell see, each as it is called."""
     for dev_share in tuned_values(study, "dev_share", cell.dev_share):
-        split = split_target(data, study.target.protocol, dev_share)
+        split = target_split(data, study, dev_share)
         of = "" if dev_share is None else f" of dev_share={dev_share}"
         yield from (("val pictures" + of, split.val), ("test pictures", split.test))
         for fraction in tuned_values(study, "fraction", cell.fraction):

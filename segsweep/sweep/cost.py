@@ -26,7 +26,7 @@ class CostModel:
         """Return the seconds of a stage; published weights and files cost nothing."""
         if spec.stage.kind not in DATASET_KINDS or spec.stage.name is None:
             return 0.0
-        train, val = self._catalog.source_sizes(spec.stage.name, spec.stage.limit, spec.settings.get("split", "official"))
+        train, val = self._catalog.stage_sizes(spec)
         if spec.stage.kind in SELF_SUPERVISED:
             return self._pretraining(spec, train, val)
         classes = len(self._catalog.classes(spec.stage.name, None))

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source
-from segsweep.config.study import TUNING_SEED, Study
+from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source, Stage
+from segsweep.config.study import PREVENT, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
 from segsweep.sweep.points import tuning_points
 
+LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # numbers of the images that a stage must not see
 DataKey = Callable[[str, str | None, int, str], str]  # data set (or file:PATH), scheme, image_px, fit -> its key
 
 
@@ -76,10 +77,16 @@ def chain(last: StageSpec | None) -> Iterator[StageSpec]:
         yield last
 
 
-def make_plan(study: Study, data_key: DataKey, precision: Callable[[str], str] = lambda precision: precision) -> Plan:
+def make_plan(
+    study: Study,
+    data_key: DataKey,
+    precision: Callable[[str], str] = lambda precision: precision,
+    left_out: LeftOut = lambda stage, settings: (),  # noqa: ARG005
+) -> Plan:
     """Return the plan of a study.
 
-    `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand. Cells that
+    `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand; `left_out`
+    gives the images of a source that are among those on which the target validates or tests. Cells that
     come to the same work, as two names of one data set, are one cell.
     """
     points = tuning_points(study.tune, study.trials_per_cell)
@@ -87,7 +94,8 @@ def make_plan(study: Study, data_key: DataKey, precision: Callable[[str], str] =
     twins = {}
     for name, settings in study.cells():
         settings = _with(settings, precision=precision(settings.precision))
-        stages = tuple(_stages(settings, seed, data_key) for seed in range(study.source_seeds))
+        leakage = study.target.leakage
+        stages = tuple(_stages(settings, seed, data_key, left_out, leakage) for seed in range(study.source_seeds))
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         cell = Cell(name, settings, (), stages, study, target_data)
         identity = cell.trial("confirm", settings, TUNING_SEED + 1).trial_id
@@ -103,7 +111,7 @@ def _with(settings: Settings, **values: Any) -> Settings:
     return Settings.build(**{**settings.model_dump(), **values})
 
 
-def _stages(settings: Settings, seed: int, data_key: DataKey) -> StageSpec | None:
+def _stages(settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut, leakage: Leakage) -> StageSpec | None:
     """Return the last stage of a source for one source seed, with the chain before it."""
     last: StageSpec | None = None
     encoder = encoder_name(settings.architecture)
@@ -123,5 +131,7 @@ def _stages(settings: Settings, seed: int, data_key: DataKey) -> StageSpec | Non
             data=data,
             settings=settings.stage_settings(stage.kind),
             parent=last,
+            without=left_out(stage, settings) if trained else (),
+            leakage=leakage if trained else PREVENT,
         )
     return last

@@ -20,6 +20,7 @@ from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
+from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.past import failed_in, find_stage, past_of, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
@@ -119,7 +120,7 @@ def load_or_none(folder: Path) -> Records | None:
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
     """Return the plan of a study for the devices of a runner."""
-    return make_plan(study, catalog.key, cache(runner.resolve))
+    return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study))
 
 
 def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
@@ -150,8 +151,9 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
-    """Return what is to be known before a plan is carried out: of classes, and which cells are one."""
+    """Return what is to be known before a plan is carried out: of data and classes, and which cells are one."""
     return [
+        *data_remarks(plan.study, catalog),
         *class_remarks(plan.study, catalog),
         *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
     ]
@@ -170,6 +172,8 @@ def declaration(plan: Plan) -> dict[str, Any]:
             "protocol": study.target.protocol,
             "foreground": study.target.foreground,
             "class_map": {name: list(synonyms) for name, synonyms in study.target.class_map.items()},
+            "groups": study.target.groups,
+            "leakage": study.target.leakage,
         },
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},

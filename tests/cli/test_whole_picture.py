@@ -9,9 +9,9 @@ from torch.nn.functional import interpolate
 
 from segsweep.cli import whole_picture
 from segsweep.cli.whole_picture import Predictor
-from segsweep.training import enlarge
 from segsweep.config.settings import Fit
 from segsweep.data.dataset import Pixels
+from segsweep.training import enlarge
 from segsweep.training.device import Device
 
 CPU = Device("cpu", 1)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ class Layouts:
 
     def pair(self, picture: Path, mask: Path, value: int, outside=0, form="JPEG", bits=8) -> None:
         """Write a picture and a mask that has one value in its middle and another outside."""
-        self.picture(picture, form=form, seed=len(str(picture)))
+        self.picture(picture, form=form, seed=zlib.crc32(picture.name.encode()))
         numbers = np.full((32, 48), outside, np.uint8 if bits == 8 else np.uint16)
         numbers[10:22, 10:38] = value
         self.mask(mask, numbers)

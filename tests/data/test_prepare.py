@@ -469,7 +469,7 @@ def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
     assert sorted(seen) == sorted({f"p{number}" for number in range(30)} - set(done))
     assert list((store.root / "work").iterdir()) == []
     undisturbed = prepare(request(folder), Store(tmp_path / "other"), quiet)
-    for name in ("images", "masks", "moments", "pixels"):
+    for name in ("images", "masks", "moments", "pixels", "identity", "shown"):
         assert np.array_equal(getattr(found, name), getattr(undisturbed, name))
     assert found.strata == undisturbed.strata
 

@@ -1,0 +1,35 @@
+"""Digests by which identical images are found, whatever their names, folders and file formats.
+
+Two images are identical where their decoded pixels are equal, at their original size and turned upright; so a PNG and a BMP
+of one image are. Files of equal bytes are identical too, even where two readers make different pixels of them. Nearly equal
+images and re-encoded photographs are not found.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+DIGEST_BYTES = 16
+OF_PIXELS, OF_MASK, OF_FILE = range(3)  # the rows of an image's identity; that of its file is 0 where there is none
+DIGESTS = 3
+
+
+def image_identity(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], file: Path | None) -> npt.NDArray[np.uint8]:
+    """Return the digests (3, 16) of an image's pixels (H, W, 3), of its mask (H, W) and of its file's bytes."""
+    rows = [_pixels(image), _pixels(mask), _bytes(file)]
+    return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(DIGESTS, DIGEST_BYTES)
+
+
+def _pixels(pixels: npt.NDArray[np.uint8]) -> bytes:
+    found = hashlib.sha256(repr(pixels.shape).encode())
+    found.update(np.ascontiguousarray(pixels).data if pixels.size else b"")
+    return found.digest()[:DIGEST_BYTES]
+
+
+def _bytes(file: Path | None) -> bytes:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).digest()[:DIGEST_BYTES] if file is not None else bytes(DIGEST_BYTES)
+    except OSError:  # a data set object may name what is no file
+        return bytes(DIGEST_BYTES)

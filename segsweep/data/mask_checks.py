@@ -1,0 +1,86 @@
+"""What is wrong with the masks of a prepared data set: a mistake that is refused, or something to know before training."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from segsweep.data.dataset import IGNORE
+from segsweep.data.prepared import Prepared
+from segsweep.errors import UserError
+
+WORTH_SAYING = 0.05  # share of the images
+SHOWN = 3  # names in a line
+
+
+def check_masks(data: Prepared) -> None:
+    """Raise `UserError` where no image of a labelled data set shows more than one class: there is nothing to segment."""
+    if not data.labelled or len(data.shown) == 0:
+        return
+    *classes, ignored = data.shown.max(axis=0).tolist()
+    shown = [number for number, there in enumerate(classes) if there]
+    if len(shown) > 1:
+        return
+    where, lacking = f"data set {data.dataset!r}", next(number for number in range(len(classes)) if number not in shown)
+    if not shown:
+        raise UserError(f"{where}: all mask pixels are {IGNORE}, which is ignored; write the class numbers 0..{len(classes) - 1}")
+    if ignored:
+        raise UserError(
+            f"{where}: masks hold only {shown[0]} and {IGNORE}, and {IGNORE} is ignored, so no mask shows "
+            f"{data.classes[lacking]!r}; write {lacking} instead of {IGNORE}"
+        )
+    raise UserError(
+        f"{where}: every mask shows {data.classes[shown[0]]!r} alone ({shown[0]} in all pixels), so there is nothing to segment; "
+        f"write the class numbers 0..{len(classes) - 1}"
+    )
+
+
+def mask_remarks(data: Prepared) -> list[str]:
+    """Return what to know of the masks: classes that none shows, masks without a class, classes that disappear at this size."""
+    if not data.labelled or len(data.shown) == 0:
+        return []
+    return [*_classes_nowhere(data), *_masks_without_class(data), *_vanished(data)]
+
+
+def _classes_nowhere(data: Prepared) -> Iterator[str]:
+    shown = data.shown.max(axis=0)
+    if nowhere := [name for name, there in zip(data.classes, shown[:-1], strict=True) if not there]:
+        hint = f"; {IGNORE} is ignored: if it stands for a class, write the class number" if shown[-1] else ""
+        yield f"no mask shows {_listed([repr(name) for name in nowhere])}{hint}"
+
+
+def _masks_without_class(data: Prepared) -> Iterator[str]:
+    """Yield a line for masks that are ignored everywhere, and for masks of the first class and ignored pixels alone."""
+    nothing = np.flatnonzero(~data.shown[:, :-1].any(axis=1))
+    if len(nothing):
+        names = _listed([data.names[int(member)] for member in nothing])
+        yield f"{len(nothing)} of {len(data.names)} masks are {IGNORE} (ignored) everywhere, so they teach nothing: {names}"
+    first_alone = np.flatnonzero((data.shown[:, 0] > 0) & ~data.shown[:, 1:-1].any(axis=1) & (data.shown[:, -1] > 0))
+    if len(first_alone) >= WORTH_SAYING * len(data.names):
+        names = _listed([data.names[int(member)] for member in first_alone])
+        yield (
+            f"{len(first_alone)} of {len(data.names)} masks hold only 0 and {IGNORE}: {names}; {IGNORE} is ignored: if it stands "
+            "for a class, write the class number"
+        )
+
+
+def _vanished(data: Prepared) -> Iterator[str]:
+    """Yield a line per class that is in many original masks and in none of their pixels at this size."""
+    originals = data.shown[:, :-1] > 0
+    vanished = originals & (data.pixels[:, :-1] == 0)
+    having, losing = originals.sum(axis=0), vanished.sum(axis=0)
+    worst = [int(number) for number in np.argsort(-losing / np.maximum(having, 1), kind="stable")]
+    said = [number for number in worst if losing[number] and losing[number] >= WORTH_SAYING * having[number]]
+    size = data.images.shape[1]
+    cut = " or fit='resize', which cuts nothing off" if data.fit.endswith("crop") else ""
+    for number in said[:SHOWN]:
+        yield (
+            f"class {data.classes[number]!r}: in {losing[number]} of {having[number]} images nothing is left of it at {size} px, "
+            f"and scores do not count what is lost; use a larger image_px{cut}"
+        )
+    if len(said) > SHOWN:
+        yield f"{len(said) - SHOWN} more classes disappear at {size} px in at least {WORTH_SAYING:.0%} of their images"
+
+
+def _listed(names: list[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,116 @@
+"""What to know before a run of images that would be trained and tested on: identical ones, and those of one group."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from segsweep.config.settings import Settings
+from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
+from segsweep.config.study import PREVENT, Study
+from segsweep.data.duplicates import conflicting, named, pairs_between, partners, repetitions
+from segsweep.data.groups import group_numbers
+from segsweep.data.mask_checks import check_masks, mask_remarks
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import PARTS, Split, grouped, has_groups
+from segsweep.sweep.catalog import Catalog, dev_shares, target_split
+
+SHOWN = 3  # groups in a line
+AS_PUBLISHED = "nothing is moved (leakage='report'), so scores may be too high"
+
+
+def data_remarks(study: Study, catalog: Catalog) -> list[str]:
+    """Return what to know of a study's data: copies and groups in its splits, what sources share with it, odd masks.
+
+    Data that are not prepared, as where a run is only planned, are passed over. Raises `UserError` for masks from which
+    nothing can be learned.
+    """
+    targets = {(cell.image_px, cell.fit, dev_shares(study, cell)): cell for _, cell in study.cells()}
+    lines = [line for cell in targets.values() for line in _target(study, catalog, cell)]
+    sources = {
+        (stage, cell.source_px, cell.source_fit, *of_target): (stage, cell)
+        for of_target, cell in (((cell.image_px, cell.fit, dev_shares(study, cell)), cell) for _, cell in study.cells())
+        for stage in Source.parse(cell.source).stages
+        if stage.kind in DATASET_KINDS
+    }
+    lines += [line for stage, cell in sources.values() for line in _source(study, catalog, stage, cell)]
+    return list(dict.fromkeys(lines))
+
+
+def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
+    """Yield what is said of the target as a cell has it."""
+    if (target := catalog.find_target(study, cell)) is None:
+        return
+    yield from _masks(target)
+    for share in dev_shares(study, cell):
+        split = target_split(target, study, share)
+        yield from _copies(target, split, study)
+        yield from _groups(target, split, study)
+
+
+def _masks(data: Prepared) -> Iterator[str]:
+    check_masks(data)
+    yield from (f"data set {data.dataset!r}: {line}" for line in mask_remarks(data))
+
+
+def _copies(data: Prepared, split: Split, study: Study) -> Iterator[str]:
+    """Yield what is said of identical images in the target's splits."""
+    train, val = np.setdiff1d(split.train, split.train_copies), np.setdiff1d(split.val, split.val_copies)
+    copies = np.concatenate([split.train_copies, split.val_copies])
+    pairs = [(held, copy) for copy, held in partners(data, copies, split.test, val)]
+    if pairs:
+        held = [member for member, _ in pairs]
+        counts = [
+            f"{count} of {len(part)} {name} images"
+            for name, part in (("test", split.test), ("val", val))
+            if (count := int(np.isin(part, held).sum()))
+        ]
+        moved = f"{len(split.train_copies)} copies leave training and {len(split.val_copies)} leave validation"
+        then = moved if study.target.leakage == PREVENT else AS_PUBLISHED
+        yield f"{' and '.join(counts)} are identical to images of an earlier split ({named(data, data, pairs)}): {then}"
+    if differing := conflicting(data, repetitions(data, np.concatenate([split.test, val, train, copies]))):
+        yield f"{len(differing)} pairs of identical images have different masks ({named(data, data, differing)}); correct them"
+    for name, part in zip(PARTS, (train, val, split.test), strict=True):
+        if again := repetitions(data, part):
+            yield f"{len(again)} of {len(part)} {name} images repeat another {name} image ({named(data, data, again)}); all stay"
+
+
+def _groups(data: Prepared, split: Split, study: Study) -> Iterator[str]:
+    """Yield how groups are divided, and which lie in more than one split."""
+    data = grouped(data, study.target.groups)
+    if not has_groups(data):
+        return
+    numbers = group_numbers(data.groups)
+    parts = [set(numbers[part].tolist()) for part in (split.train, split.val, split.test)]
+    crossing = [number for number in sorted(set().union(*parts)) if sum(number in part for part in parts) > 1]
+    if not crossing:
+        sizes = (f"{len(found)} {name}" for name, found in zip(PARTS, parts, strict=True))
+        images = ", ".join(str(len(part)) for part in (split.train, split.val, split.test))
+        yield f"groups are not divided: {', '.join(sizes)} ({images} images)"
+        return
+    names = dict(zip(numbers.tolist(), data.groups, strict=True))
+    shown = ", ".join(str(names[number]) for number in crossing[:SHOWN]) + (", ..." if len(crossing) > SHOWN else "")
+    count = f"{len(crossing)} of {len(set().union(*parts))} groups"
+    divided = f"protocol {study.target.protocol!r} divides them, so scores may be too high; per cents as '60-20-20' do not"
+    then = divided if study.target.leakage == PREVENT else AS_PUBLISHED
+    yield f"{count} have images in more than one of train, val and test ({shown}): {then}"
+
+
+def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Iterator[str]:
+    """Yield what is said of a source: what it shares with the target's held-out images, and its masks."""
+    assert stage.name is not None
+    source, target = catalog.find(stage.name, None, cell.source_px, cell.source_fit), catalog.find_target(study, cell)
+    if source is None or target is None:
+        return
+    if stage.kind not in SELF_SUPERVISED:
+        yield from _masks(source)
+    shared = np.array(catalog.shared(study, stage, cell), dtype=np.int64)
+    if len(shared) == 0:
+        return
+    pairs = pairs_between(source, shared, target)
+    then = "they are left out of it" if study.target.leakage == PREVENT else "they are trained on (leakage='report')"
+    yield (
+        f"source {stage}: {len(shared)} of {len(source.names)} images are identical to validation or test images of the target "
+        f"({named(source, target, pairs)}): {then}"
+    )
+    if len(pairs_between(source, np.arange(len(source.names)), target)) == len(source.names):
+        yield f"source {stage}: all its images are images of the target"
