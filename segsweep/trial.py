@@ -1,7 +1,7 @@
 """Running a trial: fine-tuning on the target, and for confirmed runs the test. The seam: no Ray in here."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from PIL import Image
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
+from segsweep.data.originals import KIND as MASKS_KIND
+from segsweep.data.originals import Originals
 from segsweep.data.predictions import FILE as PREDICTIONS_FILE
 from segsweep.data.predictions import write_predictions
 from segsweep.data.prepare import KIND as DATA_KIND
@@ -90,7 +92,10 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     if trial.phase == "tune":
         yield TrialOutcome(micro_batch)
         return
-    test_set = spread_first(PictureSet(data, split.test).first(place.max_pictures), EXAMPLES)
+    tested_data = data
+    if trial.target_masks is not None and settings.test_size == "original":
+        tested_data = replace(data, originals=Originals.open(place.store.folder(MASKS_KIND, trial.target_masks)))
+    test_set = spread_first(PictureSet(tested_data, split.test).first(place.max_pictures), EXAMPLES)
     tested, shift = _test(settings, state, train_set, test_set, normalisation, place), Shift()
     if settings.domain_shift == "on":
         batch_size = micro_batch["micro_batch"] or settings.batch_size

@@ -12,6 +12,7 @@ from segsweep.config.source import Stage
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
 from segsweep.data.folder import Folder
+from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.predictions import read_predictions
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
@@ -21,7 +22,7 @@ from segsweep.models.architectures import build_model
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, Started, build_stage
 from segsweep.store.folder import Store
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import PictureSet, normalise
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
@@ -392,3 +393,64 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, place):
     assert all(torch.equal(final[name], random[name]) for name in weights)
     batches = {int(final[name.replace("running_mean", "num_batches_tracked")]) for name in means}
     assert batches == {1}  # one pass before training, and none moved in it
+
+
+@pytest.fixture
+def sized(tmp_path, place):
+    """Images of several sizes with their masks: the key of their squares, and of their masks as they are."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "sized"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    (folder / "classes.txt").write_text("ground\nthing\n")
+    for number in range(20):
+        height, width = (int(side) for side in rng.integers(40, 90, 2))
+        mask = np.zeros((height, width), np.uint8)
+        mask[5 : height // 2, 7 : width // 2] = 1
+        mask[:2] = 255
+        image = (rng.integers(0, 90, (height, width, 3)) + 120 * (mask == 1)[..., None]).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"{number:02d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
+    request = Request(Folder(folder, "sized"), None, IMAGE_PX)
+    prepare(request, place.store, lambda *_: None)
+    prepare_originals(request, place.store, lambda *_: None)
+    keys = prepared_key(request, place.store, lambda *_: None), originals_key(request, place.store, lambda *_: None)
+    return folder, *keys
+
+
+def test_a_test_at_the_original_size_counts_there(sized, place):
+    """With `test_size=original` logits are resized to each mask's own size, and counts and predictions are of that size."""
+    folder, data, masks = sized
+    trial = replace(make(data, "confirm", test_size="original", epochs=1), target_masks=masks)
+    _, _, outcome = run(trial, place)
+    prepared = opened(data, place)
+    model = build_model("unet16", 2, seed=0)
+    artifact = place.store.find(KIND, trial.trial_id)
+    model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
+    kept, counts = dict(read_predictions(artifact.folder / "predictions.zip")), outcome.tables["counts"]
+    for name in kept:
+        member = prepared.names.index(name)
+        truth = np.asarray(Image.open(folder / "masks" / f"{name}.png"))
+        with torch.no_grad():
+            images = torch.from_numpy(prepared.images[[member]]).permute(0, 3, 1, 2)
+            logits = model.eval()(normalise(images))
+        expected = torch.nn.functional.interpolate(logits, size=truth.shape, mode="bilinear").argmax(1)[0].numpy()
+        assert kept[name].shape == truth.shape
+        assert (kept[name] == expected).mean() > 0.999
+        counted = truth != 255
+        rows = {row["class"]: row for row in counts if row["image"] == name}
+        assert sum(row["true"] for row in rows.values()) == counted.sum()
+        assert rows["thing"]["true"] == (truth == 1).sum()
+        assert rows["thing"]["hit"] == ((kept[name] == 1) & (truth == 1)).sum()
+    hit, true, predicted = (sum(row[what] for row in counts if row["class"] == "thing") for what in ("hit", "true", "predicted"))
+    assert outcome.facts["test_iou"] == pytest.approx(hit / (true + predicted - hit))
+    assert trial.trial_id != replace(trial, settings=make(data, "confirm", epochs=1).settings).trial_id
+
+
+def test_a_test_at_the_image_size_is_the_default(sized, place):
+    """Without the setting the counts are of squares of `image_px`, whatever the masks' own sizes."""
+    _, data, masks = sized
+    _, _, outcome = run(replace(make(data, "confirm", epochs=1), target_masks=masks), place)
+    for name in {row["image"] for row in outcome.tables["counts"]}:
+        pixels = sum(row["true"] for row in outcome.tables["counts"] if row["image"] == name)
+        assert 0.9 * IMAGE_PX**2 < pixels <= IMAGE_PX**2

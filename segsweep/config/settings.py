@@ -84,6 +84,7 @@ class Settings(BaseModel):
     batch_size: PositiveInt = 16
     image_px: Pixels = 256
     fit: FitChoice = "own"
+    test_size: Literal["image_px", "original"] = "image_px"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     source_epochs: PositiveInt | None = None
     source_steps: PositiveInt | None = None

@@ -79,7 +79,8 @@ class Trial:
     """One fine-tuning run: a cell, values of the tuned axes, a seed.
 
     `target_data` is the key of the target's prepared data, `stage` the last stage of the source's chain (None for
-    `random`). `point` numbers the tuning trials of a cell from 0.
+    `random`). `point` numbers the tuning trials of a cell from 0. `target_masks` is the key of the target's masks at their own
+    sizes, where a test uses them; the key of the data covers their contents.
     """
 
     study: str
@@ -91,6 +92,7 @@ class Trial:
     target_data: str
     stage: StageSpec | None = None
     point: int | None = None
+    target_masks: str | None = None
 
     @cached_property
     def trial_id(self) -> str:
@@ -122,7 +124,7 @@ class Trial:
     def _without_effect(self) -> set[str]:
         """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model."""
         if self.phase == "tune":
-            return {"clip_images", "domain_shift"}
+            return {"clip_images", "domain_shift", "test_size"}
         return {"domain_shift"} if self.stage is None or self.stage.encoder_only else set()
 
     def _texts(self) -> list[str]:

@@ -17,6 +17,7 @@ from segsweep.data.dataset import FITS, DataSet, Example, Progress
 from segsweep.data.duplicates import shared_images
 from segsweep.data.manifest import hash_file
 from segsweep.data.mask_checks import check_masks
+from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target, subset
@@ -79,6 +80,25 @@ class Catalog:
         """Return prepared data, decoding it where the store does not have it."""
         wanted = (name, scheme, image_px, fit)
         return prepare(self._request(wanted), self.store, self.progress, self.key(*wanted))
+
+    def masks_key(self, study: Study) -> str | None:
+        """Return the key of the target's masks at their own sizes; None where the target is absent."""
+        if study.target_name in self.absent:
+            return None
+        return originals_key(self._masks_request(study), self.store, self.progress)
+
+    def prepare_masks(self, study: Study) -> None:
+        """Read the target's masks at their own sizes, unless the store has them."""
+        prepare_originals(self._masks_request(study), self.store, self.progress)
+
+    def _masks_request(self, study: Study) -> Request:
+        return self._request((study.target_name, study.target.classes, 0, OWN_FIT))
+
+    def target_fit(self, study: Study, settings: Settings) -> str | None:
+        """Return how the target's images become square; None where it is absent."""
+        if study.target_name in self.absent:
+            return None
+        return self._request((study.target_name, study.target.classes, settings.image_px, settings.fit)).chosen_fit
 
     def find(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared | None:
         """Return prepared data that the store has; None for others, as where a run is only planned."""
@@ -273,6 +293,8 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
         split = target_split(target, study, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
         check_masks(target)
+        if settings.test_size == "original":
+            catalog.prepare_masks(study)
         for loss in tuned_values(study, "loss", settings.loss):
             check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:

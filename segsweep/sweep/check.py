@@ -37,7 +37,7 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())
     with tempfile.TemporaryDirectory(prefix="check-", dir=setting.store.temporary) as folder:
         aside = Store(Path(folder) / "store")
-        for shared in ("data", "manifests"):
+        for shared in ("data", "masks", "manifests"):
             (setting.store.root / shared).mkdir(exist_ok=True)
             (aside.root / shared).symlink_to(setting.store.root / shared)
         there = replace(setting, out=Path(folder) / "runs", store=aside, max_pictures=BATCHES * batch)

@@ -26,11 +26,13 @@ class Cell:
     stages: tuple[StageSpec | None, ...]  # the source's last stage, one for every source seed
     study: Study
     target_data: str
+    target_masks: str | None = None
 
     def trial(self, phase: Phase, settings: Settings, seed: int, point: int | None = None) -> Trial:
         """Return a trial of this cell; runs of different seeds take the source models in turn."""
         stage = self.stages[(seed - 1) % len(self.stages) if phase == "confirm" else 0]
-        return Trial(self.study.name, self.name, phase, settings, seed, self.study.target, self.target_data, stage, point)
+        study, data = self.study, self.target_data
+        return Trial(study.name, self.name, phase, settings, seed, study.target, data, stage, point, self.target_masks)
 
     def confirm(self, settings: Settings) -> tuple[Trial, ...]:
         """Return the confirmed runs of a setting, on seeds other than the tuning seed."""
@@ -82,12 +84,13 @@ def make_plan(
     data_key: DataKey,
     precision: Callable[[str], str] = lambda precision: precision,
     left_out: LeftOut = lambda stage, settings: (),  # noqa: ARG005
+    masks_key: Callable[[Study], str | None] = lambda study: None,  # noqa: ARG005
 ) -> Plan:
     """Return the plan of a study.
 
     `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand; `left_out`
-    gives the images of a source that are among those on which the target validates or tests. Cells that
-    come to the same work, as two names of one data set, are one cell.
+    gives the images of a source that are among those on which the target validates or tests; `masks_key` gives the key of the
+    target's masks at their own sizes. Cells that are the same work, as two names of one data set, are one cell.
     """
     points = tuning_points(study.tune, study.trials_per_cell)
     cells: dict[str, Cell] = {}
@@ -97,7 +100,8 @@ def make_plan(
         leakage = study.target.leakage
         stages = tuple(_stages(settings, seed, data_key, left_out, leakage) for seed in range(study.source_seeds))
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
-        cell = Cell(name, settings, (), stages, study, target_data)
+        target_masks = masks_key(study) if settings.test_size == "original" else None
+        cell = Cell(name, settings, (), stages, study, target_data, target_masks)
         identity = cell.trial("confirm", settings, TUNING_SEED + 1).trial_id
         if identity in cells:
             twins[name] = cells[identity].name

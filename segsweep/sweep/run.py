@@ -25,6 +25,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.past import failed_in, find_stage, past_of, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
+from segsweep.sweep.preflight import preflight
 from segsweep.sweep.progress import View, choose_view
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner, open_runner
@@ -119,8 +120,9 @@ def load_or_none(folder: Path) -> Records | None:
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
-    """Return the plan of a study for the devices of a runner."""
-    return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study))
+    """Return the plan of a study for the devices of a runner. Raises `UserError` for sizes that cannot be."""
+    preflight(study, catalog)
+    return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study), catalog.masks_key)
 
 
 def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:

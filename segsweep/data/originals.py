@@ -1,0 +1,86 @@
+"""The masks of a data set at their own sizes, for tests at the original size: a zip of grey PNGs in the store."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Self
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from PIL import Image
+
+from segsweep.config.digest import digest
+from segsweep.data.dataset import Example, Pixels, Progress
+from segsweep.data.decoding import read_checked
+from segsweep.data.manifest import content_digest
+from segsweep.data.prepare import Request
+from segsweep.data.space import one_line_when_full
+from segsweep.errors import UserError
+from segsweep.store.folder import Store
+
+KIND = "masks"
+ORIGINALS_VERSION = 1
+FILE, NAMES = "masks.zip", "names.json"
+AT_ONCE = 64  # masks that are decoded before they are written
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The masks of a prepared data set at their own sizes, by the numbers that its images have."""
+
+    file: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open the masks in a folder of the store. Nothing is read until it is used."""
+        return cls(folder / FILE)
+
+    def mask(self, number: int) -> Pixels:
+        """Return the class numbers (H, W) of an image, uint8, 255 ignored."""
+        with ZipFile(self.file) as archive:
+            return np.array(Image.open(BytesIO(archive.read(_entry(number)))))
+
+
+def originals_key(request: Request, store: Store, progress: Progress) -> str:
+    """Return the key of a data set's masks: the digest of its contents and class scheme."""
+    content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress)
+    mark = {"mark": request.mark} if request.mark else {}
+    return digest({"version": ORIGINALS_VERSION, "content": content, **mark})
+
+
+def prepare_originals(request: Request, store: Store, progress: Progress) -> Originals:
+    """Return the masks of a data set at their own sizes, reading them unless the store has them already.
+
+    Raises `UserError` that names a file that cannot be read, for files that change meanwhile, and for a full disk.
+    """
+    dataset, key = request.dataset, originals_key(request, store, progress)
+    with store.building(KIND, key) as build:
+        if build.found is None:
+            with one_line_when_full(store.root, f"masks of data set {dataset.name!r} at their own sizes"):
+                _write(request, dataset.examples(), build.folder / FILE, progress)
+                if originals_key(request, store, progress) != key:
+                    raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
+                build.commit({"dataset": dataset.name, "scheme": request.chosen_scheme})
+        assert build.found is not None
+        return Originals.open(build.found.folder)
+
+
+def _write(request: Request, examples: Sequence[Example], file: Path, progress: Progress) -> None:
+    def png(example: Example) -> bytes:
+        content = BytesIO()
+        Image.fromarray(read_checked(request.dataset, example, request.chosen_scheme)[1]).save(content, "PNG")
+        return content.getvalue()
+
+    with ZipFile(file, "w", ZIP_STORED) as archive, ThreadPoolExecutor() as pool:
+        archive.writestr(ZipInfo(NAMES), json.dumps([example.name for example in examples], ensure_ascii=False))
+        for first in range(0, len(examples), AT_ONCE):
+            for number, content in enumerate(pool.map(png, examples[first : first + AT_ONCE]), start=first):
+                archive.writestr(ZipInfo(_entry(number)), content)
+            progress(f"reading masks of {request.dataset.name}", min(first + AT_ONCE, len(examples)), len(examples))
+
+
+def _entry(number: int) -> str:
+    return f"{number:07d}.png"

@@ -1,0 +1,55 @@
+"""What a plan and a run refuse alike, before anything is prepared: sizes that do not go with a data set or an architecture."""
+
+from collections.abc import Iterator
+
+from segsweep.config.settings import Settings
+from segsweep.config.source import Source
+from segsweep.config.study import Study
+from segsweep.errors import UserError
+from segsweep.models.batch_of_one import needs_two_images
+from segsweep.sweep.catalog import Catalog, tuned_values
+
+WHOLE_FITS = ("resize", "nearest")  # after which a square shows the whole image
+
+
+def preflight(study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a test size or a batch that cannot be, and name the setting."""
+    for _, settings in study.cells():
+        catalog.key(study.target_name, study.target.classes, settings.image_px, settings.fit)  # a plan notes absent data by it
+        _check_test_size(study, settings, catalog)
+        _check_batches(study, settings, catalog)
+
+
+def _check_test_size(study: Study, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a test at the masks' own sizes where images are cut: what is cut off is not predicted."""
+    fit = catalog.target_fit(study, settings) if settings.test_size == "original" else None
+    if fit not in (None, *WHOLE_FITS):
+        raise UserError(
+            f"test_size=original: with fit={fit} parts of the images are cut off; "
+            f"take fit={' or '.join(WHOLE_FITS)}, or test_size=image_px"
+        )
+
+
+def _check_batches(study: Study, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a batch of one image where an architecture normalises over the batch."""
+    name = settings.architecture
+    for what, policies, image_px in _batches_of_one(study, settings, catalog):
+        if any(needs_two_images(name, image_px, policy) for policy in policies):
+            raise UserError(f"{what}: {name} normalises over the batch at {image_px} px and needs at least 2 images")
+
+
+def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Iterator[tuple[str, list[str], int]]:
+    """Yield what makes a batch of one image in some trial or supervised stage of a cell, the freeze policies, and the size."""
+    policies = [str(policy) for policy in tuned_values(study, "freeze", settings.freeze)]
+    if 1 in tuned_values(study, "batch_size", settings.batch_size):
+        yield "batch_size=1", policies, settings.image_px
+    if settings.batch_sizes().get("source_batch_size") == 1:
+        yield "source_batch_size=1", ["none"], settings.source_px
+    for dev_share in tuned_values(study, "dev_share", settings.dev_share):
+        train = catalog.target_sizes(study, dev_share)[0]
+        for fraction in tuned_values(study, "fraction", settings.fraction):
+            if round(fraction * train) == 1:
+                yield f"fraction={fraction} leaves one of {train} training images", policies, settings.image_px
+    for stage in Source.parse(settings.source).stages:
+        if stage.kind == "supervised" and stage.limit == 1:
+            yield f"source {stage}", ["none"], settings.source_px
