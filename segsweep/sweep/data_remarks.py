@@ -106,6 +106,9 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
     shared = np.array(catalog.shared(study, stage, cell), dtype=np.int64)
     if len(shared) == 0:
         return
+    if catalog.same(stage.name, study.target_name):
+        yield f"source {stage}: is the target's own data set; its {len(shared)} validation and test images are left out of it"
+        return
     pairs = pairs_between(source, shared, target)
     then = "they are left out of it" if study.target.leakage == PREVENT else "they are trained on (leakage='report')"
     yield (
@@ -113,4 +116,4 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
         f"({named(source, target, pairs)}): {then}"
     )
     if len(pairs_between(source, np.arange(len(source.names)), target)) == len(source.names):
-        yield f"source {stage}: all its images are images of the target"
+        yield f"source {stage}: all its images are images of the target, so it trains on the target's own training images"

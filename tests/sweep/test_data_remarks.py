@@ -112,6 +112,8 @@ def test_simclr_learns_from_the_targets_own_training_images(ellipses, tmp_path, 
         study = declared(folder, f"simclr:folder:{folder}", protocol=protocol)
         (spec,) = planned(study, catalog).stages()
         assert not seen_by(spec, catalog) & held_out(study, catalog)
+        (line,) = data_remarks(study, catalog)
+        assert line == f"source {spec.stage}: is the target's own data set; its 16 validation and test images are left out of it"
     with pytest.raises(UserError, match="is the target's own data set"):
         prepare_all(declared(ellipses, source, leakage="report"), catalog)
     with pytest.raises(UserError, match="is the target's own data set"):
