@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.config.work import StageSpec
 from segsweep.data.prepare import KIND as DATA_KIND
@@ -20,12 +21,13 @@ from segsweep.models.published import (
     COCO_WEIGHTS_IGNORED,
     check_coco_weights,
     check_imagenet,
+    coco_normalisation,
     coco_weights,
     imagenet_encoder,
+    imagenet_normalisation,
 )
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
-from segsweep.models.weight_names import by_network_names
 from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
@@ -39,7 +41,7 @@ from segsweep.training.self_supervised import (
     start_pretraining,
 )
 from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
-from segsweep.training.weight_file import file_scope, read_weight_file
+from segsweep.training.weight_file import load_file_weights, read_weight_file
 from segsweep.workplace import Workplace
 
 WEIGHTS = "weights.safetensors"
@@ -74,12 +76,13 @@ class Elsewhere:
 class Built:
     """What a stage gives: weights by the network's own names, and facts for its record.
 
-    `classes` are those that the last classifier tells apart, None where there is none or nobody knows; `unused` is how the
-    names of weights begin that belong to no part of the model.
+    `normalisation` is what the weights expect of images; `classes` are those that the last classifier tells apart, None where
+    there is none or nobody knows; `unused` is how the names of weights begin that belong to no part of the model.
     """
 
     weights: Weights
     facts: Mapping[str, Any]
+    normalisation: Normalisation
     classes: Sequence[str] | None = None
     unused: Sequence[str] = ()
 
@@ -117,7 +120,8 @@ def build_stage(
                             "classes": step.classes,
                             "unused": step.unused,
                             "named_freely": spec.stage.kind == "file",
-                            "facts": step.facts,
+                            "normalisation": step.normalisation.as_dict(),
+                            "facts": {**step.facts, "input_normalisation": str(step.normalisation)},
                         }
                     )
         found = world.agree(build.found if build else None)
@@ -141,6 +145,15 @@ def _only_builder(key: str, place: Workplace) -> Iterator[Build | None]:
         yield build
 
 
+def normalisation_from(parent: Artifact | None) -> Normalisation:
+    """Return the normalisation that a stage's weights expect, ImageNet's for the random weights of None."""
+    return IMAGENET if parent is None else Normalisation.of(parent.metadata["normalisation"])
+
+
+def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: PictureSet) -> Normalisation:
+    return normalisation_of(spec.settings.get("normalisation", "source"), train_set, normalisation_from(parent))
+
+
 def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureSet]:
     """Return what a stage is trained and validated on."""
     assert spec.data is not None
@@ -159,7 +172,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
         load_source(model, parent, "all-but-classifier", place.store)
-    recipe = Recipe.of(spec.settings)
+    recipe = Recipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "classes": len(data.classes)}
@@ -178,14 +191,14 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
         "val_mean_iou": best.val.mean_iou,
         "val_accuracy": best.val.accuracy,
     }
-    yield Built(state.best, facts, list(data.classes))
+    yield Built(state.best, facts, recipe.normalisation, list(data.classes))
 
 
 def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
     """Train an encoder on a source's pictures alone; how good it came out is told beside what it was at the start."""
     place.device.apply_threads()
     train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
-    recipe = PretrainingRecipe.of(spec.settings)
+    recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
@@ -194,7 +207,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     yield from pretrain(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
-    encoder, normalisation = state.model.network["encoder"], normalisation_of(recipe.normalisation, train_set)
+    encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent, place.store)
     facts = {
         "dataset": train_set.data.dataset,
@@ -202,9 +215,10 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
         "epochs": state.results,
         **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},
         "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size),
-        **knn_facts(encoder, start, train_set, val_set, normalisation, place.device),
+        **knn_facts(encoder, start, train_set, val_set, recipe.normalisation, place.device),
     }
-    yield Built({name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}, facts)
+    weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}
+    yield Built(weights, facts, recipe.normalisation)
 
 
 def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn.Module:
@@ -224,19 +238,21 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn
 
 def _imagenet(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take published ImageNet weights for an encoder."""
-    yield Built(*imagenet_encoder(spec.model, spec.stage.name))
+    weights, facts = imagenet_encoder(spec.model, spec.stage.name)
+    yield Built(weights, facts, imagenet_normalisation(spec.model, spec.stage.name))
 
 
 def _coco_weights(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take published weights of a whole model, trained on COCO pictures with PASCAL VOC's classes."""
     weights, classes, facts = coco_weights(spec.model)
-    yield Built(weights, facts, list(classes), COCO_WEIGHTS_IGNORED)
+    yield Built(weights, facts, coco_normalisation(spec.model), list(classes), COCO_WEIGHTS_IGNORED)
 
 
 def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
     assert spec.stage.name is not None
-    yield Built(read_weight_file(Path(spec.stage.name)), {"dataset": spec.stage.name})
+    weights = read_weight_file(Path(spec.stage.name), spec.stage.prefix)
+    yield Built(weights, {"dataset": spec.stage.name}, spec.stage.normalisation or IMAGENET)
 
 
 STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], StageSteps]] = {
@@ -275,8 +291,7 @@ def load_source(
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
     elif told.get("named_freely"):
-        weights = by_network_names(model, weights)
-        scope = file_scope(model, weights, scope)
+        return load_file_weights(model, weights, scope)
     mapped = None
     if scope == "all" and told.get("classes") is not None:
         mapped = map_classes(told["classes"], classes, class_map or {})

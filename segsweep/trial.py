@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segsweep.config.normalisation import Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
@@ -19,8 +20,8 @@ from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import LAST, WEIGHTS, Started, load_source
-from segsweep.training.batches import Normalisation, PictureSet, normalisation_of
+from segsweep.stage import LAST, WEIGHTS, Started, load_source, normalisation_from
+from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.checkpoint import TrainingState, save_weights
 from segsweep.training.evaluate import Evaluation, evaluate
 from segsweep.training.frames import Frames, save_clip
@@ -63,9 +64,11 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
     model, facts = _start_model(trial, source_key, data, place)
+    source = place.store.find(STAGE_KIND, source_key) if source_key is not None else None
+    normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
+    facts["input_normalisation"] = str(normalisation)
     yield Started({"device": place.device.label, "train_images": len(train_set), "val_images": len(val_set), **facts})
-    recipe = Recipe.of(settings.model_dump())
-    normalisation = normalisation_of(settings.normalisation, train_set)
+    recipe = Recipe.of(settings.model_dump(), normalisation)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)
@@ -206,8 +209,7 @@ def _card(
         "settings": trial.settings.model_dump(),
         "target": data.dataset,
         "classes": list(data.classes),
-        "mean": list(normalisation.mean),
-        "std": list(normalisation.std),
+        **normalisation.as_dict(),
         "total_parameters": model.parameter_counts()[1],
         "test_iou": scores(tested.confusion_CC).iou,
     }

@@ -7,6 +7,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from segsweep import trial as trials
+from segsweep.config.normalisation import IMAGENET
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import Target
@@ -312,7 +313,7 @@ def test_everything_is_transferred_with_the_classes_mapped(data, place):
     source = build_model("unet16", 3, seed=9).network.state_dict()
     with place.store.building(STAGE_KIND, "source") as build:
         save_weights(source, build.folder / WEIGHTS)
-        build.commit({"encoder_only": False, "classes": classes, "facts": {}})
+        build.commit({"encoder_only": False, "classes": classes, "normalisation": IMAGENET.as_dict(), "facts": {}})
     stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, data="x")
     trial = replace(
         make(data, stage=stage, transfer="all", learning_rate=1e-12, epochs=1),

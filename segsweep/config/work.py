@@ -12,8 +12,8 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import Target
 
-TRIAL_VERSION = 1  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
-STAGE_VERSION = 1
+TRIAL_VERSION = 2  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
+STAGE_VERSION = 2
 
 Phase = Literal["tune", "confirm"]
 
@@ -56,6 +56,7 @@ class StageSpec:
             "kind": self.stage.kind,
             "limit": self.stage.limit,
             **({"weights": self.stage.name} if self.stage.kind == "imagenet" and self.stage.name else {}),
+            **({"options": self.stage.options} if self.stage.options else {}),
             "model": self.model,
             "seed": self.seed,
             "data": self.data,
@@ -110,10 +111,14 @@ class Trial:
         )
 
     def _without_effect(self) -> set[str]:
-        """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model."""
+        """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model.
+
+        Random weights expect ImageNet's normalisation anyway.
+        """
+        idle = {"normalisation"} if self.stage is None and self.settings.normalisation == "imagenet" else set()
         if self.phase == "tune":
-            return {"clip_images", "domain_shift"}
-        return {"domain_shift"} if self.stage is None or self.stage.encoder_only else set()
+            return idle | {"clip_images", "domain_shift"}
+        return idle | ({"domain_shift"} if self.stage is None or self.stage.encoder_only else set())
 
     def _texts(self) -> list[str]:
         """The texts in the settings that may stand for objects."""

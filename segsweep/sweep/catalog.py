@@ -171,7 +171,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             prepared[wanted] = catalog.prepare(*wanted)
         return prepared[wanted]
 
-    files: set[tuple[str, str, str, int]] = set()
+    files: set[tuple[str, str, str, str, int]] = set()
     for _, settings in study.cells():
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
         split = split_target(target, study.target.protocol, settings.dev_share)
@@ -191,13 +191,13 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
                     raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
                 if labelled:
                     check_loss(settings.source_loss, source.classes)
-    for path, architecture, scope, classes in sorted(files):
-        check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope)
+    for path, prefix, architecture, scope, classes in sorted(files):
+        check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope, prefix or None)
     class_maps(study, catalog)
 
 
-def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> set[tuple[str, str, str, int]]:
-    """Return how a cell uses a weight file: path, architecture, what is transferred, number of classes."""
+def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> set[tuple[str, str, str, str, int]]:
+    """Return how a cell uses a weight file: path, prefix, architecture, what is transferred, number of classes."""
     assert stage.name is not None
     _, *after = Source.parse(settings.source).stages
     if after:
@@ -206,7 +206,7 @@ def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> 
         scopes = tuned_values(study, "transfer", settings.transfer)
     if "all" in scopes and study.target.class_map:
         raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
-    return {(stage.name, settings.architecture, scope, classes) for scope in scopes}
+    return {(stage.name, stage.prefix or "", settings.architecture, scope, classes) for scope in scopes}
 
 
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
