@@ -110,7 +110,7 @@ def run(trial: Trial, key: str, place: Workplace):
     return outcome.facts
 
 
-@pytest.mark.parametrize("normalisation", ["imagenet", "own"])
+@pytest.mark.parametrize("normalisation", ["source", "imagenet", "own"])
 def test_before_is_the_source_model_in_the_targets_classes(make, place, normalisation):
     """What was measured before fine-tuning equals an own computation: each source class looked up in the target's."""
     trial, key = make(normalisation=normalisation)

@@ -1,7 +1,8 @@
 """Moving weights from a source into a model: the one place where weights come in, and its report."""
 
+import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -87,8 +88,11 @@ def _refuse_unexplained(
         rest = [origin.get(name, name) for name in weights if name not in expected] or list(weights)
         raise UserError(f"transfer={scope}: the source lacks {_few(missing)}; it has {_few(rest)}")
     if foreign:
-        found, near = [origin.get(name, name) for name in foreign], _near(foreign[0], expected)
-        raise UserError(f"transfer={scope}: the source has, beyond the model, {_few(found)}; the model has {_few(near)}")
+        found = [origin.get(name, name) for name in foreign]
+        near = ", ".join(difflib.get_close_matches(foreign[0], expected, NAMES_SHOWN, cutoff=0))
+        raise UserError(
+            f"transfer={scope}: the source has, beyond the model, {_few(found)}; the model has {', '.join(near)}, ..."
+        )
     shapes = [
         f"{origin.get(name, name)} {tuple(weights[name].shape)} instead of {shape}" + (f" of {name}" if name in origin else "")
         for name, shape in expected.items()
@@ -101,16 +105,6 @@ def _refuse_unexplained(
 def _few(names: Sequence[str]) -> str:
     """Return the first of some names, and how many more there are."""
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
-
-
-def _near(name: str, names: Iterable[str]) -> list[str]:
-    """Return those of the names that lie in the innermost module in which both a name and some of them lie."""
-    names, module = list(names), name
-    while module:
-        module = module.rpartition(".")[0]
-        if near := [other for other in names if other.startswith(f"{module}." if module else "")]:
-            return near
-    return names
 
 
 def _expected_shape(own: Tensor, classes: ClassMap | None) -> tuple[int, ...]:
