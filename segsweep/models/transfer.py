@@ -90,9 +90,7 @@ def _refuse_unexplained(
     if foreign:
         found = [origin.get(name, name) for name in foreign]
         near = ", ".join(difflib.get_close_matches(foreign[0], expected, NAMES_SHOWN, cutoff=0))
-        raise UserError(
-            f"transfer={scope}: the source has, beyond the model, {_few(found)}; the model has {', '.join(near)}, ..."
-        )
+        raise UserError(f"transfer={scope}: the source has, beyond the model, {_few(found)}; the model has {near}, ...")
     shapes = [
         f"{origin.get(name, name)} {tuple(weights[name].shape)} instead of {shape}" + (f" of {name}" if name in origin else "")
         for name, shape in expected.items()

@@ -13,7 +13,7 @@ from segsweep.models.architectures import build_model, build_without_numbers
 from segsweep.models.encoder_stages import feature_maps
 from segsweep.training.weight_file import check_file, load_file_weights, read_weight_file
 
-WHOLE, PUBLISHED = "unet-mobilenet_v2", "unet-resnet18"
+WHOLE, PUBLISHED = "unet16", "unet-resnet18"
 
 
 def below(prefix: str, state):
@@ -170,12 +170,12 @@ WRONG = [  # file, architecture, names of both sides that the message must show
 
 
 @pytest.mark.parametrize(("given", "architecture", "theirs", "ours"), WRONG, ids=[f"{a} for {b}" for a, b, *_ in WRONG])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_another_networks_file_is_refused_with_names_of_both_sides(tmp_path, prefix, given, architecture, theirs, ours):
+def test_another_networks_file_is_refused_with_names_of_both_sides(tmp_path, given, architecture, theirs, ours):
     """A deeper, shallower or other network's file is refused in one line that shows names of the file and of the model."""
     with torch.device("meta"):
         state = torchvision.models.get_model(given, weights=None).state_dict()
-    state = {prefix + name: torch.zeros(tensor.shape) for name, tensor in state.items()}
+    small = {name: tensor.shape for name, tensor in state.items() if tensor.numel() < 5_000_000}  # not the classifiers of VGGs
+    state = {f"module.{name}": torch.zeros(shape) for name, shape in small.items()}
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(UserError) as caught:
         check_file(tmp_path / "w.pth", build_without_numbers(architecture, 2), "encoder")
@@ -189,7 +189,7 @@ def test_another_networks_file_is_refused_with_names_of_both_sides(tmp_path, pre
     ("given", "encoder"),
     [
         ("convnext_femto", "convnext_atto"),
-        ("swin_small_patch4_window7_224", "swin_tiny_patch4_window7_224"),
+        pytest.param("swin_small_patch4_window7_224", "swin_tiny_patch4_window7_224", marks=pytest.mark.slow),
         ("efficientnet_b1", "efficientnet_b0"),
         ("resnetv2_34", "resnetv2_18"),
         ("regnetx_004", "regnetx_002"),
