@@ -111,6 +111,7 @@ def _namings(model: SegmentationModel, own: Mapping[str, Tensor]) -> Iterator[_N
     if (published := publisher_names(model.encoder)) is not None:
         table = {name: prefix + here for name, here in published.items() if here is not None}
         yield _Naming(table, left_out=frozenset(name for name, here in published.items() if here is None))
+        yield _Naming({name.removeprefix("model."): here for name, here in inner.items()})  # timm's own features-only form
     numbers = {name: str(number) for number, (name, _) in enumerate(model.encoder.named_children())}
     split = {name: name.partition(".") for name in inner}
     yield _Naming({f"{numbers[top]}.{rest}": inner[name] for name, (top, _, rest) in split.items() if top in numbers})

@@ -243,6 +243,16 @@ def test_timms_own_names_give_timms_own_features(architecture):
     assert any(level.shape == found.shape and torch.allclose(level / scale, found / scale, atol=1e-4) for level in levels)
 
 
+@pytest.mark.parametrize("name", ["convnext_atto", "resnet18", "densenet121"])
+def test_timms_features_only_form_is_read(name):
+    """The state of timm's features-only network, whose names are flattened, gives all of the encoder's weights."""
+    source = marked(timm.create_model(name, features_only=True))
+    model = build_model(f"unet-tu-{name}", 2, seed=0)
+    assert not load_file_weights(model, below("backbone.", source), "encoder").unused
+    found = model.encoder.state_dict()
+    assert all(torch.equal(found[f"model.{name}"], tensor) for name, tensor in source.items())
+
+
 def test_every_weight_of_timms_network_is_loaded_or_listed():
     """What a features-only encoder leaves out, classifier and late layers, is listed; nothing vanishes."""
     source = timm.create_model("convnext_atto").state_dict()
