@@ -25,6 +25,7 @@ from segsweep.models.published import (
     coco_weights,
     imagenet_encoder,
     imagenet_normalisation,
+    published_classes,
 )
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
@@ -252,7 +253,8 @@ def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSt
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
     assert spec.stage.name is not None
     weights = read_weight_file(Path(spec.stage.name), spec.stage.prefix)
-    yield Built(weights, {"dataset": spec.stage.name}, spec.stage.normalisation or IMAGENET)
+    classes = published_classes(spec.data) if spec.data is not None else None
+    yield Built(weights, {"dataset": spec.stage.name}, spec.stage.normalisation or IMAGENET, classes and list(classes))
 
 
 STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], StageSteps]] = {
@@ -290,9 +292,9 @@ def load_source(
     if told["encoder_only"]:
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
-    elif told.get("named_freely"):
-        return load_file_weights(model, weights, scope)
     mapped = None
     if scope == "all" and told.get("classes") is not None:
         mapped = map_classes(told["classes"], classes, class_map or {})
+    if told.get("named_freely"):
+        return load_file_weights(model, weights, scope, mapped)
     return transfer_weights(model, weights, scope, ignored=told.get("unused", ()), classes=mapped)

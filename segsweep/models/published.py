@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,18 @@ def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...],
     published = _torchvision_file(name, COCO_NAME, lambda state: _coco_network(name, state))
     state = published.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
     return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **published.origin}
+
+
+def published_classes(content_hash: str) -> tuple[str, ...] | None:
+    """Return the classes of a weight file by its SHA-256: known of torchvision's files for `coco-weights`, None for others."""
+    return COCO_WEIGHTS_CLASSES if content_hash.startswith(_coco_hashes()) else None
+
+
+@cache
+def _coco_hashes() -> tuple[str, ...]:
+    """Return how the SHA-256 of each of torchvision's files begins, which its name ends with."""
+    urls = (torchvision.models.get_model_weights(network.name)[COCO_NAME].url for network in TORCHVISION.values())
+    return tuple(url.rpartition("-")[2].removesuffix(".pth") for url in urls)
 
 
 def coco_normalisation(architecture: str) -> Normalisation:

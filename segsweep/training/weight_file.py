@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from segsweep.errors import UserError
+from segsweep.models.class_map import ClassMap
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.models.weight_names import NamedWeights, by_network_names
@@ -79,23 +80,27 @@ def file_scope(weights: NamedWeights, scope: str) -> str:
     return scope if weights.whole else "encoder"
 
 
-def load_file_weights(model: SegmentationModel, weights: Mapping[str, Tensor], scope: str) -> TransferReport:
+def load_file_weights(
+    model: SegmentationModel, weights: Mapping[str, Tensor], scope: str, classes: ClassMap | None = None
+) -> TransferReport:
     """Load the weights of a file into a model, whatever the file calls them, and report what was done.
 
-    Raises `UserError` for weights that are not this model's, with names of both sides.
+    `classes` maps the last classifier's rows where the file's classes are known, as in `transfer_weights`. Raises `UserError`
+    for weights that are not this model's, with names of both sides.
     """
     named = by_network_names(model, weights)
     device = next(model.parameters()).device
     moved = {name: tensor.to(device) for name, tensor in named.items()}
-    return transfer_weights(
-        model, moved, file_scope(named, scope), ignored=named.outside, origin=named.origin, prefix=named.prefix
-    )
+    scope = file_scope(named, scope)
+    return transfer_weights(model, moved, scope, ignored=named.outside, classes=classes, origin=named.origin, prefix=named.prefix)
 
 
-def check_file(path: Path, model: SegmentationModel, scope: str, prefix: str | None = None) -> None:
+def check_file(
+    path: Path, model: SegmentationModel, scope: str, prefix: str | None = None, classes: ClassMap | None = None
+) -> None:
     """Raise `UserError` where a weight file is none, or is not one of this model. The model may be without numbers."""
     weights = read_weight_file(path, prefix)
     try:
-        load_file_weights(model.to("meta"), weights, scope)
+        load_file_weights(model.to("meta"), weights, scope, classes)
     except UserError as error:
         raise UserError(f"source file:{path}: {error}") from None
