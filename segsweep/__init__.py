@@ -5,6 +5,7 @@ from typing import Any
 from segsweep.config import (
     Architecture,
     Choice,
+    File,
     LogUniform,
     Loss,
     PerCellASHA,
@@ -23,6 +24,7 @@ from segsweep.records.wandb.options import MirrorOptions
 __all__ = [
     "Architecture",
     "Choice",
+    "File",
     "LogUniform",
     "Loss",
     "MirrorOptions",

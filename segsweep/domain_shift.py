@@ -19,8 +19,8 @@ from segsweep.models.architectures import build_model
 from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import transfer_weights
-from segsweep.stage import KIND, load_source, source_sets
-from segsweep.training.batches import IMAGENET, PictureSet, normalisation_of
+from segsweep.stage import KIND, load_source, normalisation_from, source_sets
+from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
 from segsweep.workplace import Workplace
@@ -84,7 +84,7 @@ def measure_shift(
         batch_size=batch_size,
         precision=trial.settings.precision,
         device=place.device,
-        normalisation=normalisation_of(trial.settings.normalisation, sets[0]) if sets else IMAGENET,
+        normalisation=normalisation_from(artifact),
         world=place.world,
     )
     mapped = None

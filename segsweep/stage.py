@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.config.work import StageSpec
 from segsweep.data.prepare import KIND as DATA_KIND
@@ -21,12 +22,14 @@ from segsweep.models.published import (
     COCO_WEIGHTS_IGNORED,
     check_coco_weights,
     check_imagenet,
+    coco_normalisation,
     coco_weights,
     imagenet_encoder,
+    imagenet_normalisation,
+    published_classes,
 )
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import TransferReport, transfer_weights
-from segsweep.models.weight_names import by_network_names
 from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
@@ -41,7 +44,7 @@ from segsweep.training.self_supervised import (
     start_pretraining,
 )
 from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
-from segsweep.training.weight_file import file_scope, read_weight_file
+from segsweep.training.weight_file import load_file_weights, read_weight_file
 from segsweep.workplace import Workplace
 
 WEIGHTS = "weights.safetensors"
@@ -76,12 +79,13 @@ class Elsewhere:
 class Built:
     """What a stage gives: weights by the network's own names, and facts for its record.
 
-    `classes` are those that the last classifier tells apart, None where there is none or nobody knows; `unused` is how the
-    names of weights begin that belong to no part of the model.
+    `normalisation` is what the weights expect of images; `classes` are those that the last classifier tells apart, None where
+    there is none or nobody knows; `unused` is how the names of weights begin that belong to no part of the model.
     """
 
     weights: Weights
     facts: Mapping[str, Any]
+    normalisation: Normalisation
     classes: Sequence[str] | None = None
     unused: Sequence[str] = ()
 
@@ -119,7 +123,8 @@ def build_stage(
                             "classes": step.classes,
                             "unused": step.unused,
                             "named_freely": spec.stage.kind == "file",
-                            "facts": step.facts,
+                            "normalisation": step.normalisation.as_dict(),
+                            "facts": {**step.facts, "input_normalisation": str(step.normalisation)},
                         }
                     )
         found = world.agree(build.found if build else None)
@@ -141,6 +146,15 @@ def _only_builder(key: str, place: Workplace) -> Iterator[Build | None]:
         except TakenError:
             build = None
         yield build
+
+
+def normalisation_from(parent: Artifact | None) -> Normalisation:
+    """Return the normalisation that a stage's weights expect, ImageNet's for the random weights of None."""
+    return IMAGENET if parent is None else Normalisation.of(parent.metadata["normalisation"])
+
+
+def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: PictureSet) -> Normalisation:
+    return normalisation_of(spec.settings.get("normalisation", "source"), train_set, normalisation_from(parent))
 
 
 def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureSet]:
@@ -166,7 +180,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
         load_source(model, parent, "all-but-classifier", place.store)
-    recipe = Recipe.of(spec.settings)
+    recipe = Recipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     sizes = {**_sizes(spec, train_set, val_set), "classes": len(data.classes)}
@@ -185,14 +199,14 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
         "val_mean_iou": best.val.mean_iou,
         "val_accuracy": best.val.accuracy,
     }
-    yield Built(state.best, facts, list(data.classes))
+    yield Built(state.best, facts, recipe.normalisation, list(data.classes))
 
 
 def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
     """Train an encoder on a source's pictures alone; how good it came out is told beside what it was at the start."""
     place.device.set_up()
     train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
-    recipe = PretrainingRecipe.of(spec.settings)
+    recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
@@ -201,20 +215,22 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     yield from pretrain(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
-    encoder, normalisation = state.model.network["encoder"], normalisation_of(recipe.normalisation, train_set)
+    encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent, place.store)
     if parent is None:  # statistics of 0 and 1 would leave the features of random weights without meaning
         start.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        set_statistics(start, list(layers_with_statistics(start).values()), train_set, normalisation, spec.seed, place.device)
+        layers = list(layers_with_statistics(start).values())
+        set_statistics(start, layers, train_set, recipe.normalisation, spec.seed, place.device)
     facts = {
         "dataset": train_set.data.dataset,
         **sizes,
         "epochs": state.results,
         **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},
         "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size),
-        **knn_facts(encoder, start, train_set, val_set, normalisation, place.device),
+        **knn_facts(encoder, start, train_set, val_set, recipe.normalisation, place.device),
     }
-    yield Built({name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}, facts)
+    weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}
+    yield Built(weights, facts, recipe.normalisation)
 
 
 def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn.Module:
@@ -234,19 +250,22 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn
 
 def _imagenet(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take published ImageNet weights for an encoder."""
-    yield Built(*imagenet_encoder(spec.model, spec.stage.name))
+    weights, facts = imagenet_encoder(spec.model, spec.stage.name)
+    yield Built(weights, facts, imagenet_normalisation(spec.model, spec.stage.name))
 
 
 def _coco_weights(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take published weights of a whole model, trained on COCO pictures with PASCAL VOC's classes."""
     weights, classes, facts = coco_weights(spec.model)
-    yield Built(weights, facts, list(classes), COCO_WEIGHTS_IGNORED)
+    yield Built(weights, facts, coco_normalisation(spec.model), list(classes), COCO_WEIGHTS_IGNORED)
 
 
 def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
     assert spec.stage.name is not None
-    yield Built(read_weight_file(Path(spec.stage.name)), {"dataset": spec.stage.name})
+    weights = read_weight_file(Path(spec.stage.name), spec.stage.prefix)
+    classes = published_classes(spec.data) if spec.data is not None else None
+    yield Built(weights, {"dataset": spec.stage.name}, spec.stage.normalisation or IMAGENET, classes and list(classes))
 
 
 STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], StageSteps]] = {
@@ -284,10 +303,9 @@ def load_source(
     if told["encoder_only"]:
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
-    elif told.get("named_freely"):
-        weights = by_network_names(model, weights)
-        scope = file_scope(model, weights, scope)
     mapped = None
     if scope == "all" and told.get("classes") is not None:
         mapped = map_classes(told["classes"], classes, class_map or {})
+    if told.get("named_freely"):
+        return load_file_weights(model, weights, scope, mapped)
     return transfer_weights(model, weights, scope, ignored=told.get("unused", ()), classes=mapped)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segsweep.config.normalisation import Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
@@ -23,8 +24,9 @@ from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import LAST, WEIGHTS, Started, load_source
-from segsweep.training.batches import Normalisation, PictureSet, normalisation_of
+from segsweep.stage import LAST, WEIGHTS, Started, load_source, normalisation_from
+from segsweep.store.folder import Artifact
+from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState, save_weights
 from segsweep.training.evaluate import Evaluation, evaluate
@@ -69,11 +71,13 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
-    recipe = Recipe.of(settings.model_dump())
-    normalisation = normalisation_of(settings.normalisation, train_set)
-    model, facts = _start_model(trial, source_key, train_set, normalisation, place)
+    source = place.store.find(STAGE_KIND, source_key) if source_key is not None else None
+    assert source_key is None or source is not None, f"stage {source_key} is not in the store"
+    normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
+    model, facts = _start_model(trial, source, train_set, normalisation, place)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
-    yield Started({"device": place.device.label, **sizes, **facts})
+    yield Started({"device": place.device.label, **sizes, "input_normalisation": str(normalisation), **facts})
+    recipe = Recipe.of(settings.model_dump(), normalisation)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)
@@ -120,19 +124,17 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
 
 
 def _start_model(
-    trial: Trial, source_key: str | None, train_set: PictureSet, normalisation: Normalisation, place: Workplace
+    trial: Trial, source: Artifact | None, train_set: PictureSet, normalisation: Normalisation, place: Workplace
 ) -> tuple[SegmentationModel, dict[str, Any]]:
     """Return the model from which fine-tuning begins, and columns of the record that describe it."""
     settings, data = trial.settings, train_set.data
     facts: dict[str, Any] = {}
     transferred: tuple[str, ...] = ()
     model = build_model(settings.architecture, len(data.classes), trial.seed)
-    if source_key is not None:
-        artifact = place.store.find(STAGE_KIND, source_key)
-        assert artifact is not None, f"stage {source_key} is not in the store"
-        report = load_source(model, artifact, settings.transfer, place.store, data.classes, trial.target.class_map)
+    if source is not None:
+        report = load_source(model, source, settings.transfer, place.store, data.classes, trial.target.class_map)
         transferred = report.loaded
-        facts = {"source_hash": artifact.content_hash, "transfer_report": str(report)}
+        facts = {"source_hash": source.content_hash, "transfer_report": str(report)}
     freeze(model, settings.freeze, transferred)
     calibrated = calibrate(model, transferred, train_set, normalisation, seed=trial.seed, device=place.device, world=place.world)
     trainable, total = model.parameter_counts()
@@ -239,8 +241,7 @@ def _card(
         "settings": trial.settings.model_dump(),
         "target": data.dataset,
         "classes": list(data.classes),
-        "mean": list(normalisation.mean),
-        "std": list(normalisation.std),
+        **normalisation.as_dict(),
         "total_parameters": model.parameter_counts()[1],
         "foreground": _foreground_name(data),
         "test_iou": tested.scores.iou,

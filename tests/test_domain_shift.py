@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from segsweep import domain_shift
+from segsweep.config.normalisation import Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import Target
@@ -110,7 +111,7 @@ def run(trial: Trial, key: str, place: Workplace):
     return outcome.facts
 
 
-@pytest.mark.parametrize("normalisation", ["imagenet", "own"])
+@pytest.mark.parametrize("normalisation", ["source", "imagenet", "own"])
 def test_before_is_the_source_model_in_the_targets_classes(make, place, normalisation):
     """What was measured before fine-tuning equals an own computation: each source class looked up in the target's."""
     trial, key = make(normalisation=normalisation)
@@ -221,3 +222,16 @@ def test_a_rehearsal_and_a_world_reach_every_evaluation(make, place, monkeypatch
     measure_shift(trial, key, fine_tuned, test_set, few, batch_size=4)
     assert [count for count, _ in seen] == [3, 1, 1]
     assert all(world is few.world for _, world in seen)
+
+
+def test_both_models_see_images_as_the_source_was_trained(make, place, monkeypatch):
+    """Before and after, images are normalised with the mean and deviation that the source stage was trained with."""
+    trial, key = make(normalisation="own")
+    source = Prepared.open(place.store.folder("data", trial.stage.data))
+    used = []
+    monkeypatch.setattr(
+        domain_shift, "evaluate", lambda *a, **values: used.append(values["normalisation"]) or evaluate(*a, **values)
+    )
+    test_set = PictureSet(Prepared.open(place.store.folder("data", trial.target_data)), np.arange(3))
+    measure_shift(trial, key, build_model("unet16", 3, seed=1).network.state_dict(), test_set, place, batch_size=4)
+    assert used == [Normalisation(*source.mean_std(split_source(source, None, 0).train))] * 3

@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 
 from segsweep import stage as stages
+from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.work import StageSpec
 from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import split_source
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.stage import (
@@ -30,6 +33,8 @@ from segsweep.stage import (
     load_source,
 )
 from segsweep.store.folder import Store
+from segsweep.training import evaluate as evaluation
+from segsweep.training import probe, self_supervised, step
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult
@@ -250,7 +255,7 @@ def test_bad_weight_file_is_one_line(tmp_path, name):
     assert re.fullmatch(re.escape(f"source file:{path}: ") + reason, text)
 
 
-@pytest.mark.parametrize("content", [torch.zeros(3), {}, {"epoch": 3}, [torch.zeros(1)], {"a": torch.zeros(1), "b": {"c": 1}}])
+@pytest.mark.parametrize("content", [torch.zeros(3), {}, {"epoch": 3}, [torch.zeros(1)], {"a": {"b": 1}}])
 def test_file_without_a_table_of_tensors_is_refused(tmp_path, content):
     """A `.pth` of anything but a table of tensors is refused."""
     torch.save(content, tmp_path / "w.pth")
@@ -442,3 +447,72 @@ def test_a_stage_that_is_built_elsewhere_is_left_alone(data, place):
         assert place.store.is_taken(KIND, spec.key(None))
     assert not place.store.is_taken(KIND, spec.key(None))
     assert isinstance(list(build_stage(spec, None, place))[-1], StageOutcome)
+
+
+STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def stated_file(place, folder, model: str = "unet16") -> tuple[StageSpec, StageOutcome]:
+    """Build the stage of a file that states its own normalisation."""
+    save_weights(build_model(model, 5, seed=9).network.state_dict(), folder / "w.safetensors")
+    spec = StageSpec(Stage("file", str(folder / "w.safetensors"), normalisation=STATED), model, seed=0, data="hash")
+    return spec, build(spec, place)[1]
+
+
+def normalisation_of_artifact(outcome: StageOutcome) -> Normalisation:
+    return Normalisation.of(outcome.artifact.metadata["normalisation"])
+
+
+@pytest.mark.parametrize("setting", ["source", "imagenet", "own"])
+@pytest.mark.parametrize("begins", ["random", "file"])
+def test_normalisation_travels_through_a_chain(data, place, tmp_path, monkeypatch, begins, setting):
+    """Every stage is trained, validated and probed with the first one's normalisation, or as the setting says."""
+    first, parent = stated_file(place, tmp_path) if begins == "file" else (None, None)
+    prepared = Prepared.open(place.store.folder("data", data))
+    used = []
+    for module in (step, evaluation, self_supervised, probe):
+        real = module.normalise
+        monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
+    second = simclr(data, parent=first, normalisation=setting)
+    _, encoder = build(second, place, parent.artifact.key if parent else None)
+    third = replace(supervised(data, parent=second, normalisation=setting), seed=1)
+    _, whole = build(third, place, encoder.artifact.key)
+    splits = (split_source(prepared, None, 0, labelled=False), split_source(prepared, None, 1))
+    own = [Normalisation(*prepared.mean_std(split.train)) for split in splits]
+    expected = {
+        "source": [STATED if begins == "file" else IMAGENET] * 2,
+        "imagenet": [IMAGENET] * 2,
+        "own": own,
+    }[setting]
+    assert [normalisation_of_artifact(outcome) for outcome in (encoder, whole)] == expected
+    assert set(used) == set(expected)
+    assert encoder.facts["input_normalisation"] == str(expected[0])
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "expected"),
+    [("imagenet", "efficientnet-b0", IMAGENET), ("imagenet:advprop", "efficientnet-b0", HALF), ("imagenet", "xception", HALF)],
+)
+def test_published_weights_keep_their_normalisation_in_the_artifact(place, monkeypatch, stage, model, expected):
+    """What the published set expects is in the artifact and in the record of the stage."""
+    encoder = smp.encoders.get_encoder(model, weights=None)
+    monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
+    _, outcome = build(StageSpec(Stage.parse(stage), model, seed=0), place)
+    assert normalisation_of_artifact(outcome) == expected
+    assert outcome.facts["input_normalisation"] == str(expected)
+
+
+def test_a_file_that_states_nothing_is_taken_for_imagenets(place, tmp_path):
+    """Without a statement a file's weights expect ImageNet's normalisation; with one, that."""
+    _, stated = stated_file(place, tmp_path)
+    _, silent = build(file_stage(tmp_path / "w.safetensors"), place)
+    assert normalisation_of_artifact(stated) == STATED
+    assert normalisation_of_artifact(silent) == IMAGENET
+
+
+def test_a_prefix_chooses_among_the_networks_of_a_file(place, tmp_path):
+    """The artifact of a file that is read below a prefix holds that network alone, by names without it."""
+    one, other = ({name: torch.rand(2) for name in ("a.weight", "b.weight")} for _ in range(2))
+    torch.save({"student": one, "teacher": {f"backbone.{name}": t for name, t in other.items()}}, tmp_path / "w.pth")
+    spec = StageSpec(Stage.parse(f"file:{tmp_path / 'w.pth'}@prefix=teacher.backbone"), "unet16", seed=0, data="hash")
+    assert same(weights_of(build(spec, place)[1]), other)

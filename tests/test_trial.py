@@ -7,6 +7,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from segsweep import trial as trials
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import Target
@@ -22,6 +23,8 @@ from segsweep.models.architectures import build_model
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, Started, build_stage
 from segsweep.store.folder import Store
+from segsweep.training import evaluate as evaluation
+from segsweep.training import step
 from segsweep.training.batches import PictureSet, normalise
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
@@ -330,7 +333,7 @@ def test_everything_is_transferred_with_the_classes_mapped(data, place):
     source = build_model("unet16", 3, seed=9).network.state_dict()
     with place.store.building(STAGE_KIND, "source") as build:
         save_weights(source, build.folder / WEIGHTS)
-        build.commit({"encoder_only": False, "classes": classes, "facts": {}})
+        build.commit({"encoder_only": False, "classes": classes, "normalisation": IMAGENET.as_dict(), "facts": {}})
     stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, data="x")
     trial = replace(
         make(data, stage=stage, transfer="all", learning_rate=1e-12, epochs=1),
@@ -454,3 +457,41 @@ def test_a_test_at_the_image_size_is_the_default(sized, place):
     for name in {row["image"] for row in outcome.tables["counts"]}:
         pixels = sum(row["true"] for row in outcome.tables["counts"] if row["image"] == name)
         assert 0.9 * IMAGE_PX**2 < pixels <= IMAGE_PX**2
+
+
+STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.mark.parametrize("setting", ["source", "imagenet", "own"])
+@pytest.mark.parametrize("begins", ["random", "file"])
+def test_a_trial_uses_its_sources_normalisation(data, place, tmp_path, monkeypatch, begins, setting):
+    """Training, validation, test, record and card all have the source's normalisation, or what the setting says."""
+    spec, key = None, None
+    if begins == "file":
+        save_weights(build_model("unet16", 7, seed=9).network.state_dict(), tmp_path / "w.safetensors")
+        spec = StageSpec(Stage("file", str(tmp_path / "w.safetensors"), normalisation=STATED), "unet16", 0, data="hash")
+        *_, built = build_stage(spec, None, place)
+        key = built.artifact.key
+    used = []
+    for module in (step, evaluation):
+        real = module.normalise
+        monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
+    trial = make(data, "confirm", stage=spec, normalisation=setting)
+    started, _, _ = run(trial, place, key)
+    prepared = opened(data, place)
+    expected = {
+        "source": STATED if begins == "file" else IMAGENET,
+        "imagenet": IMAGENET,
+        "own": Normalisation(*prepared.mean_std(split_target(prepared, TARGET.protocol).train)),
+    }[setting]
+    assert set(used) == {expected}
+    assert started.facts["input_normalisation"] == str(expected)
+    assert Normalisation.of(place.store.find(KIND, trial.trial_id).metadata) == expected
+
+
+def test_random_weights_make_imagenets_normalisation_the_sources(data):
+    """For random weights `source` and `imagenet` are the same work; for others, and for `own`, they are not."""
+    stage = StageSpec(Stage("file", "w"), "unet16", 0, data="hash")
+    ids = {(s, n): make(data, stage=s, normalisation=n).trial_id for s in (None, stage) for n in ("source", "imagenet", "own")}
+    assert ids[None, "source"] == ids[None, "imagenet"]
+    assert len(set(ids.values())) == 5

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from segsweep.config.normalisation import Normalisation
 from segsweep.config.own import PREFIX, fingerprint
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
@@ -19,7 +20,7 @@ from segsweep.report.cells import best_first
 from segsweep.report.new_folder import make_new
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
-from segsweep.training.batches import Normalisation, normalise
+from segsweep.training.batches import normalise
 from segsweep.training.checkpoint import load_weights
 from segsweep.trial import KIND
 
@@ -102,7 +103,7 @@ def deployed(artifact: Artifact) -> Deployed:
         )
     model = build_model(architecture, len(told["classes"]), seed=0)
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
-    return Deployed(model, Normalisation(tuple(told["mean"]), tuple(told["std"]))).eval()
+    return Deployed(model, Normalisation.of(told)).eval()
 
 
 def export_best(records: Records, store: Store, folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Frozen, validated settings: study, target, source, trial, stage, and their digests. Knows nothing of torch or Ray."""
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian
-from segsweep.config.own import Architecture, Loss, SelfSupervised, Supervised
+from segsweep.config.own import Architecture, File, Loss, SelfSupervised, Supervised
 from segsweep.config.published import Published, PublishedRun
 from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
@@ -12,6 +12,7 @@ from segsweep.config.work import StageSpec, Trial
 __all__ = [
     "Architecture",
     "Choice",
+    "File",
     "LogUniform",
     "Loss",
     "PerCellASHA",

@@ -11,10 +11,12 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from segsweep.config.digest import digest
+from segsweep.config.normalisation import Normalisation, Stated
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.errors import UserError, unknown
 
@@ -90,6 +92,31 @@ class SelfSupervised:
     def __post_init__(self) -> None:
         if self.method not in SELF_SUPERVISED:
             raise unknown("SelfSupervised method", self.method, list(SELF_SUPERVISED))
+
+
+@dataclass(frozen=True)
+class File:
+    """Weights in a file, safetensors or `.pth`, as the first stage of a source: `file:PATH` as an object.
+
+    `mean` and `std` are the normalisation that the weights expect, in units of 0..1, one number each or three for red, green
+    and blue; ImageNet's where they are not given. `prefix` is how the names of the weights to read begin, needed where a file
+    holds several networks: `File("dino.pth", prefix="teacher")`.
+    """
+
+    path: str | Path
+    mean: Stated | None = None
+    std: Stated | None = None
+    prefix: str | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that this stands for. Raises `UserError` for mean without std, and for values out of range."""
+        if (self.mean is None) != (self.std is None):
+            raise UserError(f"File {self.path}: give both mean and std, or neither")
+        stated = None
+        if self.mean is not None and self.std is not None:
+            stated = Normalisation.stated(self.mean, self.std)
+        return Stage.parse(str(Stage("file", str(self.path), prefix=self.prefix, normalisation=stated)))
 
 
 DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "files", "revision", "read")
@@ -170,6 +197,8 @@ class Naming:
         """
         if isinstance(value, Architecture | Loss):
             return self._remember(value.name + (f".v{value.version}" if value.version > 1 else ""), value)
+        if isinstance(value, File):
+            return str(value.stage)
         if isinstance(value, Supervised | SelfSupervised):
             kind = value.method if isinstance(value, SelfSupervised) else "supervised"
             return str(Stage(kind, self.text(value.dataset), value.limit))

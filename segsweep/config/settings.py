@@ -75,7 +75,7 @@ class Settings(BaseModel):
     loss: LossText = "cross_entropy"
     augmentation: Augmentation = "flip"
     augmented_copies: Annotated[int, Field(ge=0, le=16)] = 0
-    normalisation: Literal["imagenet", "own"] = "imagenet"
+    normalisation: Literal["source", "imagenet", "own"] = "source"
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
     validations: PositiveInt = 10

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from segsweep.config.normalisation import Normalisation, Triple
 from segsweep.errors import UserError
 
 PLAIN_KINDS = ("random", "imagenet", "coco-weights")
@@ -13,7 +14,8 @@ SELF_SUPERVISED: Mapping[
     "simclr": "segsweep.training.simclr",
 }
 DATASET_KINDS = ("supervised", *SELF_SUPERVISED)
-STAGE_FORMS = ("random", "imagenet[:WEIGHTS]", "coco-weights", "file:PATH", *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
+FILE_FORM = "file:PATH[@prefix=NAME][@mean=M@std=S]"
+STAGE_FORMS = ("random", "imagenet[:WEIGHTS]", "coco-weights", FILE_FORM, *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
 ENCODER_KINDS = ("imagenet", *SELF_SUPERVISED)  # these give an encoder alone; the others a whole model
 
 
@@ -22,16 +24,28 @@ class Stage:
     """One link of a source.
 
     `kind` is the word before the colon; `name` the data set, the file, or which of the published ImageNet weights (None for
-    the usual ones); `limit` the number of images that a data set is cut to.
+    the usual ones); `limit` the number of images that a data set is cut to. Of a file, `prefix` is how the names of the
+    weights that are read begin, and `normalisation` what its weights expect of images; None where the study does not say.
     """
 
     kind: str
     name: str | None = None
     limit: int | None = None
+    prefix: str | None = None
+    normalisation: Normalisation | None = None
 
     def __str__(self) -> str:
         name = "" if self.name is None else f":{self.name}"
-        return f"{self.kind}{name}" + ("" if self.limit is None else f"@{self.limit}")
+        limit = "" if self.limit is None else f"@{self.limit}"
+        return f"{self.kind}{name}{limit}" + "".join(f"@{option}={value}" for option, value in self.options.items())
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a study says of a file, as texts by name."""
+        prefix = {} if self.prefix is None else {"prefix": self.prefix}
+        if self.normalisation is None:
+            return prefix
+        return {**prefix, "mean": _text(self.normalisation.mean), "std": _text(self.normalisation.std)}
 
     @classmethod
     def parse(cls, text: str) -> "Stage":
@@ -41,7 +55,7 @@ class Stage:
         if kind in PLAIN_KINDS and not colon:
             return cls(kind)
         if kind == "file" and name:
-            return cls(kind, name)
+            return _file(name)
         if kind == "imagenet" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             return cls(kind, name)
         if kind in DATASET_KINDS and name:
@@ -49,6 +63,33 @@ class Stage:
             if name and (not at or re.fullmatch(r"[1-9][0-9]*", limit)):
                 return cls(kind, name, int(limit) if at else None)
         raise UserError(f"source: {text!r} is no stage; a stage is one of {', '.join(STAGE_FORMS)}, and + joins stages")
+
+
+def _text(values: Triple) -> str:
+    return ":".join(map(repr, values if len(set(values)) > 1 else values[:1]))
+
+
+def _file(text: str) -> Stage:
+    """Return the stage of a path and what is said of its file, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
+    match = re.fullmatch(r"(.+?)((?:@(?:prefix|mean|std)=[^@]*)*)", text)
+    assert match is not None  # any text that is not empty matches
+    options = dict(option.split("=", 1) for option in match[2].split("@")[1:])
+    if ("mean" in options) != ("std" in options):
+        raise UserError(f"source: file:{text}: give both mean and std, or neither")
+    if options.get("prefix") == "":
+        raise UserError(f"source: file:{text}: prefix is empty; it must be how the names of the weights begin")
+    normalisation = None
+    if "mean" in options:
+        try:
+            normalisation = Normalisation.stated(_numbers(options["mean"]), _numbers(options["std"]))
+        except ValueError as error:
+            raise UserError(f"source: file:{text}: {error}") from None
+    return Stage("file", match[1], prefix=options.get("prefix"), normalisation=normalisation)
+
+
+def _numbers(text: str) -> float | list[float]:
+    numbers = [float(part) for part in text.split(":")]
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ class Study:
     to ranges; `fixed` maps setting names to values. Every combination of compare values is a cell; in every cell
     `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice. `published`
     are numbers that a report lays the results beside. Where a name stands, an object may: a data set (`Target(mine)`,
-    `Supervised(mine)` as a source), an `Architecture`, a `Loss`; they are kept in `own` by the texts that replace them.
-    Raises `UserError` when it is built if anything is wrong.
+    `Supervised(mine)` as a source), a `File` as a source, an `Architecture`, a `Loss`; they are kept in `own` by the texts
+    that replace them. Raises `UserError` when it is built if anything is wrong.
     """
 
     name: str

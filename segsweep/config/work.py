@@ -12,8 +12,8 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import PREVENT, Leakage, Target
 
-TRIAL_VERSION = 3  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
-STAGE_VERSION = 3
+TRIAL_VERSION = 4  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
+STAGE_VERSION = 4
 
 Phase = Literal["tune", "confirm"]
 
@@ -62,6 +62,7 @@ class StageSpec:
             "kind": self.stage.kind,
             "limit": self.stage.limit,
             **({"weights": self.stage.name} if self.stage.kind == "imagenet" and self.stage.name else {}),
+            **({"options": self.stage.options} if self.stage.options else {}),
             "model": self.model,
             "seed": self.seed,
             "data": self.data,
@@ -122,10 +123,14 @@ class Trial:
         )
 
     def _without_effect(self) -> set[str]:
-        """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model."""
+        """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model.
+
+        Random weights expect ImageNet's normalisation anyway.
+        """
+        idle = {"normalisation"} if self.stage is None and self.settings.normalisation == "imagenet" else set()
         if self.phase == "tune":
-            return {"clip_images", "domain_shift", "test_size"}
-        return {"domain_shift"} if self.stage is None or self.stage.encoder_only else set()
+            return idle | {"clip_images", "domain_shift", "test_size"}
+        return idle | ({"domain_shift"} if self.stage is None or self.stage.encoder_only else set())
 
     def _texts(self) -> list[str]:
         """The texts in the settings that may stand for objects."""

@@ -1,7 +1,9 @@
 """Published weights: torchvision's, and those of the hubs that smp and timm know; each by a pinned name."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import Tensor, nn
 
+from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.errors import UserError
 from segsweep.models.architectures import PLAIN
 from segsweep.models.encoder_name import TIMM_PREFIX
@@ -30,6 +33,17 @@ TORCHVISION_ENCODERS = (  # those whose names of weights are the encoder's, the 
 )  # fmt: skip
 CLASSIFIERS = ("fc.", "classifier.")
 WITHOUT_PREFIX = {"mobilenet_v3_large": "features."}  # torchvision's segmentation networks keep its features alone
+
+SMP_CONFIG = "config.json"  # beside each file of weights on smp's hub: mean, std, input_range, input_space
+SMP_DPN = Normalisation(mean=(124 / 255, 117 / 255, 104 / 255), std=(1 / (0.0167 * 255),) * 3)
+SMP_FAMILIES: Mapping[str, Normalisation] = {  # beginning of an encoder's name -> what its weights expect; others: ImageNet's
+    "dpn": SMP_DPN,
+    "inceptionresnetv2": HALF,
+    "inceptionv4": HALF,
+    "xception": HALF,
+    "timm-tf_efficientnet_lite": HALF,
+}
+SMP_HALF_SETS = ("advprop",)  # of the EfficientNets
 
 COCO_NAME = "COCO_WITH_VOC_LABELS_V1"
 COCO_WEIGHTS_IGNORED = ("aux_classifier.",)
@@ -93,6 +107,52 @@ def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str
     published = _imagenet_file(encoder, name)
     state = published.network(f"source imagenet: the weights {name!r} of {encoder}").state_dict()
     return state, {"dataset": "imagenet", "weights": name, **published.origin}
+
+
+def imagenet_normalisation(encoder: str, weights: str | None = None) -> Normalisation:
+    """Return the normalisation that an encoder's published weights expect; `weights` as for `imagenet_encoder`.
+
+    Raises `UserError` for a set that does not exist, and for one that was not trained on RGB images.
+    """
+    name = check_imagenet(encoder, weights)
+    if encoder.startswith(TIMM_PREFIX):
+        config: Any = timm.get_pretrained_cfg(f"{_timm_model(encoder).partition('.')[0]}.{name}")
+        return Normalisation.of({"mean": config.mean, "std": config.std})
+    if name in smp_encoders.get(encoder, {}).get("pretrained_settings", {}):
+        return _smp_normalisation(encoder, name)
+    return _torchvision_normalisation(encoder, name)
+
+
+def _smp_normalisation(encoder: str, name: str) -> Normalisation:
+    """Return what smp's hub says of a set where that lies on this machine, else what smp 0.3.4 said of the same files.
+
+    smp fetches the hub's statement with the weights; a file that was put into the cache by hand may lack it.
+    """
+    entry = smp_encoders[encoder]["pretrained_settings"][name]
+    file = _hub_folder(entry["repo_id"], entry["revision"]) / SMP_CONFIG
+    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if "mean" in said:
+        return _in_unit_range(said, f"source imagenet: the weights {name!r} of {encoder}")
+    if name in SMP_HALF_SETS:
+        return HALF
+    return next((known for family, known in SMP_FAMILIES.items() if encoder.startswith(family)), IMAGENET)
+
+
+def _in_unit_range(said: Mapping[str, Any], what: str) -> Normalisation:
+    """Return a normalisation in units of 0..1 from one of smp's, whose images may be 0..255.
+
+    Raises `UserError` for images that are not RGB: the order of channels is no matter of mean and standard deviation.
+    """
+    if (space := said.get("input_space") or "RGB") != "RGB":
+        raise UserError(f"{what}: expect images in {space}, but images are RGB here; take another set of weights")
+    top = float((said.get("input_range") or (0, 1))[1])
+    return Normalisation.of({part: [value / top for value in said[part]] for part in ("mean", "std")})
+
+
+def _torchvision_normalisation(name: str, weights: str) -> Normalisation:
+    """Return what torchvision's own preparation of images takes out for a set of weights."""
+    transforms = torchvision.models.get_model_weights(name)[weights].transforms()
+    return Normalisation.of({"mean": transforms.mean, "std": transforms.std})
 
 
 def _sets(encoder: str) -> list[str]:
@@ -200,6 +260,24 @@ def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...],
     published = _torchvision_file(name, COCO_NAME, lambda state: _coco_network(name, state))
     state = published.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
     return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **published.origin}
+
+
+def published_classes(content_hash: str) -> tuple[str, ...] | None:
+    """Return the classes of a weight file by its SHA-256: known of torchvision's files for `coco-weights`, None for others."""
+    return COCO_WEIGHTS_CLASSES if content_hash.startswith(_coco_hashes()) else None
+
+
+@cache
+def _coco_hashes() -> tuple[str, ...]:
+    """Return how the SHA-256 of each of torchvision's files begins, which its name ends with."""
+    urls = (torchvision.models.get_model_weights(network.name)[COCO_NAME].url for network in TORCHVISION.values())
+    return tuple(url.rpartition("-")[2].removesuffix(".pth") for url in urls)
+
+
+def coco_normalisation(architecture: str) -> Normalisation:
+    """Return the normalisation that `coco_weights` expect. Raises `UserError` for another architecture."""
+    check_coco_weights(architecture)
+    return _torchvision_normalisation(TORCHVISION[architecture].name, COCO_NAME)
 
 
 def _coco_network(name: str, state: Mapping[str, Tensor]) -> nn.Module:

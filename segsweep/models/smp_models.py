@@ -7,7 +7,9 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+import torch
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
+from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
 from torch import nn
 
@@ -73,6 +75,45 @@ def build_smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
     depth = {"depth": inspect.signature(DECODERS[decoder].__init__).parameters["encoder_depth"].default} if decoder else {}
     network: nn.Module = smp.encoders.get_encoder(encoder, weights=weights, **depth)
     return network
+
+
+def publisher_names(encoder: nn.Module) -> dict[str, str | None] | None:
+    """Return the encoder's name of each weight of the network that timm publishes, None for those that the encoder leaves out.
+
+    timm's encoders lack the classifier, and may lack late layers; the first level of a sequence is flattened
+    (`stages.0` becomes `stages_0`), or the network lies below `model.` or `body.`. Returns None for encoders that are not timm's.
+    """
+    if not isinstance(encoder, TimmUniversalEncoder | TimmViTEncoder):
+        return None
+    published, flattened = _published_form(encoder.name)
+    names: dict[str, str | None] = dict.fromkeys(published)
+    for here, tensor in encoder.state_dict().items():
+        inner = here.removeprefix("model.")
+        top, dot, rest = inner.partition(".")
+        spellings = (inner, flattened.get(top, top) + dot + rest, inner.removeprefix("model."), inner.removeprefix("body."))
+        for name in spellings:
+            if published.get(name) == tuple(tensor.shape):
+                names[name] = here
+                break
+    return names
+
+
+@cache
+def _published_form(name: str) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Return the shapes of the weights of timm's network of a name, and its parts that are flattened, by the flat name."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                network = timm.create_model(name)
+        except Exception:  # a few need numbers to be built at all
+            network = timm.create_model(name)
+    flattened = {
+        f"{top}_{part}": f"{top}.{part}"
+        for top, sequence in network.named_children()
+        if isinstance(sequence, nn.Sequential)
+        for part, _ in sequence.named_children()
+    }
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, flattened
 
 
 def _for_any_size(build: Callable[..., nn.Module]) -> nn.Module:

@@ -1,5 +1,7 @@
 """Moving weights from a source into a model: the one place where weights come in, and its report."""
 
+import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,24 +11,29 @@ from segsweep.errors import UserError
 from segsweep.models.class_map import ClassMap
 from segsweep.models.segmentation_model import SegmentationModel
 
-NAMES_SHOWN = 4
+NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class TransferReport:
     """The names of the weights that were loaded, those of the model that kept their start, those of the source left unused.
 
-    `classes` says how the rows of the last classifier were taken, where it was mapped class by class.
+    `classes` says how the rows of the last classifier were mapped, where they were; `prefix` what a file had in front of the
+    network's names.
     """
 
     loaded: tuple[str, ...]
     kept: tuple[str, ...]
     unused: tuple[str, ...]
     classes: ClassMap | None = None
+    prefix: str = ""
 
     def __str__(self) -> str:
-        counts = f"{len(self.loaded)} weights loaded, {len(self.kept)} kept, {len(self.unused)} of the source unused"
-        return counts if self.classes is None else f"{counts}; classes:\n{self.classes}"
+        parts = Counter(name.partition(".")[0] for name in self.unused)
+        unused = f" ({', '.join(f'{part} {count}' for part, count in parts.items())})" if parts else ""
+        text = f"{len(self.loaded)} weights loaded, {len(self.kept)} kept, {len(self.unused)} of the source unused{unused}"
+        text += f"; read below {self.prefix!r}" if self.prefix else ""
+        return text if self.classes is None else f"{text}; classes:\n{self.classes}"
 
 
 def transfer_weights(
@@ -36,13 +43,16 @@ def transfer_weights(
     *,
     ignored: Sequence[str] = (),
     classes: ClassMap | None = None,
+    origin: Mapping[str, str] | None = None,
+    prefix: str = "",
 ) -> TransferReport:
     """Load weights into a model and report what was done.
 
     `scope` announces what moves: `encoder`, `all-but-classifier`, or `all`. All that lies in the scope must be there on
     both sides with the same shape, otherwise `UserError` names what is not; nothing else is loaded. `weights` bears
     the names of `model.network`; names that begin as one of `ignored` are announced as of no use. With `classes`, and the scope
-    `all`, the last classifier is taken row by row instead; without, it is loaded as all else.
+    `all`, the last classifier is taken row by row instead; without, it is loaded as all else. Of weights that a file names
+    otherwise, `origin` gives the file's names for messages, and `prefix` what it had in front of them for the report.
     """
     own = model.network.state_dict()
     announced = [name for name in own if _in_scope(name, scope, model)]
@@ -51,7 +61,7 @@ def transfer_weights(
     mapped = [name for name in announced if classes is not None and name.startswith(model.parts.classifier)]
     expected = {name: _expected_shape(own[name], classes if name in mapped else None) for name in announced}
     offered = [name for name in weights if _in_scope(name, scope, model) and not name.startswith(tuple(ignored))]
-    _refuse_unexplained(scope, weights, expected, foreign=[name for name in offered if name not in own])
+    _refuse_unexplained(scope, weights, expected, [name for name in offered if name not in own], origin or {})
     given = {name: weights[name] for name in announced}
     if classes is not None:
         given |= {name: classes.apply(own[name], weights[name].to(own[name])) for name in mapped}
@@ -61,23 +71,38 @@ def transfer_weights(
         kept=tuple(name for name in own if name not in set(announced)),
         unused=tuple(name for name in weights if name not in set(announced)),
         classes=classes if mapped else None,
+        prefix=prefix,
     )
 
 
 def _refuse_unexplained(
-    scope: str, weights: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], foreign: Sequence[str]
+    scope: str,
+    weights: Mapping[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    foreign: Sequence[str],
+    origin: Mapping[str, str],
 ) -> None:
-    """Raise `UserError` unless the weights have all that is expected, in its shapes, and nothing foreign."""
+    """Raise `UserError`, with names of both sides, unless the weights have all that is expected, in its shapes, and no more."""
     missing = [name for name in expected if name not in weights]
+    if missing:
+        rest = [origin.get(name, name) for name in weights if name not in expected] or list(weights)
+        raise UserError(f"transfer={scope}: the source lacks {_few(missing)}; it has {_few(rest)}")
+    if foreign:
+        found = [origin.get(name, name) for name in foreign]
+        near = ", ".join(difflib.get_close_matches(foreign[0], expected, NAMES_SHOWN, cutoff=0))
+        raise UserError(f"transfer={scope}: the source has, beyond the model, {_few(found)}; the model has {near}, ...")
     shapes = [
-        f"{name} {tuple(weights[name].shape)} instead of {shape}"
+        f"{origin.get(name, name)} {tuple(weights[name].shape)} instead of {shape}" + (f" of {name}" if name in origin else "")
         for name, shape in expected.items()
-        if name in weights and tuple(weights[name].shape) != shape
+        if tuple(weights[name].shape) != shape
     ]
-    for problem, names in (("lacks", missing), ("has, beyond the model,", foreign), ("has another shape of", shapes)):
-        if names:
-            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            raise UserError(f"transfer={scope}: the source {problem} {', '.join(names[:NAMES_SHOWN])}{more}")
+    if shapes:
+        raise UserError(f"transfer={scope}: the source has another shape of {_few(shapes)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
 
 
 def _expected_shape(own: Tensor, classes: ClassMap | None) -> tuple[int, ...]:

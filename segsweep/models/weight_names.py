@@ -1,20 +1,67 @@
-"""Reading a weight file by a model's names, where it bears those under which its encoder is published."""
+"""Reading a weight file by a model's names, whatever stands in front of them and whoever published the encoder.
+
+A file is one table of dotted names. The weights of a network are those under one common prefix: `module.`, `state_dict.`,
+`encoder_q.` or any other. Behind the prefix they bear the names of the whole network or, in a file of an encoder alone, those
+of the encoder: its own, its publisher's, or the numbers of its children. A name is inside the encoder where it shares a
+top-level module with the encoder's names; the encoder must have every name inside. Other names are outside, and listed.
+"""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.models.smp_models import publisher_names
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # in torchvision's files of 2017
 COUNTER = ".num_batches_tracked"  # of normalisation layers, not in files of that time
-SPELLINGS: tuple[Callable[[str], str], ...] = (
-    lambda name: name,
-    lambda name: name.removeprefix("features."),  # the whole network's name of what a segmentation network keeps alone
-    lambda name: f"model.{name}",  # timm's name of what smp wraps
-)
+COMPUTED = (".relative_position_index", ".relative_coords_table", ".attn_mask")  # tables that networks compute when built
+AUXILIARY = ("aux_classifier.", "auxiliary_head.", "classification_head.")  # heads for training alone: torchvision, mmseg, smp
+FOLLOWERS = ("encoder_k", "momentum", "student")  # beside the network that MoCo (its query), BYOL and DINO (its teacher) evaluate
+
+
+class NamedWeights(dict[str, Tensor]):
+    """The weights of a file by the names of a network, where they have one there; all others by the file's names.
+
+    `prefix` is what the file has in front of the names; `outside` are names of the file that belong to no part of the model;
+    `whole` says whether the file holds more of the model than its encoder; `origin` gives the file's name of each other one.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], prefix: str, outside: Sequence[str], whole: bool, origin: Mapping[str, str]
+    ) -> None:
+        super().__init__(weights)
+        self.prefix, self.outside, self.whole, self.origin = prefix, tuple(outside), whole, origin
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """One way to name a model's weights in a file: `table` leads from a name in the file to the network's.
+
+    `left_out` are names that the publisher's network has and the model's encoder has not.
+    """
+
+    table: Mapping[str, str]
+    of_network: bool = False
+    left_out: frozenset[str] = frozenset()
+
+    def tops(self) -> set[str]:
+        return set(map(_top, self.table))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A naming with a prefix, and how many of its names the file has with the model's shape, and in all."""
+
+    naming: _Naming
+    prefix: str
+    fitting: int
+    found: int
+    names: Mapping[str, str] = field(default_factory=dict)  # the network's name -> the file's
 
 
 def modern_name(name: str) -> str:
@@ -22,23 +69,132 @@ def modern_name(name: str) -> str:
     return OLD_DENSENET.sub(r"\1\2", name)
 
 
-def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) -> NamedWeights:
     """Return the weights of a file by the names of `model.network`.
 
-    They are taken as they are where they name a weight of the network's encoder; else as a published file of the encoder alone,
-    as the hubs give it: what belongs to the encoder goes under its prefix, all else (its classifier) keeps its name, so that
-    the transfer's report lists it as unused.
+    A name inside the model that the model has not keeps its place there, so that the transfer refuses it. Counters of
+    normalisation layers are filled with zeros where the file has none at all. Raises `UserError` for a file that holds several
+    different networks that all fit.
     """
+    own = model.network.state_dict()
+    files = {modern_name(name): name for name in weights}
+    shapes = {name: tuple(weights[original].shape) for name, original in files.items()}
+    reading = _choose(_readings(model, own, shapes), model, own, {name: weights[files[name]] for name in files})
+    if reading is None:
+        return NamedWeights(weights, "", (), whole=True, origin={})
+    rests = {name: name.removeprefix(reading.prefix) for name in files if name.startswith(reading.prefix)}
+    whole = reading.naming.of_network and _is_whole(model, own, rests.values())
+    placed, outside = {}, []
+    for name, original in files.items():
+        place = _place(rests[name], reading.naming, model, whole) if name in rests else None
+        if place is None:
+            outside.append(original)
+        else:
+            placed[place] = original
+    named = {name: weights[original] for name, original in placed.items()}
+    beside = {name: weights[name] for name in outside if name not in named}
+    if not any(name.endswith(COUNTER) for name in rests):
+        named |= _counters(own, reading.naming.table.values())
+    return NamedWeights({**named, **beside}, reading.prefix, outside, whole, placed)
+
+
+def _counters(own: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(own[name], device="cpu") for name in names if name.endswith(COUNTER)}
+
+
+def _namings(model: SegmentationModel, own: Mapping[str, Tensor]) -> Iterator[_Naming]:
+    """Yield the ways in which a file may name this model's weights, the likeliest first."""
     prefix = model.parts.encoder
-    own = {name: tensor for name, tensor in model.network.state_dict().items() if name.startswith(prefix)}
-    modern = {modern_name(name): tensor for name, tensor in weights.items()}
-    spell = max(SPELLINGS, key=lambda spelling: sum(prefix + spelling(name) in own for name in modern))
-    named = {prefix + spell(name) if prefix + spell(name) in own else name: tensor for name, tensor in modern.items()}
-    if own.keys() & weights.keys() or not own.keys() & named.keys():
-        return dict(weights)
-    counters = {
-        name: torch.zeros_like(tensor, device="cpu")
-        for name, tensor in own.items()
-        if name.endswith(COUNTER) and name not in named
-    }
-    return {**named, **counters}
+    inner = {name.removeprefix(prefix): name for name in own if name.startswith(prefix)}
+    yield _Naming({name: name for name in own}, of_network=True)
+    yield _Naming(inner)
+    if (published := publisher_names(model.encoder)) is not None:
+        table = {name: prefix + here for name, here in published.items() if here is not None}
+        yield _Naming(table, left_out=frozenset(name for name, here in published.items() if here is None))
+        yield _Naming({name.removeprefix("model."): here for name, here in inner.items()})  # timm's own features-only form
+    numbers = {name: str(number) for number, (name, _) in enumerate(model.encoder.named_children())}
+    split = {name: name.partition(".") for name in inner}
+    yield _Naming({f"{numbers[top]}.{rest}": inner[name] for name, (top, _, rest) in split.items() if top in numbers})
+
+
+def _readings(model: SegmentationModel, own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[_Reading]:
+    """Return every naming with every prefix under which the file has some of its names."""
+    readings = []
+    for naming in _namings(model, own):
+        found: dict[str, dict[str, str]] = {}
+        for name in shapes:
+            for prefix in _prefixes(name):
+                if (place := naming.table.get(name.removeprefix(prefix))) is not None:
+                    found.setdefault(prefix, {})[place] = name
+        for prefix, names in found.items():
+            fitting = sum(tuple(own[place].shape) == shapes[name] for place, name in names.items())
+            readings.append(_Reading(naming, prefix, fitting, len(names), names))
+    return readings
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    yield ""
+    for match in re.finditer(r"\.", name):
+        yield name[: match.end()]
+
+
+def _choose(
+    readings: Sequence[_Reading], model: SegmentationModel, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> _Reading | None:
+    """Return the reading that fits best, None where the file has no name of the model.
+
+    Of several networks in one file that fit whole, that at the file's own top goes first, then the one that is no follower of
+    another. Raises `UserError` where that does not decide and they differ.
+    """
+    if not readings:
+        return None
+    best = max(readings, key=lambda reading: (reading.fitting, reading.found))  # the first of equal ones
+    wanted = [name for name in own if name.startswith(model.parts.encoder) and not name.endswith(COUNTER)]
+    fitting = [
+        reading
+        for reading in readings
+        if all(name in reading.names and weights[reading.names[name]].shape == own[name].shape for name in wanted)
+    ]
+    rivals = [reading for reading in fitting if _differ(reading, best, wanted, weights)]
+    if best not in fitting or not rivals:
+        return best
+    several = [best, *rivals]
+    leading = [reading for reading in several if not reading.prefix] or [
+        reading for reading in several if not any(word in reading.prefix for word in FOLLOWERS)
+    ]
+    if leading and not any(_differ(reading, leading[0], wanted, weights) for reading in leading):
+        return max(leading, key=lambda reading: (reading.fitting, reading.found))
+    names = ", ".join(sorted({repr(reading.prefix.rstrip(".")) for reading in several}))
+    raise UserError(f"holds several networks that fit, under {names}; say which one: file:PATH@prefix=NAME")
+
+
+def _differ(one: _Reading, other: _Reading, names: Sequence[str], weights: Mapping[str, Tensor]) -> bool:
+    pairs = ((one.names[name], other.names.get(name)) for name in names)
+    return any(a != b and (b is None or not torch.equal(weights[a], weights[b])) for a, b in pairs)
+
+
+def _is_whole(model: SegmentationModel, own: Mapping[str, Tensor], names: Iterable[str]) -> bool:
+    """Return whether names of a file, behind its prefix, are of more than the model's encoder."""
+    beside = {_top(name) for name in own if not name.startswith(model.parts.encoder)}
+    return any(_top(name) in beside and not name.startswith(model.parts.encoder) for name in names)
+
+
+def _place(name: str, naming: _Naming, model: SegmentationModel, whole: bool) -> str | None:
+    """Return the network's name of a weight, or the one that it would have inside the model; None outside the model."""
+    if name in naming.table:
+        return naming.table[name]
+    if name in naming.left_out or name.endswith(COMPUTED):
+        return None
+    prefix = model.parts.encoder
+    if not naming.of_network:
+        return prefix + name if _top(name) in naming.tops() else None
+    if not name.startswith(prefix):
+        return name if whole and not name.startswith(AUXILIARY) else None
+    inner = {_top(here.removeprefix(prefix)) for here in naming.table if here.startswith(prefix)}
+    return name if _top(name.removeprefix(prefix)) in inner else None
+
+
+def _top(name: str) -> str:
+    """Return the top-level module of a name; numbered ones are parts of one sequence."""
+    top = name.partition(".")[0]
+    return "0" if top.isdecimal() else top

@@ -26,7 +26,7 @@ from segsweep.errors import DataNotFoundError, UserError, unknown
 from segsweep.models.architectures import build_without_numbers, check_architecture, check_encoder, encoder_name
 from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
-from segsweep.models.published import COCO_WEIGHTS_CLASSES
+from segsweep.models.published import COCO_WEIGHTS_CLASSES, published_classes
 from segsweep.stage import check_stage
 from segsweep.store.folder import Store
 from segsweep.sweep.points import tuning_points
@@ -54,6 +54,7 @@ class Catalog:
     absent: dict[str, str] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
+    _hashes: dict[Path, str] = field(default_factory=dict)
     _examples: dict[str, list[Example]] = field(default_factory=dict)
     _sizes: dict[tuple[Any, ...], tuple[int, int, int]] = field(default_factory=dict)
     _left_out: dict[tuple[Any, ...], tuple[int, ...]] = field(default_factory=dict)
@@ -64,7 +65,9 @@ class Catalog:
             path = Path(name.removeprefix("file:")).expanduser()
             if not path.is_file():
                 raise UserError(f"source {name}: file is missing")
-            return hash_file(path)
+            if path not in self._hashes:
+                self._hashes[path] = hash_file(path)
+            return self._hashes[path]
         wanted = (name, scheme, image_px, fit)
         if wanted not in self._keys:
             try:
@@ -299,7 +302,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             check_loss(loss, target.classes)
         for stage in Source.parse(settings.source).stages:
             if stage.kind == "file":
-                files |= _file_uses(stage, settings, study, len(target.classes))
+                files |= _file_uses(stage, settings, study, catalog, len(target.classes))
             if stage.kind in DATASET_KINDS and stage.name is not None:
                 labelled = stage.kind not in SELF_SUPERVISED
                 if (labelled or study.target.leakage != PREVENT) and catalog.same(stage.name, study.target_name):
@@ -319,22 +322,23 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
                 if labelled:
                     check_masks(source)
                     check_loss(settings.source_loss, source.classes)
-    for path, architecture, scope, classes in sorted(files):
-        check_file(Path(path).expanduser(), build_without_numbers(architecture, classes), scope)
-    class_maps(study, catalog)
+    maps = class_maps(study, catalog)
+    for text, architecture, scope, classes in sorted(files):
+        stage, model = Stage.parse(text), build_without_numbers(architecture, classes)
+        assert stage.name is not None
+        check_file(Path(stage.name).expanduser(), model, scope, stage.prefix, maps.get(text) if scope == "all" else None)
 
 
-def _file_uses(stage: Stage, settings: Settings, study: Study, classes: int) -> set[tuple[str, str, str, int]]:
-    """Return how a cell uses a weight file: path, architecture, what is transferred, number of classes."""
-    assert stage.name is not None
+def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog, classes: int) -> set[tuple[str, str, str, int]]:
+    """Return how a cell uses a weight file: its stage, architecture, what is transferred, number of classes."""
     _, *after = Source.parse(settings.source).stages
     if after:
         scopes: Sequence[str] = ["encoder" if after[0].kind in SELF_SUPERVISED else "all-but-classifier"]
     else:
         scopes = tuned_values(study, "transfer", settings.transfer)
-    if "all" in scopes and study.target.class_map:
+    if "all" in scopes and study.target.class_map and source_classes(str(stage), catalog) is None:
         raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
-    return {(stage.name, settings.architecture, scope, classes) for scope in scopes}
+    return {(str(stage), settings.architecture, scope, classes) for scope in scopes}
 
 
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
@@ -385,6 +389,8 @@ def source_classes(text: str, catalog: Catalog) -> Sequence[str] | None:
         return None
     if last.kind == "coco-weights":
         return COCO_WEIGHTS_CLASSES
+    if last.kind == "file":
+        return published_classes(catalog.key(f"file:{last.name}", None, 0))
     if last.kind in DATASET_KINDS and last.name is not None and last.name not in catalog.absent:
         return catalog.classes(last.name, None)
     return None

@@ -125,7 +125,7 @@ def _stages(settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut,
             stage = replace(stage, name=str(Path(stage.name).expanduser().absolute()))
         data = None
         if stage.kind == "file":
-            data = data_key(str(stage), None, settings.image_px, settings.source_fit)
+            data = data_key(f"file:{stage.name}", None, settings.image_px, settings.source_fit)
         elif trained and stage.name is not None:
             data = data_key(stage.name, None, settings.source_px, settings.source_fit)
         last = StageSpec(

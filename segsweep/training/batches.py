@@ -9,20 +9,10 @@ import torch
 from torch import Tensor
 
 from segsweep.config.digest import seed_for
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Indices
 from segsweep.training.device import Device
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What is taken out of pictures before a network sees them: mean and standard deviation of red, green and blue, in 0..1."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # which published encoders expect
 
 
 @dataclass(frozen=True)
@@ -106,8 +96,12 @@ def normalise(images_BCHW: Tensor, normalisation: Normalisation = IMAGENET) -> T
     return (images_BCHW.float() - mean) / std
 
 
-def normalisation_of(name: str, pictures: PictureSet) -> Normalisation:
-    """Return what a setting means: `imagenet`, or `own` for the mean and standard deviation of these training pictures."""
+def normalisation_of(name: str, pictures: PictureSet, source: Normalisation = IMAGENET) -> Normalisation:
+    """Return what a setting means: `source` for that of the weights from which training starts (ImageNet's for random ones),
+    `imagenet`, or `own` for the mean and standard deviation of these training images.
+    """
+    if name == "source":
+        return source
     if name == "imagenet":
         return IMAGENET
     assert name == "own", name

@@ -10,8 +10,9 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import nn
 
+from segsweep.config.normalisation import Normalisation
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import Normalisation, PictureSet, epoch_batches, load_batches, normalise
+from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.world import World
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.data.dataset import IGNORE, Pixels
 from segsweep.data.palette import palette_png
-from segsweep.training.batches import IMAGENET, Normalisation, PictureSet, load_batches, normalise
+from segsweep.training.batches import PictureSet, load_batches, normalise
 from segsweep.training.boundary import boundary_scores
 from segsweep.training.device import Device
 from segsweep.training.enlarge import predicted_at

@@ -18,7 +18,7 @@ from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.augment import AUGMENTATIONS, augment, draw
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalisation_of
+from segsweep.training.batches import PictureSet, epoch_batches, load_batches
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, moving_average, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
@@ -114,14 +114,15 @@ def train(
         )
     model, data, members = state.model, train_set.data, train_set.members
     objective = make_objective(recipe.loss, data.classes, data.class_pixels(members), data.foreground)
-    normalisation = normalisation_of(recipe.normalisation, train_set)
     augmentation = AUGMENTATIONS[recipe.augmentation]
-    stepper = Stepper(state, recipe, objective, normalisation, device, world)
+    stepper = Stepper(state, recipe, objective, recipe.normalisation, device, world)
     count = len(train_set) * (1 + recipe.augmented_copies)
     steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, max(2, world.size)))
     steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
     shown = frames.count if frames is not None else 0
-    look = partial(evaluate, examples=shown, precision=recipe.precision, device=device, normalisation=normalisation, world=world)
+    look = partial(
+        evaluate, examples=shown, precision=recipe.precision, device=device, normalisation=recipe.normalisation, world=world
+    )
     if frames is not None and state.results == 0:
         start_shown = look(state.evaluated, val_set.first(shown), batch_size=stepper.micro_batch).examples
         if world.main:

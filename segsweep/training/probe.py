@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segsweep.config.normalisation import Normalisation
 from segsweep.models.pooled import pooled_features
-from segsweep.training.batches import Normalisation, PictureSet, load_batches, normalise
+from segsweep.training.batches import PictureSet, load_batches, normalise
 from segsweep.training.device import Device
 
 NEIGHBOURS = 20

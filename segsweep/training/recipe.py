@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from segsweep.config.normalisation import IMAGENET, Normalisation
+
 
 @dataclass(frozen=True)
 class Length:
@@ -27,7 +29,10 @@ class Length:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the loop is told. The fields and their defaults are those of `segsweep.config.Settings`, and explained there."""
+    """What the loop is told. The fields and their defaults are those of `segsweep.config.Settings`, and explained there.
+
+    `normalisation` is what that setting comes down to with the data and the source of this run.
+    """
 
     length: Length
     learning_rate: float
@@ -38,7 +43,7 @@ class Recipe:
     augmentation: str
     precision: str
     augmented_copies: int = 0
-    normalisation: str = "imagenet"
+    normalisation: Normalisation = IMAGENET
     encoder_lr_factor: float = 1.0
     layer_decay: float = 1.0
     schedule: str = "constant"
@@ -55,9 +60,9 @@ class Recipe:
         return self.encoder_lr_factor != 1 or self.layer_decay != 1 or self.unfreeze_every_epochs is not None
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Self:
+    def of(cls, settings: Mapping[str, Any], normalisation: Normalisation = IMAGENET) -> Self:
         """Return the recipe that settings mean; those that are left out keep their defaults."""
         assert settings["precision"] != "auto"
-        names = {field.name for field in fields(cls)} & set(settings)
+        names = {field.name for field in fields(cls)} & set(settings) - {"normalisation"}
         length = Length(settings["epochs"], settings["steps"], settings["validations"])
-        return cls(length=length, **{name: settings[name] for name in names})
+        return cls(length=length, normalisation=normalisation, **{name: settings[name] for name in names})

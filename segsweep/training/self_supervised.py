@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segsweep.config.digest import seed_for
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
-from segsweep.training.batches import Normalisation, PictureSet, epoch_batches, load_batches, normalisation_of, normalise
+from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.loop import finite, step_batches
@@ -98,7 +98,7 @@ def pretrain(
     yield from (PretrainingResult(**past) for past in state.history)
     _check_batch(len(train_set), recipe, world)
     method, least = state.model, max(2, world.size)
-    matching = _Matching(method, recipe, normalisation_of(recipe.normalisation, train_set), device, world)
+    matching = _Matching(method, recipe, device, world)
     parallel = world.parallel(method, device)
     steps_per_epoch = len(epoch_batches(len(train_set), recipe.batch_size, seed, 0, least))
     steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
@@ -150,7 +150,6 @@ class _Matching:
 
     method: Method
     recipe: PretrainingRecipe
-    normalisation: Normalisation
     device: Device
     world: World
 
@@ -160,7 +159,7 @@ class _Matching:
         `network` is the method, or what the world has made of it.
         """
         own = self.world.share(np.arange(count))
-        views = normalise(self.method.views(images, count, own, chance), self.normalisation)
+        views = normalise(self.method.views(images, count, own, chance), self.recipe.normalisation)
         with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             output = network(views)
         return self.method.loss(output.float(), count, self.world)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segsweep.config.digest import seed_for
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.source import SELF_SUPERVISED
 from segsweep.data.splits import Indices
 from segsweep.training.recipe import Length
@@ -29,14 +30,15 @@ class PretrainingRecipe:
     warmup: float
     temperature: float
     precision: str
-    normalisation: str = "imagenet"
+    normalisation: Normalisation = IMAGENET
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Self:
+    def of(cls, settings: Mapping[str, Any], normalisation: Normalisation = IMAGENET) -> Self:
         """Return the recipe that settings mean."""
         assert settings["precision"] != "auto"
+        names = {field.name for field in fields(cls)} & set(settings) - {"normalisation"}
         length = Length(settings["epochs"], settings["steps"], settings["validations"])
-        return cls(length=length, **{name: settings[name] for name in {field.name for field in fields(cls)} & set(settings)})
+        return cls(length=length, normalisation=normalisation, **{name: settings[name] for name in names})
 
 
 class Method(nn.Module, ABC):

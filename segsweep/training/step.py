@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from segsweep.config.normalisation import Normalisation
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import Normalisation, normalise
+from segsweep.training.batches import normalise
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
 from segsweep.training.losses import Objective

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
+import timm
 import torch
 import torchvision
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.data.voc import CLASSES
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_without_numbers, encoder_name
@@ -17,8 +19,10 @@ from segsweep.models.published import (
     COCO_WEIGHTS_IGNORED,
     TORCHVISION_ENCODERS,
     check_imagenet,
+    coco_normalisation,
     coco_weights,
     imagenet_encoder,
+    imagenet_normalisation,
 )
 from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.transfer import transfer_weights
@@ -250,3 +254,102 @@ def test_coco_weights_of_another_architecture_are_refused():
         coco_weights("unet-resnet50")
     with pytest.raises(UserError, match=r"fcn_resnet50_coco-1167a1af\.pth .*checkpoints.*file:PATH"):
         coco_weights("fcn-resnet50")
+
+
+SMP_HALF = {  # as smp 0.3.4 listed them beside the same weights
+    *((f"efficientnet-b{n}", "advprop") for n in range(8)),
+    *((f"timm-efficientnet-b{n}", "advprop") for n in range(9)),
+    *((f"timm-tf_efficientnet_lite{n}", "imagenet") for n in range(5)),
+    *((name, "imagenet") for name in ("xception", "inceptionv4", "inceptionresnetv2")),
+    *((name, "imagenet+background") for name in ("inceptionv4", "inceptionresnetv2")),
+}
+SMP_DPN = {("dpn68b", "imagenet+5k"), ("dpn92", "imagenet+5k"), ("dpn107", "imagenet+5k")} | {
+    (name, "imagenet") for name in ("dpn68", "dpn98", "dpn131")
+}
+
+
+def test_smps_sets_expect_what_smp_said():
+    """Without the hub's statement, every set of smp has the mean and deviation that smp listed while its tables had them."""
+    found = {
+        (encoder, name): imagenet_normalisation(encoder, name)
+        for encoder, entry in smp.encoders.encoders.items()
+        for name in entry["pretrained_settings"]
+    }
+    assert {key for key, value in found.items() if value == HALF} == SMP_HALF
+    dpn = {key: value for key, value in found.items() if value not in (HALF, IMAGENET)}
+    assert dpn.keys() == SMP_DPN
+    for value in dpn.values():
+        assert value.mean == pytest.approx((124 / 255, 117 / 255, 104 / 255))
+        assert value.std == pytest.approx((1 / (0.0167 * 255),) * 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "mean", "std"),
+    [
+        ({"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        ({"mean": [0.5] * 3, "std": [0.5] * 3, "input_range": [0, 1], "input_space": "RGB"}, (0.5,) * 3, (0.5,) * 3),
+        ({"mean": [51.0, 102.0, 0.0], "std": [255.0, 51.0, 1.0], "input_range": [0, 255]}, (0.2, 0.4, 0.0), (1, 0.2, 1 / 255)),
+        ({}, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)
+def test_the_hubs_own_statement_decides(said, mean, std):
+    """What smp's hub says beside the weights goes first, in units of 0..1 whatever its range."""
+    say("resnet18", "imagenet", said)
+    found = imagenet_normalisation("resnet18")
+    assert found.mean == pytest.approx(mean)
+    assert found.std == pytest.approx(std)
+
+
+def test_weights_of_bgr_images_are_refused():
+    """Weights that expect blue first cannot be fed with a mean and a deviation alone, and are refused with the reason."""
+    say("resnet18", "ssl", {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "input_space": "BGR"})
+    with pytest.raises(UserError, match="the weights 'ssl' of resnet18: expect images in BGR"):
+        imagenet_normalisation("resnet18", "ssl")
+
+
+def say(encoder: str, name: str, said: dict[str, object]) -> None:
+    """Write what smp's hub says of a set into its cache."""
+    entry = smp.encoders.encoders[encoder]["pretrained_settings"][name]
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{entry['repo_id'].replace('/', '--')}" / "snapshots" / entry["revision"]
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(said))
+
+
+CLIP = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "weights", "expected"),
+    [
+        ("tu-vit_base_patch16_224", None, HALF),
+        ("tu-vit_base_patch16_224@dpt", None, HALF),
+        ("tu-vit_base_patch16_224@dpt", "dino", IMAGENET),
+        ("tu-vit_base_patch16_clip_224@dpt", "openai", CLIP),
+        ("tu-resnet18", None, IMAGENET),
+        ("tu-resnet50_clip.openai@pspnet", None, CLIP),
+        ("tu-tf_efficientnet_b0", "ap_in1k", HALF),
+        ("tu-tf_efficientnet_b0", "ns_jft_in1k", IMAGENET),
+        ("tu-tf_efficientnet_b0.ap_in1k", None, HALF),
+        ("tu-tresnet_m", "miil_in1k", Normalisation((0.0,) * 3, (1.0,) * 3)),
+        ("vgg16", "IMAGENET1K_FEATURES", Normalisation((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)),
+        ("resnet50", "IMAGENET1K_V2", IMAGENET),
+        ("mobilenet_v3_large", None, IMAGENET),
+    ],
+)
+def test_published_weights_bring_their_normalisation(encoder, weights, expected):
+    """timm's tags and torchvision's sets have what each was trained with; the tag decides, not the network."""
+    assert imagenet_normalisation(encoder, weights) == expected
+
+
+def test_every_published_set_has_a_normalisation_in_units_of_one():
+    """Every tenth of timm's tags and all of torchvision's sets are in units of 0..1; many are not ImageNet's."""
+    tags = [name.partition(".") for name in timm.list_pretrained()[::10]]
+    found = [imagenet_normalisation(f"tu-{model}", tag) for model, _, tag in tags]
+    assert sum(value != IMAGENET for value in found) > 50
+    found += [imagenet_normalisation(e, w.name) for e in TORCHVISION_ENCODERS for w in torchvision.models.get_model_weights(e)]
+    assert all(0 <= m <= 1 and 0 < s <= 1 for value in found for m, s in zip(value.mean, value.std, strict=True))
+
+
+def test_coco_weights_expect_what_torchvision_prepares():
+    """The whole models of torchvision expect ImageNet's normalisation, by torchvision's own statement."""
+    assert {coco_normalisation(architecture) for architecture in TORCHVISION} == {IMAGENET}

@@ -5,10 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 
 import segsweep
-from segsweep.config import Study
+from segsweep.config import Study, Target
+from segsweep.data.manifest import hash_file
 from segsweep.errors import UserError
+from segsweep.models import published
 from segsweep.models.architectures import build_model
 from segsweep.records import Records
 from segsweep.report.text import table_text
@@ -109,3 +113,31 @@ def test_a_source_of_one_picture_is_refused(tiny_study: Study, boxes: Path, tmp_
     study = replace(tiny_study, compare={"source": [f"simclr:folder:{boxes}@1"]})
     with pytest.raises(UserError, match=r"@1: 1 picture to train on; needs at least 2"):
         run(study, tmp_path)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_published_file_maps_its_classes(ellipses, tmp_path, monkeypatch, known):
+    """A file whose bytes are one of torchvision's has its classes, which `transfer=all` maps; of another's nobody knows any."""
+    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    monkeypatch.setattr(published, "_coco_hashes", lambda: (hash_file(tmp_path / "w.pth")[:8],) if known else ("none",))
+    study = Study(
+        name="classes",
+        target=Target(f"folder:{ellipses}", class_map={"figure": ["cat", "dog"]} if known else {}),
+        compare={"source": [f"file:{tmp_path / 'w.pth'}"]},
+        fixed={"architecture": "lraspp-mobilenet_v3_large", "image_px": 32, "epochs": 1, "transfer": "all"},
+        seeds=1,
+    )
+    if not known:
+        with pytest.raises(UserError, match=r"another shape of classifier\.low_classifier\.weight \(21, 40, 1, 1\)"):
+            run(study, tmp_path)
+        return
+    records = run(study, tmp_path)
+    assert records.trials["transfer_report"].str.contains("figure     <- cat, dog", regex=False).all()
+
+
+def test_torchvisions_files_are_told_by_their_bytes():
+    """The digests by which published files are known are those in torchvision's own file names."""
+    assert published.published_classes("cd0a2569" + 56 * "0") == published.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
+    assert published.published_classes("1167a1af" + 56 * "0") == published.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
+    assert published.published_classes(64 * "0") is None

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from segsweep.config.normalisation import IMAGENET
 from segsweep.models.architectures import build_model
 from segsweep.models.encoder_stages import feature_maps
 from segsweep.models.freeze import freeze
 from segsweep.training import calibrate as module
-from segsweep.training.batches import IMAGENET, epoch_batches, load_batches, normalise
+from segsweep.training.batches import epoch_batches, load_batches, normalise
 from segsweep.training.calibrate import calibrate
 from segsweep.training.world import World
 

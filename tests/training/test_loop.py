@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from segsweep.config import Loss
+from segsweep.config.normalisation import HALF
 from segsweep.config.own import adopt
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
@@ -93,7 +94,7 @@ CONFIGURATIONS = {
     "adamw dice bfloat16": {"optimizer": "adamw", "weight_decay": 0.01, "loss": "dice", "precision": "bfloat16"},
     "steps": {"steps": 7, "validations": 3},
     "average and schedule": {"ema": 0.9, "schedule": "one_cycle", "optimizer": "sgd", "warmup": 0.2},
-    "copies": {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own", "epochs": 2},
+    "copies": {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": HALF, "epochs": 2},
     "unfreezing": {"policy": "encoder", "unfreeze_every_epochs": 1, "layer_decay": 0.5, "epochs": 3, "optimizer": "rmsprop"},
     "weighted": {"loss": "0.5*weighted_cross_entropy+lovasz", "epochs": 2},
 }

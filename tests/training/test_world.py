@@ -12,6 +12,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import distributed, nn
 
+from segsweep.config.normalisation import HALF
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
@@ -100,7 +101,7 @@ def sets(pictures):
         {"policy": "encoder"},
         {"steps": 5, "validations": 2},
         {"policy": "encoder", "unfreeze_every_epochs": 1, "layer_decay": 0.5, "ema": 0.5, "schedule": "poly"},
-        {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own", "epochs": 1},
+        {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": HALF, "epochs": 1},
     ],
     ids=["cross-entropy", "dice", "frozen encoder", "steps", "unfreezing", "copies"],
 )
