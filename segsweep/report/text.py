@@ -85,8 +85,11 @@ CHOSEN = {
 
 def _choice(runs: pd.DataFrame) -> str:
     """Return in a sentence by which measure epochs and settings were chosen; nothing without runs."""
-    measures = " or ".join(CHOSEN[keep] for keep in runs["keep"].fillna(DEFAULT_KEEP).unique())
-    return f"Epochs and settings are chosen by {measures}; settings by the mean of the last three epochs. " if measures else ""
+    if len(runs) and runs["val_iou"].isna().all():
+        measures = CHOSEN["val_loss"] + ", since the validation split defines no IoU"
+    else:
+        measures = " or ".join(CHOSEN[keep] for keep in runs["keep"].fillna(DEFAULT_KEEP).unique())
+    return f"Epochs and settings are chosen by {measures}; settings by the mean of the last three epochs." if measures else ""
 
 
 def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
@@ -95,7 +98,8 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
     classes = f"those of the foreground, {named}" if named else "means over the classes that the split's ground truth shows"
     notes = [
         f"IoU, F1, precision, recall: {classes}; from the whole split's counts.",
-        f"{_choice(runs)}Means over confirmed runs; ± one standard deviation of test IoU over them"
+        *([choice] if (choice := _choice(runs)) else []),
+        "Means over confirmed runs; ± one standard deviation of test IoU over them"
         + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
         + ". failed counts skipped trials too.",
     ]

@@ -1,5 +1,6 @@
 """Live progress: a display on a terminal, plain lines elsewhere."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -78,7 +79,7 @@ class Tally:
             return
         self.trial_ended(work.trial)
         value = facts.get("val_iou")
-        if value is not None and value >= self.best.get(work.trial.cell, 0.0):
+        if value is not None and value >= self.best.get(work.trial.cell, 0.0):  # never for NaN
             self.best[work.trial.cell] = value
 
     def trial_ended(self, trial: Trial) -> None:
@@ -153,13 +154,17 @@ class PlainView:
         tally.ended(work, status, facts)
         outcome = facts.get("error") or ""
         if isinstance(work, TrialWork) and facts.get("val_iou") is not None:
-            outcome = (
-                f"val IoU {facts['val_iou']:.3f} (best of cell {tally.best.get(work.trial.cell, 0.0):.3f}) {outcome}".rstrip()
-            )
+            outcome = f"{self._reached(work, facts)} {outcome}".rstrip()
         elif isinstance(work, StageWork) and status == "finished":
             outcome = quality(facts)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
         self._line(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
+
+    def _reached(self, work: TrialWork, facts: Mapping[str, Any]) -> str:
+        """Return the validation IoU of a trial beside its cell's best, or the loss where the IoU is undefined."""
+        if math.isnan(facts["val_iou"]):
+            return f"val loss {facts['val_loss']:.3f}, val IoU undefined"
+        return f"val IoU {facts['val_iou']:.3f} (best of cell {self._tally.best.get(work.trial.cell, 0.0):.3f})"
 
     def given_back(self, work: Work, reason: str) -> None:
         """Tell that a stage or a trial is put off, and why."""
