@@ -15,12 +15,11 @@ from segsweep.config.settings import LARGEST_PX
 from segsweep.data.dataset import FITS, DataSet
 from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.duplicates import official_remarks
-from segsweep.data.groups import group_numbers
+from segsweep.data.groups import group_numbers, has_groups
 from segsweep.data.mask_checks import check_masks, mask_remarks
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.scenes import GENERATED
-from segsweep.data.splits import has_groups
 from segsweep.data.table import DATASETS, FOLDER_LAYOUT, DataRoots, open_dataset, split_scheme
 from segsweep.errors import UserError
 from segsweep.report.overlay import coloured

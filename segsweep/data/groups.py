@@ -3,12 +3,14 @@
 import csv
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from segsweep.data.listing import PICTURE_ENDINGS, lines
+from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
 
 Indices = npt.NDArray[np.int64]
@@ -64,6 +66,30 @@ def group_numbers(groups: Sequence[str | None]) -> Indices:
     numbers: dict[str, int] = {}
     keys = (f"image {position}" if group is None else f"group {group}" for position, group in enumerate(groups))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def grouped(data: Prepared, pattern: str | None) -> Prepared:
+    """Return data with the groups that a pattern finds in the names, those that it has where there is no pattern.
+
+    Raises `UserError` that names images without a group.
+    """
+    return data if pattern is None else replace(data, groups=groups_by_pattern(data.names, pattern, data.dataset))
+
+
+def has_groups(data: Prepared) -> bool:
+    """Return whether some image belongs to a group."""
+    return any(group is not None for group in data.groups)
+
+
+def check_group_count(data: Prepared, members: Indices, parts: int) -> None:
+    """Raise `UserError` where there are fewer groups than parts that each need one."""
+    found = sorted({group for member in members if (group := data.groups[int(member)]) is not None})
+    count = len(found) + sum(data.groups[int(member)] is None for member in members)
+    if count < parts:
+        raise UserError(
+            f"data set {data.dataset!r}: {len(members)} images in {count} group{'s' * (count != 1)} ({', '.join(found[:3])}) "
+            f"cannot be divided into {parts} parts: no group is divided; give smaller groups, or lists and protocol='official'"
+        )
 
 
 def divide_groups(group_N: Indices, strata: Sequence[str], shares: Sequence[int], orders: Iterable[Indices]) -> Indices:

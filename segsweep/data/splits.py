@@ -11,7 +11,7 @@ import numpy.typing as npt
 from segsweep.config.digest import seed_for
 from segsweep.config.study import PREVENT, Leakage
 from segsweep.data.dataset import Division
-from segsweep.data.groups import SWAPPED, divide_groups, group_numbers, groups_by_pattern
+from segsweep.data.groups import SWAPPED, check_group_count, divide_groups, group_numbers, grouped, has_groups
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
 
@@ -99,14 +99,6 @@ def split_target(
     return _apart(data, parts, leakage)
 
 
-def grouped(data: Prepared, pattern: str | None) -> Prepared:
-    """Return data with the groups that a pattern finds in the names, those that it has where there is no pattern.
-
-    Raises `UserError` that names images without a group.
-    """
-    return data if pattern is None else replace(data, groups=groups_by_pattern(data.names, pattern, data.dataset))
-
-
 def _apart(data: Prepared, parts: Sequence[Indices], leakage: Leakage) -> Split:
     """Return a split of which training shows no image that validates or tests, and validation none that tests."""
     train, val, test = parts
@@ -178,15 +170,15 @@ def _hold_out(data: Prepared, protocol: str, held: int, dev_share: float | None)
 def _hold_out_groups(data: Prepared, protocol: str, held: int, dev_share: float | None) -> list[Indices]:
     """Hold out whole groups; a smaller development share has some groups of a larger one."""
     every, seed = np.arange(len(data.names)), seed_for("protocol", protocol)
-    _check_group_count(data, every, 3)
+    check_group_count(data, every, 3)
     rest, test = _by_groups(data, every, (100 - held, held), seed)
     group_N = group_numbers([data.groups[int(member)] for member in rest])
     order = group_N[stratified_order([data.strata[int(member)] for member in rest], seed)]
     sizes = np.cumsum(np.bincount(group_N)[(ranked := list(dict.fromkeys(order.tolist())))])
-    _check_group_count(data, rest, 2)
+    check_group_count(data, rest, 2)
     _, dev = _hold_out_sizes(len(every), held, dev_share)
-    taken = max(2, int(np.abs(sizes - dev).argmin()) + 1)
-    chosen = rest[np.isin(group_N, ranked[:taken])]
+    count = max(2, int(np.abs(sizes - dev).argmin()) + 1)
+    chosen = rest[np.isin(group_N, ranked[:count])]
     train, val = _by_groups(data, chosen, DEV_SHARES[:2], seed_for("development", protocol))
     return [train, val, test]
 
@@ -205,27 +197,11 @@ def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[int], s
 
 def _divide_members(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:
     if has_groups(data) and (parts := sum(share > 0 for share in shares)) > 1:
-        _check_group_count(data, members, parts)
+        check_group_count(data, members, parts)
         return _by_groups(data, members, shares, seed)
     order = members[stratified_order([data.strata[int(member)] for member in members], seed)]
     ends = accumulate(_sizes(len(order), shares), initial=0)
     return [np.sort(order[first:last]).astype(np.int64) for first, last in pairwise(ends)]
-
-
-def has_groups(data: Prepared) -> bool:
-    """Return whether some image belongs to a group."""
-    return any(group is not None for group in data.groups)
-
-
-def _check_group_count(data: Prepared, members: Indices, parts: int) -> None:
-    """Raise `UserError` where there are fewer groups than parts that each need one."""
-    found = sorted({group for member in members if (group := data.groups[int(member)]) is not None})
-    count = len(found) + sum(data.groups[int(member)] is None for member in members)
-    if count < parts:
-        raise UserError(
-            f"data set {data.dataset!r}: {len(members)} images in {count} group{'s' * (count != 1)} ({', '.join(found[:3])}) "
-            f"cannot be divided into {parts} parts: no group is divided; give smaller groups, or lists and protocol='official'"
-        )
 
 
 def _by_groups(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:

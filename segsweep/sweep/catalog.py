@@ -293,9 +293,9 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
     files: set[tuple[str, str, str, int]] = set()
     for _, settings in study.cells():
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
+        check_masks(target)
         split = target_split(target, study, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
-        check_masks(target)
         if settings.test_size == "original":
             catalog.prepare_masks(study)
         for loss in tuned_values(study, "loss", settings.loss):
@@ -304,29 +304,33 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             if stage.kind == "file":
                 files |= _file_uses(stage, settings, study, catalog, len(target.classes))
             if stage.kind in DATASET_KINDS and stage.name is not None:
-                labelled = stage.kind not in SELF_SUPERVISED
-                if (labelled or study.target.leakage != PREVENT) and catalog.same(stage.name, study.target_name):
-                    raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
-                source = get(stage.name, None, settings.source_px, settings.source_fit)
-                split = split_source(
-                    source,
-                    stage.limit,
-                    0,
-                    settings.source_split,
-                    labelled=labelled,
-                    without=catalog.left_out(study, stage, settings),
-                    leakage=study.target.leakage,
-                )
-                if len(split.train) < 2:
-                    raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
-                if labelled:
-                    check_masks(source)
-                    check_loss(settings.source_loss, source.classes)
+                _check_other_data(stage, study, catalog)
+                _check_source(stage, settings, study, catalog, get(stage.name, None, settings.source_px, settings.source_fit))
     maps = class_maps(study, catalog)
     for text, architecture, scope, classes in sorted(files):
         stage, model = Stage.parse(text), build_without_numbers(architecture, classes)
         assert stage.name is not None
         check_file(Path(stage.name).expanduser(), model, scope, stage.prefix, maps.get(text) if scope == "all" else None)
+
+
+def _check_other_data(stage: Stage, study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a source that is the target's data set, unless it needs no masks and held-out images are dropped."""
+    assert stage.name is not None
+    allowed = stage.kind in SELF_SUPERVISED and study.target.leakage == PREVENT
+    if not allowed and catalog.same(stage.name, study.target_name):
+        raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
+
+
+def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catalog, source: Prepared) -> None:
+    """Raise `UserError` for a source that leaves a stage too few images, or whose masks do not fit."""
+    labelled = stage.kind not in SELF_SUPERVISED
+    without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
+    split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled, without=without, leakage=leakage)
+    if len(split.train) < 2:
+        raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
+    if labelled:
+        check_masks(source)
+        check_loss(settings.source_loss, source.classes)
 
 
 def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog, classes: int) -> set[tuple[str, str, str, int]]:

@@ -8,10 +8,10 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.data.duplicates import conflicting, named, pairs_between, partners, repetitions
-from segsweep.data.groups import group_numbers
+from segsweep.data.groups import group_numbers, grouped, has_groups
 from segsweep.data.mask_checks import check_masks, mask_remarks
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import PARTS, Split, grouped, has_groups
+from segsweep.data.splits import PARTS, Split
 from segsweep.sweep.catalog import Catalog, dev_shares, target_split
 
 SHOWN = 3  # groups in a line

@@ -149,7 +149,7 @@ def test_as_published_divides_groups():
 
 
 def test_a_source_holds_out_whole_groups():
-    """A source validates on groups of its own; one of a single group is divided, since nothing is measured on it."""
+    """A source validates on whole groups; one of a single group is divided, since nothing is measured on it."""
     split = split_source(in_groups([10] * 10), None, 0)
     assert is_whole(in_groups([10] * 10), split)
     assert (len(split.train), len(split.val)) == (90, 10)

@@ -215,7 +215,7 @@ def test_copies_in_the_targets_splits_are_said(ellipses, tmp_path, catalog):
 
 
 def remarks_of(study: Study, catalog: Catalog) -> list[str]:
-    catalog = Catalog(catalog.roots, catalog.store, catalog.progress)  # as a command of its own
+    catalog = Catalog(catalog.roots, catalog.store, catalog.progress)  # as another command does
     prepare_all(study, catalog)
     return data_remarks(study, catalog)
 
