@@ -100,7 +100,7 @@ def test_a_study_that_is_run_again_keeps_what_wandb_has(study):
     write_choices(study, whole)
     sender.look()
     sender.end()
-    for table in ("epochs", "images", "stages", "confusions"):
+    for table in ("epochs", "images", "counts", "stages", "confusions"):
         pd.testing.assert_frame_equal(getattr(whole, table), getattr(mirrored, table), obj=table)
     assert mirrored.trials["chosen"].sum() == whole.trials["chosen"].sum()
     assert_equal(whole, load(f"wandb:{PROJECT}"))
@@ -206,10 +206,11 @@ def test_numbers_alone_can_be_sent(study, wandb_server):
     send(study, images=False, weights=False)
     assert not [name for name in wandb_server.uploads if name.endswith((".png", ".gif", ".jpg", ".safetensors"))]
     local, mirrored = load(study), load(f"wandb:{PROJECT}")
-    assert not set(mirrored.images["image"]) & set(local.images["image"])
-    assert mirrored.images["image"].nunique() == local.images["image"].nunique()
-    assert_equal(replace(local, images=mirrored.images), mirrored)
-    pd.testing.assert_frame_equal(local.images.drop(columns="image"), mirrored.images.drop(columns="image"))
+    for own, theirs in ((local.images, mirrored.images), (local.counts, mirrored.counts)):
+        assert not set(theirs["image"]) & set(own["image"])
+        assert theirs["image"].nunique() == own["image"].nunique() > 0
+        pd.testing.assert_frame_equal(own.drop(columns="image"), theirs.drop(columns="image"))
+    assert_equal(replace(local, images=mirrored.images, counts=mirrored.counts), mirrored)
     sent = b"".join(path.read_bytes() for path in (study.parents[1] / "server").rglob("*") if path.is_file())
     assert str(study).encode() not in sent
     stage = load(study).stages["stage_id"].iloc[0]

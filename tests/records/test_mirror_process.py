@@ -88,7 +88,7 @@ def test_a_silent_server_changes_nothing_of_a_study(tiny_study: Study, finished,
     assert not state.get("done")
     timed = ["started_at", "ended_at", "seconds", "predict_seconds", "images_per_second"]
     alone = load(finished / "runs" / "tiny")
-    for table in ("trials", "epochs", "images", "confusions"):
+    for table in ("trials", "epochs", "images", "counts", "confusions"):
         left, right = (
             getattr(each, table).drop(columns=timed, errors="ignore").sort_values(["trial_id"], kind="stable", ignore_index=True)
             for each in (records, alone)

@@ -1,5 +1,6 @@
 """What is said of classes before anything is trained, and which synonyms are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,32 @@ def test_a_split_without_a_class_is_told(tmp_path):
     for part, names in {"train": ["00"], "val": ["01", "04"], "test": ["02", "03", "05"]}.items():
         (folder / f"{part}.txt").write_text("\n".join(names))
     assert told_of(folder, tmp_path) == [
-        "none of the 2 val pictures shows 'car', which has no IoU there; it is left out of means, or counts as 0 where it is "
-        "predicted",
+        "none of the 2 val pictures shows 'car', which has no IoU there and is left out of means",
         "none of the 1 train pictures shows 'sign', which cannot be learned",
     ]
+
+
+def test_a_validation_split_without_foreground_is_told(tmp_path):
+    """Where two classes are told apart and no validation image shows the foreground, a line says what decides instead."""
+    folder = drawn(tmp_path / "few", [0, 1, 1, 0, 1, 1])
+    (folder / "classes.txt").write_text("background\nfigure\n")
+    for part, names in {"train": ["01", "02"], "val": ["00", "03"], "test": ["04", "05"]}.items():
+        (folder / f"{part}.txt").write_text("\n".join(names))
+    told = told_of(folder, tmp_path)
+    assert any(line.startswith("the val pictures show no foreground: its IoU is undefined, so epochs and") for line in told)
+
+
+def test_two_classes_without_a_background_are_told(tmp_path):
+    """Where neither of two classes is called background, a line names the one that headline metrics belong to."""
+    folder = drawn(tmp_path / "two", [0, 1] * 10)
+    (folder / "classes.txt").write_text("skin\nlesion\n")
+    declared = Study("s", Target(f"folder:{folder}"), compare={"source": ["random"]}, fixed={"image_px": 16})
+    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    (line,) = class_remarks(declared, catalog)
+    assert line.startswith(
+        "neither 'skin' nor 'lesion' is called background: IoU, F1, precision and recall are those of 'lesion'"
+    )
+    assert class_remarks(replace(declared, target=replace(declared.target, foreground="skin")), catalog) == []
 
 
 def test_a_fraction_that_leaves_a_class_out_is_told(tmp_path):
