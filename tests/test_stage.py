@@ -502,7 +502,7 @@ def test_published_weights_keep_their_normalisation_in_the_artifact(place, monke
     assert outcome.facts["input_normalisation"] == str(expected)
 
 
-def test_a_file_that_states_nothing_is_taken_for_imagenets(place, tmp_path):
+def test_a_file_that_states_nothing_has_imagenets_normalisation(place, tmp_path):
     """Without a statement a file's weights expect ImageNet's normalisation; with one, that."""
     _, stated = stated_file(place, tmp_path)
     _, silent = build(file_stage(tmp_path / "w.safetensors"), place)

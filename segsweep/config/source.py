@@ -25,7 +25,7 @@ class Stage:
 
     `kind` is the word before the colon; `name` the data set, the file, or which of the published ImageNet weights (None for
     the usual ones); `limit` the number of images that a data set is cut to. Of a file, `prefix` is how the names of the
-    weights that are read begin, and `normalisation` what its weights expect of images; None where the study does not say.
+    weights that are read begin, and `normalisation` what its weights expect of images; None where the study does not state them.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Stage:
 
     @property
     def options(self) -> dict[str, str]:
-        """What a study says of a file, as texts by name."""
+        """The prefix, mean and std that a study states for a file, as texts."""
         prefix = {} if self.prefix is None else {"prefix": self.prefix}
         if self.normalisation is None:
             return prefix
@@ -70,7 +70,7 @@ def _text(values: Triple) -> str:
 
 
 def _file(text: str) -> Stage:
-    """Return the stage of a path and what is said of its file, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
+    """Return the stage of a path with its options, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
     match = re.fullmatch(r"(.+?)((?:@(?:prefix|mean|std)=[^@]*)*)", text)
     assert match is not None  # any text that is not empty matches
     options = dict(option.split("=", 1) for option in match[2].split("@")[1:])

@@ -125,7 +125,7 @@ class Trial:
     def _without_effect(self) -> set[str]:
         """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model.
 
-        Random weights expect ImageNet's normalisation anyway.
+        With random weights, `source` and `imagenet` mean the same normalisation.
         """
         idle = {"normalisation"} if self.stage is None and self.settings.normalisation == "imagenet" else set()
         if self.phase == "tune":

@@ -124,33 +124,33 @@ def imagenet_normalisation(encoder: str, weights: str | None = None) -> Normalis
 
 
 def _smp_normalisation(encoder: str, name: str) -> Normalisation:
-    """Return what smp's hub says of a set where that lies on this machine, else what smp 0.3.4 said of the same files.
+    """Return the normalisation in the configuration file on smp's hub if it is in the cache, else that of smp 0.3.4's tables.
 
-    smp fetches the hub's statement with the weights; a file that was put into the cache by hand may lack it.
+    smp downloads the configuration with the weights; weights that were put into the cache by hand may lack it.
     """
     entry = smp_encoders[encoder]["pretrained_settings"][name]
     file = _hub_folder(entry["repo_id"], entry["revision"]) / SMP_CONFIG
-    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if "mean" in said:
-        return _in_unit_range(said, f"source imagenet: the weights {name!r} of {encoder}")
+    parameters = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if "mean" in parameters:
+        return _in_unit_range(parameters, f"source imagenet: the weights {name!r} of {encoder}")
     if name in SMP_HALF_SETS:
         return HALF
     return next((known for family, known in SMP_FAMILIES.items() if encoder.startswith(family)), IMAGENET)
 
 
-def _in_unit_range(said: Mapping[str, Any], what: str) -> Normalisation:
-    """Return a normalisation in units of 0..1 from one of smp's, whose images may be 0..255.
+def _in_unit_range(parameters: Mapping[str, Any], what: str) -> Normalisation:
+    """Return the normalisation in units of 0..1 from smp's parameters, whose images may be 0..255.
 
-    Raises `UserError` for images that are not RGB: the order of channels is no matter of mean and standard deviation.
+    Raises `UserError` for images that are not RGB: a mean and a standard deviation cannot express the order of channels.
     """
-    if (space := said.get("input_space") or "RGB") != "RGB":
+    if (space := parameters.get("input_space") or "RGB") != "RGB":
         raise UserError(f"{what}: expect images in {space}, but images are RGB here; take another set of weights")
-    top = float((said.get("input_range") or (0, 1))[1])
-    return Normalisation.of({part: [value / top for value in said[part]] for part in ("mean", "std")})
+    top = float((parameters.get("input_range") or (0, 1))[1])
+    return Normalisation.of({part: [value / top for value in parameters[part]] for part in ("mean", "std")})
 
 
 def _torchvision_normalisation(name: str, weights: str) -> Normalisation:
-    """Return what torchvision's own preparation of images takes out for a set of weights."""
+    """Return the mean and standard deviation of torchvision's own transforms for a set of weights."""
     transforms = torchvision.models.get_model_weights(name)[weights].transforms()
     return Normalisation.of({"mean": transforms.mean, "std": transforms.std})
 

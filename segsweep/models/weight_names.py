@@ -72,7 +72,7 @@ def modern_name(name: str) -> str:
 def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) -> NamedWeights:
     """Return the weights of a file by the names of `model.network`.
 
-    A name inside the model that the model has not keeps its place there, so that the transfer refuses it. Counters of
+    A name inside the model that the model lacks is kept inside, so that the transfer refuses it. Counters of
     normalisation layers are filled with zeros where the file has none at all. Raises `UserError` for a file that holds several
     different networks that all fit.
     """

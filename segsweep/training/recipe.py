@@ -31,7 +31,7 @@ class Length:
 class Recipe:
     """What the loop is told. The fields and their defaults are those of `segsweep.config.Settings`, and explained there.
 
-    `normalisation` is what that setting comes down to with the data and the source of this run.
+    `normalisation` holds the values that the setting means for the data and the source of this run.
     """
 
     length: Length

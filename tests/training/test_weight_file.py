@@ -110,7 +110,7 @@ def test_an_encoders_file_gives_the_publishers_features(tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    ("wrap", "taken"),
+    ("wrap", "chosen"),
     [
         (lambda a, b: {"state_dict": below("module.encoder_q.", a) | below("module.encoder_k.", b)}, 0),
         (lambda a, b: {"student": below("module.backbone.", a), "teacher": below("backbone.", b)}, 1),
@@ -120,12 +120,12 @@ def test_an_encoders_file_gives_the_publishers_features(tmp_path, how):
     ],
     ids=["MoCo", "DINO", "lightly", "MoCo v3", "beside the file's own"],
 )
-def test_of_two_networks_the_one_that_its_method_evaluates_is_read(tmp_path, wrap, taken):
+def test_of_two_networks_the_one_that_its_method_evaluates_is_read(tmp_path, wrap, chosen):
     """MoCo's query encoder, DINO's teacher and the network that no momentum copy follows are read; the others are listed."""
     sources = [marked(torchvision.models.resnet18(weights=None), seed) for seed in range(2)]
     model = build_model(PUBLISHED, 2, seed=0)
     report = load_file_weights(model, through_a_file(wrap(*sources), tmp_path), "encoder")
-    assert torch.equal(model.encoder.bn1.weight, sources[taken]["bn1.weight"])
+    assert torch.equal(model.encoder.bn1.weight, sources[chosen]["bn1.weight"])
     assert len(report.unused) == len(sources[0]) + 2  # the other network, and the classifier of this one
 
 
