@@ -29,18 +29,18 @@ class Part:
 
 
 PARTS = (
-    Part("study", "gpu.right.study", 120),
+    Part("study", "gpu.right.study", 150),
     Part("agreement", "gpu.right.agreement", 120),
     Part("memory", "gpu.right.memory", 90),
-    Part("bf16", "gpu.right.bf16", 90),
+    Part("trials", "gpu.right.trials", 120),
+    Part("bf16", "gpu.right.bf16", 120),
     Part("states", "gpu.right.states", 90),
     Part("determinism", "gpu.right.determinism", 90),
     Part("contrastive", "gpu.right.contrastive", 90),
     Part("group", "gpu.right.group", 90),
-    Part("trials", "gpu.right.trials", 120),
     Part("suite", "gpu.right.suite", 90),
     Part("rates", "gpu.fast.rates", 170, alone=True),
     Part("profile", "gpu.fast.profile", 60, alone=True),
     Part("packed", "gpu.fast.packed", 70, alone=True),
-    Part("compiled", "gpu.fast.compiled", 90, alone=True),
+    Part("compiled", "gpu.fast.compiled", 120, alone=True),
 )
