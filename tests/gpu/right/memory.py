@@ -65,7 +65,7 @@ def _one_step(place: Place, limit_bytes: float | None) -> dict:
     batch, image_px = place.size(BATCH, 4), place.size(128, 32)
     sets = draw_sets(batch, 2, image_px, ignored=True)
     recipe = recipe_of(1, batch_size=batch, optimizer="sgd", learning_rate=1e-9)
-    model = build_model("unet-resnet18", 2, seed=0)
+    model = build_model(place.size("unet-resnet18", "unet16"), 2, seed=0)
     freeze(model, "norm")
     state = start_state(model, recipe, place.device, place.folder / "none.safetensors")
     stepper = Stepper(state, recipe, make_objective("cross_entropy", ("a", "b")), IMAGENET, place.device, World())

@@ -32,7 +32,7 @@ def resuming(place: Place) -> Iterator[Row]:
         values = dict(variant)
         policy = values.pop("policy", "none")
         recipe = recipe_of(place.size(3, 2), **values)
-        name = "unet-resnet18" if not place.tiny else "unet16"
+        name = place.size("unet-resnet18", "unet16")
         whole, parted = (Run(name, sets, recipe, place.device, place.folder / f"{number}-{kind}", policy) for kind in "ab")
         with warnings.catch_warnings(), deterministic():
             warnings.simplefilter("ignore")
@@ -72,7 +72,9 @@ def averages(place: Place) -> Iterator[Row]:
     from segsweep.models.architectures import build_model
     from segsweep.training.checkpoint import moving_average
 
-    model = build_model("unet-resnet18", 2, seed=0).to(place.device.torch, memory_format=torch.channels_last)
+    model = build_model(place.size("unet-resnet18", "unet16"), 2, seed=0).to(
+        place.device.torch, memory_format=torch.channels_last
+    )
     average = moving_average(model, 0.9)
     expected = {name: value.detach().double().cpu() for name, value in model.state_dict().items()}
     for step in range(5):
@@ -107,14 +109,14 @@ def fused_steps(place: Place) -> Iterator[Row]:
 def resuming_contrastive(place: Place) -> Iterator[Row]:
     """SimCLR with LARS, stopped and resumed, equals a run that is not."""
     values = {"batch_size": place.size(64, 8), "image_px": 32, "optimizer": "lars", "precision": "float32"}
-    steps = place.size(8, 2)
-    whole = list(pretraining(place, "resnet18", **values, steps=steps)[1])
+    steps, encoder = place.size(8, 2), place.size("resnet18", "unet16")
+    whole = list(pretraining(place, encoder, **values, steps=steps)[1])
     for path in place.folder.glob("ssl-*"):
         path.unlink()
-    _, first = pretraining(place, "resnet18", **values, steps=steps)
+    _, first = pretraining(place, encoder, **values, steps=steps)
     next(first)
     first.close()
-    state, rest = pretraining(place, "resnet18", **values, steps=steps)
+    state, rest = pretraining(place, encoder, **values, steps=steps)
     found = list(rest)
     yield at_most("LARS: training loss after resuming", abs(found[-1].train_loss / whole[-1].train_loss - 1), 0.02)
     yield equal("LARS: weights not channels last", _not_last(state.model.parameters()), 0)
