@@ -14,7 +14,8 @@ Check = Callable[[Place], Iterator[Row]]
 class Part:
     """Some checks that run in a process of their own.
 
-    `module` holds them as `CHECKS`; `seconds` limits their time; a part that measures time runs `alone`.
+    `module` holds them as `CHECKS`; `seconds` limits their time. A part that measures time, or takes the whole card, runs
+    `alone`.
     """
 
     name: str
@@ -39,7 +40,8 @@ PARTS = (
     Part("contrastive", "gpu.right.contrastive", 90),
     Part("group", "gpu.right.group", 90),
     Part("suite", "gpu.right.suite", 90),
-    Part("rates", "gpu.fast.rates", 170, alone=True),
+    Part("reservation", "gpu.right.reservation", 60, alone=True),
+    Part("rates", "gpu.fast.rates", 190, alone=True),
     Part("profile", "gpu.fast.profile", 60, alone=True),
     Part("packed", "gpu.fast.packed", 70, alone=True),
     Part("compiled", "gpu.fast.compiled", 120, alone=True),
