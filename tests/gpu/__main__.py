@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,44 +10,49 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from gpu.blocked import block_imports  # noqa: E402  # the two paths must be known before
+from gpu.parts import PARTS  # noqa: E402
+from gpu.rows import read_rows, write_row  # noqa: E402
+from gpu.runner import Options, run_parts  # noqa: E402
+from gpu.table import summary  # noqa: E402
+
+FILES = ("results.jsonl", "results.md", "log.txt", "profile.txt")
+JOBS_ON_A_GPU = 4
 
 
 def main() -> int:
     """Run the parts that the command line asks for; return 1 where something failed."""
+    start, asked = time.monotonic(), _parser().parse_args()
     block_imports()
     import torch
 
     from gpu.machine import machine_rows
-    from gpu.parts import PARTS
-    from gpu.rows import read_rows, write_row
-    from gpu.runner import Options, run_parts
-    from gpu.table import summary
 
-    parser = argparse.ArgumentParser(prog="python -m tests.gpu", description="Prove and measure all that needs a GPU.")
-    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder of the results; it is emptied")
-    parser.add_argument("--only", action="append", choices=[part.name for part in PARTS], help="run this part; repeatable")
-    parser.add_argument(
-        "--skip", action="append", default=[], choices=[part.name for part in PARTS], help="leave out; repeatable"
-    )
-    parser.add_argument("--minutes", type=float, default=8.0, help="time for all (default: 8)")
-    parser.add_argument("--jobs", type=int, help="parts at once where time is not measured (default: 4 on a GPU, else 1)")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes; always so without a GPU")
-    options = parser.parse_args()
-    start, cuda = time.monotonic(), torch.cuda.is_available()
-    shutil.rmtree(options.out, ignore_errors=True)
-    options.out.mkdir(parents=True)
+    out, cuda = asked.out.resolve(), torch.cuda.is_available()
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
     for row in machine_rows():
-        write_row(options.out / "results.jsonl", "machine", row)
-    chosen = [part for part in PARTS if part.name in (options.only or [part.name]) and part.name not in options.skip]
-    cores = len(os.sched_getaffinity(0))
-    jobs = options.jobs or (4 if cuda else 1)
-    out, seconds = options.out.resolve(), 60 * options.minutes - (time.monotonic() - start)
-    run_parts(
-        chosen,
-        Options(out, "cuda" if cuda else "cpu", max(1, cores // jobs) if cuda else 1, options.tiny or not cuda, jobs, seconds),
-    )
-    print(*summary(out), f"{time.monotonic() - start:.0f} s in all; results in {options.out}", sep="\n", flush=True)
+        write_row(out / "results.jsonl", "machine", row)
+    jobs = asked.jobs or (JOBS_ON_A_GPU if cuda else 1)
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if cuda else 1
+    left = 60 * asked.minutes - (time.monotonic() - start)
+    options = Options(out, "cuda" if cuda else "cpu", threads, asked.tiny or not cuda, jobs, left)
+    run_parts([part for part in PARTS if part.name in (asked.only or [part.name]) and part.name not in asked.skip], options)
+    print(f"{time.monotonic() - start:.0f} s in all; results in {asked.out}", *summary(out), sep="\n", flush=True)
     return int(any(result.row.passed is False for result in read_rows(out / "results.jsonl")))
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = [part.name for part in PARTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu", description="Prove and measure all that needs a GPU.")
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("gpu-results"), metavar="DIR", help="folder of the results; replaces earlier ones")
+    add("--only", action="append", choices=names, metavar="PART", help=f"run this part; repeatable; of {', '.join(names)}")
+    add("--skip", action="append", default=[], choices=names, metavar="PART", help="leave this part out; repeatable")
+    add("--minutes", type=float, default=8.0, help="time for all (default: 8)")
+    add("--jobs", type=int, help=f"parts at once where time is not measured (default: {JOBS_ON_A_GPU} on a GPU, else 1)")
+    add("--tiny", action="store_true", help="tiny sizes; always so without a GPU")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Generated images that a network can learn from: brightness says the class of each quarter."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from segsweep.data.dataset import IGNORE
@@ -29,6 +31,16 @@ def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, see
         pixels=np.stack([pixel_counts(mask, classes) for mask in masks]),
     )
     return PictureSet(data, np.arange(count))
+
+
+def draw_patches(count: int, image_px: int, seed: int = 0) -> PictureSet:
+    """Return unlabelled images that differ from one another: coloured patches under noise."""
+    labelled = draw(count, image_px, seed=seed)
+    rng, side = np.random.default_rng(seed), image_px // 8
+    patches = rng.integers(196, size=(count, 8, 8, 3), dtype=np.uint8).repeat(side, axis=1).repeat(side, axis=2)
+    images = patches + rng.integers(60, size=patches.shape, dtype=np.uint8)
+    moments = np.stack([picture_moments(image) for image in images])
+    return PictureSet(replace(labelled.data, images=images, moments=moments), labelled.members).without_masks()
 
 
 def draw_sets(train_count: int, val_count: int, image_px: int, classes: int = 2, ignored: bool = False) -> list[PictureSet]:

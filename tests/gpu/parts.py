@@ -14,7 +14,8 @@ Check = Callable[[Place], Iterator[Row]]
 class Part:
     """Some checks that run in a process of their own.
 
-    `module` holds them as `CHECKS`; `seconds` limits their time; a part that measures time runs `alone`.
+    `module` holds them as `CHECKS`; `seconds` limits their time. A part that measures time, or takes the whole card, runs
+    `alone`.
     """
 
     name: str
@@ -29,18 +30,19 @@ class Part:
 
 
 PARTS = (
-    Part("study", "gpu.right.study", 120),
+    Part("study", "gpu.right.study", 150),
     Part("agreement", "gpu.right.agreement", 120),
     Part("memory", "gpu.right.memory", 90),
-    Part("bf16", "gpu.right.bf16", 90),
+    Part("trials", "gpu.right.trials", 120),
+    Part("bf16", "gpu.right.bf16", 120),
     Part("states", "gpu.right.states", 90),
     Part("determinism", "gpu.right.determinism", 90),
     Part("contrastive", "gpu.right.contrastive", 90),
     Part("group", "gpu.right.group", 90),
-    Part("trials", "gpu.right.trials", 120),
     Part("suite", "gpu.right.suite", 90),
-    Part("rates", "gpu.fast.rates", 170, alone=True),
+    Part("reservation", "gpu.right.reservation", 60, alone=True),
+    Part("rates", "gpu.fast.rates", 190, alone=True),
     Part("profile", "gpu.fast.profile", 60, alone=True),
     Part("packed", "gpu.fast.packed", 70, alone=True),
-    Part("compiled", "gpu.fast.compiled", 90, alone=True),
+    Part("compiled", "gpu.fast.compiled", 120, alone=True),
 )

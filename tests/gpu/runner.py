@@ -45,7 +45,7 @@ class _Running:
 def run_parts(parts: Sequence[Part], options: Options) -> None:
     """Run parts and write their rows, the table and the log into the folder `out`.
 
-    Parts that measure time come last and run alone, the others `jobs` at once.
+    Parts that are to run alone come last, the others run `jobs` at once.
     """
     end = time.monotonic() + options.seconds
     _run([part for part in parts if not part.alone], options, options.jobs, end)

@@ -37,6 +37,7 @@ class Counts:
     copies: int
     busy_ms: float
     copy_ms: float
+    copied: str
     top: str
 
 
@@ -149,6 +150,7 @@ def _profile(place: Place, title: str, work: Callable[[], object]) -> Counts:
         copies=sum(each.count for each in copies),
         busy_ms=sum(each.self_device_time_total for each in kernels) / 1000,
         copy_ms=sum(each.self_device_time_total for each in copies) / 1000,
+        copied="; ".join(f"{each.key} x{each.count}" for each in copies),
         top="; ".join(f"{each.key[:40]} {each.self_device_time_total / 1000:.1f} ms x{each.count}" for each in busy[:4]),
     )
 
@@ -159,7 +161,8 @@ def _rows(label: str, counts: Counts, steps: int, wall_ms: float, batch: int) ->
     yield note(f"{label}: waits a step", counts.waits / steps)
     yield note(f"{label}: copies a step", counts.copies / steps)
     yield note(f"{label}: device busy / wall a step", f"{counts.busy_ms / steps:.2f} / {wall_ms:.2f}", "ms")
-    yield note(f"{label}: copies", counts.copy_ms / steps, "ms a step")
+    yield note(f"{label}: time of copies", counts.copy_ms / steps, "ms a step")
+    yield note(f"{label}: kinds of copies in {steps} steps", counts.copied)
     yield note(f"{label}: wall", wall_ms / batch, "ms an image")
     yield note(f"{label}: longest kernels", counts.top)
 

@@ -1,7 +1,7 @@
 """Too little memory: the batch is cut, the gradient stays, the record says so, and nothing stays allocated."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ MIB = 2**20
 def limited(place: Place, limit_bytes: float) -> Iterator[None]:
     """Give torch this many bytes on the card, what is allocated already included."""
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.empty_cache()
+    place.release()
     torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
     try:
         yield
@@ -65,7 +65,7 @@ def _one_step(place: Place, limit_bytes: float | None) -> dict:
     batch, image_px = place.size(BATCH, 4), place.size(128, 32)
     sets = draw_sets(batch, 2, image_px, ignored=True)
     recipe = recipe_of(1, batch_size=batch, optimizer="sgd", learning_rate=1e-9)
-    model = build_model("unet-resnet18", 2, seed=0)
+    model = build_model(place.size("unet-resnet18", "unet16"), 2, seed=0)
     freeze(model, "norm")
     state = start_state(model, recipe, place.device, place.folder / "none.safetensors")
     stepper = Stepper(state, recipe, make_objective("cross_entropy", ("a", "b")), IMAGENET, place.device, World())
@@ -103,6 +103,11 @@ def _allocated(place: Place) -> int:
 
 def a_run_with_too_little(place: Place) -> Iterator[Row]:
     """A whole run under a limit: it ends, and its results record how many images went through at once."""
+    yield from runs_with_too_little(place, limited)
+
+
+def runs_with_too_little(place: Place, limit: Callable[[Place, float], AbstractContextManager[None]]) -> Iterator[Row]:
+    """Yield how runs in both precisions do where `limit` leaves 0.6 of the memory that they would take."""
     if not place.device.cuda:
         return
     sets = draw_sets(2 * BATCH, BATCH, 128)
@@ -110,8 +115,7 @@ def a_run_with_too_little(place: Place) -> Iterator[Row]:
         recipe = recipe_of(2, batch_size=BATCH, precision=precision, optimizer=optimizer, ema=ema)
         free = Run("unet-resnet18", sets, recipe, place.device, place.folder / f"free-{precision}").go()
         peak = torch.cuda.max_memory_allocated()
-        place.release()
-        with limited(place, 0.6 * peak):
+        with limit(place, 0.6 * peak):
             tight = Run("unet-resnet18", sets, recipe, place.device, place.folder / f"tight-{precision}").go()
         recorded = [each.micro_batch for each in tight]
         yield holds(

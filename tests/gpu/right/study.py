@@ -22,6 +22,12 @@ def self_supervised_demo(place: Place) -> Iterator[Row]:
         yield from _demo(place, "self_supervised")
 
 
+def domain_shift_demo(place: Place) -> Iterator[Row]:
+    """Yield how the demo of `sweeps/domain_shift.py` runs: tests of the source's model, clips."""
+    if not place.tiny:
+        yield from _demo(place, "domain_shift")
+
+
 def _demo(place: Place, script: str) -> Iterator[Row]:
     from segsweep.report.write import write_report
     from segsweep.sweep.run import run
@@ -49,4 +55,4 @@ def _precision(place: Place) -> str:
     return resolve_precision("auto", place.device)
 
 
-CHECKS = (encoders_demo, self_supervised_demo)
+CHECKS = (encoders_demo, self_supervised_demo, domain_shift_demo)
