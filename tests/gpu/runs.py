@@ -12,6 +12,7 @@ from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.batches import PictureSet
+from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, start_state, train
@@ -59,6 +60,7 @@ class Run:
         """Train and yield each result."""
         model = build_model(self.name, len(self.sets[0].data.classes), seed=0)
         freeze(model, self.policy)
+        calibrate(model, (), self.sets[0], self.recipe.normalisation, seed=self.seed, device=self.device, world=self.world)
         self.state = start_state(model, self.recipe, self.device, self.checkpoint, self.world)
         yield from train(
             self.state,

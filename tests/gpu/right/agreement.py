@@ -95,7 +95,7 @@ def losses(place: Place) -> Iterator[Row]:
 
 
 def _loss(objective: object, logits: Tensor, masks: Tensor, device: Device) -> tuple[Tensor, Tensor]:
-    own = logits.to(device.torch).requires_grad_()
+    own = logits.clone().to(device.torch).requires_grad_()
     loss = objective(own, masks.to(device.torch))  # type: ignore[operator]
     loss.backward()
     return loss.detach().cpu(), own.grad.cpu()

@@ -1,5 +1,6 @@
 """Too little memory: the batch is cut, the gradient stays, the record says so, and nothing stays allocated."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -135,18 +136,22 @@ def a_study_with_too_little(place: Place) -> Iterator[Row]:
         name="tight",
         target=Target("generated_pets", protocol="70-10-20"),
         compare={"source": ["random"]},
-        fixed={"architecture": "unet16", "image_px": 64, "epochs": 1, "batch_size": 32, "fraction": 0.2, "learning_rate": 1e-3},
+        fixed={"architecture": "unet16", "image_px": 128, "epochs": 1, "batch_size": 64, "fraction": 0.2, "learning_rate": 1e-3},
         seeds=1,
     )
     values = {"store": place.folder / "store", "runner": "inline", "device": place.device.name, "threads": place.device.threads}
     if not place.device.cuda:
         return
+    torch.cuda.reset_peak_memory_stats()
     run(study, out=place.folder / "free", **values)
     peak = torch.cuda.max_memory_allocated()
     with limited(place, 0.5 * peak):
         trials = run(study, out=place.folder / "tight", **values).trials
+    for trace in (place.folder / "tight").rglob("errors/*.txt"):
+        print(trace.read_text(encoding="utf-8"))
+    yield note("memory at peak with enough of it", peak / MIB, "MiB")
     yield equal("status of the trial", str(trials["status"].iloc[0]), "finished")
-    yield at_most("micro_batch in the records", float(trials["micro_batch"].iloc[0]), 16)
+    yield at_most("micro_batch in the records", float(trials["micro_batch"].fillna(math.inf).iloc[0]), 32)
 
 
 def a_contrastive_run_with_too_little(place: Place) -> Iterator[Row]:
