@@ -1,4 +1,4 @@
-"""Running parts in processes of their own, each under a time limit, all under a budget."""
+"""Running each part in a separate process, each under a time limit, all under a budget."""
 
 import os
 import signal

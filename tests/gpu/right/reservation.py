@@ -12,7 +12,7 @@ from gpu.rows import Row
 
 @contextmanager
 def reserved(place: Place, left_bytes: float) -> Iterator[None]:
-    """Take all of the card's free memory but this many bytes."""
+    """Allocate all free memory of the card except this many bytes."""
     place.release()
     free, _ = torch.cuda.mem_get_info()
     held = torch.empty(max(0, int(free - left_bytes)), dtype=torch.uint8, device=place.device.torch)
