@@ -42,7 +42,7 @@ PARTS = (
     Part("suite", "gpu.right.suite", 90),
     Part("reservation", "gpu.right.reservation", 60, alone=True),
     Part("rates", "gpu.fast.rates", 190, alone=True),
-    Part("profile", "gpu.fast.profile", 60, alone=True),
+    Part("profile", "gpu.fast.profile", 100, alone=True),
     Part("packed", "gpu.fast.packed", 70, alone=True),
     Part("compiled", "gpu.fast.compiled", 120, alone=True),
 )
