@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from segsweep.config.normalisation import Normalisation
-from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
 from segsweep.data.originals import KIND as MASKS_KIND
@@ -18,7 +17,7 @@ from segsweep.data.predictions import FILE as PREDICTIONS_FILE
 from segsweep.data.predictions import write_predictions
 from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import split_target, subset
+from segsweep.data.splits import Indices, split_target, subset
 from segsweep.domain_shift import Shift, measure_shift
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
@@ -96,31 +95,32 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     if trial.phase == "tune":
         yield TrialOutcome(micro_batch)
         return
-    tested_data = data
-    if trial.target_masks is not None and settings.test_size == "original":
-        tested_data = replace(data, originals=Originals.open(place.store.folder(MASKS_KIND, trial.target_masks)))
-    test_set = spread_first(PictureSet(tested_data, split.test).first(place.max_pictures), EXAMPLES)
-    tested, shift = _test(settings, state, train_set, test_set, normalisation, place), Shift()
+    trained = _Trained(trial, data, train_set, normalisation, state, place)
+    test_set = _test_set(trained, split.test)
+    tested, shift = _test(trained, test_set), Shift()
     if settings.domain_shift == "on":
         batch_size = micro_batch["micro_batch"] or settings.batch_size
         shift = measure_shift(trial, source_key, state.best, test_set, place, batch_size=batch_size, examples=EXAMPLES)
     if place.world.main:
-        with place.store.building(KIND, trial.trial_id) as build:
-            if build.found is None:
-                save_weights(state.best, build.folder / WEIGHTS)
-                _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
-                names = [data.names[member] for member in test_set.members[:PREDICTIONS]]
-                write_predictions(build.folder / PREDICTIONS_FILE, names, tested.predictions)
-                if frames is not None:
-                    save_clip(build.folder / CLIP, frames, val_set, state.history)
-                build.commit(_card(trial, data, model, tested, normalisation) | {"fit": _fit(trial, place)})
-    facts = {**micro_batch, **_measured(tested, data), **shift.facts}
+        _keep(trained, test_set, tested, shift, frames, val_set)
     tables = {
         "images": _image_rows(tested, test_set),
         "counts": _count_rows(tested.counts_N3C, test_set),
         "confusions": _confusion_rows(tested.confusion_CC, data.classes),
     }
-    yield TrialOutcome(facts, tables)
+    yield TrialOutcome({**micro_batch, **_measured(tested, data), **shift.facts}, tables)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trial whose training is over, with all that its test needs."""
+
+    trial: Trial
+    data: Prepared
+    train_set: PictureSet
+    normalisation: Normalisation
+    state: TrainingState[SegmentationModel]
+    place: Workplace
 
 
 def _start_model(
@@ -147,17 +147,18 @@ def trial_workspace(trial: Trial, records_id: str) -> str:
     return f"{records_id}-{trial.trial_id}" if records_id else trial.trial_id
 
 
-def _test(
-    settings: Settings,
-    state: TrainingState[SegmentationModel],
-    train_set: PictureSet,
-    test_set: PictureSet,
-    normalisation: Normalisation,
-    place: Workplace,
-) -> Evaluation:
+def _test_set(trained: _Trained, members: Indices) -> PictureSet:
+    """Return the test split's pictures, with their masks at the original size where the trial is measured there."""
+    trial, data, place = trained.trial, trained.data, trained.place
+    if trial.target_masks is not None and trial.settings.test_size == "original":
+        data = replace(data, originals=Originals.open(place.store.folder(MASKS_KIND, trial.target_masks)))
+    return spread_first(PictureSet(data, members).first(place.max_pictures), EXAMPLES)
+
+
+def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
     """Read the test split with the best weights."""
-    data = test_set.data
-    pixels = data.class_pixels(train_set.members)
+    settings, data, state = trained.trial.settings, test_set.data, trained.state
+    pixels = data.class_pixels(trained.train_set.members)
     state.model.network.load_state_dict(state.best)
     return evaluate(
         state.model,
@@ -167,12 +168,29 @@ def _test(
         boundary=True,
         batch_size=state.history[-1]["micro_batch"] or settings.batch_size,
         precision=settings.precision,
-        device=place.device,
-        normalisation=normalisation,
+        device=trained.place.device,
+        normalisation=trained.normalisation,
         examples=EXAMPLES,
         predictions=PREDICTIONS,
-        world=place.world,
+        world=trained.place.world,
     )
+
+
+def _keep(
+    trained: _Trained, test_set: PictureSet, tested: Evaluation, shift: Shift, frames: Frames | None, val_set: PictureSet
+) -> None:
+    """Put the best weights, the first predictions and the clip of a confirmed run into the store, unless they are there."""
+    state = trained.state
+    with trained.place.store.building(KIND, trained.trial.trial_id) as build:
+        if build.found is not None:
+            return
+        save_weights(state.best, build.folder / WEIGHTS)
+        _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
+        names = [test_set.data.names[member] for member in test_set.members[:PREDICTIONS]]
+        write_predictions(build.folder / PREDICTIONS_FILE, names, tested.predictions)
+        if frames is not None:
+            save_clip(build.folder / CLIP, frames, val_set, state.history)
+        build.commit(_card(trained, tested))
 
 
 def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
@@ -230,9 +248,9 @@ def spread_first(pictures: PictureSet, count: int) -> PictureSet:
     return PictureSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
 
 
-def _card(
-    trial: Trial, data: Prepared, model: SegmentationModel, tested: Evaluation, normalisation: Normalisation
-) -> dict[str, Any]:
+def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
+    """Return what is kept beside the weights: what the model is, and all that whoever applies it has to know."""
+    trial, data = trained.trial, trained.data
     return {
         "study": trial.study,
         "cell": trial.cell,
@@ -241,10 +259,11 @@ def _card(
         "settings": trial.settings.model_dump(),
         "target": data.dataset,
         "classes": list(data.classes),
-        **normalisation.as_dict(),
-        "total_parameters": model.parameter_counts()[1],
+        **trained.normalisation.as_dict(),
+        "total_parameters": trained.state.model.parameter_counts()[1],
         "foreground": _foreground_name(data),
         "test_iou": tested.scores.iou,
+        "fit": _fit(trial, trained.place),
     }
 
 
