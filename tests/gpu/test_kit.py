@@ -114,16 +114,16 @@ def test_the_summary_has_at_most_forty_lines(tmp_path):
     assert "| rate 59 | 59,000 | images/s |  |  |" in (tmp_path / "results.md").read_text()
 
 
-QUICK = ("agreement", "memory", "bf16", "determinism", "states")
+QUICK = ("agreement", "memory", "bf16", "determinism", "states", "profile")
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_checks_pass_at_tiny_size(name, place):
-    """The checks of results that need one process alone pass on this CPU."""
+    """The checks that need one process alone pass on this CPU, and each yields something."""
     part, rows = next(part for part in PARTS if part.name == name), []
     run_checks(part.checks(), place, rows.append)
     assert [row for row in rows if row.passed is False] == []
-    assert any(row.passed for row in rows)
+    assert len(rows) > len(part.checks())
 
 
 @pytest.mark.slow
