@@ -1,4 +1,4 @@
-"""Where the time of training and evaluation goes, for the two networks that are furthest from the arithmetic floor."""
+"""Where the time of training and evaluation goes, for the network that is furthest from the arithmetic floor."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from segsweep.training.checkpoint import TrainingState, save_checkpoint
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import make_objective
 
-FALLBACK = ("denseaspp-densenet121", "deeplabv3plus-mobilenet_v2")
+FALLBACK = "deeplabv3plus-mobilenet_v2"
 BATCH = 16
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -39,47 +39,47 @@ class Counts:
     copied: str
 
 
-def worst(place: Place) -> tuple[str, ...]:
-    """Return the two networks with the least share of the arithmetic floor at batch 16, by the rates in the results."""
+def worst(place: Place) -> str:
+    """Return the network with the least share of the arithmetic floor at batch 16, by the rates in the results."""
     shares: dict[str, float] = {}
     for result in read_rows(place.results):
         name, _, what = result.row.what.partition(", all, batch 16: share of the arithmetic floor")
         if what and isinstance(result.row.value, float):
             shares[name] = result.row.value
-    return tuple(sorted(shares, key=shares.__getitem__)[:2]) or place.size(FALLBACK, ("unet16",))
+    return min(shares, key=shares.__getitem__, default=place.size(FALLBACK, "unet16"))
 
 
 def training(place: Place) -> Iterator[Row]:
     """Launches, gaps, copies and waits of training steps, with the validation of two images that ends a stretch of them."""
-    for name in worst(place):
-        batch, steps = place.size(BATCH, 4), place.size(10, 2)
-        pictures = _pictures(place)
-        sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
-        recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
-        run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
-        with patch("segsweep.training.loop.save_checkpoint"), patch.object(TrainingState, "keep"):
-            running = run.stream()
-            next(running)
-            rate = next(running).images_per_second
-            counts = _profile(place, f"training {name}", partial(next, running))
-        yield from _rows(f"{name}, training step", counts, steps, 1000 * batch / rate)
+    name = worst(place)
+    batch, steps = place.size(BATCH, 4), place.size(10, 2)
+    pictures = _pictures(place)
+    sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
+    recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
+    run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
+    with patch("segsweep.training.loop.save_checkpoint"), patch.object(TrainingState, "keep"):
+        running = run.stream()
+        next(running)
+        rate = next(running).images_per_second
+        counts = _profile(place, f"training {name}", partial(next, running))
+    yield from _rows(f"{name}, training step", counts, steps, 1000 * batch / rate)
 
 
 def evaluation(place: Place) -> Iterator[Row]:
     """Launches, gaps, copies and waits of evaluation, as validation does it and as the test does it."""
-    for name in worst(place):
-        batch = place.size(BATCH, 4)
-        pictures, model = _pictures(place).first(2 * batch), _model(place, name)
-        classes = pictures.data.classes
-        values: dict[str, Any] = {"batch_size": batch, "precision": _precision(place), "device": place.device}
-        values["loss"] = make_objective("cross_entropy", classes)
-        more = {loss: make_objective(loss, classes) for loss in ("dice", "focal", "bce")}
-        for what, extra in (("validation", {}), ("test", {"more_losses": more, "boundary": True})):
-            work = partial(evaluate, model, pictures, **values, **extra)
-            work()
-            wall_ms = 1000 * _seconds(place, work)
-            steps = len(pictures) // batch
-            yield from _rows(f"{name}, {what}", _profile(place, f"{what} {name}", work), steps, wall_ms / steps)
+    name = worst(place)
+    batch = place.size(BATCH, 4)
+    pictures, model = _pictures(place).first(2 * batch), _model(place, name)
+    classes = pictures.data.classes
+    values: dict[str, Any] = {"batch_size": batch, "precision": _precision(place), "device": place.device}
+    values["loss"] = make_objective("cross_entropy", classes)
+    more = {loss: make_objective(loss, classes) for loss in ("dice", "focal", "bce")}
+    for what, extra in (("validation", {}), ("test", {"more_losses": more, "boundary": True})):
+        work = partial(evaluate, model, pictures, **values, **extra)
+        work()
+        wall_ms = 1000 * _seconds(place, work)
+        steps = len(pictures) // batch
+        yield from _rows(f"{name}, {what}", _profile(place, f"{what} {name}", work), steps, wall_ms / steps)
 
 
 def checkpoints(place: Place) -> Iterator[Row]:
