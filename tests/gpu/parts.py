@@ -12,7 +12,7 @@ Check = Callable[[Place], Iterator[Row]]
 
 @dataclass(frozen=True)
 class Part:
-    """Some checks that run in a process of their own.
+    """Some checks that run in a separate process.
 
     `module` holds them as `CHECKS`; `seconds` limits their time. A part that measures time, or takes the whole card, runs
     `alone`.
