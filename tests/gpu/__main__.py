@@ -16,7 +16,7 @@ from gpu.runner import Options, run_parts  # noqa: E402
 from gpu.table import summary  # noqa: E402
 
 FILES = ("results.jsonl", "results.md", "log.txt", "profile.txt")
-JOBS_ON_A_GPU = 4
+JOBS_ON_A_GPU = 6
 
 
 def main() -> int:

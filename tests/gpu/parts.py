@@ -1,4 +1,4 @@
-"""The parts of the kit, most important first."""
+"""The parts of the kit: longest first of those that run side by side, then those that run alone."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Check = Callable[[Place], Iterator[Row]]
 
 @dataclass(frozen=True)
 class Part:
-    """Some checks that run in a process of their own.
+    """Some checks that run in a separate process.
 
     `module` holds them as `CHECKS`; `seconds` limits their time. A part that measures time, or takes the whole card, runs
     `alone`.
@@ -30,19 +30,19 @@ class Part:
 
 
 PARTS = (
-    Part("study", "gpu.right.study", 150),
-    Part("agreement", "gpu.right.agreement", 120),
-    Part("memory", "gpu.right.memory", 90),
-    Part("trials", "gpu.right.trials", 120),
-    Part("bf16", "gpu.right.bf16", 120),
+    Part("study", "gpu.right.study", 180),
+    Part("trials", "gpu.right.trials", 160),
+    Part("bf16", "gpu.right.bf16", 160),
+    Part("agreement", "gpu.right.agreement", 130),
+    Part("determinism", "gpu.right.determinism", 120),
+    Part("group", "gpu.right.group", 120),
+    Part("memory", "gpu.right.memory", 100),
     Part("states", "gpu.right.states", 90),
-    Part("determinism", "gpu.right.determinism", 90),
-    Part("contrastive", "gpu.right.contrastive", 90),
-    Part("group", "gpu.right.group", 90),
-    Part("suite", "gpu.right.suite", 90),
-    Part("reservation", "gpu.right.reservation", 60, alone=True),
-    Part("rates", "gpu.fast.rates", 190, alone=True),
-    Part("profile", "gpu.fast.profile", 100, alone=True),
-    Part("packed", "gpu.fast.packed", 70, alone=True),
-    Part("compiled", "gpu.fast.compiled", 120, alone=True),
+    Part("contrastive", "gpu.right.contrastive", 80),
+    Part("suite", "gpu.right.suite", 60),
+    Part("reservation", "gpu.right.reservation", 40, alone=True),
+    Part("rates", "gpu.fast.rates", 150, alone=True),
+    Part("packed", "gpu.fast.packed", 80, alone=True),
+    Part("compiled", "gpu.fast.compiled", 90, alone=True),
+    Part("profile", "gpu.fast.profile", 90, alone=True),
 )

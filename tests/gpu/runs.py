@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from segsweep.models.architectures import build_model
@@ -37,7 +38,11 @@ def recipe_of(epochs: int | None = 3, steps: int | None = None, validations: int
 
 @dataclass
 class Run:
-    """A run of a recipe on a device over one checkpoint; calling `go` again resumes, with everything built anew."""
+    """A run of a recipe on a device over one checkpoint; calling `go` again resumes, with everything built anew.
+
+    `perturbation` is the relative standard deviation of a change of the initial weights: what it does to the losses says how
+    sensitive the run is to rounding.
+    """
 
     name: str
     sets: Sequence[PictureSet]
@@ -47,6 +52,7 @@ class Run:
     policy: str = "none"
     seed: int = 3
     world: World = field(default_factory=World)
+    perturbation: float = 0.0
     state: TrainingState[SegmentationModel] | None = None
 
     def go(self, results: int | None = None) -> list[EpochResult]:
@@ -59,6 +65,7 @@ class Run:
     def stream(self) -> Generator[EpochResult, None, None]:
         """Train and yield each result."""
         model = build_model(self.name, len(self.sets[0].data.classes), seed=0)
+        perturb(model, self.perturbation)
         freeze(model, self.policy)
         calibrate(model, (), self.sets[0], self.recipe.normalisation, seed=self.seed, device=self.device, world=self.world)
         self.state = start_state(model, self.recipe, self.device, self.checkpoint, self.world)
@@ -77,6 +84,14 @@ def largest_difference(one: Sequence[EpochResult], other: Sequence[EpochResult])
     """Return the largest relative difference of the losses of two runs."""
     pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(one, other, strict=True) for name in ("train_loss", "val_loss")]
     return max(abs(a - b) / max(abs(a), abs(b), 1e-9) for a, b in pairs)
+
+
+def perturb(model: nn.Module, relative: float) -> None:
+    """Multiply every weight by 1 plus normal noise of this standard deviation."""
+    chance = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters() if relative else ():
+            parameter.mul_(1 + relative * torch.randn(parameter.shape, generator=chance))
 
 
 def without_chance(model: nn.Module) -> None:

@@ -1,7 +1,8 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
@@ -13,6 +14,17 @@ from segsweep.training.recipe import Length, Recipe
 @pytest.fixture
 def cpu() -> Device:
     return Device("cpu", 1)
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Have torch use deterministic algorithms; an operation that has none warns."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    torch.backends.cudnn.benchmark = benchmark
 
 
 def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:

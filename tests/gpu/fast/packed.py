@@ -1,8 +1,10 @@
 """Several trials on one card at once: images per second of one, two and four processes."""
 
+import itertools
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing import Barrier, Queue, get_context
 from typing import Any
 from unittest.mock import patch
@@ -15,33 +17,51 @@ from gpu.rows import Row, holds, note
 from gpu.runs import Run, recipe_of
 
 NETWORK = "deeplabv3plus-mobilenet_v2"
-WAIT_SECONDS = 60
+WAIT_SECONDS = 75
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What one process trained while `count` did: its images, and its start and end by the machine's clock."""
+
+    count: int
+    images: int
+    start: float
+    end: float
 
 
 def processes(place: Place) -> Iterator[Row]:
-    """Train the same trial in one, two and four processes that start together."""
-    alone = 0.0
-    for count in place.size((1, 2, 4), (1, 2)):
-        found = _together(place, count)
-        for rank, outcome in enumerate(found):
-            if isinstance(outcome, str):
-                yield holds(f"{count} processes: process {rank}", False, outcome[-400:])
-                return
-        images = sum(float(outcome[0]) for outcome in found)
-        start, end = min(outcome[1] for outcome in found), max(outcome[2] for outcome in found)
-        rate = images / (end - start)
-        alone = alone or rate
+    """Train the same trial in one, two and four processes at once.
+
+    All processes start and warm up together, which costs most of the time; then the first trains alone, then the first two, then
+    all.
+    """
+    counts = place.size((1, 2, 4), (1, 2))
+    found = _together(place, counts)
+    failed = {rank: outcome for rank, outcome in enumerate(found) if isinstance(outcome, str)}
+    for rank, text in failed.items():
+        yield holds(f"process {rank}", False, text[-400:])
+    if failed:
+        return
+    stretches = [stretch for trained, _ in found for stretch in trained]
+    rates = {count: _rate([each for each in stretches if each.count == count]) for count in counts}
+    for count, rate in rates.items():
         mark = "! " if count > 1 else ""
-        yield note(f"{mark}{NETWORK}, batch {place.size(16, 4)}: {count} trials on the card", rate, "images/s")
-        yield note(f"{count} trials relative to one", rate / alone)
-        yield note(f"{count} trials: most memory of one", max(outcome[3] for outcome in found) / 2**30, "GiB")
+        yield note(f"{mark}{_network(place)}, batch {place.size(16, 4)}: {count} trials on the card", rate, "images/s")
+        yield note(f"{count} trials relative to one", rate / rates[1])
+    yield note("most memory of one process", max(peak for _, peak in found) / 2**30, "GiB")
 
 
-def _together(place: Place, count: int) -> list[Any]:
-    """Return from every process its images, start, end and peak memory, or its traceback."""
+def _rate(stretches: list[Stretch]) -> float:
+    seconds = max(each.end for each in stretches) - min(each.start for each in stretches)
+    return sum(each.images for each in stretches) / seconds
+
+
+def _together(place: Place, counts: tuple[int, ...]) -> list[Any]:
+    """Return from every process its stretches and its peak memory, or its traceback."""
     context = get_context("spawn")
-    queue, barrier = context.Queue(), context.Barrier(count)
-    workers = [context.Process(target=_work, args=(rank, place, queue, barrier)) for rank in range(count)]
+    queue, barrier = context.Queue(), context.Barrier(max(counts))
+    workers = [context.Process(target=_work, args=(rank, place, counts, queue, barrier)) for rank in range(max(counts))]
     for worker in workers:
         worker.start()
     try:
@@ -50,33 +70,40 @@ def _together(place: Place, count: int) -> list[Any]:
         for worker in workers:
             worker.join(timeout=5)
             worker.kill()
-    return [found[rank] for rank in range(count)]
+    return [found[rank] for rank in range(len(workers))]
 
 
-def _work(rank: int, place: Place, queue: Queue, barrier: Barrier) -> None:
+def _work(rank: int, place: Place, counts: tuple[int, ...], queue: Queue, barrier: Barrier) -> None:
     try:
-        queue.put((rank, _trial(rank, place, barrier)))
+        queue.put((rank, _trial(rank, place, counts, barrier)))
     except Exception:
+        barrier.abort()
         queue.put((rank, traceback.format_exc()))
 
 
-def _trial(rank: int, place: Place, barrier: Barrier) -> tuple[int, float, float, int]:
-    """Train in three stretches; the first warms up, the others are timed from when all are warm."""
+def _trial(rank: int, place: Place, counts: tuple[int, ...], barrier: Barrier) -> tuple[list[Stretch], int]:
+    """Warm up in a first stretch, then train one for each count of processes that this one belongs to; wait in the others."""
     place.device.set_up()
     batch, steps = place.size(16, 4), place.size(60, 2)
     sets = draw_sets(place.size(128, 8), batch, place.size(256, 32))
     precision = "bfloat16" if place.device.cuda else "float32"
-    recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=precision)
-    run = Run(NETWORK if not place.tiny else "unet16", sets, recipe, place.device, place.folder / f"trial-{rank}.safetensors")
+    stretches = 1 + len(counts)
+    recipe = recipe_of(None, stretches * steps, stretches, batch_size=batch, precision=precision)
+    run = Run(_network(place), sets, recipe, place.device, place.folder / f"trial-{rank}.safetensors")
+    trained = []
     with patch("segsweep.training.loop.save_checkpoint"):
         running = run.stream()
         next(running)
-        barrier.wait(timeout=WAIT_SECONDS)
-        start = time.time()
-        last = list(running)[-1]
-        end = time.time()
-    peak = torch.cuda.max_memory_reserved() if place.device.cuda else 0
-    return (last.steps - steps) * batch, start, end, peak
+        for count in counts:
+            barrier.wait(timeout=WAIT_SECONDS)
+            start = time.time()
+            for _ in itertools.islice(running, int(rank < count)):
+                trained.append(Stretch(count, steps * batch, start, time.time()))
+    return trained, torch.cuda.max_memory_reserved() if place.device.cuda else 0
+
+
+def _network(place: Place) -> str:
+    return place.size(NETWORK, "unet16")
 
 
 CHECKS = (processes,)

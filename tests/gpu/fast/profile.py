@@ -1,4 +1,4 @@
-"""Where the time of training and evaluation goes, for the two networks that are furthest from the arithmetic floor."""
+"""Where the time of training and evaluation goes, for the network that is furthest from the arithmetic floor."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ from gpu.place import Place
 from gpu.rows import Row, note, read_rows
 from gpu.runs import Run, recipe_of
 from segsweep.training.batches import PictureSet
-from segsweep.training.checkpoint import save_checkpoint
+from segsweep.training.checkpoint import TrainingState, save_checkpoint
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import make_objective
 
-FALLBACK = ("denseaspp-densenet121", "deeplabv3plus-mobilenet_v2")
+FALLBACK = "deeplabv3plus-mobilenet_v2"
 BATCH = 16
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -34,61 +34,57 @@ class Counts:
 
     launches: int
     waits: int
-    copies: int
     busy_ms: float
     copy_ms: float
     copied: str
-    top: str
 
 
-def worst(place: Place) -> tuple[str, ...]:
-    """Return the two networks with the least share of the arithmetic floor at batch 16, by the rates in the results."""
+def worst(place: Place) -> str:
+    """Return the network with the least share of the arithmetic floor at batch 16, by the rates in the results."""
     shares: dict[str, float] = {}
     for result in read_rows(place.results):
         name, _, what = result.row.what.partition(", all, batch 16: share of the arithmetic floor")
         if what and isinstance(result.row.value, float):
             shares[name] = result.row.value
-    return tuple(sorted(shares, key=shares.__getitem__)[:2]) or place.size(FALLBACK, ("unet16",))
+    return min(shares, key=shares.__getitem__, default=place.size(FALLBACK, "unet16"))
 
 
 def training(place: Place) -> Iterator[Row]:
-    """Launches, gaps, copies and waits of training steps."""
-    for name in worst(place):
-        batch, steps = place.size(BATCH, 4), place.size(20, 2)
-        pictures = _pictures(place)
-        sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
-        recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
-        run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
-        with patch("segsweep.training.loop.save_checkpoint"):
-            running = run.stream()
-            next(running)
-            rate = next(running).images_per_second
-            counts = _profile(place, f"training {name}", partial(next, running))
-        yield from _rows(f"{name}, training step", counts, steps, 1000 * batch / rate, batch)
+    """Launches, gaps, copies and waits of training steps, with the validation of two images that ends a stretch of them."""
+    name = worst(place)
+    batch, steps = place.size(BATCH, 4), place.size(10, 2)
+    pictures = _pictures(place)
+    sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
+    recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
+    run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
+    with patch("segsweep.training.loop.save_checkpoint"), patch.object(TrainingState, "keep"):
+        running = run.stream()
+        next(running)
+        rate = next(running).images_per_second
+        counts = _profile(place, f"training {name}", partial(next, running))
+    yield from _rows(f"{name}, training step", counts, steps, 1000 * batch / rate)
 
 
 def evaluation(place: Place) -> Iterator[Row]:
     """Launches, gaps, copies and waits of evaluation, as validation does it and as the test does it."""
-    for name in worst(place):
-        batch = place.size(BATCH, 4)
-        pictures, model = _pictures(place).first(4 * batch), _model(place, name)
-        classes = pictures.data.classes
-        values: dict[str, Any] = {"batch_size": batch, "precision": _precision(place), "device": place.device}
-        values["loss"] = make_objective("cross_entropy", classes)
-        more = {loss: make_objective(loss, classes) for loss in ("dice", "focal", "bce")}
-        for what, extra in (("validation", {}), ("test", {"more_losses": more, "boundary": True})):
-            work = partial(evaluate, model, pictures, **values, **extra)
-            work()
-            wall_ms = 1000 * _seconds(place, work)
-            steps = len(pictures) // batch
-            yield from _rows(f"{name}, {what}", _profile(place, f"{what} {name}", work), steps, wall_ms / steps, batch)
+    name = worst(place)
+    batch = place.size(BATCH, 4)
+    pictures, model = _pictures(place).first(2 * batch), _model(place, name)
+    classes = pictures.data.classes
+    values: dict[str, Any] = {"batch_size": batch, "precision": _precision(place), "device": place.device}
+    values["loss"] = make_objective("cross_entropy", classes)
+    more = {loss: make_objective(loss, classes) for loss in ("dice", "focal", "bce")}
+    for what, extra in (("validation", {}), ("test", {"more_losses": more, "boundary": True})):
+        work = partial(evaluate, model, pictures, **values, **extra)
+        work()
+        wall_ms = 1000 * _seconds(place, work)
+        steps = len(pictures) // batch
+        yield from _rows(f"{name}, {what}", _profile(place, f"{what} {name}", work), steps, wall_ms / steps)
 
 
 def checkpoints(place: Place) -> Iterator[Row]:
     """Seconds and size of a checkpoint, and of keeping the best weights, beside an epoch of 2,200 images at 256 px."""
-    for name, policy in place.size(
-        (("unet-resnet50", "none"), ("fcn-resnet50", "encoder"), ("unet-mobilenet_v2", "none")), (("unet16", "none"),)
-    ):
+    for name, policy in place.size((("unet-resnet50", "none"), ("fcn-resnet50", "encoder")), (("unet16", "none"),)):
         batch = place.size(BATCH, 4)
         pictures = _pictures(place)
         sets = [PictureSet(pictures.data, np.resize(pictures.members, 12 * batch)), pictures.first(batch)]
@@ -97,7 +93,7 @@ def checkpoints(place: Place) -> Iterator[Row]:
         rate = run.go()[-1].images_per_second
         state = run.state
         assert state is not None
-        keeping = median(_seconds(place, partial(state.keep_best, 0.0)) for _ in range(3))
+        keeping = median(_seconds(place, state.keep) for _ in range(3))
         writing = median(_seconds(place, partial(save_checkpoint, state, run.checkpoint)) for _ in range(3))
         label = f"{name}, freeze {policy}"
         yield note(f"{label}: checkpoint", run.checkpoint.stat().st_size / 1e6, "MB")
@@ -143,28 +139,21 @@ def _profile(place: Place, title: str, work: Callable[[], object]) -> Counts:
         file.write(f"===== {title}\n{averages.table(sort_by=sort, row_limit=25, max_name_column_width=60)}\n")
     kernels = [each for each in averages if each.device_type == DeviceType.CUDA and not each.is_user_annotation]
     copies = [each for each in kernels if each.key.startswith(("Memcpy", "Memset"))]
-    busy = sorted(kernels, key=lambda each: -each.self_device_time_total)
     return Counts(
         launches=sum(each.count for each in averages if each.key in LAUNCHES),
         waits=sum(each.count for each in averages if each.key in WAITS),
-        copies=sum(each.count for each in copies),
         busy_ms=sum(each.self_device_time_total for each in kernels) / 1000,
         copy_ms=sum(each.self_device_time_total for each in copies) / 1000,
         copied="; ".join(f"{each.key} x{each.count}" for each in copies),
-        top="; ".join(f"{each.key[:40]} {each.self_device_time_total / 1000:.1f} ms x{each.count}" for each in busy[:4]),
     )
 
 
-def _rows(label: str, counts: Counts, steps: int, wall_ms: float, batch: int) -> Iterator[Row]:
+def _rows(label: str, counts: Counts, steps: int, wall_ms: float) -> Iterator[Row]:
     """Yield what a profile of some steps counted, each; `wall_ms` is the time of a step without the profiler."""
     yield note(f"{label}: launches a step", counts.launches / steps)
     yield note(f"{label}: waits a step", counts.waits / steps)
-    yield note(f"{label}: copies a step", counts.copies / steps)
     yield note(f"{label}: device busy / wall a step", f"{counts.busy_ms / steps:.2f} / {wall_ms:.2f}", "ms")
-    yield note(f"{label}: time of copies", counts.copy_ms / steps, "ms a step")
-    yield note(f"{label}: kinds of copies in {steps} steps", counts.copied)
-    yield note(f"{label}: wall", wall_ms / batch, "ms an image")
-    yield note(f"{label}: longest kernels", counts.top)
+    yield note(f"{label}: copies in {steps} steps, {counts.copy_ms / steps:.3g} ms a step", counts.copied)
 
 
-CHECKS = (training, evaluation, checkpoints)
+CHECKS = (checkpoints, training, evaluation)

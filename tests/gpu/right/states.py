@@ -12,6 +12,7 @@ from gpu.right.contrastive import pretraining
 from gpu.right.determinism import deterministic
 from gpu.rows import Row, at_most, equal, holds, note
 from gpu.runs import Run, largest_difference, recipe_of
+from segsweep.training.batches import normalisation_of
 from segsweep.training.checkpoint import TrainingState
 
 VARIANTS: tuple[dict[str, Any], ...] = (
@@ -28,10 +29,11 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 def resuming(place: Place) -> Iterator[Row]:
     """A run that is stopped after its first epoch and resumed equals one that is not, with every optimiser."""
     sets = draw_sets(place.size(48, 8), 8, 32, ignored=True)
-    for number, variant in enumerate(place.size(VARIANTS, (VARIANTS[0], VARIANTS[4]))):
+    for number, variant in enumerate(VARIANTS):
         values = dict(variant)
         policy = values.pop("policy", "none")
-        recipe = recipe_of(place.size(3, 2), **values)
+        normalisation = normalisation_of(values.pop("normalisation", "imagenet"), sets[0])
+        recipe = recipe_of(place.size(3, 2), normalisation=normalisation, **values)
         name = place.size("unet-resnet18", "unet16")
         whole, parted = (Run(name, sets, recipe, place.device, place.folder / f"{number}-{kind}", policy) for kind in "ab")
         with warnings.catch_warnings(), deterministic():
@@ -46,9 +48,12 @@ def resuming(place: Place) -> Iterator[Row]:
 
 
 def _layout(state: TrainingState[Any], place: Place, label: str) -> Iterator[Row]:
-    """Where a resumed state lies in memory: on the device, channels last, the counters of fused optimisers too."""
+    """Where a resumed state lies in memory: on the device, channels last.
+
+    Counters of steps have no dimension; torch keeps those of an optimiser that is not fused, as RMSprop, on the CPU.
+    """
     tensors = [value for held in state.optimizer.state.values() for value in held.values() if isinstance(value, torch.Tensor)]
-    elsewhere = [tensor for tensor in tensors if tensor.device.type != place.device.torch.type]
+    elsewhere = [tensor for tensor in tensors if tensor.dim() and tensor.device.type != place.device.torch.type]
     yield equal(f"{label}: optimiser tensors elsewhere than on the device", len(elsewhere), 0)
     yield equal(f"{label}: weights not channels last", _not_last(state.model.parameters()), 0)
     moments = [
