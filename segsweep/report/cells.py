@@ -86,7 +86,7 @@ def _row(cell: str, trials: pd.DataFrame, records: Records) -> dict[str, Any]:
     confirmed = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
     planned = int(records.study["seeds"])
     choice = records.choices.get(cell, {})
-    chosen = trials[trials["trial_id"] == choice.get("chosen")]
+    chosen = records.trials[records.trials["trial_id"] == choice.get("chosen")]  # cells may share their tuning trials
     count = {status: int((trials["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
     spread = float(confirmed["test_iou"].std(ddof=1)) if len(confirmed) > 1 else float("nan")
     errors = trials["error"].dropna()

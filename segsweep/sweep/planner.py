@@ -1,5 +1,6 @@
 """The planner decides what runs next. Runners carry it out; the planner knows neither torch nor Ray nor files."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,8 +93,10 @@ class Planner:
         self._failed_stages = dict(past.failed_stages)
         self._stopping = PerCellStopping(plan.study.early_stopping)
         self._open_cells = list(plan.cells)
+        self._cells_of: dict[str, list[str]] = defaultdict(list)
         for cell in plan.cells:
             for trial in cell.tuning:
+                self._cells_of[trial.trial_id].append(cell.name)
                 for epoch, found in past.curves.get(trial.trial_id, {}).items():
                     self._stopping.report(cell.name, trial.trial_id, epoch, found)
         self._settle()
@@ -134,8 +137,14 @@ class Planner:
         return sum(trial.trial_id in self._ended for cell in self.plan.cells for trial in self.trials(cell))
 
     def epoch(self, trial: Trial, epoch: int, found: Reading) -> bool:
-        """Record the reading of one epoch, and return whether the trial goes on. Confirmed runs always do."""
-        return trial.phase == "confirm" or self._stopping.report(trial.cell, trial.trial_id, epoch, found)
+        """Record the reading of one epoch, and return whether the trial goes on. Confirmed runs always do.
+
+        Cells that differ in nothing that tuning sees, as in `test_size`, share their tuning trials: a trial goes on while one
+        of its cells wants it.
+        """
+        if trial.phase == "confirm":
+            return True
+        return any([self._stopping.report(cell, trial.trial_id, epoch, found) for cell in self._cells_of[trial.trial_id]])
 
     def trial_ended(self, trial: Trial, ended: Ended) -> None:
         """Take how a trial ended."""
@@ -232,6 +241,7 @@ class Planner:
             ended = [trial for trial in cell.tuning if self._ended[trial.trial_id].status == status]
             curves = [(self._stopping.curve(cell.name, trial.trial_id), trial) for trial in ended]
             scored = [(smoothed(curve), trial) for curve, trial in curves if curve]
+            assert scored or not ended, f"cell {cell.name}: trials have {status} of which no epoch is known"
             if scored:
                 _, best = max(scored, key=lambda pair: (pair[0], -(pair[1].point or 0)))
                 return Choice(best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))

@@ -56,6 +56,17 @@ def test_cells_are_tuned_at_the_same_points_with_the_tuning_seed() -> None:
     assert TUNING_SEED not in {trial.seed for cell in plan.cells for trial in cell.confirm(cell.settings)}
 
 
+def test_cells_that_share_their_tuning_trials_all_choose() -> None:
+    """Cells that differ only in how they are tested are tuned once, and each of them is confirmed at the same setting."""
+    study = replace(small_study(), compare={"test_size": ["image_px", "original"]})
+    simulation, planner = simulate(study)
+    assert planner.done
+    finished = Counter(trial.phase for trial in trials_of(simulation.events, "finished"))
+    assert finished == {"tune": 4, "confirm": 4}
+    assert len({choice.settings.learning_rate for choice in planner.choices.values()}) == 1
+    assert {choice.settings.test_size for choice in planner.choices.values()} == {"image_px", "original"}
+
+
 def test_the_best_validation_iou_is_confirmed() -> None:
     """The confirmed runs of a cell use the learning rate that validated best in that cell."""
     simulation, planner = simulate(small_study())
@@ -301,6 +312,7 @@ def test_nothing_is_asked_of_the_store_twice() -> None:
     planner = Planner(plan_of(small_study(trials_per_cell=50)), find)
     while (work := planner.next()) is not None:
         assert isinstance(work, TrialWork)
+        planner.epoch(work.trial, 1, Reading(0.5))
         planner.trial_ended(work.trial, Ended("finished"))
     assert len(asked) == 1
 
