@@ -16,12 +16,12 @@ from segsweep.training.batches import load_batches
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
 
-PINNED = [  # training and validation loss of unet16 on drawn pictures, seed 3
-    (0.661710, 0.615357),
-    (0.576508, 0.554992),
-    (0.526319, 0.492904),
+PINNED = [  # training and validation loss of unet16 on drawn pictures, seed 3, learning rate 3e-4
+    (0.671917, 0.663757),
+    (0.646238, 0.646590),
+    (0.648808, 0.627270),
 ]
-PIN_TOLERANCE = 0.01  # relative; Adam blows rounding up, so another processor or torch may differ in the third digit
+PIN_TOLERANCE = 0.01  # relative; Adam blows rounding up: other instruction sets differ by 0.6 %, at a rate of 1e-3 by 2 %
 TIMES = ("seconds", "images_per_second")
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -75,7 +75,7 @@ def run(pictures, recipe, cpu, tmp_path):
 
 def test_loss_curve_is_pinned(run):
     """The losses of three epochs are these; a change that is not meant to move numbers leaves them."""
-    found = [(result.train_loss, result.val_loss) for result in run().go()]
+    found = [(result.train_loss, result.val_loss) for result in run(learning_rate=3e-4).go()]
     np.testing.assert_allclose(found, PINNED, rtol=PIN_TOLERANCE)
 
 
