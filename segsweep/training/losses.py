@@ -95,14 +95,18 @@ def _overlap_classes(logits_BCHW: Tensor, foreground: int) -> list[int] | None:
 def absent_class_loss(logits_BCHW: Tensor, mask_BHW: Tensor, foreground: int = 1) -> Tensor:
     """Return what Dice and Jaccard leave out: the loss of the classes that the batch does not show, over the same classes.
 
-    With s the sum of such a class's probabilities over the pixels that are not ignored, its loss is s / (1 + s): that of Dice
-    smoothed by one pixel, 0 where the class is not predicted and close to 1 where it is.
+    With k the number of counted pixels that are predicted as such a class, its loss is k / (1 + k): 0 where it is not predicted
+    and close to 1 where it is, as one minus the Dice coefficient of the image. What is left of its probabilities where others win
+    does not count, since over many pixels it adds up.
     """
     numbers = _overlap_classes(logits_BCHW, foreground) or list(range(logits_BCHW.shape[1]))
     valid = mask_BHW != IGNORE
-    summed = (logits_BCHW.float().softmax(dim=1)[:, numbers] * valid[:, None]).sum(dim=(0, 2, 3))
-    absent = torch.stack([~((mask_BHW == number) & valid).any() for number in numbers])
-    return (summed / (1 + summed) * absent).mean()
+    predicted = logits_BCHW.argmax(dim=1)
+    each = []
+    for number in numbers:
+        count = ((predicted == number) & valid).sum()
+        each.append(count / (1 + count) * ~((mask_BHW == number) & valid).any())
+    return torch.stack(each).mean()
 
 
 def lovasz(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:

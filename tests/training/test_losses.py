@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -263,15 +265,27 @@ def test_measures_count_predictions_of_absent_classes(name):
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
 def test_the_measure_of_absent_classes_follows_the_formula(classes, ignored):
-    """An absent class adds s / (1 + s) with s the sum of its probabilities over counted pixels; shown ones are as in training."""
+    """An absent class adds k / (1 + k) with k the counted pixels predicted as it; shown ones are as in training."""
     logits, masks = example(classes, ignored)
     masks[masks == classes - 1] = 0  # the last class is absent, the foreground of two
     counted = (masks != IGNORE).numpy()
-    summed = (probabilities(logits)[:, -1] * counted).sum()
+    predicted = int(((probabilities(logits).argmax(axis=1) == classes - 1) & counted).sum())
+    assert predicted
     share = 1 if classes == 2 else 1 / classes
-    expected = float(dice(logits, masks)) + share * summed / (1 + summed)
+    expected = float(dice(logits, masks)) + share * predicted / (1 + predicted)
     assert float(objective("dice", classes).measured(logits, masks)) == pytest.approx(expected, rel=1e-5)
     assert float(objective("cross_entropy", classes).measured(logits, masks)) == float(cross_entropy(logits, masks))
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard"])
+@pytest.mark.parametrize(("classes", "image_px"), [(2, 256), (21, 64)])
+def test_a_right_prediction_measures_well_however_large_the_image(name, classes, image_px):
+    """An image without a class, every pixel of it right at a confidence of 0.99, has a loss close to 0."""
+    right = math.log(0.99 / (0.01 / (classes - 1)))
+    logits = torch.zeros(1, classes, image_px, image_px)
+    logits[:, 0] = right
+    masks = torch.zeros(1, image_px, image_px, dtype=torch.long)
+    assert float(objective(name, classes).measured(logits, masks)) < 0.02
 
 
 @pytest.mark.parametrize("name", ["dice", "jaccard", "bce", "focal"])
