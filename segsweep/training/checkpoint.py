@@ -83,14 +83,15 @@ def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
     Whole numbers, as the tables of indices that some networks hold, are copied.
     """
 
-    def move(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
+    def move(averaged: Tensors, current: Tensors, _: Tensor | int) -> None:
         if averaged[0].is_floating_point():
-            number = int(steps)  # its counter stays on the CPU
+            number = int(average.n_averaged)  # on the CPU; the copy of it that torch hands over is on the GPU, which would wait
             torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + number) / (10 + number)))
         else:
             torch._foreach_copy_(averaged, current)
 
-    return AveragedModel(model, multi_avg_fn=move, use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=move, use_buffers=True)
+    return average
 
 
 def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
