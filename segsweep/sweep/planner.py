@@ -144,7 +144,8 @@ class Planner:
         """
         if trial.phase == "confirm":
             return True
-        return any([self._stopping.report(cell, trial.trial_id, epoch, found) for cell in self._cells_of[trial.trial_id]])
+        wanted = [self._stopping.report(cell, trial.trial_id, epoch, found) for cell in self._cells_of[trial.trial_id]]
+        return any(wanted)
 
     def trial_ended(self, trial: Trial, ended: Ended) -> None:
         """Take how a trial ended."""
