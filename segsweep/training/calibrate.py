@@ -5,7 +5,9 @@ A layer that is frozen normalises by its running mean and variance. Where neithe
 images, without labels, before such a layer is frozen.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +18,8 @@ from segsweep.training.batches import PictureSet, epoch_batches, load_batches, n
 from segsweep.training.device import Device
 from segsweep.training.world import World
 
-BATCH = 32  # images that share the statistics of one forward pass
+BATCH = 32  # images that share the statistics of one forward pass; fewer where they do not fit the GPU
+IMAGES = 1000  # that are read, from all over the set; more would hardly move a mean
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Norm = nn.modules.batchnorm._NormBase
 
@@ -45,7 +48,9 @@ def calibrate(
         return 0
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if world.main:
-        set_statistics(model, list(layers.values()), images, normalisation, seed, device)
+        until = model.encoder if all(name.startswith(model.parts.encoder) for name in layers) else model
+        with _no_further(until):
+            set_statistics(model, list(layers.values()), images, normalisation, seed, device)
     own = {name: [getattr(layer, part).cpu() for part in STATISTICS] for name, layer in layers.items()}
     for name, values in world.agree(own).items():
         for part, value in zip(STATISTICS, values, strict=True):
@@ -70,17 +75,61 @@ def set_statistics(
     """Set the statistics of some layers of a network on the device from one pass over images, in an order fixed by the seed.
 
     Each layer gets the mean over the batches of their means and variances. All layers are set in the same pass: a layer's input
-    is normalised by the statistics of its batch, as in training. The network's mode is restored.
+    is normalised by the statistics of its batch, as in training. At most 1,000 images are read, from all over the set. The
+    network's mode is restored.
     """
     training, momenta = network.training, [layer.momentum for layer in layers]
     network.eval()
     for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # torch's word for a cumulative average
         layer.train()
-    with torch.no_grad():
-        for shown, _ in load_batches(images, epoch_batches(len(images), BATCH, seed, 0), device):
-            network(normalise(shown, normalisation))
+    batch_size = BATCH
+    while not _passed(network, layers, images.spread(IMAGES), normalisation, seed, device, batch_size):
+        batch_size //= 2
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     network.train(training)
+
+
+def _passed(
+    network: nn.Module,
+    layers: Sequence[Norm],
+    images: PictureSet,
+    normalisation: Normalisation,
+    seed: int,
+    device: Device,
+    batch_size: int,
+) -> bool:
+    """Make the pass, and return whether batches of this size fit the GPU's memory."""
+    for layer in layers:
+        layer.reset_running_stats()
+    batches = epoch_batches(len(images), batch_size, seed, 0)
+    try:
+        with torch.no_grad():
+            for number, (shown, _) in enumerate(load_batches(images, batches, device), start=1):
+                for layer in layers:
+                    layer.momentum = 1 / number  # a cumulative average; for None instance normalisation would not move
+                with suppress(_Enough):
+                    network(normalise(shown, normalisation))
+    except torch.OutOfMemoryError:
+        if batch_size <= 2:
+            raise
+        return False
+    return True
+
+
+class _Enough(Exception):  # noqa: N818  # no error: a signal
+    """All layers that matter have seen the batch."""
+
+
+@contextmanager
+def _no_further(module: nn.Module) -> Iterator[None]:
+    """End every forward pass with `_Enough` once this module is through: a decoder costs as much as the rest."""
+
+    def stop(*_: Any) -> None:
+        raise _Enough
+
+    hook = module.register_forward_hook(stop)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -106,3 +106,41 @@ def test_no_label_is_read(pictures, calibrated):
         calibrated(model, each)
         found.append(model.network.state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_only_the_encoder_runs(pictures, calibrated):
+    """The decoder, which costs as much again, is left out of the pass, and whole again after it."""
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, "encoder")
+    ran = []
+    model.network.decoder.register_forward_hook(lambda *_: ran.append(1))
+    assert calibrated(model, pictures(4, 32)) == 20
+    assert not ran
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 2, 32, 32)
+    assert ran
+
+
+def test_batches_that_do_not_fit_the_memory_are_halved(pictures, calibrated):
+    """Where a pass runs out of memory it begins anew with batches of half the size, and ends as it would have with them."""
+    images, sizes = pictures(40, 32), []
+
+    def full(_, inputs) -> None:
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > 8:
+            raise torch.OutOfMemoryError
+
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, "encoder")
+    model.encoder.register_forward_pre_hook(full)
+    calibrated(model, images)
+    assert sizes == [32, 16, 8, 8, 8, 8, 8]
+
+
+def test_instance_normalisation_with_statistics_is_set_too(pictures, calibrated):
+    """A layer of instance normalisation that is held by its statistics gets those of the images."""
+    model = build_model("unet-resnet18", 2, seed=0)
+    model.encoder.bn1 = torch.nn.InstanceNorm2d(64, track_running_stats=True)
+    freeze(model, "encoder")
+    calibrated(model, pictures(6, 32))
+    assert not torch.allclose(model.encoder.bn1.running_mean, torch.zeros(64), atol=1e-3)
+    assert not torch.allclose(model.encoder.bn1.running_var, torch.ones(64), atol=1e-3)
