@@ -156,6 +156,12 @@ class Study:
                 raise UserError(
                     f"study {self.name}: tune {axis}: a source is trained once for all trials of a cell; compare or fix it"
                 )
+        keeps = {self.fixed.get("keep"), *(keep for grid in self.grids for keep in grid.get("keep", ()))}
+        if "loss" in self.tune and "val_loss" in keeps:
+            raise UserError(
+                f"study {self.name}: keep='val_loss' with loss tuned: values of different losses do not compare; "
+                "compare or fix loss, or use keep='val_iou'"
+            )
         for axis, tuned in self.tune.items():
             if not isinstance(tuned, LogUniform | Uniform | Choice):
                 raise UserError(f"study {self.name}: tune {axis}={tuned!r}: must be LogUniform, Uniform or Choice")

@@ -54,10 +54,12 @@ def best_runs(records: Records) -> pd.DataFrame:
 def best_first(trials: pd.DataFrame) -> pd.DataFrame:
     """Return trials by their validation reading at the epoch that they kept, the best first.
 
-    The measure is the trials' setting `keep`; validation IoU where they differ in it.
+    The measure is the trials' setting `keep`; validation IoU where they differ in it, and for `val_loss` where they differ in
+    the loss, whose values then do not compare.
     """
     keeps = trials["keep"].fillna(DEFAULT_KEEP).unique().tolist()
-    keep = keeps[0] if len(keeps) == 1 else DEFAULT_KEEP
+    losses_compare = trials["loss"].nunique() < 2
+    keep = keeps[0] if len(keeps) == 1 and (keeps[0] != "val_loss" or losses_compare) else DEFAULT_KEEP
     columns = [trials[name].astype("float64") for name in ("val_iou", "val_loss", "val_dice")]
     values = [reading(keep, val_iou=iou, val_loss=loss, val_dice=dice) for iou, loss, dice in zip(*columns, strict=True)]
     order = sorted(range(len(values)), key=values.__getitem__, reverse=True)

@@ -53,6 +53,10 @@ WRONG = [
     ({"tune": {"loss": Choice("dice", "mse")}}, "loss='mse'"),
     ({"tune": {"batch_size": LogUniform(4, 64)}}, "batch_size=41.08.*integer"),
     ({"tune": {"source": Choice("random", "imagenet")}}, "source has two roles"),
+    (
+        {"tune": {"loss": Choice("dice", "cross_entropy")}, "fixed": {"keep": "val_loss"}},
+        "values of different losses do not compare",
+    ),
     ({"compare": {"fraction": [1.0]}, "tune": {"source": Choice("random")}}, "compared or fixed, not tuned"),
     ({"seeds": 0}, "seeds=0: must be a whole number >= 1"),
     ({"seeds": True}, "seeds=True: must be a whole number >= 1"),
