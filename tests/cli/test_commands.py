@@ -91,6 +91,23 @@ assert not any(name.startswith(("segsweep", "segmentation_models")) for name in 
     assert (predicted[2] == np.asarray(Image.open(artifact / "example-1-predicted.png"))).all()
 
 
+def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished: Path, tmp_path: Path) -> None:
+    """A model whose metadata lacks `keep`, `mean` and `std` is exported with ImageNet's normalisation, and says how it was chosen."""
+    for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
+        artifact = json.loads(file.read_text())
+        for name in ("keep", "normalisation", "test_size"):
+            del artifact["metadata"]["settings"][name]
+        for name in ("mean", "std", "fit", "foreground"):
+            del artifact["metadata"][name]
+        file.write_text(json.dumps(artifact))
+    study, store, best = copy_of_finished / "runs" / "tiny", copy_of_finished / "store", tmp_path / "best"
+    assert call("export", str(study), "--store", str(store), "--best", str(best)) == 0
+    card = json.loads((best / "card.json").read_text())
+    assert card["chosen_by"] == "validation IoU among confirmed runs; epochs by validation loss"
+    assert card["input"]["mean"] == [0.485, 0.456, 0.406]
+    assert "chosen by validation IoU among confirmed runs; epochs by validation loss: cell" in (best / "README.md").read_text()
+
+
 def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that is not empty and a store without the weights are one line each."""
     study = str(finished / "runs" / "tiny")
