@@ -92,7 +92,7 @@ assert not any(name.startswith(("segsweep", "segmentation_models")) for name in 
 
 
 def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished: Path, tmp_path: Path) -> None:
-    """A model whose metadata lacks `keep`, `mean` and `std` is exported with ImageNet's normalisation, and says how it was chosen."""
+    """A model without `keep`, `mean` and `std` is exported, with ImageNet's normalisation; its card says what chose it."""
     for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
         artifact = json.loads(file.read_text())
         for name in ("keep", "normalisation", "test_size"):
