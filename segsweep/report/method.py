@@ -7,13 +7,12 @@ import pandas as pd
 from segsweep.config.settings import DEFAULT_KEEP
 from segsweep.config.work import TRIAL_VERSION
 from segsweep.records.reader import Records
-from segsweep.records.schema import FIRST_METHOD
 from segsweep.report.cells import confirmed_runs
 
 KEEP_SINCE = 3  # the method version from which the setting `keep` decides
 BEFORE_KEEP = (
     "in which epochs were chosen by validation loss and settings by one reading of validation IoU; IoU, F1, precision and recall "
-    "of a two-class target belong to its second class, else they are means over the classes that the truth or the prediction shows"
+    "of a two-class target belong to its second class, else they are means over the classes that truth or prediction shows"
 )
 BEFORE_NORMALISATION = "in which input normalisation was ImageNet's or that of the training images, never the source's"
 NAMES = {"val_iou": "validation IoU", "val_loss": "validation loss", "val_dice": "validation Dice"}
@@ -28,14 +27,14 @@ MEASURES = {  # by `keep`: the column that it reads, and what that is
 def method_lines(records: Records) -> list[str]:
     """Return a line each for what the headline metrics belong to, what decided, and every earlier method of confirmed runs."""
     runs = confirmed_runs(records)
-    versions = runs["method_version"].fillna(FIRST_METHOD)
+    versions = runs["method_version"]
     decided = runs[versions >= KEEP_SINCE]
     lines = [_headline(decided), *_choices(decided)] if runs.empty or len(decided) else []
-    return lines + [
-        f"{count} of {len(runs)} confirmed runs were made by an earlier method (version {version}), "
-        f"{BEFORE_KEEP if version < KEEP_SINCE else BEFORE_NORMALISATION}."
-        for version, count in versions[versions < TRIAL_VERSION].value_counts().sort_index().items()
-    ]
+    for version in sorted(set(versions[versions < TRIAL_VERSION].tolist())):
+        what = BEFORE_KEEP if version < KEEP_SINCE else BEFORE_NORMALISATION
+        count = int((versions == version).sum())
+        lines.append(f"{count} of {len(runs)} confirmed runs were made by an earlier method (version {version}), {what}.")
+    return lines
 
 
 def protocol_lines(records: Records) -> list[str]:
