@@ -43,6 +43,26 @@ def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pyte
     assert len((study / "table.csv").read_text().splitlines()) == 5
 
 
+def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` leaves out trials that the study no longer asks for, as those of an earlier method, and says how many."""
+    study = copy_of_finished / "runs" / "tiny"
+    trials = pd.read_parquet(study / "plan.parquet")
+    tuning = trials[trials["phase"] == "tune"].drop_duplicates("cell")
+    trials.drop(index=tuning.index).to_parquet(study / "plan.parquet")
+    (study / "choices.jsonl").unlink()
+    assert call("status", str(study)) == 0
+    printed = capsys.readouterr().out
+    counts = [line.split()[-1] for line in printed.splitlines() if line.split()[-2:-1] == ["finished"]]
+    assert counts[:4] == ["1"] * 4
+    assert "not counted: 12 trials that are no longer planned" in printed
+
+
+def test_the_example_of_sql_asks_for_planned_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example in the help averages no trials of an earlier method."""
+    assert call("sql", "--help") == 0
+    assert "where planned and phase='confirm'" in " ".join(capsys.readouterr().out.split())
+
+
 def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`sql` answers over a study named by folder or name, or over all in `runs/`, as a table or CSV; a bad query is one line.
 
