@@ -177,6 +177,7 @@ def _readme(card: dict[str, Any]) -> str:
     numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in card["measured"].items())
     classes = ", ".join(f"{number} {name}" for number, name in enumerate(card["classes"]))
     size = settings["image_px"]
+    measured_at = "the masks' original sizes" if settings.get("test_size") == "original" else f"{size} px"
     return f"""# {settings["architecture"]} for {card["target"]}
 
 The best confirmed run of the study `{card["study"]}`, chosen by {card["chosen_by"]}: cell `{card["cell"]}`, seed {card["seed"]}.
@@ -199,5 +200,5 @@ class_numbers = model(images_uint8).argmax(dim=1)
 |---|---|
 {numbers}
 
-Measured at {size} px on this study's own split of `{card["target"]}`. It says nothing of other pictures.
+Measured at {measured_at} on this study's own split of `{card["target"]}`. It says nothing of other pictures.
 """

@@ -125,7 +125,18 @@ def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished
     card = json.loads((best / "card.json").read_text())
     assert card["chosen_by"] == "validation IoU among confirmed runs; epochs by validation loss"
     assert card["input"]["mean"] == [0.485, 0.456, 0.406]
-    assert "chosen by validation IoU among confirmed runs; epochs by validation loss: cell" in (best / "README.md").read_text()
+    text = (best / "README.md").read_text()
+    assert "chosen by validation IoU among confirmed runs; epochs by validation loss: cell" in text
+    assert "Measured at 32 px on" in text
+
+
+def test_an_exported_model_says_at_which_size_it_was_measured(copy_of_finished: Path, tmp_path: Path) -> None:
+    """The README of a model that was tested with test_size=original names the masks' original sizes."""
+    for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
+        file.write_text(file.read_text().replace('"test_size": "image_px"', '"test_size": "original"'))
+    study, store, best = copy_of_finished / "runs" / "tiny", copy_of_finished / "store", tmp_path / "best"
+    assert call("export", str(study), "--store", str(store), "--best", str(best)) == 0
+    assert "Measured at the masks' original sizes on" in (best / "README.md").read_text()
 
 
 def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
