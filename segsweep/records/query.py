@@ -22,8 +22,8 @@ SEALED: dict[str, str | bool | int | float | list[str]] = {
 }
 BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # a column that is a word of DuckDB's SQL
 WORD = '"freeze" is a word of SQL: as a column it needs its double quotes; '
-NOT_CODE = re.compile(
-    r"""(?P<name>"(?:[^"]|"")*")|e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/""",
+NOT_CODE = re.compile(  # quoted names, strings and comments
+    r"""(?P<name>"(?:[^"]|"")*")|\be'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/""",
     re.IGNORECASE | re.DOTALL,
 )
 ASKS_COUNTS = re.compile(  # behind FROM or JOIN, or in FROM's list
@@ -31,9 +31,9 @@ ASKS_COUNTS = re.compile(  # behind FROM or JOIN, or in FROM's list
     r"|\bfrom\b(?:(?!\b(?:select|where|group|having|order|limit|union)\b).)*,[\s(]*(?:\w+\.)?counts\b",
     re.IGNORECASE | re.DOTALL,
 )
-NAMES_COUNTS = re.compile(
+NAMES_COUNTS = re.compile(  # WITH counts AS (...)
     r"\bcounts\s*(?:\([^()]*\)\s*)?as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE
-)  # WITH counts AS (...)
+)
 TRUTH = re.compile(  # another such word, which has a value: 1 in sums. Behind a comparison or IS it is meant as a constant
     r"(?P<constant>(?:(?<![<>])=|<>|\bis|\bnot)\s*)?(?<![\w.])true\b", re.IGNORECASE
 )
@@ -74,7 +74,7 @@ def _misreads_true(query: str) -> bool:
 
 
 def _name_alone(found: re.Match[str]) -> str:
-    """Return what is left of a string or comment, nothing; of a quoted name the name, unless it is the column `true`."""
+    """Return a space for a string or comment; a quoted name without its quotes, unless it is `true` or has other signs."""
     name = (found["name"] or "").strip('"')
     return name if name.isidentifier() and name.lower() != "true" else " _ " if name else " "
 
