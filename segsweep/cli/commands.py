@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_arguments(datasets, prepare)
     for name, command, text in (
-        ("status", _status, "Count a study's trials by cell and status."),
+        ("status", _status, "Count a study's planned trials by cell and status."),
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
     ):
         sub = add(name, command, text, f"{name} runs/transfer_grid")
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "sql",
         _sql,
         "Answer an SQL query over the records of studies: tables trials, epochs, images, counts, stages, confusions.",
-        """sql "select source, avg(test_iou) from trials where phase='confirm' group by 1" runs/transfer_grid""",
+        """sql "select source, avg(test_iou) from trials where planned and phase='confirm' group by 1" runs/transfer_grid""",
     )
     ask.add_argument("query", metavar="QUERY", help="in DuckDB's SQL; it can read and write nothing but these tables")
     ask.add_argument("studies", nargs="*", metavar="STUDY", help="studies' folders, or names in runs/ (default: all in runs/)")
@@ -147,7 +147,10 @@ def _store(records: Records, chosen: str | None) -> Path:
 
 def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     records = load(_folder(options.study))
-    print(records.trials.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
+    planned = records.trials[records.trials["planned"]]
+    print(planned.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
+    if left_out := len(records.trials) - len(planned):
+        print(f"not counted: {left_out} trials that are no longer planned, of an earlier method or declaration")
     if len(records.stages):
         print(records.stages[["stage", "model", "status", "seconds", "val_mean_iou"]].to_string(index=False))
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from segsweep.config.normalisation import Normalisation
+from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.own import PREFIX, fingerprint
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
@@ -24,6 +24,7 @@ from segsweep.training.batches import normalise
 from segsweep.training.checkpoint import load_weights
 from segsweep.trial import KIND
 
+CHOSEN_BEFORE_KEEP = "validation IoU among confirmed runs; epochs by validation loss"  # of models without the setting `keep`
 MEASURES = ("val_iou", "test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall", "test_dice")
 IDS_SHOWN = 20
 
@@ -103,7 +104,19 @@ def deployed(artifact: Artifact) -> Deployed:
         )
     model = build_model(architecture, len(told["classes"]), seed=0)
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
-    return Deployed(model, Normalisation.of(told)).eval()
+    return Deployed(model, _normalisation(artifact)).eval()
+
+
+def _normalisation(artifact: Artifact) -> Normalisation:
+    """Return a model's input normalisation: ImageNet's for one from before models had their own."""
+    told = artifact.metadata
+    return Normalisation.of(told) if "mean" in told else IMAGENET
+
+
+def _chosen_by(artifact: Artifact) -> str:
+    """Return by what a study's best run was chosen."""
+    keep = artifact.metadata["settings"].get("keep")
+    return f"{keep} among the confirmed runs of the study" if keep else CHOSEN_BEFORE_KEEP
 
 
 def export_best(records: Records, store: Store, folder: Path) -> Path:
@@ -152,10 +165,10 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
             "dtype": "uint8",
             "range": "0..255",
             "order": "RGB",
-            **{key: artifact.metadata[key] for key in ("mean", "std")},
+            **_normalisation(artifact).as_dict(),
         },
         "output": "logits (B, classes, H, W); argmax over dimension 1 gives class numbers",
-        "chosen_by": f"{artifact.metadata['settings']['keep']} among the confirmed runs of the study",
+        "chosen_by": _chosen_by(artifact),
     }
 
 
@@ -164,9 +177,10 @@ def _readme(card: dict[str, Any]) -> str:
     numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in card["measured"].items())
     classes = ", ".join(f"{number} {name}" for number, name in enumerate(card["classes"]))
     size = settings["image_px"]
+    measured_at = "the masks' original sizes" if settings.get("test_size") == "original" else f"{size} px"
     return f"""# {settings["architecture"]} for {card["target"]}
 
-The best confirmed run of the study `{card["study"]}`, chosen by {settings["keep"]}: cell `{card["cell"]}`, seed {card["seed"]}.
+The best confirmed run of the study `{card["study"]}`, chosen by {card["chosen_by"]}: cell `{card["cell"]}`, seed {card["seed"]}.
 
 - Source of the initial weights: `{settings["source"]}`; frozen: {settings["freeze"]}; learning rate
   {settings["learning_rate"]:g}; {settings["fraction"]:.0%} of the training split.
@@ -186,5 +200,5 @@ class_numbers = model(images_uint8).argmax(dim=1)
 |---|---|
 {numbers}
 
-Measured at {size} px on this study's own split of `{card["target"]}`. It says nothing of other pictures.
+Measured at {measured_at} on this study's own split of `{card["target"]}`. It says nothing of other pictures.
 """

@@ -22,8 +22,22 @@ SEALED: dict[str, str | bool | int | float | list[str]] = {
 }
 BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # a column that is a word of DuckDB's SQL
 WORD = '"freeze" is a word of SQL: as a column it needs its double quotes; '
-TRUTH = re.compile(r"""(?<![\w."'])true(?![\w"'])""", re.IGNORECASE)  # another one, which as a word has a value: 1 in sums
-ASKS_COUNTS = re.compile(r"\bcounts\b", re.IGNORECASE)
+NOT_CODE = re.compile(  # quoted names, strings and comments
+    r"""(?P<name>"(?:[^"]|"")*")|\be'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/""",
+    re.IGNORECASE | re.DOTALL,
+)
+ASKS_COUNTS = re.compile(  # behind FROM or JOIN, or in FROM's list
+    r"\b(?:from|join)\b[\s(]*(?:\w+\.)?counts\b"
+    r"|\bfrom\b(?:(?!\b(?:select|where|group|having|order|limit|union)\b).)*,[\s(]*(?:\w+\.)?counts\b",
+    re.IGNORECASE | re.DOTALL,
+)
+NAMES_COUNTS = re.compile(  # WITH counts AS (...)
+    r"\bcounts\s*(?:\([^()]*\)\s*)?as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE
+)
+TRUTH = re.compile(  # another such word, which has a value: 1 in sums. Behind a comparison or IS it is meant as a constant
+    r"(?P<constant>(?:(?<![<>])=|<>|\bis|\bnot)\s*)?(?<![\w.])true\b", re.IGNORECASE
+)
+PIXELS = re.compile(r"\b(?:hit|predicted)\s*(?:=|<>|!=)\s*true\b", re.IGNORECASE)  # numbers, compared with the column
 
 
 def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
@@ -34,7 +48,7 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
     can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
     saying which tables and columns there are, where there is no study, and where two hold a study of the same name.
     """
-    if ASKS_COUNTS.search(query) and TRUTH.search(query):
+    if _misreads_true(query):
         raise UserError(
             'sql: "true" is a column of counts and a word of SQL: write the column in double quotes, the constant as 1=1'
         )
@@ -49,6 +63,20 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
                 "name the studies to ask, only one of these two among them"
             )
     return _answer(query, {table: stacked([to_arrow(getattr(records, table)) for records in found]) for table in TABLES})
+
+
+def _misreads_true(query: str) -> bool:
+    """Return whether a query to the table `counts` has `true` without quotes where the column may be meant."""
+    code = NOT_CODE.sub(_name_alone, query)
+    if not ASKS_COUNTS.search(code) or NAMES_COUNTS.search(code):
+        return False
+    return PIXELS.search(code) is not None or any(found["constant"] is None for found in TRUTH.finditer(code))
+
+
+def _name_alone(found: re.Match[str]) -> str:
+    """Return a space for a string or comment; a quoted name without its quotes, unless it is `true` or has other signs."""
+    name = (found["name"] or "").strip('"')
+    return name if name.isidentifier() and name.lower() != "true" else " _ " if name else " "
 
 
 def _answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import pandas as pd
@@ -15,30 +15,38 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from segsweep.config.keep import SMOOTHED, Reading, smoothed
+from segsweep.config.settings import DEFAULT_KEEP
 from segsweep.errors import UserError
 from segsweep.records.lines import Row
 from segsweep.records.reader import Records
+from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL, TRIALS
 from segsweep.report.cells import compared_axes, tuned_axes
+from segsweep.report.method import KEEP_SINCE, MEASURES
 from segsweep.report.rows import plain_rows
 
 DATABASE = "optuna.db"
+Curve = Mapping[int, Reading]  # by epoch
 STATES = {
     "finished": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
     "skipped": TrialState.FAIL,
 }
-MEASURES = [name for name in TRIALS if name.startswith("test_") and name != "test_images"]  # without each class's own
-ATTRIBUTES = ("trial_id", "cell", "seed", "status", "best_epoch", "val_iou", *MEASURES)  # few: each takes Optuna half a ms
+TEST_MEASURES = [
+    name for name in TRIALS if name.startswith("test_") and name not in ("test_images", "test_iou")
+]  # no class's own
+ATTRIBUTES = ("trial_id", "cell", "seed", "status", "best_epoch", "val_iou", *TEST_MEASURES)  # few: each takes Optuna half a ms
 
 
 def write_optuna(records: Records, folder: Path) -> list[str]:
     """Write `optuna.db` (SQLite) with two studies of Optuna: NAME has the tuning trials, NAME-confirmed the confirmed runs.
 
-    Both are to be maximised: the tuning trials' value is their validation IoU, by which a setting is chosen, the confirmed runs'
-    their test IoU, which is what the study measures. Parameters are the compared axes, as categories, and the tuned ones in
-    their declared ranges; intermediate values the validation IoU of every epoch. Trials that were stopped early are PRUNED,
+    Both are to be maximised. The tuning trials' value is what the planner chooses a setting by: the mean reading of `keep` over
+    the last three epochs, a loss with its sign changed; for trials from before `keep`, their validation IoU. The confirmed runs'
+    value is their test IoU, which is what the study measures. Parameters are the compared axes, as categories, and the tuned
+    ones in their declared ranges; intermediate values are the readings of every epoch. Trials that were stopped early are PRUNED,
     failed and skipped ones FAIL with the reason as `error`; those that have not ended, and those that the study as it was last
     declared does not ask for, are left out. Returns lines that say what was written, and how it is opened. Raises `UserError`
     where no trial has ended, and for a folder with `?` in its path, where SQLite's addresses end.
@@ -50,15 +58,19 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
     if ended.empty:
         raise UserError(f"{name}: no trial has ended; wait for the first, or run the study")
     distributions = _distributions(records, ended)
-    curves = _curves(records.epochs)
+    curves = curves_of(records, "tune", "confirm")
     path = folder / DATABASE
     written = []
     with _storage(path) as storage:
-        for title, phase, measure in ((name, "tune", "val_iou"), (f"{name}-confirmed", "confirm", "test_iou")):
+        for title, phase in ((name, "tune"), (f"{name}-confirmed", "confirm")):
             rows = plain_rows(ended[ended["phase"] == phase])
+            values = {row["trial_id"]: _value(row, curves.get(row["trial_id"], {})) for row in rows}
+            measure = "test_iou" if phase == "confirm" else _measures(rows, curves)
             study = optuna.create_study(storage=storage, study_name=title, direction="maximize")
             study.set_user_attr("value", measure)
-            study.add_trials([_trial(row, measure, distributions, curves.get(row["trial_id"], {})) for row in rows])
+            study.add_trials(
+                [_trial(row, values[row["trial_id"]], measure, distributions, curves.get(row["trial_id"], {})) for row in rows]
+            )
             written.append(f"{title} has {len(rows)} trials (value: {measure})")
     left_out = f"; left out: {len(trials) - len(ended)} not ended or no more planned" if len(ended) < len(trials) else ""
     return [f"{path}: {', '.join(written)}{left_out}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
@@ -78,32 +90,47 @@ def _storage(path: Path) -> Iterator[RDBStorage]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _trial(row: Row, measure: str, distributions: Mapping[str, BaseDistribution], curve: Mapping[int, float]) -> FrozenTrial:
-    state, value, error = STATES[row["status"]], row[measure], row["error"]
+def _value(row: Row, curve: Curve) -> float | None:
+    """Return what a tuning trial was chosen by, or the test IoU of a confirmed run; None where there is no number."""
+    if row["phase"] == "confirm":
+        return cast("float | None", row["test_iou"])
+    if row["method_version"] < KEEP_SINCE:
+        return cast("float | None", row["val_iou"])
+    return smoothed([found for _, found in sorted(curve.items())]).value if curve else None
+
+
+def _measures(rows: Sequence[Row], curves: Mapping[str, Curve]) -> str:
+    """Return the names of what tuning trials were chosen by."""
+    names = []
+    for row in rows:
+        column = MEASURES[row["keep"] or DEFAULT_KEEP][0]
+        if row["method_version"] < KEEP_SINCE:
+            names.append("val_iou")
+        elif STATES[row["status"]] is not TrialState.FAIL and row["trial_id"] in curves:
+            by_loss = column == "val_loss" or row[column] is None
+            names.append(f"{'-val_loss' if by_loss else column}, mean of the last {SMOOTHED} epochs")
+    return " or ".join(dict.fromkeys(names)) or "none"
+
+
+def _trial(
+    row: Row, value: float | None, measure: str, distributions: Mapping[str, BaseDistribution], curve: Curve
+) -> FrozenTrial:
+    state, error = STATES[row["status"]], row["error"]
     if state is TrialState.COMPLETE and value is None:  # which Optuna does not have
         state, error = TrialState.FAIL, f"{measure} is undefined"
-    attributes = {name: row[name] for name in ATTRIBUTES if name != measure} | {"error": error}
+    attributes = {name: row[name] for name in ATTRIBUTES} | {"error": error}
     trial = create_trial(
         state=state,
         value=None if state is TrialState.FAIL else value,
         params={axis: row[axis] for axis in distributions},
         distributions=dict(distributions),
         user_attrs={name: value for name, value in attributes.items() if value is not None},
-        intermediate_values=dict(curve),
+        intermediate_values={epoch: found.value for epoch, found in curve.items()},
     )
     times = [datetime.fromtimestamp(row[name]) for name in ("started_at", "ended_at") if row[name] is not None]
     if times:
         trial.datetime_start, trial.datetime_complete = times[0], times[-1]
     return trial
-
-
-def _curves(epochs: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """Return every trial's validation IoU by epoch."""
-    known = epochs.dropna(subset="val_iou")
-    return {
-        str(identity): dict(zip(rows["epoch"].tolist(), rows["val_iou"].tolist(), strict=True))
-        for identity, rows in known.groupby("trial_id", sort=False)
-    }
 
 
 def _distributions(records: Records, trials: pd.DataFrame) -> dict[str, BaseDistribution]:

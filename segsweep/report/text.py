@@ -4,16 +4,11 @@ import math
 
 import pandas as pd
 
-from segsweep.config.settings import DEFAULT_KEEP
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.layout import HEADINGS, lines_of, new_table, number, text
+from segsweep.report.method import method_lines, protocol_lines
 from segsweep.report.sections import published_lines, shift_lines, source_lines
-
-PROTOCOL = (
-    "Protocol: integer counts over the whole split at image_px, ignored pixels left out; accuracy: share of correct pixels;",
-    "Dice and boundary_f (within 0.75 % of the diagonal): means over pictures; losses: means over pictures, each by itself.",
-)
 
 
 def table_text(records: Records) -> str:
@@ -52,7 +47,7 @@ def table_text(records: Records) -> str:
             str(row["stopped"]),
             failures,
         )
-    notes = [*_notes(summary, records), *PROTOCOL]
+    notes = [*_notes(summary, records), *protocol_lines(records)]
     return "\n".join(
         [
             _title(records, summary),
@@ -75,30 +70,10 @@ def _title(records: Records, summary: pd.DataFrame) -> str:
     return f"{study['name']}: target {target['name']}" + (f"; {said}" if said else "")
 
 
-CHOSEN = {
-    "val_iou": "validation IoU (equal ones by the lower loss)",
-    "val_loss": "validation loss",
-    "val_dice": "mean validation Dice over images",
-    "last": "validation IoU; runs keep their last epoch",
-}
-
-
-def _choice(runs: pd.DataFrame) -> str:
-    """Return in a sentence by which measure epochs and settings were chosen; nothing without runs."""
-    if len(runs) and runs["val_iou"].isna().all():
-        measures = CHOSEN["val_loss"] + ", since the validation split defines no IoU"
-    else:
-        measures = " or ".join(CHOSEN[keep] for keep in runs["keep"].fillna(DEFAULT_KEEP).unique())
-    return f"Epochs and settings are chosen by {measures}; settings by the mean of the last three epochs." if measures else ""
-
-
 def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
     runs = confirmed_runs(records)
-    named = ", ".join(map(repr, runs["foreground"].dropna().unique()))
-    classes = f"those of the foreground, {named}" if named else "means over the classes that the split's ground truth shows"
     notes = [
-        f"IoU, F1, precision, recall: {classes}; from the whole split's counts.",
-        *([choice] if (choice := _choice(runs)) else []),
+        *method_lines(records),
         "Means over confirmed runs; ± one standard deviation of test IoU over them"
         + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
         + ". failed counts skipped trials too.",

@@ -11,9 +11,10 @@ from segsweep.sweep.catalog import Catalog, class_maps, source_classes, target_s
 
 UNLEARNT = "cannot be learned"
 UNMEASURED = "has no IoU there and is left out of means"
-UNDECIDED = (
-    "its IoU is undefined, so epochs and settings are chosen by the validation loss; choose another protocol, or keep=val_dice"
-)
+UNDECIDED = {  # what the validation loss then chooses, by the setting `keep`; its other values need no IoU
+    "val_iou": "epochs and settings are chosen by the validation loss",
+    "last": "settings are chosen by the validation loss",
+}
 
 
 def class_remarks(study: Study, catalog: Catalog) -> list[str]:
@@ -58,8 +59,9 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
             if missing := [name for name, pixels in zip(data.classes, data.class_pixels(members), strict=True) if not pixels]:
                 means = UNLEARNT if what.startswith("train") else UNMEASURED
                 yield f"none of the {len(members)} {what} shows {', '.join(map(repr, missing))}, which {means}"
-                if what.startswith("val") and len(data.classes) == 2 and data.classes[data.foreground] in missing:
-                    yield f"the {what} show no foreground: {UNDECIDED}"
+                without = what.startswith("val") and len(data.classes) == 2 and data.classes[data.foreground] in missing
+                if without and (effect := UNDECIDED.get(cell.keep)):
+                    yield f"the {what} show no foreground: its IoU is undefined, so {effect}; choose another protocol"
 
 
 def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:

@@ -1,8 +1,7 @@
 """What earlier starts left: how trials ended and their curves, from the records; stages, from the store."""
 
-from segsweep.config.keep import Reading, reading
-from segsweep.config.settings import DEFAULT_KEEP
 from segsweep.records.reader import Records
+from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
 from segsweep.stage import KIND
 from segsweep.store.folder import Store
@@ -21,19 +20,7 @@ def past_of(records: Records | None, retry_failed: bool) -> Past:
         for trial, status, error in zip(trials["trial_id"], trials["status"], errors, strict=True)
     }
     stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
-    return Past(ended, curves_of(records), dict(zip(stages["stage_id"], stages["error"], strict=True)))
-
-
-def curves_of(records: Records) -> dict[str, dict[int, Reading]]:
-    """Return the readings of all tuning trials by their epochs."""
-    keeps = dict(zip(records.trials["trial_id"], records.trials["keep"].fillna(DEFAULT_KEEP), strict=True))
-    curves: dict[str, dict[int, Reading]] = {}
-    tuned = records.epochs[records.epochs["phase"] == "tune"].dropna(subset=["val_loss"])
-    columns = (tuned[name] for name in ("trial_id", "epoch", "val_iou", "val_loss", "val_dice"))
-    for trial, epoch, val_iou, val_loss, val_dice in zip(*columns, strict=True):
-        found = reading(keeps[trial], val_iou=val_iou, val_loss=val_loss, val_dice=val_dice)
-        curves.setdefault(trial, {})[int(epoch)] = found
-    return curves
+    return Past(ended, curves_of(records, "tune"), dict(zip(stages["stage_id"], stages["error"], strict=True)))
 
 
 def failed_in(records: Records) -> frozenset[str]:

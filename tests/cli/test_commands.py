@@ -43,6 +43,26 @@ def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pyte
     assert len((study / "table.csv").read_text().splitlines()) == 5
 
 
+def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` leaves out trials that the study no longer asks for, as those of an earlier method, and says how many."""
+    study = copy_of_finished / "runs" / "tiny"
+    trials = pd.read_parquet(study / "plan.parquet")
+    tuning = trials[trials["phase"] == "tune"].drop_duplicates("cell")
+    trials.drop(index=tuning.index).to_parquet(study / "plan.parquet")
+    (study / "choices.jsonl").unlink()
+    assert call("status", str(study)) == 0
+    printed = capsys.readouterr().out
+    counts = [line.split()[-1] for line in printed.splitlines() if line.split()[-2:-1] == ["finished"]]
+    assert counts[:4] == ["1"] * 4
+    assert "not counted: 12 trials that are no longer planned" in printed
+
+
+def test_the_example_of_sql_asks_for_planned_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example in the help averages no trials of an earlier method."""
+    assert call("sql", "--help") == 0
+    assert "where planned and phase='confirm'" in " ".join(capsys.readouterr().out.split())
+
+
 def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`sql` answers over a study named by folder or name, or over all in `runs/`, as a table or CSV; a bad query is one line.
 
@@ -89,6 +109,34 @@ assert not any(name.startswith(("segsweep", "segmentation_models")) for name in 
     predicted = np.load(tmp_path / "predicted.npy")
     assert predicted.shape == (3, 32, 32)
     assert (predicted[2] == np.asarray(Image.open(artifact / "example-1-predicted.png"))).all()
+
+
+def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished: Path, tmp_path: Path) -> None:
+    """A model without `keep`, `mean` and `std` is exported, with ImageNet's normalisation; its card says what chose it."""
+    for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
+        artifact = json.loads(file.read_text())
+        for name in ("keep", "normalisation", "test_size"):
+            del artifact["metadata"]["settings"][name]
+        for name in ("mean", "std", "fit", "foreground"):
+            del artifact["metadata"][name]
+        file.write_text(json.dumps(artifact))
+    study, store, best = copy_of_finished / "runs" / "tiny", copy_of_finished / "store", tmp_path / "best"
+    assert call("export", str(study), "--store", str(store), "--best", str(best)) == 0
+    card = json.loads((best / "card.json").read_text())
+    assert card["chosen_by"] == "validation IoU among confirmed runs; epochs by validation loss"
+    assert card["input"]["mean"] == [0.485, 0.456, 0.406]
+    text = (best / "README.md").read_text()
+    assert "chosen by validation IoU among confirmed runs; epochs by validation loss: cell" in text
+    assert "Measured at 32 px on" in text
+
+
+def test_an_exported_model_says_at_which_size_it_was_measured(copy_of_finished: Path, tmp_path: Path) -> None:
+    """The README of a model that was tested with test_size=original names the masks' original sizes."""
+    for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
+        file.write_text(file.read_text().replace('"test_size": "image_px"', '"test_size": "original"'))
+    study, store, best = copy_of_finished / "runs" / "tiny", copy_of_finished / "store", tmp_path / "best"
+    assert call("export", str(study), "--store", str(store), "--best", str(best)) == 0
+    assert "Measured at the masks' original sizes on" in (best / "README.md").read_text()
 
 
 def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

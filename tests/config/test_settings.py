@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -227,3 +229,11 @@ def test_norm_without_a_source_is_none():
     """`freeze=norm` holds what a source brought, so that without one it is the same cell as `none`."""
     assert Settings.build(freeze="norm").freeze == "none"
     assert Settings.build(freeze="norm", source="imagenet").freeze == "norm"
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_the_readme_names_every_setting(name):
+    """The README's table of settings, to which `Settings` refers, has every field."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("\n## Settings\n")[2].partition("\n## ")[0]
+    assert f"`{name}`" in table

@@ -157,7 +157,19 @@ def test_no_other_column_is_a_word_of_sql():
     assert reserved & {name for columns in TABLES.values() for name in columns} == {"freeze", "true"}
 
 
-@pytest.mark.parametrize("query", ["select sum(hit) / sum(true) from counts", "select image from Counts where TRUE"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select sum(hit) / sum(true) from counts",
+        "select image from Counts where TRUE",
+        'select sum(true) from trials t, "counts" c where c.trial_id = t.trial_id',
+        "select sum(true) from trials join main.counts using (trial_id)",
+        "select 'it''s', sum(true) from counts -- = true",
+        "select hit, true, predicted from counts",
+        "select image from counts where hit = true",
+        "select image from counts where predicted >= true",
+    ],
+)
 def test_the_column_true_of_counts_needs_its_quotes(study, query):
     """Without quotes `true` is a constant, whose sum counts rows: a question to counts that has it so is refused."""
     with pytest.raises(
@@ -165,6 +177,26 @@ def test_the_column_true_of_counts_needs_its_quotes(study, query):
     ):
         records.sql(query, study)
     assert records.sql('select sum(hit) / sum("true") as recall from counts', study)["recall"].item() == pytest.approx(7 / 9)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from counts where image = 'a true story'",
+        "select * from counts where image = $$true$$",
+        "with counts as (select * from trials where planned = true) select * from counts where true",
+        "select * from counts join trials using (trial_id) where trials.chosen is true",
+        "select * from counts join trials using (trial_id) where trials.chosen is not true and planned <> true",
+        "select * from counts -- is true\n",
+        "select * from counts /* true */",
+        'select "true" as "a true one" from counts',
+        "select count(*) as counts from trials where true",
+        "select 'from counts' from trials where true",
+    ],
+)
+def test_true_as_a_constant_is_no_mistake(study, query):
+    """Strings, comments, comparisons with `true`, and queries that ask another table than `counts` are answered."""
+    records.sql(query, study)
 
 
 def test_a_study_is_asked_once(study, tmp_path, monkeypatch):

@@ -14,9 +14,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from segsweep.config import Choice, LogUniform, Uniform
+from segsweep.config.keep import smoothed
 from segsweep.errors import UserError
 from segsweep.records import Records
+from segsweep.records.readings import curves_of
 from segsweep.report.optuna_study import write_optuna
+from segsweep.sweep.early_stopping import PerCellStopping
 
 STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL, "skipped": TrialState.FAIL}
 
@@ -26,7 +29,10 @@ def study(folder: Path, name: str = "tiny") -> optuna.Study:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'optuna.db'}")
 
 
-@pytest.mark.parametrize(("name", "phase", "measure"), [("tiny", "tune", "val_iou"), ("tiny-confirmed", "confirm", "test_iou")])
+TUNED_BY = "val_iou, mean of the last 3 epochs"
+
+
+@pytest.mark.parametrize(("name", "phase", "measure"), [("tiny", "tune", TUNED_BY), ("tiny-confirmed", "confirm", "test_iou")])
 def test_every_ended_trial_is_there_as_it_was(troubled: Records, tmp_path: Path, name: str, phase: str, measure: str) -> None:
     """Value, axes, curve, state, reason and times of a trial are the records'; what has not ended is left out."""
     write_optuna(troubled, tmp_path)
@@ -39,7 +45,11 @@ def test_every_ended_trial_is_there_as_it_was(troubled: Records, tmp_path: Path,
     for trial in found.trials:
         row = trials.loc[trial.user_attrs["trial_id"]]
         assert trial.state == STATES[row["status"]]
-        assert trial.value == (row[measure] if pd.notna(row[measure]) else None)
+        if phase == "tune":
+            means = troubled.epochs[troubled.epochs["trial_id"] == row.name]["val_iou"].mean()
+            assert trial.value == (None if STATES[row["status"]] == TrialState.FAIL else pytest.approx(means))
+        else:
+            assert trial.value == (row[measure] if pd.notna(row[measure]) else None)
         assert trial.params == {axis: row[axis] for axis in ("source", "freeze", "learning_rate")}
         curve = troubled.epochs[troubled.epochs["trial_id"] == row.name].dropna(subset="val_iou")
         assert trial.intermediate_values == dict(zip(curve["epoch"], curve["val_iou"], strict=True))
@@ -57,7 +67,9 @@ def test_what_is_left_out_is_told(troubled: Records, tmp_path: Path) -> None:
     lines = write_optuna(troubled, tmp_path)
     database = tmp_path / "optuna.db"
     ended = Counter(troubled.trials.loc[troubled.trials["status"].isin(STATES), "phase"])
-    counts = f"tiny has {ended['tune']} trials (value: val_iou), tiny-confirmed has {ended['confirm']} trials (value: test_iou)"
+    counts = (
+        f"tiny has {ended['tune']} trials (value: {TUNED_BY}), tiny-confirmed has {ended['confirm']} trials (value: test_iou)"
+    )
     assert lines[0] == f"{database}: {counts}; left out: 3 not ended or no more planned"
     assert lines[1] == f"to open it: optuna-dashboard sqlite:///{database}"
 
@@ -77,8 +89,43 @@ def test_optuna_tells_which_axes_matter(records: Records, tmp_path: Path) -> Non
     importances = optuna.importance.get_param_importances(study(tmp_path))
     assert set(importances) == {"source", "freeze", "learning_rate"}
     assert all(math.isfinite(value) for value in importances.values())
-    tuning = records.trials[records.trials["phase"] == "tune"]
-    assert study(tmp_path).best_trial.user_attrs["trial_id"] == tuning.loc[tuning["val_iou"].idxmax(), "trial_id"]
+    assert study(tmp_path).best_trial.user_attrs["trial_id"] in {choice["chosen"] for choice in records.choices.values()}
+
+
+@pytest.mark.parametrize(("keep", "lost"), [("val_iou", True), ("val_loss", False), ("val_dice", True), ("last", False)])
+def test_the_value_is_what_the_planner_chooses_by(records: Records, tmp_path: Path, keep: str, lost: bool) -> None:
+    """The value of a trial is the one that the planner compares, also where IoU is undefined."""
+    number = np.random.default_rng(0)
+    epochs = pd.concat(
+        [records.epochs.assign(epoch=lambda rows, n=n: rows["epoch"] + 2 * n) for n in range(3)], ignore_index=True
+    )
+    epochs = epochs[epochs["phase"] == "tune"]
+    for name in ("val_iou", "val_loss", "val_dice"):
+        epochs[name] = number.random(len(epochs))
+    trials = records.trials.assign(keep=keep)
+    if lost:
+        epochs["val_iou"], trials["val_iou"] = np.nan, np.nan
+    changed = replace(records, trials=trials, epochs=epochs)
+    write_optuna(changed, tmp_path)
+    planner = PerCellStopping(None)
+    for trial, curve in curves_of(changed, "tune").items():
+        for epoch, found in curve.items():
+            planner.report("cell", trial, epoch, found)
+    measure = {"val_iou": "-val_loss", "val_loss": "-val_loss", "val_dice": "val_dice", "last": "val_iou"}[keep]
+    assert study(tmp_path).user_attrs == {"value": f"{measure}, mean of the last 3 epochs"}
+    for trial in study(tmp_path).trials:
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == smoothed(planner.curve("cell", trial.user_attrs["trial_id"])).value
+        last = epochs[epochs["trial_id"] == trial.user_attrs["trial_id"]].nlargest(3, "epoch")[measure.removeprefix("-")].mean()
+        assert abs(trial.value) == pytest.approx(last)
+
+
+def test_trials_from_before_keep_have_their_validation_iou(records: Records, tmp_path: Path) -> None:
+    """Trials of method version 1 were chosen by the validation IoU of the epoch that they kept, which stays their value."""
+    write_optuna(replace(records, trials=records.trials.assign(method_version=1)), tmp_path)
+    of_trial = records.trials.set_index("trial_id")["val_iou"]
+    assert study(tmp_path).user_attrs == {"value": "val_iou"}
+    assert all(trial.value == of_trial[trial.user_attrs["trial_id"]] for trial in study(tmp_path).trials)
 
 
 @pytest.mark.parametrize(

@@ -115,14 +115,18 @@ def test_a_split_without_a_class_is_told(tmp_path):
     ]
 
 
-def test_a_validation_split_without_foreground_is_told(tmp_path):
-    """Where two classes are told apart and no validation image shows the foreground, a line says what decides instead."""
+@pytest.mark.parametrize(
+    ("keep", "effect"), [("val_iou", "epochs and settings are"), ("last", "settings are"), ("val_loss", None), ("val_dice", None)]
+)
+def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
+    """Where no validation image shows the foreground, a line says what the loss decides: nothing where `keep` needs no IoU."""
     folder = drawn(tmp_path / "few", [0, 1, 1, 0, 1, 1])
     (folder / "classes.txt").write_text("background\nfigure\n")
     for part, names in {"train": ["01", "02"], "val": ["00", "03"], "test": ["04", "05"]}.items():
         (folder / f"{part}.txt").write_text("\n".join(names))
-    told = told_of(folder, tmp_path)
-    assert any(line.startswith("the val pictures show no foreground: its IoU is undefined, so epochs and") for line in told)
+    told = [line for line in told_of(folder, tmp_path, keep=keep) if "show no foreground" in line]
+    start = "the val pictures show no foreground: its IoU is undefined, so"
+    assert told == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
 
 
 def test_two_classes_without_a_background_are_told(tmp_path):

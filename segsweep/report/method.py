@@ -1,0 +1,74 @@
+"""By which method a study's numbers were made, in sentences: what decided, what IoU belongs to, and at which size is counted."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from segsweep.config.settings import DEFAULT_KEEP
+from segsweep.config.work import TRIAL_VERSION
+from segsweep.records.reader import Records
+from segsweep.report.cells import confirmed_runs
+
+KEEP_SINCE = 3  # the method version from which the setting `keep` decides
+BEFORE_KEEP = (
+    "in which epochs were chosen by validation loss and settings by one reading of validation IoU; IoU, F1, precision and recall "
+    "of a two-class target belong to its second class, else they are means over the classes that truth or prediction shows"
+)
+BEFORE_NORMALISATION = "in which input normalisation was ImageNet's or that of the training images, never the source's"
+NAMES = {"val_iou": "validation IoU", "val_loss": "validation loss", "val_dice": "validation Dice"}
+MEASURES = {  # by `keep`: the column that it reads, and what that is
+    "val_iou": ("val_iou", "validation IoU (equal ones by the lower loss)"),
+    "val_loss": ("val_loss", "validation loss"),
+    "val_dice": ("val_dice", "mean validation Dice over images"),
+    "last": ("val_iou", "validation IoU"),
+}
+
+
+def method_lines(records: Records) -> list[str]:
+    """Return a line each for what the headline metrics belong to, what decided, and every earlier method of confirmed runs."""
+    runs = confirmed_runs(records)
+    versions = runs["method_version"]
+    decided = runs[versions >= KEEP_SINCE]
+    lines = [_headline(decided), *_choices(decided)] if runs.empty or len(decided) else []
+    for version in sorted(set(versions[versions < TRIAL_VERSION].tolist())):
+        what = BEFORE_KEEP if version < KEEP_SINCE else BEFORE_NORMALISATION
+        count = int((versions == version).sum())
+        lines.append(f"{count} of {len(runs)} confirmed runs were made by an earlier method (version {version}), {what}.")
+    return lines
+
+
+def protocol_lines(records: Records) -> list[str]:
+    """Return what is counted, at which size, and over what is averaged."""
+    planned = records.trials[records.trials["planned"]]
+    sizes = set(planned["test_size"].dropna()) if "test_size" in planned else set()  # older records have no such column
+    if sizes == {"original"}:
+        where = "the masks' original sizes (validation and losses: at image_px)"
+    elif "original" in sizes:
+        where = "image_px, or with test_size=original at the masks' original sizes (validation and losses: at image_px)"
+    else:
+        where = "image_px"
+    return [
+        f"Protocol: integer counts over the whole split at {where}, ignored pixels left out; accuracy: share of correct pixels;",
+        "Dice and boundary_f (within 0.75 % of the diagonal): means over pictures; losses: means over pictures, each by itself.",
+    ]
+
+
+def _headline(runs: pd.DataFrame) -> str:
+    named = ", ".join(map(repr, runs["foreground"].dropna().unique()))
+    classes = f"those of the foreground, {named}" if named else "means over the classes that the split's ground truth shows"
+    return f"IoU, F1, precision, recall: {classes}; from the whole split's counts."
+
+
+def _choices(runs: pd.DataFrame) -> Iterator[str]:
+    """Yield for each `keep` of some runs by which measure epochs and settings were chosen."""
+    groups = list(runs.groupby(runs["keep"].fillna(DEFAULT_KEEP), sort=False))
+    for keep, group in groups:
+        column, measure = MEASURES[str(keep)]
+        if group[column].isna().all():
+            measure = f"validation loss, since {NAMES[column]} is undefined"
+        which = f"With keep={keep} " if len(groups) > 1 else ""
+        if keep == "last":
+            line = f"runs keep their last epoch; settings are chosen by {measure}, its mean over the last three epochs."
+        else:
+            line = f"epochs are chosen by {measure}, settings by its mean over the last three epochs."
+        yield which + line if which else line[0].upper() + line[1:]
