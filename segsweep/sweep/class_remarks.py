@@ -7,6 +7,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.study import TUNING_SEED, Study
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Indices, subset
+from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog, class_maps, source_classes, target_split, tuned_values
 
 UNLEARNT = "cannot be learned"
@@ -61,7 +62,17 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
                 yield f"none of the {len(members)} {what} shows {', '.join(map(repr, missing))}, which {means}"
                 without = what.startswith("val") and len(data.classes) == 2 and data.classes[data.foreground] in missing
                 if without and (effect := UNDECIDED.get(cell.keep)):
+                    _check_losses_compare(study, what)
                     yield f"the {what} show no foreground: its IoU is undefined, so {effect}; choose another protocol"
+
+
+def _check_losses_compare(study: Study, what: str) -> None:
+    """Raise `UserError` where the validation loss would choose among different losses, or on different splits."""
+    for axis in sorted({"loss", "dev_share"} & set(study.tune)):
+        raise UserError(
+            f"study {study.name}: the {what} show no foreground, so the validation loss would choose a setting, and {axis} is "
+            f"tuned: such values do not compare; compare or fix {axis}, or choose another protocol"
+        )
 
 
 def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:

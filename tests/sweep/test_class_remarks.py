@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segsweep.config import Study, Target
+from segsweep.config import Choice, Study, Target
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
@@ -94,11 +94,12 @@ def drawn(folder: Path, masks: list[int]) -> Path:
     return folder
 
 
-def told_of(folder: Path, tmp_path: Path, **fixed) -> list[str]:
+def told_of(folder: Path, tmp_path: Path, tune=None, **fixed) -> list[str]:
     """Return what is said of a target before it is run, once its data are prepared."""
     catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
     target = Target(f"folder:{folder}", protocol="official" if (folder / "val.txt").is_file() else "60-20-20")
-    declared = Study("s", target, compare={"source": ["random"]}, fixed={**fixed, "image_px": 16}, seeds=2)
+    fixed = {**fixed, "image_px": 16}
+    declared = Study("s", target, compare={"source": ["random"]}, tune=tune or {}, fixed=fixed, seeds=2)
     assert class_remarks(declared, catalog) == []  # nothing is prepared for a plan alone
     catalog.prepare(declared.target_name, None, 16)
     return class_remarks(declared, catalog)
@@ -124,6 +125,12 @@ def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
     (folder / "classes.txt").write_text("background\nfigure\n")
     for part, names in {"train": ["01", "02"], "val": ["00", "03"], "test": ["04", "05"]}.items():
         (folder / f"{part}.txt").write_text("\n".join(names))
+    different_losses = {"loss": Choice("dice", "cross_entropy")}
+    if effect:
+        with pytest.raises(
+            UserError, match="show no foreground, so the validation loss would choose a setting, and loss is tuned"
+        ):
+            told_of(folder, tmp_path / "tuned", tune=different_losses, keep=keep)
     told = [line for line in told_of(folder, tmp_path, keep=keep) if "show no foreground" in line]
     start = "the val pictures show no foreground: its IoU is undefined, so"
     assert told == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
