@@ -17,7 +17,7 @@ from segsweep.data.dataset import FITS, DataSet, Example, Progress
 from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
-from segsweep.data.mask_checks import check_masks
+from segsweep.data.mask_checks import check_masks, check_split_masks
 from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
@@ -309,6 +309,10 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
         check_masks(target)
         split = target_split(target, study, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
+        check_split_masks(target, split)
+        for share in dev_shares(study, settings):
+            if share != settings.dev_share:
+                check_split_masks(target, target_split(target, study, share))
         if settings.test_size == "original":
             catalog.prepare_masks(study)
         for stage in Source.parse(settings.source).stages:
