@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Pixels, Progress
-from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity
+from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, own_files
 from segsweep.data.manifest import stamp_digest
 from segsweep.data.picture import square
 from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
@@ -134,6 +134,7 @@ def decode(
     begun = f"{stamp_digest(dataset.files())} {len(examples)}"
     arrays = Arrays.at(folder, (len(examples), image_px, image_px), classes, begun)
     found = Decoded(np.zeros((len(examples), 2, 3)), np.zeros((len(examples), classes + 1), np.int64))
+    files = own_files([example.image for example in examples])
     problems: list[str] = []
 
     def one(position: int) -> UserError | None:
@@ -142,7 +143,7 @@ def decode(
                 image, mask = read_checked(dataset, examples[position], scheme)
             except UserError as error:
                 return error
-            identity = image_identity(image, mask, examples[position].image)
+            identity = image_identity(image, mask, files[position])
             arrays.put(position, square(image, mask, image_px, fit), identity, (pixel_counts(mask, classes) > 0).astype(np.uint8))
         found.moments[position] = picture_moments(arrays.images[position])
         found.pixels[position] = pixel_counts(arrays.masks[position], classes)

@@ -1,25 +1,34 @@
 """Digests by which identical images are found, whatever their names, folders and file formats.
 
 Two images are identical where their decoded pixels are equal, at their original size and turned upright; so a PNG and a BMP
-of one image are. Files of equal bytes are identical too, even where two readers make different pixels of them. Nearly equal
-images and re-encoded photographs are not found.
+of one image are. Files of equal bytes are identical too, even where two readers make different pixels of them; a file that
+holds several images of a data set, such as an archive or a volume, identifies none of them. Nearly equal images and re-encoded
+photographs are not found.
 """
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 DIGEST_BYTES = 16
-OF_PIXELS, OF_MASK, OF_FILE = range(3)  # the rows of an image's identity; that of its file is 0 where there is none
+OF_PIXELS, OF_MASK, OF_FILE = range(3)  # the rows of an image's identity; that of its file is 0 where it has none of its own
 DIGESTS = 3
 
 
 def image_identity(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], file: Path | None) -> npt.NDArray[np.uint8]:
-    """Return the digests (3, 16) of an image's pixels (H, W, 3), of its mask (H, W) and of its file's bytes."""
+    """Return the digests (3, 16) of an image's pixels (H, W, 3), of its mask (H, W) and of its own file's bytes."""
     rows = [_pixels(image), _pixels(mask), _bytes(file)]
     return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(DIGESTS, DIGEST_BYTES)
+
+
+def own_files(files: Sequence[Path | None]) -> list[Path | None]:
+    """Return the file of every image of a data set, None for each of several images that share one file."""
+    images = Counter(files)
+    return [file if images[file] == 1 else None for file in files]
 
 
 def _pixels(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -6,6 +6,7 @@ import numpy as np
 
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Prepared
+from segsweep.data.splits import PARTS, Split
 from segsweep.errors import UserError
 
 WORTH_SAYING = 0.05  # share of the images
@@ -32,6 +33,20 @@ def check_masks(data: Prepared) -> None:
         f"{where}: every mask shows {data.classes[shown[0]]!r} alone ({shown[0]} in all pixels), so there is nothing to segment; "
         f"write the class numbers 0..{len(classes) - 1}"
     )
+
+
+def check_split_masks(data: Prepared, split: Split) -> None:
+    """Raise `UserError` where every pixel of a part of a split is ignored: its loss would be 0 and its scores undefined."""
+    for part, members in zip(PARTS, (split.train, split.val, split.test), strict=True):
+        if len(members) == 0 or data.class_pixels(members).any():
+            continue
+        lost = len(data.shown) > 0 and data.shown[members, :-1].any()
+        remedy = "use a larger image_px" if lost else f"write the class numbers 0..{len(data.classes) - 1}"
+        names, size = _listed([data.names[int(member)] for member in members]), data.images.shape[1]
+        raise UserError(
+            f"data set {data.dataset!r}: all pixels of the {len(members)} {part} masks at {size} px are {IGNORE}, "
+            f"which is ignored; {remedy}, or choose another protocol: {names}"
+        )
 
 
 def mask_remarks(data: Prepared) -> list[str]:

@@ -33,5 +33,5 @@ def palette_image(mask_HW: Pixels, colours: int = 256) -> Image.Image:
 def palette_png(mask_HW: Pixels, classes: int) -> bytes:
     """Return class numbers (H, W), all below `classes`, as the bytes of a palette PNG with as few bits a pixel as they need."""
     file = BytesIO()
-    palette_image(mask_HW, classes).save(file, "PNG", optimize=True)
+    palette_image(mask_HW, classes).save(file, "PNG")  # not optimize=True, which takes up to ten times as long
     return file.getvalue()

@@ -15,8 +15,9 @@ from segsweep.config.study import PREVENT, Study
 from segsweep.config.work import StageSpec
 from segsweep.data.dataset import FITS, DataSet, Example, Progress
 from segsweep.data.duplicates import shared_images
+from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
-from segsweep.data.mask_checks import check_masks
+from segsweep.data.mask_checks import check_masks, check_split_masks
 from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
@@ -82,7 +83,9 @@ class Catalog:
     def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
         wanted = (name, scheme, image_px, fit)
-        return prepare(self._request(wanted), self.store, self.progress, self.key(*wanted))
+        data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted))
+        self._sizes.clear()  # those of a listing count copies
+        return data
 
     def masks_key(self, study: Study) -> str | None:
         """Return the key of the target's masks at their own sizes; None where the target is absent."""
@@ -162,6 +165,15 @@ class Catalog:
             split = target_split(data, study, dev_share)
             self._sizes[known] = len(split.train), len(split.val), len(split.test)
         return self._sizes[known]
+
+    def split_is_open(self, study: Study) -> bool:
+        """Return whether the target's split needs decoded masks: groups are divided by what they show."""
+        if study.target_name in self.absent or study.target.leakage != PREVENT:
+            return False
+        if any(self.find_target(study, settings) is not None for _, settings in study.cells()):
+            return False
+        listing = grouped(self._listing(study), study.target.groups)
+        return has_groups(listing) and "" in listing.strata
 
     def stage_sizes(self, spec: StageSpec) -> tuple[int, int]:
         """Return how many images a stage has for training and validation; zeros where its data set is absent."""
@@ -281,8 +293,10 @@ def tuned_values(study: Study, axis: str, fixed: Any) -> Sequence[Any]:
 def prepare_all(study: Study, catalog: Catalog) -> None:
     """Prepare every data set of a study and check that splits, fractions, limits, losses and class maps fit it.
 
-    Raises `UserError`, naming the file or the setting, before anything is trained.
+    What no image tells is checked before the first one is decoded. Raises `UserError`, naming the file or the setting, before
+    anything is trained.
     """
+    check_undecoded(study, catalog)
     prepared: dict[Name, Prepared] = {}
 
     def get(*wanted: Any) -> Prepared:
@@ -290,27 +304,46 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
             prepared[wanted] = catalog.prepare(*wanted)
         return prepared[wanted]
 
-    files: set[tuple[str, str, str, int]] = set()
     for _, settings in study.cells():
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
         check_masks(target)
         split = target_split(target, study, settings.dev_share)
         subset(target, split.train, settings.fraction, seed=0)
+        check_split_masks(target, split)
+        for share in dev_shares(study, settings):
+            if share != settings.dev_share:
+                check_split_masks(target, target_split(target, study, share))
         if settings.test_size == "original":
             catalog.prepare_masks(study)
+        for stage in Source.parse(settings.source).stages:
+            if stage.kind in DATASET_KINDS and stage.name is not None:
+                _check_source(stage, settings, study, catalog, get(stage.name, None, settings.source_px, settings.source_fit))
+
+
+def check_undecoded(study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a class name, loss, source or weight file that does not fit. Decodes no image."""
+    maps, files = class_maps(study, catalog), set()
+    classes = catalog.classes(study.target_name, study.target.classes)
+    for _, settings in study.cells():
         for loss in tuned_values(study, "loss", settings.loss):
-            check_loss(loss, target.classes)
+            check_loss(loss, classes)
         for stage in Source.parse(settings.source).stages:
             if stage.kind == "file":
-                files |= _file_uses(stage, settings, study, catalog, len(target.classes))
-            if stage.kind in DATASET_KINDS and stage.name is not None:
-                _check_other_data(stage, study, catalog)
-                _check_source(stage, settings, study, catalog, get(stage.name, None, settings.source_px, settings.source_fit))
-    maps = class_maps(study, catalog)
-    for text, architecture, scope, classes in sorted(files):
-        stage, model = Stage.parse(text), build_without_numbers(architecture, classes)
+                files |= _file_uses(stage, settings, study, catalog, len(classes))
+            if stage.kind in DATASET_KINDS:
+                _check_source_names(stage, settings, study, catalog)
+    for text, architecture, scope, count in sorted(files):
+        stage, model = Stage.parse(text), build_without_numbers(architecture, count)
         assert stage.name is not None
         check_file(Path(stage.name).expanduser(), model, scope, stage.prefix, maps.get(text) if scope == "all" else None)
+
+
+def _check_source_names(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a source that is the target's data set, without masks where it needs them, or not for its loss."""
+    assert stage.name is not None
+    _check_other_data(stage, study, catalog)
+    if stage.kind not in SELF_SUPERVISED:
+        check_loss(settings.source_loss, catalog.classes(stage.name, None))
 
 
 def _check_other_data(stage: Stage, study: Study, catalog: Catalog) -> None:
@@ -330,7 +363,6 @@ def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catal
         raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
     if labelled:
         check_masks(source)
-        check_loss(settings.source_loss, source.classes)
 
 
 def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog, classes: int) -> set[tuple[str, str, str, int]]:
@@ -354,11 +386,8 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     """
     if study.target_name in catalog.absent:
         return {}
+    check_target_classes(study, catalog)
     known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
-    foreground_number(known, study.target.foreground)
-    for name in study.target.class_map:
-        if not any(same_class(name, other) for other in known):
-            raise unknown("Target class_map", name, list(known))
     for _, settings in study.cells():
         if (classes := source_classes(settings.source, catalog)) is None:
             continue
@@ -373,6 +402,17 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     if theirs:
         _check_synonyms(study.target.class_map, theirs)
     return maps
+
+
+def check_target_classes(study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` where a study names a class that its target does not have. Nothing is known of an absent target."""
+    if study.target_name in catalog.absent:
+        return
+    known = catalog.classes(study.target_name, study.target.classes)
+    foreground_number(known, study.target.foreground)
+    for name in study.target.class_map:
+        if not any(same_class(name, other) for other in known):
+            raise unknown("Target class_map", name, list(known))
 
 
 def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]) -> None:

@@ -12,6 +12,7 @@ from segsweep.records.reader import Records
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, prepare_all
 from segsweep.sweep.crew import Options
+from segsweep.sweep.preflight import preflight
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import run_in
 from segsweep.sweep.setting import Setting
@@ -31,7 +32,9 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     check_names(rehearsal)
     view = choose_view(console)
     try:
-        prepare_all(rehearsal, Catalog(setting.roots, setting.store, view.data))
+        catalog = Catalog(setting.roots, setting.store, view.data)
+        preflight(rehearsal, catalog)
+        prepare_all(rehearsal, catalog)
     finally:
         view.close()
     batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())

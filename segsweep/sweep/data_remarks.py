@@ -9,7 +9,7 @@ from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.data.duplicates import conflicting, named, pairs_between, partners, repetitions
 from segsweep.data.groups import group_numbers, grouped, has_groups
-from segsweep.data.mask_checks import check_masks, mask_remarks
+from segsweep.data.mask_checks import check_masks, check_split_masks, mask_remarks
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import PARTS, Split
 from segsweep.sweep.catalog import Catalog, dev_shares, target_split
@@ -43,6 +43,7 @@ def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
     yield from _masks(target)
     for share in dev_shares(study, cell):
         split = target_split(target, study, share)
+        check_split_masks(target, split)
         yield from _copies(target, split, study)
         yield from _groups(target, split, study)
 

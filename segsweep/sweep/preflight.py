@@ -1,4 +1,6 @@
-"""What a plan and a run refuse alike, before anything is prepared: sizes that do not go with a data set or an architecture."""
+"""What a plan and a run refuse alike, before anything is prepared: a foreground that is no class of the target, and sizes that do
+not go with a data set or an architecture.
+"""
 
 from collections.abc import Iterator
 
@@ -7,15 +9,21 @@ from segsweep.config.source import Source
 from segsweep.config.study import Study
 from segsweep.errors import UserError
 from segsweep.models.batch_of_one import needs_two_images
-from segsweep.sweep.catalog import Catalog, tuned_values
+from segsweep.sweep.catalog import Catalog, check_target_classes, tuned_values
 
 WHOLE_FITS = ("resize", "nearest")  # after which a square shows the whole image
 
 
 def preflight(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a test size or a batch that cannot be, and name the setting."""
+    """Raise `UserError` for a foreground, a test size or a batch that cannot be, and name the setting.
+
+    Before the data is prepared, the number of training images is that of the reader's list, which still counts copies, and
+    unknown where groups are divided by what masks show. So a run calls this before preparation and again after it.
+    """
     for _, settings in study.cells():
         catalog.key(study.target_name, study.target.classes, settings.image_px, settings.fit)  # a plan notes absent data by it
+    check_target_classes(study, catalog)
+    for _, settings in study.cells():
         _check_test_size(study, settings, catalog)
         _check_batches(study, settings, catalog)
 
@@ -48,7 +56,7 @@ def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Itera
     for dev_share in tuned_values(study, "dev_share", settings.dev_share):
         train = catalog.target_sizes(study, dev_share)[0]
         for fraction in tuned_values(study, "fraction", settings.fraction):
-            if round(fraction * train) == 1:
+            if round(fraction * train) == 1 and not catalog.split_is_open(study):
                 yield f"fraction={fraction} leaves one of {train} training images", policies, settings.image_px
     for stage in Source.parse(settings.source).stages:
         if stage.kind == "supervised" and stage.limit == 1:

@@ -71,6 +71,7 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
     try:
         with open_runner(options, study, setting.store) as runner:
             catalog = Catalog(setting.roots, setting.store, view.data)
+            preflight(study, catalog)
             prepare_all(study, catalog)
             plan = plan_of(study, catalog, runner)
             with RecordWriter(folder) as writer:

@@ -13,7 +13,7 @@ from PIL import Image
 from segsweep.data.dataset import Example
 from segsweep.data.duplicates import conflicting, official_remarks, repetitions, shared_images
 from segsweep.data.folder import Folder
-from segsweep.data.identity import OF_PIXELS, image_identity
+from segsweep.data.identity import OF_FILE, OF_PIXELS, image_identity
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
@@ -244,3 +244,61 @@ def test_files_of_equal_bytes_are_shared_whatever_a_reader_makes_of_them(written
         shutil.copy(path, tmp_path / "again" / "images" / f"{next(renamed):02d}.png")
     source = prepare(Request(Cropped(tmp_path / "again"), None, PX), store, quiet)
     assert shared_images(source, target, np.array([1, 3])).tolist() == [1, 3]
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A user's own data set whose images all lie in one file; `first` and `last` choose some of them."""
+
+    file: Path
+    first: int = 0
+    last: int = 40
+    name: str = "stacked"
+    fit = "resize"
+    pool = ("train",)
+    protocols = {}
+    schemes = {"two": ("background", "thing")}
+
+    def examples(self) -> list[Example]:
+        return [Example(str(number), self.file) for number in range(self.first, self.last)]
+
+    def files(self) -> list[Path]:
+        return [self.file]
+
+    def revision(self) -> str:
+        return f"{self.first} {self.last}"
+
+    def read(self, example: Example, scheme: str) -> tuple[Any, Any]:  # noqa: ARG002
+        image = np.load(self.file)[int(example.name)]
+        return image, (image[..., 0] > 127).astype(np.uint8)
+
+
+@pytest.fixture
+def stack(tmp_path):
+    path = tmp_path / "stack.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (60, 20, 20, 3), np.uint8))
+    return path
+
+
+def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, quiet):
+    """Of two data sets in one file, images 0 to 39 and 30 to 59, those that are in both are shared, and no others."""
+    source = prepare(Request(Stacked(stack), None, PX), store, quiet)
+    target = prepare(Request(Stacked(stack, 30, 60), None, PX), store, quiet)
+    assert shared_images(source, target, np.arange(30)).tolist() == list(range(30, 40))
+    split = split_source(source, None, 0, without=shared_images(source, target, np.array([0, 5])).tolist())
+    assert len(split.train) + len(split.val) == 38
+
+
+def test_a_data_set_in_one_file_shares_its_own_held_out_images_alone(stack, store, quiet):
+    """As its own source, a target whose images lie in one file loses the images that it holds out and keeps the others."""
+    data = prepare(Request(Stacked(stack), None, PX), store, quiet)
+    assert shared_images(data, data, np.array([3, 17])).tolist() == [3, 17]
+
+
+def test_a_file_of_several_images_is_not_read_for_its_digest(stack, store, quiet, monkeypatch):
+    """Such a file's bytes say nothing of one image: they are hashed for none of them."""
+    hashed = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: hashed.append(path) or b"")
+    data = prepare(Request(Stacked(stack), None, PX), store, quiet)
+    assert stack not in hashed
+    assert not data.identity[:, OF_FILE].any()

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from segsweep.data.folder import Folder
-from segsweep.data.mask_checks import check_masks, mask_remarks
+from segsweep.data.mask_checks import check_masks, check_split_masks, mask_remarks
 from segsweep.data.prepare import Request, prepare
 from segsweep.data.prepared import Prepared
+from segsweep.data.splits import PARTS, Split
 from segsweep.errors import UserError
 
 
@@ -62,6 +63,29 @@ def test_masks_of_one_class_are_refused(with_masks, masks, classes, message):
 def test_masks_of_two_classes_are_not_refused(with_masks, masks):
     """Two classes in some image or other are enough, with ignored pixels or without."""
     check_masks(with_masks(masks))
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_part_of_which_every_pixel_is_ignored_is_refused(with_masks, position):
+    """Training, validation or test masks of 255 alone are refused, with their names; one pixel that counts is enough."""
+    members = np.split(np.arange(6), 3)
+    masks = [half(255, 255) if number in members[position] else half(1) for number in range(6)]
+    data = with_masks(masks)
+    message = (
+        rf"^data set 'mine': all pixels of the 2 {PARTS[position]} masks at 16 px are 255, which is ignored; write the class "
+        rf"numbers 0\.\.1, or choose another protocol: 0{2 * position}, 0{2 * position + 1}$"
+    )
+    with pytest.raises(UserError, match=message):
+        check_split_masks(data, Split(*members))
+    check_split_masks(data, Split(*(np.roll(part, 1) for part in np.split(np.roll(np.arange(6), 1), 3))))
+
+
+def test_a_part_of_which_nothing_is_left_at_this_size_has_another_remedy(with_masks):
+    """Where the original masks show classes that are lost on the way, a larger size is advised."""
+    line = np.full((128, 128), 255)
+    line[1] = 1
+    with pytest.raises(UserError, match="the 1 val masks at 16 px are 255, which is ignored; use a larger image_px, or"):
+        check_split_masks(with_masks([half(1), line, half(1)]), Split(*np.arange(3)[:, None]))
 
 
 def test_a_class_that_disappears_is_counted(with_masks):

@@ -1,5 +1,8 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from segsweep.data.palette import COLOURS, palette_png
 from segsweep.data.predictions import read_predictions, write_predictions
@@ -24,6 +27,20 @@ def test_equal_predictions_are_equal_bytes(tmp_path):
     for name in ("a", "b"):
         write_predictions(tmp_path / name, ["x"], pngs)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(("classes", "bits"), [(2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (255, 8)])
+def test_a_png_has_the_bits_that_its_classes_need(classes, bits):
+    """The PNG is what Pillow saves without `optimize`, which is slow: as many bits a pixel as needed, colours by class number."""
+    mask = np.random.default_rng(0).integers(classes, size=(64, 65)).astype(np.uint8)
+    png = palette_png(mask, classes)
+    plain, image = BytesIO(), Image.fromarray(mask)
+    image.putpalette(COLOURS[:classes].tobytes())
+    image.save(plain, "PNG", optimize=False)
+    assert png == plain.getvalue()
+    assert png[24] == bits
+    assert png[png.index(b"PLTE") + 4 :][: 3 * classes] == COLOURS[:classes].tobytes()
+    assert np.array_equal(np.asarray(Image.open(BytesIO(png))), mask)
 
 
 def test_a_blob_of_two_classes_takes_about_hundred_bytes():

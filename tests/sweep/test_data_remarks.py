@@ -279,3 +279,34 @@ def test_sizes_of_a_plan_are_those_of_the_split(ellipses, tmp_path, catalog):
     prepare_all(official, catalog)
     again = Catalog(catalog.roots, catalog.store, catalog.progress)
     assert again.target_sizes(official, None) == (23, 8, 8)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_held_out_masks_that_are_ignored_everywhere_are_refused(ellipses, tmp_path, catalog, part):
+    """Preparation and a plan of prepared data refuse a validation or test split without one pixel that counts."""
+    folder = shutil.copytree(ellipses, tmp_path / "ellipses")
+    members = {"train": range(24), "val": range(24, 32), "test": range(32, 40)}
+    for split, numbers in members.items():
+        (folder / f"{split}.txt").write_text("\n".join(f"{number:03d}" for number in numbers))
+    for number in members[part]:
+        path = folder / "masks" / f"{number:03d}.png"
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
+    study = declared(folder, protocol="official")
+    message = (
+        f"^data set .*: all pixels of the 8 {part} masks at {PX} px are 255, which is ignored; write the class numbers 0..1, or"
+    )
+    with pytest.raises(UserError, match=message):
+        prepare_all(study, catalog)
+    with pytest.raises(UserError, match=message):
+        data_remarks(study, catalog)
+
+
+def test_every_tuned_share_is_checked_for_masks_that_count(ellipses, catalog, monkeypatch):
+    """The held-out masks of each development share that a trial can have are looked at before a run."""
+    seen = []
+    monkeypatch.setattr(
+        "segsweep.sweep.catalog.check_split_masks", lambda _, split: seen.append(len(split.train) + len(split.val))
+    )
+    study = declared(ellipses, protocol="holdout-20", tune={"dev_share": Choice(0.3, 0.5)})
+    prepare_all(replace(study, trials_per_cell=4), catalog)
+    assert {12, 20} <= set(seen)

@@ -1,12 +1,15 @@
 """What a plan and a run refuse alike."""
 
+import shutil
+
 import pytest
 
+from segsweep import main
 from segsweep.config import Study, Target
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.catalog import Catalog, prepare_all
 from segsweep.sweep.preflight import preflight
 
 POOLED = "deeplabv3plus-resnet18"
@@ -66,13 +69,57 @@ def test_a_test_at_the_original_size_needs_whole_images(check):
         check({"test_size": "original", "fit": "crop"})
 
 
-def test_the_plan_refuses_it_too(ellipses, tmp_path, capsys):
-    """`--plan` ends with the same line and exit code 2."""
-    from segsweep import main
+REFUSED = {
+    "batch_size=1: deeplabv3plus-resnet18 normalises over the batch": ({"batch_size": 1}, {}),
+    "fraction=0.04 leaves one of 24 training images": ({"fraction": 0.04}, {}),
+    "test_size=original: with fit=crop": ({"test_size": "original", "fit": "crop"}, {}),
+    "Target foreground='lesion': allowed are background, figure": ({}, {"foreground": "lesion"}),
+    "Target class_map: unknown name 'lesion'": ({}, {"class_map": {"lesion": ["figure"]}}),
+}
 
-    fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "batch_size": 1}
-    study = Study(name="s", target=Target(f"folder:{ellipses}"), compare={"source": ["random"]}, fixed=fixed)
-    with pytest.raises(SystemExit) as ended:
-        main(study, arguments=["--plan", "--runner", "inline", "--out", str(tmp_path / "runs")])
-    assert ended.value.code == 2
-    assert "batch_size=1" in capsys.readouterr().err
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_plan_check_and_run_refuse_it_before_anything_is_decoded(ellipses, tmp_path, capsys, monkeypatch, message):
+    """`--plan`, `--check` and a run end with the same line and exit code 2, and none of them has decoded an image."""
+    fixed, of_target = REFUSED[message]
+    fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, **fixed}
+    study = Study(name="s", target=Target(f"folder:{ellipses}", **of_target), compare={"source": ["random"]}, fixed=fixed)
+    monkeypatch.setattr("segsweep.data.decoding.read_checked", lambda *_: pytest.fail("an image was decoded"))
+    lines = []
+    for mode in (["--plan"], ["--check"], []):
+        with pytest.raises(SystemExit) as ended:
+            main(study, arguments=[*mode, "--runner", "inline", "--device", "cpu", "--out", str(tmp_path / "runs")])
+        assert ended.value.code == 2
+        lines.append(next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")))
+    assert lines[0].startswith(f"error: {message}")
+    assert lines == [lines[0]] * 3
+
+
+def test_a_run_refuses_a_loss_and_a_source_before_anything_is_decoded(ellipses, tmp_path, monkeypatch):
+    """What depends on the names of classes and data sets alone is checked before the first image is decoded."""
+    folder = shutil.copytree(ellipses, tmp_path / "ellipses")
+    (folder / "classes.txt").write_text("road\nfigure\n")
+    monkeypatch.setattr("segsweep.data.decoding.read_checked", lambda *_: pytest.fail("an image was decoded"))
+    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    for source, loss, message in (
+        (f"supervised:folder:{folder}", "cross_entropy", "is the target's own data set"),
+        ("random", "cross_entropy_foreground", "^loss=cross_entropy_foreground: needs"),
+    ):
+        fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "loss": loss}
+        study = Study(name="s", target=Target(f"folder:{folder}"), compare={"source": [source]}, fixed=fixed)
+        with pytest.raises(UserError, match=message):
+            prepare_all(study, catalog)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_size_that_masks_decide_is_checked_once_they_are_decoded(ellipses, tmp_path, grouped):
+    """A share that leaves one training image is refused at once, where groups are divided by their masks after decoding."""
+    target = Target(f"folder:{ellipses}", groups="^(.*).$" if grouped else None)
+    fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "fraction": 0.04}
+    study = Study(name="s", target=target, compare={"source": ["random"]}, fixed=fixed)
+    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    if grouped:
+        preflight(study, catalog)
+        prepare_all(study, catalog)
+    with pytest.raises(UserError, match=r"^fraction=0.04 leaves one of \d+ training images"):
+        preflight(study, catalog)

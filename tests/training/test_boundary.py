@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from segsweep.data.dataset import IGNORE
-from segsweep.training.boundary import TOLERANCE, boundary_scores
+from segsweep.training.boundary import TOLERANCE, _thickened, boundary_scores
 
 
 def boundary(numbers: np.ndarray, label: int) -> np.ndarray:
@@ -79,3 +79,26 @@ def test_classes_without_an_outline():
     part[:, :16] = 0
     assert boundary_scores(full, part, 2).tolist() == [[0, 0]]
     assert torch.isnan(boundary_scores(torch.full_like(empty, IGNORE), empty, 2)).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 1, 40), (2, 40, 1), (2, 7, 30), (3, 40, 50)])
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.05, 0.5, 1.0])
+def test_pixels_near_a_boundary_are_those_of_a_convolution_with_a_disk(shape, share):
+    """At every radius, also beyond the image's size, exactly the pixels are near that a disk about each boundary pixel covers."""
+    edges = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < share
+    for radius in (1, 2, 3, 5, 8, 13, 45):
+        offsets = torch.arange(-radius, radius + 1)
+        disk = (offsets[:, None] ** 2 + offsets[None] ** 2 <= radius**2).double()
+        covered = torch.nn.functional.conv2d(edges[:, None].double(), disk[None, None], padding=radius)[:, 0] > 0.5
+        assert torch.equal(_thickened(edges, radius), covered)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_large_image_takes_seconds():
+    """3000 x 4000 pixels with a tolerance of 38 take 6 seconds on a core; with a convolution they take minutes."""
+    truth = torch.zeros(1, 3000, 4000, dtype=torch.long)
+    truth[:, 700:2200, 900:3100] = 1
+    scores = boundary_scores(truth, truth.roll((20, 39), (1, 2)), 2)
+    assert scores.min() > 0.5
+    assert scores.max() < 1
