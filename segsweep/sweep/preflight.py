@@ -49,6 +49,8 @@ def _check_batches(study: Study, settings: Settings, catalog: Catalog) -> None:
 def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Iterator[tuple[str, list[str], int]]:
     """Yield what makes a batch of one image in some trial or supervised stage of a cell, the freeze policies, and the size."""
     policies = [str(policy) for policy in tuned_values(study, "freeze", settings.freeze)]
+    if any(tuned_values(study, "unfreeze_every_epochs", settings.unfreeze_every_epochs)):
+        policies.append("none")  # which is what it comes to
     if 1 in tuned_values(study, "batch_size", settings.batch_size):
         yield "batch_size=1", policies, settings.image_px
     if settings.batch_sizes().get("source_batch_size") == 1:
@@ -57,7 +59,8 @@ def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Itera
         train = catalog.target_sizes(study, dev_share)[0]
         for fraction in tuned_values(study, "fraction", settings.fraction):
             if round(fraction * train) == 1 and not catalog.split_is_open(study):
-                yield f"fraction={fraction} leaves one of {train} training images", policies, settings.image_px
+                single = ["none"] if settings.source == "random" else policies  # held layers take their statistics from it
+                yield f"fraction={fraction} leaves one of {train} training images", single, settings.image_px
     for stage in Source.parse(settings.source).stages:
         if stage.kind == "supervised" and stage.limit == 1:
             yield f"source {stage}", ["none"], settings.source_px

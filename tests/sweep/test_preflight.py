@@ -37,6 +37,11 @@ def check(ellipses, tmp_path):
         ({"fraction": 0.04}, r"^fraction=0.04 leaves one of 24 training images: .* needs at least 2 images$"),
         ({"architecture": "unet-resnet18", "batch_size": 1}, r"^batch_size=1: unet-resnet18 normalises over the batch at 32 px"),
         ({"source": "supervised:coco", "source_batch_size": 1}, r"^source_batch_size=1: "),
+        ({"architecture": "unet-resnet18", "freeze": "encoder", "fraction": 0.04}, r"^fraction=0.04 leaves one of 24"),
+        (
+            {"architecture": "unet-resnet18", "batch_size": 1, "freeze": "encoder", "unfreeze_every_epochs": 1},
+            r"^batch_size=1: unet-resnet18 normalises",
+        ),
         ({"source": "supervised:coco@1"}, r"^source supervised:coco@1: "),
     ],
 )
