@@ -1,13 +1,12 @@
-"""The data that a study needs: found, identified, prepared and checked before anything is trained."""
+"""The data that a study needs: found, identified and prepared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segsweep.config.class_name import foreground_number, same_class
 from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
@@ -17,22 +16,17 @@ from segsweep.data.dataset import FITS, DataSet, Example, Progress
 from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
-from segsweep.data.mask_checks import check_masks, check_split_masks
 from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target, subset
-from segsweep.data.table import DataRoots, class_names, open_dataset, split_scheme
-from segsweep.errors import DataNotFoundError, UserError, unknown
-from segsweep.models.architectures import build_without_numbers, check_architecture, check_encoder, encoder_name
-from segsweep.models.class_map import ClassMap, map_classes
+from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target
+from segsweep.data.table import DataRoots, open_dataset, split_scheme
+from segsweep.errors import DataNotFoundError, UserError
+from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
-from segsweep.models.published import COCO_WEIGHTS_CLASSES, published_classes
 from segsweep.stage import check_stage
 from segsweep.store.folder import Store
 from segsweep.sweep.points import tuning_points
-from segsweep.training.losses import check_loss
-from segsweep.training.weight_file import check_file
 
 BY_STAGE = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
 OWN_FIT = "own"  # the fit of the data set itself
@@ -288,153 +282,3 @@ def _looks_at_stages(study: Study, cell: Settings) -> bool:
 def tuned_values(study: Study, axis: str, fixed: Any) -> Sequence[Any]:
     """Return the values of a setting that trials of a cell can have."""
     return study.tune[axis].samples() if axis in study.tune else (fixed,)
-
-
-def prepare_all(study: Study, catalog: Catalog) -> None:
-    """Prepare every data set of a study and check that splits, fractions, limits, losses and class maps fit it.
-
-    What no image tells is checked before the first one is decoded. Raises `UserError`, naming the file or the setting, before
-    anything is trained.
-    """
-    check_undecoded(study, catalog)
-    prepared: dict[Name, Prepared] = {}
-
-    def get(*wanted: Any) -> Prepared:
-        if wanted not in prepared:
-            prepared[wanted] = catalog.prepare(*wanted)
-        return prepared[wanted]
-
-    for _, settings in study.cells():
-        target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
-        check_masks(target)
-        split = target_split(target, study, settings.dev_share)
-        subset(target, split.train, settings.fraction, seed=0)
-        check_split_masks(target, split)
-        for share in dev_shares(study, settings):
-            if share != settings.dev_share:
-                check_split_masks(target, target_split(target, study, share))
-        if settings.test_size == "original":
-            catalog.prepare_masks(study)
-        for stage in Source.parse(settings.source).stages:
-            if stage.kind in DATASET_KINDS and stage.name is not None:
-                _check_source(stage, settings, study, catalog, get(stage.name, None, settings.source_px, settings.source_fit))
-
-
-def check_undecoded(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a class name, loss, source or weight file that does not fit. Decodes no image."""
-    maps, files = class_maps(study, catalog), set()
-    classes = catalog.classes(study.target_name, study.target.classes)
-    for _, settings in study.cells():
-        for loss in tuned_values(study, "loss", settings.loss):
-            check_loss(loss, classes)
-        for stage in Source.parse(settings.source).stages:
-            if stage.kind == "file":
-                files |= _file_uses(stage, settings, study, catalog, len(classes))
-            if stage.kind in DATASET_KINDS:
-                _check_source_names(stage, settings, study, catalog)
-    for text, architecture, scope, count in sorted(files):
-        stage, model = Stage.parse(text), build_without_numbers(architecture, count)
-        assert stage.name is not None
-        check_file(Path(stage.name).expanduser(), model, scope, stage.prefix, maps.get(text) if scope == "all" else None)
-
-
-def _check_source_names(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a source that is the target's data set, without masks where it needs them, or not for its loss."""
-    assert stage.name is not None
-    _check_other_data(stage, study, catalog)
-    if stage.kind not in SELF_SUPERVISED:
-        check_loss(settings.source_loss, catalog.classes(stage.name, None))
-
-
-def _check_other_data(stage: Stage, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a source that is the target's data set, unless it needs no masks and held-out images are dropped."""
-    assert stage.name is not None
-    allowed = stage.kind in SELF_SUPERVISED and study.target.leakage == PREVENT
-    if not allowed and catalog.same(stage.name, study.target_name):
-        raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
-
-
-def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catalog, source: Prepared) -> None:
-    """Raise `UserError` for a source that leaves a stage too few images, or whose masks do not fit."""
-    labelled = stage.kind not in SELF_SUPERVISED
-    without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
-    split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled, without=without, leakage=leakage)
-    if len(split.train) < 2:
-        raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
-    if labelled:
-        check_masks(source)
-
-
-def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog, classes: int) -> set[tuple[str, str, str, int]]:
-    """Return how a cell uses a weight file: its stage, architecture, what is transferred, number of classes."""
-    _, *after = Source.parse(settings.source).stages
-    if after:
-        scopes: Sequence[str] = ["encoder" if after[0].kind in SELF_SUPERVISED else "all-but-classifier"]
-    else:
-        scopes = tuned_values(study, "transfer", settings.transfer)
-    if "all" in scopes and study.target.class_map and source_classes(str(stage), catalog) is None:
-        raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
-    return {(str(stage), settings.architecture, scope, classes) for scope in scopes}
-
-
-def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
-    """Return how classes are mapped, for every source whose classes are known and that some cell transfers with its last
-    classifier or, with `domain_shift`, tests before fine-tuning.
-
-    Raises `UserError` where no class of a source that is transferred so is one of the target's, and for a synonym that is a
-    class neither of any source of the study nor of any data set with a name.
-    """
-    if study.target_name in catalog.absent:
-        return {}
-    check_target_classes(study, catalog)
-    known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
-    for _, settings in study.cells():
-        if (classes := source_classes(settings.source, catalog)) is None:
-            continue
-        theirs[settings.source] = classes
-        transferred = "all" in tuned_values(study, "transfer", settings.transfer)
-        if transferred or "on" in tuned_values(study, "domain_shift", settings.domain_shift):
-            try:
-                maps[settings.source] = map_classes(classes, known, study.target.class_map)
-            except UserError as error:
-                if transferred:
-                    raise UserError(f"transfer=all from {settings.source}: {error}") from None
-    if theirs:
-        _check_synonyms(study.target.class_map, theirs)
-    return maps
-
-
-def check_target_classes(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` where a study names a class that its target does not have. Nothing is known of an absent target."""
-    if study.target_name in catalog.absent:
-        return
-    known = catalog.classes(study.target_name, study.target.classes)
-    foreground_number(known, study.target.foreground)
-    for name in study.target.class_map:
-        if not any(same_class(name, other) for other in known):
-            raise unknown("Target class_map", name, list(known))
-
-
-def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]) -> None:
-    """Raise `UserError` for a synonym that is a class of no source, unless a data set has it that may take a source's place."""
-    names = [*class_names(), *(name for classes in theirs.values() for name in classes)]
-    for name, synonyms in class_map.items():
-        for synonym in synonyms:
-            if not any(same_class(synonym, other) for other in names):
-                listed = "; ".join(f"{source}: {', '.join(classes)}" for source, classes in theirs.items())
-                raise UserError(f"Target class_map {name} <- {synonym!r}: is a class of no source; {listed}")
-
-
-def source_classes(text: str, catalog: Catalog) -> Sequence[str] | None:
-    """Return the classes that a source's whole model tells apart, None where it has none or they are not known."""
-    source = Source.parse(text)
-    last = source.stages[-1] if source.stages else None
-    if last is None or source.encoder_only:
-        return None
-    if last.kind == "coco-weights":
-        return COCO_WEIGHTS_CLASSES
-    if last.kind == "file":
-        return published_classes(catalog.key(f"file:{last.name}", None, 0))
-    if last.kind in DATASET_KINDS and last.name is not None and last.name not in catalog.absent:
-        return catalog.classes(last.name, None)
-    return None

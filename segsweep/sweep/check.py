@@ -10,9 +10,10 @@ from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names, prepare_all
+from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.crew import Options
 from segsweep.sweep.preflight import preflight
+from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import run_in
 from segsweep.sweep.setting import Setting

@@ -8,7 +8,8 @@ from segsweep.config.study import TUNING_SEED, Study
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Indices, subset
 from segsweep.errors import UserError
-from segsweep.sweep.catalog import Catalog, class_maps, source_classes, target_split, tuned_values
+from segsweep.sweep.catalog import Catalog, target_split, tuned_values
+from segsweep.sweep.class_maps import class_maps, source_classes
 
 UNLEARNT = "cannot be learned"
 UNMEASURED = "has no IoU there and is left out of means"

@@ -9,7 +9,8 @@ from segsweep.config.source import Source
 from segsweep.config.study import Study
 from segsweep.errors import UserError
 from segsweep.models.batch_of_one import needs_two_images
-from segsweep.sweep.catalog import Catalog, check_target_classes, tuned_values
+from segsweep.sweep.catalog import Catalog, tuned_values
+from segsweep.sweep.class_maps import check_target_classes
 
 WHOLE_FITS = ("resize", "nearest")  # after which a square shows the whole image
 

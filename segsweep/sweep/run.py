@@ -16,7 +16,7 @@ from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names, prepare_all
+from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
@@ -26,6 +26,7 @@ from segsweep.sweep.past import failed_in, find_stage, past_of, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
 from segsweep.sweep.preflight import preflight
+from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import View, choose_view
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner, open_runner

@@ -11,7 +11,8 @@ from segsweep.config import Choice, Study, Target
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, class_maps
+from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.class_maps import class_maps
 from segsweep.sweep.class_remarks import class_remarks
 
 CLASSES = {

@@ -18,9 +18,10 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.stage import source_sets
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, dev_shares, prepare_all, target_split
+from segsweep.sweep.catalog import Catalog, dev_shares, target_split
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.plan import Plan, make_plan
+from segsweep.sweep.preparation import prepare_all
 from segsweep.training.device import Device
 from segsweep.workplace import Workplace
 
@@ -305,7 +306,7 @@ def test_every_tuned_share_is_checked_for_masks_that_count(ellipses, catalog, mo
     """The held-out masks of each development share that a trial can have are looked at before a run."""
     seen = []
     monkeypatch.setattr(
-        "segsweep.sweep.catalog.check_split_masks", lambda _, split: seen.append(len(split.train) + len(split.val))
+        "segsweep.sweep.preparation.check_split_masks", lambda _, split: seen.append(len(split.train) + len(split.val))
     )
     study = declared(ellipses, protocol="holdout-20", tune={"dev_share": Choice(0.3, 0.5)})
     prepare_all(replace(study, trials_per_cell=4), catalog)

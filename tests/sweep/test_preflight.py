@@ -9,8 +9,9 @@ from segsweep.config import Study, Target
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, prepare_all
+from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.preflight import preflight
+from segsweep.sweep.preparation import prepare_all
 
 POOLED = "deeplabv3plus-resnet18"
 

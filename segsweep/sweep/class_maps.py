@@ -1,0 +1,75 @@
+"""How the classes of a study's sources stand for those of its target."""
+
+from collections.abc import Mapping, Sequence
+
+from segsweep.config.class_name import foreground_number, same_class
+from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.study import Study
+from segsweep.data.table import class_names
+from segsweep.errors import UserError, unknown
+from segsweep.models.class_map import ClassMap, map_classes
+from segsweep.models.published import COCO_WEIGHTS_CLASSES, published_classes
+from segsweep.sweep.catalog import Catalog, tuned_values
+
+
+def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
+    """Return how classes are mapped, for every source whose classes are known and that some cell transfers with its last
+    classifier or, with `domain_shift`, tests before fine-tuning.
+
+    Raises `UserError` where no class of a source that is transferred so is one of the target's, and for a synonym that is a
+    class neither of any source of the study nor of any data set with a name.
+    """
+    if study.target_name in catalog.absent:
+        return {}
+    check_target_classes(study, catalog)
+    known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
+    for _, settings in study.cells():
+        if (classes := source_classes(settings.source, catalog)) is None:
+            continue
+        theirs[settings.source] = classes
+        transferred = "all" in tuned_values(study, "transfer", settings.transfer)
+        if transferred or "on" in tuned_values(study, "domain_shift", settings.domain_shift):
+            try:
+                maps[settings.source] = map_classes(classes, known, study.target.class_map)
+            except UserError as error:
+                if transferred:
+                    raise UserError(f"transfer=all from {settings.source}: {error}") from None
+    if theirs:
+        _check_synonyms(study.target.class_map, theirs)
+    return maps
+
+
+def check_target_classes(study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` where a study names a class that its target does not have. Nothing is known of an absent target."""
+    if study.target_name in catalog.absent:
+        return
+    known = catalog.classes(study.target_name, study.target.classes)
+    foreground_number(known, study.target.foreground)
+    for name in study.target.class_map:
+        if not any(same_class(name, other) for other in known):
+            raise unknown("Target class_map", name, list(known))
+
+
+def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]) -> None:
+    """Raise `UserError` for a synonym that is a class of no source, unless a data set has it that may take a source's place."""
+    names = [*class_names(), *(name for classes in theirs.values() for name in classes)]
+    for name, synonyms in class_map.items():
+        for synonym in synonyms:
+            if not any(same_class(synonym, other) for other in names):
+                listed = "; ".join(f"{source}: {', '.join(classes)}" for source, classes in theirs.items())
+                raise UserError(f"Target class_map {name} <- {synonym!r}: is a class of no source; {listed}")
+
+
+def source_classes(text: str, catalog: Catalog) -> Sequence[str] | None:
+    """Return the classes that a source's whole model tells apart, None where it has none or they are not known."""
+    source = Source.parse(text)
+    last = source.stages[-1] if source.stages else None
+    if last is None or source.encoder_only:
+        return None
+    if last.kind == "coco-weights":
+        return COCO_WEIGHTS_CLASSES
+    if last.kind == "file":
+        return published_classes(catalog.key(f"file:{last.name}", None, 0))
+    if last.kind in DATASET_KINDS and last.name is not None and last.name not in catalog.absent:
+        return catalog.classes(last.name, None)
+    return None

@@ -1,0 +1,105 @@
+"""Preparing the data of a study, and checking what fits together before anything is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segsweep.config.settings import Settings
+from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
+from segsweep.config.study import PREVENT, Study
+from segsweep.data.mask_checks import check_masks, check_split_masks
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import split_source, subset
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_without_numbers
+from segsweep.sweep.catalog import Catalog, Name, dev_shares, target_split, tuned_values
+from segsweep.sweep.class_maps import class_maps, source_classes
+from segsweep.training.losses import check_loss
+from segsweep.training.weight_file import check_file
+
+
+def prepare_all(study: Study, catalog: Catalog) -> None:
+    """Prepare every data set of a study and check that splits, fractions, limits, losses and class maps fit it.
+
+    What no image tells is checked before the first one is decoded. Raises `UserError`, naming the file or the setting, before
+    anything is trained.
+    """
+    check_undecoded(study, catalog)
+    prepared: dict[Name, Prepared] = {}
+
+    def get(*wanted: Any) -> Prepared:
+        if wanted not in prepared:
+            prepared[wanted] = catalog.prepare(*wanted)
+        return prepared[wanted]
+
+    for _, settings in study.cells():
+        target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
+        check_masks(target)
+        split = target_split(target, study, settings.dev_share)
+        subset(target, split.train, settings.fraction, seed=0)
+        check_split_masks(target, split)
+        for share in dev_shares(study, settings):
+            if share != settings.dev_share:
+                check_split_masks(target, target_split(target, study, share))
+        if settings.test_size == "original":
+            catalog.prepare_masks(study)
+        for stage in Source.parse(settings.source).stages:
+            if stage.kind in DATASET_KINDS and stage.name is not None:
+                _check_source(stage, settings, study, catalog, get(stage.name, None, settings.source_px, settings.source_fit))
+
+
+def check_undecoded(study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a class name, loss, source or weight file that does not fit. Decodes no image."""
+    maps, files = class_maps(study, catalog), set()
+    classes = catalog.classes(study.target_name, study.target.classes)
+    for _, settings in study.cells():
+        for loss in tuned_values(study, "loss", settings.loss):
+            check_loss(loss, classes)
+        for stage in Source.parse(settings.source).stages:
+            if stage.kind == "file":
+                files |= _file_uses(stage, settings, study, catalog, len(classes))
+            if stage.kind in DATASET_KINDS:
+                _check_source_names(stage, settings, study, catalog)
+    for text, architecture, scope, count in sorted(files):
+        stage, model = Stage.parse(text), build_without_numbers(architecture, count)
+        assert stage.name is not None
+        check_file(Path(stage.name).expanduser(), model, scope, stage.prefix, maps.get(text) if scope == "all" else None)
+
+
+def _check_source_names(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a source that is the target's data set, without masks where it needs them, or not for its loss."""
+    assert stage.name is not None
+    _check_other_data(stage, study, catalog)
+    if stage.kind not in SELF_SUPERVISED:
+        check_loss(settings.source_loss, catalog.classes(stage.name, None))
+
+
+def _check_other_data(stage: Stage, study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a source that is the target's data set, unless it needs no masks and held-out images are dropped."""
+    assert stage.name is not None
+    allowed = stage.kind in SELF_SUPERVISED and study.target.leakage == PREVENT
+    if not allowed and catalog.same(stage.name, study.target_name):
+        raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
+
+
+def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catalog, source: Prepared) -> None:
+    """Raise `UserError` for a source that leaves a stage too few images, or whose masks do not fit."""
+    labelled = stage.kind not in SELF_SUPERVISED
+    without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
+    split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled, without=without, leakage=leakage)
+    if len(split.train) < 2:
+        raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
+    if labelled:
+        check_masks(source)
+
+
+def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog, classes: int) -> set[tuple[str, str, str, int]]:
+    """Return how a cell uses a weight file: its stage, architecture, what is transferred, number of classes."""
+    _, *after = Source.parse(settings.source).stages
+    if after:
+        scopes: Sequence[str] = ["encoder" if after[0].kind in SELF_SUPERVISED else "all-but-classifier"]
+    else:
+        scopes = tuned_values(study, "transfer", settings.transfer)
+    if "all" in scopes and study.target.class_map and source_classes(str(stage), catalog) is None:
+        raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
+    return {(str(stage), settings.architecture, scope, classes) for scope in scopes}
