@@ -24,7 +24,8 @@ from segsweep.training.world import World
 class Evaluation:
     """What an evaluation gives.
 
-    `loss` is the mean over the images, each taken by itself (NaN where none was asked for), and so are `losses`.
+    `loss` is the mean over the images, each taken by itself (NaN where none was asked for), and so are `losses`; an image that
+    is ignored altogether counts nowhere.
     `confusion_CC` has the truth in rows and the prediction in columns; `counts_N3C` holds every image's pixels per class:
     hit, true, predicted. `predict_seconds` is the time of forward passes and arg-max alone. `examples` (K, H, W) are the
     predictions for the first images, `predictions` those for more of them, as palette PNGs; `boundary_NC` the boundary F-scores,
@@ -163,7 +164,9 @@ def evaluate(
 
 
 def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
-    return torch.stack([objective.measured(logits_CHW[None], mask_HW[None]) for objective in objectives.values()])
+    """Return an image's losses, and at last whether any of its pixels counts: 1 or 0."""
+    each = [objective.measured(logits_CHW[None], mask_HW[None]) for objective in objectives.values()]
+    return torch.stack([*each, (mask_HW != IGNORE).any().to(logits_CHW.dtype)])
 
 
 def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int, world: World) -> Evaluation:
@@ -173,7 +176,7 @@ def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int,
     def numbers(parts: list[Tensor], *shape: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, *shape))
 
-    each = torch.stack(tally.losses).double().cpu().numpy() if tally.losses else np.zeros((0, len(names)))
+    each = torch.stack(tally.losses).double().cpu().numpy() if tally.losses else np.zeros((0, len(names) + 1))
     own = (
         each,
         tally.confusion.cpu().numpy(),
@@ -184,7 +187,8 @@ def _whole(tally: _Tally, names: list[str], pictures: PictureSet, examples: int,
         tally.seconds,
     )
     losses, confusions, counts, boundaries, kept, predicted, seconds = zip(*world.gather(own), strict=True)
-    means = dict(zip(names, (np.concatenate(losses).sum(axis=0) / len(pictures)).tolist(), strict=True))
+    *sums, counted = np.concatenate(losses).sum(axis=0)  # those of images that are ignored altogether are 0
+    means = {name: float(total / max(1, counted)) for name, total in zip(names, sums, strict=True)}
     return Evaluation(
         loss=means.pop("", float("nan")),
         losses=means,

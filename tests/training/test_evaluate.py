@@ -60,6 +60,16 @@ def test_loss_is_the_mean_over_images(cpu, pictures, loss):
     assert max(alone) - min(alone) > 1e-3
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
+def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, pictures, loss):
+    """The mean loss is that of the other images, as the mean Dice is."""
+    model, shown = build_model("unet16", 2, seed=0), pictures(5)
+    wanted = evaluate(model, replace(shown, members=shown.members[:4]), **options(cpu, loss=loss))
+    shown.data.masks[shown.members[4]] = IGNORE
+    found = evaluate(model, shown, **options(cpu, loss=loss))
+    assert (found.loss, found.dice) == pytest.approx((wanted.loss, wanted.dice), rel=1e-6)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_mode_and_state_are_left_as_they_were(cpu, pictures, training):
     """Evaluation moves no weight and no statistic and restores the mode, a held part staying in eval mode."""
