@@ -158,7 +158,7 @@ def test_check_tells_which_cell_is_broken(
     """A cell that cannot run is named with its reason, and the exit code is 1."""
     import segsweep.trial as trial_module
 
-    def broken(_: object, policy: str, transferred: object) -> None:
+    def broken(_: object, policy: str, _transferred: object) -> None:
         if policy == "encoder":
             raise ValueError("cannot be frozen")
 
