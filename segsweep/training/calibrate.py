@@ -5,12 +5,12 @@ A layer that is frozen normalises by its running mean and variance. Where neithe
 images, without labels, before such a layer is frozen.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segsweep.config.normalisation import Normalisation
 from segsweep.models.segmentation_model import SegmentationModel
@@ -19,7 +19,7 @@ from segsweep.training.device import Device
 from segsweep.training.world import World
 
 BATCH = 32  # images that share the statistics of one forward pass; fewer where they do not fit the GPU
-IMAGES = 1000  # that are read, from all over the set; more would hardly move a mean
+IMAGES = 1000  # at most that are read, from all over the set
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Norm = nn.modules.batchnorm._NormBase
 
@@ -82,39 +82,31 @@ def set_statistics(
     network.eval()
     for layer in layers:
         layer.train()
-    batch_size = BATCH
-    while not _passed(network, layers, images.spread(IMAGES), normalisation, seed, device, batch_size):
+    few, batch_size = images.spread(IMAGES), BATCH
+    while True:
+        batches = load_batches(few, epoch_batches(len(few), batch_size, seed, 0), device)
+        try:
+            _pass(network, layers, (normalise(shown, normalisation) for shown, _ in batches))
+            break
+        except torch.OutOfMemoryError:
+            if batch_size <= 2:
+                raise
         batch_size //= 2
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     network.train(training)
 
 
-def _passed(
-    network: nn.Module,
-    layers: Sequence[Norm],
-    images: PictureSet,
-    normalisation: Normalisation,
-    seed: int,
-    device: Device,
-    batch_size: int,
-) -> bool:
-    """Make the pass, and return whether batches of this size fit the GPU's memory."""
+def _pass(network: nn.Module, layers: Sequence[Norm], batches: Iterable[Tensor]) -> None:
+    """Set the statistics anew from one pass over batches of inputs (B, 3, H, W)."""
     for layer in layers:
         layer.reset_running_stats()
-    batches = epoch_batches(len(images), batch_size, seed, 0)
-    try:
-        with torch.no_grad():
-            for number, (shown, _) in enumerate(load_batches(images, batches, device), start=1):
-                for layer in layers:
-                    layer.momentum = 1 / number  # a cumulative average; for None instance normalisation would not move
-                with suppress(_Enough):
-                    network(normalise(shown, normalisation))
-    except torch.OutOfMemoryError:
-        if batch_size <= 2:
-            raise
-        return False
-    return True
+    with torch.no_grad():
+        for number, inputs in enumerate(batches, start=1):
+            for layer in layers:
+                layer.momentum = 1 / number  # a cumulative average; for None instance normalisation would not move
+            with suppress(_Enough):
+                network(inputs)
 
 
 class _Enough(Exception):  # noqa: N818  # no error: a signal
@@ -123,7 +115,7 @@ class _Enough(Exception):  # noqa: N818  # no error: a signal
 
 @contextmanager
 def _no_further(module: nn.Module) -> Iterator[None]:
-    """End every forward pass with `_Enough` once this module is through: a decoder costs as much as the rest."""
+    """End every forward pass with `_Enough` once this module is through: a decoder takes a third to two thirds of it."""
 
     def stop(*_: Any) -> None:
         raise _Enough

@@ -100,13 +100,11 @@ def absent_class_loss(logits_BCHW: Tensor, mask_BHW: Tensor, foreground: int = 1
     does not count, since over many pixels it adds up.
     """
     numbers = _overlap_classes(logits_BCHW, foreground) or list(range(logits_BCHW.shape[1]))
-    valid = mask_BHW != IGNORE
-    predicted = logits_BCHW.argmax(dim=1)
-    each = []
-    for number in numbers:
-        count = ((predicted == number) & valid).sum()
-        each.append(count / (1 + count) * ~((mask_BHW == number) & valid).any())
-    return torch.stack(each).mean()
+    number_K = torch.tensor(numbers, device=mask_BHW.device).view(-1, 1, 1, 1)
+    absent_K = ~(mask_BHW == number_K).flatten(1).any(dim=1)
+    predicted = logits_BCHW.argmax(dim=1).masked_fill(mask_BHW == IGNORE, IGNORE)
+    count_K = (predicted == number_K).flatten(1).sum(dim=1)
+    return (count_K / (1 + count_K) * absent_K).mean()
 
 
 def lovasz(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:

@@ -26,9 +26,9 @@ STUDY = Study(
     seeds=6,
     source_seeds=2,
 )
-# freeze policy, margin over the far source, margin over none: half of what was measured on two CPU cores, which was
-# 0.068 and 0.073 with everything trained, 0.071 and 0.069 with the encoder frozen
-MARGINS = (("none", 0.03, 0.04), ("encoder", 0.035, 0.034))
+# freeze policy, margin over the far source, margin over none. Measured on two CPU cores: 0.068 and 0.073 with everything
+# trained, 0.071 and 0.069 with the encoder frozen
+MARGINS = (("none", 0.03, 0.04), ("encoder", 0.05, 0.06))
 
 
 def mean_iou(records: Records, source: str, freeze: str) -> float:

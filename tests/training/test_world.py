@@ -12,7 +12,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import distributed, nn
 
-from segsweep.config.normalisation import HALF
+from segsweep.config.normalisation import HALF, IMAGENET
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
@@ -83,7 +83,7 @@ def trained(world, sets, recipe, policy, folder) -> tuple[list[EpochResult], dic
     device, checkpoint = Device("cpu", 1), folder / f"{world.size}.safetensors"
     state = start_state(model, recipe, device, checkpoint, world)
     results = list(train(state, *sets, recipe, seed=3, device=device, checkpoint=checkpoint, world=world))
-    return results, state.model.network.state_dict()
+    return results, state.evaluated.network.state_dict()
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def sets(pictures):
     ids=["cross-entropy", "dice", "frozen encoder", "steps", "unfreezing", "copies"],
 )
 def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
-    """Losses of two processes equal those of one at the same batch size, and both hold the same metrics and weights."""
+    """Losses of two processes equal those of one at the same batch size; both hold the same weights, and the metrics that
+    these weights have in one process."""
     values = {"learning_rate": 3e-4} | values
     policy = values.pop("policy", "none")
     wanted, _ = trained(World(), sets, recipe(**values), policy, tmp_path)
@@ -117,6 +118,8 @@ def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
         assert (other.epoch, other.steps) == (one.epoch, one.steps)
     assert [(each.train_loss, each.val) for each in told] == [(each.train_loss, each.val) for each in found]
     assert all(torch.equal(weights[name], same[name]) for name in weights)
+    alone = evaluated(World(), sets, weights, values.get("normalisation", IMAGENET))
+    assert found[-1].val.accuracy == pytest.approx(alone.scores.accuracy, abs=0.02)
     assert (tmp_path / "2.safetensors").is_file()
 
 
@@ -146,12 +149,13 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(together, sets, l
             torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=name)
 
 
-def evaluated(world, sets):
+def evaluated(world, sets, weights=None, normalisation=IMAGENET):
     model = build_model("unet16", 2, seed=0)
-    loss = make_objective("dice", ("one", "other"))
-    return evaluate(
-        model, sets[1], loss=loss, batch_size=2, precision="float32", device=Device("cpu", 1), examples=4, world=world
-    )
+    if weights is not None:
+        model.network.load_state_dict(weights)
+    loss, device = make_objective("dice", ("one", "other")), Device("cpu", 1)
+    rest = {"batch_size": 2, "precision": "float32", "normalisation": normalisation, "examples": 4}
+    return evaluate(model, sets[1], loss=loss, device=device, world=world, **rest)
 
 
 def test_evaluations_are_gathered_in_order(together, sets):
