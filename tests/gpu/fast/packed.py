@@ -13,6 +13,7 @@ import torch
 
 from gpu.drawn import draw_sets
 from gpu.place import Place
+from gpu.processes import answers
 from gpu.rows import Row, holds, note
 from gpu.runs import Run, recipe_of
 
@@ -62,15 +63,7 @@ def _together(place: Place, counts: tuple[int, ...]) -> list[Any]:
     context = get_context("spawn")
     queue, barrier = context.Queue(), context.Barrier(max(counts))
     workers = [context.Process(target=_work, args=(rank, place, counts, queue, barrier)) for rank in range(max(counts))]
-    for worker in workers:
-        worker.start()
-    try:
-        found = dict(queue.get(timeout=WAIT_SECONDS) for _ in workers)
-    finally:
-        for worker in workers:
-            worker.join(timeout=5)
-            worker.kill()
-    return [found[rank] for rank in range(len(workers))]
+    return answers(workers, queue, WAIT_SECONDS)
 
 
 def _work(rank: int, place: Place, counts: tuple[int, ...], queue: Queue, barrier: Barrier) -> None:

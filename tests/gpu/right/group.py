@@ -14,6 +14,7 @@ from torch import distributed
 
 from gpu.drawn import draw_sets
 from gpu.place import Place
+from gpu.processes import answers
 from gpu.right.determinism import deterministic
 from gpu.rows import Row, at_most, equal, holds
 from gpu.runs import Run, largest_difference, recipe_of, without_chance
@@ -64,15 +65,8 @@ def two_processes_on_one_card(place: Place) -> Iterator[Row]:
     context, port = get_context("spawn"), _free_port()
     queue: Queue = context.Queue()
     processes = [context.Process(target=_join, args=(rank, port, place, queue)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    try:
-        found = dict(queue.get(timeout=WAIT_SECONDS) for _ in processes)
-    finally:
-        for process in processes:
-            process.join(timeout=5)
-            process.kill()
-    for rank, outcome in found.items():
+    found = answers(processes, queue, WAIT_SECONDS)
+    for rank, outcome in enumerate(found):
         if isinstance(outcome, str):
             yield holds(f"process {rank}", False, outcome[-400:])
             return
@@ -136,15 +130,7 @@ def _side_by_side(work: Callable[[Device, Path], list[float]], place: Place, cou
     queue: Queue = context.Queue()
     values = [(rank, work, place.device, place.folder / f"side-{rank}", queue) for rank in range(count)]
     processes = [context.Process(target=_work, args=each) for each in values]
-    for process in processes:
-        process.start()
-    try:
-        found = dict(queue.get(timeout=WAIT_SECONDS) for _ in processes)
-    finally:
-        for process in processes:
-            process.join(timeout=5)
-            process.kill()
-    return [found[rank] for rank in range(count)]
+    return answers(processes, queue, WAIT_SECONDS)
 
 
 def _work(rank: int, work: Callable[[Device, Path], list[float]], device: Device, path: Path, queue: Queue) -> None:

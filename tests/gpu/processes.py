@@ -1,0 +1,23 @@
+"""Several processes that work at once and answer through a queue."""
+
+from collections.abc import Iterable
+from multiprocessing import Queue
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+
+def answers(processes: Iterable[BaseProcess], queue: Queue, wait_seconds: float) -> list[Any]:
+    """Start processes, and return what each put into the queue behind its rank, in the order of ranks.
+
+    All are gone afterwards. Raises `queue.Empty` where one does not answer in time.
+    """
+    started = list(processes)
+    for process in started:
+        process.start()
+    try:
+        found = dict(queue.get(timeout=wait_seconds) for _ in started)
+    finally:
+        for process in started:
+            process.join(timeout=5)
+            process.kill()
+    return [found[rank] for rank in range(len(started))]
