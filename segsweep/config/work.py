@@ -12,8 +12,8 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import PREVENT, Leakage, Target
 
-TRIAL_VERSION = 4  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
-STAGE_VERSION = 4
+TRIAL_VERSION = 5  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
+STAGE_VERSION = 5
 
 Phase = Literal["tune", "confirm"]
 

@@ -15,6 +15,11 @@ BEFORE_KEEP = (
     "of a two-class target belong to its second class, else they are means over the classes that truth or prediction shows"
 )
 BEFORE_NORMALISATION = "in which input normalisation was ImageNet's or that of the training images, never the source's"
+BEFORE_RECIPES = (
+    "in which DeepLabV3+ had atrous rates 12, 24 and 36, median-frequency weights divided by the pixels of all images, and SimCLR "
+    "another projection head and, on images up to 64 px, another stem"
+)
+EARLIER = {1: BEFORE_KEEP, 2: BEFORE_KEEP, 3: BEFORE_NORMALISATION, 4: BEFORE_RECIPES}  # by method version
 NAMES = {"val_iou": "validation IoU", "val_loss": "validation loss", "val_dice": "validation Dice"}
 MEASURES = {  # by `keep`: the column that it reads, and what that is
     "val_iou": ("val_iou", "validation IoU (equal ones by the lower loss)"),
@@ -31,9 +36,9 @@ def method_lines(records: Records) -> list[str]:
     decided = runs[versions >= KEEP_SINCE]
     lines = [_headline(decided), *_choices(decided)] if runs.empty or len(decided) else []
     for version in sorted(set(versions[versions < TRIAL_VERSION].tolist())):
-        what = BEFORE_KEEP if version < KEEP_SINCE else BEFORE_NORMALISATION
         count = int((versions == version).sum())
-        lines.append(f"{count} of {len(runs)} confirmed runs were made by an earlier method (version {version}), {what}.")
+        made = f"{count} of {len(runs)} confirmed runs were made by an earlier method (version {version})"
+        lines.append(f"{made}, {EARLIER[int(version)]}.")
     return lines
 
 

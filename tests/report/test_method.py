@@ -32,6 +32,7 @@ def test_an_earlier_method_in_which_keep_decided_is_named(records: Records) -> N
     assert "(version 3), in which input normalisation was ImageNet's" in text
     assert "last three epochs" in text
     assert "earlier method" not in table_text(records)
+    assert "(version 4), in which DeepLabV3+ had atrous rates 12, 24 and 36" in changed(records, method_version=4)
 
 
 @pytest.mark.parametrize(
