@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segsweep.config.keep import smoothed
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.config.work import StageSpec
@@ -198,6 +199,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
         "val_loss": best.val_loss,
         "val_mean_iou": best.val.mean_iou,
         "val_accuracy": best.val.accuracy,
+        "val_reading": smoothed([EpochResult.restore(**row).reading(recipe.keep) for row in state.history]).value,
     }
     yield Built(state.best, facts, recipe.normalisation, list(data.classes))
 

@@ -218,7 +218,8 @@ def _print_plan_text(planner: Planner, content: Mapping[str, Any]) -> None:
     missing = {stage.spec_id for stage in planner.unbuilt(plan.stages())}
     for stage in plan.stages():
         state = "to build" if stage.spec_id in missing else "in the store"
-        print(f"  stage {stage.name} for {stage.model}, seed {stage.seed}: {state}")
+        rate = f", learning rate {stage.settings['learning_rate']:g}" if "learning_rate" in stage.settings else ""
+        print(f"  stage {stage.name} for {stage.model}, seed {stage.seed}{rate}: {state}")
 
 
 def _check(study: Study, setting: Setting, options: Options, console: Console) -> int:

@@ -5,10 +5,10 @@ from typing import Any
 
 from segsweep.config.settings import Settings
 from segsweep.config.space import Choice, LogUniform, Uniform
-from segsweep.config.study import Study
+from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError, unknown
 
-COUNTS = ("trials_per_cell", "seeds", "source_seeds")
+COUNTS = ("trials_per_cell", "seeds", "source_seeds", "source_trials")
 TARGET = "target"
 PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
 INSTEAD_OF = {
@@ -20,8 +20,9 @@ def narrow(study: Study, assignments: list[str]) -> Study:
     """Return a study with settings replaced.
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
-    and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds` and
-    `trials_per_cell` are numbers; `target` is another data set under the same protocol. Raises `UserError` for an unknown name
+    and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
+    `trials_per_cell` and `source_trials` are numbers; `target` is another data set under the same protocol. One
+    `source_learning_rate` ends its tuning; of several, where it is tuned, each is tried. Raises `UserError` for an unknown name
     or value.
     """
     for text in assignments:
@@ -37,6 +38,8 @@ def _assign(study: Study, name: str, text: str) -> Study:
         if not text.isdecimal():
             raise UserError(f"--set {name}={text}: must be a whole number >= 1")
         counts: dict[str, Any] = {name: int(text)}
+        if counts.get("source_trials") == 1:
+            counts["source_range"] = None
         return replace(study, **counts)
     if name == TARGET:
         if text == study.target_name:
@@ -47,6 +50,10 @@ def _assign(study: Study, name: str, text: str) -> Study:
     if ".." in text and name not in PATHS:
         return _range(study, name, text)
     values = tuple(_parse(name, part) for part in text.split(","))
+    if name == SOURCE_RATE and study.source_trials > 1 and len(values) > 1:
+        return replace(study, source_range=Choice(values), source_trials=len(values))
+    if name == SOURCE_RATE:
+        study = replace(study, source_range=None, source_trials=1)
     fixed = {key: value for key, value in study.fixed.items() if key not in (name, INSTEAD_OF.get(name))}
     tune = {key: value for key, value in study.tune.items() if key != name}
     compared = any(name in grid for grid in study.grids)
@@ -60,9 +67,11 @@ def _assign(study: Study, name: str, text: str) -> Study:
 
 def _range(study: Study, name: str, text: str) -> Study:
     low, high = (_parse(name, part) for part in text.split("..", 1))
-    tuned = study.tune.get(name)
+    tuned = study.range_of_source_rates if name == SOURCE_RATE else study.tune.get(name)
     if not isinstance(tuned, LogUniform | Uniform):
         raise UserError(f"--set {name}={text}: {name} is not tuned over a range here; give a value, or several with commas")
+    if name == SOURCE_RATE:
+        return replace(study, source_range=tuned.with_range(low, high))
     return replace(study, tune={**study.tune, name: tuned.with_range(low, high)})
 
 

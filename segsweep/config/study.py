@@ -17,6 +17,7 @@ from segsweep.errors import UserError, unknown
 Grid = Mapping[str, tuple[Any, ...]]
 TUNING_SEED = 0
 NOT_TUNED = ("source", "architecture", "keep")  # no tuning trials of one cell differ in them
+SOURCE_RATE = "source_learning_rate"  # the one setting of sources that can be tuned, in trials of the source itself
 Leakage = Literal["prevent", "report"]  # of images of the target's validation or test split into training
 PREVENT: Leakage = "prevent"
 
@@ -80,7 +81,10 @@ class Study:
 
     `compare` maps setting names to lists of values, or is a list of such grids (their union); `tune` maps setting names
     to ranges; `fixed` maps setting names to values. Every combination of compare values is a cell; in every cell
-    `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice. `published`
+    `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice. The supervised
+    stages of every source are trained at `source_trials` learning rates, of which the source's own validation split chooses one;
+    with 1 they have the setting `source_learning_rate`. The rates come from the range that `tune` has for
+    `source_learning_rate` (kept in `source_range`), else from that of `learning_rate`. `published`
     are numbers that a report lays the results beside. Where a name stands, an object may: a data set (`Target(mine)`,
     `Supervised(mine)` as a source), a `File` as a source, an `Architecture`, a `Loss`; they are kept in `own` by the texts
     that replace them. Raises `UserError` when it is built if anything is wrong.
@@ -94,6 +98,8 @@ class Study:
     trials_per_cell: int = 8
     seeds: int = 3
     source_seeds: int = 1
+    source_trials: int = 1
+    source_range: Range | None = None
     early_stopping: EarlyStopping | None = None
     published: Published | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
@@ -103,7 +109,7 @@ class Study:
             raise UserError(f"study name={self.name!r}: must be letters, digits, '_', '.' and '-', since a folder bears it")
         if not isinstance(self.target, Target):
             raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
-        for count in ("trials_per_cell", "seeds", "source_seeds"):
+        for count in ("trials_per_cell", "seeds", "source_seeds", "source_trials"):
             value = getattr(self, count)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"study {self.name}: {count}={value!r}: must be a whole number >= 1")
@@ -116,6 +122,7 @@ class Study:
         object.__setattr__(self, "target", replace(self.target, name=naming.text(self.target.name)))
         object.__setattr__(self, "compare", tuple(self._grid(grid, naming) for grid in grids))
         tune = {name: Choice(naming.texts(t.values)) if isinstance(t, Choice) else t for name, t in self.tune.items()}
+        object.__setattr__(self, "source_range", tune.pop(SOURCE_RATE, self.source_range))
         object.__setattr__(self, "tune", MappingProxyType(tune))
         fixed = {name: naming.text(value) for name, value in self.fixed.items()}
         object.__setattr__(self, "fixed", MappingProxyType(fixed))
@@ -124,6 +131,7 @@ class Study:
         object.__setattr__(self, "own", MappingProxyType(naming.found))
         adopt(self.own)
         self._check_roles()
+        self._check_source_trials()
         if not list(self.cells()):
             raise UserError(f"study {self.name}: compare={self.compare!r}: names no cell")
 
@@ -154,7 +162,8 @@ class Study:
         for axis in self.tune:
             if axis.startswith(("source_", "ssl_")):
                 raise UserError(
-                    f"study {self.name}: tune {axis}: a source is trained once for all trials of a cell; compare or fix it"
+                    f"study {self.name}: tune {axis}: a source is trained once for all trials of a cell, only its learning rate "
+                    f"is tuned ({SOURCE_RATE}); compare or fix it"
                 )
         keeps = {self.fixed.get("keep"), *(keep for grid in self.grids for keep in grid.get("keep", ()))}
         if "loss" in self.tune and "val_loss" in keeps:
@@ -162,11 +171,37 @@ class Study:
                 f"study {self.name}: keep='val_loss' with loss tuned: values of different losses do not compare; "
                 "compare or fix loss, or use keep='val_iou'"
             )
-        for axis, tuned in self.tune.items():
+        source_range = {SOURCE_RATE: self.source_range} if self.source_range is not None else {}
+        for axis, tuned in {**self.tune, **source_range}.items():
             if not isinstance(tuned, LogUniform | Uniform | Choice):
                 raise UserError(f"study {self.name}: tune {axis}={tuned!r}: must be LogUniform, Uniform or Choice")
             for value in tuned.samples():
                 self._settings({axis: value})
+
+    def _check_source_trials(self) -> None:
+        """Raise `UserError` where the number of rates that sources are tried with contradicts how their rate is declared."""
+        said = [
+            role
+            for role, names in (("compare", {a for g in self.grids for a in g}), ("fixed", self.fixed))
+            if SOURCE_RATE in names
+        ]
+        several = f"study {self.name}: source_trials={self.source_trials}"
+        if said and self.source_range is not None:
+            raise UserError(f"study {self.name}: {SOURCE_RATE} has two roles; an axis is compared, tuned or fixed")
+        if self.source_range is not None and self.source_trials == 1:
+            raise UserError(f"{several}: tries one {SOURCE_RATE} of the range in tune; give at least 2, or fix {SOURCE_RATE}")
+        if self.source_trials > 1 and said:
+            raise UserError(f"{several}: {SOURCE_RATE} is in {said[0]}, so no rate is left to choose; remove it there, or give 1")
+        if self.source_trials > 1 and self.range_of_source_rates is None:
+            raise UserError(
+                f"{several}: neither {SOURCE_RATE} nor learning_rate has a range; "
+                f"give tune={{'{SOURCE_RATE}': LogUniform(1e-4, 1e-2)}}, or source_trials=1"
+            )
+
+    @property
+    def range_of_source_rates(self) -> Range | None:
+        """The range from which the learning rates of sources are tried, None where sources have the one that is set."""
+        return None if self.source_trials == 1 else self.source_range or self.tune.get("learning_rate")
 
     @property
     def grids(self) -> tuple[Grid, ...]:

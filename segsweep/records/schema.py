@@ -127,6 +127,7 @@ STAGES: Mapping[str, str] = {
     "val_loss": NUMBER,
     "val_mean_iou": NUMBER,
     "val_accuracy": NUMBER,
+    "val_reading": NUMBER,
     "steps": WHOLE,
     "contrastive_accuracy": NUMBER,
     "contrastive_chance": NUMBER,

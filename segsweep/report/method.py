@@ -16,8 +16,8 @@ BEFORE_KEEP = (
 )
 BEFORE_NORMALISATION = "in which input normalisation was ImageNet's or that of the training images, never the source's"
 BEFORE_RECIPES = (
-    "in which DeepLabV3+ had atrous rates 12, 24 and 36, median-frequency weights divided by the pixels of all images, and SimCLR "
-    "another projection head and, on images up to 64 px, another stem"
+    "in which DeepLabV3+ had atrous rates 12, 24 and 36, median-frequency weights divided by the pixels of all images, and "
+    "SimCLR had another projection head and, on images up to 64 px, another stem"
 )
 EARLIER = {1: BEFORE_KEEP, 2: BEFORE_KEEP, 3: BEFORE_NORMALISATION, 4: BEFORE_RECIPES}  # by method version
 NAMES = {"val_iou": "validation IoU", "val_loss": "validation loss", "val_dice": "validation Dice"}

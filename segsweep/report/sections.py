@@ -1,10 +1,11 @@
 """What stands below the table of a study: its sources, before and after, the published numbers."""
 
 from segsweep.records.reader import Records
+from segsweep.report.comparison import rate_lines
 from segsweep.report.layout import heading, lines_of, new_table, number, text
 from segsweep.report.published import beside_published
 from segsweep.report.shift import shift_table
-from segsweep.report.sources import QUALITY, trained_sources
+from segsweep.report.sources import QUALITY, source_rates, trained_sources
 
 SHIFT = (
     "Before: its classes mapped by name and class_map, all others taken for background. Source mean IoU: on the source's",
@@ -29,7 +30,22 @@ def source_lines(records: Records) -> list[str]:
         table.add_column(heading(name), justify="left" if name in ("stage", "model") else "right")
     for _, row in rows.iterrows():
         table.add_row(*(text(row[name]) for name in plain), *(number(row[name]) for name in told))
-    return ["", "Sources as trained:", "", *lines_of(table), *(note for name, note in QUALITY_NOTES.items() if name in told)]
+    notes = [*(note for name, note in QUALITY_NOTES.items() if name in told), *rate_lines(records)]
+    return ["", "Sources as trained:", "", *lines_of(table), *notes, *_rates_tried(records)]
+
+
+def _rates_tried(records: Records) -> list[str]:
+    """Return the table of learning rates that sources were tried with; nothing where they are not tuned."""
+    rows = source_rates(records)
+    if rows.empty:
+        return []
+    table = new_table()
+    for name, title in (("stage", "stage"), ("model", "model"), ("learning_rate", "chosen"), ("tried", "tried")):
+        table.add_column(title, justify="right" if name == "learning_rate" else "left")
+    for _, row in rows.iterrows():
+        table.add_row(*(text(value) for value in row))
+    title = "Source learning rates, chosen by the source's own validation split (keep, the mean of the last three epochs):"
+    return ["", title, "", *lines_of(table)]
 
 
 def shift_lines(records: Records, axes: list[str]) -> list[str]:

@@ -21,8 +21,7 @@ def trained_sources(records: Records) -> pd.DataFrame:
     self-supervised one `contrastive_accuracy` beside `contrastive_chance`, and where there are labels `knn_accuracy`, beside the
     encoder's that it started from and the most frequent label's. Only those columns of quality that some stage has.
     """
-    stages = records.stages[records.stages["stage_id"].isin(_needed(records))]
-    trained = stages[(stages["status"] == "finished") & stages["steps"].notna()].reset_index(drop=True)
+    trained = trained_stages(records)
     settings = pd.DataFrame([json.loads(text) for text in trained["settings"]], index=trained.index)
     alike = settings.map(str).groupby([trained[name] for name in NAMES])
     varied = alike.nunique().gt(1).any()
@@ -30,6 +29,32 @@ def trained_sources(records: Records) -> pd.DataFrame:
     told = [name for name in QUALITY if trained[name].notna().any()]
     parts = [trained[list(NAMES)], settings[differing], trained[["train_images", "steps", *told]]]
     return pd.concat(parts, axis=1).sort_values([*NAMES, *differing], ignore_index=True)
+
+
+def trained_stages(records: Records) -> pd.DataFrame:
+    """Return the records of the trained stages that finished and that the study's sources need."""
+    stages = records.stages[records.stages["stage_id"].isin(_needed(records))]
+    return stages[(stages["status"] == "finished") & stages["steps"].notna()].reset_index(drop=True)
+
+
+def source_rates(records: Records) -> pd.DataFrame:
+    """Return one row per source whose learning rate is tuned: `stage`, `model`, `learning_rate`, and `tried`, a text.
+
+    `tried` holds each rate with its reading on the source's own validation split (see the setting `keep`).
+    """
+    models = dict(zip(records.stages["stage_id"], records.stages["model"], strict=True))
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for choice in records.choices.values():
+        if (source := choice.get("source")) is not None:
+            ids = tuple(each["stage_id"] for each in source["tried"])
+            tried = "; ".join(f"{each['learning_rate']:.3g}: {_reading(each['reading'])}" for each in source["tried"])
+            model = next((models[each] for each in ids if each in models), "")
+            rows[ids] = {"stage": source["stage"], "model": model, "learning_rate": source["learning_rate"], "tried": tried}
+    return pd.DataFrame(rows.values(), columns=["stage", "model", "learning_rate", "tried"])
+
+
+def _reading(value: float | None) -> str:
+    return "failed" if value is None else f"{value:.3f}"
 
 
 def stage_names(records: Records) -> "pd.Series[str]":

@@ -6,6 +6,7 @@ import pandas as pd
 
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
+from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import HEADINGS, lines_of, new_table, number, text
 from segsweep.report.method import method_lines, protocol_lines
 from segsweep.report.sections import published_lines, shift_lines, source_lines
@@ -77,6 +78,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
         "Means over confirmed runs; ± one standard deviation of test IoU over them"
         + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
         + ". failed counts skipped trials too.",
+        *comparison_lines(records),
     ]
     if (summary["at_edge"] != "").any():
         notes.append(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from segsweep.config.work import Trial
+from segsweep.config.work import StageSpec
 from segsweep.records.lines import Row
 from segsweep.records.writer import RecordWriter
 from segsweep.stage import KIND, Elsewhere, Result, StageOutcome, Started
@@ -15,7 +15,7 @@ from segsweep.sweep.perform import Failed, Message
 from segsweep.sweep.plan import chain
 from segsweep.sweep.planner import Ended, Planner, StageWork, TrialWork, Work
 from segsweep.sweep.progress import View
-from segsweep.sweep.rows import epoch_row, losses_and_scores, stage_columns, trial_columns
+from segsweep.sweep.rows import epoch_row, losses_and_scores, planned_rows, source_choice, stage_columns, trial_columns
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 from segsweep.trial import TrialOutcome, trial_workspace
@@ -44,6 +44,7 @@ class Driver:
     _epochs: dict[str, int] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
     _noted: set[str] = field(default_factory=set)
+    _sources_noted: set[str] = field(default_factory=set)  # cells whose source's choice is written down
 
     def next_work(self) -> Work | None:
         """Return work that can start now, None where there is none."""
@@ -54,7 +55,7 @@ class Driver:
         """Take that a worker starts on some work. Its record starts with its first message."""
         self._begun[work.identity] = time.time()
         if isinstance(work, TrialWork):
-            self._note_sources(work.trial)
+            self._note_stages(work.trial.stage)
         self.view.started(work)
 
     def take(self, work: Work, message: Message) -> bool:
@@ -163,10 +164,10 @@ class Driver:
             return {}
         return {"epochs_run": epochs_run, "best_epoch": best.epoch, **losses_and_scores(best)}
 
-    def _note_sources(self, trial: Trial) -> None:
-        """Write down the stages of a trial's source that the store had already: built for another study, or by another run."""
-        for spec in chain(trial.stage):
-            if spec.spec_id not in self.stages_told:
+    def _note_stages(self, last: StageSpec | None) -> None:
+        """Write down the stages of a chain that the store had already: built for another study, or by another run."""
+        for spec in chain(last):
+            if spec.spec_id not in self.stages_told and self.planner.is_built(spec):
                 self.stages_told.add(spec.spec_id)
                 key, content_hash = self.planner.built(spec)
                 artifact = self.store.find(KIND, key)
@@ -182,9 +183,22 @@ class Driver:
                 self.writer.start("trials", identity, trial_columns(trial), again=True)
                 self.writer.end(identity, "skipped", {"error": reason})
                 self.view.skipped(trial, reason)
+        self._note_source_choices()
         for cell, choice in self.planner.choices.items():
             if cell not in self._noted:
                 self._noted.add(cell)
                 confirm = [trial.trial_id for trial in choice.confirm]
                 chosen = choice.trial.trial_id if choice.trial else None
-                self.writer.choose(cell, {"chosen": chosen, "confirm": confirm, "at_edge": list(choice.at_edge)})
+                source = source_choice(self.planner.source_choices.get(cell))
+                self.writer.choose(cell, {"chosen": chosen, "confirm": confirm, "at_edge": list(choice.at_edge), **source})
+
+    def _note_source_choices(self) -> None:
+        """Write down the stages with which sources were tried, and the trials that follow from what was chosen."""
+        new = [choice for cell, choice in self.planner.source_choices.items() if cell not in self._sources_noted]
+        for choice in new:
+            for rate, reading in choice.tried:
+                if reading is not None:
+                    self._note_stages(rate.stage)
+        self._sources_noted |= set(self.planner.source_choices)
+        if new:
+            self.writer.plan(planned_rows(self.planner))

@@ -20,7 +20,9 @@ def past_of(records: Records | None, retry_failed: bool) -> Past:
         for trial, status, error in zip(trials["trial_id"], trials["status"], errors, strict=True)
     }
     stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
-    return Past(ended, curves_of(records, "tune"), dict(zip(stages["stage_id"], stages["error"], strict=True)))
+    read = records.stages[(records.stages["status"] == "finished") & records.stages["val_reading"].notna()]
+    readings = dict(zip(read["stage_id"], read["val_reading"], strict=True))
+    return Past(ended, curves_of(records, "tune"), dict(zip(stages["stage_id"], stages["error"], strict=True)), readings)
 
 
 def failed_in(records: Records) -> frozenset[str]:
@@ -35,6 +37,13 @@ def find_stage(store: Store, key: str) -> str | None:
     """Return the content hash of a stage's weights, None where the store has none."""
     artifact = store.find(KIND, key)
     return artifact.content_hash if artifact else None
+
+
+def read_stage(store: Store, key: str) -> float:
+    """Return the reading of a supervised stage that the store has, by which its learning rate is chosen; higher is better."""
+    artifact = store.find(KIND, key)
+    assert artifact is not None, f"stage {key} is not in the store"
+    return float(artifact.metadata["facts"]["val_reading"])
 
 
 def stage_taken(store: Store, key: str) -> bool:

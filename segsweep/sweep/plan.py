@@ -7,7 +7,7 @@ from typing import Any
 
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source, Stage
-from segsweep.config.study import PREVENT, TUNING_SEED, Leakage, Study
+from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
 from segsweep.sweep.points import tuning_points
@@ -17,8 +17,24 @@ DataKey = Callable[[str, str | None, int, str], str]  # data set (or file:PATH),
 
 
 @dataclass(frozen=True)
+class SourceRate:
+    """A learning rate with which the supervised stages of a cell's source are tried.
+
+    `stage` is the last of these stages, by whose validation the rate is chosen; `cell` is the cell with this rate.
+    """
+
+    learning_rate: float
+    stage: StageSpec
+    cell: "Cell"
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One combination of the compare axes: its tuning trials, and how a confirmed run is made from a choice."""
+    """One combination of the compare axes: its tuning trials, and how a confirmed run is made from a choice.
+
+    Where the source's learning rate is tuned, `source_rates` holds what is tried, and all else is that of the first rate
+    until one is chosen.
+    """
 
     name: str
     settings: Settings
@@ -27,6 +43,7 @@ class Cell:
     study: Study
     target_data: str
     target_masks: str | None = None
+    source_rates: tuple[SourceRate, ...] = ()
 
     def trial(self, phase: Phase, settings: Settings, seed: int, point: int | None = None) -> Trial:
         """Return a trial of this cell; runs of different seeds take the source models in turn."""
@@ -66,7 +83,7 @@ class Plan:
         """Return the distinct stages, each after those that it needs, first needed first."""
         found: dict[str, StageSpec] = {}
         for cell in self.cells:
-            for last in cell.stages:
+            for last in (*(rate.stage for rate in cell.source_rates), *cell.stages):
                 for stage in chain(last):
                     found.setdefault(stage.spec_id, stage)
         return list(found.values())
@@ -93,22 +110,49 @@ def make_plan(
     target's masks at their own sizes. Cells that are the same work, as two names of one data set, are one cell.
     """
     points = tuning_points(study.tune, study.trials_per_cell)
-    cells: dict[str, Cell] = {}
-    twins = {}
-    for name, settings in study.cells():
-        settings = _with(settings, precision=precision(settings.precision))
+
+    def cell_of(name: str, settings: Settings) -> Cell:
         leakage = study.target.leakage
         stages = tuple(_stages(settings, seed, data_key, left_out, leakage) for seed in range(study.source_seeds))
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         target_masks = masks_key(study) if settings.test_size == "original" else None
         cell = Cell(name, settings, (), stages, study, target_data, target_masks)
-        identity = cell.trial("confirm", settings, TUNING_SEED + 1).trial_id
+        tuning = [cell.trial("tune", _with(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
+        return replace(cell, tuning=tuple(tuning))
+
+    cells: dict[str, Cell] = {}
+    twins = {}
+    for name, settings in study.cells():
+        settings = _with(settings, precision=precision(settings.precision))
+        cell = _with_source_rates(cell_of(name, settings), cell_of)
+        identity = cell.trial("confirm", cell.settings, TUNING_SEED + 1).trial_id
         if identity in cells:
             twins[name] = cells[identity].name
-            continue
-        tuning = [cell.trial("tune", _with(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
-        cells[identity] = replace(cell, tuning=tuple(tuning))
+        else:
+            cells[identity] = cell
     return Plan(study, tuple(cells.values()), twins)
+
+
+def _with_source_rates(cell: Cell, cell_of: Callable[[str, Settings], Cell]) -> Cell:
+    """Return a cell with the learning rates that its source is tried with; the same where none is tuned."""
+    tried, study = cell.study.range_of_source_rates, cell.study
+    if tried is None or last_supervised(cell.stages[0]) is None:
+        return cell
+    points = tuning_points({SOURCE_RATE: tried}, study.source_trials)
+    cells = [cell_of(cell.name, _with(cell.settings, **point)) for point in points]
+    stages = [last_supervised(each.stages[0]) for each in cells]
+    rates = [
+        SourceRate(point[SOURCE_RATE], stage, each)
+        for point, stage, each in zip(points, stages, cells, strict=True)
+        if stage is not None
+    ]
+    return replace(cells[0], source_rates=tuple(rates))
+
+
+def last_supervised(last: StageSpec | None) -> StageSpec | None:
+    """Return the last supervised stage of a chain, None where there is none."""
+    supervised = [stage for stage in chain(last) if stage.stage.kind == "supervised"]
+    return supervised[-1] if supervised else None
 
 
 def _with(settings: Settings, **values: Any) -> Settings:

@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from segsweep.config.keep import Reading, smoothed
 from segsweep.config.settings import Settings
 from segsweep.config.work import StageSpec, Trial
 from segsweep.sweep.early_stopping import PerCellStopping
-from segsweep.sweep.plan import Cell, Plan, chain
+from segsweep.sweep.plan import Cell, Plan, SourceRate, chain
 
 FindStage = Callable[[str], str | None]  # key of a stage -> content hash of its weights, None where it is not built
 StageTaken = Callable[[str], bool]  # key of a stage -> whether another run is building it now
+ReadStage = Callable[[str], float]  # key of a built supervised stage -> its reading by `keep`, higher better
 
 
 @dataclass(frozen=True)
@@ -62,28 +63,44 @@ class Choice:
     at_edge: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class SourceChoice:
+    """The learning rate that a cell's source has, and the reading of each that was tried, None where the stage failed."""
+
+    chosen: SourceRate
+    tried: tuple[tuple[SourceRate, float | None], ...]
+
+
 @dataclass
 class Past:
-    """What the records of earlier starts say: how trials ended, their curves in order, and stages that failed."""
+    """What the records of earlier starts say: how trials ended, their curves, stages that failed, readings of built ones."""
 
     ended: Mapping[str, Ended] = field(default_factory=dict)
     curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
     failed_stages: Mapping[str, str] = field(default_factory=dict)
+    stage_readings: Mapping[str, float] = field(default_factory=dict)
 
 
 class Planner:
     """Which stage or trial runs next, whether a running one goes on, and what every cell has chosen.
 
     `next` gives work that can start now; `epoch`, `trial_ended` and `stage_ended` tell what came of it. Work that is
-    given out and not reported as ended is running. `skipped` and `choices` fill up as the planner learns.
+    given out and not reported as ended is running. `skipped`, `choices` and `source_choices` fill up as the planner learns; a
+    cell of `plan` whose source's learning rate is tuned gets the trials of the chosen rate, and runs none before.
     """
 
     def __init__(
-        self, plan: Plan, find_stage: FindStage, past: Past | None = None, stage_taken: StageTaken = lambda _: False
+        self,
+        plan: Plan,
+        find_stage: FindStage,
+        past: Past | None = None,
+        stage_taken: StageTaken = lambda _: False,
+        read_stage: ReadStage = lambda _: 0.0,
     ) -> None:
         past = past or Past()
         self.plan = plan
         self.choices: dict[str, Choice] = {}
+        self.source_choices: dict[str, SourceChoice] = {}
         self.skipped: dict[str, tuple[Trial, str]] = {}
         self._find_stage = find_stage
         self._stage_taken = stage_taken
@@ -91,15 +108,23 @@ class Planner:
         self._running: set[str] = set()
         self._built: dict[str, tuple[str, str]] = {}  # spec id -> key, content hash
         self._failed_stages = dict(past.failed_stages)
+        self._read_stage = read_stage
+        self._readings = dict(past.stage_readings)  # by spec id
+        self._curves = past.curves
         self._stopping = PerCellStopping(plan.study.early_stopping)
         self._open_cells = list(plan.cells)
         self._cells_of: dict[str, list[str]] = defaultdict(list)
         for cell in plan.cells:
-            for trial in cell.tuning:
-                self._cells_of[trial.trial_id].append(cell.name)
-                for epoch, found in past.curves.get(trial.trial_id, {}).items():
-                    self._stopping.report(cell.name, trial.trial_id, epoch, found)
+            if not cell.source_rates:
+                self._open_tuning(cell)
         self._settle()
+
+    def _open_tuning(self, cell: Cell) -> None:
+        """Refill the curves of a cell whose tuning trials are known."""
+        for trial in cell.tuning:
+            self._cells_of[trial.trial_id].append(cell.name)
+            for epoch, found in self._curves.get(trial.trial_id, {}).items():
+                self._stopping.report(cell.name, trial.trial_id, epoch, found)
 
     def next(self) -> Work | None:
         """Return work that can start now: first stages, in the order of need; None where nothing can.
@@ -108,8 +133,8 @@ class Planner:
         """
         waiting = [trial for cell in self._open_cells for trial in self._waiting(cell)]
         taken: set[str] = set()
-        for trial in waiting:
-            if (stage := self._missing_stage(trial)) is None or stage.identity in self._running | taken:
+        for last in (last for cell in self._open_cells for last in self._needed(cell)):
+            if (stage := self._missing_stage(last)) is None or stage.identity in self._running | taken:
                 continue
             if self._stage_taken(self._own_key(stage.spec)):
                 taken.add(stage.identity)
@@ -117,7 +142,7 @@ class Planner:
             self._running.add(stage.identity)
             return stage
         for trial in waiting:
-            if self._missing_stage(trial) is None:
+            if self._missing_stage(trial.stage) is None:
                 self._running.add(trial.trial_id)
                 return TrialWork(trial, self._built[trial.stage.spec_id][0] if trial.stage else None)
         return None
@@ -125,7 +150,7 @@ class Planner:
     @property
     def done(self) -> bool:
         """Whether nothing is running and nothing is left to run."""
-        return not self._running and not any(self._waiting(cell) for cell in self._open_cells)
+        return not self._running and not any(self._waiting(cell) or self._untried(cell) for cell in self._open_cells)
 
     def give_back(self, work: Work) -> None:
         """Take that work which was given out did not come to its end and is to be given out again."""
@@ -159,11 +184,13 @@ class Planner:
         if error is not None:
             self._failed_stages[spec.spec_id] = error
         else:
-            assert self._is_built(spec), f"stage {spec.name} was built under another key; it would be built for ever"
+            assert self.is_built(spec), f"stage {spec.name} was built under another key; it would be built for ever"
         self._settle()
 
     def trials(self, cell: Cell) -> tuple[Trial, ...]:
         """Return the trials of a cell that are known by now: tuning trials, and after the choice the confirmed runs."""
+        if self.is_undecided(cell):
+            return ()
         choice = self.choices.get(cell.name)
         return (*cell.tuning, *(choice.confirm if choice else ()))
 
@@ -173,26 +200,45 @@ class Planner:
 
     def missing_stages(self) -> list[StageSpec]:
         """Return the stages that waiting trials need and that are not built."""
-        needed = {
-            stage.spec_id: stage for cell in self._open_cells for trial in self._waiting(cell) for stage in chain(trial.stage)
-        }
+        lasts = [last for cell in self._open_cells for last in self._needed(cell)]
+        lasts += [last for cell in self._open_cells if self.is_undecided(cell) for last in cell.stages]
+        needed = {stage.spec_id: stage for last in lasts for stage in chain(last)}
         return self.unbuilt(list(needed.values()))
 
     def unbuilt(self, stages: list[StageSpec]) -> list[StageSpec]:
         """Return those of some stages that are not built."""
-        return [stage for stage in stages if not self._is_built(stage)]
+        return [stage for stage in stages if not self.is_built(stage)]
 
     def _waiting(self, cell: Cell) -> list[Trial]:
         return [trial for trial in self.trials(cell) if trial.trial_id not in self._ended and trial.trial_id not in self._running]
 
-    def _missing_stage(self, trial: Trial) -> StageWork | None:
-        """Return the first stage of a trial's chain that is not built."""
-        for stage in chain(trial.stage):
-            if not self._is_built(stage):
+    def is_undecided(self, cell: Cell) -> bool:
+        """Return whether a cell's trials wait for the choice of its source's learning rate."""
+        return bool(cell.source_rates) and cell.name not in self.source_choices
+
+    def _untried(self, cell: Cell) -> list[StageSpec]:
+        """Return the last stages of the rates that a cell's source is still to be tried with."""
+        if not self.is_undecided(cell):
+            return []
+        return [rate.stage for rate in cell.source_rates if not self._is_tried(rate.stage)]
+
+    def _is_tried(self, stage: StageSpec) -> bool:
+        failed = any(each.spec_id in self._failed_stages for each in chain(stage))
+        return failed or stage.spec_id in self._readings or self.is_built(stage)
+
+    def _needed(self, cell: Cell) -> list[StageSpec | None]:
+        """Return the last stages of the chains that a cell needs next: of rates to try, or of waiting trials."""
+        return [*self._untried(cell), *(trial.stage for trial in self._waiting(cell))]
+
+    def _missing_stage(self, last: StageSpec | None) -> StageWork | None:
+        """Return the first stage of a chain that is not built."""
+        for stage in chain(last):
+            if not self.is_built(stage):
                 return StageWork(stage, self._built[stage.parent.spec_id][0] if stage.parent else None)
         return None
 
-    def _is_built(self, stage: StageSpec) -> bool:
+    def is_built(self, stage: StageSpec) -> bool:
+        """Return whether a stage is in the store, under the key that follows from the stages before it."""
         if stage.spec_id not in self._built and stage.spec_id not in self._running:
             key = self._key(stage)
             if key is not None and (content := self._find_stage(key)) is not None:
@@ -203,7 +249,7 @@ class Planner:
         """Return a stage's key in the store; None while the stage before it is not built."""
         if stage.parent is None:
             return stage.key(None)
-        return stage.key(self._built[stage.parent.spec_id][1]) if self._is_built(stage.parent) else None
+        return stage.key(self._built[stage.parent.spec_id][1]) if self.is_built(stage.parent) else None
 
     def _own_key(self, stage: StageSpec) -> str:
         key = self._key(stage)
@@ -212,21 +258,49 @@ class Planner:
 
     def _settle(self) -> None:
         """Draw the conclusions: skip what cannot run, choose where tuning is over, close cells that are done."""
+        self._choose_sources()
         for cell in self._open_cells:
+            if self.is_undecided(cell):
+                continue
             self._skip(cell)
             tuned = all(trial.trial_id in self._ended for trial in cell.tuning)
             if tuned and cell.name not in self.choices and (choice := self._choose(cell)) is not None:
                 self.choices[cell.name] = choice
                 self._skip(cell)
         self._open_cells = [
-            cell for cell in self._open_cells if any(trial.trial_id not in self._ended for trial in self.trials(cell))
+            cell
+            for cell in self._open_cells
+            if self.is_undecided(cell) or any(trial.trial_id not in self._ended for trial in self.trials(cell))
         ]
+
+    def _choose_sources(self) -> None:
+        """Choose the learning rate of every source that has been tried with all, and give its cells their trials."""
+        decided = {}
+        for cell in self._open_cells:
+            if self.is_undecided(cell) and not self._untried(cell):
+                tried = tuple((rate, self._reading(rate.stage)) for rate in cell.source_rates)
+                readings = [(float("-inf") if value is None else value, -number) for number, (_, value) in enumerate(tried)]
+                chosen = tried[-max(readings)[1]][0]
+                self.source_choices[cell.name] = SourceChoice(chosen, tried)
+                decided[cell.name] = replace(chosen.cell, source_rates=cell.source_rates)
+        if decided:
+            self.plan = replace(self.plan, cells=tuple(decided.get(cell.name, cell) for cell in self.plan.cells))
+            self._open_cells = [decided.get(cell.name, cell) for cell in self._open_cells]
+            for cell in decided.values():
+                self._open_tuning(cell)
+
+    def _reading(self, stage: StageSpec) -> float | None:
+        """Return the reading of a stage that has been tried, None where it or one before it failed."""
+        if stage.spec_id not in self._readings and self.is_built(stage):
+            self._readings[stage.spec_id] = self._read_stage(self._built[stage.spec_id][0])
+        return self._readings.get(stage.spec_id)
 
     def _skip(self, cell: Cell) -> None:
         for trial in self._waiting(cell):
             for stage in chain(trial.stage):
                 if stage.spec_id in self._failed_stages:
-                    reason = f"source stage {stage.name} failed: {self._failed_stages[stage.spec_id]}"
+                    each = f" with each of {len(cell.source_rates)} learning rates" if cell.source_rates else ""
+                    reason = f"source stage {stage.name} failed{each}: {self._failed_stages[stage.spec_id]}"
                     self.skipped[trial.trial_id] = (trial, reason)
                     self._ended[trial.trial_id] = Ended("skipped", error=reason)
                     break

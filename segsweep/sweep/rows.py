@@ -1,12 +1,14 @@
 """What trials, stages and epochs are in the records: the columns of their rows."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from segsweep.config.study import SOURCE_RATE
 from segsweep.config.work import STAGE_VERSION, TRIAL_VERSION, StageSpec, Trial
 from segsweep.stage import Result
-from segsweep.sweep.plan import Plan
+from segsweep.sweep.planner import Planner, SourceChoice
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 
@@ -73,13 +75,30 @@ def losses_and_scores(result: EpochResult) -> dict[str, float]:
     }
 
 
-def planned_rows(plan: Plan) -> list[dict[str, Any]]:
-    """Return a row for every planned trial; a confirmed run whose setting is not chosen yet has a provisional id."""
-    rows = []
+def planned_rows(planner: Planner) -> list[dict[str, Any]]:
+    """Return a row for every planned trial; one whose settings are not all chosen yet has a provisional id.
+
+    These are confirmed runs of tuned cells, and all trials of a cell whose source's learning rate is not chosen.
+    """
+    plan, rows = planner.plan, []
     for cell in plan.cells:
-        rows += [{**trial_columns(trial), "status": "not_run"} for trial in cell.tuning]
-        for trial in cell.confirm(cell.settings):
-            undecided = dict.fromkeys(plan.study.tune)
-            identity = f"{trial.trial_id}-undecided" if undecided else trial.trial_id
-            rows.append({**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"})
+        source = dict.fromkeys((SOURCE_RATE, "stage_id")) if planner.is_undecided(cell) else {}
+        rows += [_planned(trial, source) for trial in cell.tuning]
+        rows += [_planned(trial, {**source, **dict.fromkeys(plan.study.tune)}) for trial in cell.confirm(cell.settings)]
     return rows
+
+
+def _planned(trial: Trial, undecided: Mapping[str, None]) -> dict[str, Any]:
+    identity = f"{trial.trial_id}-undecided" if undecided else trial.trial_id
+    return {**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"}
+
+
+def source_choice(choice: SourceChoice | None) -> dict[str, Any]:
+    """Return what is recorded of a source's tuned learning rate: the chosen one, and each that was tried with its reading."""
+    if choice is None:
+        return {}
+    tried = [
+        {"learning_rate": rate.learning_rate, "stage_id": rate.stage.spec_id, "reading": reading}
+        for rate, reading in choice.tried
+    ]
+    return {"source": {"stage": choice.chosen.stage.name, "learning_rate": choice.chosen.learning_rate, "tried": tried}}

@@ -22,7 +22,7 @@ from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.past import failed_in, find_stage, past_of, stage_taken
+from segsweep.sweep.past import failed_in, find_stage, past_of, read_stage, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
 from segsweep.sweep.preflight import preflight
@@ -94,9 +94,9 @@ def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
 def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> Driver:
     """Return a driver that goes on from what the store and the records have, once the study is declared in the records."""
     records_id = writer.declare({**declaration(plan), "store": str(store.root)})
-    writer.plan(planned_rows(plan))
     records = load(writer.folder)
     planner = planner_of(plan, store, past_of(records, retry_failed))
+    writer.plan(planned_rows(planner))
     told = set(records.stages["stage_id"][records.stages["status"] == "finished"])
     retry = failed_in(records) if retry_failed else frozenset()
     return Driver(planner, writer, store, view, records_id, retry, told)
@@ -113,7 +113,7 @@ def check_groups(study: Study, options: Options) -> None:
 
 def planner_of(plan: Plan, store: Store, past: Past) -> Planner:
     """Return the planner that goes on from what the store and the records have."""
-    return Planner(plan, lambda key: find_stage(store, key), past, lambda key: stage_taken(store, key))
+    return Planner(plan, partial(find_stage, store), past, partial(stage_taken, store), partial(read_stage, store))
 
 
 def load_or_none(folder: Path) -> Records | None:
@@ -185,6 +185,8 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "trials_per_cell": study.trials_per_cell,
         "seeds": study.seeds,
         "source_seeds": study.source_seeds,
+        "source_trials": study.source_trials,
+        "source_range": str(study.range_of_source_rates) if study.range_of_source_rates else None,
         "early_stopping": str(study.early_stopping) if study.early_stopping else None,
         "published": study.published.as_dict() if study.published else None,
         "cells": [cell.name for cell in plan.cells],

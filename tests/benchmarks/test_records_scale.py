@@ -135,11 +135,12 @@ def write_many(folder: Path) -> list[Stretch]:
     with RecordWriter(folder / "many") as writer, (folder / "log").open("w") as log:
         identity = writer.declare(declaration(plan))
         planning = Took()
-        planning(lambda: writer.plan(planned_rows(plan)))
+        planner = Planner(plan, {}.get)
+        planning(lambda: writer.plan(planned_rows(planner)))
         print(f"\nkeeping the plan of {plan.trials} trials: {planning}")
         view = PlainView(Console(file=log))
         view.begin(plan, 0, 0, 0.0)
-        return drive(Driver(Planner(plan, {}.get), writer, Store(folder / "store"), view, identity))
+        return drive(Driver(planner, writer, Store(folder / "store"), view, identity))
 
 
 def read_parts(folder: Path) -> list[pd.DataFrame]:

@@ -34,7 +34,7 @@ def driver(tmp_path: Path, view: View):
     plan = plan_of(study)
     with RecordWriter(tmp_path / "records") as writer:
         identity = writer.declare(declaration(plan_of(study)))
-        writer.plan(planned_rows(plan))
+        writer.plan(planned_rows(Planner(plan, {}.get)))
         view.begin(plan, 0, 1, 10.0)
         yield Driver(Planner(plan, {}.get), writer, Store(tmp_path / "store"), view, identity)
 

@@ -1,0 +1,72 @@
+"""On what terms a study compares fractions and sources: equal steps or epochs, equal sizes, and which source learning rates."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+
+from segsweep.config.source import SELF_SUPERVISED, Source
+from segsweep.records.reader import Records
+from segsweep.report.cells import compared_axes
+from segsweep.report.sources import trained_sources, trained_stages
+
+PARTS = ("fraction", "dev_share")  # axes that change how many target images a trial is trained on
+
+
+def comparison_lines(records: Records) -> list[str]:
+    """Return the terms on which fractions and trained sources are compared, a sentence each; nothing where there is one."""
+    return [*_of_target_images(records), *_of_sources(records)]
+
+
+def _of_target_images(records: Records) -> Iterator[str]:
+    planned = records.trials[records.trials["planned"]]
+    axes = [axis for axis in PARTS if axis in compared_axes(records) and planned[axis].nunique() > 1]
+    if not axes:
+        return
+    name = {"fraction": "Fractions", "dev_share": "Development shares"}[axes[0]]
+    if planned["steps"].notna().all():
+        yield f"{name} are compared at equal steps: {_between(planned['steps'])} for every number of training images."
+        return
+    confirmed = planned.loc[planned["phase"] == "confirm", "trial_id"]
+    steps = records.epochs[records.epochs["trial_id"].isin(set(confirmed))].groupby("trial_id")["steps"].max()
+    spread = f", which are {_between(steps)} optimiser steps" if len(steps) else ""
+    yield f"{name} are compared at equal epochs ({_between(planned['epochs'])}){spread}: less data also means fewer steps."
+
+
+def _of_sources(records: Records) -> Iterator[str]:
+    sources = trained_sources(records)
+    if sources["stage"].nunique() < 2:
+        return
+    sizes, steps = sources["train_images"], sources["steps"]
+    said = [
+        f"equal {what} ({_between(values)})" if values.nunique() == 1 else f"unequal {what} ({_between(values)})"
+        for what, values in (("size", sizes), ("steps", steps))
+    ]
+    units = said[0].replace(")", " images)")
+    yield f"Trained sources are compared at {units} and {said[1]}."
+
+
+def rate_lines(records: Records) -> list[str]:
+    """Return how the learning rates of trained sources came about, a sentence for supervised and one for self-supervised ones."""
+    rates: dict[bool, list[float]] = {True: [], False: []}  # by whether the stage is self-supervised
+    for _, row in trained_stages(records).iterrows():
+        kind = Source.parse(row["stage"]).stages[-1].kind
+        rates[kind in SELF_SUPERVISED].append(json.loads(row["settings"])["learning_rate"])
+    lines = []
+    if rates[False] and records.study.get("source_range") is None:
+        lines.append(
+            f"Supervised sources are trained at a learning rate that is not tuned ({_between(rates[False])}); "
+            "source_trials=3 tries three."
+        )
+    if rates[True]:
+        lines.append(f"Self-supervised sources are trained at a fixed learning rate ({_between(rates[True])}).")
+    return lines
+
+
+def _between(values: Iterable[float]) -> str:
+    """Return the value that all share, or the lowest and the highest."""
+    numbers = pd.Series(values).dropna().astype("float64")
+    if numbers.empty:
+        return "unknown"
+    low, high = numbers.min(), numbers.max()
+    return f"{low:,g}" if low == high else f"{low:,g} to {high:,g}"

@@ -1,0 +1,183 @@
+"""Sources whose learning rate is tuned: what is trained, what is chosen, and what follows from the choice."""
+
+import math
+
+import pytest
+from studies import plan_of, small_study
+
+from segsweep.config import Choice, LogUniform, Study, Trial
+from segsweep.config.narrow import narrow
+from segsweep.config.study import SOURCE_RATE
+from segsweep.errors import UserError
+from segsweep.sweep.planner import Past, Planner, StageWork, TrialWork
+from segsweep.sweep.rows import planned_rows
+from segsweep.sweep.simulated import Simulation
+
+RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
+
+
+def tuned_study(**changes: object) -> Study:
+    """Return the small study with three learning rates a source."""
+    values = {"tune": {"learning_rate": LogUniform(1e-5, 1e-2), **RATES}, "source_trials": 3}
+    return small_study(**{**values, **changes})
+
+
+def improving(trial: Trial, epoch: int) -> float:  # noqa: ARG001
+    """Invent a validation IoU that grows with the epochs."""
+    return 0.5 + 0.01 * epoch
+
+
+class Ran:
+    """A simulated study whose source stages are best at the rate nearest 1e-2."""
+
+    def __init__(self, study: Study, past: Past | None = None, broken: frozenset[str] = frozenset(), workers: int = 2) -> None:
+        self.built: dict[str, str] = {}
+        self.rate_of = {
+            stage.key(None): stage.settings["learning_rate"] for stage in plan_of(study).stages() if stage.parent is None
+        }
+        self.planner = Planner(plan_of(study), self.built.get, past, read_stage=self.read)
+        self.simulation = Simulation(self.planner, improving, workers, broken=broken, built=self.built)
+
+    def read(self, key: str) -> float:
+        """Return the reading of a stage."""
+        return 1 - abs(math.log10(self.rate_of[key]) + 2) / 10
+
+    def run(self) -> "Ran":
+        """Run it to its end."""
+        self.simulation.run()
+        return self
+
+    def stages(self) -> list[StageWork]:
+        """Return the stages that were built, in order."""
+        return [each.work for each in self.simulation.events if each.what == "finished" and isinstance(each.work, StageWork)]
+
+    def trials(self) -> list[TrialWork]:
+        """Return the trials that were run, in order."""
+        return [each.work for each in self.simulation.events if each.what == "finished" and isinstance(each.work, TrialWork)]
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_each_rate_is_trained_once_and_the_best_by_its_own_validation_is_used(workers: int) -> None:
+    """Three rates are trained for the one source of four cells, and every trial that needs it starts from the best of them."""
+    ran = Ran(tuned_study(), workers=workers).run()
+    rates = [work.spec.settings["learning_rate"] for work in ran.stages()]
+    assert len(rates) == len(set(rates)) == 3
+    best = min(rates, key=lambda rate: abs(math.log10(rate) + 2))
+    assert best != rates[0], "the test needs a best rate that is not the provisional one"
+    used = {work.trial.settings.source_learning_rate for work in ran.trials() if work.trial.stage is not None}
+    assert used == {best}
+    assert {work.trial.stage.settings["learning_rate"] for work in ran.trials() if work.trial.stage} == {best}
+    assert ran.planner.done
+    assert len(ran.trials()) == 4 * (4 + 2)
+
+
+def test_what_needs_no_source_does_not_wait_for_the_choice() -> None:
+    """The cells of random weights run while the source is tried; no trial of the source's cells starts before its choice."""
+    ran = Ran(tuned_study(), workers=1)
+    planner = ran.planner
+    first = [planner.next() for _ in range(20)]
+    assert sum(isinstance(work, StageWork) for work in first) == 3
+    assert {work.trial.settings.source for work in first if isinstance(work, TrialWork)} == {"random"}
+    undecided = [cell for cell in planner.plan.cells if planner.is_undecided(cell)]
+    assert len(undecided) == 2
+    assert not planner.done
+
+
+def test_an_identity_is_that_of_the_chosen_rate() -> None:
+    """A study that has the chosen rate fixed asks for the very trials that the tuned one ran: nothing is computed twice."""
+    ran = Ran(tuned_study()).run()
+    chosen = next(iter(ran.planner.source_choices.values())).chosen.learning_rate
+    again = plan_of(small_study(fixed={"epochs": 4, "precision": "float32", SOURCE_RATE: chosen}))
+    assert {trial.trial_id for cell in again.cells for trial in cell.tuning} <= {work.identity for work in ran.trials()}
+
+
+def test_a_rate_that_fails_is_not_chosen() -> None:
+    """A diverging rate leaves the choice to the others; where all fail, the cells end with a reason that says so."""
+    study = tuned_study()
+    ran = Ran(study)
+    best = max(ran.rate_of, key=ran.read)
+    spec = next(stage for stage in ran.planner.plan.stages() if stage.key(None) == best)
+    ran.planner.stage_ended(spec, "training loss is nan")
+    ran.run()
+    choice = next(iter(ran.planner.source_choices.values()))
+    assert choice.chosen.stage.spec_id != spec.spec_id
+    assert [reading is None for _, reading in choice.tried].count(True) == 1
+    broken = Ran(study, broken=frozenset({"supervised:voc2012"})).run()
+    reasons = {reason for trial, reason in broken.planner.skipped.values()}
+    assert reasons == {"source stage supervised:voc2012 failed with each of 3 learning rates: broken"}
+    assert broken.planner.done
+
+
+def test_a_choice_stands_without_the_stages_that_lost() -> None:
+    """Readings in the records decide as those of the store do: stages that were not chosen are not trained again."""
+    ran = Ran(tuned_study()).run()
+    readings = {work.identity: ran.read(work.spec.key(None)) for work in ran.stages()}
+    again = Ran(tuned_study(), Past(stage_readings=readings))
+    assert {name: each.chosen.learning_rate for name, each in again.planner.source_choices.items()} == {
+        name: each.chosen.learning_rate for name, each in ran.planner.source_choices.items()
+    }
+    again.run()
+    assert len(again.stages()) == 1
+
+
+def test_source_seeds_have_the_rate_that_the_first_chose() -> None:
+    """With two source models the second is trained at the chosen rate alone."""
+    ran = Ran(tuned_study(source_seeds=2)).run()
+    assert [work.spec.seed for work in ran.stages()].count(1) == 1
+    rates = {work.spec.settings["learning_rate"] for work in ran.stages() if work.spec.seed == 1}
+    assert rates == {next(iter(ran.planner.source_choices.values())).chosen.learning_rate}
+
+
+def test_later_stages_are_trained_from_the_choice_alone() -> None:
+    """A self-supervised stage after a tuned supervised one is trained once, from the chosen one, at its fixed rate."""
+    source = "supervised:voc2012+simclr:cats_dogs"
+    ran = Ran(tuned_study(compare={"source": [source]})).run()
+    assert [work.spec.stage.kind for work in ran.stages()] == ["supervised"] * 3 + ["simclr"]
+    assert {work.spec.settings["learning_rate"] for work in ran.stages() if work.spec.stage.kind == "simclr"} == {1e-3}
+
+
+def test_planned_rows_follow_the_choice() -> None:
+    """Before the choice the rows of a source's trials have no rate and provisional ids, afterwards those of the trials."""
+    ran = Ran(tuned_study())
+    before = [row for row in planned_rows(ran.planner) if row["source"] != "random"]
+    assert all(row["trial_id"].endswith("-undecided") and row[SOURCE_RATE] is None for row in before)
+    ran.run()
+    tuning = {row["trial_id"] for row in planned_rows(ran.planner) if row["phase"] == "tune"}
+    assert tuning == {work.identity for work in ran.trials() if work.trial.phase == "tune"}
+
+
+def test_rates_come_from_the_range_of_the_trials_unless_sources_have_one() -> None:
+    """Without a range of their own, sources are tried in that of the tuned learning rate."""
+    own, shared = tuned_study(), tuned_study(tune={"learning_rate": LogUniform(1e-5, 1e-2)})
+    assert own.range_of_source_rates == LogUniform(1e-4, 1e-1)
+    assert shared.range_of_source_rates == LogUniform(1e-5, 1e-2)
+    assert small_study().range_of_source_rates is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tune": {}, "source_trials": 2}, "neither source_learning_rate nor learning_rate has a range"),
+        ({"source_trials": 1}, "tries one source_learning_rate of the range in tune"),
+        ({"fixed": {SOURCE_RATE: 1e-3}, "tune": {"learning_rate": LogUniform(1e-5, 1e-2)}}, "is in fixed, so no rate is left"),
+        ({"fixed": {SOURCE_RATE: 1e-3}}, "source_learning_rate has two roles"),
+        ({"tune": {"source_epochs": Choice(1, 2)}}, "only its learning rate is tuned"),
+        ({"source_trials": 0}, "source_trials=0: must be a whole number >= 1"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, object], message: str) -> None:
+    """What cannot be tried, or leaves nothing to choose, is an error when the study is built."""
+    with pytest.raises(UserError, match=message):
+        tuned_study(**changes)
+
+
+def test_a_command_line_sets_what_sources_are_tried_with() -> None:
+    """One rate ends the tuning of sources, a list is tried as it stands, a range and a number replace those of the study."""
+    study = tuned_study()
+    one = narrow(study, ["source_learning_rate=1e-3"])
+    assert (one.source_trials, one.range_of_source_rates, one.fixed[SOURCE_RATE]) == (1, None, 1e-3)
+    listed = narrow(study, ["source_learning_rate=1e-3,1e-2"])
+    assert (listed.source_trials, listed.range_of_source_rates) == (2, Choice(1e-3, 1e-2))
+    assert narrow(study, ["source_learning_rate=1e-5..1e-1"]).range_of_source_rates == LogUniform(1e-5, 1e-1)
+    assert narrow(study, ["source_trials=5"]).source_trials == 5
+    assert narrow(study, ["source_trials=1"]).range_of_source_rates is None
