@@ -66,7 +66,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     settings = trial.settings
     target = trial.target
     data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data)).with_foreground(target.foreground)
-    split = split_target(data, target.protocol, settings.dev_share, groups=target.groups, leakage=target.leakage)
+    split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)

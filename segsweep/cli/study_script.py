@@ -198,7 +198,7 @@ def _plan_content(planner: Planner, catalog: Catalog) -> dict[str, Any]:
     stages = plan.stages()
     return {
         "study": plan.study.name,
-        "cells": len(plan.cells),
+        "cells": len(plan.names),
         "trials": plan.trials,
         "tuning_trials": plan.tuning_trials,
         "confirmation_trials": plan.confirmation_trials,
@@ -212,9 +212,9 @@ def _plan_content(planner: Planner, catalog: Catalog) -> dict[str, Any]:
 def _print_plan_text(planner: Planner, content: Mapping[str, Any]) -> None:
     plan = planner.plan
     counts = f"{plan.trials} trials ({plan.tuning_trials} to tune, {plan.confirmation_trials} to confirm)"
-    print(f"{plan.study.name}: {len(plan.cells)} cells, {counts}, {content['trials_done']} done")
-    for cell in plan.cells:
-        print(f"  cell  {cell.name}")
+    print(f"{plan.study.name}: {plan.counted_cells}, {counts}, {content['trials_done']} done")
+    for name in plan.names:
+        print(f"  cell  {name}")
     missing = {stage.spec_id for stage in planner.unbuilt(plan.stages())}
     for stage in plan.stages():
         state = "to build" if stage.spec_id in missing else "in the store"

@@ -63,6 +63,7 @@ class Settings(BaseModel):
     unfreeze_every_epochs: PositiveInt | None = None
     fraction: Share = 1.0
     dev_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    fold: PositiveInt | None = None
     learning_rate: Rate = 1e-3
     encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     layer_decay: Share = 1.0

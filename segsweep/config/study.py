@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian
+from segsweep.config.folds import folds_of
 from segsweep.config.own import DataSetObject, Naming, adopt, is_data_set
 from segsweep.config.published import Published
 from segsweep.config.settings import Settings
@@ -16,7 +17,7 @@ from segsweep.errors import UserError, unknown
 
 Grid = Mapping[str, tuple[Any, ...]]
 TUNING_SEED = 0
-NOT_TUNED = ("source", "architecture", "keep")  # no tuning trials of one cell differ in them
+NOT_TUNED = ("source", "architecture", "keep", "fold")  # no tuning trials of one cell differ in them
 SOURCE_RATE = "source_learning_rate"  # the one setting of sources that can be tuned, in trials of the source itself
 Leakage = Literal["prevent", "report"]  # of images of the target's validation or test split into training
 PREVENT: Leakage = "prevent"
@@ -28,7 +29,8 @@ class Target:
 
     `name` is a data set's name, `folder:PATH`, or a data set object of one's own; `classes` one of its class schemes (its
     first if None); `protocol` how it is split: per cents for training, validation and test, as `60-20-20`; `official` for
-    the data set's own three splits; or `holdout-H`, which holds out H per cent of all pictures as test and gives the setting
+    the data set's own three splits; `5-fold` for cross-validation, in which every fold tests once, and `5x2-fold` for five
+    repetitions of two folds; or `holdout-H`, which holds out H per cent of all pictures as test and gives the setting
     `dev_share` of all pictures, nine tenths for training and one for validation. `class_map` says, for the transfer `all`,
     which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
     `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
@@ -132,6 +134,7 @@ class Study:
         adopt(self.own)
         self._check_roles()
         self._check_source_trials()
+        self._check_folds()
         if not list(self.cells()):
             raise UserError(f"study {self.name}: compare={self.compare!r}: names no cell")
 
@@ -177,6 +180,19 @@ class Study:
                 raise UserError(f"study {self.name}: tune {axis}={tuned!r}: must be LogUniform, Uniform or Choice")
             for value in tuned.samples():
                 self._settings({axis: value})
+
+    def _check_folds(self) -> None:
+        """Raise `UserError` for a fold that the protocol does not have."""
+        folds = folds_of(self.target.protocol)
+        for fold in {self.fixed.get("fold"), *(fold for grid in self.grids for fold in grid.get("fold", ()))} - {None}:
+            if folds is None or fold not in folds.numbers:
+                has = f"has the folds 1 to {folds.numbers[-1]}" if folds else "has no folds; '5-fold' has"
+                raise UserError(f"study {self.name}: fold={fold}: protocol {self.target.protocol!r} {has}")
+
+    def folds(self, settings: Settings) -> tuple[int | None, ...]:
+        """Return the folds on which a cell is run: that of its settings, else all that the protocol has; None without folds."""
+        folds = folds_of(self.target.protocol)
+        return (settings.fold,) if folds is None or settings.fold is not None else tuple(folds.numbers)
 
     def _check_source_trials(self) -> None:
         """Raise `UserError` where the number of rates that sources are tried with contradicts how their rate is declared."""

@@ -92,7 +92,7 @@ def check_group_count(data: Prepared, members: Indices, parts: int) -> None:
         )
 
 
-def divide_groups(group_N: Indices, strata: Sequence[str], shares: Sequence[int], orders: Iterable[Indices]) -> Indices:
+def divide_groups(group_N: Indices, strata: Sequence[str], shares: Sequence[float], orders: Iterable[Indices]) -> Indices:
     """Return for every image the number of the part that its group goes to.
 
     `shares` are per cents; parts of 0 stay empty. Sizes are as near the shares as whole groups allow, and of such divisions

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.config.digest import seed_for
+from segsweep.config.folds import Folds, folds_of
 from segsweep.config.study import PREVENT, Leakage
 from segsweep.data.dataset import Division
 from segsweep.data.groups import SWAPPED, check_group_count, divide_groups, group_numbers, grouped, has_groups
@@ -23,7 +24,11 @@ STARTS = 12  # of the search for a division by groups, at most; fewer with many 
 ROUNDING = 1e-9  # of per cents that are computed from shares
 NONE: Indices = np.empty(0, dtype=np.int64)
 OFFICIAL: Division = ((("train",), (100, 0, 0)), (("val",), (0, 100, 0)), (("test",), (0, 0, 100)))
-ALLOWED = "allowed are per cents as 60-20-20 (train-val-test), 'official', and 'holdout-20' (per cent that test)"
+FOLD_SHARES = (87.5, 12.5, 0)  # per cent, of the images outside the fold that tests
+ALLOWED = (
+    "allowed are per cents as 60-20-20 (train-val-test), 'official', '5-fold', '5x2-fold' (5 repetitions of 2 folds), "
+    "and 'holdout-20' (per cent that test)"
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def split_target(
     data: Prepared,
     protocol: str,
     dev_share: float | None = None,
+    fold: int | None = None,
     *,
     groups: str | None = None,
     leakage: Leakage = PREVENT,
@@ -77,9 +83,11 @@ def split_target(
     `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all pictures test, the same for
     every `dev_share`; that share of all pictures (by default all the rest) is taken from the rest, a smaller one from
     within a larger, and divided 90:10 into training and validation, all stratified.
-    What is divided in per cent is divided by whole groups where there are groups: the data set's own, or what the pattern
-    `groups` finds in the names. Of identical images in two parts the one in the later part stays; see `Split`. With the
-    leakage `report` groups are divided and copies stay.
+    `K-fold` divides the pool into K folds, stratified; `fold` (from 1) tests, and of the others an eighth validates. `RxK-fold`
+    does so R times with other divisions, whose folds are numbered on.
+    What is divided in per cent or into folds is divided by whole groups where there are groups: the data set's own, or what
+    the pattern `groups` finds in the names. Of identical images in two parts the one in the later part stays; see `Split`.
+    With the leakage `report` groups are divided and copies stay.
     Raises `UserError` for another protocol, for one that leaves a part empty, for a `dev_share` that the protocol does not
     have or that is too large, for too few groups, and for a data set without masks.
     """
@@ -87,6 +95,9 @@ def split_target(
     data = grouped(data, groups) if leakage == PREVENT else replace(data, groups=())
     if (held := _held_out(protocol, dev_share)) is not None:
         parts = _hold_out(data, protocol, held, dev_share)
+    elif (folds := folds_of(protocol)) is not None:
+        assert fold is not None, "a protocol with folds needs to know which"
+        parts = _cross_validation(data, protocol, folds, fold)
     else:
         division = _resolve(protocol, data.pool, data.protocols)
         divided = [_divide(data, splits, shares, seed_for("protocol", protocol)) for splits, shares in division]
@@ -183,6 +194,19 @@ def _hold_out_groups(data: Prepared, protocol: str, held: int, dev_share: float 
     return [train, val, test]
 
 
+def _cross_validation(data: Prepared, protocol: str, folds: Folds, fold: int) -> list[Indices]:
+    """Return what trains, validates and tests where one fold tests."""
+    pool = np.flatnonzero(np.isin(data.splits, data.pool)).astype(np.int64)
+    if len(pool) < folds.count:
+        raise UserError(f"data set {data.dataset!r}: protocol {protocol!r}: {len(pool)} images cannot be divided into {folds}")
+    repetition, number = divmod(fold - 1, folds.count)
+    equal = (100 / folds.count,) * folds.count
+    test = _divide_members(data, pool, equal, seed_for("protocol", protocol, repetition))[number]
+    rest = np.setdiff1d(pool, test)
+    train, val, _ = _divide_members(data, rest, FOLD_SHARES, seed_for("fold", protocol, fold))
+    return [train, val, test]
+
+
 def _hold_out_sizes(count: int, held: int, dev_share: float | None) -> tuple[int, int]:
     """Return how many of so many pictures test, and how many the development share has."""
     test = round(count * held / 100)
@@ -191,11 +215,11 @@ def _hold_out_sizes(count: int, held: int, dev_share: float | None) -> tuple[int
     return test, round(count * dev_share)
 
 
-def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[int], seed: int) -> list[Indices]:
+def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[float], seed: int) -> list[Indices]:
     return _divide_members(data, np.flatnonzero(np.isin(data.splits, pool_splits)), shares, seed)
 
 
-def _divide_members(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:
+def _divide_members(data: Prepared, members: Indices, shares: Sequence[float], seed: int) -> list[Indices]:
     if has_groups(data) and (parts := sum(share > 0 for share in shares)) > 1:
         check_group_count(data, members, parts)
         return _by_groups(data, members, shares, seed)
@@ -204,7 +228,7 @@ def _divide_members(data: Prepared, members: Indices, shares: Sequence[int], see
     return [np.sort(order[first:last]).astype(np.int64) for first, last in pairwise(ends)]
 
 
-def _by_groups(data: Prepared, members: Indices, shares: Sequence[int], seed: int) -> list[Indices]:
+def _by_groups(data: Prepared, members: Indices, shares: Sequence[float], seed: int) -> list[Indices]:
     """Divide images by whole groups."""
     strata = [data.strata[int(member)] for member in members]
     group_N = group_numbers([data.groups[int(member)] for member in members])
@@ -214,7 +238,7 @@ def _by_groups(data: Prepared, members: Indices, shares: Sequence[int], seed: in
     return [members[part_N == part] for part in range(len(shares))]
 
 
-def _sizes(count: int, shares: Sequence[int]) -> list[int]:
+def _sizes(count: int, shares: Sequence[float]) -> list[int]:
     """Return how many of so many pictures each share in per cent gets; together they are all."""
     ends = [round(count * share / 100) for share in accumulate(shares, initial=0)]
     return [last - first for first, last in pairwise(ends)]

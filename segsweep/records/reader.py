@@ -30,7 +30,7 @@ class Records:
     measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row a stage of a
     source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
     `truth` that were `predicted` as a class, without zeros; earlier versions kept none. `study` is the declaration;
-    `choices` maps a cell to the setting that it chose.
+    `choices` maps a cell to the setting that it chose, and under a protocol with folds `CELL fold=N` to that of a fold.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
 
     Rows are in the order in which trials and stages started, trials that have not run at the end.
     """
-    choices = {row["cell"]: row for row in read_lines(folder / CHOICES)}
+    choices = {_choice_key(row): row for row in read_lines(folder / CHOICES)}
     trials = _with_plan(_by_start(_with_method(tables["trials"])), folder, choices)
     stages = _by_start(_with_method(tables["stages"]))
     rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
@@ -84,6 +84,10 @@ def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
         if table not in ("trials", "stages")
     }
     return Records(folder, trials=trials, stages=stages, **rest, study=read_study(folder), choices=choices)
+
+
+def _choice_key(choice: Row) -> str:
+    return f"{choice['cell']} fold={choice['fold']}" if "fold" in choice else str(choice["cell"])
 
 
 def _with_method(data: pd.DataFrame) -> pd.DataFrame:
@@ -148,15 +152,21 @@ def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping
     if plan is not None:
         trials = trials.assign(cell=trials["trial_id"].map(marks.cells).fillna(trials["cell"]).astype("string"))
         chosen = trials[trials["trial_id"].isin(marks.chosen)]
-        confirmed = set(zip(chosen["cell"], chosen["phase"], chosen["seed"], strict=True))
+        parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
+        confirmed = set(_identities(chosen, parts))
         run = set(trials["trial_id"])
-        keys = zip(plan["trial_id"], plan["cell"], plan["phase"], plan["seed"], strict=True)
-        missing = [trial not in run and (cell, phase, seed) not in confirmed for trial, cell, phase, seed in keys]
+        keys = zip(plan["trial_id"], _identities(plan, parts), strict=True)
+        missing = [trial not in run and key not in confirmed for trial, key in keys]
         if any(missing):
             waiting = plan[missing].dropna(axis=1, how="all")
             trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
     marked = {name: trials["trial_id"].isin(getattr(marks, name)).astype("boolean") for name in ("planned", "chosen")}
     return trials.assign(**marked)
+
+
+def _identities(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
+    """Return for every row its values in some columns, -1 for those that are missing."""
+    return list(zip(*(rows[part].astype(object).where(rows[part].notna(), -1) for part in parts), strict=True))
 
 
 def driver_alive(folder: Path) -> bool:

@@ -25,6 +25,7 @@ TRIALS: Mapping[str, str] = {
     "learning_rate": NUMBER,
     "unfreeze_every_epochs": WHOLE,
     "dev_share": NUMBER,
+    "fold": WHOLE,
     "ema": NUMBER,
     "source_augmentation": TEXT,
     "seed": WHOLE,

@@ -1,6 +1,6 @@
 """One row per cell: what was chosen, what the confirmed runs measured, how far they spread."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -46,8 +46,12 @@ def confirmed_runs(records: Records) -> pd.DataFrame:
 
 
 def best_runs(records: Records) -> pd.DataFrame:
-    """Return for every cell the confirmed run with the best validation reading, in the order of the records."""
+    """Return for every cell the confirmed run with the best validation reading, in the order of the records.
+
+    Under a protocol with folds only runs of the first fold count, so that all runs are of the same test images.
+    """
     trials = confirmed_runs(records)
+    trials = trials[trials["fold"].isna() | (trials["fold"] == trials["fold"].min())]
     return best_first(trials[trials["chosen"]]).drop_duplicates("cell").sort_index()
 
 
@@ -69,13 +73,27 @@ def best_first(trials: pd.DataFrame) -> pd.DataFrame:
 def summarise(records: Records) -> pd.DataFrame:
     """Return one row per cell of the study as it was last declared, in its order.
 
-    Columns: `cell`; the compared axes; the chosen value of every tuned axis; `val_iou` (mean over confirmed runs);
+    Columns: `cell`; the compared axes; the chosen value of every tuned axis (a text where folds chose
+    differently); `val_iou` (mean over confirmed runs);
     the test measures (means); `test_iou_std` (standard deviation over confirmed runs, NaN for fewer than two); `seeds`
     (confirmed runs that finished) of `seeds_planned`; `failed`, `skipped` and `stopped` (numbers of trials); `at_edge`
     (tuned axes whose choice lies at an edge); `note` (why numbers are missing).
     """
     planned = records.trials[records.trials["planned"]]
-    return pd.DataFrame([_row(cell, planned[planned["cell"] == cell], records) for cell in records.study["cells"]])
+    choices: dict[str, list[Mapping[str, Any]]] = {}
+    for choice in records.choices.values():
+        choices.setdefault(choice["cell"], []).append(choice)
+    names = records.study["cells"]
+    return pd.DataFrame([_row(cell, planned[planned["cell"] == cell], choices.get(cell, []), records) for cell in names])
+
+
+def _chosen(values: "pd.Series[Any]") -> Any:
+    """Return the value that was chosen; where folds chose differently, all values as a text, from the lowest."""
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) < 2:
+        return distinct[0] if distinct else float("nan")
+    numbers = all(isinstance(value, int | float) for value in distinct)
+    return ", ".join(f"{value:.3g}" for value in sorted(distinct)) if numbers else ", ".join(map(str, distinct))
 
 
 def _mean(values: "pd.Series[float]") -> float:
@@ -84,23 +102,23 @@ def _mean(values: "pd.Series[float]") -> float:
     return float(numbers.mean(skipna=False)) if len(numbers) else float("nan")
 
 
-def _row(cell: str, trials: pd.DataFrame, records: Records) -> dict[str, Any]:
+def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], records: Records) -> dict[str, Any]:
     confirmed = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
-    planned = int(records.study["seeds"])
-    choice = records.choices.get(cell, {})
-    chosen = records.trials[records.trials["trial_id"] == choice.get("chosen")]  # cells may share their tuning trials
+    planned = int(records.study["seeds"]) * max(1, trials["fold"].nunique())
+    ids = [choice["chosen"] for choice in choices if choice["chosen"]]
+    chosen = records.trials[records.trials["trial_id"].isin(ids)]  # cells may share their tuning trials
     count = {status: int((trials["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
     spread = float(confirmed["test_iou"].std(ddof=1)) if len(confirmed) > 1 else float("nan")
     errors = trials["error"].dropna()
     return {
         "cell": cell,
         **{axis: trials[axis].iloc[0] for axis in compared_axes(records)},
-        **{axis: chosen[axis].iloc[0] if len(chosen) else float("nan") for axis in tuned_axes(records)},
+        **{axis: _chosen(chosen[axis]) for axis in tuned_axes(records)},
         **{measure: _mean(confirmed[measure]) for measure in ("val_iou", *MEASURES)},
         "test_iou_std": spread,
         "seeds": len(confirmed),
         "seeds_planned": planned,
         **count,
-        "at_edge": ",".join(choice.get("at_edge", ())),
+        "at_edge": ",".join(dict.fromkeys(axis for choice in choices for axis in choice["at_edge"])),
         "note": str(errors.iloc[0]) if len(confirmed) < planned and len(errors) else "",
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
+from segsweep.config.folds import folds_of
 from segsweep.config.source import SELF_SUPERVISED, Source
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes
@@ -15,7 +16,17 @@ PARTS = ("fraction", "dev_share")  # axes that change how many target images a t
 
 def comparison_lines(records: Records) -> list[str]:
     """Return the terms on which fractions and trained sources are compared, a sentence each; nothing where there is one."""
-    return [*_of_target_images(records), *_of_sources(records)]
+    return [*_of_folds(records), *_of_target_images(records), *_of_sources(records)]
+
+
+def _of_folds(records: Records) -> Iterator[str]:
+    folds = folds_of(records.study["target"]["protocol"])
+    if folds is not None:
+        once = "once" + (" per repetition" if folds.repetitions > 1 else "")
+        yield (
+            f"Cross-validation, {folds}: every image is tested {once} with every seed. Each fold is tuned on its own training "
+            "and validation images. The spread is that of runs over folds and seeds."
+        )
 
 
 def _of_target_images(records: Records) -> Iterator[str]:

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from segsweep.config.folds import folds_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
@@ -16,6 +17,7 @@ def table_text(records: Records) -> str:
     """Return the table of a study, one row per cell, with a line for each failure and the protocol of the numbers."""
     summary = summarise(records)
     axes = [axis for axis in compared_axes(records) if summary[axis].nunique() > 1] or compared_axes(records)[:1]
+    folded = folds_of(records.study["target"]["protocol"]) is not None
     table = new_table()
     for axis in axes:
         table.add_column(axis)
@@ -29,7 +31,7 @@ def table_text(records: Records) -> str:
         "stopped",
         "failed",
     ):
-        table.add_column(HEADINGS.get(name, name), justify="right")
+        table.add_column("runs" if name == "seeds" and folded else HEADINGS.get(name, name), justify="right")
     for _, row in summary.iterrows():
         numbers = [number(row[name]) for name in list(HEADINGS)[2:6]]
         tuned = [text(row[axis]) + ("*" if axis in str(row["at_edge"]).split(",") else "") for axis in tuned_axes(records)]

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segsweep.config.folds import folds_of
 from segsweep.config.own import PREFIX, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
@@ -121,13 +123,13 @@ class Catalog:
         assert stage.name is not None
         source_name = (stage.name, None, settings.source_px, settings.source_fit)
         target_name = (study.target_name, study.target.classes, settings.image_px, settings.fit)
-        shares = dev_shares(study, settings)
-        known = (self.key(*source_name), self.key(*target_name), replace(study.target, class_map={}), shares)
+        parts = split_choices(study, settings)
+        known = (self.key(*source_name), self.key(*target_name), replace(study.target, class_map={}), parts)
         if known not in self._left_out:
             source, target = self.find(*source_name), self.find(*target_name)
             if source is None or target is None:
                 return ()
-            splits = [target_split(target, study, share) for share in shares]
+            splits = [target_split(target, study, share, fold) for share, fold in parts]
             held = np.unique(np.concatenate([part for split in splits for part in (split.val, split.val_copies, split.test)]))
             self._left_out[known] = tuple(shared_images(source, target, held).tolist())
         return self._left_out[known]
@@ -156,7 +158,7 @@ class Catalog:
         if known not in self._sizes:
             prepared = (self.find_target(study, settings) for _, settings in study.cells())
             data = next((found for found in prepared if found is not None), None) or self._listing(study)
-            split = target_split(data, study, dev_share)
+            split = target_split(data, study, dev_share, 1 if folds_of(study.target.protocol) else None)
             self._sizes[known] = len(split.train), len(split.val), len(split.test)
         return self._sizes[known]
 
@@ -236,10 +238,15 @@ def dev_shares(study: Study, settings: Settings) -> tuple[float | None, ...]:
     return tuple(dict.fromkeys(point["dev_share"] for point in tuning_points(study.tune, study.trials_per_cell)))
 
 
-def target_split(data: Prepared, study: Study, dev_share: float | None) -> Split:
+def split_choices(study: Study, settings: Settings) -> tuple[tuple[float | None, int | None], ...]:
+    """Return the development shares and folds, in pairs, of the splits on which trials of a cell are run."""
+    return tuple(product(dev_shares(study, settings), study.folds(settings)))
+
+
+def target_split(data: Prepared, study: Study, dev_share: float | None, fold: int | None) -> Split:
     """Return the split of a study's target."""
     target = study.target
-    return split_target(data, target.protocol, dev_share, groups=target.groups, leakage=target.leakage)
+    return split_target(data, target.protocol, dev_share, fold, groups=target.groups, leakage=target.leakage)
 
 
 def check_names(study: Study) -> None:

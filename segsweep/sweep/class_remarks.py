@@ -1,6 +1,7 @@
 """What is to be known of classes before anything is trained: how a source's stand for the target's, and which are nowhere."""
 
 from collections.abc import Iterator
+from itertools import product
 
 from segsweep.config.class_name import foreground_number, is_background
 from segsweep.config.settings import Settings
@@ -78,10 +79,11 @@ def _check_losses_compare(study: Study, what: str) -> None:
 
 def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:
     """Yield the splits of a target and the fractions of its training split that trials of a cell see, each as it is called."""
-    for dev_share in tuned_values(study, "dev_share", cell.dev_share):
-        split = target_split(data, study, dev_share)
-        of = "" if dev_share is None else f" of dev_share={dev_share}"
-        yield from (("val pictures" + of, split.val), ("test pictures", split.test))
+    for dev_share, fold in product(tuned_values(study, "dev_share", cell.dev_share), study.folds(cell)):
+        split = target_split(data, study, dev_share, fold)
+        where = "" if fold is None else f" of fold {fold}"
+        of = where if dev_share is None else f"{where} of dev_share={dev_share}"
+        yield from (("val pictures" + of, split.val), ("test pictures" + where, split.test))
         for fraction in tuned_values(study, "fraction", cell.fraction):
             for seed in range(TUNING_SEED, TUNING_SEED + (1 if fraction == 1 else study.seeds + 1)):  # the whole has no seed
                 left = "" if fraction == 1 else f" that fraction={fraction} leaves with seed {seed}"

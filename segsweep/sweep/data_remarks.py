@@ -12,7 +12,7 @@ from segsweep.data.groups import group_numbers, grouped, has_groups
 from segsweep.data.mask_checks import check_masks, check_split_masks, mask_remarks
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import PARTS, Split
-from segsweep.sweep.catalog import Catalog, dev_shares, target_split
+from segsweep.sweep.catalog import Catalog, dev_shares, split_choices, target_split
 
 SHOWN = 3  # groups in a line
 AS_PUBLISHED = "nothing is moved (leakage='report'), so scores may be too high"
@@ -41,11 +41,13 @@ def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
     if (target := catalog.find_target(study, cell)) is None:
         return
     yield from _masks(target)
-    for share in dev_shares(study, cell):
-        split = target_split(target, study, share)
+    folds = study.folds(cell)
+    for share, fold in split_choices(study, cell):
+        split = target_split(target, study, share, fold)
         check_split_masks(target, split)
-        yield from _copies(target, split, study)
-        yield from _groups(target, split, study)
+        if fold in (None, folds[0]):  # the others are alike
+            of = "" if len(folds) == 1 else f"fold {fold} of {len(folds)}: "
+            yield from (of + line for line in (*_copies(target, split, study), *_groups(target, split, study)))
 
 
 def _masks(data: Prepared) -> Iterator[str]:

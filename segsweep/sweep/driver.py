@@ -15,7 +15,7 @@ from segsweep.sweep.perform import Failed, Message
 from segsweep.sweep.plan import chain
 from segsweep.sweep.planner import Ended, Planner, StageWork, TrialWork, Work
 from segsweep.sweep.progress import View
-from segsweep.sweep.rows import epoch_row, losses_and_scores, planned_rows, source_choice, stage_columns, trial_columns
+from segsweep.sweep.rows import choice_columns, epoch_row, losses_and_scores, planned_rows, stage_columns, trial_columns
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 from segsweep.trial import TrialOutcome, trial_workspace
@@ -184,13 +184,10 @@ class Driver:
                 self.writer.end(identity, "skipped", {"error": reason})
                 self.view.skipped(trial, reason)
         self._note_source_choices()
-        for cell, choice in self.planner.choices.items():
-            if cell not in self._noted:
-                self._noted.add(cell)
-                confirm = [trial.trial_id for trial in choice.confirm]
-                chosen = choice.trial.trial_id if choice.trial else None
-                source = source_choice(self.planner.source_choices.get(cell))
-                self.writer.choose(cell, {"chosen": chosen, "confirm": confirm, "at_edge": list(choice.at_edge), **source})
+        for key, choice in self.planner.choices.items():
+            if key not in self._noted:
+                self._noted.add(key)
+                self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))
 
     def _note_source_choices(self) -> None:
         """Write down the stages with which sources were tried, and the trials that follow from what was chosen."""

@@ -45,6 +45,12 @@ class Cell:
     target_masks: str | None = None
     source_rates: tuple[SourceRate, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What tells the cell from all others of the plan: its name, and its fold where the plan has all folds."""
+        fold = f"fold={self.settings.fold}"
+        return self.name if self.settings.fold is None or fold in self.name.split() else f"{self.name} {fold}"
+
     def trial(self, phase: Phase, settings: Settings, seed: int, point: int | None = None) -> Trial:
         """Return a trial of this cell; runs of different seeds take the source models in turn."""
         stage = self.stages[(seed - 1) % len(self.stages) if phase == "confirm" else 0]
@@ -58,11 +64,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a study."""
+    """All cells of a study. Under a protocol with folds each combination of the compare axes is a cell per fold."""
 
     study: Study
     cells: tuple[Cell, ...]
     twins: Mapping[str, str] = field(default_factory=dict)  # cells left out, by the name of the cell that is the same work
+
+    @property
+    def names(self) -> list[str]:
+        """The combinations of the compare axes."""
+        return list(dict.fromkeys(cell.name for cell in self.cells))
+
+    @property
+    def counted_cells(self) -> str:
+        """How many cells there are, in words, and on how many folds each is run."""
+        folds = len(self.cells) // len(self.names) if self.cells else 1
+        return f"{len(self.names)} cells" + (f" on {folds} folds each" if folds > 1 else "")
 
     @property
     def tuning_trials(self) -> int:
@@ -122,7 +139,7 @@ def make_plan(
 
     cells: dict[str, Cell] = {}
     twins = {}
-    for name, settings in study.cells():
+    for name, settings in ((name, _with(cell, fold=fold)) for name, cell in study.cells() for fold in study.folds(cell)):
         settings = _with(settings, precision=precision(settings.precision))
         cell = _with_source_rates(cell_of(name, settings), cell_of)
         identity = cell.trial("confirm", cell.settings, TUNING_SEED + 1).trial_id

@@ -55,8 +55,12 @@ class Ended:
 
 @dataclass(frozen=True)
 class Choice:
-    """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge."""
+    """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge.
 
+    `cell` is the cell's name, which those of its folds share; its fold is that of `settings`.
+    """
+
+    cell: str
     trial: Trial | None
     settings: Settings
     confirm: tuple[Trial, ...]
@@ -122,9 +126,9 @@ class Planner:
     def _open_tuning(self, cell: Cell) -> None:
         """Refill the curves of a cell whose tuning trials are known."""
         for trial in cell.tuning:
-            self._cells_of[trial.trial_id].append(cell.name)
+            self._cells_of[trial.trial_id].append(cell.key)
             for epoch, found in self._curves.get(trial.trial_id, {}).items():
-                self._stopping.report(cell.name, trial.trial_id, epoch, found)
+                self._stopping.report(cell.key, trial.trial_id, epoch, found)
 
     def next(self) -> Work | None:
         """Return work that can start now: first stages, in the order of need; None where nothing can.
@@ -191,7 +195,7 @@ class Planner:
         """Return the trials of a cell that are known by now: tuning trials, and after the choice the confirmed runs."""
         if self.is_undecided(cell):
             return ()
-        choice = self.choices.get(cell.name)
+        choice = self.choices.get(cell.key)
         return (*cell.tuning, *(choice.confirm if choice else ()))
 
     def built(self, stage: StageSpec) -> tuple[str, str]:
@@ -214,7 +218,7 @@ class Planner:
 
     def is_undecided(self, cell: Cell) -> bool:
         """Return whether a cell's trials wait for the choice of its source's learning rate."""
-        return bool(cell.source_rates) and cell.name not in self.source_choices
+        return bool(cell.source_rates) and cell.key not in self.source_choices
 
     def _untried(self, cell: Cell) -> list[StageSpec]:
         """Return the last stages of the rates that a cell's source is still to be tried with."""
@@ -264,8 +268,8 @@ class Planner:
                 continue
             self._skip(cell)
             tuned = all(trial.trial_id in self._ended for trial in cell.tuning)
-            if tuned and cell.name not in self.choices and (choice := self._choose(cell)) is not None:
-                self.choices[cell.name] = choice
+            if tuned and cell.key not in self.choices and (choice := self._choose(cell)) is not None:
+                self.choices[cell.key] = choice
                 self._skip(cell)
         self._open_cells = [
             cell
@@ -281,11 +285,11 @@ class Planner:
                 tried = tuple((rate, self._reading(rate.stage)) for rate in cell.source_rates)
                 readings = [(float("-inf") if value is None else value, -number) for number, (_, value) in enumerate(tried)]
                 chosen = tried[-max(readings)[1]][0]
-                self.source_choices[cell.name] = SourceChoice(chosen, tried)
-                decided[cell.name] = replace(chosen.cell, source_rates=cell.source_rates)
+                self.source_choices[cell.key] = SourceChoice(chosen, tried)
+                decided[cell.key] = replace(chosen.cell, source_rates=cell.source_rates)
         if decided:
-            self.plan = replace(self.plan, cells=tuple(decided.get(cell.name, cell) for cell in self.plan.cells))
-            self._open_cells = [decided.get(cell.name, cell) for cell in self._open_cells]
+            self.plan = replace(self.plan, cells=tuple(decided.get(cell.key, cell) for cell in self.plan.cells))
+            self._open_cells = [decided.get(cell.key, cell) for cell in self._open_cells]
             for cell in decided.values():
                 self._open_tuning(cell)
 
@@ -311,15 +315,15 @@ class Planner:
         Trials that early stopping ended count only where none finished. Of equal ones the first point is taken.
         """
         if not cell.tuning:
-            return Choice(None, cell.settings, cell.confirm(cell.settings), ())
+            return Choice(cell.name, None, cell.settings, cell.confirm(cell.settings), ())
         for status in ("finished", "stopped"):
             ended = [trial for trial in cell.tuning if self._ended[trial.trial_id].status == status]
-            curves = [(self._stopping.curve(cell.name, trial.trial_id), trial) for trial in ended]
+            curves = [(self._stopping.curve(cell.key, trial.trial_id), trial) for trial in ended]
             scored = [(smoothed(curve), trial) for curve, trial in curves if curve]
-            assert scored or not ended, f"cell {cell.name}: trials have {status} of which no epoch is known"
+            assert scored or not ended, f"cell {cell.key}: trials have {status} of which no epoch is known"
             if scored:
                 _, best = max(scored, key=lambda pair: (pair[0], -(pair[1].point or 0)))
-                return Choice(best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
+                return Choice(cell.name, best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
         return None
 
     def _at_edge(self, cell: Cell, best: Trial) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, subset
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_without_numbers
-from segsweep.sweep.catalog import Catalog, Name, dev_shares, target_split, tuned_values
+from segsweep.sweep.catalog import Catalog, Name, split_choices, target_split, tuned_values
 from segsweep.sweep.class_maps import class_maps, source_classes
 from segsweep.training.losses import check_loss
 from segsweep.training.weight_file import check_file
@@ -35,17 +35,17 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
     for _, settings in study.cells():
         target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
         check_masks(target)
-        split = target_split(target, study, settings.dev_share)
-        subset(target, split.train, settings.fraction, seed=0)
-        check_split_masks(target, split)
-        for share in dev_shares(study, settings):
-            if share != settings.dev_share:
-                check_split_masks(target, target_split(target, study, share))
+        for share, fold in split_choices(study, settings):
+            split = target_split(target, study, share, fold)
+            subset(target, split.train, settings.fraction, seed=0)
+            check_split_masks(target, split)
         if settings.test_size == "original":
             catalog.prepare_masks(study)
         for stage in Source.parse(settings.source).stages:
             if stage.kind in DATASET_KINDS and stage.name is not None:
-                _check_source(stage, settings, study, catalog, get(stage.name, None, settings.source_px, settings.source_fit))
+                source = get(stage.name, None, settings.source_px, settings.source_fit)
+                for fold in study.folds(settings):
+                    _check_source(stage, settings.model_copy(update={"fold": fold}), study, catalog, source)
 
 
 def check_undecoded(study: Study, catalog: Catalog) -> None:

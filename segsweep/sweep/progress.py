@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -57,14 +58,16 @@ class Tally:
         self.trials = self.trials_done = self.stages = self.stages_done = self.failed = 0
         self.best: dict[str, float] = {}
         self.cell_done: dict[str, int] = {}
-        self.per_cell: dict[str, int] = {}
+        self.per_cell: Counter[str] = Counter()
         self._seconds_left = 0.0
         self._started = self._work_at_start = 0.0
 
     def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
         """Start counting."""
         self.trials, self.trials_done, self.stages = plan.trials, trials_done, stages_missing
-        self.per_cell = {cell.name: len(cell.tuning) + plan.study.seeds for cell in plan.cells}
+        self.per_cell = Counter()
+        for cell in plan.cells:
+            self.per_cell[cell.name] += len(cell.tuning) + plan.study.seeds
         self._seconds_left, self._started = seconds_left, time.monotonic()
         self._work_at_start = self._work_left()
 

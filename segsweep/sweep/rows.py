@@ -8,7 +8,7 @@ from typing import Any
 from segsweep.config.study import SOURCE_RATE
 from segsweep.config.work import STAGE_VERSION, TRIAL_VERSION, StageSpec, Trial
 from segsweep.stage import Result
-from segsweep.sweep.planner import Planner, SourceChoice
+from segsweep.sweep.planner import Choice, Planner, SourceChoice
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 
@@ -91,6 +91,17 @@ def planned_rows(planner: Planner) -> list[dict[str, Any]]:
 def _planned(trial: Trial, undecided: Mapping[str, None]) -> dict[str, Any]:
     identity = f"{trial.trial_id}-undecided" if undecided else trial.trial_id
     return {**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"}
+
+
+def choice_columns(choice: Choice, source: SourceChoice | None) -> dict[str, Any]:
+    """Return what is recorded of a cell's choice, in one of its folds where there are some."""
+    return {
+        **({"fold": choice.settings.fold} if choice.settings.fold is not None else {}),
+        "chosen": choice.trial.trial_id if choice.trial else None,
+        "confirm": [trial.trial_id for trial in choice.confirm],
+        "at_edge": list(choice.at_edge),
+        **source_choice(source),
+    }
 
 
 def source_choice(choice: SourceChoice | None) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
     for line in remarks(plan, catalog):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     text = (
-        f"{plan.study.name}: {len(plan.cells)} cells, {plan.trials} trials ({plan.tuning_trials} to tune, "
+        f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {done} done), {len(missing)} of {len(plan.stages())} stages to build; about "
         f"{readable_seconds(seconds)} on {runner.label}, before early stopping. "
         "To narrow: --set NAME=VALUE on any axis or setting, --preset, --plan."
@@ -189,7 +189,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "source_range": str(study.range_of_source_rates) if study.range_of_source_rates else None,
         "early_stopping": str(study.early_stopping) if study.early_stopping else None,
         "published": study.published.as_dict() if study.published else None,
-        "cells": [cell.name for cell in plan.cells],
+        "cells": plan.names,
     }
 
 

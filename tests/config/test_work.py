@@ -28,6 +28,7 @@ DEFAULTS = {
     "unfreeze_every_epochs": None,
     "fraction": 1.0,
     "dev_share": None,
+    "fold": None,
     "learning_rate": 0.001,
     "encoder_lr_factor": 1.0,
     "layer_decay": 1.0,
