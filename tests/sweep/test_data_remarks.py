@@ -77,7 +77,7 @@ def held_out(study: Study, catalog: Catalog) -> set[bytes]:
     for _, cell in study.cells():
         data = catalog.prepare(study.target_name, None, cell.image_px)
         for share in dev_shares(study, cell):
-            split = target_split(data, study, share)
+            split = target_split(data, study, share, None)
             found |= {data.identity[member, OF_PIXELS].tobytes() for part in (split.val, split.test) for member in part}
     return found
 
