@@ -1,4 +1,8 @@
-"""The decoders of segmentation_models_pytorch (smp) with its encoders and timm's."""
+"""The decoders of segmentation_models_pytorch (smp) with its encoders and timm's.
+
+Where an option of smp makes a decoder that of its paper, and changes no name and no shape of a weight, it is set in `AS_IN_PAPER`. What
+no option reaches stays smp's; the README's table of architectures states these differences.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -30,6 +34,16 @@ DECODERS: Mapping[str, Callable[..., nn.Module]] = {
     "upernet": smp.UPerNet,
     "dpt": smp.DPT,
 }
+AS_IN_PAPER: Mapping[str, Mapping[str, Any]] = {
+    # atrous rates at output stride 8: Chen et al. 2017, arXiv:1706.05587, section 3.3
+    "deeplabv3": {"encoder_output_stride": 8, "decoder_atrous_rates": (12, 24, 36)},
+    # half of them at output stride 16, with a decoder: Chen et al. 2018, arXiv:1802.02611; smp's default is 12, 24, 36
+    "deeplabv3plus": {"encoder_output_stride": 16, "decoder_atrous_rates": (6, 12, 18)},
+    "pan": {"encoder_output_stride": 16},  # Li et al. 2018, arXiv:1805.10180
+    "fpn": {
+        "decoder_dropout": 0.0
+    },  # the semantic branch of Kirillov et al. 2019, arXiv:1901.02446, has none; smp's default is 0.2
+}
 HEAD = "segmentation_head."
 CLASSIFIERS: Mapping[str, str] = {"dpt": "segmentation_head.head.4."}  # its head has more layers than the classifier
 
@@ -56,7 +70,8 @@ def _timm_tagged() -> frozenset[str]:
 def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Parts]:
     """Return a decoder with an encoder, with random weights, and its parts."""
     # encoder_weights: only None is random; False loads published weights for tu- encoders
-    build = partial(DECODERS[decoder], encoder_name=encoder, encoder_weights=None, classes=classes)
+    told = AS_IN_PAPER.get(decoder, {})
+    build = partial(DECODERS[decoder], encoder_name=encoder, encoder_weights=None, classes=classes, **told)
     network = build() if decoder != "dpt" else _for_any_size(build)
     if decoder == "dpt":
         _prune(network.get_submodule("encoder"))

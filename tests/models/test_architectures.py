@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
@@ -14,8 +16,10 @@ from segsweep.models.architectures import (
     encoder_name,
     encoder_names,
 )
+from segsweep.models.dense_aspp import RATES
 from segsweep.models.freeze import freeze
-from segsweep.models.smp_models import DECODERS, build_smp_encoder
+from segsweep.models.measure import measure
+from segsweep.models.smp_models import AS_IN_PAPER, DECODERS, build_smp_encoder
 from segsweep.models.torchvision_models import TORCHVISION
 
 TINY_TIMM = "tu-mobilenetv3_small_050"
@@ -127,6 +131,61 @@ def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
     assert (encoder_name(f"{decoder}-{encoder}") == encoder) == (shapes(model.encoder) == alone)
     assert all(model.parts.encoder + name in model.network.state_dict() for name in shapes(model.encoder))
     assert any(name.startswith(model.parts.classifier) for name in model.network.state_dict())
+
+
+def dilations(network: torch.nn.Module) -> list[int]:
+    """The dilations of the 3x3 convolutions that are dilated, in order."""
+    convolutions = [each for each in network.modules() if isinstance(each, torch.nn.Conv2d) and each.kernel_size == (3, 3)]
+    return [each.dilation[0] for each in convolutions if each.dilation != (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "rates"),
+    [
+        ("deeplabv3plus-resnet18", 16, [6, 12, 18]),
+        ("deeplabv3plus-mobilenet_v2", 16, [6, 12, 18]),
+        ("deeplabv3plus-tu-resnet18", 16, [6, 12, 18]),
+        ("deeplabv3-resnet18", 8, [12, 24, 36]),
+        ("deeplabv3-resnet50", 8, [12, 24, 36]),
+        ("denseaspp-densenet121", 8, [3, 6, 12, 18, 24]),
+        ("pan-resnet18", 16, []),
+        ("pspnet-resnet18", 8, []),
+        ("deeplabv3-mobilenet_v3_large", 16, [12, 24, 36]),  # as torchvision's weights were trained, not as in the paper
+    ],
+)
+def test_atrous_rates_and_output_stride_are_those_of_the_papers(name, stride, rates):
+    """Chen et al. 2018 take rates 6, 12 and 18 at output stride 16; at stride 8 they are doubled (Chen et al. 2017)."""
+    model = build_without_numbers(name, 2)
+    head = torch.nn.ModuleList(each for part, each in model.network.named_children() if f"{part}." != model.parts.encoder)
+    assert dilations(head) == rates
+    assert measure(name, 2, 128).output_stride == stride
+
+
+def test_fpn_has_no_dropout():
+    """Kirillov et al. 2019 drop nothing out in the semantic branch: training twice on an image gives the same logits."""
+    model = build_model("fpn-resnet18", 2, seed=0).train()
+    for each in model.modules():
+        if isinstance(each, torch.nn.modules.batchnorm._BatchNorm):
+            each.momentum = 0.0
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(model(images), model(images))
+
+
+@pytest.mark.parametrize("decoder", AS_IN_PAPER)
+def test_what_is_set_as_in_the_paper_changes_no_weight(decoder):
+    """Checkpoints of smp's own decoders fit: names and shapes are those of smp's defaults."""
+    ours = build_without_numbers(f"{decoder}-resnet18", 2)
+    assert shapes(ours.network) == shapes(DECODERS[decoder]("resnet18", encoder_weights=None, classes=2))
+
+
+@pytest.mark.parametrize("decoder", [*DECODERS, *RATES, *(name.partition("-")[0] for name in TORCHVISION), *PLAIN])
+def test_the_readme_says_where_each_decoder_differs_from_its_paper(decoder):
+    """The README's table of architectures has a row for every decoder."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| decoder | as in the paper |")[2].partition("\n\n")[0]
+    names = " ".join(line.split("|")[1] for line in table.splitlines()[1:] if line.startswith("|"))
+    assert f"`{decoder}-" in names or f"`{decoder}`" in names
 
 
 @pytest.mark.parametrize("name", ["pspnet-tu-resnet18", "dpt-tu-vit_tiny_patch16_224", "unet-tu-resnet18"])
