@@ -158,12 +158,12 @@ def _test_set(trained: _Trained, members: Indices) -> PictureSet:
 def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
     """Read the test split with the best weights."""
     settings, data, state = trained.trial.settings, test_set.data, trained.state
-    pixels = data.class_pixels(trained.train_set.members)
+    frequencies = data.class_frequencies(trained.train_set.members)
     state.model.network.load_state_dict(state.best)
     return evaluate(
         state.model,
         test_set,
-        loss=make_objective(settings.loss, data.classes, pixels, data.foreground),
+        loss=make_objective(settings.loss, data.classes, frequencies, data.foreground),
         more_losses={name: make_objective(name, data.classes, foreground=data.foreground) for name in TEST_LOSSES},
         boundary=True,
         batch_size=state.history[-1]["micro_batch"] or settings.batch_size,

@@ -16,6 +16,7 @@ from segsweep.data.identity import DIGEST_BYTES, DIGESTS, OF_PIXELS
 
 Moments = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+Frequencies = npt.NDArray[np.float64]
 Channels = tuple[float, float, float]
 LISTED = ("classes", "pool", "names", "splits", "strata", "groups")  # of the index
 
@@ -113,6 +114,17 @@ class Prepared:
         """Return how many pixels of some pictures each class has, (C,) int64; ignored ones are not counted."""
         counts: Counts = self.pixels[members, : len(self.classes)].sum(axis=0)
         return counts
+
+    def class_frequencies(self, members: npt.NDArray[np.int64]) -> Frequencies:
+        """Return the frequency of each class in some images, (C,) float64 in 0..1; 0 for a class that none of them shows.
+
+        The frequency of a class is its number of pixels, divided by the number of all pixels of the images that show the class
+        (Eigen and Fergus 2015, arXiv:1411.4734); ignored pixels are not counted.
+        """
+        pixels_NC = self.pixels[members, : len(self.classes)]
+        all_of_images_C = ((pixels_NC > 0) * pixels_NC.sum(axis=1, keepdims=True)).sum(axis=0)
+        frequencies: Frequencies = pixels_NC.sum(axis=0) / np.maximum(all_of_images_C, 1)
+        return frequencies
 
 
 def picture_moments(image_HWC: Pixels) -> Moments:

@@ -113,7 +113,7 @@ def train(
             "give fewer workers or a larger batch_size"
         )
     model, data, members = state.model, train_set.data, train_set.members
-    objective = make_objective(recipe.loss, data.classes, data.class_pixels(members), data.foreground)
+    objective = make_objective(recipe.loss, data.classes, data.class_frequencies(members), data.foreground)
     augmentation = AUGMENTATIONS[recipe.augmentation]
     stepper = Stepper(state, recipe, objective, recipe.normalisation, device, world)
     count = len(train_set) * (1 + recipe.augmented_copies)

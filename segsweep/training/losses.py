@@ -20,8 +20,8 @@ from segsweep.config.class_name import BACKGROUND, foreground_number, is_backgro
 from segsweep.config.loss_text import parse_loss
 from segsweep.config.own import PREFIX, own
 from segsweep.data.dataset import IGNORE
+from segsweep.data.prepared import Frequencies
 from segsweep.errors import UserError
-from segsweep.training.metrics import Counts
 from segsweep.training.world import World
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -194,19 +194,20 @@ def _scaled(loss: Tensor, weight: float) -> Tensor:
 
 
 def make_objective(
-    text: str, classes: Sequence[str], class_pixels: Counts | None = None, foreground: int | None = None
+    text: str, classes: Sequence[str], frequencies: Frequencies | None = None, foreground: int | None = None
 ) -> Objective:
     """Return the objective that a text as `0.5*cross_entropy+dice` names, for a data set's classes.
 
-    `class_pixels` (C,) counts the pixels of every class in the training images, which `weighted_cross_entropy` needs;
-    `foreground` is the number of that class where there are two, by default the one that is not called background.
+    `frequencies` (C,) are those of the classes in the training images, by `Prepared.class_frequencies`, which
+    `weighted_cross_entropy` needs; `foreground` is the number of that class where there are two, by default the one that is not
+    called background.
     Raises `UserError` for a loss that these classes do not allow.
     """
     number = foreground_number(classes) if foreground is None else foreground
-    return Objective(tuple(_term(term.name, term.weight, classes, class_pixels, number) for term in parse_loss(text)))
+    return Objective(tuple(_term(term.name, term.weight, classes, frequencies, number) for term in parse_loss(text)))
 
 
-def _term(name: str, weight: float, classes: Sequence[str], class_pixels: Counts | None, foreground: int) -> Term:
+def _term(name: str, weight: float, classes: Sequence[str], frequencies: Frequencies | None, foreground: int) -> Term:
     if name.startswith(PREFIX):
         return Term(weight, own(name).function, None)
     if name in OVERLAPS:
@@ -219,13 +220,13 @@ def _term(name: str, weight: float, classes: Sequence[str], class_pixels: Counts
     if name == "cross_entropy_foreground":
         return _foreground_cross_entropy(weight, classes)
     assert name == "weighted_cross_entropy", name
-    assert class_pixels is not None
-    return _weighted_cross_entropy(weight, median_frequency_weights(class_pixels))
+    assert frequencies is not None
+    return _weighted_cross_entropy(weight, median_frequency_weights(frequencies))
 
 
 def check_loss(text: str, classes: Sequence[str]) -> None:
     """Raise `UserError` for a loss that a data set's classes do not allow, or that no study file brought."""
-    make_objective(text, classes, np.ones(len(classes), dtype=np.int64))
+    make_objective(text, classes, np.ones(len(classes)))
     for term in parse_loss(text):
         if term.name.startswith(PREFIX):
             _rehearse(term.name, own(term.name).function, len(classes))
@@ -276,11 +277,12 @@ def _weighted_cross_entropy(weight: float, weights: Sequence[float]) -> Term:
     return Term(weight, function, size)
 
 
-def median_frequency_weights(class_pixels: Counts) -> tuple[float, ...]:
-    """Return class weights by median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): median share / own share.
+def median_frequency_weights(frequencies: Frequencies) -> tuple[float, ...]:
+    """Return class weights by median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): median / own frequency.
 
-    The shares are of all counted pixels; a class that does not occur weighs 0.
+    `frequencies` (C,) are those of `Prepared.class_frequencies`; the median is over the classes that occur, and a class that does not
+    occur weighs 0.
     """
-    shares = class_pixels / max(1, class_pixels.sum())
-    median = float(np.median(shares[shares > 0])) if (shares > 0).any() else 0.0
-    return tuple(float(median / share) if share > 0 else 0.0 for share in shares)
+    occurring = frequencies[frequencies > 0]
+    median = float(np.median(occurring)) if len(occurring) else 0.0
+    return tuple(float(median / each) if each > 0 else 0.0 for each in frequencies)

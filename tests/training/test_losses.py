@@ -24,12 +24,12 @@ from segsweep.training.losses import (
 from segsweep.training.world import World
 
 CLASSES = ("background", "cat", "dog", "fox", "owl", "cow", "ant")
-PIXELS = np.array([700, 200, 100, 50, 40, 30, 20])
+FREQUENCIES = np.array([0.7, 0.2, 0.1, 0.05, 0.04, 0.03, 0.02])
 BINARY = [name for name in LOSS_NAMES if name != "cross_entropy_foreground"]  # which needs three classes
 
 
 def objective(name: str, classes: int = 3):
-    return make_objective(name, CLASSES[:classes], PIXELS[:classes])
+    return make_objective(name, CLASSES[:classes], FREQUENCIES[:classes])
 
 
 def example(classes: int, ignored: float, seed: int = 0):
@@ -135,11 +135,12 @@ def test_lovasz_is_the_loss_in_iou_for_sure_predictions():
 def test_weighted_cross_entropy_is_torchs():
     """Class weights enter as in torch's own weighted mean, and are median over own frequency."""
     logits, masks = example(3, 0.3)
-    weights = median_frequency_weights(PIXELS[:3])
-    assert weights == pytest.approx((200 / 700, 1.0, 2.0))
+    weights = median_frequency_weights(FREQUENCIES[:3])
+    assert weights == pytest.approx((2 / 7, 1.0, 2.0))
     expected = torch.nn.functional.cross_entropy(logits, masks, torch.tensor(weights), ignore_index=IGNORE)
     assert float(objective("weighted_cross_entropy")(logits, masks)) == pytest.approx(float(expected), rel=1e-5)
     assert median_frequency_weights(np.array([0, 4, 4])) == (0.0, 1.0, 1.0)
+    assert median_frequency_weights(np.zeros(2)) == (0.0, 0.0)
 
 
 def test_foreground_cross_entropy_leaves_the_background_out():

@@ -133,7 +133,7 @@ def first_gradients(world, sets, loss) -> dict[str, torch.Tensor]:
     data, positions = sets[0].data, world.share(sets[0].members)
     images = torch.from_numpy(data.images[positions]).permute(0, 3, 1, 2).double() / 255
     masks = torch.from_numpy(data.masks[positions]).long()[:, 1:-1, 1:-1]
-    objective = make_objective(loss, data.classes, data.class_pixels(sets[0].members))
+    objective = make_objective(loss, data.classes, data.class_frequencies(sets[0].members))
     objective.part(parallel(images), masks, masks, len(sets[0]), world)[0].backward()
     statistics = {name: value for name, value in network.state_dict().items() if "running" in name}
     return {name: parameter.grad for name, parameter in network.named_parameters()} | statistics

@@ -91,7 +91,7 @@ def losses(place: Place) -> Iterator[Row]:
         masks[:, :5] = IGNORE
         names = [f"class {number}" for number in range(classes)]
         for text in LOSSES:
-            objective = make_objective(text, names, np.arange(1, classes + 1))
+            objective = make_objective(text, names, np.arange(1.0, classes + 1) / 10)
             (cpu, cpu_gradient), (gpu, gpu_gradient) = (_loss(objective, logits, masks, device) for device in (CPU, place.device))
             worst = max(float((cpu - gpu).abs() / cpu.abs()), float((cpu_gradient - gpu_gradient).norm() / cpu_gradient.norm()))
             yield at_most(f"{text}, {classes} classes: loss and gradient", worst, 1e-4)
