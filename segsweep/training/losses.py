@@ -280,8 +280,8 @@ def _weighted_cross_entropy(weight: float, weights: Sequence[float]) -> Term:
 def median_frequency_weights(frequencies: Frequencies) -> tuple[float, ...]:
     """Return class weights by median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): median / own frequency.
 
-    `frequencies` (C,) are those of `Prepared.class_frequencies`; the median is over the classes that occur, and a class that does not
-    occur weighs 0.
+    `frequencies` (C,) are those of `Prepared.class_frequencies`; the median is over the classes that occur, and a class that
+    does not occur weighs 0.
     """
     occurring = frequencies[frequencies > 0]
     median = float(np.median(occurring)) if len(occurring) else 0.0

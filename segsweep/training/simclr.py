@@ -29,20 +29,17 @@ VIEWS = Augmentation(  # appendix A of the paper, colour distortion at strength 
 class SimCLR(Method):
     """An encoder, the mean of its deepest feature map, and a projection of two layers to 128 numbers.
 
-    The projection's hidden layer is as wide as the features and batch-normalised, as in the authors' code:
-    https://github.com/google-research/simclr/blob/383d4143fd8cf7879ae10f1046a9baeb753ff438/tf2/model.py
+    The projection is that of the authors' code with two layers: linear without bias, as wide as the features, batch
+    normalisation and ReLU; then linear without bias to 128 numbers, and batch normalisation with a scale but no offset:
+    https://github.com/google-research/simclr/blob/244e7128004c5fd3c7805cf3135c79baa6c3bb96/model_util.py
+    (`projection_head` and `linear_layer`). Its weights begin as torch's defaults; the authors draw theirs with a deviation of
+    0.01, which the normalisation behind each layer takes out.
     """
 
     def __init__(self, encoder: nn.Module, image_px: int, temperature: float) -> None:
         super().__init__()
         channels = feature_channels(encoder, image_px)
-        projection = nn.Sequential(
-            nn.Linear(channels, channels, bias=False),
-            nn.BatchNorm1d(channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(channels, EMBEDDING, bias=False),
-        )
-        self.network = nn.ModuleDict({"encoder": encoder, "projection": projection})
+        self.network = nn.ModuleDict({"encoder": encoder, "projection": projection_head(channels)})
         self.temperature = temperature
 
     def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
@@ -60,6 +57,19 @@ class SimCLR(Method):
         """Return NT-Xent over the batch of all processes, and the share of views whose other view is the most similar."""
         first, second = (world.gather_rows(half, count) for half in output.chunk(2))
         return nt_xent(first, second, self.temperature)
+
+
+def projection_head(channels: int) -> nn.Sequential:
+    """Return the two layers that project features (B, channels) to embeddings (B, 128); the last has no offset to train."""
+    last = nn.BatchNorm1d(EMBEDDING)
+    last.bias.requires_grad_(False)  # stays 0; torch's layer has both or neither
+    return nn.Sequential(
+        nn.Linear(channels, channels, bias=False),
+        nn.BatchNorm1d(channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(channels, EMBEDDING, bias=False),
+        last,
+    )
 
 
 def nt_xent(first_BD: Tensor, second_BD: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from segsweep.training.self_supervised import (
 from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.world import World
 
-PINNED = [(1.788864, 1.974961), (1.541909, 2.402731), (1.463302, 2.309932)]  # training and held-out loss, seed 3
+PINNED = [(1.696822, 2.085589), (1.588380, 2.524266), (1.539990, 2.293935)]  # training and held-out loss, seed 3
 PIN_TOLERANCE = 0.02  # relative; see test_loop.py
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning.losses import NTXentLoss
 
 from segsweep.models.architectures import build_encoder
 from segsweep.training.augment import augment, draw
-from segsweep.training.simclr import EMBEDDING, VIEWS, SimCLR, nt_xent
+from segsweep.training.simclr import EMBEDDING, VIEWS, SimCLR, nt_xent, projection_head
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 2.0])
@@ -76,6 +77,37 @@ def test_a_method_projects_the_pooled_features_of_any_encoder(name):
     method = SimCLR(build_encoder(name, 0), 32, 0.5)
     output = method(torch.randn(4, 3, 32, 32))
     assert output.shape == (4, EMBEDDING)
-    output.square().sum().backward()
-    assert all(parameter.grad is not None for parameter in method.network["projection"].parameters())
+    output.pow(4).sum().backward()
+    trained = [parameter for parameter in method.network["projection"].parameters() if parameter.requires_grad]
+    assert len(trained) == 5
+    assert all(parameter.grad is not None for parameter in trained)
     assert next(method.network["encoder"].parameters()).grad is not None
+
+
+def normalised(values: np.ndarray) -> np.ndarray:
+    """Values (B, D) less their mean over the batch, divided by their deviation."""
+    return (values - values.mean(axis=0)) / np.sqrt(values.var(axis=0) + 1e-5)
+
+
+def test_the_projection_is_the_authors():
+    """Linear, normalisation, ReLU, linear, normalisation with scale but without offset, computed here by numpy."""
+    head = projection_head(6).double()
+    first, norm, _, second, last = head
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(0.5, 2, 6))
+        norm.bias.copy_(torch.linspace(-1, 1, 6))
+        last.weight.copy_(torch.linspace(0.1, 3, EMBEDDING))
+    features = torch.randn(9, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    hidden = normalised(features.numpy() @ first.weight.detach().numpy().T) * np.linspace(0.5, 2, 6) + np.linspace(-1, 1, 6)
+    expected = normalised(np.maximum(hidden, 0) @ second.weight.detach().numpy().T) * np.linspace(0.1, 3, EMBEDDING)
+    assert head(features).detach().numpy() == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_the_last_offset_never_moves():
+    """Training moves the scale of the last normalisation, and its offset stays 0."""
+    head = projection_head(6)
+    optimizer = torch.optim.SGD([each for each in head.parameters() if each.requires_grad], lr=0.1)
+    head(torch.randn(9, 6, generator=torch.Generator().manual_seed(0))).pow(3).sum().backward()
+    optimizer.step()
+    assert not torch.equal(head[-1].weight, torch.ones(EMBEDDING))
+    assert torch.equal(head[-1].bias, torch.zeros(EMBEDDING))
