@@ -18,7 +18,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.class_map import map_classes
-from segsweep.models.encoder_name import encoder_name
+from segsweep.models.encoder_name import encoder_name, resnet_stem
 from segsweep.models.published import (
     COCO_WEIGHTS_IGNORED,
     check_coco_weights,
@@ -30,6 +30,7 @@ from segsweep.models.published import (
     published_classes,
 )
 from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.store.folder import Artifact, Build, Store, TakenError
 from segsweep.training.batches import PictureSet, normalisation_of
@@ -81,7 +82,8 @@ class Built:
     """What a stage gives: weights by the network's own names, and facts for its record.
 
     `normalisation` is what the weights expect of images; `classes` are those that the last classifier tells apart, None where
-    there is none or nobody knows; `unused` is how the names of weights begin that belong to no part of the model.
+    there is none or nobody knows; `unused` is how the names of weights begin that belong to no part of the model, and `absent`
+    how those of the encoder begin that the stage does not give.
     """
 
     weights: Weights
@@ -89,6 +91,7 @@ class Built:
     normalisation: Normalisation
     classes: Sequence[str] | None = None
     unused: Sequence[str] = ()
+    absent: Sequence[str] = ()
 
 
 StageSteps = Iterator[Started | Result | Built]
@@ -123,6 +126,7 @@ def build_stage(
                             "encoder_only": spec.encoder_only,
                             "classes": step.classes,
                             "unused": step.unused,
+                            "absent": step.absent,
                             "named_freely": spec.stage.kind == "file",
                             "normalisation": step.normalisation.as_dict(),
                             "facts": {**step.facts, "input_normalisation": str(step.normalisation)},
@@ -205,7 +209,10 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
 
 
 def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
-    """Train an encoder on a source's pictures alone; how good it came out is told beside what it was at the start."""
+    """Train an encoder on a source's images alone; how good it came out is told beside what it was at the start.
+
+    The stem for small images is not given: its weights fit no other image size and no architecture.
+    """
     place.device.set_up()
     train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
     recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
@@ -219,30 +226,43 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     )
     encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent, place.store)
-    if parent is None:  # statistics of 0 and 1 would leave the features of random weights without meaning
+    unset = [layer for name, layer in layers_with_statistics(start).items() if parent is None or _absent(name, parent)]
+    if unset:  # statistics of 0 and 1 would leave the features of random weights without meaning
         start.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        layers = list(layers_with_statistics(start).values())
-        set_statistics(start, layers, train_set, recipe.normalisation, spec.seed, place.device)
+        set_statistics(start, unset, train_set, recipe.normalisation, spec.seed, place.device)
     facts = {
         "dataset": train_set.data.dataset,
         **sizes,
+        "stem": spec.settings.get("stem", "usual"),
         "epochs": state.results,
         **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},
         "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size),
         **knn_facts(encoder, start, train_set, val_set, recipe.normalisation, place.device),
     }
-    weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items()}
-    yield Built(weights, facts, recipe.normalisation)
+    absent = resnet_stem(spec.model) if spec.settings.get("stem") == "small" else ()
+    weights = {
+        name: tensor.detach().to("cpu", copy=True) for name, tensor in encoder.state_dict().items() if not name.startswith(absent)
+    }
+    yield Built(weights, facts, recipe.normalisation, absent=absent)
+
+
+def _absent(name: str, parent: Artifact) -> bool:
+    """Return whether a stage does not give a module of its encoder."""
+    return f"{name}.".startswith(tuple(parent.metadata.get("absent", ())))
 
 
 def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn.Module:
-    """Return the encoder from which self-supervised training begins: that of the stage before, or random weights."""
+    """Return the encoder from which self-supervised training begins: that of the stage before, or random weights.
+
+    What the stage before does not give is random.
+    """
     encoder = build_encoder(spec.model, spec.seed)
     if parent is None:
-        return encoder
+        return use_small_stem(encoder, spec.model, spec.seed) if spec.settings.get("stem") == "small" else encoder
     if parent.metadata["encoder_only"]:
         store.verify(parent)
-        encoder.load_state_dict(load_weights(parent.folder / WEIGHTS)[0])
+        random = {name: tensor for name, tensor in encoder.state_dict().items() if _absent(name, parent)}
+        encoder.load_state_dict({**random, **load_weights(parent.folder / WEIGHTS)[0]})
         return encoder
     whole = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
     load_source(whole, parent, "encoder", store)
@@ -302,6 +322,7 @@ def load_source(
     store.verify(artifact)
     weights, _ = load_weights(artifact.folder / WEIGHTS)
     told = artifact.metadata
+    absent = [model.parts.encoder + name for name in told.get("absent", ())]
     if told["encoder_only"]:
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
@@ -310,4 +331,4 @@ def load_source(
         mapped = map_classes(told["classes"], classes, class_map or {})
     if told.get("named_freely"):
         return load_file_weights(model, weights, scope, mapped)
-    return transfer_weights(model, weights, scope, ignored=told.get("unused", ()), classes=mapped)
+    return transfer_weights(model, weights, scope, ignored=told.get("unused", ()), absent=absent, classes=mapped)

@@ -129,13 +129,13 @@ def _start_model(
     """Return the model from which fine-tuning begins, and columns of the record that describe it."""
     settings, data = trial.settings, train_set.data
     facts: dict[str, Any] = {}
-    transferred: tuple[str, ...] = ()
+    transferred, absent = tuple[str, ...](), tuple[str, ...]()
     model = build_model(settings.architecture, len(data.classes), trial.seed)
     if source is not None:
         report = load_source(model, source, settings.transfer, place.store, data.classes, trial.target.class_map)
-        transferred = report.loaded
+        transferred, absent = report.loaded, report.absent
         facts = {"source_hash": source.content_hash, "transfer_report": str(report)}
-    freeze(model, settings.freeze, transferred)
+    freeze(model, settings.freeze, transferred, absent)
     calibrated = calibrate(model, transferred, train_set, normalisation, seed=trial.seed, device=place.device, world=place.world)
     trainable, total = model.parameter_counts()
     counts = {"trainable_parameters": trainable, "total_parameters": total, "calibrated_layers": calibrated}

@@ -388,6 +388,42 @@ def test_supervised_stage_starts_from_a_self_supervised_encoder(data, place, mon
     assert all(torch.equal(starts[0][f"encoder.{name}"], value) for name, value in given.items())
 
 
+def small_stem(data: str, model: str = "resnet18", parent: StageSpec | None = None) -> StageSpec:
+    spec = simclr(data, model, parent)
+    return replace(spec, settings={**spec.settings, "stem": "small"})
+
+
+def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, place, monkeypatch):
+    """It trains a 3x3 convolution, gives none of its stem, and the next model begins with a stem of its own."""
+    starts = starts_of(monkeypatch, "pretrain")
+    _, outcome = build(small_stem(data), place)
+    assert starts[0]["encoder.conv1.weight"].shape == (64, 3, 3, 3)
+    assert outcome.facts["stem"] == "small"
+    encoder, given = build_encoder("resnet18", 0).state_dict(), weights_of(outcome)
+    assert encoder.keys() - given.keys() == {name for name in encoder if name.startswith(("conv1.", "bn1."))}
+    model, fresh = (build_model("unet-resnet18", CLASSES, seed=5) for _ in range(2))
+    report = load_source(model, outcome.artifact, "encoder", place.store)
+    assert report.absent == tuple(f"encoder.{name}" for name in encoder if name.startswith(("conv1.", "bn1.")))
+    assert torch.equal(model.encoder.conv1.weight, fresh.encoder.conv1.weight)
+    assert torch.equal(model.encoder.layer1[0].conv1.weight, given["layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize("kind", ["simclr", "supervised"])
+def test_a_stage_after_the_small_stem_trains_a_usual_one(data, place, monkeypatch, kind):
+    """The second stage begins with a random 7x7 convolution before the first one's levels, and gives a whole encoder."""
+    first = small_stem(data)
+    _, parent = build(first, place)
+    starts = starts_of(monkeypatch, "pretrain" if kind == "simclr" else "train")
+    second = simclr(data, "resnet18", first) if kind == "simclr" else supervised(data, first, "unet-resnet18")
+    _, outcome = build(second, place, parent.artifact.key)
+    given, begun = weights_of(parent), starts[0]
+    assert torch.equal(begun["encoder.conv1.weight"], build_encoder("resnet18", second.seed).conv1.weight) or kind == "supervised"
+    assert begun["encoder.conv1.weight"].shape == (64, 3, 7, 7)
+    assert all(torch.equal(begun[f"encoder.{name}"], value) for name, value in given.items())
+    assert not outcome.artifact.metadata["absent"]
+    assert {name.removeprefix("encoder.") for name in weights_of(outcome)} >= set(build_encoder("resnet18", 0).state_dict())
+
+
 def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, place):
     """Broken off after its first epoch and asked again, it gives the weights of an undisturbed one."""
     aside = Workplace(Store(place.store.root.parent / "aside"), place.device)

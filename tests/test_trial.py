@@ -398,6 +398,26 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, place):
     assert batches == {1}  # one pass before training, and none moved in it
 
 
+def test_a_frozen_encoder_without_a_stem_trains_one(data, place):
+    """With a source that has the small stem, `freeze=encoder` moves a fresh stem, and nothing else of the encoder."""
+    settings = Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32").stage_settings("simclr")
+    spec = StageSpec(Stage("simclr", "drawn"), "resnet18", 0, data, {**settings, "stem": "small"})
+    *_, source = build_stage(spec, None, place)
+    trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")
+    started, _, _ = run(trial, place, source.artifact.key)
+    final, given = (
+        load_weights(folder / WEIGHTS)[0] for folder in (place.store.find(KIND, trial.trial_id).folder, source.artifact.folder)
+    )
+    assert all(torch.equal(final[f"encoder.{name}"], value) for name, value in given.items())
+    begun = build_model("unet-resnet18", 2, trial.seed).network
+    stem = [name for name in begun.state_dict() if name.startswith(("encoder.conv1.", "encoder.bn1."))]
+    assert not any(torch.equal(final[name], begun.state_dict()[name]) for name in stem)
+    outside = sum(p.numel() for name, p in begun.named_parameters() if not name.startswith("encoder."))
+    assert started.facts["trainable_parameters"] == outside + 64 * 3 * 49 + 2 * 64
+    assert started.facts["calibrated_layers"] == 0
+    assert "not transferred, since the source has another stem: encoder.conv1.weight" in started.facts["transfer_report"]
+
+
 @pytest.fixture
 def sized(tmp_path, place):
     """Images of several sizes with their masks: the key of their squares, and of their masks as they are."""

@@ -103,6 +103,7 @@ class Settings(BaseModel):
     ssl_optimizer: Literal["adam", "lars"] = "adam"
     ssl_weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     ssl_warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    ssl_stem: Literal["auto", "usual"] = "auto"
     ssl_temperature: Annotated[float, Field(gt=0, le=10)] = 0.1
     domain_shift: Literal["off", "on"] = "off"
     clip_images: Annotated[int, Field(ge=0, le=16)] = 0

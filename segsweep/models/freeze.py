@@ -1,9 +1,13 @@
 """Freeze policies: which parameters and normalisation statistics stay as they are.
 
 `none`; `encoder`; `encoder:K`, the first K stages of the encoder; `norm`, the normalisation layers that the transfer brought.
+
+What the source was announced not to have stays trainable under every policy: a self-supervised stage with the stem for small
+images gives an encoder without its stem, and a random stem that stays as it is would spoil all that lies behind it. So `encoder`
+then trains the stem beside the decoder, and `encoder:1`, which would hold nothing, is refused.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from timm.layers.norm import RmsNorm, RmsNorm2d
 from torch import nn
@@ -23,17 +27,18 @@ NORMALISATIONS = (
 )
 
 
-def freeze(model: SegmentationModel, policy: str, transferred: Collection[str] | None = None) -> None:
+def freeze(model: SegmentationModel, policy: str, transferred: Collection[str] | None = None, absent: Sequence[str] = ()) -> None:
     """Hold the parts of a model that a policy names.
 
     `transferred` are the names of the weights that a source brought, by which `norm` tells layers with statistics from new ones;
-    None stands for all. Raises `UserError` for an unknown policy, and for one that the model has no such parts for.
+    None stands for all. `absent` are those that it was announced not to have, which are not held. Raises
+    `UserError` for an unknown policy, and for one that the model has no such parts for.
     """
     kind, _, count = policy.partition(":")
     if kind == "encoder" and count.isdecimal():
-        model.hold(_first_stages(model, int(count)))
+        model.hold(_first_stages(model, int(count), absent))
     elif policy == "encoder":
-        model.hold((model.parts.encoder,))
+        model.hold(_first_stages(model, len(model.encoder_stages), absent) if absent else (model.parts.encoder,))
     elif policy == "norm":
         brought = tuple(f"{name.rpartition('.')[0]}." for name in transferred) if transferred is not None else None
         model.hold(name for name in _normalisations(model) if brought is None or name in brought)
@@ -41,11 +46,15 @@ def freeze(model: SegmentationModel, policy: str, transferred: Collection[str] |
         raise unknown("freeze", policy, FREEZE_POLICIES)
 
 
-def check_freeze_fits(architecture: str, policy: str) -> None:
-    """Raise `UserError` where a policy does not fit an architecture; costs no memory and no device."""
+def check_freeze_fits(architecture: str, policy: str, absent: Sequence[str] = ()) -> None:
+    """Raise `UserError` where a policy does not fit an architecture; costs no memory and no device.
+
+    `absent` is how the names of the encoder's weights begin that the source does not have.
+    """
     model = build_without_numbers(architecture, classes=2)
+    beginnings = tuple(model.parts.encoder + name for name in absent)
     try:
-        freeze(model, policy)
+        freeze(model, policy, absent=[name for name in model.network.state_dict() if beginnings and name.startswith(beginnings)])
     except UserError as error:
         raise UserError(f"architecture {architecture!r}: {error}") from None
 
@@ -58,11 +67,18 @@ def check_stages_known(architecture: str) -> None:
         raise UserError(f"architecture {architecture!r}: {error}") from None
 
 
-def _first_stages(model: SegmentationModel, count: int) -> list[str]:
+def _first_stages(model: SegmentationModel, count: int, absent: Sequence[str]) -> list[str]:
     stages = model.encoder_stages
     if not 1 <= count <= len(stages):
         raise UserError(f"freeze='encoder:{count}': the encoder has {len(stages)} stages; allowed are 1 to {len(stages)}")
-    return [name for stage in stages[:count] for name in stage]
+    names = [name for stage in stages[:count] for name in stage]
+    held = [name for name in names if not any(weight.startswith(name) for weight in absent)]
+    if not held:
+        raise UserError(
+            f"freeze='encoder:{count}': the source has none of these stages ({', '.join(names)}), since it was trained with the "
+            "stem for small images; take encoder:2 or more, or ssl_stem=usual"
+        )
+    return held
 
 
 def _normalisations(model: SegmentationModel) -> list[str]:

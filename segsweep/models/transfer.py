@@ -18,6 +18,7 @@ NAMES_SHOWN = 3
 class TransferReport:
     """The names of the weights that were loaded, those of the model that kept their start, those of the source left unused.
 
+    `absent` are those that kept their start though they lie in the scope, since the source was announced not to have them.
     `classes` says how the rows of the last classifier were mapped, where they were; `prefix` what a file had in front of the
     network's names.
     """
@@ -27,11 +28,13 @@ class TransferReport:
     unused: tuple[str, ...]
     classes: ClassMap | None = None
     prefix: str = ""
+    absent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = Counter(name.partition(".")[0] for name in self.unused)
         unused = f" ({', '.join(f'{part} {count}' for part, count in parts.items())})" if parts else ""
         text = f"{len(self.loaded)} weights loaded, {len(self.kept)} kept, {len(self.unused)} of the source unused{unused}"
+        text += f"; not transferred, since the source has another stem: {', '.join(self.absent)}" if self.absent else ""
         text += f"; read below {self.prefix!r}" if self.prefix else ""
         return text if self.classes is None else f"{text}; classes:\n{self.classes}"
 
@@ -42,6 +45,7 @@ def transfer_weights(
     scope: str,
     *,
     ignored: Sequence[str] = (),
+    absent: Sequence[str] = (),
     classes: ClassMap | None = None,
     origin: Mapping[str, str] | None = None,
     prefix: str = "",
@@ -50,12 +54,14 @@ def transfer_weights(
 
     `scope` announces what moves: `encoder`, `all-but-classifier`, or `all`. All that lies in the scope must be there on
     both sides with the same shape, otherwise `UserError` names what is not; nothing else is loaded. `weights` bears
-    the names of `model.network`; names that begin as one of `ignored` are announced as of no use. With `classes`, and the scope
-    `all`, the last classifier is taken row by row instead; without, it is loaded as all else. Of weights that a file names
-    otherwise, `origin` gives the file's names for messages, and `prefix` what it had in front of them for the report.
+    the names of `model.network`; names that begin as one of `ignored` are announced as of no use, and names of the model
+    that begin as one of `absent` as not in the source. With `classes`, and the scope `all`, the last classifier is taken row by
+    row instead; without, it is loaded as all else. Of weights that a file names otherwise, `origin` gives the file's names for
+    messages, and `prefix` what it had in front of them for the report.
     """
     own = model.network.state_dict()
-    announced = [name for name in own if _in_scope(name, scope, model)]
+    in_scope = [name for name in own if _in_scope(name, scope, model)]
+    announced = [name for name in in_scope if not name.startswith(tuple(absent))]
     if not announced:
         raise UserError(f"transfer={scope}: names nothing in this model")
     mapped = [name for name in announced if classes is not None and name.startswith(model.parts.classifier)]
@@ -72,6 +78,7 @@ def transfer_weights(
         unused=tuple(name for name in weights if name not in set(announced)),
         classes=classes if mapped else None,
         prefix=prefix,
+        absent=tuple(name for name in in_scope if name not in set(announced)),
     )
 
 

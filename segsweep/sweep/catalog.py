@@ -29,6 +29,7 @@ from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.stage import check_stage
 from segsweep.store.folder import Store
 from segsweep.sweep.points import tuning_points
+from segsweep.sweep.small_stem import stem_left_out
 
 BY_STAGE = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
 OWN_FIT = "own"  # the fit of the data set itself
@@ -257,10 +258,12 @@ def check_names(study: Study) -> None:
         check_architecture(architecture, image_px)
     for encoder, image_px in encoders:
         check_encoder(encoder, image_px)
-    for architecture, policy in dict.fromkeys(
-        (cell.architecture, policy) for cell in cells for policy in tuned_values(study, "freeze", cell.freeze)
+    for architecture, policy, absent in dict.fromkeys(
+        (cell.architecture, policy, stem_left_out(cell))
+        for cell in cells
+        for policy in tuned_values(study, "freeze", cell.freeze)
     ):
-        check_freeze_fits(architecture, policy)
+        check_freeze_fits(architecture, policy, absent)
     for architecture in dict.fromkeys(cell.architecture for cell in cells if _looks_at_stages(study, cell)):
         check_stages_known(architecture)
     for cell in cells:

@@ -7,6 +7,7 @@ from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source
 from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
+from segsweep.sweep.small_stem import stem_left_out
 from segsweep.training.device import Device
 from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
 from segsweep.training.self_supervised import MATCHED_IN_ALL
@@ -38,8 +39,16 @@ class CostModel:
     def _pretraining(self, spec: StageSpec, train: int, val: int) -> float:
         told = spec.settings
         sizes = (told["image_px"], told["batch_size"])
+        stem = (True,) if told.get("stem") == "small" else ()
         train_speed, predict_speed = self._measure(
-            spec.model, 0, *sizes, spec.stage.kind, told["precision"], self._device, self._catalog.store.root / "speed.json"
+            spec.model,
+            0,
+            *sizes,
+            spec.stage.kind,
+            told["precision"],
+            self._device,
+            self._catalog.store.root / "speed.json",
+            *stem,
         )
         trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
         matched = (told["epochs"] or told["validations"]) * min(val, MATCHED_IN_ALL)
@@ -69,7 +78,7 @@ class CostModel:
             classes,
             settings.image_px,
             settings.batch_size,
-            settings.freeze,
+            "none" if stem_left_out(settings) else settings.freeze,  # a stem that is trained takes gradients through the encoder
             settings.precision,
             self._device,
             self._catalog.store.root / "speed.json",

@@ -11,6 +11,7 @@ from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, St
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
 from segsweep.sweep.points import tuning_points
+from segsweep.sweep.small_stem import has_small_stem
 
 LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # numbers of the images that a stage must not see
 DataKey = Callable[[str, str | None, int, str], str]  # data set (or file:PATH), scheme, image_px, fit -> its key
@@ -184,6 +185,7 @@ def _stages(settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut,
         trained = stage.kind in DATASET_KINDS
         if stage.kind == "file" and stage.name is not None:  # workers have other current folders than the driver
             stage = replace(stage, name=str(Path(stage.name).expanduser().absolute()))
+        small_stem = {"stem": "small"} if has_small_stem(settings, stage, first=last is None) else {}
         data = None
         if stage.kind == "file":
             data = data_key(f"file:{stage.name}", None, settings.image_px, settings.source_fit)
@@ -194,7 +196,7 @@ def _stages(settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut,
             model=encoder if stage.kind in ENCODER_KINDS else settings.architecture,
             seed=seed if trained else 0,
             data=data,
-            settings=settings.stage_settings(stage.kind),
+            settings=settings.stage_settings(stage.kind) | small_stem,
             parent=last,
             without=left_out(stage, settings) if trained else (),
             leakage=leakage if trained else PREVENT,

@@ -31,6 +31,7 @@ from segsweep.sweep.progress import View, choose_view
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner, open_runner
 from segsweep.sweep.setting import Setting
+from segsweep.sweep.small_stem import stem_remarks
 from segsweep.workplace import Workplace
 
 
@@ -155,10 +156,11 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
-    """Return what is to be known before a plan is carried out: of data and classes, and which cells are one."""
+    """Return what is to be known before a plan is carried out: of data, classes and stems, and which cells are one."""
     return [
         *data_remarks(plan.study, catalog),
         *class_remarks(plan.study, catalog),
+        *stem_remarks(plan.study),
         *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
     ]
 

@@ -15,6 +15,7 @@ from segsweep.config.source import SELF_SUPERVISED
 from segsweep.files import replacing
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
+from segsweep.models.small_stem import use_small_stem
 from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.losses import cross_entropy
@@ -35,19 +36,32 @@ def measure_speed(
     precision: str,
     device: Device,
     cache: Path,
+    small_stem: bool = False,
 ) -> tuple[float, float]:
     """Return pictures per second of training and of prediction.
 
     `model` is an architecture and `policy` its freeze policy; or `model` is an encoder and `policy` the self-supervised method
-    that trains it. Training steps and predictions are timed for a fifth of a second each, after one step to warm up; `cache`
-    is a JSON file that remembers.
+    that trains it, with the stem for small images where `small_stem` says so. Training steps and predictions are timed for a
+    fifth of a second each, after one step to warm up; `cache` is a JSON file that remembers.
     """
-    key = json.dumps([device.label, model, fingerprint(model), classes, image_px, batch_size, policy, precision])
+    key = json.dumps(
+        [
+            device.label,
+            model,
+            fingerprint(model),
+            classes,
+            image_px,
+            batch_size,
+            policy,
+            precision,
+            *([True] if small_stem else []),
+        ]
+    )
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     if key not in known:
         device.set_up()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
-        known[key] = _measure(model, classes, image_px, count, policy, precision, device)
+        known[key] = _measure(model, classes, image_px, count, policy, precision, device, small_stem)
         with replacing(cache) as temporary:
             temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
     train_speed, predict_speed = known[key]
@@ -55,13 +69,13 @@ def measure_speed(
 
 
 def _measure(
-    model: str, classes: int, image_px: int, count: int, policy: str, precision: str, device: Device
+    model: str, classes: int, image_px: int, count: int, policy: str, precision: str, device: Device, small_stem: bool
 ) -> tuple[float, float]:
     """Measure on batches of so many pictures, or of half as many where these are too many for the device."""
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
     if policy in SELF_SUPERVISED:
-        network, loss_of = _pretraining(model, policy, images, half)
+        network, loss_of = _pretraining(model, policy, images, half, small_stem)
     else:
         network, loss_of = _segmentation(model, classes, policy, images, half)
     try:
@@ -70,7 +84,7 @@ def _measure(
         if count < 4:
             raise
     del network, loss_of
-    return _measure(model, classes, image_px, count // 2, policy, precision, device)
+    return _measure(model, classes, image_px, count // 2, policy, precision, device, small_stem)
 
 
 def _segmentation(
@@ -89,10 +103,14 @@ def _segmentation(
     return model, loss
 
 
-def _pretraining(encoder: str, kind: str, images: Tensor, half: torch.autocast) -> tuple[nn.Module, Callable[[], Tensor]]:
+def _pretraining(
+    encoder: str, kind: str, images: Tensor, half: torch.autocast, small_stem: bool
+) -> tuple[nn.Module, Callable[[], Tensor]]:
     """Return a self-supervised method around an encoder, and what computes its loss on some pictures."""
     recipe = PretrainingRecipe(Length(1, None, None), images.shape[-1], 1.0, len(images), "adam", 0.0, 0.0, 1.0, "float32")
-    method, chance = build_method(kind, build_encoder(encoder, seed=0), recipe, seed=0), torch.Generator()
+    network = build_encoder(encoder, seed=0)
+    method = build_method(kind, use_small_stem(network, encoder, seed=0) if small_stem else network, recipe, seed=0)
+    chance = torch.Generator()
 
     def loss() -> Tensor:
         views = normalise(method.views(images, len(images), np.arange(len(images)), chance))

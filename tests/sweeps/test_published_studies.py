@@ -57,7 +57,7 @@ PUBLISHED_SETTINGS = {  # what the papers say of every run
     "encoders": {"epochs": 50, "learning_rate": 1e-5, "optimizer": "adam", "loss": "dice", "augmentation": "none",
                  "image_px": 256},
     "self_supervised": {"epochs": 60, "learning_rate": 1e-4, "optimizer": "adam", "loss": "bce", "ssl_epochs": 20,
-                        "image_px": 256},
+                        "ssl_stem": "usual", "image_px": 256},
 }  # fmt: skip
 PROTOCOLS = {
     "source_domains": ("pets", "foreground", "60-20-20"),
