@@ -72,6 +72,7 @@ class Settings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     optimizer: Optimizer = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     loss: LossText = "cross_entropy"
     augmentation: Augmentation = "flip"
@@ -102,6 +103,7 @@ class Settings(BaseModel):
     ssl_batch_size: PositiveInt | None = None
     ssl_optimizer: Literal["adam", "lars"] = "adam"
     ssl_weight_decay: Annotated[float, Field(ge=0)] = 1e-6
+    ssl_gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
     ssl_warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     ssl_stem: Literal["auto", "usual"] = "auto"
     ssl_temperature: Annotated[float, Field(gt=0, le=10)] = 0.1
@@ -214,9 +216,11 @@ class Settings(BaseModel):
         steps = self.ssl_steps
         split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
         own = {"normalisation": self.normalisation} if self.normalisation != self._default("normalisation") else {}
+        clip = {"gradient_clip_norm": self.ssl_gradient_clip_norm} if self.ssl_gradient_clip_norm is not None else {}
         return (
             split
             | own
+            | clip
             | {
                 "image_px": self.source_px,
                 "learning_rate": self.ssl_learning_rate,
@@ -250,7 +254,7 @@ class Settings(BaseModel):
             "batch_size": self.source_batch_size or self.batch_size,
             "precision": self.precision,
         }
-        shared = ("momentum", "schedule", "warmup", "normalisation", "keep")
+        shared = ("momentum", "gradient_clip_norm", "schedule", "warmup", "normalisation", "keep")
         split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
         return told | split | {name: getattr(self, name) for name in shared if getattr(self, name) != self._default(name)}
 

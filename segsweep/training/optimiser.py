@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from segsweep.models.parameter_groups import parameter_groups
 from segsweep.models.segmentation_model import SegmentationModel
@@ -40,3 +41,13 @@ def _by_decay(group: dict[str, Any], weight_decay: float) -> list[dict[str, Any]
     others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
     parts = [{**group, "params": weights, "weight_decay": weight_decay}, {**group, "params": others, "weight_decay": 0.0}]
     return [part for part in parts if part["params"]]
+
+
+def clip_gradients(model: nn.Module, largest_norm: float | None) -> None:
+    """Scale all gradients of a model down to a largest L2 norm of all of them together; None leaves them (Pascanu et al. 2013).
+
+    To be called once all of a batch's gradients are there, so that what is clipped is the gradient of the whole batch, whether
+    it came in pieces or was averaged over processes. The device is not waited for.
+    """
+    if largest_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), largest_norm)

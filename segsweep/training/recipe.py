@@ -49,6 +49,7 @@ class Recipe:
     schedule: str = "constant"
     warmup: float = 0.0
     momentum: float = 0.9
+    gradient_clip_norm: float | None = None
     ema: float | None = None
     unfreeze_every_epochs: int | None = None
     patience_epochs: int | None = None

@@ -19,6 +19,7 @@ from segsweep.training.batches import PictureSet, epoch_batches, load_batches, n
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.loop import finite, step_batches
+from segsweep.training.optimiser import clip_gradients
 from segsweep.training.schedule import learning_rate_share
 from segsweep.training.self_supervised_method import Method, PretrainingRecipe
 from segsweep.training.world import World
@@ -120,6 +121,7 @@ def pretrain(
                     state.optimizer.zero_grad(set_to_none=True)
                     told = matching(parallel, images, len(batch), chance)
                     (told[0] * world.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the world
+                    clip_gradients(method, recipe.gradient_clip_norm)
                     state.optimizer.step()
                     method.after_step()
                 tally, seen = tally + torch.stack(told).detach() * len(batch), seen + len(batch)

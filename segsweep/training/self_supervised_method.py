@@ -31,6 +31,7 @@ class PretrainingRecipe:
     temperature: float
     precision: str
     normalisation: Normalisation = IMAGENET
+    gradient_clip_norm: float | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], normalisation: Normalisation = IMAGENET) -> Self:

@@ -11,6 +11,7 @@ from segsweep.training.batches import normalise
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
 from segsweep.training.losses import Objective
+from segsweep.training.optimiser import clip_gradients
 from segsweep.training.recipe import Recipe
 from segsweep.training.schedule import learning_rate_share
 from segsweep.training.world import World
@@ -22,8 +23,9 @@ class Stepper:
     """Makes the optimiser steps of a run.
 
     A GPU that runs out of memory has the batch cut in halves, again and again, whose gradients add up to the batch's: the
-    batch that the optimiser sees stays the same. Batch normalisation then takes its statistics from each piece, and losses
-    of a batch as a whole, as Dice, are averaged over the pieces. Workers that train together do not cut their batches.
+    batch that the optimiser sees stays the same, and its gradient is clipped once. Batch normalisation then takes its statistics
+    from each piece, and losses of a batch as a whole, as Dice, are averaged over the pieces. Workers that train together do not
+    cut their batches.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Stepper:
             _copy(self._kept, self._statistics)
             if self._device.cuda:
                 torch.cuda.empty_cache()
+        clip_gradients(self._state.model, self._recipe.gradient_clip_norm)
         self._state.optimizer.step()
         if self._state.average is not None:
             self._state.average.update_parameters(self._state.model)

@@ -21,6 +21,9 @@ WRONG = [  # field, value, what the message says is allowed
     ("warmup", 1.0, "less than 1"),
     ("schedule", "step", "'one_cycle'"),
     ("momentum", 1.0, "less than 1"),
+    ("gradient_clip_norm", 0.0, "greater than 0"),
+    ("ssl_gradient_clip_norm", -1.0, "greater than 0"),
+    ("ssl_stem", "small", "'auto'"),
     ("ema", 1.0, "less than 1"),
     ("augmented_copies", -1, "greater than or equal to 0"),
     ("augmentation", "mixup", "'rotate_flip_jitter_blur'"),
@@ -223,6 +226,15 @@ def test_source_settings_hold_only_what_is_not_usual():
     told = Settings(schedule="poly", warmup=0.1, source_loss="dice", source_augmentation="none").source_settings()
     assert set(told) - set(usual) == {"schedule", "warmup"}
     assert (told["schedule"], told["warmup"], told["loss"], told["augmentation"]) == ("poly", 0.1, "dice", "none")
+
+
+def test_a_largest_gradient_is_shared_with_supervised_stages_alone():
+    """`gradient_clip_norm` reaches trials and supervised stages, `ssl_gradient_clip_norm` self-supervised ones."""
+    assert not {"gradient_clip_norm"} & {*Settings().stage_settings("supervised"), *Settings().stage_settings("simclr")}
+    clipped = Settings(gradient_clip_norm=1.0, ssl_gradient_clip_norm=2.0)
+    assert clipped.stage_settings("supervised")["gradient_clip_norm"] == 1.0
+    assert clipped.stage_settings("simclr")["gradient_clip_norm"] == 2.0
+    assert "gradient_clip_norm" not in Settings(gradient_clip_norm=1.0).stage_settings("simclr")
 
 
 def test_norm_without_a_source_is_none():

@@ -84,6 +84,18 @@ def test_loss_curve_is_pinned(run):
     np.testing.assert_allclose(found, PINNED, rtol=PIN_TOLERANCE)
 
 
+def test_a_clipped_step_is_shorter(run):
+    """Adam's first moments hold a tenth of the first gradient: its norm is the largest allowed, and more without a limit."""
+    norms = []
+    for norm in (None, 0.01):
+        one = run(gradient_clip_norm=norm, length=Length(None, 1, 1))
+        one.go()
+        moments = [each["exp_avg"].double().numpy() / 0.1 for each in one.state.optimizer.state.values()]
+        norms.append(float(np.sqrt(sum(np.square(moment).sum() for moment in moments))))
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
 def test_images_are_matched_after_some_training(pictures, cpu, tmp_path, monkeypatch):
     """With views that differ little, held-out views are matched after thirty epochs far better than by chance, one of seven.
 

@@ -196,6 +196,31 @@ def test_a_batch_that_does_not_fit_is_learnt_from_in_pieces(go, loss):
         assert other.val_loss == pytest.approx(one.val_loss, rel=1e-4)
 
 
+def distance(one: nn.Module, other: nn.Module) -> float:
+    """How far the parameters of two networks are apart: the root of the sum of all squared differences, by numpy."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return float(np.sqrt(sum(np.square((a - b).detach().double().numpy()).sum() for a, b in pairs)))
+
+
+@pytest.mark.parametrize("most", [8, 3], ids=["whole batch", "pieces"])
+def test_one_step_moves_the_weights_by_the_clipped_norm(go, most):
+    """A step of plain descent goes as far as the rate times the largest norm, also where the batch is learnt from in pieces."""
+    values = {"count": 8, "batch_size": 8, "epochs": 1, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1}
+    state, results = go(**values, gradient_clip_norm=0.02, change=tight(most))
+    assert results[0].micro_batch == (8 if most == 8 else 2)
+    start = build_model("unet16", 2, seed=0)
+    tight(8)(start.network)
+    assert distance(state.model, start) == pytest.approx(0.1 * 0.02, rel=1e-3)
+
+
+def test_a_gradient_within_the_norm_is_left_as_it_is(go):
+    """With a norm that no gradient reaches the weights are those without clipping, to the last bit; a small one changes them."""
+    values = {"epochs": 1, "optimizer": "sgd"}
+    off, large, small = (go(**values, gradient_clip_norm=norm)[0].model for norm in (None, 1e6, 1e-3))
+    assert distance(off, large) == 0
+    assert distance(off, small) > 0
+
+
 def test_statistics_do_not_see_the_attempt_that_failed(go):
     """The running statistics after a step in pieces come from the pieces alone: the failed attempt leaves no trace."""
     outputs = []

@@ -102,8 +102,9 @@ def sets(pictures):
         {"steps": 5, "validations": 2},
         {"policy": "encoder", "unfreeze_every_epochs": 1, "layer_decay": 0.5, "ema": 0.5, "schedule": "poly"},
         {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": HALF, "epochs": 1},
+        {"gradient_clip_norm": 0.05, "optimizer": "sgd", "learning_rate": 0.1},
     ],
-    ids=["cross-entropy", "dice", "frozen encoder", "steps", "unfreezing", "copies"],
+    ids=["cross-entropy", "dice", "frozen encoder", "steps", "unfreezing", "copies", "clipped"],
 )
 def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
     """Losses of two processes equal those of one at the same batch size; both hold the same weights, and the metrics that
