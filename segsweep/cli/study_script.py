@@ -125,6 +125,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
     add("--gpus-per-trial", type=float, metavar="SHARE", help="1, or a share of a GPU as 0.5 (default: 1)")
     add("--workers-per-stage", type=int, default=1, metavar="N", help="workers that train one source stage together (default: 1)")
     add("--workers-per-trial", type=int, default=1, metavar="N", help="workers that train one trial together (default: 1)")
+    add("--deterministic", action="store_true", help="repeat GPU results to the last bit, as far as torch can; slower")
 
 
 def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.Namespace, console: Console) -> int:

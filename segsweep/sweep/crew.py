@@ -24,6 +24,7 @@ class Options:
     max_concurrent: int | None = None
     workers_per_stage: int = 1
     workers_per_trial: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
@@ -65,7 +66,9 @@ class Crew:
 
     def __str__(self) -> str:
         many = f"{self.workers} workers" if self.workers > 1 else "1 worker"
-        return f"{many} with {self.gpus:g} GPU" if self.gpus else f"{many} of {self.device.label}"
+        if not self.gpus:
+            return f"{many} of {self.device.label}"
+        return f"{many} with {self.gpus:g} GPU{', deterministic' if self.device.deterministic else ''}"
 
 
 def crew_of(nodes: Sequence[Node], options: Options, at_most: int) -> Crew:
@@ -91,7 +94,7 @@ def crew_of(nodes: Sequence[Node], options: Options, at_most: int) -> Crew:
     if min(fitting, wanted) < options.group:
         name = "workers_per_stage" if options.workers_per_stage == options.group else "workers_per_trial"
         raise UserError(f"{flag(name)} {options.group}: only {min(fitting, wanted)} workers fit here")
-    device = Device("cuda" if on_gpus else "cpu", max(1, int(cpus)))
+    device = Device("cuda" if on_gpus else "cpu", max(1, int(cpus)), options.deterministic)
     return Crew(min(fitting, wanted), cpus, share, device)
 
 

@@ -56,5 +56,7 @@ def open_inline(options: Options, at_most: int, store: Store) -> Iterator[Inline
     for name in ("gpus_per_trial", "max_concurrent", "workers_per_stage", "workers_per_trial"):
         if (value := getattr(options, name)) not in (None, 1):
             raise UserError(f"{flag(name)} {value:g}: the inline runner has one worker; use --runner ray")
-    device = choose_device(options.device, options.threads)
+    device = choose_device(options.device, options.threads, options.deterministic)
+    if device.deterministic:
+        device.set_up()  # before anything starts CUDA, as asking for its precision does
     yield InlineRunner(device, 1, device.label)

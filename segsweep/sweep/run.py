@@ -50,8 +50,8 @@ def run(
     `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B, as
     `MirrorOptions` or `online` alone. `options` are the fields of
     `segsweep.sweep.crew.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
-    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`. Raises `UserError` before anything is trained
-    where the study, the data or the setting is wrong.
+    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`. Raises `UserError` before
+    anything is trained where the study, the data or the setting is wrong.
     """
     for name in options:
         if name not in Options.__dataclass_fields__:

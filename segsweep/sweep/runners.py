@@ -11,7 +11,7 @@ from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Options, crew_of, this_machine
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
-from segsweep.training.device import Device
+from segsweep.training.device import Device, switches_restored
 from segsweep.workplace import Workplace
 
 
@@ -56,11 +56,13 @@ def _cluster_at_hand() -> bool:
 RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
 
 
-def open_runner(options: Options, study: Study, store: Store) -> AbstractContextManager[Runner]:
-    """Return the runner that the options name. Raises `UserError` for what does not fit here."""
+@contextmanager
+def open_runner(options: Options, study: Study, store: Store) -> Iterator[Runner]:
+    """Yield the runner that the options name. Raises `UserError` for what does not fit here."""
     if options.runner not in RUNNERS:
         raise unknown("--runner", options.runner, list(RUNNERS))
-    return RUNNERS[options.runner](options, most_at_once(study), store)
+    with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store) as runner:
+        yield runner
 
 
 @contextmanager
@@ -68,7 +70,8 @@ def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Ru
     """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
     if options.runner == "ray" and not _cluster_at_hand():
         crew = crew_of([this_machine()], options, most_at_once(study))
-        yield InlineRunner(crew.device, crew.workers, str(crew))
+        with switches_restored():
+            yield InlineRunner(crew.device, crew.workers, str(crew))
         return
     with open_runner(options, study, store) as runner:
         yield runner

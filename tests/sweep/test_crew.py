@@ -76,6 +76,15 @@ def test_options_are_checked_when_they_are_made(options, message):
         Options(**options)
 
 
+@pytest.mark.parametrize("node", [LAPTOP, GPU])
+def test_workers_of_a_deterministic_run_have_a_deterministic_device(node):
+    """The option reaches the device that every worker is given, and the words for the crew."""
+    plain, crew = (crew_of([node], Options(deterministic=chosen), 4) for chosen in (False, True))
+    assert (plain.device.deterministic, crew.device.deterministic) == (False, True)
+    assert "deterministic" in str(crew)
+    assert "deterministic" not in str(plain)
+
+
 def test_this_machine_has_cores_and_memory():
     """The machine at hand is described by what its operating system says."""
     node = this_machine()

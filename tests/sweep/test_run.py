@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import segsweep
 from segsweep.config import PerCellASHA, Study, Target
@@ -109,6 +110,18 @@ def test_a_shared_store_serves_a_second_study(copy_of_finished: Path, tiny_study
     same = ["stage_id", "key", "content_hash", "stage", "model", "settings", "train_images", "val_mean_iou", "best_epoch"]
     pd.testing.assert_frame_equal(found[same], built[same])
     assert len(run(second, copy_of_finished).stages) == 1
+
+
+def test_the_deterministic_mode_is_recorded_and_ends_with_the_run(finished: Path, tiny_study: Study, tmp_path: Path) -> None:
+    """On a CPU it changes no number; the records say it, and torch's switches are as before."""
+    random = replace(tiny_study, compare={"source": ["random"], "freeze": ["none"]})
+    trials = run(random, tmp_path, deterministic=True).trials.set_index("trial_id")
+    assert set(trials["device"]) == {"cpu x1, deterministic"}
+    assert not torch.are_deterministic_algorithms_enabled()
+    plain = load(finished / "runs" / "tiny").trials.set_index("trial_id").loc[trials.index]
+    assert set(plain["device"]) == {"cpu x1"}
+    for column in ("train_loss", "val_loss", "val_iou", "test_iou"):
+        assert trials[column].to_dict() == pytest.approx(plain[column].to_dict(), rel=0, abs=0, nan_ok=True)
 
 
 def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study) -> None:

@@ -1,7 +1,10 @@
+import os
+
 import pytest
 import torch
 
-from segsweep.training.device import Device, resolve_precision
+from segsweep.errors import UserError
+from segsweep.training.device import WORKSPACE, Device, choose_device, resolve_precision, switches_restored
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
@@ -25,3 +28,52 @@ def test_float32_is_computed_in_full_on_a_gpu():
     exact = torch.nn.functional.conv2d(images.double(), weights.double())
     found = torch.nn.functional.conv2d(images.to(device.torch), weights.to(device.torch)).cpu().double()
     assert float((found - exact).norm() / exact.norm()) < 1e-5
+
+
+@pytest.fixture
+def workspace(monkeypatch):
+    """An environment without a setting of cuBLAS, and torch's switches as they were after the test."""
+    monkeypatch.setenv(WORKSPACE, "")  # so that what a test sets is undone
+    monkeypatch.delenv(WORKSPACE)
+    with switches_restored():
+        yield
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_deterministic_device_says_so_and_switches_it_on():
+    """The label ends with the mode; setting up switches on deterministic algorithms, and only such a device does."""
+    plain, device = (choose_device("cpu", 1, deterministic=chosen) for chosen in (False, True))
+    assert (plain.label, device.label) == ("cpu x1", "cpu x1, deterministic")
+    plain.set_up()
+    assert not torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = True
+    with switches_restored():
+        device.set_up()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert not torch.backends.cudnn.benchmark
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    assert WORKSPACE not in os.environ  # which a CPU does not need
+
+
+@pytest.mark.usefixtures("workspace")
+def test_cublas_is_told_before_cuda_starts(monkeypatch):
+    """A deterministic GPU sets cuBLAS's workspace, keeps one that is allowed, and refuses others and a late start."""
+    device, started = Device("cuda", 1, deterministic=True), False
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: started)
+    device.set_up()
+    assert os.environ[WORKSPACE] == ":4096:8" == device.environment[WORKSPACE]
+    monkeypatch.setenv(WORKSPACE, ":16:8")
+    device.set_up()
+    assert os.environ[WORKSPACE] == ":16:8"
+    monkeypatch.setenv(WORKSPACE, ":8:8")
+    with pytest.raises(UserError, match="CUBLAS_WORKSPACE_CONFIG=:8:8; allowed are :4096:8, :16:8"):
+        device.set_up()
+    monkeypatch.delenv(WORKSPACE)
+    started = True
+    with pytest.raises(UserError, match="CUDA has started in this process already; set CUBLAS_WORKSPACE_CONFIG=:4096:8"):
+        device.set_up()
+    Device("cuda", 1).set_up()
+    assert not Device("cuda", 1).environment
+    assert not Device("cpu", 1, deterministic=True).environment

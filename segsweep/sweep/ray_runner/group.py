@@ -15,7 +15,6 @@ from ray import cloudpickle
 from segsweep.sweep.perform import Failed, Message, is_last, perform
 from segsweep.sweep.planner import Work
 from segsweep.sweep.ray_runner.mailbox import Mailbox
-from segsweep.training.device import Device
 from segsweep.training.world import World
 from segsweep.workplace import Workplace
 
@@ -95,6 +94,7 @@ def _train_together(mailbox: Any, size: GroupSize, place: Workplace) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig  # reads the environment
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    environment = place.device.environment  # which must be there before Ray Train starts NCCL
     each = {"CPU": size.cpus, **({"GPU": size.gpus} if size.gpus else {})}
     with tempfile.TemporaryDirectory(dir=place.store.temporary, prefix="train-", ignore_cleanup_errors=True) as folder:
         TorchTrainer(
@@ -102,7 +102,11 @@ def _train_together(mailbox: Any, size: GroupSize, place: Workplace) -> None:
             train_loop_config={"place": place, "mailbox": mailbox},
             scaling_config=ScalingConfig(num_workers=size.processes, use_gpu=size.gpus > 0, resources_per_worker=each),
             torch_config=TorchConfig(backend="nccl" if size.gpus else "gloo"),
-            run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=0)),
+            run_config=RunConfig(
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=0),
+                worker_runtime_env={"env_vars": environment} if environment else None,  # type: ignore[call-arg]  # newer than its types
+            ),
         ).fit()
 
 
@@ -113,7 +117,7 @@ def _each_process(config: dict[str, Any]) -> None:
 
     context, mailbox = ray.train.get_context(), config["mailbox"]
     world = World(context.get_world_rank(), context.get_world_size())
-    device = Device(str(ray.train.torch.get_device()), config["place"].device.threads)
+    device = replace(config["place"].device, name=str(ray.train.torch.get_device()))
     if device.cuda:
         torch.cuda.set_device(device.torch)  # on which NCCL exchanges objects
     place, jobs, told = replace(config["place"], device=device, world=world), 0, 0

@@ -1,8 +1,9 @@
-"""Twice the same: exactly with deterministic algorithms of torch, closely without; which operations have no such algorithm."""
+"""Twice the same: exactly in the deterministic mode, closely without; which operations have no deterministic algorithm."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -10,6 +11,7 @@ from gpu.drawn import draw_sets
 from gpu.place import Place
 from gpu.rows import Row, holds, note
 from gpu.runs import Run, largest_difference, recipe_of
+from segsweep.training.device import Device, switches_restored
 
 SETTINGS = (  # architecture, loss, augmentation, precision
     ("unet16", "cross_entropy", "flip", "float32"),
@@ -24,24 +26,23 @@ SETTINGS = (  # architecture, loss, augmentation, precision
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Have torch use deterministic algorithms; an operation that has none warns."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
+def deterministic(device: Device) -> Iterator[Device]:
+    """Yield the same device in the mode that `--deterministic` switches on, set up; what is switched on ends with the block."""
+    with switches_restored():
+        again = replace(device, deterministic=True)
+        again.set_up()
+        yield again
 
 
 def deterministic_twice(place: Place) -> Iterator[Row]:
-    """Weights of two runs with deterministic algorithms: equal unless an operation has none, which is then named.
+    """Weights of two runs in the deterministic mode: equal unless an operation has none, which is then named.
 
     The sum of a cross-entropy over pixels has none, but no gradient depends on its rounding.
     """
     for setting in place.size(SETTINGS, SETTINGS[:1]):
-        with warnings.catch_warnings(record=True) as caught, deterministic():
+        with warnings.catch_warnings(record=True) as caught, deterministic(place.device) as device:
             warnings.simplefilter("always")
-            losses_apart, same = _twice(place, setting)
+            losses_apart, same = _twice(replace(place, device=device), setting)
         texts = [str(each.message) for each in caught if "deterministic" in str(each.message)]
         names = sorted({text.split(" does not have", 1)[0][:60] for text in texts})
         blamed = [name for name in names if not name.startswith("nll_loss2d_forward")]

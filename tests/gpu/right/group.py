@@ -120,7 +120,7 @@ def two_separate_runs(place: Place) -> Iterator[Row]:
 def _alone(device: Device, checkpoint: Path) -> list[float]:
     """Return the losses of a short run with deterministic algorithms."""
     run = Run("unet-mobilenet_v2", draw_sets(32, 8, 64), recipe_of(2, precision="bfloat16"), device, checkpoint)
-    with warnings.catch_warnings(), deterministic():
+    with warnings.catch_warnings(), deterministic(device):
         warnings.simplefilter("ignore")
         return [each.train_loss for each in run.go()]
 

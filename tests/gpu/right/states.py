@@ -36,7 +36,7 @@ def resuming(place: Place) -> Iterator[Row]:
         recipe = recipe_of(place.size(3, 2), normalisation=normalisation, **values)
         name = place.size("unet-resnet18", "unet16")
         whole, parted = (Run(name, sets, recipe, place.device, place.folder / f"{number}-{kind}", policy) for kind in "ab")
-        with warnings.catch_warnings(), deterministic():
+        with warnings.catch_warnings(), deterministic(place.device):
             warnings.simplefilter("ignore")
             expected = whole.go()
             parted.go(1)

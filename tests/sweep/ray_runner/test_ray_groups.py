@@ -40,9 +40,11 @@ def test_two_workers_a_stage_and_two_a_trial(short_study: Study, tmp_path: Path)
     """A stage and trials that two workers share give the inline runner's numbers within the tolerance, in the same records; no
     process of the group is left."""
     study = replace(short_study, tune={"learning_rate": LogUniform(1e-5, 1e-4)})  # at higher rates rounding grows fast
-    records = segsweep.run(study, out=tmp_path / "runs", threads=1, workers_per_stage=2, workers_per_trial=2)
+    options = {"workers_per_stage": 2, "workers_per_trial": 2, "deterministic": True}
+    records = segsweep.run(study, out=tmp_path / "runs", threads=1, **options)
     wanted = segsweep.run(study, out=tmp_path / "inline" / "runs", threads=1, runner="inline")
     assert (records.trials["status"] == "finished").all()
+    assert {*records.trials["device"], *records.stages["device"]} == {"cpu x1, deterministic"}
     assert list(records.stages["val_loss"]) == pytest.approx(list(wanted.stages["val_loss"]), rel=TOLERANCE)
     for column in ("train_loss", "val_loss", "test_loss", "val_accuracy", "test_accuracy"):
         found, same = (each.trials.set_index("phase")[column].dropna() for each in (records, wanted))
