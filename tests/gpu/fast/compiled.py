@@ -61,6 +61,7 @@ def _measure(place: Place, name: str, what: str, change: Callable[[nn.Module, Te
     changed = change(model, images)
 
     def step() -> None:
+        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the last step may be overwritten
         optimizer.zero_grad(set_to_none=False)
         with torch.autocast(device.torch.type, torch.bfloat16, enabled=device.cuda, cache_enabled=False):
             logits = changed(images)
