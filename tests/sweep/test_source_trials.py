@@ -1,14 +1,21 @@
 """Sources whose learning rate is tuned: what is trained, what is chosen, and what follows from the choice."""
 
+import json
 import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from studies import plan_of, small_study
 
+import segsweep
 from segsweep.config import Choice, LogUniform, Study, Trial
 from segsweep.config.narrow import narrow
 from segsweep.config.study import SOURCE_RATE
 from segsweep.errors import UserError
+from segsweep.records import load
+from segsweep.report.text import table_text
 from segsweep.sweep.planner import Past, Planner, StageWork, TrialWork
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.simulated import Simulation
@@ -181,3 +188,48 @@ def test_a_command_line_sets_what_sources_are_tried_with() -> None:
     assert narrow(study, ["source_learning_rate=1e-5..1e-1"]).range_of_source_rates == LogUniform(1e-5, 1e-1)
     assert narrow(study, ["source_trials=5"]).source_trials == 5
     assert narrow(study, ["source_trials=1"]).range_of_source_rates is None
+
+
+@pytest.fixture(scope="module")
+def tried(tiny_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real study whose source is tried with two learning rates."""
+    folder = tmp_path_factory.mktemp("tried")
+    segsweep.run(with_two_rates(tiny_study), out=folder / "runs", runner="inline", device="cpu", threads=1)
+    return folder / "runs" / "tried"
+
+
+def with_two_rates(study: Study) -> Study:
+    """Return one cell of a study with its source, two rates for each."""
+    source = study.grids[0]["source"][1]
+    return replace(study, name="tried", compare={"source": [source]}, source_trials=2, seeds=1)
+
+
+def test_records_and_table_say_what_a_source_was_tried_with(tried: Path) -> None:
+    """Both stages are recorded with their readings, the choice names the better one, and the table lists both."""
+    records = load(tried)
+    stages = records.stages.set_index("stage_id")
+    assert len(stages) == 2
+    (choice,) = records.choices.values()
+    readings = {each["stage_id"]: each["reading"] for each in choice["source"]["tried"]}
+    assert readings == stages["val_reading"].to_dict()
+    curves = records.epochs[records.epochs["phase"] == "stage"].groupby("trial_id")["val_iou"]
+    assert readings == pytest.approx(curves.apply(lambda values: values.tail(3).mean()).to_dict())
+    best = max(readings, key=readings.__getitem__)
+    assert set(records.trials["stage_id"]) == {best}
+    rate = json.loads(stages.loc[best, "settings"])["learning_rate"]
+    assert set(records.trials["source_learning_rate"]) == {rate} == {choice["source"]["learning_rate"]}
+    assert records.trials["planned"].all()
+    text = table_text(records)
+    assert "Source learning rates, chosen by the source's own validation split" in text
+    assert all(f"{each['learning_rate']:.3g}: {each['reading']:.3f}" in text for each in choice["source"]["tried"])
+    assert "not tuned" not in text
+
+
+def test_a_second_start_trains_no_source_again(tried: Path, tiny_study: Study) -> None:
+    """A finished study finds its choice again, even where the store has lost the stages that were tried."""
+    shutil.rmtree(tried.parent.parent / "store" / "weights")
+    before = load(tried).trials["started_at"].tolist()
+    again = segsweep.run(with_two_rates(tiny_study), out=tried.parent, runner="inline", device="cpu", threads=1)
+    assert again.trials["started_at"].tolist() == before
+    assert (again.stages["starts"] == 1).all()
+    assert not (tried.parent.parent / "store" / "weights").exists()
