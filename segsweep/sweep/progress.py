@@ -104,7 +104,8 @@ def describe(work: Work) -> str:
     if isinstance(work, StageWork):
         return f"stage {work.spec.name} for {work.spec.model}"
     trial = work.trial
-    return f"{trial.phase} {trial.cell} lr={trial.settings.learning_rate:g} seed={trial.seed}"
+    fold = f" fold={trial.settings.fold}" if trial.settings.fold is not None else ""
+    return f"{trial.phase} {trial.cell} lr={trial.settings.learning_rate:g}{fold} seed={trial.seed}"
 
 
 def quality(facts: Mapping[str, Any]) -> str:

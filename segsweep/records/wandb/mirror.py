@@ -207,4 +207,5 @@ def _title(item: Item, row: Row) -> str:
     if item.table == "stages":
         return f"{row['stage']} for {row['model']}, seed {row['source_seed']}"
     point = f", point {row['point']}" if row["phase"] == "tune" and "point" in row else ""
-    return f"{row['cell']}: {row['phase']}{point}, seed {row['seed']}"
+    fold = f", fold {row['fold']}" if row.get("fold") is not None else ""
+    return f"{row['cell']}: {row['phase']}{point}{fold}, seed {row['seed']}"
