@@ -7,9 +7,9 @@ London), Table 1. DeepLabV3 with ResNet-50; each source is trained for 10 epochs
     python sweeps/source_domains.py --data ROOT                   # the paper's limits removed, see below
     python sweeps/source_domains.py --data ROOT --as-published    # the seven runs of Table 1
 
-By default every source is cut to the same number of pictures, and so trained for equally many steps, resized alike, and
-tried frozen and unfrozen; the learning rate is tuned in every cell, and three seeds confirm. As published, sources have
-their own sizes and preprocessing (ISIC and MAS3K resized with nearest, Cityscapes and VOC centre-cropped without
+By default every source is cut to the same number of pictures, and so trained for equally many steps, resized as the target
+is, and tried frozen and unfrozen; the learning rate is tuned in every cell, and three seeds confirm. As published, sources
+have their own sizes and preprocessing (ISIC and MAS3K resized with nearest, Cityscapes and VOC centre-cropped without
 resizing; COCO's is not said: resized), one learning rate and one seed, and the epoch with the lowest validation loss is
 kept. The paper's sizes are those of the training split of COCO
 (118,287), Cityscapes (2,975) and ISIC (2,594), and of all labelled pictures of VOC (2,913) and MAS3K (2,910); where a source

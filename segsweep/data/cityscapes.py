@@ -40,7 +40,7 @@ class Cityscapes:
 
     folder: Path
     name: str = "cityscapes"
-    fit: ClassVar[Fit] = "crop"
+    fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = SPLITS
     protocols: ClassVar[Mapping[str, Division]] = {}
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"evaluated": EVALUATED, "raw": RAW}

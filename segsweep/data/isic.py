@@ -25,7 +25,7 @@ class Isic2018:
 
     folder: Path
     name: str = "isic2018"
-    fit: ClassVar[Fit] = "nearest"
+    fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = ("train",)
     protocols: ClassVar[Mapping[str, Division]] = {}
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"lesion": ("background", "lesion")}

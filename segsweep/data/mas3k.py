@@ -34,7 +34,7 @@ class Mas3k:
 
     folder: Path
     name: str = "mas3k"
-    fit: ClassVar[Fit] = "nearest"
+    fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = SPLITS
     protocols: ClassVar[Mapping[str, Division]] = {}
 

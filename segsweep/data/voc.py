@@ -26,7 +26,7 @@ class Voc2012:
 
     folder: Path
     name: str = "voc2012"
-    fit: ClassVar[Fit] = "crop"
+    fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = ("train", "val")
     protocols: ClassVar[Mapping[str, Division]] = {}
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}

@@ -3,7 +3,7 @@ import pytest
 from segsweep.data.coco import Coco2017
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
-from segsweep.data.scenes import Generated
+from segsweep.data.scenes import GENERATED, Generated
 from segsweep.data.table import DATASETS, DataRoots, class_names, known_names, open_dataset, split_scheme
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
@@ -80,6 +80,12 @@ def test_a_folder_needs_no_name(layouts):
     """`folder:PATH` is read as it is, without any root."""
     mine = layouts.plain()
     assert open_dataset(f"folder:{mine}", DataRoots()) == Folder(mine, f"folder:{mine}")
+
+
+def test_every_data_set_becomes_square_alike(tmp_path):
+    """No data set brings a way of its own: photographs and drawn images, also those of a folder, are resized smoothly."""
+    readers = [*(entry.reader(tmp_path) for entry in DATASETS.values()), *map(Generated, GENERATED), Folder(tmp_path, "mine")]
+    assert {reader.fit for reader in readers} == {"resize"}
 
 
 def test_generated_data_need_no_root():

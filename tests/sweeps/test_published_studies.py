@@ -6,8 +6,14 @@ from types import ModuleType
 
 import pytest
 
+from segsweep.config.narrow import narrow
+from segsweep.config.settings import Settings
 from segsweep.config.source import Source
+from segsweep.config.study import Study
+from segsweep.data.folder import Folder
+from segsweep.data.scenes import GENERATED, Generated
 from segsweep.data.splits import split_sizes
+from segsweep.data.table import DATASETS, split_scheme
 from segsweep.models.architectures import check_architecture
 from segsweep.models.freeze import check_freeze_fits
 
@@ -66,7 +72,8 @@ PROTOCOLS = {
     "encoders": ("pets", "foreground", "60-20-20"),
     "self_supervised": ("pets", "foreground", "holdout-20"),
 }
-FITS = {
+FITS = {  # what the paper did with its sources; it does not say what with COCO
+    "supervised:coco": "resize",
     "supervised:isic2018": "nearest",
     "supervised:mas3k": "nearest",
     "supervised:cityscapes/raw": "raw-crop",
@@ -81,6 +88,38 @@ def script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def data_fit(name: str, choice: str) -> str:
+    """Return how the images of a data set become square; other names than the table's are folders."""
+    known = split_scheme(name)[0]
+    reader = Generated(known) if known in GENERATED else DATASETS[known].reader(Path()) if known in DATASETS else Folder
+    return reader.fit if choice == "own" else choice
+
+
+def target_fit(study: Study, cell: Settings) -> str:
+    return data_fit(study.target_name, cell.fit)
+
+
+def source_fits(cell: Settings) -> set[str]:
+    """Return how the images of a cell's supervised sources become square."""
+    stages = [stage for stage in Source.parse(cell.source).stages if stage.kind == "supervised"]
+    return {data_fit(stage.name, cell.source_fit) for stage in stages}
+
+
+def declared(name: str) -> list[Study]:
+    """Return what a script runs, its published study aside: its study, its demo, and its study under each preset."""
+    module = script(name)
+    presets = getattr(module, "presets", {})
+    return [module.study, module.demo, *(narrow(module.study, texts) for texts in presets.values())]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "transfer_grid"])
+def test_sources_become_square_as_the_target_does(name):
+    """In every study, demo and preset the images of target and supervised sources become square in one way."""
+    for study in declared(name):
+        for _, cell in study.cells():
+            assert source_fits(cell) <= {target_fit(study, cell)}, (study.name, cell.source)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +137,8 @@ def test_as_published_declares_exactly_the_published_cells(name):
     for cell in cells:
         assert {key: getattr(cell, key) for key in PUBLISHED_SETTINGS[name]} == PUBLISHED_SETTINGS[name]
         if name == "source_domains":
-            assert cell.source_fit == FITS.get(cell.source, "own")
+            assert source_fits(cell) == ({FITS[cell.source]} if cell.source in FITS else set())
+            assert target_fit(study, cell) == "resize"
             assert cell.source_split == ("all" if cell.source in ("supervised:voc2012", "supervised:mas3k") else "official")
 
 
@@ -170,6 +210,7 @@ def test_the_domain_shift_has_both_rows_and_the_papers_split():
         assert [(run.name, run.before) for run in study.published.runs] == [("Before", True), ("After", False)]
         assert {cell.domain_shift for _, cell in study.cells()} == {"on"}
         assert split_sizes(["train"] * 46, ["train"], study.target.protocol) == (32, 5, 9)
+    assert {(cell.fit, cell.source_fit) for _, cell in module.as_published.cells()} == {("resize", "crop")}
     assert len(list(module.study.cells())) == 8
     assert (module.study.seeds, list(module.study.tune)) == (3, ["learning_rate"])
     assert "supervised:camvid" not in module.STAND_INS[module.CITYSCAPES]
