@@ -103,6 +103,12 @@ class Catalog:
             return None
         return self._request((study.target_name, study.target.classes, settings.image_px, settings.fit)).chosen_fit
 
+    def source_fit(self, stage: Stage, settings: Settings) -> str | None:
+        """Return how the images of a stage's data set become square; None where it is absent."""
+        if stage.name is None or stage.name in self.absent:
+            return None
+        return self._request((stage.name, None, settings.source_px, settings.source_fit)).chosen_fit
+
     def find(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared | None:
         """Return prepared data that the store has; None for others, as where a run is only planned."""
         artifact = self.store.find(KIND, self.key(name, scheme, image_px, fit))

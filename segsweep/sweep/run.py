@@ -22,6 +22,7 @@ from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.past import failed_in, find_stage, past_of, read_stage, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
@@ -158,6 +159,7 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
     """Return what is to be known before a plan is carried out: of data, classes and stems, and which cells are one."""
     return [
+        *fit_remarks(plan.study, catalog),
         *data_remarks(plan.study, catalog),
         *class_remarks(plan.study, catalog),
         *stem_remarks(plan.study),

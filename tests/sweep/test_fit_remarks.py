@@ -1,0 +1,76 @@
+"""What is said before a run where images of target and source become square in different ways."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from segsweep import main
+from segsweep.config import Study, Supervised, Target
+from segsweep.data.folder import Folder
+from segsweep.data.table import DataRoots
+from segsweep.store.folder import Store
+from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.fit_remarks import fit_remarks
+
+ALIKE = "shapes and scales differ, not the domain alone; source_fit=resize or fit=crop makes them alike"
+
+
+@dataclass(frozen=True)
+class Cropped(Folder):
+    """A user's own data set that brings another way."""
+
+    fit = "crop"
+
+
+@pytest.fixture
+def remarks(ellipses, tmp_path):
+    def said(*sources, leakage="prevent", **fixed) -> list[str]:
+        study = Study(
+            "s",
+            Target(f"folder:{ellipses}", leakage=leakage),
+            compare={"source": list(sources)},
+            fixed={"image_px": 32, "epochs": 1, **fixed},
+        )
+        return fit_remarks(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None))
+
+    return said
+
+
+def test_other_ways_of_target_and_source_are_said(remarks, boxes):
+    """One line says which sources become square in another way than the target, and which settings make them alike."""
+    mine = Supervised(Cropped(boxes, "mine"))
+    source = f"supervised:folder:{boxes}"
+    assert remarks("random", source, mine) == [
+        f"images become square by resize in the target, by crop in supervised:own:mine: {ALIKE}"
+    ]
+    assert remarks(source, ("imagenet", Supervised(Cropped(boxes, "b"))), mine, source_fit="crop") == [
+        f"images become square by resize in the target, by crop in {source}, supervised:own:b, supervised:own:mine: {ALIKE}"
+    ]
+
+
+def test_the_remedy_silences_the_remark(remarks, boxes):
+    """Either setting that the line names makes both alike, and nothing is said then; nor of sources without labels."""
+    mine = Supervised(Cropped(boxes, "mine"))
+    assert remarks(mine, source_fit="resize") == []
+    assert remarks(mine, fit="crop") == []
+    assert remarks("random", f"simclr:folder:{boxes}", source_fit="crop") == []
+
+
+def test_a_published_run_is_repeated_without_the_remark(remarks, boxes):
+    """A study that repeats a publication keeps what it did, and nothing is said of it."""
+    assert remarks(f"supervised:folder:{boxes}", source_fit="raw-crop", leakage="report") == []
+    assert remarks(f"supervised:folder:{boxes}", source_fit="raw-crop")
+
+
+def test_a_plan_and_a_run_say_it_alike(ellipses, boxes, tmp_path, monkeypatch, capsys):
+    """`--plan` prints the line, and so does the run before it trains."""
+    fixed = {"architecture": "unet16", "image_px": 32, "epochs": 1, "source_fit": "crop", "source": f"supervised:folder:{boxes}"}
+    study = Study("s", Target(f"folder:{ellipses}"), compare={"freeze": ["none"]}, fixed=fixed, seeds=1)
+    for options in (["--plan"], []):
+        out = ["--out", str(tmp_path / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]
+        monkeypatch.setattr("sys.argv", ["s.py", *options, *out])
+        with pytest.raises(SystemExit) as ended:
+            main(study)
+        assert ended.value.code == 0
+        said = capsys.readouterr()
+        assert f"by crop in supervised:folder:{boxes}: {ALIKE}" in said.out + said.err
