@@ -30,8 +30,9 @@ class Target:
     `name` is a data set's name, `folder:PATH`, or a data set object of one's own; `classes` one of its class schemes (its
     first if None); `protocol` how it is split: per cents for training, validation and test, as `60-20-20`; `official` for
     the data set's own three splits; `5-fold` for cross-validation, in which every fold tests once, and `5x2-fold` for five
-    repetitions of two folds; or `holdout-H`, which holds out H per cent of all pictures as test and gives the setting
-    `dev_share` of all pictures, nine tenths for training and one for validation. `class_map` says, for the transfer `all`,
+    repetitions of two folds; or `holdout-H`, which holds out H per cent of all images as test and a tenth of the others as
+    validation, and trains on nine tenths of the share of all images that the setting `dev_share` names (`holdout-H-own-val`:
+    validation images are a tenth of each share). `class_map` says, for the transfer `all`,
     which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
     `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
     not called background, and class 1 where neither is.

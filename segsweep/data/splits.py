@@ -19,7 +19,8 @@ from segsweep.errors import UserError
 Indices = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
 SOURCE_SHARES = (90, 10, 0)  # per cent, of a source that has no validation split of its own
-DEV_SHARES = (90, 10, 0)  # per cent, of the development share under `holdout-H`
+DEV_SHARES = (90, 10, 0)  # per cent, of what `holdout-H` leaves to develop with
+OWN_VAL = "-own-val"  # how a `holdout-H` ends in which each development share has validation images of its own
 STARTS = 12  # of the search for a division by groups, at most; fewer with many groups
 ROUNDING = 1e-9  # of per cents that are computed from shares
 NONE: Indices = np.empty(0, dtype=np.int64)
@@ -80,9 +81,10 @@ def split_target(
     """Return the split of a target, which depends on nothing but the data and the arguments.
 
     `official` takes the data set's own three splits; a protocol of the data set's own does what the data set says;
-    `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all pictures test, the same for
-    every `dev_share`; that share of all pictures (by default all the rest) is taken from the rest, a smaller one from
-    within a larger, and divided 90:10 into training and validation, all stratified.
+    `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all images test and a tenth of the
+    others validate, the same for every `dev_share`; nine tenths of that share of all images (by default all the rest) train, a
+    smaller share on a part of what a larger one has, all stratified. `holdout-H-own-val` divides each development share
+    90:10, so that every share has validation images of its own: scores on them do not compare between shares.
     `K-fold` divides the pool into K folds, stratified; `fold` (from 1) tests, and of the others an eighth validates. `RxK-fold`
     does so R times with other divisions, whose folds are numbered on.
     What is divided in per cent or into folds is divided by whole groups where there are groups: the data set's own, or what
@@ -93,8 +95,8 @@ def split_target(
     """
     check_labelled(data.dataset, data.labelled)
     data = grouped(data, groups) if leakage == PREVENT else replace(data, groups=())
-    if (held := _held_out(protocol, dev_share)) is not None:
-        parts = _hold_out(data, protocol, held, dev_share)
+    if (held := _HeldOut.parse(protocol, dev_share)) is not None:
+        parts = _hold_out_groups(data, held) if has_groups(data) else _hold_out(data, held)
     elif (folds := folds_of(protocol)) is not None:
         assert fold is not None, "a protocol with folds needs to know which"
         parts = _cross_validation(data, protocol, folds, fold)
@@ -152,46 +154,85 @@ def _resolve(protocol: str, pool: Sequence[str], protocols: Mapping[str, Divisio
     return [(pool, shares)]
 
 
-def _held_out(protocol: str, dev_share: float | None) -> int | None:
-    """Return the per cent that `holdout-H` holds out, None for other protocols. Raises `UserError` for a wrong `dev_share`."""
-    match = re.fullmatch(r"holdout-([1-9][0-9]?)", protocol)
-    if match is None:
-        if dev_share is not None:
-            raise UserError(f"dev_share={dev_share}: protocol {protocol!r} has no development share; only 'holdout-H' has one")
-        return None
-    held = int(match[1])
-    if dev_share is not None and not 0 < 100 * dev_share <= 100 - held + ROUNDING:
-        raise UserError(
-            f"dev_share={dev_share}: protocol {protocol!r} leaves {1 - held / 100:g} of all pictures; "
-            f"allowed is a share of all above 0 and up to {1 - held / 100:g}"
-        )
-    return held
+@dataclass(frozen=True)
+class _HeldOut:
+    """A protocol `holdout-H` or `holdout-H-own-val` with its development share, None where all images are used.
+
+    `protocol` is `holdout-H` in both, so that both test on the same images.
+    """
+
+    protocol: str
+    per_cent: int
+    dev_share: float | None
+    own_val: bool
+
+    @classmethod
+    def parse(cls, protocol: str, dev_share: float | None) -> "_HeldOut | None":
+        """Return what a protocol holds out, None for other protocols. Raises `UserError` for a wrong `dev_share`."""
+        match = re.fullmatch(rf"(holdout-([1-9][0-9]?))({OWN_VAL})?", protocol)
+        if match is None:
+            if dev_share is not None:
+                raise UserError(
+                    f"dev_share={dev_share}: protocol {protocol!r} has no development share; only 'holdout-H' has one"
+                )
+            return None
+        held = int(match[2])
+        if dev_share is not None and not 0 < 100 * dev_share <= 100 - held + ROUNDING:
+            raise UserError(
+                f"dev_share={dev_share}: protocol {protocol!r} leaves {1 - held / 100:g} of all pictures; "
+                f"allowed is a share of all above 0 and up to {1 - held / 100:g}"
+            )
+        whole = dev_share is None or 100 * dev_share > 100 - held - ROUNDING
+        return cls(match[1], held, None if whole else dev_share, match[3] is not None)
+
+    def sizes(self, count: int) -> tuple[int, int, int]:
+        """Return how many of `count` images train, validate and test."""
+        test = round(count * self.per_cent / 100)
+        most, val, _ = _sizes(count - test, DEV_SHARES)
+        if self.dev_share is None:
+            return most, val, test
+        if self.own_val:
+            train, val, _ = _sizes(round(count * self.dev_share), DEV_SHARES)
+            return train, val, test
+        return min(most, round(count * self.dev_share * DEV_SHARES[0] / 100)), val, test
 
 
-def _hold_out(data: Prepared, protocol: str, held: int, dev_share: float | None) -> list[Indices]:
-    if has_groups(data):
-        return _hold_out_groups(data, protocol, held, dev_share)
-    order = stratified_order(data.strata, seed_for("protocol", protocol))
-    test, dev = _hold_out_sizes(len(order), held, dev_share)
-    chosen = np.sort(order[test : test + dev])
-    train, val, _ = _divide_members(data, chosen, DEV_SHARES, seed_for("development", protocol))
-    return [train, val, np.sort(order[:test])]
+def _hold_out(data: Prepared, held: _HeldOut) -> list[Indices]:
+    """Hold out single images. Parts of one stratified order are stratified, and its beginnings are nested."""
+    order = stratified_order(data.strata, seed_for("protocol", held.protocol))
+    train, val, test = held.sizes(len(order))
+    if held.own_val:
+        chosen = np.sort(order[test : test + train + val])
+        parts = _divide_members(data, chosen, DEV_SHARES, seed_for("development", held.protocol))
+        return [*parts[:2], np.sort(order[:test])]
+    return [np.sort(part) for part in (order[test + val : test + val + train], order[test : test + val], order[:test])]
 
 
-def _hold_out_groups(data: Prepared, protocol: str, held: int, dev_share: float | None) -> list[Indices]:
+def _hold_out_groups(data: Prepared, held: _HeldOut) -> list[Indices]:
     """Hold out whole groups; a smaller development share has some groups of a larger one."""
-    every, seed = np.arange(len(data.names)), seed_for("protocol", protocol)
+    every, seed = np.arange(len(data.names)), seed_for("protocol", held.protocol)
     check_group_count(data, every, 3)
-    rest, test = _by_groups(data, every, (100 - held, held), seed)
-    group_N = group_numbers([data.groups[int(member)] for member in rest])
-    order = group_N[stratified_order([data.strata[int(member)] for member in rest], seed)]
-    sizes = np.cumsum(np.bincount(group_N)[(ranked := list(dict.fromkeys(order.tolist())))])
+    rest, test = _by_groups(data, every, (100 - held.per_cent, held.per_cent), seed)
     check_group_count(data, rest, 2)
-    _, dev = _hold_out_sizes(len(every), held, dev_share)
-    count = max(2, int(np.abs(sizes - dev).argmin()) + 1)
-    chosen = rest[np.isin(group_N, ranked[:count])]
-    train, val = _by_groups(data, chosen, DEV_SHARES[:2], seed_for("development", protocol))
-    return [train, val, test]
+    train, val, _ = held.sizes(len(every))
+    development = seed_for("development", held.protocol)
+    if held.own_val:
+        chosen = _first_groups(data, rest, train + val, seed, least=2)
+        return [*_by_groups(data, chosen, DEV_SHARES[:2], development), test]
+    most, val_part = _by_groups(data, rest, DEV_SHARES[:2], development)
+    return [most if held.dev_share is None else _first_groups(data, most, train, seed), val_part, test]
+
+
+def _first_groups(data: Prepared, members: Indices, count: int, seed: int, least: int = 1) -> Indices:
+    """Return whole groups of some images, together as nearly `count` images as can be, at least `least` groups.
+
+    Groups are taken in a stratified order, so those for a smaller count are among those for a larger one.
+    """
+    group_N = group_numbers([data.groups[int(member)] for member in members])
+    order = group_N[stratified_order([data.strata[int(member)] for member in members], seed)]
+    sizes = np.cumsum(np.bincount(group_N)[(ranked := list(dict.fromkeys(order.tolist())))])
+    taken = max(least, int(np.abs(sizes - count).argmin()) + 1)
+    return members[np.isin(group_N, ranked[:taken])]
 
 
 def _cross_validation(data: Prepared, protocol: str, folds: Folds, fold: int) -> list[Indices]:
@@ -205,14 +246,6 @@ def _cross_validation(data: Prepared, protocol: str, folds: Folds, fold: int) ->
     rest = np.setdiff1d(pool, test)
     train, val, _ = _divide_members(data, rest, FOLD_SHARES, seed_for("fold", protocol, fold))
     return [train, val, test]
-
-
-def _hold_out_sizes(count: int, held: int, dev_share: float | None) -> tuple[int, int]:
-    """Return how many of so many pictures test, and how many the development share has."""
-    test = round(count * held / 100)
-    if dev_share is None or 100 * dev_share > 100 - held - ROUNDING:
-        return test, count - test
-    return test, round(count * dev_share)
 
 
 def _divide(data: Prepared, pool_splits: Sequence[str], shares: Sequence[float], seed: int) -> list[Indices]:
@@ -328,10 +361,8 @@ def split_sizes(
 
     `protocols` are the data set's own. Raises `UserError` for a protocol that is none, and for a wrong `dev_share`.
     """
-    if (held := _held_out(protocol, dev_share)) is not None:
-        test, dev = _hold_out_sizes(len(splits), held, dev_share)
-        train, val, _ = _sizes(dev, DEV_SHARES)
-        return train, val, test
+    if (held := _HeldOut.parse(protocol, dev_share)) is not None:
+        return held.sizes(len(splits))
     groups = _resolve(protocol, pool, protocols)
     sizes = [_sizes(sum(split in official for split in splits), shares) for official, shares in groups]
     train, val, test = map(sum, zip(*sizes, strict=True))

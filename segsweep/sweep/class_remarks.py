@@ -7,7 +7,7 @@ from segsweep.config.class_name import foreground_number, is_background
 from segsweep.config.settings import Settings
 from segsweep.config.study import TUNING_SEED, Study
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import Indices, subset
+from segsweep.data.splits import OWN_VAL, Indices, subset
 from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog, target_split, tuned_values
 from segsweep.sweep.class_maps import class_maps, source_classes
@@ -70,7 +70,8 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
 
 def _check_losses_compare(study: Study, what: str) -> None:
     """Raise `UserError` where the validation loss would choose among different losses, or on different splits."""
-    for axis in sorted({"loss", "dev_share"} & set(study.tune)):
+    differing = {"loss", "dev_share"} if study.target.protocol.endswith(OWN_VAL) else {"loss"}
+    for axis in sorted(differing & set(study.tune)):
         raise UserError(
             f"study {study.name}: the {what} show no foreground, so the validation loss would choose a setting, and {axis} is "
             f"tuned: such values do not compare; compare or fix {axis}, or choose another protocol"

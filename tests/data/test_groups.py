@@ -109,16 +109,30 @@ def test_a_group_split_repeats_and_differs_by_protocol():
     assert all(np.array_equal(getattr(first, part), getattr(again, part)) for part in ("train", "val", "test"))
 
 
-def test_smaller_development_shares_have_some_of_the_groups():
+@pytest.mark.parametrize("own_val", ["", "-own-val"])
+def test_smaller_development_shares_have_some_of_the_groups(own_val):
     """`holdout-H` tests on the same groups for every share, and a smaller share has groups of a larger one."""
     data = in_groups([10] * 20)
-    splits = [split_target(data, "holdout-20", share) for share in (0.2, 0.5, 0.8)]
+    splits = [split_target(data, f"holdout-20{own_val}", share) for share in (0.2, 0.5, 0.8)]
     held = [groups_of(data, split.test) for split in splits]
     developed = [groups_of(data, np.concatenate([split.train, split.val])) for split in splits]
     assert held[0] == held[1] == held[2]
     assert developed[0] < developed[1] < developed[2]
-    assert list(map(len, developed)) == [4, 10, 16]
+    assert list(map(len, developed)) == ([4, 10, 16] if own_val else [6, 11, 16])
     assert all(is_whole(data, split) for split in splits)
+
+
+def test_all_development_shares_validate_on_the_same_groups():
+    """With groups too a smaller share trains on groups of a larger one, and all shares validate on the same groups."""
+    data = in_groups([4, 9, 3, 8, 2, 6, 5, 7] * 4)
+    splits = [split_target(data, "holdout-20", share) for share in (0.05, 0.2, 0.5, 0.8)]
+    assert len({split.val.tobytes() for split in splits}) == 1
+    trained = [groups_of(data, split.train) for split in splits]
+    assert trained[0] < trained[1] < trained[2] < trained[3]
+    assert np.array_equal(splits[3].train, split_target(data, "holdout-20").train)
+    for split, share in zip(splits, (0.05, 0.2, 0.5, 0.8), strict=True):
+        assert is_whole(data, split)
+        assert abs(len(split.train) - 0.9 * share * len(data.names)) <= 9
 
 
 @pytest.mark.parametrize("protocol", ["60-20-20", "holdout-20"])

@@ -186,42 +186,67 @@ def test_a_wrong_protocol_lists_the_own():
         split_target(OWN_PROTOCOLS, "60/20/20")
 
 
+@pytest.mark.parametrize("own_val", ["", "-own-val"])
 @pytest.mark.parametrize("held", [1, 20, 37, 90])
-def test_held_out_pictures_are_the_same_for_every_share(held):
+def test_held_out_pictures_are_the_same_for_every_share(held, own_val):
     """`holdout-H` tests on H per cent of all official splits, stratified, whatever the development share."""
-    whole = split_target(PETS, f"holdout-{held}")
+    whole = split_target(PETS, f"holdout-{held}{own_val}")
     assert len(whole.test) == round(400 * held / 100)
+    assert np.array_equal(whole.test, split_target(PETS, f"holdout-{held}").test)
     assert sorted(np.concatenate([whole.train, whole.val, whole.test]).tolist()) == list(range(400))
     for share in (0.05, (100 - held) / 200, (100 - held) / 100):
-        assert np.array_equal(split_target(PETS, f"holdout-{held}", share).test, whole.test)
+        assert np.array_equal(split_target(PETS, f"holdout-{held}{own_val}", share).test, whole.test)
 
 
-def test_development_shares_are_nested_and_stratified():
-    """A smaller development share lies within a larger one, has its share of all pictures, a tenth of it validates."""
-    splits = [split_target(PETS, "holdout-20", share) for share in (0.2, 0.5, 0.8)]
-    assert [len(split.train) + len(split.val) for split in splits] == [80, 200, 320]
-    assert [len(split.val) for split in splits] == [8, 20, 32]
-    members = [{*split.train.tolist(), *split.val.tolist()} for split in splits]
-    assert members[0] < members[1] < members[2]
-    assert not members[2] & set(splits[0].test.tolist())
+def test_development_shares_train_on_nested_parts_and_validate_on_one():
+    """Nine tenths of each share train, a smaller share within a larger; one tenth of what does not test validates in all."""
+    splits = [split_target(PETS, "holdout-20", share) for share in (0.1, 0.2, 0.5, 0.8)]
+    assert [len(split.train) for split in splits] == [36, 72, 180, 288]
+    assert {len(split.val) for split in splits} == {32}
+    assert len({split.val.tobytes() for split in splits}) == 1
+    for smaller, larger in pairwise(splits):
+        assert set(smaller.train.tolist()) < set(larger.train.tolist())
+    for split in splits:
+        assert not {*split.val.tolist(), *split.test.tolist()} & set(split.train.tolist())
     whole = shares(np.arange(400), PETS)
-    for share, chosen in ((0.2, members[0]), (0.5, members[1])):
-        assert all(abs(shares(chosen, PETS)[stratum] - share * count) <= 2 for stratum, count in whole.items())
-    assert fingerprint(splits[2]) == fingerprint(split_target(PETS, "holdout-20"))
+    for part, share in ((splits[0].train, 0.09), (splits[2].train, 0.45), (splits[0].val, 0.08), (splits[0].test, 0.2)):
+        assert all(abs(shares(part, PETS)[stratum] - share * count) <= 2 for stratum, count in whole.items())
+    assert fingerprint(splits[-1]) == fingerprint(split_target(PETS, "holdout-20")) == "65901bc3fc2e"
 
 
+@pytest.mark.parametrize("share", [0.101, 0.11, 0.2, 0.333, 0.5, 0.72, 0.799])
+def test_no_other_share_changes_what_a_share_has(share):
+    """What a share trains and validates on depends on this share alone: the sizes come from the protocol's own definition."""
+    data = prepared(["train"] * 1000)
+    split = split_target(data, "holdout-20", share)
+    assert (len(split.train), len(split.val), len(split.test)) == (round(900 * share), 80, 200)
+    assert set(split.train.tolist()) < set(split_target(data, "holdout-20", share + 0.001).train.tolist()) or share > 0.79
+
+
+@pytest.mark.parametrize(("share", "pinned"), [(0.2, "7a46b38ac44e"), (0.5, "44903f161028"), (0.8, "3423420b1748")])
+def test_with_validation_images_of_its_own_each_share_is_divided(share, pinned):
+    """`holdout-H-own-val` divides each development share 90:10, as the paper of study 5 does; the members are those that
+    earlier results were made with."""
+    split = split_target(PETS, "holdout-20-own-val", share)
+    assert (len(split.train), len(split.val)) == (round(360 * share), round(40 * share))
+    assert fingerprint(split) == pinned
+    members = {*split.train.tolist(), *split.val.tolist()}
+    assert members <= {*(whole := split_target(PETS, "holdout-20-own-val")).train.tolist(), *whole.val.tolist()}
+
+
+@pytest.mark.parametrize("own_val", ["", "-own-val"])
 @pytest.mark.parametrize("count", [*range(8, 40), 99, 598, 7349])
-def test_sizes_agree_with_what_is_held_out(count):
+def test_sizes_agree_with_what_is_held_out(count, own_val):
     """The sizes that a plan is made with are those of the real split, for every rounding and share."""
     data = prepared(["trainval"] * (count // 2) + ["test"] * (count - count // 2))
     for held in (10, 20, 50, 55):
         for share in (None, 0.2, 0.3, 0.45, (100 - held) / 100):
             if share is not None and 100 * share > 100 - held + 1e-9:
                 continue
-            sizes = split_sizes(data.splits, data.pool, f"holdout-{held}", share)
+            sizes = split_sizes(data.splits, data.pool, f"holdout-{held}{own_val}", share)
             if 0 in sizes:
                 continue
-            split = split_target(data, f"holdout-{held}", share)
+            split = split_target(data, f"holdout-{held}{own_val}", share)
             assert sizes == (len(split.train), len(split.val), len(split.test))
 
 
@@ -237,7 +262,10 @@ def test_sizes_agree_with_what_is_held_out(count):
         ("holdout-0", None, "'holdout-0': allowed are"),
         ("holdout-100", None, "'holdout-100': allowed are"),
         ("holdout-20-80", None, "allowed are"),
-        ("holdout-20", 0.01, "leaves the val split empty"),
+        ("holdout-20-val", None, "allowed are"),
+        ("holdout-20-own-val", 0.81, "leaves 0.8 of all pictures"),
+        ("holdout-20", 0.001, "leaves the train split empty"),
+        ("holdout-20-own-val", 0.01, "leaves the val split empty"),
     ],
 )
 def test_a_wrong_share_is_refused(protocol, share, message):

@@ -137,6 +137,23 @@ def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
     assert told == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
 
 
+def test_shares_compare_by_loss_where_they_validate_alike(tmp_path):
+    """Without foreground in validation a tuned dev_share is chosen by the loss: refused where each share has its own images."""
+    folder = drawn(tmp_path / "few", [1] + [0] * 39)
+    (folder / "classes.txt").write_text("background\nfigure\n")
+    for protocol in ("holdout-20", "holdout-20-own-val"):
+        catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+        target = Target(f"folder:{folder}", protocol=protocol)
+        tune = {"dev_share": Choice(0.4, 0.6)}
+        declared = Study("s", target, compare={"source": ["random"]}, tune=tune, fixed={"image_px": 16}, seeds=1)
+        catalog.prepare(declared.target_name, None, 16)
+        if protocol.endswith("own-val"):
+            with pytest.raises(UserError, match=r"the validation loss would choose a setting, and dev_share is tuned"):
+                class_remarks(declared, catalog)
+        else:
+            assert any("show no foreground" in line for line in class_remarks(declared, catalog))
+
+
 def test_two_classes_without_a_background_are_told(tmp_path):
     """Where neither of two classes is called background, a line names the one that headline metrics belong to."""
     folder = drawn(tmp_path / "two", [0, 1] * 10)

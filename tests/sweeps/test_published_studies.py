@@ -70,7 +70,7 @@ PROTOCOLS = {
     "architectures": ("pets", "trimap", "50-25-25"),
     "domain_shift": ("street46", None, "70-10-20"),
     "encoders": ("pets", "foreground", "60-20-20"),
-    "self_supervised": ("pets", "foreground", "holdout-20"),
+    "self_supervised": ("pets", "foreground", "holdout-20-own-val"),
 }
 FITS = {  # what the paper did with its sources; it does not say what with COCO
     "supervised:coco": "resize",
@@ -192,6 +192,7 @@ def test_without_its_limits_the_self_supervised_study_is_fair():
     assert {cell.source.rpartition(":")[2] for cell in simclr} == {"cifar10@20000", "cats_dogs@20000"}
     assert {cell.source.partition("simclr")[0] for cell in simclr} == {"", "imagenet+"}
     assert {(cell.ssl_temperature, cell.dev_share) for cell in simclr} == {(t, s) for t in (0.1, 0.5) for s in (0.2, 0.5, 0.8)}
+    assert study.target.protocol == "holdout-20"  # one validation part for all shares
     assert len({(cell.ssl_steps, cell.ssl_batch_size, cell.source_image_px) for cell in simclr}) == 1
     assert {cell.source for cell in cells} - {cell.source for cell in simclr} == {"random", "imagenet"}
 
