@@ -263,15 +263,9 @@ def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
         "total_parameters": trained.state.model.parameter_counts()[1],
         "foreground": _foreground_name(data),
         "test_iou": tested.scores.iou,
-        "fit": _fit(trial, trained.place),
+        "fit": data.fit,
+        "bits": data.bits,
     }
-
-
-def _fit(trial: Trial, place: Workplace) -> str:
-    """Return how the target's pictures became square, which whoever applies the model has to do alike."""
-    artifact = place.store.find(DATA_KIND, trial.target_data)
-    assert artifact is not None, f"data {trial.target_data} are not in the store"
-    return str(artifact.metadata["fit"])
 
 
 def _save_examples(folder: Path, test_set: PictureSet, predictions: Mapping[str, Iterable[Pixels]]) -> None:

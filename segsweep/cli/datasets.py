@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
 from segsweep.config.settings import LARGEST_PX
+from segsweep.data.bit_depth import range_remarks
 from segsweep.data.dataset import FITS, DataSet
 from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.duplicates import official_remarks
@@ -134,8 +135,8 @@ def data_facts(data: Prepared) -> dict[str, Any]:
     """Return what is in a prepared data set.
 
     `class_shares` are shares of the pixels that are not ignored, `ignored` is the share of all pixels that are; `mean` and
-    `std` are those of red, green and blue in 0..1; `groups` is their number, null without any; `remarks` are lines on identical
-    images and on masks.
+    `std` are those of red, green and blue in 0..1; `groups` is their number, null without any; `bits` is the range of 16-bit
+    images and `largest` their largest value, null without any; `remarks` are lines on identical images, ranges and masks.
     """
     every = np.arange(len(data.names))
     mean, std = data.mean_std(every)
@@ -151,7 +152,9 @@ def data_facts(data: Prepared) -> dict[str, Any]:
         "mean": mean,
         "std": std,
         "groups": len(set(group_numbers(data.groups).tolist())) if has_groups(data) else None,
-        "remarks": [*official_remarks(data), *mask_remarks(data)],
+        "bits": data.bits,
+        "largest": data.largest if data.bits else None,
+        "remarks": [*range_remarks(data), *official_remarks(data), *mask_remarks(data)],
     }
 
 

@@ -166,6 +166,7 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
             "range": "0..255",
             "order": "RGB",
             **_normalisation(artifact).as_dict(),
+            "bits_of_16_bit_files": artifact.metadata.get("bits"),
         },
         "output": "logits (B, classes, H, W); argmax over dimension 1 gives class numbers",
         "chosen_by": _chosen_by(artifact),
@@ -177,6 +178,8 @@ def _readme(card: dict[str, Any]) -> str:
     numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in card["measured"].items())
     classes = ", ".join(f"{number} {name}" for number, name in enumerate(card["classes"]))
     size = settings["image_px"]
+    bits = card["input"]["bits_of_16_bit_files"]
+    deep = f" Values of 16-bit files were divided by {2 ** (bits - 8)} (their range: {bits} bits)." if bits else ""
     measured_at = "the masks' original sizes" if settings.get("test_size") == "original" else f"{size} px"
     return f"""# {settings["architecture"]} for {card["target"]}
 
@@ -185,7 +188,7 @@ The best confirmed run of the study `{card["study"]}`, chosen by {card["chosen_b
 - Source of the initial weights: `{settings["source"]}`; frozen: {settings["freeze"]}; learning rate
   {settings["learning_rate"]:g}; {settings["fraction"]:.0%} of the training split.
 - Classes: {classes}.
-- Input: RGB images (B, 3, {size}, {size}), uint8; the normalisation is inside the model.
+- Input: RGB images (B, 3, {size}, {size}), uint8; the normalisation is inside the model.{deep}
 
 ```python
 import torch

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from rich.console import Console
 
 from segsweep.cli.export import best_trial, deployed, find_weights, named_trial
 from segsweep.cli.whole_picture import Prediction, Predictor
-from segsweep.data.dataset import Pixels, Progress
+from segsweep.data.bit_depth import FULL, eight_bits, largest
+from segsweep.data.dataset import Levels, Pixels, Progress
 from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
 from segsweep.data.palette import palette_image
-from segsweep.data.picture import open_picture
+from segsweep.data.picture import open_image
 from segsweep.errors import UserError
 from segsweep.records.reader import Records
 from segsweep.report.new_folder import make_new
@@ -66,16 +67,21 @@ def predict_folder(
     predictor = _predictor(artifact, device)
     make_new("--out", folder)
     output = _Output(folder, artifact.metadata["classes"], paths, probabilities)
-    result = Predictions(folder, chosen, [], [])
+    result, bits = Predictions(folder, chosen, [], []), artifact.metadata.get("bits")
+    deep: dict[Path, int] = {}  # 16-bit images, by their largest values
     for done, path in enumerate(paths, 1):
         try:
-            picture = _read(path)
+            levels = _read(path)
         except UserError as error:
             result.failed.append({"picture": path.name, "error": str(error)})
             console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         else:
+            deep |= {path: value} if (value := largest(levels)) else {}
+            picture = eight_bits(levels, bits or FULL)
             result.pictures.append(output.write(path, picture, predictor.predict(picture, probabilities)))
         progress("predicting", done, len(paths))
+    for line in _range_remarks(deep, bits):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _write_tables(result, records, artifact, images)
     return result
 
@@ -94,9 +100,20 @@ def _predictor(artifact: Artifact, device: Device) -> Predictor:
     return Predictor(deployed(artifact), image_px=settings["image_px"], fit=fit, device=device, precision=settings["precision"])
 
 
-def _read(path: Path) -> Pixels:
+def _range_remarks(deep: Mapping[Path, int], bits: int | None) -> Iterator[str]:
+    """Yield what is said of 16-bit images, by their largest values, for a model whose 16-bit images had a range of `bits`."""
+    if deep and bits is None:
+        yield f"{len(deep)} images have 16 bits, of which the model has seen none: their white is taken to be {2**FULL - 1}"
+    if beyond := [path.name for path, value in deep.items() if value >= 2 ** (bits or FULL)]:
+        yield (
+            f"{len(beyond)} images have values above {2 ** (bits or FULL) - 1}, which is white in the 16-bit images that the "
+            f"model was trained on, and are cut there: {beyond[0]}{', ...' if len(beyond) > 1 else ''}"
+        )
+
+
+def _read(path: Path) -> Levels:
     try:
-        return open_picture(path)
+        return open_image(path)
     except UserError:
         raise
     except Exception as error:  # damaged files raise whatever their reader stumbles over

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Division, Example, Fit, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
 from segsweep.data.listing import pictures_in
-from segsweep.data.picture import open_picture, pair_files
+from segsweep.data.picture import open_image, pair_files
 from segsweep.errors import UserError
 
 SPLITS = ("train", "test")
@@ -58,7 +58,7 @@ class CatsDogs:
         """Return the version of this reader."""
         return "cats_dogs 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
         """Return a picture and no mask."""
         assert example.image is not None
-        return open_picture(example.image), np.empty((0, 0), np.uint8)
+        return open_image(example.image), np.empty((0, 0), np.uint8)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
 from segsweep.data.listing import folders_in, pictures_in
 from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
@@ -68,6 +68,6 @@ class Cityscapes:
         """Return the version of this reader."""
         return "cityscapes 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return a picture and its class numbers."""
         return read_pair(example.image, example.mask, VALUES[scheme])

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pycocotools import mask as run_length
 
-from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
-from segsweep.data.picture import open_picture
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
+from segsweep.data.picture import open_image
 from segsweep.errors import UserError
 
 CLASSES = (
@@ -93,10 +93,10 @@ class Coco2017:
         """Return the version of this reader."""
         return "coco 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
         """Return a picture and its class numbers."""
         assert example.image is not None
-        image = open_picture(example.image, as_shown=False)  # objects are drawn in the file's own rows and columns
+        image = open_image(example.image, as_shown=False)  # objects are drawn in the file's own rows and columns
         split, _, name = example.name.partition("/")
         annotations = self._annotations[split]
         picture = annotations.pictures[name]

@@ -15,6 +15,7 @@ IGNORE = 255  # the mask value that no loss and no metric counts
 FITS: tuple[Fit, ...] = get_args(Fit)
 
 Pixels = npt.NDArray[np.uint8]
+Levels = npt.NDArray[np.unsignedinteger]  # uint8, or uint16 where files have 16 bits
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 # a protocol as what it divides: official splits, and what per cents of them train, validate and test
 Division = Sequence[tuple[Sequence[str], Sequence[int]]]
@@ -73,10 +74,12 @@ class DataSet(Protocol):
     def revision(self) -> str:
         """Return a text that changes whenever the reader would give other arrays for the same files."""
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
-        """Return the picture (H, W, 3) and its mask (H, W) of class numbers and `IGNORE`, both uint8.
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
+        """Return the image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers and `IGNORE`, uint8.
 
-        The mask of an unlabelled data set is (0, 0).
+        Images of uint16 are brought to 8 bits by one range for the whole data set, the fewest bits that hold its largest value
+        (see `segsweep.data.bit_depth`); a reader that knows its range better returns uint8. The mask of an unlabelled data set
+        is (0, 0).
         Raises `UserError` that names the file: unreadable, without a mask, of another size than its mask, or with a
         mask value outside the classes.
         """

@@ -15,10 +15,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
 from segsweep.data.groups import read_groups
 from segsweep.data.listing import PICTURE_ENDINGS, lines, pictures_in
-from segsweep.data.picture import open_picture, pair_files, read_pair
+from segsweep.data.picture import open_image, pair_files, read_pair
 from segsweep.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -107,10 +107,10 @@ class Folder:
         """Return the version of this reader."""
         return "folder 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return a picture and its class numbers, no mask where there are none."""
         if example.mask is None:
             assert example.image is not None
-            return open_picture(example.image), np.empty((0, 0), np.uint8)
+            return open_image(example.image), np.empty((0, 0), np.uint8)
         values = {value: value for value in range(len(self.schemes[scheme]))} | {255: IGNORE}
         return read_pair(example.image, example.mask, values)

@@ -1,9 +1,9 @@
 """Digests by which identical images are found, whatever their names, folders and file formats.
 
-Two images are identical where their decoded pixels are equal, at their original size and turned upright; so a PNG and a BMP
-of one image are. Files of equal bytes are identical too, even where two readers make different pixels of them; a file that
-holds several images of a data set, such as an archive or a volume, identifies none of them. Nearly equal images and re-encoded
-photographs are not found.
+Two images are identical where their decoded pixels are equal, at their original size and with all their bits, turned upright;
+so a PNG and a BMP of one image are. Files of equal bytes are identical too, even where two readers make different pixels of
+them; a file that holds several images of a data set, such as an archive or a volume, identifies none of them. Nearly equal
+images and re-encoded photographs are not found.
 """
 
 import hashlib
@@ -19,7 +19,9 @@ OF_PIXELS, OF_MASK, OF_FILE = range(3)  # the rows of an image's identity; that 
 DIGESTS = 3
 
 
-def image_identity(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], file: Path | None) -> npt.NDArray[np.uint8]:
+def image_identity(
+    image: npt.NDArray[np.unsignedinteger], mask: npt.NDArray[np.uint8], file: Path | None
+) -> npt.NDArray[np.uint8]:
     """Return the digests (3, 16) of an image's pixels (H, W, 3), of its mask (H, W) and of its own file's bytes."""
     rows = [_pixels(image), _pixels(mask), _bytes(file)]
     return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(DIGESTS, DIGEST_BYTES)
@@ -31,7 +33,7 @@ def own_files(files: Sequence[Path | None]) -> list[Path | None]:
     return [file if images[file] == 1 else None for file in files]
 
 
-def _pixels(pixels: npt.NDArray[np.uint8]) -> bytes:
+def _pixels(pixels: npt.NDArray[np.unsignedinteger]) -> bytes:
     found = hashlib.sha256(repr(pixels.shape).encode())
     found.update(np.ascontiguousarray(pixels).data if pixels.size else b"")
     return found.digest()[:DIGEST_BYTES]

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from segsweep.data.dataset import Division, Example, Fit, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
 from segsweep.data.listing import pictures_in
 from segsweep.data.picture import halved, pair_files, read_pair_with
 from segsweep.errors import UserError
@@ -66,7 +66,7 @@ class Mas3k:
         """Return the version of this reader."""
         return "mas3k 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return a picture and its class numbers. Raises `UserError` too for an animal without a name, in `species`."""
         image, marked = read_pair_with(example.image, example.mask, halved)
         if scheme == "binary" or not marked.any():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import Division, Example, Fit, Pixels
+from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
 from segsweep.data.listing import lines
 from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
@@ -59,6 +59,6 @@ class Pets:
         """Return the version of this reader."""
         return "pets 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return a picture and its class numbers."""
         return read_pair(example.image, example.mask, TRIMAP_VALUES[scheme])

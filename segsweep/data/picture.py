@@ -1,16 +1,20 @@
 """Opening pictures and masks, and making them square. Formats are told by content, never by the file's name."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segsweep.data.dataset import IGNORE, Example, Fit, Pixels
+from segsweep.data.bit_depth import FULL, eight_bits
+from segsweep.data.dataset import IGNORE, Example, Fit, Levels, Pixels
 from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
 
+BITS_PER_SAMPLE = 0x0102  # of TIFF
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,26 +25,84 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # big, little, the machine's own
 PNG_START = b"\x89PNG\r\n\x1a\n"
 SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
 
 
-def open_picture(path: Path, as_shown: bool = True) -> Pixels:
-    """Return a picture as (H, W, 3) uint8; the first frame of an animation, transparency dropped, 16 bits cut to 8.
+def open_picture(path: Path, as_shown: bool = True, bits: int = FULL) -> Pixels:
+    """Return an image as (H, W, 3) uint8, one of 16 bits as an image of a range of `bits`; see `open_image`."""
+    return eight_bits(open_image(path, as_shown), bits)
 
-    A picture that its EXIF says is rotated is turned upright, as every viewer shows it, unless `as_shown` is false.
+
+def open_image(path: Path, as_shown: bool = True) -> Levels:
+    """Return an image as (H, W, 3): uint16 where the file has 16 bits, else uint8; of an animation the first frame.
+
+    Transparency is dropped. An image that its EXIF says is rotated is turned upright, as every viewer shows it, unless
+    `as_shown` is false.
     Raises `UserError` that names the file when it is missing or unreadable, or its numbers have no known white.
     """
     image = _open(path, "picture")
-    if as_shown and (turn := _turn(image)) is not None:
+    turn = _turn(image) if as_shown else None
+    if (levels := _sixteen_bits(path, image)) is not None:
+        return levels if turn is None else _turned(levels, turn)
+    if turn is not None:
         image = image.transpose(turn)
-    if image.mode in ("I", "F"):
-        raise UserError(f"{path}: picture has mode {image.mode}, 32 bits without a known white; allowed are 8 and 16 bits")
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would make everything above 255 white
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "P":  # by way of RGBA, or Pillow warns of a palette with transparency
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))
+
+
+def _sixteen_bits(path: Path, image: Image.Image) -> npt.NDArray[np.uint16] | None:
+    """Return an image of 16 bits as it is stored, (H, W, 3); None for one of 8 bits. Raises `UserError` for other numbers.
+
+    Grey images have one of Pillow's modes `I;16`, or `I` in its earlier versions; of colours it keeps the upper 8 bits alone.
+    """
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        grey: npt.NDArray[np.integer] = np.asarray(image)
+        if grey.min() >= 0 and grey.max() < 2**FULL:
+            return np.repeat(grey.astype(np.uint16)[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise UserError(
+            f"{path}: picture has mode {image.mode}, 32 bits without a known white; allowed are 8 and 16 bits: "
+            "convert all images alike, by one factor"
+        )
+    png = image.format == "PNG" and _png_start(path)[24] == FULL
+    tiff = image.format == "TIFF" and FULL in np.ravel(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ()))
+    if not (png or tiff):
+        return None
+    upper = np.asarray(image.convert("RGB")).astype(np.uint16) * np.uint16(256)
+    return upper + _lower_bytes(path)
+
+
+def _lower_bytes(path: Path) -> Pixels:
+    """Return the lower 8 bits of an image of 16 bits a colour; zeros, of a shape that goes with any, where Pillow lacks them.
+
+    Pillow keeps one byte of each number: the upper one, by the order of bytes that the file's raw mode says (`RGB;16B`). Told
+    the other order, it keeps the lower one.
+    """
+    with Image.open(path) as image:
+        image.tile = [_in_other_order(tile) for tile in image.tile]
+        try:
+            image.load()
+        except (OSError, ValueError):  # there is no other order for grey with transparency
+            return np.zeros((1, 1, 1), np.uint8)
+        return np.asarray(image.convert("RGB"))
+
+
+def _in_other_order(tile: Any) -> Any:
+    """Return a tile of an image that is not loaded yet with the other order of bytes in its raw mode."""
+    *place, arguments = tile
+    mode = arguments if isinstance(arguments, str) else arguments[0]
+    other = mode[:-1] + OTHER_ORDER.get(mode[-1], mode[-1])
+    changed = (*place, other if isinstance(arguments, str) else (other, *arguments[1:]))
+    return type(tile)._make(changed) if hasattr(tile, "_make") else changed
+
+
+def _turned(levels: npt.NDArray[np.uint16], turn: Image.Transpose) -> npt.NDArray[np.uint16]:
+    """Return an array (H, W, 3) turned as Pillow turns an image."""
+    planes = [Image.fromarray(np.ascontiguousarray(levels[..., channel])).transpose(turn) for channel in range(3)]
+    return np.stack([np.asarray(plane).astype(np.uint16) for plane in planes], axis=2)
 
 
 def open_mask(path: Path) -> npt.NDArray[np.integer]:
@@ -70,9 +132,14 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _shade_step(path: Path) -> int:
     """Return what Pillow has multiplied the numbers of a grey PNG by: those of 2 and 4 bits it spreads over 0..255."""
-    with path.open("rb") as file:
-        header = file.read(26)
+    header = _png_start(path)
     return SHADES.get(header[24:26], 1) if header.startswith(PNG_START) else 1
+
+
+def _png_start(path: Path) -> bytes:
+    """Return the first bytes of a file, up to the bit depth and the colour type of a PNG."""
+    with path.open("rb") as file:
+        return file.read(26)
 
 
 def _open(path: Path, what: str) -> Image.Image:
@@ -86,8 +153,8 @@ def _open(path: Path, what: str) -> Image.Image:
         raise UserError(f"{path}: {what} cannot be read: {error}") from None
 
 
-def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[int, int]) -> tuple[Pixels, Pixels]:
-    """Return a picture and the class numbers of its mask; `values` is the mapping of `class_numbers`.
+def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[int, int]) -> tuple[Levels, Pixels]:
+    """Return an image, uint8 or uint16, and the class numbers of its mask; `values` is the mapping of `class_numbers`.
 
     The mask must have the size of the picture as it is shown. Raises `UserError` that names the file.
     """
@@ -96,13 +163,13 @@ def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[i
 
 def read_pair_with(
     image_path: Path | None, mask_path: Path | None, numbered: Callable[[Path, npt.NDArray[np.integer]], Pixels]
-) -> tuple[Pixels, Pixels]:
+) -> tuple[Levels, Pixels]:
     """Return a picture and what a function makes of its mask's numbers (H, W), given the mask's path for its errors."""
     assert image_path is not None
     assert mask_path is not None
-    image, numbers = open_picture(image_path), open_mask(mask_path)
+    image, numbers = open_image(image_path), open_mask(mask_path)
     if numbers.shape != image.shape[:2]:
-        turned = open_picture(image_path, as_shown=False).shape != image.shape
+        turned = open_image(image_path, as_shown=False).shape != image.shape
         hint = "the picture's EXIF says that it is rotated: save both the same way up" if turned else "they must be equal"
         sizes = f"mask is {_size(numbers.shape)} but its picture is {_size(image.shape)} pixels"
         raise UserError(f"{mask_path}: {sizes}; {hint}")

@@ -18,7 +18,7 @@ from segsweep.errors import UserError, unknown
 from segsweep.store.folder import Build, Store
 
 KIND = "data"
-PREPARE_VERSION = 3
+PREPARE_VERSION = 4  # 4: 16-bit images by the range of their data set; before, those of 12-bit sensors were almost black
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _build(request: Request, key: str, store: Store, build: Build, workspace: Pa
         for path in (workspace / f"{name}.npy" for name in KEPT):
             if path.is_file():
                 path.rename(build.folder / path.name)
-        build.commit({"dataset": dataset.name, "image_px": image_px, **facts})
+        build.commit({"dataset": dataset.name, "image_px": image_px, "bits": decoded.bits, **facts})
 
 
 def _examples(dataset: DataSet) -> list[Example]:
@@ -133,6 +133,8 @@ def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, f
         "splits": [example.split for example in examples],
         "groups": [example.group for example in examples],
         "fit": request.chosen_fit,
+        "bits": decoded.bits,
+        "largest": decoded.largest,
         "strata": [example.stratum or f"class {_dominant(counts)}" for example, counts in described],
     }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -34,13 +34,15 @@ class Prepared:
 
     `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8; `names`, `splits` and `strata`
     have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
-    picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the
-    number of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name; `groups` are those of
-    `Example.group`, or none at all; `fit` says how pictures became square. Of the originals, before they became square,
-    `identity` (N, 3, 16) uint8 holds digests (see `segsweep.data.identity`) and `shown` (N, C + 1) uint8 is 1 where the mask
-    shows a class, the ignored pixels last; both have no rows where nothing is known. All arrays are memory-mapped. An
-    unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class that headline metrics
-    belong to where there are two; `originals` are the masks at their own sizes, where a test is to use them.
+    picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the number
+    of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name; `groups` are those of
+    `Example.group`, or none at all; `fit` says how pictures became square; `bits` is the range by which 16-bit originals
+    became 8 bits, the fewest bits that hold their `largest` value, None where there are none. Of the originals, before they
+    became square, `identity` (N, 3, 16) uint8 holds digests (see `segsweep.data.identity`) and `shown` (N, C + 1) uint8 is 1
+    where the mask shows a class, the ignored pixels last; both have no rows where nothing is known. All arrays are
+    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class
+    that headline metrics belong to where there are two; `originals` are the masks at their own sizes, where a test is to use
+    them.
     """
 
     dataset: str
@@ -58,6 +60,8 @@ class Prepared:
     originals: OriginalMasks | None = None
     groups: Sequence[str | None] = ()
     fit: str = "resize"
+    bits: int | None = None
+    largest: int = 0
     identity: Pixels = field(default_factory=lambda: np.empty((0, DIGESTS, DIGEST_BYTES), np.uint8))
     shown: Pixels = field(default_factory=lambda: np.empty((0, 0), np.uint8))
 
@@ -77,6 +81,8 @@ class Prepared:
             pixels=pixels,
             protocols=index["protocols"],
             fit=index["fit"],
+            bits=index["bits"],
+            largest=index["largest"],
             identity=identity,
             shown=shown,
             foreground=foreground_number(index["classes"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from segsweep.data.dataset import IGNORE, Division, Example, Fit, Pixels
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
 from segsweep.data.listing import lines
 from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
@@ -62,6 +62,6 @@ class Voc2012:
         """Return the version of this reader."""
         return "voc2012 1"
 
-    def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
         """Return a picture and its class numbers."""
         return read_pair(example.image, example.mask, VALUES)

@@ -1,4 +1,4 @@
-"""What to know before a run of images that would be trained and tested on: identical ones, and those of one group."""
+"""What to know of a study's images before a run: identical ones and groups in its splits, odd masks, ranges of 16-bit files."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import numpy as np
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
+from segsweep.data.bit_depth import range_remarks
 from segsweep.data.duplicates import conflicting, named, pairs_between, partners, repetitions
 from segsweep.data.groups import group_numbers, grouped, has_groups
 from segsweep.data.mask_checks import check_masks, check_split_masks, mask_remarks
@@ -19,7 +20,8 @@ AS_PUBLISHED = "nothing is moved (leakage='report'), so scores may be too high"
 
 
 def data_remarks(study: Study, catalog: Catalog) -> list[str]:
-    """Return what to know of a study's data: copies and groups in its splits, what sources share with it, odd masks.
+    """Return what to know of a study's data: copies and groups in its splits, what sources share with it, odd masks,
+    ranges of 16-bit images.
 
     Data that are not prepared, as where a run is only planned, are passed over. Raises `UserError` for masks from which
     nothing can be learned.
@@ -40,6 +42,7 @@ def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
     """Yield what is said of the target as a cell has it."""
     if (target := catalog.find_target(study, cell)) is None:
         return
+    yield from _ranges(target)
     yield from _masks(target)
     folds = study.folds(cell)
     for share, fold in split_choices(study, cell):
@@ -48,6 +51,10 @@ def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
         if fold in (None, folds[0]):  # the others are alike
             of = "" if len(folds) == 1 else f"fold {fold} of {len(folds)}: "
             yield from (of + line for line in (*_copies(target, split, study), *_groups(target, split, study)))
+
+
+def _ranges(data: Prepared) -> Iterator[str]:
+    yield from (f"data set {data.dataset!r}: {line}" for line in range_remarks(data))
 
 
 def _masks(data: Prepared) -> Iterator[str]:
@@ -104,6 +111,7 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
     source, target = catalog.find(stage.name, None, cell.source_px, cell.source_fit), catalog.find_target(study, cell)
     if source is None or target is None:
         return
+    yield from _ranges(source)
     if stage.kind not in SELF_SUPERVISED:
         yield from _masks(source)
     shared = np.array(catalog.shared(study, stage, cell), dtype=np.int64)

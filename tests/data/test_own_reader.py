@@ -45,10 +45,10 @@ class Drawn:
     [
         (PICTURE, MASK[:30], r"picture is \(40, 40, 3\) and mask \(30, 40\)"),
         (PICTURE, MASK + np.uint8(7), r"mask value 7 is outside the classes; allowed are 0\.\.1, 255"),
-        (PICTURE.astype(float), MASK, r"picture is float64 \(40, 40, 3\); must be uint8 \(H, W, 3\)"),
+        (PICTURE.astype(float), MASK, r"picture is float64 \(40, 40, 3\); must be uint8 or uint16 \(H, W, 3\)"),
         (PICTURE, MASK.astype(np.int64), r"mask is int64 \(40, 40\); must be uint8 \(H, W\)"),
         (PICTURE.transpose(2, 0, 1), MASK, r"picture is \(3, 40, 40\)"),
-        (PICTURE[..., 0], MASK, r"picture is uint8 \(40, 40\); must be uint8 \(H, W, 3\)"),
+        (PICTURE[..., 0], MASK, r"picture is uint8 \(40, 40\); must be uint8 or uint16 \(H, W, 3\)"),
         ([1, 2], MASK, "picture is list"),
         (KeyError("pixels"), MASK, r"one: cannot be read: KeyError\('pixels'\)"),
     ],
