@@ -61,8 +61,8 @@ def _measure(place: Place, name: str, what: str, change: Callable[[nn.Module, Te
     changed = change(model, images)
 
     def step() -> None:
+        optimizer.zero_grad(set_to_none=True)  # gradients that are kept lie in the graph's memory, where the next step writes
         torch.compiler.cudagraph_mark_step_begin()  # the outputs of the last step may be overwritten
-        optimizer.zero_grad(set_to_none=False)
         with torch.autocast(device.torch.type, torch.bfloat16, enabled=device.cuda, cache_enabled=False):
             logits = changed(images)
         torch.nn.functional.cross_entropy(logits.float(), masks, ignore_index=255).backward()
