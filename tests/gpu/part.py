@@ -1,6 +1,7 @@
 """The process of one part: `python -m gpu.part NAME ...`. It writes every row when it is known."""
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -25,13 +26,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--end", type=float, default=math.inf, help="when the part is stopped, by time.monotonic")
     options = parser.parse_args()
     block_imports()
     from segsweep.training.device import Device
 
     part = next(part for part in PARTS if part.name == options.name)
     with tempfile.TemporaryDirectory(prefix=f"gpu-{part.name}-") as folder:
-        place = Place(Device(options.device, options.threads), options.tiny, Path(folder), options.out)
+        place = Place(Device(options.device, options.threads), options.tiny, Path(folder), options.out, options.end)
         emit = partial(write_row, place.results, part.name)
         try:
             place.device.set_up()

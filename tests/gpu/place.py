@@ -1,6 +1,8 @@
 """Where a part runs and how large."""
 
 import gc
+import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +16,21 @@ Size = TypeVar("Size")
 
 @dataclass(frozen=True)
 class Place:
-    """The device of a part, whether it runs at tiny size, a scratch `folder`, and the folder `out` of the results."""
+    """The device of a part, whether it runs at tiny size, a scratch `folder`, and the folder `out` of the results.
+
+    `end` is when the part is stopped, by `time.monotonic`, which all processes of a machine share.
+    """
 
     device: Device
     tiny: bool
     folder: Path
     out: Path
+    end: float = math.inf
+
+    @property
+    def seconds_left(self) -> float:
+        """The seconds until the part is stopped."""
+        return self.end - time.monotonic()
 
     def size(self, full: Size, tiny: Size) -> Size:
         """Return one of two sizes."""

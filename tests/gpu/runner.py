@@ -68,10 +68,10 @@ def _run(parts: Sequence[Part], options: Options, jobs: int, end: float) -> None
     write_table(options.out)
 
 
-def command_of(part: Part, options: Options) -> list[str]:
-    """Return the command that runs one part."""
+def command_of(part: Part, options: Options, end: float) -> list[str]:
+    """Return the command that runs one part, which is stopped at `end`."""
     size = ["--tiny"] if options.tiny else []
-    where = ["--device", options.device, "--threads", str(options.threads), "--out", str(options.out)]
+    where = ["--device", options.device, "--threads", str(options.threads), "--out", str(options.out), "--end", str(end)]
     return [sys.executable, "-m", "gpu.part", part.name, *where, *size]
 
 
@@ -81,13 +81,19 @@ def _start(part: Part, options: Options, end: float) -> _Running:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if not part.alone and part.name != "determinism":  # which begins with the deterministic mode, so that this must set it
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # some parts start CUDA before they use the mode
+    now = time.monotonic()
+    end = min(end, now + part.seconds)
     log = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the part has ended
     process = subprocess.Popen(
-        command_of(part, options), cwd=TESTS.parent, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        command_of(part, options, end),
+        cwd=TESTS.parent,
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
-    now = time.monotonic()
     print(f"{part.name}: started", flush=True)
-    return _Running(part, process, log, now, min(end, now + part.seconds))
+    return _Running(part, process, log, now, end)
 
 
 def _finish(running: _Running, options: Options) -> None:

@@ -16,6 +16,7 @@ from torch.autograd import DeviceType
 
 from gpu import runner
 from gpu.fast import profile
+from gpu.fast.rates import in_time
 from gpu.part import failure, run_checks
 from gpu.parts import PARTS, Part
 from gpu.place import Place
@@ -88,7 +89,7 @@ def outcomes(out: Path) -> dict[str, list[Row]]:
 def test_a_hang_and_a_crash_lose_nothing_else(options, monkeypatch):
     """A part over its time is stopped, one that dies is named, and the others' rows stand; the table and the log are there."""
     codes = {"hangs": "time.sleep(60)", "dies": "print('last words'); sys.exit(3)", "works": "print('fine')"}
-    monkeypatch.setattr(runner, "command_of", lambda part, options: [*stand_in(codes[part.name]), str(options.out)])
+    monkeypatch.setattr(runner, "command_of", lambda part, options, _: [*stand_in(codes[part.name]), str(options.out)])
     start = time.monotonic()
     run_parts([Part("hangs", "-", 1), Part("dies", "-", 20), Part("works", "-", 20, alone=True)], options)
     assert time.monotonic() - start < 20
@@ -104,6 +105,51 @@ def test_parts_for_which_no_time_is_left_are_listed(tmp_path):
     """Under a budget that is used up, parts are skipped and fail as such."""
     run_parts([Part("late", "-", 5)], Options(tmp_path, "cpu", 1, tiny=True, jobs=1, seconds=1))
     assert outcomes(tmp_path)["late"] == [Row("skipped", "the time was used up", "", "must run", False)]
+
+
+def test_work_for_which_no_time_is_left_is_named(place, monkeypatch):
+    """Work goes on while one and a half times the longest so far is left; the rest is named, and nothing is stopped within."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("gpu.place.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("gpu.fast.rates.time.perf_counter", lambda: clock.now)
+
+    def work(seconds):
+        def do(_place):
+            clock.now += seconds
+            yield note(f"took {seconds}", 1)
+
+        return do
+
+    pieces = [(f"piece {number}", work(seconds)) for number, seconds in enumerate((6, 20, 20, 8, 8))]
+    rows = list(in_time(replace(place, end=60.0), pieces))
+    assert [row.what for row in rows] == ["took 6", "took 20", "took 20", "left out, since no time was left"]
+    assert rows[-1].value == "piece 3, piece 4"
+    assert rows[-1].passed is None
+    assert clock.now < 60
+
+
+def test_a_piece_of_work_that_raises_costs_only_itself(place):
+    """An error becomes a failed row under the name of its piece, and the next piece is done."""
+
+    def broken(_place):
+        yield note("before", 1)
+        raise RuntimeError("no kernel image")
+
+    rows = list(in_time(place, [("broken piece", broken), ("sound piece", lambda _: iter([note("after", 2)]))]))
+    assert [(row.what, row.passed) for row in rows] == [("before", None), ("broken piece", False), ("after", None)]
+
+
+def test_a_part_is_told_when_it_is_stopped(options):
+    """The command of a part holds the end of its time, by the clock that all processes share."""
+    command = runner.command_of(PARTS[0], options, 1234.5)
+    assert command[command.index("--end") + 1] == "1234.5"
+
+
+def test_rates_come_last_and_profiles_before_them():
+    """What measures most cases runs last, with what time is left."""
+    names = [part.name for part in PARTS]
+    assert names[-1] == "rates"
+    assert names.index("profile") < names.index("rates")
 
 
 def test_the_summary_has_at_most_forty_lines(tmp_path):

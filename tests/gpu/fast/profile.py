@@ -1,4 +1,4 @@
-"""Where the time of training and evaluation goes, for the network that is furthest from the arithmetic floor."""
+"""Where the time of training and evaluation goes, for the network that was furthest from the arithmetic floor in earlier runs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from gpu.drawn import draw
 from gpu.place import Place
-from gpu.rows import Row, note, read_rows
+from gpu.rows import Row, note
 from gpu.runs import Run, recipe_of
 from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import TrainingState, save_checkpoint
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import make_objective
 
-FALLBACK = "deeplabv3plus-mobilenet_v2"
+NETWORK = "deeplabv3plus-mobilenet_v2"
 BATCH = 16
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -39,19 +39,9 @@ class Counts:
     copied: str
 
 
-def worst(place: Place) -> str:
-    """Return the network with the least share of the arithmetic floor at batch 16, by the rates in the results."""
-    shares: dict[str, float] = {}
-    for result in read_rows(place.results):
-        name, _, what = result.row.what.partition(", all, batch 16: share of the arithmetic floor")
-        if what and isinstance(result.row.value, float):
-            shares[name] = result.row.value
-    return min(shares, key=shares.__getitem__, default=place.size(FALLBACK, "unet16"))
-
-
 def training(place: Place) -> Iterator[Row]:
     """Launches, gaps, copies and waits of training steps, with the validation of two images that ends a stretch of them."""
-    name = worst(place)
+    name = place.size(NETWORK, "unet16")
     batch, steps = place.size(BATCH, 4), place.size(10, 2)
     pictures = _pictures(place)
     sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
@@ -67,7 +57,7 @@ def training(place: Place) -> Iterator[Row]:
 
 def evaluation(place: Place) -> Iterator[Row]:
     """Launches, gaps, copies and waits of evaluation, as validation does it and as the test does it."""
-    name = worst(place)
+    name = place.size(NETWORK, "unet16")
     batch = place.size(BATCH, 4)
     pictures, model = _pictures(place).first(2 * batch), _model(place, name)
     classes = pictures.data.classes

@@ -1,8 +1,11 @@
 """Images per second of training and evaluation, against a hand-written step on resident data and the arithmetic floor."""
 
-from collections.abc import Iterator, Sequence
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from statistics import median
 from unittest.mock import patch
 
@@ -11,6 +14,7 @@ import torch
 
 from gpu.drawn import draw
 from gpu.fast.timing import copy_rate, matmul_rate, seconds_each, spread
+from gpu.part import failure
 from gpu.place import Place
 from gpu.rows import Row, at_least, note
 from gpu.runs import Run, recipe_of
@@ -36,6 +40,9 @@ NETWORKS = (
 NETWORKS_AT_64 = 3  # of them
 GOAL = 0.95  # of the hand-written step
 TERAFLOP = 1e12
+LEAST_SECONDS = 5.0  # that a case is assumed to take
+
+Work = Callable[[Place], Iterator[Row]]
 
 
 @dataclass(frozen=True)
@@ -62,25 +69,47 @@ def _matmul(place: Place) -> float:
     return matmul_rate(place.device, place.size(8192, 128))
 
 
-def training_batch_16(place: Place) -> Iterator[Row]:
-    """Every network at batch 16."""
-    yield from _all(place, place.size(NETWORKS, NETWORKS[:1]), place.size(16, 4))
+def cases(place: Place) -> Iterator[Row]:
+    """Every network at batch 16, the speed that prices rest on, the first networks at batch 64, and augmentation.
+
+    What lies at the end is left out where no time is left for it.
+    """
+    yield from in_time(place, _cases(place))
 
 
-def training_batch_64(place: Place) -> Iterator[Row]:
-    """The first networks at batch 64."""
-    if not place.tiny:
-        yield from _all(place, NETWORKS[:NETWORKS_AT_64], 64)
+def in_time(place: Place, works: Sequence[tuple[str, Work]]) -> Iterator[Row]:
+    """Do one piece of work after the other while there is time for one that takes half as long again as the longest so far.
 
-
-def _all(place: Place, names: Sequence[str], batch: int) -> Iterator[Row]:
-    image_px = place.size(256, 32)
-    pictures = _pictures(place)
-    for name in names:
-        for policy in ("none", "encoder"):
-            yield from _train(place, Case(name, policy, batch, image_px), pictures)
-        yield from _evaluate(place, Case(name, "none", batch, image_px), pictures)
+    The others are named in the last row. Work that raises becomes a failed row.
+    """
+    longest = LEAST_SECONDS
+    for number, (name, work) in enumerate(works):
+        if place.seconds_left < 1.5 * longest:
+            yield note("left out, since no time was left", ", ".join(each for each, _ in works[number:]))
+            return
+        start = time.perf_counter()
+        try:
+            yield from work(place)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            yield failure(name, error)
         place.release()
+        longest = max(longest, time.perf_counter() - start)
+
+
+def _cases(place: Place) -> list[tuple[str, Work]]:
+    first = _networks(place.size(NETWORKS, NETWORKS[:1]), place.size(16, 4), place.size(256, 32))
+    second = [] if place.tiny else _networks(NETWORKS[:NETWORKS_AT_64], 64, 256)
+    return [*first, ("the price", price), *second, ("augmentation", augmentation)]
+
+
+def _networks(names: Sequence[str], batch: int, image_px: int) -> list[tuple[str, Work]]:
+    works: list[tuple[str, Work]] = []
+    for name in names:
+        every, frozen = (Case(name, policy, batch, image_px) for policy in ("none", "encoder"))
+        works += [(str(every), partial(_train, case=every)), (str(frozen), partial(_train, case=frozen))]
+        works += [(f"{name}, batch {batch}, evaluation", partial(_evaluate, case=every))]
+    return works
 
 
 @cache
@@ -92,8 +121,9 @@ def _repeated(pictures: PictureSet, count: int) -> PictureSet:
     return PictureSet(pictures.data, np.resize(pictures.members, count))
 
 
-def _train(place: Place, case: Case, pictures: PictureSet) -> Iterator[Row]:
+def _train(place: Place, case: Case) -> Iterator[Row]:
     """Yield our rate, the hand-written one, their ratio and the share of the arithmetic floor."""
+    pictures = _pictures(place)
     by_hand = [case.batch / each for each in _hand_written(place, case, pictures)]
     ours = _ours(place, case, pictures)
     rate, best = median(ours), median(by_hand)
@@ -151,12 +181,10 @@ def _operations(case: Case) -> float:
     return 2e9 * (encoder * cost.encoder_gmacs + 3 * cost.head_gmacs)
 
 
-def _evaluate(place: Place, case: Case, pictures: PictureSet) -> Iterator[Row]:
+def _evaluate(place: Place, case: Case) -> Iterator[Row]:
     """Yield the rate of `evaluate` with one loss, and of its forward passes alone."""
-    import time
-
     model = build_model(case.name, 2, seed=0).to(place.device.torch, memory_format=torch.channels_last)
-    some = _repeated(pictures, place.size(8, 1) * case.batch)
+    some = _repeated(_pictures(place), place.size(8, 1) * case.batch)
     objective = make_objective("cross_entropy", some.data.classes)
     values = {"batch_size": case.batch, "precision": _precision(place), "device": place.device, "loss": objective}
     evaluate(model, some.first(case.batch), **values)
@@ -197,4 +225,4 @@ def price(place: Place) -> Iterator[Row]:
     yield note(f"{name}: estimated speed of training / real", estimated / real)
 
 
-CHECKS = (card, training_batch_16, price, training_batch_64, augmentation)
+CHECKS = (card, cases)
