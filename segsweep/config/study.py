@@ -17,7 +17,8 @@ from segsweep.errors import UserError, unknown
 
 Grid = Mapping[str, tuple[Any, ...]]
 TUNING_SEED = 0
-NOT_TUNED = ("source", "architecture", "keep", "fold")  # no tuning trials of one cell differ in them
+# no tuning trials of one cell differ in these: it has one source, one model, one measure and one set of prepared images
+NOT_TUNED = ("source", "architecture", "keep", "fold", "image_px", "fit", "test_size")
 SOURCE_RATE = "source_learning_rate"  # the one setting of sources that can be tuned, in trials of the source itself
 Leakage = Literal["prevent", "report"]  # of images of the target's validation or test split into training
 PREVENT: Leakage = "prevent"
