@@ -135,7 +135,7 @@ def _start_model(
         report = load_source(model, source, settings.transfer, place.store, data.classes, trial.target.class_map)
         transferred, absent = report.loaded, report.absent
         facts = {"source_hash": source.content_hash, "transfer_report": str(report)}
-    freeze(model, settings.freeze, transferred, absent)
+    freeze(model, settings.freeze, transferred, absent, frozen_norm=settings.frozen_norm)
     calibrated = calibrate(model, transferred, train_set, normalisation, seed=trial.seed, device=place.device, world=place.world)
     trainable, total = model.parameter_counts()
     counts = {"trainable_parameters": trainable, "total_parameters": total, "calibrated_layers": calibrated}

@@ -14,6 +14,12 @@ from segsweep.errors import UserError, unknown
 DEFAULT_EPOCHS = 10
 DEFAULT_KEEP: Keep = "val_iou"
 LARGEST_PX = 4096
+DECIDED_BY = {  # settings that are dropped where they have no effect, and those that decide whether they have one
+    "momentum": ("optimizer",),
+    "encoder_lr_factor": ("freeze", "unfreeze_every_epochs"),
+    "layer_decay": ("freeze", "unfreeze_every_epochs"),
+    "frozen_norm": ("freeze",),
+}
 NO_TRANSFER = "none"  # what `transfer` becomes when the source is random: nothing moves
 
 
@@ -60,6 +66,7 @@ class Settings(BaseModel):
     architecture: ArchitectureName = "unet16"
     transfer: Transfer = "encoder"
     freeze: FreezePolicy = "none"
+    frozen_norm: Literal["eval", "train"] = "eval"
     unfreeze_every_epochs: PositiveInt | None = None
     fraction: Share = 1.0
     dev_share: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -185,6 +192,8 @@ class Settings(BaseModel):
         idle = {"momentum"} if self.optimizer in ("adam", "adamw") else set()
         if self.freeze == "encoder" and self.unfreeze_every_epochs is None:  # an encoder that never moves
             idle |= {"encoder_lr_factor", "layer_decay"}
+        if self.freeze == "none":
+            idle.add("frozen_norm")
         for name in idle:
             object.__setattr__(self, name, self._default(name))
 

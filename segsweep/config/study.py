@@ -11,7 +11,7 @@ from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMe
 from segsweep.config.folds import folds_of
 from segsweep.config.own import DataSetObject, Naming, adopt, is_data_set
 from segsweep.config.published import Published
-from segsweep.config.settings import Settings
+from segsweep.config.settings import DECIDED_BY, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
 from segsweep.errors import UserError, unknown
 
@@ -238,6 +238,12 @@ class Study:
         except UserError as error:
             raise UserError(f"study {self.name}: {error}") from None
 
+    def _undecided(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a cell of which only a tuned one decides whether they have an effect."""
+        told = {**self.fixed, **values}
+        open_ones = [name for name, others in DECIDED_BY.items() if name in told and any(axis in self.tune for axis in others)]
+        return {name: Settings.parse_value(name, told[name]) for name in open_ones}
+
     def cells(self) -> Iterator[tuple[str, Settings]]:
         """Yield each cell once, as its name and its settings without the tuned ones (these keep their defaults).
 
@@ -247,7 +253,8 @@ class Study:
         axes = list(dict.fromkeys(axis for grid in self.grids for axis in grid))
         for grid in self.grids:
             for values in product(*grid.values()):
-                settings = self._settings(dict(zip(grid, values, strict=True)))
+                told = dict(zip(grid, values, strict=True))
+                settings = self._settings(told).model_copy(update=self._undecided(told))
                 name = " ".join(f"{axis}={getattr(settings, axis)}" for axis in axes)
                 if name not in seen:
                     seen.add(name)

@@ -5,9 +5,14 @@
 What the source was announced not to have stays trainable under every policy: a self-supervised stage with the stem for small
 images gives an encoder without its stem, and a random stem that stays as it is would spoil all that lies behind it. So `encoder`
 then trains the stem beside the decoder, and `encoder:1`, which would hold nothing, is refused.
+
+What is frozen runs in eval mode (`frozen_norm` "eval"), as a layer of Keras with `trainable=False`: its normalisation statistics
+are fixed. With "train" its parameters alone are fixed, as in a PyTorch script that only sets `requires_grad` to False: it
+normalises by the statistics of each training batch, and its running ones, which validation and test use, move.
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from timm.layers.norm import RmsNorm, RmsNorm2d
 from torch import nn
@@ -27,21 +32,30 @@ NORMALISATIONS = (
 )
 
 
-def freeze(model: SegmentationModel, policy: str, transferred: Collection[str] | None = None, absent: Sequence[str] = ()) -> None:
+def freeze(
+    model: SegmentationModel,
+    policy: str,
+    transferred: Collection[str] | None = None,
+    absent: Sequence[str] = (),
+    *,
+    frozen_norm: str = "eval",
+) -> None:
     """Hold the parts of a model that a policy names.
 
     `transferred` are the names of the weights that a source brought, by which `norm` tells layers with statistics from new ones;
-    None stands for all. `absent` are those that it was announced not to have, which are not held. Raises
+    None stands for all. `absent` are those that it was announced not to have, which are not held. `frozen_norm` is the mode,
+    "eval" or "train", in which what is held runs while the model trains. Raises
     `UserError` for an unknown policy, and for one that the model has no such parts for.
     """
     kind, _, count = policy.partition(":")
+    hold = partial(model.hold, train_mode=frozen_norm == "train")
     if kind == "encoder" and count.isdecimal():
-        model.hold(_first_stages(model, int(count), absent))
+        hold(_first_stages(model, int(count), absent))
     elif policy == "encoder":
-        model.hold(_first_stages(model, len(model.encoder_stages), absent) if absent else (model.parts.encoder,))
+        hold(_first_stages(model, len(model.encoder_stages), absent) if absent else (model.parts.encoder,))
     elif policy == "norm":
         brought = tuple(f"{name.rpartition('.')[0]}." for name in transferred) if transferred is not None else None
-        model.hold(name for name in _normalisations(model) if brought is None or name in brought)
+        hold(name for name in _normalisations(model) if brought is None or name in brought)
     elif policy != "none":
         raise unknown("freeze", policy, FREEZE_POLICIES)
 

@@ -34,6 +34,7 @@ class SegmentationModel(nn.Module):
         self.network = network
         self.parts = parts
         self._held: tuple[str, ...] = ()
+        self._held_in_train_mode = False
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return the logits (B, classes, H, W)."""
@@ -58,20 +59,22 @@ class SegmentationModel(nn.Module):
             raise UserError(f"{type(self.encoder).__name__}: the stages of this encoder cannot be told; freeze none or encoder")
         return tuple(tuple(self.parts.encoder + name for name in stage) for stage in stages)
 
-    def hold(self, names: Iterable[str]) -> None:
+    def hold(self, names: Iterable[str], *, train_mode: bool = False) -> None:
         """Keep parts as they are: their parameters without gradient, their normalisation statistics unmoved by `.train()`.
 
-        A name that ends in a dot is a module of the network, another one a parameter.
+        With `train_mode` `.train()` reaches all that is held: normalisation uses the statistics of the batch and its running
+        ones move, and dropout acts. A name that ends in a dot is a module of the network, another one a parameter.
         """
-        names = tuple(names)
+        names, self._held_in_train_mode = tuple(names), train_mode
         for name in names:
             self._part(name).requires_grad_(False)
         self._held = (*self._held, *names)
         self.train(self.training)
 
-    def holds(self, module: str) -> bool:
-        """Return whether a module of the network, by its name, is kept as it is."""
-        return f"{module}.".startswith(tuple(name for name in self._held if name.endswith(".")))
+    def holds_statistics(self, module: str) -> bool:
+        """Return whether a module of the network, by its name, normalises by running statistics that training does not move."""
+        held = tuple(name for name in self._held if name.endswith("."))
+        return not self._held_in_train_mode and f"{module}.".startswith(held)
 
     def release_stage(self) -> bool:
         """Release the deepest stage of the encoder that is held, and return whether there was one.
@@ -94,9 +97,9 @@ class SegmentationModel(nn.Module):
         return self.network.get_submodule(name[:-1]) if name.endswith(".") else self.network.get_parameter(name)
 
     def train(self, mode: bool = True) -> "SegmentationModel":
-        """Set the mode of everything but the parts held fixed, which stay in eval mode."""
+        """Set the mode of everything but the parts held fixed, which stay in eval mode unless they are held in train mode."""
         super().train(mode)
-        for part in map(self._part, self._held):
+        for part in map(self._part, () if self._held_in_train_mode else self._held):
             if isinstance(part, nn.Module):
                 part.eval()
         return self

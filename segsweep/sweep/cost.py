@@ -82,6 +82,8 @@ class CostModel:
             settings.precision,
             self._device,
             self._catalog.store.root / "speed.json",
+            False,
+            settings.frozen_norm,
         )
         trained = epochs * train if epochs is not None else (steps or 0) * settings.batch_size
         predicted = (epochs or settings.validations) * val + test

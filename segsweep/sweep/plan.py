@@ -140,8 +140,8 @@ def make_plan(
 
     cells: dict[str, Cell] = {}
     twins = {}
-    for name, settings in ((name, _with(cell, fold=fold)) for name, cell in study.cells() for fold in study.folds(cell)):
-        settings = _with(settings, precision=precision(settings.precision))
+    for name, settings in ((name, _set(cell, fold=fold)) for name, cell in study.cells() for fold in study.folds(cell)):
+        settings = _set(settings, precision=precision(settings.precision))
         cell = _with_source_rates(cell_of(name, settings), cell_of)
         identity = cell.trial("confirm", cell.settings, TUNING_SEED + 1).trial_id
         if identity in cells:
@@ -157,7 +157,7 @@ def _with_source_rates(cell: Cell, cell_of: Callable[[str, Settings], Cell]) -> 
     if tried is None or last_supervised(cell.stages[0]) is None:
         return cell
     points = tuning_points({SOURCE_RATE: tried}, study.source_trials)
-    cells = [cell_of(cell.name, _with(cell.settings, **point)) for point in points]
+    cells = [cell_of(cell.name, _set(cell.settings, **point)) for point in points]
     stages = [last_supervised(each.stages[0]) for each in cells]
     rates = [
         SourceRate(point[SOURCE_RATE], stage, each)
@@ -173,7 +173,13 @@ def last_supervised(last: StageSpec | None) -> StageSpec | None:
     return supervised[-1] if supervised else None
 
 
+def _set(settings: Settings, **values: Any) -> Settings:
+    """Return a cell's settings with valid values of some; those whose effect a tuned one decides stay (`Study.cells`)."""
+    return settings.model_copy(update=values)
+
+
 def _with(settings: Settings, **values: Any) -> Settings:
+    """Return the settings of a tuning point of a cell: what has no effect in it has its default."""
     return Settings.build(**{**settings.model_dump(), **values})
 
 

@@ -52,6 +52,8 @@ def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Itera
     policies = [str(policy) for policy in tuned_values(study, "freeze", settings.freeze)]
     if any(tuned_values(study, "unfreeze_every_epochs", settings.unfreeze_every_epochs)):
         policies.append("none")  # which is what it comes to
+    if "train" in tuned_values(study, "frozen_norm", settings.frozen_norm):
+        policies.append("none")  # frozen layers too normalise over the batch
     if 1 in tuned_values(study, "batch_size", settings.batch_size):
         yield "batch_size=1", policies, settings.image_px
     if settings.batch_sizes().get("source_batch_size") == 1:

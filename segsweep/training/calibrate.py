@@ -36,13 +36,14 @@ def calibrate(
 ) -> int:
     """Set the statistics of held layers that the transfer did not bring, and return the number of these layers.
 
+    Layers that are held in train mode need none: they normalise by the batch, and training moves their statistics.
     `transferred` are the names of the weights that were loaded. Weights stay as they are. The processes of a world all get the
     main one's statistics.
     """
     layers = {
         name: layer
         for name, layer in layers_with_statistics(model.network).items()
-        if model.holds(name) and f"{name}.running_mean" not in transferred
+        if model.holds_statistics(name) and f"{name}.running_mean" not in transferred
     }
     if not layers:
         return 0

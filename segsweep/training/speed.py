@@ -37,12 +37,14 @@ def measure_speed(
     device: Device,
     cache: Path,
     small_stem: bool = False,
+    frozen_norm: str = "eval",
 ) -> tuple[float, float]:
     """Return pictures per second of training and of prediction.
 
-    `model` is an architecture and `policy` its freeze policy; or `model` is an encoder and `policy` the self-supervised method
-    that trains it, with the stem for small images where `small_stem` says so. Training steps and predictions are timed for a
-    fifth of a second each, after one step to warm up; `cache` is a JSON file that remembers.
+    `model` is an architecture with `classes` output channels, and `policy` and `frozen_norm` say what is frozen and how; or
+    `model` is an encoder and `policy` the self-supervised method that trains it, with the stem for small images where
+    `small_stem` says so. Training steps and predictions are timed for a fifth of a second each, after one step to warm up;
+    `cache` is a JSON file that remembers.
     """
     key = json.dumps(
         [
@@ -55,13 +57,14 @@ def measure_speed(
             policy,
             precision,
             *([True] if small_stem else []),
+            *([frozen_norm] if frozen_norm != "eval" else []),
         ]
     )
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     if key not in known:
         device.set_up()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
-        known[key] = _measure(model, classes, image_px, count, policy, precision, device, small_stem)
+        known[key] = _measure(model, classes, image_px, count, policy, precision, device, small_stem, frozen_norm)
         with replacing(cache) as temporary:
             temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
     train_speed, predict_speed = known[key]
@@ -69,30 +72,37 @@ def measure_speed(
 
 
 def _measure(
-    model: str, classes: int, image_px: int, count: int, policy: str, precision: str, device: Device, small_stem: bool
+    model: str,
+    classes: int,
+    image_px: int,
+    count: int,
+    policy: str,
+    precision: str,
+    device: Device,
+    small_stem: bool,
+    frozen_norm: str,
 ) -> tuple[float, float]:
     """Measure on batches of so many pictures, or of half as many where these are too many for the device."""
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
+    network: nn.Module
     if policy in SELF_SUPERVISED:
         network, loss_of = _pretraining(model, policy, images, half, small_stem)
     else:
-        network, loss_of = _segmentation(model, classes, policy, images, half)
+        segmenter = build_model(model, classes, seed=0)
+        freeze(segmenter, policy, frozen_norm=frozen_norm)
+        network, loss_of = segmenter, _segmentation(segmenter, images, half)
     try:
         return _speeds(network, loss_of, count, device)
     except torch.OutOfMemoryError:  # by several workers a batch is shared, and one takes its pieces
         if count < 4:
             raise
     del network, loss_of
-    return _measure(model, classes, image_px, count // 2, policy, precision, device, small_stem)
+    return _measure(model, classes, image_px, count // 2, policy, precision, device, small_stem, frozen_norm)
 
 
-def _segmentation(
-    architecture: str, classes: int, policy: str, images: Tensor, half: torch.autocast
-) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """Return a model, and what computes its loss on some pictures."""
-    model = build_model(architecture, classes, seed=0)
-    freeze(model, policy)
+def _segmentation(model: nn.Module, images: Tensor, half: torch.autocast) -> Callable[[], Tensor]:
+    """Return what computes a model's loss on some pictures."""
     masks = torch.zeros(len(images), *images.shape[2:], dtype=torch.long, device=images.device)
 
     def loss() -> Tensor:
@@ -100,7 +110,7 @@ def _segmentation(
             logits_BCHW = model(normalise(images))
         return cross_entropy(logits_BCHW.float(), masks)
 
-    return model, loss
+    return loss
 
 
 def _pretraining(

@@ -15,6 +15,7 @@ WRONG = [  # field, value, what the message says is allowed
     ("freeze", "decoder", "'none'"),
     ("freeze", "encoder:0", "'encoder:K'"),
     ("freeze", "encoder:", "'encoder:K'"),
+    ("frozen_norm", "fixed", "'eval' or 'train'"),
     ("dev_share", 1.0, "less than 1"),
     ("encoder_lr_factor", 1.5, "less than or equal to 1"),
     ("layer_decay", 0, "greater than 0"),
@@ -183,12 +184,17 @@ def test_source_settings_fall_back_on_the_trials_own():
 
 
 def test_settings_that_change_nothing_are_one_value():
-    """Rates of an encoder that never moves, and the momentum of optimisers that have none, make no other cell."""
+    """Rates of an encoder that never moves, the momentum of optimisers that have none, and the mode of what is not frozen make no
+    other cell."""
     frozen = Settings(freeze="encoder")
     assert Settings(freeze="encoder", encoder_lr_factor=0.1, layer_decay=0.5) == frozen
     assert Settings(freeze="encoder", encoder_lr_factor=0.1, unfreeze_every_epochs=1) != frozen
     assert Settings(optimizer="adamw", momentum=0.5) == Settings(optimizer="adamw")
     assert Settings(optimizer="sgd", momentum=0.5) != Settings(optimizer="sgd")
+    assert Settings(freeze="none", frozen_norm="train") == Settings()
+    for policy in ("encoder", "encoder:1"):
+        assert Settings(freeze=policy, frozen_norm="train") != Settings(freeze=policy)
+    assert Settings.build(freeze="norm", frozen_norm="train") == Settings()  # random weights bring no layer to freeze
 
 
 def test_a_self_supervised_stage_is_told_its_own_settings():

@@ -187,3 +187,32 @@ def test_norm_holds_what_the_transfer_brought_alone():
     model.train()
     assert decoder.training
     assert not model.encoder.bn1.training
+
+
+@pytest.mark.parametrize("name", ["unet-resnet18", "unet16"])
+@pytest.mark.parametrize("policy", ["encoder", "encoder:2"])
+def test_frozen_parts_in_train_mode_are_those_of_a_script_that_only_sets_requires_grad(name, policy):
+    """With frozen_norm=train the state after training equals, bit for bit, that of a plain torch script which sets requires_grad
+    of the frozen parameters to False and nothing else: these stay, and their normalisation statistics move."""
+    model, script = build_model(name, 2, seed=0), build_model(name, 2, seed=0)
+    held = held_by(model, policy)
+    freeze(model, policy, frozen_norm="train")
+    for key, parameter in script.network.named_parameters():
+        parameter.requires_grad = key not in held
+    before = copy_of(model)
+    steps(model)
+    steps(script)
+    after, expected = model.network.state_dict(), script.network.state_dict()
+    assert all(torch.equal(after[key], expected[key]) for key in before)
+    parameters = dict(model.network.named_parameters())
+    assert {key for key in held if torch.equal(after[key], before[key])} == held & parameters.keys()
+    assert any(key.endswith("running_var") for key in held)
+
+
+def test_frozen_parts_in_train_mode_follow_every_mode_change():
+    """With frozen_norm=train a frozen encoder is in train mode while the model trains and in eval mode while it is evaluated."""
+    model = build_model("unet-mobilenet_v2", 2, seed=0)
+    freeze(model, "encoder", frozen_norm="train")
+    for mode in (True, False, True):
+        model.train(mode)
+        assert all(module.training is mode for module in model.network.modules())

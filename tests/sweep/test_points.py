@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from studies import plan_of, small_study
 
 from segsweep.config.space import Choice, LogUniform, Uniform
 from segsweep.errors import UserError
@@ -49,3 +50,26 @@ def test_ranges_too_narrow_are_an_error() -> None:
     """A range that the points hardly ever meet is refused, naming how many did."""
     with pytest.raises(UserError, match="of 8 points lie in"):
         tuning_points({"learning_rate": LogUniform(1e-3, 1.00001e-3)}, 8)
+
+
+@pytest.mark.parametrize(
+    ("decides", "values", "fixed", "kept"),
+    [
+        ("freeze", ["none", "encoder"], {"frozen_norm": "train"}, ["encoder"]),
+        ("optimizer", ["adam", "sgd"], {"momentum": 0.5}, ["sgd"]),
+        ("unfreeze_every_epochs", [1, 2], {"freeze": "encoder", "layer_decay": 0.5}, [1, 2]),
+    ],
+)
+@pytest.mark.parametrize("role", ["fixed", "compare"])
+def test_a_setting_holds_in_the_points_in_which_it_has_an_effect(decides, values, fixed, kept, role) -> None:
+    """A setting whose effect depends on a tuned one is in all points that the tuned one gives it an effect in, and in no others;
+    values of it that are compared make cells of their own."""
+    (name, value) = list(fixed.items())[-1]
+    others = {key: each for key, each in fixed.items() if key != name}
+    default = type(small_study()._settings({})).model_fields[name].default
+    compare = {"source": ["random"], **({name: [default, value]} if role == "compare" else {})}
+    told = {"epochs": 4, "precision": "float32", **(others if role == "compare" else fixed)}
+    plan = plan_of(small_study(compare=compare, tune={decides: Choice(values)}, fixed=told, trials_per_cell=8))
+    assert len(plan.cells) == (2 if role == "compare" else 1)
+    points = {getattr(trial.settings, decides): getattr(trial.settings, name) for trial in plan.cells[-1].tuning}
+    assert points == {each: value if each in kept else default for each in values}

@@ -43,6 +43,10 @@ def check(ellipses, tmp_path):
             {"architecture": "unet-resnet18", "batch_size": 1, "freeze": "encoder", "unfreeze_every_epochs": 1},
             r"^batch_size=1: unet-resnet18 normalises",
         ),
+        (
+            {"architecture": "unet-resnet18", "batch_size": 1, "freeze": "encoder", "frozen_norm": "train"},
+            r"^batch_size=1: unet-resnet18 normalises",
+        ),
         ({"source": "supervised:coco@1"}, r"^source supervised:coco@1: "),
     ],
 )

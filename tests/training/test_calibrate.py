@@ -95,6 +95,15 @@ def test_only_frozen_layers_without_statistics_change(policy, pictures, calibrat
     assert {name: each.training for name, each in model.named_modules()} == modes
 
 
+def test_frozen_layers_in_train_mode_need_no_statistics(pictures, calibrated):
+    """With frozen_norm=train nothing is computed beforehand: training moves the statistics, from the 0 and 1 of a new layer."""
+    model = build_model("unet-resnet18", 2, seed=0)
+    freeze(model, "encoder", frozen_norm="train")
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+    assert calibrated(model, pictures(6, 32)) == 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
+
+
 def test_no_label_is_read(pictures, calibrated):
     """Masks make no difference: other labels give the same statistics."""
     images = pictures(6, 32)

@@ -30,15 +30,15 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 class Run:
     """One run over a checkpoint, and again from it: each `go` builds model and state anew, as a new process would."""
 
-    def __init__(self, train_set, val_set, recipe, device, checkpoint, name="unet16", seed=3, policy="none"):
+    def __init__(self, train_set, val_set, recipe, device, checkpoint, name="unet16", seed=3, policy="none", norm="eval"):
         self.sets, self.recipe, self.device, self.checkpoint = (train_set, val_set), recipe, device, checkpoint
-        self.name, self.seed, self.policy = name, seed, policy
+        self.name, self.seed, self.policy, self.norm = name, seed, policy, norm
         self.state = None
 
     def go(self, results=None) -> list[EpochResult]:
         """Train until so many results have come, then break off; to the end for None."""
         model = build_model(self.name, len(self.sets[0].data.classes), seed=0)
-        freeze(model, self.policy)
+        freeze(model, self.policy, frozen_norm=self.norm)
         self.state = start_state(model, self.recipe, self.device, self.checkpoint)
         chance = {"seed": self.seed, "device": self.device, "checkpoint": self.checkpoint}
         running = train(self.state, *self.sets, self.recipe, **chance)
@@ -64,11 +64,11 @@ def run(pictures, recipe, cpu, tmp_path):
     """Make a run whose standard is short: 6 pictures to train on, 3 to validate."""
     count = itertools.count()
 
-    def make(name="unet16", image_px=16, policy="none", seed=3, train_count=6, device=cpu, **values) -> Run:
+    def make(name="unet16", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, **values) -> Run:
         whole = pictures(train_count + 3, image_px, ignored=True)
         members = np.split(whole.members, [train_count])
         sets = [replace(whole, members=part) for part in members]
-        return Run(*sets, recipe(**values), device, tmp_path / f"{next(count)}.safetensors", name, seed, policy)
+        return Run(*sets, recipe(**values), device, tmp_path / f"{next(count)}.safetensors", name, seed, policy, norm)
 
     return make
 
@@ -91,6 +91,7 @@ CONFIGURATIONS = {
     "published encoder": {"name": "linknet-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4},
     "dropout": {"name": "deeplabv3plus-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4},
     "frozen": {"name": "linknet-mobilenet_v2", "image_px": 32, "epochs": 2, "train_count": 4, "policy": "encoder"},
+    "frozen in train mode": {"policy": "encoder", "norm": "train", "ema": 0.9},
     "adamw dice bfloat16": {"optimizer": "adamw", "weight_decay": 0.01, "loss": "dice", "precision": "bfloat16"},
     "steps": {"steps": 7, "validations": 3},
     "average and schedule": {"ema": 0.9, "schedule": "one_cycle", "optimizer": "sgd", "warmup": 0.2},
@@ -308,6 +309,26 @@ def test_frozen_encoder_is_the_same_after_training(run):
     assert not equal(start, after)
     trained = sum(p.numel() for group in frozen.state.optimizer.param_groups for p in group["params"])
     assert trained == frozen.state.model.parameter_counts()[0]
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_statistics_of_an_encoder_frozen_in_train_mode_are_kept_with_the_weights(run, ema):
+    """A run with frozen_norm=train keeps the frozen encoder's parameters as they were and its statistics as training left them; a
+    moving average of the weights has its own, between the start and these."""
+    frozen = run(policy="encoder", norm="train", epochs=1, ema=ema)
+    start = build_model("unet16", 2, seed=0).network.state_dict()
+    frozen.go()
+    after, kept = frozen.weights(), frozen.state.best
+    encoder = [name for name in start if name.startswith("encoder.")]
+    means = [name for name in encoder if name.endswith("running_mean")]
+    assert all(torch.equal(kept[name], start[name]) for name in encoder if name.endswith(".weight"))
+    assert means
+    assert not any(torch.equal(after[name], start[name]) for name in means)
+    for name in means:
+        if ema is None:
+            assert torch.equal(kept[name], after[name])
+        else:
+            assert 0 < (kept[name] - start[name]).norm() < (after[name] - start[name]).norm()
 
 
 def test_train_loss_weighs_pictures_equally(run):

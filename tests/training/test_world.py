@@ -76,10 +76,10 @@ def together():
         process.join(timeout=20)
 
 
-def trained(world, sets, recipe, policy, folder) -> tuple[list[EpochResult], dict[str, torch.Tensor]]:
+def trained(world, sets, recipe, policy, folder, norm="eval") -> tuple[list[EpochResult], dict[str, torch.Tensor]]:
     """Train from the start, and return the results and the weights."""
     model = build_model("unet16", 2, seed=0)
-    freeze(model, policy)
+    freeze(model, policy, frozen_norm=norm)
     device, checkpoint = Device("cpu", 1), folder / f"{world.size}.safetensors"
     state = start_state(model, recipe, device, checkpoint, world)
     results = list(train(state, *sets, recipe, seed=3, device=device, checkpoint=checkpoint, world=world))
@@ -99,20 +99,21 @@ def sets(pictures):
         {},
         {"loss": "dice"},
         {"policy": "encoder"},
+        {"policy": "encoder", "norm": "train"},
         {"steps": 5, "validations": 2},
         {"policy": "encoder", "unfreeze_every_epochs": 1, "layer_decay": 0.5, "ema": 0.5, "schedule": "poly"},
         {"augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": HALF, "epochs": 1},
         {"gradient_clip_norm": 0.05, "optimizer": "sgd", "learning_rate": 0.1},
     ],
-    ids=["cross-entropy", "dice", "frozen encoder", "steps", "unfreezing", "copies", "clipped"],
+    ids=["cross-entropy", "dice", "frozen encoder", "frozen encoder in train mode", "steps", "unfreezing", "copies", "clipped"],
 )
 def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
     """Losses of two processes equal those of one at the same batch size; both hold the same weights, and the metrics that
     these weights have in one process."""
     values = {"learning_rate": 3e-4} | values
-    policy = values.pop("policy", "none")
-    wanted, _ = trained(World(), sets, recipe(**values), policy, tmp_path)
-    (found, weights), (told, same) = together(trained, 2, sets, recipe(**values), policy, tmp_path)
+    policy, norm = values.pop("policy", "none"), values.pop("norm", "eval")
+    wanted, _ = trained(World(), sets, recipe(**values), policy, tmp_path, norm)
+    (found, weights), (told, same) = together(trained, 2, sets, recipe(**values), policy, tmp_path, norm)
     for one, other in zip(wanted, found, strict=True):
         assert other.train_loss == pytest.approx(one.train_loss, rel=TOLERANCE)
         assert other.val_loss == pytest.approx(one.val_loss, rel=TOLERANCE)
