@@ -130,7 +130,8 @@ def _start_model(
     settings, data = trial.settings, train_set.data
     facts: dict[str, Any] = {}
     transferred, absent = tuple[str, ...](), tuple[str, ...]()
-    model = build_model(settings.architecture, len(data.classes), trial.seed)
+    sigmoid_class = data.foreground if settings.output == "sigmoid" else None
+    model = build_model(settings.architecture, len(data.classes), trial.seed, sigmoid_class)
     if source is not None:
         report = load_source(model, source, settings.transfer, place.store, data.classes, trial.target.class_map)
         transferred, absent = report.loaded, report.absent

@@ -20,6 +20,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
+from segsweep.models.transfer import transfer_weights
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, Started, build_stage
 from segsweep.store.folder import Store
@@ -515,3 +516,33 @@ def test_random_weights_make_imagenets_normalisation_the_sources(data):
     ids = {(s, n): make(data, stage=s, normalisation=n).trial_id for s in (None, stage) for n in ("source", "imagenet", "own")}
     assert ids[None, "source"] == ids[None, "imagenet"]
     assert len(set(ids.values())) == 5
+
+
+def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, place, source):
+    """With output=sigmoid all but the classifier of a softmax source moves, the head has one channel and starts fresh, and the
+    test's numbers are those of the sign of its logit; its weights move back into a model of many classes alike."""
+    spec, artifact, weights = source(classes=7)
+    values = {"transfer": "all-but-classifier", "output": "sigmoid", "loss": "bce", "freeze": "encoder", "epochs": 1}
+    trial = make(data, "confirm", stage=spec, **values)
+    started, _, outcome = run(trial, place, artifact.key)
+    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    assert final["classifier.weight"].shape[0] == 1
+    assert all(torch.equal(final[name], weights[name]) for name in final if name.startswith("encoder."))
+    assert started.facts["trainable_parameters"] == sum(
+        p.numel() for name, p in build_model("unet16", 1, 0).network.named_parameters() if not name.startswith("encoder.")
+    )
+    prepared = opened(data, place)
+    members = split_target(prepared, TARGET.protocol).test
+    network = build_model("unet16", 1, 0).network.eval()
+    network.load_state_dict(final)
+    with torch.no_grad():
+        images = torch.from_numpy(prepared.images[members].copy()).permute(0, 3, 1, 2)
+        logit = network(normalise(images, IMAGENET))[:, 0]
+    truth = prepared.masks[members].ravel()
+    assert outcome.facts["test_iou"] == pytest.approx(jaccard_score(truth, (logit > 0).numpy().ravel()), abs=1e-3)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(prepared.masks[members]).float())
+    assert outcome.facts["test_bce"] == pytest.approx(float(expected), rel=1e-3)
+    back = build_model("unet16", 7, seed=5)
+    report = transfer_weights(back, final, "all-but-classifier")
+    assert report.kept == ("classifier.weight", "classifier.bias")
+    assert torch.equal(back.network.state_dict()["decoder.up.0.weight"], final["decoder.up.0.weight"])

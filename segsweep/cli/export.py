@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,15 @@ def deployed(artifact: Artifact) -> Deployed:
             f"architecture {architecture!r}: is in its study file alone; run this in that file's folder as "
             '`python -c "import FILE; from segsweep.cli.commands import command_line; command_line()" ...`'
         )
-    model = build_model(architecture, len(told["classes"]), seed=0)
+    model = build_model(architecture, len(told["classes"]), seed=0, sigmoid_class=_sigmoid_class(told))
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
     return Deployed(model, _normalisation(artifact)).eval()
+
+
+def _sigmoid_class(told: Mapping[str, Any]) -> int | None:
+    """Return the class whose logit a model's one output channel is; None for a channel per class."""
+    one = told["settings"].get("output") == "sigmoid"  # there is none in models from before that setting
+    return told["classes"].index(told["foreground"]) if one else None
 
 
 def _normalisation(artifact: Artifact) -> Normalisation:
@@ -197,7 +204,7 @@ model = torch.export.load("model.pt2").module()
 class_numbers = model(images_uint8).argmax(dim=1)
 ```
 
-`weights.safetensors` holds the network's weights alone, by the names of the library that it comes from.
+`weights.safetensors` holds the network's weights alone, by the names of the library that it comes from{_one_channel(card)}.
 
 | measure | value |
 |---|---|
@@ -205,3 +212,10 @@ class_numbers = model(images_uint8).argmax(dim=1)
 
 Measured at {measured_at} on this study's own split of `{card["target"]}`. It says nothing of other pictures.
 """
+
+
+def _one_channel(card: dict[str, Any]) -> str:
+    """Return what the reader of the weights has to know of a single output channel; nothing where there is one per class."""
+    if (number := _sigmoid_class(card)) is None:
+        return ""
+    return f"; its one output channel is the logit of {card['classes'][number]}, the other's is 0"

@@ -35,11 +35,11 @@ def _check(name: object, version: object) -> None:
 class Architecture:
     """A user's own architecture.
 
-    `build(classes)` returns a `torch.nn.Module` from images (B, 3, H, W), normalised floats, to logits (B, classes, H, W).
-    `encoder` and `classifier` are how the names of its parameters begin in its encoder and in its last classifier
-    (`"encoder."`, `"head.out."`); `stages` how they begin in each stage of the encoder from input to output, needed for
-    `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths must be multiples of `stride_px`. Trials know the
-    code of `build`; raise `version` where something that it calls has changed.
+    `build(classes)` returns a `torch.nn.Module` from images (B, 3, H, W), normalised floats, to logits (B, classes, H, W); with
+    `output=sigmoid` it is asked for one. `encoder` and `classifier` are how the names of its parameters begin in its encoder and
+    in its last classifier (`"encoder."`, `"head.out."`); `stages` how they begin in each stage of the encoder from input to
+    output, needed for `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths must be multiples of
+    `stride_px`. Trials know the code of `build`; raise `version` where something that it calls has changed.
     """
 
     name: str

@@ -82,6 +82,7 @@ class Settings(BaseModel):
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     loss: LossText = "cross_entropy"
+    output: Literal["softmax", "sigmoid"] = "softmax"
     augmentation: Augmentation = "flip"
     augmented_copies: Annotated[int, Field(ge=0, le=16)] = 0
     normalisation: Literal["source", "imagenet", "own"] = "source"
@@ -184,8 +185,19 @@ class Settings(BaseModel):
             )
         if self.augmented_copies and self.augmentation == "none":
             raise ValueError(f"augmented_copies={self.augmented_copies} with augmentation='none': the copies would be no others")
+        self._check_output()
         self._drop_what_changes_nothing()
         return self
+
+    def _check_output(self) -> None:
+        """Refuse a single logit where a source's model of several classes is compared or mapped class by class."""
+        if self.output == "sigmoid" and self.transfer == "all":
+            raise ValueError(
+                "output='sigmoid' with transfer='all': one logit has no row per class to map; "
+                "take transfer encoder or all-but-classifier, or output='softmax'"
+            )
+        if self.output == "sigmoid" and self.domain_shift == "on":
+            raise ValueError("output='sigmoid' with domain_shift='on': the source's model has a logit per class; take 'softmax'")
 
     def _drop_what_changes_nothing(self) -> None:
         """Give settings without effect their default, so that they make no other cell."""

@@ -114,14 +114,15 @@ def _obstacle(name: str, image_px: int) -> str | None:
     return None
 
 
-def build_model(name: str, classes: int, seed: int) -> SegmentationModel:
+def build_model(name: str, classes: int, seed: int, sigmoid_class: int | None = None) -> SegmentationModel:
     """Return a model with random weights: equal for an equal name, number of classes and seed.
 
-    The seed is used alone: no global random state is read or left changed.
+    With `sigmoid_class` its network has one output channel, the logit of that class of two. The seed is used alone: no global
+    random state is read or left changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("weights", seed))  # torch.manual_seed would reach the GPUs' too
-        return _build(name, classes)
+        return _build(name, classes, sigmoid_class)
 
 
 def build_encoder(name: str, seed: int) -> nn.Module:
@@ -163,16 +164,21 @@ def build_without_numbers(name: str, classes: int) -> SegmentationModel:
             return _build(name, classes).to("meta")
 
 
-def _build(name: str, classes: int) -> SegmentationModel:
+def _build(name: str, classes: int, sigmoid_class: int | None = None) -> SegmentationModel:
+    network, parts = _network(name, classes if sigmoid_class is None else 1)
+    return SegmentationModel(network, parts, sigmoid_class)
+
+
+def _network(name: str, channels: int) -> tuple[nn.Module, Parts]:
+    """Return a network with so many output channels, and its parts."""
     if name.startswith(PREFIX):
-        return build_own(name, classes)
+        return build_own(name, channels)
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:
-        return SegmentationModel(PlainUNet(PLAIN[name], classes), Parts("encoder.", "classifier."))
+        return PlainUNet(PLAIN[name], channels), Parts("encoder.", "classifier.")
     if name in TORCHVISION:
         entry = TORCHVISION[name]
-        return SegmentationModel(entry.build(classes), Parts("backbone.", entry.classifier, entry.stages))
+        return entry.build(channels), Parts("backbone.", entry.classifier, entry.stages)
     if decoder in RATES:
-        network = DenseASPP(encoder, RATES[decoder], classes)
-        return SegmentationModel(network, Parts("encoder.", "classifier.", DENSENET_STAGES))
-    return SegmentationModel(*build_smp(decoder, encoder, classes))
+        return DenseASPP(encoder, RATES[decoder], channels), Parts("encoder.", "classifier.", DENSENET_STAGES)
+    return build_smp(decoder, encoder, channels)

@@ -10,12 +10,15 @@ from segsweep.models.segmentation_model import Parts, SegmentationModel
 REHEARSED_CLASSES = 2
 
 
-def build_own(text: str, classes: int) -> SegmentationModel:
-    """Return the model of a text `own:NAME`. Raises `UserError` where this process was not brought the object."""
+def build_own(text: str, channels: int) -> tuple[nn.Module, Parts]:
+    """Return the network of a text `own:NAME` with so many output channels, and its parts.
+
+    Raises `UserError` where this process was not brought the object.
+    """
     architecture: Architecture = own(text)
-    network = architecture.build(classes)
+    network = architecture.build(channels)
     stages = tuple(tuple(_part(network, architecture.encoder, name) for name in stage) for stage in architecture.stages)
-    return SegmentationModel(network, Parts(architecture.encoder, architecture.classifier, stages or None))
+    return network, Parts(architecture.encoder, architecture.classifier, stages or None)
 
 
 def _part(network: nn.Module, encoder: str, name: str) -> str:
@@ -29,20 +32,20 @@ def _part(network: nn.Module, encoder: str, name: str) -> str:
     raise UserError(f"stages name {name!r}, which is neither a module nor a parameter of the network")
 
 
-def check_own(text: str, image_px: int) -> None:
-    """Raise `UserError` where an own architecture is not what it says: its parts, its sizes, its output."""
+def check_own(text: str, image_px: int, channels: int = REHEARSED_CLASSES) -> None:
+    """Raise `UserError` where an own architecture is not what it says: its parts, its sizes, its output of so many channels."""
     architecture: Architecture = own(text)
     if image_px % architecture.stride_px:
         raise UserError(f"image_px={image_px}: {text} needs a multiple of {architecture.stride_px}")
     try:
         with torch.random.fork_rng(devices=[]):
-            model = build_own(text, REHEARSED_CLASSES).eval()
+            model = SegmentationModel(*build_own(text, channels)).eval()
             logits = model(torch.zeros(1, 3, image_px, image_px))
     except UserError as error:
         raise UserError(f"architecture {text!r}: {error}") from None
     except Exception as error:  # whatever a user's code raises
         raise UserError(f"architecture {text!r} cannot be built and run at {image_px} px: {error!r}") from None
-    wanted = (1, REHEARSED_CLASSES, image_px, image_px)
+    wanted = (1, channels, image_px, image_px)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UserError(f"architecture {text!r}: gives {shape} for one picture of {image_px} px; must give logits {wanted}")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from segsweep.errors import UserError
@@ -26,13 +27,17 @@ class Parts:
 class SegmentationModel(nn.Module):
     """A network from images (B, 3, H, W) to logits (B, classes, H, W) whose parts can be held fixed.
 
-    `network` keeps its own names, so its `state_dict` is that of the library it comes from.
+    `network` keeps its own names, so its `state_dict` is that of the library it comes from. With `sigmoid_class` it gives one
+    logit (B, 1, H, W), of that class of two, and the model 0 for the other: so the softmax of both is its sigmoid, the arg-max
+    its sign, and cross-entropy its binary cross-entropy.
     """
 
-    def __init__(self, network: nn.Module, parts: Parts) -> None:
+    def __init__(self, network: nn.Module, parts: Parts, sigmoid_class: int | None = None) -> None:
         super().__init__()
+        assert sigmoid_class in (None, 0, 1), sigmoid_class
         self.network = network
         self.parts = parts
+        self.sigmoid_class = sigmoid_class
         self._held: tuple[str, ...] = ()
         self._held_in_train_mode = False
 
@@ -40,7 +45,10 @@ class SegmentationModel(nn.Module):
         """Return the logits (B, classes, H, W)."""
         output = self.network(images_BCHW)
         logits: Tensor = output["out"] if isinstance(output, dict) else output  # torchvision's networks give a table
-        return logits
+        if self.sigmoid_class is None:
+            return logits
+        pair = (torch.zeros_like(logits), logits)
+        return torch.cat(pair if self.sigmoid_class == 1 else pair[::-1], dim=1)
 
     @property
     def encoder(self) -> nn.Module:

@@ -26,6 +26,7 @@ from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, UserError
 from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
+from segsweep.models.own_model import check_own
 from segsweep.stage import check_stage
 from segsweep.store.folder import Store
 from segsweep.sweep.points import tuning_points
@@ -262,6 +263,9 @@ def check_names(study: Study) -> None:
     whole, encoders = _sizes_used(cells)
     for architecture, image_px in whole:
         check_architecture(architecture, image_px)
+    for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells if _one_logit(study, cell)):
+        if architecture.startswith(PREFIX):
+            check_own(architecture, image_px, channels=1)
     for encoder, image_px in encoders:
         check_encoder(encoder, image_px)
     for architecture, policy, absent in dict.fromkeys(
@@ -288,6 +292,11 @@ def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[
             elif stage.kind in DATASET_KINDS:
                 whole.append((cell.architecture, cell.source_px))
     return list(dict.fromkeys(whole)), list(dict.fromkeys(encoders))
+
+
+def _one_logit(study: Study, cell: Settings) -> bool:
+    """Return whether some trial of a cell has one logit for two classes."""
+    return "sigmoid" in tuned_values(study, "output", cell.output)
 
 
 def _looks_at_stages(study: Study, cell: Settings) -> bool:

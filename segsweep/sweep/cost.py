@@ -75,7 +75,7 @@ class CostModel:
     ) -> float:
         train_speed, predict_speed = self._measure(
             settings.architecture,
-            classes,
+            1 if settings.output == "sigmoid" else classes,
             settings.image_px,
             settings.batch_size,
             "none" if stem_left_out(settings) else settings.freeze,  # a stem that is trained takes gradients through the encoder

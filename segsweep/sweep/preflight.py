@@ -1,5 +1,5 @@
-"""What a plan and a run refuse alike, before anything is prepared: a foreground that is no class of the target, and sizes that do
-not go with a data set or an architecture.
+"""What a plan and a run refuse alike, before anything is prepared: a foreground that is no class of the target, an output
+that does not fit its classes, and sizes that do not go with a data set or an architecture.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ WHOLE_FITS = ("resize", "nearest")  # after which a square shows the whole image
 
 
 def preflight(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a foreground, a test size or a batch that cannot be, and name the setting.
+    """Raise `UserError` for a foreground, an output, a test size or a batch that cannot be, and name the setting.
 
     Before the data is prepared, the number of training images is that of the reader's list, which still counts copies, and
     unknown where groups are divided by what masks show. So a run calls this before preparation and again after it.
@@ -25,8 +25,19 @@ def preflight(study: Study, catalog: Catalog) -> None:
         catalog.key(study.target_name, study.target.classes, settings.image_px, settings.fit)  # a plan notes absent data by it
     check_target_classes(study, catalog)
     for _, settings in study.cells():
+        _check_output(study, settings, catalog)
         _check_test_size(study, settings, catalog)
         _check_batches(study, settings, catalog)
+
+
+def _check_output(study: Study, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a single logit for a target of other than two classes."""
+    classes = catalog.classes(study.target_name, study.target.classes)
+    if "sigmoid" in tuned_values(study, "output", settings.output) and len(classes) != 2:
+        raise UserError(
+            f"output=sigmoid: one logit tells two classes apart; {study.target_name} has {len(classes)}: {', '.join(classes)}; "
+            "take output=softmax"
+        )
 
 
 def _check_test_size(study: Study, settings: Settings, catalog: Catalog) -> None:

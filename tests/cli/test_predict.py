@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+import segsweep
 from segsweep.cli.commands import command_line
+from segsweep.config import Study, Target
 from segsweep.data.picture import open_picture
 from segsweep.records import load
 from segsweep.report.overlay import coloured
 from segsweep.store.folder import INDEX
+from segsweep.training.checkpoint import load_weights
 
 ROTATED = 6  # EXIF: the camera was held upright, so the picture is shown turned by a quarter
 SIZES = {"turned": (50, 70), "clear": (33, 21), "grey": (32, 32)}  # width, height as shown
@@ -250,3 +253,29 @@ def test_an_architecture_of_a_study_file_is_told_where_to_find(
     (best / INDEX).write_text(json.dumps(content))
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out", "--store", store) == 2
     assert 'python -c "import FILE; from segsweep.cli.commands import command_line' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("foreground", ["figure", "background"])
+def test_a_model_of_one_logit_is_exported_and_applied(ellipses: Path, photos: Path, tmp_path: Path, foreground: str) -> None:
+    """A run with output=sigmoid is exported with one output channel, said in its card's page, and predicts as it did when it was
+    tested; probabilities are the sigmoid of its logit, for whichever class is the foreground."""
+    declared = Study(
+        name="one",
+        target=Target(f"folder:{ellipses}", foreground=foreground),
+        compare={"source": ["random"]},
+        fixed={"architecture": "unet16", "image_px": 32, "epochs": 1, "batch_size": 8, "output": "sigmoid", "loss": "dice"},
+        seeds=1,
+    )
+    segsweep.run(declared, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)
+    folder, best, out = tmp_path / "runs" / "one", tmp_path / "best", tmp_path / "out"
+    command_line(["export", str(folder), "--best", str(best)])
+    assert load_weights(best / "weights.safetensors")[0]["classifier.weight"].shape[0] == 1
+    assert f"its one output channel is the logit of {foreground}, the other's is 0" in (best / "README.md").read_text()
+    assert call("predict", folder, "--images", photos, "--out", out, "--probabilities") == 0
+    picture = open_picture(photos / "grey.tif").copy()
+    logits = torch.export.load(best / "model.pt2").module()(torch.from_numpy(picture).permute(2, 0, 1)[None])[0].detach()
+    number = ["background", "figure"].index(foreground)
+    assert not logits[1 - number].any()
+    assert (mask_of(out / "masks" / "grey.png") == logits.argmax(dim=0).numpy()).all()
+    plane = np.asarray(Image.open(out / "probabilities" / f"grey-{foreground}.png"))
+    assert np.abs(plane - 255 * logits[number].sigmoid().numpy()).max() < 1

@@ -16,6 +16,7 @@ WRONG = [  # field, value, what the message says is allowed
     ("freeze", "encoder:0", "'encoder:K'"),
     ("freeze", "encoder:", "'encoder:K'"),
     ("frozen_norm", "fixed", "'eval' or 'train'"),
+    ("output", "logits", "'softmax' or 'sigmoid'"),
     ("dev_share", 1.0, "less than 1"),
     ("encoder_lr_factor", 1.5, "less than or equal to 1"),
     ("layer_decay", 0, "greater than 0"),
@@ -195,6 +196,23 @@ def test_settings_that_change_nothing_are_one_value():
     for policy in ("encoder", "encoder:1"):
         assert Settings(freeze=policy, frozen_norm="train") != Settings(freeze=policy)
     assert Settings.build(freeze="norm", frozen_norm="train") == Settings()  # random weights bring no layer to freeze
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"source": "supervised:coco", "transfer": "all"},
+            "^output='sigmoid' with transfer='all': .* encoder or all-but-classifier",
+        ),
+        ({"domain_shift": "on"}, "^output='sigmoid' with domain_shift='on': "),
+    ],
+)
+def test_one_logit_goes_with_no_map_of_classes(values, message):
+    """A single logit is refused with a classifier that is mapped class by class, and where the source's model is tested."""
+    with pytest.raises(UserError, match=message):
+        Settings.build(output="sigmoid", **values)
+    assert Settings.build(output="sigmoid", source="imagenet", transfer="all").transfer == "encoder"
 
 
 def test_a_self_supervised_stage_is_told_its_own_settings():

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 import torchvision
 from segmentation_models_pytorch.encoders import get_encoder
@@ -287,3 +288,35 @@ def test_architecture_that_can_be_built_passes(name):
 def test_the_usual_encoders_go_by_their_names():
     """The list that `segsweep models` prints has the encoders of the published studies."""
     assert {"resnet50", "vgg16", "mobilenet_v2", "densenet121"} <= set(encoder_names())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("name", ["unet16", "unet-resnet18", "lraspp-mobilenet_v3_large", "denseaspp-densenet121"])
+def test_a_single_logit_is_a_class_beside_zero(name, number):
+    """With a sigmoid class the network has one output channel: that class's logit, and the other's is 0 everywhere."""
+    model = build_model(name, 2, seed=0, sigmoid_class=number).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits, output = model(images), model.network(images)
+    one = output["out"] if isinstance(output, dict) else output
+    assert one.shape == (2, 1, 32, 32)
+    assert torch.equal(logits[:, number], one[:, 0])
+    assert not logits[:, 1 - number].any()
+    assert torch.equal(logits.argmax(dim=1) == number, one[:, 0] > 0)
+    torch.testing.assert_close(logits.softmax(dim=1)[:, number], one[:, 0].sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("unet-vgg16", lambda: smp.Unet("vgg16", encoder_weights=None, classes=1)),
+        ("unet-resnet50", lambda: smp.Unet("resnet50", encoder_weights=None, classes=1)),
+        ("deeplabv3-resnet50", lambda: torchvision.models.get_model("deeplabv3_resnet50", weights_backbone=None, num_classes=1)),
+    ],
+)
+def test_a_single_logit_has_the_parameters_of_the_librarys_one_channel_head(name, theirs):
+    """A model of one logit has exactly the parameters, by name and shape, of the library's network with one output channel."""
+    ours = build_model(name, 2, seed=0, sigmoid_class=1)
+    wanted = {key: parameter.shape for key, parameter in theirs().named_parameters()}
+    assert {key: parameter.shape for key, parameter in ours.network.named_parameters()} == wanted
+    assert ours.parameter_counts()[0] == sum(shape.numel() for shape in wanted.values())

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from segsweep.config import Architecture
+from segsweep.config import Architecture, Study, Target
 from segsweep.config.own import adopt
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model, check_architecture
 from segsweep.models.encoder_name import encoder_name
 from segsweep.models.freeze import check_freeze_fits, freeze
 from segsweep.models.parameter_groups import parameter_groups
+from segsweep.sweep.catalog import check_names
 
 
 class Net(nn.Module):
@@ -89,3 +90,20 @@ def test_an_architecture_that_is_not_what_it_says_is_refused(changes, image_px, 
     with pytest.raises(UserError, match=message) as caught:
         check_architecture("own:net", image_px)
     assert "\n" not in str(caught.value)
+
+
+def test_an_own_architecture_of_one_logit_is_rehearsed_with_one_channel():
+    """Where a study asks for one logit, an own architecture that cannot give one channel is refused before the run."""
+
+    def at_least_two(classes):
+        return Net(max(2, classes))
+
+    for build, good in ((Net, True), (at_least_two, False)):
+        adopt({"own:net": replace(NET, build=build)})
+        study = Study("s", Target("pets"), {"architecture": ["own:net"]}, fixed={"image_px": 32, "output": "sigmoid"})
+        if good:
+            check_names(study)
+        else:
+            with pytest.raises(UserError, match=r"own:net'?: gives \(1, 2, 32, 32\) .* must give logits \(1, 1, 32, 32\)"):
+                check_names(study)
+        check_names(replace(study, fixed={"image_px": 32}))

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from segsweep import main
-from segsweep.config import Study, Target
+from segsweep.config import Choice, Study, Target
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
@@ -133,3 +133,19 @@ def test_a_size_that_masks_decide_is_checked_once_they_are_decoded(ellipses, tmp
         prepare_all(study, catalog)
     with pytest.raises(UserError, match=r"^fraction=0.04 leaves one of \d+ training images"):
         preflight(study, catalog)
+
+
+@pytest.mark.parametrize("role", ["fixed", "tuned"])
+def test_one_logit_is_refused_for_other_than_two_classes(tmp_path, role):
+    """A target of three classes with output=sigmoid, fixed or tuned, is one line before anything is decoded."""
+    values = {"fixed": {"output": "sigmoid"}} if role == "fixed" else {"tune": {"output": Choice("softmax", "sigmoid")}}
+    for classes, refused in (("trimap", True), ("foreground", False)):
+        target = Target("generated_pets", classes=classes, protocol="70-10-20")
+        study = Study(name="s", target=target, compare={"image_px": [32]}, **values)
+        catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+        if refused:
+            message = r"^output=sigmoid: one logit tells two classes apart; generated_pets has 3: .*; take output=softmax$"
+            with pytest.raises(UserError, match=message):
+                preflight(study, catalog)
+        else:
+            preflight(study, catalog)

@@ -5,14 +5,16 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from segsweep.config import Loss
-from segsweep.config.normalisation import HALF
+from segsweep.config.normalisation import HALF, IMAGENET
 from segsweep.config.own import adopt
+from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training import loop
-from segsweep.training.batches import load_batches
+from segsweep.training.batches import load_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
 
@@ -30,14 +32,26 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 class Run:
     """One run over a checkpoint, and again from it: each `go` builds model and state anew, as a new process would."""
 
-    def __init__(self, train_set, val_set, recipe, device, checkpoint, name="unet16", seed=3, policy="none", norm="eval"):
+    def __init__(
+        self,
+        train_set,
+        val_set,
+        recipe,
+        device,
+        checkpoint,
+        name="unet16",
+        seed=3,
+        policy="none",
+        norm="eval",
+        sigmoid_class=None,
+    ):
         self.sets, self.recipe, self.device, self.checkpoint = (train_set, val_set), recipe, device, checkpoint
         self.name, self.seed, self.policy, self.norm = name, seed, policy, norm
-        self.state = None
+        self.sigmoid_class, self.state = sigmoid_class, None
 
     def go(self, results=None) -> list[EpochResult]:
         """Train until so many results have come, then break off; to the end for None."""
-        model = build_model(self.name, len(self.sets[0].data.classes), seed=0)
+        model = build_model(self.name, len(self.sets[0].data.classes), seed=0, sigmoid_class=self.sigmoid_class)
         freeze(model, self.policy, frozen_norm=self.norm)
         self.state = start_state(model, self.recipe, self.device, self.checkpoint)
         chance = {"seed": self.seed, "device": self.device, "checkpoint": self.checkpoint}
@@ -64,11 +78,13 @@ def run(pictures, recipe, cpu, tmp_path):
     """Make a run whose standard is short: 6 pictures to train on, 3 to validate."""
     count = itertools.count()
 
-    def make(name="unet16", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, **values) -> Run:
+    def make(
+        name="unet16", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, one=None, **values
+    ) -> Run:
         whole = pictures(train_count + 3, image_px, ignored=True)
         members = np.split(whole.members, [train_count])
         sets = [replace(whole, members=part) for part in members]
-        return Run(*sets, recipe(**values), device, tmp_path / f"{next(count)}.safetensors", name, seed, policy, norm)
+        return Run(*sets, recipe(**values), device, tmp_path / f"{next(count)}.safetensors", name, seed, policy, norm, one)
 
     return make
 
@@ -360,3 +376,21 @@ def test_gpu_run_resumes(run, precision):
         assert other.train_loss == pytest.approx(one.train_loss, rel=1e-5)
         assert other.val_loss == pytest.approx(one.val_loss, rel=1e-5)
     assert all(tensor.is_cuda for tensor in parted.weights().values())
+
+
+def test_one_logit_is_trained_as_a_script_does_with_binary_cross_entropy(run, cpu):
+    """A run of one logit makes the steps, and keeps the weights, of a plain torch script: one channel, SGD, BCE with logits."""
+    ours = run(image_px=32, train_count=8, epochs=1, augmentation="none", loss="bce", optimizer="sgd", learning_rate=0.01, one=1)
+    ours.go()
+    network = build_model("unet16", 2, seed=0, sigmoid_class=1).network.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    train_set = ours.sets[0]
+    batches = loop.epoch_batches(len(train_set), ours.recipe.batch_size, ours.seed, 0, 2)
+    for images, masks in load_batches(train_set, batches, cpu):
+        logit, counted = network(normalise(images, IMAGENET))[:, 0], masks != IGNORE
+        optimizer.zero_grad()
+        functional.binary_cross_entropy_with_logits(logit[counted], (masks == 1)[counted].float()).backward()
+        optimizer.step()
+    assert network.state_dict()["classifier.weight"].shape[0] == 1
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(ours.weights()[name], tensor, rtol=1e-3, atol=1e-5)

@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, JaccardLoss
 from sklearn.metrics import log_loss
+from torch.nn import functional
 
 from segsweep.config import Loss
 from segsweep.config.loss_text import LOSS_NAMES
@@ -298,3 +300,35 @@ def test_losses_are_the_foregrounds_wherever_it_stands(name):
     for how in ("__call__", "measured"):
         found = getattr(swapped, how)(logits.flip(1), turned)
         assert float(found) == pytest.approx(float(getattr(objective(name, 2), how)(logits, masks)), rel=1e-6)
+
+
+def torchs_bce(z, mask):
+    counted = mask != IGNORE
+    return functional.binary_cross_entropy_with_logits(z[counted], (mask == 1)[counted].float())
+
+
+ONE_CHANNEL = {  # the loss of one logit a pixel, as its library has it
+    "cross_entropy": torchs_bce,
+    "bce": torchs_bce,
+    "dice": lambda z, mask: DiceLoss("binary", ignore_index=IGNORE)(z, mask),
+    "jaccard": lambda z, mask: JaccardLoss("binary", ignore_index=IGNORE)(z, mask),
+    "focal": lambda z, mask: FocalLoss("binary", gamma=2.0, ignore_index=IGNORE)(z, mask),
+}
+
+
+@pytest.mark.parametrize("name", ONE_CHANNEL)
+@pytest.mark.parametrize("ignored", [0.0, 0.4])
+@pytest.mark.parametrize("foreground", [0, 1])
+def test_one_logit_beside_zero_has_the_losses_of_one_channel(name, ignored, foreground):
+    """With logits 0 and z every loss, and its gradient by z, is that of torch or smp for one channel z of the foreground."""
+    logits, masks = example(2, ignored)
+    ours, theirs = (logits[:, 1:].clone().requires_grad_() for _ in range(2))
+    pair = [torch.zeros_like(ours), ours]
+    whole = torch.cat(pair if foreground == 1 else pair[::-1], dim=1)
+    loss = make_objective(name, CLASSES[:2], foreground=foreground)(whole, masks)
+    swapped = masks if foreground == 1 else torch.where(masks == IGNORE, masks, 1 - masks)
+    expected = ONE_CHANNEL[name](theirs[:, 0], swapped)
+    loss.backward()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-8)
