@@ -17,6 +17,7 @@ from segsweep.config import (
     Supervised,
     Target,
     Uniform,
+    deviations_in,
 )
 from segsweep.errors import UserError, tell_without_traceback
 from segsweep.records.wandb.options import MirrorOptions
@@ -38,6 +39,7 @@ __all__ = [
     "Target",
     "Uniform",
     "UserError",
+    "deviations_in",
     "main",
     "run",
 ]

@@ -93,7 +93,11 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     if instead["demo"] is not None:
         add("--demo", action="store_true", help="run small, on pictures generated on the spot")
     if instead["as_published"] is not None:
-        add("--as-published", action="store_true", help="run exactly the runs of the paper, with its settings")
+        add(
+            "--as-published",
+            action="store_true",
+            help="run the runs of the paper, with its settings; what deviates is in the docstring",
+        )
     add("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help="where data sets lie; repeatable")
     add(
         "--set",

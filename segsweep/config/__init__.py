@@ -2,7 +2,7 @@
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian
 from segsweep.config.own import Architecture, File, Loss, SelfSupervised, Supervised
-from segsweep.config.published import Published, PublishedRun
+from segsweep.config.published import Published, PublishedRun, deviations_in
 from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
 from segsweep.config.space import Choice, LogUniform, Uniform
@@ -29,4 +29,5 @@ __all__ = [
     "Target",
     "Trial",
     "Uniform",
+    "deviations_in",
 ]

@@ -22,6 +22,8 @@ HEADINGS = {
     "predict_seconds": "predict s",
     "source_mean_iou_before": "source mean IoU",
     "val_mean_iou": "val mean IoU",
+    "val_dice": "val Dice",
+    "val_accuracy": "val accuracy",
     "contrastive_accuracy": "contrastive",
     "contrastive_chance": "chance",
     "source_seed": "seed",

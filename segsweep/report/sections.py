@@ -1,5 +1,10 @@
 """What stands below the table of a study: its sources, before and after, the published numbers."""
 
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import Any
+
+from segsweep.config.published import DEVIATIONS
 from segsweep.records.reader import Records
 from segsweep.report.comparison import rate_lines
 from segsweep.report.layout import heading, lines_of, new_table, number, text
@@ -7,6 +12,7 @@ from segsweep.report.published import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.sources import QUALITY, source_rates, trained_sources
 
+NOTE_WIDTH = 130  # characters of a line
 SHIFT = (
     "Before: its classes mapped by name and class_map, all others taken for background. Source mean IoU: on the source's",
     "validation pictures; after fine-tuning with all that was transferred at its new values, and the source's own rest.",
@@ -88,4 +94,10 @@ def published_lines(records: Records) -> list[str]:
         pairs = [(row[name.removesuffix("_published")], row[name]) for name in measures]
         table.add_row(row["run"], *(number(each) for pair in pairs for each in pair))
     note = [published["note"]] if published["note"] else []
-    return ["", f"Beside {published['where']}:", "", *lines_of(table), *note]
+    return ["", f"Beside {published['where']}:", "", *lines_of(table), *note, *_deviation_lines(published)]
+
+
+def _deviation_lines(published: Mapping[str, Any]) -> list[str]:
+    """Return in what a study that repeats published runs differs from them; nothing where none is stated."""
+    points = [wrap(f"- {each}", NOTE_WIDTH, subsequent_indent="  ") for each in published.get("deviations", ())]
+    return ["", DEVIATIONS, "", *(line for point in points for line in point)] if points else []

@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from segsweep.config import Published, PublishedRun
 from segsweep.records import load
 from segsweep.report.published import beside_published, like_cell
 from segsweep.report.text import table_text
+from segsweep.sweep.plan import make_plan
+from segsweep.sweep.run import declaration
 
 
 def published(records, **cell):
@@ -57,3 +60,26 @@ def test_the_first_of_several_like_cells_counts():
     assert like_cell({"freeze": "encoder"}, planned) == "b"
     assert like_cell({"steps": None}, planned) == "b"
     assert like_cell({"freeze": "norm"}, planned) is None
+
+
+def test_deviations_stand_below_the_published_table(finished):
+    """Below the table stands every deviation that was declared, wrapped; where none was, nothing of it."""
+    records = published(load(finished / "runs" / "tiny"), source="random", freeze="encoder")
+    assert "Deviations" not in table_text(records)
+    long = "The optimiser is not said; here " + "Adam and " * 20 + "Adam."
+    declared = {**records.study["published"], "deviations": [long, "Short."]}
+    text = table_text(replace(records, study={**records.study, "published": declared}))
+    lines = text.partition("\nDeviations from the paper:\n\n")[2].splitlines()
+    assert lines[-1] == "- Short."
+    assert " ".join(line.strip() for line in lines[:-1]) == f"- {long}"
+    assert len(lines) == 3
+    assert lines[1].startswith("  and Adam")
+    assert max(map(len, lines)) <= 130
+
+
+def test_the_records_keep_the_deviations(tiny_study):
+    """What a study declares as its deviations is in what its records say of it."""
+    run = PublishedRun("theirs", {"source": "random"}, {"test_iou": 0.5})
+    study = replace(tiny_study, published=Published("Table 1", [run], deviations=["The seed is not said."]))
+    plan = make_plan(study, lambda *names: str(names))
+    assert declaration(plan)["published"]["deviations"] == ["The seed is not said."]

@@ -215,3 +215,41 @@ def test_the_domain_shift_has_both_rows_and_the_papers_split():
     assert len(list(module.study.cells())) == 8
     assert (module.study.seeds, list(module.study.tune)) == (3, ["learning_rate"])
     assert "supervised:camvid" not in module.STAND_INS[module.CITYSCAPES]
+
+
+FOLLOWED = {  # what the papers say, or their framework implies, of the output, frozen normalisation and the kept epoch
+    "source_domains": ("softmax", {"encoder": "train", "none": "eval"}, "val_loss"),
+    "architectures": ("softmax", {"encoder": "train"}, "val_loss"),
+    "domain_shift": ("softmax", {"none": "eval"}, "last"),
+    "encoders": ("sigmoid", {"encoder": "eval", "none": "eval"}, "val_dice"),
+    "self_supervised": ("sigmoid", {"none": "eval"}, "val_loss"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_as_published_follows_the_papers_framework(name):
+    """Outputs, the normalisation of frozen encoders and the kept epoch are those of the paper in every one of its runs."""
+    cells = [cell for _, cell in script(name).as_published.cells()]
+    output, frozen_norm, keep = FOLLOWED[name]
+    assert {(cell.output, cell.keep) for cell in cells} == {(output, keep)}
+    assert {cell.freeze: cell.frozen_norm for cell in cells} == frozen_norm
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_deviation_stands_in_the_docstring_and_beside_the_table(name):
+    """The deviations of the published table are the points of the script's docstring, once each; the docstring says them nowhere
+    else, and the studies that do not repeat the paper carry none."""
+    module = script(name)
+    stated, text = module.as_published.published.deviations, " ".join(module.__doc__.split())
+    assert len(stated) == len(set(stated)) >= 5
+    assert all(text.count(each) == 1 for each in stated)
+    assert text.count("not said") == " ".join(stated).count("not said")
+    assert (module.study.published.deviations, module.demo.published.deviations) == ((), ())
+    assert module.as_published.published.note == ""
+
+
+def test_numbers_of_validation_images_stand_beside_validation():
+    """The table of encoders lists each run's best epoch on validation images, so ours beside it are of validation images too."""
+    module = script("encoders")
+    for study in (module.study, module.as_published, module.demo):
+        assert {tuple(run.measures) for run in study.published.runs} == {("val_dice", "val_iou", "val_accuracy")}
