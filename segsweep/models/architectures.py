@@ -22,7 +22,8 @@ from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, i
 from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.unet import PlainUNet
 
-PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16}  # name -> channels of the first block
+PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16, "unet_no_norm": 64}  # name -> channels of the first block
+WITHOUT_NORM = ("unet_no_norm",)
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 PLAIN_STRIDE_PX = 16
 ENCODER_STRIDE_PX = 32
@@ -31,6 +32,7 @@ SMALLEST_PX = 32
 NAMED: Mapping[str, str] = {
     "unet": "plain U-Net, 64..1024 channels, with batch norm (Ronneberger 2015)",
     "unet16": "plain U-Net, 16..256 channels",
+    "unet_no_norm": "plain U-Net, 64..1024 channels, without batch norm as published",
     "unet-vgg16": "U-Net decoder on VGG16, without batch norm as published (Simonyan 2015)",
     "unet-resnet50": "U-Net decoder on ResNet-50 (He 2016)",
     "unet-densenet121": "U-Net decoder on DenseNet-121 (Huang 2017)",
@@ -175,7 +177,7 @@ def _network(name: str, channels: int) -> tuple[nn.Module, Parts]:
         return build_own(name, channels)
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:
-        return PlainUNet(PLAIN[name], channels), Parts("encoder.", "classifier.")
+        return PlainUNet(PLAIN[name], channels, norm=name not in WITHOUT_NORM), Parts("encoder.", "classifier.")
     if name in TORCHVISION:
         entry = TORCHVISION[name]
         return entry.build(channels), Parts("backbone.", entry.classifier, entry.stages)

@@ -99,5 +99,7 @@ def published_lines(records: Records) -> list[str]:
 
 def _deviation_lines(published: Mapping[str, Any]) -> list[str]:
     """Return in what a study that repeats published runs differs from them; nothing where none is stated."""
-    points = [wrap(f"- {each}", NOTE_WIDTH, subsequent_indent="  ") for each in published.get("deviations", ())]
+    points = [
+        wrap(f"- {each}", NOTE_WIDTH, subsequent_indent="  ", break_on_hyphens=False) for each in published.get("deviations", ())
+    ]
     return ["", DEVIATIONS, "", *(line for point in points for line in point)] if points else []

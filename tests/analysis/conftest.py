@@ -27,6 +27,7 @@ MEASURES = {
     **{f"test_{name}": 0.9 for name in ("iou", "f1", "accuracy", "precision", "recall", "dice", "weighted_iou", "mean_iou")},
     **{f"test_{name}": 0.1 for name in ("dice_loss", "focal_loss", "bce")},
     **{f"test_iou_{name}": 0.8 for name in ("background", "car", "traffic_sign")},
+    **{f"val_{name}": 0.9 for name in ("iou", "dice", "accuracy")},
     "predict_seconds": 30.0,
 }
 CELL = {"source": CITY, "architecture": "unet16", "freeze": "none"}

@@ -50,6 +50,16 @@ def test_plain_unet_has_the_drawn_parameters(name, classes):
     assert build_model(name, classes, seed=0).parameter_counts() == (expected, expected)
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+def test_plain_unet_without_normalisation_has_the_published_layers(classes):
+    """`unet_no_norm` has the paper's layers alone, convolutions with biases and ReLUs: 31,031,745 parameters with one output."""
+    model = build_model("unet_no_norm", classes, seed=0)
+    assert model.parameter_counts()[0] == 31_031_745 + (classes - 1) * (64 + 1)
+    kinds = {type(module).__name__ for module in model.network.modules() if not list(module.children())}
+    assert kinds == {"Conv2d", "ConvTranspose2d", "ReLU"}
+    assert not list(model.network.buffers())
+
+
 def test_plain_unet_has_64_to_1024_channels():
     """The encoder of `unet` has blocks of 64, 128, 256, 512 and 1024 channels at sides divided by 1, 2, 4, 8 and 16."""
     encoder = build_model("unet", 2, seed=0).encoder

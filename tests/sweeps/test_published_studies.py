@@ -40,7 +40,7 @@ PUBLISHED_CELLS = {  # source, architecture, transfer, freeze, and the developme
     },
     "domain_shift": {("imagenet+supervised:cityscapes", "deeplabv3plus-mobilenet_v2", "all", "none")},
     "encoders": {
-        ("random", "unet", "none", "none"),
+        ("random", "unet_no_norm", "none", "none"),
         ("imagenet", "unet-vgg16", "encoder", "encoder"),
         ("imagenet", "unet-vgg16", "encoder", "none"),
         ("imagenet", "unet-densenet121", "encoder", "encoder"),
