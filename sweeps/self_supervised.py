@@ -22,9 +22,9 @@ Deviations from the paper:
 - A tenth of a source's images is held out from SimCLR to measure it: it trains on 54,000 of CIFAR-10's 60,000, and on nine
   tenths of the photos of cats and dogs.
 - How the baseline's encoder begins is not said; here with ImageNet weights, as SimCLR's does.
-- SimCLR's batch size, optimiser, temperature and projection width are not said; here SimCLR's own paper's: LARS at 0.3 for 256
-  images, weight decay 1e-6, a tenth of warm-up, cosine, temperature 0.1, 128 numbers, and ResNet's usual stem. "Gaussian Deblur" is read
-  as its blur.
+- SimCLR's batch size, optimiser, temperature, projection width and stem are not said; here those of SimCLR's own paper for
+  ImageNet: LARS at 0.3 for 256 images, weight decay 1e-6, a tenth of warm-up, cosine, temperature 0.1, 128 numbers, and ResNet's
+  usual stem. "Gaussian Deblur" is read as its blur.
 - The sizes of images are not said; here 256 px, and CIFAR-10's own 32 px for SimCLR.
 - Batch size and augmentation of fine-tuning are not said; here 16 and none. Input normalisation is not said; here that of the
   ImageNet weights.
