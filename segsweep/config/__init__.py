@@ -1,6 +1,6 @@
 """Frozen, validated settings: study, target, source, trial, stage, and their digests. Knows nothing of torch or Ray."""
 
-from segsweep.config.early_stopping import PerCellASHA, PerCellMedian
+from segsweep.config.early_stopping import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.own import Architecture, File, Loss, SelfSupervised, Supervised
 from segsweep.config.published import Published, PublishedRun, deviations_in
 from segsweep.config.settings import Settings
@@ -17,6 +17,7 @@ __all__ = [
     "Loss",
     "PerCellASHA",
     "PerCellMedian",
+    "PerCellRacing",
     "Published",
     "PublishedRun",
     "SelfSupervised",

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from segsweep.config.early_stopping import parse_early_stopping
 from segsweep.config.settings import Settings
 from segsweep.config.space import Choice, LogUniform, Uniform
 from segsweep.config.study import SOURCE_RATE, Study
@@ -10,6 +11,7 @@ from segsweep.errors import UserError, unknown
 
 COUNTS = ("trials_per_cell", "seeds", "source_seeds", "source_trials")
 TARGET = "target"
+EARLY_STOPPING = "early_stopping"
 PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
 INSTEAD_OF = {
     f"{stage}{a}": f"{stage}{b}" for stage in ("", "source_", "ssl_") for a, b in (("epochs", "steps"), ("steps", "epochs"))
@@ -21,9 +23,9 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
-    `trials_per_cell` and `source_trials` are numbers; `target` is another data set under the same protocol. One
-    `source_learning_rate` ends its tuning; of several, where it is tuned, each is tried. Raises `UserError` for an unknown name
-    or value.
+    `trials_per_cell` and `source_trials` are numbers; `target` is another data set under the same protocol; `early_stopping` is a
+    rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where it is tuned, each is
+    tried. Raises `UserError` for an unknown name or value.
     """
     for text in assignments:
         name, equals, value = text.partition("=")
@@ -45,8 +47,10 @@ def _assign(study: Study, name: str, text: str) -> Study:
         if text == study.target_name:
             return study
         return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a data set's own
+    if name == EARLY_STOPPING:
+        return replace(study, early_stopping=_parse(name, text))
     if name not in Settings.model_fields:
-        raise unknown("--set", name, [*COUNTS, TARGET, *Settings.model_fields])
+        raise unknown("--set", name, [*COUNTS, EARLY_STOPPING, TARGET, *Settings.model_fields])
     if ".." in text and name not in PATHS:
         return _range(study, name, text)
     values = tuple(_parse(name, part) for part in text.split(","))
@@ -76,7 +80,8 @@ def _range(study: Study, name: str, text: str) -> Study:
 
 
 def _parse(name: str, text: str) -> Any:
+    """Return the value of a setting, or the stopping rule, that a text names."""
     try:
-        return Settings.parse_value(name, text.strip())
+        return parse_early_stopping(text) if name == EARLY_STOPPING else Settings.parse_value(name, text.strip())
     except UserError as error:
         raise UserError(f"--set {error}") from None

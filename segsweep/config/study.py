@@ -7,7 +7,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian
+from segsweep.config.early_stopping import RULES, EarlyStopping
 from segsweep.config.folds import folds_of
 from segsweep.config.own import DataSetObject, Naming, adopt, is_data_set
 from segsweep.config.published import Published
@@ -117,10 +117,9 @@ class Study:
             value = getattr(self, count)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"study {self.name}: {count}={value!r}: must be a whole number >= 1")
-        if not isinstance(self.early_stopping, PerCellASHA | PerCellMedian | None):
-            raise UserError(
-                f"study {self.name}: early_stopping={self.early_stopping!r}: must be PerCellASHA, PerCellMedian or None"
-            )
+        if not isinstance(self.early_stopping, EarlyStopping | None):
+            rules = ", ".join(rule.__name__ for rule in RULES.values())
+            raise UserError(f"study {self.name}: early_stopping={self.early_stopping!r}: must be one of {rules}, or None")
         grids = self.compare if isinstance(self.compare, Sequence) else [self.compare]
         naming = Naming(dict(self.own))
         object.__setattr__(self, "target", replace(self.target, name=naming.text(self.target.name)))

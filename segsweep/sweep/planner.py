@@ -1,5 +1,6 @@
 """The planner decides what runs next. Runners carry it out; the planner knows neither torch nor Ray nor files."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -128,7 +129,9 @@ class Planner:
         for trial in cell.tuning:
             self._cells_of[trial.trial_id].append(cell.key)
             for epoch, found in self._curves.get(trial.trial_id, {}).items():
-                self._stopping.report(cell.key, trial.trial_id, epoch, found)
+                self._stopping.report(cell.key, trial.trial_id, epoch, found, trial.settings.results)
+            if trial.trial_id in self._ended:
+                self._stopping.ended(cell.key, trial.trial_id, self._ended[trial.trial_id].status)
 
     def next(self) -> Work | None:
         """Return work that can start now: first stages, in the order of need; None where nothing can.
@@ -173,13 +176,16 @@ class Planner:
         """
         if trial.phase == "confirm":
             return True
-        wanted = [self._stopping.report(cell, trial.trial_id, epoch, found) for cell in self._cells_of[trial.trial_id]]
+        planned = trial.settings.results
+        wanted = [self._stopping.report(cell, trial.trial_id, epoch, found, planned) for cell in self._cells_of[trial.trial_id]]
         return any(wanted)
 
     def trial_ended(self, trial: Trial, ended: Ended) -> None:
         """Take how a trial ended."""
         self._running.discard(trial.trial_id)
         self._ended[trial.trial_id] = ended
+        for cell in self._cells_of[trial.trial_id]:
+            self._stopping.ended(cell, trial.trial_id, ended.status)
         self._settle()
 
     def stage_ended(self, spec: StageSpec, error: str | None = None) -> None:
@@ -319,8 +325,9 @@ class Planner:
         for status in ("finished", "stopped"):
             ended = [trial for trial in cell.tuning if self._ended[trial.trial_id].status == status]
             curves = [(self._stopping.curve(cell.key, trial.trial_id), trial) for trial in ended]
-            scored = [(smoothed(curve), trial) for curve, trial in curves if curve]
-            assert scored or not ended, f"cell {cell.key}: trials have {status} of which no epoch is known"
+            known = [(smoothed(curve), trial) for curve, trial in curves if curve]
+            assert known or not ended, f"cell {cell.key}: trials have {status} of which no epoch is known"
+            scored = [(score, trial) for score, trial in known if not math.isnan(score.value)]
             if scored:
                 _, best = max(scored, key=lambda pair: (pair[0], -(pair[1].point or 0)))
                 return Choice(cell.name, best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))

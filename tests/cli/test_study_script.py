@@ -172,7 +172,10 @@ def test_check_tells_which_cell_is_broken(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "fractoin=0.5"], "unknown name 'fractoin'; known: trials_per_cell, seeds, source_seeds, target, source,"),
+        (
+            ["--set", "fractoin=0.5"],
+            "unknown name 'fractoin'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping,",
+        ),
         (["--set", "freeze=encodr"], "freeze='encodr': allowed are 'none', 'encoder', 'encoder:K'"),
         (["--set", "fraction=1.5"], "fraction='1.5': input should be less than or equal to 1"),
         (["--set", "seeds=0"], "seeds=0: must be a whole number >= 1"),

@@ -1,6 +1,6 @@
 import pytest
 
-from segsweep.config import Choice, LogUniform, Study, Target
+from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellRacing, Study, Target
 from segsweep.config.narrow import narrow
 from segsweep.errors import UserError
 
@@ -78,6 +78,14 @@ def test_counts_are_fields_of_the_study():
     assert (narrowed.seeds, narrowed.trials_per_cell, narrowed.source_seeds) == (4, 2, 3)
 
 
+def test_early_stopping_is_set_and_switched_off():
+    """A rule with its parameters, whose commas part no values, takes the place of the study's; `none` stops nothing."""
+    raced = narrow(STUDY, ["early_stopping=asha(grace_epochs=2,reduction_factor=4)"])
+    assert raced.early_stopping == PerCellASHA(2, 4)
+    assert narrow(raced, ["early_stopping=none"]).early_stopping is None
+    assert narrow(raced, ["early_stopping=racing"]).early_stopping == PerCellRacing()
+
+
 def test_a_path_with_two_dots_is_a_path():
     """A source may name a file in the folder above: its two dots are no range."""
     narrowed = narrow(STUDY, ["source=file:../weights.pth"])
@@ -90,7 +98,7 @@ def test_a_path_with_two_dots_is_a_path():
         ("fraction", "must read NAME=VALUE"),
         ("fraction=", "must read NAME=VALUE"),
         ("=3", "unknown name ''"),
-        ("lr=1", "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, target, source,"),
+        ("lr=1", "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, source,"),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
         ("fraction=0.5,,1", "fraction=''"),
@@ -103,6 +111,12 @@ def test_a_path_with_two_dots_is_a_path():
         ("seeds=-1", "seeds=-1: must be a whole number >= 1"),
         ("seeds=²", "seeds=²: must be a whole number >= 1"),
         ("seeds=1,2", "seeds=1,2: must be a whole number >= 1"),
+        (
+            "early_stopping=hyperband",
+            "--set early_stopping='hyperband': allowed are none, asha(grace_epochs=1,",
+        ),
+        ("early_stopping=asha(grace_epochs=0)", "--set early_stopping='asha(grace_epochs=0)': PerCellASHA"),
+        ("early_stopping=none,asha", "--set early_stopping='none,asha': allowed are none, asha("),
         ("epochs=two", "epochs='two'"),
         ("source=imagnet", "is no stage"),
     ],

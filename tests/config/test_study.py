@@ -65,7 +65,7 @@ WRONG = [
     ({"trials_per_cell": 2.5}, "trials_per_cell=2.5: must be a whole number >= 1"),
     ({"tune": {"ssl_temperature": Choice(0.1, 0.5)}}, "tune ssl_temperature: a source is trained once for all trials of a cell"),
     ({"source_seeds": "2"}, "source_seeds='2': must be a whole number >= 1"),
-    ({"early_stopping": "asha"}, "early_stopping='asha': must be PerCellASHA, PerCellMedian or None"),
+    ({"early_stopping": "asha"}, "early_stopping='asha': must be one of PerCellASHA, PerCellMedian, PerCellRacing, or None"),
 ]
 
 

@@ -1,56 +1,55 @@
 """The stopping rules against curves whose answer is plain."""
 
+import math
+
 import pytest
 
-from segsweep.config import PerCellASHA, PerCellMedian
+from segsweep.config import PerCellASHA, PerCellMedian, PerCellRacing
+from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.errors import UserError
 from segsweep.sweep.early_stopping import PerCellStopping
+
+EPOCHS = 10  # planned
 
 
 def test_asha_stops_below_the_best_third_of_its_rung() -> None:
     """With a factor of three, the fourth trial at a rung goes on only if it is the best of four."""
     stopping = PerCellStopping(PerCellASHA(1, 3))
-    assert [
-        stopping.report("cell", name, 1, Reading(value)) for name, value in (("a", 0.5), ("b", 0.4), ("c", 0.6), ("d", 0.55))
-    ] == [
-        True,
-        False,
-        True,
-        False,
-    ]
+    readings = (("a", 0.5), ("b", 0.4), ("c", 0.6), ("d", 0.55))
+    assert [stopping.report("cell", name, 1, Reading(value), EPOCHS) for name, value in readings] == [True, False, True, False]
 
 
 def test_asha_lets_the_best_two_of_six_go_on() -> None:
     """With six reports at a rung, the best third is two trials."""
     stopping = PerCellStopping(PerCellASHA(1, 3))
     for name, value in (("a", 0.1), ("b", 0.2), ("c", 0.3), ("d", 0.4), ("e", 0.9)):
-        stopping.report("cell", name, 1, Reading(value))
-    assert stopping.report("cell", "f", 1, Reading(0.8))
+        stopping.report("cell", name, 1, Reading(value), EPOCHS)
+    assert stopping.report("cell", "f", 1, Reading(0.8), EPOCHS)
 
 
 def test_asha_says_nothing_between_rungs() -> None:
     """Rungs are the grace period and its multiples by the factor; at other epochs every trial goes on."""
     stopping = PerCellStopping(PerCellASHA(2, 3))
     for epoch in (1, 2, 6):
-        stopping.report("cell", "good", epoch, Reading(0.9))
-    assert [stopping.report("cell", "bad", epoch, Reading(0.1)) for epoch in (1, 3, 5, 7)] == [True] * 4
-    assert not stopping.report("cell", "bad", 6, Reading(0.1))
+        stopping.report("cell", "good", epoch, Reading(0.9), EPOCHS)
+    assert [stopping.report("cell", "bad", epoch, Reading(0.1), EPOCHS) for epoch in (1, 3, 5, 7)] == [True] * 4
+    assert not stopping.report("cell", "bad", 6, Reading(0.1), EPOCHS)
 
 
 def test_cells_do_not_see_each_other() -> None:
     """The worst trial of the study goes on where it is the best of its cell."""
     stopping = PerCellStopping(PerCellASHA(1, 2))
-    assert stopping.report("strong", "a", 1, Reading(0.9))
-    assert stopping.report("weak", "b", 1, Reading(0.1))
-    assert not stopping.report("strong", "c", 1, Reading(0.5))
+    assert stopping.report("strong", "a", 1, Reading(0.9), EPOCHS)
+    assert stopping.report("weak", "b", 1, Reading(0.1), EPOCHS)
+    assert not stopping.report("strong", "c", 1, Reading(0.5), EPOCHS)
 
 
 def test_a_repeated_report_changes_nothing() -> None:
     """A resumed trial reports old epochs again and gets the same answer."""
     stopping = PerCellStopping(PerCellASHA(1, 2))
-    first = [stopping.report("cell", name, 1, Reading(value)) for name, value in (("a", 0.5), ("b", 0.6))]
-    again = [stopping.report("cell", name, 1, Reading(value)) for name, value in (("a", 0.5), ("b", 0.6))]
+    first = [stopping.report("cell", name, 1, Reading(value), EPOCHS) for name, value in (("a", 0.5), ("b", 0.6))]
+    again = [stopping.report("cell", name, 1, Reading(value), EPOCHS) for name, value in (("a", 0.5), ("b", 0.6))]
     assert first == [True, True]
     assert again[1]
 
@@ -59,27 +58,137 @@ def test_the_median_rule_compares_with_running_averages() -> None:
     """A trial stops when its best so far is below the median of the others' averages, once enough are there."""
     stopping = PerCellStopping(PerCellMedian(grace_epochs=2, min_trials=3))
     for name, values in (("a", (0.2, 0.4)), ("b", (0.4, 0.6)), ("c", (0.6, 0.8))):
-        assert [stopping.report("cell", name, epoch, Reading(value)) for epoch, value in enumerate(values, start=1)] == [
+        assert [stopping.report("cell", name, epoch, Reading(value), EPOCHS) for epoch, value in enumerate(values, start=1)] == [
             True,
             True,
         ]
-    assert stopping.report("cell", "d", 1, Reading(0.1))
-    assert not stopping.report("cell", "d", 2, Reading(0.45))  # the median of 0.3, 0.5, 0.7 is 0.5
-    stopping.report("cell", "e", 1, Reading(0.55))
-    assert stopping.report("cell", "e", 2, Reading(0.1))
+    assert stopping.report("cell", "d", 1, Reading(0.1), EPOCHS)
+    assert not stopping.report("cell", "d", 2, Reading(0.45), EPOCHS)  # the median of 0.3, 0.5, 0.7 is 0.5
+    stopping.report("cell", "e", 1, Reading(0.55), EPOCHS)
+    assert stopping.report("cell", "e", 2, Reading(0.1), EPOCHS)
 
 
 def test_no_rule_stops_nothing() -> None:
     """A study without early stopping lets every trial run to its end."""
     stopping = PerCellStopping(None)
-    stopping.report("cell", "a", 1, Reading(0.9))
-    assert stopping.report("cell", "b", 1, Reading(0.0))
+    stopping.report("cell", "a", 1, Reading(0.9), EPOCHS)
+    assert stopping.report("cell", "b", 1, Reading(0.0), EPOCHS)
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: PerCellASHA(0, 3), lambda: PerCellASHA(1, 1), lambda: PerCellMedian(0, 3), lambda: PerCellMedian(1, 0)]
+    "make",
+    [
+        lambda: PerCellASHA(0, 3),
+        lambda: PerCellASHA(1, 1),
+        lambda: PerCellASHA(1.5, 3),  # type: ignore[arg-type]
+        lambda: PerCellMedian(0, 3),
+        lambda: PerCellMedian(1, 0),
+        lambda: PerCellRacing(-0.1),
+        lambda: PerCellRacing(math.nan),
+        lambda: PerCellRacing(0.1, 0),
+    ],
 )
 def test_impossible_settings_are_refused(make: object) -> None:
     """Periods and factors that cannot be are errors when the study is built."""
     with pytest.raises(UserError, match="needs"):
         make()  # type: ignore[operator]
+
+
+def report_all(stopping: PerCellStopping, curves: dict[str, list[float]], cell: str = "cell") -> dict[str, bool]:
+    """Report whole curves one after the other, and return what was said of each one's last epoch."""
+    return {
+        name: [stopping.report(cell, name, epoch, Reading(value), EPOCHS) for epoch, value in enumerate(values, start=1)][-1]
+        for name, values in curves.items()
+    }
+
+
+@pytest.mark.parametrize(("behind", "goes_on"), [(0.059, True), (0.061, False)])
+@pytest.mark.parametrize("epoch", [1, 2, 3, 5, 10])
+def test_racing_stops_what_is_behind_by_more_than_its_margin(epoch: int, behind: float, goes_on: bool) -> None:
+    """The margin is 0.006 times planned epochs by epochs run: 0.06 after one of ten, 0.03 after two, 0.006 after all."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.006))
+    leader = [0.3 + 0.02 * at for at in range(EPOCHS)]
+    report_all(stopping, {"a": leader})
+    assert report_all(stopping, {"b": [value - behind / epoch for value in leader[:epoch]]})["b"] == goes_on
+
+
+def test_racing_compares_means_of_three_readings() -> None:
+    """One bad reading does not stop a trial that was level before: the mean of the last three decides."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.006))
+    report_all(stopping, {"a": [0.5] * EPOCHS})
+    assert report_all(stopping, {"b": [0.5, 0.5, 0.5, 0.46]})["b"]  # behind by 0.04, its mean by 0.0133; the margin is 0.015
+    assert not report_all(stopping, {"c": [0.5, 0.5, 0.5, 0.44]})["c"]  # its mean by 0.02
+
+
+def test_racing_compares_at_the_last_epoch_of_both() -> None:
+    """The first to report an epoch is compared where the others are, so that trials side by side stop each other too."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.006))
+    assert stopping.report("cell", "a", 1, Reading(0.1), EPOCHS)
+    assert stopping.report("cell", "b", 1, Reading(0.5), EPOCHS)
+    assert not stopping.report("cell", "a", 2, Reading(0.6), EPOCHS)  # which it reports first
+
+
+def test_racing_leaves_one_running() -> None:
+    """A trial that was stopped stops no other, so that the last one finishes, whatever it reads."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.0))
+    report_all(stopping, {"a": [0.5, 0.6], "b": [0.4]})
+    assert not stopping.report("cell", "b", 2, Reading(0.4), EPOCHS)
+    stopping.ended("cell", "b", "stopped")
+    assert stopping.report("cell", "a", 3, Reading(0.01), EPOCHS)
+    assert stopping.report("cell", "a", 4, Reading(0.01), EPOCHS)
+
+
+def test_racing_lets_equals_go_on() -> None:
+    """Trials that read the same go on, also without a margin."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.0))
+    assert report_all(stopping, {"a": [0.5] * 3, "b": [0.5] * 3}) == {"a": True, "b": True}
+
+
+def test_racing_says_nothing_before_its_grace_period() -> None:
+    """Readings before `grace_epochs` are not compared."""
+    stopping = PerCellStopping(PerCellRacing(grace_epochs=3))
+    report_all(stopping, {"a": [0.9] * EPOCHS})
+    assert [stopping.report("cell", "b", epoch, Reading(0.1), EPOCHS) for epoch in (1, 2, 3)] == [True, True, False]
+
+
+def test_racing_does_not_look_into_other_cells() -> None:
+    """The worst trial of a study goes on where no trial of its own cell is better."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.0))
+    report_all(stopping, {"a": [0.9] * EPOCHS}, "strong")
+    assert report_all(stopping, {"b": [0.1] * 5}, "weak")["b"]
+
+
+RULES = [PerCellASHA(1, 2), PerCellMedian(1, 1), PerCellRacing()]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_reading_that_is_no_number_is_the_worst(rule: EarlyStopping) -> None:
+    """NaN stops no other trial, and stops its own where another trial has a number."""
+    assert report_all(PerCellStopping(rule), {"nan": [math.nan], "number": [0.1]}) == {"nan": True, "number": True}
+    assert report_all(PerCellStopping(rule), {"number": [0.1], "nan": [math.nan]}) == {"number": True, "nan": False}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_failed_trial_stops_no_other(rule: EarlyStopping) -> None:
+    """What a trial read before it failed, as one that diverged, counts no more."""
+    for status, goes_on in (("finished", False), ("failed", True)):
+        stopping = PerCellStopping(rule)
+        report_all(stopping, {"a": [0.9] * 3})
+        stopping.ended("cell", "a", status)
+        assert report_all(stopping, {"b": [0.1]})["b"] == goes_on
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_refilled_rule_says_the_same(rule: EarlyStopping) -> None:
+    """After recorded curves and ends were reported in another order, the answer is that of the rule that saw them happen."""
+    curves = {"a": [0.5, 0.55, 0.6], "b": [0.2], "c": [0.6, 0.61, 0.58], "d": [0.9]}
+    ends = {"a": "finished", "b": "stopped", "d": "failed"}
+    answers = []
+    for names in ("abcd", "dcba"):
+        stopping = PerCellStopping(rule)
+        for name in names:
+            report_all(stopping, {name: curves[name]})
+            if name in ends:
+                stopping.ended("cell", name, ends[name])
+        answers.append([stopping.report("cell", "e", epoch, Reading(0.56), EPOCHS) for epoch in range(1, 5)])
+    assert answers[0] == answers[1]

@@ -1,5 +1,6 @@
 """The planner, driven through whole studies with invented results."""
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from studies import plan_of, small_study
 
-from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, Study, Trial
+from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, PerCellRacing, Study, Trial
+from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.config.study import TUNING_SEED
 from segsweep.sweep.plan import make_plan
@@ -165,10 +167,11 @@ def test_a_setting_is_chosen_by_the_mean_of_its_last_readings() -> None:
         assert Planner(plan, lambda _: None, past).choices[plan.cells[0].name].trial == trials[3]
 
 
+@pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellRacing()])
 @pytest.mark.parametrize("seconds", [0.0, 3.0, 11.0, 17.0, 40.0])
-def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float) -> None:
+def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float, rule: EarlyStopping) -> None:
     """Whenever a sweep is killed, a new planner with its records does the rest, repeats nothing, and chooses the same."""
-    study = small_study(early_stopping=PerCellASHA(1, 2))
+    study = small_study(early_stopping=rule)
     whole, planned = simulate(study)
     built: dict[str, str] = {}
     first = Simulation(Planner(plan_of(study), built.get), quality, built=built)
@@ -244,8 +247,8 @@ def test_failed_trials_run_again_only_when_asked() -> None:
     assert next(trial.trial_id for trial in trials_of(simulation.events, "start")) == failed.trial_id
 
 
-@pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellMedian(1, 2)])
-def test_early_stopping_compares_within_a_cell_only(rule: PerCellASHA | PerCellMedian) -> None:
+@pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellMedian(1, 2), PerCellRacing()])
+def test_early_stopping_compares_within_a_cell_only(rule: EarlyStopping) -> None:
     """A cell whose every trial is worse than any of another cell still finishes some, and is confirmed."""
     simulation, planner = simulate(small_study(early_stopping=rule), workers=2)
     finished = Counter(trial.cell for trial in trials_of(simulation.events, "finished") if trial.phase == "tune")
@@ -269,6 +272,39 @@ def test_asha_keeps_the_best_of_a_rung() -> None:
             assert rate not in stopped
             best_so_far = value
     assert stopped
+
+
+def test_a_trial_that_fails_later_stops_no_other() -> None:
+    """What a trial read before it failed counts for no other trial: the best of those that do not fail finishes."""
+    study = small_study(compare={"source": ["random"]}, early_stopping=PerCellRacing(margin=0.0))
+    planner = Planner(plan_of(study), {}.get)
+    broken, good, bad, _ = planner.plan.cells[0].tuning
+    planner.epoch(broken, 1, Reading(0.9))
+    planner.trial_ended(broken, Ended("failed", "diverged"))
+    assert planner.epoch(good, 1, Reading(0.5))
+    assert not planner.epoch(bad, 1, Reading(0.4))
+
+
+def test_a_continued_race_knows_how_trials_ended() -> None:
+    """After a restart, trials that were stopped or failed stop no other; the one that finished still does."""
+    study = small_study(compare={"source": ["random"]}, early_stopping=PerCellRacing(margin=0.0))
+    plan = plan_of(study)
+    first, second, third, last = plan.cells[0].tuning
+    curves = {trial.trial_id: {1: Reading(value)} for trial, value in ((first, 0.9), (second, 0.8), (third, 0.3))}
+    for status, goes_on in (("finished", False), ("stopped", True)):
+        ended = {first.trial_id: Ended("failed", "x"), second.trial_id: Ended("stopped"), third.trial_id: Ended(status)}
+        assert Planner(plan, {}.get, Past(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
+
+
+def test_a_setting_without_a_number_is_not_chosen() -> None:
+    """A trial whose last readings are no numbers loses to any other; with nothing else the cell has no choice."""
+    plan = plan_of(small_study(compare={"source": ["random"]}))
+    tuning = plan.cells[0].tuning
+    for values, chosen in (((math.nan, 0.1, math.nan, 0.2), 3), ((math.nan,) * 4, None)):
+        curves = {trial.trial_id: {1: Reading(value)} for trial, value in zip(tuning, values, strict=True)}
+        past = Past({trial.trial_id: Ended("finished") for trial in tuning}, curves)
+        choice = Planner(plan, {}.get, past).choices.get(plan.cells[0].name)
+        assert (choice and choice.trial) == (None if chosen is None else tuning[chosen])
 
 
 def test_the_edge_is_told() -> None:
