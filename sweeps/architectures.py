@@ -35,7 +35,7 @@ Deviations from the paper:
 
 from dataclasses import replace
 
-from segsweep import LogUniform, PerCellASHA, Published, PublishedRun, Study, Target, deviations_in, main
+from segsweep import LogUniform, PerCellRacing, Published, PublishedRun, Study, Target, deviations_in, main
 
 VOC, ADE20K = "imagenet+supervised:voc2012", "imagenet+supervised:ade20k"
 TABLE_2 = {  # pixel accuracy, weighted mIoU, test prediction time in seconds
@@ -84,7 +84,7 @@ study = Study(
     fixed={**SETTINGS, "schedule": "poly"},
     trials_per_cell=8,
     seeds=3,
-    early_stopping=PerCellASHA(grace_epochs=2, reduction_factor=3),
+    early_stopping=PerCellRacing(),
     published=table_2("Here FCN and DeepLabV3 start from ImageNet weights trained on VOC too.", {"coco-weights": VOC}),
 )
 

@@ -16,7 +16,7 @@ which are ten epochs of the whole training split. To compare them as they come i
     --set source_learning_rate=1e-3                                                   # one rate for all sources, not tuned
 """
 
-from segsweep import LogUniform, PerCellASHA, Study, Target, main
+from segsweep import LogUniform, PerCellRacing, Study, Target, main
 
 study = Study(
     name="transfer_grid",
@@ -32,7 +32,7 @@ study = Study(
     trials_per_cell=8,
     seeds=3,
     source_trials=3,
-    early_stopping=PerCellASHA(grace_epochs=2, reduction_factor=3),
+    early_stopping=PerCellRacing(),
 )
 
 demo = Study(
@@ -61,7 +61,7 @@ demo = Study(
     trials_per_cell=3,
     seeds=3,
     source_trials=3,
-    early_stopping=PerCellASHA(grace_epochs=2, reduction_factor=3),
+    early_stopping=PerCellRacing(),
 )
 
 presets = {

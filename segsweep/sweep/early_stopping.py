@@ -2,7 +2,9 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import fmean, median
 from typing import Protocol
 
@@ -10,6 +12,7 @@ from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMe
 from segsweep.config.keep import SMOOTHED, Reading
 
 Curve = dict[int, Reading]
+BENDS = 5  # second differences from which the error of a reading is estimated
 
 
 @dataclass
@@ -72,13 +75,16 @@ class RacingRule:
         self._settings = settings
 
     def goes_on(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> bool:  # noqa: ARG002
-        """Return whether no trial that is running or has finished leads this one by more than the margin."""
+        """Return whether no trial that is running or has finished leads this one by more than the margin and the error."""
         own = cell.curves[trial]
+        estimate = reading_error(cell.curves.values())
+        error = self._settings.reading_error if estimate is None else estimate
         for name, curve in cell.curves.items():
             common = min(max(own), max(curve, default=0))
             if name == trial or name in cell.stopped or common < self._settings.grace_epochs:
                 continue
-            if smoothed_to(curve, common) - smoothed_to(own, common) > self._settings.margin * planned / common:
+            allowed = self._settings.margin * planned / common + error * math.sqrt(2 / min(common, SMOOTHED))
+            if smoothed_to(curve, common) - smoothed_to(own, common) > allowed:
                 return False
         return True
 
@@ -90,7 +96,23 @@ def number(found: Reading) -> float:
 
 def smoothed_to(curve: Curve, epoch: int) -> float:
     """Return the mean of a curve's last readings up to an epoch, up to three."""
-    return fmean([number(found) for at, found in sorted(curve.items()) if at <= epoch][-SMOOTHED:])
+    epochs = (at for at in range(epoch, 0, -1) if at in curve)
+    return fmean(number(curve[at]) for at in islice(epochs, SMOOTHED))
+
+
+def reading_error(curves: Iterable[Curve]) -> float | None:
+    """Return the standard deviation of a reading's error, from the median of second differences; None of fewer than five.
+
+    A second difference of independent errors has six times their variance, and half of a normal distribution lies within
+    0.6745 standard deviations. What the curves bend adds to it, so early in training the estimate is high.
+    """
+    found = []
+    for curve in curves:
+        for at in curve:
+            if at - 1 in curve and at + 1 in curve:
+                bend = abs(number(curve[at - 1]) - 2 * number(curve[at]) + number(curve[at + 1]))
+                found += [bend] if math.isfinite(bend) else []
+    return median(found) / (0.6745 * math.sqrt(6)) if len(found) >= BENDS else None
 
 
 class PerCellStopping:

@@ -19,7 +19,7 @@ from segsweep.errors import UserError
         ("median( grace_epochs=2, min_trials=5 )", PerCellMedian(2, 5)),
         ("racing", PerCellRacing()),
         ("racing(margin=0.01)", PerCellRacing(0.01)),
-        ("racing(margin=1e-2,grace_epochs=3)", PerCellRacing(0.01, 3)),
+        ("racing(margin=1e-2,grace_epochs=3)", PerCellRacing(0.01, grace_epochs=3)),
     ],
 )
 def test_a_rule_has_a_text(text, rule):
@@ -46,7 +46,7 @@ def test_another_text_is_refused_with_what_is_allowed(text, message):
     with pytest.raises(UserError, match=message) as raised:
         parse_early_stopping(text)
     allowed = (
-        "allowed are none, asha(grace_epochs=1,reduction_factor=3), median(grace_epochs=1,min_trials=3), racing(margin=0.006,"
+        "allowed are none, asha(grace_epochs=1,reduction_factor=3), median(grace_epochs=1,min_trials=3), racing(margin=0.003,"
     )
     assert allowed in str(raised.value)
     assert "\n" not in str(raised.value)

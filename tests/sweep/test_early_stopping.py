@@ -1,6 +1,7 @@
 """The stopping rules against curves whose answer is plain."""
 
 import math
+import random
 
 import pytest
 
@@ -8,7 +9,7 @@ from segsweep.config import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.errors import UserError
-from segsweep.sweep.early_stopping import PerCellStopping
+from segsweep.sweep.early_stopping import PerCellStopping, reading_error
 
 EPOCHS = 10  # planned
 
@@ -85,7 +86,8 @@ def test_no_rule_stops_nothing() -> None:
         lambda: PerCellMedian(1, 0),
         lambda: PerCellRacing(-0.1),
         lambda: PerCellRacing(math.nan),
-        lambda: PerCellRacing(0.1, 0),
+        lambda: PerCellRacing(0.1, -0.01),
+        lambda: PerCellRacing(0.1, 0.01, 0),
     ],
 )
 def test_impossible_settings_are_refused(make: object) -> None:
@@ -105,7 +107,7 @@ def report_all(stopping: PerCellStopping, curves: dict[str, list[float]], cell: 
 @pytest.mark.parametrize(("behind", "goes_on"), [(0.059, True), (0.061, False)])
 @pytest.mark.parametrize("epoch", [1, 2, 3, 5, 10])
 def test_racing_stops_what_is_behind_by_more_than_its_margin(epoch: int, behind: float, goes_on: bool) -> None:
-    """The margin is 0.006 times planned epochs by epochs run: 0.06 after one of ten, 0.03 after two, 0.006 after all."""
+    """Without noise the margin is 0.006 times planned epochs by epochs run: 0.06 after one of ten, 0.006 after all."""
     stopping = PerCellStopping(PerCellRacing(margin=0.006))
     leader = [0.3 + 0.02 * at for at in range(EPOCHS)]
     report_all(stopping, {"a": leader})
@@ -136,6 +138,28 @@ def test_racing_leaves_one_running() -> None:
     stopping.ended("cell", "b", "stopped")
     assert stopping.report("cell", "a", 3, Reading(0.01), EPOCHS)
     assert stopping.report("cell", "a", 4, Reading(0.01), EPOCHS)
+
+
+@pytest.mark.parametrize(("behind", "goes_on"), [(0.9, True), (1.1, False)])
+def test_racing_allows_for_the_error_of_readings(behind: float, goes_on: bool) -> None:
+    """Beside the margin a trial may lag by one standard error: that which is declared, until the readings show their own."""
+    declared = PerCellStopping(PerCellRacing(margin=0.0, reading_error=0.02))
+    report_all(declared, {"a": [0.5]})
+    assert report_all(declared, {"b": [0.5 - behind * 0.02 * math.sqrt(2)]})["b"] == goes_on
+    noisy = PerCellStopping(PerCellRacing(margin=0.0, reading_error=9.0))
+    waves = [0.5 + 0.01 * (-1) ** at for at in range(9)]  # second differences of 0.04
+    report_all(noisy, {"a": waves})
+    lag = behind * 0.04 / (0.6745 * math.sqrt(6)) * math.sqrt(2 / 3)
+    assert report_all(noisy, {"b": [value - lag for value in waves]})["b"] == goes_on
+
+
+def test_the_error_of_readings_is_that_of_their_noise() -> None:
+    """The estimate is the noise's deviation, whatever the slope of the curves, and None of too few or undefined readings."""
+    rng = random.Random(2)
+    noise = [{at: Reading(0.01 * at + rng.gauss(0, 0.03)) for at in range(1, 31)} for _ in range(200)]
+    assert reading_error(noise) == pytest.approx(0.03, rel=0.05)
+    assert reading_error([{1: Reading(0.1), 2: Reading(0.5), 4: Reading(0.1)}] * 9) is None
+    assert reading_error([dict.fromkeys(range(9), Reading(math.nan))]) is None
 
 
 def test_racing_lets_equals_go_on() -> None:
