@@ -130,14 +130,13 @@ def test_racing_compares_at_the_last_epoch_of_both() -> None:
     assert not stopping.report("cell", "a", 2, Reading(0.6), EPOCHS)  # which it reports first
 
 
-def test_racing_leaves_one_running() -> None:
-    """A trial that was stopped stops no other, so that the last one finishes, whatever it reads."""
+@pytest.mark.parametrize(("status", "goes_on"), [("stopped", True), ("finished", False)])
+def test_racing_leaves_one_running(status: str, goes_on: bool) -> None:
+    """A trial that was stopped stops no other, so that the last one finishes, whatever it reads; one that finished does."""
     stopping = PerCellStopping(PerCellRacing(margin=0.0))
-    report_all(stopping, {"a": [0.5, 0.6], "b": [0.4]})
-    assert not stopping.report("cell", "b", 2, Reading(0.4), EPOCHS)
-    stopping.ended("cell", "b", "stopped")
-    assert stopping.report("cell", "a", 3, Reading(0.01), EPOCHS)
-    assert stopping.report("cell", "a", 4, Reading(0.01), EPOCHS)
+    report_all(stopping, {"a": [0.5, 0.9]})
+    stopping.ended("cell", "a", status)
+    assert report_all(stopping, {"b": [0.5, 0.1, 0.1]})["b"] == goes_on
 
 
 @pytest.mark.parametrize(("behind", "goes_on"), [(0.9, True), (1.1, False)])
