@@ -134,9 +134,10 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.Namespace, console: Console) -> int:
     preset = getattr(options, "preset", None)
-    narrowing = [*(presets[preset] if preset else ()), *options.set]
+    chosen = list(presets[preset]) if preset else []
     setting = Setting.make(options.out, options.store, options.data)
-    study, told = _at_hand(narrow(study, narrowing), narrowing, stand_ins, options, setting.roots)
+    narrowed = narrow(narrow(study, chosen), options.set)
+    study, told = _at_hand(narrowed, [*chosen, *options.set], stand_ins, options, setting.roots)
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})

@@ -5,7 +5,7 @@ from typing import Any
 
 from segsweep.config.early_stopping import parse_early_stopping
 from segsweep.config.settings import Settings
-from segsweep.config.space import Choice, LogUniform, Uniform
+from segsweep.config.space import Choice, LogUniform, Uniform, all_listed
 from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError, unknown
 
@@ -25,13 +25,19 @@ def narrow(study: Study, assignments: list[str]) -> Study:
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
     `trials_per_cell` and `source_trials` are numbers; `target` is another data set under the same protocol; `early_stopping` is a
     rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where it is tuned, each is
-    tried. Raises `UserError` for an unknown name or value.
+    tried. Where values are listed for a tuned axis, and all tuned axes then list theirs, every combination is tried, however many
+    trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise. Raises `UserError` for an
+    unknown name or value.
     """
+    named: set[str] = set()
     for text in assignments:
-        name, equals, value = text.partition("=")
+        name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not value:
             raise UserError(f"--set {text}: must read NAME=VALUE or NAME=VALUE,VALUE")
-        study = _assign(study, name.strip(), value.strip())
+        study = _assign(study, name, value)
+        named.add(name)
+    if "trials_per_cell" not in named and named & set(study.tune) and all_listed(study.tune):
+        return replace(study, trials_per_cell=None)
     return study
 
 
@@ -62,7 +68,7 @@ def _assign(study: Study, name: str, text: str) -> Study:
     tune = {key: value for key, value in study.tune.items() if key != name}
     compared = any(name in grid for grid in study.grids)
     if name in study.tune and len(values) > 1:
-        return replace(study, tune={**tune, name: Choice(values)})
+        return replace(study, tune={**study.tune, name: Choice(values)})
     if compared or len(values) > 1:
         grids = [{**grid, name: values} for grid in study.grids]
         return replace(study, compare=grids, tune=tune, fixed=fixed)

@@ -1,7 +1,7 @@
-"""Ranges of the axes that are tuned: each maps a point of the unit interval to a value."""
+"""What a tuned axis may be: a range, which maps a point of the unit interval to a value, or listed values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from segsweep.errors import UserError
 
 LOG_SPAN = (-12.0, 4.0)  # the decades in which every LogUniform's points lie; see `LogUniform.at`
 OUTER_SHARE = 0.1
+LEAST_WITH_EDGE = 3  # of two listed values either is at an edge
 GOLDEN = 0.6180339887  # of a range; no whole number where its ends are whole
 
 
@@ -84,7 +85,7 @@ class Uniform:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of several values, each equally often. A choice has no order, so no edge."""
+    """Listed values, which are tried in order and in every combination with those of other axes."""
 
     values: tuple[Any, ...]
 
@@ -94,13 +95,10 @@ class Choice:
             raise UserError(f"Choice{tuple(values)}: needs at least one value, none of them twice")
         object.__setattr__(self, "values", tuple(flat))
 
-    def at(self, unit: float) -> Any:
-        """Return the value at a point of the unit interval."""
-        return self.values[min(int(unit * len(self.values)), len(self.values) - 1)]
-
-    def at_edge(self, value: Any) -> bool:  # noqa: ARG002
-        """Return False: the values have no order."""
-        return False
+    def at_edge(self, value: Any) -> bool:
+        """Return whether a value is the lowest or highest of three numbers or more; other values have no order."""
+        numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in self.values)
+        return numbers and len(self.values) >= LEAST_WITH_EDGE and value in (min(self.values), max(self.values))
 
     def contains(self, value: Any) -> bool:
         """Return whether the value is one of the choices."""
@@ -112,3 +110,8 @@ class Choice:
 
 
 Range = LogUniform | Uniform | Choice
+
+
+def all_listed(tune: Mapping[str, Range]) -> bool:
+    """Return whether every tuned axis lists its values."""
+    return all(isinstance(tuned, Choice) for tuned in tune.values())

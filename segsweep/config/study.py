@@ -85,7 +85,8 @@ class Study:
 
     `compare` maps setting names to lists of values, or is a list of such grids (their union); `tune` maps setting names
     to ranges; `fixed` maps setting names to values. Every combination of compare values is a cell; in every cell
-    `trials_per_cell` tuning trials choose the tuned settings, and `seeds` confirmed runs measure the choice. The supervised
+    `trials_per_cell` tuning trials choose the tuned settings (None: every combination where all tuned axes list their values,
+    else eight), and `seeds` confirmed runs measure the choice. The supervised
     stages of every source are trained at `source_trials` learning rates, of which the source's own validation split chooses one;
     with 1 they have the setting `source_learning_rate`. The rates come from the range that `tune` has for
     `source_learning_rate` (kept in `source_range`), else from that of `learning_rate`. `published`
@@ -99,7 +100,7 @@ class Study:
     compare: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
     tune: Mapping[str, Range] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    trials_per_cell: int = 8
+    trials_per_cell: int | None = None
     seeds: int = 3
     source_seeds: int = 1
     source_trials: int = 1
@@ -115,6 +116,8 @@ class Study:
             raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
         for count in ("trials_per_cell", "seeds", "source_seeds", "source_trials"):
             value = getattr(self, count)
+            if count == "trials_per_cell" and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"study {self.name}: {count}={value!r}: must be a whole number >= 1")
         if not isinstance(self.early_stopping, EarlyStopping | None):

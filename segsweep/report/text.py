@@ -82,10 +82,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
         + ". failed counts skipped trials too.",
         *comparison_lines(records),
     ]
-    if (summary["at_edge"] != "").any():
-        notes.append(
-            "* best at the edge of what was tried: widen the range (--set NAME=LOW..HIGH) or try more points (trials_per_cell)"
-        )
+    notes += _edge_notes(summary, records)
     absent = runs[["absent_classes", "test_images"]].dropna().drop_duplicates()
     notes += [
         f"None of the {count} test pictures shows {names}: its IoU is undefined and left out of means."
@@ -93,3 +90,15 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
     ]
     notes += [f"{row['cell']}: {row['note']}" for _, row in summary.iterrows() if row["note"]]
     return notes
+
+
+def _edge_notes(summary: pd.DataFrame, records: Records) -> list[str]:
+    """Return what to do where a chosen value lies at the edge of what was tried."""
+    axes = {axis for told in summary["at_edge"] for axis in told.split(",") if axis}
+    listed = {axis for axis in axes if str(records.study["tune"].get(axis)).startswith("Choice(")}
+    advice = {
+        "widen the range (--set NAME=LOW..HIGH) or try more points (trials_per_cell)": axes - listed,
+        "list values beyond it (--set NAME=VALUE,VALUE,...)": listed,
+    }
+    remedies = [f"{', '.join(sorted(names))}: {remedy}" for remedy, names in advice.items() if names]
+    return [f"* best at the edge of what was tried; {'; '.join(remedies)}"] if axes else []

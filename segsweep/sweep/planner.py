@@ -8,6 +8,7 @@ from typing import Any
 
 from segsweep.config.keep import Reading, smoothed
 from segsweep.config.settings import Settings
+from segsweep.config.space import Choice as Listed
 from segsweep.config.work import StageSpec, Trial
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell, Plan, SourceRate, chain
@@ -334,12 +335,17 @@ class Planner:
         return None
 
     def _at_edge(self, cell: Cell, best: Trial) -> tuple[str, ...]:
-        """Return the tuned axes whose chosen value is the lowest or highest tried, or in the outer tenth of its range."""
+        """Return the tuned axes whose chosen value is the lowest or highest tried, or in the outer tenth of its range.
+
+        Of listed values at least three numbers must have been tried.
+        """
         found = []
         for axis, tuned in self.plan.study.tune.items():
             value: Any = getattr(best.settings, axis)
-            tried = [getattr(trial.settings, axis) for trial in cell.tuning]
-            numbers = not isinstance(value, str) and hasattr(tuned, "low")
-            if tuned.at_edge(value) or (numbers and value in (min(tried), max(tried))):
-                found.append(axis)
+            tried = list(dict.fromkeys(getattr(trial.settings, axis) for trial in cell.tuning))
+            if isinstance(tuned, Listed):
+                at_edge = Listed(tried).at_edge(value)
+            else:
+                at_edge = tuned.at_edge(value) or value in (min(tried), max(tried))
+            found += [axis] if at_edge else []
         return tuple(found)

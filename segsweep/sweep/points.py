@@ -1,34 +1,87 @@
 """The points at which every cell of a study is tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
+import numpy as np
 from scipy.stats import qmc
 
 from segsweep.config.digest import seed_for
-from segsweep.config.space import Range
+from segsweep.config.space import Choice, LogUniform, Range, Uniform, all_listed
+from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError
 
 POINTS_TRIED = 1 << 16
+DRAWN = 8  # points of ranges where a study does not say how many
 
 
-def tuning_points(tune: Mapping[str, Range], count: int) -> list[dict[str, Any]]:
-    """Return `count` low-discrepancy points of the tuned axes: the same for every cell.
+def tuning_points(tune: Mapping[str, Range], count: int | None = None) -> list[dict[str, Any]]:
+    """Return the points of the tuned axes: the same for every cell. More points begin with the same ones; no axes give none.
 
-    A scrambled Halton sequence (Owen 2017, arXiv:1706.02808) with one dimension an axis, in the axes' alphabetical order;
-    points outside a range are passed over. More points begin with the same ones. No axes give no points.
-    Raises `UserError` where the ranges are so narrow that hardly a point falls into them.
+    Where all axes list their values, they are the combinations in order, the last axis changing fastest; `count` takes the first
+    ones, None all. Where there are ranges, their values are `count` points (None: eight) of a scrambled Halton sequence
+    (Owen 2017, arXiv:1706.02808) with one dimension a range, in the axes' alphabetical order; points outside a range are passed
+    over. Listed combinations go with them in turns: each comes once in every round, in an order that chance gives to the round,
+    since in a fixed one of two combinations each would meet only one half of a range. Raises `UserError` where the ranges are so
+    narrow that hardly a point falls into them.
     """
     if not tune:
         return []
-    axes = sorted(tune)
+    combinations = _combinations(tune)
+    if all_listed(tune):
+        return combinations[:count]
+    ranges = {axis: tuned for axis, tuned in tune.items() if not isinstance(tuned, Choice)}
+    drawn = _drawn(ranges, DRAWN if count is None else count)
+    points = ({**values, **listed} for values, listed in zip(drawn, _in_turns(combinations), strict=False))
+    return [{axis: point[axis] for axis in tune} for point in points]
+
+
+def points_remarks(study: Study) -> list[str]:
+    """Return what is to be known where more or fewer tuning trials, or rates of a source, are asked for than are listed."""
+    rates = study.range_of_source_rates
+    sources = _remarks("source_trials", study.source_trials, {SOURCE_RATE: rates}) if rates is not None else []
+    return [*_remarks("trials_per_cell", study.trials_per_cell, study.tune), *sources]
+
+
+def _remarks(name: str, asked: int | None, tune: Mapping[str, Range]) -> list[str]:
+    listed = [axis for axis, tuned in tune.items() if isinstance(tuned, Choice)]
+    if not listed:
+        return []
+    every, axes, whole = len(_combinations(tune)), ", ".join(listed), all_listed(tune)
+    planned = asked or (every if whole else DRAWN)
+    if whole and planned > every:
+        return [f"{name}={planned}: the listed values of {axes} make {every}, and each is tried once"]
+    if planned < every:
+        return [f"{name}={planned}: only {planned} of the {every} that the listed values of {axes} make are tried"]
+    return []
+
+
+def _combinations(tune: Mapping[str, Range]) -> list[dict[str, Any]]:
+    """Return the combinations of the listed axes, the last changing fastest; a single empty one where none is listed."""
+    listed = {axis: tuned.values for axis, tuned in tune.items() if isinstance(tuned, Choice)}
+    return [dict(zip(listed, values, strict=True)) for values in product(*listed.values())]
+
+
+def _in_turns(combinations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield combinations for ever, all of them in each round, in an order that chance gives to the round."""
+    turn = 0
+    while True:
+        order = np.random.default_rng(seed_for("listed combinations", turn)).permutation(len(combinations))
+        yield from (combinations[place] for place in order)
+        turn += 1
+
+
+def _drawn(ranges: Mapping[str, LogUniform | Uniform], count: int) -> list[dict[str, Any]]:
+    """Return `count` low-discrepancy points of some ranges."""
+    axes = sorted(ranges)
     sequence = qmc.Halton(len(axes), scramble=True, rng=seed_for("tuning points") % 2**32)
     points: list[dict[str, Any]] = []
     for _ in range(POINTS_TRIED):
         units = sequence.random(1)[0]
-        values = {axis: tune[axis].at(float(unit)) for axis, unit in zip(axes, units, strict=True)}
+        values = {axis: ranges[axis].at(float(unit)) for axis, unit in zip(axes, units, strict=True)}
         if None not in values.values():
             points.append(values)
             if len(points) == count:
                 return points
-    raise UserError(f"tune: only {len(points)} of {count} points lie in {dict(tune)}; widen the ranges or fix an axis")
+    raise UserError(f"tune: only {len(points)} of {count} points lie in {dict(ranges)}; widen the ranges or fix an axis")

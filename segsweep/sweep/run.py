@@ -26,6 +26,7 @@ from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.past import failed_in, find_stage, past_of, read_stage, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
+from segsweep.sweep.points import points_remarks, tuning_points
 from segsweep.sweep.preflight import preflight
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import View, choose_view
@@ -157,12 +158,13 @@ def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Consol
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
-    """Return what is to be known before a plan is carried out: of data, classes and stems, and which cells are one."""
+    """Return what is to be known before a plan is carried out: of data, classes, stems and points, and which cells are one."""
     return [
         *fit_remarks(plan.study, catalog),
         *data_remarks(plan.study, catalog),
         *class_remarks(plan.study, catalog),
         *stem_remarks(plan.study),
+        *points_remarks(plan.study),
         *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
     ]
 
@@ -186,7 +188,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
         "fixed": dict(study.fixed),
-        "trials_per_cell": study.trials_per_cell,
+        "trials_per_cell": len(tuning_points(study.tune, study.trials_per_cell)),
         "seeds": study.seeds,
         "source_seeds": study.source_seeds,
         "source_trials": study.source_trials,

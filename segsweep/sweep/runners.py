@@ -11,6 +11,7 @@ from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Options, crew_of, this_machine
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
+from segsweep.sweep.points import tuning_points
 from segsweep.training.device import Device, switches_restored
 from segsweep.workplace import Workplace
 
@@ -79,4 +80,4 @@ def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Ru
 
 def most_at_once(study: Study) -> int:
     """Return how many pieces of work there can be at once."""
-    return len(list(study.cells())) * max(study.trials_per_cell, study.seeds)
+    return len(list(study.cells())) * max(len(tuning_points(study.tune, study.trials_per_cell)), study.seeds)

@@ -206,6 +206,21 @@ def test_presets_and_sets_narrow_the_study(tiny_study: Study, tmp_path: Path, ca
         assert (plan["cells"], plan["trials"]) == expected
 
 
+def test_listed_values_of_the_command_are_all_tried(
+    tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values listed by `--set` replace a count of a preset or the study, not one of the same command; the plan says so."""
+    presets = {"laptop": ["seeds=1", "freeze=none", "trials_per_cell=1"]}
+    listed = ["--preset", "laptop", "--set", "learning_rate=1e-4,1e-3,1e-2"]
+    fewer = "trials_per_cell=2: only 2 of the 3 that the listed values of learning_rate make are tried"
+    for arguments, each, remark in ((listed, 3, ""), (["--set", "trials_per_cell=2", *listed], 2, fewer)):
+        plan = [*arguments, "--plan", "--out", str(tmp_path / "runs")]
+        assert call(tiny_study, *plan, presets=presets) == 0
+        assert remark in capsys.readouterr().out
+        assert call(tiny_study, *plan, "--json", presets=presets) == 0
+        assert json.loads(capsys.readouterr().out)["tuning_trials"] == 2 * each
+
+
 def test_help_has_an_example(tiny_study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     """`--help` names every option and gives an example."""
     assert call(tiny_study, "--help") == 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellRacing, Study, Target
@@ -86,6 +88,40 @@ def test_early_stopping_is_set_and_switched_off():
     assert narrow(raced, ["early_stopping=racing"]).early_stopping == PerCellRacing()
 
 
+ONE_RATE = replace(STUDY, tune={"learning_rate": LogUniform(1e-5, 1e-2)}, trials_per_cell=8)
+LISTED = "learning_rate=1e-4,1e-3,1e-2"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "count"),
+    [
+        ([LISTED], None),
+        ([LISTED, "trials_per_cell=3"], 3),
+        (["trials_per_cell=3", LISTED], 3),
+        ([LISTED, "seeds=1"], None),
+        (["seeds=1"], 8),
+        (["learning_rate=1e-4..1e-3"], 8),
+        (["learning_rate=1e-3"], 8),
+    ],
+)
+def test_listing_values_asks_for_every_combination(assignments, count):
+    """Values listed for the tuned axes replace the study's count of trials, unless the same command gives one."""
+    assert narrow(ONE_RATE, assignments).trials_per_cell == count
+
+
+def test_listing_values_beside_a_range_keeps_the_count():
+    """While another axis is tuned over a range the study's count stays; where none is left, every combination is tried."""
+    both = replace(STUDY, trials_per_cell=5)
+    assert narrow(both, ["loss=dice,focal"]).trials_per_cell == 5
+    assert narrow(both, ["loss=dice,focal", LISTED]).trials_per_cell is None
+    assert narrow(both, [LISTED]).trials_per_cell is None
+
+
+def test_listed_values_keep_their_axis_in_its_place():
+    """An axis whose values are listed stays where the study declares it, so that combinations keep their order."""
+    assert list(narrow(STUDY, [LISTED]).tune) == ["learning_rate", "loss"]
+
+
 def test_a_path_with_two_dots_is_a_path():
     """A source may name a file in the folder above: its two dots are no range."""
     narrowed = narrow(STUDY, ["source=file:../weights.pth"])
@@ -98,7 +134,10 @@ def test_a_path_with_two_dots_is_a_path():
         ("fraction", "must read NAME=VALUE"),
         ("fraction=", "must read NAME=VALUE"),
         ("=3", "unknown name ''"),
-        ("lr=1", "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, source,"),
+        (
+            "lr=1",
+            "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, source,",
+        ),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
         ("fraction=0.5,,1", "fraction=''"),

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from studies import plan_of, small_study
 
+from segsweep.config import Choice
 from segsweep.records import load
 from segsweep.records.writer import RecordWriter
 from segsweep.stage import Elsewhere, Started
@@ -111,3 +112,12 @@ def test_records_keep_their_identity(tmp_path: Path) -> None:
         with RecordWriter(tmp_path / name) as writer:
             identities.append(writer.declare(declaration(plan_of(small_study()))))
     assert identities[0] == identities[1] != identities[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [({}, 4), ({"trials_per_cell": None}, 8), ({"tune": {"learning_rate": Choice(1e-3, 1e-2)}}, 2), ({"tune": {}}, 0)],
+)
+def test_the_declaration_has_the_number_of_tuning_trials(changes: dict[str, object], count: int) -> None:
+    """What the records keep of a study says how many tuning trials a cell has, also where the study leaves it open."""
+    assert declaration(plan_of(small_study(**changes)))["trials_per_cell"] == count

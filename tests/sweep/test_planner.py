@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from studies import plan_of, small_study
 
-from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, PerCellRacing, Study, Trial
+from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellMedian, PerCellRacing, Study, Trial
 from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.config.study import TUNING_SEED
@@ -316,6 +316,37 @@ def test_the_edge_is_told() -> None:
         curves = {trial.trial_id: {1: Reading(0.9 if trial == winner else 0.1)} for trial in tuning}
         choice = Planner(plan, lambda _: None, Past(ended, curves)).choices[plan.cells[0].name]
         assert (choice.at_edge == ("learning_rate",)) == marked
+
+
+@pytest.mark.parametrize(
+    ("rates", "winner", "marked"),
+    [
+        ((1e-4, 1e-3, 1e-2), 0, True),
+        ((1e-4, 1e-3, 1e-2), 1, False),
+        ((1e-2, 1e-4, 1e-3), 0, True),
+        ((1e-4, 1e-3), 0, False),
+    ],
+)
+def test_the_edge_of_listed_values_is_told(rates: tuple[float, ...], winner: int, marked: bool) -> None:
+    """Of at least three listed numbers that were tried, the lowest and the highest are at an edge."""
+    plan = plan_of(small_study(compare={"source": ["random"]}, tune={"learning_rate": Choice(rates)}, trials_per_cell=None))
+    tuning = plan.cells[0].tuning
+    assert [trial.settings.learning_rate for trial in tuning] == list(rates)
+    curves = {trial.trial_id: {1: Reading(0.9 if number == winner else 0.1)} for number, trial in enumerate(tuning)}
+    choice = Planner(plan, {}.get, Past({trial: Ended("finished") for trial in curves}, curves)).choices[plan.cells[0].name]
+    assert (choice.at_edge == ("learning_rate",)) == marked
+
+
+def test_a_list_that_grows_runs_only_its_new_values() -> None:
+    """Values listed beside earlier ones, and more of a list, cost just themselves."""
+    few = small_study(tune={"learning_rate": Choice(1e-4, 1e-3, 1e-2)}, trials_per_cell=2)
+    _, before = simulate(few)
+    for grown, new in (
+        (replace(few, trials_per_cell=None), 1),
+        (replace(few, tune={"learning_rate": Choice(1e-5, 1e-4, 1e-3)}), 1),
+    ):
+        simulation, _ = simulate(grown, past=past_of(before))
+        assert sum(trial.phase == "tune" for trial in trials_of(simulation.events, "finished")) == 4 * new
 
 
 def test_source_seeds_take_turns() -> None:

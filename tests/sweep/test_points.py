@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from studies import plan_of, small_study
 
-from segsweep.config.space import Choice, LogUniform, Uniform
+from segsweep.config.space import Choice, LogUniform, Range, Uniform
 from segsweep.errors import UserError
-from segsweep.sweep.points import tuning_points
+from segsweep.sweep.points import points_remarks, tuning_points
 
 RATES = LogUniform(1e-5, 1e-2)
 
@@ -33,12 +33,86 @@ def test_a_wider_range_keeps_the_points_inside_the_old_one() -> None:
     assert 8 <= len(inside) < 16
 
 
-def test_several_axes_lie_in_their_ranges() -> None:
-    """Every axis of a point lies in its range, and a choice takes each of its values."""
-    tune = {"learning_rate": RATES, "weight_decay": Uniform(0.0, 0.1), "loss": Choice("dice", "cross_entropy")}
-    points = tuning_points(tune, 32)
-    assert all(tune[axis].contains(value) for point in points for axis, value in point.items())
-    assert {point["loss"] for point in points} == {"dice", "cross_entropy"}
+def test_listed_values_are_tried_in_order() -> None:
+    """Listed axes give every combination once, the last axis changing fastest, in the order in which they are declared."""
+    tune = {"loss": Choice("dice", "cross_entropy"), "learning_rate": Choice(1e-4, 1e-3, 1e-2)}
+    points = [(point["loss"], point["learning_rate"]) for point in tuning_points(tune)]
+    assert points == [(loss, rate) for loss in ("dice", "cross_entropy") for rate in (1e-4, 1e-3, 1e-2)]
+    assert tuning_points(tune, 4) == tuning_points(tune)[:4]
+    assert tuning_points(tune, 100) == tuning_points(tune)
+    assert list(tuning_points({"learning_rate": Choice(1e-4, 1e-3, 1e-2)}, 3)[1].values()) == [1e-3]
+
+
+MIXED = {"learning_rate": RATES, "weight_decay": Uniform(0.0, 0.1), "loss": Choice("dice", "cross_entropy", "focal")}
+
+
+def test_listed_values_take_turns_beside_ranges() -> None:
+    """Every round of as many points as there are combinations tries each; ranges have the values that they have alone."""
+    points = tuning_points(MIXED, 32)
+    assert all(MIXED[axis].contains(value) for point in points for axis, value in point.items())
+    for start in range(0, 30, 3):
+        assert {point["loss"] for point in points[start : start + 3]} == {"dice", "cross_entropy", "focal"}
+    alone = tuning_points({axis: MIXED[axis] for axis in ("weight_decay", "learning_rate")}, 32)
+    assert [(point["learning_rate"], point["weight_decay"]) for point in points] == [
+        (point["learning_rate"], point["weight_decay"]) for point in alone
+    ]
+    assert points[:9] == tuning_points(MIXED, 9)
+    assert tuning_points(MIXED) == points[:8]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_listed_values_meet_all_parts_of_a_range(count: int) -> None:
+    """Each listed value is tried in every quarter of a range; in a fixed order it would be bound to a part of it."""
+    listed = Choice([f"{number}*dice" for number in range(1, count + 1)])
+    points = tuning_points({"momentum": Uniform(0.0, 1.0), "loss": listed}, 24 * count)
+    for loss in listed.values:
+        counts, _ = np.histogram([point["momentum"] for point in points if point["loss"] == loss], bins=4, range=(0, 1))
+        assert counts.sum() == 24
+        assert counts.min() >= 2
+
+
+@pytest.mark.parametrize(
+    ("tune", "count", "remark"),
+    [
+        ({"learning_rate": RATES}, 3, None),
+        ({}, 3, None),
+        ({"momentum": Choice(0.8, 0.9, 0.95)}, None, None),
+        ({"momentum": Choice(0.8, 0.9, 0.95)}, 3, None),
+        ({"momentum": Choice(0.8, 0.9, 0.95), "learning_rate": RATES}, 4, None),
+        (
+            {"momentum": Choice(0.8, 0.9, 0.95)},
+            2,
+            "trials_per_cell=2: only 2 of the 3 that the listed values of momentum make are tried",
+        ),
+        (
+            {"momentum": Choice(0.8, 0.9), "ema": Choice(None, 0.99)},
+            8,
+            "trials_per_cell=8: the listed values of momentum, ema make 4, and each is tried once",
+        ),
+        (
+            {"batch_size": Choice(list(range(1, 11))), "learning_rate": RATES},
+            None,
+            "trials_per_cell=8: only 8 of the 10 that the listed values of batch_size make are tried",
+        ),
+    ],
+)
+def test_a_count_that_is_not_that_of_the_combinations_is_remarked(
+    tune: dict[str, Range], count: int | None, remark: str | None
+) -> None:
+    """Where fewer or more trials are asked for than there are listed combinations, a line says what is tried."""
+    study = small_study(tune=tune, trials_per_cell=count)
+    assert points_remarks(study) == ([remark] if remark else [])
+    assert len(plan_of(study).cells[0].tuning) == len(tuning_points(tune, count))
+
+
+def test_listed_rates_of_sources_are_tried_in_order_and_remarked() -> None:
+    """A source's listed learning rates are tried in order; a line says so where fewer or more are asked for."""
+    rates = {"source_learning_rate": Choice(1e-4, 1e-3, 1e-2), "learning_rate": RATES}
+    for count, tried, remark in ((3, 3, None), (2, 2, "source_trials=2: only 2 of the 3"), (4, 3, "source_trials=4: the listed")):
+        study = small_study(compare={"source": ["supervised:voc2012"]}, tune=rates, source_trials=count)
+        (cell,) = plan_of(study).cells
+        assert [rate.learning_rate for rate in cell.source_rates] == [1e-4, 1e-3, 1e-2][:tried]
+        assert [line.startswith(remark or "?") for line in points_remarks(study)] == ([True] if remark else [])
 
 
 def test_no_axes_need_no_points() -> None:
