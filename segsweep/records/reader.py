@@ -30,7 +30,8 @@ class Records:
     measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row a stage of a
     source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
     `truth` that were `predicted` as a class, without zeros; earlier versions kept none. `study` is the declaration;
-    `choices` maps a cell to the setting that it chose, and under a protocol with folds `CELL fold=N` to that of a fold.
+    `choices` maps a cell to the setting that it chose, or the `reason` why it could choose none, and under a protocol with folds
+    `CELL fold=N` to that of a fold.
     """
 
     folder: Path

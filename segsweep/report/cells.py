@@ -109,7 +109,7 @@ def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], 
     chosen = records.trials[records.trials["trial_id"].isin(ids)]  # cells may share their tuning trials
     count = {status: int((trials["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
     spread = float(confirmed["test_iou"].std(ddof=1)) if len(confirmed) > 1 else float("nan")
-    errors = trials["error"].dropna()
+    reasons = [*_reasons(choices), *trials["error"].dropna()]
     return {
         "cell": cell,
         **{axis: trials[axis].iloc[0] for axis in compared_axes(records)},
@@ -120,5 +120,11 @@ def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], 
         "seeds_planned": planned,
         **count,
         "at_edge": ",".join(dict.fromkeys(axis for choice in choices for axis in choice["at_edge"])),
-        "note": str(errors.iloc[0]) if len(confirmed) < planned and len(errors) else "",
+        "note": str(reasons[0]) if len(confirmed) < planned and reasons else "",
     }
+
+
+def _reasons(choices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why a cell could choose no setting, in each fold where that is so."""
+    told = [choice for choice in choices if choice.get("reason")]
+    return [f"fold {choice['fold']}: {choice['reason']}" if "fold" in choice else choice["reason"] for choice in told]

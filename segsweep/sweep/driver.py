@@ -176,7 +176,7 @@ class Driver:
                 self.writer.found(spec.spec_id, {**columns, "key": key, "content_hash": content_hash})
 
     def note_decisions(self) -> None:
-        """Write down what the planner has decided by itself: skipped trials, chosen settings."""
+        """Write down what the planner has decided by itself: skipped trials, chosen settings, and why none could be chosen."""
         for identity, (trial, reason) in self.planner.skipped.items():
             if identity not in self._noted:
                 self._noted.add(identity)
@@ -184,7 +184,7 @@ class Driver:
                 self.writer.end(identity, "skipped", {"error": reason})
                 self.view.skipped(trial, reason)
         self._note_source_choices()
-        for key, choice in self.planner.choices.items():
+        for key, choice in {**self.planner.choices, **self.planner.unchosen}.items():
             if key not in self._noted:
                 self._noted.add(key)
                 self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))

@@ -1,7 +1,7 @@
 """The planner decides what runs next. Runners carry it out; the planner knows neither torch nor Ray nor files."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -59,7 +59,8 @@ class Ended:
 class Choice:
     """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge.
 
-    `cell` is the cell's name, which those of its folds share; its fold is that of `settings`.
+    `cell` is the cell's name, which those of its folds share; its fold is that of `settings`. Where none could be chosen `reason`
+    says why, and there are no confirmed runs.
     """
 
     cell: str
@@ -67,6 +68,7 @@ class Choice:
     settings: Settings
     confirm: tuple[Trial, ...]
     at_edge: tuple[str, ...]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,9 @@ class Planner:
     """Which stage or trial runs next, whether a running one goes on, and what every cell has chosen.
 
     `next` gives work that can start now; `epoch`, `trial_ended` and `stage_ended` tell what came of it. Work that is
-    given out and not reported as ended is running. `skipped`, `choices` and `source_choices` fill up as the planner learns; a
-    cell of `plan` whose source's learning rate is tuned gets the trials of the chosen rate, and runs none before.
+    given out and not reported as ended is running. `skipped`, `choices`, `unchosen` (cells that could choose no setting) and
+    `source_choices` fill up as the planner learns; a cell of `plan` whose source's learning rate is tuned gets the trials of the
+    chosen rate, and runs none before.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Planner:
         past = past or Past()
         self.plan = plan
         self.choices: dict[str, Choice] = {}
+        self.unchosen: dict[str, Choice] = {}
         self.source_choices: dict[str, SourceChoice] = {}
         self.skipped: dict[str, tuple[Trial, str]] = {}
         self._find_stage = find_stage
@@ -275,8 +279,9 @@ class Planner:
                 continue
             self._skip(cell)
             tuned = all(trial.trial_id in self._ended for trial in cell.tuning)
-            if tuned and cell.key not in self.choices and (choice := self._choose(cell)) is not None:
-                self.choices[cell.key] = choice
+            if tuned and cell.key not in self.choices:
+                choice = self._choose(cell)
+                (self.unchosen if choice.reason else self.choices)[cell.key] = choice
                 self._skip(cell)
         self._open_cells = [
             cell
@@ -316,8 +321,8 @@ class Planner:
                     self._ended[trial.trial_id] = Ended("skipped", error=reason)
                     break
 
-    def _choose(self, cell: Cell) -> Choice | None:
-        """Return the setting whose last readings are best on average; None where no tuning trial has any.
+    def _choose(self, cell: Cell) -> Choice:
+        """Return the setting whose last readings are best on average, or why there is none.
 
         Trials that early stopping ended count only where none finished. Of equal ones the first point is taken.
         """
@@ -332,7 +337,16 @@ class Planner:
             if scored:
                 _, best = max(scored, key=lambda pair: (pair[0], -(pair[1].point or 0)))
                 return Choice(cell.name, best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
-        return None
+        return Choice(cell.name, None, cell.settings, (), (), self._why_none(cell))
+
+    def _why_none(self, cell: Cell) -> str:
+        """Return why a cell whose tuning trials have ended could choose no setting."""
+        ended = [self._ended[trial.trial_id] for trial in cell.tuning]
+        verbs = {"failed": "failed", "skipped": "had no source"}
+        counts = Counter(verbs.get(end.status, "read no number") for end in ended)
+        told = ", ".join(f"{count} of {len(ended)} tuning trials {verb}" for verb, count in counts.items())
+        first = next((f"; the first: {end.error}" for end in ended if end.error), "")
+        return f"no setting could be chosen: {told}{first}"
 
     def _at_edge(self, cell: Cell, best: Trial) -> tuple[str, ...]:
         """Return the tuned axes whose chosen value is the lowest or highest tried, or in the outer tenth of its range.

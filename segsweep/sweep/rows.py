@@ -94,12 +94,13 @@ def _planned(trial: Trial, undecided: Mapping[str, None]) -> dict[str, Any]:
 
 
 def choice_columns(choice: Choice, source: SourceChoice | None) -> dict[str, Any]:
-    """Return what is recorded of a cell's choice, in one of its folds where there are some."""
+    """Return what is recorded of a cell's choice, or why there is none; in one of its folds where there are some."""
     return {
         **({"fold": choice.settings.fold} if choice.settings.fold is not None else {}),
         "chosen": choice.trial.trial_id if choice.trial else None,
         "confirm": [trial.trial_id for trial in choice.confirm],
         "at_edge": list(choice.at_edge),
+        **({"reason": choice.reason} if choice.reason else {}),
         **source_choice(source),
     }
 

@@ -9,6 +9,8 @@ from studies import plan_of, small_study
 from segsweep.config import Choice
 from segsweep.records import load
 from segsweep.records.writer import RecordWriter
+from segsweep.report.cells import summarise
+from segsweep.report.text import table_text
 from segsweep.stage import Elsewhere, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.driver import DEATHS, Driver
@@ -121,3 +123,23 @@ def test_records_keep_their_identity(tmp_path: Path) -> None:
 def test_the_declaration_has_the_number_of_tuning_trials(changes: dict[str, object], count: int) -> None:
     """What the records keep of a study says how many tuning trials a cell has, also where the study leaves it open."""
     assert declaration(plan_of(small_study(**changes)))["trials_per_cell"] == count
+
+
+def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
+    """Where every tuning trial of a cell fails, the records and the table say that nothing was chosen, and why."""
+    while (work := driver.next_work()) is not None:
+        driver.begin(work)
+        if isinstance(work, StageWork):
+            driver.take(work, Failed("out of memory", None))
+        else:
+            driver.take(work, Failed(f"loss is nan at {work.trial.settings.learning_rate}", None))
+    records = load(driver.writer.folder)
+    first = records.trials["learning_rate"].iloc[0]
+    failed = f"no setting could be chosen: 4 of 4 tuning trials failed; the first: loss is nan at {first}"
+    missing = "no setting could be chosen: 4 of 4 tuning trials had no source; the first: source stage supervised:voc2012 failed"
+    reasons = {cell: choice["reason"] for cell, choice in records.choices.items()}
+    assert [reason.startswith(failed if "random" in cell else missing) for cell, reason in reasons.items()] == [True] * 4
+    summary = summarise(records)
+    assert summary["seeds"].tolist() == [0] * 4
+    assert [note == reasons[cell] for cell, note in zip(summary["cell"], summary["note"], strict=True)] == [True] * 4
+    assert failed in table_text(records)

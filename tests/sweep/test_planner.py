@@ -133,6 +133,24 @@ def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
     Simulation(planner, broken_encoder, built=built).run()
     assert planner.done
     assert sorted(planner.choices) == ["source=random freeze=none", "source=supervised:voc2012 freeze=none"]
+    reasons = {cell: choice.reason for cell, choice in planner.unchosen.items()}
+    why = "no setting could be chosen: 4 of 4 tuning trials failed; the first: no"
+    assert reasons == {"source=random freeze=encoder": why, "source=supervised:voc2012 freeze=encoder": why}
+
+
+def test_a_cell_without_choice_says_of_what_its_trials_died() -> None:
+    """Trials that failed, had no source or read no number are counted apart; the first error is given."""
+    plan = plan_of(small_study(compare={"source": ["random"]}))
+    ends = [Ended("finished"), Ended("failed", "loss is nan"), Ended("failed", "other"), Ended("skipped", "no source")]
+    ended = {trial.trial_id: end for trial, end in zip(plan.cells[0].tuning, ends, strict=True)}
+    curves = {plan.cells[0].tuning[0].trial_id: {1: Reading(math.nan)}}
+    planner = Planner(plan, {}.get, Past(ended, curves))
+    assert planner.done
+    assert not planner.choices
+    assert [choice.reason for choice in planner.unchosen.values()] == [
+        "no setting could be chosen: 1 of 4 tuning trials read no number, 2 of 4 tuning trials failed, "
+        "1 of 4 tuning trials had no source; the first: loss is nan"
+    ]
 
 
 def test_a_failed_trial_does_not_win() -> None:
