@@ -58,7 +58,7 @@ WRONG = [
         "values of different losses do not compare",
     ),
     ({"compare": {"fraction": [1.0]}, "tune": {"source": Choice("random")}}, "compared or fixed, not tuned"),
-    ({"compare": {"fraction": [1.0]}, "tune": {"image_px": Choice(64, 96)}}, "compared or fixed, not tuned"),
+    ({"compare": {"fraction": [1.0]}, "fixed": {}, "tune": {"image_px": Choice(64, 96)}}, "compared or fixed, not tuned"),
     ({"compare": {"fraction": [1.0]}, "tune": {"fit": Choice("crop", "resize")}}, "compared or fixed, not tuned"),
     ({"seeds": 0}, "seeds=0: must be a whole number >= 1"),
     ({"seeds": True}, "seeds=True: must be a whole number >= 1"),
