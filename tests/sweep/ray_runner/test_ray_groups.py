@@ -39,7 +39,8 @@ def train_processes() -> list[psutil.Process]:
 def test_two_workers_a_stage_and_two_a_trial(short_study: Study, tmp_path: Path) -> None:
     """A stage and trials that two workers share give the inline runner's numbers within the tolerance, in the same records; no
     process of the group is left."""
-    study = replace(short_study, tune={"learning_rate": LogUniform(1e-5, 1e-4)})  # at higher rates rounding grows fast
+    fixed = {**short_study.fixed, "source_learning_rate": 1e-4}
+    study = replace(short_study, tune={"learning_rate": LogUniform(1e-5, 1e-4)}, fixed=fixed)  # higher, rounding grows fast
     options = {"workers_per_stage": 2, "workers_per_trial": 2, "deterministic": True}
     records = segsweep.run(study, out=tmp_path / "runs", threads=1, **options)
     wanted = segsweep.run(study, out=tmp_path / "inline" / "runs", threads=1, runner="inline")
