@@ -23,9 +23,10 @@ def _of_folds(records: Records) -> Iterator[str]:
     folds = folds_of(records.study["target"]["protocol"])
     if folds is not None:
         once = "once" + (" per repetition" if folds.repetitions > 1 else "")
+        tuned = " Each fold is tuned on its own training and validation images." if records.study["tune"] else ""
         yield (
-            f"Cross-validation, {folds}: every image is tested {once} with every seed. Each fold is tuned on its own training "
-            "and validation images. The spread is that of runs over folds and seeds."
+            f"Cross-validation, {folds}: every image is tested {once} with every seed.{tuned} "
+            "The spread is that of runs over folds and seeds."
         )
 
 
