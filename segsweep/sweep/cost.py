@@ -39,7 +39,6 @@ class CostModel:
     def _pretraining(self, spec: StageSpec, train: int, val: int) -> float:
         told = spec.settings
         sizes = (told["image_px"], told["batch_size"])
-        stem = (True,) if told.get("stem") == "small" else ()
         train_speed, predict_speed = self._measure(
             spec.model,
             0,
@@ -48,7 +47,7 @@ class CostModel:
             told["precision"],
             self._device,
             self._catalog.store.root / "speed.json",
-            *stem,
+            told.get("stem") == "small",
         )
         trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
         matched = (told["epochs"] or told["validations"]) * min(val, MATCHED_IN_ALL)

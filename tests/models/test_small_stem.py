@@ -94,10 +94,10 @@ def test_a_fresh_stem_is_trained_under_every_policy(name, policy):
     fresh = [parameter for key, parameter in model.network.named_parameters() if key.startswith(tuple(stem))]
     assert len(fresh) == 3
     assert all(parameter.requires_grad for parameter in fresh)
-    assert not any(model.holds(each.rstrip(".")) for each in stem)
+    assert not any(model.holds_statistics(each.rstrip(".")) for each in stem)
     held = {"encoder": "layer4", "encoder:2": "layer1", "norm": "layer4.0.bn1"}[policy]
     below = stem[0].removesuffix("conv1.")
-    assert model.holds(f"{below}{held}")
+    assert model.holds_statistics(f"{below}{held}")
     assert model.network.get_submodule(stem[1].rstrip(".")).training
     assert not model.network.get_submodule(f"{below}layer1.0.bn1").training
 

@@ -193,7 +193,7 @@ def test_early_stopped_trials_are_recorded_as_stopped(tiny_study: Study, tmp_pat
         ({"fixed": {"architecture": "unet-nothing"}}, r"unknown encoder 'nothing'; nearest"),
         (
             {"fixed": {"architecture": "vnet-resnet18"}},
-            r"unknown name 'vnet-resnet18'; known: unet, unet16, fcn-resnet50, .*unet-ENCODER",
+            r"unknown name 'vnet-resnet18'; known: unet, unet16, unet_no_norm, fcn-resnet50, .*unet-ENCODER",
         ),
         ({"fixed": {"architecture": "unet16", "image_px": 50}}, r"image_px=50: unet16 needs a multiple of 16"),
         ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training pictures"),

@@ -101,7 +101,7 @@ def test_the_price_is_that_of_the_stem_that_is_trained(tmp_path: Path):
         CostModel(plan, Sizes(), None, measure).total(plan.stages())
     assert list(dict.fromkeys(asked)) == [
         ("resnet18", "simclr", (True,)),
-        ("unet-resnet18", "none", ()),
-        ("resnet18", "simclr", ()),
-        ("unet-resnet18", "encoder", ()),
+        ("unet-resnet18", "none", (False, "eval")),
+        ("resnet18", "simclr", (False,)),
+        ("unet-resnet18", "encoder", (False, "eval")),
     ]
