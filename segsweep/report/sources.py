@@ -54,7 +54,7 @@ def source_rates(records: Records) -> pd.DataFrame:
 
 
 def _reading(value: float | None) -> str:
-    return "failed" if value is None else f"{value:.3f}"
+    return "failed" if value is None else f"{value:.4f}"
 
 
 def stage_names(records: Records) -> "pd.Series[str]":

@@ -221,7 +221,7 @@ def test_records_and_table_say_what_a_source_was_tried_with(tried: Path) -> None
     assert records.trials["planned"].all()
     text = table_text(records)
     assert "Source learning rates, chosen by the source's own validation split" in text
-    assert all(f"{each['learning_rate']:.3g}: {each['reading']:.3f}" in text for each in choice["source"]["tried"])
+    assert all(f"{each['learning_rate']:.3g}: {each['reading']:.4f}" in text for each in choice["source"]["tried"])
     assert "not tuned" not in text
 
 
