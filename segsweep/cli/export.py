@@ -180,6 +180,12 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
     }
 
 
+def _split(settings: Mapping[str, Any]) -> str:
+    """Return which test images the numbers of a card are of."""
+    fold = settings.get("fold")
+    return "this study's own split" if fold is None else f"fold {fold} of this study's cross-validation alone"
+
+
 def _readme(card: dict[str, Any]) -> str:
     settings = card["settings"]
     numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in card["measured"].items())
@@ -210,7 +216,7 @@ class_numbers = model(images_uint8).argmax(dim=1)
 |---|---|
 {numbers}
 
-Measured at {measured_at} on this study's own split of `{card["target"]}`. It says nothing of other pictures.
+Measured at {measured_at} on {_split(settings)} of `{card["target"]}`. It says nothing of other pictures.
 """
 
 

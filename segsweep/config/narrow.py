@@ -29,16 +29,21 @@ def narrow(study: Study, assignments: list[str]) -> Study:
     trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise. Raises `UserError` for an
     unknown name or value.
     """
-    named: set[str] = set()
-    for text in assignments:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not value:
-            raise UserError(f"--set {text}: must read NAME=VALUE or NAME=VALUE,VALUE")
+    pairs = [_pair(text) for text in assignments]
+    counts = {name: value for name, value in pairs if name in COUNTS}  # the last of each; they hold whatever follows
+    for name, value in (*counts.items(), *(pair for pair in pairs if pair[0] not in COUNTS)):
         study = _assign(study, name, value)
-        named.add(name)
+    named = {name for name, _ in pairs}
     if "trials_per_cell" not in named and named & set(study.tune) and all_listed(study.tune):
         return replace(study, trials_per_cell=None)
     return study
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not value:
+        raise UserError(f"--set {text}: must read NAME=VALUE or NAME=VALUE,VALUE")
+    return name, value
 
 
 def _assign(study: Study, name: str, text: str) -> Study:

@@ -136,9 +136,12 @@ class Settings(BaseModel):
             raise unknown("setting", name, list(cls.model_fields))
         field = cls.model_fields[name]
         kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        adapter = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
         try:
-            return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(None if text == "None" else text)
+            return adapter.validate_python(None if text == "None" else text)
         except ValidationError as error:
+            if text.lower() == "none" and field.default is None:  # unless the text itself is a value
+                return None
             raise _one_line(error, name) from None
 
     @model_validator(mode="before")

@@ -33,6 +33,10 @@ class LogUniform:
         value = float(f"{10 ** (LOG_SPAN[0] + unit * (LOG_SPAN[1] - LOG_SPAN[0])):.4g}")
         return value if self.low <= value <= self.high else None
 
+    def inside(self, unit: float) -> float:
+        """Return the value at a share of the range, of 0 to 1."""
+        return float(f"{self.low * (self.high / self.low) ** unit:.4g}")
+
     def at_edge(self, value: float) -> bool:
         """Return whether a value lies in the outer tenth of the range."""
         share = math.log(value / self.low) / math.log(self.high / self.low)
@@ -64,6 +68,10 @@ class Uniform:
 
     def at(self, unit: float) -> float | None:
         """Return the value at a point of the unit interval."""
+        return float(f"{self.low + unit * (self.high - self.low):.4g}")
+
+    def inside(self, unit: float) -> float:
+        """Return the value at a share of the range, of 0 to 1."""
         return float(f"{self.low + unit * (self.high - self.low):.4g}")
 
     def at_edge(self, value: float) -> bool:

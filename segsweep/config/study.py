@@ -187,11 +187,13 @@ class Study:
 
     def _check_folds(self) -> None:
         """Raise `UserError` for a fold that the protocol does not have."""
-        folds = folds_of(self.target.protocol)
-        for fold in {self.fixed.get("fold"), *(fold for grid in self.grids for fold in grid.get("fold", ()))} - {None}:
-            if folds is None or fold not in folds.numbers:
-                has = f"has the folds 1 to {folds.numbers[-1]}" if folds else "has no folds; '5-fold' has"
-                raise UserError(f"study {self.name}: fold={fold}: protocol {self.target.protocol!r} {has}")
+        folds, protocol = folds_of(self.target.protocol), self.target.protocol
+        for fold in (self.fixed.get("fold"), *(fold for grid in self.grids for fold in grid.get("fold", ()))):
+            if fold is not None and (folds is None or not isinstance(fold, int) or fold not in folds.numbers):
+                has = f"has the folds 1 to {folds.numbers[-1]}, whole numbers" if folds else "has no folds; '5-fold' has"
+                raise UserError(f"study {self.name}: fold={fold!r}: protocol {protocol!r} {has}")
+        if folds is not None and any(settings.dev_share is not None for _, settings in self.cells()):
+            raise UserError(f"study {self.name}: protocol {protocol!r} has no dev_share; only 'holdout-H' has one")
 
     def folds(self, settings: Settings) -> tuple[int | None, ...]:
         """Return the folds on which a cell is run: that of its settings, else all that the protocol has; None without folds."""

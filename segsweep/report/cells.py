@@ -96,10 +96,12 @@ def _chosen(values: "pd.Series[Any]") -> Any:
     return ", ".join(f"{value:.3g}" for value in sorted(distinct)) if numbers else ", ".join(map(str, distinct))
 
 
-def _mean(values: "pd.Series[float]") -> float:
-    """Return the mean over runs; NaN where it is undefined for one of them."""
+def _mean(values: "pd.Series[float]", folds: "pd.Series[Any]") -> float:
+    """Return the mean over runs, with folds the mean over folds of theirs; NaN where it is undefined for a run."""
     numbers = values.astype("float64")
-    return float(numbers.mean(skipna=False)) if len(numbers) else float("nan")
+    if numbers.empty or numbers.isna().any():
+        return float("nan")
+    return float(numbers.groupby(folds.fillna(0).astype(int)).mean().mean())
 
 
 def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], records: Records) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], 
         "cell": cell,
         **{axis: trials[axis].iloc[0] for axis in compared_axes(records)},
         **{axis: _chosen(chosen[axis]) for axis in tuned_axes(records)},
-        **{measure: _mean(confirmed[measure]) for measure in ("val_iou", *MEASURES)},
+        **{measure: _mean(confirmed[measure], confirmed["fold"]) for measure in ("val_iou", *MEASURES)},
         "test_iou_std": spread,
         "seeds": len(confirmed),
         "seeds_planned": planned,

@@ -8,8 +8,8 @@ import pandas as pd
 from segsweep.config.folds import folds_of
 from segsweep.config.source import SELF_SUPERVISED, Source
 from segsweep.records.reader import Records
-from segsweep.report.cells import compared_axes
-from segsweep.report.sources import trained_sources, trained_stages
+from segsweep.report.cells import compared_axes, confirmed_runs
+from segsweep.report.sources import trained_stages
 
 PARTS = ("fraction", "dev_share")  # axes that change how many target images a trial is trained on
 
@@ -22,12 +22,18 @@ def comparison_lines(records: Records) -> list[str]:
 def _of_folds(records: Records) -> Iterator[str]:
     folds = folds_of(records.study["target"]["protocol"])
     if folds is not None:
+        confirmed = confirmed_runs(records)
+        planned = len(set(records.trials.loc[records.trials["planned"], "fold"].dropna()))
+        complete = len(confirmed) == len(records.study["cells"]) * int(records.study["seeds"]) * len(folds.numbers)
         once = "once" + (" per repetition" if folds.repetitions > 1 else "")
+        if complete:
+            said = f"every image of the pool is tested {once} with every seed"
+        elif planned < len(folds.numbers):
+            said = f"only {planned} of {len(folds.numbers)} folds are part of this study"
+        else:
+            said = "not all runs of all folds have finished, so cells may be averages over different images"
         tuned = " Each fold is tuned on its own training and validation images." if records.study["tune"] else ""
-        yield (
-            f"Cross-validation, {folds}: every image is tested {once} with every seed.{tuned} "
-            "The spread is that of runs over folds and seeds."
-        )
+        yield f"Cross-validation, {folds}: {said}.{tuned} Means are over folds, the spread is that of runs over folds and seeds."
 
 
 def _of_target_images(records: Records) -> Iterator[str]:
@@ -46,7 +52,9 @@ def _of_target_images(records: Records) -> Iterator[str]:
 
 
 def _of_sources(records: Records) -> Iterator[str]:
-    sources = trained_sources(records)
+    planned = records.trials.loc[records.trials["planned"], "stage_id"]
+    stages = trained_stages(records)
+    sources = stages[stages["stage_id"].isin(set(planned))]  # of a chain the last stage
     if sources["stage"].nunique() < 2:
         return
     sizes, steps = sources["train_images"], sources["steps"]

@@ -49,9 +49,11 @@ def _rates_tried(records: Records) -> list[str]:
     for name, title in (("stage", "stage"), ("model", "model"), ("learning_rate", "chosen"), ("tried", "tried")):
         table.add_column(title, justify="right" if name == "learning_rate" else "left")
     for _, row in rows.iterrows():
-        table.add_row(*(text(value) for value in row))
+        chosen = text(row["learning_rate"]) + ("*" if row["at_edge"] else "")
+        table.add_row(row["stage"], row["model"], chosen, row["tried"])
+    edge = "* the lowest or highest rate tried was best: widen the range of source_learning_rate, or try more (source_trials)"
     title = "Source learning rates, chosen by the source's own validation split (keep, the mean of the last three epochs):"
-    return ["", title, "", *lines_of(table)]
+    return ["", title, "", *lines_of(table), *([edge] if rows["at_edge"].any() else [])]
 
 
 def shift_lines(records: Records, axes: list[str]) -> list[str]:

@@ -38,19 +38,26 @@ def trained_stages(records: Records) -> pd.DataFrame:
 
 
 def source_rates(records: Records) -> pd.DataFrame:
-    """Return one row per source whose learning rate is tuned: `stage`, `model`, `learning_rate`, and `tried`, a text.
+    """Return one row per source whose learning rate is tuned: `stage`, `model`, `learning_rate`, `at_edge`, and `tried`, a text.
 
-    `tried` holds each rate with its reading on the source's own validation split (see the setting `keep`).
+    `tried` holds each rate, from the lowest, with its reading on the source's own validation split (see the setting `keep`);
+    `at_edge` says that the lowest or the highest was chosen. Stages that differ between folds name theirs.
     """
     models = dict(zip(records.stages["stage_id"], records.stages["model"], strict=True))
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for choice in records.choices.values():
         if (source := choice.get("source")) is not None:
             ids = tuple(each["stage_id"] for each in source["tried"])
-            tried = "; ".join(f"{each['learning_rate']:.3g}: {_reading(each['reading'])}" for each in source["tried"])
+            by_rate = sorted(source["tried"], key=lambda each: each["learning_rate"])
+            tried = "; ".join(f"{each['learning_rate']:.3g}: {_reading(each['reading'])}" for each in by_rate)
             model = next((models[each] for each in ids if each in models), "")
-            rows[ids] = {"stage": source["stage"], "model": model, "learning_rate": source["learning_rate"], "tried": tried}
-    return pd.DataFrame(rows.values(), columns=["stage", "model", "learning_rate", "tried"])
+            extreme = source["learning_rate"] in (by_rate[0]["learning_rate"], by_rate[-1]["learning_rate"])
+            row = {"stage": source["stage"], "model": model, "learning_rate": source["learning_rate"], "at_edge": extreme}
+            rows.setdefault(ids, {**row, "tried": tried, "folds": []})["folds"].append(choice.get("fold"))
+    frame = pd.DataFrame(rows.values(), columns=["stage", "model", "learning_rate", "at_edge", "tried", "folds"])
+    several = frame.duplicated(["stage", "model"], keep=False)  # folds of which the source leaves out other images
+    where = frame["folds"].map(lambda folds: ", ".join(str(fold) for fold in dict.fromkeys(folds)))
+    return frame.assign(stage=frame["stage"].where(~several, frame["stage"] + " (fold " + where + ")")).drop(columns="folds")
 
 
 def _reading(value: float | None) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from segsweep.config.folds import folds_of
 from segsweep.config.own import adopt
+from segsweep.config.space import Choice
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.folder import Store
@@ -25,8 +27,9 @@ LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "s
 def check(study: Study, setting: Setting, options: Options, console: Console) -> Records:
     """Rehearse a study and return the records of the rehearsal, which is kept nowhere.
 
-    Every stage and trial makes two optimiser steps and sees two batches of every split; each cell has one tuning trial
-    and one confirmed run. Data is prepared for real and stays in the store.
+    Every stage and trial makes two optimiser steps and sees two batches of every split; each cell has one tuning trial and one
+    confirmed run, on the first fold where there are some, and each source one learning rate. Data is prepared for real and stays
+    in the store.
     """
     rehearsal = rehearsal_of(study)
     adopt(study.own)
@@ -49,17 +52,22 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
 
 
 def rehearsal_of(study: Study) -> Study:
-    """Return the same cells with two steps, one tuning trial and one seed each."""
+    """Return the same cells with two steps, one tuning trial, one source rate, one seed and one fold each."""
     grids = [{axis: values for axis, values in grid.items() if axis not in LENGTHS} for grid in study.grids]
     fixed = {name: value for name, value in study.fixed.items() if name not in LENGTHS}
-    tune = {name: tuned for name, tuned in study.tune.items() if name not in LENGTHS}
+    firsts = {name: Choice(tuned.values[:1]) if isinstance(tuned, Choice) else tuned for name, tuned in study.tune.items()}
+    tune = {name: tuned for name, tuned in firsts.items() if name not in LENGTHS}
+    said = "fold" in fixed or any("fold" in grid for grid in grids)
+    fold = {"fold": 1} if folds_of(study.target.protocol) and not said else {}
     return replace(
         study,
         compare=grids,
         tune=tune,
-        fixed={**fixed, "steps": BATCHES, "validations": 1, "source_steps": BATCHES, "ssl_steps": BATCHES},
+        fixed={**fixed, **fold, "steps": BATCHES, "validations": 1, "source_steps": BATCHES, "ssl_steps": BATCHES},
         trials_per_cell=1,
         seeds=1,
         source_seeds=1,
+        source_trials=1,
+        source_range=None,
         early_stopping=None,
     )

@@ -114,8 +114,14 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
     yield from _ranges(source)
     if stage.kind not in SELF_SUPERVISED:
         yield from _masks(source)
-    shared = np.array(catalog.shared(study, stage, cell), dtype=np.int64)
+    folds = study.folds(cell)
+    each = [catalog.shared(study, stage, cell.model_copy(update={"fold": fold})) for fold in folds]
+    shared = np.array(each[0], dtype=np.int64)
     if len(shared) == 0:
+        return
+    if len(folds) > 1:
+        fewest, most = min(map(len, each)), max(map(len, each))
+        yield f"source {stage}: each fold leaves out its own validation and test images of it, {fewest} to {most}"
         return
     if catalog.same(stage.name, study.target_name):
         yield f"source {stage}: is the target's own data set; its {len(shared)} validation and test images are left out of it"

@@ -10,7 +10,7 @@ from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source, Stage
 from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
-from segsweep.sweep.points import tuning_points
+from segsweep.sweep.points import spread_values, tuning_points
 from segsweep.sweep.small_stem import has_small_stem
 
 LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # numbers of the images that a stage must not see
@@ -156,13 +156,11 @@ def _with_source_rates(cell: Cell, cell_of: Callable[[str, Settings], Cell]) -> 
     tried, study = cell.study.range_of_source_rates, cell.study
     if tried is None or last_supervised(cell.stages[0]) is None:
         return cell
-    points = tuning_points({SOURCE_RATE: tried}, study.source_trials)
-    cells = [cell_of(cell.name, _set(cell.settings, **point)) for point in points]
+    values = spread_values(tried, study.source_trials)
+    cells = [cell_of(cell.name, _set(cell.settings, **{SOURCE_RATE: value})) for value in values]
     stages = [last_supervised(each.stages[0]) for each in cells]
     rates = [
-        SourceRate(point[SOURCE_RATE], stage, each)
-        for point, stage, each in zip(points, stages, cells, strict=True)
-        if stage is not None
+        SourceRate(value, stage, each) for value, stage, each in zip(values, stages, cells, strict=True) if stage is not None
     ]
     return replace(cells[0], source_rates=tuple(rates))
 

@@ -295,7 +295,10 @@ class Planner:
         for cell in self._open_cells:
             if self.is_undecided(cell) and not self._untried(cell):
                 tried = tuple((rate, self._reading(rate.stage)) for rate in cell.source_rates)
-                readings = [(float("-inf") if value is None else value, -number) for number, (_, value) in enumerate(tried)]
+                readings = [
+                    (-math.inf if value is None or math.isnan(value) else value, -number)
+                    for number, (_, value) in enumerate(tried)
+                ]
                 chosen = tried[-max(readings)[1]][0]
                 self.source_choices[cell.key] = SourceChoice(chosen, tried)
                 decided[cell.key] = replace(chosen.cell, source_rates=cell.source_rates)

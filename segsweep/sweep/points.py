@@ -37,6 +37,17 @@ def tuning_points(tune: Mapping[str, Range], count: int | None = None) -> list[d
     return [{axis: point[axis] for axis in tune} for point in points]
 
 
+def spread_values(tried: Range, count: int) -> list[Any]:
+    """Return values with which few trials cover a range: its middle, then its quarters, eighths ...; of a list the first ones.
+
+    They are van der Corput's sequence in base 2. More values begin with the same ones.
+    """
+    if isinstance(tried, Choice):
+        return list(tried.values[:count])
+    shares = qmc.Halton(1, scramble=False).random(count + 1)[1:, 0]  # which begins with 0
+    return [tried.inside(float(share)) for share in shares]
+
+
 def points_remarks(study: Study) -> list[str]:
     """Return what is to be known where more or fewer tuning trials, or rates of a source, are asked for than are listed."""
     rates = study.range_of_source_rates

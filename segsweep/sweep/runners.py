@@ -80,4 +80,5 @@ def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Ru
 
 def most_at_once(study: Study) -> int:
     """Return how many pieces of work there can be at once."""
-    return len(list(study.cells())) * max(len(tuning_points(study.tune, study.trials_per_cell)), study.seeds)
+    of_a_cell = max(len(tuning_points(study.tune, study.trials_per_cell)), study.seeds, study.source_trials)
+    return sum(len(study.folds(settings)) for _, settings in study.cells()) * of_a_cell

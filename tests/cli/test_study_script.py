@@ -158,7 +158,7 @@ def test_check_tells_which_cell_is_broken(
     """A cell that cannot run is named with its reason, and the exit code is 1."""
     import segsweep.trial as trial_module
 
-    def broken(_: object, policy: str, _transferred: object) -> None:
+    def broken(_: object, policy: str, *_more: object, **_named: object) -> None:
         if policy == "encoder":
             raise ValueError("cannot be frozen")
 
@@ -244,11 +244,11 @@ def test_help_has_an_example(tiny_study: Study, capsys: pytest.CaptureFixture[st
 
 
 def test_the_main_job_is_declared_as_the_readme_says() -> None:
-    """`sweeps/transfer_grid.py --plan --json` names 36 cells, 396 trials, and a stage for each source and architecture."""
+    """`sweeps/transfer_grid.py --plan --json` names 36 cells, 396 trials, and a stage per source, architecture and rate."""
     script = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     output = subprocess.run(
         [sys.executable, str(script), "--plan", "--json"], capture_output=True, text=True, check=True, env=environment
     ).stdout
     plan = json.loads(output)
-    assert (plan["cells"], plan["trials"], plan["stages"], plan["stages_in_store"]) == (36, 36 * 11, 4, 0)
+    assert (plan["cells"], plan["trials"], plan["stages"], plan["stages_in_store"]) == (36, 36 * 11, 4 * 3, 0)

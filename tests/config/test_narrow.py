@@ -173,3 +173,17 @@ def test_another_target_keeps_the_protocol():
     for name in ("street46", "folder:/data/a,b/../street", "cityscapes/raw"):
         target = narrow(STUDY, [f"target={name}"]).target
         assert (target.name, target.classes, target.protocol) == (name, None, STUDY.target.protocol)
+
+
+def test_an_optional_setting_is_switched_off_by_none():
+    """`none` unsets a number that may be left out, and stays a value where it is one."""
+    assert narrow(STUDY, ["gradient_clip_norm=1", "gradient_clip_norm=none"]).fixed["gradient_clip_norm"] is None
+    assert narrow(STUDY, ["source_augmentation=none"]).fixed["source_augmentation"] == "none"
+
+
+def test_of_a_number_given_twice_the_last_holds():
+    """A preset's count, followed by another one, leaves no trace: the range of source rates is that of the study."""
+    study = Study(
+        "s", Target("pets"), {"source": ["supervised:coco"]}, {"source_learning_rate": LogUniform(1e-4, 1e-2)}, source_trials=2
+    )
+    assert narrow(study, ["source_trials=1", "source_trials=3"]).range_of_source_rates == LogUniform(1e-4, 1e-2)

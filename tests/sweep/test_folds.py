@@ -95,7 +95,7 @@ def test_the_table_averages_over_folds(folded: Path) -> None:
         assert row["test_iou"] == pytest.approx(runs["test_iou"].mean())
         assert row["test_iou_std"] == pytest.approx(runs["test_iou"].std(ddof=1))
     text = table_text(records)
-    assert "Cross-validation, 3 folds: every image is tested once with every seed." in text
+    assert "Cross-validation, 3 folds: every image of the pool is tested once with every seed." in text
     assert "6/6" in text
 
 
@@ -106,3 +106,38 @@ def test_a_second_start_repeats_nothing(folded: Path, tiny_study: Study) -> None
     again = segsweep.run(study, out=folded.parent, runner="inline", device="cpu", threads=1).trials.set_index("trial_id")
     assert again["started_at"].to_dict() == before.to_dict()
     assert again["planned"].all()
+
+
+def test_an_average_over_other_images_is_called_so(folded: Path) -> None:
+    """Where a run of a fold is missing or a study has one fold, the table does not say that every image is tested."""
+    records = load(folded)
+    lost = (records.trials["phase"] == "confirm") & (records.trials["fold"] == 2) & (records.trials["seed"] == 1)
+    failed = replace(records, trials=records.trials.assign(status=records.trials["status"].mask(lost, "failed")))
+    assert "not all runs of all folds have finished" in table_text(failed)
+    alone = replace(records, trials=records.trials.assign(planned=records.trials["fold"] == 2))
+    assert "only 1 of 3 folds are part of this study" in table_text(alone)
+
+
+def test_the_mean_is_over_folds_and_not_over_runs(folded: Path) -> None:
+    """A fold that lost a run weighs as much as the others."""
+    records = load(folded)
+    lost = (records.trials["phase"] == "confirm") & (records.trials["fold"] == 2) & (records.trials["seed"] == 1)
+    failed = replace(records, trials=records.trials.assign(status=records.trials["status"].mask(lost, "failed")))
+    kept = failed.trials[(failed.trials["phase"] == "confirm") & (failed.trials["status"] == "finished")]
+    expected = kept.groupby("fold")["test_iou"].mean().mean()
+    assert summarise(failed)["test_iou"].iloc[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": Target("pets", protocol="5x2-Fold")}, "must read '5-fold'"),
+        ({"target": Target("pets", protocol="05-fold")}, "must read '5-fold'"),
+        ({"target": FOLDED, "fixed": {"fold": "2"}}, "fold='2': protocol '3-fold' has the folds 1 to 3, whole numbers"),
+        ({"target": FOLDED, "fixed": {"dev_share": 0.5}}, "has no dev_share"),
+    ],
+)
+def test_wrong_folds_are_refused_with_the_study(changes: dict[str, object], message: str) -> None:
+    """A misspelt protocol, a fold that is no number and a development share are errors when the study is built."""
+    with pytest.raises(UserError, match=message):
+        small_study(**changes)

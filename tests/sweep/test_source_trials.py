@@ -10,14 +10,17 @@ import pytest
 from studies import plan_of, small_study
 
 import segsweep
-from segsweep.config import Choice, LogUniform, Study, Trial
+from segsweep.config import Choice, LogUniform, Study, Target, Trial, Uniform
 from segsweep.config.narrow import narrow
 from segsweep.config.study import SOURCE_RATE
 from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.report.text import table_text
+from segsweep.sweep.check import rehearsal_of
 from segsweep.sweep.planner import Past, Planner, StageWork, TrialWork
+from segsweep.sweep.points import points_remarks, spread_values
 from segsweep.sweep.rows import planned_rows
+from segsweep.sweep.runners import most_at_once
 from segsweep.sweep.simulated import Simulation
 
 RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
@@ -233,3 +236,36 @@ def test_a_second_start_trains_no_source_again(tried: Path, tiny_study: Study) -
     assert again.trials["started_at"].tolist() == before
     assert (again.stages["starts"] == 1).all()
     assert not (tried.parent.parent / "store" / "weights").exists()
+
+
+def test_rates_are_spread_over_their_range() -> None:
+    """Three rates are the middle of the range and its quarters, on its logarithm; more begin with the same ones."""
+    study = tuned_study(source_trials=3)
+    tried = [rate.learning_rate for cell in plan_of(study).cells if cell.source_rates for rate in cell.source_rates][:3]
+    assert tried == pytest.approx([10**-2.5, 10**-3.25, 10**-1.75], rel=1e-3)
+    assert spread_values(Uniform(0.0, 1.0), 7) == [0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875]
+    assert spread_values(Choice(3, 1, 2), 2) == [3, 1]
+
+
+def test_a_rate_at_the_edge_of_what_was_tried_is_marked(tried: Path) -> None:
+    """With two rates one is always the lowest and one the highest: the chosen one has a mark and the table says what to do."""
+    text = table_text(load(tried))
+    assert f"{load(tried).trials['source_learning_rate'].iloc[0]:.3g}*" in text
+    assert "widen the range of source_learning_rate" in text
+
+
+def test_a_rehearsal_tries_one_rate_on_one_fold() -> None:
+    """`--check` rehearses each source stage once and each cell on its first fold, without remarks on what is listed."""
+    study = tuned_study(target=Target("pets", protocol="5-fold"), tune={"learning_rate": Choice(1e-3, 1e-2), **RATES})
+    rehearsal = rehearsal_of(study)
+    plan = plan_of(rehearsal)
+    assert len(plan.stages()) == 1
+    assert {cell.settings.fold for cell in plan.cells} == {1}
+    assert points_remarks(rehearsal) == []
+
+
+def test_workers_are_counted_for_folds_and_rates() -> None:
+    """As many workers find work as cells times folds times the most trials, seeds or source rates of one."""
+    untuned = small_study(target=Target("pets", protocol="5-fold"), tune={}, seeds=1)
+    assert most_at_once(untuned) == 4 * 5
+    assert most_at_once(tuned_study(trials_per_cell=1, seeds=1)) == 4 * 3
