@@ -22,7 +22,9 @@ def past_of(records: Records | None, retry_failed: bool) -> Past:
     stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
     read = records.stages[(records.stages["status"] == "finished") & records.stages["val_reading"].notna()]
     readings = dict(zip(read["stage_id"], read["val_reading"], strict=True))
-    return Past(ended, curves_of(records, "tune"), dict(zip(stages["stage_id"], stages["error"], strict=True)), readings)
+    failed = dict(zip(stages["stage_id"], stages["error"], strict=True))
+    retried = frozenset(records.stages.loc[records.stages["status"] == "failed", "stage_id"]) if retry_failed else frozenset()
+    return Past(ended, curves_of(records, "tune"), failed, readings, retried)
 
 
 def failed_in(records: Records) -> frozenset[str]:

@@ -87,6 +87,7 @@ class Past:
     curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
     failed_stages: Mapping[str, str] = field(default_factory=dict)
     stage_readings: Mapping[str, float] = field(default_factory=dict)
+    retried_stages: frozenset[str] = frozenset()  # failed ones that count as not run
 
 
 class Planner:
@@ -127,7 +128,17 @@ class Planner:
         for cell in plan.cells:
             if not cell.source_rates:
                 self._open_tuning(cell)
+        self._given_up = self._failed_beside_others(past.retried_stages)
         self._settle()
+
+    def _failed_beside_others(self, failed: frozenset[str]) -> frozenset[str]:
+        """Return the failed last stages of rates beside which another rate was trained: a retry leaves such a choice alone."""
+        found = set()
+        for cell in self.plan.cells:
+            lasts = [rate.stage for rate in cell.source_rates]
+            if any(self._is_tried(last) for last in lasts):
+                found |= {last.spec_id for last in lasts if any(stage.spec_id in failed for stage in chain(last))}
+        return frozenset(found)
 
     def _open_tuning(self, cell: Cell) -> None:
         """Refill the curves of a cell whose tuning trials are known."""
@@ -235,7 +246,8 @@ class Planner:
         """Return the last stages of the rates that a cell's source is still to be tried with."""
         if not self.is_undecided(cell):
             return []
-        return [rate.stage for rate in cell.source_rates if not self._is_tried(rate.stage)]
+        lasts = [rate.stage for rate in cell.source_rates]
+        return [last for last in lasts if last.spec_id not in self._given_up and not self._is_tried(last)]
 
     def _is_tried(self, stage: StageSpec) -> bool:
         failed = any(each.spec_id in self._failed_stages for each in chain(stage))

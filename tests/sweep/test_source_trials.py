@@ -269,3 +269,17 @@ def test_workers_are_counted_for_folds_and_rates() -> None:
     untuned = small_study(target=Target("pets", protocol="5-fold"), tune={}, seeds=1)
     assert most_at_once(untuned) == 4 * 5
     assert most_at_once(tuned_study(trials_per_cell=1, seeds=1)) == 4 * 3
+
+
+def test_a_retry_of_what_failed_leaves_a_choice_alone() -> None:
+    """`--retry-failed` trains a diverged rate again only where no other rate of the source could be chosen."""
+    ran = Ran(tuned_study())
+    spec = next(stage for stage in ran.planner.plan.stages() if stage.parent is None)
+    others = {rate.stage.spec_id: 0.5 for cell in ran.planner.plan.cells for rate in cell.source_rates} | {spec.spec_id: None}
+    readings = {stage: value for stage, value in others.items() if value is not None}
+    again = Ran(tuned_study(), Past(stage_readings=readings, retried_stages=frozenset({spec.spec_id})))
+    assert len(again.planner.source_choices) == 2
+    nothing = Ran(tuned_study(), Past(retried_stages=frozenset(others)))
+    assert nothing.planner.source_choices == {}
+    nothing.run()
+    assert len(nothing.stages()) == 3
