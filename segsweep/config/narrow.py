@@ -10,7 +10,7 @@ from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError, unknown
 
 COUNTS = ("trials_per_cell", "seeds", "source_seeds", "source_trials")
-TARGET = "target"
+TARGET, PROTOCOL = "target", "protocol"
 EARLY_STOPPING = "early_stopping"
 PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
 INSTEAD_OF = {
@@ -23,7 +23,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
-    `trials_per_cell` and `source_trials` are numbers; `target` is another data set under the same protocol; `early_stopping` is a
+    `trials_per_cell` and `source_trials` are numbers; `target` is another data set, `protocol` how it is split; `early_stopping` is a
     rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where it is tuned, each is
     tried. Where values are listed for a tuned axis, and all tuned axes then list theirs, every combination is tried, however many
     trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise. Raises `UserError` for an
@@ -58,10 +58,12 @@ def _assign(study: Study, name: str, text: str) -> Study:
         if text == study.target_name:
             return study
         return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a data set's own
+    if name == PROTOCOL:
+        return replace(study, target=replace(study.target, protocol=text))
     if name == EARLY_STOPPING:
         return replace(study, early_stopping=_parse(name, text))
     if name not in Settings.model_fields:
-        raise unknown("--set", name, [*COUNTS, EARLY_STOPPING, TARGET, *Settings.model_fields])
+        raise unknown("--set", name, [*COUNTS, EARLY_STOPPING, TARGET, PROTOCOL, *Settings.model_fields])
     if ".." in text and name not in PATHS:
         return _range(study, name, text)
     values = tuple(_parse(name, part) for part in text.split(","))

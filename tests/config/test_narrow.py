@@ -136,7 +136,7 @@ def test_a_path_with_two_dots_is_a_path():
         ("=3", "unknown name ''"),
         (
             "lr=1",
-            "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, source,",
+            "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, protocol, source,",
         ),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
@@ -187,3 +187,10 @@ def test_of_a_number_given_twice_the_last_holds():
         "s", Target("pets"), {"source": ["supervised:coco"]}, {"source_learning_rate": LogUniform(1e-4, 1e-2)}, source_trials=2
     )
     assert narrow(study, ["source_trials=1", "source_trials=3"]).range_of_source_rates == LogUniform(1e-4, 1e-2)
+
+
+def test_a_protocol_is_replaced():
+    """Another protocol splits the same target; one that is misspelt is refused as in a study file."""
+    assert narrow(STUDY, ["protocol=5-fold"]).target == Target("pets", protocol="5-fold")
+    with pytest.raises(UserError, match="must read '5-fold'"):
+        narrow(STUDY, ["protocol=5-Fold"])
