@@ -23,11 +23,11 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
-    `trials_per_cell` and `source_trials` are numbers; `target` is another data set, `protocol` how it is split; `early_stopping` is a
-    rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where it is tuned, each is
-    tried. Where values are listed for a tuned axis, and all tuned axes then list theirs, every combination is tried, however many
-    trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise. Raises `UserError` for an
-    unknown name or value.
+    `trials_per_cell` and `source_trials` are numbers; `target` is another data set, `protocol` how it is split;
+    `early_stopping` is a rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where
+    it is tuned, each is tried. Where values are listed for a tuned axis, and all tuned axes then list theirs, every combination
+    is tried, however many trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise.
+    Raises `UserError` for an unknown name or value.
     """
     pairs = [_pair(text) for text in assignments]
     counts = {name: value for name, value in pairs if name in COUNTS}  # the last of each; they hold whatever follows

@@ -136,7 +136,7 @@ def test_a_path_with_two_dots_is_a_path():
         ("=3", "unknown name ''"),
         (
             "lr=1",
-            "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, protocol, source,",
+            "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, protocol,",
         ),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
