@@ -184,7 +184,7 @@ def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool,
             plan = plan_of(study, catalog, runner)
         finally:
             view.close()
-        planner = planner_of(plan, setting.store, past_of(load_or_none(setting.study_folder(study)), False))
+        planner = planner_of(plan, setting.store, past_of(load_or_none(setting.study_folder(study)), study.early_stopping))
         content = _plan_content(planner, catalog)
         if as_json:
             print(json.dumps(content))

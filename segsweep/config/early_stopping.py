@@ -53,7 +53,8 @@ class PerCellRacing:
     in the choice of a setting. The error of a reading is estimated from the second differences of the cell's own readings; until
     there are five, `reading_error` (a standard deviation) is assumed. Both are in units of the measure that the setting `keep`
     names: with the defaults a lead of 0.05 IoU counts after the first of ten epochs, of 0.015 after the last. A trial that is
-    stopped stops no other, so at least one trial of a cell finishes.
+    stopped stops no other, so at least one trial of a cell finishes, unless it fails: under every rule the stopped trials then
+    start anew, the best one first, until one finishes.
     """
 
     margin: float = 0.003

@@ -49,6 +49,7 @@ TRIALS: Mapping[str, str] = {
     "ssl_batch_size": WHOLE,
     "epochs_run": WHOLE,
     "best_epoch": WHOLE,
+    "stopped_by": TEXT,
     "starts": WHOLE,
     "started_at": NUMBER,
     "ended_at": NUMBER,

@@ -36,7 +36,7 @@ class Driver:
     store: Store
     view: View
     records_id: str = ""
-    retry: frozenset[str] = frozenset()
+    anew: frozenset[str] = frozenset()  # work that was stopped or failed: should it start again, it does so from nothing
     stages_told: set[str] = field(default_factory=set)  # stages that the records show as finished
     _begun: dict[str, float] = field(default_factory=dict)  # work that a worker has, and since when
     _open: set[str] = field(default_factory=set)  # work whose start is written and whose end is not
@@ -110,8 +110,8 @@ class Driver:
         else:
             table, columns = "trials", trial_columns(work.trial)
         columns |= {"study": self.planner.plan.study.name, "started_at": begun}
-        self.writer.start(table, work.identity, columns, again=work.identity in self.retry)
-        self.retry -= {work.identity}
+        self.writer.start(table, work.identity, columns, again=work.identity in self.anew)
+        self.anew -= {work.identity}
 
     def _epoch(self, work: Work, result: Result) -> bool:
         self.writer.epoch(work.identity, epoch_row(result))
@@ -124,7 +124,8 @@ class Driver:
         goes_on = self.planner.epoch(work.trial, result.epoch, result.reading(work.trial.settings.keep))
         if goes_on or result.epoch == work.trial.settings.results:
             return True
-        self._end(work, "stopped", self._best_facts(work))
+        self.anew |= {work.identity}
+        self._end(work, "stopped", {**self._best_facts(work), "stopped_by": str(self.planner.plan.study.early_stopping)})
         return False
 
     def _fail(self, work: Work, reason: str, trace: str | None) -> None:

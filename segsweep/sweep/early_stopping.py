@@ -145,6 +145,12 @@ class PerCellStopping:
         elif status != "finished":
             known.curves.pop(trial, None)
 
+    def reopened(self, cell: str, trial: str) -> None:
+        """Forget a stopped trial, which starts anew."""
+        known = self._cells[cell]
+        known.stopped.discard(trial)
+        known.curves.pop(trial, None)
+
     def curve(self, cell: str, trial: str) -> list[Reading]:
         """Return the readings of a trial so far, in order of its epochs."""
         return [found for _, found in sorted(self._cells[cell].curves[trial].items())]

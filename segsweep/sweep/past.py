@@ -1,5 +1,8 @@
 """What earlier starts left: how trials ended and their curves, from the records; stages, from the store."""
 
+import pandas as pd
+
+from segsweep.config.early_stopping import EarlyStopping
 from segsweep.records.reader import Records
 from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
@@ -8,12 +11,16 @@ from segsweep.store.folder import Store
 from segsweep.sweep.planner import Ended, Past
 
 
-def past_of(records: Records | None, retry_failed: bool) -> Past:
-    """Return what earlier starts left, for the planner. With `retry_failed`, what failed counts as not run."""
+def past_of(records: Records | None, stopping: EarlyStopping | None, retry_failed: bool = False) -> Past:
+    """Return what earlier starts left, for the planner of a study with a rule of early stopping.
+
+    What another rule stopped counts as not run, without a curve; so does, with `retry_failed`, what failed. Trials that were
+    interrupted keep their curves: they go on.
+    """
     if records is None:
         return Past()
-    final = {status for status in FINAL if status != "skipped" and not (status == "failed" and retry_failed)}
-    trials = records.trials[records.trials["status"].isin(final)]
+    again = _stopped_otherwise(records.trials, stopping) | ((records.trials["status"] == "failed") & retry_failed)
+    trials = records.trials[records.trials["status"].isin(set(FINAL) - {"skipped"}) & ~again]
     errors = trials["error"].astype(object).where(trials["error"].notna(), None)
     ended = {
         trial: Ended(str(status), error)
@@ -24,13 +31,20 @@ def past_of(records: Records | None, retry_failed: bool) -> Past:
     readings = dict(zip(read["stage_id"], read["val_reading"], strict=True))
     failed = dict(zip(stages["stage_id"], stages["error"], strict=True))
     retried = frozenset(records.stages.loc[records.stages["status"] == "failed", "stage_id"]) if retry_failed else frozenset()
-    return Past(ended, curves_of(records, "tune"), failed, readings, retried)
+    anew = set(records.trials["trial_id"][again])
+    curves = {trial: curve for trial, curve in curves_of(records, "tune").items() if trial not in anew}
+    return Past(ended, curves, failed, readings, retried)
 
 
-def failed_in(records: Records) -> frozenset[str]:
-    """Return the ids of the trials and stages that failed."""
+def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> "pd.Series[bool]":
+    """Return which trials a rule stopped that is not the given one."""
+    return (trials["status"] == "stopped") & (trials["stopped_by"].fillna("") != str(stopping))
+
+
+def broken_off_in(records: Records) -> frozenset[str]:
+    """Return the ids of the trials and stages that failed or were stopped: should they start again, they do so from nothing."""
     trials, stages = records.trials, records.stages
-    return frozenset(trials["trial_id"][trials["status"] == "failed"]) | frozenset(
+    return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]) | frozenset(
         stages["stage_id"][stages["status"] == "failed"]
     )
 

@@ -93,6 +93,9 @@ class Past:
 class Planner:
     """Which stage or trial runs next, whether a running one goes on, and what every cell has chosen.
 
+    At least one tuning trial of a cell comes to its end, unless all fail: the last one is not stopped, and where those that were
+    not stopped have failed, the best of the stopped ones starts anew, then the next, until one finishes.
+
     `next` gives work that can start now; `epoch`, `trial_ended` and `stage_ended` tell what came of it. Work that is
     given out and not reported as ended is running. `skipped`, `choices`, `unchosen` (cells that could choose no setting) and
     `source_choices` fill up as the planner learns; a cell of `plan` whose source's learning rate is tuned gets the trials of the
@@ -124,7 +127,7 @@ class Planner:
         self._curves = past.curves
         self._stopping = PerCellStopping(plan.study.early_stopping)
         self._open_cells = list(plan.cells)
-        self._cells_of: dict[str, list[str]] = defaultdict(list)
+        self._cells_of: dict[str, list[Cell]] = defaultdict(list)
         for cell in plan.cells:
             if not cell.source_rates:
                 self._open_tuning(cell)
@@ -143,7 +146,7 @@ class Planner:
     def _open_tuning(self, cell: Cell) -> None:
         """Refill the curves of a cell whose tuning trials are known."""
         for trial in cell.tuning:
-            self._cells_of[trial.trial_id].append(cell.key)
+            self._cells_of[trial.trial_id].append(cell)
             for epoch, found in self._curves.get(trial.trial_id, {}).items():
                 self._stopping.report(cell.key, trial.trial_id, epoch, found, trial.settings.results)
             if trial.trial_id in self._ended:
@@ -192,16 +195,16 @@ class Planner:
         """
         if trial.phase == "confirm":
             return True
-        planned = trial.settings.results
-        wanted = [self._stopping.report(cell, trial.trial_id, epoch, found, planned) for cell in self._cells_of[trial.trial_id]]
-        return any(wanted)
+        cells, planned = self._cells_of[trial.trial_id], trial.settings.results
+        wanted = [self._stopping.report(cell.key, trial.trial_id, epoch, found, planned) for cell in cells]
+        return any(wanted) or any(self._is_last(cell, trial) for cell in cells)
 
     def trial_ended(self, trial: Trial, ended: Ended) -> None:
         """Take how a trial ended."""
         self._running.discard(trial.trial_id)
         self._ended[trial.trial_id] = ended
         for cell in self._cells_of[trial.trial_id]:
-            self._stopping.ended(cell, trial.trial_id, ended.status)
+            self._stopping.ended(cell.key, trial.trial_id, ended.status)
         self._settle()
 
     def stage_ended(self, spec: StageSpec, error: str | None = None) -> None:
@@ -291,7 +294,7 @@ class Planner:
                 continue
             self._skip(cell)
             tuned = all(trial.trial_id in self._ended for trial in cell.tuning)
-            if tuned and cell.key not in self.choices:
+            if tuned and cell.key not in self.choices and not self._reopen(cell):
                 choice = self._choose(cell)
                 (self.unchosen if choice.reason else self.choices)[cell.key] = choice
                 self._skip(cell)
@@ -336,22 +339,51 @@ class Planner:
                     self._ended[trial.trial_id] = Ended("skipped", error=reason)
                     break
 
-    def _choose(self, cell: Cell) -> Choice:
-        """Return the setting whose last readings are best on average, or why there is none.
+    def _reopen(self, cell: Cell) -> bool:
+        """Let the best stopped trial of a cell start anew where none finished with a reading, and return whether one does."""
+        stopped = self._with_status(cell, "stopped")
+        if not stopped or self._scored(cell):
+            return False
+        best = self._best(cell, stopped)
+        del self._ended[best.trial_id]
+        for sharing in self._cells_of[best.trial_id]:
+            self._stopping.reopened(sharing.key, best.trial_id)
+        return True
 
-        Trials that early stopping ended count only where none finished. Of equal ones the first point is taken.
-        """
+    def _is_last(self, cell: Cell, trial: Trial) -> bool:
+        """Return whether all other tuning trials of a cell have ended and none of them finished with a reading."""
+        others = (other.trial_id for other in cell.tuning if other.trial_id != trial.trial_id)
+        return all(other in self._ended for other in others) and not self._scored(cell)
+
+    def _with_status(self, cell: Cell, status: str) -> list[Trial]:
+        """Return the tuning trials of a cell that ended so."""
+        ends = ((trial, self._ended.get(trial.trial_id)) for trial in cell.tuning)
+        return [trial for trial, end in ends if end is not None and end.status == status]
+
+    def _score(self, cell: Cell, trial: Trial) -> Reading:
+        """Return the mean of a trial's last readings; of one that has none, or reads no number, less than any other."""
+        curve = self._stopping.curve(cell.key, trial.trial_id)
+        score = smoothed(curve) if curve else Reading(math.nan)
+        return Reading(-math.inf) if math.isnan(score.value) else score
+
+    def _scored(self, cell: Cell) -> list[Trial]:
+        """Return the tuning trials of a cell that finished with a reading that is a number."""
+        return [trial for trial in self._with_status(cell, "finished") if self._score(cell, trial).value > -math.inf]
+
+    def _best(self, cell: Cell, trials: list[Trial]) -> Trial:
+        """Return the trial whose last readings are best on average; of equal ones the first point."""
+        return max(trials, key=lambda trial: (self._score(cell, trial), -(trial.point or 0)))
+
+    def _choose(self, cell: Cell) -> Choice:
+        """Return the setting of the best trial that finished, or why there is none."""
         if not cell.tuning:
             return Choice(cell.name, None, cell.settings, cell.confirm(cell.settings), ())
-        for status in ("finished", "stopped"):
-            ended = [trial for trial in cell.tuning if self._ended[trial.trial_id].status == status]
-            curves = [(self._stopping.curve(cell.key, trial.trial_id), trial) for trial in ended]
-            known = [(smoothed(curve), trial) for curve, trial in curves if curve]
-            assert known or not ended, f"cell {cell.key}: trials have {status} of which no epoch is known"
-            scored = [(score, trial) for score, trial in known if not math.isnan(score.value)]
-            if scored:
-                _, best = max(scored, key=lambda pair: (pair[0], -(pair[1].point or 0)))
-                return Choice(cell.name, best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
+        finished = self._with_status(cell, "finished")
+        known = any(self._stopping.curve(cell.key, trial.trial_id) for trial in finished)
+        assert known or not finished, f"cell {cell.key}: trials have finished of which no epoch is known"
+        if scored := self._scored(cell):
+            best = self._best(cell, scored)
+            return Choice(cell.name, best, best.settings, cell.confirm(best.settings), self._at_edge(cell, best))
         return Choice(cell.name, None, cell.settings, (), (), self._why_none(cell))
 
     def _why_none(self, cell: Cell) -> str:

@@ -58,6 +58,7 @@ class Tally:
         self.trials = self.trials_done = self.stages = self.stages_done = self.failed = 0
         self.best: dict[str, float] = {}
         self.cell_done: dict[str, int] = {}
+        self._counted: set[str] = set()
         self.per_cell: Counter[str] = Counter()
         self._seconds_left = 0.0
         self._started = self._work_at_start = 0.0
@@ -86,7 +87,10 @@ class Tally:
             self.best[work.trial.cell] = value
 
     def trial_ended(self, trial: Trial) -> None:
-        """Count a trial."""
+        """Count a trial, once where it was stopped and started anew."""
+        if trial.trial_id in self._counted:
+            return
+        self._counted.add(trial.trial_id)
         self.trials_done += 1
         self.cell_done[trial.cell] = self.cell_done.get(trial.cell, 0) + 1
 

@@ -23,7 +23,7 @@ from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.fit_remarks import fit_remarks
-from segsweep.sweep.past import failed_in, find_stage, past_of, read_stage, stage_taken
+from segsweep.sweep.past import broken_off_in, find_stage, past_of, read_stage, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Past, Planner
 from segsweep.sweep.points import points_remarks, tuning_points
@@ -98,11 +98,10 @@ def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_fa
     """Return a driver that goes on from what the store and the records have, once the study is declared in the records."""
     records_id = writer.declare({**declaration(plan), "store": str(store.root)})
     records = load(writer.folder)
-    planner = planner_of(plan, store, past_of(records, retry_failed))
+    planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed))
     writer.plan(planned_rows(planner))
     told = set(records.stages["stage_id"][records.stages["status"] == "finished"])
-    retry = failed_in(records) if retry_failed else frozenset()
-    return Driver(planner, writer, store, view, records_id, retry, told)
+    return Driver(planner, writer, store, view, records_id, broken_off_in(records), told)
 
 
 def check_groups(study: Study, options: Options) -> None:

@@ -15,10 +15,12 @@ from segsweep.stage import Elsewhere, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.perform import Failed
-from segsweep.sweep.planner import Planner, StageWork
+from segsweep.sweep.planner import Planner, StageWork, TrialWork
 from segsweep.sweep.progress import LiveView, PlainView, View
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
+from segsweep.training.loop import EpochResult
+from segsweep.training.metrics import Scores
 
 
 @pytest.fixture(params=[PlainView, LiveView])
@@ -66,6 +68,31 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
     assert list(records.stages["starts"]) == [DEATHS]
     assert f"its worker died {DEATHS} times, at last: the machine ran out of memory" in records.stages["error"].iloc[0]
     assert records.trials["error"].str.contains("ran out of memory").sum() == 8
+
+
+def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driver) -> None:
+    """Once a trial was stopped, another start of it forgets what was before; a further one, after a death, goes on."""
+    driver.planner.epoch = lambda *_: False  # type: ignore[method-assign]
+    stage = driver.next_work()
+    trial = driver.next_work()
+    assert isinstance(stage, StageWork)
+    assert isinstance(trial, TrialWork)
+
+    def starts() -> list[int]:
+        trials = load(driver.writer.folder).trials.set_index("trial_id")
+        return [int(trials.loc[trial.identity, "starts"]), len(load(driver.writer.folder).epochs)]
+
+    result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
+    driver.begin(trial)
+    assert not driver.take(trial, result)
+    assert starts() == [1, 1]
+    driver.begin(trial)
+    driver.take(trial, Started({"device": "cpu x1"}))
+    assert starts() == [1, 0]
+    driver.died(trial, "killed")
+    driver.begin(trial)
+    driver.take(trial, Started({"device": "cpu x1"}))
+    assert starts() == [2, 0]
 
 
 def test_a_worker_that_dies_before_it_takes_its_work_leaves_no_record(driver: Driver) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -312,6 +313,112 @@ def test_a_continued_race_knows_how_trials_ended() -> None:
     for status, goes_on in (("finished", False), ("stopped", True)):
         ended = {first.trial_id: Ended("failed", "x"), second.trial_id: Ended("stopped"), third.trial_id: Ended(status)}
         assert Planner(plan, {}.get, Past(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
+
+
+def failing_leader(fails_at: int, others_fail: tuple[int, ...] = ()) -> Callable[[Trial, int], float]:
+    """Return an invented IoU of tuning trials: the first one's is best until it raises; points in `others_fail` raise at last."""
+
+    def invented(trial: Trial, epoch: int) -> float:
+        if trial.phase == "confirm":
+            return 0.5
+        if trial.point in others_fail and epoch == 4:
+            raise ValueError("broke at its end")
+        if trial.point == 0 and epoch >= fails_at:
+            raise ValueError("loss is nan")
+        return 0.9 if trial.point == 0 else 0.1 * trial.point + 0.01 * epoch
+
+    return invented
+
+
+RULES = [PerCellRacing(), PerCellASHA(1, 2), PerCellMedian(1, 1)]
+
+
+def leader_study(rule: EarlyStopping) -> Study:
+    """Return a study of one cell and four tuning trials, whose points are numbered from 0."""
+    return small_study(compare={"source": ["random"]}, early_stopping=rule)
+
+
+def statuses(events: list[Event]) -> list[tuple[str, int | None]]:
+    """Return how tuning trials ended, in order, with their points."""
+    ends = ("finished", "stopped", "failed")
+    works = [(event.what, event.work) for event in events if event.what in ends and isinstance(event.work, TrialWork)]
+    return [(what, work.trial.point) for what, work in works if work.trial.phase == "tune"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("workers", [2, 4])
+def test_stopped_trials_start_anew_where_their_leader_failed(rule: EarlyStopping, workers: int) -> None:
+    """A cell whose only unstopped trial fails at its last epoch lets the best stopped trial run to its end, and chooses it."""
+    planner = Planner(plan_of(leader_study(rule)), {}.get)
+    simulation = Simulation(planner, failing_leader(4), workers)
+    ends = statuses(simulation.run())
+    assert planner.done
+    assert ("failed", 0) in ends
+    finished = [point for what, point in ends if what == "finished"]
+    assert len(finished) == 1
+    (choice,) = planner.choices.values()
+    assert choice.trial.point == finished[0]
+    assert Counter(trial.phase for trial in trials_of(simulation.events, "finished")) == {"tune": 1, "confirm": 2}
+
+
+def test_stopped_trials_start_anew_one_at_a_time_the_best_first() -> None:
+    """Of three stopped trials the best starts anew, fails too, then the next finishes; the worst is left stopped."""
+    planner = Planner(plan_of(leader_study(PerCellRacing())), {}.get)
+    simulation = Simulation(planner, failing_leader(4, others_fail=(3,)), workers=4)
+    ends = statuses(simulation.run())
+    assert set(ends[:4]) == {("stopped", 1), ("stopped", 2), ("stopped", 3), ("failed", 0)}
+    assert ends[4:] == [("failed", 3), ("finished", 2)]
+    (choice,) = planner.choices.values()
+    assert choice.trial.point == 2
+    read = [event.epoch for event in simulation.events if event.what == "epoch" and event.work.trial.point == 2]
+    assert [epoch for epoch in read if epoch == 1] == [1, 1]  # from the start
+
+
+def test_a_cell_whose_trials_all_failed_after_they_started_anew_says_so() -> None:
+    """Where none of the stopped trials comes to its end either, the cell has no choice, and every trial failed."""
+    planner = Planner(plan_of(leader_study(PerCellRacing())), {}.get)
+    Simulation(planner, failing_leader(4, others_fail=(1, 2, 3)), workers=4).run()
+    assert planner.done
+    assert not planner.choices
+    (choice,) = planner.unchosen.values()
+    assert "4 of 4 tuning trials failed" in choice.reason
+
+
+def test_a_leader_that_ends_without_a_number_counts_as_one_that_failed() -> None:
+    """A trial that led, stopped all others and finished with readings that are no numbers is not the cell's only result."""
+    planner = Planner(plan_of(leader_study(PerCellRacing())), {}.get)
+
+    def invented(trial: Trial, epoch: int) -> float:
+        return math.nan if trial.point == 0 and epoch > 3 else failing_leader(9)(trial, epoch)
+
+    ends = statuses(Simulation(planner, invented, workers=4).run())
+    assert ends[-1] == ("finished", 3)
+    assert [choice.trial.point for choice in planner.choices.values()] == [3]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_killed_run_starts_the_same_trials_anew(rule: EarlyStopping) -> None:
+    """After a kill at any time, also between the leader's failure and its successor's end, the choice is the same."""
+    study, invented = leader_study(rule), failing_leader(4)
+    whole = Planner(plan_of(study), {}.get)
+    total = len(Simulation(whole, invented, 4).run())
+    (chosen,) = (choice.trial.trial_id for choice in whole.choices.values())
+    for seconds in range(total):
+        first = Simulation(Planner(plan_of(study), {}.get), invented, 4)
+        ended: dict[str, Ended] = {}
+        curves: dict[str, dict[int, Reading]] = {}
+        for event in first.run(until_seconds=seconds):
+            identity = event.work.identity
+            if event.what == "start" and identity in ended:
+                del ended[identity], curves[identity]  # as the records forget what a trial left that starts anew
+            elif event.what == "epoch":
+                curves.setdefault(identity, {})[event.epoch] = Reading(invented(event.work.trial, event.epoch))
+            elif event.what != "start":
+                ended[identity] = Ended(event.what)
+        planner = Planner(plan_of(study), {}.get, Past(ended, curves))
+        Simulation(planner, invented, 4).run()
+        assert planner.done
+        assert [choice.trial.trial_id for choice in planner.choices.values()] == [chosen], seconds
 
 
 def test_a_setting_without_a_number_is_not_chosen() -> None:

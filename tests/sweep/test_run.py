@@ -11,6 +11,7 @@ import segsweep
 from segsweep.config import PerCellASHA, Study, Target
 from segsweep.errors import UserError
 from segsweep.records import Records, load
+from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
 
@@ -183,6 +184,31 @@ def test_early_stopped_trials_are_recorded_as_stopped(tiny_study: Study, tmp_pat
     assert (stopped["epochs_run"] == 1).all()
     assert stopped["val_iou"].notna().all()
     assert not list((tmp_path / "store" / "work").glob("*"))
+
+
+def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: Path) -> None:
+    """With the same rule stopped trials stay; with none they run anew and whole, also where a start in between was killed."""
+    study = replace(tiny_study, compare={"source": ["random"]}, trials_per_cell=4, seeds=1, early_stopping=PerCellASHA(1, 2))
+    folder = tmp_path / "runs" / "tiny"
+    before = run(study, tmp_path).trials.set_index("trial_id")
+    stopped = before.index[before["status"] == "stopped"]
+    assert len(stopped)
+    assert set(before.loc[stopped, "stopped_by"]) == {"PerCellASHA(grace_epochs=1, reduction_factor=2)"}
+    assert before.drop(stopped)["stopped_by"].isna().all()
+    same = run(study, tmp_path).trials.set_index("trial_id")
+    assert same["ended_at"].to_dict() == before["ended_at"].to_dict()
+    with RecordWriter(folder) as writer:  # as a start that was killed once it had declared itself
+        writer.declare({**load(folder).study, "early_stopping": None})
+    records = run(replace(study, early_stopping=None), tmp_path)
+    after = records.trials.set_index("trial_id")
+    tuning = after[after["phase"] == "tune"]
+    assert set(tuning["status"]) == {"finished"}
+    assert tuning["stopped_by"].isna().all()
+    assert (after.loc[stopped, "starts"] == 1).all()
+    kept = before.index[(before["phase"] == "tune") & (before["status"] == "finished")]
+    assert after.loc[kept, "ended_at"].to_dict() == before.loc[kept, "ended_at"].to_dict()
+    epochs = records.epochs[records.epochs["trial_id"].isin(tuning.index)].groupby("trial_id")["epoch"].agg(list)
+    assert epochs.map(lambda each: each == [1, 2]).all()
 
 
 @pytest.mark.parametrize(

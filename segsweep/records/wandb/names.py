@@ -20,7 +20,7 @@ SOURCE_ARTIFACT = "source_artifact"  # in the config of a trial or stage that st
 
 RESULTS = {  # columns of the summary that have no prefix of their own
     *("status", "error", "planned", "chosen", "epochs_run", "best_epoch", "starts", "started_at", "ended_at", "seconds"),
-    *("train_loss", "predict_seconds", "absent_classes", "micro_batch", "forgetting"),
+    *("train_loss", "predict_seconds", "absent_classes", "micro_batch", "forgetting", "stopped_by"),
     *("contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance"),
 }
 COUNTS = ("train_images", "val_images", "test_images")
