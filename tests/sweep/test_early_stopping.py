@@ -181,6 +181,17 @@ def test_racing_does_not_look_into_other_cells() -> None:
     assert report_all(stopping, {"b": [0.1] * 5}, "weak")["b"]
 
 
+def test_a_trial_that_starts_anew_races_with_its_new_curve() -> None:
+    """Its old curve is forgotten, and it stops others as any trial that was not stopped."""
+    stopping = PerCellStopping(PerCellRacing(margin=0.0))
+    report_all(stopping, {"a": [0.1, 0.1]})
+    stopping.ended("cell", "a", "stopped")
+    stopping.reopened("cell", "a")
+    assert stopping.curve("cell", "a") == []
+    report_all(stopping, {"a": [0.9]})
+    assert not report_all(stopping, {"b": [0.5]})["b"]
+
+
 RULES = [PerCellASHA(1, 2), PerCellMedian(1, 1), PerCellRacing()]
 
 
