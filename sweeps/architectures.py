@@ -11,7 +11,7 @@ and 2. Oxford-IIIT Pet with the trimap's three classes, official trainval for tr
 By default every architecture starts from the same two sources (ImageNet weights, and these trained on PASCAL VOC), is tried
 frozen and unfrozen, with the learning rate tuned in every cell and three seeds. As published, FCN and DeepLabV3 start from
 torchvision's COCO weights, the others from heads trained on VOC or ADE20K; each training picture comes twice, once augmented;
-pictures are normalised by the training set's own mean and deviation; at most 10 epochs, with early stopping on validation loss.
+images are normalised by the training set's own mean and deviation; at most 10 epochs, with early stopping on validation loss.
 
 Deviations from the paper:
 

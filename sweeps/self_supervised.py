@@ -14,7 +14,7 @@ random ones, at two temperatures (the paper wished for more than one, and for mo
 in every cell, and three seeds confirm. Every share trains on nine tenths of it, as in the paper, and all validate on the same
 tenth of what does not test (8 % of all), so that the curves over the share do not mix in other validation images. As
 published, each share is divided 90:10 (`holdout-20-own-val`, with the same test images): 20 epochs of SimCLR from ImageNet
-weights on all pictures of a source; U-Net decoder, one logit and binary cross-entropy, Adam at 1e-4, 60 epochs, the epoch with
+weights on all images of a source; U-Net decoder, one logit and binary cross-entropy, Adam at 1e-4, 60 epochs, the epoch with
 the lowest validation loss.
 
 Deviations from the paper:

@@ -7,7 +7,7 @@ London), Table 1. DeepLabV3 with ResNet-50; each source is trained for 10 epochs
     python sweeps/source_domains.py --data ROOT                   # the paper's limits removed, see below
     python sweeps/source_domains.py --data ROOT --as-published    # the seven runs of Table 1
 
-By default every source is cut to the same number of pictures, and so trained for equally many steps, resized as the target
+By default every source is cut to the same number of images, and so trained for equally many steps, resized as the target
 is, and tried frozen and unfrozen; the learning rate is tuned in every cell, and three seeds confirm. As published, sources
 have their own sizes and preprocessing (ISIC and MAS3K resized with nearest, Cityscapes and VOC centre-cropped without
 resizing), one learning rate and one seed, and the epoch with the lowest validation loss is kept.

@@ -172,7 +172,7 @@ def _build(name: str, classes: int, sigmoid_class: int | None = None) -> Segment
 
 
 def _network(name: str, channels: int) -> tuple[nn.Module, Parts]:
-    """Return a network with so many output channels, and its parts."""
+    """Return a network with `channels` output channels, and its parts."""
     if name.startswith(PREFIX):
         return build_own(name, channels)
     decoder, _, encoder = name.partition("-")

@@ -11,7 +11,7 @@ REHEARSED_CLASSES = 2
 
 
 def build_own(text: str, channels: int) -> tuple[nn.Module, Parts]:
-    """Return the network of a text `own:NAME` with so many output channels, and its parts.
+    """Return the network of a text `own:NAME` with `channels` output channels, and its parts.
 
     Raises `UserError` where this process was not brought the object.
     """

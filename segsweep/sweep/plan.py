@@ -142,7 +142,7 @@ def make_plan(
     twins = {}
     for name, settings in ((name, _set(cell, fold=fold)) for name, cell in study.cells() for fold in study.folds(cell)):
         settings = _set(settings, precision=precision(settings.precision))
-        cell = _with_source_rates(cell_of(name, settings), cell_of)
+        cell = _with_source_rates(study, name, settings, cell_of)
         identity = cell.trial("confirm", cell.settings, TUNING_SEED + 1).trial_id
         if identity in cells:
             twins[name] = cells[identity].name
@@ -151,24 +151,17 @@ def make_plan(
     return Plan(study, tuple(cells.values()), twins)
 
 
-def _with_source_rates(cell: Cell, cell_of: Callable[[str, Settings], Cell]) -> Cell:
-    """Return a cell with the learning rates that its source is tried with; the same where none is tuned."""
-    tried, study = cell.study.range_of_source_rates, cell.study
-    if tried is None or last_supervised(cell.stages[0]) is None:
-        return cell
-    values = spread_values(tried, study.source_trials)
-    cells = [cell_of(cell.name, _set(cell.settings, **{SOURCE_RATE: value})) for value in values]
-    stages = [last_supervised(each.stages[0]) for each in cells]
-    rates = [
-        SourceRate(value, stage, each) for value, stage, each in zip(values, stages, cells, strict=True) if stage is not None
-    ]
-    return replace(cells[0], source_rates=tuple(rates))
-
-
-def last_supervised(last: StageSpec | None) -> StageSpec | None:
-    """Return the last supervised stage of a chain, None where there is none."""
-    supervised = [stage for stage in chain(last) if stage.stage.kind == "supervised"]
-    return supervised[-1] if supervised else None
+def _with_source_rates(study: Study, name: str, settings: Settings, cell_of: Callable[[str, Settings], Cell]) -> Cell:
+    """Return a cell, with the learning rates that its source is tried with where these are tuned."""
+    tried = study.range_of_source_rates
+    if tried is None or all(stage.kind != "supervised" for stage in Source.parse(settings.source).stages):
+        return cell_of(name, settings)
+    rates = []
+    for value in spread_values(tried, study.source_trials):
+        cell = cell_of(name, _set(settings, **{SOURCE_RATE: value}))
+        *_, last = (stage for stage in chain(cell.stages[0]) if stage.stage.kind == "supervised")
+        rates.append(SourceRate(value, last, cell))
+    return replace(rates[0].cell, source_rates=tuple(rates))
 
 
 def _set(settings: Settings, **values: Any) -> Settings:

@@ -93,8 +93,8 @@ class Past:
 class Planner:
     """Which stage or trial runs next, whether a running one goes on, and what every cell has chosen.
 
-    At least one tuning trial of a cell comes to its end, unless all fail: the last one is not stopped, and where those that were
-    not stopped have failed, the best of the stopped ones starts anew, then the next, until one finishes.
+    At least one tuning trial of a cell finishes, unless all fail: the last one is not stopped, and where those that were not
+    stopped have failed, the best of the stopped ones starts anew, then the next, until one finishes.
 
     `next` gives work that can start now; `epoch`, `trial_ended` and `stage_ended` tell what came of it. Work that is
     given out and not reported as ended is running. `skipped`, `choices`, `unchosen` (cells that could choose no setting) and
