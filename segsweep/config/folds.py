@@ -27,7 +27,7 @@ class Folds:
 def folds_of(protocol: str) -> Folds | None:
     """Return the folds that a protocol names, None for one without. Raises `UserError` for fewer than two folds."""
     match = re.fullmatch(FORM, protocol)
-    if match is None and re.fullmatch(r"[0-9x]*-?fold", protocol, re.IGNORECASE):
+    if match is None and re.fullmatch(r"[0-9x]+-?fold", protocol, re.IGNORECASE):
         raise UserError(f"protocol {protocol!r}: must read '5-fold', or '5x2-fold' for 5 repetitions of 2 folds")
     if match is None:
         return None

@@ -118,13 +118,19 @@ def test_three_drives_make_three_folds():
         ("5x2-fold", Folds(2, 5)),
         ("10-fold", Folds(10)),
         ("60-20-20", None),
-        ("0x2-fold", None),
         ("fold", None),
     ],
 )
 def test_a_protocol_names_its_folds(protocol, folds):
     """`K-fold` and `RxK-fold` are understood, all else is another protocol."""
     assert folds_of(protocol) == folds
+
+
+@pytest.mark.parametrize("protocol", ["0x2-fold", "05-fold", "3x-fold", "5-Fold"])
+def test_a_misspelt_number_of_folds_is_refused(protocol):
+    """What looks like folds and is not is no other protocol: the message says how they are written."""
+    with pytest.raises(UserError, match="must read '5-fold'"):
+        folds_of(protocol)
 
 
 def test_a_single_fold_is_refused():
