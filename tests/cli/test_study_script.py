@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def live_epochs(folder: Path) -> int:
 
 def kill_at(script: Path, epochs: int, how: signal.Signals) -> "subprocess.Popen[str]":
     """Start a script, send it a signal once so many epochs are recorded, and return the ended process."""
-    process = subprocess.Popen(command(script), cwd=script.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells have their background jobs ignore
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command(script), cwd=script.parent, text=True, preexec_fn=heard, **pipes)
     deadline = time.monotonic() + 50
     while live_epochs(script.parent / "runs" / "tiny") < epochs and process.poll() is None:
         assert time.monotonic() < deadline
