@@ -1,4 +1,4 @@
-"""The one exception for a user's mistakes."""
+"""The exception for a user's mistakes, and what derives from it; the one for artifacts that are lost."""
 
 import sys
 from types import TracebackType
@@ -26,6 +26,17 @@ class UserError(ValueError):
 
 class DataNotFoundError(UserError):
     """A known data set for which no folder was named or found: a plan can be made without it, a run cannot."""
+
+
+class LostArtifactError(Exception):
+    """An artifact that was expected in the store is missing or damaged: whoever asked for it has it built again."""
+
+    def __init__(self, kind: str, key: str, reason: str) -> None:
+        super().__init__(kind, key, reason)
+        self.kind, self.key, self.reason = kind, key, reason
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}: {self.reason}"
 
 
 def unknown(what: str, name: object, known: list[str] | tuple[str, ...]) -> UserError:
