@@ -33,7 +33,7 @@ class Part:
 
 
 PARTS = (
-    Part("study", "gpu.right.study", 180),
+    Part("study", "gpu.right.study", 240),
     Part("trials", "gpu.right.trials", 160),
     Part("bf16", "gpu.right.bf16", 160),
     Part("agreement", "gpu.right.agreement", 130),
