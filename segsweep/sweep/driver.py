@@ -13,9 +13,10 @@ from segsweep.stage import KIND, Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.perform import Failed, Message
 from segsweep.sweep.plan import chain
-from segsweep.sweep.planner import Ended, Planner, StageWork, TrialWork, Work
+from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import View
 from segsweep.sweep.rows import choice_columns, epoch_row, losses_and_scores, planned_rows, stage_columns, trial_columns
+from segsweep.sweep.work import Ended, StageWork, TrialWork, Work
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 from segsweep.trial import TrialOutcome, trial_workspace

@@ -8,7 +8,7 @@ from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
 from segsweep.stage import KIND
 from segsweep.store.folder import Store
-from segsweep.sweep.planner import Ended, Past
+from segsweep.sweep.work import Ended, Past
 
 
 def past_of(records: Records | None, stopping: EarlyStopping | None, retry_failed: bool = False) -> Past:

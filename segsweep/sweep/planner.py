@@ -2,92 +2,20 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from segsweep.config.keep import Reading, smoothed
-from segsweep.config.settings import Settings
 from segsweep.config.space import Choice as Listed
 from segsweep.config.work import StageSpec, Trial
 from segsweep.sweep.early_stopping import PerCellStopping
-from segsweep.sweep.plan import Cell, Plan, SourceRate, chain
+from segsweep.sweep.plan import Cell, Plan, chain
+from segsweep.sweep.work import Choice, Ended, Past, SourceChoice, StageWork, TrialWork, Work
 
 FindStage = Callable[[str], str | None]  # key of a stage -> content hash of its weights, None where it is not built
 StageTaken = Callable[[str], bool]  # key of a stage -> whether another run is building it now
 ReadStage = Callable[[str], float]  # key of a built supervised stage -> its reading by `keep`, higher better
-
-
-@dataclass(frozen=True)
-class StageWork:
-    """A stage to build, from the stage with `parent_key`."""
-
-    spec: StageSpec
-    parent_key: str | None
-
-    @property
-    def identity(self) -> str:
-        """What records call it."""
-        return self.spec.spec_id
-
-
-@dataclass(frozen=True)
-class TrialWork:
-    """A trial to run, from the stage with `source_key`."""
-
-    trial: Trial
-    source_key: str | None
-
-    @property
-    def identity(self) -> str:
-        """What records call it."""
-        return self.trial.trial_id
-
-
-Work = StageWork | TrialWork
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a trial ended: `finished`, `stopped` (early), `failed` or `skipped` (its source failed)."""
-
-    status: str
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge.
-
-    `cell` is the cell's name, which those of its folds share; its fold is that of `settings`. Where none could be chosen `reason`
-    says why, and there are no confirmed runs.
-    """
-
-    cell: str
-    trial: Trial | None
-    settings: Settings
-    confirm: tuple[Trial, ...]
-    at_edge: tuple[str, ...]
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class SourceChoice:
-    """The learning rate that a cell's source has, and the reading of each that was tried, None where the stage failed."""
-
-    chosen: SourceRate
-    tried: tuple[tuple[SourceRate, float | None], ...]
-
-
-@dataclass
-class Past:
-    """What the records of earlier starts say: how trials ended, their curves, stages that failed, readings of built ones."""
-
-    ended: Mapping[str, Ended] = field(default_factory=dict)
-    curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
-    failed_stages: Mapping[str, str] = field(default_factory=dict)
-    stage_readings: Mapping[str, float] = field(default_factory=dict)
-    retried_stages: frozenset[str] = frozenset()  # failed ones that count as not run
 
 
 class Planner:
@@ -181,6 +109,10 @@ class Planner:
     def give_back(self, work: Work) -> None:
         """Take that work which was given out did not come to its end and is to be given out again."""
         self._running.discard(work.identity)
+
+    def look_again(self) -> None:
+        """Take that a built stage may be lost: each is looked for anew, and one that is not found is built again."""
+        self._built.clear()
 
     @property
     def trials_done(self) -> int:

@@ -16,7 +16,7 @@ from segsweep.config.work import Trial
 from segsweep.stage import Result
 from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.plan import Plan
-from segsweep.sweep.planner import StageWork, TrialWork, Work
+from segsweep.sweep.work import StageWork, TrialWork, Work
 
 CELLS_SHOWN = 30
 RUNNING_SHOWN = 8

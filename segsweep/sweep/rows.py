@@ -8,7 +8,8 @@ from typing import Any
 from segsweep.config.study import SOURCE_RATE
 from segsweep.config.work import STAGE_VERSION, TRIAL_VERSION, StageSpec, Trial
 from segsweep.stage import Result
-from segsweep.sweep.planner import Choice, Planner, SourceChoice
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.work import Choice, SourceChoice
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 

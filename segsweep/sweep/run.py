@@ -25,7 +25,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.past import broken_off_in, find_stage, past_of, read_stage, stage_taken
 from segsweep.sweep.plan import Plan, make_plan
-from segsweep.sweep.planner import Past, Planner
+from segsweep.sweep.planner import Planner
 from segsweep.sweep.points import points_remarks, tuning_points
 from segsweep.sweep.preflight import preflight
 from segsweep.sweep.preparation import prepare_all
@@ -34,6 +34,7 @@ from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner, open_runner
 from segsweep.sweep.setting import Setting
 from segsweep.sweep.small_stem import stem_remarks
+from segsweep.sweep.work import Past
 from segsweep.workplace import Workplace
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
-from segsweep.sweep.planner import Ended, Planner, StageWork, Work
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.work import Ended, StageWork, Work
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from segsweep.store.folder import Store
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.perform import Message
 from segsweep.sweep.plan import Plan, make_plan
-from segsweep.sweep.planner import Planner, Work
+from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import PlainView
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
+from segsweep.sweep.work import Work
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
 from segsweep.trial import TrialOutcome

@@ -15,10 +15,11 @@ from segsweep.stage import Elsewhere, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.perform import Failed
-from segsweep.sweep.planner import Planner, StageWork, TrialWork
+from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, View
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
+from segsweep.sweep.work import StageWork, TrialWork
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
 

@@ -15,8 +15,9 @@ from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.config.study import TUNING_SEED
 from segsweep.sweep.plan import make_plan
-from segsweep.sweep.planner import Ended, Past, Planner, StageWork, TrialWork
+from segsweep.sweep.planner import Planner
 from segsweep.sweep.simulated import Event, Simulation
+from segsweep.sweep.work import Ended, Past, StageWork, TrialWork
 
 
 def quality(trial: Trial, epoch: int) -> float:

@@ -17,11 +17,12 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.report.text import table_text
 from segsweep.sweep.check import rehearsal_of
-from segsweep.sweep.planner import Past, Planner, StageWork, TrialWork
+from segsweep.sweep.planner import Planner
 from segsweep.sweep.points import points_remarks, spread_values
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import most_at_once
 from segsweep.sweep.simulated import Simulation
+from segsweep.sweep.work import Past, StageWork, TrialWork
 
 RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
 

@@ -13,8 +13,8 @@ import torch
 from ray import cloudpickle
 
 from segsweep.sweep.perform import Failed, Message, is_last, perform
-from segsweep.sweep.planner import Work
 from segsweep.sweep.ray_runner.mailbox import Mailbox
+from segsweep.sweep.work import Work
 from segsweep.training.world import World
 from segsweep.workplace import Workplace
 

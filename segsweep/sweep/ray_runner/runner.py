@@ -21,11 +21,11 @@ from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Crew, Options, crew_of
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.planner import StageWork, Work
 from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
 from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.worker import Worker
+from segsweep.sweep.work import StageWork, Work
 from segsweep.training.device import Device
 from segsweep.training.speed import measure_speed
 from segsweep.workplace import Workplace

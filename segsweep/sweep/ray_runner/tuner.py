@@ -14,10 +14,10 @@ from ray.tune.search import Searcher
 from segsweep.sweep.crew import Crew
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.perform import Message
-from segsweep.sweep.planner import Work
 from segsweep.sweep.ray_runner.deaths import reason_of
 from segsweep.sweep.ray_runner.group import GroupSize
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
+from segsweep.sweep.work import Work
 from segsweep.workplace import Workplace
 
 

@@ -9,8 +9,8 @@ from ray import tune
 
 from segsweep.stage import Started
 from segsweep.sweep.perform import Failed, perform
-from segsweep.sweep.planner import Work
 from segsweep.sweep.ray_runner.group import Group, GroupSize
+from segsweep.sweep.work import Work
 from segsweep.workplace import Workplace
 
 MESSAGES = "messages"
