@@ -67,13 +67,12 @@ def measure_shift(
     `fine_tuned` are the weights of the trial's model; pictures are normalised as the source's model was trained with. The
     processes of a world share them, and all get the whole.
     """
-    artifact = place.store.find(KIND, source_key) if source_key is not None else None
-    assert source_key is None or artifact is not None, f"stage {source_key} is not in the store any more"
+    artifact = place.store.open(KIND, source_key) if source_key is not None else None
     if artifact is None or artifact.metadata["encoder_only"] or artifact.metadata["classes"] is None:
         return Shift()
     classes, data = artifact.metadata["classes"], test_set.data
     model = build_model(trial.settings.architecture, len(classes), seed=0)
-    load_source(model, artifact, "all", place.store, classes)
+    load_source(model, artifact, "all", classes)
     model.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     stage = trial.stage
     sets = (

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, whole."""
+"""Writing files so that a reader sees the old one or the new one, whole, and that both survive a power cut."""
 
 import os
 from collections.abc import Iterator
@@ -7,14 +7,32 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside a file to write to; it takes the file's place when all went well, and is removed otherwise."""
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Give an empty file beside a file to write to; it takes the file's place when all went well, and is removed otherwise.
+
+    The new file has the permissions that the user's umask gives, whatever wrote it. When this returns it is on disk: its content
+    before it has the name, then the name. Without `durable` a power cut may leave a part of it, or none.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        permissions = temporary.stat().st_mode
         yield temporary
+        set_permissions(temporary, permissions)
+        if durable:
+            sync(temporary)
         temporary.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def set_permissions(path: Path, mode: int) -> None:
+    """Give a file some permissions, unless it has them: some libraries write files that nobody else can read."""
+    if path.stat().st_mode & 0o777 != mode & 0o777:
+        path.chmod(mode & 0o777)
 
 
 def sync(path: Path) -> None:

@@ -32,7 +32,7 @@ from segsweep.models.published import (
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import TransferReport, transfer_weights
-from segsweep.store.folder import Artifact, Build, Store, TakenError
+from segsweep.store.folder import Artifact, Build, TakenError
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
@@ -104,9 +104,10 @@ def build_stage(
 
     `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; one
     that another process builds now yields `Elsewhere` and is left alone; one that was broken off continues from its last
-    epoch. Raises `UserError` for published weights and files that cannot be had.
+    epoch. Raises `UserError` for published weights and files that cannot be had, and `LostArtifactError` where the store
+    lacks the stage before or the data, or has them damaged.
     """
-    parent = place.store.find(KIND, parent_key) if parent_key else None
+    parent = place.store.open(KIND, parent_key) if parent_key else None
     assert (parent is None) == (spec.parent is None)
     key, world = spec.key(parent.content_hash if parent else None), place.world
     with _only_builder(key, place) as build:
@@ -165,7 +166,7 @@ def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: Pi
 def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureSet]:
     """Return what a stage is trained and validated on."""
     assert spec.data is not None
-    data = Prepared.open(place.store.folder(DATA_KIND, spec.data))
+    data = Prepared.open(place.store.open(DATA_KIND, spec.data).folder)
     choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
     split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
     train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
@@ -184,7 +185,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     data = train_set.data
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
-        load_source(model, parent, "all-but-classifier", place.store)
+        load_source(model, parent, "all-but-classifier")
     recipe = Recipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
@@ -216,7 +217,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     place.device.set_up()
     train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
     recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
-    method = build_method(spec.stage.kind, _start_encoder(spec, parent, place.store), recipe, spec.seed)
+    method = build_method(spec.stage.kind, _start_encoder(spec, parent), recipe, spec.seed)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
     sizes = _sizes(spec, train_set, val_set)
@@ -225,7 +226,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
     encoder = state.model.network["encoder"]
-    start = _start_encoder(spec, parent, place.store)
+    start = _start_encoder(spec, parent)
     unset = [layer for name, layer in layers_with_statistics(start).items() if parent is None or _absent(name, parent)]
     if unset:  # statistics of 0 and 1 would leave the features of random weights without meaning
         start.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
@@ -251,7 +252,7 @@ def _absent(name: str, parent: Artifact) -> bool:
     return f"{name}.".startswith(tuple(parent.metadata.get("absent", ())))
 
 
-def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn.Module:
+def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
     """Return the encoder from which self-supervised training begins: that of the stage before, or random weights.
 
     What the stage before does not give is random.
@@ -260,12 +261,11 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None, store: Store) -> nn
     if parent is None:
         return use_small_stem(encoder, spec.model, spec.seed) if spec.settings.get("stem") == "small" else encoder
     if parent.metadata["encoder_only"]:
-        store.verify(parent)
         random = {name: tensor for name, tensor in encoder.state_dict().items() if _absent(name, parent)}
         encoder.load_state_dict({**random, **load_weights(parent.folder / WEIGHTS)[0]})
         return encoder
     whole = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
-    load_source(whole, parent, "encoder", store)
+    load_source(whole, parent, "encoder")
     encoder.load_state_dict(whole.encoder.state_dict())
     return encoder
 
@@ -311,15 +311,13 @@ def load_source(
     model: SegmentationModel,
     artifact: Artifact,
     scope: str,
-    store: Store,
     classes: Sequence[str] = (),
     class_map: Mapping[str, Sequence[str]] | None = None,
 ) -> TransferReport:
-    """Move a stage's weights into a model; an artifact of an encoder alone gives its encoder. Checks the artifact's bytes.
+    """Move a stage's weights into a model; an artifact of an encoder alone gives its encoder.
 
     With the scope `all`, the rows of the last classifier go to the model's `classes` by name, and as `class_map` says.
     """
-    store.verify(artifact)
     weights, _ = load_weights(artifact.folder / WEIGHTS)
     told = artifact.metadata
     absent = [model.parts.encoder + name for name in told.get("absent", ())]

@@ -60,18 +60,18 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
 
     `source_key` is the key of the source's last stage in the store, None for `random`. Only a confirmed run reads the
     test split; its best weights and first predictions are put into the store under the trial's id. A trial that was
-    broken off continues from its last epoch.
+    broken off continues from its last epoch. Raises `LostArtifactError` where the store lacks the data or the stage, or has them
+    damaged.
     """
     place.device.set_up()
     settings = trial.settings
     target = trial.target
-    data = Prepared.open(place.store.folder(DATA_KIND, trial.target_data)).with_foreground(target.foreground)
+    data = Prepared.open(place.store.open(DATA_KIND, trial.target_data).folder).with_foreground(target.foreground)
     split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
     train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
-    source = place.store.find(STAGE_KIND, source_key) if source_key is not None else None
-    assert source_key is None or source is not None, f"stage {source_key} is not in the store"
+    source = place.store.open(STAGE_KIND, source_key) if source_key is not None else None
     normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
     model, facts = _start_model(trial, source, train_set, normalisation, place)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
@@ -133,7 +133,7 @@ def _start_model(
     sigmoid_class = data.foreground if settings.output == "sigmoid" else None
     model = build_model(settings.architecture, len(data.classes), trial.seed, sigmoid_class)
     if source is not None:
-        report = load_source(model, source, settings.transfer, place.store, data.classes, trial.target.class_map)
+        report = load_source(model, source, settings.transfer, data.classes, trial.target.class_map)
         transferred, absent = report.loaded, report.absent
         facts = {"source_hash": source.content_hash, "transfer_report": str(report)}
     freeze(model, settings.freeze, transferred, absent, frozen_norm=settings.frozen_norm)
@@ -152,7 +152,7 @@ def _test_set(trained: _Trained, members: Indices) -> PictureSet:
     """Return the test split's pictures, with their masks at the original size where the trial is measured there."""
     trial, data, place = trained.trial, trained.data, trained.place
     if trial.target_masks is not None and trial.settings.test_size == "original":
-        data = replace(data, originals=Originals.open(place.store.folder(MASKS_KIND, trial.target_masks)))
+        data = replace(data, originals=Originals.open(place.store.open(MASKS_KIND, trial.target_masks).folder))
     return spread_first(PictureSet(data, members).first(place.max_pictures), EXAMPLES)
 
 

@@ -1,5 +1,6 @@
 """Small data sets in real files, and the study that most tests run."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if item.path.parent.name == "ray_runner" or item.path.name == "test_study_script.py":
             item.add_marker(pytest.mark.ray)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Marks of verified artifacts go into a folder of the tests, published weights are found where they are."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    places = {"HF_HOME": str(home / "huggingface"), "TORCH_HOME": str(home / "torch"), **os.environ}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", places["HF_HOME"])
+        patch.setenv("TORCH_HOME", places["TORCH_HOME"])
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
-from segsweep.errors import UserError
+from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.stage import (
     KIND,
@@ -191,7 +191,7 @@ def test_file_stage_takes_a_whole_models_weights(place, tmp_path, how):
     assert before == []
     assert same(weights_of(outcome), weights)
     model = build_model("unet16", 2, seed=0)
-    report = load_source(model, outcome.artifact, "all-but-classifier", place.store)
+    report = load_source(model, outcome.artifact, "all-but-classifier")
     assert set(report.kept) == {"classifier.weight", "classifier.bias"}
     assert torch.equal(model.network.state_dict()["encoder.blocks.0.0.weight"], weights["encoder.blocks.0.0.weight"])
 
@@ -286,7 +286,7 @@ def test_imagenet_stage_gives_the_encoder(place, monkeypatch):
     assert same(weights_of(outcome), dict(encoder.state_dict()))
     for name in ("unet-resnet18", "deeplabv3plus-resnet18"):
         model, fresh = build_model(name, 2, 0), build_model(name, 2, 0).network.state_dict()
-        report = load_source(model, outcome.artifact, "all-but-classifier", place.store)
+        report = load_source(model, outcome.artifact, "all-but-classifier")
         assert same(dict(model.encoder.state_dict()), dict(encoder.state_dict()))
         assert {key for key in fresh if key.startswith("encoder.")} == set(report.loaded)
         assert all(torch.equal(model.network.state_dict()[key], fresh[key]) for key in report.kept)
@@ -326,19 +326,33 @@ def test_chain_after_imagenet_starts_from_its_encoder(data, place, monkeypatch):
     assert same(starts[0], dict(encoder.state_dict()))
 
 
-def test_damaged_artifact_is_named(data, place):
-    """A flipped bit in an artifact's weights is found when they are used, by the file's name and with the way out."""
-    _, outcome = build(supervised(data), place)
-    path = outcome.artifact.folder / WEIGHTS
+@pytest.mark.parametrize("kind", ["data", "weights"])
+def test_damage_in_what_a_stage_reads_is_found(data, place, kind):
+    """One other bit in the images or in the weights of the stage before: nothing is trained, and an artifact is lost."""
+    first = supervised(data)
+    _, outcome = build(first, place)
+    second = replace(supervised(data, parent=first), seed=1)
+    key, file = {"data": (data, "images.npy"), "weights": (outcome.artifact.key, WEIGHTS)}[kind]
+    path = place.store.folder(kind, key) / file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    model = build_model("unet16", 2, 0)
-    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
-    with pytest.raises(UserError, match=r"is damaged; remove the folder .* and it is built again") as caught:
-        load_source(model, outcome.artifact, "encoder", place.store)
-    assert str(path) in str(caught.value)
-    assert same(before, dict(model.network.state_dict()))
+    with pytest.raises(LostArtifactError, match=f"{file} has other bytes than were written") as caught:
+        build(second, place, outcome.artifact.key)
+    assert (caught.value.kind, caught.value.key) == (kind, key)
+
+
+def test_a_damaged_stage_is_built_again(data, place):
+    """A stage whose weights have one other bit is set aside, trained again, and has the same bytes as before."""
+    _, outcome = build(supervised(data), place)
+    path = outcome.artifact.folder / WEIGHTS
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    before, again = build(supervised(data), place)
+    assert len(before) == 3
+    assert again.artifact == outcome.artifact
+    assert path.read_bytes() == content
+    assert len(list((place.store.root / "damaged").iterdir())) == 1
 
 
 def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
@@ -358,7 +372,7 @@ def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, plac
     assert not same(weights_of(outcome), encoder.state_dict())
     assert outcome.artifact.metadata["encoder_only"]
     model = build_model("unet16", CLASSES, seed=5)
-    load_source(model, outcome.artifact, "encoder", place.store)
+    load_source(model, outcome.artifact, "encoder")
     assert same(dict(model.encoder.state_dict()), weights_of(outcome))
     assert build(simclr(data), place) == ([], outcome)
 
@@ -402,7 +416,7 @@ def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, place, monkeyp
     encoder, given = build_encoder("resnet18", 0).state_dict(), weights_of(outcome)
     assert encoder.keys() - given.keys() == {name for name in encoder if name.startswith(("conv1.", "bn1."))}
     model, fresh = (build_model("unet-resnet18", CLASSES, seed=5) for _ in range(2))
-    report = load_source(model, outcome.artifact, "encoder", place.store)
+    report = load_source(model, outcome.artifact, "encoder")
     assert report.absent == tuple(f"encoder.{name}" for name in encoder if name.startswith(("conv1.", "bn1.")))
     assert torch.equal(model.encoder.conv1.weight, fresh.encoder.conv1.weight)
     assert torch.equal(model.encoder.layer1[0].conv1.weight, given["layer1.0.conv1.weight"])

@@ -18,7 +18,7 @@ from segsweep.data.predictions import read_predictions
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target
-from segsweep.errors import UserError
+from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.transfer import transfer_weights
 from segsweep.stage import KIND as STAGE_KIND
@@ -97,11 +97,17 @@ def source(place, tmp_path):
 
 
 def spoiled(data: str, place: Workplace) -> None:
-    """Overwrite the pictures of the test split, so that whoever reads them gets other numbers."""
-    prepared = opened(data, place)
-    images = np.load(place.store.folder("data", data) / "images.npy", mmap_mode="r+")
-    images[split_target(prepared, TARGET.protocol).test] = 77
-    images.flush()
+    """Overwrite the pictures of the test split, so that whoever reads them gets other numbers; their checksums hold again."""
+    prepared, artifact = opened(data, place), place.store.find("data", data)
+    aside = artifact.folder.rename(place.store.temporary / "aside")
+    with place.store.building("data", data) as build:
+        for path in aside.iterdir():
+            path.rename(build.folder / path.name)
+        images = np.load(build.folder / "images.npy", mmap_mode="r+")
+        images[split_target(prepared, TARGET.protocol).test] = 77
+        images.flush()
+        (build.folder / "artifact.json").unlink()
+        build.commit(artifact.metadata)
 
 
 def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
@@ -253,16 +259,23 @@ def test_source_that_does_not_fit_is_one_line(data, place, source):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_source_is_named(data, place, source):
-    """A source whose bytes were changed in the store is refused by its file's name before any epoch."""
+@pytest.mark.parametrize("kind", ["data", "masks", "weights"])
+def test_damage_in_what_a_trial_reads_is_found(data, place, source, tmp_path, kind):
+    """One other bit in the images, in the masks at their own sizes or in the source's weights: no result, and a lost artifact."""
     spec, artifact, _ = source()
-    path = artifact.folder / WEIGHTS
+    request = Request(Folder(tmp_path / "drawn", "drawn"), None, IMAGE_PX)
+    prepare_originals(request, place.store, lambda *_: None)
+    masks = originals_key(request, place.store, lambda *_: None)
+    trial = replace(make(data, "confirm", stage=spec, epochs=1, test_size="original"), target_masks=masks)
+    key, file = {"data": (data, "images.npy"), "masks": (masks, "masks.zip"), "weights": (artifact.key, WEIGHTS)}[kind]
+    path = place.store.folder(kind, key) / file
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is damaged") as caught:
-        next(run_trial(make(data, stage=spec), artifact.key, place))
-    assert str(path) in str(caught.value)
+    with pytest.raises(LostArtifactError, match=f"{file} has other bytes than were written") as caught:
+        run(trial, place, artifact.key)
+    assert (caught.value.kind, caught.value.key) == (kind, key)
+    assert place.store.find(kind, key) is None
 
 
 def test_broken_off_trial_continues(data, place, tmp_path):

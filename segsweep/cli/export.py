@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.own import PREFIX, fingerprint
-from segsweep.errors import UserError
+from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_first
@@ -83,12 +83,11 @@ def _listed(trials: pd.DataFrame) -> str:
 
 
 def find_weights(trial: pd.Series, store: Store) -> Artifact:
-    """Return a confirmed run's artifact, its bytes checked. Raises `UserError` where the store has it no more."""
-    artifact = store.find(KIND, str(trial["trial_id"]))
-    if artifact is None:
-        raise UserError(f"the weights of trial {trial['trial_id']} are not in the store {store.root}; pass --store")
-    store.verify(artifact)
-    return artifact
+    """Return a confirmed run's artifact, its bytes checked. Raises `UserError` where the store has it no more, or damaged."""
+    try:
+        return store.open(KIND, str(trial["trial_id"]))
+    except LostArtifactError as error:
+        raise UserError(f"the model of trial {trial['trial_id']} {error.reason}; pass --store") from None
 
 
 def deployed(artifact: Artifact) -> Deployed:

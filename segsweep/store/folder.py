@@ -1,26 +1,38 @@
 """A store in a folder, on a local or a shared disk.
 
 `ROOT/KIND/KEY/` holds an artifact's files and `artifact.json` (their sizes and checksums, the content hash, metadata). A
-folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for checkpoints of what is not finished.
+folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for checkpoints of what is not finished, and
+`ROOT/damaged/` takes the artifacts whose checksums no longer hold.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from segsweep.config.digest import digest
-from segsweep.errors import UserError
-from segsweep.files import sync
+from segsweep.errors import LostArtifactError, UserError
+from segsweep.files import set_permissions, sync
+from segsweep.store.marks import looks, one_verifies, read_mark, write_mark
 
 INDEX = "artifact.json"
+DAMAGED = "damaged"
+CHUNK_BYTES = 1 << 22
+SHOWN_BYTES = 1 << 28  # from this size on the progress of a verification is shown
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Show no progress."""
 
 
 class TakenError(Exception):
@@ -40,25 +52,36 @@ class Artifact:
 
 @dataclass
 class Build:
-    """The building of one artifact: write into `folder`, then `commit`. `found` is the artifact, once there is one."""
+    """The building of one artifact: write into `folder`, then `commit`.
+
+    `found` is the artifact, once there is one. `lost` says what was wrong with the one that was there before and is set aside,
+    None where there was none.
+    """
 
     store: "Store"
     kind: str
     key: str
     folder: Path
     found: Artifact | None = None
+    lost: str | None = None
 
     def commit(self, metadata: Mapping[str, Any]) -> Artifact:
         """Put what lies in the folder into the store, whole and on disk, and return it."""
         files = {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(self.folder.iterdir())}
-        index = {"files": files, "content_hash": digest(files), "metadata": dict(metadata)}
-        (self.folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        index = {"files": files, "content_hash": digest(files), "metadata": json.loads(json.dumps(dict(metadata)))}
+        (self.folder / INDEX).write_text(json.dumps({**index, "checksum": _index_checksum(index)}, indent=1), encoding="utf-8")
+        permissions = (self.folder / INDEX).stat().st_mode
         for path in self.folder.iterdir():
+            set_permissions(path, permissions)
             sync(path)
+        sync(self.folder)
+        verified = looks(self.folder, (INDEX, *files))
         final = self.store.folder(self.kind, self.key)
         final.parent.mkdir(parents=True, exist_ok=True)
         self.folder.rename(final)
-        sync(final.parent)
+        for folder in (final.parent, self.store.root):
+            sync(folder)
+        write_mark(final, verified)
         self.found = self.store.find(self.kind, self.key)
         assert self.found is not None
         return self.found
@@ -81,45 +104,106 @@ class Store:
         return self.root / kind / key
 
     def find(self, kind: str, key: str) -> Artifact | None:
-        """Return an artifact, or None where the store has none. An artifact with a missing or cut file counts as none."""
+        """Return an artifact, or None where the store has no whole one. For planning: to read an artifact's files, `open` it.
+
+        Sizes are compared. Checksums are, too, where this machine has verified the artifact and its files were changed since.
+        """
+        try:
+            return self._read(kind, key, thorough=False)
+        except LostArtifactError:
+            return None
+
+    def open(self, kind: str, key: str, progress: Progress = silent, *, again: bool = False) -> Artifact:
+        """Return an artifact whose files can be read: all have the checksums with which they were written.
+
+        The checksums are compared once per machine, and once more after the files were changed; with `again` always. Raises
+        `LostArtifactError` where the artifact is missing or damaged; a damaged one is set aside first, in `ROOT/damaged/`. Raises
+        `UserError` for files that the user may not read, and `OSError` where the disk fails or the whole store is gone.
+        """
+        try:
+            return self._read(kind, key, progress, again=again)
+        except LostArtifactError as error:
+            if not self.folder(kind, key).exists():
+                raise
+            try:
+                with self._lock(kind, key, wait=False):
+                    return self._read_or_set_aside(kind, key, progress, again=again)
+            except (TakenError, OSError):  # it is being built anew, or the store cannot be written
+                raise error from None
+
+    def _read_or_set_aside(self, kind: str, key: str, progress: Progress, *, again: bool = False) -> Artifact:
+        """Return a whole artifact, or set a damaged one aside and raise `LostArtifactError`. The key's lock must be held."""
+        try:
+            return self._read(kind, key, progress, again=again)
+        except LostArtifactError as error:
+            if not (folder := self.folder(kind, key)).exists():
+                raise
+            aside = _set_aside(folder)
+            raise LostArtifactError(kind, key, f"{error.reason}; set aside as {aside}") from None
+
+    def _read(self, kind: str, key: str, progress: Progress = silent, *, thorough: bool = True, again: bool = False) -> Artifact:
+        """Return an artifact. Raises `LostArtifactError` where it is not whole.
+
+        Checksums are compared where the mark of this machine does not hold, and without one only if `thorough`; with `again`
+        always.
+        """
         folder = self.folder(kind, key)
         try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            whole = all((folder / name).stat().st_size == size for name, (size, _) in index["files"].items())
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-            return None
-        return Artifact(kind, key, folder, index["content_hash"], index["metadata"]) if whole else None
+            index = _read_index(folder)
+            files = index["files"]
+            found = looks(folder, (INDEX, *files))
+            for name, (size, _) in files.items():
+                if found[name][0] != size:
+                    raise _DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
+            mark = read_mark(folder)
+            if again or (mark != found and (thorough or mark is not None)):
+                with one_verifies(folder):
+                    if again or read_mark(folder) != found:
+                        _compare(folder, files, f"verifying {kind} {key}", progress)
+                        write_mark(folder, found)
+        except FileNotFoundError as error:
+            raise LostArtifactError(kind, key, self._missing(folder, error)) from None
+        except (NotADirectoryError, _DamageError) as error:
+            raise LostArtifactError(kind, key, f"is damaged: {error}") from None
+        except PermissionError as error:
+            raise UserError(
+                f"{error.filename}: cannot be read: {error.strerror}; ask its owner to run: chmod -R a+rX {self.root}"
+            ) from None
+        return Artifact(kind, key, folder, index["content_hash"], index["metadata"])
 
-    def verify(self, artifact: Artifact) -> None:
-        """Compare an artifact's files with their checksums. Raises `UserError` that names a damaged file."""
-        files = json.loads((artifact.folder / INDEX).read_text(encoding="utf-8"))["files"]
-        for name, (_, checksum) in files.items():
-            if _checksum(artifact.folder / name) != checksum:
-                raise UserError(
-                    f"{artifact.folder / name}: is damaged; remove the folder {artifact.folder} and it is built again"
-                )
+    def _missing(self, folder: Path, error: FileNotFoundError) -> str:
+        """Return what is missing. Raises the error where that is the whole store, as after a disk was unmounted."""
+        if not self.root.is_dir():
+            raise error
+        return f"is damaged: {Path(error.filename).name} is missing" if folder.is_dir() else f"is missing in {self.root}"
 
     @contextmanager
-    def building(self, kind: str, key: str, wait: bool = True) -> Iterator[Build]:
+    def building(self, kind: str, key: str, wait: bool = True, progress: Progress = silent) -> Iterator[Build]:
         """Give the one builder of a key a folder to write into.
 
         Other processes wait here until it is done or dead; those that do not `wait` get a `TakenError` instead. `found` is
-        set from the start where the artifact exists. What is not committed leaves nothing behind.
+        set from the start where the artifact exists and is whole, as `open` says. What is not committed leaves nothing behind.
         """
-        temporary = self.temporary
-        if (found := self.find(kind, key)) is not None:
+        try:
+            found: Artifact | None = self._read(kind, key, progress)
+        except LostArtifactError:
+            found = None
+        if found is not None:
             yield Build(self, kind, key, found.folder, found)
             return
+        temporary, lost = self.temporary, None
         with self._lock(kind, key, wait):
             for remains in temporary.glob(f"{kind}-{key}-*"):  # of a builder that was killed
                 shutil.rmtree(remains, ignore_errors=True)
-            found = self.find(kind, key)
-            if found is None and self.folder(kind, key).exists():
-                shutil.rmtree(self.folder(kind, key))  # damaged: see `find`
+            there = self.folder(kind, key).exists()
+            try:
+                found = self._read_or_set_aside(kind, key, progress)
+            except LostArtifactError as error:
+                lost = error.reason if there else None
             folder = temporary / f"{kind}-{key}-{os.getpid()}"  # not mkdtemp's: others on a shared disk may read it
             folder.mkdir()
             try:
-                yield Build(self, kind, key, folder, found)
+                yield Build(self, kind, key, folder, found, lost)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -167,6 +251,61 @@ class Store:
         shutil.rmtree(self.folder(kind, key), ignore_errors=True)
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _DamageError(Exception):
+    """What is wrong with the files of an artifact."""
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """Return an artifact's index: `files`, `content_hash` and `metadata`. Indexes of earlier versions have no checksum."""
+    content = (folder / INDEX).read_bytes()
+    try:
+        index: dict[str, Any] = json.loads(content.decode("utf-8"))
+        checksum = index.pop("checksum", None)
+        sound = index["content_hash"] == digest(index["files"]) and checksum in (None, _index_checksum(index))
+        sound = sound and set(index) == {"files", "content_hash", "metadata"}
+        shaped = all(isinstance(size, int) and isinstance(sha, str) for size, sha in index["files"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = shaped = False
+    if not (sound and shaped):
+        raise _DamageError(f"{INDEX} has another content than was written")
+    return index
+
+
+def _index_checksum(index: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def _compare(folder: Path, files: Mapping[str, Any], what: str, progress: Progress) -> None:
+    """Compare the checksums of an artifact's files. Raises `_DamageError` that names the first file with another one."""
+    total, before = sum(size for size, _ in files.values()), 0
+    for name, (size, checksum) in files.items():
+
+        def show(done: int, before: int = before) -> None:
+            if total >= SHOWN_BYTES:
+                progress(f"{what}, MB", (before + done) // 10**6, total // 10**6)
+
+        if _checksum(folder / name, show) != checksum:
+            raise _DamageError(f"{name} has other bytes than were written")
+        before += size
+
+
+def _checksum(path: Path, show: Callable[[int], None] = lambda _: None) -> str:
+    """Return the SHA-256 of a file, telling how many bytes are read."""
+    found, buffer, done = hashlib.sha256(), bytearray(CHUNK_BYTES), 0
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while read := file.readinto(buffer):
+            found.update(view[:read])
+            show(done := done + read)
+    return found.hexdigest()
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move a damaged artifact out of the way and return where it is now. Nothing is deleted: its user may want to look at it."""
+    kind, key = folder.parts[-2:]
+    home = folder.parent.resolve().parent / DAMAGED  # of the store that a rehearsal's links lead to
+    home.mkdir(exist_ok=True)
+    aside = next(path for number in count(1) if not (path := home / f"{kind}-{key}-{number}").exists())
+    folder.rename(aside)
+    sync(home)
+    return aside

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from segsweep.errors import UserError
+from segsweep.errors import LostArtifactError, UserError
+from segsweep.store import folder as folder_module
+from segsweep.store import marks
 from segsweep.store.folder import Store, TakenError
 
 KEY = "0123456789abcdef0123"
@@ -166,15 +169,155 @@ def test_an_artifact_that_is_not_whole_is_built_again(store, spoil):
     assert store.find("weights", KEY) == made
 
 
-def test_verify_names_the_damaged_file(store):
-    """A file whose bytes changed at the same size is named, with what to do; a sound artifact passes."""
+def flip(path: Path, position: int = -1, keep_times: bool = False) -> None:
+    """Flip one bit of a file."""
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+    if keep_times:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def forget() -> None:
+    """Forget what this machine has verified: the next to open an artifact is like another machine."""
+    marks._written.clear()
+    shutil.rmtree(Path(os.environ["XDG_CACHE_HOME"]) / "segsweep", ignore_errors=True)
+
+
+def aside(store: Store) -> list[str]:
+    return names(store.root / "damaged")
+
+
+def test_a_whole_artifact_is_opened_and_a_missing_one_is_lost(store):
+    """Opening gives what was committed, also on a machine that has not verified it; what is missing is an error that says so."""
     made = build(store)
-    store.verify(made)
-    (made.folder / "weights").write_text("w" * 999 + "v")
-    assert store.find("weights", KEY) == made
-    with pytest.raises(UserError, match=rf"{made.folder}/weights: is damaged; remove the folder {made.folder}") as raised:
-        store.verify(made)
+    assert store.open("weights", KEY) == made
+    forget()
+    assert store.open("weights", KEY) == made
+    with pytest.raises(LostArtifactError, match=rf"weights {KEY[::-1]}: is missing in {store.root}$"):
+        store.open("weights", KEY[::-1])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["verified here before", "new to this machine"])
+@pytest.mark.parametrize("keep_times", [True, False], ids=["times kept", "times changed"])
+def test_a_flipped_bit_is_found_and_set_aside(store, known, keep_times):
+    """A file with one other bit is not opened: the error names it, the artifact is set aside as it is, and can be built again."""
+    made = build(store)
+    if not known:
+        forget()
+    flip(made.folder / "report", keep_times=keep_times)
+    there = store.root / "damaged" / f"weights-{KEY}-1"
+    with pytest.raises(LostArtifactError, match=f"report has other bytes than were written; set aside as {there}$") as raised:
+        store.open("weights", KEY)
     assert "\n" not in str(raised.value)
+    assert (there / "report").read_text() == "find"
+    assert build(store) == made
+    flip(made.folder / "report")
+    with pytest.raises(LostArtifactError):
+        store.open("weights", KEY)
+    assert aside(store) == [f"weights-{KEY}-1", f"weights-{KEY}-2"]
+
+
+def test_every_flipped_bit_of_an_index_is_found_or_changes_nothing(store):
+    """No single bit of `artifact.json`, which holds what a model expects of images, can change without notice."""
+    made = build(store, weights="abc")
+    index = made.folder / "artifact.json"
+    content = index.read_bytes()
+    for position in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[position // 8] ^= 1 << position % 8
+        index.write_bytes(flipped)
+        assert store.find("weights", KEY) in (None, made), flipped
+    index.write_bytes(content)
+    assert store.find("weights", KEY) == made
+
+
+def test_planning_finds_a_bit_that_was_flipped_by_writing_the_file_again(store):
+    """`find` gives no artifact whose files were changed to other bytes since this machine verified them; it moves nothing."""
+    made = build(store)
+    (made.folder / "report").write_text("fine")
+    assert store.find("weights", KEY) == made
+    flip(made.folder / "report")
+    assert store.find("weights", KEY) is None
+    assert made.folder.is_dir()
+
+
+def test_a_builder_says_what_was_damaged(store):
+    """Who builds what is damaged finds it set aside, and is told what was wrong; with nothing there before, nothing is said."""
+    made = build(store)
+    flip(made.folder / "weights")
+    with store.building("weights", KEY) as building:
+        assert building.found is None
+        assert "weights has other bytes than were written" in building.lost
+    assert aside(store) == [f"weights-{KEY}-1"]
+    with store.building("weights", KEY) as building:
+        assert building.lost is None
+
+
+def test_checksums_are_read_once_per_machine(store, monkeypatch):
+    """What was committed or opened on this machine is not read again, in any process, until a file changes; then once."""
+    read = []
+    real = folder_module._checksum
+    monkeypatch.setattr(folder_module, "_checksum", lambda path, *more: read.append(path.name) or real(path, *more))
+    made = build(store)
+    read.clear()
+    store.open("weights", KEY)
+    marks._written.clear()  # as another process
+    store.open("weights", KEY)
+    assert read == []
+    forget()
+    store.open("weights", KEY)
+    store.open("weights", KEY)
+    assert sorted(read) == ["report", "weights"]
+    os.utime(made.folder / "report")
+    store.open("weights", KEY)
+    store.open("weights", KEY)
+    assert sorted(read) == ["report", "report", "weights", "weights"]
+    store.open("weights", KEY, again=True)
+    assert len(read) == 6
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"files": 3}', "\0" * 40], ids=["empty", "no files", "no table", "zeros"])
+def test_a_spoilt_mark_means_verifying_again(store, content):
+    """A mark that cannot be read verifies nothing: a flipped bit is found in spite of it."""
+    made = build(store)
+    marks._written.clear()
+    marks.mark_file(made.folder).write_text(content)
+    flip(made.folder / "report", keep_times=True)
+    with pytest.raises(LostArtifactError):
+        store.open("weights", KEY)
+
+
+def test_no_cache_folder_is_needed(store, monkeypatch):
+    """Where the cache folder cannot be written, artifacts are verified once per process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+    made = build(store)
+    assert store.open("weights", KEY) == made
+    flip(made.folder / "report")
+    with pytest.raises(LostArtifactError):
+        store.open("weights", KEY)
+
+
+def test_a_store_that_is_gone_is_no_lost_artifact(store):
+    """Where the whole store is gone, as after a disk was unmounted, nothing is taken for damaged or missing."""
+    build(store)
+    store.root.rename(store.root.with_name("elsewhere"))
+    for ask in (store.find, store.open):
+        with pytest.raises(FileNotFoundError):
+            ask("weights", KEY)
+
+
+def test_long_verifications_show_how_far_they_are(store, monkeypatch):
+    """Verifying a big artifact tells its progress up to the end; a small one is silent."""
+    build(store, a="x" * 3_000_000, b="y" * 2_000_000)
+    forget()
+    told = []
+    store.open("weights", KEY, lambda *values: told.append(values))
+    assert told == []
+    monkeypatch.setattr(folder_module, "SHOWN_BYTES", 5_000_000)
+    store.open("weights", KEY, lambda *values: told.append(values), again=True)
+    assert told[-1] == (f"verifying weights {KEY}, MB", 5, 5)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
 
 
 def test_artifact_index_is_readable_json(store):
@@ -183,6 +326,16 @@ def test_artifact_index_is_readable_json(store):
     index = json.loads((made.folder / "artifact.json").read_text())
     assert index["files"] == {"weights": [3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]}
     assert index["content_hash"] == made.content_hash
+
+
+def test_artifacts_of_earlier_versions_are_opened(store):
+    """An index without a checksum of its own, as earlier versions wrote it, is read, and the files are verified."""
+    made = build(store)
+    path = made.folder / "artifact.json"
+    index = json.loads(path.read_text())
+    del index["checksum"]
+    path.write_text(json.dumps(index, indent=1))
+    assert store.open("weights", KEY) == made
 
 
 def test_threads_build_one_key_once(store):
