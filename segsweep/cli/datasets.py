@@ -13,7 +13,7 @@ from rich.console import Console
 
 from segsweep.config.settings import LARGEST_PX
 from segsweep.data.bit_depth import range_remarks
-from segsweep.data.dataset import FITS, DataSet
+from segsweep.data.dataset import FITS, DataSet, folder_remarks
 from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.duplicates import official_remarks
 from segsweep.data.groups import group_numbers, has_groups
@@ -120,7 +120,8 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
             request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
             data = prepare(request, store, view.data)
             check_masks(data)
-            facts.append({"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)})
+            told = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}
+            facts.append({**told, "remarks": [*folder_remarks(request.dataset), *told["remarks"]]})
             if not options.json:
                 print(_readable(facts[-1]))
             if options.contact_sheet:

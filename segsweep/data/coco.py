@@ -115,11 +115,11 @@ def _draw(objects: list[dict[str, Any]], class_of: dict[int, int], shape: tuple[
     """Return the mask (H, W) of a picture's objects: crowds first and ignored, then objects from large to small."""
     mask = np.zeros(shape[:2], dtype=np.uint8)
     for item in sorted(objects, key=lambda item: (not item["iscrowd"], -item["area"], item["id"])):
-        mask[_region(item["segmentation"], shape) > 0] = IGNORE if item["iscrowd"] else class_of[item["category_id"]]
+        mask[region(item["segmentation"], shape) > 0] = IGNORE if item["iscrowd"] else class_of[item["category_id"]]
     return mask
 
 
-def _region(segmentation: Any, shape: tuple[int, ...]) -> Pixels:
+def region(segmentation: Any, shape: tuple[int, ...]) -> Pixels:
     """Return where an object is (H, W), from polygons, run lengths, or compressed run lengths."""
     height, width = shape[:2]
     if isinstance(segmentation, list):

@@ -83,3 +83,9 @@ class DataSet(Protocol):
         Raises `UserError` that names the file: unreadable, without a mask, of another size than its mask, or with a
         mask value outside the classes.
         """
+
+
+def folder_remarks(dataset: DataSet) -> list[str]:
+    """Return what a reader says of the files in its folder, as those that it does not use; nothing where it says nothing."""
+    remarks: Callable[[], list[str]] | None = getattr(dataset, "remarks", None)
+    return remarks() if remarks is not None else []

@@ -26,7 +26,7 @@ from segsweep.data.bit_depth import depth_of, eight_bits, largest
 from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Levels, Pixels, Progress
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, own_files
 from segsweep.data.manifest import stamp_digest
-from segsweep.data.picture import square
+from segsweep.data.picture import check_shape, square
 from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
 from segsweep.data.space import allocate
 from segsweep.errors import UserError
@@ -129,7 +129,14 @@ def read_checked(dataset: DataSet, example: Example, scheme: str) -> tuple[Level
         if not known or array.ndim != form.count(",") + 1:
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             raise UserError(f"{example.name}: {what} is {found}; must be {types} {form}")
-    if image.shape[2] != 3 or (classes and mask.shape != image.shape[:2]):
+    if 0 in image.shape:
+        raise UserError(f"{example.name}: picture is {image.shape}: has no pixels")
+    if image.shape[2] != 3:
+        raise UserError(
+            f"{example.name}: picture is {image.shape}, of {image.shape[2]} channels; models see three, red, green and blue: "
+            "return (H, W, 3)"
+        )
+    if classes and mask.shape != image.shape[:2]:
         raise UserError(f"{example.name}: picture is {image.shape} and mask {mask.shape}; must be (H, W, 3) and (H, W)")
     if classes and (foreign := mask[(mask >= classes) & (mask != IGNORE)]).size:
         raise UserError(f"{example.name}: mask value {foreign[0]} is outside the classes; allowed are 0..{classes - 1}, {IGNORE}")
@@ -152,6 +159,8 @@ class _Decoder:
         if bits is not None or not arrays.holds(position):
             try:
                 image, mask = read_checked(self._dataset, self._examples[position], self._scheme)
+                height, width = image.shape[:2]
+                check_shape(self._examples[position].name, width, height, arrays.images.shape[1], self._fit)
             except UserError as error:
                 return error
             self._put(position, image, mask, bits)

@@ -1,10 +1,12 @@
 """`folder:PATH`: a user's own data set as a plain folder of pictures and masks.
 
-Layout: `images/NAME.*`, `masks/NAME.png` with the class numbers 0, 1, 2 ... (255 is ignored), and `classes.txt` with one
-class a line, in the order of the numbers (the number may stand before the name). Optional lists `train.txt`, `val.txt`
-and `test.txt`, one name a line, give the data set's own splits. An optional `groups.csv` with lines `NAME,GROUP` says which
-images must stay on one side of a split (frames of a video, slices of a patient). With neither `masks/` nor `classes.txt` the
-pictures are unlabelled: for self-supervised stages.
+Layout: `images/NAME.*`, `masks/NAME.png` (or another lossless format) with the class numbers 0, 1, 2 ... (255 is ignored), and
+`classes.txt` with one class a line, in the order of the numbers (see `segsweep.data.class_list`). Both folders may have folders
+below them, alike: `images/north/1.jpg` has the mask `masks/north/1.png` and the name `north/1`. Optional lists `train.txt`,
+`val.txt` and `test.txt`, one name a line, give the data set's own splits; without lists, folders of such names in `images/` do.
+An optional `groups.csv` with lines `NAME,GROUP` says which images must stay on one side of a split (frames of a video, slices
+of a patient). With neither `masks/` nor `classes.txt` the pictures are unlabelled: for self-supervised stages. Whatever else
+lies in the folder is named by `remarks`. A folder with a COCO file instead of masks is read by `segsweep.data.coco_folder`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +17,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from segsweep.data.class_list import COMMENT, read_classes
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
 from segsweep.data.groups import read_groups
-from segsweep.data.listing import PICTURE_ENDINGS, lines, pictures_in
-from segsweep.data.picture import open_image, pair_files, read_pair
+from segsweep.data.listing import PICTURE_ENDINGS, case_hint, check_name, counted, files_below, is_picture, lines
+from segsweep.data.picture import check_same_way_up, open_image, pair_files, read_pair
 from segsweep.errors import UserError
 
 SPLITS = ("train", "val", "test")
+SPLIT_FOLDERS = {"training": "train", "valid": "val", "validation": "val", **{split: split for split in SPLITS}}
+EXPECTED = "expected images/, masks/ and classes.txt, or a COCO file"
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,9 @@ class Folder:
         if not path.is_file() and not (self.folder / "masks").is_dir():
             return {"unlabelled": ()}
         if not path.is_file():
-            raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class a line")
-        names = []
-        for number, line in enumerate(lines(path)):
-            first, *rest = line.split(maxsplit=1)
-            if first.isdecimal() and rest and int(first) != number:
-                raise UserError(f"{path}: line {number + 1} reads {line!r}; the classes must be numbered 0, 1, 2 ... in order")
-            names.append(rest[0] if first.isdecimal() and rest else line)
-        if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
-            raise UserError(f"{path}: names {len(names)} classes; needs 2 to 255 different ones")
-        return {"all": tuple(names)}
+            hint = case_hint(path)
+            raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class a line{hint}")
+        return {"all": read_classes(path)}
 
     @property
     def pool(self) -> Sequence[str]:
@@ -60,15 +58,28 @@ class Folder:
     def _images(self) -> dict[str, Path]:
         folder = self.folder / "images"
         if not folder.is_dir():
-            raise UserError(f"{self.name}: folder {folder} is missing; expected images/, masks/ and classes.txt")
-        images: dict[str, Path] = {}
-        for path in pictures_in(folder):
-            if path.stem in images:
-                raise UserError(f"{path}: {images[path.stem].name} has the same name; one mask cannot serve two pictures")
-            images[path.stem] = path
+            if self.folder.is_dir() and not any((self.folder / part).exists() for part in ("classes.txt", "masks")):
+                hint = case_hint(folder)
+                raise UserError(f"{self.name}: {self.folder} holds neither images/ nor a COCO file; {EXPECTED}{hint}")
+            raise UserError(f"{self.name}: folder {folder} is missing; {EXPECTED}{case_hint(folder)}")
+        images = self._by_name("images", "one mask cannot serve two pictures")
         if not images:
             raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
         return images
+
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        return self._by_name("masks", "one image cannot have two masks")
+
+    def _by_name(self, part: str, why: str) -> dict[str, Path]:
+        """Return the images of a part of the folder by name. Raises `UserError` for two of one name."""
+        found: dict[str, Path] = {}
+        for path in filter(is_picture, files_below(self.folder / part)):
+            name = path.relative_to(self.folder / part).with_suffix("").as_posix()
+            if name in found:
+                raise UserError(f"{path}: {found[name].name} has the same name; {why}")
+            found[name] = path
+        return found
 
     @cached_property
     def _groups(self) -> dict[str, str]:
@@ -79,23 +90,58 @@ class Folder:
         return {split: self.folder / f"{split}.txt" for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
 
     def examples(self) -> list[Example]:
-        """Return every picture by name, or those of the lists where there are lists."""
-        if not (lists := self._lists()):
-            return [self._example(name, "train") for name in self._images]
+        """Return every picture by name, or those of the lists where there are lists. Raises `UserError` for a missing mask."""
+        check_name(self.folder)
+        found = self._listed() if self._lists() else self._everything()
+        if self.schemes.get("all"):
+            self._check_masks(found)
+        return found
+
+    def _everything(self) -> list[Example]:
+        """Return every image: in the split that its folder is called, where all lie in such folders, else to train on."""
+        tops = {name: name.partition("/")[0].casefold() if "/" in name else "" for name in self._images}
+        divided = all(top in SPLIT_FOLDERS for top in tops.values())
+        return [self._example(name, SPLIT_FOLDERS[tops[name]] if divided else "train") for name in self._images]
+
+    def _listed(self) -> list[Example]:
         found: dict[str, Example] = {}
-        for split, path in lists.items():
-            for name in lines(path):
-                stem = Path(name).stem if Path(name).suffix.lower() in PICTURE_ENDINGS else name
-                if stem not in self._images:
-                    raise UserError(f"{path}: names {name!r}, but {self.folder / 'images'} has no such picture")
-                if stem in found:
-                    raise UserError(f"{path}: names {name!r}, which {found[stem].split}.txt names too; a picture has one split")
-                found[stem] = self._example(stem, split)
+        for split, path in self._lists().items():
+            for line in lines(path):
+                name = self._named(line)
+                if name is None and line.startswith(COMMENT):
+                    continue
+                if name is None:
+                    raise UserError(f"{path}: names {line!r}, but {self.folder / 'images'} has no such picture")
+                if name in found:
+                    raise UserError(f"{path}: names {line!r}, which {found[name].split}.txt names too; a picture has one split")
+                found[name] = self._example(name, split)
         return list(found.values())
 
+    def _named(self, line: str) -> str | None:
+        """Return the image that a line of a list means: its name, perhaps with its ending or a folder before it."""
+        path = Path(line)
+        stem = path.with_suffix("").as_posix() if path.suffix.lower() in PICTURE_ENDINGS else line
+        return next((name for name in (stem, stem.removeprefix("images/"), Path(stem).name) if name in self._images), None)
+
     def _example(self, name: str, split: str) -> Example:
-        mask = self.folder / "masks" / f"{name}.png" if self.schemes.get("all") else None
+        mask = self._masks.get(name) if self.schemes.get("all") else None
         return Example(name, self._images[name], mask, split, group=self._groups.get(name))
+
+    def _check_masks(self, examples: Sequence[Example]) -> None:
+        """Raise `UserError` that names the first image without a mask, and a mask that may be meant for it."""
+        missing = [example for example in examples if example.mask is None]
+        if not missing:
+            return
+        first = self.folder / "masks" / f"{missing[0].name}.png"
+        if not first.parent.is_dir():
+            hint = f"; folder {first.parent} is missing{case_hint(first.parent)}"
+        elif not (hint := case_hint(first)) and (spare := self._spare_masks()):
+            hint = f"; {spare[0]} has no image: call a mask as its image is called"
+        more = f", nor have {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{missing[0].image}: has no mask{more}; expected {first}, of class numbers{hint}")
+
+    def _spare_masks(self) -> list[Path]:
+        return [path for name, path in self._masks.items() if name not in self._images]
 
     def files(self) -> list[Path]:
         """Return the lists, the class names, the groups, the pictures and the masks."""
@@ -103,14 +149,29 @@ class Folder:
         names += [self.folder / "groups.csv"] if self._groups else []
         return [*names, *self._lists().values(), *pair_files(self.examples())]
 
+    def remarks(self) -> list[str]:
+        """Return a line for each kind of file in the folder that is not used; hidden files are passed over."""
+        listed = {example.name for example in self.examples()}
+        unlisted = [name for name in self._images if name not in listed]
+        used = {*self._images.values(), *self._masks.values(), *self.files()}
+        others = [path for path in files_below(self.folder) if path not in used]
+        return [
+            *counted(unlisted, self.folder, "image is in no list and not used", "images are in no list and not used"),
+            *counted(
+                self._spare_masks(), self.folder, "mask has no image and is not used", "masks have no image and are not used"
+            ),
+            *counted(others, self.folder, "file is not used", "files are not used"),
+        ]
+
     def revision(self) -> str:
         """Return the version of this reader."""
         return "folder 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return a picture and its class numbers, no mask where there are none."""
+        assert example.image is not None
         if example.mask is None:
-            assert example.image is not None
             return open_image(example.image), np.empty((0, 0), np.uint8)
+        check_same_way_up(example.image, example.mask)
         values = {value: value for value in range(len(self.schemes[scheme]))} | {255: IGNORE}
         return read_pair(example.image, example.mask, values)

@@ -76,7 +76,8 @@ def _stamps(files: Sequence[Path]) -> dict[Path, list[int]]:
             missing.append(path)
     if missing:
         more = f"; and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]}: file is missing{more}{case_hint(missing[0])}")
+        link = f"is a link to {missing[0].readlink()}, which is missing" if missing[0].is_symlink() else "file is missing"
+        raise UserError(f"{missing[0]}: {link}{more}{case_hint(missing[0])}")
     return stamps
 
 

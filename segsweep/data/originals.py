@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def _write(request: Request, examples: Sequence[Example], file: Path, progress: 
         Image.fromarray(read_checked(request.dataset, example, request.chosen_scheme)[1]).save(content, "PNG")
         return content.getvalue()
 
-    with ZipFile(file, "w", ZIP_STORED) as archive, ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ZipFile(file, "w", ZIP_STORED) as archive, ThreadPoolExecutor() as pool:
+        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # as when images are decoded
         archive.writestr(ZipInfo(NAMES), json.dumps([example.name for example in examples], ensure_ascii=False))
         for first in range(0, len(examples), AT_ONCE):
             for number, content in enumerate(pool.map(png, examples[first : first + AT_ONCE]), start=first):

@@ -1,5 +1,6 @@
 """Opening pictures and masks, and making them square. Formats are told by content, never by the file's name."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from segsweep.data.bit_depth import FULL, eight_bits
 from segsweep.data.dataset import IGNORE, Example, Fit, Levels, Pixels
 from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
 
-BITS_PER_SAMPLE = 0x0102  # of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, SUBFILE = 0x0102, 0x0106, 0x0115, 0x0152, 0x00FE  # tags of TIFF
+CMYK, ALPHAS, SMALLER_PAGE = 5, (1, 2), 1  # values of its tags: of PHOTOMETRIC, of EXTRA_SAMPLES, a bit of SUBFILE
+TIFF_ENDINGS = (".tif", ".tiff")
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,6 +29,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = tuple(UPRIGHT[turn] for turn in (5, 6, 7, 8))  # they exchange width and height
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # big, little, the machine's own
 PNG_START = b"\x89PNG\r\n\x1a\n"
 SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
@@ -40,7 +45,8 @@ def open_image(path: Path, as_shown: bool = True) -> Levels:
 
     Transparency is dropped. An image that its EXIF says is rotated is turned upright, as every viewer shows it, unless
     `as_shown` is false.
-    Raises `UserError` that names the file when it is missing or unreadable, or its numbers have no known white.
+    Raises `UserError` that names the file when it is missing or unreadable, its numbers have no known white, or it has more
+    than three channels beside transparency.
     """
     image = _open(path, "picture")
     turn = _turn(image) if as_shown else None
@@ -114,7 +120,7 @@ def open_mask(path: Path) -> npt.NDArray[np.integer]:
     if image.format == "JPEG":
         raise UserError(f"{path}: mask is a JPEG, which does not keep numbers exactly; allowed are palette and grey PNG")
     if image.mode not in ("1", "L", "P", "I", "I;16"):
-        raise UserError(f"{path}: mask has mode {image.mode}; allowed are palette and grey pictures of class numbers")
+        raise UserError(f"{path}: mask has mode {image.mode}; allowed are palette and grey pictures of class numbers 0, 1, 2 ...")
     if (turn := _turn(image)) is not None:
         image = image.transpose(turn)
     if image.mode == "1":  # true would become 255, which is ignored
@@ -144,13 +150,88 @@ def _png_start(path: Path) -> bytes:
 
 def _open(path: Path, what: str) -> Image.Image:
     try:
+        _check_channels(path)
         with Image.open(path) as image:  # `load` alone leaves the file of a format with frames open
+            _check_pages(path, image)
             image.load()
             return image
     except FileNotFoundError:
         raise UserError(f"{path}: {what} is missing{case_hint(path)}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise UserError(_too_large(path, what, error)) from None
+    except UnidentifiedImageError as error:
+        reason = "the file is empty" if path.stat().st_size == 0 else str(error)
+        raise UserError(f"{path}: {what} cannot be read: {reason}") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{path}: {what} cannot be read: {error}") from None
+
+
+def _too_large(path: Path, what: str, error: Exception) -> str:
+    """Return what to say of an image beyond the size that Pillow reads."""
+    pixels = re.search(r"[0-9]+", str(error))
+    size = f"{int(pixels[0]) / 1e6:.0f} megapixels" if pixels else "too many pixels"
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    return f"{path}: {what} has {size}; at most {most} are read: cut it into tiles, or make it smaller"
+
+
+def _check_channels(path: Path) -> None:
+    """Raise `UserError` for a TIFF of more channels than red, green and blue; what else there is of more Pillow reads not."""
+    if path.suffix.lower() not in TIFF_ENDINGS:
+        return
+    try:
+        with path.open("rb") as file:
+            tags = ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+        extra = np.ravel(tags.get(EXTRA_SAMPLES, ())).tolist()
+        samples, inks = int(tags.get(SAMPLES, 1)), tags.get(PHOTOMETRIC) == CMYK
+    except Exception:  # no TIFF, or a damaged one: opening it says so
+        return
+    channels = samples - sum(kind in ALPHAS for kind in extra)
+    if channels not in ((4,) if inks else (1, 3)):
+        raise UserError(
+            f"{path}: has {samples} channels; models see three, red, green and blue: save three of them, "
+            "or write a data set of your own that returns three"
+        )
+
+
+def _check_pages(path: Path, image: Image.Image) -> None:
+    """Raise `UserError` for a TIFF of several images; smaller copies of its first one do not count."""
+    if image.format != "TIFF" or (count := getattr(image, "n_frames", 1)) == 1:
+        return
+    own = 0
+    for number in range(count):
+        image.seek(number)
+        own += not int(getattr(image, "tag_v2", {}).get(SUBFILE, 0)) & SMALLER_PAGE
+    image.seek(0)
+    if own > 1:
+        raise UserError(f"{path}: holds {own} images, of which one would be read; save each in a file of its own")
+
+
+def check_same_way_up(image_path: Path, mask_path: Path) -> None:
+    """Raise `UserError` where an image's EXIF says that it is rotated and nothing tells whether its mask is drawn so too.
+
+    A size tells: that of a mask of another height than width. So does a mask whose EXIF says that it is rotated as well.
+    """
+    try:
+        with Image.open(mask_path) as mask:
+            sure = _turn(mask) is not None or turns_alike(image_path, mask.size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # reading them says what is wrong
+        return
+    if not sure:
+        raise UserError(
+            f"{image_path}: EXIF says that it is to be turned, and the size of its mask does not tell whether the mask is drawn "
+            "on the turned image; save the image upright, without EXIF rotation (mogrify -auto-orient), or give the mask the same"
+        )
+
+
+def turns_alike(path: Path, size: tuple[int, int]) -> bool:
+    """Return whether an image has a size (width, height) not both as it is stored and as it is shown, or is not turned at all."""
+    with Image.open(path) as image:
+        turn = _turn(image)
+        return turn is None or image.size != size or (turn in SIDEWAYS and image.width != image.height)
 
 
 def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[int, int]) -> tuple[Levels, Pixels]:
@@ -238,6 +319,16 @@ def square(image: Pixels, mask: Pixels, image_px: int, fit: Fit) -> tuple[Pixels
 def resized(image: Pixels, size: tuple[int, int], fit: Fit) -> Image.Image:
     """Return a picture (H, W, 3) at a width and height: bilinear with antialiasing, or the nearest pixels for `nearest`."""
     return Image.fromarray(image).resize(size, Image.Resampling.NEAREST if fit == "nearest" else Image.Resampling.BILINEAR)
+
+
+def check_shape(name: str, width: int, height: int, image_px: int, fit: Fit) -> None:
+    """Raise `UserError` for an image so thin that it would be enlarged beyond all memory before a square is cut out of it."""
+    before = size_before_cut(width, height, image_px, fit)
+    if before[0] * before[1] > 2 * (Image.MAX_IMAGE_PIXELS or before[0] * before[1]) and before != (width, height):
+        raise UserError(
+            f"{name}: picture of {width}x{height} pixels is too thin for fit={fit}, which would enlarge it to "
+            f"{before[0]}x{before[1]}; use fit=resize, or remove it"
+        )
 
 
 def size_before_cut(width: int, height: int, image_px: int, fit: Fit) -> tuple[int, int]:

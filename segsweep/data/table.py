@@ -11,6 +11,7 @@ from segsweep.data.cats_dogs import CatsDogs
 from segsweep.data.cifar10 import Cifar10
 from segsweep.data.cityscapes import Cityscapes
 from segsweep.data.coco import Coco2017
+from segsweep.data.coco_folder import CocoFolder, coco_files
 from segsweep.data.dataset import DataSet
 from segsweep.data.folder import Folder
 from segsweep.data.isic import Isic2018
@@ -100,7 +101,9 @@ DATASETS: Mapping[str, Entry] = {
     ),
 }
 
-FOLDER_LAYOUT = "images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line)"
+FOLDER_LAYOUT = (
+    "images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line); or images and a COCO file"
+)
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
     Raises `UserError` for an unknown name, listing those that exist, and for a folder that is missing.
     """
     if name.startswith("folder:"):
-        return Folder(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
+        return own_folder(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
     name, _ = split_scheme(name)
     if name in GENERATED:
         return Generated(name)
@@ -210,8 +213,14 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
             )
         return DATASETS[name].reader(_existing(name, folder))
     if folder is not None:
-        return Folder(_existing(name, folder), name)
+        return own_folder(_existing(name, folder), name)
     raise unknown("data set", name, known_names(roots))
+
+
+def own_folder(folder: Path, name: str) -> DataSet:
+    """Return the reader of a user's own folder: of masks, or of COCO files where it has neither `masks/` nor `classes.txt`."""
+    masks = (folder / "masks").is_dir() or (folder / "classes.txt").is_file()
+    return Folder(folder, name) if masks or not coco_files(folder) else CocoFolder(folder, name)
 
 
 def _existing(name: str, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.config.work import StageSpec
-from segsweep.data.dataset import FITS, DataSet, Example, Progress
+from segsweep.data.dataset import FITS, DataSet, Example, Progress, folder_remarks
 from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
@@ -210,6 +210,10 @@ class Catalog:
         request = self._request((name, scheme, 0, OWN_FIT))
         check_labelled(name, bool(classes := request.dataset.schemes[request.chosen_scheme]))
         return classes
+
+    def folder_remarks(self, name: str) -> list[str]:
+        """Return what the reader of a data set says of the files in its folder; nothing where it is absent."""
+        return [] if name in self.absent else folder_remarks(self._dataset(name))
 
     def _dataset(self, name: str) -> DataSet:
         return self._request((name, None, 0, OWN_FIT)).dataset

@@ -20,14 +20,15 @@ AS_PUBLISHED = "nothing is moved (leakage='report'), so scores may be too high"
 
 
 def data_remarks(study: Study, catalog: Catalog) -> list[str]:
-    """Return what to know of a study's data: copies and groups in its splits, what sources share with it, odd masks,
-    ranges of 16-bit images.
+    """Return what to know of a study's data: files that are not used, copies and groups in its splits, what sources share with
+    it, odd masks, ranges of 16-bit images.
 
     Data that are not prepared, as where a run is only planned, are passed over. Raises `UserError` for masks from which
     nothing can be learned.
     """
+    lines = [f"data set {name!r}: {line}" for name in _names(study) for line in catalog.folder_remarks(name)]
     targets = {(cell.image_px, cell.fit, dev_shares(study, cell)): cell for _, cell in study.cells()}
-    lines = [line for cell in targets.values() for line in _target(study, catalog, cell)]
+    lines += [line for cell in targets.values() for line in _target(study, catalog, cell)]
     sources = {
         (stage, cell.source_px, cell.source_fit, *of_target): (stage, cell)
         for of_target, cell in (((cell.image_px, cell.fit, dev_shares(study, cell)), cell) for _, cell in study.cells())
@@ -36,6 +37,12 @@ def data_remarks(study: Study, catalog: Catalog) -> list[str]:
     }
     lines += [line for stage, cell in sources.values() for line in _source(study, catalog, stage, cell)]
     return list(dict.fromkeys(lines))
+
+
+def _names(study: Study) -> list[str]:
+    """Return the names of the data sets that a study reads."""
+    stages = (stage for _, cell in study.cells() for stage in Source.parse(cell.source).stages if stage.kind in DATASET_KINDS)
+    return list(dict.fromkeys([study.target_name, *(stage.name for stage in stages if stage.name is not None)]))
 
 
 def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:

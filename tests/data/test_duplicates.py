@@ -40,7 +40,10 @@ class Written:
         image.save(self.folder / "images" / f"{name}.{form}", exif=exif)
         drawn = np.zeros((20, 20), np.uint8)
         drawn[: 5 + (number if mask is None else mask) % 10] = 1
-        Image.fromarray(drawn).save(self.folder / "masks" / f"{name}.png")
+        labels = Image.fromarray(drawn)
+        if turned:
+            labels = labels.transpose(Image.Transpose.ROTATE_90)
+        labels.save(self.folder / "masks" / f"{name}.png", exif=exif)
         self.splits.setdefault(split, []).append(name)
         return name
 

@@ -5,7 +5,7 @@ import pytest
 
 from segsweep.data import manifest
 from segsweep.data.folder import Folder
-from segsweep.data.manifest import content_digest, file_hashes
+from segsweep.data.manifest import content_digest, file_hashes, hash_file
 from segsweep.data.scenes import Generated
 from segsweep.errors import UserError
 
@@ -122,20 +122,25 @@ def test_missing_files_are_named_and_counted(layouts, identity):
     """Pictures without masks raise one line that names the first and counts the others."""
     folder = layouts.plain()
     (folder / "masks" / "p1.png").unlink()
-    with pytest.raises(UserError, match=r"masks/p1\.png: file is missing$"):
+    with pytest.raises(UserError, match=r"images/p1\.jpg: has no mask; expected .*masks/p1\.png, of class numbers$"):
         identity(folder)
     (folder / "masks" / "p4.png").unlink()
-    with pytest.raises(UserError, match=r"masks/p1\.png: file is missing; and 1 more$"):
+    with pytest.raises(UserError, match=r"images/p1\.jpg: has no mask, nor have 1 more; expected .*masks/p1\.png"):
         identity(folder)
 
 
 def test_a_folder_in_place_of_a_file_is_named(layouts, identity):
-    """A folder that is called like a picture raises one line that names it."""
+    """A folder that is called like a file of the data set raises one line that names it."""
     folder = layouts.plain()
-    (folder / "images" / "p1.jpg").unlink()
-    (folder / "images" / "p1.jpg").mkdir()
-    with pytest.raises(UserError, match=r"images/p1\.jpg: file cannot be read: Is a directory"):
+    (folder / "masks" / "p1.png").unlink()
+    (folder / "masks" / "p1.png").mkdir()
+    with pytest.raises(UserError, match=r"images/p1\.jpg: has no mask; expected .*masks/p1\.png"):
         identity(folder)
+    folder = layouts.voc() / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000001.jpg"
+    folder.unlink()
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"2007_000001\.jpg: file cannot be read: Is a directory"):
+        hash_file(folder)
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[1]", '{"a": 1'])

@@ -321,7 +321,7 @@ def test_folder_classes_may_be_numbered(layouts, text):
         ("0 background\n2 car\n", "line 2 reads '2 car'"),
         ("background\n", "names 1 classes; needs 2 to 255 different ones"),
         ("", "names 0 classes"),
-        ("car\ncar\n", "needs 2 to 255 different ones"),
+        ("car\ncar\n", "line 2 reads 'car', as line 1 does"),
         ("\n".join(f"c{number}" for number in range(256)), "names 256 classes"),
     ],
 )

@@ -169,7 +169,7 @@ def test_a_folder_of_pictures_alone_is_unlabelled(boxes, tmp_path):
     """Without `masks/` and `classes.txt` a folder gives pictures and no masks; with one of them it must have the other."""
     folder = Path(shutil.copytree(boxes, tmp_path / "photos"))
     shutil.rmtree(folder / "masks")
-    with pytest.raises(UserError, match=r"masks/000.png: file is missing; and 39 more"):
+    with pytest.raises(UserError, match=r"images/000.png: has no mask, nor have 39 more; .*masks is missing"):
         prepare(Request(Folder(folder, "photos"), None, 32), Store(tmp_path / "store"), lambda *_: None)
     (folder / "classes.txt").unlink()
     data = Folder(folder, "photos")

@@ -1,0 +1,60 @@
+"""`classes.txt`: the names of classes, one a line, as people write them."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from segsweep.config.class_name import plain_name
+from segsweep.data.dataset import IGNORE
+from segsweep.data.listing import numbered_lines
+from segsweep.errors import UserError
+
+COMMENT = "#"
+NUMBER_FIRST = re.compile(r"([0-9]+)(?:\s*[:;,=]\s*|[.)]\s+|\s+(?:[-\u2013]\s+)?)(\S.*)")  # 0 car, 0: car, 0,car, 0. car, 0 - car
+NUMBER_LAST = re.compile(r"(.*\S)\s*[:;,=]\s*([0-9]+)")  # car: 0
+
+Line = tuple[int, str]  # its number, its text
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the classes that a file names, in the order of their numbers.
+
+    Lines that begin with `#` are comments. The number may stand before or behind the name. Raises `UserError` that names the
+    line: numbers that are not 0, 1, 2 ... in order, names that are equal or differ in case, spaces and hyphens alone; and for
+    fewer than 2 or more than 255 classes.
+    """
+    found = [(number, text) for number, text in numbered_lines(path) if not text.startswith(COMMENT)]
+    last = [NUMBER_LAST.fullmatch(text) for _, text in found]
+    if found and all(last):
+        named = [(number, text, match[1], int(match[2])) for (number, text), match in zip(found, last, strict=True) if match]
+    else:
+        named = [(number, text, *_number_first(text, place)) for place, (number, text) in enumerate(found)]
+    for place, (number, text, _, said) in enumerate(named):
+        if said != place:
+            raise UserError(f"{path}: line {number} reads {text!r}; the classes must be numbered 0, 1, 2 ... in order")
+    names = tuple(name for _, _, name, _ in named)
+    check_alike(path, ((f"line {number}", name) for number, _, name, _ in named))
+    if not 2 <= len(names) <= IGNORE:
+        raise UserError(f"{path}: names {len(names)} classes; needs 2 to 255 different ones, one a line")
+    return names
+
+
+def _number_first(text: str, place: int) -> tuple[str, int]:
+    """Return the name in a line and its number, `place` where the line has none."""
+    match = NUMBER_FIRST.fullmatch(text)
+    return (match[2], int(match[1])) if match else (text, place)
+
+
+def check_alike(path: Path, named: Iterable[tuple[str, str]]) -> None:
+    """Raise `UserError` for two names that are equal, or that are one to class maps and to SQL. Names come with their places."""
+    known: dict[str, tuple[str, str]] = {}
+    for place, name in named:
+        earlier, alike = known.setdefault(plain_name(name), (place, name))
+        if earlier == place:
+            continue
+        if alike == name:
+            raise UserError(f"{path}: {place} reads {name!r}, as {earlier} does; give each class its own name")
+        raise UserError(
+            f"{path}: {place} reads {name!r}, which differs from {alike!r} of {earlier} in case, spaces or hyphens alone; "
+            "rename one"
+        )

@@ -1,0 +1,250 @@
+"""`folder:PATH` with a COCO file instead of masks, of one's own categories, as CVAT, Label Studio, Roboflow and others export it.
+
+A COCO file is a JSON file with `images`, `annotations` and `categories`, in the folder itself, in `annotations/`, or beside its
+images in a folder per split (`train/`, `valid/`, `test/`); a split in its name or its folder's name is the split of its images.
+An image is looked for beside its file, in `images/`, and in the folder. Classes are the background (the category of that name,
+where there is one) and the categories by their numbers. Objects are drawn from large to small, by `area` or else by the pixels
+that they cover; what is marked as a crowd counts as its class, since tools mark brush strokes so. Objects that have a box alone
+are refused: a box is no mask.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+import numpy as np
+
+from segsweep.config.class_name import BACKGROUND, is_background
+from segsweep.data.class_list import check_alike
+from segsweep.data.coco import CORNERS, region
+from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
+from segsweep.data.listing import check_name, counted, files_below, is_picture
+from segsweep.data.picture import open_image, turns_alike
+from segsweep.errors import UserError
+
+KEYS = ("images", "annotations", "categories")
+SPLIT_WORDS = {"training": "train", "train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
+NO_HEADING = (None, "", "none")  # supercategories that are none
+SPLIT = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})(?![a-z])")
+SUBSET = "instances_"  # how CVAT's files begin, before the name of the subset, in which its images lie
+
+
+@dataclass(frozen=True)
+class _File:
+    """What one COCO file says: categories by number, images as they are listed, and the objects of each image's number."""
+
+    path: Path
+    categories: Mapping[int, Mapping[str, Any]]
+    images: Sequence[Mapping[str, Any]]
+    objects: Mapping[int, Sequence[Mapping[str, Any]]]
+
+    @property
+    def split(self) -> str:
+        """The split that the name of the file, or that of its folder, says; `train` where neither does."""
+        words = [found for text in (self.path.parent.name, self.path.stem) for found in SPLIT.findall(text.casefold())]
+        return SPLIT_WORDS[words[-1]] if words else "train"
+
+
+@dataclass(frozen=True)
+class CocoFolder:
+    """Reader for one folder with COCO files and their images."""
+
+    folder: Path
+    name: str
+    fit: ClassVar[Fit] = "resize"
+    pool: ClassVar[Sequence[str]] = ("train", "val", "test")
+    protocols: ClassVar[Mapping[str, Division]] = {}
+
+    @cached_property
+    def _files(self) -> list[_File]:
+        return [_load(path) for path in coco_files(self.folder)]
+
+    @cached_property
+    def schemes(self) -> Mapping[str, Sequence[str]]:
+        """The background, then the categories in the order of their numbers."""
+        path = self._files[0].path
+        named: dict[str, str] = {}
+        for file in self._files:
+            check_alike(file.path, ((f"category {number}", each["name"]) for number, each in sorted(file.categories.items())))
+            for number, each in sorted(file.categories.items()):
+                named.setdefault(each["name"], f"category {number} of {file.path.name}")
+        check_alike(path, ((place, name) for name, place in named.items()))
+        names = [name for name in named if name not in self._headings]
+        background = next(filter(is_background, names), BACKGROUND)
+        classes = (background, *(name for name in names if name != background))
+        if not 2 <= len(classes) <= IGNORE:
+            raise UserError(f"{path}: names {len(names)} categories; needs 1 to {IGNORE - 1} beside the background")
+        return {"all": classes}
+
+    @cached_property
+    def _headings(self) -> set[str]:
+        """Categories without objects under which others stand, as Roboflow adds one: no classes."""
+        above = {each.get("supercategory") for file in self._files for each in file.categories.values()}
+        used = {
+            file.categories[item["category_id"]]["name"]
+            for file in self._files
+            for items in file.objects.values()
+            for item in items
+        }
+        tops = [each for file in self._files for each in file.categories.values() if each.get("supercategory") in NO_HEADING]
+        return {each["name"] for each in tops if each["name"] in above - used and not is_background(each["name"])}
+
+    @cached_property
+    def _listed(self) -> dict[str, tuple[_File, Mapping[str, Any], Path]]:
+        """Every image by its name in this data set: the file that lists it, what that says, and where it lies."""
+        found: dict[str, tuple[_File, Mapping[str, Any], Path]] = {}
+        for file in self._files:
+            for listed in file.images:
+                path = self._find(file, listed["file_name"])
+                check_name(path)
+                name = path.relative_to(self.folder).as_posix().removeprefix("images/")
+                if name in found:
+                    raise UserError(f"{file.path}: names {listed['file_name']!r}, which {found[name][0].path} names already")
+                found[name] = file, listed, path
+        return found
+
+    def _find(self, file: _File, file_name: str) -> Path:
+        """Return where an image lies. Raises `UserError` where it is not found; a path out of the folder is not followed."""
+        parts = PurePosixPath(file_name.replace("\\", "/"))
+        inside = not parts.is_absolute() and ".." not in parts.parts
+        subset = file.path.stem.removeprefix(SUBSET)
+        places = [file.path.parent, file.path.parent / "images", self.folder / "images" / subset, self.folder / "images"]
+        places += [self.folder / subset, self.folder]
+        for name in dict.fromkeys([str(parts)] * inside + [parts.name]):
+            for place in places:
+                if (place / name).is_file():
+                    return place / name
+        raise UserError(f"{file.path}: names {file_name!r}, which is not found beside it, nor in {self.folder / 'images'}")
+
+    def examples(self) -> list[Example]:
+        """Return every image that a file lists, those without objects too."""
+        check_name(self.folder)
+        return [Example(name, path, split=file.split) for name, (file, _, path) in sorted(self._listed.items())]
+
+    def files(self) -> list[Path]:
+        """Return the COCO files and the images."""
+        return [*(file.path for file in self._files), *(path for _, _, path in self._listed.values())]
+
+    def remarks(self) -> list[str]:
+        """Return a line for each kind of file in the folder that is not used, and for what counts as background."""
+        headings = [f"categories without objects, under which others stand, are no classes: {', '.join(sorted(self._headings))}"]
+        bare = [name for name, (file, listed, _) in self._listed.items() if not file.objects.get(listed["id"])]
+        used = set(self.files())
+        others = [path for path in files_below(self.folder) if path not in used]
+        images = [path for path in others if is_picture(path)]
+        return [
+            *(headings if self._headings else []),
+            *counted(
+                bare, self.folder, "image has no objects, so all is background", "images have no objects, so all is background"
+            ),
+            *counted(images, self.folder, "image is in no COCO file and not used", "images are in no COCO file and not used"),
+            *counted([path for path in others if not is_picture(path)], self.folder, "file is not used", "files are not used"),
+        ]
+
+    def revision(self) -> str:
+        """Return the version of this reader."""
+        return "coco folder 1"
+
+    def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
+        """Return an image and its class numbers. Its size tells whether objects are drawn on it as stored or as shown."""
+        file, listed, path = self._listed[example.name]
+        image = open_image(path)
+        size = (int(listed.get("width", image.shape[1])), int(listed.get("height", image.shape[0])))
+        if image.shape[1::-1] != size:
+            image = open_image(path, as_shown=False)
+        elif not turns_alike(path, size):
+            raise UserError(
+                f"{path}: EXIF says that it is to be turned, and its size in {file.path} does not tell whether its objects are "
+                "drawn on the turned image; save it upright, without EXIF rotation (mogrify -auto-orient)"
+            )
+        if image.shape[1::-1] != size:
+            found = f"{image.shape[1]}x{image.shape[0]}"
+            raise UserError(f"{path}: picture is {found} but {file.path} says {size[0]}x{size[1]}")
+        numbers = {number: self.schemes[scheme].index(each["name"]) for number, each in self._classes(file).items()}
+        try:
+            return image, _draw(file.objects.get(listed["id"], ()), numbers, image.shape)
+        except Exception as error:  # pycocotools raises nothing narrower
+            raise UserError(f"{file.path}: objects of image {listed['file_name']} cannot be drawn: {error!r}") from None
+
+    def _classes(self, file: _File) -> dict[int, Mapping[str, Any]]:
+        """Return the categories of a file that are classes."""
+        return {number: each for number, each in file.categories.items() if each["name"] not in self._headings}
+
+
+def _draw(objects: Sequence[Mapping[str, Any]], numbers: Mapping[int, int], shape: tuple[int, ...]) -> Pixels:
+    """Return the mask (H, W) of an image's objects, drawn from large to small."""
+    mask = np.zeros(shape[:2], dtype=np.uint8)
+    drawn = [(region(item["segmentation"], shape) > 0, item) for item in objects]
+    for where, item in sorted(drawn, key=lambda each: -float(each[1].get("area") or each[0].sum())):
+        mask[where] = numbers[item["category_id"]]
+    return mask
+
+
+def coco_files(folder: Path) -> list[Path]:
+    """Return the COCO files of a folder by name: JSON files in it, in `annotations/`, and in folders called as a split."""
+    folders = [folder, folder / "annotations", *(folder / split for split in SPLIT_WORDS)]
+    paths = sorted({path for place in folders if place.is_dir() for path in place.iterdir() if path.suffix.lower() == ".json"})
+    return [path for path in paths if not path.name.startswith(".") and _has_keys(path)]
+
+
+def _has_keys(path: Path) -> bool:
+    """Return whether a JSON file looks like a COCO file. Half a gigabyte of text is searched at once, not parsed."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return all(f'"{key}"'.encode() in content for key in KEYS)
+
+
+def _load(path: Path) -> _File:
+    """Return what a COCO file says. Raises `UserError` that names it where it is none, and for what no mask can be drawn of."""
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        images, annotations, categories = (content[key] for key in KEYS)
+        twice = [number for number, count in Counter(each["id"] for each in categories).items() if count > 1]
+        named = {each["id"]: {**each, "name": str(each["name"]).strip()} for each in categories}
+        names = {each["id"]: str(each["file_name"]) for each in images}
+        objects = defaultdict(list)
+        for item in annotations:
+            objects[item["image_id"]].append(item)
+        strangers = _strangers(annotations, names, named)
+        boxes = [item for item in annotations if not _outlined(item.get("segmentation"))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is not a COCO file of images, annotations and categories: {error!r}") from None
+    if twice or len(names) < len(images):
+        raise UserError(f"{path}: two {'categories' if twice else 'images'} have one id; each needs its own")
+    by_name: dict[str, int] = {}
+    for number, each in named.items():
+        if by_name.setdefault(each["name"], number) != number:
+            both = f"categories {by_name[each['name']]} and {number}"
+            raise UserError(f"{path}: {both} are both called {each['name']!r}; give each its own name")
+    if strangers:
+        raise UserError(f"{path}: {strangers}, which the file does not list; export it again, or remove the object")
+    if boxes:
+        first = f"object {boxes[0].get('id')} of {names[boxes[0]['image_id']]!r}"
+        raise UserError(
+            f"{path}: {len(boxes)} of {len(annotations)} objects have a box and no outline (the first: {first}), and a box is no "
+            "mask; export polygons or masks instead, or remove these objects"
+        )
+    return _File(path, named, images, dict(objects))
+
+
+def _strangers(annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> str | None:
+    """Return what is to be said of the first object whose image or category is unknown."""
+    for item in annotations:
+        for what, known in (("image", images), ("category", categories)):
+            if item[f"{what}_id"] not in known:
+                return f"object {item.get('id')} belongs to {what} {item[f'{what}_id']}"
+    return None
+
+
+def _outlined(segmentation: Any) -> bool:
+    """Return whether an object has a polygon or run lengths."""
+    if isinstance(segmentation, Mapping):
+        return bool(segmentation.get("counts"))
+    return isinstance(segmentation, list) and any(len(polygon) >= 2 * CORNERS for polygon in segmentation)
