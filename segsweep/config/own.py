@@ -75,17 +75,20 @@ DataSetObject = Any  # a user's own data set: all that `segsweep.data.dataset.Da
 
 @dataclass(frozen=True)
 class Supervised:
-    """A stage of supervised training on a user's own data set, cut to `limit` pictures: `supervised:DATASET@N` as an object."""
+    """A stage of supervised training, cut to `limit` pictures: `supervised:DATASET@N` as an object.
 
-    dataset: DataSetObject
+    `dataset` is a user's own data set, or the name of one, as `folder:PATH` with any characters in its path.
+    """
+
+    dataset: DataSetObject | str
     limit: int | None = None
 
 
 @dataclass(frozen=True)
 class SelfSupervised:
-    """A stage of training without labels on a user's own data set: `simclr:DATASET@N` as an object."""
+    """A stage of training without labels: `simclr:DATASET@N` as an object; `dataset` as of `Supervised`."""
 
-    dataset: DataSetObject
+    dataset: DataSetObject | str
     limit: int | None = None
     method: str = "simclr"
 

@@ -1,4 +1,8 @@
-"""Sources: where initial weights come from, as a chain of stages written `imagenet+simclr:cats_dogs`."""
+"""Sources: where initial weights come from, as a chain of stages written `imagenet+simclr:cats_dogs`.
+
+Characters of a path that would divide the text are written as in URLs: `+` as `%2B`, `@` as `%40`, `,` as `%2C` (and a `%` that
+stands before such digits as `%25`).
+"""
 
 import re
 from collections.abc import Mapping
@@ -16,6 +20,10 @@ SELF_SUPERVISED: Mapping[
 DATASET_KINDS = ("supervised", *SELF_SUPERVISED)
 FILE_FORM = "file:PATH[@prefix=NAME][@mean=M@std=S]"
 STAGE_FORMS = ("random", "imagenet[:WEIGHTS]", "coco-weights", FILE_FORM, *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
+PATH_HINT = "in a path write + as %2B, @ as %40 and , as %2C, or give an object: File('PATH'), Supervised('folder:PATH')"
+ESCAPE = re.compile("%(2B|40|2C|25)", re.IGNORECASE)
+OPTION = re.compile("@(prefix|mean|std)=")  # of a file
+LIMIT = re.compile(r"@[^/@]*$")  # of a data set
 ENCODER_KINDS = ("imagenet", *SELF_SUPERVISED)  # these give an encoder alone; the others a whole model
 
 
@@ -35,9 +43,16 @@ class Stage:
     normalisation: Normalisation | None = None
 
     def __str__(self) -> str:
-        name = "" if self.name is None else f":{self.name}"
+        name = "" if self.name is None else f":{self._written()}"
         limit = "" if self.limit is None else f"@{self.limit}"
         return f"{self.kind}{name}{limit}" + "".join(f"@{option}={value}" for option, value in self.options.items())
+
+    def _written(self) -> str:
+        """Return the name with those characters escaped that would read as something else."""
+        assert self.name is not None
+        text = ESCAPE.sub(lambda found: f"%25{found[1]}", self.name).replace("+", "%2B")
+        divides = OPTION.search(text) if self.kind == "file" else self.limit is None and LIMIT.search(text)
+        return text.replace("@", "%40") if divides else text
 
     @property
     def options(self) -> dict[str, str]:
@@ -59,10 +74,15 @@ class Stage:
         if kind == "imagenet" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             return cls(kind, name)
         if kind in DATASET_KINDS and name:
-            name, at, limit = name.rpartition("@") if re.search(r"@[^/@]*$", name) else (name, "", "")
+            name, at, limit = name.rpartition("@") if LIMIT.search(name) else (name, "", "")
             if name and (not at or re.fullmatch(r"[1-9][0-9]*", limit)):
-                return cls(kind, name, int(limit) if at else None)
-        raise UserError(f"source: {text!r} is no stage; a stage is one of {', '.join(STAGE_FORMS)}, and + joins stages")
+                return cls(kind, _unescaped(name), int(limit) if at else None)
+        forms = ", ".join(STAGE_FORMS)
+        raise UserError(f"source: {text!r} is no stage; a stage is one of {forms}, and + joins stages; {PATH_HINT}")
+
+
+def _unescaped(text: str) -> str:
+    return ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _text(values: Triple) -> str:
@@ -84,7 +104,7 @@ def _file(text: str) -> Stage:
             normalisation = Normalisation.stated(_numbers(options["mean"]), _numbers(options["std"]))
         except ValueError as error:
             raise UserError(f"source: file:{text}: {error}") from None
-    return Stage("file", match[1], prefix=options.get("prefix"), normalisation=normalisation)
+    return Stage("file", _unescaped(match[1]), prefix=options.get("prefix"), normalisation=normalisation)
 
 
 def _numbers(text: str) -> float | list[float]:

@@ -225,5 +225,14 @@ def own_folder(folder: Path, name: str) -> DataSet:
 
 def _existing(name: str, folder: Path) -> Path:
     if not folder.is_dir():
-        raise UserError(f"data set {name!r}: folder {folder} is missing")
+        raise UserError(f"data set {name!r}: folder {folder} is missing{_divided_hint(folder)}")
     return folder
+
+
+def _divided_hint(folder: Path) -> str:
+    """Return what to say where a folder lies there whose name a source would divide at its `@`."""
+    try:
+        beside = sorted(path.name for path in folder.parent.iterdir() if path.name.startswith(f"{folder.name}@"))
+    except OSError:
+        return ""
+    return f"; {beside[0]} lies there: write its @ as %40, or give Supervised('folder:PATH')" if beside else ""

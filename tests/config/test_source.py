@@ -1,7 +1,9 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from segsweep.config import File, SelfSupervised, Study, Supervised, Target
 from segsweep.config.source import Source, Stage
 from segsweep.errors import UserError
 
@@ -135,3 +137,44 @@ def test_limit_is_the_number_after_the_last_at():
 def test_the_last_stage_tells_what_a_chain_gives(text, encoder_only):
     """A chain gives an encoder alone when its last stage does, whatever came before."""
     assert Source.parse(text).encoder_only is encoder_only
+
+
+PATHS = [
+    "/a+b.pth",
+    "/a,b.pth",
+    "/a@2",
+    "/x@mean=0.5",
+    "/x@prefix=a.pth",
+    "/100%.pth",
+    "/50%2B.pth",
+    "/a%40b@5",
+    "/a%252B",
+    "+@,%",
+    "/é @b/c d",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stage", [Stage("file"), Stage("file", prefix="net"), Stage("supervised"), Stage("simclr", limit=7)])
+def test_any_path_survives_as_a_text(stage, path):
+    """A path with the characters that divide sources is written so that the same path is read back, alone and in a chain."""
+    written = replace(stage, name=path)
+    assert Source.parse(str(written)).stages == (written,)
+    assert Source.parse(f"{written}+simclr:coco@3").stages == (written, Stage("simclr", "coco", 3))
+    assert Source.parse(str(Source.parse(str(written)))).stages == (written,)
+
+
+def test_objects_hold_paths_of_any_characters():
+    """`File` and `Supervised` take the place of texts whose path would be divided."""
+    sources = [File("/a+b@3,c.pth"), (File("/w+.pth", mean=0.5, std=0.5), Supervised("folder:/data/a@2", limit=5))]
+    study = Study(name="s", target=Target("pets"), compare={"source": [*sources, SelfSupervised("folder:/a+b")]})
+    first, second, third = (Source.parse(cell.source).stages for _, cell in study.cells())
+    assert [stage.name for stage in (*first, *second, *third)] == ["/a+b@3,c.pth", "/w+.pth", "folder:/data/a@2", "folder:/a+b"]
+    assert (second[1].limit, third[0].limit) == (5, None)
+
+
+@pytest.mark.parametrize("text", ["file:/a+b.pth", "supervised:folder:/a@b"])
+def test_a_divided_path_is_refused_with_the_remedy(text):
+    """A path that its `+` or `@` divides is one line that says how to write it."""
+    with pytest.raises(UserError, match=r"in a path write \+ as %2B, @ as %40 and , as %2C, or give an object: File\('PATH'\)"):
+        Source.parse(text)

@@ -176,3 +176,10 @@ def test_a_folder_of_the_root_with_a_list_of_classes_is_a_data_set(tmp_path):
 def test_classes_of_all_data_sets_are_known_without_their_files():
     """The names of classes are there without data, under every scheme."""
     assert {"stop sign", "traffic sign", "ego vehicle", "boundary", "windowpane"} <= class_names()
+
+
+def test_a_folder_whose_name_a_source_divided_is_named(tmp_path):
+    """Where the folder before an `@` is missing and one with it lies there, the line says how to write it."""
+    (tmp_path / "a@2").mkdir()
+    with pytest.raises(UserError, match=r"folder .*/a is missing; a@2 lies there: write its @ as %40, or give Supervised"):
+        open_dataset(f"folder:{tmp_path / 'a'}", DataRoots())
