@@ -63,7 +63,7 @@ def named_trial(records: Records, beginning: str) -> pd.Series:
         return found.iloc[0]
     if len(found):
         raise UserError(f"--trial {beginning}: several ids begin so: {_listed(found)}; give more of it")
-    others = records.trials[records.trials["trial_id"].str.startswith(beginning)]
+    others = records.all_trials[records.all_trials["trial_id"].str.startswith(beginning)]
     if len(others):
         kind = f"{others['phase'].iloc[0]}, {others['status'].iloc[0]}"
         reason = f"this run ({kind}) keeps no weights, only confirmed runs that finished do"

@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--check", action="store_true", help="rehearse two batches of every cell, and keep nothing")
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
+    add("--name", metavar="NAME", help="run it under another name, in a folder of its own: a variant beside the study")
     add("--retry-failed", action="store_true", help="run again what failed")
     _add_runner_options(parser)
     add_mirror_options(parser, default="off")
@@ -138,6 +140,8 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     setting = Setting.make(options.out, options.store, options.data)
     narrowed = narrow(narrow(study, chosen), options.set)
     study, told = _at_hand(narrowed, [*chosen, *options.set], stand_ins, options, setting.roots)
+    if options.name is not None:
+        study = replace(study, name=options.name)
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})

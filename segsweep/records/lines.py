@@ -1,16 +1,20 @@
 """The append-only lines of one running trial or stage, one JSON object a line; and the study's declaration."""
 
-import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segsweep.errors import UserError
 from segsweep.files import replacing
+from segsweep.records.checked import ChecksumError, Row, is_checked, parsed, parsed_lines, with_checksum
+from segsweep.records.damage import STUDY, DamagedRecordsError
 from segsweep.records.schema import SCHEMA_VERSION
 
-Row = dict[str, Any]
+__all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "write_object", "write_whole"]
+
+ANEW = "run the study's own command again: it is written anew"
 
 
 def plain(value: Any) -> Any:
@@ -23,11 +27,11 @@ def plain(value: Any) -> Any:
 
 
 def append_line(path: Path, row: Row, durable: bool = False) -> None:
-    """Add one line, in one write. A part of a line that a killed process left is cut off first.
+    """Add one line with its checksum, in one write. A part of a line that a killed process left is cut off first.
 
     `durable` waits until the line is on disk.
     """
-    line = json.dumps(plain(row), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    line = with_checksum(plain(row)) + b"\n"
     with path.open("a+b") as file:
         if (size := file.seek(0, os.SEEK_END)) > 0:
             file.seek(size - 1)
@@ -41,29 +45,51 @@ def append_line(path: Path, row: Row, durable: bool = False) -> None:
 
 
 def read_lines(path: Path) -> list[Row]:
-    """Return the whole lines of a file; one that is still being written is left out."""
+    """Return the whole lines of a file; one that is still being written is left out, and a file that is not there has none.
+
+    Raises `DamagedRecordsError` for a line that is not as it was written.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:  # compacted meanwhile
         return []
-    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    return parsed_lines(path, content)
+
+
+def declared(folder: Path) -> bool:
+    """Return whether a folder holds a study."""
+    return (folder / STUDY).is_file()
 
 
 def read_study(folder: Path) -> Row:
     """Return a study's declaration.
 
-    Raises `UserError` where it cannot be read, and for records of a later version, which must be neither read nor changed.
+    Raises `DamagedRecordsError` where it cannot be read, and `UserError` for records of a later version, which must be neither
+    read nor changed.
     """
-    file = folder / "study.json"
+    return read_declaration(folder)[0]
+
+
+def read_declaration(folder: Path) -> tuple[Row, bool]:
+    """Return a study's declaration, and whether it has a checksum, as since the version that lists what records there are."""
+    file = folder / STUDY
     try:
-        study: Row = json.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        study = parsed(content)
         version, _ = int(study["schema_version"]), study["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{file}: no study can be read from it ({reason}); restore it, or move {folder} elsewhere") from None
+    except (OSError, ChecksumError, KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error) if isinstance(error, ChecksumError) else f"{type(error).__name__}: {error}"
+        listed = (folder / "index.jsonl").is_file()
+        remedy = ANEW if listed else f"restore it, or move {folder} elsewhere"
+        raise DamagedRecordsError(file, f"no study can be read from it ({reason})", remedy) from None
     if version > SCHEMA_VERSION:
         raise UserError(f"{folder}: records have schema {version}, this segsweep reads {SCHEMA_VERSION}; update it")
-    return study
+    return study, is_checked(content)
+
+
+def write_object(path: Path, row: Mapping[str, Any]) -> None:
+    """Write one JSON object with its checksum, by rename."""
+    write_whole(path, with_checksum(dict(row), indent=1).decode())
 
 
 def write_whole(path: Path, content: str) -> None:

@@ -1,7 +1,7 @@
 """Questions in SQL to the tables of records, through DuckDB, which is shown nothing else."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from segsweep.errors import UserError
-from segsweep.records.reader import Records, load
+from segsweep.records.reader import ALL, Records, load
 from segsweep.records.schema import TABLES
 from segsweep.records.tables import stacked, to_arrow
 
@@ -27,12 +27,12 @@ NOT_CODE = re.compile(  # quoted names, strings and comments
     re.IGNORECASE | re.DOTALL,
 )
 ASKS_COUNTS = re.compile(  # behind FROM or JOIN, or in FROM's list
-    r"\b(?:from|join)\b[\s(]*(?:\w+\.)?counts\b"
-    r"|\bfrom\b(?:(?!\b(?:select|where|group|having|order|limit|union)\b).)*,[\s(]*(?:\w+\.)?counts\b",
+    r"\b(?:from|join)\b[\s(]*(?:\w+\.)?(?:all_)?counts\b"
+    r"|\bfrom\b(?:(?!\b(?:select|where|group|having|order|limit|union)\b).)*,[\s(]*(?:\w+\.)?(?:all_)?counts\b",
     re.IGNORECASE | re.DOTALL,
 )
 NAMES_COUNTS = re.compile(  # WITH counts AS (...)
-    r"\bcounts\s*(?:\([^()]*\)\s*)?as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE
+    r"\b(?:all_)?counts\s*(?:\([^()]*\)\s*)?as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE
 )
 TRUTH = re.compile(  # another such word, which has a value: 1 in sums. Behind a comparison or IS it is meant as a constant
     r"(?P<constant>(?:(?<![<>])=|<>|\bis|\bnot)\s*)?(?<![\w.])true\b", re.IGNORECASE
@@ -43,6 +43,7 @@ PIXELS = re.compile(r"\b(?:hit|predicted)\s*(?:=|<>|!=)\s*true\b", re.IGNORECASE
 def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
     """Return the answer to an SQL query (DuckDB's) over the tables trials, epochs, images, counts, stages and confusions.
 
+    These hold what belongs to the studies as they were last declared; `all_trials`, `all_epochs` and so on what was ever run.
     `studies` are folders, W&B projects or loaded records, by default all study folders below `runs/`. Their tables stand below
     one another, told apart by the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
     can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
@@ -62,7 +63,19 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
                 f"{one.folder} and {other.folder}: both hold the study {one.study['name']!r}, whose rows would count twice; "
                 "name the studies to ask, only one of these two among them"
             )
-    return _answer(query, {table: stacked([to_arrow(getattr(records, table)) for records in found]) for table in TABLES})
+    tables = {table: _below_one_another(found, table) for table in TABLES}
+    whole = {ALL[table]: _everything(found, table, tables[table]) for table in TABLES}
+    return _answer(query, tables | whole)
+
+
+def _below_one_another(studies: Sequence[Records], table: str) -> pa.Table:
+    return stacked([to_arrow(getattr(records, table)) for records in studies])
+
+
+def _everything(studies: Sequence[Records], table: str, asked: pa.Table) -> pa.Table:
+    """Return a table with all rows that there are; where nothing was left behind that is the one that was made already."""
+    alike = all(getattr(records, table) is getattr(records, ALL[table]) for records in studies)
+    return asked if alike else _below_one_another(studies, ALL[table])
 
 
 def _misreads_true(query: str) -> bool:
@@ -104,4 +117,5 @@ def _known(query: str, message: str, tables: Mapping[str, pa.Table]) -> str:
         near = {name: get_close_matches(missing[1].lower(), known) for name, known in columns.items()}
         columns = {name: list(dict.fromkeys([*near[name], *known])) for name, known in columns.items()}
     listed = [f"columns of {name}: {', '.join(known)}" for name, known in columns.items()]
-    return "; ".join([f"tables: {', '.join(tables)}", *listed])
+    known = f"tables: {', '.join(TABLES)}; all_trials and so on have everything that was ever run"
+    return "; ".join([known, *listed])

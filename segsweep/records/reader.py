@@ -7,31 +7,35 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from pyarrow import compute
-from pyarrow.parquet import ParquetFile
 
 from segsweep.errors import UserError
-from segsweep.records.lines import Row, read_lines, read_study
-from segsweep.records.marks import CHOICES, PLAN, Marks
+from segsweep.records.alive import driver_alive
+from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.lines import ANEW, Row, declared, read_declaration, read_lines
+from segsweep.records.marks import CHOICES, Marks, divided, with_those_before
+from segsweep.records.parts import Part, parts_of, read_index, read_plan
 from segsweep.records.schema import FIRST_METHOD, IDENTITY, TABLES
-from segsweep.records.tables import frame, from_arrow, read_entry, rows_of, stacked, to_arrow, typed
+from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stacked, to_arrow, typed
 
 WANDB = "wandb:"
+ALL = {table: f"all_{table}" for table in TABLES}  # every table, and what it is called with all rows that there are
 
 
 @dataclass(frozen=True)
 class Records:
     """The tables of one study.
 
-    `trials` has one row a trial: planned, running or ended. `epochs` one row an epoch of a trial or stage (`trial_id`
-    is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run. `counts` one row per confirmed
-    run, test image and class that occurs in its truth or prediction: the pixels that are `hit`, `true` and `predicted`; all
-    measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row a stage of a
-    source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
-    `truth` that were `predicted` as a class, without zeros; earlier versions kept none. `study` is the declaration;
-    `choices` maps a cell to the setting that it chose, or the `reason` why it could choose none, and under a protocol with folds
-    `CELL fold=N` to that of a fold.
+    `trials` has one row a trial of the study as it was last declared: planned, running or ended. `epochs` one row an epoch of a
+    trial or stage (`trial_id` is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run.
+    `counts` one row per confirmed run, test image and class that occurs in its truth or prediction: the pixels that are `hit`,
+    `true` and `predicted`; all measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row
+    a stage of a source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
+    `truth` that were `predicted` as a class, without zeros; earlier versions kept none.
+
+    `all_trials`, `all_epochs` and so on have everything that was ever run, also what the study no longer asks for (`planned` is
+    false there). `study` is the declaration; `choices` maps a cell to the setting that it chose, or the `reason` why it could
+    choose none, and under a protocol with folds `CELL fold=N` to that of a fold.
     """
 
     folder: Path
@@ -41,6 +45,12 @@ class Records:
     counts: pd.DataFrame
     stages: pd.DataFrame
     confusions: pd.DataFrame
+    all_trials: pd.DataFrame
+    all_epochs: pd.DataFrame
+    all_images: pd.DataFrame
+    all_counts: pd.DataFrame
+    all_stages: pd.DataFrame
+    all_confusions: pd.DataFrame
     study: Mapping[str, Any]
     choices: Mapping[str, Mapping[str, Any]]
 
@@ -64,19 +74,26 @@ def load(source: str | Path, study: str | None = None) -> Records:
     folder = Path(source)
     if study is not None:
         raise UserError(f"{folder}: study={study!r} goes with a W&B project; a folder holds one study")
-    if not (folder / "study.json").is_file():
+    if not declared(folder):
         raise UserError(f"{folder}: holds no study (no study.json)")
-    read_study(folder)  # of a version that can be read
-    return assemble(folder, _tables(folder))
+    declaration, checked = read_declaration(folder)  # of a version that can be read
+    tables = _tables(folder)
+    if checked and not (folder / CHOICES).is_file():
+        raise DamagedRecordsError(folder / CHOICES, "is missing", ANEW)
+    return assemble(folder, declaration, tables)
 
 
-def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
-    """Return records from their tables, and a folder with the declaration, the plan and the choices.
+def assemble(
+    folder: Path, study: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], chosen: frozenset[str] = frozenset()
+) -> Records:
+    """Return records from their declaration and tables, and a folder with the plan and the choices; `chosen` trials are so too.
 
     Rows are in the order in which trials and stages started, trials that have not run at the end.
     """
     choices = {_choice_key(row): row for row in read_lines(folder / CHOICES)}
-    trials = _with_plan(_by_start(_with_method(tables["trials"])), folder, choices)
+    plan = read_plan(folder, read_index(folder))
+    marks = Marks.of(plan, choices.values(), chosen)
+    trials = _with_plan(_by_start(_with_method(tables["trials"])), plan, marks)
     stages = _by_start(_with_method(tables["stages"]))
     rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
     rest = {
@@ -84,7 +101,26 @@ def assemble(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Records:
         for table, data in tables.items()
         if table not in ("trials", "stages")
     }
-    return Records(folder, trials=trials, stages=stages, **rest, study=read_study(folder), choices=choices)
+    everything = {"trials": trials, "stages": stages, **rest}
+    asked = _asked(everything, marks)
+    return Records(folder, **asked, **{ALL[table]: data for table, data in everything.items()}, study=study, choices=choices)
+
+
+def _asked(tables: Mapping[str, pd.DataFrame], marks: Marks) -> dict[str, pd.DataFrame]:
+    """Return the rows of every table that belong to the study as it was last declared: the one rule of what is planned.
+
+    They are those of its planned trials, and of the stages that these start from, with those before them.
+    """
+    if marks.planned is None:
+        return dict(tables)
+    trials = tables["trials"][tables["trials"]["planned"]]
+    needed = {*marks.stages, *trials["stage_id"].dropna()}
+    ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"])}
+    return {table: _only(data, data[IDENTITY[table]].isin(ids)) for table, data in tables.items()}
+
+
+def _only(data: pd.DataFrame, wanted: "pd.Series[bool]") -> pd.DataFrame:
+    return data if wanted.all() else data[wanted].reset_index(drop=True)
 
 
 def _choice_key(choice: Row) -> str:
@@ -97,8 +133,9 @@ def _with_method(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_start(data: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in the order of their starts, whatever the clock said; earlier versions, which did not number them, by time."""
     identity = "trial_id" if "trial_id" in data else "stage_id"
-    return data.sort_values(["started_at", identity], ignore_index=True)
+    return data.sort_values(["start_number", "started_at", identity], ignore_index=True, na_position="first")
 
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -106,32 +143,34 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
     alive = driver_alive(folder)
     live: dict[str, list[Row]] = {name: [] for name in TABLES}
     for path in sorted((folder / "live").glob("*.jsonl")):
-        if (entry := read_entry(read_lines(path))) is not None:
+        if (entry := read_live(path)) is not None:
             if entry.status == "running" and not alive:
                 entry.row["status"] = "interrupted"
             for table, rows in rows_of(entry).items():
                 live[table] += rows
-    parts = sorted(path for path in (folder / "parts").glob("*") if path.name.isdigit())
-    newest_first = [{table: to_arrow(frame(table, rows)) for table, rows in live.items()}]
-    newest_first += [{table: _read(part, table) for table in TABLES} for part in reversed(parts)]
-    return {table: from_arrow(table, data) for table, data in _newest(newest_first).items()}
+    lines = {table: to_arrow(frame(table, rows)) for table, rows in live.items()}
+    parts = parts_of(folder, read_index(folder))
+    return {table: from_arrow(table, data) for table, data in _newest(lines, parts[::-1]).items()}
 
 
-def _read(part: Path, table: str) -> pa.Table:
-    """Return a table of a part; an empty one where the part is older than the table."""
-    try:
-        with ParquetFile(part / f"{table}.parquet", memory_map=True) as file:
-            return file.read(use_threads=False)
-    except FileNotFoundError:
-        return to_arrow(frame(table, []))
+def _newest(lines: Mapping[str, pa.Table], newest_first: list[Part]) -> dict[str, pa.Table]:
+    """Join lines and parts; all rows of a trial or stage come from the first of them that has it, also where it has none there.
 
-
-def _newest(newest_first: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:
-    """Join sets of tables; all rows of a trial or stage come from the first set that has it, also where it has none there."""
-    seen: set[str] = set()
-    kept: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
-    for tables in newest_first:
-        own = {identity for table in ("trials", "stages") for identity in tables[table][IDENTITY[table]].to_pylist()}
+    Raises `DamagedRecordsError` for a part that is missing or damaged, unless all that it held stands elsewhere.
+    """
+    seen = _identities(lines)
+    kept: dict[str, list[pa.Table]] = {table: [data] for table, data in lines.items()}
+    for part in newest_first:
+        if part.aside:
+            seen |= set(part.ids)
+            continue
+        try:
+            tables = {table: part.read(table) for table in TABLES}
+        except DamagedRecordsError:
+            if not part.ids or set(part.ids) - seen:
+                raise
+            continue
+        own = _identities(tables)
         outdated = own & seen
         for table, data in tables.items():
             kept[table].append(_without(data, IDENTITY[table], outdated) if outdated else data)
@@ -139,45 +178,36 @@ def _newest(newest_first: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:
     return {table: stacked(frames[::-1]) for table, frames in kept.items()}
 
 
+def _identities(tables: Mapping[str, pa.Table]) -> set[str]:
+    return {identity for table in ("trials", "stages") for identity in tables[table][IDENTITY[table]].to_pylist()}
+
+
 def _without(data: pa.Table, column: str, values: set[str]) -> pa.Table:
     return data.filter(compute.invert(compute.is_in(data[column], pa.array(values, data[column].type))))
 
 
-def _with_plan(trials: pd.DataFrame, folder: Path, choices: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, marks: Marks) -> pd.DataFrame:
     """Add planned trials that have not run, name cells as the plan does, and mark what is planned and what was chosen.
 
     What an earlier form of the study ran and the present one does not ask for stays, and is not planned.
     """
-    plan = pd.read_parquet(folder / PLAN) if (folder / PLAN).is_file() else None
-    marks = Marks.of(plan, choices.values())
     if plan is not None:
+        plan, _ = divided(plan)
         trials = trials.assign(cell=trials["trial_id"].map(marks.cells).fillna(trials["cell"]).astype("string"))
         chosen = trials[trials["trial_id"].isin(marks.chosen)]
         parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
-        confirmed = set(_identities(chosen, parts))
+        confirmed = set(_told_apart(chosen, parts))
         run = set(trials["trial_id"])
-        keys = zip(plan["trial_id"], _identities(plan, parts), strict=True)
+        keys = zip(plan["trial_id"], _told_apart(plan, parts), strict=True)
         missing = [trial not in run and key not in confirmed for trial, key in keys]
         if any(missing):
             waiting = plan[missing].dropna(axis=1, how="all")
             trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
-    marked = {name: trials["trial_id"].isin(getattr(marks, name)).astype("boolean") for name in ("planned", "chosen")}
-    return trials.assign(**marked)
+    planned = True if marks.planned is None else trials["trial_id"].isin(marks.planned)
+    marked = {"planned": planned, "chosen": trials["trial_id"].isin(marks.chosen)}
+    return trials.assign(**marked).astype(dict.fromkeys(marked, "boolean"))
 
 
-def _identities(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
+def _told_apart(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
     """Return for every row its values in some columns, -1 for those that are missing."""
     return list(zip(*(rows[part].astype(object).where(rows[part].notna(), -1) for part in parts), strict=True))
-
-
-def driver_alive(folder: Path) -> bool:
-    """Return whether a driver writes to this study now."""
-    if not (folder / "driver.lock").is_file():
-        return False
-    try:
-        with FileLock(folder / "driver.lock", timeout=0):
-            return False
-    except (Timeout, PermissionError):
-        return True
-    except OSError:  # a disk that cannot be written has no driver
-        return False

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from segsweep.records.lines import Row
+from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.lines import Row, read_lines
 from segsweep.records.schema import FLAG, NUMBER, OF_TEST, SCHEMA_VERSION, TABLES, TEXT
 
 NULLABLE = {
@@ -35,6 +37,18 @@ class Entry:
         return str(self.row["status"])
 
 
+def read_live(path: Path) -> Entry | None:
+    """Return what the lines of a running trial or stage say; None for a file without a whole line.
+
+    Raises `DamagedRecordsError`.
+    """
+    lines = read_lines(path)
+    try:
+        return read_entry(lines)
+    except (KeyError, TypeError, AttributeError) as error:  # lines of earlier versions have no checksum
+        raise DamagedRecordsError(path, f"is damaged ({type(error).__name__}: {error})") from None
+
+
 def read_entry(lines: Sequence[Row]) -> Entry | None:
     """Return what the lines of one file say; None for a file without a whole line.
 
@@ -47,7 +61,9 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
         content = {name: value for name, value in line.items() if name not in ("kind", "table")}
         match line["kind"]:
             case "start":
-                entry.row |= {**content, "status": "running", "error": None, "ended_at": None, "starts": entry.row["starts"] + 1}
+                first = {name: entry.row[name] for name in ("start_number",) if name in entry.row}
+                anew = {"status": "running", "error": None, "ended_at": None, "starts": entry.row["starts"] + 1}
+                entry.row |= {**content, **anew, **first}
                 entry.row["started_at"] = entry.row.get("first_started_at", content["started_at"])
                 entry.row["first_started_at"] = entry.row["started_at"]
             case "epoch":
@@ -59,6 +75,8 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
             case "found":
                 entry.row |= {"started_at": content["ended_at"], **content, "status": "finished", "error": None}
     entry.row.pop("first_started_at", None)
+    if (ended_at := entry.row.get("ended_at")) is not None:  # the clock may have been set back between two starts
+        entry.row["ended_at"] = max(ended_at, entry.row["started_at"])
     entry.row["seconds"] = sum(epoch["seconds"] for epoch in entry.epochs.values())
     return entry
 

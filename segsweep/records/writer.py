@@ -1,99 +1,173 @@
 """Writing records: the driver's side. One driver a study, held by a lock."""
 
-import json
+import functools
 import os
-import shutil
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
 from segsweep.files import replacing, sync
-from segsweep.records.lines import Row, append_line, read_lines, read_study, write_whole
+from segsweep.records.alive import come_alive, holder
+from segsweep.records.checked import crc32
+from segsweep.records.damage import STUDY
+from segsweep.records.lines import Row, append_line, declared, read_study, write_object, write_whole
+from segsweep.records.marks import CHOICES, PLAN, STAGE
+from segsweep.records.mend import begin_index, mend, next_number
+from segsweep.records.parts import INDEX, Index, list_part, write_part
 from segsweep.records.schema import FINAL, OF_TEST, TABLES
-from segsweep.records.tables import Entry, frame, read_entry, rows_of
+from segsweep.records.tables import Entry, frame, read_live, rows_of
 
 ENDED_PER_PART = 64  # ended trials that are gathered into one part
 LOCK_SECONDS = 2.0
+
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
+Method = Callable[Concatenate["RecordWriter", Arguments], Returned]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment by the clock that people set (seconds since 1970), and by the one that nobody can set back."""
+
+    at: float
+    passed: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        """Return this moment."""
+        return cls(time.time(), time.monotonic())
+
+    def later(self) -> float:
+        """Return the time now, as the clock would show it had nobody set it since this moment."""
+        return self.at + time.monotonic() - self.passed
+
+
+def _in_one_line(method: "Method[Arguments, Returned]") -> "Method[Arguments, Returned]":
+    """Have a method raise `UserError` where the disk takes no more: the same command goes on once it does."""
+
+    @functools.wraps(method)
+    def told(self: "RecordWriter", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
+        try:
+            return method(self, *arguments, **named)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise UserError(
+                f"--out: records cannot be written to {self.folder}: {error.strerror}; see to that, and run the same command "
+                "again: it continues"
+            ) from error
+
+    return told
 
 
 class RecordWriter:
     """The records of one study, open for writing. Use it as a context manager: it holds the study's lock.
 
     `live/ID.jsonl` holds the lines of what runs or has just ended; `parts/NUMBER/TABLE.parquet` what has ended. A part
-    appears by one rename; lines go when their part is there.
+    appears by one rename, and is listed in the index; lines go when their part is there. `told` has a line for all that was
+    found damaged at the start, and set aside. Where the disk takes no more, every method raises `UserError`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.told: list[str] = []
         try:
             for name in ("live", "parts", "errors"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--out: folder {folder} cannot be made: {error.strerror}") from None
         self._lock = FileLock(folder / "driver.lock")
+        self._alive: int | None = None
         self._ended: list[str] = []
         self._written: dict[str, set[int]] = {}
+        self._begun: dict[str, Moment] = {}
+        self._index = Index()
+        self._choices_are_old = True
+        self._starts = 0  # of trials and stages: the last one's number
 
+    @_in_one_line
     def __enter__(self) -> Self:
         try:
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            holder = (self.folder / "driver.json").read_text(encoding="utf-8") if (self.folder / "driver.json").is_file() else "?"
             raise UserError(
-                f"study folder {self.folder} is being written by another run ({holder}); wait for it or stop it"
+                f"study folder {self.folder} is being written by another run ({holder(self.folder)}); wait for it or stop it"
             ) from None
         try:
             self._begin()
         except BaseException:
-            self._lock.release()
+            self._let_go()
             raise
         return self
 
     def _begin(self) -> None:
         """Find what an earlier driver left. Nothing is written before it is known to be of this version."""
-        if (self.folder / "study.json").is_file():
-            read_study(self.folder)
-        write_whole(self.folder / "driver.json", json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        write_whole(self.folder / "choices.jsonl", "")
-        self._ended = [identity for identity, entry in self.live_entries().items() if entry.status in FINAL]
+        self._index, self.told = mend(self.folder)
+        self._alive = come_alive(self.folder)
+        live = self.live_entries()
+        self._ended = [identity for identity, entry in live.items() if entry.status in FINAL]
+        starts = (part.last_start for part in self._index.parts.values())
+        self._starts = max((*starts, *(entry.row.get("start_number") or 0 for entry in live.values())), default=0)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None or issubclass(kind, KeyboardInterrupt):
-            self.compact()
+        try:
+            if kind is None or issubclass(kind, KeyboardInterrupt):
+                self.compact()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the next driver in."""
+        if self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
         self._lock.release()
 
     def live_entries(self) -> dict[str, Entry]:
         """Return what runs or has just ended, by trial or stage id."""
-        entries = {path.stem: read_entry(read_lines(path)) for path in sorted((self.folder / "live").glob("*.jsonl"))}
+        entries = {path.stem: read_live(path) for path in sorted((self.folder / "live").glob("*.jsonl"))}
         return {identity: entry for identity, entry in entries.items() if entry is not None}
 
-    def start(self, table: str, identity: str, columns: Mapping[str, Any], again: bool = False) -> None:
-        """Record that a trial or a stage starts, or goes on. `again` forgets what it left before."""
-        path = self._live(identity)
+    @_in_one_line
+    def start(
+        self, table: str, identity: str, columns: Mapping[str, Any], again: bool = False, begun: Moment | None = None
+    ) -> None:
+        """Record that a trial or a stage starts, or goes on, at a moment (default: now). `again` forgets what it left before."""
+        path, self._begun[identity] = self._live(identity), begun or Moment.now()
         if again:
             path.unlink(missing_ok=True)
-        entry = read_entry(read_lines(path))
+        entry = read_live(path)
         self._written[identity] = set(entry.epochs) if entry else set()
         self._ended = [ended for ended in self._ended if ended != identity]  # it goes on: no part may take it yet
-        append_line(path, {"kind": "start", "table": table, "started_at": time.time(), **columns})
+        when = {"started_at": self._begun[identity].at, "start_number": self._next_start()}
+        append_line(path, {"kind": "start", "table": table, **when, **columns})
 
+    def _next_start(self) -> int:
+        """Return the number of one more start: it orders what was started whatever the clock said."""
+        self._starts += 1
+        return self._starts
+
+    @_in_one_line
     def epoch(self, identity: str, row: Row) -> None:
         """Record an epoch, unless it is recorded."""
         if row["epoch"] not in self._written[identity]:
-            self._written[identity].add(row["epoch"])
             append_line(self._live(identity), {"kind": "epoch", **row})
+            self._written[identity].add(row["epoch"])
 
+    @_in_one_line
     def facts(self, identity: str, columns: Mapping[str, Any]) -> None:
         """Record what is known before the first epoch."""
         append_line(self._live(identity), {"kind": "facts", **columns})
 
+    @_in_one_line
     def end(
         self,
         identity: str,
@@ -106,7 +180,9 @@ class RecordWriter:
             assert table in OF_TEST, table
             if rows:
                 append_line(self._live(identity), {"kind": table, "rows": list(rows)})
-        append_line(self._live(identity), {"kind": "end", "status": status, "ended_at": time.time(), **columns}, durable=True)
+        ended_at = self._begun.pop(identity, Moment.now()).later()
+        append_line(self._live(identity), {"kind": "end", "status": status, "ended_at": ended_at, **columns}, durable=True)
+        sync(self.folder / "live")
         self._written.pop(identity, None)
         if status in FINAL:
             self._has_ended(identity)
@@ -116,53 +192,57 @@ class RecordWriter:
         if len(self._ended) >= ENDED_PER_PART:
             self.compact()
 
+    @_in_one_line
     def found(self, identity: str, columns: Mapping[str, Any]) -> None:
         """Record a stage that was in the store already: it is finished, and started as often as here, mostly never."""
-        append_line(self._live(identity), {"kind": "found", "table": "stages", "ended_at": time.time(), **columns})
+        when = {"ended_at": time.time(), "start_number": self._next_start()}
+        append_line(self._live(identity), {"kind": "found", "table": "stages", **when, **columns})
         self._has_ended(identity)
 
+    @_in_one_line
     def trace(self, identity: str, text: str) -> Path:
         """Keep the traceback of a failure and return its file."""
         path = self.folder / "errors" / f"{identity}.txt"
         write_whole(path, text)
         return path
 
-    def plan(self, trials: Sequence[Row]) -> None:
-        """Keep the planned trials, from which a reader knows what has not run."""
-        with replacing(self.folder / "plan.parquet") as temporary:
-            frame("trials", trials).to_parquet(temporary)
+    @_in_one_line
+    def plan(self, trials: Sequence[Row], stages: Sequence[str] = ()) -> None:
+        """Keep the planned trials, and the ids of the stages that sources need: what readers count as the study from now on."""
+        rows = [*trials, *({"phase": STAGE, "stage_id": stage} for stage in stages)]
+        with replacing(self.folder / PLAN) as temporary:
+            frame("trials", rows).to_parquet(temporary)
+            listed = {"kind": "plan", "sum": crc32(temporary.read_bytes())}
+            append_line(self.folder / INDEX, listed, durable=True)  # first: whichever plan lies there is listed
+        if self._choices_are_old:  # every start chooses anew
+            write_whole(self.folder / CHOICES, "")
+            self._choices_are_old = False
 
+    @_in_one_line
     def choose(self, cell: str, columns: Mapping[str, Any]) -> None:
         """Keep which setting a cell has chosen, and the confirmed runs that measure it."""
-        append_line(self.folder / "choices.jsonl", {"cell": cell, **columns})
+        append_line(self.folder / CHOICES, {"cell": cell, **columns}, durable=True)
 
+    @_in_one_line
     def declare(self, study: Mapping[str, Any]) -> str:
         """Keep the study as declared, with every start, and return the identity that these records have had from the first."""
-        path = self.folder / "study.json"
-        earlier = read_study(self.folder) if path.is_file() else {}
+        earlier = read_study(self.folder) if declared(self.folder) else {}
         start = {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
-        identity: str = earlier.get("records_id") or uuid4().hex
-        starts = [*earlier.get("starts", []), start]
-        write_whole(path, json.dumps({**study, "records_id": identity, "starts": starts}, indent=1))
+        identity: str = earlier.get("records_id") or self._index.study.get("records_id") or uuid4().hex
+        begin_index(self.folder, {**study, "records_id": identity})
+        write_object(self.folder / STUDY, {**study, "records_id": identity, "starts": [*earlier.get("starts", []), start]})
         return identity
 
+    @_in_one_line
     def compact(self) -> None:
         """Move what has ended from lines into a part."""
-        entries = {identity: read_entry(read_lines(self._live(identity))) for identity in self._ended}
+        entries = {identity: read_live(self._live(identity)) for identity in self._ended}
         ended = {identity: entry for identity, entry in entries.items() if entry is not None}
         if ended:
-            parts = self.folder / "parts"
-            number = max((int(path.name) for path in parts.iterdir() if path.name.isdigit()), default=0) + 1
-            temporary = parts / f"{number:06d}.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir()
-            tables = [rows_of(entry) for entry in ended.values()]
-            for table in TABLES:
-                frame(table, (row for rows in tables for row in rows[table])).to_parquet(temporary / f"{table}.parquet")
-            for path in (*temporary.iterdir(), temporary):
-                sync(path)
-            temporary.rename(parts / f"{number:06d}")
-            sync(parts)
+            rows = [rows_of(entry) for entry in ended.values()]
+            tables = {table: frame(table, (row for each in rows for row in each[table])) for table in TABLES}
+            part = write_part(self.folder, next_number(self.folder, self._index), tables)
+            list_part(self.folder, part)
         for identity in ended:
             self._live(identity).unlink(missing_ok=True)
         self._ended = []

@@ -42,7 +42,7 @@ def having(rows: pd.DataFrame, settings: Mapping[str, object]) -> pd.DataFrame:
 def confirmed_runs(records: Records) -> pd.DataFrame:
     """Return the confirmed runs of the study as it was last declared that finished."""
     trials = records.trials
-    return trials[trials["planned"] & (trials["phase"] == "confirm") & (trials["status"] == "finished")]
+    return trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
 
 
 def best_runs(records: Records) -> pd.DataFrame:
@@ -79,12 +79,12 @@ def summarise(records: Records) -> pd.DataFrame:
     (confirmed runs that finished) of `seeds_planned`; `failed`, `skipped` and `stopped` (numbers of trials); `at_edge`
     (tuned axes whose choice lies at an edge); `note` (why numbers are missing).
     """
-    planned = records.trials[records.trials["planned"]]
+    trials = records.trials
     choices: dict[str, list[Mapping[str, Any]]] = {}
     for choice in records.choices.values():
         choices.setdefault(choice["cell"], []).append(choice)
     names = records.study["cells"]
-    return pd.DataFrame([_row(cell, planned[planned["cell"] == cell], choices.get(cell, []), records) for cell in names])
+    return pd.DataFrame([_row(cell, trials[trials["cell"] == cell], choices.get(cell, []), records) for cell in names])
 
 
 def _chosen(values: "pd.Series[Any]") -> Any:

@@ -23,7 +23,7 @@ def _of_folds(records: Records) -> Iterator[str]:
     folds = folds_of(records.study["target"]["protocol"])
     if folds is not None:
         confirmed = confirmed_runs(records)
-        planned = len(set(records.trials.loc[records.trials["planned"], "fold"].dropna()))
+        planned = len(set(records.trials["fold"].dropna()))
         complete = len(confirmed) == len(records.study["cells"]) * int(records.study["seeds"]) * len(folds.numbers)
         once = "once" + (" per repetition" if folds.repetitions > 1 else "")
         if complete:
@@ -37,7 +37,7 @@ def _of_folds(records: Records) -> Iterator[str]:
 
 
 def _of_target_images(records: Records) -> Iterator[str]:
-    planned = records.trials[records.trials["planned"]]
+    planned = records.trials
     axes = [axis for axis in PARTS if axis in compared_axes(records) and planned[axis].nunique() > 1]
     if not axes:
         return
@@ -52,7 +52,7 @@ def _of_target_images(records: Records) -> Iterator[str]:
 
 
 def _of_sources(records: Records) -> Iterator[str]:
-    planned = records.trials.loc[records.trials["planned"], "stage_id"]
+    planned = records.trials["stage_id"]
     stages = trained_stages(records)
     sources = stages[stages["stage_id"].isin(set(planned))]  # of a chain the last stage
     if sources["stage"].nunique() < 2:

@@ -44,8 +44,8 @@ def method_lines(records: Records) -> list[str]:
 
 def protocol_lines(records: Records) -> list[str]:
     """Return what is counted, at which size, and over what is averaged."""
-    planned = records.trials[records.trials["planned"]]
-    sizes = set(planned["test_size"].dropna()) if "test_size" in planned else set()  # older records have no such column
+    trials = records.trials
+    sizes = set(trials["test_size"].dropna()) if "test_size" in trials else set()  # older records have no such column
     if sizes == {"original"}:
         where = "the masks' original sizes (validation and losses: at image_px)"
     elif "original" in sizes:

@@ -54,11 +54,11 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
     if "?" in str(folder):
         raise UserError(f"--out {folder}: has a '?', which Optuna's addresses of SQLite cannot hold; name a folder without")
     trials, name = records.trials, str(records.study["name"])
-    ended = trials[trials["planned"] & trials["status"].isin(FINAL)].sort_values("started_at", kind="stable")
+    ended = trials[trials["status"].isin(FINAL)]
     if ended.empty:
         raise UserError(f"{name}: no trial has ended; wait for the first, or run the study")
     distributions = _distributions(records, ended)
-    curves = curves_of(records, "tune", "confirm")
+    curves = curves_of(trials, records.epochs, "tune", "confirm")
     path = folder / DATABASE
     written = []
     with _storage(path) as storage:
@@ -72,7 +72,7 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
                 [_trial(row, values[row["trial_id"]], measure, distributions, curves.get(row["trial_id"], {})) for row in rows]
             )
             written.append(f"{title} has {len(rows)} trials (value: {measure})")
-    left_out = f"; left out: {len(trials) - len(ended)} not ended or no more planned" if len(ended) < len(trials) else ""
+    left_out = f"; left out: {len(trials) - len(ended)} not ended" if len(ended) < len(trials) else ""
     return [f"{path}: {', '.join(written)}{left_out}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
 
 

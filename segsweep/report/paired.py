@@ -20,7 +20,7 @@ def reference_cells(records: Records, reference: Mapping[str, object]) -> dict[s
     Where the partner has another source, axes that follow the source may differ. A cell without a partner, or with several, is
     left out.
     """
-    cells = records.trials[records.trials["planned"]].drop_duplicates("cell")
+    cells = records.trials.drop_duplicates("cell")
     references = having(cells, reference)
     axes = [axis for axis in compared_axes(records) if axis not in reference]
     partners: dict[str, str] = {}

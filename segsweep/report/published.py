@@ -20,8 +20,7 @@ def beside_published(records: Records) -> pd.DataFrame:
     published = records.study.get("published")
     if published is None:
         return pd.DataFrame()
-    planned = records.trials[records.trials["planned"]]
-    return pd.DataFrame([_row(run, planned) for run in published["runs"]])
+    return pd.DataFrame([_row(run, records.trials) for run in published["runs"]])
 
 
 def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:

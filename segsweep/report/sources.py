@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from segsweep.records import marks
 from segsweep.records.reader import Records
 
 QUALITY = ("val_mean_iou", "contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance")
@@ -90,15 +91,9 @@ def stage_names(records: Records) -> "pd.Series[str]":
 
 def with_those_before(records: Records, stage_ids: Iterable[str]) -> set[str]:
     """Return the ids of stages, and of all that come before them in their chains."""
-    before = dict(zip(records.stages["stage_id"], records.stages["parent_stage_id"], strict=True))
-    found: set[str] = set()
-    waiting = set(stage_ids)
-    while waiting:
-        found |= waiting
-        waiting = {before[stage] for stage in waiting if stage in before and pd.notna(before[stage])} - found
-    return found
+    return marks.with_those_before(stage_ids, records.stages)
 
 
 def _needed(records: Records) -> set[str]:
     """Return the ids of the stages that planned trials start from, and of those before them."""
-    return with_those_before(records, records.trials.loc[records.trials["planned"], "stage_id"].dropna())
+    return with_those_before(records, records.trials["stage_id"].dropna())

@@ -1,12 +1,12 @@
 """The tables of records as one file each."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 
 from segsweep.records.reader import Records
+from segsweep.records.schema import TABLES
 
 
 def write_csv(records: Records, folder: Path) -> list[str]:
@@ -30,9 +30,8 @@ def write_parquet(records: Records, folder: Path) -> list[str]:
 
 
 def _tables(records: Records) -> dict[str, pd.DataFrame]:
-    """Return every table that records have, by its name."""
-    held = {field.name: getattr(records, field.name) for field in fields(records)}
-    return {name: table for name, table in held.items() if isinstance(table, pd.DataFrame)}
+    """Return every table of the study as it was last declared, by its name."""
+    return {name: getattr(records, name) for name in TABLES}
 
 
 def _finish(records: Records, folder: Path, ending: str) -> list[str]:

@@ -1,6 +1,5 @@
 """The driver: between the planner and whatever runs the work. It alone writes records."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -8,7 +7,7 @@ from typing import Any
 
 from segsweep.config.work import StageSpec
 from segsweep.records.lines import Row
-from segsweep.records.writer import RecordWriter
+from segsweep.records.writer import Moment, RecordWriter
 from segsweep.stage import KIND, Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.perform import Failed, Message
@@ -39,7 +38,7 @@ class Driver:
     records_id: str = ""
     anew: frozenset[str] = frozenset()  # work that was stopped or failed: should it start again, it does so from nothing
     stages_told: set[str] = field(default_factory=set)  # stages that the records show as finished
-    _begun: dict[str, float] = field(default_factory=dict)  # work that a worker has, and since when
+    _begun: dict[str, Moment] = field(default_factory=dict)  # work that a worker has, and since when
     _open: set[str] = field(default_factory=set)  # work whose start is written and whose end is not
     _best: dict[str, EpochResult] = field(default_factory=dict)
     _epochs: dict[str, int] = field(default_factory=dict)
@@ -54,7 +53,7 @@ class Driver:
 
     def begin(self, work: Work) -> None:
         """Take that a worker starts on some work. Its record starts with its first message."""
-        self._begun[work.identity] = time.time()
+        self._begun[work.identity] = Moment.now()
         if isinstance(work, TrialWork):
             self._note_stages(work.trial.stage)
         self.view.started(work)
@@ -105,13 +104,13 @@ class Driver:
         if work.identity in self._open:
             return
         self._open.add(work.identity)
-        begun = self._begun.pop(work.identity, time.time())
+        begun = self._begun.pop(work.identity, None)
         if isinstance(work, StageWork):
             table, columns = "stages", stage_columns(work.spec)
         else:
             table, columns = "trials", trial_columns(work.trial)
-        columns |= {"study": self.planner.plan.study.name, "started_at": begun}
-        self.writer.start(table, work.identity, columns, again=work.identity in self.anew)
+        columns |= {"study": self.planner.plan.study.name}
+        self.writer.start(table, work.identity, columns, again=work.identity in self.anew, begun=begun)
         self.anew -= {work.identity}
 
     def _epoch(self, work: Work, result: Result) -> bool:
@@ -200,4 +199,4 @@ class Driver:
                     self._note_stages(rate.stage)
         self._sources_noted |= set(self.planner.source_choices)
         if new:
-            self.writer.plan(planned_rows(self.planner))
+            self.writer.plan(planned_rows(self.planner), [stage.spec_id for stage in self.planner.plan.stages()])

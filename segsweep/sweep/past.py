@@ -19,20 +19,23 @@ def past_of(records: Records | None, stopping: EarlyStopping | None, retry_faile
     """
     if records is None:
         return Past()
-    again = _stopped_otherwise(records.trials, stopping) | ((records.trials["status"] == "failed") & retry_failed)
-    trials = records.trials[records.trials["status"].isin(set(FINAL) - {"skipped"}) & ~again]
+    every = records.all_trials  # also what an earlier declaration asked for: this one may ask for it again
+    again = _stopped_otherwise(every, stopping) | ((every["status"] == "failed") & retry_failed)
+    trials = every[every["status"].isin(set(FINAL) - {"skipped"}) & ~again]
     errors = trials["error"].astype(object).where(trials["error"].notna(), None)
     ended = {
         trial: Ended(str(status), error)
         for trial, status, error in zip(trials["trial_id"], trials["status"], errors, strict=True)
     }
-    stages = records.stages[(records.stages["status"] == "failed") & (not retry_failed)]
-    read = records.stages[(records.stages["status"] == "finished") & records.stages["val_reading"].notna()]
+    stages = records.all_stages[(records.all_stages["status"] == "failed") & (not retry_failed)]
+    read = records.all_stages[(records.all_stages["status"] == "finished") & records.all_stages["val_reading"].notna()]
     readings = dict(zip(read["stage_id"], read["val_reading"], strict=True))
     failed = dict(zip(stages["stage_id"], stages["error"], strict=True))
-    retried = frozenset(records.stages.loc[records.stages["status"] == "failed", "stage_id"]) if retry_failed else frozenset()
-    anew = set(records.trials["trial_id"][again])
-    curves = {trial: curve for trial, curve in curves_of(records, "tune").items() if trial not in anew}
+    retried = (
+        frozenset(records.all_stages.loc[records.all_stages["status"] == "failed", "stage_id"]) if retry_failed else frozenset()
+    )
+    anew = set(every["trial_id"][again])
+    curves = {trial: curve for trial, curve in curves_of(every, records.all_epochs, "tune").items() if trial not in anew}
     return Past(ended, curves, failed, readings, retried)
 
 
@@ -43,7 +46,7 @@ def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> 
 
 def broken_off_in(records: Records) -> frozenset[str]:
     """Return the ids of the trials and stages that failed or were stopped: should they start again, they do so from nothing."""
-    trials, stages = records.trials, records.stages
+    trials, stages = records.all_trials, records.all_stages
     return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]) | frozenset(
         stages["stage_id"][stages["status"] == "failed"]
     )

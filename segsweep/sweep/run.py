@@ -17,6 +17,7 @@ from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names
+from segsweep.sweep.changed import changed_line
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.cost import CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
@@ -80,7 +81,11 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
             prepare_all(study, catalog)
             plan = plan_of(study, catalog, runner)
             with RecordWriter(folder) as writer:
-                driver = _driver(plan, writer, setting.store, view, retry_failed)
+                for line in writer.told:
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+                driver, changed = _driver(plan, writer, setting.store, view, retry_failed)
+                if changed is not None:
+                    console.print(changed, markup=False, highlight=False, soft_wrap=True)
                 announce(driver.planner, catalog, runner, console, view)
                 if not driver.planner.done:
                     runner.run(driver, _workplace(setting, runner, driver))
@@ -95,14 +100,21 @@ def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
     return Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures, own=portable())
 
 
-def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> Driver:
-    """Return a driver that goes on from what the store and the records have, once the study is declared in the records."""
-    records_id = writer.declare({**declaration(plan), "store": str(store.root)})
-    records = load(writer.folder)
+def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> tuple[Driver, str | None]:
+    """Return a driver that goes on from what the store and the records have, once the study is declared in the records.
+
+    With it a line that says what the study replaces, where it was declared differently before.
+    """
+    before, declared = load_or_none(writer.folder), declaration(plan)
+    records_id = writer.declare({**declared, "store": str(store.root)})
+    records = load(writer.folder) if before is None else before
     planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed))
-    writer.plan(planned_rows(planner))
-    told = set(records.stages["stage_id"][records.stages["status"] == "finished"])
-    return Driver(planner, writer, store, view, records_id, broken_off_in(records), told)
+    changed = changed_line(writer.folder, before, declared, planner)
+    writer.plan(planned_rows(planner), [stage.spec_id for stage in plan.stages()])
+    told = set(records.all_stages["stage_id"][records.all_stages["status"] == "finished"])
+    driver = Driver(planner, writer, store, view, records_id, broken_off_in(records), told)
+    driver.note_decisions()  # the plan alone would count no confirmed run
+    return driver, changed
 
 
 def check_groups(study: Study, options: Options) -> None:

@@ -20,9 +20,9 @@ def curves_table(records: Records) -> pd.DataFrame:
 
     Cells in which a trial did not finish are left out: a replay needs what it would have read.
     """
-    trials = records.trials[records.trials["planned"] & (records.trials["phase"] == "tune")]
+    trials = records.trials[records.trials["phase"] == "tune"]
     whole = trials.groupby("cell")["status"].transform(lambda status: (status == "finished").all())
-    curves = curves_of(records, "tune")
+    curves = curves_of(records.trials, records.epochs, "tune")
     rows = [
         {"cell": f"{records.study['name']}: {cell}", "trial": trial, "point": point, "epoch": epoch, "reading": found.value}
         for cell, trial, point in trials.loc[whole, ["cell", "trial_id", "point"]].itertuples(index=False)

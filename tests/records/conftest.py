@@ -1,9 +1,11 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segsweep.records.lines import read_lines, read_study
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 
@@ -51,7 +53,7 @@ def begin() -> Callable[[Path], RecordWriter]:
 
 def killed(writer: RecordWriter) -> None:
     """Let go of the lock as the system does for a dead process: nothing else is done."""
-    writer._lock.release()
+    writer._let_go()
 
 
 @pytest.fixture
@@ -67,3 +69,19 @@ def start_columns() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def epoch_row() -> Callable[..., dict[str, Any]]:
     return epoch
+
+
+def without_checksums(folder: Path) -> None:
+    """Make records those of a version that had no checksums: no index, and lines and declaration without them."""
+    study = read_study(folder)
+    (folder / "study.json").write_text(json.dumps(study, indent=1))
+    (folder / "index.jsonl").unlink()
+    for own in folder.glob("parts/*/part.json"):
+        own.unlink()
+    for lines in (*folder.glob("live/*.jsonl"), folder / "choices.jsonl"):
+        lines.write_text("".join(json.dumps(row) + "\n" for row in read_lines(lines)))
+
+
+@pytest.fixture
+def as_earlier() -> Callable[[Path], None]:
+    return without_checksums

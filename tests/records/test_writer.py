@@ -1,5 +1,4 @@
 import gc
-import json
 import os
 import random
 import signal
@@ -14,8 +13,8 @@ import pandas as pd
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.records import load, reader, writer
-from segsweep.records.lines import read_lines
+from segsweep.records import load, reader, tables, writer
+from segsweep.records.lines import read_lines, read_study, write_object
 from segsweep.records.schema import FINAL, SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
 
@@ -111,7 +110,8 @@ def test_part_that_appears_during_a_load_hides_nothing(tmp_path, write, begin, m
             open_writer.compact()
         return read_lines(path)
 
-    monkeypatch.setattr(reader, "read_lines", read_later)
+    for module in (tables, reader):
+        monkeypatch.setattr(module, "read_lines", read_later)
     records = load(tmp_path)
     assert (tmp_path / "parts" / "000001").is_dir()
     assert sorted(records.trials["trial_id"]) == sorted(records.images["trial_id"]) == ["a", "b", "c"]
@@ -214,8 +214,7 @@ def test_records_of_a_later_version_are_neither_read_nor_changed(tmp_path, write
     write(open_writer, "a")
     open_writer.choose("c", {"chosen": "a", "confirm": []})
     open_writer.__exit__(ValueError, ValueError(), None)
-    study = json.loads((tmp_path / "study.json").read_text()) | {"schema_version": SCHEMA_VERSION + 1}
-    (tmp_path / "study.json").write_text(json.dumps(study))
+    write_object(tmp_path / "study.json", read_study(tmp_path) | {"schema_version": SCHEMA_VERSION + 1})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     message = f"schema {SCHEMA_VERSION + 1}, this segsweep reads {SCHEMA_VERSION}; update it$"
     for _ in range(2):  # the lock is free again

@@ -70,7 +70,7 @@ def test_what_is_left_out_is_told(troubled: Records, tmp_path: Path) -> None:
     counts = (
         f"tiny has {ended['tune']} trials (value: {TUNED_BY}), tiny-confirmed has {ended['confirm']} trials (value: test_iou)"
     )
-    assert lines[0] == f"{database}: {counts}; left out: 3 not ended or no more planned"
+    assert lines[0] == f"{database}: {counts}; left out: 3 not ended"
     assert lines[1] == f"to open it: optuna-dashboard sqlite:///{database}"
 
 
@@ -108,7 +108,7 @@ def test_the_value_is_what_the_planner_chooses_by(records: Records, tmp_path: Pa
     changed = replace(records, trials=trials, epochs=epochs)
     write_optuna(changed, tmp_path)
     planner = PerCellStopping(None)
-    for trial, curve in curves_of(changed, "tune").items():
+    for trial, curve in curves_of(changed.trials, changed.epochs, "tune").items():
         for epoch, found in curve.items():
             planner.report("cell", trial, epoch, found, planned=2)
     measure = {"val_iou": "-val_loss", "val_loss": "-val_loss", "val_dice": "val_dice", "last": "val_iou"}[keep]

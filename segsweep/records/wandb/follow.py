@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from segsweep.records.lines import Row, read_lines
+from segsweep.records.lines import Row
+from segsweep.records.parts import Part, parts_of, read_index
 from segsweep.records.schema import FINAL, IDENTITY
-from segsweep.records.tables import frame, read_entry
+from segsweep.records.tables import frame, read_live
 
 STAGES_FIRST = ("stages", "trials")  # trials name what stages built
 WHOSE = ("study", "trial_id", "phase")  # columns of an epoch that say whose it is
@@ -41,14 +42,15 @@ class Follower:
 
     def look(self) -> Iterator[Item]:
         """Yield what is new since the last look: of every trial and stage the newest state, stages before trials."""
-        parts = sorted(path for path in (self.folder / "parts").glob("*") if path.name.isdigit() and path.name not in self._seen)
+        parts = [part for part in parts_of(self.folder, read_index(self.folder)) if part.name not in self._seen]
         for part in parts:
-            for table in STAGES_FIRST:
-                identities = pd.read_parquet(part / f"{table}.parquet", columns=[IDENTITY[table]])[IDENTITY[table]]
-                self.newest |= dict.fromkeys(identities, part.name)
+            tables = () if part.aside else STAGES_FIRST
+            held = [str(each) for table in tables for each in part.read(table)[IDENTITY[table]].to_pylist()]
+            self.newest |= dict.fromkeys((*part.ids, *held), part.name)
         for part in parts:
             self._seen.add(part.name)
-            yield from (item for item in _items_of(part) if self.newest[item.identity] == part.name)
+            if not part.aside:
+                yield from (item for item in _items_of(part) if self.newest[item.identity] == part.name)
         yield from self._live()
 
     def _live(self) -> Iterator[Item]:
@@ -60,7 +62,7 @@ class Follower:
                 stamp = (path.stat().st_size, path.stat().st_mtime_ns)
             except FileNotFoundError:  # it has become a part
                 continue
-            if stamp != self._stamps.get(identity) and (entry := read_entry(read_lines(path))) is not None:
+            if stamp != self._stamps.get(identity) and (entry := read_live(path)) is not None:
                 self._stamps[identity] = stamp
                 epochs = frame("epochs", [epoch for _, epoch in sorted(entry.epochs.items())])
                 (row,) = plain_rows(frame(entry.table, [entry.row]))
@@ -69,12 +71,12 @@ class Follower:
         yield from sorted(found, key=lambda item: STAGES_FIRST.index(item.table))
 
 
-def _items_of(part: Path) -> Iterator[Item]:
+def _items_of(part: Part) -> Iterator[Item]:
     """Yield what a part holds, stages first."""
-    epochs = pd.read_parquet(part / "epochs.parquet")
+    epochs = part.read("epochs").to_pandas()
     of_identity = dict(iter(epochs.groupby("trial_id", sort=False)))
     for table in STAGES_FIRST:
-        for row in plain_rows(pd.read_parquet(part / f"{table}.parquet")):
+        for row in plain_rows(part.read(table).to_pandas()):
             identity = row[IDENTITY[table]]
             yield Item(table, identity, row, tuple(plain_rows(of_identity.get(identity, epochs.iloc[:0]))))
 

@@ -19,7 +19,19 @@ EXAMPLES = "examples/test"
 SOURCE_ARTIFACT = "source_artifact"  # in the config of a trial or stage that starts from trained weights; no column
 
 RESULTS = {  # columns of the summary that have no prefix of their own
-    *("status", "error", "planned", "chosen", "epochs_run", "best_epoch", "starts", "started_at", "ended_at", "seconds"),
+    *(
+        "status",
+        "error",
+        "planned",
+        "chosen",
+        "epochs_run",
+        "best_epoch",
+        "starts",
+        "start_number",
+        "started_at",
+        "ended_at",
+        "seconds",
+    ),
     *("train_loss", "predict_seconds", "absent_classes", "micro_batch", "forgetting", "stopped_by"),
     *("contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance"),
 }

@@ -1,9 +1,8 @@
 """Reading a study back from W&B: the same tables as from its folder."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,8 @@ def load_project(path: str, study: str | None) -> Records:
         study = _chosen(api, path, study)
         folder = _records_folder(api, path, study)
         runs = api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
-        return _with_chosen(assemble(folder, _tables(folder, list(runs))), runs)
+        chosen = frozenset(str(run.config.get("trial_id")) for run in runs if run.summary.get("chosen"))
+        return assemble(folder, read_study(folder), _tables(folder, list(runs)), chosen)  # of which the artifact may not tell yet
     except (ValueError, wandb.Error, OSError) as error:
         if isinstance(error, UserError):
             raise
@@ -88,10 +88,3 @@ def _entry(run: Any) -> Entry:
     rows = [history for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None]
     epochs = [epoch_from(history) for history in rows if history.get(START) == row.get("started_at")]
     return Entry(TABLE_OF[run.job_type], row, {epoch["epoch"]: epoch for epoch in epochs})
-
-
-def _with_chosen(records: Records, runs: Iterable[Any]) -> Records:
-    """Mark what runs say was chosen, of which the artifact may not tell yet."""
-    chosen = {run.config.get("trial_id") for run in runs if run.summary.get("chosen")}
-    trials = records.trials
-    return replace(records, trials=trials.assign(chosen=trials["chosen"] | trials["trial_id"].isin(chosen)))

@@ -13,7 +13,7 @@ import wandb
 
 from segsweep.config.digest import digest
 from segsweep.records.marks import CHOICES, PLAN
-from segsweep.records.reader import load
+from segsweep.records.reader import ALL, load
 from segsweep.records.wandb import artifacts, names
 from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.home import EPOCHS, Home, Known
@@ -98,7 +98,7 @@ class StudyRun:
             folder = Path(temporary)
             (folder / STUDY).write_text(json.dumps(_declaration(study)), encoding="utf-8")
             for table in HOMELESS:
-                self._shown(getattr(records, table)).to_parquet(folder / f"{table}.parquet")
+                self._shown(getattr(records, ALL[table])).to_parquet(folder / f"{table}.parquet")
             for path in (*folder.iterdir(), *(self.folder / name for name in DECLARED)):
                 if path.is_file():
                     made.add_file(str(path), skip_cache=True)

@@ -1,0 +1,147 @@
+"""What a driver does at its start about records that are damaged or missing: it sets them aside, says so, and what only they
+held runs again."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from segsweep.errors import UserError
+from segsweep.files import replacing, sync
+from segsweep.records.checked import ChecksumError, Row, parsed, with_checksum
+from segsweep.records.damage import STUDY, DamagedRecordsError, copy_in_wandb, set_aside
+from segsweep.records.lines import append_line, declared, read_lines, read_study, write_whole
+from segsweep.records.parts import (
+    CHOICES,
+    INDEX,
+    PARTS,
+    Index,
+    Part,
+    as_found,
+    damages,
+    index_of,
+    list_part,
+    parts_of,
+    read_index,
+    read_plan,
+)
+from segsweep.records.schema import SCHEMA_VERSION
+from segsweep.records.tables import read_live
+
+
+def mend(folder: Path) -> tuple[Index, list[str]]:
+    """Set aside what is damaged of a study's records, and list parts that are not listed yet.
+
+    Returns the index as it is then, and a line for everything that was damaged. Raises `UserError` for records of a later
+    version and where the declaration is damaged and nothing else says whose records these are; then nothing has been changed.
+    """
+    lines = list(_whole_lines(folder / INDEX))
+    told = [*_mend_study(folder, index_of(folder, lines)), *_mend_index(folder, lines)]
+    told += [*_mend_parts(folder), *_mend_live(folder), *_mend_plan(folder), *_mend_choices(folder)]
+    return read_index(folder), told
+
+
+def next_number(folder: Path, index: Index) -> int:
+    """Return the number of the next part."""
+    there = (path.name.removesuffix(".tmp") for path in (folder / PARTS).iterdir() if path.name.isdigit())
+    return max((int(name) for name in (*there, *index.parts)), default=0) + 1
+
+
+def _whole_lines(path: Path) -> Iterator[Row]:
+    """Yield the lines of the index that are not damaged."""
+    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
+        try:
+            yield parsed(line)
+        except ChecksumError:
+            continue
+
+
+def _mend_study(folder: Path, index: Index) -> Iterator[str]:
+    """Set a declaration aside that is damaged: the driver writes it anew under the identity that the index keeps."""
+    try:
+        if declared(folder):
+            read_study(folder)
+    except DamagedRecordsError as error:
+        if not index.study:
+            raise
+        if index.study["schema_version"] > SCHEMA_VERSION:
+            raise UserError(f"{folder}: records are of a later version of segsweep than this one; update it") from None
+        yield f"{error.file}: {error.reason}; moved to {set_aside(folder, folder / STUDY)}, and written anew"
+
+
+def _mend_index(folder: Path, lines: list[Row]) -> Iterator[str]:
+    """Write an index anew that is damaged, of its whole lines; the parts that it does not list are listed afterwards."""
+    path = folder / INDEX
+    try:
+        read_index(folder)
+    except DamagedRecordsError as error:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"".join(with_checksum(line) + b"\n" for line in lines))
+        yield f"{error.file}: {error.reason}; written anew from the parts that are there"
+
+
+def _mend_parts(folder: Path) -> Iterator[str]:
+    """List parts that are not listed, and set those aside that are damaged."""
+    index = read_index(folder)
+    parts = [part for part in parts_of(folder, index) if not part.aside]
+    live = {path.stem for path in (folder / "live").glob("*.jsonl")}
+    for part in parts:
+        wrong = next(damages(part), None)
+        if wrong is None:
+            if part.name not in index.parts:
+                list_part(folder, part if part.tables else as_found(part.folder))
+            continue
+        moved = f"moved to {set_aside(folder, part.folder)}; " if part.folder.exists() else ""
+        list_part(folder, replace(part, aside=True))
+        elsewhere = live.union(*(other.ids for other in parts if other.name > part.name))
+        yield f"{wrong.file}: {wrong.reason}; {moved}{_runs_again(len(set(part.ids) - elsewhere), part.folder)}"
+
+
+def _runs_again(count: int, file: Path) -> str:
+    """Return what is to be said of trials and stages whose records are lost, and where there is a copy of them."""
+    copy = copy_in_wandb(file)
+    kept = f" (W&B has a copy: load({copy!r}))" if copy else ""
+    return f"the {count} trials and stages that only it held run again; stages are still in the store{kept}"
+
+
+def _mend_live(folder: Path) -> Iterator[str]:
+    """Set lines aside that are damaged: their trial goes on from its checkpoint, or starts anew."""
+    for path in sorted((folder / "live").glob("*.jsonl")):
+        try:
+            read_live(path)
+        except DamagedRecordsError as error:
+            place = set_aside(folder, path)
+            number = next_number(folder, read_index(folder))
+            list_part(folder, Part(folder / PARTS / f"{number:06d}", ids=(path.stem,), aside=True))
+            yield f"{error.file}: {error.reason}; moved to {place}; it goes on from its checkpoint, or runs again"
+
+
+def _mend_plan(folder: Path) -> Iterator[str]:
+    """Set a plan aside that is damaged: the driver writes it anew."""
+    try:
+        read_plan(folder, read_index(folder))
+    except DamagedRecordsError as error:
+        moved = f"moved to {set_aside(folder, error.file)}, and " if error.file.exists() else ""
+        append_line(folder / INDEX, {"kind": "plan", "sum": None}, durable=True)
+        yield f"{error.file}: {error.reason}; {moved}written anew"
+
+
+def _mend_choices(folder: Path) -> Iterator[str]:
+    """Set choices aside that are damaged: the driver chooses anew."""
+    path, missing = folder / CHOICES, declared(folder)
+    try:
+        read_lines(path)
+    except DamagedRecordsError as error:
+        yield f"{error.file}: {error.reason}; moved to {set_aside(folder, path)}, and written anew"
+        missing = False
+    if not path.exists():
+        if missing:
+            yield f"{path}: is missing; written anew"
+        write_whole(path, "")
+
+
+def begin_index(folder: Path, study: Row) -> None:
+    """Note in the index whose records these are, unless it does."""
+    if not index_of(folder, read_lines(folder / INDEX)).study:
+        own = {name: study[name] for name in ("schema_version", "name", "records_id")}
+        append_line(folder / INDEX, {"kind": "study", **own}, durable=True)
+        sync(folder)

@@ -1,0 +1,218 @@
+"""Parts: what has ended, as Parquet files that do not change any more; and the index, which lists them with their checksums.
+
+`index.jsonl` is append-only, each line with its checksum and on disk before anything depends on it. Its lines are `study` (whose
+records these are), `part` (a part's tables with their checksums, and the ids of the trials and stages that it holds), `aside` (a
+part that was damaged and does not count any more), and `plan` (the checksum of a `plan.parquet`). Each part also holds its
+own line, `part.json`, so that the index can be written anew.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
+
+from segsweep.files import sync
+from segsweep.records.checked import ChecksumError, Row, crc32, parsed, with_checksum
+from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines
+from segsweep.records.schema import IDENTITY, TABLES
+from segsweep.records.tables import frame, to_arrow
+
+INDEX, PLAN, CHOICES, PARTS, OWN = "index.jsonl", "plan.parquet", "choices.jsonl", "parts", "part.json"  # in a study's folder
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as it is listed: the checksums of its tables, and the ids of the trials and stages that it holds.
+
+    A part of an earlier version has neither until the next start of its study lists it. Of one that was damaged and does not
+    count any more (`aside`), the ids are known: what parts before it hold of them is outdated all the same.
+    """
+
+    folder: Path
+    tables: Mapping[str, str] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+    aside: bool = False
+    last_start: int = 0  # the highest `start_number` in it
+
+    @property
+    def name(self) -> str:
+        """The part's number, of six digits."""
+        return self.folder.name
+
+    @property
+    def row(self) -> Row:
+        """The part as a line of the index."""
+        tables = {} if self.aside else {"tables": dict(self.tables)}
+        return {
+            "kind": "aside" if self.aside else "part",
+            "part": self.name,
+            **tables,
+            "ids": list(self.ids),
+            "last_start": self.last_start,
+        }
+
+    def read(self, table: str) -> pa.Table:
+        """Return one table, its bytes checked; an empty one where the part is older than the table.
+
+        Raises `DamagedRecordsError`.
+        """
+        content = self.content(table)
+        return to_arrow(frame(table, [])) if content is None else parquet(self.folder / f"{table}.parquet", content)
+
+    def content(self, table: str) -> pa.Buffer | None:
+        """Return the bytes of one table, checked; None where the part is older than the table. Raises `DamagedRecordsError`."""
+        path = self.folder / f"{table}.parquet"
+        if self.tables and table not in self.tables:
+            return None
+        try:
+            with pa.memory_map(str(path)) as mapped:
+                content = mapped.read_buffer()
+        except FileNotFoundError:
+            if not self.tables and self.folder.is_dir():
+                return None
+            raise DamagedRecordsError(path, "is missing") from None
+        except (OSError, pa.ArrowException) as error:  # an empty file too
+            raise DamagedRecordsError(path, f"cannot be read ({_first_line(error)})") from None
+        if self.tables and crc32(content) != self.tables[table]:
+            raise DamagedRecordsError(path, "is damaged (its checksum does not fit)")
+        return content
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the index lists: the parts that count, the checksums of every plan, and whose records they are (empty: unknown)."""
+
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    plans: frozenset[str] = frozenset()
+    study: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parquet(path: Path, content: Any) -> pa.Table:
+    """Return the table in a Parquet file's bytes. Raises `DamagedRecordsError` where there is none."""
+    try:
+        with ParquetFile(pa.BufferReader(content)) as file:
+            return file.read(use_threads=False)
+    except Exception as error:  # whatever Arrow raises of bytes that have no checksum
+        raise DamagedRecordsError(path, f"is damaged ({_first_line(error)})") from None
+
+
+def read_index(folder: Path) -> Index:
+    """Return what a study's index lists, nothing where its records are of a version that had none.
+
+    Raises `DamagedRecordsError` where the index is damaged, or missing though the study has one.
+    """
+    path = folder / INDEX
+    if not path.is_file() and (folder / "study.json").is_file() and read_declaration(folder)[1]:
+        raise DamagedRecordsError(path, "is missing")
+    return index_of(folder, read_lines(path))
+
+
+def index_of(folder: Path, lines: Sequence[Row]) -> Index:
+    """Return what lines of an index say; later ones count."""
+    parts: dict[str, Part] = {}
+    plans: set[str] = set()
+    study: Row = {}
+    for line in lines:
+        match line["kind"]:
+            case "part" | "aside":
+                place = folder / PARTS / line["part"]
+                parts[line["part"]] = _part(place, line)
+            case "plan":
+                plans = {*plans, line["sum"]} if line["sum"] else set()  # none after one that was damaged
+            case "study":
+                study = line
+    return Index(parts, frozenset(plans), study)
+
+
+def parts_of(folder: Path, index: Index) -> list[Part]:
+    """Return a study's parts by their numbers: those that are listed, and those that lie there and are not listed yet."""
+    there = {path.name: path for path in (folder / PARTS).glob("*") if path.name.isdigit()}
+    unlisted = {name: own_line(there[name]) or Part(there[name]) for name in set(there) - set(index.parts)}
+    return [part for _, part in sorted({**unlisted, **index.parts}.items())]
+
+
+def own_line(part: Path) -> Part | None:
+    """Return what a part says of itself, None where it does not or that is damaged."""
+    try:
+        row = parsed((part / OWN).read_bytes())
+    except (OSError, ChecksumError):
+        return None
+    return _part(part, row)
+
+
+def _part(folder: Path, row: Row) -> Part:
+    """Return the part that a line of the index says."""
+    return Part(folder, row.get("tables", {}), tuple(row["ids"]), row["kind"] == "aside", row["last_start"])
+
+
+def write_part(folder: Path, number: int, tables: Mapping[str, pd.DataFrame]) -> Part:
+    """Write tables as a part: a folder that appears by one rename, whole and on disk."""
+    parts = folder / PARTS
+    temporary, final = parts / f"{number:06d}.tmp", parts / f"{number:06d}"
+    rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for table, data in tables.items():
+        data.to_parquet(temporary / f"{table}.parquet")
+    part = as_found(temporary, final)
+    (temporary / OWN).write_bytes(with_checksum(part.row))
+    for path in (*temporary.iterdir(), temporary):
+        sync(path)
+    temporary.rename(final)
+    sync(parts)
+    return part
+
+
+def as_found(lies: Path, final: Path | None = None) -> Part:
+    """Return a part with the checksums and ids of the tables that lie in a folder, as if in `final`.
+
+    Raises `DamagedRecordsError` for a table that cannot be read.
+    """
+    sums = {table: crc32(path.read_bytes()) for table in TABLES if (path := lies / f"{table}.parquet").is_file()}
+    tables = {table: Part(lies).read(table) for table in sums}
+    ids, last_start = [], 0
+    for table in tables.keys() & {"trials", "stages"}:
+        ids += [str(each) for each in tables[table][IDENTITY[table]].to_pylist()]
+        starts = tables[table]["start_number"].to_pylist() if "start_number" in tables[table].column_names else []
+        last_start = max((last_start, *(number for number in starts if number is not None)))
+    return Part(final or lies, sums, tuple(ids), last_start=last_start)
+
+
+def read_plan(folder: Path, index: Index) -> pd.DataFrame | None:
+    """Return the plan of a study, None where it has none yet. Raises `DamagedRecordsError`."""
+    path = folder / PLAN
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if index.plans:
+            raise DamagedRecordsError(path, "is missing", ANEW) from None
+        return None
+    if index.plans and crc32(content) not in index.plans:  # a plan that has just appeared is in the index by now
+        index = read_index(folder)
+    if index.plans and crc32(content) not in index.plans:
+        raise DamagedRecordsError(path, "is damaged (its checksum does not fit)", ANEW)
+    data: pd.DataFrame = parquet(path, content).to_pandas()
+    return data
+
+
+def list_part(folder: Path, part: Part) -> None:
+    """Add a part to the index, on disk before this returns."""
+    append_line(folder / INDEX, part.row, durable=True)
+
+
+def damages(part: Part) -> Iterator[DamagedRecordsError]:
+    """Yield what is wrong with a part that counts: all of its bytes are read."""
+    for table in part.tables or TABLES:
+        try:
+            part.content(table) if part.tables else part.read(table)
+        except DamagedRecordsError as error:
+            yield error
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

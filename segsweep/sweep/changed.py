@@ -1,0 +1,74 @@
+"""What a study that was declared differently than at its last start leaves behind."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from segsweep.config.work import TRIAL_VERSION
+from segsweep.records.lines import plain
+from segsweep.records.reader import Records
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.rows import planned_rows
+
+OF_NO_TRIAL = ("schema_version", "segsweep", "records_id", "starts", "store", "cells", "published")  # what no trial depends on
+SHOWN, LONGEST = 3, 60  # differences; characters of a value
+
+
+def changed_line(folder: Path, before: Records | None, declared: Mapping[str, Any], planner: Planner) -> str | None:
+    """Return what is to be said before a study replaces what an earlier declaration of it ran; None where it replaces nothing."""
+    if before is None or not (count := _left_behind(before, planner)):
+        return None
+    what = list(differences(before.study, json.loads(json.dumps(plain(dict(declared))))))
+    more = f" and {len(what) - SHOWN} more" if len(what) > SHOWN else ""
+    versions = sorted(set(before.trials["method_version"].dropna()) - {TRIAL_VERSION})
+    if what:
+        why = f"was declared differently ({'; '.join(what[:SHOWN])}{more})"
+    elif versions:
+        why = f"was run by an earlier method (version {', '.join(map(str, versions))})"
+    else:
+        why = "was run on other data or devices"
+    kept = f"{count} of its {len(before.all_trials)} trials are not part of it any more and stay in all_trials alone"
+    return f"the study in {folder} {why}; {kept}; --name NAME gives this one a folder of its own"
+
+
+def _left_behind(before: Records, planner: Planner) -> int:
+    """Return how many trials of an earlier declaration have run that this one has no use for.
+
+    Confirmed runs of a cell that has yet to choose may still be part of it, unless its tuning trials are others.
+    """
+    rows = planned_rows(planner)
+    asked = {row["trial_id"] for row in rows} | {trial.trial_id for each in planner.choices.values() for trial in each.confirm}
+    undecided = {row["cell"] for row in rows if row["phase"] == "confirm" and row["trial_id"].endswith("-undecided")}
+    begun = before.trials[before.trials["status"] != "not_run"]
+    others = begun[~begun["trial_id"].isin(asked)]
+    tuned_anew = set(others.loc[others["phase"] == "tune", "cell"])
+    maybe = (others["phase"] == "confirm") & others["cell"].isin(undecided - tuned_anew)
+    return int((~maybe).sum())
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield in what two declarations differ, as `NAME: VALUE, now VALUE`."""
+    flat_before, flat_now = dict(_flat(before)), dict(_flat(now))
+    for name in dict.fromkeys((*flat_now, *flat_before)):
+        values = [_short(flat[name]) if name in flat else "not set" for flat in (flat_before, flat_now)]
+        if flat_before.get(name) != flat_now.get(name):
+            yield f"{name}: {values[0]}, now {values[1]}"
+
+
+def _flat(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a declaration by the names that its user knows."""
+    for name, value in declared.items():
+        if name == "compare" and len(value) == 1:
+            yield from value[0].items()
+        elif name in ("tune", "fixed"):
+            yield from value.items()
+        elif isinstance(value, dict):
+            yield from ((f"{name} {part}", each) for part, each in value.items())
+        elif name not in OF_NO_TRIAL:
+            yield name, value
+
+
+def _short(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
