@@ -1,5 +1,6 @@
 """Running a trial: fine-tuning on the target, and for confirmed runs the test. The seam: no Ray in here."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segsweep.config.digest import digest
 from segsweep.config.normalisation import Normalisation
 from segsweep.config.work import Trial
 from segsweep.data.dataset import Pixels
@@ -22,12 +24,13 @@ from segsweep.domain_shift import Shift, measure_shift
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
+from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import LAST, WEIGHTS, Started, load_source, normalisation_from
 from segsweep.store.folder import Artifact
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import calibrate
-from segsweep.training.checkpoint import TrainingState, save_weights
+from segsweep.training.checkpoint import TrainingState, save_weights, weights_digest
 from segsweep.training.evaluate import Evaluation, evaluate
 from segsweep.training.frames import Frames, save_clip
 from segsweep.training.loop import EpochResult, start_state, train
@@ -36,7 +39,6 @@ from segsweep.training.metrics import Counts
 from segsweep.training.recipe import Recipe
 from segsweep.workplace import Workplace
 
-KIND = "model"
 CLIP = "clip.npz"
 TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
 EXAMPLES = 6  # test images that are kept of every confirmed run, with truth and prediction
@@ -59,7 +61,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     """Fine-tune, yielding what is known at the start, a result per epoch, and at last the outcome.
 
     `source_key` is the key of the source's last stage in the store, None for `random`. Only a confirmed run reads the
-    test split; its best weights and first predictions are put into the store under the trial's id. A trial that was
+    test split; its best weights and first predictions are put into the store, and named by its facts. A trial that was
     broken off continues from its last epoch. Raises `LostArtifactError` where the store lacks the data or the stage, or has them
     damaged.
     """
@@ -101,14 +103,13 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     if settings.domain_shift == "on":
         batch_size = micro_batch["micro_batch"] or settings.batch_size
         shift = measure_shift(trial, source_key, state.best, test_set, place, batch_size=batch_size, examples=EXAMPLES)
-    if place.world.main:
-        _keep(trained, test_set, tested, shift, frames, val_set)
+    kept = _keep(trained, test_set, tested, shift, frames, val_set) if place.world.main else {}
     tables = {
         "images": _image_rows(tested, test_set),
         "counts": _count_rows(tested.counts_N3C, test_set),
         "confusions": _confusion_rows(tested.confusion_CC, data.classes),
     }
-    yield TrialOutcome({**micro_batch, **_measured(tested, data), **shift.facts}, tables)
+    yield TrialOutcome({**micro_batch, **kept, **_measured(tested, data), **shift.facts}, tables)
 
 
 @dataclass(frozen=True)
@@ -179,19 +180,25 @@ def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
 
 def _keep(
     trained: _Trained, test_set: PictureSet, tested: Evaluation, shift: Shift, frames: Frames | None, val_set: PictureSet
-) -> None:
-    """Put the best weights, the first predictions and the clip of a confirmed run into the store, unless they are there."""
-    state = trained.state
-    with trained.place.store.building(KIND, trained.trial.trial_id) as build:
-        if build.found is not None:
-            return
-        save_weights(state.best, build.folder / WEIGHTS)
-        _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
-        names = [test_set.data.names[member] for member in test_set.members[:PREDICTIONS]]
-        write_predictions(build.folder / PREDICTIONS_FILE, names, tested.predictions)
-        if frames is not None:
-            save_clip(build.folder / CLIP, frames, val_set, state.history)
-        build.commit(_card(trained, tested))
+) -> dict[str, str]:
+    """Put the best weights, the first predictions and the clip of a confirmed run into the store, unless they are there.
+
+    Returns the columns by which the record names them. Their key follows from the weights and all that the test found, so that
+    no other run of the same trial, as by another study, on other hardware or with changed code, is taken for this one.
+    """
+    state, card = trained.state, _card(trained, tested)
+    key = digest([json.dumps(card, sort_keys=True), weights_digest(state.best), tested.confusion_CC.tolist()])
+    with trained.place.store.building(MODEL, key) as build:
+        if build.found is None:
+            save_weights(state.best, build.folder / WEIGHTS)
+            _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
+            names = [test_set.data.names[member] for member in test_set.members[:PREDICTIONS]]
+            write_predictions(build.folder / PREDICTIONS_FILE, names, tested.predictions)
+            if frames is not None:
+                save_clip(build.folder / CLIP, frames, val_set, state.history)
+            build.commit(card)
+        assert build.found is not None
+        return {"model_key": key, "model_hash": build.found.content_hash}
 
 
 def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:

@@ -13,7 +13,7 @@ FLOORS = {
     "files": 0,
     "config": 1,
     "store": 2,
-    "records": 2,
+    "records": 3,
     "data": 3,
     "models": 3,
     "training": 4,

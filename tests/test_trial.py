@@ -21,9 +21,10 @@ from segsweep.data.splits import split_target
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.transfer import transfer_weights
+from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, Started, build_stage
-from segsweep.store.folder import Store
+from segsweep.store.folder import Artifact, Store
 from segsweep.training import evaluate as evaluation
 from segsweep.training import step
 from segsweep.training.batches import PictureSet, normalise
@@ -32,7 +33,7 @@ from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult
 from segsweep.training.losses import make_objective
-from segsweep.trial import EXAMPLES, KIND, TrialOutcome, run_trial, spread_first
+from segsweep.trial import EXAMPLES, TrialOutcome, run_trial, spread_first
 from segsweep.workplace import Workplace
 
 COUNT = 40
@@ -74,6 +75,14 @@ def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
 def run(trial: Trial, place: Workplace, source_key=None) -> tuple[Started, list[EpochResult], TrialOutcome]:
     started, *epochs, outcome = run_trial(trial, source_key, place)
     return started, epochs, outcome
+
+
+def model_in_store(trial: Trial, place: Workplace) -> Artifact | None:
+    """Return the one model that the store has of a trial, None where it has none."""
+    keys = [path.name for path in (place.store.root / MODEL).glob("*")]
+    models = [model for key in keys if (model := place.store.find(MODEL, key)).metadata["trial_id"] == trial.trial_id]
+    assert len(models) < 2
+    return models[0] if models else None
 
 
 def opened(data: str, place: Workplace) -> Prepared:
@@ -122,7 +131,7 @@ def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
     assert outcome == TrialOutcome({"micro_batch": 4})
-    assert place.store.find(KIND, trial.trial_id) is None
+    assert model_in_store(trial, place) is None
 
 
 def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch):
@@ -138,7 +147,7 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch
     _, _, outcome = run(trial, place)
     ((members, tested),) = calls
     assert sorted(members) == split_target(opened(data, place), TARGET.protocol).test.tolist()
-    kept, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    kept, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
     assert kept.keys() == tested.keys()
     assert all(torch.equal(kept[name], tested[name]) for name in kept)
     assert outcome.facts["test_images"] == len(members)
@@ -151,7 +160,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     prepared = opened(data, place)
     test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     model = build_model("unet16", 2, seed=0)
-    model.network.load_state_dict(load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)[0])
+    model.network.load_state_dict(load_weights(model_in_store(trial, place).folder / WEIGHTS)[0])
     loss = make_objective("cross_entropy", prepared.classes)
     options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": place.device}
     found = evaluate(model, PictureSet(prepared, test), **options, examples=len(test))
@@ -194,7 +203,7 @@ def test_model_artifact_has_card_and_examples(data, place):
     """The artifact of a confirmed run has weights, a card, and picture, truth and prediction of its first test images."""
     trial = make(data, "confirm")
     run(trial, place)
-    artifact = place.store.find(KIND, trial.trial_id)
+    artifact = model_in_store(trial, place)
     prepared = opened(data, place)
     test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     whats = ("picture", "truth", "predicted")
@@ -222,7 +231,7 @@ def test_frozen_transferred_encoder_ends_as_the_source(data, place, source, arch
     spec, artifact, weights = source(architecture)
     trial = make(data, "confirm", stage=spec, architecture=architecture, transfer="encoder", freeze="encoder")
     started, _, _ = run(trial, place, artifact.key)
-    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
     encoder = {name for name in weights if name.startswith("encoder.")}
     assert encoder == {name for name in final if name.startswith("encoder.")}
     assert all(torch.equal(final[name], weights[name]) for name in encoder)
@@ -293,7 +302,7 @@ def test_broken_off_trial_continues(data, place, tmp_path):
     assert outcome.tables == whole.tables
     times = "predict_seconds"
     assert {k: v for k, v in outcome.facts.items() if k != times} == {k: v for k, v in whole.facts.items() if k != times}
-    hashes = {there.store.find(KIND, trial.trial_id).content_hash for there in (place, elsewhere)}
+    hashes = {model_in_store(trial, there).content_hash for there in (place, elsewhere)}
     assert len(hashes) == 1
 
 
@@ -301,10 +310,10 @@ def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, place):
     """A confirmed run whose end was not recorded yields the same outcome again and keeps its artifact."""
     trial = make(data, "confirm")
     _, _, first = run(trial, place)
-    artifact = place.store.find(KIND, trial.trial_id)
+    artifact = model_in_store(trial, place)
     _, _, again = run(trial, place)
     assert again.tables == first.tables
-    assert place.store.find(KIND, trial.trial_id) == artifact
+    assert model_in_store(trial, place) == artifact
 
 
 def test_fractions_are_nested_and_seeds_differ(data, place, monkeypatch):
@@ -383,16 +392,16 @@ def test_confirmed_run_keeps_a_clip(data, place):
         next(steps)
     steps.close()
     run(trial, place)
-    with np.load(place.store.find(KIND, trial.trial_id).folder / "clip.npz") as clip:
+    with np.load(model_in_store(trial, place).folder / "clip.npz") as clip:
         assert clip["frames_TKHW"].shape == (5, 3, IMAGE_PX, IMAGE_PX)
         assert clip["steps_T"].tolist() == [0, 1, 2, 3, 4]
         val = split_target(opened(data, place), TARGET.protocol).val
         assert np.array_equal(clip["truths_KHW"], opened(data, place).masks[val[[0, 3, 7]]])
-    hashes = [place.store.find(KIND, trial.trial_id).content_hash]
-    place.store.drop(KIND, trial.trial_id)
+    hashes = [model_in_store(trial, place).content_hash]
+    place.store.drop(MODEL, model_in_store(trial, place).key)
     place.store.clear_workspace(trial.trial_id)
     run(trial, place)
-    assert place.store.find(KIND, trial.trial_id).content_hash == hashes[0]
+    assert model_in_store(trial, place).content_hash == hashes[0]
     run(tuning := make(data, clip_images=3), place)
     assert not list(place.store.workspace(tuning.trial_id).glob("frame-*"))
 
@@ -401,7 +410,7 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, place):
     """A frozen encoder without a source keeps its random weights and the statistics of the training images, as recorded."""
     trial = make(data, "confirm", architecture="unet-mobilenet_v2", freeze="encoder", epochs=1)
     started, _, _ = run(trial, place)
-    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
     random = build_model("unet-mobilenet_v2", 2, trial.seed).network.state_dict()
     means = [name for name in final if name.startswith("encoder.") and name.endswith("running_mean")]
     assert started.facts["calibrated_layers"] == len(means) > 50
@@ -419,9 +428,7 @@ def test_a_frozen_encoder_without_a_stem_trains_one(data, place):
     *_, source = build_stage(spec, None, place)
     trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")
     started, _, _ = run(trial, place, source.artifact.key)
-    final, given = (
-        load_weights(folder / WEIGHTS)[0] for folder in (place.store.find(KIND, trial.trial_id).folder, source.artifact.folder)
-    )
+    final, given = (load_weights(folder / WEIGHTS)[0] for folder in (model_in_store(trial, place).folder, source.artifact.folder))
     assert all(torch.equal(final[f"encoder.{name}"], value) for name, value in given.items())
     begun = build_model("unet-resnet18", 2, trial.seed).network
     stem = [name for name in begun.state_dict() if name.startswith(("encoder.conv1.", "encoder.bn1."))]
@@ -462,7 +469,7 @@ def test_a_test_at_the_original_size_counts_there(sized, place):
     _, _, outcome = run(trial, place)
     prepared = opened(data, place)
     model = build_model("unet16", 2, seed=0)
-    artifact = place.store.find(KIND, trial.trial_id)
+    artifact = model_in_store(trial, place)
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
     kept, counts = dict(read_predictions(artifact.folder / "predictions.zip")), outcome.tables["counts"]
     for name in kept:
@@ -520,7 +527,7 @@ def test_a_trial_uses_its_sources_normalisation(data, place, tmp_path, monkeypat
     }[setting]
     assert set(used) == {expected}
     assert started.facts["input_normalisation"] == str(expected)
-    assert Normalisation.of(place.store.find(KIND, trial.trial_id).metadata) == expected
+    assert Normalisation.of(model_in_store(trial, place).metadata) == expected
 
 
 def test_random_weights_make_imagenets_normalisation_the_sources(data):
@@ -538,7 +545,7 @@ def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, place, 
     values = {"transfer": "all-but-classifier", "output": "sigmoid", "loss": "bce", "freeze": "encoder", "epochs": 1}
     trial = make(data, "confirm", stage=spec, **values)
     started, _, outcome = run(trial, place, artifact.key)
-    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
     assert final["classifier.weight"].shape[0] == 1
     assert all(torch.equal(final[name], weights[name]) for name in final if name.startswith("encoder."))
     assert started.facts["trainable_parameters"] == sum(

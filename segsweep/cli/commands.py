@@ -190,7 +190,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
         return
     from segsweep.cli.export import export_best
 
-    folder = export_best(records, Store(_store(records, options.store)), Path(options.best))
+    folder = export_best(records, Store.existing(_store(records, options.store)), Path(options.best))
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")
 
 
@@ -205,7 +205,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     try:
         done = predict_folder(
             records,
-            Store(_store(records, options.store)),
+            Store.existing(_store(records, options.store)),
             Path(options.images),
             Path(options.out or Path("predictions") / records.study["name"]),
             device=device,

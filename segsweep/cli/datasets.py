@@ -4,6 +4,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
     if not 1 <= options.image_px <= LARGEST_PX:
         raise UserError(f"--image-px {options.image_px}: allowed are 1..{LARGEST_PX}")
     roots, store = DataRoots.parse(options.data), Store(Path(options.store).absolute())
+    store.check_writable()
     view, facts = choose_view(console), []
     try:
         for name in options.names:
@@ -118,7 +120,8 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
             if options.download:
                 download(known, roots)
             request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
-            data = prepare(request, store, view.data)
+            tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+            data = prepare(request, store, view.data, tell=tell)
             check_masks(data)
             told = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}
             facts.append({**told, "remarks": [*folder_remarks(request.dataset), *told["remarks"]]})

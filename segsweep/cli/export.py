@@ -16,6 +16,7 @@ from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.own import PREFIX, fingerprint
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
+from segsweep.records.models import AGAIN, model_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_first
 from segsweep.report.new_folder import make_new
@@ -23,7 +24,6 @@ from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
 from segsweep.training.batches import normalise
 from segsweep.training.checkpoint import load_weights
-from segsweep.trial import KIND
 
 CHOSEN_BEFORE_KEEP = "validation IoU among confirmed runs; epochs by validation loss"  # of models without the setting `keep`
 MEASURES = ("val_iou", "test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall", "test_dice")
@@ -83,11 +83,12 @@ def _listed(trials: pd.DataFrame) -> str:
 
 
 def find_weights(trial: pd.Series, store: Store) -> Artifact:
-    """Return a confirmed run's artifact, its bytes checked. Raises `UserError` where the store has it no more, or damaged."""
+    """Return a confirmed run's model, its bytes checked. Raises `UserError` where the store has it no more, or damaged."""
     try:
-        return store.open(KIND, str(trial["trial_id"]))
+        return model_of(trial.to_dict(), store)
     except LostArtifactError as error:
-        raise UserError(f"the model of trial {trial['trial_id']} {error.reason}; pass --store") from None
+        again = AGAIN if trial["planned"] else "take another trial: the study no longer plans this one"
+        raise UserError(f"the model of trial {trial['trial_id']} {error.reason}; pass another --store, or {again}") from None
 
 
 def deployed(artifact: Artifact) -> Deployed:
@@ -164,6 +165,7 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
     measured = {name: float(trial[name]) for name in MEASURES if pd.notna(trial[name])}
     return {
         **artifact.metadata,
+        **{name: str(trial[name]) for name in ("study", "cell")},  # as the records call them now
         "content_hash": artifact.content_hash,
         "measured": measured,
         "input": {

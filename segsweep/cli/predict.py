@@ -186,7 +186,7 @@ def _write_tables(result: Predictions, records: Records, artifact: Artifact, ima
         checksum = hashlib.file_digest(weights, "sha256").hexdigest()
     card = {
         "study": records.study["name"],
-        "trial_id": artifact.key,
+        "trial_id": str(result.trial["trial_id"]),
         "cell": str(result.trial["cell"]),
         "classes": list(told["classes"]),
         "source": told["settings"]["source"],

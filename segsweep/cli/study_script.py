@@ -18,6 +18,7 @@ from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
+from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.report.cells import summarise
@@ -30,7 +31,7 @@ from segsweep.sweep.crew import Options
 from segsweep.sweep.past import past_of
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import load_or_none, plan_of, planner_of, remarks, run_in, seconds_left
+from segsweep.sweep.run import load_or_none, plan_of, planned_among, planner_of, remarks, run_in, seconds_left
 from segsweep.sweep.runners import RUNNERS, runner_for_plan
 from segsweep.sweep.setting import Setting
 
@@ -179,6 +180,7 @@ def _at_hand(
 
 
 def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
+    setting.store.check_writable()  # a plan keeps there what it has read of the data, and a run will write
     adopt(study.own)
     check_names(study)
     view = choose_view(console)
@@ -188,13 +190,16 @@ def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool,
             plan = plan_of(study, catalog, runner)
         finally:
             view.close()
-        planner = planner_of(plan, setting.store, past_of(load_or_none(setting.study_folder(study)), study.early_stopping))
+        records = load_or_none(setting.study_folder(study))
+        lost = lost_models(records.trials, setting.store) if records is not None else {}
+        damaged: list[str] = []
+        planner = planner_of(plan, setting.store, past_of(records, study.early_stopping, lost=lost), damaged.append)
         content = _plan_content(planner, catalog)
         if as_json:
             print(json.dumps(content))
             return
         _print_plan_text(planner, content)
-        for remark in remarks(plan, catalog):
+        for remark in [*remarks(plan, catalog), *damaged, *lost_remarks(planned_among(lost, planner))]:
             print(remark)
         for reason in catalog.absent.values():
             print(f"  {reason}")

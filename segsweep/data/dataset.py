@@ -17,6 +17,13 @@ FITS: tuple[Fit, ...] = get_args(Fit)
 Pixels = npt.NDArray[np.uint8]
 Levels = npt.NDArray[np.unsignedinteger]  # uint8, or uint16 where files have 16 bits
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Tell = Callable[[str], None]  # takes a line for the user
+
+
+def say_nothing(line: str) -> None:
+    """Drop a line for the user."""
+
+
 # a protocol as what it divides: official splits, and what per cents of them train, validate and test
 Division = Sequence[tuple[Sequence[str], Sequence[int]]]
 

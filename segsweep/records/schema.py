@@ -57,6 +57,8 @@ TRIALS: Mapping[str, str] = {
     "seconds": NUMBER,
     "device": TEXT,
     "source_hash": TEXT,
+    "model_key": TEXT,
+    "model_hash": TEXT,
     "transfer_report": TEXT,
     "train_images": WHOLE,
     "val_images": WHOLE,

@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.data.dataset import Pixels
+from segsweep.records.models import models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs
 from segsweep.report.overlay import background_of, legend, overlay
@@ -48,11 +49,13 @@ def write_clips(records: Records, store: Path) -> list[str]:
     are no more. Returns lines that tell of it.
     """
     best = {str(trial["cell"]): trial for _, trial in best_runs(records).iterrows()}
+    models, _ = models_of(best_runs(records), store)
     current, drawn, problems = set(), 0, []
     for cell, name in zip(records.study["cells"], _folder_names(records.study["cells"]), strict=True):
-        model = store / "model" / str(best[cell]["trial_id"]) if cell in best else None
-        if model is None or not (model / CLIP).is_file():
+        found = models.get(str(best[cell]["trial_id"])) if cell in best else None
+        if found is None or not (found.folder / CLIP).is_file():
             continue
+        model = found.folder
         folder = records.folder / "clips" / name
         current.add(folder)
         try:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.data.dataset import Pixels
+from segsweep.records.models import models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs, compared_axes
 from segsweep.report.overlay import coloured
@@ -21,16 +22,19 @@ def predictions_picture(records: Records, store: Path) -> Image.Image | None:
     """Return one picture: a row per test picture, the columns being picture, truth, and one prediction per cell.
 
     For every cell the confirmed run with the best validation IoU is shown. Before the first cell of a source whose own model was
-    tested too, as `domain_shift` asks for, stands what that predicts. None where there are no confirmed runs.
+    tested too, as `domain_shift` asks for, stands what that predicts. Cells whose models are lost are left out; None where
+    none is left.
     """
     best = best_runs(records)
     axes = [axis for axis in compared_axes(records) if best[axis].nunique() > 1]
     columns: list[tuple[list[str], list[Image.Image]]] = []
     tested: set[str] = set()  # source models, by their content
+    models, _ = models_of(best, store)
     for _, trial in best.iterrows():
-        folder = store / "model" / str(trial["trial_id"])
-        if not (folder / "example-0-predicted.png").is_file():
+        model = models.get(str(trial["trial_id"]))
+        if model is None or not (model.folder / "example-0-predicted.png").is_file():
             continue
+        folder = model.folder
         if not columns:
             columns = [(["picture"], _tiles(folder, "picture")), (["truth"], _tiles(folder, "truth"))]
         if (folder / "example-0-before.png").is_file() and trial["source_hash"] not in tested:

@@ -1,9 +1,11 @@
 """Writing a study's answers into its folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from segsweep.records.models import AGAIN, models_of
 from segsweep.records.reader import Records
-from segsweep.report.cells import summarise
+from segsweep.report.cells import best_runs, summarise
 from segsweep.report.pictures import predictions_picture
 from segsweep.report.published import beside_published
 from segsweep.report.shift import shift_table
@@ -14,7 +16,8 @@ def write_report(records: Records, store: Path) -> str:
     """Write `table.txt`, `table.csv`, `predictions.png` and, where there is something of it, `published.csv` and `shift.csv`
     into the folder.
 
-    Returns the table as text. Clips, which take longer to draw, are `segsweep.report.clips.write_clips`'s.
+    Returns the table as text, and below it a line on models that are lost. Clips, which take longer to draw, are
+    `segsweep.report.clips.write_clips`'s.
     """
     text = table_text(records)
     (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
@@ -23,6 +26,16 @@ def write_report(records: Records, store: Path) -> str:
         published.to_csv(records.folder / "published.csv", index=False)
     if not (shift := shift_table(records)).empty:
         shift.to_csv(records.folder / "shift.csv", index=False)
+    lost = models_of(best_runs(records), store)[1]
     if (picture := predictions_picture(records, store)) is not None:
         picture.save(records.folder / "predictions.png")
-    return text
+    return "\n".join([text, *_lost_lines(lost)])
+
+
+def _lost_lines(lost: Mapping[str, str]) -> list[str]:
+    """Return a line that says for which cells there are no images, and what to do; none where all have some."""
+    if not lost:
+        return []
+    trial, reason = next(iter(lost.items()))
+    cells = "1 cell" if len(lost) == 1 else f"{len(lost)} cells"
+    return [f"predictions.png leaves out {cells}: the model of trial {trial} {reason}; {AGAIN}"]

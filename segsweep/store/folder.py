@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -25,6 +26,7 @@ from segsweep.store.marks import looks, one_verifies, read_mark, write_mark
 
 INDEX = "artifact.json"
 DAMAGED = "damaged"
+REMEDY = "take another --store, or have its owner run: chmod -R g+rwX DIR; reports, exports and predictions can read it"
 CHUNK_BYTES = 1 << 22
 SHOWN_BYTES = 1 << 28  # from this size on the progress of a verification is shown
 
@@ -99,6 +101,24 @@ class Store:
         except OSError as error:
             raise UserError(f"--store {self.root}: cannot be made: {error.strerror}") from None
 
+    @classmethod
+    def existing(cls, root: Path) -> "Store":
+        """Return the store in a folder, to read from. Raises `UserError` where there is no such folder; makes none."""
+        if not root.is_dir():
+            raise UserError(f"--store {root}: there is no such folder")
+        return cls(root)
+
+    def check_writable(self) -> None:
+        """Raise `UserError` where the user cannot write into the store, or into a folder of it that somebody else has made."""
+        try:
+            with NamedTemporaryFile(dir=self.temporary, prefix="check-"):
+                pass
+            folders = [path for path in self.root.iterdir() if path.is_dir() and not os.access(path, os.W_OK | os.X_OK)]
+        except OSError as error:
+            raise UserError(f"--store {self.root}: cannot be written: {error.strerror}; {REMEDY}") from None
+        if folders:
+            raise UserError(f"--store {self.root}: its folder {folders[0].name} cannot be written: Permission denied; {REMEDY}")
+
     def folder(self, kind: str, key: str) -> Path:
         """Return where an artifact is or would be."""
         return self.root / kind / key
@@ -109,9 +129,13 @@ class Store:
         Sizes are compared. Checksums are, too, where this machine has verified the artifact and its files were changed since.
         """
         try:
-            return self._read(kind, key, thorough=False)
+            return self.inspect(kind, key)
         except LostArtifactError:
             return None
+
+    def inspect(self, kind: str, key: str) -> Artifact:
+        """Return what `find` does. Raises `LostArtifactError`, which says what is wrong, where that is None; moves nothing."""
+        return self._read(kind, key, thorough=False)
 
     def open(self, kind: str, key: str, progress: Progress = silent, *, again: bool = False) -> Artifact:
         """Return an artifact whose files can be read: all have the checksums with which they were written.

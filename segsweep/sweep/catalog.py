@@ -14,7 +14,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.config.work import StageSpec
-from segsweep.data.dataset import FITS, DataSet, Example, Progress, folder_remarks
+from segsweep.data.dataset import FITS, DataSet, Example, Progress, Tell, folder_remarks, say_nothing
 from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
@@ -23,7 +23,7 @@ from segsweep.data.prepare import KIND, Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
-from segsweep.errors import DataNotFoundError, UserError
+from segsweep.errors import DataNotFoundError, LostArtifactError, UserError
 from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
 from segsweep.models.freeze import check_freeze_fits, check_stages_known
 from segsweep.models.own_model import check_own
@@ -43,13 +43,14 @@ class Catalog:
     """The data sets of one study by name, scheme and size.
 
     `key` may be asked without the data at hand when `lenient`: the key then stands for data that was not found, and
-    `absent` says why.
+    `absent` says why. `tell` takes a line for the user where prepared data is damaged.
     """
 
     roots: DataRoots
     store: Store
     progress: Progress
     lenient: bool = False
+    tell: Tell = say_nothing
     absent: dict[str, str] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class Catalog:
     def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
         wanted = (name, scheme, image_px, fit)
-        data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted))
+        data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted), self.tell)
         self._sizes.clear()  # those of a listing count copies
         return data
 
@@ -93,7 +94,7 @@ class Catalog:
 
     def prepare_masks(self, study: Study) -> None:
         """Read the target's masks at their own sizes, unless the store has them."""
-        prepare_originals(self._masks_request(study), self.store, self.progress)
+        prepare_originals(self._masks_request(study), self.store, self.progress, self.tell)
 
     def _masks_request(self, study: Study) -> Request:
         return self._request((study.target_name, study.target.classes, 0, OWN_FIT))
@@ -112,7 +113,17 @@ class Catalog:
 
     def find(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared | None:
         """Return prepared data that the store has; None for others, as where a run is only planned."""
-        artifact = self.store.find(KIND, self.key(name, scheme, image_px, fit))
+        return self._opened(self.key(name, scheme, image_px, fit), f"{name} at {image_px} px")
+
+    def _opened(self, key: str, what: str) -> Prepared | None:
+        """Return prepared data by its key, None where the store does not have it whole. A mere plan reads no checksums for it."""
+        there = self.store.folder(KIND, key).exists()
+        try:
+            artifact = self.store.find(KIND, key) if self.lenient else self.store.open(KIND, key, self.progress)
+        except LostArtifactError as error:
+            if there:
+                self.tell(f"prepared data of {what} {error.reason}; it is prepared again")
+            return None
         return Prepared.open(artifact.folder) if artifact else None
 
     def find_target(self, study: Study, settings: Settings) -> Prepared | None:
@@ -183,11 +194,11 @@ class Catalog:
         """Return how many images a stage has for training and validation; zeros where its data set is absent."""
         assert spec.stage.name is not None
         choice = spec.settings.get("split", "official")
-        artifact = self.store.find(KIND, spec.data) if spec.data else None
-        if artifact is None:
+        data = self._opened(spec.data, spec.stage.name) if spec.data else None
+        if data is None:
             return self.source_sizes(spec.stage.name, spec.stage.limit, choice)
         split = split_source(
-            Prepared.open(artifact.folder),
+            data,
             spec.stage.limit,
             spec.seed,
             choice,

@@ -2,6 +2,7 @@
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -31,12 +32,14 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     confirmed run, on the first fold where there are some, and each source one learning rate. Data is prepared for real and stays
     in the store.
     """
+    setting.store.check_writable()
     rehearsal = rehearsal_of(study)
     adopt(study.own)
     check_names(rehearsal)
     view = choose_view(console)
     try:
-        catalog = Catalog(setting.roots, setting.store, view.data)
+        tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        catalog = Catalog(setting.roots, setting.store, view.data, tell=tell)
         preflight(rehearsal, catalog)
         prepare_all(rehearsal, catalog)
     finally:

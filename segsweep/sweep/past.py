@@ -1,8 +1,12 @@
 """What earlier starts left: how trials ended and their curves, from the records; stages, from the store."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from segsweep.config.early_stopping import EarlyStopping
+from segsweep.data.dataset import Tell
+from segsweep.errors import LostArtifactError
 from segsweep.records.reader import Records
 from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
@@ -11,16 +15,19 @@ from segsweep.store.folder import Store
 from segsweep.sweep.work import Ended, Past
 
 
-def past_of(records: Records | None, stopping: EarlyStopping | None, retry_failed: bool = False) -> Past:
+def past_of(
+    records: Records | None, stopping: EarlyStopping | None, retry_failed: bool = False, lost: Collection[str] = ()
+) -> Past:
     """Return what earlier starts left, for the planner of a study with a rule of early stopping.
 
-    What another rule stopped counts as not run, without a curve; so does, with `retry_failed`, what failed. Trials that were
-    interrupted keep their curves: they go on.
+    What another rule stopped counts as not run, without a curve; so does, with `retry_failed`, what failed, and so do confirmed
+    runs whose models are `lost`. Trials that were interrupted keep their curves: they go on.
     """
     if records is None:
         return Past()
     every = records.all_trials  # also what an earlier declaration asked for: this one may ask for it again
     again = _stopped_otherwise(every, stopping) | ((every["status"] == "failed") & retry_failed)
+    again |= every["trial_id"].isin(list(lost))
     trials = every[every["status"].isin(set(FINAL) - {"skipped"}) & ~again]
     errors = trials["error"].astype(object).where(trials["error"].notna(), None)
     ended = {
@@ -44,18 +51,26 @@ def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> 
     return (trials["status"] == "stopped") & (trials["stopped_by"].fillna("") != str(stopping))
 
 
-def broken_off_in(records: Records) -> frozenset[str]:
-    """Return the ids of the trials and stages that failed or were stopped: should they start again, they do so from nothing."""
+def broken_off_in(records: Records, lost: Collection[str] = ()) -> frozenset[str]:
+    """Return the ids of the trials and stages that failed or were stopped, and of those whose models are `lost`.
+
+    Should they start again, they do so from nothing.
+    """
     trials, stages = records.all_trials, records.all_stages
-    return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]) | frozenset(
+    return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]).union(lost) | frozenset(
         stages["stage_id"][stages["status"] == "failed"]
     )
 
 
-def find_stage(store: Store, key: str) -> str | None:
-    """Return the content hash of a stage's weights, None where the store has none."""
-    artifact = store.find(KIND, key)
-    return artifact.content_hash if artifact else None
+def find_stage(store: Store, tell: Tell, key: str) -> str | None:
+    """Return the content hash of a stage's weights, None where the store has none; that some are damaged is told."""
+    there = store.folder(KIND, key).is_dir()
+    try:
+        return store.inspect(KIND, key).content_hash
+    except LostArtifactError as error:
+        if there:
+            tell(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
+        return None
 
 
 def read_stage(store: Store, key: str) -> float:

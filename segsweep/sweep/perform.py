@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from segsweep.config.own import adopt
 from segsweep.errors import UserError
 from segsweep.stage import Elsewhere, Result, StageOutcome, Started, build_stage
-from segsweep.sweep.planner import StageWork, Work
+from segsweep.sweep.work import StageWork, Work
 from segsweep.training.loop import NonFiniteLossError
 from segsweep.trial import TrialOutcome, run_trial
 from segsweep.workplace import Workplace

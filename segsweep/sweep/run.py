@@ -1,5 +1,6 @@
 """Running a study from its declaration to its records."""
 
+from collections.abc import Mapping
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,7 +10,9 @@ from rich.console import Console
 
 from segsweep.config.own import adopt, portable
 from segsweep.config.study import Study
+from segsweep.data.dataset import Tell, say_nothing
 from segsweep.errors import UserError, unknown
+from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.wandb.launch import mirroring
@@ -69,23 +72,23 @@ def run(
 
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
+    setting.store.check_writable()
     adopt(study.own)  # again: another study of this process may have brought other things of the same names
     check_names(study)
     check_groups(study, options)
     folder = setting.study_folder(study)
     view = choose_view(console)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
         with open_runner(options, study, setting.store) as runner:
-            catalog = Catalog(setting.roots, setting.store, view.data)
+            catalog = Catalog(setting.roots, setting.store, view.data, tell=tell)
             preflight(study, catalog)
             prepare_all(study, catalog)
             plan = plan_of(study, catalog, runner)
             with RecordWriter(folder) as writer:
                 for line in writer.told:
-                    console.print(line, markup=False, highlight=False, soft_wrap=True)
-                driver, changed = _driver(plan, writer, setting.store, view, retry_failed)
-                if changed is not None:
-                    console.print(changed, markup=False, highlight=False, soft_wrap=True)
+                    tell(line)
+                driver = _driver(plan, writer, setting.store, view, retry_failed, tell)
                 announce(driver.planner, catalog, runner, console, view)
                 if not driver.planner.done:
                     runner.run(driver, _workplace(setting, runner, driver))
@@ -100,21 +103,25 @@ def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
     return Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures, own=portable())
 
 
-def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool) -> tuple[Driver, str | None]:
+def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool, tell: Tell) -> Driver:
     """Return a driver that goes on from what the store and the records have, once the study is declared in the records.
 
-    With it a line that says what the study replaces, where it was declared differently before.
+    It says what the study replaces, where it was declared differently before, and which confirmed models are lost.
     """
     before, declared = load_or_none(writer.folder), declaration(plan)
     records_id = writer.declare({**declared, "store": str(store.root)})
     records = load(writer.folder) if before is None else before
-    planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed))
-    changed = changed_line(writer.folder, before, declared, planner)
+    lost = lost_models(records.all_trials, store, set_aside=True)
+    planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed, lost), tell)
+    for line in lost_remarks(planned_among(lost, planner)):
+        tell(line)
+    if (changed := changed_line(writer.folder, before, declared, planner)) is not None:
+        tell(changed)
     writer.plan(planned_rows(planner), [stage.spec_id for stage in plan.stages()])
     told = set(records.all_stages["stage_id"][records.all_stages["status"] == "finished"])
-    driver = Driver(planner, writer, store, view, records_id, broken_off_in(records), told)
+    driver = Driver(planner, writer, store, view, records_id, broken_off_in(records, lost), told)
     driver.note_decisions()  # the plan alone would count no confirmed run
-    return driver, changed
+    return driver
 
 
 def check_groups(study: Study, options: Options) -> None:
@@ -126,9 +133,16 @@ def check_groups(study: Study, options: Options) -> None:
                 raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
 
 
-def planner_of(plan: Plan, store: Store, past: Past) -> Planner:
-    """Return the planner that goes on from what the store and the records have."""
-    return Planner(plan, partial(find_stage, store), past, partial(stage_taken, store), partial(read_stage, store))
+def planner_of(plan: Plan, store: Store, past: Past, tell: Tell = say_nothing) -> Planner:
+    """Return the planner that goes on from what the store and the records have; each damaged stage is told once."""
+    told = cache(tell)
+    return Planner(plan, partial(find_stage, store, told), past, partial(stage_taken, store), partial(read_stage, store))
+
+
+def planned_among(lost: Mapping[str, str], planner: Planner) -> dict[str, str]:
+    """Return those of some lost models that belong to confirmed runs of the plan, which are to run again."""
+    known = {trial.trial_id for cell in planner.plan.cells for trial in planner.trials(cell)}
+    return {trial: reason for trial, reason in lost.items() if trial in known}
 
 
 def load_or_none(folder: Path) -> Records | None:

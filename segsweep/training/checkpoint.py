@@ -1,5 +1,6 @@
 """The state of a training run, and its checkpoint: one safetensors file, replaced as a whole."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -144,3 +145,13 @@ def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     """Return the tensors (on the CPU) and the metadata of a safetensors file."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors with their names, types and shapes; they may be on any device."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        values = tensor.detach().cpu().contiguous()
+        found.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        found.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

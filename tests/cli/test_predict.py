@@ -117,7 +117,7 @@ def test_overlays_shares_and_what_was_applied_are_told(
     best = confirmed(study).iloc[0]
     assert (card["study"], card["trial_id"], card["cell"]) == ("tiny", best["trial_id"], best["cell"])
     assert (card["classes"], card["source"], card["failed"]) == (["background", "figure"], best["source"], [])
-    index = json.loads((study.parents[1] / "store" / "model" / best["trial_id"] / INDEX).read_text())
+    index = json.loads((study.parents[1] / "store" / "model" / best["model_key"] / INDEX).read_text())
     assert card["weights_sha256"] == index["files"]["weights.safetensors"][1]
     with (out / "shares.csv").open(encoding="utf-8") as file:
         shares = {row.pop("picture"): row for row in csv.DictReader(file)}
@@ -187,8 +187,9 @@ def test_a_run_that_cropped_sees_whole_pictures(copy_of_finished: Path, photos: 
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
     options = ("predict", study, "--images", photos, "--store", store)
     assert call(*options, "--out", tmp_path / "resized") == 0
-    index = store / "model" / confirmed(study).iloc[0]["trial_id"] / INDEX
+    index = store / "model" / confirmed(study).iloc[0]["model_key"] / INDEX
     content = json.loads(index.read_text())
+    del content["checksum"]
     content["metadata"]["fit"] = "crop"
     index.write_text(json.dumps(content))
     assert call(*options, "--out", tmp_path / "cropped") == 0
@@ -219,7 +220,7 @@ def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: 
         (("--images", tmp_path / "full", "--out", out), "holds no pictures (.jpg"),
         (("--images", photos, "--out", tmp_path / "full"), "the folder is not empty"),
         (("--images", photos, "--out", tmp_path / "full" / "file"), "is a file; name a folder"),
-        (("--images", photos, "--out", out, "--store", tmp_path / "empty"), "pass --store"),
+        (("--images", photos, "--out", out, "--store", tmp_path / "empty"), "there is no such folder"),
         (("--images", photos, "--out", out, "--trial", "zz"), "no trial of"),
         (("--images", photos, "--out", out, "--trial", tuning), "this run (tune, finished) keeps no weights"),
         (("--images", photos, "--out", out, "--trial", ""), "--trial: is empty; those with weights"),
@@ -247,8 +248,9 @@ def test_an_architecture_of_a_study_file_is_told_where_to_find(
 ) -> None:
     """An architecture that only its study file has is one line that says how to run the command with that file."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
-    best = store / "model" / confirmed(study).iloc[0]["trial_id"]
+    best = store / "model" / confirmed(study).iloc[0]["model_key"]
     content = json.loads((best / INDEX).read_text())
+    del content["checksum"]
     content["metadata"]["settings"]["architecture"] = "own:net"
     (best / INDEX).write_text(json.dumps(content))
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out", "--store", store) == 2

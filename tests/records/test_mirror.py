@@ -169,7 +169,7 @@ def test_epochs_are_logged_against_their_number(sent):
 
 def test_a_confirmed_run_shows_its_predictions(sent, tmp_path):
     """Example pictures come with their true and predicted masks and the names of the classes."""
-    trial = load(sent).trials.query("phase == 'confirm'")["trial_id"].iloc[0]
+    trial, key = load(sent).trials.query("phase == 'confirm'")[["trial_id", "model_key"]].iloc[0]
     run = wandb.Api().run(f"{PROJECT}/{trial}")
     shown = run.summary["examples/test"]
     assert shown["count"] == 6
@@ -179,7 +179,7 @@ def test_a_confirmed_run_shows_its_predictions(sent, tmp_path):
     assert set(shown["filenames"]) <= files
     with run.file(masks["prediction"]["path"]).download(root=str(tmp_path)) as file:
         shown = np.asarray(Image.open(file.name))
-    stored = sent.parents[1] / "store" / "model" / trial / "example-0-predicted.png"
+    stored = sent.parents[1] / "store" / "model" / key / "example-0-predicted.png"
     assert np.array_equal(shown, np.asarray(Image.open(stored)))
 
 
@@ -192,9 +192,9 @@ def test_lineage_leads_from_a_source_to_what_began_from_it(sent, tmp_path):
     fromit = records.trials[records.trials["stage_id"] == stage["stage_id"]]["trial_id"]
     assert sorted(run.id for run in made.used_by()) == sorted(fromit)
     assert len(fromit) == 8
-    confirmed = records.trials.query("phase == 'confirm'")["trial_id"].iloc[0]
+    confirmed, key = records.trials.query("phase == 'confirm'")[["trial_id", "model_key"]].iloc[0]
     folder = Path(wandb.Api().artifact(f"{PROJECT}/model-{confirmed}:latest").download(root=str(tmp_path / "model")))
-    stored = sent.parents[1] / "store" / "model" / confirmed / "weights.safetensors"
+    stored = sent.parents[1] / "store" / "model" / key / "weights.safetensors"
     assert (folder / "weights.safetensors").read_bytes() == stored.read_bytes()
     models = {artifact.name for run in wandb.Api().runs(PROJECT, {"config.phase": "tune"}) for artifact in run.logged_artifacts()}
     assert not models

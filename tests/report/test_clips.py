@@ -65,7 +65,7 @@ def test_the_first_frame_shows_the_start_model(ran, records):
     with Image.open(folder / "clip.gif") as gif:
         assert gif.n_frames == FRAMES
     trial = records.trials.iloc[0]
-    with np.load(Store(ran[1]).folder("model", trial["trial_id"]) / "clip.npz") as kept:
+    with np.load(Store(ran[1]).folder("model", trial["model_key"]) / "clip.npz") as kept:
         pictures, truths = kept["pictures_KHWC"], kept["truths_KHW"]
     model = build_model("unet16", 2, seed=int(trial["seed"])).eval()
     with torch.no_grad():
@@ -109,14 +109,20 @@ def test_a_film_is_made_where_there_is_an_ffmpeg(ran, records, monkeypatch, tmp_
     assert not (folder / "clip.mp4.tmp").exists()
 
 
-def test_a_damaged_clip_is_told_and_what_was_drawn_of_it_stays(ran, records, tmp_path):
-    """A clip that cannot be read costs neither the report nor the frames that were drawn; cells that are no more lose theirs."""
+def test_a_clip_of_another_version_is_told_and_what_was_drawn_of_it_stays(ran, records, tmp_path):
+    """A clip that cannot be drawn costs neither the report nor the frames that were drawn; cells that are no more lose theirs."""
     store = Path(shutil.copytree(ran[1], tmp_path / "store"))
     write_clips(records, store)
     (folder,) = (records.folder / "clips").iterdir()
     stale = Path(shutil.copytree(folder, folder.parent / "source=gone"))
-    kept = store / "model" / str(records.trials["trial_id"].iloc[0]) / "clip.npz"
-    kept.write_bytes(kept.read_bytes()[:100])
+    model = Store(store).find("model", records.trials["model_key"].iloc[0])
+    files = model.folder.rename(tmp_path / "files")
+    with Store(store).building("model", model.key) as build:
+        shutil.copytree(files, build.folder, dirs_exist_ok=True)
+        (build.folder / "artifact.json").unlink()
+        (build.folder / "clip.npz").write_bytes((files / "clip.npz").read_bytes()[:100])
+        altered = build.commit(model.metadata)
+    records = replace(records, trials=records.trials.assign(model_hash=altered.content_hash))
     (folder / "drawn.json").write_text("of another run")
     (problem,) = write_clips(records, store)
     assert "clip.npz: cannot be drawn: BadZipFile" in problem

@@ -32,8 +32,8 @@ def test_the_source_model_has_one_column(copy_of_finished: Path) -> None:
     """What a source's own model predicts stands before the first of its two cells, once."""
     records = load(copy_of_finished / "runs" / "tiny")
     trials = records.trials[(records.trials["phase"] == "confirm") & (records.trials["source"] != "random")]
-    for trial in trials["trial_id"]:
-        folder = copy_of_finished / "store" / "model" / trial
+    for key in trials["model_key"]:
+        folder = copy_of_finished / "store" / "model" / key
         for number in range(6):
             mask = Image.open(folder / f"example-{number}-predicted.png")
             Image.fromarray(np.full_like(np.asarray(mask), 1)).save(folder / f"example-{number}-before.png")

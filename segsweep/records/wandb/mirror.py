@@ -8,14 +8,17 @@ from typing import Any
 import wandb
 
 from segsweep.config.digest import digest
+from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.lines import Row
 from segsweep.records.marks import Marks
+from segsweep.records.models import model_of
 from segsweep.records.wandb import artifacts, names, pictures
 from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.follow import Item
 from segsweep.records.wandb.home import EPOCHS, Home, Known
+from segsweep.store.folder import Artifact, Store
 
-STORE_KINDS = {"stages": "weights", "trials": "model"}  # the store's folders
+STAGE = "weights"  # the store's kind of what stages leave
 MARKED = ("cell", "planned", "chosen")
 PARENTS = {"trials": "stage_id", "stages": "parent_stage_id"}
 UNKNOWN = Known(None)
@@ -161,7 +164,7 @@ class Mirror:
 
     def _examples(self, item: Item) -> list[wandb.Image]:
         stored = self._stored(item)
-        return pictures.examples(stored, artifacts.metadata_of(stored).get("classes", ()))
+        return pictures.examples(stored.folder, stored.metadata.get("classes", ())) if stored else []
 
     def _link(self, run: wandb.Run, item: Item) -> None:
         """Tell which stage's model the run began from, and keep the model that it came to."""
@@ -172,14 +175,20 @@ class Mirror:
                 run.use_artifact(name, type=artifacts.MODEL)
         if _has_model(item):
             name = names.stage_artifact(item.identity) if item.table == "stages" else names.model_artifact(item.identity)
-            if (made := artifacts.model(name, self._stored(item), self.wanted.weights)) is not None:
-                logged = run.log_artifact(made)
+            if (stored := self._stored(item)) is not None:
+                logged = run.log_artifact(artifacts.model(name, stored.folder, self.wanted.weights))
                 if online:
                     logged.wait(timeout=artifacts.SECONDS)
 
-    def _stored(self, item: Item) -> Path:
-        """Return the store's folder of what a stage or a confirmed run has built."""
-        return self.store / STORE_KINDS[item.table] / (item.row["key"] if item.table == "stages" else item.identity)
+    def _stored(self, item: Item) -> Artifact | None:
+        """Return what a stage or a confirmed run has built, as recorded; None where the store has it no more, or damaged."""
+        if not self.store.is_dir():
+            return None
+        store = Store(self.store)
+        try:
+            return store.open(STAGE, item.row["key"]) if item.table == "stages" else model_of(item.row, store)
+        except (LostArtifactError, UserError):
+            return None
 
     def _forget(self, run_id: str) -> None:
         """Let go of a run that is closed, with W&B's files of it where they have been sent."""

@@ -1,0 +1,94 @@
+"""The models of confirmed runs: found in the store by what their records say, so that what is served is what was recorded."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from segsweep.errors import LostArtifactError, UserError
+from segsweep.store.folder import Artifact, Store
+
+MODEL = "model"  # the store's kind of what confirmed runs leave
+AGAIN = "run the study's command again: it runs this confirmed run again"
+COMPARED = ("seed", "total_parameters", "test_iou")  # of a card and a record, where the record does not name its model
+
+
+def model_of(trial: Mapping[str, Any], store: Store) -> Artifact:
+    """Return the model of a confirmed run, its bytes compared with their checksums. `trial` is its record, a row of `trials`.
+
+    A record names its model by `model_key` and `model_hash`. Those of earlier versions do not: their models were stored by the
+    trial's id, where another study or a retry may have stored other weights before, so the card is compared with the record.
+    Raises `LostArtifactError` where the store lacks the model, has it damaged, or has that of another run.
+    """
+    return _recorded(trial, store.open)
+
+
+def _recorded(trial: Mapping[str, Any], get: Callable[[str, str], Artifact]) -> Artifact:
+    key, content_hash = trial.get("model_key"), trial.get("model_hash")
+    if not isinstance(key, str):  # missing values of a frame are no text either
+        artifact = get(MODEL, str(trial["trial_id"]))
+        _check_card(trial, artifact)
+        return artifact
+    artifact = get(MODEL, key)
+    if artifact.content_hash != content_hash:
+        raise LostArtifactError(MODEL, key, f"has content {artifact.content_hash}, the record says {content_hash}")
+    return artifact
+
+
+def _check_card(trial: Mapping[str, Any], artifact: Artifact) -> None:
+    for name in COMPARED:
+        stored, recorded = artifact.metadata.get(name), trial.get(name)
+        if stored is None or recorded is None or pd.isna(recorded) or math.isnan(stored):
+            continue
+        if not math.isclose(stored, recorded, rel_tol=1e-9):
+            reason = f"is of another run of this trial: its {name} is {stored:.5g}, the record says {recorded:.5g}"
+            raise LostArtifactError(MODEL, artifact.key, reason)
+
+
+def models_of(trials: pd.DataFrame, root: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
+    """Return the models of confirmed runs by trial id, and why others are lost."""
+    found, lost = dict[str, Artifact](), dict[str, str]()
+    store = Store(root) if root.is_dir() else None
+    for trial in trials.to_dict("records"):
+        identity = str(trial["trial_id"])
+        try:
+            if store is None:
+                raise UserError(f"is missing: there is no folder {root}")
+            found[identity] = model_of({str(name): value for name, value in trial.items()}, store)
+        except (LostArtifactError, UserError) as error:
+            lost[identity] = error.reason if isinstance(error, LostArtifactError) else str(error)
+    return found, lost
+
+
+def lost_models(trials: pd.DataFrame, store: Store, set_aside: bool = False) -> dict[str, str]:
+    """Return the confirmed runs that finished and whose models the store lacks or has damaged, and what is wrong, by trial id.
+
+    They are to run again. Checksums are compared only where files were changed since this machine verified them. With
+    `set_aside` damaged models are moved out of the way.
+    """
+    lost = dict[str, str]()
+    ended = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
+    columns = [name for name in ("trial_id", "model_key", "model_hash", *COMPARED) if name in ended]
+    for trial in ended[columns].to_dict("records"):
+        row = {str(name): value for name, value in trial.items()}
+        try:
+            _recorded(row, store.inspect)
+            continue
+        except LostArtifactError as error:
+            lost[str(row["trial_id"])] = error.reason
+        if set_aside:
+            with suppress(LostArtifactError):
+                model_of(row, store)
+    return lost
+
+
+def lost_remarks(lost: Mapping[str, str]) -> list[str]:
+    """Return a line that says which confirmed runs are to run again since their models are lost; none where there are none."""
+    if not lost:
+        return []
+    trial, reason = next(iter(lost.items()))
+    runs, more = ("1 confirmed run counts", "") if len(lost) == 1 else (f"{len(lost)} confirmed runs count", ", ...")
+    return [f"{runs} as not run, for lack of the model: that of trial {trial} {reason}{more}"]
