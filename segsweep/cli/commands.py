@@ -12,6 +12,7 @@ from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
 from segsweep.cli.mirror import add_mirror_options, sync_study
 from segsweep.cli.models import add_models_options, models
 from segsweep.errors import UserError
+from segsweep.records.find import find_study
 from segsweep.records.query import sql
 from segsweep.records.reader import Records, load
 from segsweep.report.clips import write_clips
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "sql",
         _sql,
         "Answer an SQL query over the records of studies: tables trials, epochs, images, counts, stages, confusions.",
-        """sql "select source, avg(test_iou) from trials where planned and phase='confirm' group by 1" runs/transfer_grid""",
+        """sql "select source, avg(test_iou) from trials where phase='confirm' group by 1" runs/transfer_grid""",
     )
     ask.add_argument("query", metavar="QUERY", help="in DuckDB's SQL; it can read and write nothing but these tables")
     ask.add_argument("studies", nargs="*", metavar="STUDY", help="studies' folders, or names in runs/ (default: all in runs/)")
@@ -129,13 +130,7 @@ def _add_predict_options(predict: argparse.ArgumentParser) -> None:
 
 
 def _wandb_sync(options: argparse.Namespace, console: Console) -> None:
-    sync_study(_folder(options.study).absolute(), options, console)
-
-
-def _folder(study: str) -> Path:
-    """Return a study's folder, which may be given by its name where it lies in `runs/`. A W&B project stays as it is."""
-    named = Path("runs") / study
-    return named if not Path(study).exists() and named.is_dir() else Path(study)
+    sync_study(find_study(options.study).absolute(), options, console)
 
 
 def _store(records: Records, chosen: str | None) -> Path:
@@ -146,17 +141,17 @@ def _store(records: Records, chosen: str | None) -> Path:
 
 
 def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    records = load(_folder(options.study))
-    planned = records.trials[records.trials["planned"]]
+    records = load(find_study(options.study))
+    planned = records.trials
     print(planned.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
-    if left_out := len(records.trials) - len(planned):
-        print(f"not counted: {left_out} trials that are no longer planned, of an earlier method or declaration")
+    if left_out := len(records.all_trials) - len(planned):
+        print(f"not counted: {left_out} trials that are no longer planned, of an earlier method or declaration (all_trials)")
     if len(records.stages):
         print(records.stages[["stage", "model", "status", "seconds", "val_mean_iou"]].to_string(index=False))
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    records = load(_folder(options.study))
+    records = load(find_study(options.study))
     if "store" not in records.study:  # from W&B: there is no folder to write into
         print(table_text(records))
         return
@@ -167,7 +162,7 @@ def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
 
 
 def _sql(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    answer = sql(options.query, *(_folder(study) for study in options.studies))
+    answer = sql(options.query, *(find_study(study) for study in options.studies))
     print(answer.to_csv(index=False).rstrip("\n") if options.csv else _shown(answer))
 
 
@@ -181,7 +176,7 @@ def _shown(answer: pd.DataFrame) -> str:
 def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     if unused := "--store" if options.to and options.store else "--out" if options.best and options.out else None:
         raise UserError(f"{unused}: goes with {'--best' if options.to else '--to'}; leave it out")
-    records = load(_folder(options.study))
+    records = load(find_study(options.study))
     if options.to:
         from segsweep.report.exports import export_records
 
@@ -199,7 +194,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     from segsweep.sweep.progress import choose_view
     from segsweep.training.device import choose_device
 
-    records = load(_folder(options.study))
+    records = load(find_study(options.study))
     device = choose_device(options.device)
     view = choose_view(console)
     try:

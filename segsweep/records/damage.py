@@ -7,7 +7,7 @@ from segsweep.errors import UserError
 from segsweep.files import sync
 
 ASIDE = "damaged"  # in a study's folder: what is damaged lies here, for whoever wants to look at it
-STUDY, MIRROR = "study.json", Path("wandb") / "options.json"
+STUDY, INDEX, MIRROR = "study.json", "index.jsonl", Path("wandb") / "options.json"  # in a study's folder
 
 
 class DamagedRecordsError(UserError):

@@ -9,7 +9,7 @@ from typing import Any
 from segsweep.errors import UserError
 from segsweep.files import replacing
 from segsweep.records.checked import ChecksumError, Row, is_checked, parsed, parsed_lines, with_checksum
-from segsweep.records.damage import STUDY, DamagedRecordsError
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
 from segsweep.records.schema import SCHEMA_VERSION
 
 __all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "write_object", "write_whole"]
@@ -79,7 +79,7 @@ def read_declaration(folder: Path) -> tuple[Row, bool]:
         version, _ = int(study["schema_version"]), study["name"]
     except (OSError, ChecksumError, KeyError, TypeError, AttributeError, ValueError) as error:
         reason = str(error) if isinstance(error, ChecksumError) else f"{type(error).__name__}: {error}"
-        listed = (folder / "index.jsonl").is_file()
+        listed = (folder / INDEX).is_file()
         remedy = ANEW if listed else f"restore it, or move {folder} elsewhere"
         raise DamagedRecordsError(file, f"no study can be read from it ({reason})", remedy) from None
     if version > SCHEMA_VERSION:

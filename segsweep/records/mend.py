@@ -8,11 +8,10 @@ from pathlib import Path
 from segsweep.errors import UserError
 from segsweep.files import replacing, sync
 from segsweep.records.checked import ChecksumError, Row, parsed, with_checksum
-from segsweep.records.damage import STUDY, DamagedRecordsError, copy_in_wandb, set_aside
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, copy_in_wandb, set_aside
 from segsweep.records.lines import append_line, declared, read_lines, read_study, write_whole
 from segsweep.records.parts import (
     CHOICES,
-    INDEX,
     PARTS,
     Index,
     Part,
@@ -60,6 +59,8 @@ def _mend_study(folder: Path, index: Index) -> Iterator[str]:
     try:
         if declared(folder):
             read_study(folder)
+        elif index.study:
+            yield f"{folder / STUDY}: is missing; written anew"
     except DamagedRecordsError as error:
         if not index.study:
             raise

@@ -18,12 +18,12 @@ from pyarrow.parquet import ParquetFile
 
 from segsweep.files import sync
 from segsweep.records.checked import ChecksumError, Row, crc32, parsed, with_checksum
-from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
 from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines
 from segsweep.records.schema import IDENTITY, TABLES
 from segsweep.records.tables import frame, to_arrow
 
-INDEX, PLAN, CHOICES, PARTS, OWN = "index.jsonl", "plan.parquet", "choices.jsonl", "parts", "part.json"  # in a study's folder
+PLAN, CHOICES, PARTS, OWN = "plan.parquet", "choices.jsonl", "parts", "part.json"  # in a study's folder
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def read_index(folder: Path) -> Index:
     Raises `DamagedRecordsError` where the index is damaged, or missing though the study has one.
     """
     path = folder / INDEX
-    if not path.is_file() and (folder / "study.json").is_file() and read_declaration(folder)[1]:
+    if not path.is_file() and (folder / STUDY).is_file() and read_declaration(folder)[1]:
         raise DamagedRecordsError(path, "is missing")
     return index_of(folder, read_lines(path))
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 
 from segsweep.errors import UserError
+from segsweep.records.find import RUNS, study_folders
 from segsweep.records.reader import ALL, Records, load
 from segsweep.records.schema import TABLES
 from segsweep.records.tables import stacked, to_arrow
 
-RUNS = Path("runs")  # whose studies are asked where none is named
 SEALED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,  # neither files nor network nor extensions
     "python_enable_replacements": False,  # no variables of this process
@@ -53,7 +53,7 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
         raise UserError(
             'sql: "true" is a column of counts and a word of SQL: write the column in double quotes, the constant as 1=1'
         )
-    asked = studies or sorted(file.parent for file in RUNS.glob("*/study.json"))
+    asked = studies or study_folders()
     if not asked:
         raise UserError(f"{RUNS}/: holds no study to ask; run one, or name the folders of studies")
     found = [study if isinstance(study, Records) else load(study) for study in asked]

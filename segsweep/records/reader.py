@@ -11,14 +11,14 @@ from pyarrow import compute
 
 from segsweep.errors import UserError
 from segsweep.records.alive import driver_alive
-from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
+from segsweep.records.find import WANDB
 from segsweep.records.lines import ANEW, Row, declared, read_declaration, read_lines
 from segsweep.records.marks import CHOICES, Marks, divided, with_those_before
 from segsweep.records.parts import Part, parts_of, read_index, read_plan
 from segsweep.records.schema import FIRST_METHOD, IDENTITY, TABLES
 from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stacked, to_arrow, typed
 
-WANDB = "wandb:"
 ALL = {table: f"all_{table}" for table in TABLES}  # every table, and what it is called with all rows that there are
 
 
@@ -75,6 +75,8 @@ def load(source: str | Path, study: str | None = None) -> Records:
     if study is not None:
         raise UserError(f"{folder}: study={study!r} goes with a W&B project; a folder holds one study")
     if not declared(folder):
+        if (folder / INDEX).is_file():
+            raise DamagedRecordsError(folder / STUDY, "is missing", ANEW)
         raise UserError(f"{folder}: holds no study (no study.json)")
     declaration, checked = read_declaration(folder)  # of a version that can be read
     tables = _tables(folder)
@@ -148,18 +150,17 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
                 entry.row["status"] = "interrupted"
             for table, rows in rows_of(entry).items():
                 live[table] += rows
-    lines = {table: to_arrow(frame(table, rows)) for table, rows in live.items()}
     parts = parts_of(folder, read_index(folder))
-    return {table: from_arrow(table, data) for table, data in _newest(lines, parts[::-1]).items()}
+    return {table: from_arrow(table, data) for table, data in _newest(live, parts[::-1]).items()}
 
 
-def _newest(lines: Mapping[str, pa.Table], newest_first: list[Part]) -> dict[str, pa.Table]:
+def _newest(live: Mapping[str, list[Row]], newest_first: list[Part]) -> dict[str, pa.Table]:
     """Join lines and parts; all rows of a trial or stage come from the first of them that has it, also where it has none there.
 
     Raises `DamagedRecordsError` for a part that is missing or damaged, unless all that it held stands elsewhere.
     """
-    seen = _identities(lines)
-    kept: dict[str, list[pa.Table]] = {table: [data] for table, data in lines.items()}
+    seen = {row[IDENTITY[table]] for table in ("trials", "stages") for row in live[table]}
+    kept: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
     for part in newest_first:
         if part.aside:
             seen |= set(part.ids)
@@ -175,7 +176,7 @@ def _newest(lines: Mapping[str, pa.Table], newest_first: list[Part]) -> dict[str
         for table, data in tables.items():
             kept[table].append(_without(data, IDENTITY[table], outdated) if outdated else data)
         seen |= own
-    return {table: stacked(frames[::-1]) for table, frames in kept.items()}
+    return {table: stacked([*frames[::-1], to_arrow(frame(table, live[table]))]) for table, frames in kept.items()}
 
 
 def _identities(tables: Mapping[str, pa.Table]) -> set[str]:

@@ -98,7 +98,8 @@ def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     stage = before.stages[before.stages["stage"] == SIMCLR].iloc[0]
     epoch = before.epochs[before.epochs["trial_id"] == stage["stage_id"]].iloc[0]
     folder = Path(copytree(full, tmp_path_factory.mktemp("begun") / full.name))
-    rmtree(folder / "parts")
+    for name in ("parts", "index.jsonl"):
+        rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
     with RecordWriter(folder) as writer:
         columns = ["stage_id", "stage", "model", "settings", "source_seed"]
         writer.start("stages", stage["stage_id"], {"study": FULL.name, **stage[columns].to_dict()})

@@ -12,6 +12,7 @@ from PIL import Image
 
 from segsweep.cli.commands import command_line
 from segsweep.records import load
+from segsweep.records.writer import RecordWriter
 
 
 def call(*arguments: str) -> int:
@@ -46,10 +47,10 @@ def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pyte
 def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`status` leaves out trials that the study no longer asks for, as those of an earlier method, and says how many."""
     study = copy_of_finished / "runs" / "tiny"
-    trials = pd.read_parquet(study / "plan.parquet")
-    tuning = trials[trials["phase"] == "tune"].drop_duplicates("cell")
-    trials.drop(index=tuning.index).to_parquet(study / "plan.parquet")
-    (study / "choices.jsonl").unlink()
+    planned = load(study).trials
+    tuning = planned[planned["phase"] == "tune"].drop_duplicates("cell", keep="last")
+    with RecordWriter(study) as writer:
+        writer.plan(tuning[["trial_id", "cell", "phase"]].to_dict("records"))
     assert call("status", str(study)) == 0
     printed = capsys.readouterr().out
     counts = [line.split()[-1] for line in printed.splitlines() if line.split()[-2:-1] == ["finished"]]
@@ -58,9 +59,9 @@ def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.Cap
 
 
 def test_the_example_of_sql_asks_for_planned_trials(capsys: pytest.CaptureFixture[str]) -> None:
-    """The example in the help averages no trials of an earlier method."""
+    """The example in the help asks the table that has no trials of an earlier method."""
     assert call("sql", "--help") == 0
-    assert "where planned and phase='confirm'" in " ".join(capsys.readouterr().out.split())
+    assert "from trials where phase='confirm'" in " ".join(capsys.readouterr().out.split())
 
 
 def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -238,7 +238,7 @@ def test_a_study_without_a_confirmed_run_is_told(
 ) -> None:
     """Where nothing was confirmed yet there is nothing to apply."""
     study = copy_of_finished / "runs" / "tiny"
-    (study / "choices.jsonl").unlink()
+    (study / "choices.jsonl").write_text("")
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out") == 2
     assert "no confirmed run has finished" in capsys.readouterr().err
 

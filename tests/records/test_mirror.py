@@ -17,6 +17,7 @@ from wandb_server import WandbServer, isolated_server
 
 from segsweep.errors import UserError
 from segsweep.records import load
+from segsweep.records.lines import read_study, write_object
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.options import MirrorOptions, read_state
 from segsweep.records.wandb.send import Sender, transfer
@@ -237,8 +238,7 @@ def test_the_summary_run_holds_the_result_table(study):
 def test_two_studies_share_a_project(study, tmp_path):
     """A trial that two studies have in common is in W&B twice, once for each, and both studies read back whole."""
     other = Path(shutil.copytree(study, tmp_path / "runs" / "other"))
-    declared = json.loads((other / "study.json").read_text())
-    (other / "study.json").write_text(json.dumps({**declared, "name": "other", "records_id": "another"}))
+    write_object(other / "study.json", {**read_study(other), "name": "other", "records_id": "another"})
     send(study)
     send(other)
     assert_equal(load(study), load(f"wandb:{PROJECT}", study="tiny"))
@@ -251,8 +251,7 @@ def test_two_studies_share_a_project(study, tmp_path):
 def test_records_of_another_study_of_the_same_name_are_refused(study):
     """Two studies of one name do not mix in a project."""
     send(study)
-    declared = json.loads((study / "study.json").read_text())
-    (study / "study.json").write_text(json.dumps({**declared, "records_id": "another"}))
+    write_object(study / "study.json", {**read_study(study), "records_id": "another"})
     with pytest.raises(UserError, match=r"holds another study 'tiny'.*--wandb-project"):
         send(study)
 

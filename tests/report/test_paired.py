@@ -27,8 +27,8 @@ def test_every_cell_finds_the_one_that_is_like_it_but_for_the_reference(finished
 
 def planned(records, rows):
     """Records of a study that compares all that these cells differ in; the cell's name is its number."""
-    cells = pd.DataFrame(rows).rename_axis("cell").reset_index().assign(planned=True)
-    axes = {name: list(cells[name].unique()) for name in cells if name not in ("cell", "planned")}
+    cells = pd.DataFrame(rows).rename_axis("cell").reset_index()
+    axes = {name: list(cells[name].unique()) for name in cells if name != "cell"}
     return replace(records, trials=cells, study={**records.study, "compare": [axes]})
 
 
@@ -99,7 +99,7 @@ def test_runs_that_are_not_planned_any_more_are_not_compared(finished: Path) -> 
     """Only the study as it was last declared counts."""
     records = load(finished / "runs" / "tiny")
     cells = records.study["cells"]
-    trials = records.trials.assign(planned=(records.trials["cell"] != cells[0]).astype("boolean"))
+    trials = records.trials[records.trials["cell"] != cells[0]]
     assert paired_differences(replace(records, trials=trials), {cells[1]: cells[0]}).empty
 
 

@@ -41,7 +41,9 @@ def test_csv_has_every_value_of_every_table(troubled: Records, tmp_path: Path) -
 def test_the_declaration_lies_beside_the_tables(records: Records, tmp_path: Path) -> None:
     """`study.json` has what was declared, whatever its letters, and what every cell chose."""
     named = replace(records, study={**records.study, "fixed": {"loss": "größe"}})
-    assert write_csv(named, tmp_path)[0].startswith(f"{tmp_path}: trials.csv (16 rows), epochs.csv (34 rows)")
+    assert write_csv(named, tmp_path)[0].startswith(
+        f"{tmp_path}: trials.csv (16 rows), stages.csv (1 rows), epochs.csv (34 rows)"
+    )
     written = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
     assert written.pop("choices") == records.choices
     assert written == named.study

@@ -114,7 +114,7 @@ def test_an_average_over_other_images_is_called_so(folded: Path) -> None:
     lost = (records.trials["phase"] == "confirm") & (records.trials["fold"] == 2) & (records.trials["seed"] == 1)
     failed = replace(records, trials=records.trials.assign(status=records.trials["status"].mask(lost, "failed")))
     assert "not all runs of all folds have finished" in table_text(failed)
-    alone = replace(records, trials=records.trials.assign(planned=records.trials["fold"] == 2))
+    alone = replace(records, trials=records.trials[records.trials["fold"] == 2])
     assert "only 1 of 3 folds are part of this study" in table_text(alone)
 
 

@@ -1,0 +1,56 @@
+"""Reading every byte of a study's records, to find what is damaged or missing."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from segsweep.records.checked import ChecksumError, parsed
+from segsweep.records.damage import INDEX, DamagedRecordsError
+from segsweep.records.lines import ANEW, read_declaration, read_lines
+from segsweep.records.parts import CHOICES, OWN, Index, Part, damages, parts_of, read_index, read_plan
+from segsweep.records.tables import read_live
+
+
+def damaged_records(folder: Path) -> list[DamagedRecordsError]:
+    """Return what is damaged or missing in a study's folder, each naming its file and the remedy; nothing where all is whole.
+
+    Raises `UserError` for records of a later version.
+    """
+    return list(_found(folder))
+
+
+def _found(folder: Path) -> Iterator[DamagedRecordsError]:
+    checked, index = False, Index()
+    try:
+        checked = read_declaration(folder)[1]
+    except DamagedRecordsError as error:
+        yield error
+    try:
+        index = read_index(folder)
+    except DamagedRecordsError as error:
+        if error.file == folder / INDEX:
+            yield error
+    for part in parts_of(folder, index):
+        if not part.aside:
+            yield from damages(part)
+            yield from _of_own_line(part)
+    checks: list[Callable[[], object]] = [partial(read_lines, folder / CHOICES), partial(read_plan, folder, index)]
+    for check in checks + [partial(read_live, path) for path in sorted((folder / "live").glob("*.jsonl"))]:
+        try:
+            check()
+        except DamagedRecordsError as error:
+            yield error
+    if checked and not (folder / CHOICES).is_file():
+        yield DamagedRecordsError(folder / CHOICES, "is missing", ANEW)
+
+
+def _of_own_line(part: Part) -> Iterator[DamagedRecordsError]:
+    """Yield what is wrong with what a part says of itself; parts of earlier versions say nothing."""
+    path = part.folder / OWN
+    try:
+        parsed(path.read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, ChecksumError) as error:
+        remedy = f"the index has the same; remove {path}"
+        yield DamagedRecordsError(path, f"is damaged ({error})", remedy)

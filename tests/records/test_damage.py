@@ -1,0 +1,186 @@
+"""Bytes of records that are not as they were written, and files of them that are gone."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from segsweep.errors import UserError
+from segsweep.records import load
+from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.reader import ALL
+from segsweep.records.schema import TABLES
+from segsweep.records.verify import damaged_records
+from segsweep.records.writer import RecordWriter
+
+FLIPS = 200
+HARMLESS = ("driver.json", "part.json")  # who drives; what the index has too
+RUN_AGAIN = "run the study's own command again"
+
+
+@pytest.fixture
+def study(tmp_path, begin, kill, write, start_columns, epoch_row) -> Path:
+    """Two parts, lines of a trial that ended and of one that runs, a stage, a plan, choices; its driver was killed."""
+    folder = tmp_path / "s"
+    writer = begin(folder)
+    rows = [{**start_columns(name), "status": "not_run"} for name in ("a", "b", "c", "ended", "waits")]
+    writer.plan(rows, ["g"])
+    writer.start("stages", "g", {"study": "s", "stage_id": "g", "stage": "supervised:pets"})
+    writer.epoch("g", epoch_row(1))
+    writer.end("g", "finished", {"key": "k"})
+    write(writer, "a", images=2)
+    writer.compact()
+    write(writer, "b")
+    write(writer, "c", status="failed")
+    write(writer, "left behind")
+    writer.compact()
+    write(writer, "ended")
+    writer.start("trials", "waits", start_columns("waits"))
+    writer.epoch("waits", epoch_row(1))
+    writer.choose("cell of a", {"chosen": "a", "confirm": ["b"], "at_edge": []})
+    kill(writer)
+    return folder
+
+
+def assert_equal(left, right) -> None:
+    for table in (*TABLES, *ALL.values()):
+        pd.testing.assert_frame_equal(getattr(left, table), getattr(right, table), obj=table)
+    assert (left.choices, left.study) == (right.choices, right.study)
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_no_flipped_bit_is_read_in_silence(study):
+    """Whichever bit of whichever file is flipped, records read as they were, or one line names the file and the remedy."""
+    whole, rng = load(study), random.Random(0)
+    files = sorted(path for path in study.rglob("*") if path.is_file() and path.stat().st_size)
+    files = [file for file in files if file.name in HARMLESS] + [file for file in files if file.name not in HARMLESS] * FLIPS
+    for file in files[:FLIPS]:
+        content = file.read_bytes()
+        file.write_bytes(flipped(content, rng.randrange(8 * len(content))))
+        try:
+            read = load(study)
+        except DamagedRecordsError as error:
+            assert str(error).startswith(f"{file}: ")
+            assert RUN_AGAIN in str(error)
+            assert "\n" not in str(error)
+        else:
+            assert file.name in HARMLESS, file
+            assert_equal(read, whole)
+        assert bool(damaged_records(study)) == (file.name != "driver.json")
+        file.write_bytes(content)
+    assert not damaged_records(study)
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("parts/000001/trials.parquet", {"a", "g"}),
+        ("parts/000002/epochs.parquet", {"b", "c", "left behind"}),
+        ("live/ended.jsonl", {"ended"}),
+        ("plan.parquet", set()),
+        ("choices.jsonl", set()),
+        ("index.jsonl", set()),
+        ("study.json", set()),
+    ],
+)
+@pytest.mark.parametrize("how", ["flipped", "missing", "cut"])
+def test_a_start_sets_damage_aside_and_says_so(study, name, lost, how):
+    """Readers refuse what is damaged or missing; the next driver sets it aside, says which, and has all else as it was.
+
+    Nothing of what is set aside is shown, also nothing older of the same trials, so that they run again.
+    """
+    whole, file = load(study), study / name
+    content = file.read_bytes()
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(flipped(content, 8 * (len(content) // 2)) if how == "flipped" else content[: len(content) // 2] + b"\n")
+    if (how, name) == ("missing", "live/ended.jsonl"):  # as if it had never run
+        assert not damaged_records(study)
+    else:
+        assert str(file) in " ".join(map(str, damaged_records(study)))
+        with pytest.raises(DamagedRecordsError, match=rf"{file}: .*{RUN_AGAIN}"):
+            load(study)
+    with RecordWriter(study) as writer:
+        assert bool(writer.told) == (how != "missing" or name != "live/ended.jsonl")
+        assert all(str(file) in line and "\n" not in line for line in writer.told)
+        if name == "study.json":
+            assert writer.declare({"schema_version": 2, "name": "s"}) == whole.study["records_id"]
+    records = load(study)
+    kept = whole.all_trials[~whole.all_trials["trial_id"].isin(lost) & (whole.all_trials["status"] != "not_run")]
+    ran = records.all_trials[records.all_trials["status"] != "not_run"]
+    assert ran["trial_id"].tolist() == kept["trial_id"].tolist()
+    assert ran["val_iou"].tolist() == pytest.approx(kept["val_iou"].tolist(), nan_ok=True)
+    assert set(records.all_stages["stage_id"]) == {"g"} - lost
+    assert not damaged_records(study)
+    if how != "missing" and name != "index.jsonl":
+        assert any((study / "damaged").iterdir())
+    with RecordWriter(study) as writer:
+        assert writer.told == []
+
+
+def test_a_whole_part_that_is_missing_is_noticed(study):
+    """A part's folder that is gone is an error for readers; the trials that only it held are named by count at the next start."""
+    shutil.rmtree(study / "parts" / "000002")
+    with pytest.raises(DamagedRecordsError, match=r"parts/000002/trials.parquet: is missing; run the study's own command again"):
+        load(study)
+    with RecordWriter(study) as writer:
+        assert writer.told == [
+            f"{study}/parts/000002/trials.parquet: is missing; the 3 trials and stages that only it held run again; "
+            "stages are still in the store"
+        ]
+    assert sorted(load(study).all_trials["trial_id"]) == ["a", "b", "c", "ended", "waits"]  # b and c as planned
+
+
+def test_a_part_whose_trials_stand_elsewhere_is_not_needed(study, begin, write, kill):
+    """Where every trial of a damaged part was run again since, readers have all that they need."""
+    writer = begin(study)
+    for name in ("b", "c", "left behind"):
+        writer.start("trials", name, {"study": "s", "trial_id": name, "cell": "c"}, again=True)
+    kill(writer)
+    (study / "parts" / "000002" / "trials.parquet").write_bytes(b"damaged")
+    assert (load(study).all_trials.set_index("trial_id").loc[["b", "c"], "status"] == "interrupted").all()
+
+
+def test_an_older_attempt_does_not_come_back(study, begin, kill, write):
+    """A trial that failed, was run again and lost its newer records to damage is not taken for failed: it runs again."""
+    writer = begin(study)
+    writer.start("trials", "c", {"study": "s", "trial_id": "c", "cell": "c", "phase": "tune"}, again=True)
+    writer.end("c", "finished", {})
+    writer.compact()
+    kill(writer)
+    (study / "parts" / "000003" / "trials.parquet").write_bytes(b"damaged")
+    with RecordWriter(study):
+        pass
+    assert load(study).all_trials.set_index("trial_id").loc["c", "status"] == "not_run"
+
+
+def test_what_w_and_b_has_is_offered(study):
+    """The line of a damaged part says how the copy in W&B is loaded, where the study was sent there."""
+    (study / "wandb").mkdir()
+    (study / "wandb" / "options.json").write_text(json.dumps({"mode": "online", "project": "lab/pets"}))
+    (study / "parts" / "000001" / "trials.parquet").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"W&B has a copy: load\('wandb:lab/pets/s'\)$"):
+        load(study)
+
+
+def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
+    """Records without checksums read as ever, and have them after the next start: then every flipped bit is seen."""
+    whole = load(study)
+    as_earlier(study)
+    assert_equal(load(study), whole)
+    with RecordWriter(study) as writer:
+        assert writer.told == []
+        writer.declare({"schema_version": 2, "name": "s"})
+    file = study / "parts" / "000002" / "images.parquet"
+    file.write_bytes(flipped(file.read_bytes(), 8 * 100))
+    with pytest.raises(DamagedRecordsError, match=r"images.parquet: is damaged"):
+        load(study)
