@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from segsweep.config.plain import plain
 from segsweep.errors import UserError
 
 NO_STOPPING = "none"
@@ -23,6 +24,7 @@ class PerCellASHA:
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         if not (_whole(self.grace_epochs, 1) and _whole(self.reduction_factor, 2)):
             raise UserError(f"{self}: needs grace_epochs >= 1 and reduction_factor >= 2, whole numbers")
 
@@ -39,6 +41,7 @@ class PerCellMedian:
     min_trials: int = 3
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         if not (_whole(self.grace_epochs, 1) and _whole(self.min_trials, 1)):
             raise UserError(f"{self}: needs grace_epochs >= 1 and min_trials >= 1, whole numbers")
 
@@ -62,8 +65,15 @@ class PerCellRacing:
     grace_epochs: int = 1
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         if not (_positive(self.margin) and _positive(self.reading_error) and _whole(self.grace_epochs, 1)):
             raise UserError(f"{self}: needs margin >= 0 and reading_error >= 0, and grace_epochs >= 1, a whole number")
+
+
+def _take_plain(rule: object) -> None:
+    """Replace the parameters of a rule by plain numbers."""
+    for name, value in list(vars(rule).items()):
+        object.__setattr__(rule, name, plain(value))
 
 
 def _positive(value: object) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segsweep.config.plain import listed, plain
 from segsweep.errors import UserError
 
 Triple = tuple[float, float, float]
@@ -50,7 +51,8 @@ def _three(values: Sequence[float]) -> Triple:
 
 
 def _triple(name: str, stated: Stated, allowed: Any) -> Triple:
-    values = [stated] * 3 if isinstance(stated, int | float) else list(stated)
+    one = plain(stated)
+    values = [one] * 3 if isinstance(one, int | float) else listed(stated) or []
     good = all(isinstance(value, int | float) and math.isfinite(value) and allowed(value) for value in values)
     if len(values) != 3 or not good:
         limits = "0 <= mean <= 1" if name == "mean" else "0 < std <= 1"

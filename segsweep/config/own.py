@@ -11,12 +11,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from segsweep.config.digest import digest
 from segsweep.config.normalisation import Normalisation, Stated
+from segsweep.config.plain import plain
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.errors import UserError, unknown
 
@@ -193,7 +195,7 @@ class Naming:
     found: dict[str, Any] = field(default_factory=dict)
 
     def text(self, value: Any) -> Any:
-        """Return the text that stands for an object; a plain value as it is.
+        """Return the text that stands for an object; a plain value as it is, a number of numpy as a plain one.
 
         A chain of stages may be a sequence: `("imagenet", Supervised(mine))`. Raises `UserError` for two different
         objects of one name.
@@ -204,13 +206,13 @@ class Naming:
             return str(value.stage)
         if isinstance(value, Supervised | SelfSupervised):
             kind = value.method if isinstance(value, SelfSupervised) else "supervised"
-            return str(Stage(kind, self.text(value.dataset), value.limit))
+            return str(Stage(kind, self.text(folder_name(value.dataset)), plain(value.limit)))
         if isinstance(value, list | tuple):
             return "+".join(str(self.text(part)) for part in value)
         if is_data_set(value):
             _check(value.name, 1)
             return self._remember(value.name, value)
-        return value
+        return plain(value)
 
     def texts(self, values: Iterable[Any]) -> tuple[Any, ...]:
         """Return the texts of several values."""
@@ -221,6 +223,11 @@ class Naming:
         if self.found.setdefault(text, thing) is not thing:
             raise UserError(f"{text}: two different objects have this name; give each its own")
         return text
+
+
+def folder_name(value: Any) -> Any:
+    """Return the name of the data set that a path object means, `folder:PATH`; all else as it is."""
+    return f"folder:{value}" if isinstance(value, PathLike) else value
 
 
 def is_data_set(value: Any) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from segsweep.config.plain import plain
 from segsweep.errors import UserError
 
 DEVIATIONS = "Deviations from the paper:"
@@ -52,7 +53,10 @@ class Published:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for the records."""
-        runs = [{**vars(run), "cell": dict(run.cell), "measures": dict(run.measures)} for run in self.runs]
+        runs = [
+            {**vars(run), "cell": dict(run.cell), "measures": {name: plain(value) for name, value in run.measures.items()}}
+            for run in self.runs
+        ]
         return {"where": self.where, "note": self.note, "deviations": list(self.deviations), "runs": runs}
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from segsweep.config.keep import Keep
 from segsweep.config.loss_text import canonical_loss
 from segsweep.config.own import NAME_PATTERN, PREFIX
+from segsweep.config.plain import plain
 from segsweep.config.source import SELF_SUPERVISED, Source
 from segsweep.errors import UserError, unknown
 
@@ -148,7 +149,7 @@ class Settings(BaseModel):
     @classmethod
     def _canonical(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Give a length where none is given, and make equal what means the same."""
-        values = dict(values)
+        values = {name: plain(value) for name, value in values.items()}
         for name, value in values.items():
             if isinstance(value, bool):  # would pass for 0 or 1
                 raise ValueError(f"{name}={value}: must be a number or a text")

@@ -1,10 +1,11 @@
 """What a tuned axis may be: a range, which maps a point of the unit interval to a value, or listed values."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from segsweep.config.plain import listed, number, plain
 from segsweep.errors import UserError
 
 LOG_SPAN = (-12.0, 4.0)  # the decades in which every LogUniform's points lie; see `LogUniform.at`
@@ -25,6 +26,7 @@ class LogUniform:
     high: float
 
     def __post_init__(self) -> None:
+        _take_numbers(self)
         if not 10 ** LOG_SPAN[0] <= self.low < self.high <= 10 ** LOG_SPAN[1]:
             raise UserError(f"LogUniform({self.low}, {self.high}): needs 1e-12 <= low < high <= 1e4")
 
@@ -63,6 +65,7 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
+        _take_numbers(self)
         if not self.low < self.high:
             raise UserError(f"Uniform({self.low}, {self.high}): needs low < high")
 
@@ -98,7 +101,8 @@ class Choice:
     values: tuple[Any, ...]
 
     def __init__(self, *values: Any) -> None:
-        flat = values[0] if len(values) == 1 and isinstance(values[0], Sequence) and not isinstance(values[0], str) else values
+        one = listed(values[0]) if len(values) == 1 else None
+        flat = one if one is not None else [plain(value) for value in values]
         if not flat or len(set(map(repr, flat))) != len(flat):
             raise UserError(f"Choice{tuple(values)}: needs at least one value, none of them twice")
         object.__setattr__(self, "values", tuple(flat))
@@ -115,6 +119,13 @@ class Choice:
     def samples(self) -> tuple[Any, ...]:
         """Return values that a study is checked with before it starts."""
         return self.values
+
+
+def _take_numbers(bounds: LogUniform | Uniform) -> None:
+    """Replace the ends of a range by plain numbers. Raises `UserError` for what is none."""
+    given = f"{type(bounds).__name__}({bounds.low!r}, {bounds.high!r})"
+    for end in ("low", "high"):
+        object.__setattr__(bounds, end, number(given, getattr(bounds, end)))
 
 
 Range = LogUniform | Uniform | Choice

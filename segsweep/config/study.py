@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from segsweep.config.early_stopping import RULES, EarlyStopping
 from segsweep.config.folds import folds_of
-from segsweep.config.own import DataSetObject, Naming, adopt, is_data_set
+from segsweep.config.own import DataSetObject, Naming, adopt, folder_name, is_data_set
+from segsweep.config.plain import listed, plain
 from segsweep.config.published import Published
 from segsweep.config.settings import DECIDED_BY, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
@@ -28,12 +29,12 @@ PREVENT: Leakage = "prevent"
 class Target:
     """The data set that is fine-tuned and tested on, with its protocol.
 
-    `name` is a data set's name, `folder:PATH`, or a data set object of one's own; `classes` one of its class schemes (its
-    first if None); `protocol` how it is split: per cents for training, validation and test, as `60-20-20`; `official` for
-    the data set's own three splits; `5-fold` for cross-validation, in which every fold tests once, and `5x2-fold` for five
-    repetitions of two folds; or `holdout-H`, which holds out H per cent of all images as test and a tenth of the others as
-    validation, and trains on nine tenths of the share of all images that the setting `dev_share` names (`holdout-H-own-val`:
-    validation images are a tenth of each share). `class_map` says, for the transfer `all`,
+    `name` is a data set's name, `folder:PATH` or the path object of a folder, or a data set object of one's own; `classes` one
+    of its class schemes (its first if None); `protocol` how it is split: per cents for training, validation and test, as
+    `60-20-20`; `official` for the data set's own three splits; `5-fold` for cross-validation, in which every fold tests once,
+    and `5x2-fold` for five repetitions of two folds; or `holdout-H`, which holds out H per cent of all images as test and a
+    tenth of the others as validation, and trains on nine tenths of the share of all images that the setting `dev_share` names
+    (`holdout-H-own-val`: validation images are a tenth of each share). `class_map` says, for the transfer `all`,
     which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
     `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
     not called background, and class 1 where neither is.
@@ -52,6 +53,7 @@ class Target:
     leakage: Leakage = PREVENT
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", folder_name(self.name))
         for key in ("name", "classes", "protocol", "foreground"):
             value = getattr(self, key)
             allowed = (key in ("classes", "foreground") and value is None) or (key == "name" and is_data_set(value))
@@ -77,6 +79,11 @@ def _check_groups(pattern: object) -> None:
         raise UserError(f"Target groups={pattern!r}: is no regular expression: {error}; {example}") from None
     if count != 1:
         raise UserError(f"Target groups={pattern!r}: has {count} groups in parentheses; {example}")
+
+
+def _canonical(axis: str, tuned: Range) -> Range:
+    """Return listed values of a setting as the setting has them, so that "1e-3" is 1e-3; a range as it is."""
+    return Choice([Settings.parse_value(axis, value) for value in tuned.values]) if isinstance(tuned, Choice) else tuned
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,8 @@ class Study:
         if not isinstance(self.target, Target):
             raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
         for count in ("trials_per_cell", "seeds", "source_seeds", "source_trials"):
-            value = getattr(self, count)
+            value = plain(getattr(self, count))
+            object.__setattr__(self, count, value)
             if count == "trials_per_cell" and value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -137,6 +145,7 @@ class Study:
         object.__setattr__(self, "own", MappingProxyType(naming.found))
         adopt(self.own)
         self._check_roles()
+        object.__setattr__(self, "tune", MappingProxyType({axis: _canonical(axis, t) for axis, t in self.tune.items()}))
         self._check_source_trials()
         self._check_folds()
         if not list(self.cells()):
@@ -146,9 +155,9 @@ class Study:
         if not isinstance(grid, Mapping):
             raise UserError(f"study {self.name}: compare={grid!r}: must map setting names to lists of values")
         for axis, values in grid.items():
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            if not listed(values):
                 raise UserError(f"study {self.name}: compare {axis}={values!r}: must be a list of at least one value")
-        return MappingProxyType({axis: naming.texts(values) for axis, values in grid.items()})
+        return MappingProxyType({axis: naming.texts(listed(values) or ()) for axis, values in grid.items()})
 
     def _check_roles(self) -> None:
         """Every key is a setting and has one role; every tuned range holds allowed values."""
