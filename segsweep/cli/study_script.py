@@ -181,12 +181,12 @@ def _at_hand(
 
 def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
     setting.store.check_writable()  # a plan keeps there what it has read of the data, and a run will write
-    adopt(study.own)
+    adopt(study.brought)
     check_names(study)
     view = choose_view(console)
     with runner_for_plan(options, study, setting.store) as runner:
         try:
-            catalog = Catalog(setting.roots, setting.store, view.data, lenient=True)
+            catalog = Catalog(setting.roots, setting.store, view.data, lenient=True, brought=study.brought)
             plan = plan_of(study, catalog, runner)
         finally:
             view.close()

@@ -2,24 +2,22 @@
 
 In settings and records such a thing goes by the text `own:NAME` (`own:NAME.v2` for its second version). The objects
 themselves travel with the study to the processes that need them, which `adopt` them. What was computed with another code
-of one name is told apart by its `fingerprint`.
+of one name is told apart by its mark, which is taken when the study is declared: each study, and each trial and stage of it, has
+its own marks, whatever other studies the process knows.
 """
 
-import ast
-import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from segsweep.config.digest import digest
 from segsweep.config.normalisation import Normalisation, Stated
 from segsweep.config.plain import plain
 from segsweep.config.source import SELF_SUPERVISED, Stage
+from segsweep.config.source_text import class_code, code_of
 from segsweep.errors import UserError, unknown
 
 PREFIX = "own:"
@@ -41,7 +39,7 @@ class Architecture:
     `output=sigmoid` it is asked for one. `encoder` and `classifier` are how the names of its parameters begin in its encoder and
     in its last classifier (`"encoder."`, `"head.out."`); `stages` how they begin in each stage of the encoder from input to
     output, needed for `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths must be multiples of
-    `stride_px`. Trials know the code of `build`; raise `version` where something that it calls has changed.
+    `stride_px`. Trials know the text of `build`, comments included; raise `version` where something that it calls has changed.
     """
 
     name: str
@@ -60,8 +58,8 @@ class Architecture:
 class Loss:
     """A user's own loss: `function(logits_BCHW, mask_BHW)` returns a scalar tensor for float logits and int64 masks.
 
-    Masks hold class numbers and 255, which is to be ignored. Trials know the code of `function`; raise `version` where
-    something that it calls has changed.
+    Masks hold class numbers and 255, which is to be ignored. Trials know the text of `function`, comments
+    included; raise `version` where something that it calls has changed.
     """
 
     name: str
@@ -138,15 +136,23 @@ class Brought:
 _ADOPTED: dict[str, Brought] = {}  # a table of names that the running study brought; the same in every process of it
 
 
+def bring(things: Mapping[str, Any]) -> dict[str, Brought]:
+    """Return things with their marks, as their code is now."""
+    return {text: thing if isinstance(thing, Brought) else Brought(thing, _mark(thing)) for text, thing in things.items()}
+
+
 def adopt(things: Mapping[str, Any]) -> None:
     """Make things known in this process by their texts; a text that is known already is replaced."""
-    for text, thing in things.items():
-        _ADOPTED[text] = thing if isinstance(thing, Brought) else Brought(thing, _mark(thing))
+    _ADOPTED.update(bring(things))
 
 
-def portable() -> dict[str, Brought]:
-    """Return the architectures and losses that this process knows, which workers need; data sets are read by the driver alone."""
-    return {text: brought for text, brought in _ADOPTED.items() if isinstance(brought.thing, Architecture | Loss)}
+def portable(brought: Mapping[str, Brought] | None = None) -> dict[str, Brought]:
+    """Return the architectures and losses of a study, which workers need; data sets are read by the driver alone.
+
+    Without a study they are those that this process knows.
+    """
+    known = _ADOPTED if brought is None else brought
+    return {text: each for text, each in known.items() if isinstance(each.thing, Architecture | Loss)}
 
 
 def own(text: str) -> Any:
@@ -164,28 +170,10 @@ def fingerprint(text: str) -> str | None:
 
 def _mark(thing: Any) -> str:
     if isinstance(thing, Loss):
-        return digest(_code(thing.function))
+        return digest(code_of(thing.function))
     if isinstance(thing, Architecture):
-        return digest([_code(thing.build), thing.encoder, thing.classifier, [list(stage) for stage in thing.stages]])
-    return digest([_code(thing), thing.name])
-
-
-def _code(function: Any) -> Any:
-    """Return what a function or a class does, as plain values: its syntax, without comments, or else its byte code."""
-    if hasattr(function, "func"):  # functools.partial
-        return [_code(function.func), repr(function.args), repr(sorted(function.keywords.items()))]
-    if not inspect.isroutine(function) and not inspect.isclass(function):
-        function = type(function)
-    try:
-        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
-    except (OSError, TypeError, SyntaxError):  # typed at a prompt, or in the middle of a line
-        parts = vars(function).values() if inspect.isclass(function) else [function]
-        return [_bytes(part.__code__) for part in parts if hasattr(part, "__code__")]
-
-
-def _bytes(code: CodeType) -> Any:
-    constants = [_bytes(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return [code.co_code.hex(), constants, list(code.co_names)]
+        return digest([code_of(thing.build), thing.encoder, thing.classifier, [list(stage) for stage in thing.stages]])
+    return digest([class_code(thing), thing.name])
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The data that a study needs: found, identified and prepared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segsweep.config.folds import folds_of
-from segsweep.config.own import PREFIX, fingerprint, own
+from segsweep.config.own import PREFIX, Brought, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
@@ -43,7 +43,7 @@ class Catalog:
     """The data sets of one study by name, scheme and size.
 
     `key` may be asked without the data at hand when `lenient`: the key then stands for data that was not found, and
-    `absent` says why. `tell` takes a line for the user where prepared data is damaged.
+    `absent` says why. `tell` takes a line for the user where prepared data is damaged. `brought` are the study's own objects.
     """
 
     roots: DataRoots
@@ -52,6 +52,7 @@ class Catalog:
     lenient: bool = False
     tell: Tell = say_nothing
     absent: dict[str, str] = field(default_factory=dict)
+    brought: Mapping[str, Brought] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
@@ -156,10 +157,14 @@ class Catalog:
     def _request(self, wanted: Name) -> Request:
         name, scheme, image_px, fit = wanted
         if name not in self._datasets:
-            self._datasets[name] = own(name) if name.startswith(PREFIX) else open_dataset(name, self.roots)
+            self._datasets[name] = self._own(name).thing if name.startswith(PREFIX) else open_dataset(name, self.roots)
         chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
-        mark = fingerprint(name) or ""
+        mark = self._own(name).mark if name.startswith(PREFIX) else ""
         return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, mark)
+
+    def _own(self, name: str) -> Brought:
+        """Return a data set that the study brings; without one, that which the process knows by its name."""
+        return self.brought[name] if name in self.brought else Brought(own(name), fingerprint(name) or "")
 
     def same(self, name: str, other: str) -> bool:
         """Return whether two names mean one data set: the same name, or the same folder."""

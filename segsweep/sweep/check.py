@@ -34,12 +34,12 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     """
     setting.store.check_writable()
     rehearsal = rehearsal_of(study)
-    adopt(study.own)
+    adopt(study.brought)
     check_names(rehearsal)
     view = choose_view(console)
     try:
         tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        catalog = Catalog(setting.roots, setting.store, view.data, tell=tell)
+        catalog = Catalog(setting.roots, setting.store, view.data, tell=tell, brought=study.brought)
         preflight(rehearsal, catalog)
         prepare_all(rehearsal, catalog)
     finally:

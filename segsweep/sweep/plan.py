@@ -56,7 +56,9 @@ class Cell:
         """Return a trial of this cell; runs of different seeds take the source models in turn."""
         stage = self.stages[(seed - 1) % len(self.stages) if phase == "confirm" else 0]
         study, data = self.study, self.target_data
-        return Trial(study.name, self.name, phase, settings, seed, study.target, data, stage, point, self.target_masks)
+        return Trial(
+            study.name, self.name, phase, settings, seed, study.target, data, stage, point, self.target_masks, study.marks
+        )
 
     def confirm(self, settings: Settings) -> tuple[Trial, ...]:
         """Return the confirmed runs of a setting, on seeds other than the tuning seed."""
@@ -131,7 +133,7 @@ def make_plan(
 
     def cell_of(name: str, settings: Settings) -> Cell:
         leakage = study.target.leakage
-        stages = tuple(_stages(settings, seed, data_key, left_out, leakage) for seed in range(study.source_seeds))
+        stages = tuple(_stages(settings, seed, data_key, left_out, leakage, study.marks) for seed in range(study.source_seeds))
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         target_masks = masks_key(study) if settings.test_size == "original" else None
         cell = Cell(name, settings, (), stages, study, target_data, target_masks)
@@ -174,7 +176,9 @@ def _with(settings: Settings, **values: Any) -> Settings:
     return Settings.build(**{**settings.model_dump(), **values})
 
 
-def _stages(settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut, leakage: Leakage) -> StageSpec | None:
+def _stages(
+    settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut, leakage: Leakage, marks: Mapping[str, str]
+) -> StageSpec | None:
     """Return the last stage of a source for one source seed, with the chain before it."""
     last: StageSpec | None = None
     encoder = encoder_name(settings.architecture)
@@ -197,5 +201,6 @@ def _stages(settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut,
             parent=last,
             without=left_out(stage, settings) if trained else (),
             leakage=leakage if trained else PREVENT,
+            marks=marks,
         )
     return last

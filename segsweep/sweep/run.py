@@ -73,7 +73,7 @@ def run(
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
     setting.store.check_writable()
-    adopt(study.own)  # again: another study of this process may have brought other things of the same names
+    adopt(study.brought)  # again: another study of this process may have brought other things of the same names
     check_names(study)
     check_groups(study, options)
     folder = setting.study_folder(study)
@@ -81,7 +81,7 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
     tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
         with open_runner(options, study, setting.store) as runner:
-            catalog = Catalog(setting.roots, setting.store, view.data, tell=tell)
+            catalog = Catalog(setting.roots, setting.store, view.data, tell=tell, brought=study.brought)
             preflight(study, catalog)
             prepare_all(study, catalog)
             plan = plan_of(study, catalog, runner)
@@ -100,7 +100,9 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
 
 def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
     """Return what every worker is told."""
-    return Workplace(setting.store, runner.device, driver.records_id, setting.max_pictures, own=portable())
+    return Workplace(
+        setting.store, runner.device, driver.records_id, setting.max_pictures, own=portable(driver.planner.plan.study.brought)
+    )
 
 
 def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool, tell: Tell) -> Driver:

@@ -1,5 +1,9 @@
+import hashlib
+import json
+import textwrap
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import ClassVar
 
 import pytest
@@ -19,7 +23,11 @@ from segsweep.config import (
 )
 from segsweep.config.own import adopt, fingerprint, own, portable
 from segsweep.config.source import Stage
+from segsweep.config.source_text import code_of
+from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
+from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.plan import make_plan
 
 
 @dataclass(frozen=True)
@@ -142,21 +150,109 @@ def other(logits, mask):
     return logits.sum() - mask.sum()
 
 
+def identities(loss: Loss) -> tuple[str, str]:
+    """Return the identity of a trial and of a stage of a study with a loss of its own."""
+    marks = study(compare={"loss": [loss]}).marks
+    trial = Trial("s", "c", "tune", Settings(loss="dice+own:loss"), 0, Target("pets"), "data", marks=marks)
+    stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, "data", {"loss": "own:loss"}, marks=marks)
+    return trial.trial_id, stage.spec_id
+
+
+def weighted(weight, inner=None):
+    """Return a loss whose code is the same for every weight."""
+    return lambda logits, mask: weight * (inner or cross)(logits, mask)
+
+
+class Weighted:
+    """A loss that is called as an object."""
+
+    def __init__(self, weight):
+        self.weight, self._cache = weight, object()
+
+    def __call__(self, logits, mask):
+        return self.weight * cross(logits, mask)
+
+    def method(self, logits, mask):
+        return self(logits, mask)
+
+
 def test_what_is_computed_is_part_of_the_identity():
-    """Two losses or architectures of one name but of another code give other trials and stages; the same code the same."""
-    marks = []
-    for function in (cross, other, cross, partial(cross, mask=0), partial(cross, mask=1), lambda x, m: x + m, lambda x, m: x * m):
-        adopt({"own:loss": Loss("loss", function)})
-        trial = Trial("s", "c", "tune", Settings(loss="dice+own:loss"), 0, Target("pets"), "data")
-        stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, "data", {"loss": "own:loss"})
-        marks.append((trial.trial_id, stage.spec_id))
-    assert marks[0] == marks[2]
-    assert len({trial for trial, _ in marks}) == len({stage for _, stage in marks}) == 6
+    """Losses of one name but of another code, or of the same code with other values in it, give other trials and stages."""
+    made = [cross, other, partial(cross, mask=0), partial(cross, mask=1), lambda x, m: x + m, lambda x, m: x * m]
+    made += [weighted(1), weighted(2), weighted(2, other), Weighted(1), Weighted(2), Weighted(1).method, Weighted(2).method]
+    found = [identities(Loss("loss", function)) for function in made]
+    assert len({trial for trial, _ in found}) == len({stage for _, stage in found}) == len(made)
+    for again in (cross, partial(cross, mask=1), weighted(2, other), Weighted(2), Weighted(2).method):
+        assert identities(Loss("loss", again)) in found
+
+
+def test_what_of_an_architecture_is_part_of_the_identity():
+    """How the names of an architecture's encoder begin is part of its mark."""
     adopt({"own:net": NET})
     before = fingerprint("own:net")
     adopt({"own:net": replace(NET, encoder="body.")})
     assert fingerprint("own:net") != before
     assert fingerprint("unet16") is None
+
+
+def loss_in(folder, text):
+    """Return the loss of a study file with a text."""
+    path = folder / f"file_{abs(hash(text))}.py"
+    path.write_text(text)
+    spec = spec_from_file_location(path.stem, path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Loss("loss", module.loss)
+
+
+BODY = "def loss(logits, mask):\n    # the mean\n    return logits.mean()\n"
+
+
+def test_an_edited_comment_is_another_code(tmp_path):
+    """A mark is that of the text: other comments change it; the lines around, indentation as a whole and line ends do not."""
+    mark = identities(loss_in(tmp_path, BODY))
+    assert identities(loss_in(tmp_path, BODY.replace("the mean", "the average"))) != mark
+    assert identities(loss_in(tmp_path, "x = 3\n\n" + BODY + "\ny = 4\n")) == mark
+    assert identities(loss_in(tmp_path, "if True:\n" + textwrap.indent(BODY, "    "))) == mark
+    assert identities(loss_in(tmp_path, BODY.replace("\n", "\r\n"))) == mark
+
+
+def test_no_version_of_python_has_another_mark(tmp_path):
+    """Marks are digests of the text alone: these were computed with hashlib, and must be the same under every Python."""
+    function, short = loss_in(tmp_path, BODY), loss_in(tmp_path, "pair = [lambda x, m: x, loss := lambda x, m: m.sum()]\n")
+    expected = {"function": [BODY.rstrip()], "lambda": ["lambda x, m: m.sum()"]}
+    for what, loss in (("function", function), ("lambda", short)):
+        content = json.dumps(expected[what], separators=(",", ":")).encode()
+        assert study(compare={"loss": [loss]}).marks == {"own:loss": hashlib.sha256(content).hexdigest()[:20]}
+
+
+def test_lambdas_of_one_line_and_within_each_other_are_told_apart():
+    """Of several lambdas on a line each has its own text."""
+    outer, after = (lambda x, m: (lambda y: y + x)(m)), (lambda x, m: x * m)
+    assert code_of(outer) == ["lambda x, m: (lambda y: y + x)(m)"]
+    assert code_of(after) == ["lambda x, m: x * m"]
+    inner = (lambda x: (lambda y, m: y + m + x))(3)  # fmt: skip
+    assert code_of(inner) == ["lambda y, m: y + m + x", {"x": "3"}]
+
+
+def test_the_study_that_was_declared_last_changes_no_identity():
+    """A trial and a data set keep the identity that they had when their study was declared, whatever is declared after it."""
+    first = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
+    again = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
+    keys = []
+    for planned, last in ((first, None), (again, other)):
+        catalog = Catalog(DataRoots(), None, lambda *_: None, brought=planned.brought)
+        plan = make_plan(planned, lambda *_: "data")
+        if last is not None:
+            study(target=Target(Others()), compare={"loss": [Loss("loss", last)]})
+        request = catalog._request(("own:shapes", None, 16, "own"))
+        keys.append((plan.cells[0].trial("tune", plan.cells[0].settings, 0).trial_id, request.mark, type(request.dataset)))
+    assert keys[0] == keys[1]
+
+
+@dataclass(frozen=True)
+class Others(Shapes):
+    """Another data set of the same name."""
 
 
 def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():

@@ -40,7 +40,7 @@ def test_impossible_log_ranges_are_refused(low, high):
 def test_impossible_uniform_ranges_are_refused():
     """A range without width raises with its ends."""
     for low, high in ((1, 1), (2, 1), (float("nan"), 1)):
-        with pytest.raises(UserError, match="needs low < high|no finite number"):
+        with pytest.raises(UserError, match=r"needs low < high|no finite number"):
             Uniform(low, high)
 
 
