@@ -1,0 +1,179 @@
+"""What is served is what was recorded, and what the store has lost or damaged is built again by the same command."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import segsweep
+from segsweep import trial as trials
+from segsweep.cli.commands import command_line
+from segsweep.cli.study_script import main
+from segsweep.config import Study
+from segsweep.records import Records, load
+from segsweep.records.models import lost_models
+from segsweep.store.folder import Store
+from segsweep.training.checkpoint import load_weights
+
+
+@pytest.fixture
+def study(tiny_study: Study) -> Study:
+    """One cell of random weights with one tuning trial and one confirmed run."""
+    return replace(tiny_study, compare={"source": ["random"], "freeze": ["none"]}, trials_per_cell=1, seeds=1)
+
+
+def run(study: Study, folder: Path) -> Records:
+    return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+
+
+def call(*arguments: object) -> int:
+    """Return the exit code of a command."""
+    try:
+        command_line([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def confirmed(records: Records) -> "dict[str, object]":
+    """Return the first confirmed run's row."""
+    return records.trials[records.trials["phase"] == "confirm"].iloc[0].to_dict()
+
+
+def flip(path: Path) -> None:
+    """Flip one bit in the middle of a file, by writing it again."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def other_start(monkeypatch: pytest.MonkeyPatch) -> "Iterator[None]":
+    """Have trials begin with other weights, as changed code or other hardware would come to other ones."""
+    real = trials.build_model
+
+    def build(*values: object) -> torch.nn.Module:
+        model = real(*values)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.5)
+        return model
+
+    monkeypatch.setattr(trials, "build_model", build)
+    yield
+
+
+def test_each_study_exports_the_model_that_its_record_tells_of(
+    study: Study, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Two studies with equal trials in one store, whose runs came to other weights, export each its own, under its own name."""
+    run(study, tmp_path)
+    request.getfixturevalue("other_start")
+    run(replace(study, name="other"), tmp_path)
+    ids, ious, weights = set(), set(), []
+    for name in ("tiny", "other"):
+        best = tmp_path / f"best-{name}"
+        assert call("export", tmp_path / "runs" / name, "--best", best) == 0
+        card, row = json.loads((best / "card.json").read_text()), confirmed(load(tmp_path / "runs" / name))
+        assert card["test_iou"] == card["measured"]["test_iou"] == row["test_iou"]
+        assert (card["study"], card["content_hash"]) == (name, row["model_hash"])
+        ids.add(row["trial_id"])
+        ious.add(row["test_iou"])
+        weights.append(load_weights(best / "weights.safetensors")[0])
+    assert (len(ids), len(ious)) == (1, 2)
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("lost", ["damaged", "missing"])
+def test_a_lost_model_is_run_again_by_the_same_command(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str, request: pytest.FixtureRequest
+) -> None:
+    """A plan and the next start say that the run counts as not run; it alone runs again, and its record and model are the new."""
+    before = run(study, tmp_path)
+    folder = Store(tmp_path / "store").folder("model", str(confirmed(before)["model_key"]))
+    shutil.rmtree(folder) if lost == "missing" else flip(folder / "weights.safetensors")
+    capsys.readouterr()
+    options = ["--out", str(tmp_path / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]
+    said = f"1 confirmed run counts as not run, for lack of the model: that of trial {confirmed(before)['trial_id']} is {lost}"
+    with pytest.raises(SystemExit) as ended:
+        main(study, arguments=[*options, "--plan"])
+    told = capsys.readouterr().out
+    assert not ended.value.code
+    assert said in told
+    assert "2 trials (1 to tune, 1 to confirm), 1 done" in told
+    assert folder.exists() == (lost == "damaged")
+    request.getfixturevalue("other_start")
+    after = run(study, tmp_path)
+    assert said in capsys.readouterr().err.replace("\n", "")
+    assert after.trials["starts"].tolist() == [1, 1]
+    assert len(after.epochs) == len(before.epochs)
+    assert confirmed(after)["test_iou"] != confirmed(before)["test_iou"]
+    assert [path.name for path in (tmp_path / "store").glob("damaged/*")] == ([f"model-{folder.name}-1"] * (lost == "damaged"))
+    assert call("export", after.folder, "--best", tmp_path / "best") == 0
+    card = json.loads((tmp_path / "best" / "card.json").read_text())
+    assert card["test_iou"] == confirmed(after)["test_iou"]
+    assert run(study, tmp_path).trials["starts"].tolist() == [1, 1]
+    assert "counts as not run" not in capsys.readouterr().err
+
+
+def test_export_of_a_damaged_model_says_what_builds_it_again(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is one line that names the file, where it is set aside, and the command that runs it again; and that command does."""
+    before = run(study, tmp_path)
+    key = confirmed(before)["model_key"]
+    flip(tmp_path / "store" / "model" / str(key) / "weights.safetensors")
+    capsys.readouterr()
+    assert call("export", before.folder, "--best", tmp_path / "best") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    there = tmp_path / "store" / "damaged" / f"model-{key}-1"
+    assert f"is damaged: weights.safetensors has other bytes than were written; set aside as {there}" in line
+    assert "run the study's command again: it runs this confirmed run again" in line
+    assert not (tmp_path / "best").exists()
+    assert call("report", before.folder) == 0
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("predictions.png leaves out 1 cell:")]
+    assert "run the study's command again" in said
+    run(study, tmp_path)
+    assert call("export", before.folder, "--best", tmp_path / "best") == 0
+
+
+def test_records_of_earlier_versions_are_compared_with_the_card(study: Study, tmp_path: Path) -> None:
+    """Without `model_key` the model under the trial's id is taken where its card says what the record says, else it is lost."""
+    trials, store = run(study, tmp_path).trials, Store(tmp_path / "store")
+    row = confirmed(load(tmp_path / "runs" / "tiny"))
+    store.folder("model", str(row["model_key"])).rename(store.folder("model", str(row["trial_id"])))
+    assert list(lost_models(trials, store)) == [row["trial_id"]]
+    earlier = trials.drop(columns=["model_key", "model_hash"])
+    assert lost_models(earlier, store) == {}
+    for column, value in {"test_iou": row["test_iou"] + 1e-5, "seed": 7, "total_parameters": 12}.items():
+        (reason,) = lost_models(earlier.assign(**{column: value}), store).values()
+        assert reason.startswith(f"is of another run of this trial: its {column} is ")
+
+
+def test_damaged_data_and_stages_are_built_again(
+    copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A grown study with a flipped bit in the images and in a stage's weights says both, builds both again, and finishes."""
+    before = load(copy_of_finished / "runs" / "tiny")
+    store = Store(copy_of_finished / "store")
+    target = next(path for path in (store.root / "data").iterdir() if "ellipses" in (path / "index.json").read_text())
+    stage = store.folder("weights", before.stages["key"].iloc[0])
+    for kind, folder in (("data", target), ("weights", stage)):
+        store.open(kind, folder.name)  # this machine knows them
+    flip(target / "images.npy")
+    flip(stage / "weights.safetensors")
+    after = run(replace(tiny_study, seeds=3), copy_of_finished)
+    told = capsys.readouterr().err.replace("\n", "")
+    assert "px is damaged: images.npy has other bytes than were written; set aside as" in told
+    assert told.count("it is prepared again") == 1
+    assert told.count(f"the stage with the weights {stage.name} counts as not built: they are damaged: weights.safetensors") == 1
+    assert (after.trials["status"] == "finished").all()
+    assert len(after.trials) == len(before.trials) + 4
+    assert after.stages["content_hash"].tolist() == before.stages["content_hash"].tolist()
+    for kind, folder in (("data", target), ("weights", stage)):
+        store.open(kind, folder.name, again=True)
+    assert len(list((store.root / "damaged").iterdir())) == 2
