@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 import segsweep
 from segsweep import trial as trials
 from segsweep.cli.commands import command_line
+from segsweep.cli.export import find_weights
 from segsweep.cli.study_script import main
 from segsweep.config import Study
 from segsweep.records import Records, load
@@ -20,7 +20,7 @@ from segsweep.store.folder import Store
 from segsweep.training.checkpoint import load_weights
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def study(tiny_study: Study) -> Study:
     """One cell of random weights with one tuning trial and one confirmed run."""
     return replace(tiny_study, compare={"source": ["random"], "freeze": ["none"]}, trials_per_cell=1, seeds=1)
@@ -28,6 +28,25 @@ def study(tiny_study: Study) -> Study:
 
 def run(study: Study, folder: Path) -> Records:
     return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the study was run once. Not to be changed."""
+    folder = tmp_path_factory.mktemp("once")
+    run(study, folder)
+    return folder
+
+
+@pytest.fixture
+def ran(once: Path, tmp_path: Path) -> Path:
+    """A copy of the folder in which the study was run, whose artifacts this machine has verified."""
+    folder = Path(shutil.copytree(once, tmp_path / "ran"))
+    store, declared = Store(folder / "store"), folder / "runs" / "tiny" / "study.json"
+    declared.write_text(json.dumps({**json.loads(declared.read_text()), "store": str(store.root)}))
+    for path in store.root.glob("*/*/artifact.json"):
+        store.open(*path.parts[-3:-1])
+    return folder
 
 
 def call(*arguments: object) -> int:
@@ -52,7 +71,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.fixture
-def other_start(monkeypatch: pytest.MonkeyPatch) -> "Iterator[None]":
+def other_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trials begin with other weights, as changed code or other hardware would come to other ones."""
     real = trials.build_model
 
@@ -64,21 +83,17 @@ def other_start(monkeypatch: pytest.MonkeyPatch) -> "Iterator[None]":
         return model
 
     monkeypatch.setattr(trials, "build_model", build)
-    yield
 
 
-def test_each_study_exports_the_model_that_its_record_tells_of(
-    study: Study, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_each_study_exports_the_model_that_its_record_tells_of(study: Study, ran: Path, request: pytest.FixtureRequest) -> None:
     """Two studies with equal trials in one store, whose runs came to other weights, export each its own, under its own name."""
-    run(study, tmp_path)
     request.getfixturevalue("other_start")
-    run(replace(study, name="other"), tmp_path)
+    run(replace(study, name="other"), ran)
     ids, ious, weights = set(), set(), []
     for name in ("tiny", "other"):
-        best = tmp_path / f"best-{name}"
-        assert call("export", tmp_path / "runs" / name, "--best", best) == 0
-        card, row = json.loads((best / "card.json").read_text()), confirmed(load(tmp_path / "runs" / name))
+        best = ran / f"best-{name}"
+        assert call("export", ran / "runs" / name, "--best", best) == 0
+        card, row = json.loads((best / "card.json").read_text()), confirmed(load(ran / "runs" / name))
         assert card["test_iou"] == card["measured"]["test_iou"] == row["test_iou"]
         assert (card["study"], card["content_hash"]) == (name, row["model_hash"])
         ids.add(row["trial_id"])
@@ -90,14 +105,13 @@ def test_each_study_exports_the_model_that_its_record_tells_of(
 
 @pytest.mark.parametrize("lost", ["damaged", "missing"])
 def test_a_lost_model_is_run_again_by_the_same_command(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str, request: pytest.FixtureRequest
+    study: Study, ran: Path, capsys: pytest.CaptureFixture[str], lost: str, request: pytest.FixtureRequest
 ) -> None:
     """A plan and the next start say that the run counts as not run; it alone runs again, and its record and model are the new."""
-    before = run(study, tmp_path)
-    folder = Store(tmp_path / "store").folder("model", str(confirmed(before)["model_key"]))
+    before = load(ran / "runs" / "tiny")
+    folder = Store(ran / "store").folder("model", str(confirmed(before)["model_key"]))
     shutil.rmtree(folder) if lost == "missing" else flip(folder / "weights.safetensors")
-    capsys.readouterr()
-    options = ["--out", str(tmp_path / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]
+    options = ["--out", str(ran / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]
     said = f"1 confirmed run counts as not run, for lack of the model: that of trial {confirmed(before)['trial_id']} is {lost}"
     with pytest.raises(SystemExit) as ended:
         main(study, arguments=[*options, "--plan"])
@@ -107,44 +121,40 @@ def test_a_lost_model_is_run_again_by_the_same_command(
     assert "2 trials (1 to tune, 1 to confirm), 1 done" in told
     assert folder.exists() == (lost == "damaged")
     request.getfixturevalue("other_start")
-    after = run(study, tmp_path)
+    after = run(study, ran)
     assert said in capsys.readouterr().err.replace("\n", "")
     assert after.trials["starts"].tolist() == [1, 1]
     assert len(after.epochs) == len(before.epochs)
     assert confirmed(after)["test_iou"] != confirmed(before)["test_iou"]
-    assert [path.name for path in (tmp_path / "store").glob("damaged/*")] == ([f"model-{folder.name}-1"] * (lost == "damaged"))
-    assert call("export", after.folder, "--best", tmp_path / "best") == 0
-    card = json.loads((tmp_path / "best" / "card.json").read_text())
-    assert card["test_iou"] == confirmed(after)["test_iou"]
-    assert run(study, tmp_path).trials["starts"].tolist() == [1, 1]
+    assert [path.name for path in (ran / "store").glob("damaged/*")] == ([f"model-{folder.name}-1"] * (lost == "damaged"))
+    model = find_weights(after.trials.set_index("phase", drop=False).loc["confirm"], Store(ran / "store"))
+    assert model.metadata["test_iou"] == confirmed(after)["test_iou"]
+    assert run(study, ran).trials["starts"].tolist() == [1, 1]
     assert "counts as not run" not in capsys.readouterr().err
 
 
-def test_export_of_a_damaged_model_says_what_builds_it_again(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_of_a_damaged_model_says_what_builds_it_again(study: Study, ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is one line that names the file, where it is set aside, and the command that runs it again; and that command does."""
-    before = run(study, tmp_path)
+    before = load(ran / "runs" / "tiny")
     key = confirmed(before)["model_key"]
-    flip(tmp_path / "store" / "model" / str(key) / "weights.safetensors")
-    capsys.readouterr()
-    assert call("export", before.folder, "--best", tmp_path / "best") == 2
+    flip(ran / "store" / "model" / str(key) / "weights.safetensors")
+    assert call("export", before.folder, "--best", ran / "best") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    there = tmp_path / "store" / "damaged" / f"model-{key}-1"
+    there = ran / "store" / "damaged" / f"model-{key}-1"
     assert f"is damaged: weights.safetensors has other bytes than were written; set aside as {there}" in line
     assert "run the study's command again: it runs this confirmed run again" in line
-    assert not (tmp_path / "best").exists()
+    assert not (ran / "best").exists()
     assert call("report", before.folder) == 0
     (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("predictions.png leaves out 1 cell:")]
     assert "run the study's command again" in said
-    run(study, tmp_path)
-    assert call("export", before.folder, "--best", tmp_path / "best") == 0
+    run(study, ran)
+    assert call("export", before.folder, "--best", ran / "best") == 0
 
 
-def test_records_of_earlier_versions_are_compared_with_the_card(study: Study, tmp_path: Path) -> None:
+def test_records_of_earlier_versions_are_compared_with_the_card(ran: Path) -> None:
     """Without `model_key` the model under the trial's id is taken where its card says what the record says, else it is lost."""
-    trials, store = run(study, tmp_path).trials, Store(tmp_path / "store")
-    row = confirmed(load(tmp_path / "runs" / "tiny"))
+    trials, store = load(ran / "runs" / "tiny").trials, Store(ran / "store")
+    row = confirmed(load(ran / "runs" / "tiny"))
     store.folder("model", str(row["model_key"])).rename(store.folder("model", str(row["trial_id"])))
     assert list(lost_models(trials, store)) == [row["trial_id"]]
     earlier = trials.drop(columns=["model_key", "model_hash"])
