@@ -26,7 +26,7 @@ from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import LAST, WEIGHTS, Started, load_source, normalisation_from
+from segsweep.stage import LAST, WEIGHTS, Started, load_source, lost_checkpoint, normalisation_from
 from segsweep.store.folder import Artifact
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import calibrate
@@ -82,6 +82,7 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)
+    yield from lost_checkpoint(state)
     yield from train(
         state,
         train_set,

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,72 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("TORCH_HOME", places["TORCH_HOME"])
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+class Disk:
+    """What a power cut would leave: content that was synced, under names whose folders were synced since.
+
+    `renames` are (from, to, whether all that was renamed had been synced before), in order.
+    """
+
+    def __init__(self) -> None:
+        self.renames: list[tuple[Path, Path, bool]] = []
+        self._contents: dict[int, bytes] = {}  # by inode
+        self._names: dict[Path, dict[str, int]] = {}
+
+    def sync(self, path: Path) -> None:
+        """Note what `os.fsync` has put on disk."""
+        if path.is_dir():
+            self._names[path] = {entry.name: entry.inode() for entry in os.scandir(path)}
+        else:
+            self._contents[path.stat().st_ino] = path.read_bytes()
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Note a rename that is about to happen."""
+        files = list(old.iterdir()) if old.is_dir() else [old]
+        whole = not old.is_dir() or self._names.get(old, {}).keys() == {path.name for path in files}
+        whole = whole and all(self._contents.get(path.stat().st_ino) == path.read_bytes() for path in files)
+        self.renames.append((old, new, whole))
+        if old in self._names:
+            self._names[new] = self._names.pop(old)
+
+    def survives(self, path: Path) -> bytes | None:
+        """Return what a file would hold after a power cut, None where it would not be there. Its folder's name must be safe."""
+        return self._contents.get(self._names.get(path.parent, {}).get(path.name, -1))
+
+    def has(self, folder: Path) -> bool:
+        """Return whether a folder would be there after a power cut."""
+        return self._names.get(folder.parent, {}).get(folder.name) == folder.stat().st_ino
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Record what this process syncs and renames."""
+    found, fsync, rename, replace = Disk(), os.fsync, os.rename, os.replace
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        found.sync(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    def renamed(old: Path, new: Path) -> None:
+        found.rename(Path(old), Path(new))
+        rename(old, new)
+
+    def replaced(old: Path, new: Path) -> None:
+        found.rename(Path(old), Path(new))
+        replace(old, new)
+
+    for name, function in {"fsync": synced, "rename": renamed, "replace": replaced}.items():
+        monkeypatch.setattr(os, name, function)
+    return found
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """Set the process's umask for one test."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True)

@@ -438,6 +438,24 @@ def test_a_stage_after_the_small_stem_trains_a_usual_one(data, place, monkeypatc
     assert {name.removeprefix("encoder.") for name in weights_of(outcome)} >= set(build_encoder("resnet18", 0).state_dict())
 
 
+@pytest.mark.parametrize("kind", ["supervised", "simclr"])
+def test_a_stage_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, place, kind):
+    """A stage that goes on from a checkpoint with one other bit is built from its start, and its record says why."""
+    spec = supervised(data) if kind == "supervised" else simclr(data)
+    steps = build_stage(spec, None, place)
+    next(steps)
+    first = next(steps)
+    steps.close()
+    (path,) = (place.store.root / "work").glob("*/last.safetensors")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    (_, said, *epochs), _ = build(spec, place)
+    assert said == Started({"checkpoint_lost": "last.safetensors has other bytes than were written"})
+    assert len(epochs) == 2
+    assert epochs[0].seconds != first.seconds
+
+
 def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, place):
     """Broken off after its first epoch and asked again, it gives the weights of an undisturbed one."""
     aside = Workplace(Store(place.store.root.parent / "aside"), place.device)

@@ -306,6 +306,28 @@ def test_broken_off_trial_continues(data, place, tmp_path):
     assert len(hashes) == 1
 
 
+def spoil_checkpoint(place: Workplace) -> None:
+    """Flip one bit in the middle of the one checkpoint that is there."""
+    (path,) = (place.store.root / "work").glob("*/last.safetensors")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_trial_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, place):
+    """A trial that goes on from a checkpoint with one other bit ends as one that was never broken off; its record says why."""
+    trial = make(data)
+    _, whole, _ = run(trial, place)
+    steps = run_trial(trial, None, place)
+    _, first = (next(steps) for _ in range(2))
+    steps.close()
+    spoil_checkpoint(place)
+    _, said, *epochs, _ = run_trial(trial, None, place)
+    assert said == Started({"checkpoint_lost": "last.safetensors has other bytes than were written"})
+    assert epochs[0].seconds != first.seconds
+    assert [(each.train_loss, each.val_loss) for each in epochs] == [(each.train_loss, each.val_loss) for each in whole]
+
+
 def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, place):
     """A confirmed run whose end was not recorded yields the same outcome again and keeps its artifact."""
     trial = make(data, "confirm")

@@ -20,6 +20,7 @@ from segsweep.models.segmentation_model import SegmentationModel
 Weights = dict[str, Tensor]
 Tensors = tuple[Tensor, ...] | list[Tensor]
 MODEL, BEST, OPTIMIZER, AVERAGE = "model.", "best.", "optimizer.", "average."
+OTHER_BYTES = "has other bytes than were written"
 PROGRESS = ("history", "best_reading", "best_result", "kept_result")
 NOTHING_READ = Reading(float("-inf"), float("-inf"))
 
@@ -42,7 +43,8 @@ class TrainingState(Generic[AnyLearner]):
     `history` holds every result since the start as plain values, so that a result whose report was lost is not. `average`
     is the exponential moving average of the weights, where there is one; it is what is evaluated and kept then. `best_result`
     is the number of the result with the best reading, `kept_result` of the one whose weights `best` holds; they differ where the
-    last epoch is kept.
+    last epoch is kept. `lost_checkpoint` says what is wrong with the checkpoint from which it should have gone on, None where
+    nothing is; the state is a fresh one then.
     """
 
     model: AnyLearner
@@ -53,6 +55,7 @@ class TrainingState(Generic[AnyLearner]):
     best_result: int = 0
     kept_result: int = 0
     best: Weights = field(default_factory=dict)
+    lost_checkpoint: str | None = None
 
     @property
     def evaluated(self) -> AnyLearner:
@@ -96,22 +99,32 @@ def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
 
 
 def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
-    """Write the state, so that a reader sees the old file or the new one, never a part."""
+    """Write the state, so that a reader sees the old file or the new one, never a part, and after a power cut, too.
+
+    A checksum of all tensors and of the progress lies in the file.
+    """
     tensors = {MODEL + name: tensor for name, tensor in state.model.network.state_dict().items()}
     tensors |= {BEST + name: tensor for name, tensor in state.best.items()}
     if state.average is not None:
         tensors |= {AVERAGE + name: tensor for name, tensor in state.average.state_dict().items()}
     for position, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{position}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
-    progress = {name: getattr(state, name) for name in PROGRESS}
-    save_weights(tensors, path, {"progress": json.dumps(progress)})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    progress = json.dumps({name: getattr(state, name) for name in PROGRESS})
+    save_weights(tensors, path, {"progress": progress, "sha256": _checksum(tensors, progress)})
 
 
 def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
-    """Bring a freshly built state to where a checkpoint left off. Returns False where there is no whole checkpoint."""
+    """Bring a freshly built state to where a checkpoint left off. Returns False where there is no whole checkpoint.
+
+    `state.lost_checkpoint` then says what is wrong with the one that is there.
+    """
     try:
-        tensors, metadata = load_weights(path)
-    except (FileNotFoundError, SafetensorError):
+        tensors, metadata = _read_whole(path)
+    except FileNotFoundError:
+        return False
+    except _DamageError as error:
+        state.lost_checkpoint = f"{path.name} {error}"
         return False
     state.model.network.load_state_dict(_under(MODEL, tensors))
     state.best = _under(BEST, tensors)
@@ -129,6 +142,26 @@ def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
         setattr(state, name, progress[name])
     state.best_reading = Reading(*progress["best_reading"])
     return True
+
+
+class _DamageError(Exception):
+    """What is wrong with a checkpoint."""
+
+
+def _read_whole(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Return the tensors and the metadata of a checkpoint. Raises `_DamageError`; those of earlier versions have no checksum."""
+    try:
+        tensors, metadata = load_weights(path)
+    except SafetensorError:
+        raise _DamageError("is cut short, or is no checkpoint") from None
+    known = set(metadata) in ({"progress"}, {"progress", "sha256"})
+    if not known or metadata.get("sha256") not in (None, _checksum(tensors, metadata["progress"])):
+        raise _DamageError(OTHER_BYTES)
+    return tensors, metadata
+
+
+def _checksum(tensors: Weights, progress: str) -> str:
+    return hashlib.sha256(f"{weights_digest(tensors)} {progress}".encode()).hexdigest()
 
 
 def _under(prefix: str, tensors: Weights) -> Weights:

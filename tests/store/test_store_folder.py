@@ -4,8 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -223,7 +225,7 @@ def test_every_flipped_bit_of_an_index_is_found_or_changes_nothing(store):
     made = build(store, weights="abc")
     index = made.folder / "artifact.json"
     content = index.read_bytes()
-    for position in range(8 * len(content)):
+    for position in range(0, 8 * len(content), 3):  # every byte, every place in one
         flipped = bytearray(content)
         flipped[position // 8] ^= 1 << position % 8
         index.write_bytes(flipped)
@@ -318,6 +320,100 @@ def test_long_verifications_show_how_far_they_are(store, monkeypatch):
     store.open("weights", KEY, lambda *values: told.append(values), again=True)
     assert told[-1] == (f"verifying weights {KEY}, MB", 5, 5)
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_an_artifact_survives_a_power_cut(store, disk):
+    """At the commit all files and their names are on disk before the folder takes its name by one rename, which is, too, then."""
+    made = build(store)
+    ((_, target, synced),) = [each for each in disk.renames if each[1].parent.parent == store.root]
+    assert (target, synced) == (made.folder, True)
+    for path in made.folder.iterdir():
+        assert disk.survives(path) == path.read_bytes()
+    assert disk.has(made.folder)
+    assert disk.has(made.folder.parent)
+
+
+def test_artifacts_can_be_read_by_others(store, umask):
+    """Files and folders of the store have the permissions that the user's umask gives, whatever wrote them."""
+    umask(0o027)
+    with store.building("weights", KEY) as building:
+        (building.folder / "closed").write_text("x")
+        (building.folder / "closed").chmod(0o600)
+        made = building.commit({})
+    store.workspace("trial-1")
+    for path in store.root.rglob("*"):
+        assert oct(path.stat().st_mode & 0o777) == ("0o750" if path.is_dir() else "0o640"), path
+    assert made.folder.is_dir()
+
+
+def as_nobody(work: Callable[[], Iterable[str]]) -> list[str]:
+    """Do some work in a process of a user who owns nothing and has verified nothing, and return the lines that it yields."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    there, here = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            os.environ["XDG_CACHE_HOME"] = "/nowhere"
+            marks._written.clear()
+            lines = list(work())
+        except BaseException as error:
+            lines = [f"raised {error!r}"]
+        os.write(here, json.dumps(lines).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(here)
+    with os.fdopen(there, "rb") as pipe:
+        return json.loads(pipe.read())
+
+
+def tried(root: Path, *keys: str) -> Iterator[str]:
+    """Yield what comes of opening some artifacts, and of asking whether the store can be written."""
+    store = Store.existing(root)
+    for key in keys:
+        try:
+            yield store.open("weights", key).content_hash
+        except (LostArtifactError, UserError) as error:
+            yield str(error)
+    try:
+        store.check_writable()
+    except UserError as error:
+        yield str(error)
+
+
+@pytest.fixture
+def shared() -> "Iterator[Store]":
+    """A store in a folder that every user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Store(Path(folder) / "store")
+
+
+def test_a_store_that_is_closed_to_writing_is_read_and_refused(shared):
+    """Another user reads artifacts of a store that only its owner may write; damage is named and stays; a run is refused."""
+    made = build(shared)
+    (shared.root / "temporary").mkdir(exist_ok=True)
+    damaged, closed = build(shared, KEY[::-1]), build(shared, "closed")
+    flip(damaged.folder / "weights")
+    (closed.folder / "weights").chmod(0o600)
+    whole, lost, unread, refused = as_nobody(lambda: tried(shared.root, KEY, KEY[::-1], "closed"))
+    assert whole == made.content_hash
+    assert lost == f"weights {KEY[::-1]}: is damaged: weights has other bytes than were written"
+    assert damaged.folder.is_dir()
+    assert unread.startswith(f"{closed.folder / 'weights'}: cannot be read: Permission denied; ask its owner")
+    assert refused.startswith(f"--store {shared.root}: cannot be written: Permission denied; take another --store")
+
+
+def test_a_store_with_one_closed_folder_is_refused(shared):
+    """Where only a folder within the store is somebody else's, it is named before anything is trained."""
+    for folder in (shared.root, shared.temporary):
+        folder.chmod(0o777)
+    (shared.root / "weights").mkdir()
+    (refused,) = as_nobody(lambda: tried(shared.root))
+    assert refused.startswith(f"--store {shared.root}: its folder weights cannot be written: Permission denied; take another")
+    shared.check_writable()
 
 
 def test_artifact_index_is_readable_json(store):

@@ -76,10 +76,64 @@ def test_absent_or_cut_checkpoint_is_none_and_changes_nothing(tmp_path):
     before = {name: tensor.clone() for name, tensor in fresh.model.state_dict().items()}
     path.unlink()
     assert not load_checkpoint(fresh, path)
+    assert fresh.lost_checkpoint is None
     for size in (0, 7, 30, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         assert not load_checkpoint(fresh, path)
+        assert fresh.lost_checkpoint == "c is cut short, or is no checkpoint"
     assert all(torch.equal(before[name], tensor) for name, tensor in fresh.model.state_dict().items())
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_found_or_changes_nothing(tmp_path):
+    """A checkpoint with one other bit is reported as lost and loads nothing, unless all that it holds is as it was."""
+    path, kept = tmp_path / "c", state()
+    step(kept)
+    kept.history.append({"val_loss": 0.25})
+    kept.keep()
+    save_checkpoint(kept, path)
+    whole = path.read_bytes()
+    found = 0
+    for position in range(0, 8 * len(whole), 211):
+        flipped = bytearray(whole)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        back = state(seed=1)
+        if load_checkpoint(back, path):
+            assert repr(back.history) == repr(kept.history)
+            assert back.kept_result == 1
+            weights = back.model.network.state_dict()
+            assert all(torch.equal(tensor, weights[name]) for name, tensor in kept.model.network.state_dict().items())
+            assert all(torch.equal(tensor, back.best[name]) for name, tensor in kept.best.items())
+        else:
+            found += 1
+            assert back.lost_checkpoint.startswith("c ")
+            assert torch.equal(back.model.network.state_dict()["0.weight"], state(seed=1).model.network.state_dict()["0.weight"])
+    assert found > 0.95 * len(range(0, 8 * len(whole), 211))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_loaded(tmp_path):
+    """A checkpoint without a checksum, from which a trial was broken off before an update, still loads."""
+    save_checkpoint(state(), tmp_path / "c")
+    tensors, metadata = load_weights(tmp_path / "c")
+    save_weights(tensors, tmp_path / "c", {"progress": metadata["progress"]})
+    back = state(seed=1)
+    assert load_checkpoint(back, tmp_path / "c")
+    assert back.lost_checkpoint is None
+
+
+def test_a_checkpoint_survives_a_power_cut(tmp_path, disk):
+    """When saving returns, the new file is on disk under its name; before it took the name, its content was."""
+    save_checkpoint(state(), tmp_path / "c")
+    save_checkpoint(state(seed=1), tmp_path / "c")
+    assert disk.survives(tmp_path / "c") == (tmp_path / "c").read_bytes()
+    assert [(target.name, synced) for _, target, synced in disk.renames] == [("c", True), ("c", True)]
+
+
+def test_weights_can_be_read_by_others(tmp_path, umask):
+    """Weight files have the permissions that the user's umask gives, where safetensors would close them to all others."""
+    umask(0o027)
+    save_weights({"a": torch.zeros(2)}, tmp_path / "w")
+    assert oct((tmp_path / "w").stat().st_mode & 0o777) == "0o640"
 
 
 def test_reader_sees_a_whole_file_at_any_time(tmp_path):

@@ -1,0 +1,57 @@
+"""Replacing files: whole, on disk, and with the permissions that the user wants."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from segsweep.files import replacing
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with old content."""
+    (tmp_path / "file").write_text("old")
+    return tmp_path / "file"
+
+
+def test_a_replaced_file_survives_a_power_cut(path, disk):
+    """The content is on disk before it takes the name, by one rename; the name is on disk when it returns."""
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert disk.survives(path) == b"new"
+    ((_, target, synced),) = disk.renames
+    assert (target, synced) == (path, True)
+
+
+def test_what_need_not_survive_is_not_synced(path, disk):
+    """Without `durable` the file is replaced as a whole, and no time is spent on the disk."""
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert disk.survives(path) is None
+    assert len(disk.renames) == 1
+
+
+def test_an_error_leaves_the_old_file(path):
+    """Where writing fails the old file stays and nothing else is left."""
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        fail()
+    assert path.read_text() == "old"
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("mask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(path, umask, mask, expected):
+    """A replaced file may be read by whom the umask says, even where the writer made a file of its own that nobody else may."""
+    umask(mask)
+    with replacing(path) as temporary:
+        temporary.unlink()
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert oct(path.stat().st_mode & 0o777) == oct(expected)
