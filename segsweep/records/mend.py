@@ -122,7 +122,7 @@ def _mend_plan(folder: Path) -> Iterator[str]:
         read_plan(folder, read_index(folder))
     except DamagedRecordsError as error:
         moved = f"moved to {set_aside(folder, error.file)}, and " if error.file.exists() else ""
-        append_line(folder / INDEX, {"kind": "plan", "sum": None}, durable=True)
+        append_line(folder / INDEX, {"kind": "unplanned"}, durable=True)
         yield f"{error.file}: {error.reason}; {moved}written anew"
 
 

@@ -2,8 +2,9 @@
 
 `index.jsonl` is append-only, each line with its checksum and on disk before anything depends on it. Its lines are `study` (whose
 records these are), `part` (a part's tables with their checksums, and the ids of the trials and stages that it holds), `aside` (a
-part that was damaged and does not count any more), and `plan` (the checksum of a `plan.parquet`). Each part also holds its
-own line, `part.json`, so that the index can be written anew.
+part that was damaged and does not count any more), `plan` (the checksum of a `plan.parquet`, before it is there), `planned` (it
+is there), and `unplanned` (it was damaged). Each part also holds its own line, `part.json`, so that the index can be written
+anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,6 +91,7 @@ class Index:
 
     parts: Mapping[str, Part] = field(default_factory=dict)
     plans: frozenset[str] = frozenset()
+    planned: bool = False  # a plan has been written: it must be there
     study: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -118,16 +120,21 @@ def index_of(folder: Path, lines: Sequence[Row]) -> Index:
     parts: dict[str, Part] = {}
     plans: set[str] = set()
     study: Row = {}
+    planned = False
     for line in lines:
         match line["kind"]:
             case "part" | "aside":
                 place = folder / PARTS / line["part"]
                 parts[line["part"]] = _part(place, line)
             case "plan":
-                plans = {*plans, line["sum"]} if line["sum"] else set()  # none after one that was damaged
+                plans = {*plans, line["sum"]}
+            case "planned":
+                planned = True
+            case "unplanned":
+                plans, planned = set(), False
             case "study":
                 study = line
-    return Index(parts, frozenset(plans), study)
+    return Index(parts, frozenset(plans), planned, study)
 
 
 def parts_of(folder: Path, index: Index) -> list[Part]:
@@ -189,7 +196,7 @@ def read_plan(folder: Path, index: Index) -> pd.DataFrame | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        if index.plans:
+        if index.planned:
             raise DamagedRecordsError(path, "is missing", ANEW) from None
         return None
     if index.plans and crc32(content) not in index.plans:  # a plan that has just appeared is in the index by now

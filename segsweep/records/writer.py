@@ -214,6 +214,7 @@ class RecordWriter:
             frame("trials", rows).to_parquet(temporary)
             listed = {"kind": "plan", "sum": crc32(temporary.read_bytes())}
             append_line(self.folder / INDEX, listed, durable=True)  # first: whichever plan lies there is listed
+        append_line(self.folder / INDEX, {"kind": "planned"}, durable=True)
         if self._choices_are_old:  # every start chooses anew
             write_whole(self.folder / CHOICES, "")
             self._choices_are_old = False

@@ -37,9 +37,10 @@ def _left_behind(before: Records, planner: Planner) -> int:
 
     Confirmed runs of a cell that has yet to choose may still be part of it, unless its tuning trials are others.
     """
-    rows = planned_rows(planner)
-    asked = {row["trial_id"] for row in rows} | {trial.trial_id for each in planner.choices.values() for trial in each.confirm}
-    undecided = {row["cell"] for row in rows if row["phase"] == "confirm" and row["trial_id"].endswith("-undecided")}
+    asked = {row["trial_id"] for row in planned_rows(planner)} | {
+        trial.trial_id for each in planner.choices.values() for trial in each.confirm
+    }
+    undecided = {cell.name for cell in planner.plan.cells if cell.key not in planner.choices}
     begun = before.trials[before.trials["status"] != "not_run"]
     others = begun[~begun["trial_id"].isin(asked)]
     tuned_anew = set(others.loc[others["phase"] == "tune", "cell"])

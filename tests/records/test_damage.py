@@ -65,15 +65,12 @@ def test_no_flipped_bit_is_read_in_silence(study):
     for file in files[:FLIPS]:
         content = file.read_bytes()
         file.write_bytes(flipped(content, rng.randrange(8 * len(content))))
-        try:
-            read = load(study)
-        except DamagedRecordsError as error:
-            assert str(error).startswith(f"{file}: ")
-            assert RUN_AGAIN in str(error)
-            assert "\n" not in str(error)
+        if file.name in HARMLESS:
+            assert_equal(load(study), whole)
         else:
-            assert file.name in HARMLESS, file
-            assert_equal(read, whole)
+            with pytest.raises(DamagedRecordsError, match=f"^{file}: .*{RUN_AGAIN}") as caught:
+                load(study)
+            assert "\n" not in str(caught.value)
         assert bool(damaged_records(study)) == (file.name != "driver.json")
         file.write_bytes(content)
     assert not damaged_records(study)
@@ -140,7 +137,7 @@ def test_a_whole_part_that_is_missing_is_noticed(study):
     assert sorted(load(study).all_trials["trial_id"]) == ["a", "b", "c", "ended", "waits"]  # b and c as planned
 
 
-def test_a_part_whose_trials_stand_elsewhere_is_not_needed(study, begin, write, kill):
+def test_a_part_whose_trials_stand_elsewhere_is_not_needed(study, begin, kill):
     """Where every trial of a damaged part was run again since, readers have all that they need."""
     writer = begin(study)
     for name in ("b", "c", "left behind"):
@@ -150,7 +147,7 @@ def test_a_part_whose_trials_stand_elsewhere_is_not_needed(study, begin, write, 
     assert (load(study).all_trials.set_index("trial_id").loc[["b", "c"], "status"] == "interrupted").all()
 
 
-def test_an_older_attempt_does_not_come_back(study, begin, kill, write):
+def test_an_older_attempt_does_not_come_back(study, begin, kill):
     """A trial that failed, was run again and lost its newer records to damage is not taken for failed: it runs again."""
     writer = begin(study)
     writer.start("trials", "c", {"study": "s", "trial_id": "c", "cell": "c", "phase": "tune"}, again=True)

@@ -125,15 +125,18 @@ def test_the_deterministic_mode_is_recorded_and_ends_with_the_run(finished: Path
         assert trials[column].to_dict() == pytest.approx(plain[column].to_dict(), rel=0, abs=0, nan_ok=True)
 
 
-def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study) -> None:
-    """A third seed adds four confirmed runs and repeats nothing."""
+def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """A third seed adds four confirmed runs and repeats nothing; without it again they are left out of the study, which is said."""
     before = load(copy_of_finished / "runs" / "tiny")
     grown = run(replace(tiny_study, seeds=3), copy_of_finished)
     new = set(grown.trials["trial_id"]) - set(before.trials["trial_id"])
     assert len(new) == 4
     assert set(grown.trials.set_index("trial_id").loc[list(new), "seed"]) == {3}
     assert (grown.trials["starts"] == 1).all()
-    assert run(tiny_study, copy_of_finished).trials["trial_id"].nunique() == 20
+    assert run(tiny_study, copy_of_finished).all_trials["trial_id"].nunique() == 20
+    assert (
+        "seeds: 3, now 2); 4 of its 20 trials are not part of it any more and stay in all_trials alone" in capsys.readouterr().err
+    )
 
 
 def test_a_trial_that_fails_is_a_record_and_the_sweep_goes_on(tiny_study: Study, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Records where the clock is set back, the disk is full, and readers come while a driver starts."""
+
+import errno
+import fcntl
+import os
+import time
+
+import filelock
+import pytest
+
+from segsweep.errors import UserError
+from segsweep.records import load
+from segsweep.records.alive import driver_alive
+from segsweep.records.writer import RecordWriter
+
+
+class Clock:
+    """A clock that can be set, beside one that only goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.passed = 1_000_000.0, 50.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.passed)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.passed += seconds
+
+
+def test_a_clock_that_is_set_back_changes_neither_durations_nor_order(tmp_path, monkeypatch, start_columns):
+    """Trials stand in the order of their starts and take as long as they took, whatever the clock said meanwhile."""
+    clock = Clock(monkeypatch)
+    for life, compacts in enumerate((True, False)):
+        with RecordWriter(tmp_path) as writer:
+            writer.declare({"schema_version": 2, "name": "s"})
+            for name in (f"z{life}", f"a{life}"):
+                writer.start("trials", name, start_columns(name))
+                clock.wait(5)
+                clock.now -= 3600
+                clock.wait(2)
+                writer.end(name, "finished", {})
+                if compacts:
+                    writer.compact()
+    trials = load(tmp_path).trials
+    assert trials["trial_id"].tolist() == ["z0", "a0", "z1", "a1"]
+    assert trials["start_number"].tolist() == [1, 2, 3, 4]
+    assert (trials["ended_at"] - trials["started_at"]).tolist() == pytest.approx([7.0] * 4)
+
+
+def test_a_trial_that_goes_on_under_an_earlier_clock_does_not_end_before_it_began(tmp_path, monkeypatch, start_columns):
+    """Between two starts nobody knows how much time has passed: the end is then not before the beginning."""
+    clock = Clock(monkeypatch)
+    with RecordWriter(tmp_path) as writer:
+        writer.declare({"schema_version": 2, "name": "s"})
+        writer.start("trials", "t", start_columns("t"))
+        writer.end("t", "interrupted", {})
+    clock.now -= 1e5
+    with RecordWriter(tmp_path) as writer:
+        writer.start("trials", "t", start_columns("t"))
+        writer.end("t", "finished", {})
+    (trial,) = load(tmp_path).trials.to_dict("records")
+    assert (trial["started_at"], trial["ended_at"], trial["start_number"]) == (1_000_000.0, 1_000_000.0, 1)
+
+
+@pytest.mark.parametrize("call", ["declare", "plan", "end", "choose", "compact"])
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, begin, write, start_columns, monkeypatch, call):
+    """Where the disk takes no more, each of a driver's calls says so in one line; once it does, all that had ended is there."""
+    writer = begin(tmp_path)
+    write(writer, "before")
+    writer.start("trials", "t", start_columns("t"))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    calls = {
+        "declare": lambda: writer.declare({"schema_version": 2, "name": "s"}),
+        "plan": lambda: writer.plan([]),
+        "end": lambda: writer.end("t", "finished", {}),
+        "choose": lambda: writer.choose("c", {"chosen": None, "confirm": []}),
+        "compact": writer.compact,
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=rf"^--out: .*{tmp_path}: No space left on device; .* same command again") as caught:
+            calls[call]()
+    assert "\n" not in str(caught.value)
+    writer.__exit__(UserError, caught.value, None)
+    with RecordWriter(tmp_path) as again:
+        assert again.told == []
+    trials = load(tmp_path).all_trials.set_index("trial_id")
+    assert trials.loc["before", "status"] == "finished"
+
+
+def test_readers_take_nothing_that_a_driver_needs(tmp_path, begin, kill, monkeypatch):
+    """Readers see whether a driver lives without its lock, and one that holds what it asked for keeps no driver from starting."""
+    kill(begin(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(filelock.FileLock, "acquire", lambda *_, **__: pytest.fail("a reader takes a lock"))
+        assert not driver_alive(tmp_path)
+        load(tmp_path)
+    with (tmp_path / "driver.json").open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        writer = begin(tmp_path)
+        assert driver_alive(tmp_path)
+        writer.__exit__(None, None, None)
+    assert not driver_alive(tmp_path)
