@@ -1,6 +1,8 @@
 """The exception for a user's mistakes, and what derives from it; the one for artifacts that are lost."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
@@ -42,3 +44,17 @@ class LostArtifactError(Exception):
 def unknown(what: str, name: object, known: list[str] | tuple[str, ...]) -> UserError:
     """Return the error for a name that no table holds; it lists the names that exist."""
     return UserError(f"{what}: unknown name {str(name)!r}; known: {', '.join(known)}")
+
+
+@contextmanager
+def disk_errors(option: str, folder: object, then: str) -> Iterator[None]:
+    """Raise `UserError` in place of what the system says of a disk that takes no more, or is gone.
+
+    `option` and `folder` say what was written, `then` what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # no error of the system
+            raise
+        raise UserError(f"{option}: {folder} cannot be written: {error.strerror}; {then}") from error

@@ -21,9 +21,9 @@ from segsweep.data.dataset import Levels, Pixels, Progress
 from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
 from segsweep.data.palette import palette_image
 from segsweep.data.picture import open_image
-from segsweep.errors import UserError
+from segsweep.errors import UserError, disk_errors
 from segsweep.records.reader import Records
-from segsweep.report.new_folder import make_new
+from segsweep.report.new_folder import ELSEWHERE, make_new
 from segsweep.report.overlay import background_of, legend, overlay
 from segsweep.stage import WEIGHTS
 from segsweep.store.folder import Artifact, Store
@@ -78,11 +78,14 @@ def predict_folder(
         else:
             deep |= {path: value} if (value := largest(levels)) else {}
             picture = eight_bits(levels, bits or FULL)
-            result.pictures.append(output.write(path, picture, predictor.predict(picture, probabilities)))
+            predicted = predictor.predict(picture, probabilities)
+            with disk_errors("--out", folder, ELSEWHERE):
+                result.pictures.append(output.write(path, picture, predicted))
         progress("predicting", done, len(paths))
     for line in _range_remarks(deep, bits):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    _write_tables(result, records, artifact, images)
+    with disk_errors("--out", folder, ELSEWHERE):
+        _write_tables(result, records, artifact, images)
     return result
 
 

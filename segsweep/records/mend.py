@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segsweep.errors import UserError
-from segsweep.files import replacing, sync
+from segsweep.files import replacing
 from segsweep.records.checked import ChecksumError, Row, parsed, with_checksum
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, copy_in_wandb, set_aside
 from segsweep.records.lines import append_line, declared, read_lines, read_study, write_whole
@@ -141,8 +141,7 @@ def _mend_choices(folder: Path) -> Iterator[str]:
 
 
 def begin_index(folder: Path, study: Row) -> None:
-    """Note in the index whose records these are, unless it does."""
+    """Note in the index whose records these are, unless it does. Its name is on disk with that of the declaration."""
     if not index_of(folder, read_lines(folder / INDEX)).study:
         own = {name: study[name] for name in ("schema_version", "name", "records_id")}
         append_line(folder / INDEX, {"kind": "study", **own}, durable=True)
-        sync(folder)

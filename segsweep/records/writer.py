@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from segsweep.errors import UserError
+from segsweep.errors import UserError, disk_errors
 from segsweep.files import replacing, sync
 from segsweep.records.alive import come_alive, holder
 from segsweep.records.checked import crc32
@@ -27,6 +27,7 @@ from segsweep.records.tables import Entry, frame, read_live, rows_of
 
 ENDED_PER_PART = 64  # ended trials that are gathered into one part
 LOCK_SECONDS = 2.0
+AGAIN = "make room or mend it, and run the same command again: it continues"
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
@@ -55,15 +56,8 @@ def _in_one_line(method: "Method[Arguments, Returned]") -> "Method[Arguments, Re
 
     @functools.wraps(method)
     def told(self: "RecordWriter", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
-        try:
+        with disk_errors("--out", self.folder, AGAIN):
             return method(self, *arguments, **named)
-        except OSError as error:
-            if error.errno is None:
-                raise
-            raise UserError(
-                f"--out: records cannot be written to {self.folder}: {error.strerror}; see to that, and run the same command "
-                "again: it continues"
-            ) from error
 
     return told
 
@@ -98,9 +92,7 @@ class RecordWriter:
         try:
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise UserError(
-                f"study folder {self.folder} is being written by another run ({holder(self.folder)}); wait for it or stop it"
-            ) from None
+            raise held(self.folder) from None
         try:
             self._begin()
         except BaseException:
@@ -250,3 +242,8 @@ class RecordWriter:
 
     def _live(self, identity: str) -> Path:
         return self.folder / "live" / f"{identity}.jsonl"
+
+
+def held(folder: Path) -> UserError:
+    """Return the error for a study that another process runs; it names the process."""
+    return UserError(f"study folder {folder} is being written by another run ({holder(folder)}); wait for it or stop it")

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from segsweep.errors import unknown
+from segsweep.errors import disk_errors, unknown
 from segsweep.records.reader import Records
-from segsweep.report.new_folder import make_new
+from segsweep.report.new_folder import ELSEWHERE, make_new
 from segsweep.report.optuna_study import write_optuna
 from segsweep.report.table_files import write_csv, write_parquet
 from segsweep.report.tensorboard import write_tensorboard
@@ -29,4 +29,5 @@ def export_records(records: Records, tool: str, folder: Path | None = None) -> l
         raise unknown("--to", tool, list(WRITERS))
     folder = folder or Path("exports") / f"{records.study['name']}-{tool}"
     make_new("--out", folder)
-    return WRITERS[tool](records, folder)
+    with disk_errors("--out", folder, ELSEWHERE):
+        return WRITERS[tool](records, folder)

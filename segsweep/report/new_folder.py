@@ -5,6 +5,8 @@ from tempfile import NamedTemporaryFile
 
 from segsweep.errors import UserError
 
+ELSEWHERE = "make room, and name another folder"  # where it can be written no more
+
 
 def make_new(option: str, folder: Path) -> None:
     """Make the folder that an option names.

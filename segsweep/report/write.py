@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from segsweep.errors import disk_errors
 from segsweep.records.models import AGAIN, models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs, summarise
@@ -20,15 +21,17 @@ def write_report(records: Records, store: Path) -> str:
     `segsweep.report.clips.write_clips`'s.
     """
     text = table_text(records)
-    (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
-    summarise(records).to_csv(records.folder / "table.csv", index=False)
-    if not (published := beside_published(records)).empty:
-        published.to_csv(records.folder / "published.csv", index=False)
-    if not (shift := shift_table(records)).empty:
-        shift.to_csv(records.folder / "shift.csv", index=False)
     lost = models_of(best_runs(records), store)[1]
-    if (picture := predictions_picture(records, store)) is not None:
-        picture.save(records.folder / "predictions.png")
+    picture = predictions_picture(records, store)
+    with disk_errors("--out", records.folder, f"make room, then: segsweep report {records.folder}"):
+        (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+        summarise(records).to_csv(records.folder / "table.csv", index=False)
+        if not (published := beside_published(records)).empty:
+            published.to_csv(records.folder / "published.csv", index=False)
+        if not (shift := shift_table(records)).empty:
+            shift.to_csv(records.folder / "shift.csv", index=False)
+        if picture is not None:
+            picture.save(records.folder / "predictions.png")
     return "\n".join([text, *_lost_lines(lost)])
 
 

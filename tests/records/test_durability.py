@@ -10,6 +10,7 @@ import pytest
 from segsweep.records import load
 from segsweep.records.checked import parsed
 from segsweep.records.lines import append_line, read_lines, write_object, write_whole
+from segsweep.records.parts import read_index
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.verify import damaged_records
 from segsweep.records.writer import RecordWriter
@@ -90,12 +91,31 @@ def test_what_ended_survives_a_power_cut(disk, tmp_path, write, lazy):
                 writer.compact()
             left = disk.survives(tmp_path / f"{number} {step}", lazy)
             assert not damaged_records(left)
+            assert len(read_index(left).parts) == number + (step == "compacted")
             records = load(left)
             ended = records.trials[records.trials["status"] == "finished"]
             assert ended["trial_id"].tolist() == ["a", "b"][: number + 1]
             assert (len(records.epochs), len(records.images)) == (2 * (number + 1), 2 * (number + 1))
     writer.choose("c", {"chosen": "a", "confirm": [], "at_edge": []})
     assert load(disk.survives(tmp_path / "chosen", lazy)).choices["c"]["chosen"] == "a"
+    writer.__exit__(None, None, None)
+
+
+def test_a_power_cut_while_a_plan_is_replaced_leaves_a_plan(disk, tmp_path, begin, write, monkeypatch):
+    """Just before and just after a new plan takes the old one's place, whichever is there is whole and known to the index."""
+    writer, left = begin(disk.folder), []
+    write(writer, "a")
+    writer.plan([{"trial_id": "a", "cell": "old", "phase": "tune", "seed": 1}])
+    replace = Path.replace
+
+    def cut(path: Path, to: Path) -> None:
+        left.append(disk.survives(tmp_path / f"before {to.name}", lazy=False))
+        replace(path, to)
+        left.append(disk.survives(tmp_path / f"after {to.name}", lazy=False))
+
+    monkeypatch.setattr(Path, "replace", cut)
+    writer.plan([{"trial_id": "a", "cell": "new", "phase": "tune", "seed": 1}])
+    assert [load(folder).trials["cell"].tolist() for folder in left[:2]] == [["old"], ["new"]]
     writer.__exit__(None, None, None)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from segsweep.errors import UserError
-from segsweep.records.lines import write_whole
+from segsweep.errors import UserError, disk_errors
+from segsweep.records.checked import is_checked, parsed
+from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.lines import write_object, write_whole
 
 FOLDER = "wandb"  # in a study's folder: W&B's own files, the log, and what is below
 DONE, REFUSED, TROUBLE, ENOUGH = 0, 2, 75, 76  # how an attempt to send ends: its exit code
@@ -55,17 +57,23 @@ class MirrorOptions:
 
     def keep(self, study: Path) -> None:
         """Write the options beside a study's records."""
-        try:
+        with disk_errors("--out", study / FOLDER, "make room, or name another --out"):
             (study / FOLDER).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--out: folder {study / FOLDER} cannot be made: {error.strerror}") from None
-        write_whole(study / FOLDER / OPTIONS, json.dumps(asdict(replace(self, project=self.path))))
+            write_object(study / FOLDER / OPTIONS, {"kind": "mirror", **asdict(replace(self, project=self.path))})
 
     @classmethod
     def kept(cls, study: Path) -> "MirrorOptions":
         """Return the options that were kept, or those of a study that was never mirrored."""
         path = study / FOLDER / OPTIONS
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()
+        try:
+            content = path.read_bytes()
+            kept = parsed(content) if is_checked(content) else json.loads(content)  # of earlier versions
+            return cls(**{name: value for name, value in kept.items() if name != "kind"})
+        except FileNotFoundError:
+            return cls()
+        except (ValueError, TypeError, AttributeError):
+            remedy = "remove it, and say again with --wandb and --wandb-project what is sent"
+            raise DamagedRecordsError(path, "is damaged", remedy) from None
 
 
 def check_key() -> None:
@@ -113,7 +121,10 @@ def read_state(study: Path) -> Mapping[str, Any]:
     """Return how far the mirror has come: how many items are `sent`, how many of them `newly` by the last attempt, its `pid` and
     `url`, how often items have `failed`; and once it has ended, `done`, or what the `trouble` was."""
     path = study / FOLDER / STATE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):  # damaged: what has arrived only W&B knows anyway
+        return {}
 
 
 def write_state(study: Path, **values: Any) -> None:
