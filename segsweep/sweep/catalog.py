@@ -171,18 +171,20 @@ class Catalog:
         folders = [Path(getattr(self._dataset(each), "folder", split_scheme(each)[0])).resolve() for each in (name, other)]
         return bool(folders[0] == folders[1])
 
-    def target_sizes(self, study: Study, dev_share: float | None) -> tuple[int, int, int]:
+    def target_sizes(self, study: Study, dev_share: float | None, fold: int | None = None) -> tuple[int, int, int]:
         """Return how many pictures the target has for training, validation and test; zeros where it is absent.
 
-        Copies that a split leaves out are only known once the data is prepared, and are counted here.
+        Of a protocol with folds these are the sizes of a fold, the first one where none is given. Copies that a split leaves out
+        are only known once the data is prepared, and are counted here.
         """
         if study.target_name in self.absent:
             return 0, 0, 0
-        known = (replace(study.target, class_map={}), dev_share)
+        fold = fold or (1 if folds_of(study.target.protocol) else None)
+        known = (replace(study.target, class_map={}), dev_share, fold)
         if known not in self._sizes:
             prepared = (self.find_target(study, settings) for _, settings in study.cells())
             data = next((found for found in prepared if found is not None), None) or self._listing(study)
-            split = target_split(data, study, dev_share, 1 if folds_of(study.target.protocol) else None)
+            split = target_split(data, study, dev_share, fold)
             self._sizes[known] = len(split.train), len(split.val), len(split.test)
         return self._sizes[known]
 
@@ -261,9 +263,19 @@ class Catalog:
 
 def dev_shares(study: Study, settings: Settings) -> tuple[float | None, ...]:
     """Return the development shares that trials of a cell have: one, or those of the tuning points."""
-    if "dev_share" not in study.tune:
-        return (settings.dev_share,)
-    return tuple(dict.fromkeys(point["dev_share"] for point in tuning_points(study.tune, study.trials_per_cell)))
+    return _at_points(study, "dev_share", settings.dev_share)
+
+
+def fractions(study: Study, settings: Settings) -> tuple[float, ...]:
+    """Return the fractions that trials of a cell have: one, or those of the tuning points."""
+    return _at_points(study, "fraction", settings.fraction)
+
+
+def _at_points(study: Study, axis: str, fixed: Any) -> tuple[Any, ...]:
+    """Return the values of a setting that trials of a cell have: one, or those of the tuning points."""
+    if axis not in study.tune:
+        return (fixed,)
+    return tuple(dict.fromkeys(point[axis] for point in tuning_points(study.tune, study.trials_per_cell)))
 
 
 def split_choices(study: Study, settings: Settings) -> tuple[tuple[float | None, int | None], ...]:

@@ -5,11 +5,11 @@ that does not fit its classes, and sizes that do not go with a data set or an ar
 from collections.abc import Iterator
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import Source
+from segsweep.config.source import DATASET_KINDS, Source
 from segsweep.config.study import Study
 from segsweep.errors import UserError
 from segsweep.models.batch_of_one import needs_two_images
-from segsweep.sweep.catalog import Catalog, tuned_values
+from segsweep.sweep.catalog import Catalog, fractions, split_choices, tuned_values
 from segsweep.sweep.class_maps import check_target_classes
 
 WHOLE_FITS = ("resize", "nearest")  # after which a square shows the whole image
@@ -28,6 +28,7 @@ def preflight(study: Study, catalog: Catalog) -> None:
         _check_output(study, settings, catalog)
         _check_test_size(study, settings, catalog)
         _check_batches(study, settings, catalog)
+        _check_sources(settings, catalog)
 
 
 def _check_output(study: Study, settings: Settings, catalog: Catalog) -> None:
@@ -58,6 +59,16 @@ def _check_batches(study: Study, settings: Settings, catalog: Catalog) -> None:
             raise UserError(f"{what}: {name} normalises over the batch at {image_px} px and needs at least 2 images")
 
 
+def _check_sources(settings: Settings, catalog: Catalog) -> None:
+    """Refuse a source of one image, as far as its reader's list tells: what the target holds out is not left out of it here."""
+    for stage in Source.parse(settings.source).stages:
+        if stage.kind in DATASET_KINDS and stage.name is not None:
+            catalog.key(stage.name, None, settings.source_px, settings.source_fit)  # a plan notes absent data by it
+            train, _ = catalog.source_sizes(stage.name, stage.limit, settings.source_split)
+            if train == 1:
+                raise UserError(f"source {stage}: 1 picture to train on; needs at least 2")
+
+
 def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Iterator[tuple[str, list[str], int]]:
     """Yield what makes a batch of one image in some trial or supervised stage of a cell, the freeze policies, and the size."""
     policies = [str(policy) for policy in tuned_values(study, "freeze", settings.freeze)]
@@ -69,12 +80,13 @@ def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Itera
         yield "batch_size=1", policies, settings.image_px
     if settings.batch_sizes().get("source_batch_size") == 1:
         yield "source_batch_size=1", ["none"], settings.source_px
-    for dev_share in tuned_values(study, "dev_share", settings.dev_share):
-        train = catalog.target_sizes(study, dev_share)[0]
-        for fraction in tuned_values(study, "fraction", settings.fraction):
+    for dev_share, fold in split_choices(study, settings):
+        train = catalog.target_sizes(study, dev_share, fold)[0]
+        of = "" if fold is None else f" of fold {fold}"
+        for fraction in fractions(study, settings):
             if round(fraction * train) == 1 and not catalog.split_is_open(study):
                 single = ["none"] if settings.source == "random" else policies  # held layers take their statistics from it
-                yield f"fraction={fraction} leaves one of {train} training images", single, settings.image_px
+                yield f"fraction={fraction} leaves one of {train} training images{of}", single, settings.image_px
     for stage in Source.parse(settings.source).stages:
         if stage.kind == "supervised" and stage.limit == 1:
             yield f"source {stage}", ["none"], settings.source_px

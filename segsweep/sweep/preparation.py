@@ -12,7 +12,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, subset
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_without_numbers
-from segsweep.sweep.catalog import Catalog, Name, split_choices, target_split, tuned_values
+from segsweep.sweep.catalog import Catalog, Name, fractions, split_choices, target_split, tuned_values
 from segsweep.sweep.class_maps import class_maps, source_classes
 from segsweep.training.losses import check_loss
 from segsweep.training.weight_file import check_file
@@ -37,7 +37,8 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
         check_masks(target)
         for share, fold in split_choices(study, settings):
             split = target_split(target, study, share, fold)
-            subset(target, split.train, settings.fraction, seed=0)
+            for fraction in fractions(study, settings):
+                subset(target, split.train, fraction, seed=0)
             check_split_masks(target, split)
         if settings.test_size == "original":
             catalog.prepare_masks(study)

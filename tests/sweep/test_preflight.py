@@ -1,15 +1,17 @@
 """What a plan and a run refuse alike."""
 
+import itertools
 import shutil
 
 import pytest
 
 from segsweep import main
-from segsweep.config import Choice, Study, Target
+from segsweep.config import Choice, Study, Target, Uniform
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.points import tuning_points
 from segsweep.sweep.preflight import preflight
 from segsweep.sweep.preparation import prepare_all
 
@@ -70,6 +72,44 @@ def test_a_batch_of_one_is_refused_where_the_batch_is_normalised(check, fixed, m
 def test_a_batch_of_one_is_allowed_elsewhere(check, fixed):
     """Where every layer sees several numbers per channel, or normalises by frozen statistics, one image is a batch."""
     check(fixed)
+
+
+def test_a_tuned_fraction_is_checked_at_its_points(check):
+    """A tuning point whose fraction leaves one image is refused, though the ends of the range leave none and many."""
+    tune = {"fraction": Uniform(0.01, 0.5)}
+    points = [round(24 * point["fraction"]) for point in tuning_points(tune, 30)]
+    assert 1 in points
+    with pytest.raises(UserError, match=r"^fraction=0.0\d+ leaves one of 24 training images: "):
+        check({}, tune=tune, trials_per_cell=30)
+    check({}, tune={"fraction": Choice(0.5, 1.0)})
+
+
+def test_every_fold_is_checked(ellipses, tmp_path):
+    """A fold that trains on one image is refused, also where the first fold has several."""
+    folder = shutil.copytree(ellipses, tmp_path / "grouped")
+    names = sorted(path.stem for path in (folder / "images").iterdir())
+    sizes = {"a": 1, "b": 1, "c": 38}  # whichever fold tests on c leaves two images, one of which validates
+    groups = [group for group, size in sizes.items() for _ in range(size)]
+    (folder / "groups.csv").write_text("\n".join(map(",".join, zip(names, groups, strict=True))))
+    fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1}
+    study = Study(name="s", target=Target(f"folder:{folder}", protocol="3-fold"), compare={"source": ["random"]}, fixed=fixed)
+    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    prepare_all(study, catalog)
+    assert sorted(catalog.target_sizes(study, None, fold)[0] for fold in (1, 2, 3)) == [1, 38, 38]
+    with pytest.raises(UserError, match=r"leaves one of 1 training images of fold \d: "):
+        preflight(study, catalog)
+
+
+@pytest.mark.parametrize("kind", ["supervised", "simclr"])
+def test_a_source_of_one_image_is_refused_before_it_is_decoded(ellipses, tmp_path, check, kind):
+    """A source that leaves one image to train on is one line, as far as its list tells."""
+    folder = shutil.copytree(ellipses, tmp_path / "few")
+    for part, number in itertools.product(("images", "masks"), range(2, 40)):
+        (folder / part / f"{number:03d}.png").unlink()
+    (folder / "train.txt").write_text("000\n")
+    (folder / "val.txt").write_text("001\n")
+    with pytest.raises(UserError, match=rf"^source {kind}:folder:.*few: 1 picture to train on; needs at least 2$"):
+        check({}, {"source": [f"{kind}:folder:{folder}"]})
 
 
 def test_a_test_at_the_original_size_needs_whole_images(check):
