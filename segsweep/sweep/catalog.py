@@ -134,9 +134,17 @@ class Catalog:
     def left_out(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
         """Return the numbers of a source's images on which the target validates or tests in some trial of a cell.
 
-        Nothing where leakage is only reported, and where either is not prepared yet.
+        Nothing where leakage is only reported, unless the source is the target's own data set, and where either is not prepared
+        yet.
         """
-        return self.shared(study, stage, settings) if study.target.leakage == PREVENT else ()
+        prevented = study.target.leakage == PREVENT or self._is_target(study, stage)
+        return self.shared(study, stage, settings) if prevented else ()
+
+    def _is_target(self, study: Study, stage: Stage) -> bool:
+        """Return whether a stage learns from the target's own data set; not where either is absent."""
+        assert stage.name is not None
+        here = not {stage.name, study.target_name} & set(self.absent)
+        return here and self.same(stage.name, study.target_name)
 
     def shared(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
         """Return the numbers of a source's images that are identical to some on which the target validates or tests."""

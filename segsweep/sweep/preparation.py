@@ -6,7 +6,7 @@ from typing import Any
 
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
-from segsweep.config.study import PREVENT, Study
+from segsweep.config.study import Study
 from segsweep.data.mask_checks import check_masks, check_split_masks
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, subset
@@ -76,10 +76,9 @@ def _check_source_names(stage: Stage, settings: Settings, study: Study, catalog:
 
 
 def _check_other_data(stage: Stage, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a source that is the target's data set, unless it needs no masks and held-out images are dropped."""
+    """Raise `UserError` for a source that is the target's data set, unless it needs no masks: then held-out images stay out."""
     assert stage.name is not None
-    allowed = stage.kind in SELF_SUPERVISED and study.target.leakage == PREVENT
-    if not allowed and catalog.same(stage.name, study.target_name):
+    if stage.kind not in SELF_SUPERVISED and catalog.same(stage.name, study.target_name):
         raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
 
 
