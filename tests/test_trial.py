@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from segsweep.config.source import Stage
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
 from segsweep.data.folder import Folder
+from segsweep.data.manifest import hash_file
 from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.predictions import read_predictions
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
-from segsweep.data.splits import split_target
+from segsweep.data.splits import split_target, subset
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.transfer import transfer_weights
@@ -25,8 +27,8 @@ from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, Started, build_stage
 from segsweep.store.folder import Artifact, Store
+from segsweep.training import calibrate, loop, step
 from segsweep.training import evaluate as evaluation
-from segsweep.training import step
 from segsweep.training.batches import PictureSet, normalise
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
@@ -151,6 +153,112 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch
     assert kept.keys() == tested.keys()
     assert all(torch.equal(kept[name], tested[name]) for name in kept)
     assert outcome.facts["test_images"] == len(members)
+
+
+def validated_as(monkeypatch, hits):
+    """Let validation find so many of 1000 pixels of either class after each epoch, whatever is predicted."""
+    told = iter(hits)
+
+    def measured(*args, **values):
+        hit = next(told)
+        confusion = np.array([[hit, 1000 - hit], [1000 - hit, hit]])
+        each = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
+        return replace(evaluate(*args, **values), confusion_CC=confusion, counts_N3C=each[None])
+
+    monkeypatch.setattr(loop, "evaluate", measured)
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, place, tmp_path, monkeypatch, broken_off):
+    """With the best validation after the first of three epochs, weights, test and predictions are those of a run of one epoch."""
+    validated_as(monkeypatch, [900, 800, 700])
+    trial = make(data, "confirm", epochs=3, learning_rate=0.01)
+    if broken_off:
+        steps = run_trial(trial, None, place)
+        _, *_ = (next(steps) for _ in range(3))
+        steps.close()
+    _, epochs, outcome = run(trial, place)
+    assert [epoch.best for epoch in epochs] == [True, False, False]
+    others = {}
+    for name, hits in (("best", [900]), ("last", [700, 800, 900])):
+        validated_as(monkeypatch, hits)
+        there = Workplace(Store(tmp_path / name), place.device)
+        (there.store.root / "data").symlink_to(place.store.root / "data")
+        other = make(data, "confirm", epochs=len(hits), learning_rate=0.01)
+        others[name] = run(other, there)[2], there.store.find(KIND, other.trial_id)
+    kept, (best, best_kept), (last, last_kept) = place.store.find(KIND, trial.trial_id), others["best"], others["last"]
+    hashes = [hash_file(each.folder / WEIGHTS) for each in (kept, best_kept, last_kept)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert outcome.tables == best.tables != last.tables
+    assert outcome.facts["test_loss"] == best.facts["test_loss"] != last.facts["test_loss"]
+    files = [(each.folder / "predictions.zip").read_bytes() for each in (kept, best_kept, last_kept)]
+    assert files[0] == files[1] != files[2]
+
+
+@pytest.fixture
+def coloured(tmp_path, place) -> tuple[Path, str]:
+    """A folder of dark images to train on, of bright ones to validate and of middle ones to test, and the key of its arrays.
+
+    Each image has a brightness of its own, and shows its second class in a share of its own.
+    """
+    rng, folder = np.random.default_rng(0), tmp_path / "coloured"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    (folder / "classes.txt").write_text("ground\nthing\n")
+    for split, count, level, rows in (("train", 24, 10, 4), ("val", 8, 190, 28), ("test", 8, 110, 16)):
+        for number in range(count):
+            mask = np.zeros((IMAGE_PX, IMAGE_PX), np.uint8)
+            mask[: rows - 2 + number % 5] = number % 3 > 0
+            image = level + 2 * number + 10 * mask[..., None] + rng.integers(0, 5, (IMAGE_PX, IMAGE_PX, 3))
+            Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{split}{number:02d}.png")
+            Image.fromarray(mask).save(folder / "masks" / f"{split}{number:02d}.png")
+        (folder / f"{split}.txt").write_text("\n".join(f"{split}{number:02d}" for number in range(count)))
+    request = Request(Folder(folder, "coloured"), None, IMAGE_PX)
+    prepare(request, place.store, lambda *_: None)
+    return folder, prepared_key(request, place.store, lambda *_: None)
+
+
+def read_part(folder: Path, names, part: str) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(folder / part / f"{name}.png")) for name in names])
+
+
+def test_all_statistics_are_those_of_the_images_that_train(coloured, place, monkeypatch):
+    """Normalisation, statistics of a frozen encoder and class weights are counted over the images of the fraction that trains,
+    as numpy counts them in the files: not over validation or test images, nor over the rest of the training split."""
+    folder, key = coloured
+    used, counted = [], []
+    for module in (step, evaluation, calibrate):
+        real = module.normalise
+        monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
+    for module in (loop, trials):
+        real = module.make_objective
+        spy = lambda *args, real=real, **values: counted.append((args, values)) or real(*args, **values)  # noqa: E731
+        monkeypatch.setattr(module, "make_objective", spy)
+    values = {"normalisation": "own", "fraction": 0.5, "loss": "weighted_cross_entropy", "freeze": "encoder", "epochs": 1}
+    trial = replace(make(key, "confirm", architecture="unet-resnet18", **values), target=Target("t", protocol="official"))
+    run(trial, place)
+    prepared = opened(key, place)
+    split = split_target(prepared, "official")
+    names = [prepared.names[member] for member in subset(prepared, split.train, 0.5, trial.seed)]
+    assert len(names) == 12
+    images, masks = read_part(folder, names, "images"), read_part(folder, names, "masks")
+    mean, std = images.mean((0, 1, 2)) / 255, images.std((0, 1, 2)) / 255
+    (found,) = set(used)
+    assert (found.mean, found.std) == (pytest.approx(mean), pytest.approx(std))
+    shows = np.stack([(masks == number).any((1, 2)) for number in (0, 1)])
+    frequencies = [(masks == number).sum() / masks[shows[number]].size for number in (0, 1)]
+    given = [
+        next(each for each in (*args[2:3], values.get("frequencies")) if each is not None)
+        for args, values in counted
+        if args[0] == "weighted_cross_entropy"
+    ]
+    assert len(given) == 2
+    assert all(each == pytest.approx(frequencies) for each in given)
+    conv = build_model("unet-resnet18", 2, trial.seed).encoder.conv1
+    with torch.no_grad():
+        features = conv(torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float())
+    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    assert final["encoder.bn1.running_mean"].numpy() == pytest.approx(features.mean((0, 2, 3)).numpy(), abs=1e-4)
 
 
 def test_test_metrics_are_those_of_the_kept_model(data, place):
