@@ -1,4 +1,4 @@
-"""The exception for a user's mistakes, and what derives from it; the one for artifacts that are lost."""
+"""The exception for a user's mistakes, and what derives from it; those for lost artifacts and for an environment in trouble."""
 
 import sys
 from collections.abc import Iterator
@@ -39,6 +39,10 @@ class LostArtifactError(Exception):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}: {self.reason}"
+
+
+class OutageError(Exception):
+    """The environment keeps a study from going on, as a full disk does: nothing is lost, and the same command continues."""
 
 
 def unknown(what: str, name: object, known: list[str] | tuple[str, ...]) -> UserError:

@@ -17,7 +17,7 @@ from segsweep.config.narrow import narrow
 from segsweep.config.own import adopt
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
-from segsweep.errors import UserError
+from segsweep.errors import OutageError, UserError
 from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
@@ -34,9 +34,10 @@ from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import load_or_none, plan_of, planned_among, planner_of, remarks, run_in, seconds_left
 from segsweep.sweep.runners import RUNNERS, runner_for_plan
 from segsweep.sweep.setting import Setting
+from segsweep.sweep.trouble import trouble_of
 
 Presets = Mapping[str, Sequence[str]]
-INTERRUPTED = 130
+INTERRUPTED, UNAVAILABLE = 130, 75  # the second is sysexits.h's EX_TEMPFAIL: to be tried again later
 
 
 def main(
@@ -53,7 +54,8 @@ def main(
     `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set`
     texts; `stand_ins` maps sources to those that take their place where their data are not at hand, in the order in which
     they are tried, unless the run is `as_published` or `--set source=...` chooses. A user's mistake is one line on stderr and
-    exit code 2; a rehearsal with failures, and a study with a cell without result, exits with 1; Ctrl-C with 130.
+    exit code 2; a rehearsal with failures, and a study with a cell without result, exits with 1; Ctrl-C with 130; a full
+    disk or a lost store with 75, where `--wait-minutes` are over or nothing had begun.
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)
@@ -63,6 +65,15 @@ def main(
     except UserError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
+    except OutageError as error:
+        console.print(f"paused for too long: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(UNAVAILABLE)
+    except OSError as error:
+        if (trouble := trouble_of(error)) is None:
+            raise
+        told = f"error: {trouble}; everything so far is kept, and the same command continues"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(UNAVAILABLE)
     except KeyboardInterrupt:
         script = Path(sys.argv[0]).absolute()
         shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
@@ -132,6 +143,8 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
     add("--gpus-per-trial", type=float, metavar="SHARE", help="1, or a share of a GPU as 0.5 (default: 1)")
     add("--workers-per-stage", type=int, default=1, metavar="N", help="workers that train one source stage together (default: 1)")
     add("--workers-per-trial", type=int, default=1, metavar="N", help="workers that train one trial together (default: 1)")
+    wait = "wait at most so long for a full disk or a lost store, then end with exit code 75 (default: as long as it takes)"
+    add("--wait-minutes", type=float, metavar="N", help=wait)
     add("--deterministic", action="store_true", help="repeat GPU results to the last bit, as far as torch can; slower")
 
 

@@ -79,7 +79,7 @@ class Build:
         sync(self.folder)
         verified = looks(self.folder, (INDEX, *files))
         final = self.store.folder(self.kind, self.key)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(exist_ok=True)
         self.folder.rename(final)
         for folder in (final.parent, self.store.root):
             sync(folder)
@@ -262,9 +262,10 @@ class Store:
 
     def workspace(self, identity: str) -> Path:
         """Return the folder for checkpoints of an unfinished stage or trial, made if need be."""
-        folder = self.root / "work" / identity
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        parent = self.root / "work"
+        for folder in (parent, parent / identity):  # not the root: a disk that was unmounted is not replaced by an empty folder
+            folder.mkdir(exist_ok=True)
+        return parent / identity
 
     def clear_workspace(self, identity: str) -> None:
         """Remove the checkpoints of a stage or trial that has ended."""

@@ -25,12 +25,15 @@ class Options:
     workers_per_stage: int = 1
     workers_per_trial: int = 1
     deterministic: bool = False
+    wait_minutes: float | None = None  # for a full disk or a lost store; None: as long as it takes
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{flag(name)} {value}: must be at least 1")
+        if self.wait_minutes is not None and not self.wait_minutes >= 0:
+            raise UserError(f"--wait-minutes {self.wait_minutes:g}: must be at least 0")
         gpus = self.gpus_per_trial
         if gpus is not None and not (0 < gpus < 1 or gpus == 1):
             raise UserError(

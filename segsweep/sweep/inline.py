@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from segsweep.errors import UserError
+from segsweep.errors import OutageError, UserError
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Options, flag
@@ -15,7 +15,7 @@ from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed
 from segsweep.workplace import Workplace
 
-POLL_SECONDS = 1.0  # how often to look whether another run has built a stage
+POLL_SECONDS = 0.5  # how often to look whether another run has built a stage, or an outage is over
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class InlineRunner:
         return resolve_precision(precision, self.device)
 
     def run(self, driver: Driver, place: Workplace) -> None:
-        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+        """Do all the work that the driver has. Ctrl-C is recorded and raised on, as an outage that takes too long."""
         while not driver.planner.done:
             if (work := driver.next_work()) is None:
                 time.sleep(POLL_SECONDS)
@@ -45,6 +45,9 @@ class InlineRunner:
                         break
             except KeyboardInterrupt:
                 driver.interrupt(work)
+                raise
+            except OutageError as error:
+                driver.interrupt(work, str(error))
                 raise
             finally:
                 messages.close()

@@ -1,5 +1,6 @@
 """What earlier starts left: how trials ended and their curves, from the records; stages, from the store."""
 
+from collections import Counter
 from collections.abc import Collection
 
 import pandas as pd
@@ -12,6 +13,8 @@ from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
 from segsweep.stage import KIND
 from segsweep.store.folder import Store
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.progress import Standing
 from segsweep.sweep.work import Ended, Past
 
 
@@ -49,6 +52,23 @@ def past_of(
 def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> "pd.Series[bool]":
     """Return which trials a rule stopped that is not the given one."""
     return (trials["status"] == "stopped") & (trials["stopped_by"].fillna("") != str(stopping))
+
+
+def standing_of(planner: Planner, records: Records) -> Standing:
+    """Return what earlier starts have done of a plan."""
+    val_iou = records.all_trials.set_index("trial_id")["val_iou"].dropna()
+    done, best, ended = Counter[str](), dict[str, float](), dict[str, Ended]()
+    for cell in planner.plan.cells:
+        of_cell = planner.ended(cell)
+        done[cell.name] += len(of_cell)
+        ended |= of_cell
+        if read := [float(val_iou[trial]) for trial in of_cell if trial in val_iou]:
+            best[cell.name] = max(*read, best.get(cell.name, 0.0))
+    stages, missing = records.all_stages, {stage.spec_id for stage in planner.missing_stages()}
+    planned = {stage.spec_id for stage in planner.plan.stages()} - missing
+    failed = sum(end.status == "failed" for end in ended.values())
+    failed += int((stages["stage_id"].isin(planned) & (stages["status"] == "failed")).sum())
+    return Standing(frozenset(ended), done, best, failed, len(missing))
 
 
 def broken_off_in(records: Records, lost: Collection[str] = ()) -> frozenset[str]:

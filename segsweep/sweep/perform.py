@@ -5,8 +5,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from segsweep.config.own import adopt
-from segsweep.errors import UserError
+from segsweep.errors import LostArtifactError, UserError
 from segsweep.stage import Elsewhere, Result, StageOutcome, Started, build_stage
+from segsweep.sweep.trouble import Trouble, trouble_of
 from segsweep.sweep.work import StageWork, Work
 from segsweep.training.loop import NonFiniteLossError
 from segsweep.trial import TrialOutcome, run_trial
@@ -29,7 +30,23 @@ class Failed:
         return cls(f"{type(error).__name__}: {text[0] if text else ''}", "".join(traceback.format_exception(error)))
 
 
-Message = Started | Result | StageOutcome | TrialOutcome | Elsewhere | Failed
+@dataclass(frozen=True)
+class Hindered:
+    """What of the environment kept a stage or a trial from going on: nothing is wrong with it, and its checkpoints are kept."""
+
+    trouble: Trouble
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An artifact that a stage or a trial needs, and that the store has no more: it is to be built again."""
+
+    kind: str
+    key: str
+    reason: str
+
+
+Message = Started | Result | StageOutcome | TrialOutcome | Elsewhere | Failed | Hindered | Lost
 
 
 def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
@@ -41,7 +58,16 @@ def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
         else:
             yield from run_trial(work.trial, work.source_key, place)
     except Exception as error:
-        yield Failed.of(error)
+        yield _broken_off(error, place)
+
+
+def _broken_off(error: Exception, place: Workplace) -> Failed | Hindered | Lost:
+    """Return what an error means: that the environment is in trouble, that an artifact is lost, or that the work has failed."""
+    if (trouble := trouble_of(error, place.store.root)) is not None:
+        return Hindered(trouble)
+    if isinstance(error, LostArtifactError):
+        return Lost(error.kind, error.key, error.reason)
+    return Failed.of(error)
 
 
 def is_last(message: Message) -> bool:

@@ -117,7 +117,16 @@ class Planner:
     @property
     def trials_done(self) -> int:
         """How many of the trials that are known by now have ended."""
-        return sum(trial.trial_id in self._ended for cell in self.plan.cells for trial in self.trials(cell))
+        return sum(len(self.ended(cell)) for cell in self.plan.cells)
+
+    def ended(self, cell: Cell) -> dict[str, Ended]:
+        """Return how those trials of a cell ended that have, by their ids."""
+        known = (trial.trial_id for trial in self.trials(cell))
+        return {trial: self._ended[trial] for trial in known if trial in self._ended}
+
+    def cells_of(self, trial: Trial) -> list[str]:
+        """Return the names of the cells whose trial it is: tuning trials may be shared."""
+        return [cell.name for cell in self._cells_of.get(trial.trial_id, ())] or [trial.cell]
 
     def epoch(self, trial: Trial, epoch: int, found: Reading) -> bool:
         """Record the reading of one epoch, and return whether the trial goes on. Confirmed runs always do.

@@ -3,7 +3,8 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rich.console import Console, Group
@@ -23,14 +24,28 @@ RUNNING_SHOWN = 8
 DATA_SECONDS = 2.0  # how often a plain line tells how far the data is
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What earlier starts have done of a plan: trials that have ended, and per cell how many and the best validation IoU.
+
+    `failed` counts trials and stages that failed then, `stages_missing` the stages that are still to be built.
+    """
+
+    ended: Collection[str] = ()
+    cell_done: Mapping[str, int] = field(default_factory=dict)
+    best: Mapping[str, float] = field(default_factory=dict)
+    failed: int = 0
+    stages_missing: int = 0
+
+
 class View(Protocol):
     """What a driver tells of its progress."""
 
     def data(self, what: str, done: int, total: int) -> None:
         """Tell how far the preparation of data is."""
 
-    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
-        """Tell what there is to do."""
+    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
+        """Tell what there is to do, of which a part may be done."""
 
     def started(self, work: Work) -> None:
         """Tell that a stage or a trial starts."""
@@ -38,14 +53,17 @@ class View(Protocol):
     def epoch(self, work: Work, result: Result) -> None:
         """Tell a result."""
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
-        """Tell how a stage or a trial ended."""
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
+        """Tell how a stage, or a trial of some cells, ended."""
 
     def given_back(self, work: Work, reason: str) -> None:
         """Tell that a stage or a trial that had started is put off, and why."""
 
-    def skipped(self, trial: Trial, reason: str) -> None:
-        """Tell that a trial cannot run."""
+    def skipped(self, trial: Trial, reason: str, cells: Sequence[str]) -> None:
+        """Tell that a trial of some cells cannot run."""
+
+    def tell(self, text: str) -> None:
+        """Tell a line, as that all work is paused."""
 
     def close(self) -> None:
         """End the display."""
@@ -63,9 +81,13 @@ class Tally:
         self._seconds_left = 0.0
         self._started = self._work_at_start = 0.0
 
-    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
-        """Start counting."""
-        self.trials, self.trials_done, self.stages = plan.trials, trials_done, stages_missing
+    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
+        """Start counting, from what earlier starts have done."""
+        self.trials, self.trials_done, self.failed = plan.trials, sum(standing.cell_done.values()), standing.failed
+        self.stages = len(plan.stages())
+        self.stages_done = self.stages - standing.stages_missing
+        self.cell_done, self.best = dict(standing.cell_done), dict(standing.best)
+        self._counted = set(standing.ended)
         self.per_cell = Counter()
         for cell in plan.cells:
             self.per_cell[cell.name] += len(cell.tuning) + plan.study.seeds
@@ -75,24 +97,28 @@ class Tally:
     def _work_left(self) -> float:
         return float(self.trials - self.trials_done + 2 * (self.stages - self.stages_done))
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
-        """Count a stage or a trial that ended."""
-        self.failed += status == "failed"
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
+        """Count a stage, or a trial of some cells, that ended."""
         if isinstance(work, StageWork):
-            self.stages_done += 1
+            self.failed += status == "failed"
+            self.stages_done += work.identity not in self._counted and self.stages_done < self.stages
+            self._counted.add(work.identity)
             return
-        self.trial_ended(work.trial)
+        self.trial_ended(work.trial, status, cells)
         value = facts.get("val_iou")
-        if value is not None and value >= self.best.get(work.trial.cell, 0.0):  # never for NaN
-            self.best[work.trial.cell] = value
+        for cell in cells:
+            if value is not None and value >= self.best.get(cell, 0.0):  # never for NaN
+                self.best[cell] = value
 
-    def trial_ended(self, trial: Trial) -> None:
+    def trial_ended(self, trial: Trial, status: str, cells: Sequence[str]) -> None:
         """Count a trial, once where it was stopped and started anew."""
+        self.failed += status == "failed"
         if trial.trial_id in self._counted:
             return
         self._counted.add(trial.trial_id)
-        self.trials_done += 1
-        self.cell_done[trial.cell] = self.cell_done.get(trial.cell, 0) + 1
+        self.trials_done += len(cells)
+        for cell in cells:
+            self.cell_done[cell] = self.cell_done.get(cell, 0) + 1
 
     def left(self) -> str:
         """Return the time left: first as predicted, then from the pace so far."""
@@ -135,38 +161,39 @@ class PlainView:
         self._tally = Tally()
         self._told = time.monotonic()
 
-    def _line(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Print a line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def data(self, what: str, done: int, total: int) -> None:
         """Tell how far the preparation of data is, every few seconds."""
         if done == total or time.monotonic() - self._told > DATA_SECONDS:
             self._told = time.monotonic()
-            self._line(f"{what}: {done}/{total}")
+            self.tell(f"{what}: {done}/{total}")
 
-    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
+    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
         """Tell what there is to do."""
-        self._tally.begin(plan, trials_done, stages_missing, seconds_left)
+        self._tally.begin(plan, standing, seconds_left)
 
     def started(self, work: Work) -> None:
         """Tell that a stage starts; trials are told when they end."""
         if isinstance(work, StageWork):
-            self._line(f"building {describe(work)}")
+            self.tell(f"building {describe(work)}")
 
     def epoch(self, work: Work, result: Result) -> None:
         """Say nothing: the records have every epoch."""
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Tell how a stage or a trial ended."""
         tally = self._tally
-        tally.ended(work, status, facts)
+        tally.ended(work, status, facts, cells)
         outcome = facts.get("error") or ""
         if isinstance(work, TrialWork) and facts.get("val_iou") is not None:
             outcome = f"{self._reached(work, facts)} {outcome}".rstrip()
         elif isinstance(work, StageWork) and status == "finished":
             outcome = quality(facts)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
-        self._line(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
+        self.tell(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
 
     def _reached(self, work: TrialWork, facts: Mapping[str, Any]) -> str:
         """Return the validation IoU of a trial beside its cell's best, or the loss where the IoU is undefined."""
@@ -176,12 +203,12 @@ class PlainView:
 
     def given_back(self, work: Work, reason: str) -> None:
         """Tell that a stage or a trial is put off, and why."""
-        self._line(f"put off {describe(work)}: {reason}")
+        self.tell(f"put off {describe(work)}: {reason}")
 
-    def skipped(self, trial: Trial, reason: str) -> None:
+    def skipped(self, trial: Trial, reason: str, cells: Sequence[str]) -> None:
         """Tell that a trial cannot run."""
-        self._tally.trial_ended(trial)
-        self._line(f"skipped {trial.phase} {trial.cell}: {reason}")
+        self._tally.trial_ended(trial, "skipped", cells)
+        self.tell(f"skipped {trial.phase} {trial.cell}: {reason}")
 
     def close(self) -> None:
         """End the display."""
@@ -222,11 +249,11 @@ class LiveView:
         """Show how far the preparation of data is."""
         self._bars.update(self._data, completed=done, total=total, note=what, visible=done < total)
 
-    def begin(self, plan: Plan, trials_done: int, stages_missing: int, seconds_left: float) -> None:
+    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
         """Show what there is to do."""
-        self._tally.begin(plan, trials_done, stages_missing, seconds_left)
+        self._tally.begin(plan, standing, seconds_left)
         self._bars.update(self._trials, total=plan.trials, visible=True)
-        self._bars.update(self._stages, total=stages_missing, visible=stages_missing > 0)
+        self._bars.update(self._stages, total=self._tally.stages, visible=self._tally.stages > 0)
 
     def started(self, work: Work) -> None:
         """Show what runs now."""
@@ -238,22 +265,26 @@ class LiveView:
             f"{describe(work)}: epoch {result.epoch}, {result.says}, {result.images_per_second:.0f} images/s"
         )
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any]) -> None:
+    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Count a stage or a trial that ended; tell a failure above the display."""
-        self._tally.ended(work, status, facts)
+        self._tally.ended(work, status, facts, cells)
         self._now.pop(work.identity, None)
         if status == "failed":
-            self._live.console.print(f"{describe(work)}: failed: {facts.get('error')}", markup=False, highlight=False)
+            self.tell(f"{describe(work)}: failed: {facts.get('error')}")
 
     def given_back(self, work: Work, reason: str) -> None:
         """Show no more what is put off, and tell why above the display."""
         self._now.pop(work.identity, None)
-        self._live.console.print(f"put off {describe(work)}: {reason}", markup=False, highlight=False)
+        self.tell(f"put off {describe(work)}: {reason}")
 
-    def skipped(self, trial: Trial, reason: str) -> None:
+    def tell(self, text: str) -> None:
+        """Print a line above the display."""
+        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def skipped(self, trial: Trial, reason: str, cells: Sequence[str]) -> None:
         """Count a trial that cannot run, and tell why above the display."""
-        self._tally.trial_ended(trial)
-        self._live.console.print(f"skipped {trial.phase} {trial.cell}: {reason}", markup=False, highlight=False)
+        self._tally.trial_ended(trial, "skipped", cells)
+        self.tell(f"skipped {trial.phase} {trial.cell}: {reason}")
 
     def close(self) -> None:
         """End the display."""

@@ -1,5 +1,6 @@
 """Running a study from its declaration to its records."""
 
+import math
 from collections.abc import Mapping
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -27,16 +28,18 @@ from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.fit_remarks import fit_remarks
-from segsweep.sweep.past import broken_off_in, find_stage, past_of, read_stage, stage_taken
+from segsweep.sweep.outage import Outage, insisting
+from segsweep.sweep.past import broken_off_in, find_stage, past_of, read_stage, stage_taken, standing_of
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.points import points_remarks, tuning_points
 from segsweep.sweep.preflight import preflight
 from segsweep.sweep.preparation import prepare_all
-from segsweep.sweep.progress import View, choose_view
+from segsweep.sweep.progress import Standing, View, choose_view
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner, open_runner
 from segsweep.sweep.setting import Setting
+from segsweep.sweep.signals import ended_politely
 from segsweep.sweep.small_stem import stem_remarks
 from segsweep.sweep.work import Past
 from segsweep.workplace import Workplace
@@ -57,8 +60,9 @@ def run(
     `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B, as
     `MirrorOptions` or `online` alone. `options` are the fields of
     `segsweep.sweep.crew.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
-    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`. Raises `UserError` before
-    anything is trained where the study, the data or the setting is wrong.
+    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`, `wait_minutes`. Raises
+    `UserError` before anything is trained where the study, the data or the setting is wrong, and `OutageError` where a full
+    disk or a lost store has kept it from going on for longer than `wait_minutes`.
     """
     for name in options:
         if name not in Options.__dataclass_fields__:
@@ -80,7 +84,7 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
     view = choose_view(console)
     tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
-        with open_runner(options, study, setting.store) as runner:
+        with ended_politely(), open_runner(options, study, setting.store) as runner:
             catalog = Catalog(setting.roots, setting.store, view.data, tell=tell, brought=study.brought)
             preflight(study, catalog)
             prepare_all(study, catalog)
@@ -88,8 +92,8 @@ def run_in(study: Study, setting: Setting, options: Options, console: Console, r
             with RecordWriter(folder) as writer:
                 for line in writer.told:
                     tell(line)
-                driver = _driver(plan, writer, setting.store, view, retry_failed, tell)
-                announce(driver.planner, catalog, runner, console, view)
+                driver, standing = _driver(plan, writer, catalog, view, retry_failed, options.wait_minutes)
+                announce(driver.planner, standing, catalog, runner, console, view)
                 if not driver.planner.done:
                     runner.run(driver, _workplace(setting, runner, driver))
                 driver.note_decisions()
@@ -105,25 +109,30 @@ def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
     )
 
 
-def _driver(plan: Plan, writer: RecordWriter, store: Store, view: View, retry_failed: bool, tell: Tell) -> Driver:
-    """Return a driver that goes on from what the store and the records have, once the study is declared in the records.
+def _driver(
+    plan: Plan, writer: RecordWriter, catalog: Catalog, view: View, retry_failed: bool, wait_minutes: float | None
+) -> tuple[Driver, Standing]:
+    """Declare the study in the records; return a driver that goes on from what they and the store have, and what that is.
 
     It says what the study replaces, where it was declared differently before, and which confirmed models are lost.
     """
+    store, tell = catalog.store, catalog.tell
     before, declared = load_or_none(writer.folder), declaration(plan)
     records_id = writer.declare({**declared, "store": str(store.root)})
     records = load(writer.folder) if before is None else before
+    outage = Outage(store.root, writer.folder, view.tell, math.inf if wait_minutes is None else 60 * wait_minutes)
     lost = lost_models(records.all_trials, store, set_aside=True)
-    planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed, lost), tell)
+    planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed, lost), tell, outage)
     for line in lost_remarks(planned_among(lost, planner)):
         tell(line)
     if (changed := changed_line(writer.folder, before, declared, planner)) is not None:
         tell(changed)
     writer.plan(planned_rows(planner), [stage.spec_id for stage in plan.stages()])
     told = set(records.all_stages["stage_id"][records.all_stages["status"] == "finished"])
-    driver = Driver(planner, writer, store, view, records_id, broken_off_in(records, lost), told)
+    prepare = partial(prepare_all, plan.study, catalog)
+    driver = Driver(planner, writer, store, view, outage, records_id, broken_off_in(records, lost), told, prepare)
     driver.note_decisions()  # the plan alone would count no confirmed run
-    return driver
+    return driver, standing_of(planner, records)
 
 
 def check_groups(study: Study, options: Options) -> None:
@@ -135,10 +144,28 @@ def check_groups(study: Study, options: Options) -> None:
                 raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
 
 
-def planner_of(plan: Plan, store: Store, past: Past, tell: Tell = say_nothing) -> Planner:
-    """Return the planner that goes on from what the store and the records have; each damaged stage is told once."""
+def planner_of(plan: Plan, store: Store, past: Past, tell: Tell = say_nothing, outage: Outage | None = None) -> Planner:
+    """Return the planner that goes on from what the store and the records have; each damaged stage is told once.
+
+    During an outage it waits for the store.
+    """
     told = cache(tell)
-    return Planner(plan, partial(find_stage, store, told), past, partial(stage_taken, store), partial(read_stage, store))
+    if outage is None:
+        return Planner(plan, partial(find_stage, store, told), past, partial(stage_taken, store), partial(read_stage, store))
+    there, find = insisting(store, outage), partial(_found, store, told, outage)
+    return Planner(plan, find, past, partial(stage_taken, there), partial(read_stage, there))
+
+
+def _found(store: Store, tell: Tell, outage: Outage, key: str) -> str | None:
+    """Return the content hash of a stage's weights, None where the store has none, once the store is there to say so."""
+
+    def found() -> str | None:
+        content_hash = find_stage(store, tell, key)
+        if content_hash is None:
+            outage.assert_there()
+        return content_hash
+
+    return outage.insist(found)
 
 
 def planned_among(lost: Mapping[str, str], planner: Planner) -> dict[str, str]:
@@ -167,11 +194,11 @@ def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
     return cost.total(planner.missing_stages()) * (1 - planner.trials_done / plan.trials) / runner.workers
 
 
-def announce(planner: Planner, catalog: Catalog, runner: Runner, console: Console, view: View) -> None:
-    """Tell what there is to do, how long it may take, and how to narrow it."""
+def announce(planner: Planner, standing: Standing, catalog: Catalog, runner: Runner, console: Console, view: View) -> None:
+    """Tell what there is to do, beside what earlier starts have done, how long it may take, and how to narrow it."""
     plan, missing, seconds = planner.plan, planner.missing_stages(), seconds_left(planner, catalog, runner)
     done = planner.trials_done
-    view.begin(plan, done, len(missing), seconds)
+    view.begin(plan, standing, seconds)
     if planner.done:
         return
     for line in remarks(plan, catalog):

@@ -23,10 +23,11 @@ from segsweep.records.writer import RecordWriter
 from segsweep.stage import Started
 from segsweep.store.folder import Store
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.outage import Outage
 from segsweep.sweep.perform import Message
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import PlainView
+from segsweep.sweep.progress import PlainView, Standing
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
 from segsweep.sweep.work import Work
@@ -140,8 +141,9 @@ def write_many(folder: Path) -> list[Stretch]:
         planning(lambda: writer.plan(planned_rows(planner)))
         print(f"\nkeeping the plan of {plan.trials} trials: {planning}")
         view = PlainView(Console(file=log))
-        view.begin(plan, 0, 0, 0.0)
-        return drive(Driver(planner, writer, Store(folder / "store"), view, identity))
+        view.begin(plan, Standing(), 0.0)
+        store = Store(folder / "store")
+        return drive(Driver(planner, writer, store, view, Outage(store.root, writer.folder, view.tell), identity))
 
 
 def read_parts(folder: Path) -> list[pd.DataFrame]:

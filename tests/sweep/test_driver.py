@@ -14,9 +14,10 @@ from segsweep.report.text import table_text
 from segsweep.stage import Elsewhere, Started
 from segsweep.store.folder import Store
 from segsweep.sweep.driver import DEATHS, Driver
+from segsweep.sweep.outage import Outage
 from segsweep.sweep.perform import Failed
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import LiveView, PlainView, View
+from segsweep.sweep.progress import LiveView, PlainView, Standing, View
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
 from segsweep.sweep.work import StageWork, TrialWork
@@ -41,8 +42,10 @@ def driver(tmp_path: Path, view: View):
     with RecordWriter(tmp_path / "records") as writer:
         identity = writer.declare(declaration(plan_of(study)))
         writer.plan(planned_rows(Planner(plan, {}.get)))
-        view.begin(plan, 0, 1, 10.0)
-        yield Driver(Planner(plan, {}.get), writer, Store(tmp_path / "store"), view, identity)
+        view.begin(plan, Standing(stages_missing=1), 10.0)
+        store = Store(tmp_path / "store")
+        outage = Outage(store.root, writer.folder, view.tell)
+        yield Driver(Planner(plan, {}.get), writer, store, view, outage, identity)
 
 
 def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:

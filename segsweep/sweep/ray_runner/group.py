@@ -12,7 +12,7 @@ import ray
 import torch
 from ray import cloudpickle
 
-from segsweep.sweep.perform import Failed, Message, is_last, perform
+from segsweep.sweep.perform import Failed, Hindered, Lost, Message, is_last, perform
 from segsweep.sweep.ray_runner.mailbox import Mailbox
 from segsweep.sweep.work import Work
 from segsweep.training.world import World
@@ -20,6 +20,7 @@ from segsweep.workplace import Workplace
 
 WAIT_SECONDS = 0.5  # how often to look whether the processes still run, while no message comes
 END_SECONDS = 30.0
+ENDS_GROUP = (Failed, Hindered, Lost)  # messages of a process for which the others wait in vain
 LOST_ANOTHER = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")  # what torch.distributed says
 QUICK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
@@ -61,7 +62,7 @@ class Group:
             while not ended:
                 message = self._next_message()
                 ended = is_last(message)
-                self._failed = isinstance(message, Failed)
+                self._failed = isinstance(message, ENDS_GROUP)
                 yield message
                 if not ended:
                     ray.get(self._mailbox.answer.remote(True))
@@ -127,10 +128,10 @@ def _each_process(config: dict[str, Any]) -> None:
         for message in messages:
             if isinstance(message, Failed) and _lost_another(message):
                 raise RuntimeError(message.reason)  # not this work's fault: the group is set up again
-            if world.main or isinstance(message, Failed):  # a failure is told by whichever process has it
+            if world.main or isinstance(message, ENDS_GROUP):  # a failure is told by whichever process has it
                 ray.get(mailbox.tell.remote(pickle.dumps(message)))
-            if isinstance(message, Failed):
-                raise RuntimeError(message.reason)  # has Ray Train end the others, which wait for this one
+            if isinstance(message, ENDS_GROUP):
+                raise RuntimeError(str(message))  # has Ray Train end the others, which wait for this one
             if not is_last(message):
                 goes_on = ray.get(mailbox.goes_on.remote(told))
                 told += 1

@@ -17,6 +17,7 @@ from ray import tune
 
 from segsweep.config.own import adopt, portable
 from segsweep.config.source import DATASET_KINDS
+from segsweep.errors import OutageError
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.crew import Crew, Options, crew_of
@@ -81,6 +82,7 @@ class RayRunner:
     def run(self, driver: Driver, place: Workplace) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
         dispatcher = Dispatcher(driver, place, self.crew, self.processes, self.alike)
+        driver.outage.check = dispatcher.check
         with (
             _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.crew.workers)}),
             memory_kills_as_deaths(),
@@ -93,6 +95,8 @@ class RayRunner:
                 dispatcher.interrupt()
                 raise
             except Exception:
+                if isinstance(dispatcher.error, OutageError):
+                    dispatcher.interrupt(str(dispatcher.error))
                 if dispatcher.error is not None:
                     raise dispatcher.error from None  # Tune wraps it in text
                 raise

@@ -87,10 +87,10 @@ class Dispatcher:
             self._forget(tune_id)
             self.driver.died(work, reason)
 
-    def interrupt(self) -> None:
+    def interrupt(self, *reason: str) -> None:
         """Record that all running work was broken off, and have its workers gone at once."""
         for work in self.running.values():
-            self.driver.interrupt(work)
+            self.driver.interrupt(work, *reason)
         for actor in self.actors.values():
             ray.kill(actor)
 
