@@ -35,7 +35,7 @@ from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.store.folder import Artifact, Build, TakenError
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
-from segsweep.training.checkpoint import TrainingState, Weights, load_weights, save_weights
+from segsweep.training.checkpoint import Weights, load_weights, save_weights
 from segsweep.training.loop import EpochResult, best_result, start_state, train
 from segsweep.training.probe import knn_facts
 from segsweep.training.recipe import Recipe
@@ -173,12 +173,6 @@ def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureS
     return train_set, val_set
 
 
-def lost_checkpoint(state: TrainingState[Any]) -> Iterator[Started]:
-    """Yield for the record why a stage or a trial that was broken off starts afresh, where its checkpoint is damaged."""
-    if state.lost_checkpoint is not None:
-        yield Started({"checkpoint_lost": state.lost_checkpoint})
-
-
 def _sizes(spec: StageSpec, train_set: PictureSet, val_set: PictureSet) -> dict[str, int]:
     """Return how many images a stage sees, and how many it leaves out since the target holds them out."""
     return {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": len(spec.without)}
@@ -196,8 +190,7 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_state(model, recipe, place.device, checkpoint, place.world)
     sizes = {**_sizes(spec, train_set, val_set), "classes": len(data.classes)}
-    yield Started({"device": place.device.label, "dataset": data.dataset, **sizes})
-    yield from lost_checkpoint(state)
+    yield Started({"device": place.device.label, "dataset": data.dataset, **sizes, **state.facts})
     yield from train(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )
@@ -228,8 +221,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
     checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
     state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
     sizes = _sizes(spec, train_set, val_set)
-    yield Started({"device": place.device.label, "dataset": train_set.data.dataset, **sizes})
-    yield from lost_checkpoint(state)
+    yield Started({"device": place.device.label, "dataset": train_set.data.dataset, **sizes, **state.facts})
     yield from pretrain(
         state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
     )

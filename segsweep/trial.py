@@ -26,7 +26,7 @@ from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import LAST, WEIGHTS, Started, load_source, lost_checkpoint, normalisation_from
+from segsweep.stage import LAST, WEIGHTS, Started, load_source, normalisation_from
 from segsweep.store.folder import Artifact
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import calibrate
@@ -77,12 +77,11 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
     model, facts = _start_model(trial, source, train_set, normalisation, place)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
-    yield Started({"device": place.device.label, **sizes, "input_normalisation": str(normalisation), **facts})
     recipe = Recipe.of(settings.model_dump(), normalisation)
     checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, place.device, checkpoint, place.world)
-    yield from lost_checkpoint(state)
+    yield Started({"device": place.device.label, **sizes, "input_normalisation": str(normalisation), **facts, **state.facts})
     yield from train(
         state,
         train_set,

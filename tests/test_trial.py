@@ -185,8 +185,8 @@ def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, p
         there = Workplace(Store(tmp_path / name), place.device)
         (there.store.root / "data").symlink_to(place.store.root / "data")
         other = make(data, "confirm", epochs=len(hits), learning_rate=0.01)
-        others[name] = run(other, there)[2], there.store.find(KIND, other.trial_id)
-    kept, (best, best_kept), (last, last_kept) = place.store.find(KIND, trial.trial_id), others["best"], others["last"]
+        others[name] = run(other, there)[2], model_in_store(other, there)
+    kept, (best, best_kept), (last, last_kept) = model_in_store(trial, place), others["best"], others["last"]
     hashes = [hash_file(each.folder / WEIGHTS) for each in (kept, best_kept, last_kept)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert outcome.tables == best.tables != last.tables
@@ -257,7 +257,7 @@ def test_all_statistics_are_those_of_the_images_that_train(coloured, place, monk
     conv = build_model("unet-resnet18", 2, trial.seed).encoder.conv1
     with torch.no_grad():
         features = conv(torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float())
-    final, _ = load_weights(place.store.find(KIND, trial.trial_id).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
     assert final["encoder.bn1.running_mean"].numpy() == pytest.approx(features.mean((0, 2, 3)).numpy(), abs=1e-4)
 
 
@@ -430,8 +430,8 @@ def test_a_trial_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, place
     _, first = (next(steps) for _ in range(2))
     steps.close()
     spoil_checkpoint(place)
-    _, said, *epochs, _ = run_trial(trial, None, place)
-    assert said == Started({"checkpoint_lost": "last.safetensors has other bytes than were written"})
+    said, *epochs, _ = run_trial(trial, None, place)
+    assert said.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
     assert epochs[0].seconds != first.seconds
     assert [(each.train_loss, each.val_loss) for each in epochs] == [(each.train_loss, each.val_loss) for each in whole]
 

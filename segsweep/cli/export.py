@@ -85,7 +85,7 @@ def _listed(trials: pd.DataFrame) -> str:
 def find_weights(trial: pd.Series, store: Store) -> Artifact:
     """Return a confirmed run's model, its bytes checked. Raises `UserError` where the store has it no more, or damaged."""
     try:
-        return model_of(trial.to_dict(), store)
+        return model_of({str(column): value for column, value in trial.items()}, store)
     except LostArtifactError as error:
         again = AGAIN if trial["planned"] else "take another trial: the study no longer plans this one"
         raise UserError(f"the model of trial {trial['trial_id']} {error.reason}; pass another --store, or {again}") from None

@@ -13,6 +13,7 @@ from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
 from segsweep.training.self_supervised import MATCHED_IN_ALL
 
 Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
+SPEEDS = "speed.json"  # in the store: how fast models train and predict here
 SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
 
 
@@ -46,7 +47,7 @@ class CostModel:
             spec.stage.kind,
             told["precision"],
             self._device,
-            self._catalog.store.root / "speed.json",
+            self._catalog.store.root / SPEEDS,
             told.get("stem") == "small",
         )
         trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
@@ -80,7 +81,7 @@ class CostModel:
             "none" if stem_left_out(settings) else settings.freeze,  # a stem that is trained takes gradients through the encoder
             settings.precision,
             self._device,
-            self._catalog.store.root / "speed.json",
+            self._catalog.store.root / SPEEDS,
             False,
             settings.frozen_norm,
         )

@@ -23,7 +23,7 @@ from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names
 from segsweep.sweep.changed import changed_line
 from segsweep.sweep.class_remarks import class_remarks
-from segsweep.sweep.cost import CostModel, readable_seconds
+from segsweep.sweep.cost import SPEEDS, CostModel, readable_seconds
 from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
@@ -42,6 +42,7 @@ from segsweep.sweep.setting import Setting
 from segsweep.sweep.signals import ended_politely
 from segsweep.sweep.small_stem import stem_remarks
 from segsweep.sweep.work import Past
+from segsweep.training.speed import drop_damaged
 from segsweep.workplace import Workplace
 
 
@@ -190,6 +191,8 @@ def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
     plan = planner.plan
     if planner.done:
         return 0.0
+    if (damaged := drop_damaged(catalog.store.root / SPEEDS)) is not None:
+        catalog.tell(damaged)
     cost = CostModel(plan, catalog, runner.device, runner.measure)
     return cost.total(planner.missing_stages()) * (1 - planner.trials_done / plan.trials) / runner.workers
 

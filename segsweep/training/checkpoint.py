@@ -63,6 +63,11 @@ class TrainingState(Generic[AnyLearner]):
         return self.model if self.average is None else cast(AnyLearner, self.average.module)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Columns of the record that say how training began."""
+        return {} if self.lost_checkpoint is None else {"note": f"started afresh: {self.lost_checkpoint}"}
+
+    @property
     def results(self) -> int:
         """How many results there are."""
         return len(self.history)
@@ -117,14 +122,15 @@ def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
 def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
     """Bring a freshly built state to where a checkpoint left off. Returns False where there is no whole checkpoint.
 
-    `state.lost_checkpoint` then says what is wrong with the one that is there.
+    `state.lost_checkpoint` then says what is wrong with the one that is there. Raises `SafetensorError` where the disk cannot
+    be read, so that the driver waits for it.
     """
     try:
         tensors, metadata = _read_whole(path)
     except FileNotFoundError:
         return False
     except _DamageError as error:
-        state.lost_checkpoint = f"{path.name} {error}"
+        state.lost_checkpoint = f"checkpoint {path.name} {error}"
         return False
     state.model.network.load_state_dict(_under(MODEL, tensors))
     state.best = _under(BEST, tensors)
@@ -152,7 +158,9 @@ def _read_whole(path: Path) -> tuple[Weights, dict[str, str]]:
     """Return the tensors and the metadata of a checkpoint. Raises `_DamageError`; those of earlier versions have no checksum."""
     try:
         tensors, metadata = load_weights(path)
-    except SafetensorError:
+    except SafetensorError as error:
+        if "os error" in str(error):  # the disk's, not the file's
+            raise
         raise _DamageError("is cut short, or is no checkpoint") from None
     known = set(metadata) in ({"progress"}, {"progress", "sha256"})
     if not known or metadata.get("sha256") not in (None, _checksum(tensors, metadata["progress"])):

@@ -3,8 +3,10 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,15 +62,34 @@ def measure_speed(
             *([frozen_norm] if frozen_norm != "eval" else []),
         ]
     )
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+    known = _known(cache)
     if key not in known:
         device.set_up()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
         known[key] = _measure(model, classes, image_px, count, policy, precision, device, small_stem, frozen_norm)
-        with replacing(cache) as temporary:
+        with suppress(OSError), replacing(cache) as temporary:  # a full disk: it is measured again
             temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
     train_speed, predict_speed = known[key]
     return float(train_speed), float(predict_speed)
+
+
+def drop_damaged(cache: Path) -> str | None:
+    """Remove a cache of speeds that cannot be read, and return a line that says so; None where there is nothing to say."""
+    if not cache.is_file() or _known(cache):
+        return None
+    with suppress(OSError):
+        cache.unlink()
+    return f"{cache}: unreadable; speeds are measured afresh"
+
+
+def _known(cache: Path) -> dict[str, Any]:
+    """Return the speeds that a cache holds by what was measured: none where it is not there or cannot be read."""
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(known, dict) and all(isinstance(pair, list) and len(pair) == 2 for pair in known.values())
+    return known if whole else {}
 
 
 def _measure(

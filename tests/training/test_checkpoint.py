@@ -80,7 +80,7 @@ def test_absent_or_cut_checkpoint_is_none_and_changes_nothing(tmp_path):
     for size in (0, 7, 30, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         assert not load_checkpoint(fresh, path)
-        assert fresh.lost_checkpoint == "c is cut short, or is no checkpoint"
+        assert fresh.lost_checkpoint == "checkpoint c is cut short, or is no checkpoint"
     assert all(torch.equal(before[name], tensor) for name, tensor in fresh.model.state_dict().items())
 
 
@@ -106,7 +106,7 @@ def test_any_flipped_bit_of_a_checkpoint_is_found_or_changes_nothing(tmp_path):
             assert all(torch.equal(tensor, back.best[name]) for name, tensor in kept.best.items())
         else:
             found += 1
-            assert back.lost_checkpoint.startswith("c ")
+            assert back.lost_checkpoint.startswith("checkpoint c ")
             assert torch.equal(back.model.network.state_dict()["0.weight"], state(seed=1).model.network.state_dict()["0.weight"])
     assert found > 0.95 * len(range(0, 8 * len(whole), 211))
 
