@@ -11,6 +11,7 @@ from rich.console import Console
 from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
 from segsweep.cli.mirror import add_mirror_options, sync_study
 from segsweep.cli.models import add_models_options, models
+from segsweep.cli.verify import add_verify_options, verify
 from segsweep.errors import UserError
 from segsweep.records.find import find_study
 from segsweep.records.query import sql
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "prepare pets coco --data ~/data --image-px 96",
     )
     add_arguments(datasets, prepare)
+    add_verify_options(add("verify", verify, "Compare a store with its checksums.", "verify --store store"))
     for name, command, text in (
         ("status", _status, "Count a study's planned trials by cell and status."),
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),

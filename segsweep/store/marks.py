@@ -71,3 +71,12 @@ def one_verifies(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def forget_gone() -> None:
+    """Remove this machine's marks of artifacts that are no more."""
+    with suppress(OSError, RuntimeError):
+        for path in mark_file(Path()).parent.glob("*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                if not Path(json.loads(path.read_text(encoding="utf-8"))["folder"]).exists():
+                    path.unlink()

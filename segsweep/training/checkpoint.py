@@ -154,6 +154,15 @@ class _DamageError(Exception):
     """What is wrong with a checkpoint."""
 
 
+def damage_of(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint, None where nothing is. Raises `FileNotFoundError` where there is none."""
+    try:
+        _read_whole(path)
+    except _DamageError as error:
+        return str(error)
+    return None
+
+
 def _read_whole(path: Path) -> tuple[Weights, dict[str, str]]:
     """Return the tensors and the metadata of a checkpoint. Raises `_DamageError`; those of earlier versions have no checksum."""
     try:

@@ -1,0 +1,101 @@
+"""`segsweep verify`: what is whole, what is not, and what builds it again."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from segsweep.cli.commands import command_line
+from segsweep.store.folder import Store
+from segsweep.store.marks import mark_file
+from segsweep.training.checkpoint import TrainingState, save_checkpoint
+
+
+def call(*arguments: object) -> int:
+    """Return the exit code of a command."""
+    try:
+        command_line([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with two artifacts of each kind, and two checkpoints."""
+    made = Store(tmp_path / "store")
+    for number, kind in enumerate(("data", "masks", "weights", "model")):
+        for key in ("one", "two"):
+            with made.building(kind, key) as build:
+                (build.folder / "file").write_bytes(bytes(1_000_000 * (number + 1)))
+                build.commit({})
+    for identity in ("a", "b"):
+        network = torch.nn.Linear(100, 100)
+        state = TrainingState(type("Learner", (), {"network": network}), torch.optim.Adam(network.parameters()))
+        save_checkpoint(state, made.workspace(identity) / "last.safetensors")
+    return made
+
+
+def flip(path: Path) -> None:
+    """Flip a bit as a disk does: no time changes but that of the change itself, which no user sees."""
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_whole_store_is_counted(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every kind has its number of artifacts and bytes, the exit code is 0, and progress goes to stderr."""
+    assert call("verify", "--store", store.root) == 0
+    told = capsys.readouterr()
+    lines = {line.split()[0]: line for line in told.out.splitlines()}
+    assert list(lines) == ["data", "masks", "weights", "model", "checkpoint"]
+    assert all("2 whole" in line for line in lines.values())
+    assert "2 whole (4.0 MB)" in lines["masks"]
+    assert f"verifying {store.root}: 10/10" in told.err
+
+
+def test_damage_of_every_kind_is_set_aside(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is damaged is named with its file and what builds it again, and set aside; a second call finds a whole store."""
+    for kind in ("data", "masks", "weights", "model"):
+        flip(store.folder(kind, "one") / "file")
+    flip(store.root / "work" / "a" / "last.safetensors")
+    assert call("verify", "--store", store.root) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("1 damaged") for line in lines[:5]] == [True] * 5
+    there = store.root / "damaged" / "model-one-1"
+    reason = "is damaged: file has other bytes than were written"
+    assert f"model one: {reason}; set aside as {there}; the command of its study runs this confirmed run again" in lines
+    assert "checkpoint a: is damaged: last.safetensors has other bytes than were written; what it belongs to starts" in lines[-2]
+    assert lines[-1].startswith(f"{store.root / 'damaged'} holds 4 damaged artifacts")
+    store.clear_workspace("a")
+    assert call("verify", "--store", store.root) == 0
+    assert "model      1 whole (4.0 MB)" in capsys.readouterr().out
+
+
+def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine has verified, and what looks as it did then to the last number, is read again nevertheless."""
+    folder = store.folder("model", "one")
+    monkeypatch.setattr("segsweep.store.folder.looks", lambda _, names: {name: [4_000_000, 1, 1, 1] for name in names})
+    store.open("model", "one")
+    content = (folder / "file").read_bytes()
+    (folder / "file").write_bytes(b"1" + content[1:])
+    assert store.open("model", "one").key == "one"
+    assert call("verify", "--store", store.root) == 1
+
+
+def test_marks_of_what_is_gone_are_removed(store: Store) -> None:
+    """The marks of artifacts that are no more go, those of others stay."""
+    gone, kept = (mark_file(store.folder("data", key)) for key in ("one", "two"))
+    assert gone.is_file()
+    store.drop("data", "one")
+    assert call("verify", "--store", store.root) == 0
+    assert (gone.is_file(), kept.is_file()) == (False, True)
+
+
+def test_a_store_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt store is refused, and is not made."""
+    assert call("verify", "--store", tmp_path / "none") == 2
+    assert capsys.readouterr().err == f"error: --store {tmp_path / 'none'}: there is no such folder\n"
+    assert not (tmp_path / "none").exists()
