@@ -18,6 +18,7 @@ from wandb_server import WandbServer, isolated_server
 from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.lines import read_study, write_object
+from segsweep.records.reader import ALL
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.options import MirrorOptions, read_state
 from segsweep.records.wandb.send import Sender, transfer
@@ -48,7 +49,7 @@ def changes(server: WandbServer) -> dict[str, int]:
 
 
 def assert_equal(left, right) -> None:
-    for table in TABLES:
+    for table in (*TABLES, *ALL.values()):
         pd.testing.assert_frame_equal(getattr(left, table), getattr(right, table), obj=table)
     assert left.choices == right.choices
 
@@ -144,6 +145,23 @@ def write_attempt(start_columns, epoch_row):
     return write
 
 
+@pytest.mark.usefixtures("wandb_server")
+def test_both_homes_leave_out_what_a_study_has_left_behind(study):
+    """After a study was declared with one cell of four, both homes have its trials alone, with all that belongs to them,
+    and everything else in the tables of all."""
+    before = load(study)
+    cell = before.trials["cell"].iloc[-1]
+    rows = before.trials[before.trials["cell"] == cell]
+    with RecordWriter(study) as writer:
+        writer.plan(rows[["trial_id", "cell", "phase", "seed", "stage_id"]].to_dict("records"), list(rows["stage_id"].unique()))
+        writer.choose(cell, before.choices[cell])
+    send(study)
+    local = load(study)
+    assert_equal(local, load(f"wandb:{PROJECT}"))
+    assert (len(local.trials), len(local.all_trials)) == (4, 16)
+    assert set(local.images["trial_id"]) == set(rows.loc[rows["phase"] == "confirm", "trial_id"])
+
+
 def test_runs_are_found_by_what_they_are(sent):
     """Runs can be filtered and ordered by settings and results, and each says its group, job and state."""
     trials = load(sent).trials
@@ -211,7 +229,8 @@ def test_numbers_alone_can_be_sent(study, wandb_server):
         assert not set(theirs["image"]) & set(own["image"])
         assert theirs["image"].nunique() == own["image"].nunique() > 0
         pd.testing.assert_frame_equal(own.drop(columns="image"), theirs.drop(columns="image"))
-    assert_equal(replace(local, images=mirrored.images, counts=mirrored.counts), mirrored)
+    theirs = {name: getattr(mirrored, name) for name in ("images", "counts", "all_images", "all_counts")}
+    assert_equal(replace(local, **theirs), mirrored)
     sent = b"".join(path.read_bytes() for path in (study.parents[1] / "server").rglob("*") if path.is_file())
     assert str(study).encode() not in sent
     stage = load(study).stages["stage_id"].iloc[0]

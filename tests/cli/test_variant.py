@@ -1,0 +1,49 @@
+"""Variants of a study beside it, and answers that a full disk does not take."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from segsweep import Study, main
+from segsweep.cli.commands import command_line
+
+
+def test_a_name_gives_a_variant_a_folder_of_its_own(
+    tiny_study: Study, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--name` a study bears that name, and what ran without is not looked at; a name that no folder can bear is refused."""
+    for arguments, done in ((["--set", "epochs=2"], 16), (["--name", "variant"], 0)):
+        options = ["--plan", "--json", "--runner", "inline", "--device", "cpu", "--out", str(finished / "runs")]
+        with pytest.raises(SystemExit) as end:
+            main(tiny_study, arguments=[*options, *arguments])
+        assert not end.value.code
+        plan = json.loads(capsys.readouterr().out)
+        assert (plan["study"], plan["trials_done"]) == (arguments[1] if not done else "tiny", done)
+    with pytest.raises(SystemExit) as end:
+        main(tiny_study, arguments=[*options, "--name", "../other"])
+    assert end.value.code == 2
+    assert "study name='../other': must be letters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["report STUDY", "export STUDY --to csv --out OUT"])
+def test_a_full_disk_is_one_line(
+    copy_of_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Where an answer cannot be written, one line says where and what to do."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = {"STUDY": str(copy_of_finished / "runs" / "tiny"), "OUT": str(tmp_path / "out")}
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("pandas.DataFrame.to_csv", full)
+    with pytest.raises(SystemExit) as end:
+        command_line([words.get(word, word) for word in command.split()])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --out: ")
+    assert "No space left on device; make room" in error
+    assert error.count("\n") == 1
