@@ -118,6 +118,8 @@ def _asked(tables: Mapping[str, pd.DataFrame], marks: Marks) -> dict[str, pd.Dat
     trials = tables["trials"][tables["trials"]["planned"]]
     needed = {*marks.stages, *trials["stage_id"].dropna()}
     ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"])}
+    if ids.issuperset((*tables["trials"]["trial_id"], *tables["stages"]["stage_id"])):
+        return dict(tables)
     return {table: _only(data, data[IDENTITY[table]].isin(ids)) for table, data in tables.items()}
 
 
