@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,9 @@ def _range_remarks(deep: Mapping[Path, int], bits: int | None) -> Iterator[str]:
 
 def _read(path: Path) -> Levels:
     try:
-        return open_image(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of large images and odd metadata, which are read all the same
+            return open_image(path)
     except UserError:
         raise
     except Exception as error:  # damaged files raise whatever their reader stumbles over

@@ -19,7 +19,8 @@ Line = tuple[int, str]  # its number, its text
 def read_classes(path: Path) -> tuple[str, ...]:
     """Return the classes that a file names, in the order of their numbers.
 
-    Lines that begin with `#` are comments. The number may stand before or behind the name. Raises `UserError` that names the
+    Lines that begin with `#` are comments. The number may stand before or behind the name; a last line numbered 255 says what is
+    ignored, and is no class. Raises `UserError` that names the
     line: numbers that are not 0, 1, 2 ... in order, names that are equal or differ in case, spaces and hyphens alone; and for
     fewer than 2 or more than 255 classes.
     """
@@ -29,6 +30,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
         named = [(number, text, match[1], int(match[2])) for (number, text), match in zip(found, last, strict=True) if match]
     else:
         named = [(number, text, *_number_first(text, place)) for place, (number, text) in enumerate(found)]
+    if named and named[-1][3] == IGNORE != len(named) - 1:  # which no class can have
+        named.pop()
     for place, (number, text, _, said) in enumerate(named):
         if said != place:
             raise UserError(f"{path}: line {number} reads {text!r}; the classes must be numbered 0, 1, 2 ... in order")

@@ -206,8 +206,9 @@ def _load(path: Path) -> _File:
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
         images, annotations, categories = (content[key] for key in KEYS)
-        twice = [number for number, count in Counter(each["id"] for each in categories).items() if count > 1]
-        named = {each["id"]: {**each, "name": str(each["name"]).strip()} for each in categories}
+        annotations = [_regular(item) for item in annotations]
+        twice = [number for number, count in Counter(int(each["id"]) for each in categories).items() if count > 1]
+        named = {int(each["id"]): {**each, "name": str(each["name"]).strip()} for each in categories}
         names = {each["id"]: str(each["file_name"]) for each in images}
         objects = defaultdict(list)
         for item in annotations:
@@ -232,6 +233,13 @@ def _load(path: Path) -> _File:
             "mask; export polygons or masks instead, or remove these objects"
         )
     return _File(path, named, images, dict(objects))
+
+
+def _regular(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an object with a number for its category, and with a list of polygons where it has one polygon as it is."""
+    outline = item.get("segmentation")
+    single = isinstance(outline, list) and bool(outline) and not isinstance(outline[0], list)
+    return {**item, "category_id": int(item["category_id"]), "segmentation": [outline] if single else outline}
 
 
 def _strangers(annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> str | None:

@@ -192,6 +192,40 @@ def _(folder):
     labelled(folder, "annotations.json", coco(segmentation=[]))
 
 
+@case("coco: one flat polygon, numbers as texts", Reads(classes=("background", "cat", "dog"), shown=(3, 2, 1), count=3))
+def _(folder):
+    content = coco(categories=(("1", "cat"), ("2", "dog")), segmentation=polygon(0, 0, 12, 16)[0])
+    labelled(folder, "annotations.json", content)
+
+
+def stored_rows(data: Prepared) -> bool:
+    """Whether the object, the upper half of the stored image, is the right half of the image as it is shown."""
+    return bool((data.masks[0][:8] == 1).all() and (data.masks[0][8:] == 0).all())
+
+
+@case("coco: EXIF, objects on the stored image", Reads(classes=("background", "cat", "dog"), count=3, masks=stored_rows))
+def _(folder):
+    content = coco(segmentation=polygon(0, 0, 24, 8))
+    labelled(folder, "annotations.json", content)
+    turned(folder / "images" / "a.png", 6, SIZE)
+
+
+@case("coco: EXIF, square", Refuses(r"a\.png: EXIF .*turned.* save it upright"))
+def _(folder):
+    labelled(folder, "annotations.json", coco(size=(16, 16)))
+    for name in "abc":
+        turned(folder / "images" / f"{name}.png", 6, (16, 16))
+
+
+@case("coco: a name that leads out of the folder", Refuses(r"names '\.\./secret\.png', which is not found"))
+def _(folder):
+    image(folder.with_name("secret.png"))
+    content = coco()
+    labelled(folder, "annotations.json", content)
+    content["images"][0]["file_name"] = "../secret.png"
+    (folder / "annotations.json").write_text(json.dumps(content))
+
+
 @case("coco: brush masks as crowds", Reads(classes=("background", "cat", "dog"), shown=(3, 2, 1), count=3))
 def _(folder):
     runs = {"counts": [0, 12 * 16, 12 * 16], "size": [16, 24]}
@@ -267,6 +301,14 @@ def _(folder):
     plain(folder, 2)
     for name in ("north/a", "south/a"):
         pair(folder, name)
+
+
+@case("folder: groups of images in subfolders", Reads(r"2 groups", count=2))
+def _(folder):
+    plain(folder, 0)
+    for name in ("north/a", "south/a"):
+        pair(folder, name)
+    (folder / "groups.csv").write_text("north/a.png,one\nsouth/a,two\n")
 
 
 @case("folder: images in subfolders called train and val", Reads("train 4, val 2"))
@@ -440,6 +482,7 @@ CLASS_FILES = {
     "numbers with commas": "0,ground\r\n1,thing\r\n",
     "numbers with points": "0. ground\n1. thing\n",
     "numbers with dashes": "0 - ground\n1 - thing\n",
+    "what is ignored in the end": "0: ground\n1: thing\n255: ignored\n",
     "numbers behind names": "ground: 0\nthing: 1\n",
     "byte order mark, Windows line ends, blank lines": b"\xef\xbb\xbfground\r\nthing\r\n\r\n\r\n",
     "old Macintosh line ends": "ground\rthing\r",
