@@ -1,0 +1,56 @@
+"""Stores that go and come back while workers run: nothing fails, and the study ends as if nothing had been."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from study_scripts import Script, assert_whole, measured
+
+from segsweep.records import load
+
+
+class Lines:
+    """What a process prints on stderr, read as it comes."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.text = ""
+        self._process = process
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self._process.stderr or ():
+            self.text += line
+
+    def wait_for(self, words: str) -> None:
+        """Wait until the process has said some words."""
+        deadline = time.monotonic() + 60
+        while words not in self.text:
+            assert self._process.poll() is None, self.text
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.02)
+
+
+@pytest.mark.timeout(150)
+def test_a_store_that_goes_and_comes_back(script: Callable[..., Script], undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+    """While the store is gone the study is paused; once it is back all trials finish, with the numbers of an undisturbed study."""
+    study = script()
+    driver = study.start("--max-concurrent", "2")
+    study.await_epochs(6, driver)
+    said = Lines(driver)
+    (tmp_path / "store").rename(tmp_path / "away")
+    said.wait_for("paused: ")
+    time.sleep(1.5)
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert driver.wait(timeout=100) == 0, said.text
+    assert "is gone; bring it back" in said.text
+    records = load(study.records)
+    assert set(records.trials["status"]) == {"finished"}
+    pd.testing.assert_frame_equal(measured(records), undisturbed, check_exact=True)
+    assert (records.trials["starts"] > 1).any()
+    assert_whole(records, undisturbed)

@@ -1,0 +1,207 @@
+"""Waiting for the environment: when work pauses, when it goes on, and what is said of it."""
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from segsweep.errors import OutageError, UserError
+from segsweep.sweep import outage as module
+from segsweep.sweep.outage import LOOKS_AT_MUCH, Outage, insisting
+from segsweep.sweep.trouble import DISK, SPACE, Trouble
+
+FULL = Trouble("No space left on device: /store", SPACE)
+
+
+class Clock:
+    """A clock that passes when something sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of outages."""
+    found = Clock()
+    monkeypatch.setattr(module, "time", found)
+    return found
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """A disk with some bytes `free`; `asked` is the size of the last file that was tried."""
+    found = {"free": 0, "asked": 0}
+
+    def write(_path: Path, size: int) -> None:
+        found["asked"] = size
+        if size > found["free"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_and_remove", write)
+    return found
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What is said."""
+    return []
+
+
+@pytest.fixture
+def make(tmp_path: Path, said: list[str]) -> Callable[..., Outage]:
+    """Return what makes an outage over a store and a folder of records."""
+    for name in ("store", "records"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "records" / "study.json").touch()
+    return lambda **options: Outage(tmp_path / "store", tmp_path / "records", said.append, **options)
+
+
+def pass_until_ready(outage: Outage, clock: Clock, seconds: float) -> bool:
+    """Let time pass until work can go on, at most so long, and return whether it can."""
+    end = clock.now + seconds
+    while not (ready := outage.ready()) and clock.now < end:
+        clock.sleep(0.5)
+    return ready
+
+
+def test_a_pause_lasts_until_a_file_can_be_written(make: Callable[..., Outage], clock: Clock, disk: dict[str, int], said) -> None:
+    """While the disk is full nothing is ready; then it is, and both are said once, with what to do."""
+    outage = make()
+    assert outage.ready()
+    outage.hindered("trial", FULL)
+    assert not pass_until_ready(outage, clock, 50)
+    disk["free"] = 1 << 30
+    assert pass_until_ready(outage, clock, 61)
+    (paused, goes_on) = said
+    assert paused.startswith(f"paused: {FULL.reason}; free some space there; the study goes on by itself; Ctrl-C")
+    assert goes_on == "goes on"
+
+
+def test_work_that_fails_again_waits_for_more_space(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
+    """A disk with room for the file that is tried but not for a checkpoint does not have work computed every second."""
+    outage = make()
+    disk["free"] = 5 << 20
+    tries = 0
+    while clock.now < 100 + 60:
+        if outage.ready():
+            tries += 1
+            outage.hindered("trial", FULL)
+        clock.sleep(0.5)
+    assert 3 <= tries <= 5
+    assert disk["asked"] > disk["free"]
+    disk["free"] = 1 << 30
+    assert pass_until_ready(outage, clock, 61)
+    outage.progressed("trial")
+    outage.hindered("trial", FULL)
+    pass_until_ready(outage, clock, 5)
+    assert disk["asked"] == module.FIRST_BYTES
+
+
+def test_less_space_than_was_tried_may_do(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
+    """Where the larger file never fits, work is tried again after some looks: it may need less."""
+    outage = make()
+    disk["free"] = 1 << 30
+    for _ in range(4):
+        outage.hindered("trial", FULL)
+        assert pass_until_ready(outage, clock, 61)
+    outage.hindered("trial", FULL)
+    disk["free"] = disk["asked"]
+    assert not pass_until_ready(outage, clock, 30)
+    assert pass_until_ready(outage, clock, 60 * LOOKS_AT_MUCH)
+
+
+def test_waits_grow_up_to_a_minute_and_are_short_after_progress(make: Callable[..., Outage]) -> None:
+    """Work that is hindered again and again is tried more and more rarely."""
+    outage = make()
+    assert [outage.hindered("trial", FULL) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    outage.progressed("trial")
+    assert outage.hindered("trial", FULL) == 1
+
+
+def test_many_workers_are_one_line(make: Callable[..., Outage], disk: dict[str, int], said: list[str]) -> None:
+    """What hinders several at once is said once; another trouble is said too."""
+    outage = make()
+    for number in range(8):
+        outage.hindered(f"trial {number}", FULL)
+    assert len(said) == 1
+    outage.hindered("trial 3", Trouble("Input/output error: /store", DISK))
+    assert len(said) == 2
+
+
+def test_the_user_may_bound_the_wait(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
+    """After so long without progress the study ends, and says that nothing is lost; progress begins the time anew."""
+    outage = make(limit_seconds=100.0)
+    outage.hindered("trial", FULL)
+    clock.sleep(90)
+    outage.progressed("other")
+    outage.hindered("trial", FULL)
+    clock.sleep(90)
+    outage.ready()
+    clock.sleep(20)
+    with pytest.raises(OutageError, match="No space left on device.*nothing is lost: the same command continues"):
+        outage.ready()
+
+
+def test_a_store_that_is_gone_is_not_made_again(make: Callable[..., Outage], clock: Clock, tmp_path: Path) -> None:
+    """A look at a store, or at records, that are gone leaves no empty folder in their place."""
+    for name in ("store", "records"):
+        outage = make() if name == "store" else outage
+        (tmp_path / name).rename(tmp_path / "away")
+        outage.hindered("trial", FULL)
+        assert not pass_until_ready(outage, clock, 10)
+        assert f"{name} is gone" in outage.trouble.reason
+        assert not (tmp_path / name).exists()
+        (tmp_path / "away").rename(tmp_path / name)
+        assert pass_until_ready(outage, clock, 61)
+
+
+def test_insisting_repeats_until_it_works(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
+    """A method that the environment hinders is called again until it works; its mistakes are raised; `check` may break it off."""
+    outage, calls = make(), []
+
+    class Disk:
+        def write(self, text: str) -> str:
+            calls.append(text)
+            if len(calls) < 4:
+                raise UserError("records cannot be written") from OSError(errno.ENOSPC, "No space left on device")
+            if text == "wrong":
+                raise ValueError("wrong")
+            return text.upper()
+
+    disk["free"] = 1 << 30
+    thing = insisting(Disk(), outage)
+    assert thing.write("a") == "A"
+    assert calls == ["a"] * 4
+    with pytest.raises(ValueError, match="wrong"):
+        thing.write("wrong")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    calls.clear()
+    outage.check = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        thing.write("b")
+    outage.end()
+    with pytest.raises(UserError):
+        insisting(Disk(), outage).write("c") if calls.clear() is None else None
+
+
+def test_the_file_is_written_and_removed(tmp_path: Path) -> None:
+    """What is tried is a real file of that size, of which nothing is left, also where it does not fit."""
+    started = time.monotonic()
+    module.write_and_remove(tmp_path / "probe", 3 << 20)
+    assert not list(tmp_path.iterdir())
+    assert time.monotonic() - started < 10
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        module.write_and_remove(tmp_path / "folder" / "none" / "probe", 1)

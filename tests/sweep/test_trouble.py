@@ -1,0 +1,105 @@
+"""Which errors are the environment's, and which the work's."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet
+from safetensors import SafetensorError
+
+from segsweep.errors import LostArtifactError, UserError
+from segsweep.sweep.trouble import SPACE, is_there, mark, trouble_of
+
+FULL = Path("/dev/full")  # every write into it fails as on a full disk
+
+
+def wrapped(error: Exception, last: Exception, *, hidden: bool = False) -> Exception:
+    """Return an error that was raised from another one, or while another one was handled."""
+    try:
+        try:
+            raise error
+        except Exception as first:
+            raise last from (None if hidden else first)
+    except Exception as found:
+        return found
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "ESTALE", "ENOTCONN"])
+def test_what_the_operating_system_refuses_is_trouble(name: str) -> None:
+    """The error, and every error that was raised from it, says in words what is wrong, where, and what to do."""
+    number = getattr(errno, name)
+    error = OSError(number, os.strerror(number), "/store/file")
+    for each in (error, wrapped(error, RuntimeError("writing failed")), wrapped(error, UserError("cannot be read"), hidden=True)):
+        trouble = trouble_of(each)
+        assert trouble is not None
+        assert trouble.reason == f"{os.strerror(number)}: /store/file"
+        assert trouble.remedy
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/images/1.png"),
+        ValueError("3 requested"),
+        RuntimeError("CUDA error: operation not permitted when stream is capturing"),
+        UserError("--set lr: must be above 0"),
+        LostArtifactError("weights", "k", "is missing"),
+        KeyError("a"),
+    ],
+)
+def test_other_errors_are_the_work_s(error: Exception) -> None:
+    """What the work itself does wrong is no trouble of the environment."""
+    assert trouble_of(error) is None
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("library", ["plain", "numpy", "torch", "pyarrow", "json"])
+def test_a_full_disk_is_known_from_whatever_library_met_it(library: str, tmp_path: Path) -> None:
+    """Real errors of a real full device, as the libraries raise them."""
+    (tmp_path / "link").symlink_to(FULL)
+    path = tmp_path / "link"
+
+    def write() -> None:
+        match library:
+            case "plain":
+                path.write_bytes(bytes(1 << 16))
+            case "numpy":
+                np.zeros(1 << 16).tofile(path)
+            case "torch":
+                torch.save(torch.zeros(1 << 16), path)
+            case "pyarrow":
+                parquet.write_table(pa.table({"a": np.arange(1 << 16)}), path)
+            case "json":
+                with path.open("w") as file:
+                    json.dump(list(range(1 << 14)), file)
+
+    with pytest.raises((OSError, RuntimeError)) as raised:
+        write()
+    trouble = trouble_of(raised.value, where=tmp_path)
+    assert trouble is not None, repr(raised.value)
+    assert trouble.remedy == SPACE
+
+
+def test_errors_of_safetensors_are_known_by_their_text() -> None:
+    """The error of the library that writes checkpoints holds no number."""
+    error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert trouble_of(error, where=Path("/store")).reason == "No space left on device: /store"
+
+
+def test_whatever_fails_while_the_store_is_gone_fails_for_that(tmp_path: Path) -> None:
+    """A store that was marked and is moved away, or whose mount point is empty, explains any error."""
+    store = tmp_path / "store"
+    store.mkdir()
+    mark(store)
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", store / "weights")
+    assert trouble_of(error, store) is None
+    store.rename(tmp_path / "away")
+    assert not is_there(store)
+    assert "is gone" in trouble_of(error, store).reason
+    store.mkdir()
+    assert "is gone" in trouble_of(LostArtifactError("weights", "k", "is missing"), store).reason
