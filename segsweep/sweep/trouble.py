@@ -27,7 +27,9 @@ REMEDIES: Mapping[int, str] = {
 }
 IN_TEXTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.EACCES)
 WORDS: Mapping[str, int] = {os.strerror(number): number for number in IN_TEXTS}  # as libraries quote them in their own errors
-SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|failed writing file|unexpected pos \d+ vs \d+")  # NumPy's and torch's words for a full disk
+SHORT_WRITE = re.compile(
+    r"\d+ requested and \d+ written|failed writing file|unexpected pos \d+ vs \d+"
+)  # NumPy's and torch's words for a full disk
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The driver: what becomes of messages, of workers that die, and of stages that others build."""
 
+import errno
+import time
 from pathlib import Path
 
 import pytest
@@ -7,22 +9,27 @@ from rich.console import Console
 from studies import plan_of, small_study
 
 from segsweep.config import Choice
+from segsweep.errors import OutageError
 from segsweep.records import load
 from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
-from segsweep.stage import Elsewhere, Started
-from segsweep.store.folder import Store
+from segsweep.stage import Elsewhere, StageOutcome, Started
+from segsweep.store.folder import Artifact, Store
+from segsweep.sweep import outage
 from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.outage import Outage
-from segsweep.sweep.perform import Failed
+from segsweep.sweep.perform import Failed, Hindered, Lost
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, View
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
-from segsweep.sweep.work import StageWork, TrialWork
+from segsweep.sweep.trouble import SPACE, Trouble
+from segsweep.sweep.work import StageWork, TrialWork, Work
+from segsweep.training.checkpoint import UNREADABLE
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
+from segsweep.trial import trial_workspace
 
 
 @pytest.fixture(params=[PlainView, LiveView])
@@ -44,8 +51,7 @@ def driver(tmp_path: Path, view: View):
         writer.plan(planned_rows(Planner(plan, {}.get)))
         view.begin(plan, Standing(stages_missing=1), 10.0)
         store = Store(tmp_path / "store")
-        outage = Outage(store.root, writer.folder, view.tell)
-        yield Driver(Planner(plan, {}.get), writer, store, view, outage, identity)
+        yield Driver(Planner(plan, {}.get), writer, store, view, Outage(store.root, writer.folder, view.tell), identity)
 
 
 def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
@@ -174,3 +180,124 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     assert summary["seeds"].tolist() == [0] * 4
     assert [note == reasons[cell] for cell, note in zip(summary["cell"], summary["note"], strict=True)] == [True] * 4
     assert failed in table_text(records)
+
+
+def hinder(driver: Driver, work: Work) -> None:
+    """Have the environment hinder work that has begun."""
+    driver.begin(work)
+    driver.take(work, Started({"device": "cpu x1"}))
+    assert not driver.take(work, Hindered(Trouble("No space left on device: /store", SPACE)))
+
+
+def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment hinders is interrupted, not failed; nothing is handed out before the disk takes a file again."""
+    full = [True]
+
+    def write(*_: object) -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(outage, "write_and_remove", write)
+    monkeypatch.setattr(outage, "FIRST_SECONDS", 0.01)
+    stage = driver.next_work()
+    trial = driver.next_work()
+    assert isinstance(trial, TrialWork)
+    kept = driver.store.workspace(trial_workspace(trial.trial, driver.records_id)) / "last.safetensors"
+    kept.touch()
+    hinder(driver, trial)
+    records = load(driver.writer.folder)
+    row = records.trials.set_index("trial_id").loc[trial.identity]
+    assert (row["status"], row["error"]) == ("interrupted", "No space left on device: /store; free some space there")
+    assert kept.exists()
+    time.sleep(0.05)
+    assert driver.next_work() is None
+    assert not driver.planner.done
+    full[0] = False
+    time.sleep(0.2)
+    assert driver.next_work() == trial
+    assert stage != trial
+
+
+def test_other_work_goes_on_beside_what_alone_is_hindered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file of one trial cannot be read while the disk is well, the others run first."""
+    monkeypatch.setattr(outage, "FIRST_SECONDS", 0.05)
+    driver.next_work()
+    trial = driver.next_work()
+    for _ in range(4):
+        hinder(driver, trial)
+    time.sleep(0.5)
+    given = [driver.next_work() for _ in range(3)]
+    assert None not in given
+    driver._put_off = [(time.monotonic() + 5, trial)]
+    assert trial not in [driver.next_work() for _ in range(3)]
+
+
+def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that dies while nothing can be written, or says so, leaves its work to be tried again without end."""
+    monkeypatch.setattr(outage, "FIRST_SECONDS", 0.001)
+    for reason in ("OSError: [Errno 28] No space left on device", *["killed"] * (2 * DEATHS)):
+        if reason == "killed":
+            monkeypatch.setattr(type(driver.outage), "trouble", property(lambda _: Trouble("/store is gone", "bring it back")))
+        driver.died(driver.planner.next() or StageWork(driver.planner.plan.stages()[0], None), reason)
+    assert "failed" not in set(load(driver.writer.folder).stages["status"])
+
+
+def test_work_finds_its_stage_built_anew(driver: Driver) -> None:
+    """A trial whose stage is lost is interrupted and waits; the stage is handed out first, and its record begins anew."""
+    content: dict[str, str] = {}
+    planner = driver.planner = Planner(plan_of(small_study()), content.get)
+    stage = driver.next_work()
+    assert isinstance(stage, StageWork)
+    key = stage.spec.key(None)
+    content[key] = "content"
+    driver.begin(stage)
+    artifact = Artifact("weights", key, driver.store.root, "content", {})
+    driver.take(stage, StageOutcome(artifact, {"epochs": 7}))
+    trial = next(work for work in iter(driver.next_work, None) if work.trial.stage is not None)
+    driver.begin(trial)
+    del content[key]
+    assert not driver.take(trial, Lost("weights", key, "is missing"))
+    again = driver.next_work()
+    assert again == stage
+    assert all(work.trial.stage is None for work in iter(driver.next_work, None))
+    driver.begin(again)
+    driver.take(again, Started({"device": "cpu x1"}))
+    (row,) = load(driver.writer.folder).stages.to_dict("records")
+    assert (row["status"], row["starts"]) == ("running", 1)
+    content[key] = "content"
+    driver.take(again, StageOutcome(artifact, {"epochs": 7}))
+    assert trial in iter(planner.next, None)
+
+
+def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) -> None:
+    """Where prepared data is lost the driver prepares it, and the trial is the next one."""
+    prepared: list[bool] = []
+    driver.prepare = lambda: prepared.append(True)
+    driver.next_work()
+    trial = driver.next_work()
+    driver.begin(trial)
+    driver.take(trial, Lost("data", "key", "is damaged"))
+    assert prepared == [True]
+    assert driver.next_work() == trial
+    driver.take(trial, Lost("data", "key", "is damaged"))
+    driver.take(trial, Lost("data", "key", "is damaged"))
+    with pytest.raises(OutageError, match="data key of the store is lost after 3 times: is damaged; see to the disk"):
+        driver.take(trial, Lost("data", "key", "is damaged"))
+
+
+def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that had to start afresh says so in the display and in its record, which forgets its epochs of before."""
+    said: list[str] = []
+    monkeypatch.setattr(type(driver.view), "tell", lambda _, text: said.append(text))
+    driver.next_work()
+    trial = driver.next_work()
+    result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
+    driver.begin(trial)
+    driver.take(trial, result)
+    driver.died(trial, "killed")
+    driver.begin(trial)
+    driver.take(trial, Started({"device": "cpu x1", "note": UNREADABLE}))
+    records = load(driver.writer.folder)
+    assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "checkpoint unreadable: started afresh"
+    assert records.epochs.empty
+    assert any(text.endswith("checkpoint unreadable: started afresh") for text in said)

@@ -570,3 +570,41 @@ def test_cells_that_are_the_same_work_are_one_cell():
         f"source=supervised:voc2012/all freeze={policy}": f"source=supervised:voc2012 freeze={policy}" for policy in policies
     }
     assert plan.trials == 2 * (4 + 2)
+
+
+@pytest.mark.parametrize("rule", [PerCellRacing(), PerCellASHA(reduction_factor=2), PerCellMedian(min_trials=1)])
+def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> None:
+    """A trial far behind one that finished at an earlier start is stopped, as it would be had both run in one start."""
+    plan = plan_of(small_study(compare={"source": ["random"]}, early_stopping=rule))
+    first, second, *_ = plan.cells[0].tuning
+    curve = {epoch: Reading(0.9) for epoch in (1, 2, 3, 4)}
+    goes_on = {}
+    for start, past in {"same": Past(), "later": Past({first.trial_id: Ended("finished")}, {first.trial_id: curve})}.items():
+        planner = Planner(plan, {}.get, past)
+        if start == "same":
+            for epoch, found in curve.items():
+                planner.epoch(first, epoch, found)
+            planner.trial_ended(first, Ended("finished"))
+        goes_on[start] = [planner.epoch(second, epoch, Reading(0.1)) for epoch in (1, 2, 3)]
+    assert goes_on["later"] == goes_on["same"]
+    assert not all(goes_on["later"])
+
+
+def test_a_lost_stage_is_built_again_and_what_follows_waits() -> None:
+    """Once a planner is to look again, a stage that is not there is handed out before the trials that need it."""
+    built: dict[str, str] = {}
+    planner = Planner(plan_of(small_study(compare={"source": ["supervised:voc2012"]})), built.get)
+    stage = planner.next()
+    assert isinstance(stage, StageWork)
+    built[stage.spec.key(None)] = "content"
+    planner.stage_ended(stage.spec)
+    trial = planner.next()
+    assert isinstance(trial, TrialWork)
+    built.clear()
+    planner.look_again()
+    planner.give_back(trial)
+    assert planner.next() == stage
+    assert planner.next() is None
+    built[stage.spec.key(None)] = "other content"
+    planner.stage_ended(stage.spec)
+    assert planner.next() == trial

@@ -2,10 +2,12 @@ import threading
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from segsweep.config.keep import Reading
 from segsweep.models.segmentation_model import Parts, SegmentationModel
+from segsweep.training import checkpoint
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, load_weights, save_checkpoint, save_weights
 
 
@@ -134,6 +136,17 @@ def test_weights_can_be_read_by_others(tmp_path, umask):
     umask(0o027)
     save_weights({"a": torch.zeros(2)}, tmp_path / "w")
     assert oct((tmp_path / "w").stat().st_mode & 0o777) == "0o640"
+
+
+def test_a_disk_that_cannot_be_read_is_no_damaged_checkpoint(tmp_path, monkeypatch):
+    """An error of the disk is raised: the checkpoint may be whole, and is not given up."""
+
+    def fail(*_, **__):
+        raise SafetensorError("Error while deserializing: I/O error: Input/output error (os error 5)")
+
+    monkeypatch.setattr(checkpoint, "safe_open", fail)
+    with pytest.raises(SafetensorError):
+        load_checkpoint(state(), tmp_path / "c")
 
 
 def test_reader_sees_a_whole_file_at_any_time(tmp_path):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from segsweep.training.speed import measure_speed
+from segsweep.training.speed import drop_damaged, measure_speed
 
 
 @pytest.mark.parametrize(("model", "policy"), [("unet16", "none"), ("unet16", "encoder"), ("resnet18", "simclr")])
@@ -19,3 +19,24 @@ def test_views_make_self_supervised_training_slower_than_prediction_alone(cpu, t
     """A step of SimCLR, with its two views and its backward pass, takes longer than the forward pass."""
     train_speed, predict_speed = measure_speed("unet16", 0, 32, 8, "simclr", "float32", cpu, tmp_path / "speed.json")
     assert train_speed < predict_speed
+
+
+def test_a_cache_that_was_cut_off_is_measured_afresh_and_told(cpu, tmp_path):
+    """A file of speeds that cannot be read ends nothing: it is removed with a line, and speeds are measured."""
+    cache = tmp_path / "speed.json"
+    for content in ('{"[1]": [1.0, 2.', "[1, 2]", '{"[1]": 3}', ""):
+        cache.write_text(content)
+        values = ("unet16", 2, 32, 2, "none", "float32", cpu, cache)
+        assert min(measure_speed(*values)) > 0
+        cache.write_text(content)
+        assert drop_damaged(cache) == f"{cache}: unreadable; speeds are measured afresh"
+        assert not cache.exists()
+    assert drop_damaged(cache) is None
+    measure_speed(*values)
+    assert drop_damaged(cache) is None
+    assert len(json.loads(cache.read_text())) == 1
+
+
+def test_speeds_that_cannot_be_kept_are_measured(cpu, tmp_path):
+    """A cache for which there is no space, or no folder, hinders no plan."""
+    assert min(measure_speed("unet16", 2, 32, 2, "none", "float32", cpu, tmp_path / "none" / "speed.json")) > 0

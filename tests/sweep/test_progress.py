@@ -1,0 +1,88 @@
+"""The display after continuing: it counts what earlier starts did."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from studies import plan_of, small_study
+
+from segsweep.config.keep import Reading
+from segsweep.records import Records, load
+from segsweep.records.writer import RecordWriter
+from segsweep.sweep.past import past_of, standing_of
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.progress import LiveView, PlainView, Standing, Tally
+from segsweep.sweep.rows import planned_rows, trial_columns
+from segsweep.sweep.run import declaration
+from segsweep.sweep.work import Ended, TrialWork
+
+STUDY = small_study(compare={"source": ["random"], "freeze": ["none", "encoder"]})
+ENDS = [("finished", 0.4), ("failed", None), ("finished", 0.6), ("interrupted", 0.9)]
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Records in which the trials of the first cell ended so, and the others have not run."""
+    plan = plan_of(STUDY)
+    with RecordWriter(tmp_path) as writer:
+        writer.declare(declaration(plan))
+        writer.plan(planned_rows(Planner(plan, {}.get)), [])
+        for trial, (status, val_iou) in zip(plan.cells[0].tuning, ENDS, strict=True):
+            writer.start("trials", trial.trial_id, trial_columns(trial))
+            if val_iou is not None:
+                row = {"epoch": 1, "val_loss": 0.5, "val_iou": val_iou, "val_dice": 0.5, "seconds": 1.0}
+                writer.epoch(trial.trial_id, row)
+            writer.end(trial.trial_id, status, {"val_iou": val_iou})
+    return load(tmp_path)
+
+
+def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None:
+    """What ended is done, by cell and in all; the best so far is that of ended trials; what failed is counted."""
+    planner = Planner(plan_of(STUDY), {}.get, past_of(records, None))
+    standing = standing_of(planner, records)
+    tally = Tally()
+    tally.begin(planner.plan, standing, 10.0)
+    one, other = (cell.name for cell in planner.plan.cells)
+    assert (tally.trials_done, tally.trials, tally.failed) == (3, 12, 1)
+    assert (tally.cell_done, tally.best) == ({one: 3, other: 0}, {one: 0.6})
+    trial = planner.plan.cells[0].tuning[3]
+    planner.epoch(trial, 1, Reading(0.5))
+    planner.trial_ended(trial, Ended("finished"))
+    tally.ended(TrialWork(trial, None), "finished", {"val_iou": 0.5}, planner.cells_of(trial))
+    assert (tally.trials_done, tally.cell_done[one], tally.best[one]) == (4, 4, 0.6)
+    tally.ended(TrialWork(planner.plan.cells[0].tuning[0], None), "finished", {"val_iou": 0.7}, [one])
+    assert (tally.trials_done, tally.best[one]) == (4, 0.7)  # it had been counted
+
+
+@pytest.mark.parametrize("view", [PlainView, LiveView])
+def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]) -> None:
+    """A line of the log, and the table on a terminal, show counts and the best that include earlier starts."""
+    planner = Planner(plan_of(STUDY), {}.get, past_of(records, None))
+    text = io.StringIO()
+    shown = view(Console(file=text, width=200, force_terminal=view is LiveView))
+    shown.begin(planner.plan, standing_of(planner, records), 10.0)
+    trial = planner.plan.cells[0].tuning[3]
+    shown.ended(TrialWork(trial, None), "finished", {"val_iou": 0.5, "val_loss": 0.1}, planner.cells_of(trial))
+    if isinstance(shown, LiveView):
+        shown._live.refresh()
+    shown.close()
+    said = text.getvalue()
+    assert "4/12" in said
+    assert "0.600" in said
+    assert isinstance(shown, PlainView) or ("4/6" in said and "1 failed" in said)
+
+
+def test_a_trial_of_two_cells_counts_in_both() -> None:
+    """Cells that share their tuning trials are both shown as done, and all trials add up to the plan's number."""
+    planner = Planner(plan_of(small_study(compare={"test_size": ["image_px", "original"]})), {}.get)
+    tally = Tally()
+    tally.begin(planner.plan, Standing(), 10.0)
+    while (work := planner.next()) is not None:
+        assert isinstance(work, TrialWork)
+        planner.epoch(work.trial, 1, Reading(0.5))
+        planner.trial_ended(work.trial, Ended("finished"))
+        tally.ended(work, "finished", {"val_iou": 0.5}, planner.cells_of(work.trial))
+    assert tally.trials_done == tally.trials == 12
+    assert set(tally.cell_done.values()) == {6}
+    assert len(tally.best) == 2
