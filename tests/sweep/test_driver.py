@@ -26,7 +26,6 @@ from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.run import declaration
 from segsweep.sweep.trouble import SPACE, Trouble
 from segsweep.sweep.work import StageWork, TrialWork, Work
-from segsweep.training.checkpoint import UNREADABLE
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
 from segsweep.trial import trial_workspace
@@ -296,8 +295,8 @@ def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pyte
     driver.take(trial, result)
     driver.died(trial, "killed")
     driver.begin(trial)
-    driver.take(trial, Started({"device": "cpu x1", "note": UNREADABLE}))
+    driver.take(trial, Started({"device": "cpu x1", "note": "started afresh: checkpoint c is cut short"}))
     records = load(driver.writer.folder)
-    assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "checkpoint unreadable: started afresh"
+    assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "started afresh: checkpoint c is cut short"
     assert records.epochs.empty
-    assert any(text.endswith("checkpoint unreadable: started afresh") for text in said)
+    assert any(text.endswith("started afresh: checkpoint c is cut short") for text in said)
