@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from segsweep.config import (
+from segsweep.errors import UserError, tell_without_traceback
+
+tell_without_traceback()  # before the other imports, which Ctrl-C may interrupt
+
+from segsweep.config import (  # noqa: E402
     Architecture,
     Choice,
     File,
@@ -20,8 +24,7 @@ from segsweep.config import (
     Uniform,
     deviations_in,
 )
-from segsweep.errors import UserError, tell_without_traceback
-from segsweep.records.wandb.options import MirrorOptions
+from segsweep.records.wandb.options import MirrorOptions  # noqa: E402
 
 __all__ = [
     "Architecture",
@@ -47,11 +50,8 @@ __all__ = [
 ]
 
 
-tell_without_traceback()
-
-
 def __getattr__(name: str) -> Any:
-    """Load `run` and `main` when they are asked for: they need torch, which reading records does not."""
+    """Load `run` and `main` when they are asked for: `run` needs torch, which reading records does not."""
     if name == "run":
         from segsweep.sweep.run import run
 

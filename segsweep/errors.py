@@ -3,20 +3,41 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from types import TracebackType
+
+MISTAKE, INTERRUPTED = 2, 130  # exit codes
 
 
 def tell_without_traceback() -> None:
-    """Have a user's mistake that nothing catches, as in a study file's own lines, end the process with one line."""
+    """Have a process end with one line where nothing catches a user's mistake or Ctrl-C during imports.
+
+    So mistakes in a study file's own lines exit with 2, as those of its command line do, and Ctrl-C while torch is imported
+    with 130. In an interactive session the line is printed and the session goes on.
+    """
     before = sys.excepthook
 
     def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, UserError):
-            sys.stderr.write(f"error: {error}\n")
+            _end(f"error: {error}", MISTAKE)
+        elif isinstance(error, KeyboardInterrupt) and _importing(trace):
+            _end("interrupted while starting", INTERRUPTED)
         else:
             before(kind, error, trace)
 
     sys.excepthook = tell
+
+
+def _end(line: str, code: int) -> None:
+    sys.stderr.write(f"{line}\n")
+    if not (hasattr(sys, "ps1") or sys.flags.interactive):
+        sys.exit(code)  # which Python obeys in an excepthook
+
+
+def _importing(trace: TracebackType | None) -> bool:
+    """Return whether a traceback goes through the top level of an imported module."""
+    modules = sum(frame.f_code.co_name == "<module>" for frame, _ in walk_tb(trace))
+    return modules > 1
 
 
 class UserError(ValueError):

@@ -9,8 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "segsweep"
 FLOORS = {
+    "console": 0,
     "errors": 0,
     "files": 0,
+    "version": 0,
     "config": 1,
     "store": 2,
     "records": 3,

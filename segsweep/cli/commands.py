@@ -1,62 +1,62 @@
-"""The `segsweep` command: what there is, what was run, what came out."""
+"""The `segsweep` command: data sets and models, what was run, and what came out.
+
+Nothing at the top of this file imports torch or pandas: each command imports what it needs when it is called.
+"""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-from rich.console import Console
-
-from segsweep.cli.datasets import add_arguments, list_datasets, prepare_datasets
-from segsweep.cli.mirror import add_mirror_options, sync_study
-from segsweep.cli.models import add_models_options, models
-from segsweep.cli.verify import add_verify_options, verify
+from segsweep.cli.completion import SHELLS, completion
+from segsweep.cli.datasets_options import add_arguments
+from segsweep.cli.exits import INCOMPLETE, announce_start, exit_codes
+from segsweep.cli.mirror_options import add_mirror_options
+from segsweep.cli.models_options import add_models_options
+from segsweep.console import error_console
 from segsweep.errors import UserError
-from segsweep.records.find import find_study
-from segsweep.records.query import sql
-from segsweep.records.reader import Records, load
-from segsweep.report.clips import write_clips
-from segsweep.report.text import table_text
-from segsweep.report.write import write_report
-from segsweep.store.folder import Store
+from segsweep.version import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from segsweep.records.reader import Records
+
+Command = Callable[[argparse.Namespace, "Console"], None]
 
 
 def command_line(arguments: Sequence[str] | None = None) -> None:
     """Run the `segsweep` command and exit; a user's mistake is one line on stderr and exit code 2."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    try:
-        command: Callable[[argparse.Namespace, Console], None] = options.command
+    console = error_console()
+    with exit_codes(console, lambda: "interrupted"):
+        command: Command = options.command
         command(options, console)
-    except UserError as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="segsweep", description="Transfer-learning studies for semantic segmentation.")
+    parser.add_argument("--version", action="version", version=versions())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(
-        name: str, command: Callable[[argparse.Namespace, Console], None], text: str, example: str
-    ) -> argparse.ArgumentParser:
+    def add(name: str, command: Command, text: str, example: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, epilog=f"example: segsweep {example}")
         sub.set_defaults(command=command)
         return sub
 
-    datasets = add("datasets", list_datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
-    add_models_options(add("models", models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
+    datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
+    add_models_options(add("models", _models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
     prepare = add(
         "prepare",
-        prepare_datasets,
+        _prepare,
         "Decode data sets into the store, and verify them.",
         "prepare pets coco --data ~/data --image-px 96",
     )
     add_arguments(datasets, prepare)
-    add_verify_options(add("verify", verify, "Compare a store with its checksums.", "verify --store store"))
+    whole = add("verify", _verify, "Compare a store with its checksums.", "verify --store store")
+    whole.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
     for name, command, text in (
         ("status", _status, "Count a study's planned trials by cell and status."),
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
             "predict runs/transfer_grid --images ~/photos --out predicted",
         )
     )
+    shells = add("completion", _completion, "Print a script that completes this command in a shell.", "completion bash")
+    shells.add_argument("shell", choices=SHELLS, help='for bash or zsh: eval "$(segsweep completion bash)" in ~/.bashrc')
     return parser
 
 
@@ -123,7 +125,7 @@ def _add_wandb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _add_predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("study", metavar="STUDY", help="a study's folder, or its name where it lies in runs/")
-    predict.add_argument("--images", required=True, metavar="FOLDER", help="pictures in any format, none from folders below")
+    predict.add_argument("--images", required=True, metavar="FOLDER", help="images in any format, none from folders below")
     predict.add_argument("--out", metavar="DIR", help="the folder to write, new or empty (default: predictions/STUDY)")
     predict.add_argument("--trial", metavar="ID", help="another confirmed run, by its id or how that begins")
     predict.add_argument("--probabilities", action="store_true", help="write every class's probabilities too, as grey pictures")
@@ -131,19 +133,61 @@ def _add_predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto, a GPU where there is one)")
 
 
-def _wandb_sync(options: argparse.Namespace, console: Console) -> None:
-    sync_study(find_study(options.study).absolute(), options, console)
+def _completion(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    print(completion(_parser(), options.shell))
 
 
-def _store(records: Records, chosen: str | None) -> Path:
+def _datasets(options: argparse.Namespace, console: "Console") -> None:
+    from segsweep.cli.datasets import list_datasets
+
+    list_datasets(options, console)
+
+
+def _prepare(options: argparse.Namespace, console: "Console") -> None:
+    announce_start(console)
+    from segsweep.cli.datasets import prepare_datasets
+
+    prepare_datasets(options, console)
+
+
+def _verify(options: argparse.Namespace, console: "Console") -> None:
+    announce_start(console)
+    from segsweep.cli.verify import verify
+
+    verify(options, console)
+
+
+def _models(options: argparse.Namespace, console: "Console") -> None:
+    announce_start(console)
+    from segsweep.cli.models import models
+
+    models(options, console)
+
+
+def _wandb_sync(options: argparse.Namespace, console: "Console") -> None:
+    from segsweep.cli.mirror import sync_study
+
+    sync_study(_folder(options.study).absolute(), options, console)
+
+
+def _folder(study: str) -> Path:
+    """Return a study's folder, which may be given by its name where it lies in `runs/`. A W&B project stays as it is."""
+    from segsweep.records.find import find_study
+
+    return find_study(study)
+
+
+def _store(records: "Records", chosen: str | None) -> Path:
     """Return the folder of a study's artifacts, which records from W&B do not know."""
     if (folder := chosen or records.study.get("store")) is None:
         raise UserError("--store: records from W&B do not say where artifacts lie; name the folder")
     return Path(folder)
 
 
-def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    records = load(find_study(options.study))
+def _status(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    from segsweep.records.reader import load
+
+    records = load(_folder(options.study))
     planned = records.trials
     print(planned.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
     if left_out := len(records.all_trials) - len(planned):
@@ -152,8 +196,13 @@ def _status(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
         print(records.stages[["stage", "model", "status", "seconds", "val_mean_iou"]].to_string(index=False))
 
 
-def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    records = load(find_study(options.study))
+def _report(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    from segsweep.records.reader import load
+    from segsweep.report.clips import write_clips
+    from segsweep.report.text import table_text
+    from segsweep.report.write import write_report
+
+    records = load(_folder(options.study))
     if "store" not in records.study:  # from W&B: there is no folder to write into
         print(table_text(records))
         return
@@ -163,40 +212,49 @@ def _report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG
         print(line)
 
 
-def _sql(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    answer = sql(options.query, *(find_study(study) for study in options.studies))
+def _sql(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    from segsweep.records.query import sql
+
+    answer = sql(options.query, *(_folder(study) for study in options.studies))
     print(answer.to_csv(index=False).rstrip("\n") if options.csv else _shown(answer))
 
 
-def _shown(answer: pd.DataFrame) -> str:
+def _shown(answer: "pd.DataFrame") -> str:
     """Return an answer as a table to read: numbers with six digits, those from a million on, as moments are, with twelve."""
     if answer.empty:
         return f"{' '.join(answer.columns)}\n(no rows)"
     return answer.to_string(index=False, float_format=lambda value: f"{value:.{6 if abs(value) < 1e6 else 12}g}")
 
 
-def _export(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+def _export(options: argparse.Namespace, console: "Console") -> None:
     if unused := "--store" if options.to and options.store else "--out" if options.best and options.out else None:
         raise UserError(f"{unused}: goes with {'--best' if options.to else '--to'}; leave it out")
-    records = load(find_study(options.study))
+    from segsweep.records.reader import load
+
+    records = load(_folder(options.study))
     if options.to:
         from segsweep.report.exports import export_records
 
         for line in export_records(records, options.to, Path(options.out) if options.out else None):
             print(line)
         return
+    announce_start(console)
     from segsweep.cli.export import export_best
+    from segsweep.store.folder import Store
 
     folder = export_best(records, Store.existing(_store(records, options.store)), Path(options.best))
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")
 
 
-def _predict(options: argparse.Namespace, console: Console) -> None:
+def _predict(options: argparse.Namespace, console: "Console") -> None:
+    announce_start(console)
     from segsweep.cli.predict import predict_folder
+    from segsweep.records.reader import load
+    from segsweep.store.folder import Store
     from segsweep.sweep.progress import choose_view
     from segsweep.training.device import choose_device
 
-    records = load(find_study(options.study))
+    records = load(_folder(options.study))
     device = choose_device(options.device)
     view = choose_view(console)
     try:
@@ -218,5 +276,5 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     if done.failed:
         names = ", ".join(row["picture"] for row in done.failed)
         total = len(done.failed) + len(done.pictures)
-        console.print(f"{len(done.failed)} of {total} pictures could not be read: {names}", markup=False, soft_wrap=True)
-        sys.exit(1)
+        console.print(f"{len(done.failed)} of {total} pictures could not be read: {names}", soft_wrap=True)
+        sys.exit(INCOMPLETE)

@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
+from segsweep.cli.datasets_options import SHEET_PICTURES
 from segsweep.config.settings import LARGEST_PX
 from segsweep.data.bit_depth import range_remarks
-from segsweep.data.dataset import FITS, DataSet, folder_remarks
+from segsweep.data.dataset import DataSet, folder_remarks
 from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.duplicates import official_remarks
 from segsweep.data.groups import group_numbers, has_groups
@@ -29,26 +30,9 @@ from segsweep.store.folder import Store
 
 SLOW_TO_COUNT = ("coco",)  # its pictures are told by half a gigabyte of text
 SHARE_SHOWN = 0.0005
-SHEET_PICTURES = 8
 TILE_PX = 160
 GAP_PX = 6
 LINE_PX = 16
-
-
-def add_arguments(datasets: argparse.ArgumentParser, prepared: argparse.ArgumentParser) -> None:
-    """Give both commands their options."""
-    for parser in (datasets, prepared):
-        parser.add_argument(
-            "--data", action="append", default=[], metavar="ROOT|NAME=PATH", help="where data sets lie; repeatable"
-        )
-        parser.add_argument("--json", action="store_true", help="print JSON for a program")
-    prepared.add_argument("names", nargs="+", metavar="NAME", help="a data set's name, NAME/CLASSES, or folder:PATH")
-    prepared.add_argument("--image-px", type=int, default=256, help="size of the squares (default: 256)")
-    prepared.add_argument("--fit", choices=FITS, help="how pictures become square (default: the data set's own way)")
-    prepared.add_argument("--classes", metavar="SCHEME", help="class scheme (default: the data set's first)")
-    prepared.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
-    prepared.add_argument("--download", action="store_true", help=f"fetch what is not found ({', '.join(DOWNLOADS)})")
-    prepared.add_argument("--contact-sheet", metavar="DIR", help=f"write a PNG of {SHEET_PICTURES} pictures and their masks here")
 
 
 def list_datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
@@ -120,7 +104,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
             if options.download:
                 download(known, roots)
             request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
-            tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+            tell = partial(console.print, soft_wrap=True)
             data = prepare(request, store, view.data, tell=tell)
             check_masks(data)
             told = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}

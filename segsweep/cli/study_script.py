@@ -1,43 +1,34 @@
-"""The command line of a study script: `main(study)`."""
+"""The command line of a study script: `main(study)`.
+
+Nothing here imports torch, ray or pandas: arguments are read, and mistakes in them are told, before that takes seconds.
+`study_command` does the work.
+"""
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from segsweep.cli.at_hand import StandIns, with_class_map_of_target, with_stand_ins
-from segsweep.cli.mirror import add_mirror_options, mirror_options
+from segsweep.cli.exits import announce_start, exit_codes
+from segsweep.cli.mirror_options import add_mirror_options, mirror_options
 from segsweep.config.narrow import narrow
-from segsweep.config.own import adopt
 from segsweep.config.study import Study
-from segsweep.data.table import DataRoots
-from segsweep.errors import OutageError, UserError
-from segsweep.records.models import lost_models, lost_remarks
-from segsweep.records.wandb.launch import mirroring
+from segsweep.console import error_console
+from segsweep.errors import UserError
 from segsweep.records.wandb.options import MirrorOptions
-from segsweep.report.cells import summarise
-from segsweep.report.clips import write_clips
-from segsweep.report.write import write_report
-from segsweep.sweep.catalog import Catalog, check_names
-from segsweep.sweep.check import check
-from segsweep.sweep.cost import readable_seconds
-from segsweep.sweep.crew import Options
-from segsweep.sweep.past import past_of
-from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import load_or_none, plan_of, planned_among, planner_of, remarks, run_in, seconds_left
-from segsweep.sweep.runners import RUNNERS, runner_for_plan
-from segsweep.sweep.setting import Setting
-from segsweep.sweep.trouble import trouble_of
+from segsweep.sweep.options import Options, command_line_options
+from segsweep.version import versions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from segsweep.data.table import DataRoots
 
 Presets = Mapping[str, Sequence[str]]
-INTERRUPTED, UNAVAILABLE = 130, 75  # the second is sysexits.h's EX_TEMPFAIL: to be tried again later
+StandIns = Mapping[str, Sequence[str]]
 
 
 def main(
@@ -59,32 +50,15 @@ def main(
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)
-    console = Console(stderr=True)
-    try:
+    console = error_console()
+    with exit_codes(console, _how_to_continue):
         sys.exit(_run(_chosen(study, instead, options), presets or {}, stand_ins or {}, options, console))
-    except UserError as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except OutageError as error:
-        console.print(f"paused for too long: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(UNAVAILABLE)
-    except OSError as error:
-        if (trouble := trouble_of(error)) is None:
-            raise
-        told = f"error: {trouble}; everything so far is kept, and the same command continues"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(UNAVAILABLE)
-    except KeyboardInterrupt:
-        script = Path(sys.argv[0]).absolute()
-        shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
-        again = shlex.join([str(shown), *sys.argv[1:]])
-        console.print(
-            f"interrupted; everything so far is kept. To continue: python {again}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        sys.exit(INTERRUPTED)
+
+
+def _how_to_continue() -> str:
+    script = Path(sys.argv[0]).absolute()
+    shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return f"interrupted; everything so far is kept. To continue: python {shlex.join([str(shown), *sys.argv[1:]])}"
 
 
 def _chosen(study: Study, instead: Mapping[str, Study | None], options: argparse.Namespace) -> Study:
@@ -103,8 +77,9 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
         epilog=f"example: python {script} --data ~/data --set fraction=0.5,1.0 --set epochs=2 --set seeds=1",
     )
     add = parser.add_argument
+    add("--version", action="version", version=versions())
     if instead["demo"] is not None:
-        add("--demo", action="store_true", help="run small, on pictures generated on the spot")
+        add("--demo", action="store_true", help="run small, on images generated on the spot")
     if instead["as_published"] is not None:
         add(
             "--as-published",
@@ -127,61 +102,50 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
     add("--name", metavar="NAME", help="run it under another name, in a folder of its own: a variant beside the study")
     add("--retry-failed", action="store_true", help="run again what failed")
-    _add_runner_options(parser)
+    where = parser.add_argument_group("where the work is done (default: Ray, on all cores and GPUs of the cluster at hand)")
+    for flag, keywords in command_line_options():
+        where.add_argument(flag, **keywords)
     add_mirror_options(parser, default="off")
     return parser
 
 
-def _add_runner_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `Options`, by the names of its fields."""
-    group = parser.add_argument_group("where the work is done (default: Ray, on all cores and GPUs of the cluster at hand)")
-    add = group.add_argument
-    add("--runner", default="ray", choices=sorted(RUNNERS), help="ray, or inline: all in this process, one after the other")
-    add("--device", default="auto", help="auto, cpu or cuda; inline also cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads of each worker (default: the cores divided among the workers)")
-    add("--max-concurrent", type=int, metavar="N", help="workers at most (default: one per GPU, or one per core)")
-    add("--gpus-per-trial", type=float, metavar="SHARE", help="1, or a share of a GPU as 0.5 (default: 1)")
-    add("--workers-per-stage", type=int, default=1, metavar="N", help="workers that train one source stage together (default: 1)")
-    add("--workers-per-trial", type=int, default=1, metavar="N", help="workers that train one trial together (default: 1)")
-    wait = "wait at most so long for a full disk or a lost store, then end with exit code 75 (default: as long as it takes)"
-    add("--wait-minutes", type=float, metavar="N", help=wait)
-    add("--deterministic", action="store_true", help="repeat GPU results to the last bit, as far as torch can; slower")
-
-
-def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.Namespace, console: Console) -> int:
+def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.Namespace, console: "Console") -> int:
+    """Check what needs no torch, then do what the command line asks for, and return the exit code."""
+    if options.json and not options.plan:
+        raise UserError("--json: goes with --plan")
+    if options.check and options.plan:
+        raise UserError("--plan and --check: give one of the two")
+    mirror = mirror_options(options, MirrorOptions())
+    where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     preset = getattr(options, "preset", None)
     chosen = list(presets[preset]) if preset else []
-    setting = Setting.make(options.out, options.store, options.data)
     narrowed = narrow(narrow(study, chosen), options.set)
+
+    from segsweep.sweep.setting import Setting  # loads numpy
+
+    setting = Setting.make(options.out, options.store, options.data)
     study, told = _at_hand(narrowed, [*chosen, *options.set], stand_ins, options, setting.roots)
     if options.name is not None:
         study = replace(study, name=options.name)
     for line in told:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
-    if options.json and not options.plan:
-        raise UserError("--json: goes with --plan")
+        console.print(line, soft_wrap=True)
+    announce_start(console, "torch and ray" if where.runner == "ray" and not options.plan else "torch")
+
+    from segsweep.cli import study_command  # loads torch
+
     if options.plan:
-        _print_plan(study, setting, where, options.json, console)
-        return 0
+        return study_command.plan(study, setting, where, mirror, console, options.retry_failed, as_json=options.json)
     if options.check:
-        return _check(study, setting, where, console)
-    with mirroring(setting.study_folder(study), mirror_options(options, MirrorOptions()), print):
-        records = run_in(study, setting, where, console, options.retry_failed)
-        print(write_report(records, setting.store.root), flush=True)
-        for line in write_clips(records, setting.store.root):
-            print(line)
-    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
-    empty = int((summarise(records)["seeds"] == 0).sum())
-    if empty:
-        console.print(f"{empty} cells came to no result; their reasons stand above", markup=False, highlight=False)
-    return 1 if empty else 0
+        return study_command.rehearse(study, setting, where, mirror, console)
+    return study_command.run(study, setting, where, mirror, console, options.retry_failed)
 
 
 def _at_hand(
-    study: Study, narrowing: Sequence[str], stand_ins: StandIns, options: argparse.Namespace, roots: DataRoots
+    study: Study, narrowing: Sequence[str], stand_ins: StandIns, options: argparse.Namespace, roots: "DataRoots"
 ) -> tuple[Study, list[str]]:
     """Return a study that fits the data at hand, and lines that tell how it was changed."""
+    from segsweep.cli.at_hand import with_class_map_of_target, with_stand_ins
+
     named = {text.partition("=")[0].strip() for text in narrowing}
     told: list[str] = []
     if "target" in named:
@@ -190,72 +154,3 @@ def _at_hand(
         study, more = with_stand_ins(study, stand_ins, roots)
         told += more
     return study, told
-
-
-def _print_plan(study: Study, setting: Setting, options: Options, as_json: bool, console: Console) -> None:
-    setting.store.check_writable()  # a plan keeps there what it has read of the data, and a run will write
-    adopt(study.brought)
-    check_names(study)
-    view = choose_view(console)
-    with runner_for_plan(options, study, setting.store) as runner:
-        try:
-            catalog = Catalog(setting.roots, setting.store, view.data, lenient=True, brought=study.brought)
-            plan = plan_of(study, catalog, runner)
-        finally:
-            view.close()
-        records = load_or_none(setting.study_folder(study))
-        lost = lost_models(records.trials, setting.store) if records is not None else {}
-        damaged: list[str] = []
-        planner = planner_of(plan, setting.store, past_of(records, study.early_stopping, lost=lost), damaged.append)
-        content = _plan_content(planner, catalog)
-        if as_json:
-            print(json.dumps(content))
-            return
-        _print_plan_text(planner, content)
-        for remark in [*remarks(plan, catalog), *damaged, *lost_remarks(planned_among(lost, planner))]:
-            print(remark)
-        for reason in catalog.absent.values():
-            print(f"  {reason}")
-        if not catalog.absent and not planner.done:
-            print(f"about {readable_seconds(seconds_left(planner, catalog, runner))} on {runner.label}, before early stopping")
-
-
-def _plan_content(planner: Planner, catalog: Catalog) -> dict[str, Any]:
-    """Return what `--json` prints."""
-    plan = planner.plan
-    stages = plan.stages()
-    return {
-        "study": plan.study.name,
-        "cells": len(plan.names),
-        "trials": plan.trials,
-        "tuning_trials": plan.tuning_trials,
-        "confirmation_trials": plan.confirmation_trials,
-        "trials_done": planner.trials_done,
-        "stages": len(stages),
-        "stages_in_store": len(stages) - len(planner.unbuilt(stages)),
-        "data_absent": sorted(catalog.absent),
-    }
-
-
-def _print_plan_text(planner: Planner, content: Mapping[str, Any]) -> None:
-    plan = planner.plan
-    counts = f"{plan.trials} trials ({plan.tuning_trials} to tune, {plan.confirmation_trials} to confirm)"
-    print(f"{plan.study.name}: {plan.counted_cells}, {counts}, {content['trials_done']} done")
-    for name in plan.names:
-        print(f"  cell  {name}")
-    missing = {stage.spec_id for stage in planner.unbuilt(plan.stages())}
-    for stage in plan.stages():
-        state = "to build" if stage.spec_id in missing else "in the store"
-        rate = f", learning rate {stage.settings['learning_rate']:g}" if "learning_rate" in stage.settings else ""
-        print(f"  stage {stage.name} for {stage.model}, seed {stage.seed}{rate}: {state}")
-
-
-def _check(study: Study, setting: Setting, options: Options, console: Console) -> int:
-    records = check(study, setting, options, console)
-    bad = records.trials[records.trials["status"] != "finished"]
-    cells = records.trials["cell"].nunique()
-    for cell, trials in bad.groupby("cell", sort=False):
-        reasons = trials["error"].dropna()
-        print(f"FAILED {cell}: {reasons.iloc[0] if len(reasons) else 'did not run'}")
-    print(f"{cells - bad['cell'].nunique()} of {cells} cells pass; nothing of this rehearsal is kept but prepared data")
-    return 1 if len(bad) else 0

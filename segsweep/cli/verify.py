@@ -37,11 +37,6 @@ class Verified:
     unread: list[str] = field(default_factory=list)
 
 
-def add_verify_options(parser: argparse.ArgumentParser) -> None:
-    """Give the command its options."""
-    parser.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
-
-
 def verify(options: argparse.Namespace, console: Console) -> None:
     """Read a store, print what is whole of every kind and what builds the rest again; exit code 1 where something is damaged."""
     from segsweep.sweep.progress import choose_view

@@ -94,7 +94,7 @@ def _unread(request: Request) -> Request:
 def _build(request: Request, key: str, store: Store, build: Build, workspace: Path, progress: Progress) -> None:
     """Decode into the workspace, going on from what it holds, and put the arrays into the store."""
     dataset, image_px, facts = request.dataset, request.image_px, {"scheme": request.chosen_scheme, "fit": request.chosen_fit}
-    examples = _examples(dataset)
+    examples = listed_examples(dataset)
     needed_mb = len(examples) * image_px**2 * (4 if request.classes else 3) / 1e6
     with one_line_when_full(store.root, f"data set {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
         decoded = decode(dataset, request.chosen_scheme, request.chosen_fit, image_px, examples, workspace, progress)
@@ -107,7 +107,8 @@ def _build(request: Request, key: str, store: Store, build: Build, workspace: Pa
         build.commit({"dataset": dataset.name, "image_px": image_px, "bits": decoded.bits, **facts})
 
 
-def _examples(dataset: DataSet) -> list[Example]:
+def listed_examples(dataset: DataSet) -> list[Example]:
+    """Return the examples of a data set. Raises `UserError` for none, one that is listed twice, a group that is no text."""
     examples = dataset.examples()
     if not examples:
         raise UserError(f"data set {dataset.name!r}: holds no pictures")

@@ -314,8 +314,7 @@ def split_source(
         )
     train, train_copies = (train[~copies], train[copies]) if leakage == PREVENT else (train, train[copies])
     left_out = f" ({len(without)} are images on which the target validates or tests)" if len(without) else ""
-    if limit is not None and limit > len(train):
-        raise UserError(f"source @{limit}: data set {data.dataset!r} has only {len(train)} pictures to train on{left_out}")
+    check_limit(limit, len(train), data.dataset, left_out)
     if len(train) == 0 or len(val) == 0:
         raise UserError(
             f"data set {data.dataset!r}: {len(data.names)} pictures are too few for training and validation{left_out}"
@@ -338,14 +337,25 @@ def _without_test(pool: Sequence[str]) -> list[str]:
     return [split for split in pool if split != "test"]
 
 
+def check_limit(limit: int | None, images: int, dataset: str, left_out: str = "") -> None:
+    """Raise `UserError` for a limit above the number of training images of a source."""
+    if limit is not None and limit > images:
+        raise UserError(f"source @{limit}: data set {dataset!r} has only {images} pictures to train on{left_out}")
+
+
+def count_of_fraction(fraction: float, images: int, dataset: str) -> int:
+    """Return how many of the training images a fraction takes. Raises `UserError` where it takes none."""
+    if (count := round(fraction * images)) == 0:
+        raise UserError(f"fraction={fraction}: leaves none of the {images} training pictures of {dataset!r}")
+    return count
+
+
 def subset(data: Prepared, train: Indices, fraction: float, seed: int) -> Indices:
     """Return the share of a training split that a trial sees: nested in the fraction, stratified, fixed by the seed.
 
     Raises `UserError` where the fraction leaves no picture.
     """
-    count = round(fraction * len(train))
-    if count == 0:
-        raise UserError(f"fraction={fraction}: leaves none of the {len(train)} training pictures of {data.dataset!r}")
+    count = count_of_fraction(fraction, len(train), data.dataset)
     order = stratified_order([data.strata[int(member)] for member in train], seed_for("fraction", seed))
     return np.sort(train[order[:count]])
 

@@ -19,7 +19,7 @@ from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
 from segsweep.data.originals import originals_key, prepare_originals
-from segsweep.data.prepare import KIND, Request, prepare, prepared_key
+from segsweep.data.prepare import KIND, Request, listed_examples, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
@@ -265,7 +265,7 @@ class Catalog:
 
     def _listed(self, name: str) -> list[Example]:
         if name not in self._examples:
-            self._examples[name] = self._dataset(name).examples()
+            self._examples[name] = listed_examples(self._dataset(name))
         return self._examples[name]
 
 

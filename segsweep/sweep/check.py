@@ -8,18 +8,15 @@ from pathlib import Path
 from rich.console import Console
 
 from segsweep.config.folds import folds_of
-from segsweep.config.own import adopt
 from segsweep.config.space import Choice
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names
-from segsweep.sweep.crew import Options
-from segsweep.sweep.preflight import preflight
-from segsweep.sweep.preparation import prepare_all
+from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import run_in
+from segsweep.sweep.run import load_or_none, run_in
 from segsweep.sweep.setting import Setting
+from segsweep.sweep.start import ready
 
 BATCHES = 2
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "ssl_epochs", "ssl_steps", "patience_epochs")
@@ -32,16 +29,11 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     confirmed run, on the first fold where there are some, and each source one learning rate. Data is prepared for real and stays
     in the store.
     """
-    setting.store.check_writable()
-    rehearsal = rehearsal_of(study)
-    adopt(study.brought)
-    check_names(rehearsal)
+    rehearsal, tell = rehearsal_of(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
-        tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        catalog = Catalog(setting.roots, setting.store, view.data, tell=tell, brought=study.brought)
-        preflight(rehearsal, catalog)
-        prepare_all(rehearsal, catalog)
+        with ready(study, setting, options, view, tell, rehearsing=True):
+            load_or_none(setting.study_folder(study))  # records that a run could not read
     finally:
         view.close()
     batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())

@@ -8,45 +8,10 @@ from math import floor
 import torch
 
 from segsweep.errors import UserError
+from segsweep.sweep.options import Options, flag
 from segsweep.training.device import Device, cores
 
 MEMORY_GIB = 2.0  # what a worker on a CPU is taken to need: torch, a small model, a batch
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says of where and how work is done; see `segsweep.sweep.run.run`."""
-
-    runner: str = "ray"
-    device: str = "auto"
-    threads: int | None = None
-    gpus_per_trial: float | None = None
-    max_concurrent: int | None = None
-    workers_per_stage: int = 1
-    workers_per_trial: int = 1
-    deterministic: bool = False
-    wait_minutes: float | None = None  # for a full disk or a lost store; None: as long as it takes
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{flag(name)} {value}: must be at least 1")
-        if self.wait_minutes is not None and not self.wait_minutes >= 0:
-            raise UserError(f"--wait-minutes {self.wait_minutes:g}: must be at least 0")
-        gpus = self.gpus_per_trial
-        if gpus is not None and not (0 < gpus < 1 or gpus == 1):
-            raise UserError(
-                f"--gpus-per-trial {gpus:g}: must be 1 or a share of one GPU, as 0.5; "
-                "several GPUs for one piece of work are --workers-per-trial and --workers-per-stage"
-            )
-        if gpus is not None and gpus < 1 and self.group > 1:
-            raise UserError(f"--gpus-per-trial {gpus:g}: workers that train together need a whole GPU each (NCCL refuses shares)")
-
-    @property
-    def group(self) -> int:
-        """The most workers that one piece of work takes."""
-        return max(self.workers_per_stage, self.workers_per_trial)
 
 
 @dataclass(frozen=True)
@@ -117,11 +82,6 @@ def _cpus(nodes: Sequence[Node], limits: Sequence[int], wanted: int) -> float:
     whole = range(floor(max((node.cpus for node in nodes), default=1)), 0, -1)
     parts = (floor(1e4 / count) / 1e4 for count in range(2, 65))  # Ray counts in ten-thousandths
     return next((cpus for cpus in (*map(float, whole), *parts) if fit(cpus)), 1.0)
-
-
-def flag(name: str) -> str:
-    """Return how the command line spells an option."""
-    return f"--{name.replace('_', '-')}"
 
 
 def this_machine() -> Node:

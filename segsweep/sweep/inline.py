@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from segsweep.errors import OutageError, UserError
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
-from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.options import Options, flag
 from segsweep.sweep.perform import perform
 from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed

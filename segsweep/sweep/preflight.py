@@ -5,8 +5,9 @@ that does not fit its classes, and sizes that do not go with a data set or an ar
 from collections.abc import Iterator
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.source import DATASET_KINDS, Source, Stage
 from segsweep.config.study import Study
+from segsweep.data.splits import check_limit, count_of_fraction
 from segsweep.errors import UserError
 from segsweep.models.batch_of_one import needs_two_images
 from segsweep.sweep.catalog import Catalog, fractions, split_choices, tuned_values
@@ -16,7 +17,7 @@ WHOLE_FITS = ("resize", "nearest")  # after which a square shows the whole image
 
 
 def preflight(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a foreground, an output, a test size or a batch that cannot be, and name the setting.
+    """Raise `UserError` for a class, an output, a size or a batch that cannot be, and name the setting.
 
     Before the data is prepared, the number of training images is that of the reader's list, which still counts copies, and
     unknown where groups are divided by what masks show. So a run calls this before preparation and again after it.
@@ -25,6 +26,7 @@ def preflight(study: Study, catalog: Catalog) -> None:
         catalog.key(study.target_name, study.target.classes, settings.image_px, settings.fit)  # a plan notes absent data by it
     check_target_classes(study, catalog)
     for _, settings in study.cells():
+        _check_fractions(study, settings, catalog)
         _check_output(study, settings, catalog)
         _check_test_size(study, settings, catalog)
         _check_batches(study, settings, catalog)
@@ -59,14 +61,35 @@ def _check_batches(study: Study, settings: Settings, catalog: Catalog) -> None:
             raise UserError(f"{what}: {name} normalises over the batch at {image_px} px and needs at least 2 images")
 
 
+def _check_fractions(study: Study, settings: Settings, catalog: Catalog) -> None:
+    """Refuse a fraction that takes no image."""
+    if study.target_name in catalog.absent or catalog.split_is_open(study):
+        return
+    for dev_share, fold in split_choices(study, settings):
+        for fraction in fractions(study, settings):
+            count_of_fraction(fraction, catalog.target_sizes(study, dev_share, fold)[0], study.target_name)
+
+
 def _check_sources(settings: Settings, catalog: Catalog) -> None:
-    """Refuse a source of one image, as far as its reader's list tells: what the target holds out is not left out of it here."""
+    """Refuse a weight file that is missing, and a data set with fewer images than its limit or than training needs.
+
+    Images are counted as far as the reader's list tells: those that the target holds out are not left out of it here.
+    """
     for stage in Source.parse(settings.source).stages:
-        if stage.kind in DATASET_KINDS and stage.name is not None:
+        if stage.kind == "file":
+            catalog.key(f"file:{stage.name}", None, 0)
+        elif stage.kind in DATASET_KINDS and stage.name is not None:
             catalog.key(stage.name, None, settings.source_px, settings.source_fit)  # a plan notes absent data by it
-            train, _ = catalog.source_sizes(stage.name, stage.limit, settings.source_split)
-            if train == 1:
-                raise UserError(f"source {stage}: 1 picture to train on; needs at least 2")
+            if stage.name not in catalog.absent:
+                images, _ = catalog.source_sizes(stage.name, None, settings.source_split)
+                check_limit(stage.limit, images, stage.name)
+                check_source_size(stage, min(images, stage.limit or images))
+
+
+def check_source_size(stage: Stage, images: int) -> None:
+    """Raise `UserError` for a source that leaves a stage fewer than two images to train on."""
+    if images < 2:
+        raise UserError(f"source {stage}: {images} picture to train on; needs at least 2")
 
 
 def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Iterator[tuple[str, list[str], int]]:

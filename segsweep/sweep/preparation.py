@@ -1,6 +1,7 @@
 """Preparing the data of a study, and checking what fits together before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, subset
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_without_numbers
-from segsweep.sweep.catalog import Catalog, Name, fractions, split_choices, target_split, tuned_values
+from segsweep.sweep.catalog import Catalog, fractions, split_choices, target_split, tuned_values
 from segsweep.sweep.class_maps import class_maps, source_classes
+from segsweep.sweep.preflight import check_source_size
 from segsweep.training.losses import check_loss
 from segsweep.training.weight_file import check_file
 
@@ -25,39 +27,60 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
     anything is trained.
     """
     check_undecoded(study, catalog)
-    prepared: dict[Name, Prepared] = {}
+    _check_data(study, catalog, catalog.prepare)
+    if any(settings.test_size == "original" for _, settings in study.cells()):
+        catalog.prepare_masks(study)
 
-    def get(*wanted: Any) -> Prepared:
-        if wanted not in prepared:
-            prepared[wanted] = catalog.prepare(*wanted)
-        return prepared[wanted]
 
+def check_prepared(study: Study, catalog: Catalog) -> frozenset[str]:
+    """Check the data sets that the store holds as a run checks all; return the names of those that it does not hold."""
+    undecoded: set[str] = set()
+
+    def find(*wanted: Any) -> Prepared | None:
+        if (data := catalog.find(*wanted)) is None and wanted[0] not in catalog.absent:
+            undecoded.add(wanted[0])
+        return data
+
+    _check_data(study, catalog, find)
+    return frozenset(undecoded)
+
+
+def _check_data(study: Study, catalog: Catalog, get: Callable[..., Prepared | None]) -> None:
+    """Check splits, fractions, limits and masks of the data sets that `get` returns; it is asked for each once."""
+    get = cache(get)
     for _, settings in study.cells():
-        target = get(study.target_name, study.target.classes, settings.image_px, settings.fit)
-        check_masks(target)
-        for share, fold in split_choices(study, settings):
-            split = target_split(target, study, share, fold)
-            for fraction in fractions(study, settings):
-                subset(target, split.train, fraction, seed=0)
-            check_split_masks(target, split)
-        if settings.test_size == "original":
-            catalog.prepare_masks(study)
+        if (target := get(study.target_name, study.target.classes, settings.image_px, settings.fit)) is not None:
+            _check_target(target, study, settings)
         for stage in Source.parse(settings.source).stages:
             if stage.kind in DATASET_KINDS and stage.name is not None:
                 source = get(stage.name, None, settings.source_px, settings.source_fit)
-                for fold in study.folds(settings):
-                    _check_source(stage, settings.model_copy(update={"fold": fold}), study, catalog, source)
+                if source is not None and target is not None:
+                    for fold in study.folds(settings):
+                        _check_source(stage, settings.model_copy(update={"fold": fold}), study, catalog, source)
+
+
+def _check_target(target: Prepared, study: Study, settings: Settings) -> None:
+    """Raise `UserError` for masks, splits or fractions of the target that cannot be."""
+    check_masks(target)
+    for share, fold in split_choices(study, settings):
+        split = target_split(target, study, share, fold)
+        for fraction in fractions(study, settings):
+            subset(target, split.train, fraction, seed=0)
+        check_split_masks(target, split)
 
 
 def check_undecoded(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a class name, loss, source or weight file that does not fit. Decodes no image."""
-    maps, files = class_maps(study, catalog), set()
+    """Raise `UserError` for a class name, loss, source or weight file that does not fit. Decodes no image.
+
+    Of data sets that a lenient catalog does not find nothing is known, so nothing is refused.
+    """
+    maps, files, known = class_maps(study, catalog), set(), study.target_name not in catalog.absent
     classes = catalog.classes(study.target_name, study.target.classes)
     for _, settings in study.cells():
-        for loss in tuned_values(study, "loss", settings.loss):
+        for loss in tuned_values(study, "loss", settings.loss) if known else ():
             check_loss(loss, classes)
         for stage in Source.parse(settings.source).stages:
-            if stage.kind == "file":
+            if stage.kind == "file" and known:
                 files |= _file_uses(stage, settings, study, catalog, len(classes))
             if stage.kind in DATASET_KINDS:
                 _check_source_names(stage, settings, study, catalog)
@@ -70,7 +93,10 @@ def check_undecoded(study: Study, catalog: Catalog) -> None:
 def _check_source_names(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> None:
     """Raise `UserError` for a source that is the target's data set, without masks where it needs them, or not for its loss."""
     assert stage.name is not None
-    _check_other_data(stage, study, catalog)
+    if stage.name in catalog.absent:
+        return
+    if study.target_name not in catalog.absent:
+        _check_other_data(stage, study, catalog)
     if stage.kind not in SELF_SUPERVISED:
         check_loss(settings.source_loss, catalog.classes(stage.name, None))
 
@@ -87,8 +113,7 @@ def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catal
     labelled = stage.kind not in SELF_SUPERVISED
     without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
     split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled, without=without, leakage=leakage)
-    if len(split.train) < 2:
-        raise UserError(f"source {stage}: {len(split.train)} picture to train on; needs at least 2")
+    check_source_size(stage, len(split.train))
     if labelled:
         check_masks(source)
 

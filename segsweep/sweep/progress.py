@@ -220,7 +220,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._tally = Tally()
         self._bars = Progress(
-            TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
+            TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False)
         )
         self._data = self._bars.add_task("data", total=None, note="", visible=False)
         self._trials = self._bars.add_task("trials", total=None, note="", visible=False)

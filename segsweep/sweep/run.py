@@ -3,16 +3,16 @@
 import math
 from collections.abc import Mapping
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from segsweep.config.own import adopt, portable
+from segsweep.config.own import portable
 from segsweep.config.study import Study
+from segsweep.console import error_console
 from segsweep.data.dataset import Tell, say_nothing
-from segsweep.errors import UserError, unknown
+from segsweep.errors import unknown
 from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
@@ -20,29 +20,30 @@ from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.writer import RecordWriter
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names
+from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.changed import changed_line
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.cost import SPEEDS, CostModel, readable_seconds
-from segsweep.sweep.crew import Options, flag
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.fit_remarks import fit_remarks
+from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage, insisting
 from segsweep.sweep.past import broken_off_in, find_stage, past_of, read_stage, stage_taken, standing_of
-from segsweep.sweep.plan import Plan, make_plan
+from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.points import points_remarks, tuning_points
-from segsweep.sweep.preflight import preflight
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import Standing, View, choose_view
 from segsweep.sweep.rows import planned_rows
-from segsweep.sweep.runners import Runner, open_runner
+from segsweep.sweep.runners import Runner
 from segsweep.sweep.setting import Setting
 from segsweep.sweep.signals import ended_politely
 from segsweep.sweep.small_stem import stem_remarks
+from segsweep.sweep.start import check_mirror, ready
 from segsweep.sweep.work import Past
 from segsweep.training.speed import drop_damaged
+from segsweep.version import segsweep_version
 from segsweep.workplace import Workplace
 
 
@@ -60,7 +61,7 @@ def run(
 
     `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B, as
     `MirrorOptions` or `online` alone. `options` are the fields of
-    `segsweep.sweep.crew.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
+    `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
     `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`, `wait_minutes`. Raises
     `UserError` before anything is trained where the study, the data or the setting is wrong, and `OutageError` where a full
     disk or a lost store has kept it from going on for longer than `wait_minutes`.
@@ -69,35 +70,25 @@ def run(
         if name not in Options.__dataclass_fields__:
             raise unknown("run", name, [*("data", "out", "store", "retry_failed", "mirror"), *Options.__dataclass_fields__])
     setting = Setting.make(out, store, data)
-    console = Console(stderr=True)
-    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    with mirroring(setting.study_folder(study), MirrorOptions(mirror) if isinstance(mirror, str) else mirror, tell):
+    console, asked = error_console(), MirrorOptions(mirror) if isinstance(mirror, str) else mirror
+    check_mirror(asked, setting.study_folder(study))
+    with mirroring(setting.study_folder(study), asked, partial(console.print, soft_wrap=True)):
         return run_in(study, setting, Options(**options), console, retry_failed)
 
 
 def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
-    setting.store.check_writable()
-    adopt(study.brought)  # again: another study of this process may have brought other things of the same names
-    check_names(study)
-    check_groups(study, options)
-    folder = setting.study_folder(study)
+    folder, tell = setting.study_folder(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
-    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
-        with ended_politely(), open_runner(options, study, setting.store) as runner:
-            catalog = Catalog(setting.roots, setting.store, view.data, tell=tell, brought=study.brought)
-            preflight(study, catalog)
-            prepare_all(study, catalog)
-            plan = plan_of(study, catalog, runner)
-            with RecordWriter(folder) as writer:
-                for line in writer.told:
-                    tell(line)
-                driver, standing = _driver(plan, writer, catalog, view, retry_failed, options.wait_minutes)
-                announce(driver.planner, standing, catalog, runner, console, view)
-                if not driver.planner.done:
-                    runner.run(driver, _workplace(setting, runner, driver))
-                driver.note_decisions()
+        with ended_politely(), ready(study, setting, options, view, tell) as start, RecordWriter(folder) as writer:
+            for line in writer.told:
+                tell(line)
+            driver, standing = _driver(start.plan, writer, start.catalog, view, retry_failed, options.wait_minutes)
+            announce(driver.planner, standing, start.catalog, start.runner, console, view)
+            if not driver.planner.done:
+                start.runner.run(driver, _workplace(setting, start.runner, driver))
+            driver.note_decisions()
     finally:
         view.close()
     return load(folder)
@@ -136,15 +127,6 @@ def _driver(
     return driver, standing_of(planner, records)
 
 
-def check_groups(study: Study, options: Options) -> None:
-    """Raise `UserError` where workers that train together would have no picture each."""
-    for name, settings in study.cells():
-        for setting, size in settings.batch_sizes().items():
-            option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
-            if (workers := getattr(options, option)) > size:
-                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
-
-
 def planner_of(plan: Plan, store: Store, past: Past, tell: Tell = say_nothing, outage: Outage | None = None) -> Planner:
     """Return the planner that goes on from what the store and the records have; each damaged stage is told once.
 
@@ -180,12 +162,6 @@ def load_or_none(folder: Path) -> Records | None:
     return load(folder) if (folder / "study.json").is_file() else None
 
 
-def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
-    """Return the plan of a study for the devices of a runner. Raises `UserError` for sizes that cannot be."""
-    preflight(study, catalog)
-    return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study), catalog.masks_key)
-
-
 def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:
     """Return how long what is left may take on all workers, before early stopping."""
     plan = planner.plan
@@ -205,14 +181,14 @@ def announce(planner: Planner, standing: Standing, catalog: Catalog, runner: Run
     if planner.done:
         return
     for line in remarks(plan, catalog):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     text = (
         f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {done} done), {len(missing)} of {len(plan.stages())} stages to build; about "
         f"{readable_seconds(seconds)} on {runner.label}, before early stopping. "
         "To narrow: --set NAME=VALUE on any axis or setting, --preset, --plan."
     )
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
@@ -232,7 +208,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
     study = plan.study
     return {
         "schema_version": SCHEMA_VERSION,
-        "segsweep": _version(),
+        "segsweep": segsweep_version(),
         "name": study.name,
         "target": {
             "name": study.target_name,
@@ -255,11 +231,3 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "published": study.published.as_dict() if study.published else None,
         "cells": plan.names,
     }
-
-
-def _version() -> str:
-    """Return the version of segsweep; it may also run from a checkout that is not installed."""
-    try:
-        return version("segsweep")
-    except PackageNotFoundError:
-        return "not installed"

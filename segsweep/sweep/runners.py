@@ -8,9 +8,10 @@ from segsweep.config.study import Study
 from segsweep.errors import unknown
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
-from segsweep.sweep.crew import Options, crew_of, this_machine
+from segsweep.sweep.crew import crew_of, this_machine
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
+from segsweep.sweep.options import RUNNER_NAMES, Options
 from segsweep.sweep.points import tuning_points
 from segsweep.training.device import Device, switches_restored
 from segsweep.workplace import Workplace
@@ -61,7 +62,7 @@ RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Run
 def open_runner(options: Options, study: Study, store: Store) -> Iterator[Runner]:
     """Yield the runner that the options name. Raises `UserError` for what does not fit here."""
     if options.runner not in RUNNERS:
-        raise unknown("--runner", options.runner, list(RUNNERS))
+        raise unknown("--runner", options.runner, RUNNER_NAMES)
     with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store) as runner:
         yield runner
 

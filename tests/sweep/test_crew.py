@@ -3,7 +3,8 @@
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.sweep.crew import Node, Options, crew_of, this_machine
+from segsweep.sweep.crew import Node, crew_of, this_machine
+from segsweep.sweep.options import Options
 
 LAPTOP = Node(cpus=2, gpus=0, memory_gib=24)
 SERVER = Node(cpus=64, gpus=0, memory_gib=256)

@@ -20,8 +20,9 @@ from segsweep.config.source import DATASET_KINDS
 from segsweep.errors import OutageError
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
-from segsweep.sweep.crew import Crew, Options, crew_of
+from segsweep.sweep.crew import Crew, crew_of
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.options import Options
 from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
 from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch

@@ -1,0 +1,43 @@
+"""How every command ends: exit codes, one line for a mistake or Ctrl-C, and one line while it starts."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from segsweep.errors import INTERRUPTED, MISTAKE, OutageError, UserError
+from segsweep.sweep.trouble import trouble_of
+from segsweep.version import segsweep_version
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+UNAVAILABLE = 75  # sysexits.h's EX_TEMPFAIL: to be tried again later
+INCOMPLETE = 1  # a cell without a result, a rehearsal that failed, a file that cannot be read; 0 is success
+
+
+@contextmanager
+def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[None]:
+    """End with one line: a mistake with 2, a full disk or lost store with 75, Ctrl-C with 130 and what `interrupted` returns."""
+    try:
+        yield
+    except UserError as error:
+        console.print(f"error: {error}", soft_wrap=True)
+        sys.exit(MISTAKE)
+    except OutageError as error:
+        console.print(f"paused for too long: {error}", soft_wrap=True)
+        sys.exit(UNAVAILABLE)
+    except OSError as error:
+        if (trouble := trouble_of(error)) is None:
+            raise
+        console.print(f"error: {trouble}; everything so far is kept, and the same command continues", soft_wrap=True)
+        sys.exit(UNAVAILABLE)
+    except KeyboardInterrupt:
+        console.print(interrupted(), soft_wrap=True)
+        sys.exit(INTERRUPTED)
+
+
+def announce_start(console: "Console", imported: str = "torch") -> None:
+    """Print one line before imports that take seconds; nothing where they are done already."""
+    if "torch" not in sys.modules:
+        console.print(f"segsweep {segsweep_version()}: starting (importing {imported}) ...", soft_wrap=True)

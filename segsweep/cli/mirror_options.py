@@ -1,0 +1,33 @@
+"""The options of the mirror in W&B, of a study's command and of `segsweep wandb sync`."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from segsweep.records.wandb.options import MODES, MirrorOptions
+
+SWITCH = {"on": True, "off": False}
+
+
+def add_mirror_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add what a mirror may be asked; `default` None leaves it to what the study was mirrored with before."""
+    group = parser.add_argument_group("mirror in Weights & Biases (sent by a process of its own; the study never waits for it)")
+    add = group.add_argument
+    kept = " (default: as before)" if default is None else ""
+    modes = MODES if default is not None else MODES[1:]
+    mode = "online, or offline: into files for `wandb sync`"
+    add("--wandb", choices=modes, default=default, help=f"{mode} (default: {default or 'online'})")
+    add("--wandb-project", metavar="[ENTITY/]PROJECT", help="where to (default: WANDB_ENTITY and WANDB_PROJECT, or segsweep)")
+    add("--wandb-images", choices=SWITCH, help="send example predictions, figures and clips" + (kept or " (default: on)"))
+    add("--wandb-weights", choices=SWITCH, help="send weights of stages and confirmed runs" + (kept or " (default: on)"))
+
+
+def mirror_options(options: argparse.Namespace, before: MirrorOptions) -> MirrorOptions:
+    """Return what the command line asks of a mirror, and where it is silent what was asked `before`."""
+    asked: dict[str, Any] = {
+        "mode": options.wandb,
+        "project": options.wandb_project,
+        "images": SWITCH.get(options.wandb_images),
+        "weights": SWITCH.get(options.wandb_weights),
+    }
+    return replace(before, **{name: value for name, value in asked.items() if value is not None})

@@ -1,0 +1,97 @@
+"""What `--plan` prints: as text, and as one JSON object for a program."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from segsweep.config.work import StageSpec
+from segsweep.sweep.cost import readable_seconds
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.run import declaration, remarks, seconds_left
+from segsweep.sweep.start import Start
+
+NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # of a declaration
+
+
+def plan_content(planner: Planner, start: Start, found: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what `--plan --json` prints: plain values under names that stay (the README's section on `--plan` lists them).
+
+    `found` are lines on what is damaged or lost. `seconds` is before early stopping, 0 where nothing is left, and null where data
+    is absent.
+    """
+    plan, catalog, runner = planner.plan, start.catalog, start.runner
+    stages = plan.stages()
+    missing = {stage.spec_id for stage in planner.unbuilt(stages)}
+    seconds = None if catalog.absent else seconds_left(planner, catalog, runner)
+    return {
+        "study": plan.study.name,
+        "declared": {name: value for name, value in declaration(plan).items() if name not in NOT_SHOWN},
+        "cells": len(plan.names),
+        "cell_names": plan.names,
+        "folds": len(plan.cells) // len(plan.names) if plan.cells else 1,
+        "trials": plan.trials,
+        "tuning_trials": plan.tuning_trials,
+        "confirmation_trials": plan.confirmation_trials,
+        "trials_done": planner.trials_done,
+        "stages": len(stages),
+        "stages_in_store": len(stages) - len(missing),
+        "stage_list": [_stage(stage, stage.spec_id not in missing) for stage in stages],
+        "seconds": seconds,
+        "device": runner.device.label,
+        "workers": runner.workers,
+        "runs_on": runner.label,
+        "data_absent": sorted(catalog.absent),
+        "absent_reasons": [catalog.absent[name] for name in sorted(catalog.absent)],
+        "data_undecoded": sorted(start.undecoded),
+        "remarks": [*remarks(plan, catalog), *found],
+    }
+
+
+def _stage(stage: StageSpec, in_store: bool) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "model": stage.model,
+        "seed": stage.seed,
+        "settings": dict(stage.settings),
+        "in_store": in_store,
+    }
+
+
+def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of `--plan`. Whatever is declared is in them, so plans that differ in a value print the difference."""
+    folds = f" on {content['folds']} folds each" if content["folds"] > 1 else ""
+    phases = f"{content['tuning_trials']} to tune, {content['confirmation_trials']} to confirm"
+    trials = f"{content['trials']} trials ({phases}), {content['trials_done']} done"
+    yield f"{content['study']}: {content['cells']} cells{folds}, {trials}"
+    for name, value in content["declared"].items():
+        if value not in (None, {}, []) and name != "compare":
+            yield f"  {name}: {_words(value)}"
+    for grid in content["declared"]["compare"]:
+        yield f"  compare: {_words(grid)}"
+    for name in content["cell_names"]:
+        yield f"  cell  {name}"
+    varied = _varied([stage["settings"] for stage in content["stage_list"]])
+    for stage in content["stage_list"]:
+        shown = "".join(f", {name}={stage['settings'].get(name)}" for name in varied if name in stage["settings"])
+        state = "in the store" if stage["in_store"] else "to build"
+        yield f"  stage {stage['name']} for {stage['model']}, seed {stage['seed']}{shown}: {state}"
+    yield from content["remarks"]
+    for reason in content["absent_reasons"]:
+        yield f"  {reason}"
+    if content["data_undecoded"]:
+        yield f"not decoded yet, so its images and masks are unchecked: {', '.join(content['data_undecoded'])} (--check decodes)"
+    if content["seconds"]:
+        yield f"about {readable_seconds(content['seconds'])} on {content['runs_on']}, before early stopping"
+
+
+def _words(value: Any) -> str:
+    """Return a declared value in one line: `NAME=VALUE` of tables, the values of lists."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_words(each)}" for name, each in value.items() if each not in (None, {}))
+    return ",".join(map(_words, value)) if isinstance(value, list) else str(value)
+
+
+def _varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings in which stages differ, and the learning rate."""
+    names = list(dict.fromkeys(name for each in settings for name in each))
+    differ = [name for name in names if len({str(each[name]) for each in settings if name in each}) > 1]
+    return list(dict.fromkeys([name for name in names if name == "learning_rate" or name in differ]))
