@@ -1,12 +1,14 @@
 """The exception for a user's mistakes, and what derives from it; those for lost artifacts and for an environment in trouble."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from traceback import walk_tb
 from types import TracebackType
 
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
+SHORT_TABLE = 16  # names that an error lists whole
 
 
 def tell_without_traceback() -> None:
@@ -66,9 +68,28 @@ class OutageError(Exception):
     """The environment keeps a study from going on, as a full disk does: nothing is lost, and the same command continues."""
 
 
-def unknown(what: str, name: object, known: list[str] | tuple[str, ...]) -> UserError:
-    """Return the error for a name that no table holds; it lists the names that exist."""
-    return UserError(f"{what}: unknown name {str(name)!r}; known: {', '.join(known)}")
+def unknown(what: str, name: object, known: Sequence[str], listed_by: str = "") -> UserError:
+    """Return the error for a name that no table holds.
+
+    A short table is listed whole. Of a long one the nearest names are listed, and `listed_by`, what prints them all.
+    """
+    beginning = f"{what}: unknown name {str(name)!r}"
+    if len(known) <= SHORT_TABLE:
+        return UserError(f"{beginning}; known: {', '.join(known)}")
+    near = nearest(str(name), known)
+    likely = f"nearest: {', '.join(near)}" if near else "none is like it"
+    rest = f"all {len(known)}: {listed_by}" if listed_by else f"{len(known)} are known"
+    return UserError(f"{beginning}; {likely}; {rest}")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return the names most like one: those that it abbreviates (`lr`), those with few other letters, those that contain it."""
+    by_lower = {each.lower(): each for each in reversed(list(known))}
+    wanted, names = name.lower(), list(reversed(by_lower))
+    abbreviated = [each for each in names if "".join(part[:1] for part in each.split("_")) == wanted]
+    within = [each for each in names if len(wanted) > 2 and wanted in each]
+    found = dict.fromkeys([*abbreviated, *get_close_matches(wanted, names, count), *within])
+    return [by_lower[each] for each in found][:count]
 
 
 @contextmanager

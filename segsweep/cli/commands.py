@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
     datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
     add_models_options(add("models", _models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
+    add("settings", _settings, "List every setting, its default, and what it allows.", "settings")
     prepare = add(
         "prepare",
         _prepare,
@@ -141,6 +142,12 @@ def _datasets(options: argparse.Namespace, console: "Console") -> None:
     from segsweep.cli.datasets import list_datasets
 
     list_datasets(options, console)
+
+
+def _settings(options: argparse.Namespace, console: "Console") -> None:
+    from segsweep.cli.settings import settings
+
+    settings(options, console)
 
 
 def _prepare(options: argparse.Namespace, console: "Console") -> None:

@@ -25,18 +25,20 @@ def sync_study(study: Path, options: argparse.Namespace, console: Console) -> No
     asked = mirror_options(options, replace(MirrorOptions.kept(study), mode="online"))
     if asked.mode == "online":
         check_key()
-    with console.status(Text(f"sending {study} to W&B")) as status:
+    online = asked.mode == "online"
+    doing, done = (f"sending {study} to W&B", "sent") if online else (f"writing W&B's files of {study}", "written")
+    with console.status(Text(doing)) as status:
 
         def tell(state: Mapping[str, Any]) -> None:
-            status.update(Text(f"sending {study} to W&B: {state.get('sent', 0)} trials and stages are there"))
+            status.update(Text(f"{doing}: {state.get('sent', 0)} trials and stages {done}"))
 
         state = sync(study, asked, tell)
     if not state.get("done"):
         console.print(
-            f"{state.get('sent', 0)} trials and stages are there; then: {state.get('trouble') or 'the client died'} "
+            f"{state.get('sent', 0)} trials and stages {done}; then: {state.get('trouble') or 'the client died'} "
             f"(log: {study / FOLDER / LOG}). The same command goes on.",
             soft_wrap=True,
         )
         sys.exit(1)
-    where = state.get("url") or f"{asked.path}" if asked.mode == "online" else f"files in {study / FOLDER}, for `wandb sync`"
-    print(f"{state['sent']} trials and stages of {study}: all in {where}")
+    where = f"to {state.get('url') or asked.path}" if online else f"as files in {study / FOLDER}, for `wandb sync`"
+    print(f"{state['sent']} trials and stages of {study}: all {done} {where}")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def predict_folder(
             levels = _read(path)
         except UserError as error:
             result.failed.append({"picture": path.name, "error": str(error)})
-            console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"error: {error}", soft_wrap=True)
         else:
             deep |= {path: value} if (value := largest(levels)) else {}
             picture = eight_bits(levels, bits or FULL)
@@ -84,7 +85,7 @@ def predict_folder(
                 result.pictures.append(output.write(path, picture, predicted))
         progress("predicting", done, len(paths))
     for line in _range_remarks(deep, bits):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     with disk_errors("--out", folder, ELSEWHERE):
         _write_tables(result, records, artifact, images)
     return result
@@ -132,7 +133,7 @@ class _Output:
     def __init__(self, folder: Path, classes: Sequence[str], paths: Sequence[Path], probabilities: bool) -> None:
         self._folder, self._classes = folder, classes
         self._parts = _file_parts(classes)
-        self._names = _names(paths, self._parts)
+        self._names = _names(paths, self._parts if probabilities else ())
         for kind in ("masks", "overlays", *(["probabilities"] if probabilities else [])):
             (folder / kind).mkdir()
 
@@ -169,17 +170,25 @@ def _file_parts(classes: Sequence[str]) -> list[str]:
 
 
 def _names(paths: Sequence[Path], parts: Sequence[str]) -> Mapping[Path, str]:
-    """Return what pictures are called: their names without ending, or with it where two files would else be one.
+    """Return what the files of each image are called: its name without ending, or with it where two files would else be one.
 
-    A name that is too long for the files of its classes is cut, and numbered.
+    Case is no difference, as on many disks. A name that is too long for the files of its classes is cut, and numbered.
     """
-    stems = [f"{path.stem}{end}" for path in paths for end in ("", *(f"-{part}" for part in parts))]
-    unique = len(set(stems)) == len(stems)
-    names = {path: path.stem if unique else path.name for path in paths}
+    names = {path: path.stem for path in paths}
+    while clashing := [path for path in _clashing(names, parts) if names[path] != path.name]:
+        names |= {path: path.name for path in clashing}
     return {
         path: name if len(name) <= LONGEST_STEM else f"{name[:LONGEST_STEM]}-{number}"
         for number, (path, name) in enumerate(names.items())
     }
+
+
+def _clashing(names: Mapping[Path, str], parts: Sequence[str]) -> list[Path]:
+    """Return the images of which some file has the name of another image's."""
+    ends = ("", *(f"-{part}" for part in parts))
+    files = {path: {f"{name}{end}".casefold() for end in ends} for path, name in names.items()}
+    counted = Counter(file for each in files.values() for file in each)
+    return [path for path, each in files.items() if any(counted[file] > 1 for file in each)]
 
 
 def _write_tables(result: Predictions, records: Records, artifact: Artifact, images: Path) -> None:

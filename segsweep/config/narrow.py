@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from segsweep.config.early_stopping import parse_early_stopping
-from segsweep.config.settings import Settings
+from segsweep.config.settings import LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Uniform, all_listed
 from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError, unknown
@@ -12,6 +12,7 @@ from segsweep.errors import UserError, unknown
 COUNTS = ("trials_per_cell", "seeds", "source_seeds", "source_trials")
 TARGET, PROTOCOL = "target", "protocol"
 EARLY_STOPPING = "early_stopping"
+OTHER_NAMES = (*COUNTS, EARLY_STOPPING, TARGET, PROTOCOL)  # that are no settings
 PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
 INSTEAD_OF = {
     f"{stage}{a}": f"{stage}{b}" for stage in ("", "source_", "ssl_") for a, b in (("epochs", "steps"), ("steps", "epochs"))
@@ -63,7 +64,7 @@ def _assign(study: Study, name: str, text: str) -> Study:
     if name == EARLY_STOPPING:
         return replace(study, early_stopping=_parse(name, text))
     if name not in Settings.model_fields:
-        raise unknown("--set", name, [*COUNTS, EARLY_STOPPING, TARGET, PROTOCOL, *Settings.model_fields])
+        raise unknown("--set", name, [*OTHER_NAMES, *Settings.model_fields], LISTED)
     if ".." in text and name not in PATHS:
         return _range(study, name, text)
     values = tuple(_parse(name, part) for part in text.split(","))

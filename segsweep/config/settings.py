@@ -15,6 +15,7 @@ from segsweep.errors import UserError, unknown
 DEFAULT_EPOCHS = 10
 DEFAULT_KEEP: Keep = "val_iou"
 LARGEST_PX = 4096
+LISTED = "segsweep settings"  # the command that prints them all
 DECIDED_BY = {  # settings that are dropped where they have no effect, and those that decide whether they have one
     "momentum": ("optimizer",),
     "encoder_lr_factor": ("freeze", "unfreeze_every_epochs"),
@@ -124,7 +125,7 @@ class Settings(BaseModel):
         """Return validated settings. Raises `UserError` with one line that names the field, the value and what is allowed."""
         for name in values:
             if name not in cls.model_fields:
-                raise unknown("setting", name, list(cls.model_fields))
+                raise unknown("setting", name, list(cls.model_fields), LISTED)
         try:
             return cls(**values)
         except ValidationError as error:
@@ -134,7 +135,7 @@ class Settings(BaseModel):
     def parse_value(cls, name: str, text: str) -> Any:
         """Return the value of one field from its text on a command line."""
         if name not in cls.model_fields:
-            raise unknown("setting", name, list(cls.model_fields))
+            raise unknown("setting", name, list(cls.model_fields), LISTED)
         field = cls.model_fields[name]
         kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         adapter = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))

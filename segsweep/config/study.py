@@ -12,7 +12,7 @@ from segsweep.config.folds import folds_of
 from segsweep.config.own import Brought, DataSetObject, Naming, adopt, bring, folder_name, is_data_set
 from segsweep.config.plain import listed, plain
 from segsweep.config.published import Published
-from segsweep.config.settings import DECIDED_BY, Settings
+from segsweep.config.settings import DECIDED_BY, LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
 from segsweep.errors import UserError, unknown
 
@@ -167,11 +167,11 @@ class Study:
         for role, names in (("compare", compared), ("tune", self.tune), ("fixed", self.fixed)):
             for axis in names:
                 if axis not in Settings.model_fields:
-                    raise unknown(f"study {self.name}: {role}", axis, list(Settings.model_fields))
+                    raise unknown(f"study {self.name}: {role}", axis, list(Settings.model_fields), LISTED)
         for run in self.published.runs if self.published else ():
             for axis in run.cell:
                 if axis not in Settings.model_fields:
-                    raise unknown(f"study {self.name}: published run {run.name!r}", axis, list(Settings.model_fields))
+                    raise unknown(f"study {self.name}: published run {run.name!r}", axis, list(Settings.model_fields), LISTED)
         for axis in compared & set(self.tune) | compared & set(self.fixed) | set(self.tune) & set(self.fixed):
             raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
         for axis in self.tune:

@@ -214,7 +214,7 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
         return DATASETS[name].reader(_existing(name, folder))
     if folder is not None:
         return own_folder(_existing(name, folder), name)
-    raise unknown("data set", name, known_names(roots))
+    raise unknown("data set", name, known_names(roots), "segsweep datasets --data ROOT")
 
 
 def own_folder(folder: Path, name: str) -> DataSet:

@@ -86,7 +86,7 @@ def check_architecture(name: str, image_px: int) -> None:
         _check_encoder(name, encoder)
         stride_px = 1 if decoder == "dpt" else ENCODER_STRIDE_PX  # a ViT has its own, which the rehearsal tells
     else:
-        raise unknown("architecture", name, architecture_names())
+        raise unknown("architecture", name, architecture_names(), "segsweep models --encoders")
     if image_px % stride_px:
         raise UserError(f"image_px={image_px}: {name} needs a multiple of {stride_px}")
     if stride_px == 1 and image_px < SMALLEST_PX:

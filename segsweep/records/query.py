@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from segsweep.errors import UserError
+from segsweep.errors import UserError, nearest
 from segsweep.records.find import RUNS, study_folders
 from segsweep.records.reader import ALL, Records, load
 from segsweep.records.schema import TABLES
@@ -109,13 +108,15 @@ def _answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
 
 
 def _known(query: str, message: str, tables: Mapping[str, pa.Table]) -> str:
-    """Return which tables there are, and the columns of those that a query names: first what is like the one that is missing."""
+    """Return which tables there are, the columns like the one that is missing, and the query that lists all."""
     missing = re.search(r'column (?:named )?"([^"]+)"', message)
     named = [name for name in tables if re.search(rf"\b{name}\b", query, re.IGNORECASE)]
     columns = {name: tables[name].column_names for name in named}
     if missing:
-        near = {name: get_close_matches(missing[1].lower(), known) for name, known in columns.items()}
-        columns = {name: list(dict.fromkeys([*near[name], *known])) for name, known in columns.items()}
-    listed = [f"columns of {name}: {', '.join(known)}" for name, known in columns.items()]
+        columns = {name: nearest(missing[1], known) for name, known in columns.items()}
+        listed = [f"like it in {name}: {', '.join(near)}" for name, near in columns.items() if near]
+        listed += [f"all columns: describe {name}" for name in named]
+    else:
+        listed = [f"columns of {name}: describe {name}" for name in named]
     known = f"tables: {', '.join(TABLES)}; all_trials and so on have everything that was ever run"
     return "; ".join([known, *listed])

@@ -84,7 +84,9 @@ def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, 
     assert call("sql", "select phase, seed from trials where seed > 99") == 0
     assert capsys.readouterr().out == "phase seed\n(no rows)\n"
     assert call("sql", "select nope from stages") == 2
-    assert "columns of stages: study, stage_id" in capsys.readouterr().err
+    assert "all columns: describe stages" in capsys.readouterr().err
+    assert call("sql", "describe stages") == 0
+    assert "stage_id" in capsys.readouterr().out
 
 
 def test_an_exported_model_loads_in_plain_torch(finished: Path, tmp_path: Path) -> None:

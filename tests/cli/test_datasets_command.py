@@ -164,7 +164,7 @@ def test_the_contact_sheet_shows_each_picture_above_its_mask(root: Path, tmp_pat
         (("folder:/no/such",), "error: data set 'folder:/no/such': folder /no/such is missing"),
         (("pets", "--image-px", "0"), "error: --image-px 0: allowed are 1..4096"),
         (("pets/breeds",), "error: classes of pets: unknown name 'breeds'; known: foreground, trimap"),
-        (("pats",), "error: data set: unknown name 'pats'; known: pets"),
+        (("pats",), "error: data set: unknown name 'pats'; nearest: pets"),
         (("pets/trimap", "--classes", "foreground"), "error: --classes foreground: pets/trimap names its classes already"),
     ],
 )

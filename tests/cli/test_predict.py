@@ -148,17 +148,18 @@ def test_an_unreadable_picture_does_not_stop_the_rest(
 
 
 def test_pictures_of_one_stem_do_not_overwrite_each_other(study: Path, tmp_path: Path) -> None:
-    """`a.jpg` and `a.png` keep their endings, and so do pictures whose probabilities would else be one file."""
-    for number, names in enumerate((("a.jpg", "a.png", "b.png"), ("a.png", "a-figure.png"))):
+    """`a.jpg` and `A.png` keep their endings, as images whose probabilities would be one file do; `b.png` becomes `b`."""
+    for number, (names, alone) in enumerate(((("a.jpg", "A.png"), ["b"]), (("a.png", "a-figure.png"), []))):
         folder = tmp_path / f"photos{number}"
         folder.mkdir()
-        for place, name in enumerate(names):
+        for place, name in enumerate([*names, *(f"{each}.png" for each in alone)]):
             figure(20 + place, 30).save(folder / name)
         out = tmp_path / f"out{number}"
         assert call("predict", study, "--images", folder, "--out", out, "--probabilities") == 0
         for name in names:
             assert mask_of(out / "masks" / f"{name}.png").shape == open_picture(folder / name).shape[:2]
-        assert len(list((out / "probabilities").iterdir())) == 2 * len(names)
+        assert {path.stem for path in (out / "masks").iterdir()} == {*names, *alone}
+        assert len(list((out / "probabilities").iterdir())) == 2 * (len(names) + len(alone))
 
 
 def test_odd_and_long_names_are_served(study: Path, tmp_path: Path) -> None:

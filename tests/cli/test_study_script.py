@@ -190,7 +190,7 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
     [
         (
             ["--set", "fractoin=0.5"],
-            "unknown name 'fractoin'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping,",
+            "unknown name 'fractoin'; nearest: fraction",
         ),
         (["--set", "freeze=encodr"], "freeze='encodr': allowed are 'none', 'encoder', 'encoder:K'"),
         (["--set", "fraction=1.5"], "fraction='1.5': input should be less than or equal to 1"),
@@ -200,6 +200,7 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
         (["--device", "cuda:9"], "torch sees"),
         (["--threads", "99"], "allowed are 1.."),
         (["--json"], "goes with --plan"),
+        (["--plan", "--check"], "--plan and --check: give one of the two"),
     ],
 )
 def test_mistakes_at_the_command_line_are_one_line(

@@ -134,10 +134,8 @@ def test_a_path_with_two_dots_is_a_path():
         ("fraction", "must read NAME=VALUE"),
         ("fraction=", "must read NAME=VALUE"),
         ("=3", "unknown name ''"),
-        (
-            "lr=1",
-            "unknown name 'lr'; known: trials_per_cell, seeds, source_seeds, source_trials, early_stopping, target, protocol,",
-        ),
+        ("lr=1", "unknown name 'lr'; nearest: learning_rate; all "),
+        ("trials=3", "unknown name 'trials'; nearest: source_trials, trials_per_cell; all "),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
         ("fraction=0.5,,1", "fraction=''"),

@@ -272,5 +272,5 @@ def test_published_runs_may_name_objects_and_nothing_unknown():
     table = Published("Table 1", [PublishedRun("A", {"architecture": NET}, {"test_iou": 0.5})])
     assert study(published=table).published.as_dict()["runs"][0]["cell"] == {"architecture": "own:net"}
     wrong = Published("Table 1", [PublishedRun("A", {"sauce": "random"}, {"test_iou": 0.5})])
-    with pytest.raises(UserError, match="published run 'A': unknown name 'sauce'; known: source"):
+    with pytest.raises(UserError, match="published run 'A': unknown name 'sauce'; nearest: source"):
         study(published=wrong)

@@ -70,12 +70,29 @@ def test_wrong_value_is_one_line_with_field_value_and_what_is_allowed(field, val
     assert allowed in message
 
 
-@pytest.mark.parametrize("key", ["lr", "wd", "learning rate", "Epochs", "seed", ""])
-def test_unknown_key_lists_the_fields(key):
-    """A key that is no setting raises one line with the settings that exist."""
-    with pytest.raises(
-        UserError, match=rf"^setting: unknown name '{key}'; known: source, .*learning_rate.*source_batch_size, .*$"
-    ):
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("lr", "learning_rate"),
+        ("wd", "weight_decay"),
+        ("learning rate", "learning_rate"),
+        ("Epochs", "epochs"),
+        ("fractoin", "fraction"),
+        ("clip", "gradient_clip_norm"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_fields(key, near):
+    """A key that is no setting raises one line with at most three settings like it, and with the command that lists all."""
+    message = rf"^setting: unknown name '{key}'; nearest: ([a-z_]+, ){{0,2}}[a-z_]+; all \d+: segsweep settings$"
+    with pytest.raises(UserError, match=message) as raised:
+        Settings.build(**{key: 1})
+    assert near in str(raised.value).partition("nearest: ")[2]
+
+
+@pytest.mark.parametrize("key", ["", "xyzzy"])
+def test_an_unknown_key_that_is_like_none_says_what_lists_all(key):
+    """Where no setting is like a key, the line says so, and how to list all."""
+    with pytest.raises(UserError, match=rf"^setting: unknown name '{key}'; none is like it; all \d+: segsweep settings$"):
         Settings.build(**{key: 1})
 
 

@@ -93,14 +93,13 @@ def test_generated_data_need_no_root():
     assert open_dataset("generated_far", DataRoots()) == Generated("generated_far")
 
 
-def test_unknown_names_list_those_that_exist(tmp_path):
-    """A name that nothing gives a folder raises with every name that a study may use, those of the user included."""
+def test_unknown_names_list_the_nearest(tmp_path):
+    """A name that nothing gives a folder raises with the nearest names that a study may use, those of the user included."""
     (tmp_path / "datasets.toml").write_text('street = "mine"\n')
     roots = DataRoots.parse([str(tmp_path), f"own={tmp_path}"])
-    with pytest.raises(
-        UserError, match=r"data set: unknown name 'cityscape'; known: pets, .*generated_pets.*own, street, folder:PATH"
-    ):
-        open_dataset("cityscape", roots)
+    for wrong, near in (("cityscape", "cityscapes"), ("steet", "street")):
+        with pytest.raises(UserError, match=rf"data set: unknown name '{wrong}'; nearest: {near}.*segsweep datasets"):
+            open_dataset(wrong, roots)
     assert len(set(known_names(roots))) == len(known_names(roots))
 
 

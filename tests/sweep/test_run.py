@@ -217,12 +217,12 @@ def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": Target("nothing")}, r"data set: unknown name 'nothing'; known: pets, "),
+        ({"target": Target("nothing")}, r"data set: unknown name 'nothing'; .*segsweep datasets"),
         ({"target": Target("pets")}, r"data set 'pets' is not found.*--data pets=PATH"),
         ({"fixed": {"architecture": "unet-nothing"}}, r"unknown encoder 'nothing'; nearest"),
         (
             {"fixed": {"architecture": "vnet-resnet18"}},
-            r"unknown name 'vnet-resnet18'; known: unet, unet16, unet_no_norm, fcn-resnet50, .*unet-ENCODER",
+            r"unknown name 'vnet-resnet18'; nearest: .*; all \d+: segsweep models --encoders",
         ),
         ({"fixed": {"architecture": "unet16", "image_px": 50}}, r"image_px=50: unet16 needs a multiple of 16"),
         ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training pictures"),

@@ -38,23 +38,24 @@ def mirroring(study: Path, options: MirrorOptions, tell: Callable[[str], None]) 
         seconds = LEAVE_SECONDS
     finally:
         mirror.stdin.close()
-        said = _leave(study, mirror, seconds)
+        said = _leave(study, mirror, seconds, options.mode)
         if (study / "study.json").is_file():
             tell(said)
 
 
-def _leave(study: Path, mirror: "subprocess.Popen[bytes]", seconds: float) -> str:
+def _leave(study: Path, mirror: "subprocess.Popen[bytes]", seconds: float, mode: str) -> str:
     """Wait so long for the mirror to end, and return what there is to say of it."""
-    later = f"to send what is missing: segsweep wandb sync {study}"
+    done, more, again = ("sent", "send", "") if mode == "online" else ("written", "write", " --wandb offline")
+    later = f"to {more} what is missing: segsweep wandb sync {study}{again}"
     try:
         mirror.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         mirror.returncode = 0  # let go of it: Python would warn of a process that nobody waits for
         state = read_state(study)
-        trouble = f"W&B does not take it yet ({state['trouble']}); " if state.get("trouble") else ""
-        return f"W&B: {state.get('sent', 0)} runs sent; {trouble}process {mirror.pid} goes on; if it is ended, {later}"
+        trouble = f"not all can be {done} yet ({state['trouble']}); " if state.get("trouble") else ""
+        return f"W&B: {state.get('sent', 0)} runs {done}; {trouble}process {mirror.pid} goes on; if it is ended, {later}"
     state = read_state(study)
     if state.get("done"):
-        where = f" to {state['url']}" if state.get("url") else f" in {study / FOLDER}; to send them: segsweep wandb sync {study}"
-        return f"W&B: {state['sent']} runs{where}"
-    return f"W&B: {state.get('sent', 0)} runs sent, then: {state.get('trouble') or f'see {study / FOLDER / LOG}'}; {later}"
+        where = f"to {state['url']}" if state.get("url") else f"into {study / FOLDER}; to send them: segsweep wandb sync {study}"
+        return f"W&B: {state['sent']} runs {done} {where}"
+    return f"W&B: {state.get('sent', 0)} runs {done}, then: {state.get('trouble') or f'see {study / FOLDER / LOG}'}; {later}"
