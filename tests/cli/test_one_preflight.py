@@ -223,10 +223,10 @@ def test_a_plan_writes_nothing_outside_its_store(place: Path, capsys: pytest.Cap
 
 
 FIELDS = {  # the README documents them
-    **{name: str for name in ("study", "device", "runs_on")},
-    **{name: int for name in ("cells", "folds", "trials", "tuning_trials", "confirmation_trials", "trials_done")},
-    **{name: int for name in ("stages", "stages_in_store", "workers")},
-    **{name: list for name in ("cell_names", "stage_list", "data_absent", "absent_reasons", "data_undecoded", "remarks")},
+    **dict.fromkeys(("study", "device", "runs_on"), str),
+    **dict.fromkeys(("cells", "folds", "trials", "tuning_trials", "confirmation_trials", "trials_done"), int),
+    **dict.fromkeys(("stages", "stages_in_store", "workers"), int),
+    **dict.fromkeys(("cell_names", "stage_list", "data_absent", "absent_reasons", "data_undecoded", "remarks"), list),
     "seconds": float,
     "declared": dict,
 }

@@ -139,7 +139,7 @@ def test_options_of_the_work_are_declared_once() -> None:
     parser = _parser(study, {"demo": None, "as_published": None}, {})
     read = vars(parser.parse_args([]))
     assert Options(**{field.name: read[field.name] for field in fields(Options)}) == Options()
-    given = parser.parse_args("--runner inline --threads 2 --gpus-per-trial 0.5 --deterministic".split())
+    given = parser.parse_args(["--runner", "inline", "--threads", "2", "--gpus-per-trial", "0.5", "--deterministic"])
     assert (given.runner, given.threads, given.gpus_per_trial, given.deterministic) == ("inline", 2, 0.5, True)
     assert all(action.help for action in parser._actions)
 
