@@ -16,7 +16,7 @@ AGAIN = "run the study's command again: it runs this confirmed run again"
 COMPARED = ("seed", "total_parameters", "test_iou")  # of a card and a record, where the record does not name its model
 
 
-def model_of(trial: Mapping[str, Any], store: Store) -> Artifact:
+def model_of(trial: Mapping[Any, Any], store: Store) -> Artifact:
     """Return the model of a confirmed run, its bytes compared with their checksums. `trial` is its record, a row of `trials`.
 
     A record names its model by `model_key` and `model_hash`. Those of earlier versions do not: their models were stored by the
@@ -26,7 +26,7 @@ def model_of(trial: Mapping[str, Any], store: Store) -> Artifact:
     return _recorded(trial, store.open)
 
 
-def _recorded(trial: Mapping[str, Any], get: Callable[[str, str], Artifact]) -> Artifact:
+def _recorded(trial: Mapping[Any, Any], get: Callable[[str, str], Artifact]) -> Artifact:
     key, content_hash = trial.get("model_key"), trial.get("model_hash")
     if not isinstance(key, str):  # missing values of a frame are no text either
         artifact = get(MODEL, str(trial["trial_id"]))
@@ -38,7 +38,7 @@ def _recorded(trial: Mapping[str, Any], get: Callable[[str, str], Artifact]) -> 
     return artifact
 
 
-def _check_card(trial: Mapping[str, Any], artifact: Artifact) -> None:
+def _check_card(trial: Mapping[Any, Any], artifact: Artifact) -> None:
     for name in COMPARED:
         stored, recorded = artifact.metadata.get(name), trial.get(name)
         if stored is None or recorded is None or pd.isna(recorded) or math.isnan(stored):
@@ -57,7 +57,7 @@ def models_of(trials: pd.DataFrame, root: Path) -> tuple[dict[str, Artifact], di
         try:
             if store is None:
                 raise UserError(f"is missing: there is no folder {root}")
-            found[identity] = model_of({str(name): value for name, value in trial.items()}, store)
+            found[identity] = model_of(trial, store)
         except (LostArtifactError, UserError) as error:
             lost[identity] = error.reason if isinstance(error, LostArtifactError) else str(error)
     return found, lost
@@ -73,15 +73,14 @@ def lost_models(trials: pd.DataFrame, store: Store, set_aside: bool = False) -> 
     ended = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
     columns = [name for name in ("trial_id", "model_key", "model_hash", *COMPARED) if name in ended]
     for trial in ended[columns].to_dict("records"):
-        row = {str(name): value for name, value in trial.items()}
         try:
-            _recorded(row, store.inspect)
+            _recorded(trial, store.inspect)
             continue
         except LostArtifactError as error:
-            lost[str(row["trial_id"])] = error.reason
+            lost[str(trial["trial_id"])] = error.reason
         if set_aside:
             with suppress(LostArtifactError):
-                model_of(row, store)
+                model_of(trial, store)
     return lost
 
 
