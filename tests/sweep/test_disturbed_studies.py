@@ -161,6 +161,7 @@ def test_a_store_that_goes_and_comes_back(small: Study, undisturbed: Records, tm
     assert made == [False]
 
 
+@pytest.mark.slow
 def test_what_may_not_be_written_is_waited_for(
     small: Study, undisturbed: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +208,7 @@ def test_data_that_is_lost_while_trials_run_is_prepared_again(small: Study, undi
     assert study.log.getvalue().count("preparing ") > 2
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_lost_again_and_again_ends_the_run(
     small: Study, undisturbed: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

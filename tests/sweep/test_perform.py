@@ -1,0 +1,61 @@
+"""What the errors of work mean, for every runner."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from segsweep.errors import LostArtifactError, UserError
+from segsweep.store.folder import Store
+from segsweep.sweep import perform as module
+from segsweep.sweep.perform import Failed, Hindered, Lost, is_last, perform
+from segsweep.sweep.trouble import mark
+from segsweep.sweep.work import TrialWork
+from segsweep.training.device import Device
+from segsweep.training.loop import NonFiniteLossError
+from segsweep.workplace import Workplace
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/store/work/last.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("error", "means", "says"),
+    [
+        (FULL, Hindered, "No space left on device: /store/work/last.safetensors"),
+        (LostArtifactError("weights", "abc", "is missing"), Lost, "abc"),
+        (NonFiniteLossError("training loss is nan"), Failed, "training loss is nan"),
+        (UserError("batch_size=1"), Failed, "batch_size=1"),
+        (RuntimeError("shapes differ"), Failed, "RuntimeError: shapes differ"),
+    ],
+)
+def test_an_error_of_the_environment_is_no_failure(
+    error: Exception, means: type, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what the work itself does wrong is a failure; each message is the last one."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "run_trial", fail)
+    store = Store(tmp_path / "store")
+    mark(store.root)
+    (message,) = perform(TrialWork(None, None), Workplace(store, Device("cpu", 1)))  # type: ignore[arg-type]
+    assert isinstance(message, means)
+    assert says in repr(message)
+    assert is_last(message)
+
+
+def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work whose store is moved away is hindered, and asking for its workspace leaves no empty store behind."""
+    store = Store(tmp_path / "store")
+    mark(store.root)
+
+    def run(*_: object) -> None:
+        store.root.rename(tmp_path / "away")
+        store.workspace("trial")
+
+    monkeypatch.setattr(module, "run_trial", run)
+    (message,) = perform(TrialWork(None, None), Workplace(store, Device("cpu", 1)))  # type: ignore[arg-type]
+    assert isinstance(message, Hindered)
+    assert message.trouble.reason == f"{store.root} is gone"
+    assert not store.root.exists()
