@@ -33,16 +33,10 @@ def is_picture(path: Path) -> bool:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder by name, whatever the case of their endings; none where there is no such folder.
-
-    Raises `UserError` for a name that is no UTF-8.
-    """
+    """Return the pictures of a folder by name, whatever the case of their endings; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    paths = sorted(path for path in folder.iterdir() if is_picture(path) and not path.name.startswith("."))
-    for path in paths:
-        check_name(path)
-    return paths
+    return sorted(path for path in folder.iterdir() if is_picture(path) and not path.name.startswith("."))
 
 
 def files_below(folder: Path) -> list[Path]:

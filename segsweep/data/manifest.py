@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Fit, Progress
-from segsweep.data.listing import case_hint
+from segsweep.data.listing import case_hint, check_name
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
 from segsweep.files import replacing
@@ -20,11 +20,12 @@ def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: 
 
     `fit` is the data set's own unless it is given.
     File contents are read once; afterwards a file is read again only when its size, modification or change time differs.
-    Raises `UserError` that names the first missing file and says how many there are.
+    Raises `UserError` that names the first missing file and says how many there are, and for a name that is no UTF-8.
     """
-    hashes = file_hashes(
-        dataset.files(), cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress
-    )
+    files = dataset.files()
+    for path in files:
+        check_name(path)
+    hashes = file_hashes(files, cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress)
     reader = [dataset.revision(), fit or dataset.fit, scheme, list(dataset.schemes[scheme])]
     described = [[example.name, example.split, example.stratum, example.group] for example in dataset.examples()]
     divided = [list(dataset.pool), {name: [list(map(list, part)) for part in parts] for name, parts in dataset.protocols.items()}]

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from segsweep.data import manifest
+from segsweep.data.cats_dogs import CatsDogs
 from segsweep.data.folder import Folder
 from segsweep.data.manifest import content_digest, file_hashes, hash_file
 from segsweep.data.scenes import Generated
@@ -161,3 +162,12 @@ def test_progress_counts_the_files_that_are_read(layouts, tmp_path):
     told.clear()
     file_hashes(files, tmp_path / "cache.json", lambda *what: told.append(what))
     assert told == []
+
+
+def test_a_name_that_is_no_utf8_is_refused_in_every_layout(layouts, tmp_path, quiet):
+    """A file of an official layout whose name no record can hold raises one line that shows its bytes."""
+    folder = layouts.cats_dogs()
+    image = folder / "train" / "cats" / "cat.0.jpg"
+    image.rename(image.with_name(b"caf\xe9.jpg".decode(errors="surrogateescape")))
+    with pytest.raises(UserError, match=r"caf\\xe9\.jpg: the name is no UTF-8; rename it"):
+        content_digest(CatsDogs(folder), "unlabelled", tmp_path / "manifests", quiet)
