@@ -172,9 +172,10 @@ class RecordWriter:
             assert table in OF_TEST, table
             if rows:
                 append_line(self._live(identity), {"kind": table, "rows": list(rows)})
-        ended_at = self._begun.pop(identity, Moment.now()).later()
+        ended_at = self._begun.get(identity, Moment.now()).later()
         append_line(self._live(identity), {"kind": "end", "status": status, "ended_at": ended_at, **columns}, durable=True)
         sync(self.folder / "live")
+        self._begun.pop(identity, None)
         self._written.pop(identity, None)
         if status in FINAL:
             self._has_ended(identity)
