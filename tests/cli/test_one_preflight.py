@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from PIL import Image
 from torch import nn
 
 from segsweep.cli.study_script import main
 from segsweep.config import Architecture, LogUniform, Study, Target, Uniform
+from segsweep.records.writer import RecordWriter
 
 MODES = (["--check"], ["--plan"], [])  # a rehearsal first: then a plan knows what only decoded data tell
 Change = Callable[[Path], object]
@@ -37,12 +37,9 @@ def call(study: Study, folder: Path, *arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-def held(folder: Path) -> FileLock:
+def held(folder: Path) -> RecordWriter:
     """Hold a study as its driver does."""
-    (folder / "runs" / "s").mkdir(parents=True)
-    lock = FileLock(folder / "runs" / "s" / "driver.lock")
-    lock.acquire()
-    return lock
+    return RecordWriter(folder / "runs" / "s").__enter__()
 
 
 def later_records(folder: Path) -> None:
@@ -127,7 +124,7 @@ BY_FILES: Mapping[str, Change] = {  # what lies in a folder
     "--store FOLDER/store: cannot be written": file_at("store/temporary"),
     "FOLDER/target/classes.txt": lambda folder: (folder / "target" / "classes.txt").write_text("one\n"),
     "folder:FOLDER/target: FOLDER/target/classes.txt is missing": lambda folder: (folder / "target" / "classes.txt").unlink(),
-    "FOLDER/target/masks/000.png: file is missing": without_mask,
+    "FOLDER/target/images/000.png: has no mask": without_mask,
     "data set 'folder:FOLDER/target': folder FOLDER/target is missing": lambda folder: shutil.rmtree(folder / "target"),
     "FOLDER/target/images/000.png: 000.bmp has the same name": one_name_twice,
     "FOLDER/target/groups.csv": lambda folder: (folder / "target" / "groups.csv").write_text("nobody,1\n"),
