@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -241,7 +242,8 @@ def test_a_wait_that_is_bounded_ends_interrupted(small: Study, undisturbed: Reco
 
     with pytest.raises(OutageError, match=r"No space left on device.*the same command continues"):
         study.run(disturb, wait_minutes=0.02)
-    statuses = load(study.records).trials["status"]
+    records = load(study.records)
+    statuses = pd.concat([records.trials["status"], records.stages["status"]])
     assert (statuses == "interrupted").sum() == 1
     assert "failed" not in set(statuses)
     (disk / "filler").unlink()
@@ -277,7 +279,8 @@ def test_a_polite_signal_ends_a_pause(what: str, number: int, ellipses: Path, tm
     command = [sys.executable, str(script), "--runner", "inline", "--threads", "1", "--out", str(out), "--store", str(store)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells have their background jobs ignore
+        process = subprocess.Popen(command, stderr=log, stdout=log, env=environment, preexec_fn=heard)
     deadline = time.monotonic() + 60
     while '"epoch"' not in "".join(path.read_text() for path in (out / "paused" / "live").glob("*.jsonl")):
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()
