@@ -89,6 +89,20 @@ def test_pictures_are_decoded_once(layouts, store, quiet):
     assert np.array_equal(first.masks, second.masks)
 
 
+def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
+    """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the data set and the file."""
+    request, told = Request(Folder(layouts.plain(), "mine"), None, PIXELS), []
+    prepare(request, store, quiet)
+    path = store.folder(KIND, prepared_key(request, store, quiet)) / "images.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    prepare(request, store, quiet, tell=told.append)
+    assert path.read_bytes() == whole
+    (line,) = told
+    assert line.startswith(f"prepared data of mine at {PIXELS} px is damaged: images.npy has other bytes")
+    assert line.endswith("; it is prepared again")
+
+
 @pytest.mark.parametrize(("layout", "reader"), [("pets", Pets), ("voc", Voc2012), ("plain", lambda path: Folder(path, "mine"))])
 def test_arrays_are_the_pictures_made_square(layouts, store, quiet, layout, reader):
     """Each row of the arrays is that example's picture and mask, made square as the data set says, in its order."""

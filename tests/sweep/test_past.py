@@ -49,3 +49,11 @@ def test_what_counts_as_not_run_has_no_curve(
 def test_what_was_stopped_or_failed_would_start_from_nothing(records: Records) -> None:
     """Trials that ended without finishing start anew if they do; those that were interrupted go on."""
     assert broken_off_in(records) == {"stopped", "failed"}
+
+
+def test_a_run_whose_model_is_lost_counts_as_not_run_and_starts_from_nothing(records: Records) -> None:
+    """It has neither end nor curve, and nothing of what it left before stays in its record."""
+    past = past_of(records, RULE, lost=["finished"])
+    assert set(past.ended) == {"stopped", "failed"}
+    assert "finished" not in past.curves
+    assert broken_off_in(records, ["finished"]) == {"stopped", "failed", "finished"}
