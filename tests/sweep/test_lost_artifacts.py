@@ -15,6 +15,7 @@ from segsweep.cli.export import find_weights
 from segsweep.cli.study_script import main
 from segsweep.config import Study
 from segsweep.records import Records, load
+from segsweep.records.lines import read_study, write_object
 from segsweep.records.models import lost_models
 from segsweep.store.folder import Store
 from segsweep.training.checkpoint import load_weights
@@ -43,7 +44,7 @@ def ran(once: Path, tmp_path: Path) -> Path:
     """A copy of the folder in which the study was run, whose artifacts this machine has verified."""
     folder = Path(shutil.copytree(once, tmp_path / "ran"))
     store, declared = Store(folder / "store"), folder / "runs" / "tiny" / "study.json"
-    declared.write_text(json.dumps({**json.loads(declared.read_text()), "store": str(store.root)}))
+    write_object(declared, {**read_study(declared.parent), "store": str(store.root)})
     for path in store.root.glob("*/*/artifact.json"):
         store.open(*path.parts[-3:-1])
     return folder
