@@ -56,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         "prepare pets coco --data ~/data --image-px 96",
     )
     add_arguments(datasets, prepare)
-    whole = add("verify", _verify, "Compare a store with its checksums.", "verify --store store")
+    whole = add("verify", _verify, "Compare a store, and records, with their checksums.", "verify runs/transfer_grid")
+    whole.add_argument("studies", nargs="*", metavar="STUDY", help="studies whose records are compared too, and listed first")
     whole.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
     for name, command, text in (
         ("status", _status, "Count a study's planned trials by cell and status."),

@@ -10,9 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from segsweep.errors import LostArtifactError, UserError
+from segsweep.records.find import find_study
+from segsweep.records.verify import damaged_records
 from segsweep.store.folder import DAMAGED, Progress, Store
 from segsweep.store.marks import forget_gone
 
+WHOLE = "records are whole"  # of a study
 BUILT_AGAIN: Mapping[str, str] = {
     "data": "the commands of studies that use it prepare it again",
     "masks": "the commands of studies that use them read them again",
@@ -41,6 +44,9 @@ def verify(options: argparse.Namespace, console: Console) -> None:
     """Read a store, print what is whole of every kind and what builds the rest again; exit code 1 where something is damaged."""
     from segsweep.sweep.progress import choose_view
 
+    damaged = [damage for study in options.studies for damage in records_lines(find_study(study))]
+    for line in damaged:
+        print(line)
     store = Store.existing(Path(options.store).absolute())
     view = choose_view(console)
     try:
@@ -49,8 +55,13 @@ def verify(options: argparse.Namespace, console: Console) -> None:
         view.close()
     for line in lines_of(found, store):
         print(line)
-    if found.lines or found.unread:
+    if found.lines or found.unread or any(not line.endswith(WHOLE) for line in damaged):
         sys.exit(1)
+
+
+def records_lines(study: Path) -> list[str]:
+    """Return a line for everything that is damaged or missing in a study's records, or one that they are whole."""
+    return [str(damage) for damage in damaged_records(study)] or [f"{study}: {WHOLE}"]
 
 
 def verify_store(store: Store, progress: Progress) -> Verified:

@@ -99,3 +99,21 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.Ca
     assert call("verify", "--store", tmp_path / "none") == 2
     assert capsys.readouterr().err == f"error: --store {tmp_path / 'none'}: there is no such folder\n"
     assert not (tmp_path / "none").exists()
+
+
+def test_records_of_a_study_are_compared_too(
+    copy_of_finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is named has its records read; what is damaged of them is one line with the remedy, and the exit code is 1."""
+    monkeypatch.chdir(copy_of_finished)
+    command_line(["verify", "tiny"])
+    assert capsys.readouterr().out.startswith("runs/tiny: records are whole\n")
+    damaged = copy_of_finished / "runs" / "tiny" / "parts" / "000001" / "counts.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(SystemExit) as end:
+        command_line(["verify", "tiny"])
+    assert end.value.code == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(
+        "runs/tiny/parts/000001/counts.parquet: is damaged (its checksum does not fit); run the study's own command"
+    )
