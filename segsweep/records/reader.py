@@ -196,7 +196,8 @@ def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, marks: Marks) ->
     """
     if plan is not None:
         plan, _ = divided(plan)
-        trials = trials.assign(cell=trials["trial_id"].map(marks.cells).fillna(trials["cell"]).astype("string"))
+        cells = [marks.cells.get(trial, cell) for trial, cell in zip(trials["trial_id"], trials["cell"], strict=True)]
+        trials = trials.assign(cell=pd.Series(cells, dtype="string"))
         chosen = trials[trials["trial_id"].isin(marks.chosen)]
         parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
         confirmed = set(_told_apart(chosen, parts))
