@@ -20,6 +20,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
 from segsweep.domain_shift import measure_shift
 from segsweep.models.architectures import build_model
+from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, build_stage
 from segsweep.store.folder import Store
@@ -28,7 +29,7 @@ from segsweep.training.checkpoint import load_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.world import World
-from segsweep.trial import EXAMPLES, KIND, run_trial, spread_first
+from segsweep.trial import EXAMPLES, run_trial, spread_first
 from segsweep.workplace import Workplace
 
 PX = 32
@@ -137,7 +138,7 @@ def test_before_is_the_source_model_in_the_targets_classes(make, place, normalis
         f"before_{name}" for name in (*MEASURES, *(f"iou_{name}" for name in TARGET_CLASSES))
     }
     assert all(f"test_{name}" in facts for name in MEASURES)
-    folder = place.store.folder(KIND, trial.trial_id)
+    folder = place.store.folder(MODEL, facts["model_key"])
     for number in range(len(test)):
         kept = np.asarray(Image.open(folder / f"example-{number}-before.png"))
         assert (kept == predicted[number]).mean() > 0.99
@@ -161,7 +162,7 @@ def test_nothing_in_common_leaves_before_empty(make, place):
     facts = run(trial, key, place)
     assert not [name for name in facts if name.startswith("before_")]
     assert facts["forgetting"] == facts["source_mean_iou_before"] - facts["source_mean_iou_after"]
-    assert not list(place.store.folder(KIND, trial.trial_id).glob("example-*-before.png"))
+    assert not list(place.store.folder(MODEL, facts["model_key"]).glob("example-*-before.png"))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_forgetting_is_of_what_was_transferred(make, place, transfer, same_class
     classes = {"target_classes": SOURCE_CLASSES, "target": replace(TARGET, class_map={})} if same_classes else {}
     trial, key = make(transfer=transfer, **classes)
     facts = run(trial, key, place)
-    source, fine_tuned = weights_of(STAGE_KIND, key, place), weights_of(KIND, trial.trial_id, place)
+    source, fine_tuned = weights_of(STAGE_KIND, key, place), weights_of(MODEL, facts["model_key"], place)
     assert {name.split(".")[0] for name in source} == {"encoder", "decoder", "classifier"}
     mixed = {name: fine_tuned[name] if name.startswith(moved) else tensor for name, tensor in source.items()}
     assert any(not torch.equal(mixed[name], source[name]) for name in mixed)
@@ -202,7 +203,7 @@ def test_sources_without_known_classes_give_nothing(make, place):
     for other, source_key in ((fresh, None), (off, key)):
         facts = run(other, source_key, place)
         assert not [name for name in facts if name.startswith(("before_", "source_mean", "forgetting"))]
-        assert not list(place.store.folder(KIND, other.trial_id).glob("example-*-before.png"))
+        assert not list(place.store.folder(MODEL, facts["model_key"]).glob("example-*-before.png"))
 
 
 def test_a_rehearsal_and_a_world_reach_every_evaluation(make, place, monkeypatch):

@@ -541,7 +541,7 @@ def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):
     env = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, *map(str, (folder, store, tmp_path / "log", 0))]
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1, ended
+    assert ended.returncode == 2, ended
     last = ended.stderr.strip().splitlines()[-1]
     assert f"error: {what.format(store)}, which cannot be written: File too large; make room" in last
     assert not (tmp_path / "log").exists()
