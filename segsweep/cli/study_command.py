@@ -14,11 +14,12 @@ from segsweep.records.wandb.options import MirrorOptions
 from segsweep.report.cells import summarise
 from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
+from segsweep.sweep.changed import changed_line
 from segsweep.sweep.check import check
 from segsweep.sweep.options import Options
 from segsweep.sweep.past import past_of
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import load_or_none, planned_among, planner_of, run_in
+from segsweep.sweep.run import declaration, load_or_none, planned_among, planner_of, run_in
 from segsweep.sweep.setting import Setting
 from segsweep.sweep.start import check_free, check_mirror, ready
 
@@ -40,11 +41,15 @@ def plan(
         with ready(study, setting, options, view, tell, planning=True) as start:
             view.close()
             records = load_or_none(setting.study_folder(study))
-            lost = lost_models(records.trials, setting.store) if records is not None else {}
+            lost = lost_models(records.all_trials, setting.store) if records is not None else {}
             damaged: list[str] = []
             past = past_of(records, study.early_stopping, retry_failed, lost)
             planner = planner_of(start.plan, setting.store, past, damaged.append)
-            content = plan_content(planner, start, [*damaged, *lost_remarks(planned_among(lost, planner))])
+            found = [*damaged, *lost_remarks(planned_among(lost, planner))]
+            before = None if start.catalog.absent else records  # without its data every trial looks like another one
+            if (changed := changed_line(setting.study_folder(study), before, declaration(start.plan), planner)) is not None:
+                found.append(changed)
+            content = plan_content(planner, start, found)
             print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)
     finally:
         view.close()

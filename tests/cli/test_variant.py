@@ -28,6 +28,19 @@ def test_a_name_gives_a_variant_a_folder_of_its_own(
     assert "study name='../other': must be letters" in capsys.readouterr().err
 
 
+def test_a_plan_says_what_a_changed_study_leaves_behind(
+    tiny_study: Study, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a run, the plan says how many trials an altered study has no use for; of an unchanged one it says nothing."""
+    for arguments, expected in (([], 0), (["--set", "epochs=3"], 1), (["--set", "epochs=3", "--name", "variant"], 0)):
+        with pytest.raises(SystemExit):
+            main(tiny_study, arguments=["--plan", "--json", "--runner", "inline", "--out", str(finished / "runs"), *arguments])
+        remarks = json.loads(capsys.readouterr().out)["remarks"]
+        said = [line for line in remarks if "was declared differently (epochs: 2, now 3); 16 of its 16 trials" in line]
+        assert len(said) == expected
+        assert len([line for line in remarks if "declared differently" in line]) == expected
+
+
 @pytest.mark.parametrize("command", ["report STUDY", "export STUDY --to csv --out OUT"])
 def test_a_full_disk_is_one_line(
     copy_of_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
