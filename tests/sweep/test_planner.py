@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -503,7 +503,7 @@ def test_nothing_is_asked_of_the_store_twice() -> None:
         return "content"
 
     planner = Planner(plan_of(small_study(trials_per_cell=50)), find)
-    while (work := planner.next()) is not None:
+    for work in islice(iter(planner.next, None), 1000):
         assert isinstance(work, TrialWork)
         planner.epoch(work.trial, 1, Reading(0.5))
         planner.trial_ended(work.trial, Ended("finished"))
