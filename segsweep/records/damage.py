@@ -21,6 +21,22 @@ class DamagedRecordsError(UserError):
         self.file, self.reason = file, reason
 
 
+def unreadable(file: Path, error: OSError, remedy: str | None = None) -> UserError:
+    """Return the error for a file of records that the system does not let be read.
+
+    That is damage where something else lies in its place. For lack of a permission, or since the disk fails, it is none: nothing
+    may be set aside, and what waits for the disk knows it by its cause.
+    """
+    if isinstance(error, FileNotFoundError):
+        return DamagedRecordsError(file, "is missing", remedy)
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        return DamagedRecordsError(file, f"cannot be read ({error.strerror})", remedy)
+    mend = "let its owner run: chmod -R a+rX" if isinstance(error, PermissionError) else "see to the disk"
+    told = UserError(f"{file}: cannot be read: {error.strerror or error}; {mend}, then run the same command again")
+    told.__cause__ = error
+    return told
+
+
 def remedy_of(file: Path) -> str:
     """Return how to go on where a file of records is damaged: the study's command, and W&B where it has a copy."""
     copy = copy_in_wandb(file)

@@ -9,7 +9,7 @@ from typing import Any
 from segsweep.errors import UserError
 from segsweep.files import replacing
 from segsweep.records.checked import ChecksumError, Row, is_checked, parsed, parsed_lines, with_checksum
-from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, unreadable
 from segsweep.records.schema import SCHEMA_VERSION
 
 __all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "write_object", "write_whole"]
@@ -53,6 +53,8 @@ def read_lines(path: Path) -> list[Row]:
         content = path.read_bytes()
     except FileNotFoundError:  # compacted meanwhile
         return []
+    except OSError as error:
+        raise unreadable(path, error) from error
     return parsed_lines(path, content)
 
 
@@ -75,16 +77,21 @@ def read_declaration(folder: Path) -> tuple[Row, bool]:
     file = folder / STUDY
     try:
         content = file.read_bytes()
+    except OSError as error:
+        raise unreadable(file, error, _remedy_of_study(folder)) from error
+    try:
         study = parsed(content)
         version, _ = int(study["schema_version"]), study["name"]
-    except (OSError, ChecksumError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (ChecksumError, KeyError, TypeError, AttributeError, ValueError) as error:
         reason = str(error) if isinstance(error, ChecksumError) else f"{type(error).__name__}: {error}"
-        listed = (folder / INDEX).is_file()
-        remedy = ANEW if listed else f"restore it, or move {folder} elsewhere"
-        raise DamagedRecordsError(file, f"no study can be read from it ({reason})", remedy) from None
+        raise DamagedRecordsError(file, f"no study can be read from it ({reason})", _remedy_of_study(folder)) from None
     if version > SCHEMA_VERSION:
         raise UserError(f"{folder}: records have schema {version}, this segsweep reads {SCHEMA_VERSION}; update it")
     return study, is_checked(content)
+
+
+def _remedy_of_study(folder: Path) -> str:
+    return ANEW if (folder / INDEX).is_file() else f"restore it, or move {folder} elsewhere"
 
 
 def write_object(path: Path, row: Mapping[str, Any]) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from segsweep.records.lines import read_lines
-from segsweep.records.parts import CHOICES, PLAN, read_index, read_plan
+from segsweep.records.parts import CHOICES, PLAN, read_choices, read_index, read_plan
 
 STAGE = "stage"  # the phase of a plan's rows that name a stage
 
@@ -44,7 +43,8 @@ class Marks:
     @classmethod
     def read(cls, folder: Path) -> "Marks":
         """Return the marks that a study's folder holds now."""
-        return cls.of(read_plan(folder, read_index(folder)), read_lines(folder / CHOICES))
+        index = read_index(folder)
+        return cls.of(read_plan(folder, index), read_choices(folder, index))
 
     def is_planned(self, trial: str) -> bool:
         """Return whether a trial belongs to the study as it was last declared."""

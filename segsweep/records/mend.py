@@ -8,8 +8,8 @@ from pathlib import Path
 from segsweep.errors import UserError
 from segsweep.files import replacing
 from segsweep.records.checked import ChecksumError, Row, parsed, with_checksum
-from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, copy_in_wandb, set_aside
-from segsweep.records.lines import append_line, declared, read_lines, read_study, write_whole
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, copy_in_wandb, set_aside, unreadable
+from segsweep.records.lines import append_line, declared, read_lines, read_study
 from segsweep.records.parts import (
     CHOICES,
     PARTS,
@@ -17,9 +17,11 @@ from segsweep.records.parts import (
     Part,
     as_found,
     damages,
+    forget_choices,
     index_of,
     list_part,
     parts_of,
+    read_choices,
     read_index,
     read_plan,
 )
@@ -47,17 +49,23 @@ def next_number(folder: Path, index: Index) -> int:
 
 def _whole_lines(path: Path) -> Iterator[Row]:
     """Yield the lines of the index that are not damaged."""
-    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise unreadable(path, error) from error
+    for line in content.split(b"\n"):
         try:
-            yield parsed(line)
-        except ChecksumError:
+            row = parsed(line)
+            index_of(path.parent, [row])
+        except (ChecksumError, DamagedRecordsError):
             continue
+        yield row
 
 
 def _mend_study(folder: Path, index: Index) -> Iterator[str]:
     """Set a declaration aside that is damaged: the driver writes it anew under the identity that the index keeps."""
     try:
-        if declared(folder):
+        if (folder / STUDY).exists():
             read_study(folder)
         elif index.study:
             yield f"{folder / STUDY}: is missing; written anew"
@@ -75,6 +83,8 @@ def _mend_index(folder: Path, lines: list[Row]) -> Iterator[str]:
     try:
         read_index(folder)
     except DamagedRecordsError as error:
+        if path.is_dir():
+            set_aside(folder, path)
         with replacing(path) as temporary:
             temporary.write_bytes(b"".join(with_checksum(line) + b"\n" for line in lines))
         yield f"{error.file}: {error.reason}; written anew from the parts that are there"
@@ -129,15 +139,17 @@ def _mend_plan(folder: Path) -> Iterator[str]:
 def _mend_choices(folder: Path) -> Iterator[str]:
     """Set choices aside that are damaged: the driver chooses anew."""
     path, missing = folder / CHOICES, declared(folder)
-    try:
-        read_lines(path)
-    except DamagedRecordsError as error:
-        yield f"{error.file}: {error.reason}; moved to {set_aside(folder, path)}, and written anew"
-        missing = False
+    index = read_index(folder)
+    if path.exists() or not missing:
+        try:
+            read_choices(folder, index)
+        except DamagedRecordsError as error:
+            yield f"{error.file}: {error.reason}; moved to {set_aside(folder, path)}, and written anew"
+            missing = False
     if not path.exists():
         if missing:
             yield f"{path}: is missing; written anew"
-        write_whole(path, "")
+        forget_choices(folder, index)
 
 
 def begin_index(folder: Path, study: Row) -> None:

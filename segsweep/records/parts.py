@@ -3,8 +3,8 @@
 `index.jsonl` is append-only, each line with its checksum and on disk before anything depends on it. Its lines are `study` (whose
 records these are), `part` (a part's tables with their checksums, and the ids of the trials and stages that it holds), `aside` (a
 part that was damaged and does not count any more), `plan` (the checksum of a `plan.parquet`, before it is there), `planned` (it
-is there), and `unplanned` (it was damaged). Each part also holds its own line, `part.json`, so that the index can be written
-anew.
+is there), `unplanned` (it was damaged), and `choices` (how many lines `choices.jsonl` has by now). Each part also holds its own
+line, `part.json`, so that the index can be written anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ from pyarrow.parquet import ParquetFile
 
 from segsweep.files import sync
 from segsweep.records.checked import ChecksumError, Row, crc32, parsed, with_checksum
-from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
-from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines
+from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, unreadable
+from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines, write_whole
 from segsweep.records.schema import IDENTITY, TABLES
 from segsweep.records.tables import frame, to_arrow
 
@@ -78,7 +78,11 @@ class Part:
             if not self.tables and self.folder.is_dir():
                 return None
             raise DamagedRecordsError(path, "is missing") from None
-        except (OSError, pa.ArrowException) as error:  # an empty file too
+        except OSError as error:
+            if error.errno is None:  # Arrow's own, of a folder in the file's place
+                raise DamagedRecordsError(path, f"cannot be read ({_first_line(error)})") from None
+            raise unreadable(path, error) from error
+        except pa.ArrowException as error:  # an empty file too
             raise DamagedRecordsError(path, f"cannot be read ({_first_line(error)})") from None
         if self.tables and crc32(content) != self.tables[table]:
             raise DamagedRecordsError(path, "is damaged (its checksum does not fit)")
@@ -93,6 +97,7 @@ class Index:
     plans: frozenset[str] = frozenset()
     planned: bool = False  # a plan has been written: it must be there
     study: Mapping[str, Any] = field(default_factory=dict)
+    choices: int = 0  # lines that the file of choices has at least
 
 
 def parquet(path: Path, content: Any) -> pa.Table:
@@ -116,11 +121,18 @@ def read_index(folder: Path) -> Index:
 
 
 def index_of(folder: Path, lines: Sequence[Row]) -> Index:
-    """Return what lines of an index say; later ones count."""
+    """Return what lines of an index say; later ones count. Raises `DamagedRecordsError` for lines that are none of an index."""
+    try:
+        return _index_of(folder, lines)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecordsError(folder / INDEX, f"is damaged ({type(error).__name__}: {error})") from None
+
+
+def _index_of(folder: Path, lines: Sequence[Row]) -> Index:
     parts: dict[str, Part] = {}
     plans: set[str] = set()
     study: Row = {}
-    planned = False
+    planned, choices = False, 0
     for line in lines:
         match line["kind"]:
             case "part" | "aside":
@@ -132,9 +144,11 @@ def index_of(folder: Path, lines: Sequence[Row]) -> Index:
                 planned = True
             case "unplanned":
                 plans, planned = set(), False
+            case "choices":
+                choices = line["count"]
             case "study":
                 study = line
-    return Index(parts, frozenset(plans), planned, study)
+    return Index(parts, frozenset(plans), planned, study, choices)
 
 
 def parts_of(folder: Path, index: Index) -> list[Part]:
@@ -199,12 +213,32 @@ def read_plan(folder: Path, index: Index) -> pd.DataFrame | None:
         if index.planned:
             raise DamagedRecordsError(path, "is missing", ANEW) from None
         return None
+    except OSError as error:
+        raise unreadable(path, error) from error
     if index.plans and crc32(content) not in index.plans:  # a plan that has just appeared is in the index by now
         index = read_index(folder)
     if index.plans and crc32(content) not in index.plans:
         raise DamagedRecordsError(path, "is damaged (its checksum does not fit)", ANEW)
     data: pd.DataFrame = parquet(path, content).to_pandas()
     return data
+
+
+def read_choices(folder: Path, index: Index) -> list[Row]:
+    """Return what cells have chosen. Raises `DamagedRecordsError`, also where lines are missing at the end."""
+    path = folder / CHOICES
+    choices = read_lines(path)
+    if len(choices) < index.choices and len(choices) < read_index(folder).choices:  # a start, which chooses anew, says so first
+        raise DamagedRecordsError(path, f"has {len(choices)} lines instead of {index.choices}", ANEW)
+    if not all({"cell", "chosen", "confirm"} <= choice.keys() for choice in choices):
+        raise DamagedRecordsError(path, "is damaged (it holds other lines than choices)", ANEW)
+    return choices
+
+
+def forget_choices(folder: Path, index: Index) -> None:
+    """Empty the file of choices. The index says so first, where it has counted any."""
+    if index.choices:
+        append_line(folder / INDEX, {"kind": "choices", "count": 0}, durable=True)
+    write_whole(folder / CHOICES, "")
 
 
 def list_part(folder: Path, part: Part) -> None:

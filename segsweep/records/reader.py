@@ -13,9 +13,9 @@ from segsweep.errors import UserError
 from segsweep.records.alive import driver_alive
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
 from segsweep.records.find import WANDB
-from segsweep.records.lines import ANEW, Row, declared, read_declaration, read_lines
+from segsweep.records.lines import ANEW, Row, declared, read_declaration
 from segsweep.records.marks import CHOICES, Marks, divided, with_those_before
-from segsweep.records.parts import Part, parts_of, read_index, read_plan
+from segsweep.records.parts import Part, parts_of, read_choices, read_index, read_plan
 from segsweep.records.schema import FIRST_METHOD, IDENTITY, TABLES
 from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stacked, to_arrow, typed
 
@@ -92,8 +92,9 @@ def assemble(
 
     Rows are in the order in which trials and stages started, trials that have not run at the end.
     """
-    choices = {_choice_key(row): row for row in read_lines(folder / CHOICES)}
-    plan = read_plan(folder, read_index(folder))
+    index = read_index(folder)
+    choices = {_choice_key(row): row for row in read_choices(folder, index)}
+    plan = read_plan(folder, index)
     marks = Marks.of(plan, choices.values(), chosen)
     trials = _with_plan(_by_start(_with_method(tables["trials"])), plan, marks)
     stages = _by_start(_with_method(tables["stages"]))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from segsweep.records.checked import ChecksumError, parsed
 from segsweep.records.damage import INDEX, DamagedRecordsError
-from segsweep.records.lines import ANEW, read_declaration, read_lines
-from segsweep.records.parts import CHOICES, OWN, Index, Part, damages, parts_of, read_index, read_plan
+from segsweep.records.lines import ANEW, read_declaration
+from segsweep.records.parts import CHOICES, OWN, Index, Part, damages, parts_of, read_choices, read_index, read_plan
 from segsweep.records.tables import read_live
 
 
@@ -34,7 +34,7 @@ def _found(folder: Path) -> Iterator[DamagedRecordsError]:
         if not part.aside:
             yield from damages(part)
             yield from _of_own_line(part)
-    checks: list[Callable[[], object]] = [partial(read_lines, folder / CHOICES), partial(read_plan, folder, index)]
+    checks: list[Callable[[], object]] = [partial(read_choices, folder, index), partial(read_plan, folder, index)]
     for check in checks + [partial(read_live, path) for path in sorted((folder / "live").glob("*.jsonl"))]:
         try:
             check()

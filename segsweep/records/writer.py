@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -21,7 +22,7 @@ from segsweep.records.damage import INDEX, STUDY
 from segsweep.records.lines import Row, append_line, declared, read_study, write_object, write_whole
 from segsweep.records.marks import CHOICES, PLAN, STAGE
 from segsweep.records.mend import begin_index, mend, next_number
-from segsweep.records.parts import Index, list_part, write_part
+from segsweep.records.parts import Index, forget_choices, list_part, read_index, write_part
 from segsweep.records.schema import FINAL, OF_TEST, TABLES
 from segsweep.records.tables import Entry, frame, read_live, rows_of
 
@@ -85,6 +86,7 @@ class RecordWriter:
         self._begun: dict[str, Moment] = {}
         self._index = Index()
         self._choices_are_old = True
+        self._choices = 0  # lines that this driver has added
         self._starts = 0  # of trials and stages: the last one's number
 
     @_in_one_line
@@ -111,8 +113,11 @@ class RecordWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            if kind is None or issubclass(kind, KeyboardInterrupt):
+            if kind is None:
                 self.compact()
+            elif issubclass(kind, KeyboardInterrupt):
+                with suppress(UserError):  # a full disk does not turn Ctrl-C into a mistake: the next start moves what has ended
+                    self.compact()
         finally:
             self._let_go()
 
@@ -209,13 +214,15 @@ class RecordWriter:
             append_line(self.folder / INDEX, listed, durable=True)  # first: whichever plan lies there is listed
         append_line(self.folder / INDEX, {"kind": "planned"}, durable=True)
         if self._choices_are_old:  # every start chooses anew
-            write_whole(self.folder / CHOICES, "")
+            forget_choices(self.folder, read_index(self.folder))
             self._choices_are_old = False
 
     @_in_one_line
     def choose(self, cell: str, columns: Mapping[str, Any]) -> None:
         """Keep which setting a cell has chosen, and the confirmed runs that measure it."""
         append_line(self.folder / CHOICES, {"cell": cell, **columns}, durable=True)
+        self._choices += 1
+        append_line(self.folder / INDEX, {"kind": "choices", "count": self._choices}, durable=True)
 
     @_in_one_line
     def declare(self, study: Mapping[str, Any]) -> str:

@@ -187,7 +187,7 @@ class Store:
                         write_mark(folder, found)
         except FileNotFoundError as error:
             raise LostArtifactError(kind, key, self._missing(folder, error)) from None
-        except (NotADirectoryError, _DamageError) as error:
+        except (NotADirectoryError, IsADirectoryError, _DamageError) as error:
             raise LostArtifactError(kind, key, f"is damaged: {error}") from None
         except PermissionError as error:
             raise UserError(

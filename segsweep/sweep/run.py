@@ -13,6 +13,8 @@ from segsweep.config.study import Study
 from segsweep.console import error_console
 from segsweep.data.dataset import Tell, say_nothing
 from segsweep.errors import unknown
+from segsweep.records.damage import INDEX
+from segsweep.records.lines import declared as declared_in
 from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.reader import Records, load
 from segsweep.records.schema import SCHEMA_VERSION
@@ -109,7 +111,8 @@ def _driver(
     It says what the study replaces, where it was declared differently before, and which confirmed models are lost.
     """
     store, tell = catalog.store, catalog.tell
-    before, declared = load_or_none(writer.folder), declaration(plan)
+    before = load(writer.folder) if declared_in(writer.folder) else None
+    declared = declaration(plan)
     records_id = writer.declare({**declared, "store": str(store.root)})
     records = load(writer.folder) if before is None else before
     outage = Outage(store.root, writer.folder, view.tell, math.inf if wait_minutes is None else 60 * wait_minutes)
@@ -158,8 +161,8 @@ def planned_among(lost: Mapping[str, str], planner: Planner) -> dict[str, str]:
 
 
 def load_or_none(folder: Path) -> Records | None:
-    """Return the records of a study folder, None where no study was run."""
-    return load(folder) if (folder / "study.json").is_file() else None
+    """Return the records of a study folder, None where no study was run. Raises `UserError` for what is damaged."""
+    return load(folder) if declared_in(folder) or (folder / INDEX).is_file() else None
 
 
 def seconds_left(planner: Planner, catalog: Catalog, runner: Runner) -> float:

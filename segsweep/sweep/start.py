@@ -7,7 +7,7 @@ decoded, so what only its pixels tell is unknown.
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from segsweep.config.study import Study
 from segsweep.data.dataset import Tell
 from segsweep.errors import UserError
 from segsweep.records.alive import driver_alive
+from segsweep.records.damage import DamagedRecordsError
 from segsweep.records.lines import read_study
 from segsweep.records.wandb.options import MirrorOptions, check_key
 from segsweep.records.writer import held
@@ -104,8 +105,9 @@ def check_groups(study: Study, options: Options) -> None:
 def check_folders(folder: Path, store: Store) -> None:
     """Raise `UserError` for a study folder or a store that cannot be written, and for records of a later version."""
     check_out(folder)
-    if (folder / "study.json").is_file():
-        read_study(folder)
+    with suppress(DamagedRecordsError):  # a run writes it anew, or says what it needs for that
+        if (folder / "study.json").is_file():
+            read_study(folder)
     store.check_writable()
 
 

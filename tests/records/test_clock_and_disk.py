@@ -92,6 +92,23 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, begin, w
     assert trials.loc["before", "status"] == "finished"
 
 
+def test_ctrl_c_with_a_full_disk_stays_ctrl_c(tmp_path, begin, write, monkeypatch):
+    """Where what has ended cannot be moved to a part, Ctrl-C is no mistake of the user; the next start moves it."""
+    writer = begin(tmp_path)
+    write(writer, "t")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        writer.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    with RecordWriter(tmp_path):
+        pass
+    assert load(tmp_path).all_trials["status"].tolist() == ["finished"]
+    assert not list((tmp_path / "live").iterdir())
+
+
 def test_readers_take_nothing_that_a_driver_needs(tmp_path, begin, kill, monkeypatch):
     """Readers see whether a driver lives without its lock, and one that holds what it asked for keeps no driver from starting."""
     kill(begin(tmp_path))

@@ -1,11 +1,15 @@
 """Bytes of records that are not as they were written, and files of them that are gone."""
 
+import errno
 import json
+import os
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from segsweep.errors import UserError
@@ -181,3 +185,60 @@ def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
     file.write_bytes(flipped(file.read_bytes(), 8 * 100))
     with pytest.raises(DamagedRecordsError, match=r"images.parquet: is damaged"):
         load(study)
+
+
+@pytest.mark.parametrize("rest", [b"", bytes(40)], ids=["nothing", "zeros"])
+def test_choices_that_were_cut_off_are_missed(study, rest):
+    """The index counts the choices: a file that has lost its last lines is damaged, and the next start chooses anew."""
+    path = study / "choices.jsonl"
+    path.write_bytes(rest)
+    with pytest.raises(DamagedRecordsError, match=f"^{path}: has 0 lines instead of 1; {RUN_AGAIN}"):
+        load(study)
+    assert damaged_records(study)
+    with RecordWriter(study) as writer:
+        assert any("choices.jsonl" in line for line in writer.told)
+        assert not load(study).choices
+        writer.plan([])
+        writer.choose("cell of a", {"chosen": "a", "confirm": ["b"], "at_edge": []})
+        writer.choose("another", {"chosen": None, "confirm": []})
+    assert set(load(study).choices) == {"cell of a", "another"}
+    path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n")
+    with pytest.raises(DamagedRecordsError, match="has 1 lines instead of 2"):
+        load(study)
+
+
+@pytest.mark.parametrize("name", ["index.jsonl", "choices.jsonl", "plan.parquet", "study.json"])
+def test_a_folder_or_other_lines_in_place_of_a_file_are_damage(study, name):
+    """A folder where a file should be, or the lines of another file, are one line, and the next start goes on."""
+    path = study / name
+    other = (study / ("index.jsonl" if name == "choices.jsonl" else "choices.jsonl")).read_bytes()
+    for change in (lambda: path.mkdir(), lambda: path.write_bytes(other)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        change()
+        with pytest.raises(DamagedRecordsError, match=f"^{path}: "):
+            load(study)
+        assert damaged_records(study)
+        with RecordWriter(study) as writer:
+            writer.declare({"schema_version": 2, "name": "s"})
+            writer.plan([])
+        assert len(load(study).all_trials)
+
+
+def test_what_may_not_be_read_is_not_set_aside(study, monkeypatch):
+    """What the system does not let be read is no damage: a start refuses in one line, and moves nothing."""
+    load(study)
+    read, mapped = Path.read_bytes, pa.memory_map
+    for name in ("index.jsonl", "choices.jsonl", "plan.parquet", "trials.parquet"):
+
+        def deny(path, read=read, name=name):
+            if Path(path).name == name:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return read(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", deny)
+            patch.setattr(pa, "memory_map", partial(deny, read=mapped))
+            with pytest.raises(UserError, match=f"{name}: cannot be read: Permission denied; .*chmod"), RecordWriter(study):
+                pass
+        assert not (study / "damaged").exists()
+    assert len(load(study).all_trials)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,3 +189,21 @@ def test_damaged_data_and_stages_are_built_again(
     for kind, folder in (("data", target), ("weights", stage)):
         store.open(kind, folder.name, again=True)
     assert len(list((store.root / "damaged").iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-9]), Path.unlink], ids=["cut", "missing"])
+def test_the_same_command_goes_on_without_a_declaration(
+    tiny_study: Study, copy_of_finished: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    """Where `study.json` is damaged or missing, the study's command writes it anew and repeats nothing, as the remedy says."""
+    path = copy_of_finished / "runs" / "tiny" / "study.json"
+    damage(path)
+    options = ["--runner", "inline", "--device", "cpu", "--threads", "1", "--out", str(path.parent.parent)]
+    for arguments, code, words in ((["--plan"], 2, "run the study's own command again"), ([], 0, "written anew")):
+        with pytest.raises(SystemExit) as end:
+            main(tiny_study, arguments=[*options, *arguments])
+        told = capsys.readouterr().err
+        assert (end.value.code or 0) == code, told
+        assert f"{path}: " in told
+        assert words in told
+    assert load(path.parent).trials["starts"].tolist() == [1] * 16
