@@ -215,7 +215,7 @@ class RecordWriter:
         append_line(self.folder / INDEX, {"kind": "planned"}, durable=True)
         if self._choices_are_old:  # every start chooses anew
             forget_choices(self.folder, read_index(self.folder))
-            self._choices_are_old = False
+            self._choices_are_old, self._choices = False, 0
 
     @_in_one_line
     def choose(self, cell: str, columns: Mapping[str, Any]) -> None:
