@@ -17,6 +17,7 @@ from segsweep.cli.commands import command_line
 from segsweep.config import Study, Target
 from segsweep.data.picture import open_picture
 from segsweep.records import load
+from segsweep.records.parts import forget_choices, read_index
 from segsweep.report.overlay import coloured
 from segsweep.store.folder import INDEX
 from segsweep.training.checkpoint import load_weights
@@ -239,7 +240,7 @@ def test_a_study_without_a_confirmed_run_is_told(
 ) -> None:
     """Where nothing was confirmed yet there is nothing to apply."""
     study = copy_of_finished / "runs" / "tiny"
-    (study / "choices.jsonl").write_text("")
+    forget_choices(study, read_index(study))
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out") == 2
     assert "no confirmed run has finished" in capsys.readouterr().err
 

@@ -18,6 +18,7 @@ from wandb_server import WandbServer, isolated_server
 from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.lines import read_study, write_object
+from segsweep.records.parts import forget_choices, read_index
 from segsweep.records.reader import ALL
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.options import MirrorOptions, read_state
@@ -94,7 +95,7 @@ def test_a_study_that_is_run_again_keeps_what_wandb_has(study):
     """While a finished study is looked at again, as when it grows, and afterwards, all of it can be read from W&B."""
     send(study)
     whole = load(study)
-    (study / "choices.jsonl").write_text("")  # as a driver that starts leaves it, for a moment
+    forget_choices(study, read_index(study))  # as a driver that starts leaves it, for a moment
     sender = Sender(study, MirrorOptions("online", PROJECT))
     sender.whole.begin(sender.study)
     sender.look()
