@@ -265,6 +265,7 @@ def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
         "trial_id": trial.trial_id,
         "seed": trial.seed,
         "settings": trial.settings.model_dump(),
+        **({"own": dict(trial.marks)} if trial.marks else {}),
         "target": data.dataset,
         "classes": list(data.classes),
         **trained.normalisation.as_dict(),

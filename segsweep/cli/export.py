@@ -94,18 +94,39 @@ def find_weights(trial: pd.Series, store: Store) -> Artifact:
 def deployed(artifact: Artifact) -> Deployed:
     """Return a confirmed run's model with its weights, in eval mode.
 
-    Raises `UserError` for an architecture that its study file brought and this process was not.
+    Raises `UserError` for an architecture that its study file brought and this process does not know, or knows with other code
+    than that which was trained.
     """
     told = artifact.metadata
     architecture = told["settings"]["architecture"]
-    if architecture.startswith(PREFIX) and fingerprint(architecture) is None:
+    if architecture.startswith(PREFIX):
+        _check_known(architecture, told.get("own", {}).get(architecture))
+    model = build_model(architecture, len(told["classes"]), seed=0, sigmoid_class=_sigmoid_class(told))
+    try:
+        model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
+    except RuntimeError as error:
+        if not architecture.startswith(PREFIX):
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"architecture {architecture!r}: does not fit the weights that its study recorded: {reason}") from None
+    return Deployed(model, _normalisation(artifact)).eval()
+
+
+def _check_known(architecture: str, trained: str | None) -> None:
+    """Raise `UserError` where this process lacks a user's architecture, or has other code of that name than was `trained`.
+
+    Models of earlier versions do not say which code was trained.
+    """
+    if (known := fingerprint(architecture)) is None:
         raise UserError(
             f"architecture {architecture!r}: is in its study file alone; run this in that file's folder as "
             '`python -c "import FILE; from segsweep.cli.commands import command_line; command_line()" ...`'
         )
-    model = build_model(architecture, len(told["classes"]), seed=0, sigmoid_class=_sigmoid_class(told))
-    model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
-    return Deployed(model, _normalisation(artifact)).eval()
+    if trained is not None and known != trained:
+        raise UserError(
+            f"architecture {architecture!r}: its code here is not the code that was trained; import the study file as it "
+            "was then and no other that has this name, or run the study again"
+        )
 
 
 def _sigmoid_class(told: Mapping[str, Any]) -> int | None:

@@ -146,6 +146,16 @@ def adopt(things: Mapping[str, Any]) -> None:
     _ADOPTED.update(bring(things))
 
 
+def check_brought(texts: Iterable[str], brought: Mapping[str, Brought], study: str) -> None:
+    """Raise `UserError` for a text `own:NAME` without an object in its study, whatever other studies of this process have."""
+    for text in texts:
+        if text.startswith(PREFIX) and text not in brought:
+            known = ", ".join(sorted(brought)) or "none"
+            raise UserError(
+                f"study {study}: {text!r} has no object in this study, which has: {known}; give the object in place of its name"
+            )
+
+
 def portable(brought: Mapping[str, Brought] | None = None) -> dict[str, Brought]:
     """Return the architectures and losses of a study, which workers need; data sets are read by the driver alone.
 

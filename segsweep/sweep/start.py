@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from segsweep.config.own import adopt
+from segsweep.config.loss_text import own_losses
+from segsweep.config.own import adopt, check_brought
 from segsweep.config.study import Study
 from segsweep.data.dataset import Tell
 from segsweep.errors import UserError
@@ -22,7 +23,7 @@ from segsweep.records.lines import read_study
 from segsweep.records.wandb.options import MirrorOptions, check_key
 from segsweep.records.writer import held
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, check_names
+from segsweep.sweep.catalog import Catalog, check_names, tuned_values
 from segsweep.sweep.options import Options, flag
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.preflight import preflight
@@ -62,6 +63,7 @@ def ready(
     refuse, with the same words whichever of them asks; who is `planning` calls `check_free` when the plan is shown.
     """
     adopt(study.brought)  # again: another study of this process may have brought other things of the same names
+    check_own_texts(study)
     check_names(study)
     check_groups(study, options)
     check_folders(setting.study_folder(study), setting.store)
@@ -91,6 +93,14 @@ def check_mirror(mirror: MirrorOptions, folder: Path) -> None:
     check_out(folder)
     if mirror.mode == "online":
         check_key()
+
+
+def check_own_texts(study: Study) -> None:
+    """Raise `UserError` for an architecture or a loss `own:NAME` that the study names and does not bring."""
+    for _, cell in study.cells():
+        losses = tuned_values(study, "loss", cell.loss)
+        texts = [cell.architecture, *(name for loss in losses for name in own_losses(loss))]
+        check_brought(texts, study.brought, study.name)
 
 
 def check_groups(study: Study, options: Options) -> None:

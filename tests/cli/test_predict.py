@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 import segsweep
 from segsweep.cli.commands import command_line
-from segsweep.config import Study, Target
+from segsweep.config import Architecture, Study, Target, own
 from segsweep.data.picture import open_picture
 from segsweep.records import load
 from segsweep.records.parts import forget_choices, read_index
@@ -246,7 +246,7 @@ def test_a_study_without_a_confirmed_run_is_told(
 
 
 def test_an_architecture_of_a_study_file_is_told_where_to_find(
-    copy_of_finished: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    copy_of_finished: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An architecture that only its study file has is one line that says how to run the command with that file."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
@@ -255,8 +255,45 @@ def test_an_architecture_of_a_study_file_is_told_where_to_find(
     del content["checksum"]
     content["metadata"]["settings"]["architecture"] = "own:net"
     (best / INDEX).write_text(json.dumps(content))
+    monkeypatch.setattr(own, "_ADOPTED", {})
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out", "--store", store) == 2
     assert 'python -c "import FILE; from segsweep.cli.commands import command_line' in capsys.readouterr().err
+
+
+class Positive(torch.nn.Module):
+    """A network of two convolutions."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, classes, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(images).relu())
+
+
+class Negative(Positive):
+    """Another network with parameters of the same names and shapes."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return -super().forward(images)
+
+
+def test_an_own_architecture_with_other_code_is_not_served(
+    ellipses: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are not put into another network of the same name, as a second study of the same process declares it."""
+    monkeypatch.setattr(own, "_ADOPTED", {})
+    fixed = {"image_px": 32, "epochs": 1, "batch_size": 8, "source": "random"}
+    compare = {"architecture": [Architecture("net", build=Positive, encoder="encoder.", classifier="head.")]}
+    first = Study("first", Target(f"folder:{ellipses}"), compare, fixed=fixed, seeds=1)
+    segsweep.run(first, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)
+    assert call("predict", tmp_path / "runs" / "first", "--images", photos, "--out", tmp_path / "same") == 0
+    compare = {"architecture": [Architecture("net", build=Negative, encoder="encoder.", classifier="head.")]}
+    Study("second", Target(f"folder:{ellipses}"), compare, fixed=fixed, seeds=1)
+    capsys.readouterr()
+    assert call("predict", tmp_path / "runs" / "first", "--images", photos, "--out", tmp_path / "other") == 2
+    assert "own:net': its code here is not the code that was trained" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("foreground", ["figure", "background"])

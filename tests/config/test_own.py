@@ -28,6 +28,7 @@ from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import make_plan
+from segsweep.sweep.start import check_own_texts
 
 
 @dataclass(frozen=True)
@@ -274,3 +275,12 @@ def test_published_runs_may_name_objects_and_nothing_unknown():
     wrong = Published("Table 1", [PublishedRun("A", {"sauce": "random"}, {"test_iou": 0.5})])
     with pytest.raises(UserError, match="published run 'A': unknown name 'sauce'; nearest: source"):
         study(published=wrong)
+
+
+def test_a_text_is_not_taken_for_the_object_of_another_study():
+    """A study that names `own:NAME` without its object is refused, though another study of the process has brought one."""
+    study()
+    for changes in ({"compare": {"architecture": ["own:net"]}}, {"compare": {"loss": ["dice+own:tversky"]}}):
+        with pytest.raises(UserError, match=r"study own: 'own:(net|tversky)' has no object in this study, which has: none"):
+            check_own_texts(study(**changes))
+    check_own_texts(study())
