@@ -154,8 +154,8 @@ def export_best(records: Records, store: Store, folder: Path) -> Path:
     """
     trial = best_trial(records)
     artifact = find_weights(trial, store)
+    program = _export(artifact)  # before a folder is made that a refusal would leave empty
     make_new("--best", folder)
-    program = _export(artifact)
     torch.export.save(program, folder / "model.pt2")
     shutil.copy(artifact.folder / WEIGHTS, folder / WEIGHTS)
     card = _card(artifact, trial)

@@ -154,7 +154,7 @@ class CocoFolder:
         """Return an image and its class numbers. Its size tells whether objects are drawn on it as stored or as shown."""
         file, listed, path = self._listed[example.name]
         image = open_image(path)
-        size = (int(listed.get("width", image.shape[1])), int(listed.get("height", image.shape[0])))
+        size = (int(listed.get("width") or image.shape[1]), int(listed.get("height") or image.shape[0]))
         if image.shape[1::-1] != size:
             image = open_image(path, as_shown=False)
         elif not turns_alike(path, size):
@@ -206,6 +206,7 @@ def _load(path: Path) -> _File:
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
         images, annotations, categories = (content[key] for key in KEYS)
+        images = [{**each, "id": str(each["id"])} for each in images]
         annotations = [_regular(item) for item in annotations]
         twice = [number for number, count in Counter(int(each["id"]) for each in categories).items() if count > 1]
         named = {int(each["id"]): {**each, "name": str(each["name"]).strip()} for each in categories}
@@ -236,10 +237,11 @@ def _load(path: Path) -> _File:
 
 
 def _regular(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an object with a number for its category, and with a list of polygons where it has one polygon as it is."""
+    """Return an object with a text for its image, a number for its category, and polygons in a list."""
     outline = item.get("segmentation")
     single = isinstance(outline, list) and bool(outline) and not isinstance(outline[0], list)
-    return {**item, "category_id": int(item["category_id"]), "segmentation": [outline] if single else outline}
+    numbers = {"image_id": str(item["image_id"]), "category_id": int(item["category_id"])}
+    return {**item, **numbers, "segmentation": [outline] if single else outline}
 
 
 def _strangers(annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from segsweep.config.loss_text import own_losses
 from segsweep.config.own import adopt, check_brought
+from segsweep.config.source import DATASET_KINDS, Source
 from segsweep.config.study import Study
 from segsweep.data.dataset import Tell
 from segsweep.errors import UserError
@@ -96,11 +97,13 @@ def check_mirror(mirror: MirrorOptions, folder: Path) -> None:
 
 
 def check_own_texts(study: Study) -> None:
-    """Raise `UserError` for an architecture or a loss `own:NAME` that the study names and does not bring."""
+    """Raise `UserError` for an architecture, a loss or a data set `own:NAME` that the study names and does not bring."""
     for _, cell in study.cells():
         losses = tuned_values(study, "loss", cell.loss)
         texts = [cell.architecture, *(name for loss in losses for name in own_losses(loss))]
-        check_brought(texts, study.brought, study.name)
+        stages = Source.parse(cell.source).stages
+        datasets = [study.target_name, *(stage.name for stage in stages if stage.kind in DATASET_KINDS and stage.name)]
+        check_brought([*texts, *datasets], study.brought, study.name)
 
 
 def check_groups(study: Study, options: Options) -> None:

@@ -280,7 +280,10 @@ def test_published_runs_may_name_objects_and_nothing_unknown():
 def test_a_text_is_not_taken_for_the_object_of_another_study():
     """A study that names `own:NAME` without its object is refused, though another study of the process has brought one."""
     study()
-    for changes in ({"compare": {"architecture": ["own:net"]}}, {"compare": {"loss": ["dice+own:tversky"]}}):
-        with pytest.raises(UserError, match=r"study own: 'own:(net|tversky)' has no object in this study, which has: none"):
+    named = ({"architecture": ["own:net"]}, {"loss": ["dice+own:tversky"]}, {"source": ["supervised:own:squares"]})
+    for changes in ({"compare": axis} for axis in named):
+        with pytest.raises(
+            UserError, match=r"study own: 'own:(net|tversky|squares)' has no object in this study, which has: none"
+        ):
             check_own_texts(study(**changes))
     check_own_texts(study())

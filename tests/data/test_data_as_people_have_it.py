@@ -195,7 +195,8 @@ def _(folder):
 @case("coco: one flat polygon, numbers as texts", Reads(classes=("background", "cat", "dog"), shown=(3, 2, 1), count=3))
 def _(folder):
     content = coco(categories=(("1", "cat"), ("2", "dog")), segmentation=polygon(0, 0, 12, 16)[0])
-    labelled(folder, "annotations.json", content)
+    images = [{**each, "id": str(each["id"]), "width": None} for each in content["images"]]
+    labelled(folder, "annotations.json", {**content, "images": images})
 
 
 def stored_rows(data: Prepared) -> bool:

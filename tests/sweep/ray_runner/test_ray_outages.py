@@ -26,6 +26,13 @@ class Lines:
         for line in self._process.stderr or ():
             self.text += line
 
+    def end(self) -> None:
+        """Read to the end, once the process has ended."""
+        self._thread.join(timeout=10)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
     def wait_for(self, words: str) -> None:
         """Wait until the process has said some words."""
         deadline = time.monotonic() + 60
@@ -35,6 +42,7 @@ class Lines:
             time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(250)
 def test_a_store_that_goes_and_comes_back(script: Callable[..., Script], undisturbed: pd.DataFrame, tmp_path: Path) -> None:
     """While the store is gone the study is paused; once it is back all trials finish, with equal numbers."""
@@ -48,6 +56,7 @@ def test_a_store_that_goes_and_comes_back(script: Callable[..., Script], undistu
     assert not (tmp_path / "store").exists()
     (tmp_path / "away").rename(tmp_path / "store")
     assert driver.wait(timeout=150) == 0, said.text
+    said.end()
     assert "is gone; bring it back" in said.text
     records = load(study.records)
     assert set(records.trials["status"]) == {"finished"}
