@@ -1,5 +1,7 @@
 """How every command ends: exit codes, one line for a mistake or Ctrl-C, and one line while it starts."""
 
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from segsweep.version import segsweep_version
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPE_CLOSED = 141  # 128 + SIGPIPE: as a shell reports a command whose reader has gone, for instance `| head`
 UNAVAILABLE = 75  # sysexits.h's EX_TEMPFAIL: to be tried again later
 INCOMPLETE = 1  # a cell without a result, a rehearsal that failed, a file that cannot be read; 0 is success
 
@@ -21,6 +24,11 @@ def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[N
     """End with one line: a mistake with 2, a full disk or lost store with 75, Ctrl-C with 130 and what `interrupted` returns."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        sys.exit(PIPE_CLOSED)
     except UserError as error:
         console.print(f"error: {error}", soft_wrap=True)
         sys.exit(MISTAKE)
@@ -35,6 +43,16 @@ def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[N
     except KeyboardInterrupt:
         console.print(interrupted(), soft_wrap=True)
         sys.exit(INTERRUPTED)
+
+
+def _reader_is_gone() -> bool:
+    """Return whether nobody reads stdout any more; what is still to be written there is then dropped."""
+    look = select.poll()
+    look.register(sys.stdout.fileno(), select.POLLERR)
+    if not look.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def announce_start(console: "Console", imported: str = "torch") -> None:

@@ -133,6 +133,19 @@ def test_a_run_says_that_it_starts_and_hears_ctrl_c_meanwhile(tmp_path: Path) ->
     assert rest == "interrupted; everything so far is kept. To continue: python study.py --plan\n"
 
 
+def test_a_reader_that_goes_ends_a_command_quietly(finished: Path) -> None:
+    """With stdout closed, as after `| head`, a command prints no traceback and exits as a shell expects."""
+    query = "select i.* from images i, images j"
+    code = "import sys; from segsweep.cli.commands import command_line; command_line(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "sql", query, str(finished / "runs" / "tiny"), "--csv"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_options_of_the_work_are_declared_once() -> None:
     """Every field of `Options` is a flag of a study's command line with the same default, and has a help."""
     study = Study(name="s", target=Target("pets"), compare={"source": ["random"]})
