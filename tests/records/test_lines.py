@@ -53,7 +53,10 @@ def test_a_study_that_cannot_be_read_is_one_line_with_its_file(tmp_path, content
     """Whatever is wrong with `study.json`, the message names the file, and what to do."""
     file = tmp_path / "study.json"
     file.mkdir() if content is None else file.write_bytes(content)
-    with pytest.raises(UserError, match=f"^{file}: no study can be read from it .*; restore it, or move {tmp_path} elsewhere$"):
+    with pytest.raises(
+        UserError,
+        match=f"^{file}: (no study can be read from it .*|cannot be read .*); restore it, or move {tmp_path} elsewhere$",
+    ):
         read_study(tmp_path)
 
 

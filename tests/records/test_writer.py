@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.records import load, reader, tables, writer
+from segsweep.records import load, parts, tables, writer
 from segsweep.records.lines import read_lines, read_study, write_object
 from segsweep.records.schema import FINAL, SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
@@ -110,10 +110,10 @@ def test_part_that_appears_during_a_load_hides_nothing(tmp_path, write, begin, m
             open_writer.compact()
         return read_lines(path)
 
-    for module in (tables, reader):
+    for module in (tables, parts):
         monkeypatch.setattr(module, "read_lines", read_later)
     records = load(tmp_path)
-    assert (tmp_path / "parts" / "000001").is_dir()
+    assert (tmp_path / "parts" / "000001").is_dir(), len(calls)
     assert sorted(records.trials["trial_id"]) == sorted(records.images["trial_id"]) == ["a", "b", "c"]
     assert (records.epochs.groupby("trial_id").size() == 2).all()
     open_writer.__exit__(None, None, None)
