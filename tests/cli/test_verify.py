@@ -5,20 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from called import call
 
 from segsweep.cli.commands import command_line
 from segsweep.store.folder import Store
 from segsweep.store.marks import mark_file
 from segsweep.training.checkpoint import TrainingState, save_checkpoint
-
-
-def call(*arguments: object) -> int:
-    """Return the exit code of a command."""
-    try:
-        command_line([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from called import call
 
 import segsweep
 from segsweep import trial as trials
-from segsweep.cli.commands import command_line
 from segsweep.cli.export import find_weights
 from segsweep.cli.study_script import main
 from segsweep.config import Study
@@ -49,15 +49,6 @@ def ran(once: Path, tmp_path: Path) -> Path:
     for path in store.root.glob("*/*/artifact.json"):
         store.open(*path.parts[-3:-1])
     return folder
-
-
-def call(*arguments: object) -> int:
-    """Return the exit code of a command."""
-    try:
-        command_line([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def confirmed(records: Records) -> "dict[str, object]":
