@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segsweep.config.work import Trial
+from segsweep.context import ExecutionContext
 from segsweep.data.dataset import Pixels
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
@@ -23,7 +24,6 @@ from segsweep.stage import KIND, load_source, normalisation_from, source_sets
 from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
-from segsweep.workplace import Workplace
 
 Look = Callable[..., Evaluation]  # `evaluate` with all but the model and the pictures said
 BEFORE = "before_"  # the columns of the test before fine-tuning are those of the test with this in place of `test_`
@@ -57,7 +57,7 @@ def measure_shift(
     source_key: str | None,
     fine_tuned: Weights,
     test_set: PictureSet,
-    place: Workplace,
+    context: ExecutionContext,
     *,
     batch_size: int,
     examples: int = 0,
@@ -67,24 +67,24 @@ def measure_shift(
     `fine_tuned` are the weights of the trial's model; pictures are normalised as the source's model was trained with. The
     processes of a world share them, and all get the whole.
     """
-    artifact = place.store.open(KIND, source_key) if source_key is not None else None
+    artifact = context.store.open(KIND, source_key) if source_key is not None else None
     if artifact is None or artifact.metadata["encoder_only"] or artifact.metadata["classes"] is None:
         return Shift()
     classes, data = artifact.metadata["classes"], test_set.data
     model = build_model(trial.settings.architecture, len(classes), seed=0)
     load_source(model, artifact, "all", classes)
-    model.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    model.to(context.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     stage = trial.stage
     sets = (
-        source_sets(stage, place) if stage is not None and stage.stage.kind == "supervised" else None
+        source_sets(stage, context) if stage is not None and stage.stage.kind == "supervised" else None
     )  # published ones have none
     look: Look = partial(
         evaluate,
         batch_size=batch_size,
         precision=trial.settings.precision,
-        device=place.device,
+        device=context.device,
         normalisation=normalisation_from(artifact),
-        world=place.world,
+        world=context.world,
     )
     mapped = None
     with suppress(UserError):  # no class but the background in common: this was told before the run

@@ -13,13 +13,14 @@ from segsweep.config.keep import smoothed
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.source import SELF_SUPERVISED, Stage
 from segsweep.config.work import StageSpec
+from segsweep.context import ExecutionContext
 from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.class_map import map_classes
 from segsweep.models.encoder_name import encoder_name, resnet_stem
-from segsweep.models.published import (
+from segsweep.models.pretrained import (
     COCO_WEIGHTS_IGNORED,
     check_coco_weights,
     check_imagenet,
@@ -47,7 +48,6 @@ from segsweep.training.self_supervised import (
 )
 from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.weight_file import load_file_weights, read_weight_file
-from segsweep.workplace import Workplace
 
 WEIGHTS = "weights.safetensors"
 KIND = "weights"
@@ -98,7 +98,7 @@ StageSteps = Iterator[Started | Result | Built]
 
 
 def build_stage(
-    spec: StageSpec, parent_key: str | None, place: Workplace
+    spec: StageSpec, parent_key: str | None, context: ExecutionContext
 ) -> Iterator[Started | Result | StageOutcome | Elsewhere]:
     """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
 
@@ -107,15 +107,15 @@ def build_stage(
     epoch. Raises `UserError` for published weights and files that cannot be had, and `LostArtifactError` where the store
     lacks the stage before or the data, or has them damaged.
     """
-    parent = place.store.open(KIND, parent_key) if parent_key else None
+    parent = context.store.open(KIND, parent_key) if parent_key else None
     assert (parent is None) == (spec.parent is None)
-    key, world = spec.key(parent.content_hash if parent else None), place.world
-    with _only_builder(key, place) as build:
+    key, world = spec.key(parent.content_hash if parent else None), context.world
+    with _only_builder(key, context) as build:
         if world.agree(build is None):
             yield Elsewhere()
             return
         if world.agree(build is not None and build.found is None):
-            for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, place):
+            for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, context):
                 if isinstance(step, Started | Result):
                     yield step
                 elif build is not None:
@@ -136,19 +136,19 @@ def build_stage(
         found = world.agree(build.found if build else None)
         assert found is not None
         if world.main:
-            place.store.clear_workspace(key)
+            context.store.clear_workspace(key)
         yield StageOutcome(found, dict(found.metadata["facts"]))
 
 
 @contextmanager
-def _only_builder(key: str, place: Workplace) -> Iterator[Build | None]:
+def _only_builder(key: str, context: ExecutionContext) -> Iterator[Build | None]:
     """Give the main process of a world the building of a stage, or None where another has it, and all others None."""
-    if not place.world.main:
+    if not context.world.main:
         yield None
         return
     with ExitStack() as held:
         try:
-            build = held.enter_context(place.store.building(KIND, key, wait=False))
+            build = held.enter_context(context.store.building(KIND, key, wait=False))
         except TakenError:
             build = None
         yield build
@@ -163,13 +163,13 @@ def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: Pi
     return normalisation_of(spec.settings.get("normalisation", "source"), train_set, normalisation_from(parent))
 
 
-def source_sets(spec: StageSpec, place: Workplace) -> tuple[PictureSet, PictureSet]:
+def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[PictureSet, PictureSet]:
     """Return what a stage is trained and validated on."""
     assert spec.data is not None
-    data = Prepared.open(place.store.open(DATA_KIND, spec.data).folder)
+    data = Prepared.open(context.store.open(DATA_KIND, spec.data).folder)
     choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
     split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
-    train_set, val_set = (PictureSet(data, part).first(place.max_pictures) for part in (split.train, split.val))
+    train_set, val_set = (PictureSet(data, part).first(context.max_pictures) for part in (split.train, split.val))
     return train_set, val_set
 
 
@@ -178,21 +178,21 @@ def _sizes(spec: StageSpec, train_set: PictureSet, val_set: PictureSet) -> dict[
     return {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": len(spec.without)}
 
 
-def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
+def _supervised(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:
     """Train a whole model for segmentation on a source; the setting `keep` decides which epoch is kept."""
-    place.device.set_up()
-    train_set, val_set = source_sets(spec, place)
+    context.device.set_up()
+    train_set, val_set = source_sets(spec, context)
     data = train_set.data
     model = build_model(spec.model, len(data.classes), spec.seed)
     if parent is not None:
         load_source(model, parent, "all-but-classifier")
     recipe = Recipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
-    checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
-    state = start_state(model, recipe, place.device, checkpoint, place.world)
+    checkpoint = context.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
+    state = start_state(model, recipe, context.device, checkpoint, context.world)
     sizes = {**_sizes(spec, train_set, val_set), "classes": len(data.classes)}
-    yield Started({"device": place.device.label, "dataset": data.dataset, **sizes, **state.facts})
+    yield Started({"device": context.device.label, "dataset": data.dataset, **sizes, **state.facts})
     yield from train(
-        state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
+        state, train_set, val_set, recipe, seed=spec.seed, device=context.device, checkpoint=checkpoint, world=context.world
     )
     best = best_result(state)
     facts = {
@@ -209,28 +209,28 @@ def _supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> S
     yield Built(state.best, facts, recipe.normalisation, list(data.classes))
 
 
-def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:
+def _self_supervised(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:
     """Train an encoder on a source's images alone; how good it came out is told beside what it was at the start.
 
     The stem for small images is not given: its weights fit no other image size and no architecture.
     """
-    place.device.set_up()
-    train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, place))
+    context.device.set_up()
+    train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, context))
     recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     method = build_method(spec.stage.kind, _start_encoder(spec, parent), recipe, spec.seed)
-    checkpoint = place.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
-    state = start_pretraining(method, recipe, place.device, checkpoint, place.world)
+    checkpoint = context.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
+    state = start_pretraining(method, recipe, context.device, checkpoint, context.world)
     sizes = _sizes(spec, train_set, val_set)
-    yield Started({"device": place.device.label, "dataset": train_set.data.dataset, **sizes, **state.facts})
+    yield Started({"device": context.device.label, "dataset": train_set.data.dataset, **sizes, **state.facts})
     yield from pretrain(
-        state, train_set, val_set, recipe, seed=spec.seed, device=place.device, checkpoint=checkpoint, world=place.world
+        state, train_set, val_set, recipe, seed=spec.seed, device=context.device, checkpoint=checkpoint, world=context.world
     )
     encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent)
     unset = [layer for name, layer in layers_with_statistics(start).items() if parent is None or _absent(name, parent)]
     if unset:  # statistics of 0 and 1 would leave the features of random weights without meaning
-        start.to(place.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        set_statistics(start, unset, train_set, recipe.normalisation, spec.seed, place.device)
+        start.to(context.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        set_statistics(start, unset, train_set, recipe.normalisation, spec.seed, context.device)
     facts = {
         "dataset": train_set.data.dataset,
         **sizes,
@@ -238,7 +238,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, place: Workplace)
         "epochs": state.results,
         **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},
         "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size),
-        **knn_facts(encoder, start, train_set, val_set, recipe.normalisation, place.device),
+        **knn_facts(encoder, start, train_set, val_set, recipe.normalisation, context.device),
     }
     absent = resnet_stem(spec.model) if spec.settings.get("stem") == "small" else ()
     weights = {
@@ -270,19 +270,19 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
     return encoder
 
 
-def _imagenet(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
+def _imagenet(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
     """Take published ImageNet weights for an encoder."""
     weights, facts = imagenet_encoder(spec.model, spec.stage.name)
     yield Built(weights, facts, imagenet_normalisation(spec.model, spec.stage.name))
 
 
-def _coco_weights(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
+def _coco_weights(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
     """Take published weights of a whole model, trained on COCO pictures with PASCAL VOC's classes."""
     weights, classes, facts = coco_weights(spec.model)
     yield Built(weights, facts, coco_normalisation(spec.model), list(classes), COCO_WEIGHTS_IGNORED)
 
 
-def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSteps:  # noqa: ARG001
+def _file(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
     assert spec.stage.name is not None
     weights = read_weight_file(Path(spec.stage.name), spec.stage.prefix)
@@ -290,7 +290,7 @@ def _file(spec: StageSpec, parent: Artifact | None, place: Workplace) -> StageSt
     yield Built(weights, {"dataset": spec.stage.name}, spec.stage.normalisation or IMAGENET, classes and list(classes))
 
 
-STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, Workplace], StageSteps]] = {
+STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, ExecutionContext], StageSteps]] = {
     "imagenet": _imagenet,
     "coco-weights": _coco_weights,
     "file": _file,

@@ -12,6 +12,7 @@ from PIL import Image
 from segsweep.config.digest import digest
 from segsweep.config.normalisation import Normalisation
 from segsweep.config.work import Trial
+from segsweep.context import ExecutionContext
 from segsweep.data.dataset import Pixels
 from segsweep.data.originals import KIND as MASKS_KIND
 from segsweep.data.originals import Originals
@@ -37,7 +38,6 @@ from segsweep.training.loop import EpochResult, start_state, train
 from segsweep.training.losses import make_objective
 from segsweep.training.metrics import Counts
 from segsweep.training.recipe import Recipe
-from segsweep.workplace import Workplace
 
 CLIP = "clip.npz"
 TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
@@ -57,7 +57,7 @@ class TrialOutcome:
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterator[Started | EpochResult | TrialOutcome]:
+def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -> Iterator[Started | EpochResult | TrialOutcome]:
     """Fine-tune, yielding what is known at the start, a result per epoch, and at last the outcome.
 
     `source_key` is the key of the source's last stage in the store, None for `random`. Only a confirmed run reads the
@@ -65,45 +65,45 @@ def run_trial(trial: Trial, source_key: str | None, place: Workplace) -> Iterato
     broken off continues from its last epoch. Raises `LostArtifactError` where the store lacks the data or the stage, or has them
     damaged.
     """
-    place.device.set_up()
+    context.device.set_up()
     settings = trial.settings
     target = trial.target
-    data = Prepared.open(place.store.open(DATA_KIND, trial.target_data).folder).with_foreground(target.foreground)
+    data = Prepared.open(context.store.open(DATA_KIND, trial.target_data).folder).with_foreground(target.foreground)
     split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
-    train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(place.max_pictures)
+    train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(context.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
-    val_set = spread_first(PictureSet(data, split.val).first(place.max_pictures), clip)
-    source = place.store.open(STAGE_KIND, source_key) if source_key is not None else None
+    val_set = spread_first(PictureSet(data, split.val).first(context.max_pictures), clip)
+    source = context.store.open(STAGE_KIND, source_key) if source_key is not None else None
     normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
-    model, facts = _start_model(trial, source, train_set, normalisation, place)
+    model, facts = _start_model(trial, source, train_set, normalisation, context)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
     recipe = Recipe.of(settings.model_dump(), normalisation)
-    checkpoint = place.store.workspace(trial_workspace(trial, place.records_id)) / LAST
+    checkpoint = context.store.workspace(trial_workspace(trial, context.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
-    state = start_state(model, recipe, place.device, checkpoint, place.world)
-    yield Started({"device": place.device.label, **sizes, "input_normalisation": str(normalisation), **facts, **state.facts})
+    state = start_state(model, recipe, context.device, checkpoint, context.world)
+    yield Started({"device": context.device.label, **sizes, "input_normalisation": str(normalisation), **facts, **state.facts})
     yield from train(
         state,
         train_set,
         val_set,
         recipe,
         seed=trial.seed,
-        device=place.device,
+        device=context.device,
         checkpoint=checkpoint,
-        world=place.world,
+        world=context.world,
         frames=frames,
     )
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
     if trial.phase == "tune":
         yield TrialOutcome(micro_batch)
         return
-    trained = _Trained(trial, data, train_set, normalisation, state, place)
+    trained = _Trained(trial, data, train_set, normalisation, state, context)
     test_set = _test_set(trained, split.test)
     tested, shift = _test(trained, test_set), Shift()
     if settings.domain_shift == "on":
         batch_size = micro_batch["micro_batch"] or settings.batch_size
-        shift = measure_shift(trial, source_key, state.best, test_set, place, batch_size=batch_size, examples=EXAMPLES)
-    kept = _keep(trained, test_set, tested, shift, frames, val_set) if place.world.main else {}
+        shift = measure_shift(trial, source_key, state.best, test_set, context, batch_size=batch_size, examples=EXAMPLES)
+    kept = _keep(trained, test_set, tested, shift, frames, val_set) if context.world.main else {}
     tables = {
         "images": _image_rows(tested, test_set),
         "counts": _count_rows(tested.counts_N3C, test_set),
@@ -121,11 +121,11 @@ class _Trained:
     train_set: PictureSet
     normalisation: Normalisation
     state: TrainingState[SegmentationModel]
-    place: Workplace
+    context: ExecutionContext
 
 
 def _start_model(
-    trial: Trial, source: Artifact | None, train_set: PictureSet, normalisation: Normalisation, place: Workplace
+    trial: Trial, source: Artifact | None, train_set: PictureSet, normalisation: Normalisation, context: ExecutionContext
 ) -> tuple[SegmentationModel, dict[str, Any]]:
     """Return the model from which fine-tuning begins, and columns of the record that describe it."""
     settings, data = trial.settings, train_set.data
@@ -138,7 +138,9 @@ def _start_model(
         transferred, absent = report.loaded, report.absent
         facts = {"source_hash": source.content_hash, "transfer_report": str(report)}
     freeze(model, settings.freeze, transferred, absent, frozen_norm=settings.frozen_norm)
-    calibrated = calibrate(model, transferred, train_set, normalisation, seed=trial.seed, device=place.device, world=place.world)
+    calibrated = calibrate(
+        model, transferred, train_set, normalisation, seed=trial.seed, device=context.device, world=context.world
+    )
     trainable, total = model.parameter_counts()
     counts = {"trainable_parameters": trainable, "total_parameters": total, "calibrated_layers": calibrated}
     return model, {**counts, **facts}
@@ -151,10 +153,10 @@ def trial_workspace(trial: Trial, records_id: str) -> str:
 
 def _test_set(trained: _Trained, members: Indices) -> PictureSet:
     """Return the test split's pictures, with their masks at the original size where the trial is measured there."""
-    trial, data, place = trained.trial, trained.data, trained.place
+    trial, data, context = trained.trial, trained.data, trained.context
     if trial.target_masks is not None and trial.settings.test_size == "original":
-        data = replace(data, originals=Originals.open(place.store.open(MASKS_KIND, trial.target_masks).folder))
-    return spread_first(PictureSet(data, members).first(place.max_pictures), EXAMPLES)
+        data = replace(data, originals=Originals.open(context.store.open(MASKS_KIND, trial.target_masks).folder))
+    return spread_first(PictureSet(data, members).first(context.max_pictures), EXAMPLES)
 
 
 def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
@@ -170,11 +172,11 @@ def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
         boundary=True,
         batch_size=state.history[-1]["micro_batch"] or settings.batch_size,
         precision=settings.precision,
-        device=trained.place.device,
+        device=trained.context.device,
         normalisation=trained.normalisation,
         examples=EXAMPLES,
         predictions=PREDICTIONS,
-        world=trained.place.world,
+        world=trained.context.world,
     )
 
 
@@ -188,7 +190,7 @@ def _keep(
     """
     state, card = trained.state, _card(trained, tested)
     key = digest([json.dumps(card, sort_keys=True), weights_digest(state.best), tested.confusion_CC.tolist()])
-    with trained.place.store.building(MODEL, key) as build:
+    with trained.context.store.building(MODEL, key) as build:
         if build.found is None:
             save_weights(state.best, build.folder / WEIGHTS)
             _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
@@ -265,7 +267,7 @@ def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
         "trial_id": trial.trial_id,
         "seed": trial.seed,
         "settings": trial.settings.model_dump(),
-        **({"own": dict(trial.marks)} if trial.marks else {}),
+        **({"own": dict(trial.fingerprints)} if trial.fingerprints else {}),
         "target": data.dataset,
         "classes": list(data.classes),
         **trained.normalisation.as_dict(),

@@ -14,6 +14,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
+from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
@@ -30,7 +31,6 @@ from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.world import World
 from segsweep.trial import EXAMPLES, run_trial, spread_first
-from segsweep.workplace import Workplace
 
 PX = 32
 SOURCE_CLASSES = ("road", "car", "sky", "stop sign", "background")
@@ -55,18 +55,18 @@ def write(folder: Path, classes, count: int, seed: int) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path) -> Workplace:
-    return Workplace(Store(tmp_path / "store"), Device("cpu", 1))
+def context(tmp_path) -> ExecutionContext:
+    return ExecutionContext(Store(tmp_path / "store"), Device("cpu", 1))
 
 
 @pytest.fixture
-def make(tmp_path, place):
+def make(tmp_path, context):
     """Return how to build a source stage and a confirmed trial on it, from the classes of both."""
 
     def keyed(name, classes, seed) -> str:
         request = Request(Folder(write(tmp_path / name, classes, 20, seed), name), None, PX)
-        prepare(request, place.store, lambda *_: None)
-        return prepared_key(request, place.store, lambda *_: None)
+        prepare(request, context.store, lambda *_: None)
+        return prepared_key(request, context.store, lambda *_: None)
 
     def build(source_classes=SOURCE_CLASSES, target_classes=TARGET_CLASSES, target=TARGET, **values) -> tuple[Trial, str]:
         values = {"batch_size": 4, "image_px": PX, "precision": "float32", "epochs": 1, "source_epochs": 2, **values}
@@ -74,15 +74,15 @@ def make(tmp_path, place):
         settings = Settings.build(**values)
         told = settings.source_settings()
         spec = StageSpec(Stage("supervised", "source"), "unet16", 0, keyed("source", source_classes, 1), told)
-        *_, outcome = build_stage(spec, None, place)
+        *_, outcome = build_stage(spec, None, context)
         trial = Trial("s", "c", "confirm", settings, 1, target, keyed("target", target_classes, 2), spec)
         return trial, outcome.artifact.key
 
     return build
 
 
-def weights_of(kind: str, key: str, place: Workplace) -> dict[str, torch.Tensor]:
-    return load_weights(place.store.find(kind, key).folder / WEIGHTS)[0]
+def weights_of(kind: str, key: str, context: ExecutionContext) -> dict[str, torch.Tensor]:
+    return load_weights(context.store.find(kind, key).folder / WEIGHTS)[0]
 
 
 def logits(weights, classes: int, data: Prepared, members, mean, std) -> np.ndarray:
@@ -107,25 +107,25 @@ def class_ious(truth, predicted, classes: int) -> list[float]:
     return found
 
 
-def run(trial: Trial, key: str, place: Workplace):
-    *_, outcome = run_trial(trial, key, place)
+def run(trial: Trial, key: str, context: ExecutionContext):
+    *_, outcome = run_trial(trial, key, context)
     return outcome.facts
 
 
 @pytest.mark.parametrize("normalisation", ["source", "imagenet", "own"])
-def test_before_is_the_source_model_in_the_targets_classes(make, place, normalisation):
+def test_before_is_the_source_model_in_the_targets_classes(make, context, normalisation):
     """What was measured before fine-tuning equals an own computation: each source class looked up in the target's."""
     trial, key = make(normalisation=normalisation)
-    facts = run(trial, key, place)
-    data = Prepared.open(place.store.folder("data", trial.target_data))
-    source = Prepared.open(place.store.folder("data", trial.stage.data))
+    facts = run(trial, key, context)
+    data = Prepared.open(context.store.folder("data", trial.target_data))
+    source = Prepared.open(context.store.folder("data", trial.stage.data))
     test = spread_first(PictureSet(data, split_target(data, TARGET.protocol).test), EXAMPLES).members
     mean, std = IMAGENET
     if normalisation == "own":
         pictures = np.asarray(source.images[split_source(source, None, 0).train]) / 255
         mean, std = pictures.mean(axis=(0, 1, 2)), pictures.std(axis=(0, 1, 2))
     stands_for = np.array([0, 1, 0, 2, 0])  # road, car, sky, stop sign, background
-    predicted = stands_for[logits(weights_of(STAGE_KIND, key, place), 5, data, test, mean, std).argmax(axis=1)]
+    predicted = stands_for[logits(weights_of(STAGE_KIND, key, context), 5, data, test, mean, std).argmax(axis=1)]
     truth = np.asarray(data.masks[test])
     ious = class_ious(truth, predicted, 3)
     assert [facts[f"before_iou_{name}"] for name in TARGET_CLASSES] == pytest.approx(ious, abs=1e-3)
@@ -138,31 +138,31 @@ def test_before_is_the_source_model_in_the_targets_classes(make, place, normalis
         f"before_{name}" for name in (*MEASURES, *(f"iou_{name}" for name in TARGET_CLASSES))
     }
     assert all(f"test_{name}" in facts for name in MEASURES)
-    folder = place.store.folder(MODEL, facts["model_key"])
+    folder = context.store.folder(MODEL, facts["model_key"])
     for number in range(len(test)):
         kept = np.asarray(Image.open(folder / f"example-{number}-before.png"))
         assert (kept == predicted[number]).mean() > 0.99
 
 
-def test_without_a_background_other_classes_are_left_out(make, place):
+def test_without_a_background_other_classes_are_left_out(make, context):
     """Where the target has no background, source classes that stand for nothing are never predicted."""
     target = replace(TARGET, class_map={})
     trial, key = make(target_classes=("car", "sky", "thing"), target=target)
-    facts = run(trial, key, place)
-    data = Prepared.open(place.store.folder("data", trial.target_data))
+    facts = run(trial, key, context)
+    data = Prepared.open(context.store.folder("data", trial.target_data))
     test = split_target(data, TARGET.protocol).test
-    predicted = logits(weights_of(STAGE_KIND, key, place), 5, data, test, *IMAGENET)[:, [1, 2]].argmax(axis=1)
+    predicted = logits(weights_of(STAGE_KIND, key, context), 5, data, test, *IMAGENET)[:, [1, 2]].argmax(axis=1)
     ious = class_ious(np.asarray(data.masks[test]), predicted, 3)
     assert [facts[f"before_iou_{name}"] for name in ("car", "sky", "thing")] == pytest.approx(ious, abs=1e-3)
 
 
-def test_nothing_in_common_leaves_before_empty(make, place):
+def test_nothing_in_common_leaves_before_empty(make, context):
     """With no class in common there is nothing before fine-tuning, but what is forgotten is measured."""
     trial, key = make(target_classes=("background", "pet"), target=replace(TARGET, class_map={}))
-    facts = run(trial, key, place)
+    facts = run(trial, key, context)
     assert not [name for name in facts if name.startswith("before_")]
     assert facts["forgetting"] == facts["source_mean_iou_before"] - facts["source_mean_iou_after"]
-    assert not list(place.store.folder(MODEL, facts["model_key"]).glob("example-*-before.png"))
+    assert not list(context.store.folder(MODEL, facts["model_key"]).glob("example-*-before.png"))
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_nothing_in_common_leaves_before_empty(make, place):
         ("all", True, ("encoder.", "decoder.", "classifier.")),
     ],
 )
-def test_forgetting_is_of_what_was_transferred(make, place, transfer, same_classes, moved):
+def test_forgetting_is_of_what_was_transferred(make, context, transfer, same_classes, moved):
     """The source is tested again with the fine-tuned values of all that moved, and with its own of the rest: the classifier
     is the fine-tuned one only where it moved whole and both have the same classes."""
     classes = {"target_classes": SOURCE_CLASSES, "target": replace(TARGET, class_map={})} if same_classes else {}
     trial, key = make(transfer=transfer, **classes)
-    facts = run(trial, key, place)
-    source, fine_tuned = weights_of(STAGE_KIND, key, place), weights_of(MODEL, facts["model_key"], place)
+    facts = run(trial, key, context)
+    source, fine_tuned = weights_of(STAGE_KIND, key, context), weights_of(MODEL, facts["model_key"], context)
     assert {name.split(".")[0] for name in source} == {"encoder", "decoder", "classifier"}
     mixed = {name: fine_tuned[name] if name.startswith(moved) else tensor for name, tensor in source.items()}
     assert any(not torch.equal(mixed[name], source[name]) for name in mixed)
-    data = Prepared.open(place.store.folder("data", trial.stage.data))
+    data = Prepared.open(context.store.folder("data", trial.stage.data))
     val = split_source(data, None, 0).val
     truth = np.asarray(data.masks[val])
     after, before = (
@@ -195,21 +195,21 @@ def test_forgetting_is_of_what_was_transferred(make, place, transfer, same_class
     assert facts["forgetting"] == pytest.approx(before - after, abs=2e-3)
 
 
-def test_sources_without_known_classes_give_nothing(make, place):
+def test_sources_without_known_classes_give_nothing(make, context):
     """From random weights, and with the setting off, nothing is measured and no example is kept."""
     trial, key = make()
     fresh = replace(trial, stage=None, settings=Settings.build(**{**trial.settings.model_dump(), "source": "random"}))
     off = replace(trial, settings=Settings.build(**{**trial.settings.model_dump(), "domain_shift": "off"}))
     for other, source_key in ((fresh, None), (off, key)):
-        facts = run(other, source_key, place)
+        facts = run(other, source_key, context)
         assert not [name for name in facts if name.startswith(("before_", "source_mean", "forgetting"))]
-        assert not list(place.store.folder(MODEL, facts["model_key"]).glob("example-*-before.png"))
+        assert not list(context.store.folder(MODEL, facts["model_key"]).glob("example-*-before.png"))
 
 
-def test_a_rehearsal_and_a_world_reach_every_evaluation(make, place, monkeypatch):
+def test_a_rehearsal_and_a_world_reach_every_evaluation(make, context, monkeypatch):
     """The limit on pictures holds for the source's split too, and every evaluation is shared by the processes of a world."""
     trial, key = make()
-    data = Prepared.open(place.store.folder("data", trial.target_data))
+    data = Prepared.open(context.store.folder("data", trial.target_data))
     seen = []
 
     def spy(model, pictures, **values):
@@ -218,21 +218,21 @@ def test_a_rehearsal_and_a_world_reach_every_evaluation(make, place, monkeypatch
 
     monkeypatch.setattr(domain_shift, "evaluate", spy)
     test_set = PictureSet(data, np.arange(3))
-    few = replace(place, max_pictures=1, world=World())
+    few = replace(context, max_pictures=1, world=World())
     fine_tuned = build_model("unet16", 3, seed=1).network.state_dict()
     measure_shift(trial, key, fine_tuned, test_set, few, batch_size=4)
     assert [count for count, _ in seen] == [3, 1, 1]
     assert all(world is few.world for _, world in seen)
 
 
-def test_both_models_see_images_as_the_source_was_trained(make, place, monkeypatch):
+def test_both_models_see_images_as_the_source_was_trained(make, context, monkeypatch):
     """Before and after, images are normalised with the mean and deviation that the source stage was trained with."""
     trial, key = make(normalisation="own")
-    source = Prepared.open(place.store.folder("data", trial.stage.data))
+    source = Prepared.open(context.store.folder("data", trial.stage.data))
     used = []
     monkeypatch.setattr(
         domain_shift, "evaluate", lambda *a, **values: used.append(values["normalisation"]) or evaluate(*a, **values)
     )
-    test_set = PictureSet(Prepared.open(place.store.folder("data", trial.target_data)), np.arange(3))
-    measure_shift(trial, key, build_model("unet16", 3, seed=1).network.state_dict(), test_set, place, batch_size=4)
+    test_set = PictureSet(Prepared.open(context.store.folder("data", trial.target_data)), np.arange(3))
+    measure_shift(trial, key, build_model("unet16", 3, seed=1).network.state_dict(), test_set, context, batch_size=4)
     assert used == [Normalisation(*source.mean_std(split_source(source, None, 0).train))] * 3

@@ -19,17 +19,18 @@ FLOORS = {
     "data": 3,
     "models": 3,
     "training": 4,
-    "workplace": 5,
+    "context": 5,
     "stage": 6,
     "domain_shift": 7,
     "trial": 8,
     "sweep": 9,
     "report": 9,
-    "cli": 10,
-    "__init__": 11,
+    "inference": 10,
+    "cli": 11,
+    "__init__": 12,
 }
 HEAVY = {
-    "torch": {"models", "training", "stage", "domain_shift", "trial", "cli", "sweep"},
+    "torch": {"models", "training", "stage", "domain_shift", "trial", "inference", "cli", "sweep"},
     "ray": {"sweep"},
     "wandb": {"records"},
 }

@@ -16,6 +16,7 @@ from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.work import StageSpec
+from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
@@ -40,19 +41,18 @@ from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult
 from segsweep.training.self_supervised import PretrainingResult
 from segsweep.training.weight_file import read_weight_file
-from segsweep.workplace import Workplace
 
 CLASSES = 3
 IMAGE_PX = 32
 
 
 @pytest.fixture
-def place(tmp_path) -> Workplace:
-    return Workplace(Store(tmp_path / "store"), Device("cpu", 1))
+def context(tmp_path) -> ExecutionContext:
+    return ExecutionContext(Store(tmp_path / "store"), Device("cpu", 1))
 
 
 @pytest.fixture
-def data(tmp_path, place) -> str:
+def data(tmp_path, context) -> str:
     """The key of a prepared data set of 20 drawn pictures with three classes."""
     folder = tmp_path / "drawn"
     rng = np.random.default_rng(0)
@@ -65,8 +65,8 @@ def data(tmp_path, place) -> str:
         Image.fromarray((80 * mask[..., None] + noise).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
     request = Request(Folder(folder, "drawn"), None, IMAGE_PX)
-    prepare(request, place.store, lambda *_: None)
-    return prepared_key(request, place.store, lambda *_: None)
+    prepare(request, context.store, lambda *_: None)
+    return prepared_key(request, context.store, lambda *_: None)
 
 
 def supervised(data: str, parent: StageSpec | None = None, model: str = "unet16", **values) -> StageSpec:
@@ -78,9 +78,9 @@ def file_stage(path: Path, model: str = "unet16") -> StageSpec:
     return StageSpec(Stage("file", str(path)), model, seed=0, data="hash of the file")
 
 
-def build(spec: StageSpec, place: Workplace, parent: str | None = None):
+def build(spec: StageSpec, context: ExecutionContext, parent: str | None = None):
     """Build a stage to its end; what it yielded before, and its outcome."""
-    *before, outcome = build_stage(spec, parent, place)
+    *before, outcome = build_stage(spec, parent, context)
     assert isinstance(outcome, StageOutcome)
     return before, outcome
 
@@ -105,9 +105,9 @@ def starts_of(monkeypatch, loop: str) -> list[dict[str, torch.Tensor]]:
     return starts
 
 
-def test_supervised_stage_is_built_once(data, place, monkeypatch):
+def test_supervised_stage_is_built_once(data, context, monkeypatch):
     """A stage yields its start, a result per epoch and its artifact; asked again it yields the same outcome at once."""
-    (started, *epochs), outcome = build(supervised(data), place)
+    (started, *epochs), outcome = build(supervised(data), context)
     assert isinstance(started, Started)
     assert (started.facts["train_images"], started.facts["val_images"], started.facts["classes"]) == (18, 2, CLASSES)
     assert [result.epoch for result in epochs] == [1, 2]
@@ -116,12 +116,12 @@ def test_supervised_stage_is_built_once(data, place, monkeypatch):
     assert outcome.facts["val_loss"] == best.val_loss
     assert weights_of(outcome).keys() == build_model("unet16", CLASSES, 0).network.state_dict().keys()
     monkeypatch.setattr(stages, "train", lambda *_, **__: pytest.fail("it trained again"))
-    assert build(supervised(data), place) == ([], outcome)
-    assert not list((place.store.root / "work").iterdir())
-    assert not list((place.store.root / "temporary").iterdir())
+    assert build(supervised(data), context) == ([], outcome)
+    assert not list((context.store.root / "work").iterdir())
+    assert not list((context.store.root / "temporary").iterdir())
 
 
-def test_artifact_holds_the_best_epoch(data, place, monkeypatch):
+def test_artifact_holds_the_best_epoch(data, context, monkeypatch):
     """The weights in the artifact are those of the epoch with the lowest validation loss, not the last."""
     kept = {}
     real = stages.train
@@ -132,18 +132,18 @@ def test_artifact_holds_the_best_epoch(data, place, monkeypatch):
             yield result
 
     monkeypatch.setattr(stages, "train", spy)
-    _, outcome = build(supervised(data, source_learning_rate=0.1, source_epochs=4), place)
+    _, outcome = build(supervised(data, source_learning_rate=0.1, source_epochs=4), context)
     assert len(kept) == 4
     assert same(weights_of(outcome), kept[min(kept)])
 
 
-def test_chain_starts_from_its_parents_weights(data, place, monkeypatch):
+def test_chain_starts_from_its_parents_weights(data, context, monkeypatch):
     """The second stage starts with all of the first's weights but the classifier, and is keyed by their content."""
     first = supervised(data)
-    _, parent = build(first, place)
+    _, parent = build(first, context)
     starts = starts_of(monkeypatch, "train")
     second = replace(supervised(data, parent=first, source_learning_rate=1e-4), seed=1)
-    _, outcome = build(second, place, parent.artifact.key)
+    _, outcome = build(second, context, parent.artifact.key)
     given, fresh = weights_of(parent), build_model("unet16", CLASSES, 1).network.state_dict()
     for name, tensor in starts[0].items():
         expected = fresh if name.startswith("classifier.") else given
@@ -153,32 +153,32 @@ def test_chain_starts_from_its_parents_weights(data, place, monkeypatch):
     assert outcome.artifact.metadata["stage"] == "supervised:drawn+supervised:drawn"
 
 
-def test_broken_off_stage_continues(data, place, tmp_path):
+def test_broken_off_stage_continues(data, context, tmp_path):
     """A stage that is broken off after an epoch yields it again and ends with the same bytes as one built in one go."""
     spec = supervised(data)
-    steps = build_stage(spec, None, place)
+    steps = build_stage(spec, None, context)
     _, first = (next(steps) for _ in range(2))
     steps.close()
-    assert place.store.find(KIND, spec.key(None)) is None
-    (_, *epochs), outcome = build(spec, place)
+    assert context.store.find(KIND, spec.key(None)) is None
+    (_, *epochs), outcome = build(spec, context)
     assert epochs[0] == first
     assert len(epochs) == 2
-    elsewhere = Workplace(Store(tmp_path / "other"), place.device)
-    (elsewhere.store.root / "data").symlink_to(place.store.root / "data")
+    elsewhere = ExecutionContext(Store(tmp_path / "other"), context.device)
+    (elsewhere.store.root / "data").symlink_to(context.store.root / "data")
     assert build(spec, elsewhere)[1].artifact.content_hash == outcome.artifact.content_hash
 
 
-def test_limit_and_rehearsal_cut_the_pictures(data, place):
+def test_limit_and_rehearsal_cut_the_pictures(data, context):
     """`@N` limits the pictures to train on, a rehearsal those of every split."""
     limited = replace(supervised(data), stage=Stage("supervised", "drawn", 7))
-    (started, *_), _ = build(limited, place)
+    (started, *_), _ = build(limited, context)
     assert (started.facts["train_images"], started.facts["val_images"]) == (7, 2)
-    (started, *_), _ = build(replace(supervised(data), seed=5), replace(place, max_pictures=3))
+    (started, *_), _ = build(replace(supervised(data), seed=5), replace(context, max_pictures=3))
     assert (started.facts["train_images"], started.facts["val_images"]) == (3, 2)
 
 
 @pytest.mark.parametrize("how", ["safetensors", "pth", "state_dict in pth", "legacy pth"])
-def test_file_stage_takes_a_whole_models_weights(place, tmp_path, how):
+def test_file_stage_takes_a_whole_models_weights(context, tmp_path, how):
     """A file of tensors, safetensors or `.pth`, bare or under `state_dict`, becomes an artifact with the same weights."""
     weights = dict(build_model("unet16", 5, seed=9).network.state_dict())
     path = tmp_path / ("w.safetensors" if how == "safetensors" else "w.pth")
@@ -187,7 +187,7 @@ def test_file_stage_takes_a_whole_models_weights(place, tmp_path, how):
     else:
         content = {"state_dict": weights, "epoch": 3} if how.startswith("state_dict") else weights
         torch.save(content, path, _use_new_zipfile_serialization=how != "legacy pth")
-    before, outcome = build(file_stage(path), place)
+    before, outcome = build(file_stage(path), context)
     assert before == []
     assert same(weights_of(outcome), weights)
     model = build_model("unet16", 2, seed=0)
@@ -196,11 +196,11 @@ def test_file_stage_takes_a_whole_models_weights(place, tmp_path, how):
     assert torch.equal(model.network.state_dict()["encoder.blocks.0.0.weight"], weights["encoder.blocks.0.0.weight"])
 
 
-def test_weights_that_share_memory_are_taken(place, tmp_path):
+def test_weights_that_share_memory_are_taken(context, tmp_path):
     """A `.pth` whose tensors share memory, as tied weights do, becomes an artifact like any other."""
     tensor = torch.rand(10)
     torch.save({"a": tensor, "tied": tensor, "part": tensor[2:5]}, tmp_path / "w.pth")
-    _, outcome = build(file_stage(tmp_path / "w.pth"), place)
+    _, outcome = build(file_stage(tmp_path / "w.pth"), context)
     assert same(weights_of(outcome), {"a": tensor, "tied": tensor, "part": tensor[2:5]})
 
 
@@ -215,7 +215,7 @@ class Code:
 
 
 @pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_pickle_with_code_is_refused(tmp_path, place, how):
+def test_pickle_with_code_is_refused(tmp_path, context, how):
     """A `.pth` that holds code is refused in one line that names it, and the code does not run."""
     path, trap = tmp_path / "evil.pth", tmp_path / "trap"
     content = {"weight": torch.zeros(1), "code": Code(trap)}
@@ -224,10 +224,10 @@ def test_pickle_with_code_is_refused(tmp_path, place, how):
     else:
         path.write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match=r"^source file:.*evil\.pth: .*holds more than tensors") as caught:
-        build(file_stage(path), place)
+        build(file_stage(path), context)
     assert "\n" not in str(caught.value)
     assert not trap.exists()
-    assert not list((place.store.root / "temporary").iterdir())
+    assert not list((context.store.root / "temporary").iterdir())
     pickle.loads(pickle.dumps(Code(trap)))  # noqa: S301
     assert trap.exists()  # the trap would have worked
 
@@ -275,11 +275,11 @@ def test_cut_pth_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_imagenet_stage_gives_the_encoder(place, monkeypatch):
+def test_imagenet_stage_gives_the_encoder(context, monkeypatch):
     """The published encoder becomes an artifact under its own names and goes into any decoder's encoder, nothing else."""
     encoder = smp.encoders.get_encoder("resnet18", weights=None)
     monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
-    before, outcome = build(StageSpec(Stage("imagenet"), "resnet18", seed=0), place)
+    before, outcome = build(StageSpec(Stage("imagenet"), "resnet18", seed=0), context)
     assert before == []
     assert outcome.facts["dataset"] == "imagenet"
     assert outcome.artifact.metadata["encoder_only"] is True
@@ -292,7 +292,7 @@ def test_imagenet_stage_gives_the_encoder(place, monkeypatch):
         assert all(torch.equal(model.network.state_dict()[key], fresh[key]) for key in report.kept)
 
 
-def test_imagenet_without_a_network_is_one_line(place, monkeypatch):
+def test_imagenet_without_a_network_is_one_line(context, monkeypatch):
     """Where published weights cannot be downloaded the stage fails in one line and leaves nothing in the store."""
 
     def offline(name, weights):
@@ -303,16 +303,16 @@ def test_imagenet_without_a_network_is_one_line(place, monkeypatch):
     with pytest.raises(
         UserError, match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; with a network"
     ):
-        build(spec, place)
-    assert place.store.find(KIND, spec.key(None)) is None
+        build(spec, context)
+    assert context.store.find(KIND, spec.key(None)) is None
 
 
-def test_chain_after_imagenet_starts_from_its_encoder(data, place, monkeypatch):
+def test_chain_after_imagenet_starts_from_its_encoder(data, context, monkeypatch):
     """A supervised stage after `imagenet` starts from the published encoder with a decoder of its own."""
     encoder = smp.encoders.get_encoder("resnet18", weights=None)
     monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
     first = StageSpec(Stage("imagenet"), "resnet18", seed=0)
-    _, parent = build(first, place)
+    _, parent = build(first, context)
     starts = []
     real = stages.train
 
@@ -322,37 +322,37 @@ def test_chain_after_imagenet_starts_from_its_encoder(data, place, monkeypatch):
 
     monkeypatch.setattr(stages, "train", spy)
     second = supervised(data, parent=first, model="linknet-resnet18", source_epochs=1)
-    build(second, replace(place, max_pictures=4), parent.artifact.key)
+    build(second, replace(context, max_pictures=4), parent.artifact.key)
     assert same(starts[0], dict(encoder.state_dict()))
 
 
 @pytest.mark.parametrize("kind", ["data", "weights"])
-def test_damage_in_what_a_stage_reads_is_found(data, place, kind):
+def test_damage_in_what_a_stage_reads_is_found(data, context, kind):
     """One other bit in the images or in the weights of the stage before: nothing is trained, and an artifact is lost."""
     first = supervised(data)
-    _, outcome = build(first, place)
+    _, outcome = build(first, context)
     second = replace(supervised(data, parent=first), seed=1)
     key, file = {"data": (data, "images.npy"), "weights": (outcome.artifact.key, WEIGHTS)}[kind]
-    path = place.store.folder(kind, key) / file
+    path = context.store.folder(kind, key) / file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(LostArtifactError, match=f"{file} has other bytes than were written") as caught:
-        build(second, place, outcome.artifact.key)
+        build(second, context, outcome.artifact.key)
     assert (caught.value.kind, caught.value.key) == (kind, key)
 
 
-def test_a_damaged_stage_is_built_again(data, place):
+def test_a_damaged_stage_is_built_again(data, context):
     """A stage whose weights have one other bit is set aside, trained again, and has the same bytes as before."""
-    _, outcome = build(supervised(data), place)
+    _, outcome = build(supervised(data), context)
     path = outcome.artifact.folder / WEIGHTS
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    before, again = build(supervised(data), place)
+    before, again = build(supervised(data), context)
     assert len(before) == 3
     assert again.artifact == outcome.artifact
     assert path.read_bytes() == content
-    assert len(list((place.store.root / "damaged").iterdir())) == 1
+    assert len(list((context.store.root / "damaged").iterdir())) == 1
 
 
 def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
@@ -360,9 +360,9 @@ def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **
     return StageSpec(Stage("simclr", "drawn"), model, 0, data, settings.stage_settings("simclr"), parent)
 
 
-def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, place):
+def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, context):
     """It yields a result per epoch, then the encoder alone, with its matches and what neighbours tell."""
-    (started, *epochs), outcome = build(simclr(data), place)
+    (started, *epochs), outcome = build(simclr(data), context)
     assert (started.facts["train_images"], started.facts["val_images"]) == (18, 2)
     assert [result.epoch for result in epochs] == [1, 2]
     assert outcome.facts["contrastive_accuracy"] == epochs[-1].contrastive_accuracy
@@ -374,17 +374,17 @@ def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, plac
     model = build_model("unet16", CLASSES, seed=5)
     load_source(model, outcome.artifact, "encoder")
     assert same(dict(model.encoder.state_dict()), weights_of(outcome))
-    assert build(simclr(data), place) == ([], outcome)
+    assert build(simclr(data), context) == ([], outcome)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["after supervised", "after simclr"])
-def test_self_supervised_stage_starts_from_the_encoder_before_it(data, place, monkeypatch, whole):
+def test_self_supervised_stage_starts_from_the_encoder_before_it(data, context, monkeypatch, whole):
     """After a whole model it takes that model's encoder, after an encoder that encoder, and its weights key the stage."""
     first = supervised(data) if whole else simclr(data, ssl_temperature=0.5)
-    _, parent = build(first, place)
+    _, parent = build(first, context)
     starts = starts_of(monkeypatch, "pretrain")
     second = simclr(data, parent=first)
-    _, outcome = build(second, place, parent.artifact.key)
+    _, outcome = build(second, context, parent.artifact.key)
     given = {name.removeprefix("encoder."): value for name, value in weights_of(parent).items()}
     begun = {name.removeprefix("encoder."): value for name, value in starts[0].items() if name.startswith("encoder.")}
     assert begun
@@ -392,12 +392,12 @@ def test_self_supervised_stage_starts_from_the_encoder_before_it(data, place, mo
     assert outcome.artifact.key == second.key(parent.artifact.content_hash)
 
 
-def test_supervised_stage_starts_from_a_self_supervised_encoder(data, place, monkeypatch):
+def test_supervised_stage_starts_from_a_self_supervised_encoder(data, context, monkeypatch):
     """In `simclr:A+supervised:B` the second stage starts with the first one's encoder and a fresh decoder."""
     first = simclr(data)
-    _, parent = build(first, place)
+    _, parent = build(first, context)
     starts = starts_of(monkeypatch, "train")
-    build(supervised(data, parent=first), place, parent.artifact.key)
+    build(supervised(data, parent=first), context, parent.artifact.key)
     given = weights_of(parent)
     assert all(torch.equal(starts[0][f"encoder.{name}"], value) for name, value in given.items())
 
@@ -407,10 +407,10 @@ def small_stem(data: str, model: str = "resnet18", parent: StageSpec | None = No
     return replace(spec, settings={**spec.settings, "stem": "small"})
 
 
-def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, place, monkeypatch):
+def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, context, monkeypatch):
     """It trains a 3x3 convolution, gives none of its stem, and the next model begins with a stem of its own."""
     starts = starts_of(monkeypatch, "pretrain")
-    _, outcome = build(small_stem(data), place)
+    _, outcome = build(small_stem(data), context)
     assert starts[0]["encoder.conv1.weight"].shape == (64, 3, 3, 3)
     assert outcome.facts["stem"] == "small"
     encoder, given = build_encoder("resnet18", 0).state_dict(), weights_of(outcome)
@@ -423,13 +423,13 @@ def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, place, monkeyp
 
 
 @pytest.mark.parametrize("kind", ["simclr", "supervised"])
-def test_a_stage_after_the_small_stem_trains_a_usual_one(data, place, monkeypatch, kind):
+def test_a_stage_after_the_small_stem_trains_a_usual_one(data, context, monkeypatch, kind):
     """The second stage begins with a random 7x7 convolution before the first one's levels, and gives a whole encoder."""
     first = small_stem(data)
-    _, parent = build(first, place)
+    _, parent = build(first, context)
     starts = starts_of(monkeypatch, "pretrain" if kind == "simclr" else "train")
     second = simclr(data, "resnet18", first) if kind == "simclr" else supervised(data, first, "unet-resnet18")
-    _, outcome = build(second, place, parent.artifact.key)
+    _, outcome = build(second, context, parent.artifact.key)
     given, begun = weights_of(parent), starts[0]
     assert torch.equal(begun["encoder.conv1.weight"], build_encoder("resnet18", second.seed).conv1.weight) or kind == "supervised"
     assert begun["encoder.conv1.weight"].shape == (64, 3, 7, 7)
@@ -439,41 +439,41 @@ def test_a_stage_after_the_small_stem_trains_a_usual_one(data, place, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["supervised", "simclr"])
-def test_a_stage_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, place, kind):
+def test_a_stage_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, context, kind):
     """A stage that goes on from a checkpoint with one other bit is built from its start, and its record says why."""
     spec = supervised(data) if kind == "supervised" else simclr(data)
-    steps = build_stage(spec, None, place)
+    steps = build_stage(spec, None, context)
     next(steps)
     first = next(steps)
     steps.close()
-    (path,) = (place.store.root / "work").glob("*/last.safetensors")
+    (path,) = (context.store.root / "work").glob("*/last.safetensors")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    (said, *epochs), _ = build(spec, place)
+    (said, *epochs), _ = build(spec, context)
     assert said.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
     assert len(epochs) == 2
     assert epochs[0].seconds != first.seconds
 
 
-def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, place):
+def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, context):
     """Broken off after its first epoch and asked again, it gives the weights of an undisturbed one."""
-    aside = Workplace(Store(place.store.root.parent / "aside"), place.device)
-    (aside.store.root / "data").symlink_to(place.store.root / "data")
+    aside = ExecutionContext(Store(context.store.root.parent / "aside"), context.device)
+    (aside.store.root / "data").symlink_to(context.store.root / "data")
     running = build_stage(simclr(data), None, aside)
     assert [type(next(running)) for _ in range(2)] == [Started, PretrainingResult]
     running.close()
     _, found = build(simclr(data), aside)
-    _, expected = build(simclr(data), place)
+    _, expected = build(simclr(data), context)
     assert same(weights_of(found), weights_of(expected))
 
 
-def test_cut_artifact_is_built_again(data, place):
+def test_cut_artifact_is_built_again(data, context):
     """An artifact whose file was cut short counts as none and is built again with the same content."""
-    _, outcome = build(supervised(data), place)
+    _, outcome = build(supervised(data), context)
     path = outcome.artifact.folder / WEIGHTS
     path.write_bytes(path.read_bytes()[:-1])
-    before, again = build(supervised(data), place)
+    before, again = build(supervised(data), context)
     assert [type(step) for step in before] == [Started, EpochResult, EpochResult]
     assert again.artifact.content_hash == outcome.artifact.content_hash
 
@@ -492,13 +492,13 @@ def test_stages_that_cannot_be_built_are_refused_with_what_can():
             check_stage(Stage.parse(text), architecture)
 
 
-def test_of_twenty_askers_one_builds(data, place):
+def test_of_twenty_askers_one_builds(data, context):
     """Twenty threads that ask for one stage at once: one trains it, the others are told that it is built elsewhere or get it."""
     ready = threading.Barrier(20)
 
     def ask(_: int) -> list[object]:
         ready.wait()
-        return list(build_stage(supervised(data), None, place))
+        return list(build_stage(supervised(data), None, context))
 
     with ThreadPoolExecutor(20) as threads:
         told = list(threads.map(ask, range(20)))
@@ -507,24 +507,24 @@ def test_of_twenty_askers_one_builds(data, place):
     assert len({messages[-1].artifact.content_hash for messages in told if isinstance(messages[-1], StageOutcome)}) == 1
 
 
-def test_a_stage_that_is_built_elsewhere_is_left_alone(data, place):
+def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
     """While another holds the building of a stage, nothing is done; after that it can be built."""
     spec = supervised(data)
-    with place.store.building(KIND, spec.key(None)):
-        assert list(build_stage(spec, None, place)) == [Elsewhere()]
-        assert place.store.is_taken(KIND, spec.key(None))
-    assert not place.store.is_taken(KIND, spec.key(None))
-    assert isinstance(list(build_stage(spec, None, place))[-1], StageOutcome)
+    with context.store.building(KIND, spec.key(None)):
+        assert list(build_stage(spec, None, context)) == [Elsewhere()]
+        assert context.store.is_taken(KIND, spec.key(None))
+    assert not context.store.is_taken(KIND, spec.key(None))
+    assert isinstance(list(build_stage(spec, None, context))[-1], StageOutcome)
 
 
 STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
-def stated_file(place, folder, model: str = "unet16") -> tuple[StageSpec, StageOutcome]:
+def stated_file(context, folder, model: str = "unet16") -> tuple[StageSpec, StageOutcome]:
     """Build the stage of a file that states its own normalisation."""
     save_weights(build_model(model, 5, seed=9).network.state_dict(), folder / "w.safetensors")
     spec = StageSpec(Stage("file", str(folder / "w.safetensors"), normalisation=STATED), model, seed=0, data="hash")
-    return spec, build(spec, place)[1]
+    return spec, build(spec, context)[1]
 
 
 def normalisation_of_artifact(outcome: StageOutcome) -> Normalisation:
@@ -533,18 +533,18 @@ def normalisation_of_artifact(outcome: StageOutcome) -> Normalisation:
 
 @pytest.mark.parametrize("setting", ["source", "imagenet", "own"])
 @pytest.mark.parametrize("begins", ["random", "file"])
-def test_normalisation_travels_through_a_chain(data, place, tmp_path, monkeypatch, begins, setting):
+def test_normalisation_travels_through_a_chain(data, context, tmp_path, monkeypatch, begins, setting):
     """Every stage is trained, validated and probed with the first one's normalisation, or as the setting says."""
-    first, parent = stated_file(place, tmp_path) if begins == "file" else (None, None)
-    prepared = Prepared.open(place.store.folder("data", data))
+    first, parent = stated_file(context, tmp_path) if begins == "file" else (None, None)
+    prepared = Prepared.open(context.store.folder("data", data))
     used = []
     for module in (step, evaluation, self_supervised, probe):
         real = module.normalise
         monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
     second = simclr(data, parent=first, normalisation=setting)
-    _, encoder = build(second, place, parent.artifact.key if parent else None)
+    _, encoder = build(second, context, parent.artifact.key if parent else None)
     third = replace(supervised(data, parent=second, normalisation=setting), seed=1)
-    _, whole = build(third, place, encoder.artifact.key)
+    _, whole = build(third, context, encoder.artifact.key)
     splits = (split_source(prepared, None, 0, labelled=False), split_source(prepared, None, 1))
     own = [Normalisation(*prepared.mean_std(split.train)) for split in splits]
     expected = {
@@ -561,26 +561,26 @@ def test_normalisation_travels_through_a_chain(data, place, tmp_path, monkeypatc
     ("stage", "model", "expected"),
     [("imagenet", "efficientnet-b0", IMAGENET), ("imagenet:advprop", "efficientnet-b0", HALF), ("imagenet", "xception", HALF)],
 )
-def test_published_weights_keep_their_normalisation_in_the_artifact(place, monkeypatch, stage, model, expected):
+def test_published_weights_keep_their_normalisation_in_the_artifact(context, monkeypatch, stage, model, expected):
     """What the published set expects is in the artifact and in the record of the stage."""
     encoder = smp.encoders.get_encoder(model, weights=None)
     monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
-    _, outcome = build(StageSpec(Stage.parse(stage), model, seed=0), place)
+    _, outcome = build(StageSpec(Stage.parse(stage), model, seed=0), context)
     assert normalisation_of_artifact(outcome) == expected
     assert outcome.facts["input_normalisation"] == str(expected)
 
 
-def test_a_file_that_states_nothing_has_imagenets_normalisation(place, tmp_path):
+def test_a_file_that_states_nothing_has_imagenets_normalisation(context, tmp_path):
     """Without a statement a file's weights expect ImageNet's normalisation; with one, that."""
-    _, stated = stated_file(place, tmp_path)
-    _, silent = build(file_stage(tmp_path / "w.safetensors"), place)
+    _, stated = stated_file(context, tmp_path)
+    _, silent = build(file_stage(tmp_path / "w.safetensors"), context)
     assert normalisation_of_artifact(stated) == STATED
     assert normalisation_of_artifact(silent) == IMAGENET
 
 
-def test_a_prefix_chooses_among_the_networks_of_a_file(place, tmp_path):
+def test_a_prefix_chooses_among_the_networks_of_a_file(context, tmp_path):
     """The artifact of a file that is read below a prefix holds that network alone, by names without it."""
     one, other = ({name: torch.rand(2) for name in ("a.weight", "b.weight")} for _ in range(2))
     torch.save({"student": one, "teacher": {f"backbone.{name}": t for name, t in other.items()}}, tmp_path / "w.pth")
     spec = StageSpec(Stage.parse(f"file:{tmp_path / 'w.pth'}@prefix=teacher.backbone"), "unet16", seed=0, data="hash")
-    assert same(weights_of(build(spec, place)[1]), other)
+    assert same(weights_of(build(spec, context)[1]), other)

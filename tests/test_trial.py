@@ -13,6 +13,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
+from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
 from segsweep.data.manifest import hash_file
 from segsweep.data.originals import originals_key, prepare_originals
@@ -36,7 +37,6 @@ from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult
 from segsweep.training.losses import make_objective
 from segsweep.trial import EXAMPLES, TrialOutcome, run_trial, spread_first
-from segsweep.workplace import Workplace
 
 COUNT = 40
 IMAGE_PX = 32
@@ -44,12 +44,12 @@ TARGET = Target("drawn", protocol="60-20-20")
 
 
 @pytest.fixture
-def place(tmp_path) -> Workplace:
-    return Workplace(Store(tmp_path / "store"), Device("cpu", 1))
+def context(tmp_path) -> ExecutionContext:
+    return ExecutionContext(Store(tmp_path / "store"), Device("cpu", 1))
 
 
 @pytest.fixture
-def data(tmp_path, place) -> str:
+def data(tmp_path, context) -> str:
     """The key of a prepared target of 40 drawn pictures with two classes."""
     folder = tmp_path / "drawn"
     rng = np.random.default_rng(0)
@@ -62,8 +62,8 @@ def data(tmp_path, place) -> str:
         Image.fromarray((180 * mask[..., None] + noise).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
     request = Request(Folder(folder, "drawn"), None, IMAGE_PX)
-    prepare(request, place.store, lambda *_: None)
-    return prepared_key(request, place.store, lambda *_: None)
+    prepare(request, context.store, lambda *_: None)
+    return prepared_key(request, context.store, lambda *_: None)
 
 
 def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
@@ -74,25 +74,25 @@ def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
     return Trial("s", "c", phase, settings, seed, TARGET, data, stage)
 
 
-def run(trial: Trial, place: Workplace, source_key=None) -> tuple[Started, list[EpochResult], TrialOutcome]:
-    started, *epochs, outcome = run_trial(trial, source_key, place)
+def run(trial: Trial, context: ExecutionContext, source_key=None) -> tuple[Started, list[EpochResult], TrialOutcome]:
+    started, *epochs, outcome = run_trial(trial, source_key, context)
     return started, epochs, outcome
 
 
-def model_in_store(trial: Trial, place: Workplace) -> Artifact | None:
+def model_in_store(trial: Trial, context: ExecutionContext) -> Artifact | None:
     """Return the one model that the store has of a trial, None where it has none."""
-    keys = [path.name for path in (place.store.root / MODEL).glob("*")]
-    models = [model for key in keys if (model := place.store.find(MODEL, key)).metadata["trial_id"] == trial.trial_id]
+    keys = [path.name for path in (context.store.root / MODEL).glob("*")]
+    models = [model for key in keys if (model := context.store.find(MODEL, key)).metadata["trial_id"] == trial.trial_id]
     assert len(models) < 2
     return models[0] if models else None
 
 
-def opened(data: str, place: Workplace) -> Prepared:
-    return Prepared.open(place.store.folder("data", data))
+def opened(data: str, context: ExecutionContext) -> Prepared:
+    return Prepared.open(context.store.folder("data", data))
 
 
 @pytest.fixture
-def source(place, tmp_path):
+def source(context, tmp_path):
     """A stage in the store: whole weights of one architecture. Returns how to make one."""
 
     def make_source(name="unet16", classes=7):
@@ -101,17 +101,17 @@ def source(place, tmp_path):
         path = tmp_path / "w.safetensors"
         save_weights(weights, path)
         spec = StageSpec(Stage("file", str(path)), name, seed=0, data="hash of the file")
-        *_, outcome = build_stage(spec, None, place)
+        *_, outcome = build_stage(spec, None, context)
         return spec, outcome.artifact, weights
 
     return make_source
 
 
-def spoiled(data: str, place: Workplace) -> None:
+def spoiled(data: str, context: ExecutionContext) -> None:
     """Overwrite the pictures of the test split, so that whoever reads them gets other numbers; their checksums hold again."""
-    prepared, artifact = opened(data, place), place.store.find("data", data)
-    aside = artifact.folder.rename(place.store.temporary / "aside")
-    with place.store.building("data", data) as build:
+    prepared, artifact = opened(data, context), context.store.find("data", data)
+    aside = artifact.folder.rename(context.store.temporary / "aside")
+    with context.store.building("data", data) as build:
         for path in aside.iterdir():
             path.rename(build.folder / path.name)
         images = np.load(build.folder / "images.npy", mmap_mode="r+")
@@ -121,22 +121,22 @@ def spoiled(data: str, place: Workplace) -> None:
         build.commit(artifact.metadata)
 
 
-def test_tuning_leaves_the_test_split_alone(data, place, monkeypatch):
+def test_tuning_leaves_the_test_split_alone(data, context, monkeypatch):
     """A tuning trial reads no picture of the test split: it evaluates on validation alone, tests nothing, keeps no model."""
-    clean = run(make(data), place)[1]
-    place.store.clear_workspace(make(data).trial_id)
-    spoiled(data, place)
+    clean = run(make(data), context)[1]
+    context.store.clear_workspace(make(data).trial_id)
+    spoiled(data, context)
     monkeypatch.setattr(trials, "evaluate", lambda *_, **__: pytest.fail("it was tested"))
     trial = make(data)
-    started, epochs, outcome = run(trial, place)
-    split = split_target(opened(data, place), TARGET.protocol)
+    started, epochs, outcome = run(trial, context)
+    split = split_target(opened(data, context), TARGET.protocol)
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
     assert outcome == TrialOutcome({"micro_batch": 4})
-    assert model_in_store(trial, place) is None
+    assert model_in_store(trial, context) is None
 
 
-def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch):
+def test_confirmed_run_tests_once_with_its_best_weights(data, context, monkeypatch):
     """A confirmed run reads the test split once, at the end, with the weights of its best epoch."""
     calls = []
 
@@ -146,10 +146,10 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, place, monkeypatch
 
     monkeypatch.setattr(trials, "evaluate", spy)
     trial = make(data, "confirm", learning_rate=0.1, epochs=3)
-    _, _, outcome = run(trial, place)
+    _, _, outcome = run(trial, context)
     ((members, tested),) = calls
-    assert sorted(members) == split_target(opened(data, place), TARGET.protocol).test.tolist()
-    kept, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
+    assert sorted(members) == split_target(opened(data, context), TARGET.protocol).test.tolist()
+    kept, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
     assert kept.keys() == tested.keys()
     assert all(torch.equal(kept[name], tested[name]) for name in kept)
     assert outcome.facts["test_images"] == len(members)
@@ -169,24 +169,24 @@ def validated_as(monkeypatch, hits):
 
 
 @pytest.mark.parametrize("broken_off", [False, True])
-def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, place, tmp_path, monkeypatch, broken_off):
+def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, context, tmp_path, monkeypatch, broken_off):
     """With the best validation after the first of three epochs, weights, test and predictions are those of a run of one epoch."""
     validated_as(monkeypatch, [900, 800, 700])
     trial = make(data, "confirm", epochs=3, learning_rate=0.01)
     if broken_off:
-        steps = run_trial(trial, None, place)
+        steps = run_trial(trial, None, context)
         _, *_ = (next(steps) for _ in range(3))
         steps.close()
-    _, epochs, outcome = run(trial, place)
+    _, epochs, outcome = run(trial, context)
     assert [epoch.best for epoch in epochs] == [True, False, False]
     others = {}
     for name, hits in (("best", [900]), ("last", [700, 800, 900])):
         validated_as(monkeypatch, hits)
-        there = Workplace(Store(tmp_path / name), place.device)
-        (there.store.root / "data").symlink_to(place.store.root / "data")
+        there = ExecutionContext(Store(tmp_path / name), context.device)
+        (there.store.root / "data").symlink_to(context.store.root / "data")
         other = make(data, "confirm", epochs=len(hits), learning_rate=0.01)
         others[name] = run(other, there)[2], model_in_store(other, there)
-    kept, (best, best_kept), (last, last_kept) = model_in_store(trial, place), others["best"], others["last"]
+    kept, (best, best_kept), (last, last_kept) = model_in_store(trial, context), others["best"], others["last"]
     hashes = [hash_file(each.folder / WEIGHTS) for each in (kept, best_kept, last_kept)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert outcome.tables == best.tables != last.tables
@@ -196,7 +196,7 @@ def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, p
 
 
 @pytest.fixture
-def coloured(tmp_path, place) -> tuple[Path, str]:
+def coloured(tmp_path, context) -> tuple[Path, str]:
     """A folder of dark images to train on, of bright ones to validate and of middle ones to test, and the key of its arrays.
 
     Each image has a brightness of its own, and shows its second class in a share of its own.
@@ -214,15 +214,15 @@ def coloured(tmp_path, place) -> tuple[Path, str]:
             Image.fromarray(mask).save(folder / "masks" / f"{split}{number:02d}.png")
         (folder / f"{split}.txt").write_text("\n".join(f"{split}{number:02d}" for number in range(count)))
     request = Request(Folder(folder, "coloured"), None, IMAGE_PX)
-    prepare(request, place.store, lambda *_: None)
-    return folder, prepared_key(request, place.store, lambda *_: None)
+    prepare(request, context.store, lambda *_: None)
+    return folder, prepared_key(request, context.store, lambda *_: None)
 
 
 def read_part(folder: Path, names, part: str) -> np.ndarray:
     return np.stack([np.asarray(Image.open(folder / part / f"{name}.png")) for name in names])
 
 
-def test_all_statistics_are_those_of_the_images_that_train(coloured, place, monkeypatch):
+def test_all_statistics_are_those_of_the_images_that_train(coloured, context, monkeypatch):
     """Normalisation, statistics of a frozen encoder and class weights are counted over the images of the fraction that trains,
     as numpy counts them in the files: not over validation or test images, nor over the rest of the training split."""
     folder, key = coloured
@@ -236,8 +236,8 @@ def test_all_statistics_are_those_of_the_images_that_train(coloured, place, monk
         monkeypatch.setattr(module, "make_objective", spy)
     values = {"normalisation": "own", "fraction": 0.5, "loss": "weighted_cross_entropy", "freeze": "encoder", "epochs": 1}
     trial = replace(make(key, "confirm", architecture="unet-resnet18", **values), target=Target("t", protocol="official"))
-    run(trial, place)
-    prepared = opened(key, place)
+    run(trial, context)
+    prepared = opened(key, context)
     split = split_target(prepared, "official")
     names = [prepared.names[member] for member in subset(prepared, split.train, 0.5, trial.seed)]
     assert len(names) == 12
@@ -257,20 +257,20 @@ def test_all_statistics_are_those_of_the_images_that_train(coloured, place, monk
     conv = build_model("unet-resnet18", 2, trial.seed).encoder.conv1
     with torch.no_grad():
         features = conv(torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float())
-    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
     assert final["encoder.bn1.running_mean"].numpy() == pytest.approx(features.mean((0, 2, 3)).numpy(), abs=1e-4)
 
 
-def test_test_metrics_are_those_of_the_kept_model(data, place):
+def test_test_metrics_are_those_of_the_kept_model(data, context):
     """Test metrics and the row of every test image equal scikit-learn's on predictions of the model in the store."""
     trial = make(data, "confirm")
-    _, _, outcome = run(trial, place)
-    prepared = opened(data, place)
+    _, _, outcome = run(trial, context)
+    prepared = opened(data, context)
     test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     model = build_model("unet16", 2, seed=0)
-    model.network.load_state_dict(load_weights(model_in_store(trial, place).folder / WEIGHTS)[0])
+    model.network.load_state_dict(load_weights(model_in_store(trial, context).folder / WEIGHTS)[0])
     loss = make_objective("cross_entropy", prepared.classes)
-    options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": place.device}
+    options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": context.device}
     found = evaluate(model, PictureSet(prepared, test), **options, examples=len(test))
     truth = prepared.masks[test]
     facts = outcome.facts
@@ -307,12 +307,12 @@ def test_test_metrics_are_those_of_the_kept_model(data, place):
     assert [[pixels.get((t, p), 0) for p in prepared.classes] for t in prepared.classes] == expected.tolist()
 
 
-def test_model_artifact_has_card_and_examples(data, place):
+def test_model_artifact_has_card_and_examples(data, context):
     """The artifact of a confirmed run has weights, a card, and picture, truth and prediction of its first test images."""
     trial = make(data, "confirm")
-    run(trial, place)
-    artifact = model_in_store(trial, place)
-    prepared = opened(data, place)
+    run(trial, context)
+    artifact = model_in_store(trial, context)
+    prepared = opened(data, context)
     test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
@@ -334,12 +334,12 @@ def test_model_artifact_has_card_and_examples(data, place):
 
 
 @pytest.mark.parametrize("architecture", ["unet16", "unet-mobilenet_v2"])
-def test_frozen_transferred_encoder_ends_as_the_source(data, place, source, architecture):
+def test_frozen_transferred_encoder_ends_as_the_source(data, context, source, architecture):
     """With a frozen encoder the final model's encoder is the source's bit for bit, statistics and counters included."""
     spec, artifact, weights = source(architecture)
     trial = make(data, "confirm", stage=spec, architecture=architecture, transfer="encoder", freeze="encoder")
-    started, _, _ = run(trial, place, artifact.key)
-    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
+    started, _, _ = run(trial, context, artifact.key)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
     encoder = {name for name in weights if name.startswith("encoder.")}
     assert encoder == {name for name in final if name.startswith("encoder.")}
     assert all(torch.equal(final[name], weights[name]) for name in encoder)
@@ -350,7 +350,7 @@ def test_frozen_transferred_encoder_ends_as_the_source(data, place, source, arch
     assert started.facts["trainable_parameters"] < started.facts["total_parameters"]
 
 
-def test_unfrozen_transferred_model_starts_from_the_source(data, place, source, monkeypatch):
+def test_unfrozen_transferred_model_starts_from_the_source(data, context, source, monkeypatch):
     """With transfer=all-but-classifier everything but the classifier begins as the source's; the head as the seed says."""
     spec, artifact, weights = source()
     starts = []
@@ -362,91 +362,91 @@ def test_unfrozen_transferred_model_starts_from_the_source(data, place, source, 
 
     monkeypatch.setattr(trials, "train", spy)
     trial = make(data, stage=spec, transfer="all-but-classifier")
-    run(trial, place, artifact.key)
+    run(trial, context, artifact.key)
     fresh = build_model("unet16", 2, trial.seed).network.state_dict()
     for name, tensor in starts[0].items():
         assert torch.equal(tensor, (fresh if name.startswith("classifier.") else weights)[name]), name
 
 
-def test_source_that_does_not_fit_is_one_line(data, place, source):
+def test_source_that_does_not_fit_is_one_line(data, context, source):
     """A source of another architecture ends the trial with one line that says what the source lacks."""
     spec, artifact, _ = source("unet-resnet18")
     with pytest.raises(UserError, match=r"transfer=encoder: the source lacks encoder\.blocks") as caught:
-        run(make(data, stage=spec, transfer="encoder"), place, artifact.key)
+        run(make(data, stage=spec, transfer="encoder"), context, artifact.key)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["data", "masks", "weights"])
-def test_damage_in_what_a_trial_reads_is_found(data, place, source, tmp_path, kind):
+def test_damage_in_what_a_trial_reads_is_found(data, context, source, tmp_path, kind):
     """One other bit in the images, in the masks at their own sizes or in the source's weights: no result, and a lost artifact."""
     spec, artifact, _ = source()
     request = Request(Folder(tmp_path / "drawn", "drawn"), None, IMAGE_PX)
-    prepare_originals(request, place.store, lambda *_: None)
-    masks = originals_key(request, place.store, lambda *_: None)
+    prepare_originals(request, context.store, lambda *_: None)
+    masks = originals_key(request, context.store, lambda *_: None)
     trial = replace(make(data, "confirm", stage=spec, epochs=1, test_size="original"), target_masks=masks)
     key, file = {"data": (data, "images.npy"), "masks": (masks, "masks.zip"), "weights": (artifact.key, WEIGHTS)}[kind]
-    path = place.store.folder(kind, key) / file
+    path = context.store.folder(kind, key) / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(LostArtifactError, match=f"{file} has other bytes than were written") as caught:
-        run(trial, place, artifact.key)
+        run(trial, context, artifact.key)
     assert (caught.value.kind, caught.value.key) == (kind, key)
-    assert place.store.find(kind, key) is None
+    assert context.store.find(kind, key) is None
 
 
-def test_broken_off_trial_continues(data, place, tmp_path):
+def test_broken_off_trial_continues(data, context, tmp_path):
     """A confirmed run that is broken off after an epoch ends with the same test numbers and weights as a whole one."""
     trial = make(data, "confirm", epochs=2)
-    steps = run_trial(trial, None, place)
+    steps = run_trial(trial, None, context)
     _, first = (next(steps) for _ in range(2))
     steps.close()
-    _, epochs, outcome = run(trial, place)
+    _, epochs, outcome = run(trial, context)
     assert epochs[0] == first
     assert len(epochs) == 2
-    elsewhere = Workplace(Store(tmp_path / "other"), place.device)
-    (elsewhere.store.root / "data").symlink_to(place.store.root / "data")
+    elsewhere = ExecutionContext(Store(tmp_path / "other"), context.device)
+    (elsewhere.store.root / "data").symlink_to(context.store.root / "data")
     _, _, whole = run(trial, elsewhere)
     assert outcome.tables == whole.tables
     times = "predict_seconds"
     assert {k: v for k, v in outcome.facts.items() if k != times} == {k: v for k, v in whole.facts.items() if k != times}
-    hashes = {model_in_store(trial, there).content_hash for there in (place, elsewhere)}
+    hashes = {model_in_store(trial, there).content_hash for there in (context, elsewhere)}
     assert len(hashes) == 1
 
 
-def spoil_checkpoint(place: Workplace) -> None:
+def spoil_checkpoint(context: ExecutionContext) -> None:
     """Flip one bit in the middle of the one checkpoint that is there."""
-    (path,) = (place.store.root / "work").glob("*/last.safetensors")
+    (path,) = (context.store.root / "work").glob("*/last.safetensors")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
 
-def test_a_trial_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, place):
+def test_a_trial_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, context):
     """A trial that goes on from a checkpoint with one other bit ends as one that was never broken off; its record says why."""
     trial = make(data)
-    _, whole, _ = run(trial, place)
-    steps = run_trial(trial, None, place)
+    _, whole, _ = run(trial, context)
+    steps = run_trial(trial, None, context)
     _, first = (next(steps) for _ in range(2))
     steps.close()
-    spoil_checkpoint(place)
-    said, *epochs, _ = run_trial(trial, None, place)
+    spoil_checkpoint(context)
+    said, *epochs, _ = run_trial(trial, None, context)
     assert said.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
     assert epochs[0].seconds != first.seconds
     assert [(each.train_loss, each.val_loss) for each in epochs] == [(each.train_loss, each.val_loss) for each in whole]
 
 
-def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, place):
+def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, context):
     """A confirmed run whose end was not recorded yields the same outcome again and keeps its artifact."""
     trial = make(data, "confirm")
-    _, _, first = run(trial, place)
-    artifact = model_in_store(trial, place)
-    _, _, again = run(trial, place)
+    _, _, first = run(trial, context)
+    artifact = model_in_store(trial, context)
+    _, _, again = run(trial, context)
     assert again.tables == first.tables
-    assert model_in_store(trial, place) == artifact
+    assert model_in_store(trial, context) == artifact
 
 
-def test_fractions_are_nested_and_seeds_differ(data, place, monkeypatch):
+def test_fractions_are_nested_and_seeds_differ(data, context, monkeypatch):
     """A larger fraction holds the smaller one of the same seed, and another seed draws another subset."""
     seen = {}
     real = trials.train
@@ -457,34 +457,34 @@ def test_fractions_are_nested_and_seeds_differ(data, place, monkeypatch):
 
     monkeypatch.setattr(trials, "train", spy)
     for seed, fraction in ((1, 0.25), (1, 0.5), (2, 0.25)):
-        run(make(data, seed=seed, fraction=fraction, epochs=1), place)
+        run(make(data, seed=seed, fraction=fraction, epochs=1), context)
     assert set(seen) == {(1, 6), (1, 12), (2, 6)}
     assert seen[1, 6][0] < seen[1, 12][0]
     assert seen[1, 6][0] != seen[2, 6][0]
     assert len({tuple(val) for _, val in seen.values()}) == 1
 
 
-def test_rehearsal_cuts_every_split(data, place):
+def test_rehearsal_cuts_every_split(data, context):
     """With `max_pictures` no split has more pictures, and every path is still gone through."""
-    started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(place, max_pictures=4))
+    started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(context, max_pictures=4))
     assert (started.facts["train_images"], started.facts["val_images"], outcome.facts["test_images"]) == (4, 4, 4)
     assert len(epochs) == 1
     assert len(outcome.tables["images"]) == 4
 
 
-def test_examples_come_from_all_over_the_split(data, place):
+def test_examples_come_from_all_over_the_split(data, context):
     """The pictures that are shown are spread over the split; no picture is lost or doubled by putting them first."""
-    pictures = PictureSet(opened(data, place), np.arange(3, 20))
+    pictures = PictureSet(opened(data, context), np.arange(3, 20))
     members = spread_first(pictures, EXAMPLES).members
     assert members[:EXAMPLES].tolist() == [3, 6, 9, 12, 15, 19]
     assert sorted(members) == list(range(3, 20))
 
 
-def test_everything_is_transferred_with_the_classes_mapped(data, place):
+def test_everything_is_transferred_with_the_classes_mapped(data, context):
     """With `all` the classifier's rows go to the classes that they are mapped to, which the report says; others stay fresh."""
     classes = ["thing", "sky", "lake"]
     source = build_model("unet16", 3, seed=9).network.state_dict()
-    with place.store.building(STAGE_KIND, "source") as build:
+    with context.store.building(STAGE_KIND, "source") as build:
         save_weights(source, build.folder / WEIGHTS)
         build.commit({"encoder_only": False, "classes": classes, "normalisation": IMAGENET.as_dict(), "facts": {}})
     stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, data="x")
@@ -492,55 +492,55 @@ def test_everything_is_transferred_with_the_classes_mapped(data, place):
         make(data, stage=stage, transfer="all", learning_rate=1e-12, epochs=1),
         target=replace(TARGET, class_map={"ground": ["sky", "lake"]}),
     )
-    started, _, outcome = run(trial, place, "source")
+    started, _, outcome = run(trial, context, "source")
     assert isinstance(outcome, TrialOutcome)
-    checkpoint = place.store.workspace(trial.trial_id) / "last.safetensors"
+    checkpoint = context.store.workspace(trial.trial_id) / "last.safetensors"
     rows = load_weights(checkpoint)[0]["model.classifier.weight"]
     expected = torch.stack([source["classifier.weight"][1:].mean(dim=0), source["classifier.weight"][0]])
     torch.testing.assert_close(rows, expected, atol=1e-6, rtol=0)
     assert "ground <- " in started.facts["transfer_report"]
 
 
-def test_a_held_out_test_split_is_the_same_for_every_development_share(data, place):
+def test_a_held_out_test_split_is_the_same_for_every_development_share(data, context):
     """Under `holdout-20` runs with other development shares train on their share, and validate and test on the same images."""
     tested, trained = [], []
     for dev_share in (0.3, 0.8):
         trial = replace(make(data, "confirm", epochs=1, dev_share=dev_share), target=replace(TARGET, protocol="holdout-20"))
-        started, _, outcome = run(trial, place)
+        started, _, outcome = run(trial, context)
         tested.append({row["image"] for row in outcome.tables["images"]})
         trained.append((started.facts["train_images"], started.facts["val_images"]))
     assert tested[0] == tested[1]
     assert trained == [(11, 3), (29, 3)]
 
 
-def test_confirmed_run_keeps_a_clip(data, place):
+def test_confirmed_run_keeps_a_clip(data, context):
     """With `clip_images` a confirmed run's artifact has predictions over time for pictures from all over the validation split;
     a tuning trial's workspace has none, and a broken-off run ends with the same clip as a whole one."""
     trial = make(data, "confirm", clip_images=3, epochs=None, steps=4, validations=4)
-    steps = run_trial(trial, None, place)
+    steps = run_trial(trial, None, context)
     for _ in range(3):
         next(steps)
     steps.close()
-    run(trial, place)
-    with np.load(model_in_store(trial, place).folder / "clip.npz") as clip:
+    run(trial, context)
+    with np.load(model_in_store(trial, context).folder / "clip.npz") as clip:
         assert clip["frames_TKHW"].shape == (5, 3, IMAGE_PX, IMAGE_PX)
         assert clip["steps_T"].tolist() == [0, 1, 2, 3, 4]
-        val = split_target(opened(data, place), TARGET.protocol).val
-        assert np.array_equal(clip["truths_KHW"], opened(data, place).masks[val[[0, 3, 7]]])
-    hashes = [model_in_store(trial, place).content_hash]
-    place.store.drop(MODEL, model_in_store(trial, place).key)
-    place.store.clear_workspace(trial.trial_id)
-    run(trial, place)
-    assert model_in_store(trial, place).content_hash == hashes[0]
-    run(tuning := make(data, clip_images=3), place)
-    assert not list(place.store.workspace(tuning.trial_id).glob("frame-*"))
+        val = split_target(opened(data, context), TARGET.protocol).val
+        assert np.array_equal(clip["truths_KHW"], opened(data, context).masks[val[[0, 3, 7]]])
+    hashes = [model_in_store(trial, context).content_hash]
+    context.store.drop(MODEL, model_in_store(trial, context).key)
+    context.store.clear_workspace(trial.trial_id)
+    run(trial, context)
+    assert model_in_store(trial, context).content_hash == hashes[0]
+    run(tuning := make(data, clip_images=3), context)
+    assert not list(context.store.workspace(tuning.trial_id).glob("frame-*"))
 
 
-def test_a_frozen_random_encoder_is_calibrated_once(data, place):
+def test_a_frozen_random_encoder_is_calibrated_once(data, context):
     """A frozen encoder without a source keeps its random weights and the statistics of the training images, as recorded."""
     trial = make(data, "confirm", architecture="unet-mobilenet_v2", freeze="encoder", epochs=1)
-    started, _, _ = run(trial, place)
-    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
+    started, _, _ = run(trial, context)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
     random = build_model("unet-mobilenet_v2", 2, trial.seed).network.state_dict()
     means = [name for name in final if name.startswith("encoder.") and name.endswith("running_mean")]
     assert started.facts["calibrated_layers"] == len(means) > 50
@@ -551,14 +551,16 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, place):
     assert batches == {1}  # one pass before training, and none moved in it
 
 
-def test_a_frozen_encoder_without_a_stem_trains_one(data, place):
+def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
     """With a source that has the small stem, `freeze=encoder` moves a fresh stem, and nothing else of the encoder."""
     settings = Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32").stage_settings("simclr")
     spec = StageSpec(Stage("simclr", "drawn"), "resnet18", 0, data, {**settings, "stem": "small"})
-    *_, source = build_stage(spec, None, place)
+    *_, source = build_stage(spec, None, context)
     trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")
-    started, _, _ = run(trial, place, source.artifact.key)
-    final, given = (load_weights(folder / WEIGHTS)[0] for folder in (model_in_store(trial, place).folder, source.artifact.folder))
+    started, _, _ = run(trial, context, source.artifact.key)
+    final, given = (
+        load_weights(folder / WEIGHTS)[0] for folder in (model_in_store(trial, context).folder, source.artifact.folder)
+    )
     assert all(torch.equal(final[f"encoder.{name}"], value) for name, value in given.items())
     begun = build_model("unet-resnet18", 2, trial.seed).network
     stem = [name for name in begun.state_dict() if name.startswith(("encoder.conv1.", "encoder.bn1."))]
@@ -570,7 +572,7 @@ def test_a_frozen_encoder_without_a_stem_trains_one(data, place):
 
 
 @pytest.fixture
-def sized(tmp_path, place):
+def sized(tmp_path, context):
     """Images of several sizes with their masks: the key of their squares, and of their masks as they are."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "sized"
@@ -586,20 +588,20 @@ def sized(tmp_path, place):
         Image.fromarray(image).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
     request = Request(Folder(folder, "sized"), None, IMAGE_PX)
-    prepare(request, place.store, lambda *_: None)
-    prepare_originals(request, place.store, lambda *_: None)
-    keys = prepared_key(request, place.store, lambda *_: None), originals_key(request, place.store, lambda *_: None)
+    prepare(request, context.store, lambda *_: None)
+    prepare_originals(request, context.store, lambda *_: None)
+    keys = prepared_key(request, context.store, lambda *_: None), originals_key(request, context.store, lambda *_: None)
     return folder, *keys
 
 
-def test_a_test_at_the_original_size_counts_there(sized, place):
+def test_a_test_at_the_original_size_counts_there(sized, context):
     """With `test_size=original` logits are resized to each mask's own size, and counts and predictions are of that size."""
     folder, data, masks = sized
     trial = replace(make(data, "confirm", test_size="original", epochs=1), target_masks=masks)
-    _, _, outcome = run(trial, place)
-    prepared = opened(data, place)
+    _, _, outcome = run(trial, context)
+    prepared = opened(data, context)
     model = build_model("unet16", 2, seed=0)
-    artifact = model_in_store(trial, place)
+    artifact = model_in_store(trial, context)
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
     kept, counts = dict(read_predictions(artifact.folder / "predictions.zip")), outcome.tables["counts"]
     for name in kept:
@@ -621,10 +623,10 @@ def test_a_test_at_the_original_size_counts_there(sized, place):
     assert trial.trial_id != replace(trial, settings=make(data, "confirm", epochs=1).settings).trial_id
 
 
-def test_a_test_at_the_image_size_is_the_default(sized, place):
+def test_a_test_at_the_image_size_is_the_default(sized, context):
     """Without the setting the counts are of squares of `image_px`, whatever the masks' own sizes."""
     _, data, masks = sized
-    _, _, outcome = run(replace(make(data, "confirm", epochs=1), target_masks=masks), place)
+    _, _, outcome = run(replace(make(data, "confirm", epochs=1), target_masks=masks), context)
     for name in {row["image"] for row in outcome.tables["counts"]}:
         pixels = sum(row["true"] for row in outcome.tables["counts"] if row["image"] == name)
         assert 0.9 * IMAGE_PX**2 < pixels <= IMAGE_PX**2
@@ -635,21 +637,21 @@ STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 @pytest.mark.parametrize("setting", ["source", "imagenet", "own"])
 @pytest.mark.parametrize("begins", ["random", "file"])
-def test_a_trial_uses_its_sources_normalisation(data, place, tmp_path, monkeypatch, begins, setting):
+def test_a_trial_uses_its_sources_normalisation(data, context, tmp_path, monkeypatch, begins, setting):
     """Training, validation, test, record and card all have the source's normalisation, or what the setting says."""
     spec, key = None, None
     if begins == "file":
         save_weights(build_model("unet16", 7, seed=9).network.state_dict(), tmp_path / "w.safetensors")
         spec = StageSpec(Stage("file", str(tmp_path / "w.safetensors"), normalisation=STATED), "unet16", 0, data="hash")
-        *_, built = build_stage(spec, None, place)
+        *_, built = build_stage(spec, None, context)
         key = built.artifact.key
     used = []
     for module in (step, evaluation):
         real = module.normalise
         monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
     trial = make(data, "confirm", stage=spec, normalisation=setting)
-    started, _, _ = run(trial, place, key)
-    prepared = opened(data, place)
+    started, _, _ = run(trial, context, key)
+    prepared = opened(data, context)
     expected = {
         "source": STATED if begins == "file" else IMAGENET,
         "imagenet": IMAGENET,
@@ -657,7 +659,7 @@ def test_a_trial_uses_its_sources_normalisation(data, place, tmp_path, monkeypat
     }[setting]
     assert set(used) == {expected}
     assert started.facts["input_normalisation"] == str(expected)
-    assert Normalisation.of(model_in_store(trial, place).metadata) == expected
+    assert Normalisation.of(model_in_store(trial, context).metadata) == expected
 
 
 def test_random_weights_make_imagenets_normalisation_the_sources(data):
@@ -668,20 +670,20 @@ def test_random_weights_make_imagenets_normalisation_the_sources(data):
     assert len(set(ids.values())) == 5
 
 
-def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, place, source):
+def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, context, source):
     """With output=sigmoid all but the classifier of a softmax source moves, the head has one channel and starts fresh, and the
     test's numbers are those of the sign of its logit; its weights move back into a model of many classes alike."""
     spec, artifact, weights = source(classes=7)
     values = {"transfer": "all-but-classifier", "output": "sigmoid", "loss": "bce", "freeze": "encoder", "epochs": 1}
     trial = make(data, "confirm", stage=spec, **values)
-    started, _, outcome = run(trial, place, artifact.key)
-    final, _ = load_weights(model_in_store(trial, place).folder / WEIGHTS)
+    started, _, outcome = run(trial, context, artifact.key)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
     assert final["classifier.weight"].shape[0] == 1
     assert all(torch.equal(final[name], weights[name]) for name in final if name.startswith("encoder."))
     assert started.facts["trainable_parameters"] == sum(
         p.numel() for name, p in build_model("unet16", 1, 0).network.named_parameters() if not name.startswith("encoder.")
     )
-    prepared = opened(data, place)
+    prepared = opened(data, context)
     members = split_target(prepared, TARGET.protocol).test
     network = build_model("unet16", 1, 0).network.eval()
     network.load_state_dict(final)

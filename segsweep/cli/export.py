@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from segsweep.config.normalisation import IMAGENET, Normalisation
-from segsweep.config.own import PREFIX, fingerprint
+from segsweep.config.user_objects import PREFIX, fingerprint
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.records.models import AGAIN, model_of

@@ -31,7 +31,7 @@ def models(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
             f"{cost.encoder_gmacs:.1f}",
             f"{cost.head_gmacs:.1f}",
             str(cost.output_stride),
-            str(cost.encoder_stages),
+            str(cost.encoder_levels),
         )
         for cost in costs
     ]

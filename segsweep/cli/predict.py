@@ -17,13 +17,13 @@ from PIL import Image
 from rich.console import Console
 
 from segsweep.cli.export import best_trial, deployed, find_weights, named_trial
-from segsweep.cli.whole_picture import Prediction, Predictor
 from segsweep.data.bit_depth import FULL, eight_bits, largest
 from segsweep.data.dataset import Levels, Pixels, Progress
 from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
 from segsweep.data.palette import palette_image
 from segsweep.data.picture import open_image
 from segsweep.errors import UserError, disk_errors
+from segsweep.inference.tiling import Prediction, Predictor
 from segsweep.records.reader import Records
 from segsweep.report.new_folder import ELSEWHERE, make_new
 from segsweep.report.overlay import background_of, legend, overlay

@@ -16,17 +16,17 @@ from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
 from segsweep.sweep.changed import changed_line
 from segsweep.sweep.check import check
+from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
-from segsweep.sweep.past import past_of
 from segsweep.sweep.progress import choose_view
+from segsweep.sweep.resume import resume_state
 from segsweep.sweep.run import declaration, load_or_none, planned_among, planner_of, run_in
-from segsweep.sweep.setting import Setting
 from segsweep.sweep.start import check_free, check_mirror, ready
 
 
 def plan(
     study: Study,
-    setting: Setting,
+    folders: Folders,
     options: Options,
     mirror: MirrorOptions,
     console: Console,
@@ -35,32 +35,32 @@ def plan(
     as_json: bool,
 ) -> int:
     """Print what a run would do; raise what it would refuse. Nothing is written but to the store."""
-    check_mirror(mirror, setting.study_folder(study))
+    check_mirror(mirror, folders.study_folder(study))
     view, tell = choose_view(console), partial(console.print, soft_wrap=True)
     try:
-        with ready(study, setting, options, view, tell, planning=True) as start:
+        with ready(study, folders, options, view, tell, planning=True) as start:
             view.close()
-            records = load_or_none(setting.study_folder(study))
-            lost = lost_models(records.all_trials, setting.store) if records is not None else {}
+            records = load_or_none(folders.study_folder(study))
+            lost = lost_models(records.all_trials, folders.store) if records is not None else {}
             damaged: list[str] = []
-            past = past_of(records, study.early_stopping, retry_failed, lost)
-            planner = planner_of(start.plan, setting.store, past, damaged.append)
+            resume = resume_state(records, study.early_stopping, retry_failed, lost)
+            planner = planner_of(start.plan, folders.store, resume, damaged.append)
             found = [*damaged, *lost_remarks(planned_among(lost, planner))]
             before = None if start.catalog.absent else records  # without its data every trial looks like another one
-            if (changed := changed_line(setting.study_folder(study), before, declaration(start.plan), planner)) is not None:
+            if (changed := changed_line(folders.study_folder(study), before, declaration(start.plan), planner)) is not None:
                 found.append(changed)
             content = plan_content(planner, start, found)
             print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)
     finally:
         view.close()
-    check_free(setting.study_folder(study))  # last: what is planned can be seen while it runs
+    check_free(folders.study_folder(study))  # last: what is planned can be seen while it runs
     return 0
 
 
-def rehearse(study: Study, setting: Setting, options: Options, mirror: MirrorOptions, console: Console) -> int:
+def rehearse(study: Study, folders: Folders, options: Options, mirror: MirrorOptions, console: Console) -> int:
     """Rehearse every cell, print which fail, and return 1 where some do."""
-    check_mirror(mirror, setting.study_folder(study))
-    records = check(study, setting, options, console)
+    check_mirror(mirror, folders.study_folder(study))
+    records = check(study, folders, options, console)
     bad = records.trials[records.trials["status"] != "finished"]
     cells = records.trials["cell"].nunique()
     for cell, trials in bad.groupby("cell", sort=False):
@@ -70,15 +70,15 @@ def rehearse(study: Study, setting: Setting, options: Options, mirror: MirrorOpt
     return INCOMPLETE if len(bad) else 0
 
 
-def run(study: Study, setting: Setting, options: Options, mirror: MirrorOptions, console: Console, retry_failed: bool) -> int:
+def run(study: Study, folders: Folders, options: Options, mirror: MirrorOptions, console: Console, retry_failed: bool) -> int:
     """Run what the study still lacks, print its table, and return 1 where a cell came to no result."""
-    check_mirror(mirror, setting.study_folder(study))
-    with mirroring(setting.study_folder(study), mirror, print):
-        records = run_in(study, setting, options, console, retry_failed)
-        print(write_report(records, setting.store.root), flush=True)
-        for line in write_clips(records, setting.store.root):
+    check_mirror(mirror, folders.study_folder(study))
+    with mirroring(folders.study_folder(study), mirror, print):
+        records = run_in(study, folders, options, console, retry_failed)
+        print(write_report(records, folders.store.root), flush=True)
+        for line in write_clips(records, folders.store.root):
             print(line)
-    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {setting.store.root}")
+    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {folders.store.root}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:
         console.print(f"{empty} cells came to no result; their reasons stand above")

@@ -121,10 +121,10 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     chosen = list(presets[preset]) if preset else []
     narrowed = narrow(narrow(study, chosen), options.set)
 
-    from segsweep.sweep.setting import Setting  # loads numpy
+    from segsweep.sweep.folders import Folders  # loads numpy
 
-    setting = Setting.make(options.out, options.store, options.data)
-    study, told = _at_hand(narrowed, [*chosen, *options.set], stand_ins, options, setting.roots)
+    folders = Folders.make(options.out, options.store, options.data)
+    study, told = _at_hand(narrowed, [*chosen, *options.set], stand_ins, options, folders.roots)
     if options.name is not None:
         study = replace(study, name=options.name)
     for line in told:
@@ -134,17 +134,17 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     from segsweep.cli import study_command  # loads torch
 
     if options.plan:
-        return study_command.plan(study, setting, where, mirror, console, options.retry_failed, as_json=options.json)
+        return study_command.plan(study, folders, where, mirror, console, options.retry_failed, as_json=options.json)
     if options.check:
-        return study_command.rehearse(study, setting, where, mirror, console)
-    return study_command.run(study, setting, where, mirror, console, options.retry_failed)
+        return study_command.rehearse(study, folders, where, mirror, console)
+    return study_command.run(study, folders, where, mirror, console, options.retry_failed)
 
 
 def _at_hand(
     study: Study, narrowing: Sequence[str], stand_ins: StandIns, options: argparse.Namespace, roots: "DataRoots"
 ) -> tuple[Study, list[str]]:
     """Return a study that fits the data at hand, and lines that tell how it was changed."""
-    from segsweep.cli.at_hand import with_class_map_of_target, with_stand_ins
+    from segsweep.cli.stand_ins import with_class_map_of_target, with_stand_ins
 
     named = {text.partition("=")[0].strip() for text in narrowing}
     told: list[str] = []

@@ -13,7 +13,7 @@ from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.find import find_study
 from segsweep.records.verify import damaged_records
 from segsweep.store.folder import DAMAGED, Progress, Store
-from segsweep.store.marks import forget_gone
+from segsweep.store.verified import forget_gone
 
 WHOLE = "records are whole"  # of a study
 BUILT_AGAIN: Mapping[str, str] = {

@@ -1,12 +1,12 @@
 """Frozen, validated settings: study, target, source, trial, stage, and their digests. Knows nothing of torch or Ray."""
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian, PerCellRacing
-from segsweep.config.own import Architecture, File, Loss, SelfSupervised, Supervised
-from segsweep.config.published import Published, PublishedRun, deviations_in
+from segsweep.config.published_results import Published, PublishedRun, deviations_in
 from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
 from segsweep.config.space import Choice, LogUniform, Uniform
 from segsweep.config.study import Study, Target
+from segsweep.config.user_objects import Architecture, File, Loss, SelfSupervised, Supervised
 from segsweep.config.work import StageSpec, Trial
 
 __all__ = [

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from segsweep.config.own import NAME_PATTERN, PREFIX
+from segsweep.config.user_objects import NAME_PATTERN, PREFIX
 
 LOSS_NAMES = (
     "cross_entropy",
@@ -42,7 +42,7 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
     return tuple(terms)
 
 
-def own_losses(text: str) -> list[str]:
+def user_losses(text: str) -> list[str]:
     """Return the texts of the own losses among the terms."""
     return [found.group() for found in OWN.finditer(text)]
 

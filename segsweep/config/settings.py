@@ -7,9 +7,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from segsweep.config.keep import Keep
 from segsweep.config.loss_text import canonical_loss
-from segsweep.config.own import NAME_PATTERN, PREFIX
 from segsweep.config.plain import plain
 from segsweep.config.source import SELF_SUPERVISED, Source
+from segsweep.config.user_objects import NAME_PATTERN, PREFIX
 from segsweep.errors import UserError, unknown
 
 DEFAULT_EPOCHS = 10

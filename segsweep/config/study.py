@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 from segsweep.config.early_stopping import RULES, EarlyStopping
 from segsweep.config.folds import folds_of
-from segsweep.config.own import Brought, DataSetObject, Naming, adopt, bring, folder_name, is_data_set
 from segsweep.config.plain import listed, plain
-from segsweep.config.published import Published
+from segsweep.config.published_results import Published
 from segsweep.config.settings import DECIDED_BY, LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
+from segsweep.config.user_objects import DataSetObject, Naming, UserObject, folder_name, is_data_set, register, with_fingerprints
 from segsweep.errors import UserError, unknown
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -115,7 +115,9 @@ class Study:
     early_stopping: EarlyStopping | None = None
     published: Published | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
-    brought: Mapping[str, Brought] = field(init=False, repr=False, default_factory=dict)  # what `own` holds, with its marks
+    user_objects: Mapping[str, UserObject] = field(
+        init=False, repr=False, default_factory=dict
+    )  # what `own` holds, with its fingerprints
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
@@ -144,8 +146,8 @@ class Study:
         if self.published is not None:
             object.__setattr__(self, "published", self.published.named(naming.text))
         object.__setattr__(self, "own", MappingProxyType(naming.found))
-        object.__setattr__(self, "brought", MappingProxyType(bring(self.own)))
-        adopt(self.brought)
+        object.__setattr__(self, "user_objects", MappingProxyType(with_fingerprints(self.own)))
+        register(self.user_objects)
         self._check_roles()
         object.__setattr__(self, "tune", MappingProxyType({axis: _canonical(axis, t) for axis, t in self.tune.items()}))
         self._check_source_trials()
@@ -242,9 +244,9 @@ class Study:
         return self.compare  # type: ignore[return-value]  # __post_init__ made it one
 
     @property
-    def marks(self) -> dict[str, str]:
-        """The marks of the objects that the study brings, by their texts, as their code was when it was declared."""
-        return {text: each.mark for text, each in self.brought.items()}
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprints of the objects that the study brings, by their texts, as their code was when it was declared."""
+        return {text: each.fingerprint for text, each in self.user_objects.items()}
 
     @property
     def target_name(self) -> str:

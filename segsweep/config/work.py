@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from segsweep.config.digest import digest
-from segsweep.config.loss_text import own_losses
+from segsweep.config.loss_text import user_losses
 from segsweep.config.settings import Settings
 from segsweep.config.source import ENCODER_KINDS, Stage
 from segsweep.config.study import PREVENT, Leakage, Target
@@ -24,7 +24,7 @@ class StageSpec:
     `model` is the architecture, or the encoder alone for stages that give one; `data` the key of the prepared data, or
     the content hash of a file; `settings` what the training loop is told; `parent` the stage whose weights it starts from.
     `without` are the numbers of the images of the data that are left out, since the target validates or tests on
-    them; `leakage` is the target's; `marks` are those of the objects that the study brings.
+    them; `leakage` is the target's; `fingerprints` are those of the objects that the study brings.
     """
 
     stage: Stage
@@ -35,7 +35,7 @@ class StageSpec:
     parent: "StageSpec | None" = None
     without: tuple[int, ...] = ()
     leakage: Leakage = PREVENT
-    marks: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fingerprints: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -52,8 +52,8 @@ class StageSpec:
         return digest({**self._own(), "parent": parent_hash})
 
     def _own(self) -> dict[str, Any]:
-        texts = [self.model, *own_losses(self.settings.get("loss", ""))]
-        brought = {text: self.marks[text] for text in texts if text in self.marks}
+        texts = [self.model, *user_losses(self.settings.get("loss", ""))]
+        brought = {text: self.fingerprints[text] for text in texts if text in self.fingerprints}
         return {
             **({"own": brought} if brought else {}),
             **({"without": list(self.without)} if self.without else {}),
@@ -81,8 +81,8 @@ class Trial:
 
     `target_data` is the key of the target's prepared data, `stage` the last stage of the source's chain (None for
     `random`). `point` numbers the tuning trials of a cell from 0. `target_masks` is the key of the target's masks at their own
-    sizes, where a test uses them; the key of the data covers their contents. `marks` are those of the objects that the study
-    brings.
+    sizes, where a test uses them; the key of the data covers their contents. `fingerprints` are those of the user objects
+    that the study brings.
     """
 
     study: str
@@ -95,7 +95,7 @@ class Trial:
     stage: StageSpec | None = None
     point: int | None = None
     target_masks: str | None = None
-    marks: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fingerprints: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @cached_property
     def trial_id(self) -> str:
@@ -103,7 +103,7 @@ class Trial:
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith(("source_", "ssl_"))}
         settings = {name: value for name, value in settings.items() if name not in self._without_effect()}
-        brought = {text: self.marks[text] for text in self._texts() if text in self.marks}
+        brought = {text: self.fingerprints[text] for text in self._texts() if text in self.fingerprints}
         maps = self.settings.transfer == "all" or "domain_shift" in settings
         mapped = {"class_map": dict(self.target.class_map)} if maps and self.target.class_map else {}
         headline = {"foreground": self.target.foreground} if self.target.foreground is not None else {}
@@ -136,7 +136,7 @@ class Trial:
 
     def _texts(self) -> list[str]:
         """The texts in the settings that may stand for objects."""
-        return [self.settings.architecture, *own_losses(self.settings.loss)]
+        return [self.settings.architecture, *user_losses(self.settings.loss)]
 
     @property
     def source_seed(self) -> int | None:

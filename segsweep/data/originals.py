@@ -58,7 +58,7 @@ def _archive(file: Path, process: int) -> ZipFile:  # noqa: ARG001
 def originals_key(request: Request, store: Store, progress: Progress) -> str:
     """Return the key of a data set's masks: the digest of its contents and class scheme."""
     content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress)
-    mark = {"mark": request.mark} if request.mark else {}
+    mark = {"mark": request.fingerprint} if request.fingerprint else {}
     return digest({"version": ORIGINALS_VERSION, "content": content, **mark})
 
 

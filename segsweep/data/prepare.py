@@ -33,7 +33,7 @@ class Request:
     scheme: str | None
     image_px: int
     fit: Fit | None = None
-    mark: str = ""
+    fingerprint: str = ""
 
     @property
     def chosen_scheme(self) -> str:
@@ -57,7 +57,7 @@ class Request:
 def prepared_key(request: Request, store: Store, progress: Progress) -> str:
     """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
     content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress, request.chosen_fit)
-    mark = {"mark": request.mark} if request.mark else {}
+    mark = {"mark": request.fingerprint} if request.fingerprint else {}
     return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px, **mark})
 
 

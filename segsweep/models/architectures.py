@@ -9,18 +9,18 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import nn
 
 from segsweep.config.digest import seed_for
-from segsweep.config.own import PREFIX
+from segsweep.config.user_objects import PREFIX
 from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
 from segsweep.models.dilated_densenet import STAGES as DENSENET_STAGES
 from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.encoder_name import encoder_name as encoder_name  # told here too, where architectures are
-from segsweep.models.own_model import build_own, check_own
 from segsweep.models.pooled import pooled_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, is_encoder, timm_names
 from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.unet import PlainUNet
+from segsweep.models.user_model import build_own, check_user_architecture
 
 PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16, "unet_no_norm": 64}  # name -> channels of the first block
 WITHOUT_NORM = ("unet_no_norm",)
@@ -75,7 +75,7 @@ def encoder_names() -> list[str]:
 def check_architecture(name: str, image_px: int) -> None:
     """Raise `UserError` where no model of this name can be built for pictures of this size."""
     if name.startswith(PREFIX):
-        check_own(name, image_px)
+        check_user_architecture(name, image_px)
         return
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:

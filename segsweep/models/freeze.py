@@ -50,9 +50,9 @@ def freeze(
     kind, _, count = policy.partition(":")
     hold = partial(model.hold, train_mode=frozen_norm == "train")
     if kind == "encoder" and count.isdecimal():
-        hold(_first_stages(model, int(count), absent))
+        hold(_first_levels(model, int(count), absent))
     elif policy == "encoder":
-        hold(_first_stages(model, len(model.encoder_stages), absent) if absent else (model.parts.encoder,))
+        hold(_first_levels(model, len(model.encoder_levels), absent) if absent else (model.parts.encoder,))
     elif policy == "norm":
         brought = tuple(f"{name.rpartition('.')[0]}." for name in transferred) if transferred is not None else None
         hold(name for name in _normalisations(model) if brought is None or name in brought)
@@ -73,16 +73,16 @@ def check_freeze_fits(architecture: str, policy: str, absent: Sequence[str] = ()
         raise UserError(f"architecture {architecture!r}: {error}") from None
 
 
-def check_stages_known(architecture: str) -> None:
+def check_levels_known(architecture: str) -> None:
     """Raise `UserError` for an architecture whose encoder's stages cannot be told; costs no memory and no device."""
     try:
-        _ = build_without_numbers(architecture, classes=2).encoder_stages
+        _ = build_without_numbers(architecture, classes=2).encoder_levels
     except UserError as error:
         raise UserError(f"architecture {architecture!r}: {error}") from None
 
 
-def _first_stages(model: SegmentationModel, count: int, absent: Sequence[str]) -> list[str]:
-    stages = model.encoder_stages
+def _first_levels(model: SegmentationModel, count: int, absent: Sequence[str]) -> list[str]:
+    stages = model.encoder_levels
     if not 1 <= count <= len(stages):
         raise UserError(f"freeze='encoder:{count}': the encoder has {len(stages)} stages; allowed are 1 to {len(stages)}")
     names = [name for stage in stages[:count] for name in stage]

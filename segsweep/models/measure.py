@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segsweep.models.architectures import build_without_numbers, check_architecture
-from segsweep.models.encoder_stages import feature_maps
+from segsweep.models.encoder_levels import feature_maps
 from segsweep.models.freeze import freeze
 
 
@@ -16,7 +16,7 @@ from segsweep.models.freeze import freeze
 class Cost:
     """Counts of one architecture. `gmacs` are 10^9 multiply-adds of one picture; the head is all that is not the encoder.
 
-    `output_stride` is how many pixels of the picture's side the deepest feature's pixel stands for, `encoder_stages` how
+    `output_stride` is how many pixels of the picture's side the deepest feature's pixel stands for, `encoder_levels` how
     many stages freezing and layer-wise learning rates can tell apart.
     """
 
@@ -29,7 +29,7 @@ class Cost:
     encoder_gmacs: float
     head_gmacs: float
     output_stride: int
-    encoder_stages: int
+    encoder_levels: int
 
 
 def measure(name: str, classes: int, image_px: int, policy: str = "none") -> Cost:
@@ -55,7 +55,7 @@ def measure(name: str, classes: int, image_px: int, policy: str = "none") -> Cos
         encoder_gmacs=encoder_gmacs,
         head_gmacs=gmacs - encoder_gmacs,
         output_stride=math.ceil(image_px / deepest_px[0]),
-        encoder_stages=len(model.encoder_stages),
+        encoder_levels=len(model.encoder_levels),
     )
 
 

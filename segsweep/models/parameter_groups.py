@@ -32,8 +32,8 @@ def parameter_groups(
         return [{"params": list(chosen.values()), "lr": learning_rate}]
     outside = [parameter for name, parameter in chosen.items() if not name.startswith(model.parts.encoder)]
     groups = [{"params": outside, "lr": learning_rate}]
-    last = len(model.encoder_stages) - 1
-    for number, stage in enumerate(model.encoder_stages):
+    last = len(model.encoder_levels) - 1
+    for number, stage in enumerate(model.encoder_levels):
         rate = learning_rate * encoder_lr_factor * layer_decay ** (last - number)
         groups.append({"params": _of_stage(chosen, stage), "lr": rate})
     return [group for group in groups if group["params"]]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segsweep.models.encoder_stages import feature_maps
+from segsweep.models.encoder_levels import feature_maps
 
 
 def pooled_features(encoder: nn.Module, images_BCHW: Tensor) -> Tensor:

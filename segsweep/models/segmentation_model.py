@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segsweep.errors import UserError
-from segsweep.models.encoder_stages import Stages, stages_by_features
+from segsweep.models.encoder_levels import Stages, levels_by_features
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class SegmentationModel(nn.Module):
         return self.network.get_submodule(self.parts.encoder.rstrip("."))
 
     @cached_property
-    def encoder_stages(self) -> Stages:
+    def encoder_levels(self) -> Stages:
         """How the names of the parameters of each of the encoder's stages begin, from input to output.
 
         A name that ends in a dot stands for all below it, another one for itself; each parameter of the encoder lies in
         one stage. Raises `UserError` for an encoder whose stages cannot be told.
         """
-        stages = self.parts.stages or stages_by_features(self.encoder)
+        stages = self.parts.stages or levels_by_features(self.encoder)
         if stages is None:
             raise UserError(f"{type(self.encoder).__name__}: the stages of this encoder cannot be told; freeze none or encoder")
         return tuple(tuple(self.parts.encoder + name for name in stage) for stage in stages)
@@ -89,7 +89,7 @@ class SegmentationModel(nn.Module):
 
         Its parameters get gradients again and its normalisation statistics move again.
         """
-        stages = self.encoder_stages
+        stages = self.encoder_levels
         if self.parts.encoder in self._held:
             self._held = (*(name for name in self._held if name != self.parts.encoder), *(n for stage in stages for n in stage))
         held = [stage for stage in stages if set(stage) <= set(self._held)]

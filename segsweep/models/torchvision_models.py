@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torchvision
 from torch import nn
 
-RESNET_STAGES = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
+RESNET_LEVELS = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
 MOBILENET_V3_STAGES = tuple(  # a stage begins with a block that halves the size, or would without dilation
     tuple(f"{block}." for block in blocks) for blocks in (range(2), range(2, 4), range(4, 7), range(7, 13), range(13, 17))
 )
@@ -19,7 +19,7 @@ class TorchvisionNetwork:
 
     name: str
     encoder: str
-    stages: tuple[tuple[str, ...], ...] = RESNET_STAGES
+    stages: tuple[tuple[str, ...], ...] = RESNET_LEVELS
     classifier: tuple[str, ...] = ("classifier.4.",)
 
     def build(self, classes: int) -> nn.Module:

@@ -143,7 +143,7 @@ def _choose(
 ) -> _Reading | None:
     """Return the reading that fits best, None where the file has no name of the model.
 
-    Of several networks in one file that fit whole, that at the file's own top goes first, then the one that is no follower of
+    Of several networks in one file that fit whole, that at the file's own top goes first, then the one that is no tail of
     another. Raises `UserError` where that does not decide and they differ.
     """
     if not readings:

@@ -154,11 +154,11 @@ def _index_of(folder: Path, lines: Sequence[Row]) -> Index:
 def parts_of(folder: Path, index: Index) -> list[Part]:
     """Return a study's parts by their numbers: those that are listed, and those that lie there and are not listed yet."""
     there = {path.name: path for path in (folder / PARTS).glob("*") if path.name.isdigit()}
-    unlisted = {name: own_line(there[name]) or Part(there[name]) for name in set(there) - set(index.parts)}
+    unlisted = {name: line_in_part(there[name]) or Part(there[name]) for name in set(there) - set(index.parts)}
     return [part for _, part in sorted({**unlisted, **index.parts}.items())]
 
 
-def own_line(part: Path) -> Part | None:
+def line_in_part(part: Path) -> Part | None:
     """Return what a part says of itself, None where it does not or that is damaged."""
     try:
         row = parsed((part / OWN).read_bytes())

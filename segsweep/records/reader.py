@@ -14,8 +14,8 @@ from segsweep.records.alive import driver_alive
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
 from segsweep.records.find import WANDB
 from segsweep.records.lines import ANEW, Row, declared, read_declaration
-from segsweep.records.marks import CHOICES, Marks, divided, with_those_before
 from segsweep.records.parts import Part, parts_of, read_choices, read_index, read_plan
+from segsweep.records.plan_status import CHOICES, PlanStatus, divided, with_those_before
 from segsweep.records.schema import FIRST_METHOD, IDENTITY, TABLES
 from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stacked, to_arrow, typed
 
@@ -95,8 +95,8 @@ def assemble(
     index = read_index(folder)
     choices = {_choice_key(row): row for row in read_choices(folder, index)}
     plan = read_plan(folder, index)
-    marks = Marks.of(plan, choices.values(), chosen)
-    trials = _with_plan(_by_start(_with_method(tables["trials"])), plan, marks)
+    plan_status = PlanStatus.of(plan, choices.values(), chosen)
+    trials = _with_plan(_by_start(_with_method(tables["trials"])), plan, plan_status)
     stages = _by_start(_with_method(tables["stages"]))
     rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
     rest = {
@@ -105,19 +105,19 @@ def assemble(
         if table not in ("trials", "stages")
     }
     everything = {"trials": trials, "stages": stages, **rest}
-    asked = _asked(everything, marks)
+    asked = _asked(everything, plan_status)
     return Records(folder, **asked, **{ALL[table]: data for table, data in everything.items()}, study=study, choices=choices)
 
 
-def _asked(tables: Mapping[str, pd.DataFrame], marks: Marks) -> dict[str, pd.DataFrame]:
+def _asked(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
     """Return the rows of every table that belong to the study as it was last declared: the one rule of what is planned.
 
     They are those of its planned trials, and of the stages that these start from, with those before them.
     """
-    if marks.planned is None:
+    if plan_status.planned is None:
         return dict(tables)
     trials = tables["trials"][tables["trials"]["planned"]]
-    needed = {*marks.stages, *trials["stage_id"].dropna()}
+    needed = {*plan_status.stages, *trials["stage_id"].dropna()}
     ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"])}
     if ids.issuperset((*tables["trials"]["trial_id"], *tables["stages"]["stage_id"])):
         return dict(tables)
@@ -190,16 +190,16 @@ def _without(data: pa.Table, column: str, values: set[str]) -> pa.Table:
     return data.filter(compute.invert(compute.is_in(data[column], pa.array(values, data[column].type))))
 
 
-def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, marks: Marks) -> pd.DataFrame:
+def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, plan_status: PlanStatus) -> pd.DataFrame:
     """Add planned trials that have not run, name cells as the plan does, and mark what is planned and what was chosen.
 
     What an earlier form of the study ran and the present one does not ask for stays, and is not planned.
     """
     if plan is not None:
         plan, _ = divided(plan)
-        cells = [marks.cells.get(trial, cell) for trial, cell in zip(trials["trial_id"], trials["cell"], strict=True)]
+        cells = [plan_status.cells.get(trial, cell) for trial, cell in zip(trials["trial_id"], trials["cell"], strict=True)]
         trials = trials.assign(cell=pd.Series(cells, dtype="string"))
-        chosen = trials[trials["trial_id"].isin(marks.chosen)]
+        chosen = trials[trials["trial_id"].isin(plan_status.chosen)]
         parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
         confirmed = set(_told_apart(chosen, parts))
         run = set(trials["trial_id"])
@@ -208,8 +208,8 @@ def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, marks: Marks) ->
         if any(missing):
             waiting = plan[missing].dropna(axis=1, how="all")
             trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
-    planned = True if marks.planned is None else trials["trial_id"].isin(marks.planned)
-    marked = {"planned": planned, "chosen": trials["trial_id"].isin(marks.chosen)}
+    planned = True if plan_status.planned is None else trials["trial_id"].isin(plan_status.planned)
+    marked = {"planned": planned, "chosen": trials["trial_id"].isin(plan_status.chosen)}
     return trials.assign(**marked).astype(dict.fromkeys(marked, "boolean"))
 
 

@@ -20,9 +20,9 @@ from segsweep.records.alive import come_alive, holder
 from segsweep.records.checked import crc32
 from segsweep.records.damage import INDEX, STUDY
 from segsweep.records.lines import Row, append_line, declared, read_study, write_object, write_whole
-from segsweep.records.marks import CHOICES, PLAN, STAGE
 from segsweep.records.mend import begin_index, mend, next_number
 from segsweep.records.parts import Index, forget_choices, list_part, read_index, write_part
+from segsweep.records.plan_status import CHOICES, PLAN, STAGE
 from segsweep.records.schema import FINAL, OF_TEST, TABLES
 from segsweep.records.tables import Entry, frame, read_live, rows_of
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
-from segsweep.config.published import DEVIATIONS
+from segsweep.config.published_results import DEVIATIONS
 from segsweep.records.reader import Records
 from segsweep.report.comparison import rate_lines
 from segsweep.report.layout import heading, lines_of, new_table, number, text
-from segsweep.report.published import beside_published
+from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.sources import QUALITY, source_rates, trained_sources
 

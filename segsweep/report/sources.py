@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from segsweep.records import marks
+from segsweep.records import plan_status
 from segsweep.records.reader import Records
 
 QUALITY = ("val_mean_iou", "contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance")
@@ -91,7 +91,7 @@ def stage_names(records: Records) -> "pd.Series[str]":
 
 def with_those_before(records: Records, stage_ids: Iterable[str]) -> set[str]:
     """Return the ids of stages, and of all that come before them in their chains."""
-    return marks.with_those_before(stage_ids, records.stages)
+    return plan_status.with_those_before(stage_ids, records.stages)
 
 
 def _needed(records: Records) -> set[str]:

@@ -8,7 +8,7 @@ from segsweep.records.models import AGAIN, models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs, summarise
 from segsweep.report.pictures import predictions_picture
-from segsweep.report.published import beside_published
+from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.text import table_text
 

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from segsweep.config.digest import digest
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.files import set_permissions, sync
-from segsweep.store.marks import looks, one_verifies, read_mark, write_mark
+from segsweep.store.verified import looks, one_verifies, read_verified, write_verified
 
 INDEX = "artifact.json"
 DAMAGED = "damaged"
@@ -83,7 +83,7 @@ class Build:
         self.folder.rename(final)
         for folder in (final.parent, self.store.root):
             sync(folder)
-        write_mark(final, verified)
+        write_verified(final, verified)
         self.found = self.store.find(self.kind, self.key)
         assert self.found is not None
         return self.found
@@ -179,12 +179,12 @@ class Store:
             for name, (size, _) in files.items():
                 if found[name][0] != size:
                     raise _DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
-            mark = read_mark(folder)
+            mark = read_verified(folder)
             if again or (mark != found and (thorough or mark is not None)):
                 with one_verifies(folder):
-                    if again or read_mark(folder) != found:
+                    if again or read_verified(folder) != found:
                         _compare(folder, files, f"verifying {kind} {key}", progress)
-                        write_mark(folder, found)
+                        write_verified(folder, found)
         except FileNotFoundError as error:
             raise LostArtifactError(kind, key, self._missing(folder, error)) from None
         except (NotADirectoryError, IsADirectoryError, _DamageError) as error:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from segsweep.config.folds import folds_of
-from segsweep.config.own import PREFIX, Brought, fingerprint, own
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
 from segsweep.config.study import PREVENT, Study
+from segsweep.config.user_objects import PREFIX, UserObject, fingerprint, user_object
 from segsweep.config.work import StageSpec
 from segsweep.data.dataset import FITS, DataSet, Example, Progress, Tell, folder_remarks, say_nothing
 from segsweep.data.duplicates import shared_images
@@ -25,15 +25,15 @@ from segsweep.data.splits import Split, check_labelled, source_sizes, split_sour
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, LostArtifactError, UserError
 from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
-from segsweep.models.freeze import check_freeze_fits, check_stages_known
-from segsweep.models.own_model import check_own
+from segsweep.models.freeze import check_freeze_fits, check_levels_known
+from segsweep.models.user_model import check_user_architecture
 from segsweep.stage import check_stage
 from segsweep.store.folder import Store
 from segsweep.sweep.points import tuning_points
 from segsweep.sweep.small_stem import stem_left_out
 
-BY_STAGE = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
-OWN_FIT = "own"  # the fit of the data set itself
+BY_LEVEL = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
+DATASET_FIT = "own"  # the fit of the data set itself
 
 Name = tuple[str, str | None, int, str]  # data set, class scheme, image_px, fit
 
@@ -52,7 +52,7 @@ class Catalog:
     lenient: bool = False
     tell: Tell = say_nothing
     absent: dict[str, str] = field(default_factory=dict)
-    brought: Mapping[str, Brought] = field(default_factory=dict)
+    user_objects: Mapping[str, UserObject] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Catalog:
     _sizes: dict[tuple[Any, ...], tuple[int, int, int]] = field(default_factory=dict)
     _left_out: dict[tuple[Any, ...], tuple[int, ...]] = field(default_factory=dict)
 
-    def key(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> str:
+    def key(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> str:
         """Return the key of prepared data, or the content hash of a file (`file:PATH`)."""
         if name.startswith("file:"):
             path = Path(name.removeprefix("file:")).expanduser()
@@ -80,7 +80,7 @@ class Catalog:
                 self._keys[wanted] = f"absent {name} {scheme} {image_px} {fit}"
         return self._keys[wanted]
 
-    def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared:
+    def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
         wanted = (name, scheme, image_px, fit)
         data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted), self.tell)
@@ -98,7 +98,7 @@ class Catalog:
         prepare_originals(self._masks_request(study), self.store, self.progress, self.tell)
 
     def _masks_request(self, study: Study) -> Request:
-        return self._request((study.target_name, study.target.classes, 0, OWN_FIT))
+        return self._request((study.target_name, study.target.classes, 0, DATASET_FIT))
 
     def target_fit(self, study: Study, settings: Settings) -> str | None:
         """Return how the target's images become square; None where it is absent."""
@@ -112,7 +112,7 @@ class Catalog:
             return None
         return self._request((stage.name, None, settings.source_px, settings.source_fit)).chosen_fit
 
-    def find(self, name: str, scheme: str | None, image_px: int, fit: str = OWN_FIT) -> Prepared | None:
+    def find(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared | None:
         """Return prepared data that the store has; None for others, as where a run is only planned."""
         return self._opened(self.key(name, scheme, image_px, fit), f"{name} at {image_px} px")
 
@@ -167,12 +167,12 @@ class Catalog:
         if name not in self._datasets:
             self._datasets[name] = self._own(name).thing if name.startswith(PREFIX) else open_dataset(name, self.roots)
         chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
-        mark = self._own(name).mark if name.startswith(PREFIX) else ""
-        return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, mark)
+        fingerprint = self._own(name).fingerprint if name.startswith(PREFIX) else ""
+        return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)
 
-    def _own(self, name: str) -> Brought:
+    def _own(self, name: str) -> UserObject:
         """Return a data set that the study brings; without one, that which the process knows by its name."""
-        return self.brought[name] if name in self.brought else Brought(own(name), fingerprint(name) or "")
+        return self.user_objects[name] if name in self.user_objects else UserObject(user_object(name), fingerprint(name) or "")
 
     def same(self, name: str, other: str) -> bool:
         """Return whether two names mean one data set: the same name, or the same folder."""
@@ -233,7 +233,7 @@ class Catalog:
         """Return the classes of a data set under a scheme; two without names where it is absent."""
         if name in self.absent:
             return ("", "")
-        request = self._request((name, scheme, 0, OWN_FIT))
+        request = self._request((name, scheme, 0, DATASET_FIT))
         check_labelled(name, bool(classes := request.dataset.schemes[request.chosen_scheme]))
         return classes
 
@@ -242,7 +242,7 @@ class Catalog:
         return [] if name in self.absent else folder_remarks(self._dataset(name))
 
     def _dataset(self, name: str) -> DataSet:
-        return self._request((name, None, 0, OWN_FIT)).dataset
+        return self._request((name, None, 0, DATASET_FIT)).dataset
 
     def _listing(self, study: Study) -> Prepared:
         """Return what is known of the target's images before they are decoded: the strata only where its reader says them."""
@@ -305,7 +305,7 @@ def check_names(study: Study) -> None:
         check_architecture(architecture, image_px)
     for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells if _one_logit(study, cell)):
         if architecture.startswith(PREFIX):
-            check_own(architecture, image_px, channels=1)
+            check_user_architecture(architecture, image_px, channels=1)
     for encoder, image_px in encoders:
         check_encoder(encoder, image_px)
     for architecture, policy, absent in dict.fromkeys(
@@ -314,8 +314,8 @@ def check_names(study: Study) -> None:
         for policy in tuned_values(study, "freeze", cell.freeze)
     ):
         check_freeze_fits(architecture, policy, absent)
-    for architecture in dict.fromkeys(cell.architecture for cell in cells if _looks_at_stages(study, cell)):
-        check_stages_known(architecture)
+    for architecture in dict.fromkeys(cell.architecture for cell in cells if _treats_levels_apart(study, cell)):
+        check_levels_known(architecture)
     for cell in cells:
         for stage in Source.parse(cell.source).stages:
             check_stage(stage, cell.architecture)
@@ -339,9 +339,9 @@ def _one_logit(study: Study, cell: Settings) -> bool:
     return "sigmoid" in tuned_values(study, "output", cell.output)
 
 
-def _looks_at_stages(study: Study, cell: Settings) -> bool:
+def _treats_levels_apart(study: Study, cell: Settings) -> bool:
     """Return whether some trial of a cell treats the stages of its encoder differently."""
-    return any(value != usual for axis, usual in BY_STAGE.items() for value in tuned_values(study, axis, getattr(cell, axis)))
+    return any(value != usual for axis, usual in BY_LEVEL.items() for value in tuned_values(study, axis, getattr(cell, axis)))
 
 
 def tuned_values(study: Study, axis: str, fixed: Any) -> Sequence[Any]:

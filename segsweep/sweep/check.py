@@ -12,17 +12,17 @@ from segsweep.config.space import Choice
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.folder import Store
+from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import load_or_none, run_in
-from segsweep.sweep.setting import Setting
 from segsweep.sweep.start import ready
 
 BATCHES = 2
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "ssl_epochs", "ssl_steps", "patience_epochs")
 
 
-def check(study: Study, setting: Setting, options: Options, console: Console) -> Records:
+def check(study: Study, folders: Folders, options: Options, console: Console) -> Records:
     """Rehearse a study and return the records of the rehearsal, which is kept nowhere.
 
     Every stage and trial makes two optimiser steps and sees two batches of every split; each cell has one tuning trial and one
@@ -32,17 +32,17 @@ def check(study: Study, setting: Setting, options: Options, console: Console) ->
     rehearsal, tell = rehearsal_of(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
-        with ready(study, setting, options, view, tell, rehearsing=True):
-            load_or_none(setting.study_folder(study))  # records that a run could not read
+        with ready(study, folders, options, view, tell, rehearsing=True):
+            load_or_none(folders.study_folder(study))  # records that a run could not read
     finally:
         view.close()
     batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())
-    with tempfile.TemporaryDirectory(prefix="check-", dir=setting.store.temporary) as folder:
+    with tempfile.TemporaryDirectory(prefix="check-", dir=folders.store.temporary) as folder:
         aside = Store(Path(folder) / "store")
         for shared in ("data", "masks", "manifests"):
-            (setting.store.root / shared).mkdir(exist_ok=True)
-            (aside.root / shared).symlink_to(setting.store.root / shared)
-        there = replace(setting, out=Path(folder) / "runs", store=aside, max_pictures=BATCHES * batch)
+            (folders.store.root / shared).mkdir(exist_ok=True)
+            (aside.root / shared).symlink_to(folders.store.root / shared)
+        there = replace(folders, out=Path(folder) / "runs", store=aside, max_pictures=BATCHES * batch)
         return run_in(rehearsal, there, options, console)
 
 

@@ -8,7 +8,7 @@ from segsweep.config.study import Study
 from segsweep.data.table import class_names
 from segsweep.errors import UserError, unknown
 from segsweep.models.class_map import ClassMap, map_classes
-from segsweep.models.published import COCO_WEIGHTS_CLASSES, published_classes
+from segsweep.models.pretrained import COCO_WEIGHTS_CLASSES, published_classes
 from segsweep.sweep.catalog import Catalog, tuned_values
 
 

@@ -14,8 +14,8 @@ from segsweep.records.lines import Row
 from segsweep.records.writer import Moment, RecordWriter
 from segsweep.stage import KIND, Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
+from segsweep.sweep.execute import Failed, Hindered, Lost, Message
 from segsweep.sweep.outage import Outage, insisting
-from segsweep.sweep.perform import Failed, Hindered, Lost, Message
 from segsweep.sweep.plan import chain
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import View, describe

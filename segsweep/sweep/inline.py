@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError, UserError
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.execute import execute
 from segsweep.sweep.options import Options, flag
-from segsweep.sweep.perform import perform
 from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed
-from segsweep.workplace import Workplace
 
 POLL_SECONDS = 0.5  # how often to look whether another run has built a stage, or an outage is over
 
@@ -31,14 +31,14 @@ class InlineRunner:
         """Return `float32` or `bfloat16`."""
         return resolve_precision(precision, self.device)
 
-    def run(self, driver: Driver, place: Workplace) -> None:
+    def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on, as an outage that takes too long."""
         while not driver.planner.done:
             if (work := driver.next_work()) is None:
                 time.sleep(POLL_SECONDS)
                 continue
             driver.begin(work)
-            messages = perform(work, place)
+            messages = execute(work, context)
             try:
                 for message in messages:
                     if not driver.take(work, message):

@@ -57,7 +57,7 @@ class Cell:
         stage = self.stages[(seed - 1) % len(self.stages) if phase == "confirm" else 0]
         study, data = self.study, self.target_data
         return Trial(
-            study.name, self.name, phase, settings, seed, study.target, data, stage, point, self.target_masks, study.marks
+            study.name, self.name, phase, settings, seed, study.target, data, stage, point, self.target_masks, study.fingerprints
         )
 
     def confirm(self, settings: Settings) -> tuple[Trial, ...]:
@@ -133,7 +133,9 @@ def make_plan(
 
     def cell_of(name: str, settings: Settings) -> Cell:
         leakage = study.target.leakage
-        stages = tuple(_stages(settings, seed, data_key, left_out, leakage, study.marks) for seed in range(study.source_seeds))
+        stages = tuple(
+            _stages(settings, seed, data_key, left_out, leakage, study.fingerprints) for seed in range(study.source_seeds)
+        )
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         target_masks = masks_key(study) if settings.test_size == "original" else None
         cell = Cell(name, settings, (), stages, study, target_data, target_masks)
@@ -177,7 +179,7 @@ def _with(settings: Settings, **values: Any) -> Settings:
 
 
 def _stages(
-    settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut, leakage: Leakage, marks: Mapping[str, str]
+    settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut, leakage: Leakage, fingerprints: Mapping[str, str]
 ) -> StageSpec | None:
     """Return the last stage of a source for one source seed, with the chain before it."""
     last: StageSpec | None = None
@@ -201,6 +203,6 @@ def _stages(
             parent=last,
             without=left_out(stage, settings) if trained else (),
             leakage=leakage if trained else PREVENT,
-            marks=marks,
+            fingerprints=fingerprints,
         )
     return last

@@ -11,7 +11,7 @@ from segsweep.config.space import Choice as Listed
 from segsweep.config.work import StageSpec, Trial
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell, Plan, chain
-from segsweep.sweep.work import Choice, Ended, Past, SourceChoice, StageWork, TrialWork, Work
+from segsweep.sweep.work import Choice, Ended, ResumeState, SourceChoice, StageWork, TrialWork, Work
 
 FindStage = Callable[[str], str | None]  # key of a stage -> content hash of its weights, None where it is not built
 StageTaken = Callable[[str], bool]  # key of a stage -> whether another run is building it now
@@ -34,11 +34,11 @@ class Planner:
         self,
         plan: Plan,
         find_stage: FindStage,
-        past: Past | None = None,
+        resume: ResumeState | None = None,
         stage_taken: StageTaken = lambda _: False,
         read_stage: ReadStage = lambda _: 0.0,
     ) -> None:
-        past = past or Past()
+        resume = resume or ResumeState()
         self.plan = plan
         self.choices: dict[str, Choice] = {}
         self.unchosen: dict[str, Choice] = {}
@@ -46,20 +46,20 @@ class Planner:
         self.skipped: dict[str, tuple[Trial, str]] = {}
         self._find_stage = find_stage
         self._stage_taken = stage_taken
-        self._ended = dict(past.ended)
+        self._ended = dict(resume.ended)
         self._running: set[str] = set()
         self._built: dict[str, tuple[str, str]] = {}  # spec id -> key, content hash
-        self._failed_stages = dict(past.failed_stages)
+        self._failed_stages = dict(resume.failed_stages)
         self._read_stage = read_stage
-        self._readings = dict(past.stage_readings)  # by spec id
-        self._curves = past.curves
+        self._readings = dict(resume.stage_readings)  # by spec id
+        self._curves = resume.curves
         self._stopping = PerCellStopping(plan.study.early_stopping)
         self._open_cells = list(plan.cells)
         self._cells_of: dict[str, list[Cell]] = defaultdict(list)
         for cell in plan.cells:
             if not cell.source_rates:
                 self._open_tuning(cell)
-        self._given_up = self._failed_beside_others(past.retried_stages)
+        self._given_up = self._failed_beside_others(resume.retried_stages)
         self._settle()
 
     def _failed_beside_others(self, failed: frozenset[str]) -> frozenset[str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from segsweep.config.own import portable
 from segsweep.config.study import Study
+from segsweep.config.user_objects import for_workers
 from segsweep.console import error_console
+from segsweep.context import ExecutionContext
 from segsweep.data.dataset import Tell, say_nothing
 from segsweep.errors import unknown
 from segsweep.records.damage import INDEX
@@ -29,24 +30,23 @@ from segsweep.sweep.cost import SPEEDS, CostModel, readable_seconds
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.fit_remarks import fit_remarks
+from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage, insisting
-from segsweep.sweep.past import broken_off_in, find_stage, past_of, read_stage, stage_taken, standing_of
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.points import points_remarks, tuning_points
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import Standing, View, choose_view
+from segsweep.sweep.resume import broken_off_in, find_stage, read_stage, resume_state, stage_taken, standing_of
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import Runner
-from segsweep.sweep.setting import Setting
 from segsweep.sweep.signals import ended_politely
 from segsweep.sweep.small_stem import stem_remarks
 from segsweep.sweep.start import check_mirror, ready
-from segsweep.sweep.work import Past
+from segsweep.sweep.work import ResumeState
 from segsweep.training.speed import drop_damaged
 from segsweep.version import segsweep_version
-from segsweep.workplace import Workplace
 
 
 def run(
@@ -71,35 +71,39 @@ def run(
     for name in options:
         if name not in Options.__dataclass_fields__:
             raise unknown("run", name, [*("data", "out", "store", "retry_failed", "mirror"), *Options.__dataclass_fields__])
-    setting = Setting.make(out, store, data)
+    folders = Folders.make(out, store, data)
     console, asked = error_console(), MirrorOptions(mirror) if isinstance(mirror, str) else mirror
-    check_mirror(asked, setting.study_folder(study))
-    with mirroring(setting.study_folder(study), asked, partial(console.print, soft_wrap=True)):
-        return run_in(study, setting, Options(**options), console, retry_failed)
+    check_mirror(asked, folders.study_folder(study))
+    with mirroring(folders.study_folder(study), asked, partial(console.print, soft_wrap=True)):
+        return run_in(study, folders, Options(**options), console, retry_failed)
 
 
-def run_in(study: Study, setting: Setting, options: Options, console: Console, retry_failed: bool = False) -> Records:
+def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in a setting, telling the console, and return its records."""
-    folder, tell = setting.study_folder(study), partial(console.print, soft_wrap=True)
+    folder, tell = folders.study_folder(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
-        with ended_politely(), ready(study, setting, options, view, tell) as start, RecordWriter(folder) as writer:
+        with ended_politely(), ready(study, folders, options, view, tell) as start, RecordWriter(folder) as writer:
             for line in writer.told:
                 tell(line)
             driver, standing = _driver(start.plan, writer, start.catalog, view, retry_failed, options.wait_minutes)
             announce(driver.planner, standing, start.catalog, start.runner, console, view)
             if not driver.planner.done:
-                start.runner.run(driver, _workplace(setting, start.runner, driver))
+                start.runner.run(driver, _execution_context(folders, start.runner, driver))
             driver.note_decisions()
     finally:
         view.close()
     return load(folder)
 
 
-def _workplace(setting: Setting, runner: Runner, driver: Driver) -> Workplace:
+def _execution_context(folders: Folders, runner: Runner, driver: Driver) -> ExecutionContext:
     """Return what every worker is told."""
-    return Workplace(
-        setting.store, runner.device, driver.records_id, setting.max_pictures, own=portable(driver.planner.plan.study.brought)
+    return ExecutionContext(
+        folders.store,
+        runner.device,
+        driver.records_id,
+        folders.max_pictures,
+        own=for_workers(driver.planner.plan.study.user_objects),
     )
 
 
@@ -117,7 +121,7 @@ def _driver(
     records = load(writer.folder) if before is None else before
     outage = Outage(store.root, writer.folder, view.tell, math.inf if wait_minutes is None else 60 * wait_minutes)
     lost = lost_models(records.all_trials, store, set_aside=True)
-    planner = planner_of(plan, store, past_of(records, plan.study.early_stopping, retry_failed, lost), tell, outage)
+    planner = planner_of(plan, store, resume_state(records, plan.study.early_stopping, retry_failed, lost), tell, outage)
     for line in lost_remarks(planned_among(lost, planner)):
         tell(line)
     if (changed := changed_line(writer.folder, before, declared, planner)) is not None:
@@ -130,16 +134,16 @@ def _driver(
     return driver, standing_of(planner, records)
 
 
-def planner_of(plan: Plan, store: Store, past: Past, tell: Tell = say_nothing, outage: Outage | None = None) -> Planner:
+def planner_of(plan: Plan, store: Store, resume: ResumeState, tell: Tell = say_nothing, outage: Outage | None = None) -> Planner:
     """Return the planner that goes on from what the store and the records have; each damaged stage is told once.
 
     During an outage it waits for the store.
     """
     told = cache(tell)
     if outage is None:
-        return Planner(plan, partial(find_stage, store, told), past, partial(stage_taken, store), partial(read_stage, store))
+        return Planner(plan, partial(find_stage, store, told), resume, partial(stage_taken, store), partial(read_stage, store))
     there, find = insisting(store, outage), partial(_found, store, told, outage)
-    return Planner(plan, find, past, partial(stage_taken, there), partial(read_stage, there))
+    return Planner(plan, find, resume, partial(stage_taken, there), partial(read_stage, there))
 
 
 def _found(store: Store, tell: Tell, outage: Outage, key: str) -> str | None:

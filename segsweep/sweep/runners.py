@@ -5,16 +5,16 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from segsweep.config.study import Study
+from segsweep.context import ExecutionContext
 from segsweep.errors import unknown
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
-from segsweep.sweep.crew import crew_of, this_machine
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.options import RUNNER_NAMES, Options
 from segsweep.sweep.points import tuning_points
+from segsweep.sweep.worker_pool import fit_pool, this_machine
 from segsweep.training.device import Device, switches_restored
-from segsweep.workplace import Workplace
 
 
 class Runner(Protocol):
@@ -39,7 +39,7 @@ class Runner(Protocol):
     def resolve(self, precision: str) -> str:
         """Return what a precision is there: `float32` or `bfloat16`."""
 
-    def run(self, driver: Driver, place: Workplace) -> None:
+    def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
 
 
@@ -71,9 +71,9 @@ def open_runner(options: Options, study: Study, store: Store) -> Iterator[Runner
 def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Runner]:
     """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
     if options.runner == "ray" and not _cluster_at_hand():
-        crew = crew_of([this_machine()], options, most_at_once(study))
+        pool = fit_pool([this_machine()], options, most_at_once(study))
         with switches_restored():
-            yield InlineRunner(crew.device, crew.workers, str(crew))
+            yield InlineRunner(pool.device, pool.workers, str(pool))
         return
     with open_runner(options, study, store) as runner:
         yield runner

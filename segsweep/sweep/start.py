@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from segsweep.config.loss_text import own_losses
-from segsweep.config.own import adopt, check_brought
+from segsweep.config.loss_text import user_losses
 from segsweep.config.source import DATASET_KINDS, Source
 from segsweep.config.study import Study
+from segsweep.config.user_objects import check_provided, register
 from segsweep.data.dataset import Tell
 from segsweep.errors import UserError
 from segsweep.records.alive import driver_alive
@@ -25,13 +25,13 @@ from segsweep.records.wandb.options import MirrorOptions, check_key
 from segsweep.records.writer import held
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog, check_names, tuned_values
+from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options, flag
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.preflight import preflight
 from segsweep.sweep.preparation import check_prepared, check_undecoded, prepare_all
 from segsweep.sweep.progress import View
 from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
-from segsweep.sweep.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Start:
 @contextmanager
 def ready(
     study: Study,
-    setting: Setting,
+    folders: Folders,
     options: Options,
     view: View,
     tell: Tell,
@@ -63,16 +63,16 @@ def ready(
     With `planning` or `rehearsing` the runner starts no Ray and serves to plan alone. Raises `UserError` for what a run would
     refuse, with the same words whichever of them asks; who is `planning` calls `check_free` when the plan is shown.
     """
-    adopt(study.brought)  # again: another study of this process may have brought other things of the same names
-    check_own_texts(study)
+    register(study.user_objects)  # again: another study of this process may have brought other things of the same names
+    check_user_objects(study)
     check_names(study)
     check_groups(study, options)
-    check_folders(setting.study_folder(study), setting.store)
+    check_folders(folders.study_folder(study), folders.store)
     if not planning:
-        check_free(setting.study_folder(study))
+        check_free(folders.study_folder(study))
     opened = runner_for_plan if planning or rehearsing else open_runner
-    with opened(options, study, setting.store) as runner:
-        catalog = Catalog(setting.roots, setting.store, view.data, lenient=planning, tell=tell, brought=study.brought)
+    with opened(options, study, folders.store) as runner:
+        catalog = Catalog(folders.roots, folders.store, view.data, lenient=planning, tell=tell, user_objects=study.user_objects)
         preflight(study, catalog)
         if planning:
             check_undecoded(study, catalog)
@@ -96,14 +96,14 @@ def check_mirror(mirror: MirrorOptions, folder: Path) -> None:
         check_key()
 
 
-def check_own_texts(study: Study) -> None:
+def check_user_objects(study: Study) -> None:
     """Raise `UserError` for an architecture, a loss or a data set `own:NAME` that the study names and does not bring."""
     for _, cell in study.cells():
         losses = tuned_values(study, "loss", cell.loss)
-        texts = [cell.architecture, *(name for loss in losses for name in own_losses(loss))]
+        texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
         stages = Source.parse(cell.source).stages
         datasets = [study.target_name, *(stage.name for stage in stages if stage.kind in DATASET_KINDS and stage.name)]
-        check_brought([*texts, *datasets], study.brought, study.name)
+        check_provided([*texts, *datasets], study.user_objects, study.name)
 
 
 def check_groups(study: Study, options: Options) -> None:

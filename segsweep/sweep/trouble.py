@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = Path("locks", "store")  # a file in every store that a study uses: an empty mount point does not have it
+MARKER = Path("locks", "store")  # a file in every store that a study uses: an empty mount point does not have it
 SPACE = "free some space there"
 DISK = "see to the disk, or to the connection to it"
 LEAVE = "give back the permission to read and write there"
@@ -84,16 +84,16 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def mark(store: Path) -> None:
+def leave_marker(store: Path) -> None:
     """Leave the mark in a store by which it is known to be there."""
-    (store / MARK).parent.mkdir(exist_ok=True)
-    (store / MARK).touch()
+    (store / MARKER).parent.mkdir(exist_ok=True)
+    (store / MARKER).touch()
 
 
 def is_there(store: Path) -> bool:
     """Return whether a store that was marked is there: not moved, and its disk mounted and answering."""
     try:
-        return (store / MARK).is_file()
+        return (store / MARKER).is_file()
     except OSError:
         return False
 

@@ -71,7 +71,7 @@ class SourceChoice:
 
 
 @dataclass
-class Past:
+class ResumeState:
     """What the records of earlier starts say: how trials ended, their curves, stages that failed, readings of built ones."""
 
     ended: Mapping[str, Ended] = field(default_factory=dict)

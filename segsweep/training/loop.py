@@ -75,8 +75,8 @@ def start_state(
     model: SegmentationModel, recipe: Recipe, device: Device, checkpoint: Path, world: World | None = None
 ) -> TrainingState[SegmentationModel]:
     """Return the state from which training begins: that of the checkpoint where there is one, else the model as it is."""
-    if recipe.by_stage:
-        _ = model.encoder_stages  # read off the encoder before its normalisation needs other processes
+    if recipe.by_level:
+        _ = model.encoder_levels  # read off the encoder before its normalisation needs other processes
     (world or World()).synchronise(model.network, device)
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     average = moving_average(model, recipe.ema) if recipe.ema is not None else None

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from segsweep.config.class_name import BACKGROUND, foreground_number, is_background
 from segsweep.config.loss_text import parse_loss
-from segsweep.config.own import PREFIX, own
+from segsweep.config.user_objects import PREFIX, user_object
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Frequencies
 from segsweep.errors import UserError
@@ -209,7 +209,7 @@ def make_objective(
 
 def _term(name: str, weight: float, classes: Sequence[str], frequencies: Frequencies | None, foreground: int) -> Term:
     if name.startswith(PREFIX):
-        return Term(weight, own(name).function, None)
+        return Term(weight, user_object(name).function, None)
     if name in OVERLAPS:
         absent = partial(absent_class_loss, foreground=foreground)
         return Term(weight, partial(OVERLAPS[name], foreground=foreground), None, absent)
@@ -229,7 +229,7 @@ def check_loss(text: str, classes: Sequence[str]) -> None:
     make_objective(text, classes, np.ones(len(classes)))
     for term in parse_loss(text):
         if term.name.startswith(PREFIX):
-            _rehearse(term.name, own(term.name).function, len(classes))
+            _rehearse(term.name, user_object(term.name).function, len(classes))
 
 
 def _rehearse(text: str, function: Loss, classes: int) -> None:

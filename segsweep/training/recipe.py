@@ -56,7 +56,7 @@ class Recipe:
     keep: str = "val_iou"
 
     @property
-    def by_stage(self) -> bool:
+    def by_level(self) -> bool:
         """Whether the stages of the encoder are treated differently."""
         return self.encoder_lr_factor != 1 or self.layer_decay != 1 or self.unfreeze_every_epochs is not None
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segsweep.config.own import fingerprint
 from segsweep.config.source import SELF_SUPERVISED
+from segsweep.config.user_objects import fingerprint
 from segsweep.files import replacing
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze

@@ -19,26 +19,28 @@ HOMES = {"no mirror": None, "W&B answers": None, "1 s late": Slow(1.0), "refuses
 @pytest.mark.timeout(600)
 def test_mirror_cost(tiny_study: Study, tmp_path, monkeypatch):
     """Measures whole runs of a study of 16 trials and a stage, in turns; the baseline is the same study without a mirror."""
-    seconds: dict[str, list[float]] = {home: [] for home in HOMES}
+    seconds: dict[str, list[float]] = {destination: [] for destination in HOMES}
     for number in range(ROUNDS):
-        for home, fault in HOMES.items():
-            folder = tmp_path / f"{number} {home}"
+        for destination, fault in HOMES.items():
+            folder = tmp_path / f"{number} {destination}"
             with isolated_server(folder / "wandb", monkeypatch) as server:
                 server.fault = fault
                 started = time.perf_counter()
-                mirror = segsweep.MirrorOptions("off" if home == "no mirror" else "online", "lab/pets")
+                mirror = segsweep.MirrorOptions("off" if destination == "no mirror" else "online", "lab/pets")
                 records = segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1, mirror=mirror)
                 asked = time.perf_counter() - started
                 ended = records.trials["ended_at"].max() - records.study["starts"][-1]["at"]
-                seconds[home].append(ended)
+                seconds[destination].append(ended)
                 _end_mirror(folder)
                 server.notes.missing.clear()
                 server.notes.errors.clear()
-            print(f"\nround {number + 1}, {home}: last trial ended after {ended:.2f} s, command after {asked:.2f} s", end="")
+            print(
+                f"\nround {number + 1}, {destination}: last trial ended after {ended:.2f} s, command after {asked:.2f} s", end=""
+            )
     baseline = median(seconds["no mirror"])
     print()
-    for home, times in seconds.items():
-        print(f"{home:15s} {median(times):6.2f} s, ratio {median(times) / baseline:.3f} ({min(times):.2f} to {max(times):.2f})")
+    for name, times in seconds.items():
+        print(f"{name:15s} {median(times):6.2f} s, ratio {median(times) / baseline:.3f} ({min(times):.2f} to {max(times):.2f})")
 
 
 def _end_mirror(folder: Path) -> None:

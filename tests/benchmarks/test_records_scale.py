@@ -23,8 +23,8 @@ from segsweep.records.writer import RecordWriter
 from segsweep.stage import Started
 from segsweep.store.folder import Store
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.execute import Message
 from segsweep.sweep.outage import Outage
-from segsweep.sweep.perform import Message
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import PlainView, Standing

@@ -32,7 +32,7 @@ def test_published_counts_come_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in rows] == list(FOUR)
     assert set(rows[0]) == {
         "name", "trainable_parameters", "total_parameters", "encoder_parameters", "head_parameters", "gmacs", "encoder_gmacs",
-        "head_gmacs", "output_stride", "encoder_stages",
+        "head_gmacs", "output_stride", "encoder_levels",
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 import segsweep
 from segsweep.cli.commands import command_line
-from segsweep.config import Architecture, Study, Target, own
+from segsweep.config import Architecture, Study, Target, user_objects
 from segsweep.data.picture import open_picture
 from segsweep.records import load
 from segsweep.records.parts import forget_choices, read_index
@@ -255,7 +255,7 @@ def test_an_architecture_of_a_study_file_is_told_where_to_find(
     del content["checksum"]
     content["metadata"]["settings"]["architecture"] = "own:net"
     (best / INDEX).write_text(json.dumps(content))
-    monkeypatch.setattr(own, "_ADOPTED", {})
+    monkeypatch.setattr(user_objects, "_REGISTERED", {})
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out", "--store", store) == 2
     assert 'python -c "import FILE; from segsweep.cli.commands import command_line' in capsys.readouterr().err
 
@@ -282,7 +282,7 @@ def test_an_own_architecture_with_other_code_is_not_served(
     ellipses: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights are not put into another network of the same name, as a second study of the same process declares it."""
-    monkeypatch.setattr(own, "_ADOPTED", {})
+    monkeypatch.setattr(user_objects, "_REGISTERED", {})
     fixed = {"image_px": 32, "epochs": 1, "batch_size": 8, "source": "random"}
     compare = {"architecture": [Architecture("net", build=Positive, encoder="encoder.", classifier="head.")]}
     first = Study("first", Target(f"folder:{ellipses}"), compare, fixed=fixed, seeds=1)

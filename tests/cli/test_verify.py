@@ -9,7 +9,7 @@ from called import call
 
 from segsweep.cli.commands import command_line
 from segsweep.store.folder import Store
-from segsweep.store.marks import mark_file
+from segsweep.store.verified import verified_file
 from segsweep.training.checkpoint import TrainingState, save_checkpoint
 
 
@@ -78,8 +78,8 @@ def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: Store, mon
 
 
 def test_marks_of_what_is_gone_are_removed(store: Store) -> None:
-    """The marks of artifacts that are no more go, those of others stay."""
-    gone, kept = (mark_file(store.folder("data", key)) for key in ("one", "two"))
+    """The fingerprints of artifacts that are no more go, those of others stay."""
+    gone, kept = (verified_file(store.folder("data", key)) for key in ("one", "two"))
     assert gone.is_file()
     store.drop("data", "one")
     assert call("verify", "--store", store.root) == 0

@@ -4,7 +4,7 @@ import torchvision
 from segmentation_models_pytorch.encoders import get_encoder
 
 from segsweep.models.dilated_densenet import STAGES, DilatedDenseNet
-from segsweep.models.encoder_stages import stages_by_features
+from segsweep.models.encoder_levels import levels_by_features
 
 
 @pytest.mark.parametrize(("name", "channels"), [("densenet121", 1024), ("densenet161", 2208)])
@@ -51,7 +51,7 @@ def test_stages_are_those_of_the_pooled_encoder():
     """The stages' parameters are those that smp's feature maps of the undilated encoder are computed from."""
     encoder = get_encoder("densenet121", weights=None)
     names = [name for name, _ in encoder.named_parameters()]
-    read_off = stages_by_features(encoder)
+    read_off = levels_by_features(encoder)
     assert read_off is not None
     assert [{name for name in names if name.startswith(stage)} for stage in read_off] == [
         {name for name in names if name.startswith(stage)} for stage in STAGES

@@ -100,7 +100,7 @@ def test_stages_are_released_deepest_first(name, policy):
         before = copy_of(model)
         steps(model)
         after = model.network.state_dict()
-        first = tuple(part for stage in model.encoder_stages[:remaining] for part in stage)
+        first = tuple(part for stage in model.encoder_levels[:remaining] for part in stage)
         assert {key for key in before if torch.equal(before[key], after[key])} == {key for key in before if key.startswith(first)}
     assert not model.release_stage()
     assert model.parameter_counts()[0] == model.parameter_counts()[1]

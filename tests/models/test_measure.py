@@ -54,7 +54,7 @@ def test_encoder_costs_what_torchvision_publishes():
 def test_output_stride_and_stages(name, stride, stages):
     """The output stride is how far the encoder shrinks the picture, the stages are those that can be frozen."""
     cost = measure(name, 2, 128)
-    assert (cost.output_stride, cost.encoder_stages) == (stride, stages)
+    assert (cost.output_stride, cost.encoder_levels) == (stride, stages)
 
 
 def test_trained_parameters_follow_the_freeze_policy():

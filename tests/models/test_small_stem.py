@@ -3,8 +3,8 @@ import torch
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_encoder, build_model
+from segsweep.models.encoder_levels import feature_maps
 from segsweep.models.encoder_name import resnet_stem
-from segsweep.models.encoder_stages import feature_maps
 from segsweep.models.freeze import check_freeze_fits, freeze
 from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import transfer_weights

@@ -8,7 +8,7 @@ import pytest
 
 from segsweep.config import Published, PublishedRun
 from segsweep.records import load
-from segsweep.report.published import beside_published
+from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.text import table_text
 

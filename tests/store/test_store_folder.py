@@ -14,7 +14,7 @@ import pytest
 
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.store import folder as folder_module
-from segsweep.store import marks
+from segsweep.store import verified
 from segsweep.store.folder import Store, TakenError
 
 KEY = "0123456789abcdef0123"
@@ -182,7 +182,7 @@ def flip(path: Path, position: int = -1, keep_times: bool = False) -> None:
 
 def forget() -> None:
     """Forget what this machine has verified: the next to open an artifact is like another machine."""
-    marks._written.clear()
+    verified._written.clear()
     shutil.rmtree(Path(os.environ["XDG_CACHE_HOME"]) / "segsweep", ignore_errors=True)
 
 
@@ -264,7 +264,7 @@ def test_checksums_are_read_once_per_machine(store, monkeypatch):
     made = build(store)
     read.clear()
     store.open("weights", KEY)
-    marks._written.clear()  # as another process
+    verified._written.clear()  # as another process
     store.open("weights", KEY)
     assert read == []
     forget()
@@ -283,8 +283,8 @@ def test_checksums_are_read_once_per_machine(store, monkeypatch):
 def test_a_spoilt_mark_means_verifying_again(store, content):
     """A mark that cannot be read verifies nothing: a flipped bit is found in spite of it."""
     made = build(store)
-    marks._written.clear()
-    marks.mark_file(made.folder).write_text(content)
+    verified._written.clear()
+    verified.verified_file(made.folder).write_text(content)
     flip(made.folder / "report", keep_times=True)
     with pytest.raises(LostArtifactError):
         store.open("weights", KEY)
@@ -357,7 +357,7 @@ def as_nobody(work: Callable[[], Iterable[str]]) -> list[str]:
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
             os.environ["XDG_CACHE_HOME"] = "/nowhere"
-            marks._written.clear()
+            verified._written.clear()
             lines = list(work())
         except BaseException as error:
             lines = [f"raised {error!r}"]

@@ -12,7 +12,7 @@ import segsweep
 from segsweep.config import Study, Target
 from segsweep.data.manifest import hash_file
 from segsweep.errors import UserError
-from segsweep.models import published
+from segsweep.models import pretrained
 from segsweep.models.architectures import build_model
 from segsweep.records import Records
 from segsweep.report.text import table_text
@@ -120,7 +120,7 @@ def test_a_published_file_maps_its_classes(ellipses, tmp_path, monkeypatch, know
     """A file whose bytes are one of torchvision's has its classes, which `transfer=all` maps; of another's nobody knows any."""
     network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21)
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    monkeypatch.setattr(published, "_coco_hashes", lambda: (hash_file(tmp_path / "w.pth")[:8],) if known else ("none",))
+    monkeypatch.setattr(pretrained, "_coco_hashes", lambda: (hash_file(tmp_path / "w.pth")[:8],) if known else ("none",))
     study = Study(
         name="classes",
         target=Target(f"folder:{ellipses}", class_map={"figure": ["cat", "dog"]} if known else {}),
@@ -138,6 +138,6 @@ def test_a_published_file_maps_its_classes(ellipses, tmp_path, monkeypatch, know
 
 def test_torchvisions_files_are_told_by_their_bytes():
     """The digests by which published files are known are those in torchvision's own file names."""
-    assert published.published_classes("cd0a2569" + 56 * "0") == published.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
-    assert published.published_classes("1167a1af" + 56 * "0") == published.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
-    assert published.published_classes(64 * "0") is None
+    assert pretrained.published_classes("cd0a2569" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
+    assert pretrained.published_classes("1167a1af" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
+    assert pretrained.published_classes(64 * "0") is None

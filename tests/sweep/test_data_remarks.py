@@ -12,6 +12,7 @@ from PIL import Image
 import segsweep
 from segsweep.config import Choice, Study, Target
 from segsweep.config.work import StageSpec
+from segsweep.context import ExecutionContext
 from segsweep.data.identity import OF_PIXELS
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
@@ -23,7 +24,6 @@ from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.preparation import prepare_all
 from segsweep.training.device import Device
-from segsweep.workplace import Workplace
 
 PX = 32
 
@@ -67,7 +67,7 @@ def copied(folder: Path, to: Path, numbers=None) -> Path:
 
 def seen_by(spec: StageSpec, catalog: Catalog) -> set[bytes]:
     """Return the decoded originals that a stage sees, as a worker finds them in the store."""
-    sets = source_sets(spec, Workplace(catalog.store, Device("cpu", 1)))
+    sets = source_sets(spec, ExecutionContext(catalog.store, Device("cpu", 1)))
     return {images.data.identity[member, OF_PIXELS].tobytes() for images in sets for member in images.members}
 
 

@@ -23,9 +23,9 @@ from segsweep.records import Records, load
 from segsweep.report.text import table_text
 from segsweep.store.folder import Artifact, Store
 from segsweep.sweep import outage
-from segsweep.sweep.crew import Options
+from segsweep.sweep.folders import Folders
 from segsweep.sweep.run import run_in
-from segsweep.sweep.setting import Setting
+from segsweep.sweep.worker_pool import Options
 from segsweep.training import checkpoint
 
 MEASURED = ["status", "train_loss", "val_loss", "val_iou", "test_iou", "test_loss", "source_hash", "learning_rate"]
@@ -61,10 +61,10 @@ class Disturbed:
         """Run the study, in another thread something that disturbs it, and return the records."""
         thread = threading.Thread(target=disturb or (lambda: None), daemon=True)
         thread.start()
-        setting = Setting.make(self.folder / "runs", self.store or self.folder / "store", [])
+        folders = Folders.make(self.folder / "runs", self.store or self.folder / "store", [])
         try:
             return run_in(
-                self.study, setting, Options(runner="inline", device="cpu", threads=1, **options), Console(file=self.log)
+                self.study, folders, Options(runner="inline", device="cpu", threads=1, **options), Console(file=self.log)
             )
         finally:
             thread.join(30)
@@ -127,7 +127,7 @@ def assert_equal(records: Records, undisturbed: Records) -> None:
     assert len(records.epochs) == len(undisturbed.epochs)
 
 
-@pytest.mark.parametrize("what", ["store", pytest.param("records", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["store", pytest.param("records", fingerprints=pytest.mark.slow)])
 def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
     """On a real full disk nothing fails; once there is space again the study goes on by itself, to the same table."""
     study = Disturbed(small, tmp_path, disk / "store") if what == "store" else Disturbed(small, disk, tmp_path / "store")

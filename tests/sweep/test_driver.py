@@ -19,8 +19,8 @@ from segsweep.stage import Elsewhere, StageOutcome, Started
 from segsweep.store.folder import Artifact, Store
 from segsweep.sweep import outage
 from segsweep.sweep.driver import DEATHS, Driver
+from segsweep.sweep.execute import Failed, Hindered, Lost
 from segsweep.sweep.outage import Outage
-from segsweep.sweep.perform import Failed, Hindered, Lost
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, View
 from segsweep.sweep.rows import planned_rows

@@ -17,7 +17,7 @@ from segsweep.config.study import TUNING_SEED
 from segsweep.sweep.plan import make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.simulated import Event, Simulation
-from segsweep.sweep.work import Ended, Past, StageWork, TrialWork
+from segsweep.sweep.work import Ended, ResumeState, StageWork, TrialWork
 
 
 def quality(trial: Trial, epoch: int) -> float:
@@ -26,10 +26,10 @@ def quality(trial: Trial, epoch: int) -> float:
     return (0.5 if trial.settings.source == "random" else 0.7) - min(distance, 0.3) + 0.01 * epoch
 
 
-def simulate(study: Study, workers: int = 1, past: Past | None = None, **options: object) -> tuple[Simulation, Planner]:
+def simulate(study: Study, workers: int = 1, resume: ResumeState | None = None, **options: object) -> tuple[Simulation, Planner]:
     """Return a finished simulation of a study and its planner."""
     built: dict[str, str] = {}
-    planner = Planner(plan_of(study), built.get, past)
+    planner = Planner(plan_of(study), built.get, resume)
     simulation = Simulation(planner, quality, workers, built=built, **options)  # type: ignore[arg-type]
     simulation.run()
     return simulation, planner
@@ -146,7 +146,7 @@ def test_a_cell_without_choice_says_of_what_its_trials_died() -> None:
     ends = [Ended("finished"), Ended("failed", "loss is nan"), Ended("failed", "other"), Ended("skipped", "no source")]
     ended = {trial.trial_id: end for trial, end in zip(plan.cells[0].tuning, ends, strict=True)}
     curves = {plan.cells[0].tuning[0].trial_id: {1: Reading(math.nan)}}
-    planner = Planner(plan, {}.get, Past(ended, curves))
+    planner = Planner(plan, {}.get, ResumeState(ended, curves))
     assert planner.done
     assert not planner.choices
     assert [choice.reason for choice in planner.unchosen.values()] == [
@@ -166,7 +166,7 @@ def test_a_failed_trial_does_not_win() -> None:
         tuning[3].trial_id: Ended("finished"),
     }
     curves = {tuning[number].trial_id: {1: Reading(value)} for number, value in ((0, 0.99), (2, 0.9), (3, 0.3))}
-    choice = Planner(plan, lambda _: None, Past(ended, curves)).choices[plan.cells[0].name]
+    choice = Planner(plan, lambda _: None, ResumeState(ended, curves)).choices[plan.cells[0].name]
     assert choice.trial == tuning[3]
 
 
@@ -183,8 +183,8 @@ def test_a_setting_is_chosen_by_the_mean_of_its_last_readings() -> None:
     for order in (slice(None), slice(None, None, -1)):
         trials = list(tuning)[order]
         curves = {trial.trial_id: dict(enumerate(each, 1)) for trial, each in zip(trials, readings, strict=True)}
-        past = Past({trial.trial_id: Ended("finished") for trial in trials}, curves)
-        assert Planner(plan, lambda _: None, past).choices[plan.cells[0].name].trial == trials[3]
+        resume = ResumeState({trial.trial_id: Ended("finished") for trial in trials}, curves)
+        assert Planner(plan, lambda _: None, resume).choices[plan.cells[0].name].trial == trials[3]
 
 
 @pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellRacing()])
@@ -203,7 +203,7 @@ def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float,
                 curves[event.work.identity][event.epoch] = Reading(quality(event.work.trial, event.epoch))
             elif event.what in ("finished", "stopped"):
                 ended[event.work.identity] = Ended(event.what)
-    planner = Planner(plan_of(study), built.get, Past(ended, curves))
+    planner = Planner(plan_of(study), built.get, ResumeState(ended, curves))
     second = Simulation(planner, quality, built=built)
     second.run()
     ids = [
@@ -219,11 +219,11 @@ def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float,
     }
 
 
-def past_of(planner: Planner) -> Past:
+def resume_state(planner: Planner) -> ResumeState:
     """Return what a finished planner leaves."""
     trials = [trial for cell in planner.plan.cells for trial in planner.trials(cell)]
     curves = {trial.trial_id: {epoch: Reading(quality(trial, epoch)) for epoch in range(1, 5)} for trial in trials}
-    return Past({trial.trial_id: Ended("finished") for trial in trials}, curves)
+    return ResumeState({trial.trial_id: Ended("finished") for trial in trials}, curves)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def past_of(planner: Planner) -> Past:
 def test_a_study_that_grows_runs_only_what_is_missing(changes: dict[str, object], expected: int) -> None:
     """A further seed, source or tuning trial costs just itself; a new name or order of axes costs nothing."""
     _, before = simulate(small_study())
-    simulation, after = simulate(small_study(**changes), past=past_of(before))
+    simulation, after = simulate(small_study(**changes), resume=resume_state(before))
     assert after.done
     assert len(trials_of(simulation.events, "finished")) == expected
 
@@ -249,7 +249,7 @@ def test_a_wider_range_runs_only_its_new_points() -> None:
     """When the range of the learning rate grows, the trials inside the old range are not repeated."""
     _, before = simulate(small_study(trials_per_cell=8))
     wider = small_study(trials_per_cell=8, tune={"learning_rate": LogUniform(1e-5, 1e-1)})
-    simulation, _ = simulate(wider, past=past_of(before))
+    simulation, _ = simulate(wider, resume=resume_state(before))
     tuned = [trial for trial in trials_of(simulation.events, "finished") if trial.phase == "tune"]
     assert 0 < len(tuned) < 4 * 8
     assert all(trial.settings.learning_rate > 1e-2 for trial in tuned)
@@ -258,12 +258,12 @@ def test_a_wider_range_runs_only_its_new_points() -> None:
 def test_failed_trials_run_again_only_when_asked() -> None:
     """A trial that failed counts as ended; left out of the past, it runs again."""
     _, before = simulate(small_study())
-    past = past_of(before)
+    resume = resume_state(before)
     failed = before.plan.cells[0].tuning[0]
-    simulation, _ = simulate(small_study(), past=replace(past, ended={**past.ended, failed.trial_id: Ended("failed", "x")}))
+    simulation, _ = simulate(small_study(), resume=replace(resume, ended={**resume.ended, failed.trial_id: Ended("failed", "x")}))
     assert failed.trial_id not in {trial.trial_id for trial in trials_of(simulation.events, "start")}
-    others = {key: end for key, end in past.ended.items() if key != failed.trial_id}
-    simulation, _ = simulate(small_study(), past=replace(past, ended=others))
+    others = {key: end for key, end in resume.ended.items() if key != failed.trial_id}
+    simulation, _ = simulate(small_study(), resume=replace(resume, ended=others))
     assert next(trial.trial_id for trial in trials_of(simulation.events, "start")) == failed.trial_id
 
 
@@ -313,7 +313,7 @@ def test_a_continued_race_knows_how_trials_ended() -> None:
     curves = {trial.trial_id: {1: Reading(value)} for trial, value in ((first, 0.9), (second, 0.8), (third, 0.3))}
     for status, goes_on in (("finished", False), ("stopped", True)):
         ended = {first.trial_id: Ended("failed", "x"), second.trial_id: Ended("stopped"), third.trial_id: Ended(status)}
-        assert Planner(plan, {}.get, Past(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
+        assert Planner(plan, {}.get, ResumeState(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
 
 
 def failing_leader(fails_at: int, others_fail: tuple[int, ...] = ()) -> Callable[[Trial, int], float]:
@@ -416,7 +416,7 @@ def test_a_killed_run_starts_the_same_trials_anew(rule: EarlyStopping) -> None:
                 curves.setdefault(identity, {})[event.epoch] = Reading(invented(event.work.trial, event.epoch))
             elif event.what != "start":
                 ended[identity] = Ended(event.what)
-        planner = Planner(plan_of(study), {}.get, Past(ended, curves))
+        planner = Planner(plan_of(study), {}.get, ResumeState(ended, curves))
         Simulation(planner, invented, 4).run()
         assert planner.done
         assert [choice.trial.trial_id for choice in planner.choices.values()] == [chosen], seconds
@@ -428,8 +428,8 @@ def test_a_setting_without_a_number_is_not_chosen() -> None:
     tuning = plan.cells[0].tuning
     for values, chosen in (((math.nan, 0.1, math.nan, 0.2), 3), ((math.nan,) * 4, None)):
         curves = {trial.trial_id: {1: Reading(value)} for trial, value in zip(tuning, values, strict=True)}
-        past = Past({trial.trial_id: Ended("finished") for trial in tuning}, curves)
-        choice = Planner(plan, {}.get, past).choices.get(plan.cells[0].name)
+        resume = ResumeState({trial.trial_id: Ended("finished") for trial in tuning}, curves)
+        choice = Planner(plan, {}.get, resume).choices.get(plan.cells[0].name)
         assert (choice and choice.trial) == (None if chosen is None else tuning[chosen])
 
 
@@ -440,7 +440,7 @@ def test_the_edge_is_told() -> None:
     for winner, marked in ((tuning[0], True), (tuning[4], False), (tuning[-1], True)):
         ended = {trial.trial_id: Ended("finished") for trial in tuning}
         curves = {trial.trial_id: {1: Reading(0.9 if trial == winner else 0.1)} for trial in tuning}
-        choice = Planner(plan, lambda _: None, Past(ended, curves)).choices[plan.cells[0].name]
+        choice = Planner(plan, lambda _: None, ResumeState(ended, curves)).choices[plan.cells[0].name]
         assert (choice.at_edge == ("learning_rate",)) == marked
 
 
@@ -459,7 +459,9 @@ def test_the_edge_of_listed_values_is_told(rates: tuple[float, ...], winner: int
     tuning = plan.cells[0].tuning
     assert [trial.settings.learning_rate for trial in tuning] == list(rates)
     curves = {trial.trial_id: {1: Reading(0.9 if number == winner else 0.1)} for number, trial in enumerate(tuning)}
-    choice = Planner(plan, {}.get, Past({trial: Ended("finished") for trial in curves}, curves)).choices[plan.cells[0].name]
+    choice = Planner(plan, {}.get, ResumeState({trial: Ended("finished") for trial in curves}, curves)).choices[
+        plan.cells[0].name
+    ]
     assert (choice.at_edge == ("learning_rate",)) == marked
 
 
@@ -471,7 +473,7 @@ def test_a_list_that_grows_runs_only_its_new_values() -> None:
         (replace(few, trials_per_cell=None), 1),
         (replace(few, tune={"learning_rate": Choice(1e-5, 1e-4, 1e-3)}), 1),
     ):
-        simulation, _ = simulate(grown, past=past_of(before))
+        simulation, _ = simulate(grown, resume=resume_state(before))
         assert sum(trial.phase == "tune" for trial in trials_of(simulation.events, "finished")) == 4 * new
 
 
@@ -579,8 +581,11 @@ def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> 
     first, second, *_ = plan.cells[0].tuning
     curve = {epoch: Reading(0.9) for epoch in (1, 2, 3, 4)}
     goes_on = {}
-    for start, past in {"same": Past(), "later": Past({first.trial_id: Ended("finished")}, {first.trial_id: curve})}.items():
-        planner = Planner(plan, {}.get, past)
+    for start, resume in {
+        "same": ResumeState(),
+        "later": ResumeState({first.trial_id: Ended("finished")}, {first.trial_id: curve}),
+    }.items():
+        planner = Planner(plan, {}.get, resume)
         if start == "same":
             for epoch, found in curve.items():
                 planner.epoch(first, epoch, found)

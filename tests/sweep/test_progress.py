@@ -11,9 +11,9 @@ from studies import plan_of, small_study
 from segsweep.config.keep import Reading
 from segsweep.records import Records, load
 from segsweep.records.writer import RecordWriter
-from segsweep.sweep.past import past_of, standing_of
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, Tally
+from segsweep.sweep.resume import resume_state, standing_of
 from segsweep.sweep.rows import planned_rows, trial_columns
 from segsweep.sweep.run import declaration
 from segsweep.sweep.work import Ended, TrialWork
@@ -40,7 +40,7 @@ def records(tmp_path: Path) -> Records:
 
 def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None:
     """What ended is done, by cell and in all; the best so far is that of ended trials; what failed is counted."""
-    planner = Planner(plan_of(STUDY), {}.get, past_of(records, None))
+    planner = Planner(plan_of(STUDY), {}.get, resume_state(records, None))
     standing = standing_of(planner, records)
     tally = Tally()
     tally.begin(planner.plan, standing, 10.0)
@@ -59,7 +59,7 @@ def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None
 @pytest.mark.parametrize("view", [PlainView, LiveView])
 def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]) -> None:
     """A line of the log, and the table on a terminal, show counts and the best that include earlier starts."""
-    planner = Planner(plan_of(STUDY), {}.get, past_of(records, None))
+    planner = Planner(plan_of(STUDY), {}.get, resume_state(records, None))
     text = io.StringIO()
     shown = view(Console(file=text, width=200, force_terminal=view is LiveView))
     shown.begin(planner.plan, standing_of(planner, records), 10.0)

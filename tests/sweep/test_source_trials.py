@@ -22,7 +22,7 @@ from segsweep.sweep.points import points_remarks, spread_values
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import most_at_once
 from segsweep.sweep.simulated import Simulation
-from segsweep.sweep.work import Past, StageWork, TrialWork
+from segsweep.sweep.work import ResumeState, StageWork, TrialWork
 
 RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
 
@@ -41,12 +41,14 @@ def improving(trial: Trial, epoch: int) -> float:  # noqa: ARG001
 class Ran:
     """A simulated study whose source stages are best at the rate nearest 1e-2."""
 
-    def __init__(self, study: Study, past: Past | None = None, broken: frozenset[str] = frozenset(), workers: int = 2) -> None:
+    def __init__(
+        self, study: Study, resume: ResumeState | None = None, broken: frozenset[str] = frozenset(), workers: int = 2
+    ) -> None:
         self.built: dict[str, str] = {}
         self.rate_of = {
             stage.key(None): stage.settings["learning_rate"] for stage in plan_of(study).stages() if stage.parent is None
         }
-        self.planner = Planner(plan_of(study), self.built.get, past, read_stage=self.read)
+        self.planner = Planner(plan_of(study), self.built.get, resume, read_stage=self.read)
         self.simulation = Simulation(self.planner, improving, workers, broken=broken, built=self.built)
 
     def read(self, key: str) -> float:
@@ -123,7 +125,7 @@ def test_a_choice_stands_without_the_stages_that_lost() -> None:
     """Readings in the records decide as those of the store do: stages that were not chosen are not trained again."""
     ran = Ran(tuned_study()).run()
     readings = {work.identity: ran.read(work.spec.key(None)) for work in ran.stages()}
-    again = Ran(tuned_study(), Past(stage_readings=readings))
+    again = Ran(tuned_study(), ResumeState(stage_readings=readings))
     assert {name: each.chosen.learning_rate for name, each in again.planner.source_choices.items()} == {
         name: each.chosen.learning_rate for name, each in ran.planner.source_choices.items()
     }
@@ -278,9 +280,9 @@ def test_a_retry_of_what_failed_leaves_a_choice_alone() -> None:
     spec = next(stage for stage in ran.planner.plan.stages() if stage.parent is None)
     others = {rate.stage.spec_id: 0.5 for cell in ran.planner.plan.cells for rate in cell.source_rates} | {spec.spec_id: None}
     readings = {stage: value for stage, value in others.items() if value is not None}
-    again = Ran(tuned_study(), Past(stage_readings=readings, retried_stages=frozenset({spec.spec_id})))
+    again = Ran(tuned_study(), ResumeState(stage_readings=readings, retried_stages=frozenset({spec.spec_id})))
     assert len(again.planner.source_choices) == 2
-    nothing = Ran(tuned_study(), Past(retried_stages=frozenset(others)))
+    nothing = Ran(tuned_study(), ResumeState(retried_stages=frozenset(others)))
     assert nothing.planner.source_choices == {}
     nothing.run()
     assert len(nothing.stages()) == 3

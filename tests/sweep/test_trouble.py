@@ -13,7 +13,7 @@ from pyarrow import parquet
 from safetensors import SafetensorError
 
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.sweep.trouble import SPACE, is_there, mark, trouble_of
+from segsweep.sweep.trouble import SPACE, is_there, leave_marker, trouble_of
 
 FULL = Path("/dev/full")  # every write into it fails as on a full disk
 
@@ -95,7 +95,7 @@ def test_whatever_fails_while_the_store_is_gone_fails_for_that(tmp_path: Path) -
     """A store that was marked and is moved away, or whose mount point is empty, explains any error."""
     store = tmp_path / "store"
     store.mkdir()
-    mark(store)
+    leave_marker(store)
     error = FileNotFoundError(errno.ENOENT, "No such file or directory", store / "weights")
     assert trouble_of(error, store) is None
     store.rename(tmp_path / "away")

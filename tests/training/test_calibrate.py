@@ -8,7 +8,7 @@ import torch
 
 from segsweep.config.normalisation import IMAGENET
 from segsweep.models.architectures import build_model
-from segsweep.models.encoder_stages import feature_maps
+from segsweep.models.encoder_levels import feature_maps
 from segsweep.models.freeze import freeze
 from segsweep.training import calibrate as module
 from segsweep.training.batches import epoch_batches, load_batches, normalise

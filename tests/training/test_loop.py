@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from segsweep.config import Loss
 from segsweep.config.normalisation import HALF, IMAGENET
-from segsweep.config.own import adopt
+from segsweep.config.user_objects import register
 from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
@@ -350,7 +350,7 @@ def test_statistics_of_an_encoder_frozen_in_train_mode_are_kept_with_the_weights
 def test_train_loss_weighs_pictures_equally(run):
     """The training loss is the mean over pictures: a batch counts by its size."""
     values = iter([1.0, 4.0])
-    adopt({"own:told": Loss("told", lambda logits, _: logits.sum() * 0 + next(values, 2.0))})
+    register({"own:told": Loss("told", lambda logits, _: logits.sum() * 0 + next(values, 2.0))})
     (result,) = run(epochs=1, loss="own:told").go()
     assert result.train_loss == pytest.approx((4 * 1.0 + 2 * 4.0) / 6)
 

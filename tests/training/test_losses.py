@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from segsweep.config import Loss
 from segsweep.config.loss_text import LOSS_NAMES
-from segsweep.config.own import adopt
+from segsweep.config.user_objects import register
 from segsweep.data.dataset import IGNORE
 from segsweep.errors import UserError
 from segsweep.training.losses import (
@@ -164,7 +164,7 @@ def test_a_sum_adds_its_terms():
 
 def test_an_own_loss_is_called_as_it_is():
     """A loss from the study file is called with logits and masks; one that was not brought is a user's mistake."""
-    adopt({"own:twice": Loss("twice", lambda logits, mask: 2 * cross_entropy(logits, mask))})
+    register({"own:twice": Loss("twice", lambda logits, mask: 2 * cross_entropy(logits, mask))})
     logits, masks = example(3, 0.2)
     assert float(objective("own:twice+dice")(logits, masks)) == pytest.approx(
         2 * float(cross_entropy(logits, masks)) + float(dice(logits, masks)), rel=1e-6
@@ -184,7 +184,7 @@ def test_an_own_loss_is_called_as_it_is():
 )
 def test_an_own_loss_that_is_none_is_refused_before_training(function, message):
     """An own loss is tried on small batches: one that fails, or gives no finite scalar with a gradient, is one line."""
-    adopt({"own:odd": Loss("odd", function)})
+    register({"own:odd": Loss("odd", function)})
     with pytest.raises(UserError, match=message) as caught:
         check_loss("dice+own:odd", CLASSES[:3])
     assert str(caught.value).startswith("loss 'own:odd'")

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model, build_without_numbers
-from segsweep.models.encoder_stages import feature_maps
+from segsweep.models.encoder_levels import feature_maps
 from segsweep.training.weight_file import check_file, load_file_weights, read_weight_file
 
 WHOLE, PUBLISHED = "unet16", "unet-resnet18"

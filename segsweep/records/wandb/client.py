@@ -7,7 +7,7 @@ from typing import Any
 
 import wandb
 
-from segsweep.records.wandb.home import Home
+from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.options import patience_seconds
 
 RETRIES = 3
@@ -37,7 +37,7 @@ def settings() -> wandb.Settings:
 
 
 def open_run(
-    home: Home,
+    destination: Destination,
     folder: Path,
     run_id: str,
     *,
@@ -50,16 +50,16 @@ def open_run(
 ) -> wandb.Run:
     """Open a run that is `new`, or go on with one that is there. W&B's own files go to `folder/wandb`."""
     run = wandb.init(
-        entity=home.entity,
-        project=home.project,
+        entity=destination.entity,
+        project=destination.project,
         id=run_id,
         name=name,
         group=group,
         job_type=job_type,
         tags=tags,
         config=dict(config) if new else None,  # of one that is there, W&B would keep its own values
-        mode="online" if home.mode == "online" else "offline",
-        resume="allow" if home.mode == "online" else None,
+        mode="online" if destination.mode == "online" else "offline",
+        resume="allow" if destination.mode == "online" else None,
         reinit="create_new",
         dir=str(folder),
         settings=settings(),

@@ -10,12 +10,12 @@ import wandb
 from segsweep.config.digest import digest
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.lines import Row
-from segsweep.records.marks import Marks
 from segsweep.records.models import model_of
+from segsweep.records.plan_status import PlanStatus
 from segsweep.records.wandb import artifacts, names, pictures
 from segsweep.records.wandb.client import open_run, remove_files
-from segsweep.records.wandb.follow import Item
-from segsweep.records.wandb.home import EPOCHS, Home, Known
+from segsweep.records.wandb.destination import EPOCHS, Destination, Known
+from segsweep.records.wandb.tail import Item
 from segsweep.store.folder import Artifact, Store
 
 STAGE = "weights"  # the store's kind of what stages leave
@@ -34,13 +34,13 @@ class Wanted:
 
 @dataclass
 class Mirror:
-    """Sends items of one study to a home. `folder` takes W&B's own files, `store` has models and pictures.
+    """Sends items of one study to a destination. `folder` takes W&B's own files, `store` has models and pictures.
 
-    Sending raises whatever W&B's client raises. The process is to end then, and another to send the same again: what a home
-    does not know to have arrived whole is compared with what is there and completed, so that nothing arrives twice.
+    Sending raises whatever W&B's client raises. The process is to end then, and another to send the same again: what a
+    destination does not know to have arrived whole is compared with what is there and completed, so that nothing arrives twice.
     """
 
-    home: Home
+    destination: Destination
     study: Mapping[str, Any]
     folder: Path
     store: Path
@@ -53,19 +53,19 @@ class Mirror:
     _cells: dict[str, tuple[str, str]] = field(default_factory=dict)  # run id of a trial that arrived -> its id, its own cell
 
     def __post_init__(self) -> None:
-        self._known = self.home.known(self.study["name"], self.study.get("records_id", ""))
+        self._known = self.destination.known(self.study["name"], self.study.get("records_id", ""))
 
     def known(self, run_id: str) -> Known | None:
         """Return what W&B had of a run at the start."""
         return self._known.get(run_id)
 
-    def send(self, item: Item, marks: Marks) -> bool:
+    def send(self, item: Item, plan_status: PlanStatus) -> bool:
         """Send what W&B does not have of a trial or a stage, and return whether it has arrived whole just now."""
-        if not item.ended and self.home.mode == "offline":
+        if not item.ended and self.destination.mode == "offline":
             return False
         new = False
         run_id, sent = self._run_id(item), self._digest(item)
-        marked = marks.row(item.identity, item.row["cell"]) if item.table == "trials" else {}
+        marked = plan_status.row(item.identity, item.row["cell"]) if item.table == "trials" else {}
         row = {**item.row, **marked}
         if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
             run = self._open.get(run_id) or self._begin(run_id, item, row)
@@ -74,22 +74,22 @@ class Mirror:
             if not item.ended:
                 return False
             examples = self._end(run_id, run, item, row)
-            self.home.confirm(run_id, sent, len(item.epochs), examples)
+            self.destination.confirm(run_id, sent, len(item.epochs), examples)
             self._known[run_id] = Known(sent, marked)
             self._forget(run_id)
             new = True
         if item.table == "trials":
             self._cells[run_id] = (item.identity, item.row["cell"])
-            self._mark(run_id, marks)
+            self._mark(run_id, plan_status)
         return new
 
-    def remark(self, marks: Marks, final: bool = False) -> None:
+    def remark(self, plan_status: PlanStatus, final: bool = False) -> None:
         """Change how ended runs are marked, where the study was declared anew or a cell has chosen.
 
         That something is no longer chosen counts at the end alone: a driver that starts chooses anew what it had chosen.
         """
         for run_id in self._cells:
-            self._mark(run_id, marks, final)
+            self._mark(run_id, plan_status, final)
 
     def close(self) -> None:
         """Close the runs of what has not ended: the next start goes on with them."""
@@ -98,19 +98,19 @@ class Mirror:
             run.finish(exit_code=1)
             self._forget(run_id)
 
-    def _mark(self, run_id: str, marks: Marks, final: bool = False) -> None:
-        known, marked = self._known[run_id], marks.row(*self._cells[run_id])
-        if known.marks.get("chosen") and not final:
+    def _mark(self, run_id: str, plan_status: PlanStatus, final: bool = False) -> None:
+        known, marked = self._known[run_id], plan_status.row(*self._cells[run_id])
+        if known.plan_status.get("chosen") and not final:
             marked["chosen"] = True
-        if dict(known.marks) != marked:
-            self.home.mark(run_id, marked)
+        if dict(known.plan_status) != marked:
+            self.destination.set_plan_status(run_id, marked)
             self._known[run_id] = Known(known.sent, marked)
 
     def _run_id(self, item: Item) -> str:
         if item.identity not in self._ids:
             wanted, study = names.run_id(item.identity), names.run_id(self.study["name"])
             known = next((name for name in (f"{wanted}-{study}", wanted) if name in self._known), None)
-            self._ids[item.identity] = known or self.home.free_id(wanted, study)
+            self._ids[item.identity] = known or self.destination.free_id(wanted, study)
         return self._ids[item.identity]
 
     def _digest(self, item: Item) -> str:
@@ -122,10 +122,10 @@ class Mirror:
     def _begin(self, run_id: str, item: Item, row: Row) -> wandb.Run:
         """Open an item's run, and find out what of it has arrived before."""
         old = run_id in self._known
-        self._logged[run_id] = self.home.epochs(run_id, row["started_at"]) if old else set()
-        self._keys[run_id] = set(filter(names.is_result_key, self.home.summary_keys(run_id))) if old else set()
+        self._logged[run_id] = self.destination.epochs(run_id, row["started_at"]) if old else set()
+        self._keys[run_id] = set(filter(names.is_result_key, self.destination.summary_keys(run_id))) if old else set()
         run = open_run(
-            self.home,
+            self.destination,
             self.folder,
             run_id,
             new=not old,
@@ -155,7 +155,7 @@ class Mirror:
         """Send what an ended run leaves, close it, and return whether example predictions belong to it."""
         run.config.update(_config(item, row), allow_val_change=True)  # type: ignore[no-untyped-call]
         shown = self._examples(item) if self.wanted.images and _is_confirmed(item) else []
-        if shown and not self.home.has_examples(run_id):
+        if shown and not self.destination.has_examples(run_id):
             run.log({names.EXAMPLES: shown})
         self._link(run, item)
         run.summary[EPOCHS] = len(item.epochs)
@@ -168,10 +168,10 @@ class Mirror:
 
     def _link(self, run: wandb.Run, item: Item) -> None:
         """Tell which stage's model the run began from, and keep the model that it came to."""
-        online = self.home.mode == "online"
+        online = self.destination.mode == "online"
         if online and (parent := item.row.get(PARENTS[item.table])) is not None:
-            name = f"{self.home.entity}/{self.home.project}/{names.stage_artifact(parent)}:latest"
-            if self.home.has_artifact(name):
+            name = f"{self.destination.entity}/{self.destination.project}/{names.stage_artifact(parent)}:latest"
+            if self.destination.has_artifact(name):
                 run.use_artifact(name, type=artifacts.MODEL)
         if _has_model(item):
             name = names.stage_artifact(item.identity) if item.table == "stages" else names.model_artifact(item.identity)

@@ -19,13 +19,13 @@ from filelock import FileLock
 
 from segsweep.errors import UserError
 from segsweep.records.lines import read_study
-from segsweep.records.marks import CHOICES, PLAN, Marks
-from segsweep.records.wandb.follow import STAGES_FIRST, Follower, Item
-from segsweep.records.wandb.home import Home, Ledger, Server
+from segsweep.records.plan_status import CHOICES, PLAN, PlanStatus
+from segsweep.records.wandb.destination import Destination, Ledger, Server
 from segsweep.records.wandb.mirror import PARENTS, Mirror, Wanted
 from segsweep.records.wandb.names import summary_run
 from segsweep.records.wandb.options import DONE, ENOUGH, FOLDER, LOCK, REFUSED, TROUBLE, MirrorOptions, read_state, write_state
 from segsweep.records.wandb.study_run import StudyRun
+from segsweep.records.wandb.tail import STAGES_FIRST, Item, RecordTail
 
 POLL_SECONDS = 2.0
 WAITS = 2  # attempts for which what began from a source is held back until that has arrived
@@ -42,34 +42,34 @@ class Sender:
     def __init__(self, folder: Path, options: MirrorOptions) -> None:
         self.folder, self.study = folder, read_study(folder)
         files = folder / FOLDER
-        self.home: Home = Server(options.path) if options.mode == "online" else Ledger(options.path, files)
+        self.destination: Destination = Server(options.path) if options.mode == "online" else Ledger(options.path, files)
         store = Path(self.study["store"])
-        self.mirror = Mirror(self.home, self.study, files, store, Wanted(options.images, options.weights))
+        self.mirror = Mirror(self.destination, self.study, files, store, Wanted(options.images, options.weights))
         known = self.mirror.known(summary_run(self.study["name"]))
-        self.whole = StudyRun(self.home, folder, files, options.images, known, read_state(folder).get("url"))
-        self.follower = Follower(folder)
+        self.whole = StudyRun(self.destination, folder, files, options.images, known, read_state(folder).get("url"))
+        self.tail = RecordTail(folder)
         self.statuses: dict[str, str] = {}
         self.sent: set[str] = set()
         self._before = read_state(folder).get("sent", 0)  # by earlier attempts, which this one goes through again
         self.newly = 0  # how many items have arrived whole in this attempt
         self._most = _most_runs()
         self._failed: Counter[str] = Counter(read_state(folder).get("failed", {}))
-        self._marks: Marks | None = None
+        self._plan_status: PlanStatus | None = None
         self._marked_at: tuple[float, ...] = ()
 
     def look(self) -> None:
         """Send what is new. What has failed before, and what began from it, is sent after all else."""
-        marks = self._read_marks()
+        plan_status = self._read_plan_status()
         later: list[Item] = []
-        for item in self.follower.look():
+        for item in self.tail.look():
             if item.table == "trials":
                 self.statuses[item.identity] = item.row["status"]
             if self._failures(item):
                 later.append(item)
             else:
-                self._send(item, marks)
+                self._send(item, plan_status)
         for item in sorted(later, key=lambda item: (self._failures(item), STAGES_FIRST.index(item.table))):
-            self._send(item, marks)
+            self._send(item, plan_status)
         self.whole.count(Counter(self.statuses.values()))
         self.tell()
 
@@ -86,7 +86,7 @@ class Sender:
     def end(self) -> None:
         """Send what there is to send once no more is written."""
         self.mirror.close()
-        self.mirror.remark(Marks.read(self.folder), final=True)
+        self.mirror.remark(PlanStatus.read(self.folder), final=True)
         self.whole.end(read_study(self.folder))
 
     def _failures(self, item: Item) -> int:
@@ -94,9 +94,9 @@ class Sender:
         source = self._failed[item.row.get(PARENTS[item.table], "")]
         return max(self._failed[item.identity], source if source <= WAITS else 0)
 
-    def _send(self, item: Item, marks: Marks) -> None:
+    def _send(self, item: Item, plan_status: PlanStatus) -> None:
         self._failed[item.identity] += 1
-        self.newly += self.mirror.send(item, marks)
+        self.newly += self.mirror.send(item, plan_status)
         del self._failed[item.identity]
         if item.ended:
             self.sent.add(item.identity)
@@ -105,14 +105,14 @@ class Sender:
         if self.newly >= self._most:
             raise EnoughError
 
-    def _read_marks(self) -> Marks:
+    def _read_plan_status(self) -> PlanStatus:
         """Return how trials are marked now, and mark anew what was sent, where that has changed."""
         files = [self.folder / name for name in (PLAN, CHOICES)]
         changed = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
-        if self._marks is None or changed != self._marked_at:
-            self._marks, self._marked_at = Marks.read(self.folder), changed
-            self.mirror.remark(self._marks)
-        return self._marks
+        if self._plan_status is None or changed != self._marked_at:
+            self._plan_status, self._marked_at = PlanStatus.read(self.folder), changed
+            self.mirror.remark(self._plan_status)
+        return self._plan_status
 
 
 def transfer(sender: Sender, follow: bool = False) -> None:

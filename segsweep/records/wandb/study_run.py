@@ -12,11 +12,11 @@ import pandas as pd
 import wandb
 
 from segsweep.config.digest import digest
-from segsweep.records.marks import CHOICES, PLAN
+from segsweep.records.plan_status import CHOICES, PLAN
 from segsweep.records.reader import ALL, load
 from segsweep.records.wandb import artifacts, names
 from segsweep.records.wandb.client import open_run, remove_files
-from segsweep.records.wandb.home import EPOCHS, Home, Known
+from segsweep.records.wandb.destination import EPOCHS, Destination, Known
 
 HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
 DECLARED = (PLAN, CHOICES)
@@ -29,7 +29,7 @@ STUDY = "study.json"
 class StudyRun:
     """A study's summary run in W&B."""
 
-    home: Home
+    destination: Destination
     folder: Path
     files: Path
     images: bool
@@ -41,7 +41,7 @@ class StudyRun:
     def begin(self, study: Mapping[str, Any]) -> None:
         """Open the run, and send what the study declares, so that it can be read while it runs."""
         self._run = open_run(
-            self.home,
+            self.destination,
             self.files,
             names.summary_run(study["name"]),
             new=self.known is None,
@@ -75,7 +75,7 @@ class StudyRun:
             self._run.log(self._figures())
         self._run.summary.update({**self._counts(), EPOCHS: 0})
         self._run.finish(exit_code=0)
-        self.home.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
+        self.destination.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
         remove_files(self._run)
         self._run, self.known = None, Known(sent)
 
@@ -103,7 +103,7 @@ class StudyRun:
                 if path.is_file():
                     made.add_file(str(path), skip_cache=True)
             logged = self._run.log_artifact(made)
-            if self.home.mode == "online":
+            if self.destination.mode == "online":
                 logged.wait(timeout=artifacts.SECONDS)
 
     def _shown(self, data: pd.DataFrame) -> pd.DataFrame:

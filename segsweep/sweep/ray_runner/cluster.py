@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
-from segsweep.sweep.crew import Node
+from segsweep.sweep.worker_pool import Node
 from segsweep.training.device import Device, resolve_precision
 
 OBJECTS_BYTES = 256 * 2**20  # for Ray's object store: arrays go through segsweep's own store

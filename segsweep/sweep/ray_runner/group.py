@@ -12,11 +12,11 @@ import ray
 import torch
 from ray import cloudpickle
 
-from segsweep.sweep.perform import Failed, Hindered, Lost, Message, is_last, perform
-from segsweep.sweep.ray_runner.mailbox import Mailbox
+from segsweep.context import ExecutionContext
+from segsweep.sweep.execute import Failed, Hindered, Lost, Message, execute, is_last
+from segsweep.sweep.ray_runner.channel import Channel
 from segsweep.sweep.work import Work
 from segsweep.training.world import World
-from segsweep.workplace import Workplace
 
 WAIT_SECONDS = 0.5  # how often to look whether the processes still run, while no message comes
 END_SECONDS = 30.0
@@ -37,11 +37,11 @@ class GroupSize:
 class Group:
     """Several processes that do one piece of work after the other together."""
 
-    def __init__(self, size: GroupSize, place: Workplace) -> None:
+    def __init__(self, size: GroupSize, context: ExecutionContext) -> None:
         self.size = size
-        self._mailbox = Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote has no types for classes
+        self._channel = Channel.remote()  # type: ignore[attr-defined]  # ray.remote has no types for classes
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._running = self._thread.submit(_train_together, self._mailbox, size, place)
+        self._running = self._thread.submit(_train_together, self._channel, size, context)
         self._failed = False
 
     @property
@@ -49,14 +49,14 @@ class Group:
         """Whether the processes can take another job."""
         return not self._running.done() and not self._failed
 
-    def perform(self, work: Work) -> Generator[Message, None, None]:
+    def execute(self, work: Work) -> Generator[Message, None, None]:
         """Yield the messages of a stage or a trial.
 
         Closing it has the processes leave the work after their current epoch. Raises what Ray Train raises where one of
         them dies.
         """
         job = cloudpickle.dumps(work)  # type: ignore[no-untyped-call]
-        ray.get(self._mailbox.give.remote(job))
+        ray.get(self._channel.put_job.remote(job))
         ended = False
         try:
             while not ended:
@@ -65,15 +65,15 @@ class Group:
                 self._failed = isinstance(message, ENDS_GROUP)
                 yield message
                 if not ended:
-                    ray.get(self._mailbox.answer.remote(True))
+                    ray.get(self._channel.put_answer.remote(True))
         finally:
             if not ended:
-                ray.get(self._mailbox.answer.remote(False))
+                ray.get(self._channel.put_answer.remote(False))
 
     def _next_message(self) -> Message:
         while True:
             over = self._running.done()
-            told: bytes | None = ray.get(self._mailbox.message.remote(0.0 if over else WAIT_SECONDS))
+            told: bytes | None = ray.get(self._channel.get_message.remote(0.0 if over else WAIT_SECONDS))
             if told is not None:
                 message: Message = pickle.loads(told)  # noqa: S301  # from our own processes
                 return message
@@ -83,24 +83,24 @@ class Group:
 
     def close(self) -> None:
         """Have the processes end, and wait until their devices are free."""
-        ray.get(self._mailbox.give.remote(None))
+        ray.get(self._channel.put_job.remote(None))
         self._running.exception(timeout=END_SECONDS)  # what it was has been told
         self._thread.shutdown()
-        ray.kill(self._mailbox)
+        ray.kill(self._channel)
 
 
-def _train_together(mailbox: Any, size: GroupSize, place: Workplace) -> None:
+def _train_together(channel: Any, size: GroupSize, context: ExecutionContext) -> None:
     """Run the processes to their end. Raises what Ray Train raises where one of them dies or fails."""
     os.environ.update(QUICK)
     from ray.train import FailureConfig, RunConfig, ScalingConfig  # reads the environment
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    environment = place.device.environment  # which must be there before Ray Train starts NCCL
+    environment = context.device.environment  # which must be there before Ray Train starts NCCL
     each = {"CPU": size.cpus, **({"GPU": size.gpus} if size.gpus else {})}
-    with tempfile.TemporaryDirectory(dir=place.store.temporary, prefix="train-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=context.store.temporary, prefix="train-", ignore_cleanup_errors=True) as folder:
         TorchTrainer(
             _each_process,
-            train_loop_config={"place": place, "mailbox": mailbox},
+            train_loop_config={"context": context, "channel": channel},
             scaling_config=ScalingConfig(num_workers=size.processes, use_gpu=size.gpus > 0, resources_per_worker=each),
             torch_config=TorchConfig(backend="nccl" if size.gpus else "gloo"),
             run_config=RunConfig(
@@ -116,24 +116,24 @@ def _each_process(config: dict[str, Any]) -> None:
     import ray.train
     import ray.train.torch
 
-    context, mailbox = ray.train.get_context(), config["mailbox"]
+    context, channel = ray.train.get_context(), config["channel"]
     world = World(context.get_world_rank(), context.get_world_size())
-    device = replace(config["place"].device, name=str(ray.train.torch.get_device()))
+    device = replace(config["context"].device, name=str(ray.train.torch.get_device()))
     if device.cuda:
         torch.cuda.set_device(device.torch)  # on which NCCL exchanges objects
-    place, jobs, told = replace(config["place"], device=device, world=world), 0, 0
-    while (job := ray.get(mailbox.job.remote(jobs))) is not None:
+    context, jobs, told = replace(config["context"], device=device, world=world), 0, 0
+    while (job := ray.get(channel.get_job.remote(jobs))) is not None:
         jobs += 1
-        messages = perform(pickle.loads(job), place)  # noqa: S301  # from our own driver
+        messages = execute(pickle.loads(job), context)  # noqa: S301  # from our own driver
         for message in messages:
             if isinstance(message, Failed) and _lost_another(message):
                 raise RuntimeError(message.reason)  # not this work's fault: the group is set up again
             if world.main or isinstance(message, ENDS_GROUP):  # a failure is told by whichever process has it
-                ray.get(mailbox.tell.remote(pickle.dumps(message)))
+                ray.get(channel.put_message.remote(pickle.dumps(message)))
             if isinstance(message, ENDS_GROUP):
                 raise RuntimeError(str(message))  # has Ray Train end the others, which wait for this one
             if not is_last(message):
-                goes_on = ray.get(mailbox.goes_on.remote(told))
+                goes_on = ray.get(channel.get_answer.remote(told))
                 told += 1
                 if not goes_on:
                     break

@@ -15,12 +15,12 @@ from uuid import uuid4
 import ray
 from ray import tune
 
-from segsweep.config.own import adopt, portable
 from segsweep.config.source import DATASET_KINDS
+from segsweep.config.user_objects import for_workers, register
+from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError
 from segsweep.store.folder import Store
 from segsweep.sweep.cost import Measure
-from segsweep.sweep.crew import Crew, crew_of
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.options import Options
 from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
@@ -28,9 +28,9 @@ from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.worker import Worker
 from segsweep.sweep.work import StageWork, Work
+from segsweep.sweep.worker_pool import WorkerPool, fit_pool
 from segsweep.training.device import Device
 from segsweep.training.speed import measure_speed
-from segsweep.workplace import Workplace
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records are our own
@@ -47,47 +47,47 @@ RELAY = {"memory": 1.0}  # what a worker reserves that only passes on what other
 class RayRunner:
     """Carries work out on the workers of a Ray cluster."""
 
-    crew: Crew
+    pool: WorkerPool
     options: Options
     name: str
 
     @property
     def workers(self) -> int:
         """How many pieces of work run at once at most."""
-        return self.crew.workers
+        return self.pool.workers
 
     @property
     def label(self) -> str:
         """What the work runs on, in words."""
-        return f"{self.crew}, {self.name}"
+        return f"{self.pool}, {self.name}"
 
     @property
     def device(self) -> Device:
         """What each worker computes on."""
-        return self.crew.device
+        return self.pool.device
 
     def resolve(self, precision: str) -> str:
         """Return `float32` or `bfloat16`."""
-        if precision != "auto" or not self.crew.gpus:
+        if precision != "auto" or not self.pool.gpus:
             return "float32" if precision == "auto" else precision
-        return precision_on_gpus(precision, self.crew.gpus)
+        return precision_on_gpus(precision, self.pool.gpus)
 
     @property
     def measure(self) -> Measure:
         """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
-        if not self.crew.gpus:
+        if not self.pool.gpus:
             return measure_speed
-        remote, own = ray.remote(num_cpus=0, num_gpus=self.crew.gpus)(_measure_with), portable()
+        remote, own = ray.remote(num_cpus=0, num_gpus=self.pool.gpus)(_measure_with), for_workers()
         return lambda *values: ray.get(remote.remote(own, *values))
 
-    def run(self, driver: Driver, place: Workplace) -> None:
+    def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
-        dispatcher = Dispatcher(driver, place, self.crew, self.processes, self.alike)
+        dispatcher = Dispatcher(driver, context, self.pool, self.processes, self.alike)
         driver.outage.check = dispatcher.check
         with (
-            _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.crew.workers)}),
+            _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.pool.workers)}),
             memory_kills_as_deaths(),
-            tempfile.TemporaryDirectory(dir=place.store.temporary, prefix="tune-", ignore_cleanup_errors=True) as folder,
+            tempfile.TemporaryDirectory(dir=context.store.temporary, prefix="tune-", ignore_cleanup_errors=True) as folder,
             _interruptible(dispatcher),
         ):
             try:
@@ -139,12 +139,12 @@ class RayRunner:
         """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
         if config["job"].group is not None:
             return tune.PlacementGroupFactory([RELAY])
-        return tune.PlacementGroupFactory([{"CPU": self.crew.cpus, **({"GPU": self.crew.gpus} if self.crew.gpus else {})}])
+        return tune.PlacementGroupFactory([{"CPU": self.pool.cpus, **({"GPU": self.pool.gpus} if self.pool.gpus else {})}])
 
 
 def _measure_with(own: dict[str, Any], *values: Any) -> tuple[float, float]:
     """Measure in another process, which knows nothing yet of the architectures that the study brought."""
-    adopt(own)
+    register(own)
     return measure_speed(*values)
 
 
@@ -153,7 +153,7 @@ def open_ray(options: Options, at_most: int, store: Store) -> Iterator[RayRunner
     """Yield a runner on the cluster at hand, or on one that is started here for as long. Every machine must see the store."""
     with cluster() as name:
         check_nodes(store)
-        yield RayRunner(crew_of(nodes(), options, at_most), options, name)
+        yield RayRunner(fit_pool(nodes(), options, at_most), options, name)
 
 
 @contextmanager

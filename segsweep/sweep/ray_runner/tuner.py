@@ -11,14 +11,14 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from segsweep.sweep.crew import Crew
+from segsweep.context import ExecutionContext
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.perform import Message
+from segsweep.sweep.execute import Message
 from segsweep.sweep.ray_runner.deaths import reason_of
 from segsweep.sweep.ray_runner.group import GroupSize
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
 from segsweep.sweep.work import Work
-from segsweep.workplace import Workplace
+from segsweep.sweep.worker_pool import WorkerPool
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Dispatcher:
     """
 
     driver: Driver
-    place: Workplace
-    crew: Crew
+    context: ExecutionContext
+    pool: WorkerPool
     processes: Callable[[Work], int]
     keep_groups: bool
     interrupted: bool = False
@@ -47,7 +47,7 @@ class Dispatcher:
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of a new trial of Tune's, None where nothing can start now."""
         self.check()
-        free = self.crew.workers - sum(self.processes(work) for work in self.running.values())
+        free = self.pool.workers - sum(self.processes(work) for work in self.running.values())
         if free < 1:
             return None
         self._next = self._next or self.driver.next_work()
@@ -59,8 +59,8 @@ class Dispatcher:
             return None
         self._next = None
         self.running[tune_id] = work
-        group = GroupSize(processes, self.crew.cpus, self.crew.gpus) if processes > 1 else None
-        return {"job": Job(work, self.place, group, self.keep_groups)}
+        group = GroupSize(processes, self.pool.cpus, self.pool.gpus) if processes > 1 else None
+        return {"job": Job(work, self.context, group, self.keep_groups)}
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` where the user asked for it."""

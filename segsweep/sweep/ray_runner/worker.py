@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from ray import tune
 
+from segsweep.context import ExecutionContext
 from segsweep.stage import Started
-from segsweep.sweep.perform import Failed, perform
+from segsweep.sweep.execute import Failed, execute
 from segsweep.sweep.ray_runner.group import Group, GroupSize
 from segsweep.sweep.work import Work
-from segsweep.workplace import Workplace
 
 MESSAGES = "messages"
 
@@ -24,7 +24,7 @@ class Job:
     """
 
     work: Work
-    place: Workplace
+    context: ExecutionContext
     group: GroupSize | None
     keep: bool
 
@@ -42,12 +42,12 @@ class Worker(tune.Trainable):
     def _take(self, job: Job) -> None:
         self._job = job
         if job.group is None:
-            self._messages = perform(job.work, job.place)
+            self._messages = execute(job.work, job.context)
             return
         if self._group is None or not self._group.usable or self._group.size != job.group:
             self._leave_group()
-            self._group = Group(job.group, job.place)
-        self._messages = self._group.perform(job.work)
+            self._group = Group(job.group, job.context)
+        self._messages = self._group.execute(job.work)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job. An unforeseen error on a GPU can spoil all that follows: then this process is given up."""

@@ -33,12 +33,12 @@ def memory_between_trials(place: Place) -> Iterator[Row]:
         seeds=place.size(2, 1),
     )
     seen, times = list[tuple[float, float, float]](), list[float]()
-    perform = inline.perform
+    execute = inline.execute
 
     def watched(*values: Any) -> Generator[Any, None, None]:
         seen.append(_memory(place))
         times.append(time.perf_counter())
-        yield from perform(*values)
+        yield from execute(*values)
 
     with patch.object(inline, "perform", watched):
         records = run(study, out=place.folder / "runs", runner="inline", device=place.device.name, threads=place.device.threads)

@@ -7,9 +7,9 @@ import pytest
 
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
+from segsweep.sweep.folders import absolute
 from segsweep.sweep.ray_runner import cluster as module
 from segsweep.sweep.ray_runner.cluster import address_at_hand, check_nodes, nodes, problem_with, running_here
-from segsweep.sweep.setting import absolute
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Item:
         return self.row["status"] in FINAL
 
 
-class Follower:
+class RecordTail:
     """Reads what has changed in a study's folder: every part once, lines again when they have grown."""
 
     def __init__(self, folder: Path) -> None:

@@ -14,7 +14,7 @@ from segsweep.data.voc import CLASSES
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_without_numbers, encoder_name
 from segsweep.models.dilated_densenet import DilatedDenseNet
-from segsweep.models.published import (
+from segsweep.models.pretrained import (
     COCO_WEIGHTS_CLASSES,
     COCO_WEIGHTS_IGNORED,
     TORCHVISION_ENCODERS,

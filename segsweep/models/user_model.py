@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from segsweep.config.own import Architecture, own
+from segsweep.config.user_objects import Architecture, user_object
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 
@@ -15,7 +15,7 @@ def build_own(text: str, channels: int) -> tuple[nn.Module, Parts]:
 
     Raises `UserError` where this process was not brought the object.
     """
-    architecture: Architecture = own(text)
+    architecture: Architecture = user_object(text)
     network = architecture.build(channels)
     stages = tuple(tuple(_part(network, architecture.encoder, name) for name in stage) for stage in architecture.stages)
     return network, Parts(architecture.encoder, architecture.classifier, stages or None)
@@ -32,9 +32,9 @@ def _part(network: nn.Module, encoder: str, name: str) -> str:
     raise UserError(f"stages name {name!r}, which is neither a module nor a parameter of the network")
 
 
-def check_own(text: str, image_px: int, channels: int = REHEARSED_CLASSES) -> None:
+def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_CLASSES) -> None:
     """Raise `UserError` where an own architecture is not what it says: its parts, its sizes, its output of so many channels."""
-    architecture: Architecture = own(text)
+    architecture: Architecture = user_object(text)
     if image_px % architecture.stride_px:
         raise UserError(f"image_px={image_px}: {text} needs a multiple of {architecture.stride_px}")
     try:

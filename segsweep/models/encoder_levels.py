@@ -22,7 +22,7 @@ def feature_maps(output: Any) -> list[Tensor]:
     return list(output[0] if nested else output)
 
 
-def stages_by_features(encoder: nn.Module) -> Stages | None:
+def levels_by_features(encoder: nn.Module) -> Stages | None:
     """Return, from input to output, how the names of the parameters of each stage of an encoder begin.
 
     A stage is what one feature map is computed from beyond the maps before it; parameters that no map needs count to the last. A

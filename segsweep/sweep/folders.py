@@ -12,7 +12,7 @@ JOB_HOME = "segsweep"  # below the home folder: what relative paths are relative
 
 
 @dataclass(frozen=True)
-class Setting:
+class Folders:
     """The folders of a study: for records, artifacts and data."""
 
     out: Path
@@ -21,7 +21,7 @@ class Setting:
     max_pictures: int | None = None
 
     @classmethod
-    def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Setting":
+    def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Folders":
         """Return the setting that the command line's words mean. The store lies beside `out` unless it is given."""
         folder = absolute(out)
         return cls(folder, Store(folder.parent / STORE_BESIDE if store is None else absolute(store)), DataRoots.parse(data or []))

@@ -7,10 +7,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from segsweep.cli import whole_picture
-from segsweep.cli.whole_picture import Predictor
 from segsweep.config.settings import Fit
 from segsweep.data.dataset import Pixels
+from segsweep.inference import tiling
+from segsweep.inference.tiling import Predictor
 from segsweep.training import enlarge
 from segsweep.training.device import Device
 
@@ -115,8 +115,8 @@ def test_a_big_picture_is_seen_in_pieces_that_fit_together(fit: Fit, monkeypatch
     """Pieces give what the whole gives where the network sees no farther than their margins; none is bigger than allowed."""
     network, picture = Local(), noise(32, 500)
     whole = predicted(network, picture, fit)
-    monkeypatch.setattr(whole_picture, "TILE_PX", 64)
-    monkeypatch.setattr(whole_picture, "MARGIN_PX", 8)
+    monkeypatch.setattr(tiling, "TILE_PX", 64)
+    monkeypatch.setattr(tiling, "MARGIN_PX", 8)
     network.sizes.clear()
     pieces = predicted(network, picture, fit)
     assert len(network.sizes) > 8

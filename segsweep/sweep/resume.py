@@ -15,19 +15,19 @@ from segsweep.stage import KIND
 from segsweep.store.folder import Store
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import Standing
-from segsweep.sweep.work import Ended, Past
+from segsweep.sweep.work import Ended, ResumeState
 
 
-def past_of(
+def resume_state(
     records: Records | None, stopping: EarlyStopping | None, retry_failed: bool = False, lost: Collection[str] = ()
-) -> Past:
+) -> ResumeState:
     """Return what earlier starts left, for the planner of a study with a rule of early stopping.
 
     What another rule stopped counts as not run, without a curve; so does, with `retry_failed`, what failed, and so do confirmed
     runs whose models are `lost`. Trials that were interrupted keep their curves: they go on.
     """
     if records is None:
-        return Past()
+        return ResumeState()
     every = records.all_trials  # also what an earlier declaration asked for: this one may ask for it again
     again = _stopped_otherwise(every, stopping) | ((every["status"] == "failed") & retry_failed)
     again |= every["trial_id"].isin(list(lost))
@@ -46,7 +46,7 @@ def past_of(
     )
     anew = set(every["trial_id"][again])
     curves = {trial: curve for trial, curve in curves_of(every, records.all_epochs, "tune").items() if trial not in anew}
-    return Past(ended, curves, failed, readings, retried)
+    return ResumeState(ended, curves, failed, readings, retried)
 
 
 def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> "pd.Series[bool]":

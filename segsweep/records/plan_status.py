@@ -11,11 +11,11 @@ from segsweep.records.parts import CHOICES, PLAN, read_choices, read_index, read
 
 STAGE = "stage"  # the phase of a plan's rows that name a stage
 
-__all__ = ["CHOICES", "PLAN", "STAGE", "Marks"]
+__all__ = ["CHOICES", "PLAN", "STAGE", "PlanStatus"]
 
 
 @dataclass(frozen=True)
-class Marks:
+class PlanStatus:
     """The cells of trials by the plan's names, and which trials are planned, and chosen or confirm what was chosen.
 
     `planned` is None where there is no plan: then everything is. `stages` are the ids of the stages that the plan names, and of
@@ -28,7 +28,7 @@ class Marks:
     stages: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, plan: pd.DataFrame | None, choices: Iterable[Mapping[str, Any]], more: Iterable[str] = ()) -> "Marks":
+    def of(cls, plan: pd.DataFrame | None, choices: Iterable[Mapping[str, Any]], more: Iterable[str] = ()) -> "PlanStatus":
         """Return the marks that follow from a plan, where there is one, and from the choices of cells; `more` is chosen too."""
         told = list(choices)
         chosen = frozenset(trial for choice in told for trial in (choice["chosen"], *choice["confirm"]) if trial).union(more)
@@ -41,7 +41,7 @@ class Marks:
         return cls(names, chosen.union(trials["trial_id"]), chosen, stages.union(tried))
 
     @classmethod
-    def read(cls, folder: Path) -> "Marks":
+    def read(cls, folder: Path) -> "PlanStatus":
         """Return the marks that a study's folder holds now."""
         index = read_index(folder)
         return cls.of(read_plan(folder, index), read_choices(folder, index))

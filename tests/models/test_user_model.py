@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segsweep.config import Architecture, Study, Target
-from segsweep.config.own import adopt
+from segsweep.config.user_objects import register
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model, check_architecture
 from segsweep.models.encoder_name import encoder_name
@@ -33,7 +33,7 @@ NET = Architecture("net", Net, encoder="body.", classifier="head.", stages=[["bo
 
 @pytest.fixture(autouse=True)
 def _brought():
-    adopt({"own:net": NET})
+    register({"own:net": NET})
 
 
 def test_an_own_architecture_is_built_as_others_are():
@@ -86,7 +86,7 @@ def small(classes: int) -> nn.Module:
 )
 def test_an_architecture_that_is_not_what_it_says_is_refused(changes, image_px, message):
     """Before anything is trained, one line says what is wrong with an own architecture."""
-    adopt({"own:net": replace(NET, **changes)})
+    register({"own:net": replace(NET, **changes)})
     with pytest.raises(UserError, match=message) as caught:
         check_architecture("own:net", image_px)
     assert "\n" not in str(caught.value)
@@ -99,7 +99,7 @@ def test_an_own_architecture_of_one_logit_is_rehearsed_with_one_channel():
         return Net(max(2, classes))
 
     for build, good in ((Net, True), (at_least_two, False)):
-        adopt({"own:net": replace(NET, build=build)})
+        register({"own:net": replace(NET, build=build)})
         study = Study("s", Target("pets"), {"architecture": ["own:net"]}, fixed={"image_px": 32, "output": "sigmoid"})
         if good:
             check_names(study)

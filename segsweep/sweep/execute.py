@@ -4,14 +4,14 @@ import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from segsweep.config.own import adopt
+from segsweep.config.user_objects import register
+from segsweep.context import ExecutionContext
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.stage import Elsewhere, Result, StageOutcome, Started, build_stage
 from segsweep.sweep.trouble import Trouble, trouble_of
 from segsweep.sweep.work import StageWork, Work
 from segsweep.training.loop import NonFiniteLossError
 from segsweep.trial import TrialOutcome, run_trial
-from segsweep.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,21 @@ class Lost:
 Message = Started | Result | StageOutcome | TrialOutcome | Elsewhere | Failed | Hindered | Lost
 
 
-def perform(work: Work, place: Workplace) -> Generator[Message, None, None]:
+def execute(work: Work, context: ExecutionContext) -> Generator[Message, None, None]:
     """Yield the messages of a stage or a trial as it is done. An error is the last message."""
-    adopt(place.own)
+    register(context.own)
     try:
         if isinstance(work, StageWork):
-            yield from build_stage(work.spec, work.parent_key, place)
+            yield from build_stage(work.spec, work.parent_key, context)
         else:
-            yield from run_trial(work.trial, work.source_key, place)
+            yield from run_trial(work.trial, work.source_key, context)
     except Exception as error:
-        yield _broken_off(error, place)
+        yield _message_of(error, context)
 
 
-def _broken_off(error: Exception, place: Workplace) -> Failed | Hindered | Lost:
+def _message_of(error: Exception, context: ExecutionContext) -> Failed | Hindered | Lost:
     """Return what an error means: that the environment is in trouble, that an artifact is lost, or that the work has failed."""
-    if (trouble := trouble_of(error, place.store.root)) is not None:
+    if (trouble := trouble_of(error, context.store.root)) is not None:
         return Hindered(trouble)
     if isinstance(error, LostArtifactError):
         return Lost(error.kind, error.key, error.reason)

@@ -24,7 +24,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerPool:
     """So many workers, each with so many `cpus` and `gpus`; `device` is what each of them computes on."""
 
     workers: int
@@ -39,7 +39,7 @@ class Crew:
         return f"{many} with {self.gpus:g} GPU{', deterministic' if self.device.deterministic else ''}"
 
 
-def crew_of(nodes: Sequence[Node], options: Options, at_most: int) -> Crew:
+def fit_pool(nodes: Sequence[Node], options: Options, at_most: int) -> WorkerPool:
     """Return the workers that machines and options allow, and no more than there can be work for at once.
 
     With GPUs, a worker has one of them or the share that is asked for. Without, as many as there are cores and memory for.
@@ -63,7 +63,7 @@ def crew_of(nodes: Sequence[Node], options: Options, at_most: int) -> Crew:
         name = "workers_per_stage" if options.workers_per_stage == options.group else "workers_per_trial"
         raise UserError(f"{flag(name)} {options.group}: only {min(fitting, wanted)} workers fit here")
     device = Device("cuda" if on_gpus else "cpu", max(1, int(cpus)), options.deterministic)
-    return Crew(min(fitting, wanted), cpus, share, device)
+    return WorkerPool(min(fitting, wanted), cpus, share, device)
 
 
 def _places(node: Node, share: float) -> int:

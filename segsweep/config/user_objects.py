@@ -1,9 +1,9 @@
 """A user's own things: a data set, an architecture or a loss that a study file brings as an object where a name would stand.
 
 In settings and records such a thing goes by the text `own:NAME` (`own:NAME.v2` for its second version). The objects
-themselves travel with the study to the processes that need them, which `adopt` them. What was computed with another code
-of one name is told apart by its mark, which is taken when the study is declared: each study, and each trial and stage of it, has
-its own marks, whatever other studies the process knows.
+themselves travel with the study to the processes that need them, which `register` them. A fingerprint tells apart what was
+computed with different code under one name. It is taken when the study is declared: each study, and each of its trials and
+stages, has its fingerprints, whatever other studies the process knows.
 """
 
 import re
@@ -126,59 +126,61 @@ DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "fi
 
 
 @dataclass(frozen=True)
-class Brought:
+class UserObject:
     """A thing that a study file brought, and the digest of what it is, taken where its code can be read."""
 
     thing: Any
-    mark: str
+    fingerprint: str
 
 
-_ADOPTED: dict[str, Brought] = {}  # a table of names that the running study brought; the same in every process of it
+_REGISTERED: dict[str, UserObject] = {}  # a table of names that the running study brought; the same in every process of it
 
 
-def bring(things: Mapping[str, Any]) -> dict[str, Brought]:
-    """Return things with their marks, as their code is now."""
-    return {text: thing if isinstance(thing, Brought) else Brought(thing, _mark(thing)) for text, thing in things.items()}
+def with_fingerprints(things: Mapping[str, Any]) -> dict[str, UserObject]:
+    """Return things with their fingerprints, as their code is now."""
+    return {
+        text: thing if isinstance(thing, UserObject) else UserObject(thing, _fingerprint(thing)) for text, thing in things.items()
+    }
 
 
-def adopt(things: Mapping[str, Any]) -> None:
+def register(things: Mapping[str, Any]) -> None:
     """Make things known in this process by their texts; a text that is known already is replaced."""
-    _ADOPTED.update(bring(things))
+    _REGISTERED.update(with_fingerprints(things))
 
 
-def check_brought(texts: Iterable[str], brought: Mapping[str, Brought], study: str) -> None:
+def check_provided(texts: Iterable[str], user_objects: Mapping[str, UserObject], study: str) -> None:
     """Raise `UserError` for a text `own:NAME` without an object in its study, whatever other studies of this process have."""
     for text in texts:
-        if text.startswith(PREFIX) and text not in brought:
-            known = ", ".join(sorted(brought)) or "none"
+        if text.startswith(PREFIX) and text not in user_objects:
+            known = ", ".join(sorted(user_objects)) or "none"
             raise UserError(
                 f"study {study}: {text!r} has no object in this study, which has: {known}; give the object in place of its name"
             )
 
 
-def portable(brought: Mapping[str, Brought] | None = None) -> dict[str, Brought]:
+def for_workers(user_objects: Mapping[str, UserObject] | None = None) -> dict[str, UserObject]:
     """Return the architectures and losses of a study, which workers need; data sets are read by the driver alone.
 
     Without a study they are those that this process knows.
     """
-    known = _ADOPTED if brought is None else brought
+    known = _REGISTERED if user_objects is None else user_objects
     return {text: each for text, each in known.items() if isinstance(each.thing, Architecture | Loss)}
 
 
-def own(text: str) -> Any:
-    """Return the thing that a text `own:NAME` stands for. Raises `UserError` where this process was not brought it."""
-    if text not in _ADOPTED:
+def user_object(text: str) -> Any:
+    """Return the thing that a text `own:NAME` stands for. Raises `UserError` where this process was not user_objects it."""
+    if text not in _REGISTERED:
         hint = "such objects exist only where their study file is run"
-        raise UserError(f"{unknown('object', text, sorted(_ADOPTED) or ['none'])}; {hint}")
-    return _ADOPTED[text].thing
+        raise UserError(f"{unknown('object', text, sorted(_REGISTERED) or ['none'])}; {hint}")
+    return _REGISTERED[text].thing
 
 
 def fingerprint(text: str) -> str | None:
     """Return the digest of what the thing of a text `own:NAME` is, None for any other text and where the thing is unknown."""
-    return _ADOPTED[text].mark if text in _ADOPTED else None
+    return _REGISTERED[text].fingerprint if text in _REGISTERED else None
 
 
-def _mark(thing: Any) -> str:
+def _fingerprint(thing: Any) -> str:
     if isinstance(thing, Loss):
         return digest(code_of(thing.function))
     if isinstance(thing, Architecture):

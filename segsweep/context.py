@@ -10,7 +10,7 @@ from segsweep.training.world import World
 
 
 @dataclass(frozen=True)
-class Workplace:
+class ExecutionContext:
     """The store and the device of one worker process, and the identity of the records for which it works.
 
     `max_pictures` limits the pictures of every split: a rehearsal goes through every path on a few of them. `world` says

@@ -8,7 +8,7 @@ from segsweep.config import PerCellASHA, PerCellRacing
 from segsweep.config.early_stopping import EarlyStopping
 from segsweep.records import Records, load
 from segsweep.records.writer import RecordWriter
-from segsweep.sweep.past import broken_off_in, past_of
+from segsweep.sweep.resume import broken_off_in, resume_state
 
 RULE = PerCellRacing(margin=0.01)
 ENDS = {"finished": {}, "stopped": {"stopped_by": str(RULE)}, "failed": {"error": "loss is nan"}, "interrupted": {}}
@@ -41,9 +41,9 @@ def test_what_counts_as_not_run_has_no_curve(
     records: Records, rule: EarlyStopping | None, retry_failed: bool, not_run: set[str]
 ) -> None:
     """What another rule stopped and what is retried has neither end nor curve; what was interrupted keeps its curve."""
-    past = past_of(records, rule, retry_failed)
-    assert set(past.ended) == {"finished", "stopped", "failed"} - not_run
-    assert set(past.curves) == set(ENDS) - not_run
+    resume = resume_state(records, rule, retry_failed)
+    assert set(resume.ended) == {"finished", "stopped", "failed"} - not_run
+    assert set(resume.curves) == set(ENDS) - not_run
 
 
 def test_what_was_stopped_or_failed_would_start_from_nothing(records: Records) -> None:
@@ -53,7 +53,7 @@ def test_what_was_stopped_or_failed_would_start_from_nothing(records: Records) -
 
 def test_a_run_whose_model_is_lost_counts_as_not_run_and_starts_from_nothing(records: Records) -> None:
     """It has neither end nor curve, and nothing of what it left before stays in its record."""
-    past = past_of(records, RULE, lost=["finished"])
-    assert set(past.ended) == {"stopped", "failed"}
-    assert "finished" not in past.curves
+    resume = resume_state(records, RULE, lost=["finished"])
+    assert set(resume.ended) == {"stopped", "failed"}
+    assert "finished" not in resume.curves
     assert broken_off_in(records, ["finished"]) == {"stopped", "failed", "finished"}

@@ -3,7 +3,7 @@ import torch
 
 from segsweep.errors import UserError
 from segsweep.models.architectures import NAMED, build_model, build_without_numbers
-from segsweep.models.encoder_stages import feature_maps, stages_by_features
+from segsweep.models.encoder_levels import feature_maps, levels_by_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 
 TIMM = ("unet-tu-mobilenetv3_small_050", "unet-tu-hrnet_w18_small", "unet-tu-swin_tiny_patch4_window7_224", "pspnet-tu-resnet18")
@@ -18,16 +18,16 @@ def test_stages_cover_the_encoder_once(name):
     """Every parameter of the encoder lies in exactly one stage, none of the rest lies in any."""
     model = build_without_numbers(name, 2)
     for parameter, _ in model.network.named_parameters():
-        held = sum(under(parameter, stage) for stage in model.encoder_stages)
+        held = sum(under(parameter, stage) for stage in model.encoder_levels)
         assert held == parameter.startswith(model.parts.encoder), parameter
-    assert 3 <= len(model.encoder_stages) <= 5
+    assert 3 <= len(model.encoder_levels) <= 5
 
 
 @pytest.mark.parametrize("name", ["unet-resnet18", "unet-mobilenet_v2", "denseaspp-densenet121", "unet16", "segformer-mit_b0"])
 def test_stages_run_from_input_to_output(name):
     """The first stage has the parameters that the pictures reach first, the last those that they reach last."""
     model, order = build_model(name, 2, seed=0).eval(), []
-    stages = model.encoder_stages
+    stages = model.encoder_levels
     for path, module in model.encoder.named_modules():
         if list(module.parameters(recurse=False)):
             module.register_forward_hook(lambda *_, path=path: order.append(path))
@@ -43,13 +43,13 @@ def test_resnets_stages_are_stem_and_layers():
     """torchvision's and smp's ResNet-50 have the same five stages: the stem, and its four layers."""
     expected = [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)]
     for name, prefix in (("unet-resnet50", "encoder."), ("fcn-resnet50", "backbone."), ("deeplabv3plus-resnet50", "encoder.")):
-        stages = build_without_numbers(name, 2).encoder_stages
+        stages = build_without_numbers(name, 2).encoder_levels
         assert [tuple(part.removeprefix(prefix) for part in stage) for stage in stages] == expected
 
 
 def test_a_bare_parameter_is_named_alone():
     """A parameter that belongs to no submodule, such as a ViT's position embedding, stands under its own name."""
-    first = build_without_numbers("dpt-tu-vit_tiny_patch16_224", 2).encoder_stages[0]
+    first = build_without_numbers("dpt-tu-vit_tiny_patch16_224", 2).encoder_levels[0]
     assert {"encoder.model.pos_embed", "encoder.model.cls_token", "encoder.model.patch_embed."} < set(first)
 
 
@@ -60,7 +60,7 @@ def test_reading_stages_moves_nothing():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    assert len(model.encoder_stages) == 4
+    assert len(model.encoder_levels) == 4
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(tensor.device.type == "cpu" for tensor in model.state_dict().values())
@@ -74,9 +74,9 @@ def test_encoder_that_needs_numbers_is_refused():
             return [super().forward(x)] if x.sum().item() > 0 else []
 
     network = torch.nn.Sequential(Fickle(3, 2, 1))
-    assert stages_by_features(network[0]) is None
+    assert levels_by_features(network[0]) is None
     with pytest.raises(UserError, match="Fickle: the stages of this encoder cannot be told; freeze none or encoder"):
-        _ = SegmentationModel(network, Parts("0.", "1.")).encoder_stages
+        _ = SegmentationModel(network, Parts("0.", "1.")).encoder_levels
 
 
 def test_a_tuple_of_maps_is_the_maps():

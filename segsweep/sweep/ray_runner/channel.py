@@ -1,4 +1,4 @@
-"""The mailbox of a group. It holds pickled jobs and messages, so that its process needs no torch."""
+"""The channel of a group. It holds pickled jobs and messages, so that its process needs no torch."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import ray
 
 
 @ray.remote(num_cpus=0)
-class Mailbox:
+class Channel:
     """Where the processes of a group find their jobs, leave messages, and learn whether to go on."""
 
     def __init__(self) -> None:
@@ -15,36 +15,36 @@ class Mailbox:
         self._messages: asyncio.Queue[bytes] = asyncio.Queue()
         self._news = asyncio.Condition()
 
-    async def give(self, job: bytes | None) -> None:
+    async def put_job(self, job: bytes | None) -> None:
         """Add a job; None means that there will be no more."""
         async with self._news:
             self._jobs.append(job)
             self._news.notify_all()
 
-    async def job(self, number: int) -> bytes | None:
+    async def get_job(self, number: int) -> bytes | None:
         """Wait for a job, by its number."""
         async with self._news:
             await self._news.wait_for(lambda: len(self._jobs) > number)
             return self._jobs[number]
 
-    async def tell(self, message: bytes) -> None:
+    async def put_message(self, message: bytes) -> None:
         """Leave a message."""
         await self._messages.put(message)
 
-    async def message(self, seconds: float) -> bytes | None:
+    async def get_message(self, seconds: float) -> bytes | None:
         """Return the next message, None where none came in time."""
         try:
             return await asyncio.wait_for(self._messages.get(), seconds)
         except TimeoutError:
             return None
 
-    async def answer(self, goes_on: bool) -> None:
+    async def put_answer(self, goes_on: bool) -> None:
         """Say whether to go on after the next message that is not answered."""
         async with self._news:
             self._answers.append(goes_on)
             self._news.notify_all()
 
-    async def goes_on(self, number: int) -> bool:
+    async def get_answer(self, number: int) -> bool:
         """Wait for the answer to a message, by its number."""
         async with self._news:
             await self._news.wait_for(lambda: len(self._answers) > number)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segsweep.cli.at_hand import with_class_map_of_target, with_stand_ins
+from segsweep.cli.stand_ins import with_class_map_of_target, with_stand_ins
 from segsweep.cli.study_script import main
 from segsweep.config import Study, Target
 from segsweep.data.table import DataRoots

@@ -1,4 +1,4 @@
-"""Marks outside the store: which artifacts this machine has verified, and how their files looked then.
+"""PlanStatus outside the store: which artifacts this machine has verified, and how their files looked then.
 
 Reading 31 GB to compare checksums takes a minute, so it is done once per machine and artifact. A mark is a small JSON file in the
 user's cache folder that holds what `looks` returns. It is no longer valid once any of these numbers differs.
@@ -30,27 +30,27 @@ def looks(folder: Path, names: Iterable[str]) -> Looks:
     return {name: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for name, stat in stats.items()}
 
 
-def mark_file(folder: Path) -> Path:
+def verified_file(folder: Path) -> Path:
     """Return where this machine's mark of an artifact's folder is or would be."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "segsweep" / "verified" / socket.gethostname() / f"{digest(str(folder.resolve()))}.json"
 
 
-def read_mark(folder: Path) -> Looks | None:
+def read_verified(folder: Path) -> Looks | None:
     """Return how an artifact's files looked when this machine verified them, None where it has not."""
     try:
-        path = mark_file(folder)
+        path = verified_file(folder)
         found: Looks = json.loads(path.read_text(encoding="utf-8"))["files"]
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # RuntimeError: there is no home folder
         return _written.get(folder)
     return found
 
 
-def write_mark(folder: Path, files: Looks) -> None:
+def write_verified(folder: Path, files: Looks) -> None:
     """Keep how the files of a verified artifact look. Where the cache folder cannot be written, this process alone knows it."""
     _written[folder] = files
     with suppress(OSError, RuntimeError):
-        path = mark_file(folder)
+        path = verified_file(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, durable=False) as temporary:
             temporary.write_text(json.dumps({"folder": str(folder.resolve()), "files": files}), encoding="utf-8")
@@ -60,7 +60,7 @@ def write_mark(folder: Path, files: Looks) -> None:
 def one_verifies(folder: Path) -> Iterator[None]:
     """Have one process of this machine verify an artifact while others wait, who then find its mark."""
     try:
-        path = mark_file(folder).with_suffix(".lock")
+        path = verified_file(folder).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         lock.acquire()
@@ -76,7 +76,7 @@ def one_verifies(folder: Path) -> Iterator[None]:
 def forget_gone() -> None:
     """Remove this machine's marks of artifacts that are no more."""
     with suppress(OSError, RuntimeError):
-        for path in mark_file(Path()).parent.glob("*.json"):
+        for path in verified_file(Path()).parent.glob("*.json"):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 if not Path(json.loads(path.read_text(encoding="utf-8"))["folder"]).exists():
                     path.unlink()

@@ -21,14 +21,14 @@ from segsweep.config import (
     Target,
     Trial,
 )
-from segsweep.config.own import adopt, fingerprint, own, portable
 from segsweep.config.source import Stage
 from segsweep.config.source_text import code_of
+from segsweep.config.user_objects import fingerprint, for_workers, register, user_object
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import make_plan
-from segsweep.sweep.start import check_own_texts
+from segsweep.sweep.start import check_user_objects
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def test_objects_stand_where_names_would():
         ("own:net", "dice"),
         ("own:net", "own:tversky"),
     ]
-    assert own("own:net") is NET
-    assert own("own:tversky") is TVERSKY
+    assert user_object("own:net") is NET
+    assert user_object("own:tversky") is TVERSKY
 
 
 def test_a_data_set_object_is_a_target_or_a_source():
@@ -90,7 +90,7 @@ def test_a_data_set_object_is_a_target_or_a_source():
     assert made.target_name == "own:shapes"
     sources = [cell.source for _, cell in made.cells()]
     assert sources == ["random", "supervised:own:other", "imagenet+simclr:own:other@30+supervised:own:other@20"]
-    assert own("own:shapes") is mine
+    assert user_object("own:shapes") is mine
     assert made.own["own:other"] is other
 
 
@@ -122,7 +122,7 @@ def test_a_name_that_no_text_can_hold_is_refused(values):
 def test_a_text_without_its_object_says_where_it_exists():
     """A text whose object this process was not brought raises, and says that its study file brings it."""
     with pytest.raises(UserError, match=r"unknown name 'own:nothing'.*only where their study file is run"):
-        own("own:nothing")
+        user_object("own:nothing")
 
 
 def test_a_class_map_is_checked_when_the_target_is_built():
@@ -153,9 +153,9 @@ def other(logits, mask):
 
 def identities(loss: Loss) -> tuple[str, str]:
     """Return the identity of a trial and of a stage of a study with a loss of its own."""
-    marks = study(compare={"loss": [loss]}).marks
-    trial = Trial("s", "c", "tune", Settings(loss="dice+own:loss"), 0, Target("pets"), "data", marks=marks)
-    stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, "data", {"loss": "own:loss"}, marks=marks)
+    fingerprints = study(compare={"loss": [loss]}).fingerprints
+    trial = Trial("s", "c", "tune", Settings(loss="dice+own:loss"), 0, Target("pets"), "data", fingerprints=fingerprints)
+    stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, "data", {"loss": "own:loss"}, fingerprints=fingerprints)
     return trial.trial_id, stage.spec_id
 
 
@@ -189,9 +189,9 @@ def test_what_is_computed_is_part_of_the_identity():
 
 def test_what_of_an_architecture_is_part_of_the_identity():
     """How the names of an architecture's encoder begin is part of its mark."""
-    adopt({"own:net": NET})
+    register({"own:net": NET})
     before = fingerprint("own:net")
-    adopt({"own:net": replace(NET, encoder="body.")})
+    register({"own:net": replace(NET, encoder="body.")})
     assert fingerprint("own:net") != before
     assert fingerprint("unet16") is None
 
@@ -219,12 +219,12 @@ def test_an_edited_comment_is_another_code(tmp_path):
 
 
 def test_no_version_of_python_has_another_mark(tmp_path):
-    """Marks are digests of the text alone: these were computed with hashlib, and must be the same under every Python."""
+    """PlanStatus are digests of the text alone: these were computed with hashlib, and must be the same under every Python."""
     function, short = loss_in(tmp_path, BODY), loss_in(tmp_path, "pair = [lambda x, m: x, loss := lambda x, m: m.sum()]\n")
     expected = {"function": [BODY.rstrip()], "lambda": ["lambda x, m: m.sum()"]}
     for what, loss in (("function", function), ("lambda", short)):
         content = json.dumps(expected[what], separators=(",", ":")).encode()
-        assert study(compare={"loss": [loss]}).marks == {"own:loss": hashlib.sha256(content).hexdigest()[:20]}
+        assert study(compare={"loss": [loss]}).fingerprints == {"own:loss": hashlib.sha256(content).hexdigest()[:20]}
 
 
 def test_lambdas_of_one_line_and_within_each_other_are_told_apart():
@@ -242,7 +242,7 @@ def test_the_study_that_was_declared_last_changes_no_identity():
     again = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
     keys = []
     for planned, last in ((first, None), (again, other)):
-        catalog = Catalog(DataRoots(), None, lambda *_: None, brought=planned.brought)
+        catalog = Catalog(DataRoots(), None, lambda *_: None, user_objects=planned.brought)
         plan = make_plan(planned, lambda *_: "data")
         if last is not None:
             study(target=Target(Others()), compare={"loss": [Loss("loss", last)]})
@@ -257,15 +257,15 @@ class Others(Shapes):
 
 
 def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():
-    """What travels to workers keeps its mark, though its code cannot be read there."""
-    adopt({"own:loss": Loss("loss", cross)})
+    """What travels to workers keeps its fingerprint, though its code cannot be read there."""
+    register({"own:loss": Loss("loss", cross)})
     before = fingerprint("own:loss")
     space: dict = {}
     exec("def cross(logits, mask):\n    return logits.sum() + mask.sum()", space)  # as a worker has it: without a source
-    brought = portable()["own:loss"]
-    adopt({"own:loss": replace(brought, thing=Loss("loss", space["cross"]))})
+    brought = for_workers()["own:loss"]
+    register({"own:loss": replace(brought, thing=Loss("loss", space["cross"]))})
     assert fingerprint("own:loss") == before
-    assert own("own:loss").function is space["cross"]
+    assert user_object("own:loss").function is space["cross"]
 
 
 def test_published_runs_may_name_objects_and_nothing_unknown():
@@ -285,5 +285,5 @@ def test_a_text_is_not_taken_for_the_object_of_another_study():
         with pytest.raises(
             UserError, match=r"study own: 'own:(net|tversky|squares)' has no object in this study, which has: none"
         ):
-            check_own_texts(study(**changes))
-    check_own_texts(study())
+            check_user_objects(study(**changes))
+    check_user_objects(study())

@@ -8,7 +8,7 @@ import pytest
 
 from segsweep.config import Published, PublishedRun
 from segsweep.records import load
-from segsweep.report.published import beside_published, like_cell
+from segsweep.report.published_comparison import beside_published, like_cell
 from segsweep.report.text import table_text
 from segsweep.sweep.plan import make_plan
 from segsweep.sweep.run import declaration

@@ -21,13 +21,13 @@ EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs we
 
 @dataclass(frozen=True)
 class Known:
-    """What a home has of a run: the digest of all that was sent, None where not all has arrived; and how it is marked."""
+    """What a destination has of a run: the digest of all that was sent, None where not all has arrived; and how it is marked."""
 
     sent: str | None
-    marks: Mapping[str, Any] = field(default_factory=dict)
+    plan_status: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Home(Protocol):
+class Destination(Protocol):
     """Where runs are mirrored to. `mode` is W&B's; `offline` takes only what has ended."""
 
     mode: str
@@ -55,7 +55,7 @@ class Home(Protocol):
     def confirm(self, run_id: str, digest: str, epochs: int, examples: bool) -> None:
         """Check that a run which has ended has arrived, with its `examples`, and mark it so. Raises `NotArrivedError`."""
 
-    def mark(self, run_id: str, marks: Row) -> None:
+    def set_plan_status(self, run_id: str, columns: Row) -> None:
         """Change how a run that has ended is marked."""
 
 
@@ -125,12 +125,12 @@ class Server:
                 return
         raise NotArrivedError(f"run {run_id}: W&B has only a part of it")
 
-    def mark(self, run_id: str, marks: Row) -> None:
+    def set_plan_status(self, run_id: str, columns: Row) -> None:
         """Change how a run that has ended is marked."""
         run = self._run(run_id)
-        run.config["cell"] = marks["cell"]
+        run.config["cell"] = columns["cell"]
         run.update()
-        run.summary.update({name: value for name, value in marks.items() if name != "cell"})
+        run.summary.update({name: value for name, value in columns.items() if name != "cell"})
 
     @property
     def _path(self) -> str:
@@ -152,7 +152,7 @@ class Ledger:
         self._path = folder / "offline.jsonl"
 
     def known(self, study: str, records_id: str) -> dict[str, Known]:  # noqa: ARG002
-        """Return what was written. Marks that changed afterwards are not written again."""
+        """Return what was written. PlanStatus that changed afterwards are not written again."""
         return {row["run"]: Known(row["sent"]) for row in read_lines(self._path)}
 
     def free_id(self, identity: str, study: str) -> str:  # noqa: ARG002
@@ -179,10 +179,10 @@ class Ledger:
         """Note that a run is written."""
         append_line(self._path, {"run": run_id, "sent": digest})
 
-    def mark(self, run_id: str, marks: Row) -> None:
+    def set_plan_status(self, run_id: str, columns: Row) -> None:
         """Leave what is written as it is."""
 
 
 def _known(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Known:
-    marks = {"cell": config.get("cell"), "planned": summary.get("planned"), "chosen": summary.get("chosen")}
-    return Known(summary.get(SENT), {name: value for name, value in marks.items() if value is not None})
+    columns = {"cell": config.get("cell"), "planned": summary.get("planned"), "chosen": summary.get("chosen")}
+    return Known(summary.get(SENT), {name: value for name, value in columns.items() if value is not None})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segsweep.config.published import Published, PublishedRun, deviations_in
+from segsweep.config.published_results import Published, PublishedRun, deviations_in
 from segsweep.errors import UserError
 
 DOCSTRING = """A question?

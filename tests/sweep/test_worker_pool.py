@@ -3,8 +3,8 @@
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.sweep.crew import Node, crew_of, this_machine
 from segsweep.sweep.options import Options
+from segsweep.sweep.worker_pool import Node, fit_pool, this_machine
 
 LAPTOP = Node(cpus=2, gpus=0, memory_gib=24)
 SERVER = Node(cpus=64, gpus=0, memory_gib=256)
@@ -37,10 +37,10 @@ HEAD = Node(cpus=4, gpus=0, memory_gib=16)
 )
 def test_workers_fit_the_machines(nodes, options, at_most, expected):
     """Cores are divided among the workers that GPUs, memory, options and the amount of work allow."""
-    crew = crew_of(nodes, Options(**options), at_most)
-    assert (crew.workers, crew.cpus, crew.gpus) == (expected[0], pytest.approx(expected[1]), expected[2])
-    assert crew.device.name == ("cuda" if expected[2] else "cpu")
-    assert crew.device.threads == max(1, int(expected[1]))
+    pool = fit_pool(nodes, Options(**options), at_most)
+    assert (pool.workers, pool.cpus, pool.gpus) == (expected[0], pytest.approx(expected[1]), expected[2])
+    assert pool.device.name == ("cuda" if expected[2] else "cpu")
+    assert pool.device.threads == max(1, int(expected[1]))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_workers_fit_the_machines(nodes, options, at_most, expected):
 def test_what_does_not_fit_is_said(nodes, options, message):
     """An option that the machines cannot fulfil is one line that names it."""
     with pytest.raises(UserError, match=message):
-        crew_of(nodes, Options(**options), at_most=100)
+        fit_pool(nodes, Options(**options), at_most=100)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_options_are_checked_when_they_are_made(options, message):
 
 @pytest.mark.parametrize("node", [LAPTOP, GPU])
 def test_workers_of_a_deterministic_run_have_a_deterministic_device(node):
-    """The option reaches the device that every worker is given, and the words for the crew."""
-    plain, crew = (crew_of([node], Options(deterministic=chosen), 4) for chosen in (False, True))
-    assert (plain.device.deterministic, crew.device.deterministic) == (False, True)
-    assert "deterministic" in str(crew)
+    """The option reaches the device that every worker is given, and the words for the pool."""
+    plain, pool = (fit_pool([node], Options(deterministic=chosen), 4) for chosen in (False, True))
+    assert (plain.device.deterministic, pool.device.deterministic) == (False, True)
+    assert "deterministic" in str(pool)
     assert "deterministic" not in str(plain)
 
 

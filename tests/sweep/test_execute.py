@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from segsweep.context import ExecutionContext
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.store.folder import Store
-from segsweep.sweep import perform as module
-from segsweep.sweep.perform import Failed, Hindered, Lost, is_last, perform
-from segsweep.sweep.trouble import mark
+from segsweep.sweep import execute as module
+from segsweep.sweep.execute import Failed, Hindered, Lost, execute, is_last
+from segsweep.sweep.trouble import leave_marker
 from segsweep.sweep.work import TrialWork
 from segsweep.training.device import Device
 from segsweep.training.loop import NonFiniteLossError
-from segsweep.workplace import Workplace
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/store/work/last.safetensors")
 
@@ -38,8 +38,8 @@ def test_an_error_of_the_environment_is_no_failure(
 
     monkeypatch.setattr(module, "run_trial", fail)
     store = Store(tmp_path / "store")
-    mark(store.root)
-    (message,) = perform(TrialWork(None, None), Workplace(store, Device("cpu", 1)))  # type: ignore[arg-type]
+    leave_marker(store.root)
+    (message,) = execute(TrialWork(None, None), ExecutionContext(store, Device("cpu", 1)))  # type: ignore[arg-type]
     assert isinstance(message, means)
     assert says in repr(message)
     assert is_last(message)
@@ -48,14 +48,14 @@ def test_an_error_of_the_environment_is_no_failure(
 def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work whose store is moved away is hindered, and asking for its workspace leaves no empty store behind."""
     store = Store(tmp_path / "store")
-    mark(store.root)
+    leave_marker(store.root)
 
     def run(*_: object) -> None:
         store.root.rename(tmp_path / "away")
         store.workspace("trial")
 
     monkeypatch.setattr(module, "run_trial", run)
-    (message,) = perform(TrialWork(None, None), Workplace(store, Device("cpu", 1)))  # type: ignore[arg-type]
+    (message,) = execute(TrialWork(None, None), ExecutionContext(store, Device("cpu", 1)))  # type: ignore[arg-type]
     assert isinstance(message, Hindered)
     assert message.trouble.reason == f"{store.root} is gone"
     assert not store.root.exists()
