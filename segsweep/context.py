@@ -1,4 +1,4 @@
-"""Where work is done: what a stage or a trial needs to know of the process that runs it."""
+"""The execution context: what a performer needs to know of the process that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from segsweep.training.world import World
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """The store and the device of one worker process, and the identity of the records for which it works.
+    """The store and the device of one worker process, and the identity of the study's records.
 
-    `max_pictures` limits the pictures of every split: a rehearsal goes through every path on a few of them. `world` says
-    which other processes do the same piece of work on other devices. `own` are the objects that the study file brought.
+    `max_pictures` limits the images of every split: a rehearsal goes through every path on a few of them. `world` names the other
+    processes that perform the same task on other devices. `user_objects` are those that the study file brings.
     """
 
     store: Store
@@ -22,4 +22,4 @@ class ExecutionContext:
     records_id: str = ""
     max_pictures: int | None = None
     world: World = field(default_factory=World)
-    own: Mapping[str, Any] = field(default_factory=dict)
+    user_objects: Mapping[str, Any] = field(default_factory=dict)

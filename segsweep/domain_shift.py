@@ -20,7 +20,8 @@ from segsweep.models.architectures import build_model
 from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import transfer_weights
-from segsweep.stage import KIND, load_source, normalisation_from, source_sets
+from segsweep.stage import load_source, normalisation_from, source_sets
+from segsweep.tasks.stage_task import WEIGHTS
 from segsweep.training.batches import PictureSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
@@ -67,7 +68,7 @@ def measure_shift(
     `fine_tuned` are the weights of the trial's model; pictures are normalised as the source's model was trained with. The
     processes of a world share them, and all get the whole.
     """
-    artifact = context.store.open(KIND, source_key) if source_key is not None else None
+    artifact = context.store.open(WEIGHTS, source_key) if source_key is not None else None
     if artifact is None or artifact.metadata["encoder_only"] or artifact.metadata["classes"] is None:
         return Shift()
     classes, data = artifact.metadata["classes"], test_set.data

@@ -34,6 +34,9 @@ from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.store.folder import Artifact, Build, TakenError
+from segsweep.tasks.messages import Elsewhere, Finished, Started
+from segsweep.tasks.stage_task import WEIGHTS as KIND
+from segsweep.tasks.stage_task import StageTask
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
@@ -50,31 +53,10 @@ from segsweep.training.self_supervised_method import PretrainingRecipe, build_me
 from segsweep.training.weight_file import load_file_weights, read_weight_file
 
 WEIGHTS = "weights.safetensors"
-KIND = "weights"
 CLASSES_OF_NO_USE = 2  # of a model whose encoder alone is wanted
 LAST = "last.safetensors"
 
 Result = EpochResult | PretrainingResult
-
-
-@dataclass(frozen=True)
-class Started:
-    """What is known of a stage or a trial before its first epoch, as columns of its record."""
-
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class StageOutcome:
-    """A stage that is in the store. `facts` are columns of its record."""
-
-    artifact: Artifact
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """A stage that another process is building right now: nothing was done; look for it in the store later."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +79,16 @@ class Built:
 StageSteps = Iterator[Started | Result | Built]
 
 
+def perform_stage(
+    task: StageTask, keys: Sequence[str], context: ExecutionContext
+) -> Iterator[Started | Result | Finished | Elsewhere]:
+    """Perform a task of the kind `stage`; `keys` holds the key of the stage that it starts from, if any."""
+    yield from build_stage(task.spec, keys[0] if keys else None, context)
+
+
 def build_stage(
     spec: StageSpec, parent_key: str | None, context: ExecutionContext
-) -> Iterator[Started | Result | StageOutcome | Elsewhere]:
+) -> Iterator[Started | Result | Finished | Elsewhere]:
     """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
 
     `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; one
@@ -137,7 +126,7 @@ def build_stage(
         assert found is not None
         if world.main:
             context.store.clear_workspace(key)
-        yield StageOutcome(found, dict(found.metadata["facts"]))
+        yield Finished({**found.metadata["facts"], "key": found.key, "content_hash": found.content_hash})
 
 
 @contextmanager

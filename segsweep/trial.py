@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from segsweep.domain_shift import Shift, measure_shift
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.records.models import MODEL
-from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import LAST, WEIGHTS, Started, load_source, normalisation_from
+from segsweep.stage import LAST, WEIGHTS, load_source, normalisation_from
 from segsweep.store.folder import Artifact
+from segsweep.tasks.messages import Finished, Started
+from segsweep.tasks.stage_task import WEIGHTS as STAGE_KIND
+from segsweep.tasks.trial_task import MODEL, TrialTask
 from segsweep.training.batches import PictureSet, normalisation_of
 from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState, save_weights, weights_digest
@@ -45,21 +46,16 @@ EXAMPLES = 6  # test images that are kept of every confirmed run, with truth and
 PREDICTIONS = 2000  # test images whose predictions are kept of every confirmed run; of a larger split the first
 
 
-@dataclass(frozen=True)
-class TrialOutcome:
-    """A trial that has run to its end: `facts` are further columns of its record, `tables` the rows of its test.
-
-    `images` has a row per test image; `counts` one per test image and class that occurs in it; `confusions` is the confusion
-    matrix of the whole split, a row per pair of classes that occurs.
-    """
-
-    facts: Mapping[str, Any]
-    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+def perform_trial(task: TrialTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
+    """Perform a task of the kind `trial`; `keys` holds the key of its source's last stage, if any."""
+    yield from run_trial(task.spec, keys[0] if keys else None, context)
 
 
-def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -> Iterator[Started | EpochResult | TrialOutcome]:
+def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
     """Fine-tune, yielding what is known at the start, a result per epoch, and at last the outcome.
 
+    The outcome of a confirmed run has three tables: `images` with a row per test image; `counts` with one per test image and
+    class that occurs in it; `confusions`, the confusion matrix of the whole split, with a row per pair of classes that occurs.
     `source_key` is the key of the source's last stage in the store, None for `random`. Only a confirmed run reads the
     test split; its best weights and first predictions are put into the store, and named by its facts. A trial that was
     broken off continues from its last epoch. Raises `LostArtifactError` where the store lacks the data or the stage, or has them
@@ -78,7 +74,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     model, facts = _start_model(trial, source, train_set, normalisation, context)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
     recipe = Recipe.of(settings.model_dump(), normalisation)
-    checkpoint = context.store.workspace(trial_workspace(trial, context.records_id)) / LAST
+    checkpoint = context.store.workspace(TrialTask(trial).workspace(context.records_id)) / LAST
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, context.device, checkpoint, context.world)
     yield Started({"device": context.device.label, **sizes, "input_normalisation": str(normalisation), **facts, **state.facts})
@@ -95,7 +91,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     )
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
     if trial.phase == "tune":
-        yield TrialOutcome(micro_batch)
+        yield Finished(micro_batch)
         return
     trained = _Trained(trial, data, train_set, normalisation, state, context)
     test_set = _test_set(trained, split.test)
@@ -109,7 +105,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
         "counts": _count_rows(tested.counts_N3C, test_set),
         "confusions": _confusion_rows(tested.confusion_CC, data.classes),
     }
-    yield TrialOutcome({**micro_batch, **kept, **_measured(tested, data), **shift.facts}, tables)
+    yield Finished({**micro_batch, **kept, **_measured(tested, data), **shift.facts}, tables)
 
 
 @dataclass(frozen=True)
@@ -144,11 +140,6 @@ def _start_model(
     trainable, total = model.parameter_counts()
     counts = {"trainable_parameters": trainable, "total_parameters": total, "calibrated_layers": calibrated}
     return model, {**counts, **facts}
-
-
-def trial_workspace(trial: Trial, records_id: str) -> str:
-    """Return where a trial's checkpoints are: apart for each study's records, for two studies may run equal trials at once."""
-    return f"{records_id}-{trial.trial_id}" if records_id else trial.trial_id
 
 
 def _test_set(trained: _Trained, members: Indices) -> PictureSet:

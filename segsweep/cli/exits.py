@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from segsweep.errors import INTERRUPTED, MISTAKE, OutageError, UserError
-from segsweep.sweep.trouble import trouble_of
+from segsweep.store.trouble import trouble_of
 from segsweep.version import segsweep_version
 
 if TYPE_CHECKING:

@@ -4,24 +4,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segsweep.config.work import StageSpec
+from segsweep.sweep.announce import remarks, seconds_left
 from segsweep.sweep.cost import readable_seconds
-from segsweep.sweep.planner import Planner
-from segsweep.sweep.run import declaration, remarks, seconds_left
-from segsweep.sweep.start import Start
+from segsweep.sweep.declaration import declaration
+from segsweep.sweep.session import Session
 
 NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # of a declaration
 
 
-def plan_content(planner: Planner, start: Start, found: Sequence[str] = ()) -> dict[str, Any]:
+def plan_content(session: Session) -> dict[str, Any]:
     """Return what `--plan --json` prints: plain values under names that stay (the README's section on `--plan` lists them).
 
-    `found` are lines on what is damaged or lost. `seconds` is before early stopping, 0 where nothing is left, and null where data
+    `seconds` is before early stopping, 0 where nothing is left, and null where data
     is absent.
     """
-    plan, catalog, runner = planner.plan, start.catalog, start.runner
+    planner, plan, catalog, runner = session.planner, session.plan, session.catalog, session.runner
     stages = plan.stages()
     missing = {stage.spec_id for stage in planner.unbuilt(stages)}
-    seconds = None if catalog.absent else seconds_left(planner, catalog, runner)
+    seconds = None if catalog.absent else seconds_left(session)
     return {
         "study": plan.study.name,
         "declared": {name: value for name, value in declaration(plan).items() if name not in NOT_SHOWN},
@@ -41,8 +41,8 @@ def plan_content(planner: Planner, start: Start, found: Sequence[str] = ()) -> d
         "runs_on": runner.label,
         "data_absent": sorted(catalog.absent),
         "absent_reasons": [catalog.absent[name] for name in sorted(catalog.absent)],
-        "data_undecoded": sorted(start.undecoded),
-        "remarks": [*remarks(plan, catalog), *found],
+        "data_undecoded": sorted(session.undecoded),
+        "remarks": [*remarks(plan, catalog), *session.notices],
     }
 
 

@@ -8,20 +8,18 @@ from rich.console import Console
 from segsweep.cli.exits import INCOMPLETE
 from segsweep.cli.plan_text import plan_content, plan_lines
 from segsweep.config.study import Study
-from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.report.cells import summarise
 from segsweep.report.clips import write_clips
 from segsweep.report.write import write_report
-from segsweep.sweep.changed import changed_line
 from segsweep.sweep.check import check
+from segsweep.sweep.folder_checks import check_free, check_mirror
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.resume import resume_state
-from segsweep.sweep.run import declaration, load_or_none, planned_among, planner_of, run_in
-from segsweep.sweep.start import check_free, check_mirror, ready
+from segsweep.sweep.run import run_in
+from segsweep.sweep.session import Opening, Purpose, open_session
 
 
 def plan(
@@ -38,18 +36,9 @@ def plan(
     check_mirror(mirror, folders.study_folder(study))
     view, tell = choose_view(console), partial(console.print, soft_wrap=True)
     try:
-        with ready(study, folders, options, view, tell, planning=True) as start:
+        with open_session(study, Opening(Purpose.PLAN, folders, options, view, tell, retry_failed)) as session:
             view.close()
-            records = load_or_none(folders.study_folder(study))
-            lost = lost_models(records.all_trials, folders.store) if records is not None else {}
-            damaged: list[str] = []
-            resume = resume_state(records, study.early_stopping, retry_failed, lost)
-            planner = planner_of(start.plan, folders.store, resume, damaged.append)
-            found = [*damaged, *lost_remarks(planned_among(lost, planner))]
-            before = None if start.catalog.absent else records  # without its data every trial looks like another one
-            if (changed := changed_line(folders.study_folder(study), before, declaration(start.plan), planner)) is not None:
-                found.append(changed)
-            content = plan_content(planner, start, found)
+            content = plan_content(session)
             print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)
     finally:
         view.close()

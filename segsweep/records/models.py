@@ -10,10 +10,16 @@ import pandas as pd
 
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.store.folder import Artifact, Store
+from segsweep.tasks.kind import RecordedArtifact
+from segsweep.tasks.trial_task import MODEL
 
-MODEL = "model"  # the store's kind of what confirmed runs leave
 AGAIN = "run the study's command again: it runs this confirmed run again"
 COMPARED = ("seed", "total_parameters", "test_iou")  # of a card and a record, where the record does not name its model
+
+
+def artifact_of(named: RecordedArtifact, row: Mapping[Any, Any], store: Store) -> Artifact:
+    """Return the artifact that a record's row names. Raises `LostArtifactError` as `model_of` does."""
+    return model_of(row, store) if named.kind == MODEL else store.open(named.kind, row[named.key])
 
 
 def model_of(trial: Mapping[Any, Any], store: Store) -> Artifact:

@@ -21,7 +21,7 @@ from segsweep.files import sync
 from segsweep.records.checked import ChecksumError, Row, crc32, parsed, with_checksum
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, unreadable
 from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines, write_whole
-from segsweep.records.schema import IDENTITY, TABLES
+from segsweep.records.schema import TABLES, task_tables
 from segsweep.records.tables import frame, to_arrow
 
 PLAN, CHOICES, PARTS, OWN = "plan.parquet", "choices.jsonl", "parts", "part.json"  # in a study's folder
@@ -197,8 +197,10 @@ def as_found(lies: Path, final: Path | None = None) -> Part:
     sums = {table: crc32(path.read_bytes()) for table in TABLES if (path := lies / f"{table}.parquet").is_file()}
     tables = {table: Part(lies).read(table) for table in sums}
     ids, last_start = [], 0
-    for table in tables.keys() & {"trials", "stages"}:
-        ids += [str(each) for each in tables[table][IDENTITY[table]].to_pylist()]
+    for table, known in task_tables().items():
+        if table not in tables:
+            continue
+        ids += [str(each) for each in tables[table][known.identity].to_pylist()]
         starts = tables[table]["start_number"].to_pylist() if "start_number" in tables[table].column_names else []
         last_start = max((last_start, *(number for number in starts if number is not None)))
     return Part(final or lies, sums, tuple(ids), last_start=last_start)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from segsweep.errors import UserError, nearest
 from segsweep.records.find import RUNS, study_folders
-from segsweep.records.reader import ALL, Records, load
+from segsweep.records.reader import Records, load, with_all_rows
 from segsweep.records.schema import TABLES
 from segsweep.records.tables import stacked, to_arrow
 
@@ -63,18 +63,18 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
                 "name the studies to ask, only one of these two among them"
             )
     tables = {table: _below_one_another(found, table) for table in TABLES}
-    whole = {ALL[table]: _everything(found, table, tables[table]) for table in TABLES}
+    whole = {with_all_rows(table): _everything(found, table, tables[table]) for table in TABLES}
     return _answer(query, tables | whole)
 
 
 def _below_one_another(studies: Sequence[Records], table: str) -> pa.Table:
-    return stacked([to_arrow(getattr(records, table)) for records in studies])
+    return stacked([to_arrow(records.table(table)) for records in studies])
 
 
 def _everything(studies: Sequence[Records], table: str, asked: pa.Table) -> pa.Table:
     """Return a table with all rows that there are; where nothing was left behind that is the one that was made already."""
-    alike = all(getattr(records, table) is getattr(records, ALL[table]) for records in studies)
-    return asked if alike else _below_one_another(studies, ALL[table])
+    alike = all(records.table(table) is records.table(with_all_rows(table)) for records in studies)
+    return asked if alike else _below_one_another(studies, with_all_rows(table))
 
 
 def _misreads_true(query: str) -> bool:

@@ -1,7 +1,8 @@
 """Reading records back as one set of tables, while a sweep runs or afterwards."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from segsweep.records.find import WANDB
 from segsweep.records.lines import ANEW, Row, declared, read_declaration
 from segsweep.records.parts import Part, parts_of, read_choices, read_index, read_plan
 from segsweep.records.plan_status import CHOICES, PlanStatus, divided, with_those_before
-from segsweep.records.schema import FIRST_METHOD, IDENTITY, TABLES
+from segsweep.records.schema import FIRST_METHOD, TABLES, identity_column, needed_first, task_tables
 from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stacked, to_arrow, typed
 
-ALL = {table: f"all_{table}" for table in TABLES}  # every table, and what it is called with all rows that there are
+
+def with_all_rows(table: str) -> str:
+    """Return the name of a table with all rows that there are."""
+    return f"all_{table}"
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ class Records:
     `truth` that were `predicted` as a class, without zeros; earlier versions kept none.
 
     `all_trials`, `all_epochs` and so on have everything that was ever run, also what the study no longer asks for (`planned` is
-    false there). `study` is the declaration; `choices` maps a cell to the setting that it chose, or the `reason` why it could
-    choose none, and under a protocol with folds `CELL fold=N` to that of a fold.
+    false there). `further` holds, by name, the tables of kinds of tasks that have no field here. `study` is the declaration;
+    `choices` maps a cell to the setting that it chose, or the `reason` why it could choose none, and under a protocol with folds
+    `CELL fold=N` to that of a fold.
     """
 
     folder: Path
@@ -53,6 +58,12 @@ class Records:
     all_confusions: pd.DataFrame
     study: Mapping[str, Any]
     choices: Mapping[str, Mapping[str, Any]]
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table by its name, as `trials` or `all_trials`. Raises `KeyError` for a name that no table has."""
+        found: pd.DataFrame = self.further[name] if name in self.further else self.__dict__[name]
+        return found
 
     def sql(self, query: str) -> pd.DataFrame:
         """Return the answer to an SQL query over these tables; see `segsweep.records.sql`."""
@@ -96,32 +107,35 @@ def assemble(
     choices = {_choice_key(row): row for row in read_choices(folder, index)}
     plan = read_plan(folder, index)
     plan_status = PlanStatus.of(plan, choices.values(), chosen)
-    trials = _with_plan(_by_start(_with_method(tables["trials"])), plan, plan_status)
-    stages = _by_start(_with_method(tables["stages"]))
-    rank = {identity: rank for rank, identity in enumerate([*stages["stage_id"], *trials["trial_id"]])}
+    of_tasks = {known.name: _by_start(_with_method(tables[known.name]), known.identity) for known in needed_first()}
+    of_tasks["trials"] = _with_plan(of_tasks["trials"], plan, plan_status)
+    identities = chain.from_iterable(data[identity_column(table)] for table, data in of_tasks.items())
+    rank = {identity: rank for rank, identity in enumerate(identities)}
     rest = {
         table: data.iloc[data["trial_id"].map(rank).argsort(kind="stable")].reset_index(drop=True)
         for table, data in tables.items()
-        if table not in ("trials", "stages")
+        if table not in of_tasks
     }
-    everything = {"trials": trials, "stages": stages, **rest}
-    asked = _asked(everything, plan_status)
-    return Records(folder, **asked, **{ALL[table]: data for table, data in everything.items()}, study=study, choices=choices)
+    everything = {**of_tasks, **rest}
+    named = _asked(everything, plan_status) | {with_all_rows(table): data for table, data in everything.items()}
+    own = {each.name: named.pop(each.name) for each in fields(Records) if each.name in named}
+    return Records(folder, **own, study=study, choices=choices, further=named)
 
 
 def _asked(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
     """Return the rows of every table that belong to the study as it was last declared: the one rule of what is planned.
 
-    They are those of its planned trials, and of the stages that these start from, with those before them.
+    They are those of its planned trials, of the stages that these start from, with those before them, and all of other tasks.
     """
     if plan_status.planned is None:
         return dict(tables)
     trials = tables["trials"][tables["trials"]["planned"]]
     needed = {*plan_status.stages, *trials["stage_id"].dropna()}
-    ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"])}
-    if ids.issuperset((*tables["trials"]["trial_id"], *tables["stages"]["stage_id"])):
+    others = (tables[name][known.identity] for name, known in task_tables().items() if name not in ("trials", "stages"))
+    ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"]), *chain.from_iterable(others)}
+    if ids.issuperset(chain(tables["trials"]["trial_id"], tables["stages"]["stage_id"])):
         return dict(tables)
-    return {table: _only(data, data[IDENTITY[table]].isin(ids)) for table, data in tables.items()}
+    return {table: _only(data, data[identity_column(table)].isin(ids)) for table, data in tables.items()}
 
 
 def _only(data: pd.DataFrame, wanted: "pd.Series[bool]") -> pd.DataFrame:
@@ -137,9 +151,8 @@ def _with_method(data: pd.DataFrame) -> pd.DataFrame:
     return data.assign(method_version=data["method_version"].fillna(FIRST_METHOD))
 
 
-def _by_start(data: pd.DataFrame) -> pd.DataFrame:
+def _by_start(data: pd.DataFrame, identity: str) -> pd.DataFrame:
     """Return rows in the order of their starts, whatever the clock said; earlier versions, which did not number them, by time."""
-    identity = "trial_id" if "trial_id" in data else "stage_id"
     return data.sort_values(["start_number", "started_at", identity], ignore_index=True, na_position="first")
 
 
@@ -162,7 +175,7 @@ def _newest(live: Mapping[str, list[Row]], newest_first: list[Part]) -> dict[str
 
     Raises `DamagedRecordsError` for a part that is missing or damaged, unless all that it held stands elsewhere.
     """
-    seen = {row[IDENTITY[table]] for table in ("trials", "stages") for row in live[table]}
+    seen = {row[known.identity] for table, known in task_tables().items() for row in live[table]}
     kept: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
     for part in newest_first:
         if part.aside:
@@ -177,13 +190,13 @@ def _newest(live: Mapping[str, list[Row]], newest_first: list[Part]) -> dict[str
         own = _identities(tables)
         outdated = own & seen
         for table, data in tables.items():
-            kept[table].append(_without(data, IDENTITY[table], outdated) if outdated else data)
+            kept[table].append(_without(data, identity_column(table), outdated) if outdated else data)
         seen |= own
     return {table: stacked([*frames[::-1], to_arrow(frame(table, live[table]))]) for table, frames in kept.items()}
 
 
 def _identities(tables: Mapping[str, pa.Table]) -> set[str]:
-    return {identity for table in ("trials", "stages") for identity in tables[table][IDENTITY[table]].to_pylist()}
+    return {identity for table, known in task_tables().items() for identity in tables[table][known.identity].to_pylist()}
 
 
 def _without(data: pa.Table, column: str, values: set[str]) -> pa.Table:

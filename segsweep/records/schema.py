@@ -1,153 +1,13 @@
-"""The columns of the tables, and their version."""
+"""The tables of a study's records: one per kind of task, one of epochs, and those of tests; and their version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, RecordTable
+from segsweep.tasks.kinds import KINDS
 
 SCHEMA_VERSION = 2  # 2: counts, val_dice, method_version
 FIRST_METHOD = 1  # the method version of rows that do not say theirs
 
-TEXT, NUMBER, WHOLE, FLAG = "string", "float64", "Int64", "boolean"
-
-TRIALS: Mapping[str, str] = {
-    "study": TEXT,
-    "trial_id": TEXT,
-    "cell": TEXT,
-    "phase": TEXT,
-    "status": TEXT,
-    "error": TEXT,
-    "note": TEXT,
-    "planned": FLAG,
-    "chosen": FLAG,
-    "point": WHOLE,
-    "source": TEXT,
-    "architecture": TEXT,
-    "transfer": TEXT,
-    "freeze": TEXT,
-    "fraction": NUMBER,
-    "learning_rate": NUMBER,
-    "unfreeze_every_epochs": WHOLE,
-    "dev_share": NUMBER,
-    "fold": WHOLE,
-    "ema": NUMBER,
-    "gradient_clip_norm": NUMBER,
-    "ssl_gradient_clip_norm": NUMBER,
-    "source_augmentation": TEXT,
-    "seed": WHOLE,
-    "source_seed": WHOLE,
-    "epochs": WHOLE,
-    "steps": WHOLE,
-    "validations": WHOLE,
-    "patience_epochs": WHOLE,
-    "keep": TEXT,
-    "batch_size": WHOLE,
-    "image_px": WHOLE,
-    "source_epochs": WHOLE,
-    "source_steps": WHOLE,
-    "source_batch_size": WHOLE,
-    "source_image_px": WHOLE,
-    "stage_id": TEXT,
-    "ssl_epochs": WHOLE,
-    "ssl_steps": WHOLE,
-    "ssl_batch_size": WHOLE,
-    "epochs_run": WHOLE,
-    "best_epoch": WHOLE,
-    "stopped_by": TEXT,
-    "starts": WHOLE,
-    "start_number": WHOLE,
-    "started_at": NUMBER,
-    "ended_at": NUMBER,
-    "seconds": NUMBER,
-    "device": TEXT,
-    "source_hash": TEXT,
-    "model_key": TEXT,
-    "model_hash": TEXT,
-    "transfer_report": TEXT,
-    "train_images": WHOLE,
-    "val_images": WHOLE,
-    "dropped_duplicates": WHOLE,
-    "test_images": WHOLE,
-    "absent_classes": TEXT,
-    "foreground": TEXT,
-    "trainable_parameters": WHOLE,
-    "total_parameters": WHOLE,
-    "calibrated_layers": WHOLE,
-    "micro_batch": WHOLE,
-    "train_loss": NUMBER,
-    "val_loss": NUMBER,
-    "val_iou": NUMBER,
-    "val_mean_iou": NUMBER,
-    "val_f1": NUMBER,
-    "val_dice": NUMBER,
-    "val_accuracy": NUMBER,
-    "test_loss": NUMBER,
-    "test_accuracy": NUMBER,
-    "test_mean_accuracy": NUMBER,
-    "test_precision": NUMBER,
-    "test_recall": NUMBER,
-    "test_f1": NUMBER,
-    "test_iou": NUMBER,
-    "test_mean_iou": NUMBER,
-    "test_weighted_iou": NUMBER,
-    "test_dice": NUMBER,
-    "test_boundary_f": NUMBER,
-    "test_dice_loss": NUMBER,
-    "test_focal_loss": NUMBER,
-    "test_bce": NUMBER,
-    "predict_seconds": NUMBER,
-    "before_accuracy": NUMBER,
-    "before_mean_accuracy": NUMBER,
-    "before_precision": NUMBER,
-    "before_recall": NUMBER,
-    "before_f1": NUMBER,
-    "before_iou": NUMBER,
-    "before_mean_iou": NUMBER,
-    "before_weighted_iou": NUMBER,
-    "before_dice": NUMBER,
-    "source_mean_iou_before": NUMBER,
-    "source_mean_iou_after": NUMBER,
-    "forgetting": NUMBER,
-    "method_version": WHOLE,
-    "schema_version": WHOLE,
-}
-STAGES: Mapping[str, str] = {
-    "study": TEXT,
-    "stage_id": TEXT,
-    "stage": TEXT,
-    "model": TEXT,
-    "parent_stage_id": TEXT,
-    "settings": TEXT,
-    "status": TEXT,
-    "error": TEXT,
-    "note": TEXT,
-    "key": TEXT,
-    "content_hash": TEXT,
-    "source_seed": WHOLE,
-    "starts": WHOLE,
-    "start_number": WHOLE,
-    "started_at": NUMBER,
-    "ended_at": NUMBER,
-    "seconds": NUMBER,
-    "device": TEXT,
-    "dataset": TEXT,
-    "train_images": WHOLE,
-    "val_images": WHOLE,
-    "dropped_duplicates": WHOLE,
-    "classes": WHOLE,
-    "epochs": WHOLE,
-    "best_epoch": WHOLE,
-    "val_loss": NUMBER,
-    "val_mean_iou": NUMBER,
-    "val_accuracy": NUMBER,
-    "val_reading": NUMBER,
-    "steps": WHOLE,
-    "stem": TEXT,
-    "contrastive_accuracy": NUMBER,
-    "contrastive_chance": NUMBER,
-    "knn_accuracy": NUMBER,
-    "knn_accuracy_start": NUMBER,
-    "knn_chance": NUMBER,
-    "method_version": WHOLE,
-    "schema_version": WHOLE,
-}
 EPOCHS: Mapping[str, str] = {
     "study": TEXT,
     "trial_id": TEXT,
@@ -202,7 +62,41 @@ COUNTS: Mapping[str, str] = {
     "predicted": WHOLE,
 }
 OF_TEST: Mapping[str, Mapping[str, str]] = {"images": IMAGES, "counts": COUNTS, "confusions": CONFUSIONS}  # of confirmed runs
-TABLES: Mapping[str, Mapping[str, str]] = {"trials": TRIALS, "stages": STAGES, "epochs": EPOCHS, **OF_TEST}
-IDENTITY: Mapping[str, str] = {table: "stage_id" if table == "stages" else "trial_id" for table in TABLES}
 
-FINAL = ("finished", "stopped", "failed", "skipped")  # how a trial or a stage can end; all else goes on
+
+class Tables(Mapping[str, Mapping[str, str]]):
+    """The columns of every table with their types, by its name. A kind of task that gets a row in `KINDS` gets a table here."""
+
+    def __getitem__(self, table: str) -> Mapping[str, str]:
+        return self._all()[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, Mapping[str, str]]:
+        return {**{name: table.columns for name, table in task_tables().items()}, "epochs": EPOCHS, **OF_TEST}
+
+
+TABLES = Tables()
+
+
+def task_tables() -> dict[str, RecordTable]:
+    """Return the tables in which tasks write their records, by name."""
+    return {kind.table.name: kind.table for kind in KINDS.values()}
+
+
+def needed_first() -> list[RecordTable]:
+    """Return the tables of tasks, those of tasks that others need before those of planned ones: stages before trials."""
+    return sorted(task_tables().values(), key=lambda table: table.planned)
+
+
+def identity_column(table: str) -> str:
+    """Return the column with the id of the record that a row belongs to."""
+    tables = task_tables()
+    return tables[table].identity if table in tables else "trial_id"
+
+
+FINAL = ("finished", "stopped", "failed", "skipped")  # how a record can end; all else goes on

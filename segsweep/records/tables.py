@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from segsweep.records.damage import DamagedRecordsError
 from segsweep.records.lines import Row, read_lines
-from segsweep.records.schema import FLAG, NUMBER, OF_TEST, SCHEMA_VERSION, TABLES, TEXT
+from segsweep.records.schema import OF_TEST, SCHEMA_VERSION, TABLES, identity_column
+from segsweep.tasks.kind import FLAG, NUMBER, TEXT
 
 NULLABLE = {
     pa.string(): pd.StringDtype(),
@@ -84,7 +85,7 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
 def rows_of(entry: Entry) -> dict[str, list[Row]]:
     """Return an entry's rows of every table."""
     row = entry.row
-    identity = row["trial_id"] if entry.table == "trials" else row["stage_id"]
+    identity = row[identity_column(entry.table)]
     common = {"study": row["study"], "trial_id": identity}
     epochs = [{**common, "phase": row.get("phase", "stage"), **epoch} for _, epoch in sorted(entry.epochs.items())]
     of_test = {**common, "cell": row.get("cell"), "seed": row.get("seed")}

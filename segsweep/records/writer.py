@@ -67,13 +67,13 @@ class RecordWriter:
     """The records of one study, open for writing. Use it as a context manager: it holds the study's lock.
 
     `live/ID.jsonl` holds the lines of what runs or has just ended; `parts/NUMBER/TABLE.parquet` what has ended. A part
-    appears by one rename, and is listed in the index; lines go when their part is there. `told` has a line for all that was
+    appears by one rename, and is listed in the index; lines go when their part is there. `notices` has a line for all that was
     found damaged at the start, and set aside. Where the disk takes no more, every method raises `UserError`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told: list[str] = []
+        self.notices: list[str] = []
         try:
             for name in ("live", "parts", "errors"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class RecordWriter:
 
     def _begin(self) -> None:
         """Find what an earlier driver left. Nothing is written before it is known to be of this version."""
-        self._index, self.told = mend(self.folder)
+        self._index, self.notices = mend(self.folder)
         self._alive = come_alive(self.folder)
         live = self.live_entries()
         self._ended = [identity for identity, entry in live.items() if entry.status in FINAL]
@@ -153,7 +153,7 @@ class RecordWriter:
         return self._starts
 
     @_in_one_line
-    def epoch(self, identity: str, row: Row) -> None:
+    def epoch(self, identity: str, row: Mapping[str, Any]) -> None:
         """Record an epoch, unless it is recorded."""
         if row["epoch"] not in self._written[identity]:
             append_line(self._live(identity), {"kind": "epoch", **row})
@@ -170,7 +170,7 @@ class RecordWriter:
         identity: str,
         status: str,
         columns: Mapping[str, Any],
-        tables: Mapping[str, Sequence[Row]] = MappingProxyType({}),
+        tables: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
     ) -> None:
         """Record how a trial or a stage ended, and the rows of its test by table. Only what is in `FINAL` is moved to a part."""
         for table, rows in tables.items():
@@ -191,10 +191,10 @@ class RecordWriter:
             self.compact()
 
     @_in_one_line
-    def found(self, identity: str, columns: Mapping[str, Any]) -> None:
-        """Record a stage that was in the store already: it is finished, and started as often as here, mostly never."""
+    def found(self, table: str, identity: str, columns: Mapping[str, Any]) -> None:
+        """Record a task whose artifact was in the store already: it is finished, and started as often as here, mostly never."""
         when = {"ended_at": time.time(), "start_number": self._next_start()}
-        append_line(self._live(identity), {"kind": "found", "table": "stages", **when, **columns})
+        append_line(self._live(identity), {"kind": "found", "table": table, **when, **columns})
         self._has_ended(identity)
 
     @_in_one_line

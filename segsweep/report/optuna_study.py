@@ -21,10 +21,11 @@ from segsweep.errors import UserError
 from segsweep.records.lines import Row
 from segsweep.records.reader import Records
 from segsweep.records.readings import curves_of
-from segsweep.records.schema import FINAL, TRIALS
+from segsweep.records.schema import FINAL
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.method import KEEP_SINCE, MEASURES
 from segsweep.report.rows import plain_rows
+from segsweep.tasks.trial_task import COLUMNS
 
 DATABASE = "optuna.db"
 Curve = Mapping[int, Reading]  # by epoch
@@ -35,7 +36,7 @@ STATES = {
     "skipped": TrialState.FAIL,
 }
 TEST_MEASURES = [
-    name for name in TRIALS if name.startswith("test_") and name not in ("test_images", "test_iou")
+    name for name in COLUMNS if name.startswith("test_") and name not in ("test_images", "test_iou")
 ]  # no class's own
 ATTRIBUTES = ("trial_id", "cell", "seed", "status", "best_epoch", "val_iou", *TEST_MEASURES)  # few: each takes Optuna half a ms
 

@@ -31,7 +31,7 @@ def write_parquet(records: Records, folder: Path) -> list[str]:
 
 def _tables(records: Records) -> dict[str, pd.DataFrame]:
     """Return every table of the study as it was last declared, by its name."""
-    return {name: getattr(records, name) for name in TABLES}
+    return {name: records.table(name) for name in TABLES}
 
 
 def _finish(records: Records, folder: Path, ending: str) -> list[str]:

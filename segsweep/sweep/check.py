@@ -15,8 +15,8 @@ from segsweep.store.folder import Store
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.run import load_or_none, run_in
-from segsweep.sweep.start import ready
+from segsweep.sweep.run import run_in
+from segsweep.sweep.session import Opening, Purpose, open_session
 
 BATCHES = 2
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "ssl_epochs", "ssl_steps", "patience_epochs")
@@ -32,8 +32,8 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
     rehearsal, tell = rehearsal_of(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
-        with ready(study, folders, options, view, tell, rehearsing=True):
-            load_or_none(folders.study_folder(study))  # records that a run could not read
+        with open_session(study, Opening(Purpose.CHECK, folders, options, view, tell)):
+            pass  # a run would refuse nothing
     finally:
         view.close()
     batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())

@@ -1,6 +1,7 @@
 """What a plan will cost in time, from speeds measured here."""
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from segsweep.config.settings import Settings
 from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source
@@ -8,6 +9,7 @@ from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.small_stem import stem_left_out
+from segsweep.tasks.task import Task
 from segsweep.training.device import Device
 from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
 from segsweep.training.self_supervised import MATCHED_IN_ALL
@@ -21,7 +23,7 @@ class CostModel:
     """Predicts the seconds of stages and trials on one device, in sequence and without early stopping."""
 
     def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure) -> None:
-        self._plan, self._catalog, self._device, self._measure = plan, catalog, device, measure
+        self._plan, self._catalog, self._device, self._measure = plan, catalog, device, cache(measure)
         self._classes = len(catalog.classes(plan.study.target_name, plan.study.target.classes))
 
     def stage(self, spec: StageSpec) -> float:
@@ -88,6 +90,10 @@ class CostModel:
         trained = epochs * train if epochs is not None else (steps or 0) * settings.batch_size
         predicted = (epochs or settings.validations) * val + test
         return SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed
+
+    def seconds(self, task: Task) -> float:
+        """Return the seconds of a task."""
+        return task.seconds(self)
 
     def total(self, missing: Iterable[StageSpec]) -> float:
         """Return the seconds of all trials of the plan and of the stages that are missing."""

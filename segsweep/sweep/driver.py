@@ -1,4 +1,4 @@
-"""The driver: between the planner and whatever runs the work. It alone writes records."""
+"""The driver: between the planner and whatever runs the tasks. It alone writes records."""
 
 import time
 from collections import Counter
@@ -8,36 +8,32 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from segsweep.config.work import StageSpec
 from segsweep.errors import OutageError
-from segsweep.records.lines import Row
 from segsweep.records.writer import Moment, RecordWriter
-from segsweep.stage import KIND, Elsewhere, Result, StageOutcome, Started
 from segsweep.store.folder import Store
-from segsweep.sweep.execute import Failed, Hindered, Lost, Message
+from segsweep.store.trouble import Trouble, trouble_in, trouble_of
+from segsweep.sweep.decisions import Chosen, Ended, Skipped, SourceChoice, StoppedWhilePaused, Verdict
 from segsweep.sweep.outage import Outage, insisting
-from segsweep.sweep.plan import chain
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import View, describe
-from segsweep.sweep.rows import choice_columns, epoch_row, losses_and_scores, planned_rows, stage_columns, trial_columns
-from segsweep.sweep.trouble import Trouble, trouble_in, trouble_of
-from segsweep.sweep.work import Ended, StageWork, TrialWork, Work
-from segsweep.training.loop import EpochResult
-from segsweep.training.self_supervised import PretrainingResult
-from segsweep.trial import TrialOutcome, trial_workspace
+from segsweep.sweep.progress import View
+from segsweep.sweep.rows import choice_columns, planned_rows
+from segsweep.tasks.kinds import KINDS
+from segsweep.tasks.messages import Done, Elsewhere, Failed, Finished, Hindered, Lost, Message, Result, Started
+from segsweep.tasks.stage_task import StageTask
+from segsweep.tasks.task import Assignment, Row, Task
 
-DEATHS = 3  # a worker that died this often over one piece of work is not tried again
+DEATHS = 3  # a worker that died this often over one task is not tried again
 REBUILDS = 3  # an artifact that is lost more often in one run is not built again: its disk cannot be trusted
 
 
 @dataclass
 class Driver:
-    """Hands out work, takes what comes of it, and writes it down.
+    """Hands out tasks, takes the messages that come of them, and writes records.
 
-    A runner calls `next_work`, `begin` when the work starts, then `take` with every message of it (False: it is over, or is to
-    be stopped), and `died` or `interrupt` where it did not come to its end. Work that the environment hinders is put off, and
-    handed out again when `outage` says so; meanwhile the planner takes it for running. `prepare` prepares the data again.
-    Every method waits while records cannot be written, and raises `OutageError` where that takes too long.
+    A runner calls `next_task`, `begin` when a task starts, then `take` with every message of it (False: it is over, paused, or to
+    be stopped), and `died` or `interrupt` where it did not come to its end. A task that the environment hinders is put off, and
+    handed out again when `outage` says so; meanwhile it counts as running. `prepare` prepares the data again. Every method waits
+    while records cannot be written, and raises `OutageError` where that takes too long.
     """
 
     planner: Planner
@@ -46,233 +42,291 @@ class Driver:
     view: View
     outage: Outage
     records_id: str = ""
-    anew: frozenset[str] = frozenset()  # work that was stopped or failed: should it start again, it does so from nothing
-    stages_told: set[str] = field(default_factory=set)  # stages that the records show as finished
+    anew: frozenset[str] = frozenset()  # records that were stopped or failed: should they start again, they do so from nothing
+    recorded: set[str] = field(default_factory=set)  # ids of stages that the records show as finished
     prepare: Callable[[], None] = lambda: None
-    _begun: dict[str, Moment] = field(default_factory=dict)  # work that a worker has, and since when
-    _open: set[str] = field(default_factory=set)  # work whose start is written and whose end is not
-    _best: dict[str, EpochResult] = field(default_factory=dict)
-    _epochs: dict[str, int] = field(default_factory=dict)
-    _reached: Counter[str] = field(default_factory=Counter)  # the furthest epoch of work in this run, also before it was put off
-    _put_off: list[tuple[float, Work]] = field(default_factory=list)  # until when
-    _losses: Counter[str] = field(default_factory=Counter)  # how often work did not find what it needs in the store
+    _begun: dict[str, Moment] = field(default_factory=dict)  # tasks that a worker has, and since when
+    _open: set[str] = field(default_factory=set)  # records whose start is written and whose end is not
+    _left: dict[str, set[str]] = field(default_factory=dict)  # by task: its records that have not ended
+    _best: dict[str, Result] = field(default_factory=dict)  # by record: the result whose weights are kept
+    _epochs: dict[str, int] = field(default_factory=dict)  # by record
+    _reached: Counter[str] = field(
+        default_factory=Counter
+    )  # the furthest epoch of a task in this run, also before it was put off
+    _put_off: list[tuple[float, Task]] = field(default_factory=list)  # until when
+    _losses: Counter[str] = field(default_factory=Counter)  # how often a task did not find what it needs in the store
     _deaths: dict[str, int] = field(default_factory=dict)
-    _noted: set[str] = field(default_factory=set)
-    _sources_noted: set[str] = field(default_factory=set)  # cells whose source's choice is written down
 
     def __post_init__(self) -> None:
         self.writer = insisting(self.writer, self.outage)
 
-    def next_work(self) -> Work | None:
-        """Return work that can start now, None where there is none, or where the environment hinders all."""
+    # --- What a runner calls ----------------------------------------------------------------------------------------------
+
+    def next_task(self) -> Assignment | None:
+        """Return a task that can start now, None where there is none, or where the environment hinders all."""
         if not self.outage.ready():
             return None
         now = time.monotonic()
-        for work in [work for until, work in self._put_off if until <= now]:
-            self.planner.give_back(work)
-        self._put_off = [(until, work) for until, work in self._put_off if until > now]
+        for task in [task for until, task in self._put_off if until <= now]:
+            self.planner.requeue(task)
+        self._put_off = [(until, task) for until, task in self._put_off if until > now]
         self.note_decisions()
         return self.planner.next()
 
-    def begin(self, work: Work) -> None:
-        """Take that a worker starts on some work. Its record starts with its first message."""
-        self._begun[work.identity] = Moment.now()
-        if isinstance(work, TrialWork):
-            self._note_stages(work.trial.stage)
-        self.view.started(work)
+    def begin(self, task: Task) -> None:
+        """Take that a worker starts a task. Its records start with its first message."""
+        self._begun[task.identity] = Moment.now()
+        self._note_needs(task)
+        self.view.started(task)
 
-    def take(self, work: Work, message: Message) -> bool:
-        """Take one message of running work, and return whether the work goes on."""
-        if isinstance(message, Elsewhere):
-            self._begun.pop(work.identity, None)
-            self.view.given_back(work, "another run builds it")
-            self.planner.give_back(work)
+    def take(self, task: Task, message: Message) -> bool:
+        """Take one message of a running task, and return whether the task goes on."""
+        record, body = message.record or task.identity, message.body
+        if isinstance(body, Elsewhere):
+            self._begun.pop(task.identity, None)
+            self.view.given_back(task, "another run builds it")
+            self.planner.requeue(task)
             return False
-        if isinstance(message, Started) and (note := message.facts.get("note")):
-            self.anew |= {work.identity}
-            self.view.tell(f"{describe(work)}: {note}")
-        self._write_start(work)
-        match message:
+        if isinstance(body, Started) and (note := body.facts.get("note")):
+            self.anew |= {record}
+            self.view.tell(f"{task.describe()}: {note}")
+        if not isinstance(body, Done):
+            self._write_start(task)
+        match body:
             case Started(facts):
-                self.writer.facts(work.identity, facts)
-                return True
-            case EpochResult() | PretrainingResult():
-                return self._epoch(work, message)
-            case StageOutcome(artifact, facts):
-                columns = {**facts, "key": artifact.key, "content_hash": artifact.content_hash}
-                self._end(work, "finished", columns)
-            case TrialOutcome(facts, tables):
-                self._end(work, "finished", {**self._best_facts(work), **facts}, tables)
+                self.writer.facts(record, facts)
+            case Finished(facts, tables):
+                return self._end(task, record, "finished", {**self._best_columns(record), **facts}, tables)
+            case Done():
+                assert not self._left.get(task.identity), f"{task.describe()} ended without an outcome"
             case Failed(reason, trace):
-                self._fail(work, reason, trace)
+                return self._fail(task, message.record, reason, trace)
             case Hindered(trouble):
-                self._hindered(work, trouble)
+                return self._hindered(task, trouble)
             case Lost():
-                self._lost(work, message)
-        return False
+                return self._lost(task, body)
+            case _:
+                return self._result(task, record, body)
+        return not isinstance(body, Done)
 
-    def died(self, work: Work, reason: str) -> None:
-        """Take that the process which did some work died: it is given out again, unless that happened too often.
+    def died(self, task: Task, reason: str) -> None:
+        """Handle the death of a task's worker: reschedule the task, or let it fail after `DEATHS` deaths.
 
-        Where the process died before it took the work, nothing is written. A death in an environment that hinders all work
+        Where the process died before it took the task, nothing is written. A death in an environment that hinders all tasks
         does not count.
         """
         if (trouble := trouble_in(reason, self.store.root) or self.outage.trouble) is not None:
-            self._hindered(work, trouble)
+            self._hindered(task, trouble)
             return
-        identity = work.identity
-        deaths = self._deaths[identity] = self._deaths.get(identity, 0) + 1
+        deaths = self._deaths[task.identity] = self._deaths.get(task.identity, 0) + 1
         if deaths >= DEATHS:
-            self._write_start(work)
-            self._fail(work, f"its worker died {deaths} times, at last: {reason}", None)
+            self._write_start(task)
+            self._fail(task, None, f"its worker died {deaths} times, at last: {reason}", None)
             return
-        self._break_off(work, f"its worker died: {reason}")
-        self.planner.give_back(work)
+        self._break_off(task, f"its worker died: {reason}")
+        self.planner.requeue(task)
 
-    def _hindered(self, work: Work, trouble: Trouble) -> None:
-        """Put off work that the environment hinders. It keeps its checkpoints, and does not fail."""
-        seconds = self.outage.hindered(work.identity, trouble)
-        self._break_off(work, str(trouble))
-        self._put_off.append((time.monotonic() + seconds, work))
-
-    def _lost(self, work: Work, lost: Lost) -> None:
-        """Have a lost artifact built again before the work that needs it: a stage by a worker, data here and now.
-
-        Raises `OutageError` where the same work has found something lost again and again.
-        """
-        self._losses[work.identity] += 1
-        if self._losses[work.identity] > REBUILDS:
-            raise OutageError(
-                f"{lost.kind} {lost.key} of the store is lost after {REBUILDS} times: {lost.reason}; see to the disk. "
-                "What is finished is kept: the same command continues"
-            )
-        self._break_off(work, f"{lost.kind} {lost.key} is lost: {lost.reason}; it is built again")
-        if lost.kind == KIND:
-            self.planner.look_again()
-        else:
-            self.outage.insist(self.prepare)
-        self.planner.give_back(work)
-
-    def _break_off(self, work: Work, reason: str) -> None:
-        """Write and tell that work was broken off, and why; nothing is written where it had not begun."""
-        identity = work.identity
-        if identity in self._begun or identity in self._open:
-            self._write_start(work)
-            self._open.discard(identity)
-            self.writer.end(identity, "interrupted", {"error": reason})
-        self.view.given_back(work, reason)
-
-    def _write_start(self, work: Work) -> None:
-        """Write that work has started, once a start."""
-        if work.identity in self._open:
-            return
-        self._open.add(work.identity)
-        begun = self._begun.pop(work.identity, None)
-        if isinstance(work, StageWork):
-            table, columns = "stages", stage_columns(work.spec)
-        else:
-            table, columns = "trials", trial_columns(work.trial)
-        columns |= {"study": self.planner.plan.study.name}
-        again = work.identity in self.anew or work.identity in self.stages_told  # a stage that was finished and is lost
-        self.writer.start(table, work.identity, columns, again=again, begun=begun)
-        self.anew -= {work.identity}
-        self.stages_told -= {work.identity}
-
-    def _epoch(self, work: Work, result: Result) -> bool:
-        self.writer.epoch(work.identity, epoch_row(result))
-        self.view.epoch(work, result)
-        if result.epoch > self._reached[work.identity]:
-            self._reached[work.identity] = result.epoch
-            self.outage.progressed(work.identity)
-        if isinstance(work, StageWork) or isinstance(result, PretrainingResult):
-            return True
-        self._epochs[work.identity] = result.epoch
-        if result.best:
-            self._best[work.identity] = result
-        goes_on = self.planner.epoch(work.trial, result.epoch, result.reading(work.trial.settings.keep))
-        if goes_on or result.epoch == work.trial.settings.results:
-            return True
-        self.anew |= {work.identity}
-        self._end(work, "stopped", {**self._best_facts(work), "stopped_by": str(self.planner.plan.study.early_stopping)})
-        return False
-
-    def _fail(self, work: Work, reason: str, trace: str | None) -> None:
-        """Write that work failed: the sweep goes on without it."""
-        if trace is not None:
-            path = self.writer.trace(work.identity, trace).relative_to(
-                self.writer.folder.parent
-            )  # records may leave this machine
-            reason = f"{reason} (traceback: {path})"
-        self._end(work, "failed", {"error": reason, **self._best_facts(work)})
-
-    def interrupt(self, work: Work, reason: str = "interrupted by the user") -> None:
-        """Take that work was broken off for good: the next start goes on with it, also where that cannot be written."""
+    def interrupt(self, task: Task, reason: str = "interrupted by the user") -> None:
+        """Record that a task was broken off for good: the next start resumes it, also where that cannot be written."""
         self.outage.end()
-        if work.identity not in self._open:
-            return
         try:
-            self.writer.end(work.identity, "interrupted", {"error": reason})
+            for record in self._open.intersection(task.records):
+                self.writer.end(record, "interrupted", {"error": reason})
         except Exception as error:
             if trouble_of(error) is None:
                 raise
 
-    def _end(
-        self, work: Work, status: str, columns: Mapping[str, Any], tables: Mapping[str, Sequence[Row]] = MappingProxyType({})
-    ) -> None:
-        """Write how work ended, then forget its checkpoints, then let the planner know."""
-        self._open.discard(work.identity)
-        self.writer.end(work.identity, status, columns, tables)
-        self.outage.progressed(work.identity)
-        if isinstance(work, StageWork):
-            self.stages_told |= {work.identity} if status == "finished" else set()
-            self.planner.stage_ended(work.spec, columns.get("error") if status == "failed" else None)
-        else:
-            self.store.clear_workspace(trial_workspace(work.trial, self.records_id))
-            self.planner.trial_ended(work.trial, Ended(status, columns.get("error")))
-        cells = [] if isinstance(work, StageWork) else self.planner.cells_of(work.trial)
-        self.view.ended(work, status, columns, cells)
-        self.note_decisions()
+    # --- What becomes of a task -------------------------------------------------------------------------------------------
 
-    def _best_facts(self, work: Work) -> dict[str, Any]:
-        """Return the validation numbers of the epoch that is kept so far, as columns of the trials table."""
-        best = self._best.pop(work.identity, None)
-        epochs_run = self._epochs.pop(work.identity, 0)
+    def _hindered(self, task: Task, trouble: Trouble) -> bool:
+        """Put off a task that the environment hinders. It keeps its checkpoints, and does not fail."""
+        seconds = self.outage.hindered(task.identity, trouble)
+        self._break_off(task, str(trouble))
+        self._put_off.append((time.monotonic() + seconds, task))
+        return False
+
+    def _lost(self, task: Task, lost: Lost) -> bool:
+        """Have a lost artifact made again before the task that needs it: a task's by a worker, data here and now.
+
+        Raises `OutageError` where the same task has found something lost again and again.
+        """
+        self._losses[task.identity] += 1
+        if self._losses[task.identity] > REBUILDS:
+            raise OutageError(
+                f"{lost.kind} {lost.key} of the store is lost after {REBUILDS} times: {lost.reason}; see to the disk. "
+                "What is finished is kept: the same command continues"
+            )
+        self._break_off(task, f"{lost.kind} {lost.key} is lost: {lost.reason}; it is built again")
+        if lost.kind in {kind.artifact for kind in KINDS.values()}:
+            self.planner.recheck_artifacts()
+        else:
+            self.outage.insist(self.prepare)
+        self.planner.requeue(task)
+        return False
+
+    def _break_off(self, task: Task, reason: str) -> None:
+        """Write and show that a task was broken off, and why; nothing is written where it had not begun."""
+        if task.identity in self._begun or self._open.intersection(task.records):
+            self._write_start(task)
+            for record in self._left[task.identity]:
+                self._open.discard(record)
+                self.writer.end(record, "interrupted", {"error": reason})
+        self.view.given_back(task, reason)
+
+    def _write_start(self, task: Task) -> None:
+        """Write that a task's records have started, once a start."""
+        left = self._left.setdefault(task.identity, set(task.records))
+        if left <= self._open:
+            return
+        begun = self._begun.pop(task.identity, None)
+        for record in (record for record in task.records if record in left - self._open):
+            self._open.add(record)
+            columns = {**task.columns(record), "study": self.planner.plan.study.name}
+            again = record in self.anew or record in self.recorded  # a stage that was finished and is lost
+            self.writer.start(KINDS[task.kind].table.name, record, columns, again=again, begun=begun)
+            self.anew -= {record}
+            self.recorded.discard(record)
+
+    def _result(self, task: Task, record: str, result: Result) -> bool:
+        """Write a result, and return whether the task goes on."""
+        if record not in self._left[task.identity]:
+            return True  # stopped before: the task goes on for its other records
+        self.writer.epoch(record, result.row)
+        self.view.epoch(task, result)
+        if result.epoch > self._reached[task.identity]:
+            self._reached[task.identity] = result.epoch
+            self.outage.progressed(task.identity)
+        if task.keep is None:
+            return True
+        self._epochs[record] = result.epoch
+        if result.best:
+            self._best[record] = result
+        verdict = self.planner.report(task, record, result.epoch, result.reading(task.keep))
+        if verdict is Verdict.CONTINUE or result.epoch == task.results:
+            return True
+        return self._pause(task, result.epoch) if verdict is Verdict.PAUSE else self._stop(task, record)
+
+    def _pause(self, task: Task, epoch: int) -> bool:
+        """Write that a task pauses: its checkpoints stay, and the planner says when it goes on."""
+        for record in task.records:
+            self._open.discard(record)
+            self.writer.end(record, "paused", {})
+        self.view.given_back(task, f"pauses after epoch {epoch}")
+        return False
+
+    def _stop(self, task: Task, record: str) -> bool:
+        self.anew |= {record}
+        stopped_by = str(self.planner.plan.study.early_stopping)
+        return self._end(task, record, "stopped", {**self._best_columns(record), "stopped_by": stopped_by})
+
+    def _fail(self, task: Task, record: str | None, reason: str, trace: str | None) -> bool:
+        """Write that a task failed, or one of its records: the sweep goes on without it."""
+        if trace is not None:
+            path = self.writer.trace(record or task.identity, trace).relative_to(
+                self.writer.folder.parent
+            )  # records may leave this machine
+            reason = f"{reason} (traceback: {path})"
+        failed = [record] if record is not None else [each for each in task.records if each in self._left[task.identity]]
+        goes_on = True
+        for each in failed:
+            goes_on = self._end(task, each, "failed", {"error": reason, **self._best_columns(each)})
+        return goes_on
+
+    def _end(
+        self,
+        task: Task,
+        record: str,
+        status: str,
+        columns: Mapping[str, Any],
+        tables: Mapping[str, Sequence[Row]] = MappingProxyType({}),
+    ) -> bool:
+        """Write how a record ended, and return whether its task goes on for others."""
+        left = self._left[task.identity]
+        if record not in left:
+            return bool(left)
+        self._open.discard(record)
+        self.writer.end(record, status, columns, tables)
+        self.outage.progressed(task.identity)
+        left.discard(record)
+        error = columns.get("error") if status == "failed" else None
+        self.planner.record_ended(record, Ended(status, error))
+        if not left:
+            self._task_ended(task, status, error)
+        self.view.ended(task, status, columns, self.planner.cells_of(task))
+        self.note_decisions()
+        return bool(left)
+
+    def _task_ended(self, task: Task, status: str, error: str | None) -> None:
+        """Forget the checkpoints of a task all of whose records have ended, then let the planner know."""
+        del self._left[task.identity]
+        if KINDS[task.kind].artifact is not None and status == "finished":
+            self.recorded |= set(task.records)
+        if (workspace := task.workspace(self.records_id)) is not None:
+            self.store.clear_workspace(workspace)
+        self.planner.task_ended(task, error)
+
+    def _best_columns(self, record: str) -> dict[str, Any]:
+        """Return the validation numbers of the epoch that is kept so far, as columns of the record."""
+        best = self._best.pop(record, None)
+        epochs_run = self._epochs.pop(record, 0)
         if best is None:
             return {}
-        return {"epochs_run": epochs_run, "best_epoch": best.epoch, **losses_and_scores(best)}
+        return {"epochs_run": epochs_run, "best_epoch": best.epoch, **best.record_columns}
 
-    def _note_stages(self, last: StageSpec | None) -> None:
-        """Write down the stages of a chain that the store had already: built for another study, or by another run."""
-        for spec in chain(last):
-            if spec.spec_id not in self.stages_told and self.planner.is_built(spec):
-                self.stages_told.add(spec.spec_id)
-                key, content_hash = self.planner.built(spec)
-                artifact = self.outage.insist(partial(self.store.find, KIND, key))
-                facts = artifact.metadata["facts"] if artifact else {}
-                columns = {**stage_columns(spec), **facts, "study": self.planner.plan.study.name}
-                self.writer.found(spec.spec_id, {**columns, "key": key, "content_hash": content_hash})
+    # --- What the planner decides -----------------------------------------------------------------------------------------
+
+    def _note_needs(self, task: Task) -> None:
+        """Write down what the store had already of a task's needs: made for another study, or by another run."""
+        for need in task.needs:
+            self._note_made(need)
+
+    def _note_made(self, task: Task) -> None:
+        """Write down a task whose artifact the store had already, after what it needs itself."""
+        self._note_needs(task)
+        if self.recorded.issuperset(task.records) or not self.planner.is_built(task):
+            return
+        self.recorded.update(task.records)
+        kind, (key, content_hash) = KINDS[task.kind], self.planner.built(task)
+        artifact = self.outage.insist(partial(self.store.find, str(kind.artifact), key))
+        facts = artifact.metadata["facts"] if artifact else {}
+        study = self.planner.plan.study.name
+        for record in task.records:
+            columns = {**task.columns(record), **facts, "study": study, "key": key, "content_hash": content_hash}
+            self.writer.found(kind.table.name, record, columns)
 
     def note_decisions(self) -> None:
-        """Write down what the planner has decided by itself: skipped trials, chosen settings, and why none could be chosen."""
-        for identity, (trial, reason) in self.planner.skipped.items():
-            if identity not in self._noted:
-                self._noted.add(identity)
-                self.writer.start("trials", identity, trial_columns(trial), again=True)
-                self.writer.end(identity, "skipped", {"error": reason})
-                self.view.skipped(trial, reason, self.planner.cells_of(trial))
-        self._note_source_choices()
-        for key, choice in {**self.planner.choices, **self.planner.unchosen}.items():
-            if key not in self._noted:
-                self._noted.add(key)
-                self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))
+        """Write down what the planner has decided: skipped trials, chosen sources and settings, and why none could be chosen."""
+        news = self.planner.news
+        planned_anew = False
+        while news:
+            match news[0]:
+                case Skipped(task, reason):
+                    self._note_skipped(task, reason)
+                case SourceChoice(_, tried):
+                    for rate, reading in tried:
+                        if reading is not None:
+                            self._note_made(StageTask(rate.stage))
+                    planned_anew = True
+                case Chosen(key, choice):
+                    if planned_anew:
+                        self.write_plan()
+                        planned_anew = False
+                    self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))
+                case StoppedWhilePaused(task):
+                    self._left.setdefault(task.identity, set(task.records))
+                    news.popleft()  # what follows from it comes after it
+                    self._stop(task, task.records[0])
+                    continue
+            news.popleft()
+        if planned_anew:
+            self.write_plan()
 
-    def _note_source_choices(self) -> None:
-        """Write down the stages with which sources were tried, and the trials that follow from what was chosen."""
-        new = [choice for cell, choice in self.planner.source_choices.items() if cell not in self._sources_noted]
-        for choice in new:
-            for rate, reading in choice.tried:
-                if reading is not None:
-                    self._note_stages(rate.stage)
-        self._sources_noted |= set(self.planner.source_choices)
-        if new:
-            self.writer.plan(planned_rows(self.planner), [stage.spec_id for stage in self.planner.plan.stages()])
+    def _note_skipped(self, task: Task, reason: str) -> None:
+        for record in task.records:
+            self.writer.start(KINDS[task.kind].table.name, record, task.columns(record), again=True)
+            self.writer.end(record, "skipped", {"error": reason})
+        self.view.skipped(task, reason, self.planner.cells_of(task))
+
+    def write_plan(self) -> None:
+        """Write the planned trials, some of which follow from what was chosen."""
+        self.writer.plan(planned_rows(self.planner), [stage.spec_id for stage in self.planner.plan.stages()])

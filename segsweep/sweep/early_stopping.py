@@ -2,14 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import fmean, median
-from typing import Protocol
+from typing import Any, Protocol
 
 from segsweep.config.early_stopping import EarlyStopping, PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.keep import SMOOTHED, Reading
+from segsweep.sweep.decisions import Verdict
 
 Curve = dict[int, Reading]
 BENDS = 5  # second differences from which the error of a reading is estimated
@@ -24,10 +25,10 @@ class CellCurves:
 
 
 class StoppingRule(Protocol):
-    """Decides from the curves of one cell's trials whether one of them goes on."""
+    """Decides from the curves of one cell's trials whether one of them goes on, stops, or pauses until others have gone on."""
 
-    def goes_on(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> bool:
-        """Return whether a trial of `planned` epochs goes on after an epoch that is already in its curve."""
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:
+        """Return what becomes of a trial of `planned` epochs after an epoch that is in its curve. A paused one is asked again."""
 
 
 class AshaRule:
@@ -36,17 +37,17 @@ class AshaRule:
     def __init__(self, settings: PerCellASHA) -> None:
         self._settings = settings
 
-    def goes_on(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> bool:  # noqa: ARG002
-        """Return whether the trial is among the best of its cell at this epoch; always, between the rungs."""
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Stop a trial that is not among the best of its cell at a rung; between the rungs all go on."""
         rung = self._settings.grace_epochs
         while rung < epoch:
             rung *= self._settings.reduction_factor
         if rung != epoch:
-            return True
+            return Verdict.CONTINUE
         own = number(cell.curves[trial][epoch])
         others = [number(curve[epoch]) for name, curve in cell.curves.items() if epoch in curve and name != trial]
         better = sum(other > own for other in others)
-        return better < max(1, (len(others) + 1) // self._settings.reduction_factor)
+        return _going(better < max(1, (len(others) + 1) // self._settings.reduction_factor))
 
 
 class MedianRule:
@@ -55,17 +56,18 @@ class MedianRule:
     def __init__(self, settings: PerCellMedian) -> None:
         self._settings = settings
 
-    def goes_on(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> bool:  # noqa: ARG002
-        """Return whether the trial's best so far reaches the median of the others' running averages."""
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Stop a trial whose best so far is below the median of the others' running averages."""
         if epoch < self._settings.grace_epochs:
-            return True
+            return Verdict.CONTINUE
         averages = []
         for name, curve in cell.curves.items():
             if name != trial and max(curve, default=0) >= epoch:
                 averages.append(fmean(number(found) for at, found in curve.items() if at <= epoch))
         if len(averages) < self._settings.min_trials:
-            return True
-        return max(number(found) for at, found in cell.curves[trial].items() if at <= epoch) >= median(averages)
+            return Verdict.CONTINUE
+        best = max(number(found) for at, found in cell.curves[trial].items() if at <= epoch)
+        return _going(best >= median(averages))
 
 
 class RacingRule:
@@ -74,8 +76,8 @@ class RacingRule:
     def __init__(self, settings: PerCellRacing) -> None:
         self._settings = settings
 
-    def goes_on(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> bool:  # noqa: ARG002
-        """Return whether no trial that is running or has finished leads this one by more than the margin and the error."""
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Stop a trial that another, which runs or has finished, leads by more than the margin and the error."""
         own = cell.curves[trial]
         estimate = reading_error(cell.curves.values())
         error = self._settings.reading_error if estimate is None else estimate
@@ -85,8 +87,12 @@ class RacingRule:
                 continue
             allowed = self._settings.margin * planned / common + error * math.sqrt(2 / min(common, SMOOTHED))
             if smoothed_to(curve, common) - smoothed_to(own, common) > allowed:
-                return False
-        return True
+                return Verdict.STOP
+        return Verdict.CONTINUE
+
+
+def _going(goes_on: bool) -> Verdict:
+    return Verdict.CONTINUE if goes_on else Verdict.STOP
 
 
 def number(found: Reading) -> float:
@@ -115,6 +121,13 @@ def reading_error(curves: Iterable[Curve]) -> float | None:
     return median(found) / (0.6745 * math.sqrt(6)) if len(found) >= BENDS else None
 
 
+RULES: Mapping[type, Callable[[Any], StoppingRule]] = {
+    PerCellASHA: AshaRule,
+    PerCellMedian: MedianRule,
+    PerCellRacing: RacingRule,
+}
+
+
 class PerCellStopping:
     """The stopping rule of a study, with one set of curves a cell.
 
@@ -122,20 +135,17 @@ class PerCellStopping:
     """
 
     def __init__(self, settings: EarlyStopping | None) -> None:
-        self._rule: StoppingRule | None = None
-        if isinstance(settings, PerCellASHA):
-            self._rule = AshaRule(settings)
-        elif isinstance(settings, PerCellMedian):
-            self._rule = MedianRule(settings)
-        elif isinstance(settings, PerCellRacing):
-            self._rule = RacingRule(settings)
+        self._rule: StoppingRule | None = None if settings is None else RULES[type(settings)](settings)
         self._cells: dict[str, CellCurves] = defaultdict(CellCurves)
 
-    def report(self, cell: str, trial: str, epoch: int, found: Reading, planned: int) -> bool:
-        """Record one epoch of a trial of `planned` epochs, and return whether the trial goes on."""
-        known = self._cells[cell]
-        known.curves[trial][epoch] = found
-        return self._rule is None or self._rule.goes_on(trial, epoch, planned, known)
+    def report(self, cell: str, trial: str, epoch: int, found: Reading, planned: int) -> Verdict:
+        """Record one epoch of a trial of `planned` epochs, and return what becomes of the trial."""
+        self._cells[cell].curves[trial][epoch] = found
+        return self.judge(cell, trial, epoch, planned)
+
+    def judge(self, cell: str, trial: str, epoch: int, planned: int) -> Verdict:
+        """Return what becomes of a trial after a recorded epoch, by what is known of its cell now."""
+        return Verdict.CONTINUE if self._rule is None else self._rule.decide(trial, epoch, planned, self._cells[cell])
 
     def ended(self, cell: str, trial: str, status: str) -> None:
         """Record how a trial ended. The curve of a failed trial is dropped: it must stop no other."""

@@ -34,20 +34,20 @@ class InlineRunner:
     def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on, as an outage that takes too long."""
         while not driver.planner.done:
-            if (work := driver.next_work()) is None:
+            if (assignment := driver.next_task()) is None:
                 time.sleep(POLL_SECONDS)
                 continue
-            driver.begin(work)
-            messages = execute(work, context)
+            task, messages = assignment.task, execute(assignment, context)
+            driver.begin(task)
             try:
                 for message in messages:
-                    if not driver.take(work, message):
+                    if not driver.take(task, message):
                         break
             except KeyboardInterrupt:
-                driver.interrupt(work)
+                driver.interrupt(task)
                 raise
             except OutageError as error:
-                driver.interrupt(work, str(error))
+                driver.interrupt(task, str(error))
                 raise
             finally:
                 messages.close()

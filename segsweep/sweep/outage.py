@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from segsweep.errors import OutageError
-from segsweep.sweep.trouble import Trouble, gone, is_there, leave_marker, trouble_of
+from segsweep.store.trouble import Trouble, gone, is_there, leave_marker, trouble_of
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # how long to wait before trying again; twice as long each time
 FIRST_BYTES, MOST_BYTES = 1 << 20, 1 << 28  # what must fit on the disks; twice as much where that was too little

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from segsweep.config.work import Trial
-from segsweep.stage import Result
 from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.plan import Plan
-from segsweep.sweep.work import StageWork, TrialWork, Work
+from segsweep.tasks.kinds import KINDS
+from segsweep.tasks.messages import Result
+from segsweep.tasks.task import Task
 
 CELLS_SHOWN = 30
 RUNNING_SHOWN = 8
@@ -47,19 +47,19 @@ class View(Protocol):
     def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
         """Tell what there is to do, of which a part may be done."""
 
-    def started(self, work: Work) -> None:
+    def started(self, task: Task) -> None:
         """Tell that a stage or a trial starts."""
 
-    def epoch(self, work: Work, result: Result) -> None:
+    def epoch(self, task: Task, result: Result) -> None:
         """Tell a result."""
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
+    def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Tell how a stage, or a trial of some cells, ended."""
 
-    def given_back(self, work: Work, reason: str) -> None:
+    def given_back(self, task: Task, reason: str) -> None:
         """Tell that a stage or a trial that had started is put off, and why."""
 
-    def skipped(self, trial: Trial, reason: str, cells: Sequence[str]) -> None:
+    def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Tell that a trial of some cells cannot run."""
 
     def tell(self, text: str) -> None:
@@ -70,7 +70,10 @@ class View(Protocol):
 
 
 class Tally:
-    """What has been done of what there is, the best validation IoU per cell, and the time left."""
+    """Counts the tasks of a study that have ended, and keeps the best validation IoU per cell and the time left.
+
+    A trial counts once for every cell that shares it; a task of no cell counts as a stage.
+    """
 
     def __init__(self) -> None:
         self.trials = self.trials_done = self.stages = self.stages_done = self.failed = 0
@@ -97,25 +100,19 @@ class Tally:
     def _work_left(self) -> float:
         return float(self.trials - self.trials_done + 2 * (self.stages - self.stages_done))
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """Count a stage, or a trial of some cells, that ended."""
-        if isinstance(work, StageWork):
-            self.failed += status == "failed"
-            self.stages_done += work.identity not in self._counted and self.stages_done < self.stages
-            self._counted.add(work.identity)
-            return
-        self.trial_ended(work.trial, status, cells)
+    def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
+        """Count a task, perhaps of some cells, that ended; once where it was stopped and started anew."""
+        self.failed += status == "failed"
         value = facts.get("val_iou")
         for cell in cells:
             if value is not None and value >= self.best.get(cell, 0.0):  # never for NaN
                 self.best[cell] = value
-
-    def trial_ended(self, trial: Trial, status: str, cells: Sequence[str]) -> None:
-        """Count a trial, once where it was stopped and started anew."""
-        self.failed += status == "failed"
-        if trial.trial_id in self._counted:
+        if task.identity in self._counted:
             return
-        self._counted.add(trial.trial_id)
+        self._counted.add(task.identity)
+        if not cells:
+            self.stages_done += self.stages_done < self.stages
+            return
         self.trials_done += len(cells)
         for cell in cells:
             self.cell_done[cell] = self.cell_done.get(cell, 0) + 1
@@ -127,30 +124,6 @@ class Tally:
         pace = passed * (1 - share) / share if share > 0 else self._seconds_left
         predicted = max(0.0, self._seconds_left - passed)
         return readable_seconds(share * pace + (1 - share) * predicted)
-
-
-def describe(work: Work) -> str:
-    """Return a stage or a trial in a few words."""
-    if isinstance(work, StageWork):
-        return f"stage {work.spec.name} for {work.spec.model}"
-    trial = work.trial
-    fold = f" fold={trial.settings.fold}" if trial.settings.fold is not None else ""
-    return f"{trial.phase} {trial.cell} lr={trial.settings.learning_rate:g}{fold} seed={trial.seed}"
-
-
-def quality(facts: Mapping[str, Any]) -> str:
-    """Return how good a stage came out, in words; nothing for published weights and files."""
-    said = [
-        f"{words} {facts[name]:.3f}"
-        for name, words in (
-            ("val_mean_iou", "val mean IoU"),
-            ("contrastive_accuracy", "contrastive accuracy"),
-            ("knn_accuracy", "k-NN accuracy"),
-        )
-        if facts.get(name) is not None
-    ]
-    start = f" ({facts['knn_accuracy_start']:.3f} at the start)" if facts.get("knn_accuracy_start") is not None else ""
-    return ", ".join(said) + start
 
 
 class PlainView:
@@ -175,40 +148,36 @@ class PlainView:
         """Tell what there is to do."""
         self._tally.begin(plan, standing, seconds_left)
 
-    def started(self, work: Work) -> None:
-        """Tell that a stage starts; trials are told when they end."""
-        if isinstance(work, StageWork):
-            self.tell(f"building {describe(work)}")
+    def started(self, task: Task) -> None:
+        """Print that a task of a kind which is announced starts; others are printed when they end."""
+        if (verb := KINDS[task.kind].verb) is not None:
+            self.tell(f"{verb} {task.describe()}")
 
-    def epoch(self, work: Work, result: Result) -> None:
+    def epoch(self, task: Task, result: Result) -> None:
         """Say nothing: the records have every epoch."""
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
+    def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Tell how a stage or a trial ended."""
         tally = self._tally
-        tally.ended(work, status, facts, cells)
-        outcome = facts.get("error") or ""
-        if isinstance(work, TrialWork) and facts.get("val_iou") is not None:
-            outcome = f"{self._reached(work, facts)} {outcome}".rstrip()
-        elif isinstance(work, StageWork) and status == "finished":
-            outcome = quality(facts)
+        tally.ended(task, status, facts, cells)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
-        self.tell(f"[{count}] {describe(work)}: {status} {outcome}".rstrip())
+        said = [task.outcome(facts), self._best_of_cell(task, facts), facts.get("error")]
+        self.tell(f"[{count}] {task.describe()}: {' '.join([status, *filter(None, said)])}")
 
-    def _reached(self, work: TrialWork, facts: Mapping[str, Any]) -> str:
-        """Return the validation IoU of a trial beside its cell's best, or the loss where the IoU is undefined."""
-        if math.isnan(facts["val_iou"]):
-            return f"val loss {facts['val_loss']:.3f}, val IoU undefined"
-        return f"val IoU {facts['val_iou']:.3f} (best of cell {self._tally.best.get(work.trial.cell, 0.0):.3f})"
+    def _best_of_cell(self, task: Task, facts: Mapping[str, Any]) -> str:
+        """Return the best validation IoU of a task's cell; nothing beside an IoU that is undefined."""
+        if task.cell is None or math.isnan(facts.get("val_iou", math.nan)):
+            return ""
+        return f"(best of cell {self._tally.best.get(task.cell, 0.0):.3f})"
 
-    def given_back(self, work: Work, reason: str) -> None:
+    def given_back(self, task: Task, reason: str) -> None:
         """Tell that a stage or a trial is put off, and why."""
-        self.tell(f"put off {describe(work)}: {reason}")
+        self.tell(f"put off {task.describe()}: {reason}")
 
-    def skipped(self, trial: Trial, reason: str, cells: Sequence[str]) -> None:
+    def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Tell that a trial cannot run."""
-        self._tally.trial_ended(trial, "skipped", cells)
-        self.tell(f"skipped {trial.phase} {trial.cell}: {reason}")
+        self._tally.ended(task, "skipped", {}, cells)
+        self.tell(f"skipped {task.name}: {reason}")
 
     def close(self) -> None:
         """End the display."""
@@ -255,36 +224,36 @@ class LiveView:
         self._bars.update(self._trials, total=plan.trials, visible=True)
         self._bars.update(self._stages, total=self._tally.stages, visible=self._tally.stages > 0)
 
-    def started(self, work: Work) -> None:
+    def started(self, task: Task) -> None:
         """Show what runs now."""
-        self._now[work.identity] = describe(work)
+        self._now[task.identity] = task.describe()
 
-    def epoch(self, work: Work, result: Result) -> None:
+    def epoch(self, task: Task, result: Result) -> None:
         """Show the latest result."""
-        self._now[work.identity] = (
-            f"{describe(work)}: epoch {result.epoch}, {result.says}, {result.images_per_second:.0f} images/s"
+        self._now[task.identity] = (
+            f"{task.describe()}: epoch {result.epoch}, {result.says}, {result.images_per_second:.0f} images/s"
         )
 
-    def ended(self, work: Work, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
+    def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Count a stage or a trial that ended; tell a failure above the display."""
-        self._tally.ended(work, status, facts, cells)
-        self._now.pop(work.identity, None)
+        self._tally.ended(task, status, facts, cells)
+        self._now.pop(task.identity, None)
         if status == "failed":
-            self.tell(f"{describe(work)}: failed: {facts.get('error')}")
+            self.tell(f"{task.describe()}: failed: {facts.get('error')}")
 
-    def given_back(self, work: Work, reason: str) -> None:
+    def given_back(self, task: Task, reason: str) -> None:
         """Show no more what is put off, and tell why above the display."""
-        self._now.pop(work.identity, None)
-        self.tell(f"put off {describe(work)}: {reason}")
+        self._now.pop(task.identity, None)
+        self.tell(f"put off {task.describe()}: {reason}")
 
     def tell(self, text: str) -> None:
         """Print a line above the display."""
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def skipped(self, trial: Trial, reason: str, cells: Sequence[str]) -> None:
+    def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Count a trial that cannot run, and tell why above the display."""
-        self._tally.trial_ended(trial, "skipped", cells)
-        self.tell(f"skipped {trial.phase} {trial.cell}: {reason}")
+        self._tally.ended(task, "skipped", {}, cells)
+        self.tell(f"skipped {task.name}: {reason}")
 
     def close(self) -> None:
         """End the display."""

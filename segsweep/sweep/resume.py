@@ -1,4 +1,4 @@
-"""What earlier starts left: how trials ended and their curves, from the records; stages, from the store."""
+"""What the records of earlier starts say: how trials ended, their curves, and what of a plan is done."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -6,16 +6,12 @@ from collections.abc import Collection
 import pandas as pd
 
 from segsweep.config.early_stopping import EarlyStopping
-from segsweep.data.dataset import Tell
-from segsweep.errors import LostArtifactError
 from segsweep.records.reader import Records
 from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
-from segsweep.stage import KIND
-from segsweep.store.folder import Store
+from segsweep.sweep.decisions import Ended, ResumeState
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import Standing
-from segsweep.sweep.work import Ended, ResumeState
 
 
 def resume_state(
@@ -80,26 +76,3 @@ def broken_off_in(records: Records, lost: Collection[str] = ()) -> frozenset[str
     return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]).union(lost) | frozenset(
         stages["stage_id"][stages["status"] == "failed"]
     )
-
-
-def find_stage(store: Store, tell: Tell, key: str) -> str | None:
-    """Return the content hash of a stage's weights, None where the store has none; that some are damaged is told."""
-    there = store.folder(KIND, key).is_dir()
-    try:
-        return store.inspect(KIND, key).content_hash
-    except LostArtifactError as error:
-        if there:
-            tell(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
-        return None
-
-
-def read_stage(store: Store, key: str) -> float:
-    """Return the reading of a supervised stage that the store has, by which its learning rate is chosen; higher is better."""
-    artifact = store.find(KIND, key)
-    assert artifact is not None, f"stage {key} is not in the store"
-    return float(artifact.metadata["facts"]["val_reading"])
-
-
-def stage_taken(store: Store, key: str) -> bool:
-    """Return whether some process is building a stage now."""
-    return store.is_taken(KIND, key)

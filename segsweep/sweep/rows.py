@@ -1,79 +1,13 @@
-"""What trials, stages and epochs are in the records: the columns of their rows."""
+"""Rows of the records that the planner decides: planned trials, and what cells have chosen."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from segsweep.config.study import SOURCE_RATE
-from segsweep.config.work import STAGE_VERSION, TRIAL_VERSION, StageSpec, Trial
-from segsweep.stage import Result
+from segsweep.config.work import Trial
+from segsweep.sweep.decisions import Choice, SourceChoice
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.work import Choice, SourceChoice
-from segsweep.training.loop import EpochResult
-from segsweep.training.self_supervised import PretrainingResult
-
-
-def trial_columns(trial: Trial) -> dict[str, Any]:
-    """Return the columns that a trial has before it runs."""
-    return {
-        "study": trial.study,
-        "trial_id": trial.trial_id,
-        "cell": trial.cell,
-        "phase": trial.phase,
-        "point": trial.point,
-        "seed": trial.seed,
-        "source_seed": trial.source_seed,
-        "stage_id": trial.stage.spec_id if trial.stage else None,
-        "method_version": TRIAL_VERSION,
-        "target": trial.target.name,
-        "protocol": trial.target.protocol,
-        **trial.settings.model_dump(),
-    }
-
-
-def stage_columns(spec: StageSpec) -> dict[str, Any]:
-    """Return the columns that a stage has before it is built."""
-    return {
-        "stage_id": spec.spec_id,
-        "stage": spec.name,
-        "model": spec.model,
-        "parent_stage_id": spec.parent.spec_id if spec.parent else None,
-        "settings": json.dumps(dict(spec.settings), sort_keys=True),
-        "source_seed": spec.seed,
-        "kind_of_stage": spec.stage.kind,
-        "method_version": STAGE_VERSION,
-    }
-
-
-def epoch_row(result: Result) -> dict[str, Any]:
-    """Return the columns of one epoch."""
-    if isinstance(result, PretrainingResult):
-        return asdict(result)
-    return {
-        "epoch": result.epoch,
-        "steps": result.steps,
-        **losses_and_scores(result),
-        "val_precision": result.val.precision,
-        "val_recall": result.val.recall,
-        "learning_rate": result.learning_rate,
-        "seconds": result.seconds,
-        "images_per_second": result.images_per_second,
-        "micro_batch": result.micro_batch,
-    }
-
-
-def losses_and_scores(result: EpochResult) -> dict[str, float]:
-    """Return the columns that the epochs and the trials table share."""
-    return {
-        "train_loss": result.train_loss,
-        "val_loss": result.val_loss,
-        "val_iou": result.val.iou,
-        "val_mean_iou": result.val.mean_iou,
-        "val_f1": result.val.f1,
-        "val_dice": result.val_dice,
-        "val_accuracy": result.val.accuracy,
-    }
+from segsweep.tasks.trial_task import trial_columns
 
 
 def planned_rows(planner: Planner) -> list[dict[str, Any]]:

@@ -6,76 +6,105 @@ from dataclasses import dataclass, field
 
 from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
+from segsweep.sweep.decisions import Ended, StoppedWhilePaused, Verdict
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.work import Ended, StageWork, Work
+from segsweep.tasks.task import Assignment, Task
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a simulated time: `start`, `epoch`, `finished`, `stopped` or `failed`."""
+    """Something that happened at a simulated time: `start`, `epoch`, `finished`, `stopped`, `paused` or `failed`."""
 
     seconds: float
     what: str
-    work: Work
+    task: Task
     epoch: int = 0
 
 
 @dataclass
 class Simulation:
-    """Runs a planner's work on `workers` simulated workers.
+    """Runs a planner's tasks on `workers` simulated workers.
 
-    `val_iou` invents the validation IoU of a trial's epoch; one that raises fails the trial. `stage_seconds` and
-    `epoch_seconds` say how long things take; stages whose name is in `broken` fail.
+    `val_iou` invents the validation IoU of a trial's epoch; one that raises fails the trial. A task without planned results, as a
+    stage, takes `task_seconds`; one with results takes `epoch_seconds` for each. Stages whose name is in `broken` fail. `built`
+    maps keys of artifacts to their content hashes.
     """
 
     planner: Planner
     val_iou: Callable[[Trial, int], float]
     workers: int = 1
-    stage_seconds: float = 10.0
-    epoch_seconds: float = 1.0
+    task_seconds: Callable[[Task], float] = lambda _: 10.0
+    epoch_seconds: Callable[[Task], float] = lambda _: 1.0
     broken: frozenset[str] = frozenset()
     built: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    _paused: dict[str, int] = field(default_factory=dict)  # id of a task -> the epoch that is in its checkpoint
 
     def run(self, until_seconds: float = float("inf")) -> list[Event]:
         """Run until nothing is left or the time is over, and return what happened, in order."""
+        self.planner.workers = self.workers
         clock, busy = 0.0, 0
-        queue: list[tuple[float, int, Work, int]] = []
+        queue: list[tuple[float, int, Assignment, int]] = []
         while True:
-            while busy < self.workers and (work := self.planner.next()) is not None:
-                busy += 1
-                self.events.append(Event(clock, "start", work))
-                duration = self.stage_seconds if isinstance(work, StageWork) else self.epoch_seconds
-                heapq.heappush(queue, (clock + duration, len(self.events), work, 1))
+            self._write_stops(clock)
+            while busy < self.workers and (assignment := self.planner.next()) is not None:
+                task, busy = assignment.task, busy + 1
+                self.events.append(Event(clock, "start", task))
+                seconds = self.task_seconds(task) if task.results is None else self.epoch_seconds(task)
+                epoch = self._paused.pop(task.identity, 0) + 1
+                heapq.heappush(queue, (clock + seconds, len(self.events), assignment, epoch))
             if not queue or queue[0][0] > until_seconds:
                 return self.events
-            clock, _, work, epoch = heapq.heappop(queue)
-            if self._advance(clock, work, epoch):
-                heapq.heappush(queue, (clock + self.epoch_seconds, len(self.events), work, epoch + 1))
+            clock, _, assignment, epoch = heapq.heappop(queue)
+            if self._advance(clock, assignment, epoch):
+                later = clock + self.epoch_seconds(assignment.task)
+                heapq.heappush(queue, (later, len(self.events), assignment, epoch + 1))
             else:
                 busy -= 1
 
-    def _advance(self, clock: float, work: Work, epoch: int) -> bool:
-        """Let one stage or one epoch end, and return whether the work goes on."""
-        if isinstance(work, StageWork):
-            broken = work.spec.name in self.broken
-            if not broken:
-                key = work.spec.key(self.built[work.parent_key] if work.parent_key else None)
-                self.built[key] = f"content of {key}"
-            self.events.append(Event(clock, "failed" if broken else "finished", work))
-            self.planner.stage_ended(work.spec, "broken" if broken else None)
+    def _advance(self, clock: float, assignment: Assignment, epoch: int) -> bool:
+        """Let one task without results, or one epoch, end; return whether the task goes on."""
+        task = assignment.task
+        if task.results is None:
+            self._make(clock, assignment)
             return False
         try:
-            value = self.val_iou(work.trial, epoch)
+            value = self.val_iou(task.spec, epoch)
         except Exception as error:
-            self.events.append(Event(clock, "failed", work, epoch))
-            self.planner.trial_ended(work.trial, Ended("failed", str(error)))
+            self._end(clock, task, epoch, "failed", str(error))
             return False
-        self.events.append(Event(clock, "epoch", work, epoch))
-        last = epoch == work.trial.settings.results
-        if self.planner.epoch(work.trial, epoch, Reading(value)) and not last:
-            return True
-        status = "finished" if last else "stopped"
-        self.events.append(Event(clock, status, work, epoch))
-        self.planner.trial_ended(work.trial, Ended(status))
-        return False
+        self.events.append(Event(clock, "epoch", task, epoch))
+        verdict = self.planner.report(task, task.identity, epoch, Reading(value))
+        if epoch == task.results:
+            self._end(clock, task, epoch, "finished")
+        elif verdict is Verdict.STOP:
+            self._end(clock, task, epoch, "stopped")
+        elif verdict is Verdict.PAUSE:
+            self.events.append(Event(clock, "paused", task, epoch))
+            self._paused[task.identity] = epoch
+        return verdict is Verdict.CONTINUE and epoch != task.results
+
+    def _make(self, clock: float, assignment: Assignment) -> None:
+        """Put a task's artifact into the store, or let the task fail."""
+        task = assignment.task
+        if task.name.removeprefix("stage ") in self.broken:
+            self.events.append(Event(clock, "failed", task))
+            self.planner.task_ended(task, "broken")
+            return
+        key = task.key([self.built[needed] for needed in assignment.keys])
+        if key is not None:
+            self.built[key] = f"content of {key}"
+        self.events.append(Event(clock, "finished", task))
+        self.planner.task_ended(task)
+
+    def _end(self, clock: float, task: Task, epoch: int, status: str, error: str | None = None) -> None:
+        self.events.append(Event(clock, status, task, epoch))
+        self.planner.record_ended(task.identity, Ended(status, error))
+        self.planner.task_ended(task, error)
+
+    def _write_stops(self, clock: float) -> None:
+        """End the paused tasks that early stopping ends. All other news stays: tests read it."""
+        stopped = [each for each in self.planner.news if isinstance(each, StoppedWhilePaused)]
+        for each in stopped:
+            self.planner.news.remove(each)
+            self._end(clock, each.task, self._paused.pop(each.task.identity), "stopped")

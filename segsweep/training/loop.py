@@ -65,6 +65,34 @@ class EpochResult:
         """The number to look at, in words."""
         return f"val IoU {self.val.iou:.3f}"
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row of the epochs table."""
+        return {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            **self.record_columns,
+            "val_precision": self.val.precision,
+            "val_recall": self.val.recall,
+            "learning_rate": self.learning_rate,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "micro_batch": self.micro_batch,
+        }
+
+    @property
+    def record_columns(self) -> dict[str, float]:
+        """The columns that the row of an epoch shares with the record whose weights are this epoch's."""
+        return {
+            "train_loss": self.train_loss,
+            "val_loss": self.val_loss,
+            "val_iou": self.val.iou,
+            "val_mean_iou": self.val.mean_iou,
+            "val_f1": self.val.f1,
+            "val_dice": self.val_dice,
+            "val_accuracy": self.val.accuracy,
+        }
+
     @classmethod
     def restore(cls, *, val: dict[str, Any], **values: Any) -> Self:
         """Return the result whose `asdict` was kept in a checkpoint."""

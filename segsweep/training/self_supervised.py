@@ -13,6 +13,7 @@ from timm.optim.lars import Lars
 from torch import Tensor, nn
 
 from segsweep.config.digest import seed_for
+from segsweep.config.keep import Reading
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
@@ -45,6 +46,25 @@ class PretrainingResult:
     learning_rate: float
     seconds: float
     images_per_second: float
+
+    @property
+    def best(self) -> bool:
+        """Whether the weights are kept until others are: the last are, whatever the results say."""
+        return True
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row of the epochs table."""
+        return asdict(self)
+
+    @property
+    def record_columns(self) -> dict[str, Any]:
+        """Nothing: the record gets its numbers once training has ended."""
+        return {}
+
+    def reading(self, keep: str) -> Reading:
+        """Raise an error: nothing is compared by the results of training without labels."""
+        raise NotImplementedError(f"{keep} is no measure of self-supervised training")
 
     @property
     def says(self) -> str:

@@ -71,7 +71,7 @@ def run(study: Study, folder: Path) -> Path:
     """Run a study, and return its folder. The city has few pictures, and nothing is measured to tell how long it will take."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(GENERATED, "generated_city", replace(GENERATED["generated_city"], count=60))
-        patch.setattr("segsweep.sweep.run.seconds_left", lambda *_, **__: 1.0)
+        patch.setattr("segsweep.sweep.announce.seconds_left", lambda *_, **__: 1.0)
         segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
     return folder / "runs" / study.name
 

@@ -18,7 +18,7 @@ import ray
 import segsweep
 from segsweep.config import Study
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.work import Work
+from segsweep.sweep.decisions import Work
 from segsweep.training.loop import EpochResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

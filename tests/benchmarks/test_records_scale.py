@@ -29,8 +29,8 @@ from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import PlainView, Standing
 from segsweep.sweep.rows import planned_rows
-from segsweep.sweep.run import declaration
-from segsweep.sweep.work import Work
+from segsweep.sweep.declaration import declaration
+from segsweep.sweep.decisions import Work
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
 from segsweep.trial import TrialOutcome
@@ -137,7 +137,7 @@ def write_many(folder: Path) -> list[Stretch]:
     with RecordWriter(folder / "many") as writer, (folder / "log").open("w") as log:
         identity = writer.declare(declaration(plan))
         planning = Took()
-        planner = Planner(plan, {}.get)
+        planner = Planner(plan, nothing_built)
         planning(lambda: writer.plan(planned_rows(planner)))
         print(f"\nkeeping the plan of {plan.trials} trials: {planning}")
         view = PlainView(Console(file=log))

@@ -19,7 +19,7 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.lines import read_study, write_object
 from segsweep.records.parts import forget_choices, read_index
-from segsweep.records.reader import ALL
+from segsweep.records.reader import with_all_rows
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.options import MirrorOptions, read_state
 from segsweep.records.wandb.send import Sender, transfer
@@ -50,7 +50,7 @@ def changes(server: WandbServer) -> dict[str, int]:
 
 
 def assert_equal(left, right) -> None:
-    for table in (*TABLES, *ALL.values()):
+    for table in (*TABLES, *map(with_all_rows, TABLES)):
         pd.testing.assert_frame_equal(getattr(left, table), getattr(right, table), obj=table)
     assert left.choices == right.choices
 

@@ -6,8 +6,8 @@ import pytest
 from segsweep.errors import UserError
 from segsweep.records import load, sql
 from segsweep.records.find import find_study
-from segsweep.records.reader import ALL
-from segsweep.records.schema import IDENTITY, TABLES
+from segsweep.records.reader import with_all_rows
+from segsweep.records.schema import TABLES, identity_column
 from segsweep.report.cells import confirmed_runs
 
 OF_TEST = {
@@ -55,13 +55,13 @@ def test_abandoned_runs_are_not_averaged_in(changed):
 def test_every_table_follows_the_one_rule(changed, table):
     """Each table has the rows of planned trials, and of the stages that they need, in order; its `all_` one has every row."""
     records = load(changed)
-    asked, everything = getattr(records, table), getattr(records, ALL[table])
-    column = everything[IDENTITY[table]]
+    asked, everything = getattr(records, table), getattr(records, with_all_rows(table))
+    column = everything[identity_column(table)]
     mine = column.str.startswith(("new", "h"))
     assert mine.sum() * 2 == len(everything) > 0
     pd.testing.assert_frame_equal(asked, everything[mine].reset_index(drop=True))
-    for name, data in ((table, asked), (ALL[table], everything)):
-        assert sql(f"select {IDENTITY[table]} from {name}", changed).iloc[:, 0].tolist() == data[IDENTITY[table]].tolist()
+    for name, data in ((table, asked), (with_all_rows(table), everything)):
+        assert sql(f"select {identity_column(table)} from {name}", changed).iloc[:, 0].tolist() == data[identity_column(table)].tolist()
 
 
 def test_a_plan_of_an_earlier_version_names_no_stages(changed):

@@ -11,7 +11,7 @@ from segsweep.records import load
 from segsweep.report.published_comparison import beside_published, like_cell
 from segsweep.report.text import table_text
 from segsweep.sweep.plan import make_plan
-from segsweep.sweep.run import declaration
+from segsweep.sweep.declaration import declaration
 
 
 def published(records, **cell):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from segsweep.config import Choice, Study
 from segsweep.sweep.changed import differences
 from segsweep.sweep.plan import make_plan
-from segsweep.sweep.run import declaration
+from segsweep.sweep.declaration import declaration
 
 
 def declared(study: Study):

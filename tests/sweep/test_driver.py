@@ -24,9 +24,9 @@ from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, View
 from segsweep.sweep.rows import planned_rows
-from segsweep.sweep.run import declaration
-from segsweep.sweep.trouble import SPACE, Trouble
-from segsweep.sweep.work import StageWork, TrialWork, Work
+from segsweep.sweep.declaration import declaration
+from segsweep.store.trouble import SPACE, Trouble
+from segsweep.sweep.decisions import StageWork, TrialWork, Work
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
 from segsweep.trial import trial_workspace
@@ -48,10 +48,10 @@ def driver(tmp_path: Path, view: View):
     plan = plan_of(study)
     with RecordWriter(tmp_path / "records") as writer:
         identity = writer.declare(declaration(plan_of(study)))
-        writer.plan(planned_rows(Planner(plan, {}.get)))
+        writer.plan(planned_rows(Planner(plan, nothing_built)))
         view.begin(plan, Standing(stages_missing=1), 10.0)
         store = Store(tmp_path / "store")
-        yield Driver(Planner(plan, {}.get), writer, store, view, Outage(store.root, writer.folder, view.tell), identity)
+        yield Driver(Planner(plan, nothing_built), writer, store, view, Outage(store.root, writer.folder, view.tell), identity)
 
 
 def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
@@ -70,7 +70,7 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
     """After so many deaths over one piece of work it is recorded as failed with the last reason; its dependents are skipped."""
     for _ in range(DEATHS):
         stage = driver.next_work()
-        assert isinstance(stage, StageWork)
+        assert stage.kind == STAGE
         driver.begin(stage)
         driver.died(stage, "the machine ran out of memory")
     records = load(driver.writer.folder)
@@ -85,8 +85,8 @@ def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driv
     driver.planner.epoch = lambda *_: False  # type: ignore[method-assign]
     stage = driver.next_work()
     trial = driver.next_work()
-    assert isinstance(stage, StageWork)
-    assert isinstance(trial, TrialWork)
+    assert stage.kind == STAGE
+    assert trial.kind == TRIAL
 
     def starts() -> list[int]:
         trials = load(driver.writer.folder).trials.set_index("trial_id")
@@ -166,7 +166,7 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     """Where every tuning trial of a cell fails, the records and the table say that nothing was chosen, and why."""
     for work in islice(iter(driver.next_work, None), 100):
         driver.begin(work)
-        if isinstance(work, StageWork):
+        if work.kind == STAGE:
             driver.take(work, Failed("out of memory", None))
         else:
             driver.take(work, Failed(f"loss is nan at {work.trial.settings.learning_rate}", None))
@@ -201,7 +201,7 @@ def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monk
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.01)
     stage = driver.next_work()
     trial = driver.next_work()
-    assert isinstance(trial, TrialWork)
+    assert trial.kind == TRIAL
     kept = driver.store.workspace(trial_workspace(trial.trial, driver.records_id)) / "last.safetensors"
     kept.touch()
     hinder(driver, trial)
@@ -245,9 +245,9 @@ def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pyte
 def test_work_finds_its_stage_built_anew(driver: Driver) -> None:
     """A trial whose stage is lost is interrupted and waits; the stage is handed out first, and its record begins anew."""
     content: dict[str, str] = {}
-    planner = driver.planner = Planner(plan_of(small_study()), content.get)
+    planner = driver.planner = Planner(plan_of(small_study()), built_in(content))
     stage = driver.next_work()
-    assert isinstance(stage, StageWork)
+    assert stage.kind == STAGE
     key = stage.spec.key(None)
     content[key] = "content"
     driver.begin(stage)

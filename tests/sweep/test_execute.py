@@ -10,8 +10,8 @@ from segsweep.errors import LostArtifactError, UserError
 from segsweep.store.folder import Store
 from segsweep.sweep import execute as module
 from segsweep.sweep.execute import Failed, Hindered, Lost, execute, is_last
-from segsweep.sweep.trouble import leave_marker
-from segsweep.sweep.work import TrialWork
+from segsweep.store.trouble import leave_marker
+from segsweep.sweep.decisions import TrialWork
 from segsweep.training.device import Device
 from segsweep.training.loop import NonFiniteLossError
 

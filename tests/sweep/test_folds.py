@@ -30,7 +30,7 @@ def test_a_confirmed_run_is_planned_per_fold_and_seed() -> None:
 
 def test_a_fold_is_tuned_by_itself() -> None:
     """A fold's setting is chosen by its own validation images: where folds disagree, each confirms its own choice."""
-    planner = Planner(plan_of(small_study(target=FOLDED, compare={"source": ["random"], "freeze": ["none"]})), {}.get)
+    planner = Planner(plan_of(small_study(target=FOLDED, compare={"source": ["random"], "freeze": ["none"]})), nothing_built)
     rates = [trial.settings.learning_rate for trial in planner.plan.cells[0].tuning]
     best = dict(zip((1, 2, 3), rates, strict=False))
     Simulation(planner, lambda trial, _: 0.9 if trial.settings.learning_rate == best[trial.settings.fold] else 0.1).run()

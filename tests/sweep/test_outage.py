@@ -10,7 +10,7 @@ import pytest
 from segsweep.errors import OutageError, UserError
 from segsweep.sweep import outage as module
 from segsweep.sweep.outage import LOOKS_AT_MUCH, Outage, insisting
-from segsweep.sweep.trouble import DISK, SPACE, Trouble
+from segsweep.store.trouble import DISK, SPACE, Trouble
 
 FULL = Trouble("No space left on device: /store", SPACE)
 

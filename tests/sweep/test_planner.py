@@ -17,7 +17,7 @@ from segsweep.config.study import TUNING_SEED
 from segsweep.sweep.plan import make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.simulated import Event, Simulation
-from segsweep.sweep.work import Ended, ResumeState, StageWork, TrialWork
+from segsweep.sweep.decisions import Ended, ResumeState, StageWork, TrialWork
 
 
 def quality(trial: Trial, epoch: int) -> float:
@@ -29,7 +29,7 @@ def quality(trial: Trial, epoch: int) -> float:
 def simulate(study: Study, workers: int = 1, resume: ResumeState | None = None, **options: object) -> tuple[Simulation, Planner]:
     """Return a finished simulation of a study and its planner."""
     built: dict[str, str] = {}
-    planner = Planner(plan_of(study), built.get, resume)
+    planner = Planner(plan_of(study), built_in(built), resume)
     simulation = Simulation(planner, quality, workers, built=built, **options)  # type: ignore[arg-type]
     simulation.run()
     return simulation, planner
@@ -37,7 +37,7 @@ def simulate(study: Study, workers: int = 1, resume: ResumeState | None = None, 
 
 def trials_of(events: list[Event], what: str) -> list[Trial]:
     """Return the trials of events of a kind."""
-    return [event.work.trial for event in events if event.what == what and isinstance(event.work, TrialWork)]
+    return [event.task.spec for event in events if event.what == what and event.task.kind == TRIAL]
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
@@ -48,7 +48,7 @@ def test_every_trial_runs_once_on_any_number_of_workers(workers: int) -> None:
     trials = trials_of(simulation.events, "finished")
     assert len({trial.trial_id for trial in trials}) == len(trials) == 4 * (4 + 2)
     assert Counter(trial.phase for trial in trials) == {"tune": 16, "confirm": 8}
-    assert sum(isinstance(event.work, StageWork) and event.what == "finished" for event in simulation.events) == 1
+    assert sum(event.task.kind == STAGE and event.what == "finished" for event in simulation.events) == 1
 
 
 def test_cells_are_tuned_at_the_same_points_with_the_tuning_seed() -> None:
@@ -87,12 +87,12 @@ def test_trials_that_need_no_stage_do_not_wait_for_it() -> None:
     """With two workers, `random` trials start at once, and no trial starts before its stage is built."""
     simulation, _ = simulate(small_study(), workers=2)
     built_at = next(
-        event.seconds for event in simulation.events if isinstance(event.work, StageWork) and event.what == "finished"
+        event.seconds for event in simulation.events if event.task.kind == STAGE and event.what == "finished"
     )
     starts = [
-        (event.seconds, event.work.trial.settings.source)
+        (event.seconds, event.task.spec.settings.source)
         for event in simulation.events
-        if event.what == "start" and isinstance(event.work, TrialWork)
+        if event.what == "start" and event.task.kind == TRIAL
     ]
     assert min(seconds for seconds, source in starts if source == "random") == 0.0
     assert min(seconds for seconds, source in starts if source != "random") >= built_at
@@ -105,9 +105,9 @@ def test_chains_share_their_beginnings() -> None:
     )
     simulation, _ = simulate(study, workers=4)
     finished = {
-        event.work.spec.name: event.seconds
+        event.task.spec.name: event.seconds
         for event in simulation.events
-        if isinstance(event.work, StageWork) and event.what == "finished"
+        if event.task.kind == STAGE and event.what == "finished"
     }
     assert sorted(finished) == ["supervised:voc2012", "supervised:voc2012+supervised:coco", "supervised:voc2012+supervised:pets"]
     assert all(finished["supervised:voc2012"] < seconds for name, seconds in finished.items() if "+" in name)
@@ -131,7 +131,7 @@ def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
             raise ValueError("no")
         return quality(trial, epoch)
 
-    planner = Planner(plan_of(small_study()), built.get)
+    planner = Planner(plan_of(small_study()), built_in(built))
     Simulation(planner, broken_encoder, built=built).run()
     assert planner.done
     assert sorted(planner.choices) == ["source=random freeze=none", "source=supervised:voc2012 freeze=none"]
@@ -146,7 +146,7 @@ def test_a_cell_without_choice_says_of_what_its_trials_died() -> None:
     ends = [Ended("finished"), Ended("failed", "loss is nan"), Ended("failed", "other"), Ended("skipped", "no source")]
     ended = {trial.trial_id: end for trial, end in zip(plan.cells[0].tuning, ends, strict=True)}
     curves = {plan.cells[0].tuning[0].trial_id: {1: Reading(math.nan)}}
-    planner = Planner(plan, {}.get, ResumeState(ended, curves))
+    planner = Planner(plan, nothing_built, ResumeState(ended, curves))
     assert planner.done
     assert not planner.choices
     assert [choice.reason for choice in planner.unchosen.values()] == [
@@ -194,16 +194,16 @@ def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float,
     study = small_study(early_stopping=rule)
     whole, planned = simulate(study)
     built: dict[str, str] = {}
-    first = Simulation(Planner(plan_of(study), built.get), quality, built=built)
+    first = Simulation(Planner(plan_of(study), built_in(built)), quality, built=built)
     first.run(until_seconds=seconds)
     ended, curves = {}, defaultdict(dict)
     for event in first.events:
-        if isinstance(event.work, TrialWork):
+        if event.task.kind == TRIAL:
             if event.what == "epoch":
-                curves[event.work.identity][event.epoch] = Reading(quality(event.work.trial, event.epoch))
+                curves[event.task.identity][event.epoch] = Reading(quality(event.task.spec, event.epoch))
             elif event.what in ("finished", "stopped"):
-                ended[event.work.identity] = Ended(event.what)
-    planner = Planner(plan_of(study), built.get, ResumeState(ended, curves))
+                ended[event.task.identity] = Ended(event.what)
+    planner = Planner(plan_of(study), built_in(built), ResumeState(ended, curves))
     second = Simulation(planner, quality, built=built)
     second.run()
     ids = [
@@ -297,7 +297,7 @@ def test_asha_keeps_the_best_of_a_rung() -> None:
 def test_a_trial_that_fails_later_stops_no_other() -> None:
     """What a trial read before it failed counts for no other trial: the best of those that do not fail finishes."""
     study = small_study(compare={"source": ["random"]}, early_stopping=PerCellRacing(margin=0.0))
-    planner = Planner(plan_of(study), {}.get)
+    planner = Planner(plan_of(study), nothing_built)
     broken, good, bad, _ = planner.plan.cells[0].tuning
     planner.epoch(broken, 1, Reading(0.9))
     planner.trial_ended(broken, Ended("failed", "diverged"))
@@ -313,7 +313,7 @@ def test_a_continued_race_knows_how_trials_ended() -> None:
     curves = {trial.trial_id: {1: Reading(value)} for trial, value in ((first, 0.9), (second, 0.8), (third, 0.3))}
     for status, goes_on in (("finished", False), ("stopped", True)):
         ended = {first.trial_id: Ended("failed", "x"), second.trial_id: Ended("stopped"), third.trial_id: Ended(status)}
-        assert Planner(plan, {}.get, ResumeState(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
+        assert Planner(plan, nothing_built, ResumeState(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
 
 
 def failing_leader(fails_at: int, others_fail: tuple[int, ...] = ()) -> Callable[[Trial, int], float]:
@@ -342,7 +342,7 @@ def leader_study(rule: EarlyStopping) -> Study:
 def statuses(events: list[Event]) -> list[tuple[str, int | None]]:
     """Return how tuning trials ended, in order, with their points."""
     ends = ("finished", "stopped", "failed")
-    works = [(event.what, event.work) for event in events if event.what in ends and isinstance(event.work, TrialWork)]
+    works = [(event.what, event.task) for event in events if event.what in ends and event.task.kind == TRIAL]
     return [(what, work.trial.point) for what, work in works if work.trial.phase == "tune"]
 
 
@@ -350,7 +350,7 @@ def statuses(events: list[Event]) -> list[tuple[str, int | None]]:
 @pytest.mark.parametrize("workers", [2, 4])
 def test_stopped_trials_start_anew_where_their_leader_failed(rule: EarlyStopping, workers: int) -> None:
     """A cell whose only unstopped trial fails at its last epoch lets the best stopped trial run to its end, and chooses it."""
-    planner = Planner(plan_of(leader_study(rule)), {}.get)
+    planner = Planner(plan_of(leader_study(rule)), nothing_built)
     simulation = Simulation(planner, failing_leader(4), workers)
     ends = statuses(simulation.run())
     assert planner.done
@@ -364,20 +364,20 @@ def test_stopped_trials_start_anew_where_their_leader_failed(rule: EarlyStopping
 
 def test_stopped_trials_start_anew_one_at_a_time_the_best_first() -> None:
     """Of three stopped trials the best starts anew, fails too, then the next finishes; the worst is left stopped."""
-    planner = Planner(plan_of(leader_study(PerCellRacing())), {}.get)
+    planner = Planner(plan_of(leader_study(PerCellRacing())), nothing_built)
     simulation = Simulation(planner, failing_leader(4, others_fail=(3,)), workers=4)
     ends = statuses(simulation.run())
     assert set(ends[:4]) == {("stopped", 1), ("stopped", 2), ("stopped", 3), ("failed", 0)}
     assert ends[4:] == [("failed", 3), ("finished", 2)]
     (choice,) = planner.choices.values()
     assert choice.trial.point == 2
-    read = [event.epoch for event in simulation.events if event.what == "epoch" and event.work.trial.point == 2]
+    read = [event.epoch for event in simulation.events if event.what == "epoch" and event.task.spec.point == 2]
     assert [epoch for epoch in read if epoch == 1] == [1, 1]  # from the start
 
 
 def test_a_cell_whose_trials_all_failed_after_they_started_anew_says_so() -> None:
     """Where none of the stopped trials comes to its end either, the cell has no choice, and every trial failed."""
-    planner = Planner(plan_of(leader_study(PerCellRacing())), {}.get)
+    planner = Planner(plan_of(leader_study(PerCellRacing())), nothing_built)
     Simulation(planner, failing_leader(4, others_fail=(1, 2, 3)), workers=4).run()
     assert planner.done
     assert not planner.choices
@@ -387,7 +387,7 @@ def test_a_cell_whose_trials_all_failed_after_they_started_anew_says_so() -> Non
 
 def test_a_leader_that_ends_without_a_number_counts_as_one_that_failed() -> None:
     """A trial that led, stopped all others and finished with readings that are no numbers is not the cell's only result."""
-    planner = Planner(plan_of(leader_study(PerCellRacing())), {}.get)
+    planner = Planner(plan_of(leader_study(PerCellRacing())), nothing_built)
 
     def invented(trial: Trial, epoch: int) -> float:
         return math.nan if trial.point == 0 and epoch > 3 else failing_leader(9)(trial, epoch)
@@ -401,22 +401,22 @@ def test_a_leader_that_ends_without_a_number_counts_as_one_that_failed() -> None
 def test_a_killed_run_starts_the_same_trials_anew(rule: EarlyStopping) -> None:
     """After a kill at any time, also between the leader's failure and its successor's end, the choice is the same."""
     study, invented = leader_study(rule), failing_leader(4)
-    whole = Planner(plan_of(study), {}.get)
+    whole = Planner(plan_of(study), nothing_built)
     total = len(Simulation(whole, invented, 4).run())
     (chosen,) = (choice.trial.trial_id for choice in whole.choices.values())
     for seconds in range(total):
-        first = Simulation(Planner(plan_of(study), {}.get), invented, 4)
+        first = Simulation(Planner(plan_of(study), nothing_built), invented, 4)
         ended: dict[str, Ended] = {}
         curves: dict[str, dict[int, Reading]] = {}
         for event in first.run(until_seconds=seconds):
-            identity = event.work.identity
+            identity = event.task.identity
             if event.what == "start" and identity in ended:
                 del ended[identity], curves[identity]  # as the records forget what a trial left that starts anew
             elif event.what == "epoch":
-                curves.setdefault(identity, {})[event.epoch] = Reading(invented(event.work.trial, event.epoch))
+                curves.setdefault(identity, {})[event.epoch] = Reading(invented(event.task.spec, event.epoch))
             elif event.what != "start":
                 ended[identity] = Ended(event.what)
-        planner = Planner(plan_of(study), {}.get, ResumeState(ended, curves))
+        planner = Planner(plan_of(study), nothing_built, ResumeState(ended, curves))
         Simulation(planner, invented, 4).run()
         assert planner.done
         assert [choice.trial.trial_id for choice in planner.choices.values()] == [chosen], seconds
@@ -429,7 +429,7 @@ def test_a_setting_without_a_number_is_not_chosen() -> None:
     for values, chosen in (((math.nan, 0.1, math.nan, 0.2), 3), ((math.nan,) * 4, None)):
         curves = {trial.trial_id: {1: Reading(value)} for trial, value in zip(tuning, values, strict=True)}
         resume = ResumeState({trial.trial_id: Ended("finished") for trial in tuning}, curves)
-        choice = Planner(plan, {}.get, resume).choices.get(plan.cells[0].name)
+        choice = Planner(plan, nothing_built, resume).choices.get(plan.cells[0].name)
         assert (choice and choice.trial) == (None if chosen is None else tuning[chosen])
 
 
@@ -459,7 +459,7 @@ def test_the_edge_of_listed_values_is_told(rates: tuple[float, ...], winner: int
     tuning = plan.cells[0].tuning
     assert [trial.settings.learning_rate for trial in tuning] == list(rates)
     curves = {trial.trial_id: {1: Reading(0.9 if number == winner else 0.1)} for number, trial in enumerate(tuning)}
-    choice = Planner(plan, {}.get, ResumeState({trial: Ended("finished") for trial in curves}, curves)).choices[
+    choice = Planner(plan, nothing_built, ResumeState({trial: Ended("finished") for trial in curves}, curves)).choices[
         plan.cells[0].name
     ]
     assert (choice.at_edge == ("learning_rate",)) == marked
@@ -480,7 +480,7 @@ def test_a_list_that_grows_runs_only_its_new_values() -> None:
 def test_source_seeds_take_turns() -> None:
     """With two source seeds two stages are built, and confirmed runs use them alternately."""
     simulation, _ = simulate(small_study(source_seeds=2, seeds=4), workers=3)
-    assert sum(isinstance(event.work, StageWork) and event.what == "finished" for event in simulation.events) == 2
+    assert sum(event.task.kind == STAGE and event.what == "finished" for event in simulation.events) == 2
     seeds = {
         trial.seed: trial.source_seed
         for trial in trials_of(simulation.events, "finished")
@@ -506,7 +506,7 @@ def test_nothing_is_asked_of_the_store_twice() -> None:
 
     planner = Planner(plan_of(small_study(trials_per_cell=50)), find)
     for work in islice(iter(planner.next, None), 1000):
-        assert isinstance(work, TrialWork)
+        assert work.kind == TRIAL
         planner.epoch(work.trial, 1, Reading(0.5))
         planner.trial_ended(work.trial, Ended("finished"))
     assert len(asked) == 1
@@ -518,7 +518,7 @@ def test_epochs_of_one_trial_follow_each_other() -> None:
     epochs = defaultdict(list)
     for event in simulation.events:
         if event.what == "epoch":
-            epochs[event.work.identity].append((event.epoch, event.seconds))
+            epochs[event.task.identity].append((event.epoch, event.seconds))
     for series in epochs.values():
         assert [epoch for epoch, _ in series] == [1, 2, 3, 4]
         assert all(later[1] - earlier[1] == pytest.approx(1.0) for earlier, later in pairwise(series))
@@ -528,27 +528,27 @@ def test_a_stage_that_another_run_builds_is_left_alone() -> None:
     """While another run builds a stage, the other trials go on; when it is built the rest runs."""
     built: dict[str, str] = {}
     taken = True
-    planner = Planner(plan_of(small_study()), built.get, stage_taken=lambda _: taken)
+    planner = Planner(plan_of(small_study()), built_in(built), is_taken=lambda kind, key: taken)
     found = [planner.next() for _ in range(9)]
-    given = [work.trial for work in found if isinstance(work, TrialWork)]
+    given = [work.trial for work in found if work.kind == TRIAL]
     assert len(given) == 8
     assert {trial.settings.source for trial in given} == {"random"}
-    assert not any(isinstance(work, StageWork) for work in found)
+    assert not any(work.kind == STAGE for work in found)
     assert not planner.done
     (stage,) = planner.missing_stages()
     built[stage.key(None)] = "content"
     taken = False
     work = planner.next()
-    assert isinstance(work, TrialWork)
+    assert work.kind == TRIAL
     assert work.source_key == stage.key(None)
 
 
 def test_work_that_is_given_back_is_given_out_again() -> None:
     """A stage or a trial that is given back is the next to be given out, and nothing is done meanwhile."""
-    planner = Planner(plan_of(small_study()), {}.get)
+    planner = Planner(plan_of(small_study()), nothing_built)
     stage, trial = planner.next(), planner.next()
-    assert isinstance(stage, StageWork)
-    assert isinstance(trial, TrialWork)
+    assert stage.kind == STAGE
+    assert trial.kind == TRIAL
     planner.give_back(trial)
     planner.give_back(stage)
     assert planner.next() == stage
@@ -585,7 +585,7 @@ def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> 
         "same": ResumeState(),
         "later": ResumeState({first.trial_id: Ended("finished")}, {first.trial_id: curve}),
     }.items():
-        planner = Planner(plan, {}.get, resume)
+        planner = Planner(plan, nothing_built, resume)
         if start == "same":
             for epoch, found in curve.items():
                 planner.epoch(first, epoch, found)
@@ -598,13 +598,13 @@ def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> 
 def test_a_lost_stage_is_built_again_and_what_follows_waits() -> None:
     """Once a planner is to look again, a stage that is not there is handed out before the trials that need it."""
     built: dict[str, str] = {}
-    planner = Planner(plan_of(small_study(compare={"source": ["supervised:voc2012"]})), built.get)
+    planner = Planner(plan_of(small_study(compare={"source": ["supervised:voc2012"]})), built_in(built))
     stage = planner.next()
-    assert isinstance(stage, StageWork)
+    assert stage.kind == STAGE
     built[stage.spec.key(None)] = "content"
     planner.stage_ended(stage.spec)
     trial = planner.next()
-    assert isinstance(trial, TrialWork)
+    assert trial.kind == TRIAL
     built.clear()
     planner.look_again()
     planner.give_back(trial)

@@ -15,8 +15,8 @@ from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, Tally
 from segsweep.sweep.resume import resume_state, standing_of
 from segsweep.sweep.rows import planned_rows, trial_columns
-from segsweep.sweep.run import declaration
-from segsweep.sweep.work import Ended, TrialWork
+from segsweep.sweep.declaration import declaration
+from segsweep.sweep.decisions import Ended, TrialWork
 
 STUDY = small_study(compare={"source": ["random"], "freeze": ["none", "encoder"]})
 ENDS = [("finished", 0.4), ("failed", None), ("finished", 0.6), ("interrupted", 0.9)]
@@ -28,7 +28,7 @@ def records(tmp_path: Path) -> Records:
     plan = plan_of(STUDY)
     with RecordWriter(tmp_path) as writer:
         writer.declare(declaration(plan))
-        writer.plan(planned_rows(Planner(plan, {}.get)), [])
+        writer.plan(planned_rows(Planner(plan, nothing_built)), [])
         for trial, (status, val_iou) in zip(plan.cells[0].tuning, ENDS, strict=True):
             writer.start("trials", trial.trial_id, trial_columns(trial))
             if val_iou is not None:
@@ -40,7 +40,7 @@ def records(tmp_path: Path) -> Records:
 
 def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None:
     """What ended is done, by cell and in all; the best so far is that of ended trials; what failed is counted."""
-    planner = Planner(plan_of(STUDY), {}.get, resume_state(records, None))
+    planner = Planner(plan_of(STUDY), nothing_built, resume_state(records, None))
     standing = standing_of(planner, records)
     tally = Tally()
     tally.begin(planner.plan, standing, 10.0)
@@ -59,7 +59,7 @@ def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None
 @pytest.mark.parametrize("view", [PlainView, LiveView])
 def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]) -> None:
     """A line of the log, and the table on a terminal, show counts and the best that include earlier starts."""
-    planner = Planner(plan_of(STUDY), {}.get, resume_state(records, None))
+    planner = Planner(plan_of(STUDY), nothing_built, resume_state(records, None))
     text = io.StringIO()
     shown = view(Console(file=text, width=200, force_terminal=view is LiveView))
     shown.begin(planner.plan, standing_of(planner, records), 10.0)
@@ -76,11 +76,11 @@ def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]
 
 def test_a_trial_of_two_cells_counts_in_both() -> None:
     """Cells that share their tuning trials are both shown as done, and all trials add up to the plan's number."""
-    planner = Planner(plan_of(small_study(compare={"test_size": ["image_px", "original"]})), {}.get)
+    planner = Planner(plan_of(small_study(compare={"test_size": ["image_px", "original"]})), nothing_built)
     tally = Tally()
     tally.begin(planner.plan, Standing(), 10.0)
     for work in islice(iter(planner.next, None), 1000):
-        assert isinstance(work, TrialWork)
+        assert work.kind == TRIAL
         planner.epoch(work.trial, 1, Reading(0.5))
         planner.trial_ended(work.trial, Ended("finished"))
         tally.ended(work, "finished", {"val_iou": 0.5}, planner.cells_of(work.trial))

@@ -22,7 +22,7 @@ from segsweep.sweep.points import points_remarks, spread_values
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import most_at_once
 from segsweep.sweep.simulated import Simulation
-from segsweep.sweep.work import ResumeState, StageWork, TrialWork
+from segsweep.sweep.decisions import ResumeState, StageWork, TrialWork
 
 RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
 
@@ -48,7 +48,7 @@ class Ran:
         self.rate_of = {
             stage.key(None): stage.settings["learning_rate"] for stage in plan_of(study).stages() if stage.parent is None
         }
-        self.planner = Planner(plan_of(study), self.built.get, resume, read_stage=self.read)
+        self.planner = Planner(plan_of(study), built_in(self.built), resume, read_stage=self.read)
         self.simulation = Simulation(self.planner, improving, workers, broken=broken, built=self.built)
 
     def read(self, key: str) -> float:
@@ -62,11 +62,11 @@ class Ran:
 
     def stages(self) -> list[StageWork]:
         """Return the stages that were built, in order."""
-        return [each.work for each in self.simulation.events if each.what == "finished" and isinstance(each.work, StageWork)]
+        return [each.task for each in self.simulation.events if each.what == "finished" and each.task.kind == STAGE]
 
     def trials(self) -> list[TrialWork]:
         """Return the trials that were run, in order."""
-        return [each.work for each in self.simulation.events if each.what == "finished" and isinstance(each.work, TrialWork)]
+        return [each.task for each in self.simulation.events if each.what == "finished" and each.task.kind == TRIAL]
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
@@ -89,8 +89,8 @@ def test_what_needs_no_source_does_not_wait_for_the_choice() -> None:
     ran = Ran(tuned_study(), workers=1)
     planner = ran.planner
     first = [planner.next() for _ in range(20)]
-    assert sum(isinstance(work, StageWork) for work in first) == 3
-    assert {work.trial.settings.source for work in first if isinstance(work, TrialWork)} == {"random"}
+    assert sum(work.kind == STAGE for work in first) == 3
+    assert {work.trial.settings.source for work in first if work.kind == TRIAL} == {"random"}
     undecided = [cell for cell in planner.plan.cells if planner.is_undecided(cell)]
     assert len(undecided) == 2
     assert not planner.done

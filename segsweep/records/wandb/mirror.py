@@ -10,7 +10,7 @@ import wandb
 from segsweep.config.digest import digest
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.lines import Row
-from segsweep.records.models import model_of
+from segsweep.records.models import artifact_of
 from segsweep.records.plan_status import PlanStatus
 from segsweep.records.wandb import artifacts, names, pictures
 from segsweep.records.wandb.client import open_run, remove_files
@@ -18,9 +18,7 @@ from segsweep.records.wandb.destination import EPOCHS, Destination, Known
 from segsweep.records.wandb.tail import Item
 from segsweep.store.folder import Artifact, Store
 
-STAGE = "weights"  # the store's kind of what stages leave
 MARKED = ("cell", "planned", "chosen")
-PARENTS = {"trials": "stage_id", "stages": "parent_stage_id"}
 UNKNOWN = Known(None)
 
 
@@ -65,7 +63,7 @@ class Mirror:
             return False
         new = False
         run_id, sent = self._run_id(item), self._digest(item)
-        marked = plan_status.row(item.identity, item.row["cell"]) if item.table == "trials" else {}
+        marked = plan_status.row(item.identity, item.row["cell"]) if item.table.planned else {}
         row = {**item.row, **marked}
         if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
             run = self._open.get(run_id) or self._begin(run_id, item, row)
@@ -78,7 +76,7 @@ class Mirror:
             self._known[run_id] = Known(sent, marked)
             self._forget(run_id)
             new = True
-        if item.table == "trials":
+        if item.table.planned:
             self._cells[run_id] = (item.identity, item.row["cell"])
             self._mark(run_id, plan_status)
         return new
@@ -116,7 +114,7 @@ class Mirror:
     def _digest(self, item: Item) -> str:
         """Return the digest of all that is to be sent of an item, but for its marks."""
         row = {name: value for name, value in item.row.items() if name not in MARKED}
-        wanted = {"images": self.wanted.images and _is_confirmed(item), "weights": self.wanted.weights and _has_model(item)}
+        wanted = {"images": self.wanted.images and _has_examples(item), "weights": self.wanted.weights and item.made is not None}
         return digest({"row": row, "epochs": len(item.epochs), **wanted})
 
     def _begin(self, run_id: str, item: Item, row: Row) -> wandb.Run:
@@ -129,11 +127,11 @@ class Mirror:
             self.folder,
             run_id,
             new=not old,
-            name=_title(item, row),
+            name=item.table.title(row),
             group=self.study["name"],
-            job_type=names.JOB_TYPES[item.table],
+            job_type=item.table.job_type,
             config=_config(item, row),
-            tags=[str(row.get("phase", "stage"))],
+            tags=[item.table.tag(row)],
         )
         self._open[run_id] = run
         self._known.setdefault(run_id, UNKNOWN)
@@ -154,7 +152,7 @@ class Mirror:
     def _end(self, run_id: str, run: wandb.Run, item: Item, row: Row) -> bool:
         """Send what an ended run leaves, close it, and return whether example predictions belong to it."""
         run.config.update(_config(item, row), allow_val_change=True)  # type: ignore[no-untyped-call]
-        shown = self._examples(item) if self.wanted.images and _is_confirmed(item) else []
+        shown = self._examples(item) if self.wanted.images and _has_examples(item) else []
         if shown and not self.destination.has_examples(run_id):
             run.log({names.EXAMPLES: shown})
         self._link(run, item)
@@ -169,24 +167,22 @@ class Mirror:
     def _link(self, run: wandb.Run, item: Item) -> None:
         """Tell which stage's model the run began from, and keep the model that it came to."""
         online = self.destination.mode == "online"
-        if online and (parent := item.row.get(PARENTS[item.table])) is not None:
-            name = f"{self.destination.entity}/{self.destination.project}/{names.stage_artifact(parent)}:latest"
+        if online and (source := item.source) is not None:
+            name = f"{self.destination.entity}/{self.destination.project}/{names.source_artifact(source)}:latest"
             if self.destination.has_artifact(name):
                 run.use_artifact(name, type=artifacts.MODEL)
-        if _has_model(item):
-            name = names.stage_artifact(item.identity) if item.table == "stages" else names.model_artifact(item.identity)
-            if (stored := self._stored(item)) is not None:
-                logged = run.log_artifact(artifacts.model(name, stored.folder, self.wanted.weights))
-                if online:
-                    logged.wait(timeout=artifacts.SECONDS)
+        if (made := item.made) is not None and (stored := self._stored(item)) is not None:
+            name = names.artifact(made, item.identity)
+            logged = run.log_artifact(artifacts.model(name, stored.folder, self.wanted.weights))
+            if online:
+                logged.wait(timeout=artifacts.SECONDS)
 
     def _stored(self, item: Item) -> Artifact | None:
         """Return what a stage or a confirmed run has built, as recorded; None where the store has it no more, or damaged."""
-        if not self.store.is_dir():
+        if item.made is None or not self.store.is_dir():
             return None
-        store = Store(self.store)
         try:
-            return store.open(STAGE, item.row["key"]) if item.table == "stages" else model_of(item.row, store)
+            return artifact_of(item.made, item.row, Store(self.store))
         except (LostArtifactError, UserError):
             return None
 
@@ -197,24 +193,11 @@ class Mirror:
         remove_files(run)
 
 
-def _is_confirmed(item: Item) -> bool:
-    return item.table == "trials" and item.row["phase"] == "confirm" and item.row["status"] == "finished"
-
-
-def _has_model(item: Item) -> bool:
-    return _is_confirmed(item) or (item.table == "stages" and item.row["status"] == "finished" and "key" in item.row)
+def _has_examples(item: Item) -> bool:
+    return item.made is not None and item.made.examples
 
 
 def _config(item: Item, row: Row) -> dict[str, Any]:
     """Return a run's config: what is known of it before it runs, and the artifact that it starts from."""
-    parent = row.get(PARENTS[item.table])
-    return names.config_of(row) | ({names.SOURCE_ARTIFACT: names.stage_artifact(parent)} if parent is not None else {})
-
-
-def _title(item: Item, row: Row) -> str:
-    """Return the name that W&B shows."""
-    if item.table == "stages":
-        return f"{row['stage']} for {row['model']}, seed {row['source_seed']}"
-    point = f", point {row['point']}" if row["phase"] == "tune" and "point" in row else ""
-    fold = f", fold {row['fold']}" if row.get("fold") is not None else ""
-    return f"{row['cell']}: {row['phase']}{point}{fold}, seed {row['seed']}"
+    source = {} if item.source is None else {names.SOURCE_ARTIFACT: names.source_artifact(item.source)}
+    return names.config_of(row) | source

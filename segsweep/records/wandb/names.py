@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from segsweep.records.lines import Row
+from segsweep.tasks.kind import RecordedArtifact
+from segsweep.tasks.stage_task import STAGE_KIND
 
-JOB_TYPES: Mapping[str, str] = {"trials": "finetune", "stages": "stage"}
 SUMMARY_JOB = "summary"
 SENT = "segsweep/sent"  # in the summary of a run of which all has arrived: the digest of what was sent
 START = "segsweep/start"  # beside an epoch: when the trial that it belongs to began; one that is run anew begins anew
@@ -94,14 +95,16 @@ def run_id(identity: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", identity)
 
 
-def stage_artifact(stage_id: str) -> str:
-    """Return the name of a stage's model in W&B."""
-    return f"stage-{stage_id}"
+def artifact(named: RecordedArtifact, identity: str) -> str:
+    """Return the name in W&B of the artifact that a record names."""
+    return named.prefix + identity
 
 
-def model_artifact(trial_id: str) -> str:
-    """Return the name of a confirmed run's model in W&B."""
-    return f"model-{trial_id}"
+def source_artifact(stage_id: str) -> str:
+    """Return the name in W&B of the weights of a stage."""
+    named = STAGE_KIND.table.artifact
+    assert named is not None
+    return artifact(named, stage_id)
 
 
 def records_artifact(study: str) -> str:

@@ -12,14 +12,13 @@ import wandb
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_study
 from segsweep.records.reader import Records, assemble
-from segsweep.records.schema import IDENTITY, TABLES
+from segsweep.records.schema import TABLES, task_tables
 from segsweep.records.tables import Entry, frame, rows_of, typed
-from segsweep.records.wandb.names import JOB_TYPES, START, SUMMARY_JOB, epoch_from, records_artifact, row_from
+from segsweep.records.wandb.names import START, SUMMARY_JOB, epoch_from, records_artifact, row_from
 
 SECONDS = 60  # for W&B to answer a question
 PER_PAGE = 200
 AT_ONCE = 8  # histories read at the same time
-TABLE_OF = {job: table for table, job in JOB_TYPES.items()}
 GOING_ON = ("running", "pending", "preempting")
 
 
@@ -71,20 +70,23 @@ def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
 def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
     """Return the tables, from the runs where these hold them."""
     tables: dict[str, list[Row]] = {table: [] for table in TABLES}
-    told = [run for run in runs if IDENTITY.get(TABLE_OF.get(run.job_type, "")) in run.config]  # no user's own, none half made
+    of_type = {table.job_type: table for table in task_tables().values()}
+    told = [
+        run for run in runs if (table := of_type.get(run.job_type)) and table.identity in run.config
+    ]  # no user's own, none half made
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for entry in pool.map(_entry, told):
-            for table, rows in rows_of(entry).items():
-                tables[table] += rows
+        for entry in pool.map(lambda run: _entry(of_type[run.job_type].name, run), told):
+            for name, rows in rows_of(entry).items():
+                tables[name] += rows
     stored = {table: pd.read_parquet(file) for table in TABLES if (file := folder / f"{table}.parquet").is_file()}
     return {table: typed(table, stored[table]) if table in stored else frame(table, rows) for table, rows in tables.items()}
 
 
-def _entry(run: Any) -> Entry:
+def _entry(table: str, run: Any) -> Entry:
     """Return what a run tells of a trial or a stage. Epochs of an earlier attempt are left out, and count once."""
     row = row_from(run.config, run.summary)
     if row.get("status", "running") == "running":
         row["status"] = "running" if run.state in GOING_ON else "interrupted"
     rows = [history for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None]
     epochs = [epoch_from(history) for history in rows if history.get(START) == row.get("started_at")]
-    return Entry(TABLE_OF[run.job_type], row, {epoch["epoch"]: epoch for epoch in epochs})
+    return Entry(table, row, {epoch["epoch"]: epoch for epoch in epochs})

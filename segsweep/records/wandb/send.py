@@ -21,11 +21,11 @@ from segsweep.errors import UserError
 from segsweep.records.lines import read_study
 from segsweep.records.plan_status import CHOICES, PLAN, PlanStatus
 from segsweep.records.wandb.destination import Destination, Ledger, Server
-from segsweep.records.wandb.mirror import PARENTS, Mirror, Wanted
+from segsweep.records.wandb.mirror import Mirror, Wanted
 from segsweep.records.wandb.names import summary_run
 from segsweep.records.wandb.options import DONE, ENOUGH, FOLDER, LOCK, REFUSED, TROUBLE, MirrorOptions, read_state, write_state
 from segsweep.records.wandb.study_run import StudyRun
-from segsweep.records.wandb.tail import STAGES_FIRST, Item, RecordTail
+from segsweep.records.wandb.tail import Item, RecordTail
 
 POLL_SECONDS = 2.0
 WAITS = 2  # attempts for which what began from a source is held back until that has arrived
@@ -62,13 +62,13 @@ class Sender:
         plan_status = self._read_plan_status()
         later: list[Item] = []
         for item in self.tail.look():
-            if item.table == "trials":
+            if item.table.planned:
                 self.statuses[item.identity] = item.row["status"]
             if self._failures(item):
                 later.append(item)
             else:
                 self._send(item, plan_status)
-        for item in sorted(later, key=lambda item: (self._failures(item), STAGES_FIRST.index(item.table))):
+        for item in sorted(later, key=lambda item: (self._failures(item), item.rank)):
             self._send(item, plan_status)
         self.whole.count(Counter(self.statuses.values()))
         self.tell()
@@ -91,7 +91,7 @@ class Sender:
 
     def _failures(self, item: Item) -> int:
         """Return how often an item failed, or its source, for which it does not wait for ever."""
-        source = self._failed[item.row.get(PARENTS[item.table], "")]
+        source = self._failed[item.source or ""]
         return max(self._failed[item.identity], source if source <= WAITS else 0)
 
     def _send(self, item: Item, plan_status: PlanStatus) -> None:

@@ -13,7 +13,7 @@ import wandb
 
 from segsweep.config.digest import digest
 from segsweep.records.plan_status import CHOICES, PLAN
-from segsweep.records.reader import ALL, load
+from segsweep.records.reader import load, with_all_rows
 from segsweep.records.wandb import artifacts, names
 from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.destination import EPOCHS, Destination, Known
@@ -98,7 +98,7 @@ class StudyRun:
             folder = Path(temporary)
             (folder / STUDY).write_text(json.dumps(_declaration(study)), encoding="utf-8")
             for table in HOMELESS:
-                self._shown(getattr(records, ALL[table])).to_parquet(folder / f"{table}.parquet")
+                self._shown(records.table(with_all_rows(table))).to_parquet(folder / f"{table}.parquet")
             for path in (*folder.iterdir(), *(self.folder / name for name in DECLARED)):
                 if path.is_file():
                     made.add_file(str(path), skip_cache=True)

@@ -9,10 +9,10 @@ import pandas as pd
 
 from segsweep.records.lines import Row
 from segsweep.records.parts import Part, parts_of, read_index
-from segsweep.records.schema import FINAL, IDENTITY
+from segsweep.records.schema import FINAL, needed_first, task_tables
 from segsweep.records.tables import frame, read_live
+from segsweep.tasks.kind import RecordedArtifact, RecordTable
 
-STAGES_FIRST = ("stages", "trials")  # trials name what stages built
 WHOSE = ("study", "trial_id", "phase")  # columns of an epoch that say whose it is
 
 
@@ -20,10 +20,26 @@ WHOSE = ("study", "trial_id", "phase")  # columns of an epoch that say whose it 
 class Item:
     """A trial or a stage as the records have it now. Its row and epochs hold plain values, without the empty ones."""
 
-    table: str
+    table: RecordTable
     identity: str
     row: Row
     epochs: tuple[Row, ...]
+
+    @property
+    def rank(self) -> int:
+        """Its place among items that are sent at once: what others start from comes first."""
+        return needed_first().index(self.table)
+
+    @property
+    def source(self) -> str | None:
+        """The id of the record that it started from."""
+        return self.row.get(self.table.source) if self.table.source is not None else None
+
+    @property
+    def made(self) -> RecordedArtifact | None:
+        """How its artifact is named; None where it made none."""
+        named = self.table.artifact
+        return named if named is not None and self.row["status"] == "finished" and named.made(self.row) else None
 
     @property
     def ended(self) -> bool:
@@ -44,8 +60,8 @@ class RecordTail:
         """Yield what is new since the last look: of every trial and stage the newest state, stages before trials."""
         parts = [part for part in parts_of(self.folder, read_index(self.folder)) if part.name not in self._seen]
         for part in parts:
-            tables = () if part.aside else STAGES_FIRST
-            held = [str(each) for table in tables for each in part.read(table)[IDENTITY[table]].to_pylist()]
+            tables = [] if part.aside else needed_first()
+            held = [str(each) for table in tables for each in part.read(table.name)[table.identity].to_pylist()]
             self.newest |= dict.fromkeys((*part.ids, *held), part.name)
         for part in parts:
             self._seen.add(part.name)
@@ -66,18 +82,18 @@ class RecordTail:
                 self._stamps[identity] = stamp
                 epochs = frame("epochs", [epoch for _, epoch in sorted(entry.epochs.items())])
                 (row,) = plain_rows(frame(entry.table, [entry.row]))
-                found.append(Item(entry.table, identity, row, tuple(plain_rows(epochs))))
+                found.append(Item(task_tables()[entry.table], identity, row, tuple(plain_rows(epochs))))
         self._stamps = {identity: stamp for identity, stamp in self._stamps.items() if identity in paths}
-        yield from sorted(found, key=lambda item: STAGES_FIRST.index(item.table))
+        yield from sorted(found, key=lambda item: item.rank)
 
 
 def _items_of(part: Part) -> Iterator[Item]:
     """Yield what a part holds, stages first."""
     epochs = part.read("epochs").to_pandas()
     of_identity = dict(iter(epochs.groupby("trial_id", sort=False)))
-    for table in STAGES_FIRST:
-        for row in plain_rows(part.read(table).to_pandas()):
-            identity = row[IDENTITY[table]]
+    for table in needed_first():
+        for row in plain_rows(part.read(table.name).to_pandas()):
+            identity = row[table.identity]
             yield Item(table, identity, row, tuple(plain_rows(of_identity.get(identity, epochs.iloc[:0]))))
 
 

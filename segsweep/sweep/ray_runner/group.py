@@ -13,9 +13,10 @@ import torch
 from ray import cloudpickle
 
 from segsweep.context import ExecutionContext
-from segsweep.sweep.execute import Failed, Hindered, Lost, Message, execute, is_last
+from segsweep.sweep.execute import execute
 from segsweep.sweep.ray_runner.channel import Channel
-from segsweep.sweep.work import Work
+from segsweep.tasks.messages import Failed, Hindered, Lost, Message
+from segsweep.tasks.task import Assignment
 from segsweep.training.world import World
 
 WAIT_SECONDS = 0.5  # how often to look whether the processes still run, while no message comes
@@ -49,20 +50,20 @@ class Group:
         """Whether the processes can take another job."""
         return not self._running.done() and not self._failed
 
-    def execute(self, work: Work) -> Generator[Message, None, None]:
-        """Yield the messages of a stage or a trial.
+    def execute(self, assignment: Assignment) -> Generator[Message, None, None]:
+        """Yield the messages of a task.
 
-        Closing it has the processes leave the work after their current epoch. Raises what Ray Train raises where one of
+        Closing it has the processes leave the task after their current epoch. Raises what Ray Train raises where one of
         them dies.
         """
-        job = cloudpickle.dumps(work)  # type: ignore[no-untyped-call]
+        job = cloudpickle.dumps(assignment)  # type: ignore[no-untyped-call]
         ray.get(self._channel.put_job.remote(job))
         ended = False
         try:
             while not ended:
                 message = self._next_message()
-                ended = is_last(message)
-                self._failed = isinstance(message, ENDS_GROUP)
+                ended = message.is_last
+                self._failed = isinstance(message.body, ENDS_GROUP)
                 yield message
                 if not ended:
                     ray.get(self._channel.put_answer.remote(True))
@@ -126,13 +127,13 @@ def _each_process(config: dict[str, Any]) -> None:
         jobs += 1
         messages = execute(pickle.loads(job), context)  # noqa: S301  # from our own driver
         for message in messages:
-            if isinstance(message, Failed) and _lost_another(message):
-                raise RuntimeError(message.reason)  # not this work's fault: the group is set up again
-            if world.main or isinstance(message, ENDS_GROUP):  # a failure is told by whichever process has it
+            if isinstance(message.body, Failed) and _lost_another(message.body):
+                raise RuntimeError(message.body.reason)  # not this task's fault: the group is set up again
+            if world.main or isinstance(message.body, ENDS_GROUP):  # a failure is told by whichever process has it
                 ray.get(channel.put_message.remote(pickle.dumps(message)))
-            if isinstance(message, ENDS_GROUP):
+            if isinstance(message.body, ENDS_GROUP):
                 raise RuntimeError(str(message))  # has Ray Train end the others, which wait for this one
-            if not is_last(message):
+            if not message.is_last:
                 goes_on = ray.get(channel.get_answer.remote(told))
                 told += 1
                 if not goes_on:

@@ -15,7 +15,6 @@ from uuid import uuid4
 import ray
 from ray import tune
 
-from segsweep.config.source import DATASET_KINDS
 from segsweep.config.user_objects import for_workers, register
 from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError
@@ -27,8 +26,9 @@ from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, preci
 from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.worker import Worker
-from segsweep.sweep.work import StageWork, Work
 from segsweep.sweep.worker_pool import WorkerPool, fit_pool
+from segsweep.tasks.kinds import KINDS
+from segsweep.tasks.task import Task
 from segsweep.training.device import Device
 from segsweep.training.speed import measure_speed
 
@@ -82,6 +82,7 @@ class RayRunner:
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+        driver.planner.workers = self.workers
         dispatcher = Dispatcher(driver, context, self.pool, self.processes, self.alike)
         driver.outage.check = dispatcher.check
         with (
@@ -102,15 +103,15 @@ class RayRunner:
                     raise dispatcher.error from None  # Tune wraps it in text
                 raise
 
-    def processes(self, work: Work) -> int:
-        """Return how many processes do a piece of work."""
-        if isinstance(work, StageWork) and (self.alike or work.spec.stage.kind in DATASET_KINDS):
-            return self.options.workers_per_stage
-        return 1 if isinstance(work, StageWork) else self.options.workers_per_trial
+    def processes(self, task: Task) -> int:
+        """Return how many processes perform a task together."""
+        if not (task.shareable or self.alike):
+            return 1
+        return int(getattr(self.options, KINDS[task.kind].group_option))
 
     @property
     def alike(self) -> bool:
-        """Whether all work is done by equally many processes, so that groups can stay up."""
+        """Whether all tasks are performed by equally many processes, so that groups can stay up."""
         return self.options.workers_per_stage == self.options.workers_per_trial
 
     def _tuner(self, dispatcher: Dispatcher, folder: str) -> tune.Tuner:

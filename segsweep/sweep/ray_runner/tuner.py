@@ -13,32 +13,32 @@ from ray.tune.search import Searcher
 
 from segsweep.context import ExecutionContext
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.execute import Message
 from segsweep.sweep.ray_runner.deaths import reason_of
 from segsweep.sweep.ray_runner.group import GroupSize
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
-from segsweep.sweep.work import Work
 from segsweep.sweep.worker_pool import WorkerPool
+from segsweep.tasks.messages import Message
+from segsweep.tasks.task import Assignment, Task
 
 
 @dataclass
 class Dispatcher:
-    """Knows which of Tune's trials does which work, and tells the driver what comes of it.
+    """Knows which of Tune's trials performs which task, and passes its messages to the driver.
 
-    Work is handed out only while workers are free for it; work for several waits until as many are, and holds back what
+    A task is handed out only while workers are free for it; one for several waits until as many are, and holds back what
     comes after it. `error` is what the driver itself raised, which Tune would wrap into text.
     """
 
     driver: Driver
     context: ExecutionContext
     pool: WorkerPool
-    processes: Callable[[Work], int]
+    processes: Callable[[Task], int]
     keep_groups: bool
     interrupted: bool = False
     error: Exception | None = None
-    running: dict[str, Work] = field(default_factory=dict)
+    running: dict[str, Task] = field(default_factory=dict)
     actors: dict[str, Any] = field(default_factory=dict)
-    _next: Work | None = None
+    _next: Assignment | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles all it is given, for a restore that is not used."""
@@ -47,20 +47,20 @@ class Dispatcher:
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of a new trial of Tune's, None where nothing can start now."""
         self.check()
-        free = self.pool.workers - sum(self.processes(work) for work in self.running.values())
+        free = self.pool.workers - sum(self.processes(task) for task in self.running.values())
         if free < 1:
             return None
-        self._next = self._next or self.driver.next_work()
+        self._next = self._next or self.driver.next_task()
         if self._next is None:
             finished: str | None = Searcher.FINISHED if self.driver.planner.done else None
             return finished
-        work, processes = self._next, self.processes(self._next)
+        assignment, processes = self._next, self.processes(self._next.task)
         if processes > free:
             return None
         self._next = None
-        self.running[tune_id] = work
+        self.running[tune_id] = assignment.task
         group = GroupSize(processes, self.pool.cpus, self.pool.gpus) if processes > 1 else None
-        return {"job": Job(work, self.context, group, self.keep_groups)}
+        return {"job": Job(assignment, self.context, group, self.keep_groups)}
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` where the user asked for it."""
@@ -74,8 +74,8 @@ class Dispatcher:
 
     def took(self, tune_id: str, messages: list[Message]) -> bool:
         """Take the messages of one step, and return whether the work goes on."""
-        work = self.running[tune_id]
-        goes_on = all(self.driver.take(work, message) for message in messages)
+        task = self.running[tune_id]
+        goes_on = all(self.driver.take(task, message) for message in messages)
         if not goes_on:
             self.actors[tune_id].release.remote()  # at once, not when the worker is needed again
             self._forget(tune_id)
@@ -83,14 +83,14 @@ class Dispatcher:
 
     def died(self, tune_id: str, reason: str) -> None:
         """Take that a worker died, or could not be had."""
-        if (work := self.running.get(tune_id)) is not None:
+        if (task := self.running.get(tune_id)) is not None:
             self._forget(tune_id)
-            self.driver.died(work, reason)
+            self.driver.died(task, reason)
 
     def interrupt(self, *reason: str) -> None:
         """Record that all running work was broken off, and have its workers gone at once."""
-        for work in self.running.values():
-            self.driver.interrupt(work, *reason)
+        for task in self.running.values():
+            self.driver.interrupt(task, *reason)
         for actor in self.actors.values():
             ray.kill(actor)
 

@@ -8,29 +8,29 @@ import torch
 from ray import tune
 
 from segsweep.context import ExecutionContext
-from segsweep.stage import Started
-from segsweep.sweep.execute import Failed, execute
+from segsweep.sweep.execute import execute
 from segsweep.sweep.ray_runner.group import Group, GroupSize
-from segsweep.sweep.work import Work
+from segsweep.tasks.messages import Failed, Finished, Started
+from segsweep.tasks.task import Assignment
 
 MESSAGES = "messages"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is handed: work, where to do it, and by which group of processes (None: by itself).
+    """What a worker gets: a task, its execution context, and the group of processes that performs it (None: it does).
 
     `keep` says that the group stays up for the next job.
     """
 
-    work: Work
+    assignment: Assignment
     context: ExecutionContext
     group: GroupSize | None
     keep: bool
 
 
 class Worker(tune.Trainable):
-    """Does a job step by step: each step returns the messages up to the next epoch's result, or to the end."""
+    """Performs a job step by step: each step returns the messages up to the next epoch's result, or to the end."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first job."""
@@ -42,12 +42,12 @@ class Worker(tune.Trainable):
     def _take(self, job: Job) -> None:
         self._job = job
         if job.group is None:
-            self._messages = execute(job.work, job.context)
+            self._messages = execute(job.assignment, job.context)
             return
         if self._group is None or not self._group.usable or self._group.size != job.group:
             self._leave_group()
             self._group = Group(job.group, job.context)
-        self._messages = self._group.execute(job.work)
+        self._messages = self._group.execute(job.assignment)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job. An unforeseen error on a GPU can spoil all that follows: then this process is given up."""
@@ -62,9 +62,10 @@ class Worker(tune.Trainable):
         messages = []
         for message in self._messages:
             messages.append(message)
-            if not isinstance(message, Started):
+            if not isinstance(message.body, Started | Finished):
                 break
-        self._spoilt = isinstance(messages[-1], Failed) and messages[-1].trace is not None and _on_gpu()
+        last = messages[-1].body
+        self._spoilt = isinstance(last, Failed) and last.trace is not None and _on_gpu()
         return {MESSAGES: messages}
 
     def release(self) -> None:

@@ -1,41 +1,22 @@
-"""The values that a planner gives and takes: pieces of work, how they end, what cells choose, and what earlier starts left."""
+"""The values that a planner takes and gives: how tasks end, what early stopping decides, what cells choose."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from segsweep.config.keep import Reading
 from segsweep.config.settings import Settings
-from segsweep.config.work import StageSpec, Trial
+from segsweep.config.work import Trial
 from segsweep.sweep.plan import SourceRate
+from segsweep.tasks.task import Task
 
 
-@dataclass(frozen=True)
-class StageWork:
-    """A stage to build, from the stage with `parent_key`."""
+class Verdict(Enum):
+    """What becomes of a task after a result: it goes on, stops for good, or pauses with its checkpoint kept."""
 
-    spec: StageSpec
-    parent_key: str | None
-
-    @property
-    def identity(self) -> str:
-        """What records call it."""
-        return self.spec.spec_id
-
-
-@dataclass(frozen=True)
-class TrialWork:
-    """A trial to run, from the stage with `source_key`."""
-
-    trial: Trial
-    source_key: str | None
-
-    @property
-    def identity(self) -> str:
-        """What records call it."""
-        return self.trial.trial_id
-
-
-Work = StageWork | TrialWork
+    CONTINUE = "continue"
+    STOP = "stop"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True)
@@ -79,3 +60,29 @@ class ResumeState:
     failed_stages: Mapping[str, str] = field(default_factory=dict)
     stage_readings: Mapping[str, float] = field(default_factory=dict)
     retried_stages: frozenset[str] = frozenset()  # failed ones that count as not run
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A trial that cannot run since a stage of its source failed."""
+
+    task: Task
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoppedWhilePaused:
+    """A paused trial that early stopping ends: it has no worker that could report it."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A cell, by its key, that has chosen its setting, or could choose none."""
+
+    key: str
+    choice: Choice
+
+
+News = Skipped | StoppedWhilePaused | SourceChoice | Chosen

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from safetensors import SafetensorError
 
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.sweep.trouble import SPACE, is_there, leave_marker, trouble_of
+from segsweep.store.trouble import SPACE, is_there, leave_marker, trouble_of
 
 FULL = Path("/dev/full")  # every write into it fails as on a full disk
 

@@ -1,0 +1,42 @@
+"""Artifacts of tasks as the planner asks for them: in the store, or made by another run right now."""
+
+from functools import cache
+
+from segsweep.data.dataset import Tell
+from segsweep.errors import LostArtifactError
+from segsweep.store.folder import Store
+from segsweep.sweep.outage import Outage, insisting
+from segsweep.tasks.stage_task import WEIGHTS
+
+
+class Artifacts:
+    """Looks artifacts up in a store. With an `outage` every method waits while the store is out of reach.
+
+    `tell` gets one line for every damaged artifact that counts as not built.
+    """
+
+    def __init__(self, store: Store, tell: Tell, outage: Outage | None = None) -> None:
+        self._store = store if outage is None else insisting(store, outage)
+        self._tell, self._outage = cache(tell), outage
+
+    def find(self, kind: str, key: str) -> str | None:
+        """Return the content hash of an artifact, None where the store has none that is whole."""
+        there = self._store.folder(kind, key).is_dir()
+        try:
+            return self._store.inspect(kind, key).content_hash
+        except LostArtifactError as error:
+            if there:
+                self._tell(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
+        if self._outage is not None:
+            self._outage.insist(self._outage.assert_there)
+        return None
+
+    def is_taken(self, kind: str, key: str) -> bool:
+        """Return whether a living process makes an artifact now."""
+        return self._store.is_taken(kind, key)
+
+    def reading(self, key: str) -> float:
+        """Return the reading of a built supervised stage, by which its learning rate is chosen; higher is better."""
+        artifact = self._store.find(WEIGHTS, key)
+        assert artifact is not None, f"stage {key} is not in the store"
+        return float(artifact.metadata["facts"]["val_reading"])

@@ -1,0 +1,119 @@
+"""The tuning of one cell while it runs: which trials are open, and what the cell chooses once none is."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from segsweep.config.keep import Reading, smoothed
+from segsweep.config.space import Choice as Listed
+from segsweep.config.space import Range
+from segsweep.config.work import Trial
+from segsweep.sweep.decisions import Choice, Ended
+from segsweep.sweep.early_stopping import PerCellStopping
+from segsweep.sweep.plan import Cell
+
+
+class CellState:
+    """The tuning trials of a cell that have ended, and the choice that follows from them.
+
+    `ended` maps every trial of the study that has ended to how it did, `stopping` holds the curves of all cells; both change
+    while trials run.
+    """
+
+    def __init__(self, cell: Cell, ended: Mapping[str, Ended], stopping: PerCellStopping) -> None:
+        self.cell = cell
+        self._ended, self._stopping = ended, stopping
+        self.tuning = {trial.trial_id: trial for trial in cell.tuning}
+        self._open = {identity for identity in self.tuning if identity not in ended}
+        self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
+        self.paused: dict[str, int] = {}  # paused trials, and after which epoch
+        self.choice: Choice | None = None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether all tuning trials have ended."""
+        return not self._open
+
+    def record(self, identity: str, ended: Ended) -> None:
+        """Record that a trial has ended. Confirmed runs change nothing here."""
+        self._open.discard(identity)
+        self.paused.pop(identity, None)
+        if identity in self.tuning and ended.status == "finished" and self._is_scored(self.tuning[identity]):
+            self._scored.add(identity)
+
+    def reopen(self, trial: Trial) -> None:
+        """Record that a stopped trial starts anew."""
+        self._open.add(trial.trial_id)
+
+    def is_last(self, trial: Trial) -> bool:
+        """Return whether all other tuning trials have ended and none of them finished with a reading."""
+        return not self._scored and self._open <= {trial.trial_id}
+
+    def best_stopped(self) -> Trial | None:
+        """Return the best stopped trial where no trial finished with a reading: it is to start anew. None: there is none."""
+        stopped = self._with_status("stopped")
+        return self._best(stopped) if stopped and not self._scored else None
+
+    def all_paused(self) -> Trial | None:
+        """Return the best paused trial where nothing but paused trials is open, so that no result can come; None elsewhere."""
+        if not self._open or self._open - set(self.paused):
+            return None
+        return self._best(trial for trial in self.cell.tuning if trial.trial_id in self.paused)
+
+    def choose(self, tune: Mapping[str, Range]) -> Choice:
+        """Return the setting of the best trial that finished, or why there is none. All tuning trials must have ended."""
+        cell = self.cell
+        if not cell.tuning:
+            return Choice(cell.name, None, cell.settings, cell.confirm(cell.settings), ())
+        finished = self._with_status("finished")
+        known = any(self._stopping.curve(cell.key, trial.trial_id) for trial in finished)
+        assert known or not finished, f"cell {cell.key}: trials have finished of which no epoch is known"
+        if self._scored:
+            best = self._best(trial for trial in cell.tuning if trial.trial_id in self._scored)
+            return Choice(cell.name, best, best.settings, cell.confirm(best.settings), at_edge(cell, best, tune))
+        return Choice(cell.name, None, cell.settings, (), (), self._why_none())
+
+    def _with_status(self, status: str) -> list[Trial]:
+        """Return the tuning trials that ended so."""
+        ends = ((trial, self._ended.get(trial.trial_id)) for trial in self.cell.tuning)
+        return [trial for trial, end in ends if end is not None and end.status == status]
+
+    def _score(self, trial: Trial) -> Reading:
+        """Return the mean of a trial's last readings; of one that has none, or reads no number, less than any other."""
+        curve = self._stopping.curve(self.cell.key, trial.trial_id)
+        score = smoothed(curve) if curve else Reading(math.nan)
+        return Reading(-math.inf) if math.isnan(score.value) else score
+
+    def _is_scored(self, trial: Trial) -> bool:
+        return self._score(trial).value > -math.inf
+
+    def _best(self, trials: Iterable[Trial]) -> Trial:
+        """Return the trial whose last readings are best on average; of equal ones the first point."""
+        return max(trials, key=lambda trial: (self._score(trial), -(trial.point or 0)))
+
+    def _why_none(self) -> str:
+        """Return why a cell whose tuning trials have ended could choose no setting."""
+        ended = [self._ended[trial.trial_id] for trial in self.cell.tuning]
+        verbs = {"failed": "failed", "skipped": "had no source"}
+        counts = Counter(verbs.get(end.status, "read no number") for end in ended)
+        reasons = ", ".join(f"{count} of {len(ended)} tuning trials {verb}" for verb, count in counts.items())
+        first = next((f"; the first: {end.error}" for end in ended if end.error), "")
+        return f"no setting could be chosen: {reasons}{first}"
+
+
+def at_edge(cell: Cell, best: Trial, tune: Mapping[str, Range]) -> tuple[str, ...]:
+    """Return the tuned axes whose chosen value is the lowest or highest tried, or in the outer tenth of its range.
+
+    Of listed values at least three numbers must have been tried.
+    """
+    found = []
+    for axis, tuned in tune.items():
+        value: Any = getattr(best.settings, axis)
+        tried = list(dict.fromkeys(getattr(trial.settings, axis) for trial in cell.tuning))
+        if isinstance(tuned, Listed):
+            is_edge = Listed(tried).at_edge(value)
+        else:
+            is_edge = tuned.at_edge(value) or value in (min(tried), max(tried))
+        found += [axis] if is_edge else []
+    return tuple(found)

@@ -1,0 +1,38 @@
+"""A study's declaration as plain values, for its records and for whoever compares two of them."""
+
+from typing import Any
+
+from segsweep.records.schema import SCHEMA_VERSION
+from segsweep.sweep.plan import Plan
+from segsweep.sweep.points import tuning_points
+from segsweep.version import segsweep_version
+
+
+def declaration(plan: Plan) -> dict[str, Any]:
+    """Return a study and its cells as plain values, for the records."""
+    study = plan.study
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "segsweep": segsweep_version(),
+        "name": study.name,
+        "target": {
+            "name": study.target_name,
+            "classes": study.target.classes,
+            "protocol": study.target.protocol,
+            "foreground": study.target.foreground,
+            "class_map": {name: list(synonyms) for name, synonyms in study.target.class_map.items()},
+            "groups": study.target.groups,
+            "leakage": study.target.leakage,
+        },
+        "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
+        "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
+        "fixed": dict(study.fixed),
+        "trials_per_cell": len(tuning_points(study.tune, study.trials_per_cell)),
+        "seeds": study.seeds,
+        "source_seeds": study.source_seeds,
+        "source_trials": study.source_trials,
+        "source_range": str(study.range_of_source_rates) if study.range_of_source_rates else None,
+        "early_stopping": str(study.early_stopping) if study.early_stopping else None,
+        "published": study.published.as_dict() if study.published else None,
+        "cells": plan.names,
+    }

@@ -1,0 +1,45 @@
+"""What a study needs of the folders for its records and artifacts, and of W&B, before anything starts."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from segsweep.errors import UserError
+from segsweep.records.alive import driver_alive
+from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.lines import read_study
+from segsweep.records.wandb.options import MirrorOptions, check_key
+from segsweep.records.writer import held
+from segsweep.store.folder import Store
+
+
+def check_mirror(mirror: MirrorOptions, folder: Path) -> None:
+    """Raise `UserError` for a study folder that cannot be made and for a mirror that could not send: before either is begun."""
+    check_out(folder)
+    if mirror.mode == "online":
+        check_key()
+
+
+def check_folders(folder: Path, store: Store) -> None:
+    """Raise `UserError` for a study folder or a store that cannot be written, and for records of a later version."""
+    check_out(folder)
+    with suppress(DamagedRecordsError):  # a run writes it anew, or says what it needs for that
+        if (folder / "study.json").is_file():
+            read_study(folder)
+    store.check_writable()
+
+
+def check_out(folder: Path) -> None:
+    """Raise `UserError` where a study's folder can be neither written nor made. Writes nothing."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UserError(f"--out: folder {folder} cannot be made: {os.strerror(errno.ENOTDIR)}: {there}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--out: folder {folder} cannot be written: {os.strerror(errno.EACCES)}: {there}")
+
+
+def check_free(folder: Path) -> None:
+    """Raise `UserError` where another process runs the study now."""
+    if driver_alive(folder):
+        raise held(folder)

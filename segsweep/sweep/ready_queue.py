@@ -1,0 +1,120 @@
+"""The queue of tasks that can start now. Adding, removing and taking one costs the logarithm of their number."""
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+
+from segsweep.tasks.task import Task
+
+URGENT = 0.9  # of the time left: a task that begins a longer path than that starts before its cell's turn
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A task that can start.
+
+    `seconds` is its price, `path_seconds` that of the longest path of tasks that it begins. `cell` is the key of its cell, None
+    for a task of none, as a stage: these start before all trials.
+    """
+
+    task: Task
+    seconds: float
+    path_seconds: float
+    cell: str | None = None
+
+
+class ReadyQueue:
+    """Tasks that can start now, in the order in which they should.
+
+    Tasks of no cell, which make what others need, come first, those on the longest path before others. Trials come cell by cell
+    in the order
+    of `ranks`, or, with `shares`, always from the cell that has had the least of its share of the time, so that early cells
+    end early. A trial whose path is nearly as long as all work that is left to each worker comes before its turn: it would end
+    the study late.
+    """
+
+    def __init__(self, ranks: Mapping[str, int], shares: Mapping[str, float] | None = None) -> None:
+        self._ranks, self._shares = ranks, shares
+        self._entries: dict[str, Ready] = {}
+        self._numbers: dict[str, int] = {}  # of every task that was ever added: one that comes back has its old place
+        self._next = count()
+        self._makers: list[tuple[float, int, str]] = []
+        self._paths: list[tuple[float, int, str]] = []
+        self._of_cell: dict[str, list[tuple[int, str]]] = {}
+        self._turns: list[tuple[float, int, str]] = []
+        self._used: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, identity: str) -> bool:
+        return identity in self._entries
+
+    def add(self, ready: Ready) -> None:
+        """Add a task, or give one that is queued another path."""
+        identity = ready.task.identity
+        number = self._numbers.setdefault(identity, next(self._next))
+        self._entries[identity] = ready
+        if ready.cell is None:
+            heapq.heappush(self._makers, (-ready.path_seconds, number, identity))
+            return
+        heapq.heappush(self._paths, (-ready.path_seconds, number, identity))
+        waiting = self._of_cell.setdefault(ready.cell, [])
+        heapq.heappush(waiting, (number, identity))
+        self._give_turn(ready.cell)
+
+    def remove(self, identity: str) -> Ready | None:
+        """Remove a task and return it, None where it is not queued."""
+        return self._entries.pop(identity, None)  # the heaps drop it when it comes up
+
+    def pop(self, seconds_left: float) -> Ready | None:
+        """Remove and return the task that starts next, None where there is none.
+
+        `seconds_left` is how long all work that is left takes on all workers.
+        """
+        found = self._first(self._makers) or self._urgent(seconds_left) or self._in_turn()
+        if found is not None:
+            del self._entries[found.task.identity]
+            if found.cell is not None:
+                self._used[found.cell] = self._used.get(found.cell, 0.0) + found.seconds
+                self._give_turn(found.cell)
+        return found
+
+    def clear(self) -> None:
+        """Remove all tasks."""
+        self._entries, self._makers, self._paths, self._of_cell, self._turns = {}, [], [], {}, []
+
+    def _first(self, heap: list[tuple[float, int, str]]) -> Ready | None:
+        """Return the queued task at the top of a heap, without those that have gone or have another path by now."""
+        while heap:
+            negative, _, identity = heap[0]
+            entry = self._entries.get(identity)
+            if entry is not None and entry.path_seconds == -negative:
+                return entry
+            heapq.heappop(heap)
+        return None
+
+    def _urgent(self, seconds_left: float) -> Ready | None:
+        found = self._first(self._paths)
+        return found if found is not None and found.path_seconds > URGENT * seconds_left else None
+
+    def _in_turn(self) -> Ready | None:
+        """Return the first task of the cell whose turn it is."""
+        while self._turns:
+            used, _, cell = self._turns[0]
+            waiting = self._of_cell[cell]
+            while waiting and waiting[0][1] not in self._entries:
+                heapq.heappop(waiting)
+            if waiting and used == self._share_used(cell):
+                return self._entries[waiting[0][1]]
+            heapq.heappop(self._turns)
+        return None
+
+    def _give_turn(self, cell: str) -> None:
+        turn = (self._share_used(cell), self._ranks[cell], cell)
+        if not self._turns or self._turns[0] != turn:
+            heapq.heappush(self._turns, turn)
+
+    def _share_used(self, cell: str) -> float:
+        return self._used.get(cell, 0.0) / self._shares.get(cell, 1.0) if self._shares is not None else 0.0

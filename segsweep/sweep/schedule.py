@@ -1,0 +1,229 @@
+"""The schedule: tasks with what they need. It knows which can start, which wait, which run; nothing of cells and choices."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from segsweep.sweep.built import Built, Find, IsTaken
+from segsweep.sweep.ready_queue import Ready, ReadyQueue
+from segsweep.tasks.kinds import KINDS
+from segsweep.tasks.task import Assignment, Task
+
+Price = Callable[[Task], float]  # predicted seconds on one worker
+
+
+@dataclass
+class Allowance:
+    """What a study may spend: `seconds` of workers in all (None: any), and the `shares` of cells, by their keys."""
+
+    seconds: float | None = None
+    shares: Mapping[str, float] | None = None
+    spent_seconds: float = field(default=0.0, init=False)
+
+    def fits(self, seconds: float) -> bool:
+        """Return whether a task of a price can start."""
+        return self.seconds is None or self.spent_seconds + seconds <= self.seconds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A task that has not ended. `path_seconds` is the duration of the longest path of tasks that it begins.
+
+    `by_plan` says that it is wanted for itself, and not just because another task needs it.
+    """
+
+    task: Task
+    seconds: float
+    path_seconds: float
+    cell: str | None
+    by_plan: bool
+
+
+class Schedule:
+    """All tasks that are wanted and have not ended.
+
+    A task waits until what it needs is in the store, is ready then, runs once `next` has returned it, may pause, and ends.
+    `unreachable` collects the tasks that can never run, each with the failed task that it needs; `settled` the ids of tasks whose
+    artifact is there, or never will be. Whoever reads them empties them. `seconds_left` is the price of all that has not ended.
+    """
+
+    def __init__(self, find: Find, is_taken: IsTaken, price: Price, ranks: Mapping[str, int], allowance: Allowance) -> None:
+        self.running: set[str] = set()
+        self.built = Built(find, is_taken, unfinished=self.running)
+        self.failed: dict[str, str] = {}  # id of a task that makes an artifact -> why it failed
+        self.unreachable: deque[tuple[Task, Task]] = deque()
+        self.settled: deque[str] = deque()
+        self.seconds_left = 0.0
+        self._price, self._allowance = price, allowance
+        self._queue = ReadyQueue(ranks, allowance.shares)
+        self._wanted: dict[str, Wanted] = {}
+        self._waiting: dict[str, list[str]] = defaultdict(list)  # id of what is needed -> ids of tasks that wait for it
+        self._paused: set[str] = set()
+        self._elsewhere: set[str] = set()  # another run makes their artifacts now
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing runs and nothing can start any more."""
+        return not (self.running or len(self._queue) or self._paused or self._elsewhere)
+
+    def __iter__(self) -> Iterator[Task]:
+        """Yield the tasks that are wanted and have not ended."""
+        yield from (wanted.task for wanted in self._wanted.values())
+
+    def want(self, task: Task, cell: str | None = None, after_seconds: float = 0.0) -> None:
+        """Have a task run once, before others that take `after_seconds`. Its needs are wanted too, where the store lacks them."""
+        seconds = self._price(task)
+        self._want(Wanted(task, seconds, seconds + after_seconds, cell, by_plan=True))
+
+    def _want(self, wanted: Wanted) -> None:
+        task = wanted.task
+        if (failed := self.failed_need(task)) is not None:
+            self._cannot_run(task, failed)
+            return
+        if (known := self._wanted.get(task.identity)) is not None:
+            self._lengthen(known, wanted)
+            return
+        if self.built.look(task):
+            self.settled.append(task.identity)
+            return
+        self._wanted[task.identity] = wanted
+        self.seconds_left += wanted.seconds
+        self._place(wanted)
+
+    def _cannot_run(self, task: Task, failed: Task) -> None:
+        if _makes(task):
+            self.settled.append(task.identity)
+        else:
+            self.unreachable.append((task, failed))
+
+    def _lengthen(self, known: Wanted, again: Wanted) -> None:
+        """Note that a wanted task is wanted once more, perhaps at the beginning of a longer path."""
+        path = max(known.path_seconds, again.path_seconds)
+        wanted = replace(known, path_seconds=path, by_plan=known.by_plan or again.by_plan)
+        if wanted == known:
+            return
+        self._wanted[known.task.identity] = wanted
+        if known.task.identity in self._queue:
+            self._queue.add(_ready(wanted))
+        for need in self._missing(wanted.task):
+            self._want_need(need, path)
+
+    def _want_need(self, need: Task, after_seconds: float) -> None:
+        seconds = self._price(need)
+        self._want(Wanted(need, seconds, seconds + after_seconds, None, by_plan=False))
+
+    def _place(self, wanted: Wanted) -> None:
+        """Queue a task that can start; let another wait for what it needs."""
+        missing = self._missing(wanted.task)
+        for need in missing:
+            self._waiting[need.identity].append(wanted.task.identity)
+            self._want_need(need, wanted.path_seconds)
+        if not missing:
+            self._queue.add(_ready(wanted))
+
+    def _missing(self, task: Task) -> list[Task]:
+        return [need for need in task.needs if need.identity in self._wanted or not self.built.look(need)]
+
+    def failed_need(self, task: Task) -> Task | None:
+        """Return the failed task, among all that a task needs, from the first on; None where none failed."""
+        for need in task.needs:
+            if (failed := self.failed_need(need)) is not None:
+                return failed
+            if need.identity in self.failed:
+                return need
+        return None
+
+    def next(self, workers: int) -> Assignment | None:
+        """Return a task that can start now, None where none can. `workers` is how many run at once at most."""
+        for identity in list(self._elsewhere):
+            self._elsewhere.discard(identity)
+            self._queue.add(_ready(self._wanted[identity]))
+        while (ready := self._queue.pop(self.seconds_left / workers)) is not None:
+            task = ready.task
+            if _makes(task) and self.built.look(task):  # another run has built it
+                self._made(task)
+            elif _makes(task) and self.built.is_taken(task):
+                self._elsewhere.add(task.identity)
+            elif self._allowance.fits(ready.seconds):
+                self.running.add(task.identity)
+                self._allowance.spent_seconds += ready.seconds
+                return Assignment(task, tuple(self.built.key(need) for need in task.needs))
+        return None
+
+    def ended(self, task: Task, error: str | None = None) -> None:
+        """Note that a task has ended; with an error, that nothing which needs it can run."""
+        self.running.discard(task.identity)
+        if not _makes(task):
+            self._drop(task.identity)
+        elif error is None:
+            assert self.built.look(task), f"{task.name} was built under another key; it would be built for ever"
+            self._made(task)
+        else:
+            self.failed[task.identity] = str(error)
+            self._drop(task.identity)
+            self._give_up(task.identity)
+
+    def _made(self, task: Task) -> None:
+        """Queue what waited for an artifact alone."""
+        self._drop(task.identity)
+        for identity in self._waiting.pop(task.identity, ()):
+            wanted = self._wanted.get(identity)
+            if wanted is not None and not self._missing(wanted.task):
+                self._queue.add(_ready(wanted))
+        self.settled.append(task.identity)
+
+    def _give_up(self, identity: str) -> None:
+        """Drop all tasks that wait for one that failed."""
+        self.settled.append(identity)
+        for waiting in self._waiting.pop(identity, ()):
+            if (wanted := self._drop(waiting)) is not None and (failed := self.failed_need(wanted.task)) is not None:
+                self._cannot_run(wanted.task, failed)
+                self._give_up(waiting)
+
+    def _drop(self, identity: str) -> Wanted | None:
+        self._queue.remove(identity)
+        self._paused.discard(identity)
+        wanted = self._wanted.pop(identity, None)
+        if wanted is not None:
+            self.seconds_left -= wanted.seconds
+        return wanted
+
+    def requeue(self, task: Task) -> None:
+        """Schedule a running task again that did not come to its end."""
+        self.running.discard(task.identity)
+        if (wanted := self._wanted.get(task.identity)) is not None:
+            self._allowance.spent_seconds -= wanted.seconds
+            self._place(wanted)
+
+    def pause(self, task: Task) -> None:
+        """Keep a running task aside until `resume`."""
+        self.running.discard(task.identity)
+        self._paused.add(task.identity)
+
+    def resume(self, task: Task) -> None:
+        """Let a paused task go on, on any worker."""
+        self._paused.discard(task.identity)
+        self._place(self._wanted[task.identity])
+
+    def recheck_artifacts(self) -> None:
+        """Look up in the store again all that was built, since something is lost there: what is needed is made again."""
+        self.built.forget()
+        busy = self.running | self._paused
+        idle = [wanted for identity, wanted in self._wanted.items() if identity not in busy]
+        self._queue.clear()
+        self._waiting.clear()
+        self._elsewhere.clear()
+        for wanted in idle:
+            self._drop(wanted.task.identity)
+        for wanted in idle:
+            if wanted.by_plan:
+                self._want(wanted)
+
+
+def _makes(task: Task) -> bool:
+    """Return whether a task makes an artifact that others may need."""
+    return KINDS[task.kind].artifact is not None
+
+
+def _ready(wanted: Wanted) -> Ready:
+    return Ready(wanted.task, wanted.seconds, wanted.path_seconds, wanted.cell)

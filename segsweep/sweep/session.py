@@ -1,0 +1,246 @@
+"""A session: a study that is open. A plan, a rehearsal and a run open it alike, so all refuse with the same words.
+
+A plan differs in two ways. Data that is not found is noted instead of refused, and data that the store does not hold is not
+decoded, so what only its pixels tell is unknown.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, partial
+from pathlib import Path
+
+from segsweep.config.loss_text import user_losses
+from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.study import Study
+from segsweep.config.user_objects import check_provided, register
+from segsweep.data.dataset import Tell
+from segsweep.errors import UserError
+from segsweep.records.damage import INDEX
+from segsweep.records.lines import declared
+from segsweep.records.models import lost_models, lost_remarks
+from segsweep.records.reader import Records, load
+from segsweep.records.writer import RecordWriter
+from segsweep.sweep.artifacts import Artifacts
+from segsweep.sweep.catalog import Catalog, check_names, tuned_values
+from segsweep.sweep.changed import changed_line
+from segsweep.sweep.cost import SPEEDS, CostModel
+from segsweep.sweep.declaration import declaration
+from segsweep.sweep.folder_checks import check_folders, check_free
+from segsweep.sweep.folders import Folders
+from segsweep.sweep.options import Options, flag
+from segsweep.sweep.outage import Outage
+from segsweep.sweep.plan import Plan, make_plan
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.preflight import preflight
+from segsweep.sweep.preparation import check_prepared, check_undecoded, prepare_all
+from segsweep.sweep.progress import View
+from segsweep.sweep.resume import resume_state
+from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
+from segsweep.sweep.schedule import Price
+from segsweep.training.speed import drop_damaged
+
+
+class Purpose(Enum):
+    """Why a study is opened."""
+
+    RUN = "run"
+    PLAN = "plan"
+    CHECK = "check"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a study is opened: for what, where, with which options, and to whom it reports."""
+
+    purpose: Purpose
+    folders: Folders
+    options: Options
+    view: View
+    tell: Tell
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a run needs beside a session: its records, open for writing, with their id, and what knows of outages."""
+
+    writer: RecordWriter
+    outage: Outage
+    records_id: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A study that passed all checks: its data, the runner for it, and a planner that resumes what earlier starts left.
+
+    `records` are those of earlier starts; None where there was none. `lost` maps confirmed runs whose models are lost to the
+    reason, `notices` are lines on what is damaged, lost or replaced. `undecoded` names the data sets of a plan that the store
+    does not hold at some size. `running` and `earlier` are there where the study runs.
+    """
+
+    opening: Opening
+    catalog: Catalog
+    runner: Runner
+    planner: Planner
+    costs: CostModel
+    records: Records | None
+    lost: Mapping[str, str]
+    notices: tuple[str, ...] = ()
+    undecoded: frozenset[str] = frozenset()
+    _running: "Running | None" = None
+
+    @property
+    def running(self) -> Running:
+        """What a run needs beside."""
+        assert self._running is not None, "a study that is only planned does not run"
+        return self._running
+
+    @property
+    def earlier(self) -> Records:
+        """The records of earlier starts, empty where there was none; a run has declared its study in them."""
+        assert self.records is not None
+        return self.records
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, whose cells get their trials as sources are chosen."""
+        return self.planner.plan
+
+
+@contextmanager
+def open_session(study: Study, opening: Opening) -> Iterator[Session]:
+    """Yield an open study once all is checked and, unless it is only planned, its data prepared.
+
+    For a plan or a rehearsal the runner starts no Ray and serves to plan alone. A run holds the study's records open for writing.
+    Raises `UserError` for what a run would refuse, with the same words for every purpose; whoever plans calls `check_free`
+    once the plan is shown.
+    """
+    register(study.user_objects)  # again: another study of this process may have brought other things of the same names
+    folders, options, planning = opening.folders, opening.options, opening.purpose is Purpose.PLAN
+    check_user_objects(study)
+    check_names(study)
+    check_groups(study, options)
+    check_folders(folders.study_folder(study), folders.store)
+    if not planning:
+        check_free(folders.study_folder(study))
+    opened = open_runner if opening.purpose is Purpose.RUN else runner_for_plan
+    with opened(options, study, folders.store) as runner:
+        view, tell = opening.view, opening.tell
+        catalog = Catalog(folders.roots, folders.store, view.data, lenient=planning, tell=tell, user_objects=study.user_objects)
+        undecoded = _with_data(study, catalog, planning)
+        plan = plan_of(study, catalog, runner)
+        if opening.purpose is Purpose.RUN:
+            with RecordWriter(folders.study_folder(study)) as writer:
+                yield _running(plan, catalog, runner, opening, writer)
+        else:
+            yield _resumed(plan, catalog, runner, opening, undecoded)
+
+
+def _with_data(study: Study, catalog: Catalog, planning: bool) -> frozenset[str]:
+    """Check a study's data, prepared first unless it is only planned; return the names of what the store does not hold."""
+    preflight(study, catalog)
+    if planning:
+        check_undecoded(study, catalog)
+        return check_prepared(study, catalog)
+    prepare_all(study, catalog)
+    return frozenset()
+
+
+def _resumed(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, undecoded: frozenset[str] = frozenset()) -> Session:
+    """Return a session that only looks: its planner resumes from what the records and the store hold, and nothing is written."""
+    folder, notices = opening.folders.study_folder(plan.study), list[str]()
+    records = load_or_none(folder)
+    lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
+    planner = _planner(plan, Artifacts(catalog.store, notices.append), opening, records, lost)
+    before = None if catalog.absent else records  # without its data every trial looks like another one
+    notices += _what_changes(folder, before, plan, planner, lost)
+    return Session(opening, catalog, runner, planner, _costs(plan, catalog, runner), records, lost, tuple(notices), undecoded)
+
+
+def _running(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, writer: RecordWriter) -> Session:
+    """Return a session that runs: the study is declared in its records, and damaged models are moved out of the way.
+
+    Its planner waits while the store is out of reach.
+    """
+    before = load(writer.folder) if declared(writer.folder) else None
+    records_id = writer.declare({**declaration(plan), "store": str(catalog.store.root)})
+    records = load(writer.folder) if before is None else before
+    outage = _outage(opening, writer.folder)
+    lost, costs = lost_models(records.all_trials, catalog.store, set_aside=True), _costs(plan, catalog, runner)
+    planner = _planner(plan, Artifacts(catalog.store, opening.tell, outage), opening, records, lost, costs.seconds)
+    for line in (*writer.notices, *_what_changes(writer.folder, before, plan, planner, lost)):
+        opening.tell(line)
+    running = Running(writer, outage, records_id)
+    return Session(opening, catalog, runner, planner, costs, records, lost, _running=running)
+
+
+def _planner(
+    plan: Plan,
+    artifacts: Artifacts,
+    opening: Opening,
+    records: Records | None,
+    lost: Mapping[str, str],
+    price: Price = lambda _: 1.0,
+) -> Planner:
+    """Return the planner that resumes from what the store and the records hold."""
+    resume = resume_state(records, plan.study.early_stopping, opening.retry_failed, lost)
+    return Planner(plan, artifacts.find, resume, artifacts.is_taken, artifacts.reading, price)
+
+
+def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:
+    """Yield lines on confirmed runs that run again for lack of their models, and on what the study replaces."""
+    yield from lost_remarks(planned_among(lost, planner))
+    if (changed := changed_line(folder, before, declaration(plan), planner)) is not None:
+        yield changed
+
+
+def _costs(plan: Plan, catalog: Catalog, runner: Runner) -> CostModel:
+    """Return what predicts durations on the runner's devices. It measures when it is asked first."""
+    if (damaged := drop_damaged(catalog.store.root / SPEEDS)) is not None:
+        catalog.tell(damaged)
+    return CostModel(plan, catalog, runner.device, runner.measure)
+
+
+def _outage(opening: Opening, folder: Path) -> Outage:
+    minutes = opening.options.wait_minutes
+    limit_seconds = math.inf if minutes is None else 60 * minutes
+    return Outage(opening.folders.store.root, folder, opening.view.tell, limit_seconds)
+
+
+def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
+    """Return the plan of a study for the devices of a runner. Raises `UserError` for sizes that cannot be."""
+    preflight(study, catalog)
+    return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study), catalog.masks_key)
+
+
+def load_or_none(folder: Path) -> Records | None:
+    """Return the records of a study folder, None where no study was run. Raises `UserError` for what is damaged."""
+    return load(folder) if declared(folder) or (folder / INDEX).is_file() else None
+
+
+def planned_among(lost: Mapping[str, str], planner: Planner) -> dict[str, str]:
+    """Return those of some lost models that belong to confirmed runs of the plan, which are to run again."""
+    known = {trial.trial_id for cell in planner.plan.cells for trial in planner.trials(cell)}
+    return {trial: reason for trial, reason in lost.items() if trial in known}
+
+
+def check_user_objects(study: Study) -> None:
+    """Raise `UserError` for an architecture, a loss or a data set `own:NAME` that the study names and does not bring."""
+    for _, cell in study.cells():
+        losses = tuned_values(study, "loss", cell.loss)
+        texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
+        stages = Source.parse(cell.source).stages
+        datasets = [study.target_name, *(stage.name for stage in stages if stage.kind in DATASET_KINDS and stage.name)]
+        check_provided([*texts, *datasets], study.user_objects, study.name)
+
+
+def check_groups(study: Study, options: Options) -> None:
+    """Raise `UserError` where workers that train together would have no image each."""
+    for name, settings in study.cells():
+        for setting, size in settings.batch_sizes().items():
+            option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
+            if (workers := getattr(options, option)) > size:
+                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")

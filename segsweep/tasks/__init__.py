@@ -1,0 +1,1 @@
+"""Tasks: what can be scheduled, and the table of its kinds."""

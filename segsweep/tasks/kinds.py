@@ -1,0 +1,15 @@
+"""The kinds of tasks: one row each. Who adds a kind writes its file and its row here."""
+
+from segsweep.errors import unknown
+from segsweep.tasks.kind import Kind
+from segsweep.tasks.stage_task import STAGE, STAGE_KIND
+from segsweep.tasks.trial_task import TRIAL, TRIAL_KIND
+
+KINDS: dict[str, Kind] = {TRIAL: TRIAL_KIND, STAGE: STAGE_KIND}
+
+
+def kind_of(name: str) -> Kind:
+    """Return the row of a kind. Raises `UserError` for a kind that this version does not know."""
+    if name not in KINDS:
+        raise unknown("kind of task", name, list(KINDS))
+    return KINDS[name]

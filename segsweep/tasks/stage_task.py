@@ -1,0 +1,154 @@
+"""The task of building one stage of a source."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from segsweep.config.source import DATASET_KINDS
+from segsweep.config.work import STAGE_VERSION, StageSpec
+from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, Kind, RecordedArtifact, RecordTable
+from segsweep.tasks.task import Costs, Row
+
+STAGE = "stage"
+WEIGHTS = "weights"  # the store's kind of what stages make
+COLUMNS: Mapping[str, str] = {
+    "study": TEXT,
+    "stage_id": TEXT,
+    "stage": TEXT,
+    "model": TEXT,
+    "parent_stage_id": TEXT,
+    "settings": TEXT,
+    "status": TEXT,
+    "error": TEXT,
+    "note": TEXT,
+    "key": TEXT,
+    "content_hash": TEXT,
+    "source_seed": WHOLE,
+    "starts": WHOLE,
+    "start_number": WHOLE,
+    "started_at": NUMBER,
+    "ended_at": NUMBER,
+    "seconds": NUMBER,
+    "device": TEXT,
+    "dataset": TEXT,
+    "train_images": WHOLE,
+    "val_images": WHOLE,
+    "dropped_duplicates": WHOLE,
+    "classes": WHOLE,
+    "epochs": WHOLE,
+    "best_epoch": WHOLE,
+    "val_loss": NUMBER,
+    "val_mean_iou": NUMBER,
+    "val_accuracy": NUMBER,
+    "val_reading": NUMBER,
+    "steps": WHOLE,
+    "stem": TEXT,
+    "contrastive_accuracy": NUMBER,
+    "contrastive_chance": NUMBER,
+    "knn_accuracy": NUMBER,
+    "knn_accuracy_start": NUMBER,
+    "knn_chance": NUMBER,
+    "method_version": WHOLE,
+    "schema_version": WHOLE,
+}
+QUALITY = {  # columns of a built stage that say how good it is
+    "val_mean_iou": "val mean IoU",
+    "contrastive_accuracy": "contrastive accuracy",
+    "knn_accuracy": "k-NN accuracy",
+}
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """Build one stage. It needs the stage before it, and makes weights."""
+
+    spec: StageSpec
+    kind = STAGE
+    keep = None
+    results = None
+    cell = None
+
+    @property
+    def identity(self) -> str:
+        """The stage's id."""
+        return self.spec.spec_id
+
+    @property
+    def name(self) -> str:
+        """The chain of stages."""
+        return f"stage {self.spec.name}"
+
+    @cached_property
+    def needs(self) -> "tuple[StageTask, ...]":
+        """The stage whose weights it starts from."""
+        return (StageTask(self.spec.parent),) if self.spec.parent else ()
+
+    def key(self, hashes: Sequence[str]) -> str | None:
+        """Return the key of its weights."""
+        return self.spec.key(hashes[0] if hashes else None)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """Its one row of the stages table."""
+        return (self.identity,)
+
+    def columns(self, record: str) -> Row:  # noqa: ARG002  # it has one
+        """Return what is known of the stage before it is built."""
+        spec = self.spec
+        return {
+            "stage_id": spec.spec_id,
+            "stage": spec.name,
+            "model": spec.model,
+            "parent_stage_id": spec.parent.spec_id if spec.parent else None,
+            "settings": json.dumps(dict(spec.settings), sort_keys=True),
+            "source_seed": spec.seed,
+            "kind_of_stage": spec.stage.kind,
+            "method_version": STAGE_VERSION,
+        }
+
+    @property
+    def shareable(self) -> bool:
+        """Whether it trains: published weights are read by one worker."""
+        return self.spec.stage.kind in DATASET_KINDS
+
+    def seconds(self, costs: Costs) -> float:
+        """Return its predicted duration on one worker."""
+        return costs.stage(self.spec)
+
+    def workspace(self, records_id: str) -> None:
+        """Return nothing: its performer clears its checkpoints, which all studies share."""
+
+    def describe(self) -> str:
+        """Return the chain of stages and the model that it is built for."""
+        return f"{self.name} for {self.spec.model}"
+
+    def outcome(self, facts: Row) -> str:
+        """Return how good its weights are; nothing for published ones."""
+        said = [f"{words} {facts[name]:.3f}" for name, words in QUALITY.items() if facts.get(name) is not None]
+        start = facts.get("knn_accuracy_start")
+        return ", ".join(said) + ("" if start is None else f" ({start:.3f} at the start)")
+
+
+def stage_title(row: Mapping[str, Any]) -> str:
+    """Return the name of a stage's run in W&B."""
+    return f"{row['stage']} for {row['model']}, seed {row['source_seed']}"
+
+
+STAGE_KIND = Kind(
+    performer="segsweep.stage:perform_stage",
+    table=RecordTable(
+        name="stages",
+        identity="stage_id",
+        columns=COLUMNS,
+        job_type="stage",
+        title=stage_title,
+        tag=lambda row: "stage",  # noqa: ARG005
+        source="parent_stage_id",
+        artifact=RecordedArtifact(WEIGHTS, "key", "stage-", lambda row: "key" in row),
+    ),
+    artifact=WEIGHTS,
+    group_option="workers_per_stage",
+    verb="building",
+)

@@ -1,0 +1,232 @@
+"""The task of one trial: fine-tuning, and for a confirmed run its test."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from segsweep.config.keep import Keep
+from segsweep.config.work import TRIAL_VERSION, Trial
+from segsweep.tasks.kind import FLAG, NUMBER, TEXT, WHOLE, Kind, RecordedArtifact, RecordTable
+from segsweep.tasks.stage_task import StageTask
+from segsweep.tasks.task import Costs, Row
+
+TRIAL = "trial"
+MODEL = "model"  # the store's kind of what confirmed runs make
+COLUMNS: Mapping[str, str] = {
+    "study": TEXT,
+    "trial_id": TEXT,
+    "cell": TEXT,
+    "phase": TEXT,
+    "status": TEXT,
+    "error": TEXT,
+    "note": TEXT,
+    "planned": FLAG,
+    "chosen": FLAG,
+    "point": WHOLE,
+    "source": TEXT,
+    "architecture": TEXT,
+    "transfer": TEXT,
+    "freeze": TEXT,
+    "fraction": NUMBER,
+    "learning_rate": NUMBER,
+    "unfreeze_every_epochs": WHOLE,
+    "dev_share": NUMBER,
+    "fold": WHOLE,
+    "ema": NUMBER,
+    "gradient_clip_norm": NUMBER,
+    "ssl_gradient_clip_norm": NUMBER,
+    "source_augmentation": TEXT,
+    "seed": WHOLE,
+    "source_seed": WHOLE,
+    "epochs": WHOLE,
+    "steps": WHOLE,
+    "validations": WHOLE,
+    "patience_epochs": WHOLE,
+    "keep": TEXT,
+    "batch_size": WHOLE,
+    "image_px": WHOLE,
+    "source_epochs": WHOLE,
+    "source_steps": WHOLE,
+    "source_batch_size": WHOLE,
+    "source_image_px": WHOLE,
+    "stage_id": TEXT,
+    "ssl_epochs": WHOLE,
+    "ssl_steps": WHOLE,
+    "ssl_batch_size": WHOLE,
+    "epochs_run": WHOLE,
+    "best_epoch": WHOLE,
+    "stopped_by": TEXT,
+    "starts": WHOLE,
+    "start_number": WHOLE,
+    "started_at": NUMBER,
+    "ended_at": NUMBER,
+    "seconds": NUMBER,
+    "device": TEXT,
+    "source_hash": TEXT,
+    "model_key": TEXT,
+    "model_hash": TEXT,
+    "transfer_report": TEXT,
+    "train_images": WHOLE,
+    "val_images": WHOLE,
+    "dropped_duplicates": WHOLE,
+    "test_images": WHOLE,
+    "absent_classes": TEXT,
+    "foreground": TEXT,
+    "trainable_parameters": WHOLE,
+    "total_parameters": WHOLE,
+    "calibrated_layers": WHOLE,
+    "micro_batch": WHOLE,
+    "train_loss": NUMBER,
+    "val_loss": NUMBER,
+    "val_iou": NUMBER,
+    "val_mean_iou": NUMBER,
+    "val_f1": NUMBER,
+    "val_dice": NUMBER,
+    "val_accuracy": NUMBER,
+    "test_loss": NUMBER,
+    "test_accuracy": NUMBER,
+    "test_mean_accuracy": NUMBER,
+    "test_precision": NUMBER,
+    "test_recall": NUMBER,
+    "test_f1": NUMBER,
+    "test_iou": NUMBER,
+    "test_mean_iou": NUMBER,
+    "test_weighted_iou": NUMBER,
+    "test_dice": NUMBER,
+    "test_boundary_f": NUMBER,
+    "test_dice_loss": NUMBER,
+    "test_focal_loss": NUMBER,
+    "test_bce": NUMBER,
+    "predict_seconds": NUMBER,
+    "before_accuracy": NUMBER,
+    "before_mean_accuracy": NUMBER,
+    "before_precision": NUMBER,
+    "before_recall": NUMBER,
+    "before_f1": NUMBER,
+    "before_iou": NUMBER,
+    "before_mean_iou": NUMBER,
+    "before_weighted_iou": NUMBER,
+    "before_dice": NUMBER,
+    "source_mean_iou_before": NUMBER,
+    "source_mean_iou_after": NUMBER,
+    "forgetting": NUMBER,
+    "method_version": WHOLE,
+    "schema_version": WHOLE,
+}
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """Run one trial. It needs the last stage of its source; the model of a confirmed run is needed by no other task."""
+
+    spec: Trial
+    kind = TRIAL
+    shareable = True
+
+    @property
+    def identity(self) -> str:
+        """The trial's id."""
+        return self.spec.trial_id
+
+    @property
+    def name(self) -> str:
+        """Its phase and cell."""
+        return f"{self.spec.phase} {self.cell}"
+
+    @cached_property
+    def needs(self) -> tuple[StageTask, ...]:
+        """The last stage of its source."""
+        return (StageTask(self.spec.stage),) if self.spec.stage else ()
+
+    def key(self, hashes: Sequence[str]) -> None:
+        """Return nothing: the key of a confirmed run's model follows from its weights."""
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """Its one row of the trials table."""
+        return (self.identity,)
+
+    def columns(self, record: str) -> Row:  # noqa: ARG002  # it has one
+        """Return what is known of the trial before it runs."""
+        return trial_columns(self.spec)
+
+    @property
+    def keep(self) -> Keep:
+        """The measure by which its epochs and its cell's trials are compared."""
+        return self.spec.settings.keep
+
+    @property
+    def results(self) -> int:
+        """How many validations it has unless it is stopped."""
+        return self.spec.settings.results
+
+    @property
+    def cell(self) -> str:
+        """The name of its cell."""
+        return self.spec.cell
+
+    def seconds(self, costs: Costs) -> float:
+        """Return its predicted duration on one worker, without early stopping."""
+        return costs.trial(self.spec.settings, tested=self.spec.phase == "confirm")
+
+    def workspace(self, records_id: str) -> str:
+        """Return the id of its checkpoints. Each study has its own, since two studies may run equal trials at once."""
+        return f"{records_id}-{self.identity}" if records_id else self.identity
+
+    def describe(self) -> str:
+        """Return its phase, cell, learning rate and seed."""
+        settings = self.spec.settings
+        fold = f" fold={settings.fold}" if settings.fold is not None else ""
+        return f"{self.name} lr={settings.learning_rate:g}{fold} seed={self.spec.seed}"
+
+    def outcome(self, facts: Row) -> str:
+        """Return its validation IoU, or the loss where the IoU is undefined; nothing without an epoch."""
+        if (val_iou := facts.get("val_iou")) is None:
+            return ""
+        if math.isnan(val_iou):
+            return f"val loss {facts['val_loss']:.3f}, val IoU undefined"
+        return f"val IoU {val_iou:.3f}"
+
+
+def trial_columns(trial: Trial) -> Row:
+    """Return the columns of a trial's record that are known before it runs."""
+    return {
+        "study": trial.study,
+        "trial_id": trial.trial_id,
+        "cell": trial.cell,
+        "phase": trial.phase,
+        "point": trial.point,
+        "seed": trial.seed,
+        "source_seed": trial.source_seed,
+        "stage_id": trial.stage.spec_id if trial.stage else None,
+        "method_version": TRIAL_VERSION,
+        "target": trial.target.name,
+        "protocol": trial.target.protocol,
+        **trial.settings.model_dump(),
+    }
+
+
+def trial_title(row: Mapping[str, Any]) -> str:
+    """Return the name of a trial's run in W&B."""
+    point = f", point {row['point']}" if row["phase"] == "tune" and "point" in row else ""
+    fold = f", fold {row['fold']}" if row.get("fold") is not None else ""
+    return f"{row['cell']}: {row['phase']}{point}{fold}, seed {row['seed']}"
+
+
+TRIAL_KIND = Kind(
+    performer="segsweep.trial:perform_trial",
+    table=RecordTable(
+        name="trials",
+        identity="trial_id",
+        columns=COLUMNS,
+        job_type="finetune",
+        title=trial_title,
+        tag=lambda row: str(row["phase"]),
+        source="stage_id",
+        artifact=RecordedArtifact(MODEL, "model_key", "model-", lambda row: row["phase"] == "confirm", examples=True),
+    ),
+    artifact=None,
+    group_option="workers_per_trial",
+)
