@@ -30,7 +30,7 @@ FLOORS = {
     "__init__": 12,
 }
 HEAVY = {
-    "torch": {"models", "training", "stage", "domain_shift", "trial", "inference", "cli", "sweep"},
+    "torch": {"models", "training", "stage", "domain_shift", "trial", "inference", "sweep"},
     "ray": {"sweep"},
     "wandb": {"records"},
 }

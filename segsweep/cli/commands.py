@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from segsweep.records.reader import Records
 
 Command = Callable[[argparse.Namespace, "Console"], None]
 
@@ -185,13 +184,6 @@ def _folder(study: str) -> Path:
     return find_study(study)
 
 
-def _store(records: "Records", chosen: str | None) -> Path:
-    """Return the folder of a study's artifacts, which records from W&B do not know."""
-    if (folder := chosen or records.study.get("store")) is None:
-        raise UserError("--store: records from W&B do not say where artifacts lie; name the folder")
-    return Path(folder)
-
-
 def _status(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
     from segsweep.records.reader import load
 
@@ -247,42 +239,38 @@ def _export(options: argparse.Namespace, console: "Console") -> None:
             print(line)
         return
     announce_start(console)
-    from segsweep.cli.export import export_best
-    from segsweep.store.folder import Store
+    from segsweep.inference.export import export
 
-    folder = export_best(records, Store.existing(_store(records, options.store)), Path(options.best))
+    folder = export(records, options.best, store=options.store)
     print(f"{folder}: model.pt2, weights.safetensors, card.json, README.md")
 
 
 def _predict(options: argparse.Namespace, console: "Console") -> None:
     announce_start(console)
-    from segsweep.cli.predict import predict_folder
+    from segsweep.inference.predict import predict
     from segsweep.records.reader import load
-    from segsweep.store.folder import Store
     from segsweep.sweep.progress import choose_view
-    from segsweep.training.device import choose_device
 
     records = load(_folder(options.study))
-    device = choose_device(options.device)
     view = choose_view(console)
     try:
-        done = predict_folder(
+        done = predict(
             records,
-            Store.existing(_store(records, options.store)),
-            Path(options.images),
-            Path(options.out or Path("predictions") / records.study["name"]),
-            device=device,
+            options.images,
+            options.out or Path("predictions") / records.study["name"],
             trial=options.trial,
             probabilities=options.probabilities,
-            console=console,
+            store=options.store,
+            device=options.device,
+            log=lambda line: console.print(line, soft_wrap=True),
             progress=view.data,
         )
     finally:
         view.close()
     run = done.trial
-    print(f"{done.folder}: {len(done.pictures)} pictures, predicted by trial {run['trial_id']} ({run['cell']})")
+    print(f"{done.folder}: {len(done.images)} pictures, predicted by trial {run['trial_id']} ({run['cell']})")
     if done.failed:
         names = ", ".join(row["picture"] for row in done.failed)
-        total = len(done.failed) + len(done.pictures)
+        total = len(done.failed) + len(done.images)
         console.print(f"{len(done.failed)} of {total} pictures could not be read: {names}", soft_wrap=True)
         sys.exit(INCOMPLETE)

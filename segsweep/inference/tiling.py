@@ -1,4 +1,4 @@
-"""A trained network applied to pictures of any size, each brought to the network as those that it learned from were."""
+"""A trained network applied to images of any size, each resized and cut as the training images were."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from segsweep.data.picture import resized, size_before_cut
 from segsweep.training.device import Device
 from segsweep.training.enlarge import enlarged
 
-STRIDE_PX = 32  # sides of what a network sees are multiples of this
-TILE_PX, MARGIN_PX = 1024, 128  # of longer sides the network sees pieces, and this much of what is around each
+STRIDE_PX = 32  # sides of a network's input are multiples of this
+TILE_PX, MARGIN_PX = 1024, 128  # longer sides are split into pieces, each seen with this margin
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network sees in a picture: class numbers (H, W), and probabilities (C, H, W) with 255 for 1; both uint8."""
+    """A network's prediction for one image: class numbers (H, W), and probabilities (C, H, W) with 255 for 1; both uint8."""
 
     mask_HW: Pixels
     probabilities_CHW: Pixels | None
@@ -27,22 +27,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of a side: the part that is kept of what the network says of the longer part that it has seen."""
+    """A stretch of a side: the network sees `seen`, and its output is kept for `kept` within it."""
 
     kept: slice
     seen: slice
 
 
 class Predictor:
-    """A network and the way that pictures come to it.
+    """A network, and how images are resized and tiled for it.
 
-    `network` gives logits (B, C, H, W) for uint8 images (B, 3, H, W), as `segsweep.cli.export.Deployed` does. It was trained
-    on squares of `image_px` that `fit` made of pictures: with `resize` and `nearest` it sees the picture squeezed into such
-    a square; with `crop` and `raw-crop` all of the picture, at the scale of the square that was cut out of it.
+    `network` returns logits (B, C, H, W) for uint8 images (B, 3, H, W), as `segsweep.inference.deployed.Deployed` does. It was
+    trained on squares of `image_px` that `fit` made of images: with `resize` and `nearest` the image is squeezed into such a
+    square; with `crop` and `raw-crop` the network sees the whole image, at the scale at which that square was cut.
 
-    Memory is bounded: sides beyond 1,280 px are seen in pieces that overlap, and logits are brought to the picture's own
-    size band by band. So 24 megapixels take a few GB, also with 150 classes. A network that takes squares of
-    its own size alone, as a Swin transformer, sees the picture in such squares.
+    Memory is bounded: sides beyond 1,280 px are split into overlapping pieces, and logits are resized to the image's
+    size band by band. So 24 megapixels take a few GB, also with 150 classes. A network that accepts only squares of `image_px`,
+    such as a Swin transformer, sees the image in such squares.
     """
 
     def __init__(self, network: nn.Module, *, image_px: int, fit: Fit, device: Device, precision: str = "float32") -> None:
@@ -66,10 +66,10 @@ class Predictor:
         return True
 
     @torch.inference_mode()
-    def predict(self, picture_HWC: Pixels, probabilities: bool = False) -> Prediction:
-        """Return what the network sees in a picture (H, W, 3), uint8, at the picture's own size."""
-        mask_HW, shares_CHW = np.empty(picture_HWC.shape[:2], dtype=np.uint8), None
-        for rows, columns, logits in self._logits(picture_HWC):
+    def predict(self, image_HWC: Pixels, probabilities: bool = False) -> Prediction:
+        """Return the prediction for an image (H, W, 3), uint8, at the image's size."""
+        mask_HW, shares_CHW = np.empty(image_HWC.shape[:2], dtype=np.uint8), None
+        for rows, columns, logits in self._logits(image_HWC):
             mask_HW[rows, columns] = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
             if probabilities:
                 if shares_CHW is None:
@@ -77,11 +77,11 @@ class Predictor:
                 shares_CHW[:, rows, columns] = (255 * logits.softmax(dim=0)).round().to(torch.uint8).cpu().numpy()
         return Prediction(mask_HW, shares_CHW)
 
-    def _logits(self, picture_HWC: Pixels) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield the logits of a picture part by part: rows, columns, and the logits (C, rows, columns) there, float32."""
-        height, width = picture_HWC.shape[:2]
+    def _logits(self, image_HWC: Pixels) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield the logits of an image part by part: rows, columns, and the logits (C, rows, columns) there, float32."""
+        height, width = image_HWC.shape[:2]
         size = size_before_cut(width, height, self._image_px, self._fit)
-        parts = self._parts(np.asarray(resized(picture_HWC, size, self._fit)))
+        parts = self._parts(np.asarray(resized(image_HWC, size, self._fit)))
         yield from parts if size == (width, height) else enlarged(_joined(parts, size), height, width)
 
     def _parts(self, image_HWC: Pixels) -> Iterator[tuple[slice, slice, Tensor]]:
@@ -103,7 +103,7 @@ class Predictor:
         ]
 
     def _run(self, image_HWC: Pixels) -> Tensor:
-        """Return the logits (C, H, W), float32, of an image, which the network sees with its edges mirrored up to its stride."""
+        """Return the logits (C, H, W), float32, of an image; its edges are mirrored up to a multiple of the network's stride."""
         height, width = image_HWC.shape[:2]
         padding = [(0, _up_to_multiple(side, self._stride_px) - side) for side in (height, width)]
         padded = np.pad(image_HWC, [*padding, (0, 0)], mode="reflect")
@@ -118,7 +118,7 @@ def _up_to_multiple(length: int, of: int) -> int:
 
 
 def _joined(parts: Iterable[tuple[slice, slice, Tensor]], size: tuple[int, int]) -> Tensor:
-    """Return the parts of logits as one (C, H, W), for a width and height."""
+    """Return the parts of logits joined into one tensor (C, H, W), for a size (width, height)."""
     whole = None
     for rows, columns, logits in parts:
         if whole is None:

@@ -12,9 +12,9 @@ from called import call
 
 import segsweep
 from segsweep import trial as trials
-from segsweep.cli.export import find_weights
 from segsweep.cli.study_script import main
 from segsweep.config import Study
+from segsweep.inference.confirmed_run import find_weights
 from segsweep.records import Records, load
 from segsweep.records.lines import read_study, write_object
 from segsweep.records.models import lost_models
