@@ -63,7 +63,8 @@ class MedianRule:
         averages = []
         for name, curve in cell.curves.items():
             if name != trial and max(curve, default=0) >= epoch:
-                averages.append(fmean(number(found) for at, found in curve.items() if at <= epoch))
+                readings = [number(found) for at, found in curve.items() if at <= epoch]
+                averages.append(min(fmean(readings), max(readings)))  # rounded up, equal readings would stop each other
         if len(averages) < self._settings.min_trials:
             return Verdict.CONTINUE
         best = max(number(found) for at, found in cell.curves[trial].items() if at <= epoch)
