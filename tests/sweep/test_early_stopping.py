@@ -1,17 +1,46 @@
-"""The stopping rules against curves whose answer is plain."""
+"""Every stopping rule against its contract, and each against curves whose answer is known."""
 
 import math
 import random
 
 import pytest
+from contracts.early_stopping import EPOCHS, EarlyStoppingContract
 
 from segsweep.config import PerCellASHA, PerCellMedian, PerCellRacing
-from segsweep.config.early_stopping import EarlyStopping
+from segsweep.config.early_stopping import RULES
 from segsweep.config.keep import Reading
 from segsweep.errors import UserError
 from segsweep.sweep.early_stopping import PerCellStopping, reading_error
 
-EPOCHS = 10  # planned
+
+class TestNoRule(EarlyStoppingContract):
+    """A study without early stopping."""
+
+    settings = None
+
+
+class TestAsha(EarlyStoppingContract):
+    """Asynchronous successive halving."""
+
+    settings = PerCellASHA(grace_epochs=2, reduction_factor=2)
+
+
+class TestMedian(EarlyStoppingContract):
+    """The median stopping rule."""
+
+    settings = PerCellMedian(grace_epochs=2, min_trials=2)
+
+
+class TestRacing(EarlyStoppingContract):
+    """Racing, without a margin: any lead beyond the error of readings counts."""
+
+    settings = PerCellRacing(margin=0.0, grace_epochs=2)
+
+
+def test_every_rule_has_its_contract() -> None:
+    """A rule that a command line can name is tested by the contract above."""
+    tested = {type(kit.settings) for kit in EarlyStoppingContract.__subclasses__()}
+    assert tested == {type(None), *RULES.values()}
 
 
 def test_asha_stops_below_the_best_third_of_its_rung() -> None:
@@ -38,23 +67,6 @@ def test_asha_says_nothing_between_rungs() -> None:
     assert not stopping.report("cell", "bad", 6, Reading(0.1), EPOCHS)
 
 
-def test_cells_do_not_see_each_other() -> None:
-    """The worst trial of the study goes on where it is the best of its cell."""
-    stopping = PerCellStopping(PerCellASHA(1, 2))
-    assert stopping.report("strong", "a", 1, Reading(0.9), EPOCHS)
-    assert stopping.report("weak", "b", 1, Reading(0.1), EPOCHS)
-    assert not stopping.report("strong", "c", 1, Reading(0.5), EPOCHS)
-
-
-def test_a_repeated_report_changes_nothing() -> None:
-    """A resumed trial reports old epochs again and gets the same answer."""
-    stopping = PerCellStopping(PerCellASHA(1, 2))
-    first = [stopping.report("cell", name, 1, Reading(value), EPOCHS) for name, value in (("a", 0.5), ("b", 0.6))]
-    again = [stopping.report("cell", name, 1, Reading(value), EPOCHS) for name, value in (("a", 0.5), ("b", 0.6))]
-    assert first == [True, True]
-    assert again[1]
-
-
 def test_the_median_rule_compares_with_running_averages() -> None:
     """A trial stops when its best so far is below the median of the others' averages, once enough are there."""
     stopping = PerCellStopping(PerCellMedian(grace_epochs=2, min_trials=3))
@@ -67,13 +79,6 @@ def test_the_median_rule_compares_with_running_averages() -> None:
     assert not stopping.report("cell", "d", 2, Reading(0.45), EPOCHS)  # the median of 0.3, 0.5, 0.7 is 0.5
     stopping.report("cell", "e", 1, Reading(0.55), EPOCHS)
     assert stopping.report("cell", "e", 2, Reading(0.1), EPOCHS)
-
-
-def test_no_rule_stops_nothing() -> None:
-    """A study without early stopping lets every trial run to its end."""
-    stopping = PerCellStopping(None)
-    stopping.report("cell", "a", 1, Reading(0.9), EPOCHS)
-    assert stopping.report("cell", "b", 1, Reading(0.0), EPOCHS)
 
 
 @pytest.mark.parametrize(
@@ -161,26 +166,6 @@ def test_the_error_of_readings_is_that_of_their_noise() -> None:
     assert reading_error([dict.fromkeys(range(9), Reading(math.nan))]) is None
 
 
-def test_racing_lets_equals_go_on() -> None:
-    """Trials that read the same go on, also without a margin."""
-    stopping = PerCellStopping(PerCellRacing(margin=0.0))
-    assert report_all(stopping, {"a": [0.5] * 3, "b": [0.5] * 3}) == {"a": True, "b": True}
-
-
-def test_racing_says_nothing_before_its_grace_period() -> None:
-    """Readings before `grace_epochs` are not compared."""
-    stopping = PerCellStopping(PerCellRacing(grace_epochs=3))
-    report_all(stopping, {"a": [0.9] * EPOCHS})
-    assert [stopping.report("cell", "b", epoch, Reading(0.1), EPOCHS) for epoch in (1, 2, 3)] == [True, True, False]
-
-
-def test_racing_does_not_look_into_other_cells() -> None:
-    """The worst trial of a study goes on where no trial of its own cell is better."""
-    stopping = PerCellStopping(PerCellRacing(margin=0.0))
-    report_all(stopping, {"a": [0.9] * EPOCHS}, "strong")
-    assert report_all(stopping, {"b": [0.1] * 5}, "weak")["b"]
-
-
 def test_a_trial_that_starts_anew_races_with_its_new_curve() -> None:
     """Its old curve is forgotten, and it stops others as any trial that was not stopped."""
     stopping = PerCellStopping(PerCellRacing(margin=0.0))
@@ -190,39 +175,3 @@ def test_a_trial_that_starts_anew_races_with_its_new_curve() -> None:
     assert stopping.curve("cell", "a") == []
     report_all(stopping, {"a": [0.9]})
     assert not report_all(stopping, {"b": [0.5]})["b"]
-
-
-RULES = [PerCellASHA(1, 2), PerCellMedian(1, 1), PerCellRacing()]
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_reading_that_is_no_number_is_the_worst(rule: EarlyStopping) -> None:
-    """NaN stops no other trial, and stops its own where another trial has a number."""
-    assert report_all(PerCellStopping(rule), {"nan": [math.nan], "number": [0.1]}) == {"nan": True, "number": True}
-    assert report_all(PerCellStopping(rule), {"number": [0.1], "nan": [math.nan]}) == {"number": True, "nan": False}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_failed_trial_stops_no_other(rule: EarlyStopping) -> None:
-    """What a trial read before it failed, as one that diverged, counts no more."""
-    for status, goes_on in (("finished", False), ("failed", True)):
-        stopping = PerCellStopping(rule)
-        report_all(stopping, {"a": [0.9] * 3})
-        stopping.ended("cell", "a", status)
-        assert report_all(stopping, {"b": [0.1]})["b"] == goes_on
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_refilled_rule_says_the_same(rule: EarlyStopping) -> None:
-    """After recorded curves and ends were reported in another order, the answer is that of the rule that saw them happen."""
-    curves = {"a": [0.5, 0.55, 0.6], "b": [0.2], "c": [0.6, 0.61, 0.58], "d": [0.9]}
-    ends = {"a": "finished", "b": "stopped", "d": "failed"}
-    answers = []
-    for names in ("abcd", "dcba"):
-        stopping = PerCellStopping(rule)
-        for name in names:
-            report_all(stopping, {name: curves[name]})
-            if name in ends:
-                stopping.ended("cell", name, ends[name])
-        answers.append([stopping.report("cell", "e", epoch, Reading(0.56), EPOCHS) for epoch in range(1, 5)])
-    assert answers[0] == answers[1]
