@@ -16,6 +16,8 @@ from segsweep.config import LogUniform, Study, Target
 if TYPE_CHECKING:
     from wandb_server import WandbServer
 
+pytest.register_assert_rewrite("contracts")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that start Ray, which want the machine for themselves; with `pytest -n`, a file's tests share a process."""
