@@ -22,7 +22,7 @@ from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import transfer_weights
 from segsweep.stage import load_source, normalisation_from, source_sets
 from segsweep.tasks.stage_task import WEIGHTS
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
 
@@ -57,7 +57,7 @@ def measure_shift(
     trial: Trial,
     source_key: str | None,
     fine_tuned: Weights,
-    test_set: PictureSet,
+    test_set: ImageSet,
     context: ExecutionContext,
     *,
     batch_size: int,
@@ -102,7 +102,7 @@ def measure_shift(
     return replace(shift, facts={**shift.facts, **forgotten})
 
 
-def _before(model: SegmentationModel, mapped: ClassMap, test_set: PictureSet, look: Look, examples: int) -> Shift:
+def _before(model: SegmentationModel, mapped: ClassMap, test_set: ImageSet, look: Look, examples: int) -> Shift:
     """Test the source's model: what of its classes stands for none of the target's is background."""
     tested = look(InTargetClasses(model, mapped.rest_as_background()), test_set, examples=examples)
     measures = tested.measures(test_set.data.classes)

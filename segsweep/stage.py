@@ -37,7 +37,7 @@ from segsweep.store.folder import Artifact, Build, TakenError
 from segsweep.tasks.messages import Elsewhere, Finished, Started
 from segsweep.tasks.stage_task import WEIGHTS as KIND
 from segsweep.tasks.stage_task import StageTask
-from segsweep.training.batches import PictureSet, normalisation_of
+from segsweep.training.batches import ImageSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
 from segsweep.training.checkpoint import Weights, load_weights, save_weights
 from segsweep.training.loop import EpochResult, best_result, start_state, train
@@ -148,21 +148,21 @@ def normalisation_from(parent: Artifact | None) -> Normalisation:
     return IMAGENET if parent is None else Normalisation.of(parent.metadata["normalisation"])
 
 
-def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: PictureSet) -> Normalisation:
+def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: ImageSet) -> Normalisation:
     return normalisation_of(spec.settings.get("normalisation", "source"), train_set, normalisation_from(parent))
 
 
-def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[PictureSet, PictureSet]:
+def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[ImageSet, ImageSet]:
     """Return what a stage is trained and validated on."""
     assert spec.data is not None
     data = Prepared.open(context.store.open(DATA_KIND, spec.data).folder)
     choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
     split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
-    train_set, val_set = (PictureSet(data, part).first(context.max_pictures) for part in (split.train, split.val))
+    train_set, val_set = (ImageSet(data, part).first(context.max_pictures) for part in (split.train, split.val))
     return train_set, val_set
 
 
-def _sizes(spec: StageSpec, train_set: PictureSet, val_set: PictureSet) -> dict[str, int]:
+def _sizes(spec: StageSpec, train_set: ImageSet, val_set: ImageSet) -> dict[str, int]:
     """Return how many images a stage sees, and how many it leaves out since the target holds them out."""
     return {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": len(spec.without)}
 

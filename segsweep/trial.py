@@ -30,7 +30,7 @@ from segsweep.store.folder import Artifact
 from segsweep.tasks.messages import Finished, Started
 from segsweep.tasks.stage_task import WEIGHTS as STAGE_KIND
 from segsweep.tasks.trial_task import MODEL, TrialTask
-from segsweep.training.batches import PictureSet, normalisation_of
+from segsweep.training.batches import ImageSet, normalisation_of
 from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState, save_weights, weights_digest
 from segsweep.training.evaluate import Evaluation, evaluate
@@ -66,9 +66,9 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     target = trial.target
     data = Prepared.open(context.store.open(DATA_KIND, trial.target_data).folder).with_foreground(target.foreground)
     split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
-    train_set = PictureSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(context.max_pictures)
+    train_set = ImageSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(context.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
-    val_set = spread_first(PictureSet(data, split.val).first(context.max_pictures), clip)
+    val_set = spread_first(ImageSet(data, split.val).first(context.max_pictures), clip)
     source = context.store.open(STAGE_KIND, source_key) if source_key is not None else None
     normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
     model, facts = _start_model(trial, source, train_set, normalisation, context)
@@ -114,14 +114,14 @@ class _Trained:
 
     trial: Trial
     data: Prepared
-    train_set: PictureSet
+    train_set: ImageSet
     normalisation: Normalisation
     state: TrainingState[SegmentationModel]
     context: ExecutionContext
 
 
 def _start_model(
-    trial: Trial, source: Artifact | None, train_set: PictureSet, normalisation: Normalisation, context: ExecutionContext
+    trial: Trial, source: Artifact | None, train_set: ImageSet, normalisation: Normalisation, context: ExecutionContext
 ) -> tuple[SegmentationModel, dict[str, Any]]:
     """Return the model from which fine-tuning begins, and columns of the record that describe it."""
     settings, data = trial.settings, train_set.data
@@ -142,15 +142,15 @@ def _start_model(
     return model, {**counts, **facts}
 
 
-def _test_set(trained: _Trained, members: Indices) -> PictureSet:
+def _test_set(trained: _Trained, members: Indices) -> ImageSet:
     """Return the test split's pictures, with their masks at the original size where the trial is measured there."""
     trial, data, context = trained.trial, trained.data, trained.context
     if trial.target_masks is not None and trial.settings.test_size == "original":
         data = replace(data, originals=Originals.open(context.store.open(MASKS_KIND, trial.target_masks).folder))
-    return spread_first(PictureSet(data, members).first(context.max_pictures), EXAMPLES)
+    return spread_first(ImageSet(data, members).first(context.max_pictures), EXAMPLES)
 
 
-def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
+def _test(trained: _Trained, test_set: ImageSet) -> Evaluation:
     """Read the test split with the best weights."""
     settings, data, state = trained.trial.settings, test_set.data, trained.state
     frequencies = data.class_frequencies(trained.train_set.members)
@@ -172,7 +172,7 @@ def _test(trained: _Trained, test_set: PictureSet) -> Evaluation:
 
 
 def _keep(
-    trained: _Trained, test_set: PictureSet, tested: Evaluation, shift: Shift, frames: Frames | None, val_set: PictureSet
+    trained: _Trained, test_set: ImageSet, tested: Evaluation, shift: Shift, frames: Frames | None, val_set: ImageSet
 ) -> dict[str, str]:
     """Put the best weights, the first predictions and the clip of a confirmed run into the store, unless they are there.
 
@@ -214,7 +214,7 @@ def _foreground_name(data: Prepared) -> str | None:
     return data.classes[data.foreground] if len(data.classes) == 2 else None
 
 
-def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]]:
+def _image_rows(tested: Evaluation, test_set: ImageSet) -> list[dict[str, Any]]:
     """Return a row per test picture."""
     each, names = tested.image_scores, test_set.data.names
     return [
@@ -223,7 +223,7 @@ def _image_rows(tested: Evaluation, test_set: PictureSet) -> list[dict[str, Any]
     ]
 
 
-def _count_rows(counts_N3C: Counts, test_set: PictureSet) -> list[dict[str, Any]]:
+def _count_rows(counts_N3C: Counts, test_set: ImageSet) -> list[dict[str, Any]]:
     """Return a row per test image and class that occurs in its truth or its prediction: its pixels hit, true, predicted."""
     data = test_set.data
     rows = []
@@ -242,11 +242,11 @@ def _confusion_rows(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[s
     ]
 
 
-def spread_first(pictures: PictureSet, count: int) -> PictureSet:
+def spread_first(pictures: ImageSet, count: int) -> ImageSet:
     """Return the same pictures with some from all over the set at the front, whose predictions will be kept."""
     shown = np.unique(np.linspace(0, len(pictures) - 1, count).astype(int))
     members = pictures.members
-    return PictureSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
+    return ImageSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
 
 
 def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
     }
 
 
-def _save_examples(folder: Path, test_set: PictureSet, predictions: Mapping[str, Iterable[Pixels]]) -> None:
+def _save_examples(folder: Path, test_set: ImageSet, predictions: Mapping[str, Iterable[Pixels]]) -> None:
     """Write pictures, true and predicted class numbers of the first test pictures as PNG; predictions by what they are."""
     shown = test_set.members[:EXAMPLES]
     data = test_set.data

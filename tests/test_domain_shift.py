@@ -25,7 +25,7 @@ from segsweep.records.models import MODEL
 from segsweep.stage import KIND as STAGE_KIND
 from segsweep.stage import WEIGHTS, build_stage
 from segsweep.store.folder import Store
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import load_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
@@ -119,7 +119,7 @@ def test_before_is_the_source_model_in_the_targets_classes(make, context, normal
     facts = run(trial, key, context)
     data = Prepared.open(context.store.folder("data", trial.target_data))
     source = Prepared.open(context.store.folder("data", trial.stage.data))
-    test = spread_first(PictureSet(data, split_target(data, TARGET.protocol).test), EXAMPLES).members
+    test = spread_first(ImageSet(data, split_target(data, TARGET.protocol).test), EXAMPLES).members
     mean, std = IMAGENET
     if normalisation == "own":
         pictures = np.asarray(source.images[split_source(source, None, 0).train]) / 255
@@ -217,7 +217,7 @@ def test_a_rehearsal_and_a_world_reach_every_evaluation(make, context, monkeypat
         return evaluate(model, pictures, **values)
 
     monkeypatch.setattr(domain_shift, "evaluate", spy)
-    test_set = PictureSet(data, np.arange(3))
+    test_set = ImageSet(data, np.arange(3))
     few = replace(context, max_pictures=1, world=World())
     fine_tuned = build_model("unet16", 3, seed=1).network.state_dict()
     measure_shift(trial, key, fine_tuned, test_set, few, batch_size=4)
@@ -233,6 +233,6 @@ def test_both_models_see_images_as_the_source_was_trained(make, context, monkeyp
     monkeypatch.setattr(
         domain_shift, "evaluate", lambda *a, **values: used.append(values["normalisation"]) or evaluate(*a, **values)
     )
-    test_set = PictureSet(Prepared.open(context.store.folder("data", trial.target_data)), np.arange(3))
+    test_set = ImageSet(Prepared.open(context.store.folder("data", trial.target_data)), np.arange(3))
     measure_shift(trial, key, build_model("unet16", 3, seed=1).network.state_dict(), test_set, context, batch_size=4)
     assert used == [Normalisation(*source.mean_std(split_source(source, None, 0).train))] * 3

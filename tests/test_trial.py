@@ -30,7 +30,7 @@ from segsweep.stage import WEIGHTS, Started, build_stage
 from segsweep.store.folder import Artifact, Store
 from segsweep.training import calibrate, loop, step
 from segsweep.training import evaluate as evaluation
-from segsweep.training.batches import PictureSet, normalise
+from segsweep.training.batches import ImageSet, normalise
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
@@ -266,12 +266,12 @@ def test_test_metrics_are_those_of_the_kept_model(data, context):
     trial = make(data, "confirm")
     _, _, outcome = run(trial, context)
     prepared = opened(data, context)
-    test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
+    test = spread_first(ImageSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     model = build_model("unet16", 2, seed=0)
     model.network.load_state_dict(load_weights(model_in_store(trial, context).folder / WEIGHTS)[0])
     loss = make_objective("cross_entropy", prepared.classes)
     options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": context.device}
-    found = evaluate(model, PictureSet(prepared, test), **options, examples=len(test))
+    found = evaluate(model, ImageSet(prepared, test), **options, examples=len(test))
     truth = prepared.masks[test]
     facts = outcome.facts
     assert facts["test_loss"] == pytest.approx(found.loss, rel=1e-5)
@@ -286,7 +286,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, context):
     assert [row["dice"] for row in outcome.tables["images"]] == pytest.approx(dice)
     assert facts["test_dice"] == pytest.approx(np.mean(dice))
     for column, name in (("test_dice_loss", "dice"), ("test_focal_loss", "focal"), ("test_bce", "bce")):
-        alone = evaluate(model, PictureSet(prepared, test), **options | {"loss": make_objective(name, prepared.classes)})
+        alone = evaluate(model, ImageSet(prepared, test), **options | {"loss": make_objective(name, prepared.classes)})
         assert facts[column] == pytest.approx(alone.loss, rel=1e-5)
     assert facts["test_boundary_f"] == pytest.approx(np.mean([row["boundary_f"] for row in outcome.tables["images"]]))
     assert 0 <= facts["test_boundary_f"] < 1
@@ -313,7 +313,7 @@ def test_model_artifact_has_card_and_examples(data, context):
     run(trial, context)
     artifact = model_in_store(trial, context)
     prepared = opened(data, context)
-    test = spread_first(PictureSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
+    test = spread_first(ImageSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
     assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "predictions.zip", "artifact.json"}
@@ -474,7 +474,7 @@ def test_rehearsal_cuts_every_split(data, context):
 
 def test_examples_come_from_all_over_the_split(data, context):
     """The pictures that are shown are spread over the split; no picture is lost or doubled by putting them first."""
-    pictures = PictureSet(opened(data, context), np.arange(3, 20))
+    pictures = ImageSet(opened(data, context), np.arange(3, 20))
     members = spread_first(pictures, EXAMPLES).members
     assert members[:EXAMPLES].tolist() == [3, 6, 9, 12, 15, 19]
     assert sorted(members) == list(range(3, 20))

@@ -73,7 +73,7 @@ def encoder_names() -> list[str]:
 
 
 def check_architecture(name: str, image_px: int) -> None:
-    """Raise `UserError` where no model of this name can be built for pictures of this size."""
+    """Raise `UserError` where no model of this name can be built for images of this size."""
     if name.startswith(PREFIX):
         check_user_architecture(name, image_px)
         return
@@ -139,14 +139,14 @@ def build_encoder(name: str, seed: int) -> nn.Module:
 
 
 def check_encoder(name: str, image_px: int) -> None:
-    """Raise `UserError` where an encoder alone, by the name that `encoder_name` gives, takes no pictures of this size."""
+    """Raise `UserError` where an encoder alone, by the name that `encoder_name` gives, takes no images of this size."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             pooled_features(build_encoder(name, 0), torch.empty(2, 3, image_px, image_px))
     except Exception as error:  # each library has its own kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if "meta" not in reason[0]:  # a few encoders need numbers to be built at all
-            raise UserError(f"encoder {name!r} takes no pictures of {image_px} px: {reason[0]}") from None
+            raise UserError(f"encoder {name!r} takes no images of {image_px} px: {reason[0]}") from None
 
 
 def _whole_of(encoder: str) -> str | None:

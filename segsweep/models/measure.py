@@ -14,9 +14,9 @@ from segsweep.models.freeze import freeze
 
 @dataclass(frozen=True)
 class Cost:
-    """Counts of one architecture. `gmacs` are 10^9 multiply-adds of one picture; the head is all that is not the encoder.
+    """Counts of one architecture. `gmacs` are 10^9 multiply-adds of one image; the head is all that is not the encoder.
 
-    `output_stride` is how many pixels of the picture's side the deepest feature's pixel stands for, `encoder_levels` how
+    `output_stride` is how many pixels of the image's side the deepest feature's pixel stands for, `encoder_levels` how
     many stages freezing and layer-wise learning rates can tell apart.
     """
 
@@ -33,7 +33,7 @@ class Cost:
 
 
 def measure(name: str, classes: int, image_px: int, policy: str = "none") -> Cost:
-    """Return what an architecture costs under a freeze policy, on pictures of (3, image_px, image_px).
+    """Return what an architecture costs under a freeze policy, on images of (3, image_px, image_px).
 
     Raises `UserError` where it cannot be built for that size, or the policy does not fit.
     """

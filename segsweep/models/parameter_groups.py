@@ -1,4 +1,4 @@
-"""Learning rates per part of a model: a slower encoder, and slower stages the nearer they are to the picture.
+"""Learning rates per part of a model: a slower encoder, and slower stages the nearer they are to the image.
 
 Discriminative fine-tuning (Howard and Ruder 2018, arXiv:1801.06146); the layer-wise decay as in BEiT (Bao et al. 2022,
 arXiv:2106.08254), with the encoder's stages for layers.

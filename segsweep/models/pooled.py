@@ -1,4 +1,4 @@
-"""What an encoder says of a picture as a whole: its deepest feature map, averaged over all places."""
+"""What an encoder says of an image as a whole: its deepest feature map, averaged over all places."""
 
 import torch
 from torch import Tensor, nn

@@ -251,7 +251,7 @@ def check_coco_weights(architecture: str) -> None:
 def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Any]]:
     """Return the weights of a whole network of torchvision, its classes, and where they come from.
 
-    They were trained on the pictures of COCO train2017 that show PASCAL VOC's 20 classes. Names that begin as one of
+    They were trained on the images of COCO train2017 that show PASCAL VOC's 20 classes. Names that begin as one of
     `COCO_WEIGHTS_IGNORED` belong to the auxiliary classifier, which the architectures here do not have. Raises `UserError` for
     another architecture, and for a file that cannot be had.
     """

@@ -132,7 +132,7 @@ def _published_form(name: str) -> tuple[dict[str, tuple[int, ...]], dict[str, st
 
 
 def _for_any_size(build: Callable[..., nn.Module]) -> nn.Module:
-    """Build something on a ViT such that it takes pictures of other sizes than the ViT is published for, where it can."""
+    """Build something on a ViT such that it takes images of other sizes than the ViT is published for, where it can."""
     try:
         return build(dynamic_img_size=True)
     except TypeError:  # not one of those that can

@@ -48,7 +48,7 @@ def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_
     wanted = (1, channels, image_px, image_px)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UserError(f"architecture {text!r}: gives {shape} for one picture of {image_px} px; must give logits {wanted}")
+        raise UserError(f"architecture {text!r}: gives {shape} for one image of {image_px} px; must give logits {wanted}")
     _check_parts(text, architecture, model.network)
 
 

@@ -1,4 +1,4 @@
-"""Augmentation: batched, on the device where training runs, drawn for every picture by itself, mask moved with its picture.
+"""Augmentation: batched, on the device where training runs, drawn for every image by itself, mask moved with its image.
 
 What is drawn comes from a generator on the CPU, for a whole batch at once, so it depends neither on the device nor on how
 many processes share the batch.
@@ -24,7 +24,7 @@ JITTERS = ("brightness", "contrast", "saturation", "hue")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a picture, each drawn uniformly for every picture by itself.
+    """What may happen to an image, each drawn uniformly for every image by itself.
 
     `flip`: mirrored left to right with this chance. `rotation_degrees`: turned by up to so many degrees either way; what
     comes from outside is black, and ignored in the mask. `crop`: cut to a square of at least this share of the side, at a
@@ -76,7 +76,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn for the pictures of a batch, a row each.
+    """What was drawn for the images of a batch, a row each.
 
     `flip_B` holds booleans, `angle_B` radians, `sides_B2` the cropped shares of width and height, `place_B2` where the crop
     lies (0..1 of what is left over, x and y), `factors_BJ` the colour changes in the order of `Augmentation.jitters`,
@@ -93,13 +93,13 @@ class Drawn:
     sigma_B: Tensor
 
     def rows(self, positions: Indices) -> "Drawn":
-        """Return what was drawn for some of the pictures."""
+        """Return what was drawn for some of the images."""
         chosen = torch.from_numpy(positions)
         return Drawn(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Drawn:
-    """Draw for so many pictures. What an augmentation does not do takes no chance from the generator."""
+    """Draw for so many images. What an augmentation does not do takes no chance from the generator."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         if low == high:
@@ -131,7 +131,7 @@ def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Dra
 
 
 def _rectangles(augmentation: Augmentation, count: int, chance: torch.Generator) -> Tensor:
-    """Return shares of width and height (B, 2): the first of ten draws that fits into the picture, else the whole."""
+    """Return shares of width and height (B, 2): the first of ten draws that fits into the image, else the whole."""
     assert augmentation.crop_area is not None
     smallest, largest = augmentation.crop_area
     low, high = map(math.log, augmentation.crop_ratio)
@@ -146,7 +146,7 @@ def _rectangles(augmentation: Augmentation, count: int, chance: torch.Generator)
 def augment(
     augmentation: Augmentation, images: Tensor, masks: Tensor, drawn: Drawn, chosen: Flags | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return pictures (B, 3, H, W), uint8, and masks (B, H, W), int64, changed as was drawn for them.
+    """Return images (B, 3, H, W), uint8, and masks (B, H, W), int64, changed as was drawn for them.
 
     With `chosen` (B,) those alone are changed.
     """
@@ -172,16 +172,16 @@ def augment(
 
 
 def flip(images_BCHW: Tensor, masks_BHW: Tensor, chosen_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pictures and masks, those that are chosen mirrored left to right."""
+    """Return images and masks, those that are chosen mirrored left to right."""
     chosen = chosen_B.to(images_BCHW.device)
     images = torch.where(chosen.view(-1, 1, 1, 1), images_BCHW.flip(-1), images_BCHW)
     return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
 
 
 def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "zeros") -> tuple[Tensor, Tensor]:
-    """Return pictures turned and cropped, bilinear, and masks the same way, nearest; outside of masks is ignored.
+    """Return images turned and cropped, bilinear, and masks the same way, nearest; outside of masks is ignored.
 
-    `outside` of pictures is black with `zeros`, and as their edge with `border`.
+    `outside` of images is black with `zeros`, and as their edge with `border`.
     """
     cos_B2, sin_B2 = drawn.sides_B2 * drawn.angle_B.cos()[:, None], drawn.sides_B2 * drawn.angle_B.sin()[:, None]
     shift_B2 = (2 * drawn.place_B2 - 1) * (1 - drawn.sides_B2)
@@ -195,7 +195,7 @@ def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "z
 
 
 def jitter(images_BCHW: Tensor, jitters: tuple[str, ...], drawn: Drawn) -> Tensor:
-    """Return pictures (floats in 0..1) with their colours changed, each picture in its own order of changes."""
+    """Return images (floats in 0..1) with their colours changed, each image in its own order of changes."""
     change = _colour_changes()
     for place in range(len(jitters)):
         for number, name in enumerate(jitters):
@@ -219,7 +219,7 @@ def _colour_changes() -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
 
 
 def blur(images_BCHW: Tensor, sigma_B: Tensor, kernel_px: int = 3) -> Tensor:
-    """Return pictures (floats) blurred by Gaussians of their own width in pixels; a width of 0 leaves a picture as it is."""
+    """Return images (floats) blurred by Gaussians of their own width in pixels; a width of 0 leaves an image as it is."""
     from kornia.filters import gaussian_blur2d
 
     rows = torch.nonzero(sigma_B)[:, 0]

@@ -1,4 +1,4 @@
-"""Batches: pictures of a prepared data set on their way to the device."""
+"""Batches: images of a prepared data set on their way to the device."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +16,8 @@ from segsweep.training.device import Device
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """Some pictures of a prepared data set, by their numbers."""
+class ImageSet:
+    """Some images of a prepared data set, by their numbers."""
 
     data: Prepared
     members: Indices
@@ -25,30 +25,30 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.members)
 
-    def first(self, count: int | None) -> "PictureSet":
-        """Return the first pictures alone; all of them for None."""
-        return PictureSet(self.data, self.members[:count])
+    def first(self, count: int | None) -> "ImageSet":
+        """Return the first images alone; all of them for None."""
+        return ImageSet(self.data, self.members[:count])
 
-    def without_masks(self) -> "PictureSet":
-        """Return the same pictures, whose masks are not read."""
-        return PictureSet(replace(self.data, masks=np.empty((len(self.data.images), 0, 0), dtype=np.uint8)), self.members)
+    def without_masks(self) -> "ImageSet":
+        """Return the same images, whose masks are not read."""
+        return ImageSet(replace(self.data, masks=np.empty((len(self.data.images), 0, 0), dtype=np.uint8)), self.members)
 
-    def spread(self, most: int) -> "PictureSet":
-        """Return so many pictures from all over the set; all of them where there are fewer."""
+    def spread(self, most: int) -> "ImageSet":
+        """Return so many images from all over the set; all of them where there are fewer."""
         if len(self) <= most:
             return self
-        return PictureSet(self.data, self.members[np.linspace(0, len(self) - 1, most).astype(int)])
+        return ImageSet(self.data, self.members[np.linspace(0, len(self) - 1, most).astype(int)])
 
     @property
     def strata(self) -> list[str]:
-        """What each picture shows, as its data set says."""
+        """What each image shows, as its data set says."""
         return [self.data.strata[int(member)] for member in self.members]
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int, least: int = 2) -> list[Indices]:
     """Return one epoch's batches as positions 0..count-1, in an order fixed by seed and epoch.
 
-    A last batch of fewer than `least` pictures joins the one before it: batch normalisation cannot train on one picture,
+    A last batch of fewer than `least` images joins the one before it: batch normalisation cannot train on one image,
     and several processes need one each.
     """
     order = np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
@@ -58,18 +58,18 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int, least: int
     return batches
 
 
-def load_batches(pictures: PictureSet, batches: Iterable[Indices], device: Device) -> Iterator[tuple[Tensor, Tensor]]:
+def load_batches(image_set: ImageSet, batches: Iterable[Indices], device: Device) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images (B, 3, H, W), uint8 and channels last, and masks (B, H, W), int64, on the device.
 
     On a GPU the next batch is read while the current one is computed.
     """
     if not device.cuda:
-        yield from (_to_device(*_read(pictures, positions), device) for positions in batches)
+        yield from (_to_device(*_read(image_set, positions), device) for positions in batches)
         return
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = None
         for positions in batches:
-            coming = reader.submit(_read, pictures, positions)
+            coming = reader.submit(_read, image_set, positions)
             if waiting is not None:
                 yield _to_device(*waiting.result(), device)
             waiting = coming
@@ -77,9 +77,9 @@ def load_batches(pictures: PictureSet, batches: Iterable[Indices], device: Devic
             yield _to_device(*waiting.result(), device)
 
 
-def _read(pictures: PictureSet, positions: Indices) -> tuple[Tensor, Tensor]:
-    rows = pictures.members[positions]
-    return torch.from_numpy(pictures.data.images[rows]), torch.from_numpy(pictures.data.masks[rows])
+def _read(image_set: ImageSet, positions: Indices) -> tuple[Tensor, Tensor]:
+    rows = image_set.members[positions]
+    return torch.from_numpy(image_set.data.images[rows]), torch.from_numpy(image_set.data.masks[rows])
 
 
 def _to_device(images_BHWC: Tensor, masks_BHW: Tensor, device: Device) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ def normalise(images_BCHW: Tensor, normalisation: Normalisation = IMAGENET) -> T
     return (images_BCHW.float() - mean) / std
 
 
-def normalisation_of(name: str, pictures: PictureSet, source: Normalisation = IMAGENET) -> Normalisation:
+def normalisation_of(name: str, image_set: ImageSet, source: Normalisation = IMAGENET) -> Normalisation:
     """Return what a setting means: `source` for that of the weights from which training starts (ImageNet's for random ones),
     `imagenet`, or `own` for the mean and standard deviation of these training images.
     """
@@ -105,4 +105,4 @@ def normalisation_of(name: str, pictures: PictureSet, source: Normalisation = IM
     if name == "imagenet":
         return IMAGENET
     assert name == "own", name
-    return Normalisation(*pictures.data.mean_std(pictures.members))
+    return Normalisation(*image_set.data.mean_std(image_set.members))

@@ -7,19 +7,19 @@ from torch import Tensor
 
 from segsweep.data.dataset import IGNORE
 
-TOLERANCE = 0.0075  # of the picture's diagonal, as Csurka et al. take
+TOLERANCE = 0.0075  # of the image's diagonal, as Csurka et al. take
 BEYOND = -1  # a class number that nothing has
 
 
 def boundary_scores(masks_BHW: Tensor, predicted_BHW: Tensor, classes: int) -> Tensor:
-    """Return the boundary F-score of every picture and class (B, C), NaN for a class that occurs in neither mask.
+    """Return the boundary F-score of every image and class (B, C), NaN for a class that occurs in neither mask.
 
     F is the harmonic mean of precision (the share of the predicted boundary that lies within the tolerance of the true one)
     and recall (the other way round); the tolerance is 0.75 % of the diagonal, rounded, at least 1 pixel. A class without a
     boundary in one mask alone has 0, in both 1. A pixel is on the boundary of its class if a pixel of another class lies
-    above, below, left or right of it; ignored pixels, and where the picture ends, make no boundary.
+    above, below, left or right of it; ignored pixels, and where the image ends, make no boundary.
 
-    Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?" (BMVC), per picture as Perazzi et al.
+    Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?" (BMVC), per image as Perazzi et al.
     2016 (DAVIS).
     """
     ignored = masks_BHW == IGNORE

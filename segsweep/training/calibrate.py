@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segsweep.config.normalisation import Normalisation
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
+from segsweep.training.batches import ImageSet, epoch_batches, load_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.world import World
 
@@ -27,7 +27,7 @@ Norm = nn.modules.batchnorm._NormBase
 def calibrate(
     model: SegmentationModel,
     transferred: Collection[str],
-    images: PictureSet,
+    images: ImageSet,
     normalisation: Normalisation,
     *,
     seed: int,
@@ -68,7 +68,7 @@ def layers_with_statistics(network: nn.Module) -> dict[str, Norm]:
 def set_statistics(
     network: nn.Module,
     layers: Sequence[Norm],
-    images: PictureSet,
+    images: ImageSet,
     normalisation: Normalisation,
     seed: int,
     device: Device,

@@ -1,4 +1,4 @@
-"""What a model predicts for a few pictures as it is trained: a small file for each result, beside the checkpoint."""
+"""What a model predicts for a few images as it is trained: a small file for each result, beside the checkpoint."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ import numpy as np
 
 from segsweep.data.dataset import Pixels
 from segsweep.files import replacing
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The predictions for the first `count` validation pictures: before training as frame 0, and after every result.
+    """The predictions for the first `count` validation images: before training as frame 0, and after every result.
 
     A frame is written before the checkpoint that holds its result: a run that is broken off and started again has them all, and
     writes a frame that no checkpoint knew of once more in its place.
@@ -39,11 +39,11 @@ class Frames:
         return self.folder / f"frame-{result}.npy"
 
 
-def save_clip(path: Path, frames: Frames, val_set: PictureSet, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write a few validation pictures (K, H, W, 3), their masks (K, H, W), and what was predicted over time (T, K, H, W).
+def save_clip(path: Path, frames: Frames, val_set: ImageSet, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write a few validation images (K, H, W, 3), their masks (K, H, W), and what was predicted over time (T, K, H, W).
 
     Beside each of the T frames, the first of which is the start, stand its optimiser step, its number of results, and the mean
-    IoU over all validation pictures (NaN at the start, where they were not looked at).
+    IoU over all validation images (NaN at the start, where they were not looked at).
     """
     shown, data = val_set.members[: frames.count], val_set.data
     np.savez_compressed(

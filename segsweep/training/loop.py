@@ -18,7 +18,7 @@ from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.augment import AUGMENTATIONS, augment, draw
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches
+from segsweep.training.batches import ImageSet, epoch_batches, load_batches
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, moving_average, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
@@ -115,8 +115,8 @@ def start_state(
 
 def train(
     state: TrainingState[SegmentationModel],
-    train_set: PictureSet,
-    val_set: PictureSet,
+    train_set: ImageSet,
+    val_set: ImageSet,
     recipe: Recipe,
     *,
     seed: int,
@@ -137,7 +137,7 @@ def train(
     world = world or World()
     if min(len(train_set), recipe.batch_size) < world.size:
         raise UserError(
-            f"{world.size} workers cannot share a batch of {min(len(train_set), recipe.batch_size)} pictures; "
+            f"{world.size} workers cannot share a batch of {min(len(train_set), recipe.batch_size)} images; "
             "give fewer workers or a larger batch_size"
         )
     model, data, members = state.model, train_set.data, train_set.members

@@ -166,7 +166,7 @@ class Objective:
     def part(self, logits_BCHW: Tensor, mask_BHW: Tensor, own_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
         """Return what is backpropagated for a piece of a batch, and the piece's part of the batch's loss.
 
-        `mask_BHW` belongs to the piece, `own_BHW` to all that this process has of the batch of `count` pictures. The parts
+        `mask_BHW` belongs to the piece, `own_BHW` to all that this process has of the batch of `count` images. The parts
         of all pieces and processes add up to the loss of the batch, and the gradients that `World.parallel` averages to its
         gradient. Losses of a batch as a whole are gathered over the processes; over the pieces of one process, which there
         are only where memory is short, they are averaged.
@@ -233,7 +233,7 @@ def check_loss(text: str, classes: Sequence[str]) -> None:
 
 
 def _rehearse(text: str, function: Loss, classes: int) -> None:
-    """Raise `UserError` where an own loss is none: for one picture and for two, some pixels of them ignored."""
+    """Raise `UserError` where an own loss is none: for one image and for two, some pixels of them ignored."""
     for count in (1, 2):
         logits = torch.linspace(-1, 1, count * classes * 64).view(count, classes, 8, 8).requires_grad_()
         masks = (torch.arange(count * 64) % classes).view(count, 8, 8)
@@ -242,7 +242,7 @@ def _rehearse(text: str, function: Loss, classes: int) -> None:
             loss = function(logits, masks)
             loss.backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever a user's code raises
-            raise UserError(f"loss {text!r}: fails for {count} pictures of {classes} classes: {error!r}") from None
+            raise UserError(f"loss {text!r}: fails for {count} images of {classes} classes: {error!r}") from None
         if loss.dim() != 0 or not bool(loss.isfinite()) or logits.grad is None or not bool(logits.grad.isfinite().all()):
             raise UserError(f"loss {text!r}: must return a finite scalar with a gradient; gave {loss!r}")
 

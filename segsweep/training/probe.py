@@ -8,22 +8,22 @@ from torch import Tensor, nn
 
 from segsweep.config.normalisation import Normalisation
 from segsweep.models.pooled import pooled_features
-from segsweep.training.batches import PictureSet, load_batches, normalise
+from segsweep.training.batches import ImageSet, load_batches, normalise
 from segsweep.training.device import Device
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
-BATCH = 64  # pictures
-MOST_KNOWN, MOST_ASKED = 10_000, 2_000  # pictures, from all over the sets
+BATCH = 64  # images
+MOST_KNOWN, MOST_ASKED = 10_000, 2_000  # images, from all over the sets
 
 
 def knn_facts(
-    encoder: nn.Module, start: nn.Module, known: PictureSet, asked: PictureSet, normalisation: Normalisation, device: Device
+    encoder: nn.Module, start: nn.Module, known: ImageSet, asked: ImageSet, normalisation: Normalisation, device: Device
 ) -> dict[str, float]:
     """Return how good an encoder is, and what it started from, as columns of a stage's record; nothing without labels.
 
-    `knn_accuracy` and `knn_accuracy_start` are the shares of the asked pictures whose label the nearest known pictures tell;
-    `knn_chance` that of always saying the most frequent label. A label is what the data set says that a picture shows: its
+    `knn_accuracy` and `knn_accuracy_start` are the shares of the asked images whose label the nearest known images tell;
+    `knn_chance` that of always saying the most frequent label. A label is what the data set says that an image shows: its
     stratum. The 20 nearest by the cosine of the encoder's pooled features vote, each with exp(cosine / 0.07), as in Wu et
     al. 2018 (arXiv:1805.01978).
     """
@@ -31,10 +31,10 @@ def knn_facts(
     labels = sorted(set(known.strata))
     if len(labels) < 2:
         return {}
-    numbers, wanted = (torch.tensor([_number(each, labels) for each in pictures.strata]) for pictures in (known, asked))
+    numbers, wanted = (torch.tensor([_number(each, labels) for each in image_set.strata]) for image_set in (known, asked))
 
     def right(network: nn.Module) -> float:
-        features, questions = (features_of(network, pictures, normalisation, device) for pictures in (known, asked))
+        features, questions = (features_of(network, image_set, normalisation, device) for image_set in (known, asked))
         return float((vote(features, numbers, questions, len(labels)) == wanted).float().mean())
 
     usual = numbers.bincount().argmax()
@@ -57,15 +57,15 @@ def vote(features_ND: Tensor, labels_N: Tensor, questions_MD: Tensor, classes: i
     return votes_MC.argmax(dim=1)
 
 
-def features_of(encoder: nn.Module, pictures: PictureSet, normalisation: Normalisation, device: Device) -> Tensor:
-    """Return the normalised pooled features of pictures (N, channels), on the CPU. The encoder's mode is restored."""
+def features_of(encoder: nn.Module, image_set: ImageSet, normalisation: Normalisation, device: Device) -> Tensor:
+    """Return the normalised pooled features of images (N, channels), on the CPU. The encoder's mode is restored."""
     training = encoder.training
     encoder.to(device.torch, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stubs lack it
-    batches = np.split(np.arange(len(pictures)), range(BATCH, len(pictures), BATCH))
+    batches = np.split(np.arange(len(image_set)), range(BATCH, len(image_set), BATCH))
     with torch.inference_mode():
         parts = [
             pooled_features(encoder, normalise(images, normalisation)).float().cpu()
-            for images, _ in load_batches(pictures, batches, device)
+            for images, _ in load_batches(image_set, batches, device)
         ]
     encoder.train(training)
     return nn.functional.normalize(torch.cat(parts), dim=1)

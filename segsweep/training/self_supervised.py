@@ -16,7 +16,7 @@ from segsweep.config.digest import seed_for
 from segsweep.config.keep import Reading
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
+from segsweep.training.batches import ImageSet, epoch_batches, load_batches, normalise
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.loop import finite, step_batches
@@ -26,15 +26,15 @@ from segsweep.training.self_supervised_method import Method, PretrainingRecipe
 from segsweep.training.world import World
 
 LARS_MOMENTUM = 0.9
-MATCHED_IN_ALL = 2048  # pictures; held-out pictures are matched batch by batch, and that many say enough
+MATCHED_IN_ALL = 2048  # images; held-out images are matched batch by batch, and that many say enough
 
 
 @dataclass(frozen=True)
 class PretrainingResult:
     """What one epoch (or one stretch of steps) gave.
 
-    Losses are means over pictures. `contrastive_accuracy` is the share of held-out views that were matched with the other
-    view of their picture, among all views of a batch; None where too few are held out, as `val_loss`.
+    Losses are means over images. `contrastive_accuracy` is the share of held-out views that were matched with the other
+    view of their image, among all views of a batch; None where too few are held out, as `val_loss`.
     """
 
     epoch: int
@@ -100,8 +100,8 @@ def _optimizer(method: Method, recipe: PretrainingRecipe) -> torch.optim.Optimiz
 
 def pretrain(
     state: TrainingState[Method],
-    train_set: PictureSet,
-    val_set: PictureSet,
+    train_set: ImageSet,
+    val_set: ImageSet,
     recipe: PretrainingRecipe,
     *,
     seed: int,
@@ -176,7 +176,7 @@ class _Matching:
     world: World
 
     def __call__(self, network: nn.Module, images: Tensor, count: int, chance: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return loss and share of right matches of a batch of `count` pictures, of which `images` are this process's.
+        """Return loss and share of right matches of a batch of `count` images, of which `images` are this process's.
 
         `network` is the method, or what the world has made of it.
         """
@@ -189,18 +189,18 @@ class _Matching:
 
 @contextmanager
 def _memory_told(recipe: PretrainingRecipe, device: Device) -> Iterator[None]:
-    """Turn a lack of memory into what to do about it: batches cannot be cut, since their pictures are told from each other."""
+    """Turn a lack of memory into what to do about it: batches cannot be cut, since their images are told from each other."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise UserError(
-            f"ssl_batch_size={recipe.batch_size}: the views of so many pictures at {recipe.image_px} px are too many for "
+            f"ssl_batch_size={recipe.batch_size}: the views of so many images at {recipe.image_px} px are too many for "
             f"{device.label}; take a smaller batch, a smaller source_image_px, or --workers-per-stage"
         ) from None
 
 
-def _held_out(matching: _Matching, val_set: PictureSet) -> tuple[float | None, float | None]:
-    """Return loss and share of right matches on held-out pictures, whose views are the same after every epoch.
+def _held_out(matching: _Matching, val_set: ImageSet) -> tuple[float | None, float | None]:
+    """Return loss and share of right matches on held-out images, whose views are the same after every epoch.
 
     None for fewer than can be matched.
     """
@@ -221,7 +221,7 @@ def _held_out(matching: _Matching, val_set: PictureSet) -> tuple[float | None, f
 
 
 def held_out_batches(count: int, batch_size: int, processes: int = 1) -> list[Indices]:
-    """Return positions of held-out pictures in about equal batches, mixed as in training; none for too few pictures."""
+    """Return positions of held-out images in about equal batches, mixed as in training; none for too few images."""
     order = np.random.default_rng(seed_for("held-out order")).permutation(count)[:MATCHED_IN_ALL]
     most = len(order) // max(2, processes)
     return np.array_split(order, min(most, max(1, round(len(order) / batch_size)))) if most else []
@@ -236,6 +236,6 @@ def contrastive_chance(count: int, batch_size: int) -> float | None:
 def _check_batch(count: int, recipe: PretrainingRecipe, world: World) -> None:
     batch = min(count, recipe.batch_size)
     if batch < 2:
-        raise UserError(f"ssl_batch_size={recipe.batch_size} of {count} pictures: needs at least 2, to tell them apart")
+        raise UserError(f"ssl_batch_size={recipe.batch_size} of {count} images: needs at least 2, to tell them apart")
     if batch < world.size:
-        raise UserError(f"{world.size} workers cannot share a batch of {batch} pictures; give fewer, or a larger ssl_batch_size")
+        raise UserError(f"{world.size} workers cannot share a batch of {batch} images; give fewer, or a larger ssl_batch_size")

@@ -53,9 +53,9 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
-        """Return what the network is shown of pictures (B, 3, H, W), uint8: any number of views of each, uint8 too.
+        """Return what the network is shown of images (B, 3, H, W), uint8: any number of views of each, uint8 too.
 
-        The pictures are those of a batch of `count` at the places `own`; drawing for the whole batch from `chance` has
+        The images are those of a batch of `count` at the places `own`; drawing for the whole batch from `chance` has
         every process see what one alone would.
         """
 
@@ -65,7 +65,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of `count` pictures, and the share of views that were matched rightly (NaN for none).
+        """Return the loss of a batch of `count` images, and the share of views that were matched rightly (NaN for none).
 
         Both are those of the whole batch, on every process of a world, with gradients to its own rows.
         """

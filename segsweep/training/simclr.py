@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020, arXiv:2002.05709): two views of a picture are to be found among the views of all others."""
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709): two views of an image are to be found among the views of all others."""
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class SimCLR(Method):
         self.temperature = temperature
 
     def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
-        """Return two views of every picture (2B, 3, H, W): all the first ones, then all the second ones."""
+        """Return two views of every image (2B, 3, H, W): all the first ones, then all the second ones."""
         no_mask = images_BCHW.new_zeros((len(images_BCHW), 1, 1), dtype=torch.long)
         drawn = [draw(VIEWS, count, chance).rows(own) for _ in range(2)]
         return torch.cat([augment(VIEWS, images_BCHW, no_mask, each)[0] for each in drawn])
@@ -73,9 +73,9 @@ def projection_head(channels: int) -> nn.Sequential:
 
 
 def nt_xent(first_BD: Tensor, second_BD: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return the normalised temperature-scaled cross-entropy of two views of B pictures, and the share matched rightly.
+    """Return the normalised temperature-scaled cross-entropy of two views of B images, and the share matched rightly.
 
-    Each of the 2B embeddings is to be most similar, by the cosine, to the other view of its picture among all 2B - 1 others.
+    Each of the 2B embeddings is to be most similar, by the cosine, to the other view of its image among all 2B - 1 others.
     Equation 1 of Chen et al. 2020 (arXiv:2002.05709), the mean over all 2B. Both are scalars.
     """
     views = functional.normalize(torch.cat([first_BD, second_BD]), dim=1)

@@ -26,7 +26,7 @@ from segsweep.training.self_supervised_method import PretrainingRecipe, build_me
 from segsweep.training.world import World
 
 MEASURED_SECONDS = 0.2
-CPU_BATCH = 8  # on a CPU the speed per picture hardly depends on the batch
+CPU_BATCH = 8  # on a CPU the speed per image hardly depends on the batch
 
 
 def measure_speed(
@@ -41,7 +41,7 @@ def measure_speed(
     small_stem: bool = False,
     frozen_norm: str = "eval",
 ) -> tuple[float, float]:
-    """Return pictures per second of training and of prediction.
+    """Return images per second of training and of prediction.
 
     `model` is an architecture with `classes` output channels, and `policy` and `frozen_norm` say what is frozen and how; or
     `model` is an encoder and `policy` the self-supervised method that trains it, with the stem for small images where
@@ -103,7 +103,7 @@ def _measure(
     small_stem: bool,
     frozen_norm: str,
 ) -> tuple[float, float]:
-    """Measure on batches of so many pictures, or of half as many where these are too many for the device."""
+    """Measure on batches of so many images, or of half as many where these are too many for the device."""
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
     network: nn.Module
@@ -123,7 +123,7 @@ def _measure(
 
 
 def _segmentation(model: nn.Module, images: Tensor, half: torch.autocast) -> Callable[[], Tensor]:
-    """Return what computes a model's loss on some pictures."""
+    """Return what computes a model's loss on some images."""
     masks = torch.zeros(len(images), *images.shape[2:], dtype=torch.long, device=images.device)
 
     def loss() -> Tensor:
@@ -137,7 +137,7 @@ def _segmentation(model: nn.Module, images: Tensor, half: torch.autocast) -> Cal
 def _pretraining(
     encoder: str, kind: str, images: Tensor, half: torch.autocast, small_stem: bool
 ) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """Return a self-supervised method around an encoder, and what computes its loss on some pictures."""
+    """Return a self-supervised method around an encoder, and what computes its loss on some images."""
     recipe = PretrainingRecipe(Length(1, None, None), images.shape[-1], 1.0, len(images), "adam", 0.0, 0.0, 1.0, "float32")
     network = build_encoder(encoder, seed=0)
     method = build_method(kind, use_small_stem(network, encoder, seed=0) if small_stem else network, recipe, seed=0)

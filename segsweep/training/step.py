@@ -16,7 +16,7 @@ from segsweep.training.recipe import Recipe
 from segsweep.training.schedule import learning_rate_share
 from segsweep.training.world import World
 
-LEAST_PIECE = 2  # pictures; batch normalisation cannot train on one
+LEAST_PIECE = 2  # images; batch normalisation cannot train on one
 
 
 class Stepper:
@@ -48,7 +48,7 @@ class Stepper:
 
     @property
     def micro_batch(self) -> int:
-        """How many pictures go through the network at once."""
+        """How many images go through the network at once."""
         return math.ceil(self._recipe.batch_size / self._pieces)
 
     def unfreeze(self, epoch: int) -> None:
@@ -67,7 +67,7 @@ class Stepper:
         return self._recipe.learning_rate * share
 
     def step(self, images: Tensor, masks: Tensor, count: int) -> Tensor:
-        """Learn from this process's share of a batch of `count` pictures, and return its part of the batch's loss."""
+        """Learn from this process's share of a batch of `count` images, and return its part of the batch's loss."""
         _copy(self._statistics, self._kept)
         while (part := self._backward(images, masks, count)) is None:
             self._pieces *= 2

@@ -77,7 +77,7 @@ class World:
         return torch.cat(rows)
 
     def synchronise(self, network: nn.Module, device: Device) -> None:
-        """Have a network's batch normalisation use the statistics of all processes' pictures while it trains."""
+        """Have a network's batch normalisation use the statistics of all processes' images while it trains."""
         if self.size == 1:
             return
         if device.cuda:
@@ -99,7 +99,7 @@ class World:
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over the pictures of all processes, on CPUs, where `torch.nn.SyncBatchNorm` does not run.
+    """Batch normalisation over the images of all processes, on CPUs, where `torch.nn.SyncBatchNorm` does not run.
 
     Ioffe and Szegedy 2015, arXiv:1502.03167, with mean and variance over the union of all batches.
     """
@@ -132,13 +132,13 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class SyncedBatchNormAct2d(SyncedBatchNorm):
-    """timm's batch normalisation, which ends with dropout and an activation, over the pictures of all processes."""
+    """timm's batch normalisation, which ends with dropout and an activation, over the images of all processes."""
 
     drop: nn.Module
     act: nn.Module
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return the normalised and activated pictures (B, C, H, W)."""
+        """Return the normalised and activated images (B, C, H, W)."""
         activated: Tensor = self.act(self.drop(super().forward(input)))
         return activated
 

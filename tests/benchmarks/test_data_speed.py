@@ -17,7 +17,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.picture import square
 from segsweep.data.prepare import Request, prepare
 from segsweep.store.folder import Store
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches
+from segsweep.training.batches import ImageSet, epoch_batches, load_batches
 from segsweep.training.device import Device
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -59,7 +59,7 @@ def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
     started = time.perf_counter()
     prepared = prepare(Request(dataset, None, IMAGE_PX), Store(tmp_path / "store"), lambda *_: None)
     preparing = time.perf_counter() - started
-    pictures, examples, device = PictureSet(prepared, np.arange(PICTURES)), dataset.examples(), Device("cpu", 1)
+    pictures, examples, device = ImageSet(prepared, np.arange(PICTURES)), dataset.examples(), Device("cpu", 1)
     batches = epoch_batches(PICTURES, BATCH_SIZE, 0, 0)
 
     def naive() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 
 
-def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, seed: int = 0) -> PictureSet:
+def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, seed: int = 0) -> ImageSet:
     """Return `count` noisy images; where `ignored`, parts of unequal size are in each mask."""
     rng = np.random.default_rng(seed)
     masks = rng.integers(classes, size=(count, 2, 2)).repeat(image_px // 2, 1).repeat(image_px // 2, 2).astype(np.uint8)
@@ -30,20 +30,20 @@ def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, see
         moments=np.stack([picture_moments(image) for image in images]),
         pixels=np.stack([pixel_counts(mask, classes) for mask in masks]),
     )
-    return PictureSet(data, np.arange(count))
+    return ImageSet(data, np.arange(count))
 
 
-def draw_patches(count: int, image_px: int, seed: int = 0) -> PictureSet:
+def draw_patches(count: int, image_px: int, seed: int = 0) -> ImageSet:
     """Return unlabelled images that differ from one another: coloured patches under noise."""
     labelled = draw(count, image_px, seed=seed)
     rng, side = np.random.default_rng(seed), image_px // 8
     patches = rng.integers(196, size=(count, 8, 8, 3), dtype=np.uint8).repeat(side, axis=1).repeat(side, axis=2)
     images = patches + rng.integers(60, size=patches.shape, dtype=np.uint8)
     moments = np.stack([picture_moments(image) for image in images])
-    return PictureSet(replace(labelled.data, images=images, moments=moments), labelled.members).without_masks()
+    return ImageSet(replace(labelled.data, images=images, moments=moments), labelled.members).without_masks()
 
 
-def draw_sets(train_count: int, val_count: int, image_px: int, classes: int = 2, ignored: bool = False) -> list[PictureSet]:
+def draw_sets(train_count: int, val_count: int, image_px: int, classes: int = 2, ignored: bool = False) -> list[ImageSet]:
     """Return a training and a validation set of the same kind of images."""
     whole = draw(train_count + val_count, image_px, classes, ignored)
-    return [PictureSet(whole.data, part) for part in np.split(whole.members, [train_count])]
+    return [ImageSet(whole.data, part) for part in np.split(whole.members, [train_count])]

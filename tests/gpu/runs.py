@@ -12,7 +12,7 @@ from torch import nn
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
@@ -45,7 +45,7 @@ class Run:
     """
 
     name: str
-    sets: Sequence[PictureSet]
+    sets: Sequence[ImageSet]
     recipe: Recipe
     device: Device
     checkpoint: Path

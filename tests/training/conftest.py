@@ -6,7 +6,7 @@ import torch
 
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 from segsweep.training.device import Device
 from segsweep.training.recipe import Length, Recipe
 
@@ -44,9 +44,9 @@ def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:
 
 
 @pytest.fixture
-def pictures() -> Callable[..., PictureSet]:
-    def make(count: int = 6, image_px: int = 16, classes: int = 2, ignored: bool = False) -> PictureSet:
-        return PictureSet(draw(count, image_px, classes, ignored), np.arange(count))
+def pictures() -> Callable[..., ImageSet]:
+    def make(count: int = 6, image_px: int = 16, classes: int = 2, ignored: bool = False) -> ImageSet:
+        return ImageSet(draw(count, image_px, classes, ignored), np.arange(count))
 
     return make
 

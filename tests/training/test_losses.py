@@ -179,7 +179,7 @@ def test_an_own_loss_is_called_as_it_is():
         (lambda logits, mask: logits.mean(dim=1) * mask, "must return a finite scalar|grad can be implicitly created"),
         (lambda logits, mask: logits.detach().sum() + mask.sum(), "does not require grad"),
         (lambda logits, mask: logits.sum() / (mask.sum() * 0), "finite scalar"),
-        (lambda logits: logits.sum(), "fails for 1 pictures of 3 classes: TypeError"),
+        (lambda logits: logits.sum(), "fails for 1 images of 3 classes: TypeError"),
     ],
 )
 def test_an_own_loss_that_is_none_is_refused_before_training(function, message):

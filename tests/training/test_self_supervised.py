@@ -152,7 +152,7 @@ def test_too_little_memory_is_told_wherever_it_shows(run, monkeypatch, when):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(simclr.SimCLR if when == "views" else torch.Tensor, when, full)
-    with pytest.raises(UserError, match=r"ssl_batch_size=4: the views of so many pictures at 32 px"):
+    with pytest.raises(UserError, match=r"ssl_batch_size=4: the views of so many images at 32 px"):
         run().go()
 
 
@@ -199,12 +199,12 @@ def test_a_loss_that_is_no_number_ends_the_run(run):
 
 def test_batches_that_cannot_be_are_refused(run, sets, cpu, tmp_path):
     """One picture has none to be told from, and four processes cannot share two; both are one line."""
-    with pytest.raises(UserError, match="ssl_batch_size=1 of 10 pictures: needs at least 2"):
+    with pytest.raises(UserError, match="ssl_batch_size=1 of 10 images: needs at least 2"):
         run(batch_size=1).go()
     recipe, path = make_recipe(batch_size=2), tmp_path / "x"
     state = start_pretraining(build_method("simclr", build_encoder("unet16", 0), recipe, 0), recipe, cpu, path, World())
     running = pretrain(state, *sets, recipe, seed=0, device=cpu, checkpoint=path, world=World(0, 4))
-    with pytest.raises(UserError, match="4 workers cannot share a batch of 2 pictures"):
+    with pytest.raises(UserError, match="4 workers cannot share a batch of 2 images"):
         next(running)
 
 

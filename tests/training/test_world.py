@@ -185,7 +185,7 @@ def test_fewer_pictures_than_processes_are_refused(sets, recipe, cpu, tmp_path):
     """A batch that leaves a process without a picture is an error that names both numbers."""
     small, two = recipe(batch_size=2), World()
     state = start_state(build_model("unet16", 2, seed=0), small, cpu, tmp_path / "x", two)
-    with pytest.raises(UserError, match="4 workers cannot share a batch of 2 pictures"):
+    with pytest.raises(UserError, match="4 workers cannot share a batch of 2 images"):
         next(train(state, *sets, small, seed=0, device=cpu, checkpoint=tmp_path / "x", world=World(0, 4)))
 
 

@@ -17,7 +17,7 @@ from gpu.drawn import draw
 from gpu.place import Place
 from gpu.rows import Row, note
 from gpu.runs import Run, recipe_of
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import TrainingState, save_checkpoint
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import make_objective
@@ -44,7 +44,7 @@ def training(place: Place) -> Iterator[Row]:
     name = place.size(NETWORK, "unet16")
     batch, steps = place.size(BATCH, 4), place.size(10, 2)
     pictures = _pictures(place)
-    sets = [PictureSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
+    sets = [ImageSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
     recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
     run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
     with patch("segsweep.training.loop.save_checkpoint"), patch.object(TrainingState, "keep"):
@@ -77,7 +77,7 @@ def checkpoints(place: Place) -> Iterator[Row]:
     for name, policy in place.size((("unet-resnet50", "none"), ("fcn-resnet50", "encoder")), (("unet16", "none"),)):
         batch = place.size(BATCH, 4)
         pictures = _pictures(place)
-        sets = [PictureSet(pictures.data, np.resize(pictures.members, 12 * batch)), pictures.first(batch)]
+        sets = [ImageSet(pictures.data, np.resize(pictures.members, 12 * batch)), pictures.first(batch)]
         recipe = recipe_of(2, batch_size=batch, precision=_precision(place))
         run = Run(name, sets, recipe, place.device, place.folder / f"{name}.safetensors", policy)
         rate = run.go()[-1].images_per_second
@@ -107,7 +107,7 @@ def _precision(place: Place) -> str:
 
 
 @cache
-def _pictures(place: Place) -> PictureSet:
+def _pictures(place: Place) -> ImageSet:
     return draw(place.size(96, 16), place.size(256, 32), ignored=True)
 
 

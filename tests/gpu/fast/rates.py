@@ -23,7 +23,7 @@ from segsweep.models.freeze import freeze
 from segsweep.models.measure import measure
 from segsweep.training.augment import AUGMENTATIONS, augment
 from segsweep.training.augment import draw as draw_changes
-from segsweep.training.batches import PictureSet
+from segsweep.training.batches import ImageSet
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import make_objective
 from segsweep.training.simclr import VIEWS
@@ -113,12 +113,12 @@ def _networks(names: Sequence[str], batch: int, image_px: int) -> list[tuple[str
 
 
 @cache
-def _pictures(place: Place) -> PictureSet:
+def _pictures(place: Place) -> ImageSet:
     return draw(place.size(256, 8), place.size(256, 32), ignored=True)
 
 
-def _repeated(pictures: PictureSet, count: int) -> PictureSet:
-    return PictureSet(pictures.data, np.resize(pictures.members, count))
+def _repeated(pictures: ImageSet, count: int) -> ImageSet:
+    return ImageSet(pictures.data, np.resize(pictures.members, count))
 
 
 def _train(place: Place, case: Case) -> Iterator[Row]:
@@ -134,7 +134,7 @@ def _train(place: Place, case: Case) -> Iterator[Row]:
     yield note(f"{case}: share of the arithmetic floor ({floor:,.0f} images/s)", rate / floor)
 
 
-def _ours(place: Place, case: Case, pictures: PictureSet) -> list[float]:
+def _ours(place: Place, case: Case, pictures: ImageSet) -> list[float]:
     """Return the rates of the epochs of `train` after the first; checkpoints are measured elsewhere."""
     steps = 2 if place.tiny else 20 if case.batch <= 16 else 8
     sets = [_repeated(pictures, steps * case.batch), _repeated(pictures, 2)]
@@ -148,7 +148,7 @@ def _precision(place: Place) -> str:
     return "bfloat16" if place.device.cuda else "float32"
 
 
-def _hand_written(place: Place, case: Case, pictures: PictureSet) -> list[float]:
+def _hand_written(place: Place, case: Case, pictures: ImageSet) -> list[float]:
     """Return the seconds of the steps that one would write by hand, on images that are on the device already."""
     device = place.device
     model = build_model(case.name, 2, seed=0)

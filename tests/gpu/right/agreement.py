@@ -15,7 +15,7 @@ from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.training.augment import AUGMENTATIONS, augment
 from segsweep.training.augment import draw as draw_changes
-from segsweep.training.batches import PictureSet, epoch_batches, load_batches, normalise
+from segsweep.training.batches import ImageSet, epoch_batches, load_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import cross_entropy, make_objective
@@ -66,7 +66,7 @@ def tf32_would_be_seen(place: Place) -> Iterator[Row]:
     yield at_least(f"{name}: error of logits, TF32 on, relative to off", on / max(off, 1e-12), 5)
 
 
-def _once(name: str, sets: PictureSet, device: Device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _once(name: str, sets: ImageSet, device: Device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return logits and all gradients of one batch, in float64 on the CPU; dropout is off."""
     model = build_model(name, 2, seed=0).to(device.torch, dtype, memory_format=torch.channels_last)
     without_chance(model)
@@ -148,7 +148,7 @@ def prefetch(place: Place) -> Iterator[Row]:
     for name in ("images", "masks"):
         np.save(place.folder / f"{name}.npy", getattr(pictures.data, name))
     mapped = {name: np.load(place.folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks")}
-    files, wrong, count = PictureSet(replace(pictures.data, **mapped), pictures.members), 0, 0
+    files, wrong, count = ImageSet(replace(pictures.data, **mapped), pictures.members), 0, 0
     busy = torch.ones(place.size(4096, 64), place.size(4096, 64), device=place.device.torch)
     for epoch in range(place.size(20, 2)):
         batches = epoch_batches(len(files), 16, seed=0, epoch=epoch)

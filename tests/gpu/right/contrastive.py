@@ -9,7 +9,7 @@ from gpu.drawn import draw, draw_patches
 from gpu.place import Place
 from gpu.rows import Row, at_most, holds, note
 from segsweep.models.architectures import build_encoder
-from segsweep.training.batches import PictureSet, normalisation_of
+from segsweep.training.batches import ImageSet, normalisation_of
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
 from segsweep.training.probe import knn_facts
@@ -26,7 +26,7 @@ def pretraining(
     """Return a state and the run that trains it for some steps, in two stretches."""
     count = min(2 * batch_size, 1024)
     pictures = draw_patches(count + 64, image_px)
-    train_set, val_set = PictureSet(pictures.data, pictures.members[:count]), PictureSet(pictures.data, pictures.members[count:])
+    train_set, val_set = ImageSet(pictures.data, pictures.members[:count]), ImageSet(pictures.data, pictures.members[count:])
     rate = 0.3 * batch_size / 256 if optimizer == "lars" else 1e-3
     recipe = PretrainingRecipe(Length(None, steps, 2), image_px, rate, batch_size, optimizer, 1e-6, 0.1, 0.1, precision)
     method = build_method("simclr", build_encoder(encoder, 0), recipe, seed=0)
@@ -91,7 +91,7 @@ def loss_at_low_precision(place: Place) -> Iterator[Row]:
 def probe(place: Place) -> Iterator[Row]:
     """The k-NN probe works on the device."""
     pictures = draw(place.size(120, 30), 32)
-    halves = [PictureSet(pictures.data, part) for part in (pictures.members[::2], pictures.members[1::2])]
+    halves = [ImageSet(pictures.data, part) for part in (pictures.members[::2], pictures.members[1::2])]
     encoders = [build_encoder("resnet18", seed) for seed in (0, 1)]
     facts = knn_facts(*encoders, *halves, normalisation_of("imagenet", halves[0]), place.device)
     yield holds("k-NN facts", all(0 <= value <= 1 for value in facts.values()), str(facts))
