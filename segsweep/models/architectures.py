@@ -18,7 +18,7 @@ from segsweep.models.encoder_name import encoder_name as encoder_name  # told he
 from segsweep.models.pooled import pooled_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, is_encoder, timm_names
-from segsweep.models.torchvision_models import TORCHVISION
+from segsweep.models.torchvision_models import TORCHVISION, decode_torchvision
 from segsweep.models.unet import PlainUNet
 from segsweep.models.user_model import build_own, check_user_architecture
 
@@ -177,10 +177,12 @@ def _network(name: str, channels: int) -> tuple[nn.Module, Parts]:
         return build_own(name, channels)
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:
-        return PlainUNet(PLAIN[name], channels, norm=name not in WITHOUT_NORM), Parts("encoder.", "classifier.")
+        return PlainUNet(PLAIN[name], channels, norm=name not in WITHOUT_NORM), Parts(
+            "encoder.", "classifier.", decode=PlainUNet.decode
+        )
     if name in TORCHVISION:
         entry = TORCHVISION[name]
-        return entry.build(channels), Parts("backbone.", entry.classifier, entry.stages)
+        return entry.build(channels), Parts("backbone.", entry.classifier, entry.stages, decode_torchvision)
     if decoder in RATES:
-        return DenseASPP(encoder, RATES[decoder], channels), Parts("encoder.", "classifier.", DENSENET_STAGES)
+        return DenseASPP(encoder, RATES[decoder], channels), Parts("encoder.", "classifier.", DENSENET_STAGES, DenseASPP.decode)
     return build_smp(decoder, encoder, channels)

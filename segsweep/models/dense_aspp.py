@@ -44,8 +44,12 @@ class DenseASPP(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits (B, classes, H, W), upsampled bilinearly from an eighth of the size."""
-        x = self.encoder(images_BCHW)
+        height, width = images_BCHW.shape[-2:]
+        return self.decode(self.encoder(images_BCHW), (height, width))
+
+    def decode(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return logits (B, classes, *size) from the encoder's features (B, C, H/8, W/8)."""
         for atrous in self.aspp:
             x = torch.cat([atrous(x), x], dim=1)
         logits = self.classifier(self.dropout(x))
-        return nn.functional.interpolate(logits, size=images_BCHW.shape[-2:], mode="bilinear", align_corners=False)
+        return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)

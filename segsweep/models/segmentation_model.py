@@ -1,8 +1,9 @@
-"""A segmentation model: any network, with its parts named."""
+"""A segmentation model: any network, with its parts named and its forward pass divided into `encode` and `decode`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,16 @@ from torch import Tensor, nn
 from segsweep.errors import UserError
 from segsweep.models.encoder_levels import Stages, levels_by_features
 
+Features = Any  # what an encoder returns: a tensor (B, C, H, W), or lists, tuples and dicts of tensors (B, ...)
+Decode = Callable[[Any, Features, tuple[int, int]], Tensor]  # (network, features, size) -> the network's own output
+
 
 @dataclass(frozen=True)
 class Parts:
     """How the names of a network's weights begin, in its encoder and in its last classifier.
+
+    `decode` computes what the network's own forward pass returns from what its encoder returns and the height and width of the
+    images; None where only the names are known.
 
     `stages` says it for each stage of the encoder, from input to output and without the encoder's own prefix, where that
     cannot be read off the encoder's feature maps.
@@ -22,6 +29,7 @@ class Parts:
     encoder: str
     classifier: str | tuple[str, ...]
     stages: Stages | None = None
+    decode: Decode | None = None
 
 
 class SegmentationModel(nn.Module):
@@ -42,9 +50,35 @@ class SegmentationModel(nn.Module):
         self._held_in_train_mode = False
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return the logits (B, classes, H, W)."""
+        """Return the logits (B, classes, H, W): `decode` of `encode` where the network can be split."""
+        if self.can_split:
+            height, width = images_BCHW.shape[-2:]
+            return self.decode(self.encode(images_BCHW), (height, width))
         output = self.network(images_BCHW)
-        logits: Tensor = output["out"] if isinstance(output, dict) else output  # torchvision's networks give a table
+        return self._of_all_classes(output["out"] if isinstance(output, dict) else output)  # torchvision's networks return a dict
+
+    @property
+    def can_split(self) -> bool:
+        """Whether `encode` and `decode` exist: for all architectures but a user's own, of which only the names are known."""
+        return self.parts.decode is not None
+
+    def encode(self, images_BCHW: Tensor) -> Features:
+        """Return all that `decode` needs of the images, in the form that the network's encoder returns.
+
+        It is a tensor (denseaspp), a list of feature maps from fine to coarse (unet16 and most of smp), a dict of them
+        (torchvision) or a pair of lists (dpt: feature maps and prefix tokens); the first dimension of each tensor is B. The first
+        map of smp's encoders is the images themselves.
+        """
+        assert self.can_split
+        return self.encoder(images_BCHW)
+
+    def decode(self, features: Features, size: tuple[int, int]) -> Tensor:
+        """Return the logits (B, classes, H, W) of images of `size` (H, W) from what `encode` returned for them."""
+        assert self.parts.decode is not None
+        return self._of_all_classes(self.parts.decode(self.network, features, size))
+
+    def _of_all_classes(self, logits: Tensor) -> Tensor:
+        """Return logits (B, classes, H, W) from those of the network, which may be one logit of two classes."""
         if self.sigmoid_class is None:
             return logits
         pair = (torch.zeros_like(logits), logits)

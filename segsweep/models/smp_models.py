@@ -15,8 +15,9 @@ import torch
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
-from torch import nn
+from torch import Tensor, nn
 
+from segsweep.errors import UserError
 from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.segmentation_model import Parts
 
@@ -75,7 +76,17 @@ def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Part
     network = build() if decoder != "dpt" else _for_any_size(build)
     if decoder == "dpt":
         _prune(network.get_submodule("encoder"))
-    return network, Parts("encoder.", CLASSIFIERS.get(decoder, HEAD))
+    return network, Parts("encoder.", CLASSIFIERS.get(decoder, HEAD), decode=_decode)
+
+
+def _decode(network: Any, features: Any, size: tuple[int, int]) -> Tensor:
+    """Return what smp's networks return. Raises `UserError` for a size that they refuse: no multiple of the encoder's stride."""
+    stride_px = network.encoder.output_stride
+    if network.requires_divisible_input_shape and any(side_px % stride_px for side_px in size):
+        raise UserError(f"image of {size[1]}x{size[0]} pixels: {network.name} needs multiples of {stride_px}")
+    inputs = features if isinstance(network, smp.DPT) else (features,)  # DPT's decoder takes feature maps and prefix tokens
+    logits: Tensor = network.segmentation_head(network.decoder(*inputs))
+    return logits
 
 
 def build_smp_encoder(name: str, weights: str | bool | None) -> nn.Module:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torchvision
-from torch import nn
+from torch import Tensor, nn
+from torchvision.models.segmentation import LRASPP
 
 RESNET_LEVELS = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
 MOBILENET_V3_STAGES = tuple(  # a stage begins with a block that halves the size, or would without dilation
@@ -26,6 +27,13 @@ class TorchvisionNetwork:
         """Return the network with random weights and without auxiliary classifier; it gives its logits as `out`."""
         network: nn.Module = torchvision.models.get_model(self.name, weights=None, weights_backbone=None, num_classes=classes)
         return network
+
+
+def decode_torchvision(network: nn.Module, features: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    """Return logits (B, classes, *size) from what the backbone returns: `out`, or `low` and `high` for LR-ASPP."""
+    classifier = network.get_submodule("classifier")
+    logits = classifier(features if isinstance(network, LRASPP) else features["out"])
+    return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 TORCHVISION: Mapping[str, TorchvisionNetwork] = {

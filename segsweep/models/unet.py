@@ -75,5 +75,10 @@ class PlainUNet(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits (B, classes, H, W). Height and width must be multiples of 16."""
-        logits: Tensor = self.classifier(self.decoder(self.encoder(images_BCHW)))
+        height, width = images_BCHW.shape[-2:]
+        return self.decode(self.encoder(images_BCHW), (height, width))
+
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:  # noqa: ARG002  # the first block's output has it
+        """Return logits (B, classes, *size) from the outputs of the encoder's blocks."""
+        logits: Tensor = self.classifier(self.decoder(features))
         return logits
