@@ -1,8 +1,10 @@
-"""Batches: images of a prepared data set on their way to the device."""
+"""Batches: their order, and the images of a prepared dataset on their way to the device."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,16 +19,17 @@ from segsweep.training.device import Device
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Some images of a prepared data set, by their numbers."""
+    """Some images of a prepared dataset, by their numbers in it: the `BatchSource` whose inputs are the images."""
 
     data: Prepared
     members: Indices
+    augmentable: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.members)
 
     def first(self, count: int | None) -> "ImageSet":
-        """Return the first images alone; all of them for None."""
+        """Return a set of the first `count` images; of all for None."""
         return ImageSet(self.data, self.members[:count])
 
     def without_masks(self) -> "ImageSet":
@@ -34,15 +37,41 @@ class ImageSet:
         return ImageSet(replace(self.data, masks=np.empty((len(self.data.images), 0, 0), dtype=np.uint8)), self.members)
 
     def spread(self, most: int) -> "ImageSet":
-        """Return so many images from all over the set; all of them where there are fewer."""
+        """Return a set of `most` images at equal distances in this one; of all where there are fewer."""
         if len(self) <= most:
             return self
         return ImageSet(self.data, self.members[np.linspace(0, len(self) - 1, most).astype(int)])
 
     @property
     def strata(self) -> list[str]:
-        """What each image shows, as its data set says."""
+        """What each image shows, as its dataset says."""
         return [self.data.strata[int(member)] for member in self.members]
+
+    def batches(self, positions: Iterable[Indices], device: Device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (B, 3, H, W), uint8 and channels last, and masks (B, H, W), int64, on the device.
+
+        On a GPU the next batch is read while the current one is computed.
+        """
+        if not device.cuda:
+            yield from (_to_device(*self._read(few), device) for few in positions)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            waiting = None
+            for few in positions:
+                coming = reader.submit(self._read, few)
+                if waiting is not None:
+                    yield _to_device(*waiting.result(), device)
+                waiting = coming
+            if waiting is not None:
+                yield _to_device(*waiting.result(), device)
+
+    def model_inputs(self, inputs: Tensor, normalisation: Normalisation) -> Tensor:
+        """Return images, uint8, as normalised floats."""
+        return normalise(inputs, normalisation)
+
+    def _read(self, positions: Indices) -> tuple[Tensor, Tensor]:
+        rows = self.members[positions]
+        return torch.from_numpy(self.data.images[rows]), torch.from_numpy(self.data.masks[rows])
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int, least: int = 2) -> list[Indices]:
@@ -58,28 +87,15 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int, least: int
     return batches
 
 
-def load_batches(image_set: ImageSet, batches: Iterable[Indices], device: Device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, 3, H, W), uint8 and channels last, and masks (B, H, W), int64, on the device.
-
-    On a GPU the next batch is read while the current one is computed.
-    """
-    if not device.cuda:
-        yield from (_to_device(*_read(image_set, positions), device) for positions in batches)
-        return
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for positions in batches:
-            coming = reader.submit(_read, image_set, positions)
-            if waiting is not None:
-                yield _to_device(*waiting.result(), device)
-            waiting = coming
-        if waiting is not None:
-            yield _to_device(*waiting.result(), device)
-
-
-def _read(image_set: ImageSet, positions: Indices) -> tuple[Tensor, Tensor]:
-    rows = image_set.members[positions]
-    return torch.from_numpy(image_set.data.images[rows]), torch.from_numpy(image_set.data.masks[rows])
+def step_batches(
+    count: int, batch_size: int, seed: int, first: int, last: int, steps_per_epoch: int, least: int = 2
+) -> Iterator[Indices]:
+    """Yield the batches of optimiser steps first..last-1 in an endless sequence of epochs; `least` as of `epoch_batches`."""
+    for epoch in itertools.count(first // steps_per_epoch):
+        batches = epoch_batches(count, batch_size, seed, epoch, least)
+        yield from batches[max(0, first - epoch * steps_per_epoch) : max(0, last - epoch * steps_per_epoch)]
+        if last <= (epoch + 1) * steps_per_epoch:
+            return
 
 
 def _to_device(images_BHWC: Tensor, masks_BHW: Tensor, device: Device) -> tuple[Tensor, Tensor]:

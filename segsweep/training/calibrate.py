@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segsweep.config.normalisation import Normalisation
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import ImageSet, epoch_batches, load_batches, normalise
+from segsweep.training.batches import ImageSet, epoch_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.world import World
 
@@ -85,7 +85,7 @@ def set_statistics(
         layer.train()
     few, batch_size = images.spread(IMAGES), BATCH
     while True:
-        batches = load_batches(few, epoch_batches(len(few), batch_size, seed, 0), device)
+        batches = few.batches(epoch_batches(len(few), batch_size, seed, 0), device)
         try:
             _pass(network, layers, (normalise(shown, normalisation) for shown, _ in batches))
             break

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.data.dataset import IGNORE, Pixels
 from segsweep.data.palette import palette_png
-from segsweep.training.batches import ImageSet, load_batches, normalise
+from segsweep.training.batch_source import BatchSource
 from segsweep.training.boundary import boundary_scores
 from segsweep.training.device import Device
 from segsweep.training.enlarge import predicted_at
@@ -108,7 +108,7 @@ class _Tally:
 
 def evaluate(
     model: nn.Module,
-    image_set: ImageSet,
+    batch_source: BatchSource,
     *,
     loss: Objective | None = None,
     batch_size: int,
@@ -129,7 +129,7 @@ def evaluate(
     of a world take a share each, and all get the whole.
     """
     world = world or World()
-    count, classes = len(image_set), len(image_set.data.classes)
+    count, classes = len(batch_source), len(batch_source.data.classes)
     assert count > 0
     own = world.share(np.arange(count))
     batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
@@ -139,8 +139,8 @@ def evaluate(
     training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for positions, (images, masks_BHW) in zip(batches, load_batches(image_set, batches, device), strict=True):
-            inputs = normalise(images, normalisation)
+        for positions, (loaded, masks_BHW) in zip(batches, batch_source.batches(batches, device), strict=True):
+            inputs = batch_source.model_inputs(loaded, normalisation)
             device.wait()
             start = time.perf_counter()
             logits_BCHW: Tensor = model(inputs)
@@ -152,15 +152,15 @@ def evaluate(
                 tally.losses += [_losses(objectives, logits_CHW, mask_HW) for logits_CHW, mask_HW in pairs]
             if sum(len(part) for part in tally.examples) < examples:
                 tally.examples.append(predicted_BHW.to(torch.uint8))
-            if image_set.data.originals is None:
+            if batch_source.data.originals is None:
                 tally.count(masks_BHW, predicted_BHW)
             else:
                 for position, logits_CHW in zip(positions, logits_BCHW.float(), strict=True):
-                    original = image_set.data.originals.mask(int(image_set.members[position]))
+                    original = batch_source.data.originals.mask(int(batch_source.members[position]))
                     mask_HW = torch.from_numpy(original).to(device.torch).long()
                     tally.count(mask_HW[None], predicted_at(logits_CHW, *mask_HW.shape)[None])
     model.train(training)
-    return _whole(tally, list(objectives), image_set, examples, world)
+    return _whole(tally, list(objectives), batch_source, examples, world)
 
 
 def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
@@ -169,9 +169,9 @@ def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Te
     return torch.stack([*each, (mask_HW != IGNORE).any().to(logits_CHW.dtype)])
 
 
-def _whole(tally: _Tally, names: list[str], image_set: ImageSet, examples: int, world: World) -> Evaluation:
+def _whole(tally: _Tally, names: list[str], batch_source: BatchSource, examples: int, world: World) -> Evaluation:
     """Return what all processes have counted together."""
-    classes = len(image_set.data.classes)
+    classes = len(batch_source.data.classes)
 
     def numbers(parts: list[Tensor], *shape: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, *shape))
@@ -182,7 +182,7 @@ def _whole(tally: _Tally, names: list[str], image_set: ImageSet, examples: int, 
         tally.confusion.cpu().numpy(),
         numbers(tally.counts, 3, classes),
         numbers(tally.boundaries, classes),
-        numbers(tally.examples, *image_set.data.masks.shape[1:])[:examples],
+        numbers(tally.examples, *batch_source.data.masks.shape[1:])[:examples],
         tally.predictions,
         tally.seconds,
     )
@@ -197,7 +197,7 @@ def _whole(tally: _Tally, names: list[str], image_set: ImageSet, examples: int, 
         examples=np.concatenate(kept)[:examples].astype(np.uint8),
         boundary_NC=np.concatenate(boundaries).astype(np.float64) if tally.boundary else None,
         predict_seconds=max(seconds),
-        foreground=image_set.data.foreground,
+        foreground=batch_source.data.foreground,
         predictions=tuple(png for part in predicted for png in part),
     )
 

@@ -1,6 +1,5 @@
-"""The training loop: the same for source stages and for trials. It is meant to be read from top to bottom."""
+"""The training loop of source stages and of trials. It is meant to be read from top to bottom."""
 
-import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -14,11 +13,11 @@ import torch
 
 from segsweep.config.digest import seed_for
 from segsweep.config.keep import Reading, reading
-from segsweep.data.splits import Indices
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.augment import AUGMENTATIONS, augment, draw
-from segsweep.training.batches import ImageSet, epoch_batches, load_batches
+from segsweep.training.batch_source import BatchSource
+from segsweep.training.batches import epoch_batches, step_batches
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, moving_average, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
@@ -37,11 +36,11 @@ class NonFiniteLossError(ValueError):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch (or one stretch of steps) gave.
+    """Results of one epoch, or of the steps between two validations.
 
     Losses and `val_dice` are means over images; `learning_rate` is the head's at the last step; `seconds` are wall time; `best`
-    says that this epoch's weights are kept, until another's are; `micro_batch` is how many images went through the network at
-    once, fewer than the batch size where memory was short.
+    says that this epoch's weights are kept, until another's are; `micro_batch` is the number of images in one forward pass,
+    smaller than the batch size where memory was short.
     """
 
     epoch: int
@@ -57,12 +56,12 @@ class EpochResult:
     micro_batch: int | None = None
 
     def reading(self, keep: str) -> Reading:
-        """Return what this epoch says by the measure that decides."""
+        """Return the value of the measure that decides which epoch is kept."""
         return reading(keep, val_iou=self.val.iou, val_loss=self.val_loss, val_dice=self.val_dice)
 
     @property
     def says(self) -> str:
-        """The number to look at, in words."""
+        """The main result, as a phrase."""
         return f"val IoU {self.val.iou:.3f}"
 
     @property
@@ -95,7 +94,7 @@ class EpochResult:
 
     @classmethod
     def restore(cls, *, val: dict[str, Any], **values: Any) -> Self:
-        """Return the result whose `asdict` was kept in a checkpoint."""
+        """Return the result whose `asdict` a checkpoint holds."""
         return cls(val=Scores(**{**val, "class_iou": tuple(val["class_iou"])}), **values)
 
 
@@ -104,7 +103,7 @@ def start_state(
 ) -> TrainingState[SegmentationModel]:
     """Return the state from which training begins: that of the checkpoint where there is one, else the model as it is."""
     if recipe.by_level:
-        _ = model.encoder_levels  # read off the encoder before its normalisation needs other processes
+        _ = model.encoder_levels  # needs a forward pass, before the encoder's normalisation needs other processes
     (world or World()).synchronise(model.network, device)
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     average = moving_average(model, recipe.ema) if recipe.ema is not None else None
@@ -115,8 +114,8 @@ def start_state(
 
 def train(
     state: TrainingState[SegmentationModel],
-    train_set: ImageSet,
-    val_set: ImageSet,
+    train_set: BatchSource,
+    val_set: BatchSource,
     recipe: Recipe,
     *,
     seed: int,
@@ -125,59 +124,71 @@ def train(
     world: World | None = None,
     frames: Frames | None = None,
 ) -> Iterator[EpochResult]:
-    """Train from where the state is to the end of the recipe, and yield a result per epoch.
+    """Train from the state to the end of the recipe, and yield a result per epoch.
 
-    After each result the state is in the checkpoint; a run that is broken off and started again first yields the results
-    that it had, then continues with the same numbers. `state.best` holds the weights of the epoch that `recipe.keep`
-    decides for; of equal ones the first. Order, augmentation and dropout depend on `seed` and the epoch alone. The processes of a
-    world call this alike, and share every batch; the main one keeps `frames`. Raises `NonFiniteLossError`, and `UserError` for
-    fewer images than processes.
+    The checkpoint holds the state after each result: a run that is interrupted and started again first yields the results of
+    the checkpoint, then continues with the same numbers. `state.best` holds the weights of the best epoch by `recipe.keep`, the
+    first of equal ones. Order, augmentation and dropout depend on `seed` and the epoch alone. All processes of a world call this
+    with the same arguments and share every batch; the main one writes checkpoint and `frames`. Raises `NonFiniteLossError`, and
+    `UserError` for fewer examples than processes.
     """
-    yield from (EpochResult.restore(**past) for past in state.history)
     world = world or World()
+
+    # ---- resume: first the results that the checkpoint holds ----
+    yield from (EpochResult.restore(**past) for past in state.history)
+
+    # ---- length and batches: an epoch shows every example once, and each of its augmented copies ----
     if min(len(train_set), recipe.batch_size) < world.size:
         raise UserError(
             f"{world.size} workers cannot share a batch of {min(len(train_set), recipe.batch_size)} images; "
             "give fewer workers or a larger batch_size"
         )
-    model, data, members = state.model, train_set.data, train_set.members
-    objective = make_objective(recipe.loss, data.classes, data.class_frequencies(members), data.foreground)
-    augmentation = AUGMENTATIONS[recipe.augmentation]
-    stepper = Stepper(state, recipe, objective, recipe.normalisation, device, world)
-    count = len(train_set) * (1 + recipe.augmented_copies)
-    steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, max(2, world.size)))
+    count, least = len(train_set) * (1 + recipe.augmented_copies), max(2, world.size)
+    steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, least))
     steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
+    augmentation = AUGMENTATIONS[recipe.augmentation]
+    assert train_set.augmentable or (recipe.augmentation == "none" and not recipe.augmented_copies)
+    model, data = state.model, train_set.data
+    objective = make_objective(recipe.loss, data.classes, data.class_frequencies(train_set.members), data.foreground)
+    stepper = Stepper(state, recipe, objective, train_set, device, world)
     shown = frames.count if frames is not None else 0
-    look = partial(
+    validate = partial(
         evaluate, examples=shown, precision=recipe.precision, device=device, normalisation=recipe.normalisation, world=world
     )
     if frames is not None and state.results == 0:
-        start_shown = look(state.evaluated, val_set.first(shown), batch_size=stepper.micro_batch).examples
+        before = validate(state.evaluated, val_set.first(shown), batch_size=stepper.micro_batch)
         if world.main:
-            frames.keep(0, start_shown)
+            frames.keep(0, before.examples)
+
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
+        # ---- one epoch of optimiser steps ----
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
-        batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
+        batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, least))
         chance = torch.Generator().manual_seed(seed_for("augmentation", seed, epoch))
         total, seen, learning_rate = torch.zeros((), device=device.torch), 0, recipe.learning_rate
         stepper.unfreeze(epoch)
         model.train()
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
             torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
-            shares = load_batches(train_set, [world.share(batch) % len(train_set) for batch in batches], device)
-            for number, (batch, (images, masks)) in enumerate(zip(batches, shares, strict=True), start=first):
-                own = world.share(np.arange(len(batch)))
-                drawn = draw(augmentation, len(batch), chance).rows(own)
-                copies = batch[own] >= len(train_set) if recipe.augmented_copies else None
-                images, masks = augment(augmentation, images, masks, drawn, copies)
-                learning_rate = stepper.set_learning_rate(number, steps)
-                total += stepper.step(images, masks, len(batch)) * len(batch)
+            own_batches = train_set.batches([world.share(batch) % len(train_set) for batch in batches], device)
+            for step, (batch, (inputs, masks)) in enumerate(zip(batches, own_batches, strict=True), start=first):
+                if train_set.augmentable:  # drawn for the whole batch: one process or several see the same images
+                    own = world.share(np.arange(len(batch)))
+                    drawn = draw(augmentation, len(batch), chance).rows(own)
+                    copies = batch[own] >= len(train_set) if recipe.augmented_copies else None
+                    inputs, masks = augment(augmentation, inputs, masks, drawn, copies)
+                learning_rate = stepper.set_learning_rate(step, steps)
+                total += stepper.step(inputs, masks, len(batch)) * len(batch)
                 seen += len(batch)
         train_loss = finite(float(world.total(total)) / seen, "training loss", epoch, recipe.learning_rate)
         images_per_second = seen / (time.perf_counter() - start)
-        held_out = look(state.evaluated, val_set, loss=objective, batch_size=stepper.micro_batch)
+
+        # ---- validation: of the moving average of the weights where there is one ----
+        held_out = validate(state.evaluated, val_set, loss=objective, batch_size=stepper.micro_batch)
         val_loss = finite(held_out.loss, "validation loss", epoch, recipe.learning_rate)
+
+        # ---- what is kept: the result, and the weights where it is the best so far ----
         found = reading(recipe.keep, val_iou=held_out.scores.iou, val_loss=val_loss, val_dice=held_out.dice)
         result = EpochResult(
             epoch=epoch + 1,
@@ -196,6 +207,8 @@ def train(
         state.read(found)
         if result.best:
             state.keep()
+
+        # ---- checkpoint: written before anyone learns of the result ----
         if world.main:
             if frames is not None:
                 frames.keep(state.results, held_out.examples)
@@ -217,14 +230,3 @@ def finite(loss: float, which: str, epoch: int, learning_rate: float) -> float:
     if not math.isfinite(loss):
         raise NonFiniteLossError(f"{which} is {loss} in epoch {epoch + 1} at learning_rate={learning_rate}")
     return loss
-
-
-def step_batches(
-    count: int, batch_size: int, seed: int, first: int, last: int, steps_per_epoch: int, processes: int
-) -> Iterator[Indices]:
-    """Yield the batches of optimiser steps first..last-1 of an endless row of epochs."""
-    for epoch in itertools.count(first // steps_per_epoch):
-        batches = epoch_batches(count, batch_size, seed, epoch, max(2, processes))
-        yield from batches[max(0, first - epoch * steps_per_epoch) : max(0, last - epoch * steps_per_epoch)]
-        if last <= (epoch + 1) * steps_per_epoch:
-            return

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segsweep.config.normalisation import Normalisation
 from segsweep.models.pooled import pooled_features
-from segsweep.training.batches import ImageSet, load_batches, normalise
+from segsweep.training.batches import ImageSet, normalise
 from segsweep.training.device import Device
 
 NEIGHBOURS = 20
@@ -65,7 +65,7 @@ def features_of(encoder: nn.Module, image_set: ImageSet, normalisation: Normalis
     with torch.inference_mode():
         parts = [
             pooled_features(encoder, normalise(images, normalisation)).float().cpu()
-            for images, _ in load_batches(image_set, batches, device)
+            for images, _ in image_set.batches(batches, device)
         ]
     encoder.train(training)
     return nn.functional.normalize(torch.cat(parts), dim=1)

@@ -1,4 +1,4 @@
-"""Training an encoder without labels: the loop, the same for all methods. It is meant to be read from top to bottom."""
+"""The training loop of encoders without labels, for all methods. It is meant to be read from top to bottom."""
 
 import time
 from collections.abc import Iterator
@@ -16,22 +16,23 @@ from segsweep.config.digest import seed_for
 from segsweep.config.keep import Reading
 from segsweep.data.splits import Indices
 from segsweep.errors import UserError
-from segsweep.training.batches import ImageSet, epoch_batches, load_batches, normalise
+from segsweep.training.batch_source import BatchSource
+from segsweep.training.batches import epoch_batches, normalise, step_batches
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
-from segsweep.training.loop import finite, step_batches
+from segsweep.training.loop import finite
 from segsweep.training.optimiser import clip_gradients
 from segsweep.training.schedule import learning_rate_share
 from segsweep.training.self_supervised_method import Method, PretrainingRecipe
 from segsweep.training.world import World
 
 LARS_MOMENTUM = 0.9
-MATCHED_IN_ALL = 2048  # images; held-out images are matched batch by batch, and that many say enough
+MATCHED_IN_ALL = 2048  # images; held-out images are matched batch by batch, and this number is precise enough
 
 
 @dataclass(frozen=True)
 class PretrainingResult:
-    """What one epoch (or one stretch of steps) gave.
+    """Results of one epoch, or of the steps between two validations.
 
     Losses are means over images. `contrastive_accuracy` is the share of held-out views that were matched with the other
     view of their image, among all views of a batch; None where too few are held out, as `val_loss`.
@@ -68,7 +69,7 @@ class PretrainingResult:
 
     @property
     def says(self) -> str:
-        """The number to look at, in words."""
+        """The main result, as a phrase."""
         if self.contrastive_accuracy is None:
             return f"training loss {self.train_loss:.3f}"
         return f"contrastive accuracy {self.contrastive_accuracy:.3f}"
@@ -100,8 +101,8 @@ def _optimizer(method: Method, recipe: PretrainingRecipe) -> torch.optim.Optimiz
 
 def pretrain(
     state: TrainingState[Method],
-    train_set: ImageSet,
-    val_set: ImageSet,
+    train_set: BatchSource,
+    val_set: BatchSource,
     recipe: PretrainingRecipe,
     *,
     seed: int,
@@ -109,46 +110,56 @@ def pretrain(
     checkpoint: Path,
     world: World,
 ) -> Iterator[PretrainingResult]:
-    """Train from where the state is to the end of the recipe, and yield a result per epoch; the last weights are kept.
+    """Train from the state to the end of the recipe, and yield a result per epoch; the last weights are kept.
 
-    After each result the state is in the checkpoint; a run that is broken off and started again first yields the results
-    that it had, then continues with the same numbers. The learning rate rises, then falls along a cosine. The processes of a
-    world call this alike, and share every batch. Raises `NonFiniteLossError`, and `UserError` for batches that are too small
-    or too large for the device.
+    The sets give images; their masks are not used. The checkpoint holds the state after each result: a run that is interrupted
+    and started again first yields the results of the checkpoint, then continues with the same numbers. The learning rate rises,
+    then falls along a cosine. All processes of a world call this with the same arguments and share every batch. Raises
+    `NonFiniteLossError`, and `UserError` for batches that are too small or too large for the device.
     """
+    # ---- resume: first the results that the checkpoint holds ----
     yield from (PretrainingResult(**past) for past in state.history)
+
+    # ---- length and batches: an epoch shows every image once ----
     _check_batch(len(train_set), recipe, world)
-    method, least = state.model, max(2, world.size)
+    count, least = len(train_set), max(2, world.size)
+    steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, least))
+    steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
+    method = state.model
     matching = _Matching(method, recipe, device, world)
     parallel = world.parallel(method, device)
-    steps_per_epoch = len(epoch_batches(len(train_set), recipe.batch_size, seed, 0, least))
-    steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
+
     while state.results < recipe.length.results:
+        # ---- one epoch of optimiser steps ----
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
-        batches = list(step_batches(len(train_set), recipe.batch_size, seed, first, last, steps_per_epoch, world.size))
+        batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, least))
         chance = torch.Generator().manual_seed(seed_for("views", seed, epoch))
         tally, seen, learning_rate = torch.zeros(2, device=device.torch), 0, recipe.learning_rate
         method.train()
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
             torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
-            shares = load_batches(train_set, [world.share(batch) for batch in batches], device)
-            for number, (batch, (images, _)) in enumerate(zip(batches, shares, strict=True), start=first):
-                learning_rate = recipe.learning_rate * learning_rate_share("cosine", number, steps, recipe.warmup)
+            own_batches = train_set.batches([world.share(batch) for batch in batches], device)
+            for step, (batch, (images, _)) in enumerate(zip(batches, own_batches, strict=True), start=first):
+                learning_rate = recipe.learning_rate * learning_rate_share("cosine", step, steps, recipe.warmup)
                 for group in state.optimizer.param_groups:
                     group["lr"] = learning_rate
-                with _memory_told(recipe, device):
+                with _memory_error_explained(recipe, device):
                     state.optimizer.zero_grad(set_to_none=True)
-                    told = matching(parallel, images, len(batch), chance)
-                    (told[0] * world.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the world
+                    loss, matched = matching(parallel, images, len(batch), chance)
+                    (loss * world.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the world
                     clip_gradients(method, recipe.gradient_clip_norm)
                     state.optimizer.step()
                     method.after_step()
-                tally, seen = tally + torch.stack(told).detach() * len(batch), seen + len(batch)
+                tally, seen = tally + torch.stack([loss, matched]).detach() * len(batch), seen + len(batch)
         train_loss, train_right = (tally / seen).tolist()
         finite(train_loss, "training loss", epoch, recipe.learning_rate)
         images_per_second = seen / (time.perf_counter() - start)
+
+        # ---- validation ----
         val_loss, right = _held_out(matching, val_set)
+
+        # ---- what is kept: the result, and always the last weights ----
         result = PretrainingResult(
             epoch=epoch + 1,
             steps=last,
@@ -161,6 +172,8 @@ def pretrain(
             images_per_second=images_per_second,
         )
         state.history.append(asdict(result))
+
+        # ---- checkpoint: written before anyone learns of the result ----
         if world.main:
             save_checkpoint(state, checkpoint)
         yield result
@@ -188,18 +201,18 @@ class _Matching:
 
 
 @contextmanager
-def _memory_told(recipe: PretrainingRecipe, device: Device) -> Iterator[None]:
-    """Turn a lack of memory into what to do about it: batches cannot be cut, since their images are told from each other."""
+def _memory_error_explained(recipe: PretrainingRecipe, device: Device) -> Iterator[None]:
+    """Turn an out-of-memory error into a `UserError`: a batch cannot be cut, since each of its images is matched among all."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise UserError(
-            f"ssl_batch_size={recipe.batch_size}: the views of so many images at {recipe.image_px} px are too many for "
-            f"{device.label}; take a smaller batch, a smaller source_image_px, or --workers-per-stage"
+            f"ssl_batch_size={recipe.batch_size}: the views of {recipe.batch_size} images at {recipe.image_px} px do not fit the "
+            f"memory of {device.label}; take a smaller batch, a smaller source_image_px, or --workers-per-stage"
         ) from None
 
 
-def _held_out(matching: _Matching, val_set: ImageSet) -> tuple[float | None, float | None]:
+def _held_out(matching: _Matching, val_set: BatchSource) -> tuple[float | None, float | None]:
     """Return loss and share of right matches on held-out images, whose views are the same after every epoch.
 
     None for fewer than can be matched.
@@ -211,9 +224,9 @@ def _held_out(matching: _Matching, val_set: ImageSet) -> tuple[float | None, flo
     chance = torch.Generator().manual_seed(seed_for("held-out views"))
     training, tally = method.training, torch.zeros(2, device=matching.device.torch)
     method.eval()
-    with torch.inference_mode(), _memory_told(matching.recipe, matching.device):
-        shares = load_batches(val_set, [world.share(batch) for batch in batches], matching.device)
-        for batch, (images, _) in zip(batches, shares, strict=True):
+    with torch.inference_mode(), _memory_error_explained(matching.recipe, matching.device):
+        own_batches = val_set.batches([world.share(batch) for batch in batches], matching.device)
+        for batch, (images, _) in zip(batches, own_batches, strict=True):
             tally += torch.stack(matching(method, images, len(batch), chance)) * len(batch)
     method.train(training)
     loss, right = (tally / sum(map(len, batches))).tolist()

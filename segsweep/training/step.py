@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from segsweep.config.normalisation import Normalisation
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.training.batches import normalise
+from segsweep.training.batch_source import BatchSource
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
 from segsweep.training.losses import Objective
@@ -33,11 +32,11 @@ class Stepper:
         state: TrainingState[SegmentationModel],
         recipe: Recipe,
         objective: Objective,
-        normalisation: Normalisation,
+        batch_source: BatchSource,
         device: Device,
         world: World,
     ) -> None:
-        self._state, self._recipe, self._objective, self._normalisation = state, recipe, objective, normalisation
+        self._state, self._recipe, self._objective, self._batch_source = state, recipe, objective, batch_source
         self._device, self._world = device, world
         self._parallel = world.parallel(state.model, device)
         self._rates = [float(group["lr"]) for group in state.optimizer.param_groups]
@@ -66,10 +65,10 @@ class Stepper:
             group["lr"] = rate * share
         return self._recipe.learning_rate * share
 
-    def step(self, images: Tensor, masks: Tensor, count: int) -> Tensor:
-        """Learn from this process's share of a batch of `count` images, and return its part of the batch's loss."""
+    def step(self, inputs: Tensor, masks: Tensor, count: int) -> Tensor:
+        """Learn from this process's share of a batch of `count` examples, and return its part of the batch's loss."""
         _copy(self._statistics, self._kept)
-        while (part := self._backward(images, masks, count)) is None:
+        while (part := self._backward(inputs, masks, count)) is None:
             self._pieces *= 2
             _copy(self._kept, self._statistics)
             if self._device.cuda:
@@ -80,19 +79,19 @@ class Stepper:
             self._state.average.update_parameters(self._state.model)
         return part
 
-    def _backward(self, images: Tensor, masks: Tensor, count: int) -> Tensor | None:
+    def _backward(self, inputs: Tensor, masks: Tensor, count: int) -> Tensor | None:
         """Leave the gradients of a batch, and return its loss; None where memory was too short and smaller pieces may help."""
         self._state.optimizer.zero_grad(set_to_none=True)
-        told, pieces = None, min(self._pieces, max(1, len(images) // LEAST_PIECE))
+        told, pieces = None, min(self._pieces, max(1, len(masks) // LEAST_PIECE))
         try:
-            for few, labels in zip(images.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
+            for few, labels in zip(inputs.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
                 with torch.autocast(self._device.torch.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
-                    logits_BCHW = self._parallel(normalise(few, self._normalisation))
+                    logits_BCHW = self._parallel(self._batch_source.model_inputs(few, self._recipe.normalisation))
                 loss, part = self._objective.part(logits_BCHW.float(), labels, masks, count, self._world)
                 loss.backward()  # type: ignore[no-untyped-call]
                 told = part if told is None else told + part
         except torch.OutOfMemoryError:
-            if self._world.size > 1 or len(images) < 2 * LEAST_PIECE * pieces:
+            if self._world.size > 1 or len(masks) < 2 * LEAST_PIECE * pieces:
                 raise
             return None
         return told

@@ -17,7 +17,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.picture import square
 from segsweep.data.prepare import Request, prepare
 from segsweep.store.folder import Store
-from segsweep.training.batches import ImageSet, epoch_batches, load_batches
+from segsweep.training.batches import ImageSet, epoch_batches
 from segsweep.training.device import Device
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -68,7 +68,7 @@ def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
             torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
             torch.from_numpy(np.stack([mask for _, mask in pairs])).long()
 
-    decoding, mapped = seconds(naive), seconds(lambda: list(load_batches(pictures, batches, device)))
+    decoding, mapped = seconds(naive), seconds(lambda: list(pictures.batches(batches, device)))
     print(
         f"\n{PICTURES} pictures of 500x375 at {IMAGE_PX} px, one thread: decoded every epoch {PICTURES / decoding:.0f} images/s, "
         f"from prepared arrays {PICTURES / mapped:.0f} images/s, ratio {decoding / mapped:.1f}; "

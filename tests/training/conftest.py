@@ -1,4 +1,5 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
+from segsweep.data.splits import Indices
 from segsweep.training.batches import ImageSet
 from segsweep.training.device import Device
 from segsweep.training.recipe import Length, Recipe
@@ -49,6 +51,30 @@ def pictures() -> Callable[..., ImageSet]:
         return ImageSet(draw(count, image_px, classes, ignored), np.arange(count))
 
     return make
+
+
+@dataclass
+class Recorded:
+    """A batch source that reads from a set of images and notes the positions of every batch."""
+
+    images: ImageSet
+    seen: list[Indices] = field(default_factory=list)
+
+    def batches(self, positions: Iterable[Indices], device: Device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        positions = list(positions)
+        self.seen += positions
+        return self.images.batches(positions, device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getattr__(self, name: str):
+        return getattr(self.images, name)
+
+
+@pytest.fixture
+def recorded() -> type[Recorded]:
+    return Recorded
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from segsweep.training.batches import IMAGENET, epoch_batches, load_batches, normalisation_of, normalise
+from segsweep.training.batches import IMAGENET, epoch_batches, normalisation_of, normalise
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 9, 12, 13])
@@ -36,7 +36,7 @@ def test_batches_hold_the_pictures_of_the_members(cpu, pictures):
     """Positions are looked up among the members: images (B, 3, H, W) uint8 in channels last, masks (B, H, W) int64."""
     shown = pictures(8)
     part = type(shown)(shown.data, np.array([6, 1, 4]))
-    (images, masks), (last, _) = load_batches(part, [np.array([2, 0]), np.array([1])], cpu)
+    (images, masks), (last, _) = part.batches([np.array([2, 0]), np.array([1])], cpu)
     assert images.dtype == torch.uint8
     assert masks.dtype == torch.int64
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -58,7 +58,7 @@ def test_normalise_takes_out_imagenets_mean_and_deviation():
 def test_own_normalisation_gives_the_members_mean_nought_and_deviation_one(cpu, pictures):
     """With `own`, the training pictures themselves have mean 0 and deviation 1 in every channel, however few there are."""
     shown = type(pictures(8))(pictures(8).data, np.array([6, 1, 4]))
-    images = torch.cat([images for images, _ in load_batches(shown, [np.arange(3)], cpu)])
+    images = torch.cat([images for images, _ in shown.batches([np.arange(3)], cpu)])
     found = normalise(images, normalisation_of("own", shown)).double()
     assert found.mean(dim=(0, 2, 3)).abs().max() < 1e-5
     assert (found.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-5

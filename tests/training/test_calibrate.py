@@ -11,7 +11,7 @@ from segsweep.models.architectures import build_model
 from segsweep.models.encoder_levels import feature_maps
 from segsweep.models.freeze import freeze
 from segsweep.training import calibrate as module
-from segsweep.training.batches import epoch_batches, load_batches, normalise
+from segsweep.training.batches import epoch_batches, normalise
 from segsweep.training.calibrate import calibrate
 from segsweep.training.world import World
 
@@ -24,7 +24,7 @@ def deepest(model, images) -> torch.Tensor:
 
 
 def inputs(images, cpu) -> torch.Tensor:
-    ((shown, _),) = load_batches(images, [np.arange(len(images))], cpu)
+    ((shown, _),) = images.batches([np.arange(len(images))], cpu)
     return normalise(shown, IMAGENET)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from segsweep.models.architectures import build_model
 from segsweep.training import loop
-from segsweep.training.batches import load_batches, normalise
+from segsweep.training.batches import normalise
 from segsweep.training.frames import Frames, save_clip
 from segsweep.training.loop import start_state, train
 
@@ -38,7 +38,7 @@ def go(pictures, recipe, cpu, tmp_path):
 def predicted(model, pictures, cpu) -> np.ndarray:
     """Return the class numbers that a model predicts for the first pictures, in eval mode."""
     model.eval()
-    ((images, _),) = load_batches(pictures, [np.arange(SHOWN)], cpu)
+    ((images, _),) = pictures.batches([np.arange(SHOWN)], cpu)
     with torch.no_grad():
         return model(normalise(images)).argmax(dim=1).numpy()
 

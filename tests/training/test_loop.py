@@ -14,7 +14,7 @@ from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training import loop
-from segsweep.training.batches import load_batches, normalise
+from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
 
@@ -244,41 +244,40 @@ def test_steps_mode_makes_exactly_so_many_steps(run, monkeypatch, steps, validat
     assert len(made) == steps
 
 
-def batches_of(run_of, monkeypatch) -> list[list[int]]:
-    """The numbers of the pictures in every batch that a run trains on, in order."""
-    seen = []
+@pytest.fixture
+def batches_of(recorded):
+    """Train, and return the numbers of the images in every batch, in order."""
 
-    def spy(pictures, batches, device):
-        batches = list(batches)
-        seen.extend(sorted(pictures.members[batch].tolist()) for batch in batches)
-        return load_batches(pictures, batches, device)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "load_batches", spy)
+    def train_recorded(run_of) -> list[list[int]]:
+        train_set, val_set = run_of.sets
+        source = recorded(train_set)
+        run_of.sets = (source, val_set)
         run_of.go()
-    return seen
+        return [sorted(train_set.members[batch].tolist()) for batch in source.seen]
+
+    return train_recorded
 
 
-def test_epochs_and_steps_see_the_same_batches(run, monkeypatch):
+def test_epochs_and_steps_see_the_same_batches(run, batches_of):
     """As many steps as three epochs have, however they are divided, see the same batches in the same order."""
-    by_epoch = batches_of(run(epochs=3, train_count=7), monkeypatch)
+    by_epoch = batches_of(run(epochs=3, train_count=7))
     assert len(by_epoch) == 6
     assert all(sorted(by_epoch[n] + by_epoch[n + 1]) == list(range(7)) for n in (0, 2, 4))
     for validations in (1, 4):
-        assert batches_of(run(steps=6, validations=validations, train_count=7), monkeypatch) == by_epoch
+        assert batches_of(run(steps=6, validations=validations, train_count=7)) == by_epoch
 
 
-def test_order_depends_on_the_seed_alone(run, monkeypatch):
+def test_order_depends_on_the_seed_alone(run, batches_of):
     """Runs of one seed see the same batches whatever model and learning rate they have; another seed sees others."""
-    base = batches_of(run(), monkeypatch)
-    assert batches_of(run(policy="encoder", learning_rate=1e-2, augmentation="none"), monkeypatch) == base
-    assert batches_of(run(seed=4), monkeypatch) != base
+    base = batches_of(run())
+    assert batches_of(run(policy="encoder", learning_rate=1e-2, augmentation="none")) == base
+    assert batches_of(run(seed=4)) != base
 
 
-def test_last_batch_of_one_picture_trains(run, monkeypatch):
+def test_last_batch_of_one_picture_trains(run, batches_of):
     """Five pictures in batches of four train in one batch of five, which batch normalisation at 1x1 needs."""
     alone = run(name="unet-mobilenet_v2", image_px=32, train_count=5, epochs=1)
-    assert [len(batch) for batch in batches_of(alone, monkeypatch)] == [5]
+    assert [len(batch) for batch in batches_of(alone)] == [5]
 
 
 @pytest.mark.parametrize("values", [{"learning_rate": 1e30}, {"learning_rate": 1e30, "precision": "bfloat16"}])
@@ -386,7 +385,7 @@ def test_one_logit_is_trained_as_a_script_does_with_binary_cross_entropy(run, cp
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     train_set = ours.sets[0]
     batches = loop.epoch_batches(len(train_set), ours.recipe.batch_size, ours.seed, 0, 2)
-    for images, masks in load_batches(train_set, batches, cpu):
+    for images, masks in train_set.batches(batches, cpu):
         logit, counted = network(normalise(images, IMAGENET))[:, 0], masks != IGNORE
         optimizer.zero_grad()
         functional.binary_cross_entropy_with_logits(logit[counted], (masks == 1)[counted].float()).backward()

@@ -152,7 +152,7 @@ def test_too_little_memory_is_told_wherever_it_shows(run, monkeypatch, when):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(simclr.SimCLR if when == "views" else torch.Tensor, when, full)
-    with pytest.raises(UserError, match=r"ssl_batch_size=4: the views of so many images at 32 px"):
+    with pytest.raises(UserError, match=r"ssl_batch_size=4: the views of 4 images at 32 px do not fit"):
         run().go()
 
 
@@ -215,7 +215,7 @@ def test_too_little_memory_is_said_with_what_to_do(run, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(self_supervised.Method, "__call__", full)
-    with pytest.raises(UserError, match=r"ssl_batch_size=4: .* at 32 px are too many for cpu x1; take a smaller batch"):
+    with pytest.raises(UserError, match=r"ssl_batch_size=4: .* at 32 px do not fit the memory of cpu x1; take a smaller batch"):
         run().go()
 
 

@@ -11,7 +11,6 @@ from segsweep.config import Settings
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.training import loop
-from segsweep.training.batches import load_batches
 from segsweep.training.checkpoint import moving_average
 from segsweep.training.loop import start_state, train
 from segsweep.training.recipe import Recipe
@@ -22,9 +21,10 @@ from segsweep.training.schedule import learning_rate_share
 def go(pictures, recipe, cpu, tmp_path):
     """Train a model and return its state and its results."""
 
-    def run(count=6, name="unet16", image_px=16, policy="none", change=None, watch=None, **values):
+    def run(count=6, name="unet16", image_px=16, policy="none", change=None, watch=None, source=lambda images: images, **values):
         whole = pictures(count + 3, image_px, ignored=True)
         sets = [type(whole)(whole.data, part) for part in np.split(whole.members, [count])]
+        sets[0] = source(sets[0])
         model = build_model(name, 2, seed=0)
         freeze(model, policy)
         if change is not None:
@@ -133,26 +133,22 @@ def test_the_average_is_what_is_validated_and_kept(go):
     assert torch.equal(state.best[name], found) or state.best_result == 1
 
 
-def test_copies_double_the_epoch(go):
+def test_copies_double_the_epoch(go, recorded):
     """With one augmented copy an epoch has every picture twice, once as it is; the copies alone are changed."""
-    seen = []
+    sources, changed = [], []
 
-    def spy(pictures, batches, device):
-        batches = list(batches)
-        seen.append(sorted(np.concatenate(batches).tolist()))
-        return load_batches(pictures, batches, device)
-
-    changed = []
+    def source(images):
+        sources.append(recorded(images))
+        return sources[0]
 
     def watched(augmentation, images, masks, drawn, chosen=None, _real=loop.augment):
         changed.extend(chosen.tolist())
         return _real(augmentation, images, masks, drawn, chosen)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "load_batches", spy)
         patch.setattr(loop, "augment", watched)
-        _, results = go(epochs=1, augmented_copies=1, augmentation="rotate_flip_jitter_blur")
-    assert seen == [sorted([*range(6), *range(6)])]
+        _, results = go(epochs=1, augmented_copies=1, augmentation="rotate_flip_jitter_blur", source=source)
+    assert sorted(np.concatenate(sources[0].seen).tolist()) == sorted([*range(6), *range(6)])
     assert (changed.count(True), changed.count(False)) == (6, 6)
     assert results[0].steps == 3
 

@@ -15,7 +15,7 @@ from segsweep.data.dataset import IGNORE
 from segsweep.models.architectures import build_model
 from segsweep.training.augment import AUGMENTATIONS, augment
 from segsweep.training.augment import draw as draw_changes
-from segsweep.training.batches import ImageSet, epoch_batches, load_batches, normalise
+from segsweep.training.batches import ImageSet, epoch_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.losses import cross_entropy, make_objective
@@ -71,7 +71,7 @@ def _once(name: str, sets: ImageSet, device: Device, dtype: torch.dtype) -> tupl
     model = build_model(name, 2, seed=0).to(device.torch, dtype, memory_format=torch.channels_last)
     without_chance(model)
     model.train()
-    ((images, masks),) = load_batches(sets, [sets.members], device)
+    ((images, masks),) = sets.batches([sets.members], device)
     logits = model(normalise(images).to(dtype))
     cross_entropy(logits, masks).backward()
     gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
@@ -112,7 +112,7 @@ def augmentations(place: Place) -> Iterator[Row]:
         drawn = draw_changes(augmentation, count, torch.Generator().manual_seed(1))
         outputs = []
         for device in (CPU, place.device):
-            ((images, masks),) = load_batches(pictures, [pictures.members], device)
+            ((images, masks),) = pictures.batches([pictures.members], device)
             images, masks = augment(augmentation, images, masks, drawn)
             outputs.append((images.cpu().int(), masks.cpu()))
         (images, masks), (others, other_masks) = outputs
@@ -153,7 +153,7 @@ def prefetch(place: Place) -> Iterator[Row]:
     for epoch in range(place.size(20, 2)):
         batches = epoch_batches(len(files), 16, seed=0, epoch=epoch)
         found = []
-        for batch in load_batches(files, batches, place.device):  # nothing waits for the device before all are read
+        for batch in files.batches(batches, place.device):  # nothing waits for the device before all are read
             busy = busy @ busy / busy.shape[0]
             found.append(batch)
         for positions, (images, masks) in zip(batches, found, strict=True):

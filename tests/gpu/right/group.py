@@ -19,7 +19,7 @@ from gpu.right.determinism import deterministic
 from gpu.rows import Row, at_most, equal, holds
 from gpu.runs import Run, largest_difference, recipe_of, without_chance
 from segsweep.models.architectures import build_model
-from segsweep.training.batches import load_batches, normalise
+from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.losses import cross_entropy
 from segsweep.training.world import World
@@ -51,7 +51,7 @@ def _gradients(name: str, place: Place, world: World) -> dict[str, torch.Tensor]
     world.synchronise(model.network, device)
     model.to(device.torch, memory_format=torch.channels_last).train()
     parallel = world.parallel(model, device)
-    ((images, masks),) = load_batches(sets[0], [sets[0].members], device)
+    ((images, masks),) = sets[0].batches([sets[0].members], device)
     logits = parallel(normalise(images))
     cross_entropy(logits, masks).backward()
     gradients = [each.grad.flatten() for each in model.parameters() if each.grad is not None]

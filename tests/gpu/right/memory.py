@@ -17,7 +17,6 @@ from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.sweep.run import run
 from segsweep.training import step as step_module
-from segsweep.training.batches import IMAGENET, load_batches
 from segsweep.training.loop import start_state
 from segsweep.training.losses import make_objective
 from segsweep.training.speed import measure_speed
@@ -69,9 +68,9 @@ def _one_step(place: Place, limit_bytes: float | None) -> dict:
     model = build_model(place.size("unet-resnet18", "unet16"), 2, seed=0)
     freeze(model, "norm")
     state = start_state(model, recipe, place.device, place.folder / "none.safetensors")
-    stepper = Stepper(state, recipe, make_objective("cross_entropy", ("a", "b")), IMAGENET, place.device, World())
+    stepper = Stepper(state, recipe, make_objective("cross_entropy", ("a", "b")), sets[0], place.device, World())
     model.train()
-    ((images, masks),) = load_batches(sets[0], [sets[0].members], place.device)
+    ((images, masks),) = sets[0].batches([sets[0].members], place.device)
     allocated: list[float] = []
     resting = _allocated(place)
     backward = stepper._backward
