@@ -242,12 +242,12 @@ def test_the_study_that_was_declared_last_changes_no_identity():
     again = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
     keys = []
     for planned, last in ((first, None), (again, other)):
-        catalog = Catalog(DataRoots(), None, lambda *_: None, user_objects=planned.brought)
+        catalog = Catalog(DataRoots(), None, lambda *_: None, user_objects=planned.user_objects)
         plan = make_plan(planned, lambda *_: "data")
         if last is not None:
             study(target=Target(Others()), compare={"loss": [Loss("loss", last)]})
         request = catalog._request(("own:shapes", None, 16, "own"))
-        keys.append((plan.cells[0].trial("tune", plan.cells[0].settings, 0).trial_id, request.mark, type(request.dataset)))
+        keys.append((plan.cells[0].trial("tune", plan.cells[0].settings, 0).trial_id, request.fingerprint, type(request.dataset)))
     assert keys[0] == keys[1]
 
 
