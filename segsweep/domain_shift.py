@@ -76,9 +76,7 @@ def measure_shift(
     load_source(model, artifact, "all", classes)
     model.to(context.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     stage = trial.stage
-    sets = (
-        source_sets(stage, context) if stage is not None and stage.stage.kind == "supervised" else None
-    )  # published ones have none
+    sets = source_sets(stage, context) if stage is not None and stage.stage.supervised else None  # published ones have none
     look: Look = partial(
         evaluate,
         batch_size=batch_size,

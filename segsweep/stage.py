@@ -11,7 +11,8 @@ from torch import nn
 
 from segsweep.config.keep import smoothed
 from segsweep.config.normalisation import IMAGENET, Normalisation
-from segsweep.config.source import SELF_SUPERVISED, Stage
+from segsweep.config.source import Stage
+from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
 from segsweep.data.prepare import KIND as DATA_KIND
@@ -117,7 +118,7 @@ def build_stage(
                             "classes": step.classes,
                             "unused": step.unused,
                             "absent": step.absent,
-                            "named_freely": spec.stage.kind == "file",
+                            "named_freely": spec.stage.path is not None,
                             "normalisation": step.normalisation.as_dict(),
                             "facts": {**step.facts, "input_normalisation": str(step.normalisation)},
                         }
@@ -156,7 +157,7 @@ def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[ImageSet, I
     """Return what a stage is trained and validated on."""
     assert spec.data is not None
     data = Prepared.open(context.store.open(DATA_KIND, spec.data).folder)
-    choice, labelled = spec.settings.get("split", "official"), spec.stage.kind not in SELF_SUPERVISED
+    choice, labelled = spec.settings.get("split", "official"), spec.stage.supervised
     split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
     train_set, val_set = (ImageSet(data, part).first(context.max_pictures) for part in (split.train, split.val))
     return train_set, val_set
@@ -261,8 +262,8 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
 
 def _imagenet(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
     """Take published ImageNet weights for an encoder."""
-    weights, facts = imagenet_encoder(spec.model, spec.stage.name)
-    yield Built(weights, facts, imagenet_normalisation(spec.model, spec.stage.name))
+    weights, facts = imagenet_encoder(spec.model, spec.stage.weights)
+    yield Built(weights, facts, imagenet_normalisation(spec.model, spec.stage.weights))
 
 
 def _coco_weights(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
@@ -273,10 +274,10 @@ def _coco_weights(spec: StageSpec, parent: Artifact | None, context: ExecutionCo
 
 def _file(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
-    assert spec.stage.name is not None
-    weights = read_weight_file(Path(spec.stage.name), spec.stage.prefix)
+    assert spec.stage.path is not None
+    weights = read_weight_file(Path(spec.stage.path), spec.stage.prefix)
     classes = published_classes(spec.data) if spec.data is not None else None
-    yield Built(weights, {"dataset": spec.stage.name}, spec.stage.normalisation or IMAGENET, classes and list(classes))
+    yield Built(weights, {"dataset": spec.stage.path}, spec.stage.normalisation or IMAGENET, classes and list(classes))
 
 
 STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, ExecutionContext], StageSteps]] = {
@@ -284,16 +285,19 @@ STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, ExecutionCont
     "coco-weights": _coco_weights,
     "file": _file,
     "supervised": _supervised,
-    **dict.fromkeys(SELF_SUPERVISED, _self_supervised),
+    **dict.fromkeys(self_supervised_kinds(), _self_supervised),
+}
+
+PUBLISHED_CHECKS: Mapping[str, Callable[[Stage, str], object]] = {  # whether there are weights for an architecture
+    "imagenet": lambda stage, architecture: check_imagenet(encoder_name(architecture), stage.weights),
+    "coco-weights": lambda _, architecture: check_coco_weights(architecture),
 }
 
 
 def check_stage(stage: Stage, architecture: str) -> None:
     """Raise `UserError` for a stage that cannot be built for an architecture."""
-    if stage.kind == "imagenet":
-        check_imagenet(encoder_name(architecture), stage.name)
-    if stage.kind == "coco-weights":
-        check_coco_weights(architecture)
+    if (check := PUBLISHED_CHECKS.get(stage.kind)) is not None:
+        check(stage, architecture)
 
 
 def load_source(

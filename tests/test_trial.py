@@ -553,7 +553,7 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, context):
 
 def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
     """With a source that has the small stem, `freeze=encoder` moves a fresh stem, and nothing else of the encoder."""
-    settings = Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32").stage_settings("simclr")
+    settings = Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32").stage_settings(Stage("simclr"))
     spec = StageSpec(Stage("simclr", "drawn"), "resnet18", 0, data, {**settings, "stem": "small"})
     *_, source = build_stage(spec, None, context)
     trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")

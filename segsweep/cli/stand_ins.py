@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segsweep.config.class_name import same_class
-from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.settings import Settings
 from segsweep.config.study import Study
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
@@ -23,8 +23,8 @@ def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple
     """
     lines = []
     for wanted, others in stand_ins.items():
-        wanted = str(Source.parse(wanted))
-        if wanted not in _sources(study) or _at_hand(wanted, roots):
+        wanted = _settings(wanted).source
+        if wanted not in {cell.source for _, cell in study.cells()} or _at_hand(wanted, roots):
             continue
         target = _place(study.target_name, roots)
         apart = [other for other in others if all(_place(name, roots) != target for name in _datasets(other))]
@@ -51,14 +51,14 @@ def with_class_map_of_target(study: Study, roots: DataRoots) -> tuple[Study, lis
     return replace(study, target=replace(study.target, class_map=kept)), [told]
 
 
-def _sources(study: Study) -> set[str]:
-    texts = [text for grid in study.grids for text in grid.get("source", ())] + [study.fixed.get("source", "random")]
-    return {str(Source.parse(text)) for text in texts}
+def _settings(source: str) -> Settings:
+    """Return settings with a source, which hold it as an object and in its canonical text."""
+    return Settings.build(source=source)
 
 
 def _replaced(study: Study, wanted: str, taken: str) -> Study:
     def other(text: str) -> str:
-        return taken if str(Source.parse(text)) == wanted else text
+        return taken if _settings(text).source == wanted else text
 
     grids = [
         {axis: tuple(dict.fromkeys(map(other, values))) if axis == "source" else values for axis, values in grid.items()}
@@ -69,7 +69,7 @@ def _replaced(study: Study, wanted: str, taken: str) -> Study:
 
 
 def _datasets(source: str) -> list[str]:
-    return [split_scheme(stage.name)[0] for stage in Source.parse(source).stages if stage.kind in DATASET_KINDS and stage.name]
+    return [split_scheme(stage.dataset)[0] for stage in _settings(source).chain.stages if stage.dataset is not None]
 
 
 def _place(name: str, roots: DataRoots) -> Path | str:

@@ -1,6 +1,7 @@
 """Settings: every choice that a trial can be told. Its fields are the axes that a study may compare, tune or fix."""
 
 import re
+from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -8,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from segsweep.config.keep import Keep
 from segsweep.config.loss_text import canonical_loss
 from segsweep.config.plain import plain
-from segsweep.config.source import SELF_SUPERVISED, Source
+from segsweep.config.source import Source, Stage
 from segsweep.config.user_objects import NAME_PATTERN, PREFIX
 from segsweep.errors import UserError, unknown
 
@@ -37,11 +38,17 @@ def _freeze(policy: str) -> str:
     return policy
 
 
+@cache
+def _parsed(source: str) -> Source:
+    """Return the source that a text names. Every process parses a text once, and all settings with it share the object."""
+    return Source.parse(source)
+
+
 PositiveInt = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=16, le=LARGEST_PX)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=100)]
-SourceName = Annotated[str, AfterValidator(lambda text: str(Source.parse(text)))]
+SourceName = Annotated[str, AfterValidator(lambda text: str(_parsed(text)))]
 ArchitectureName = Annotated[str, AfterValidator(_architecture)]
 Transfer = Literal["encoder", "all-but-classifier", "all", "none"]
 FreezePolicy = Annotated[str, AfterValidator(_freeze)]
@@ -162,7 +169,7 @@ class Settings(BaseModel):
             values["ssl_epochs"] = values.get("source_epochs") or values.get("epochs") or DEFAULT_EPOCHS
         source = values.get("source", "random")
         if isinstance(source, str):
-            parsed = Source.parse(source)
+            parsed = _parsed(source)
             known = values.get("transfer", "encoder") in get_args(Transfer)  # else its own check refuses it
             if not parsed.stages and known:
                 values["transfer"] = NO_TRANSFER
@@ -180,7 +187,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{prefix}epochs={epochs} and {prefix}steps={steps}: give one of the two")
         if (size := self.batch_sizes().get("ssl_batch_size", 2)) < 2:
             raise ValueError(f"ssl_batch_size={size}: a self-supervised stage tells pictures of a batch apart; needs at least 2")
-        if self.transfer == NO_TRANSFER and self.source != "random":
+        if self.transfer == NO_TRANSFER and self.chain.last is not None:
             raise ValueError(f"transfer='none' with source={self.source!r}: allowed are encoder, all-but-classifier, all")
         if self.steps is not None and self.validations > self.steps:
             raise ValueError(f"validations={self.validations}: more than steps={self.steps}")
@@ -215,6 +222,11 @@ class Settings(BaseModel):
             object.__setattr__(self, name, self._default(name))
 
     @property
+    def chain(self) -> Source:
+        """The source as an object: the chain of stages that gives the initial weights."""
+        return _parsed(self.source)
+
+    @property
     def results(self) -> int:
         """How many results a full run yields: its epochs, or its validations where the length is in steps."""
         return self.epochs if self.epochs is not None else self.validations
@@ -226,16 +238,18 @@ class Settings(BaseModel):
 
     def batch_sizes(self) -> dict[str, int]:
         """Return the sizes of the batches that training needs, the trial's own and those of its source, by their settings."""
-        kinds = {stage.kind for stage in Source.parse(self.source).stages}
-        told = {"source_batch_size": ["supervised"], "ssl_batch_size": [*SELF_SUPERVISED]}
-        used = {name: self.stage_settings(kind)["batch_size"] for name, each in told.items() for kind in each if kind in kinds}
-        return {"batch_size": self.batch_size, **used}
+        sizes = {"batch_size": self.batch_size}
+        if any(stage.supervised for stage in self.chain.stages):
+            sizes["source_batch_size"] = self.source_settings()["batch_size"]
+        if any(stage.self_supervised for stage in self.chain.stages):
+            sizes["ssl_batch_size"] = self.ssl_settings()["batch_size"]
+        return sizes
 
-    def stage_settings(self, kind: str) -> dict[str, Any]:
-        """Return what a stage of some kind is told: nothing for one that is not trained."""
-        if kind in SELF_SUPERVISED:
+    def stage_settings(self, stage: Stage) -> dict[str, Any]:
+        """Return the settings of a stage of the source: none for one that does not train."""
+        if stage.self_supervised:
             return self.ssl_settings()
-        return self.source_settings() if kind == "supervised" else {}
+        return self.source_settings() if stage.supervised else {}
 
     def ssl_settings(self) -> dict[str, Any]:
         """Return what a self-supervised stage is told."""

@@ -5,35 +5,26 @@ stands before such digits as `%25`).
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segsweep.config.normalisation import Normalisation, Triple
+from segsweep.config.stage_kinds import STAGE_KINDS, Argument
 from segsweep.errors import UserError
 
-PLAIN_KINDS = ("random", "imagenet", "coco-weights")
-SELF_SUPERVISED: Mapping[
-    str, str
-] = {  # kind -> the module that trains an encoder so: `segsweep.training.self_supervised_method.Method`
-    "simclr": "segsweep.training.simclr",
-}
-DATASET_KINDS = ("supervised", *SELF_SUPERVISED)
-FILE_FORM = "file:PATH[@prefix=NAME][@mean=M@std=S]"
-STAGE_FORMS = ("random", "imagenet[:WEIGHTS]", "coco-weights", FILE_FORM, *(f"{kind}:DATASET[@N]" for kind in DATASET_KINDS))
 PATH_HINT = "in a path write + as %2B, @ as %40 and , as %2C, or give an object: File('PATH'), Supervised('folder:PATH')"
 ESCAPE = re.compile("%(2B|40|2C|25)", re.IGNORECASE)
 OPTION = re.compile("@(prefix|mean|std)=")  # of a file
-LIMIT = re.compile(r"@[^/@]*$")  # of a data set
-ENCODER_KINDS = ("imagenet", *SELF_SUPERVISED)  # these give an encoder alone; the others a whole model
+LIMIT = re.compile(r"@[^/@]*$")  # of a dataset
 
 
 @dataclass(frozen=True)
 class Stage:
     """One link of a source.
 
-    `kind` is the word before the colon; `name` the data set, the file, or which of the published ImageNet weights (None for
-    the usual ones); `limit` the number of images that a data set is cut to. Of a file, `prefix` is how the names of the
-    weights that are read begin, and `normalisation` what its weights expect of images; None where the study does not state them.
+    `kind` is the word before the colon, a key of `STAGE_KINDS`; `name` the dataset, the path of the file, or the published
+    weights (None for the default ones): ask `dataset`, `path` or `weights`. `limit` is the number of images that a dataset is
+    cut to. Of a file, `prefix` is the beginning of the names of the weights to read, and `normalisation` what its weights expect
+    of images; None where the study does not state them.
     """
 
     kind: str
@@ -51,8 +42,47 @@ class Stage:
         """Return the name with those characters escaped that would read as something else."""
         assert self.name is not None
         text = ESCAPE.sub(lambda found: f"%25{found[1]}", self.name).replace("+", "%2B")
-        divides = OPTION.search(text) if self.kind == "file" else self.limit is None and LIMIT.search(text)
+        divides = OPTION.search(text) if self.path is not None else self.limit is None and LIMIT.search(text)
         return text.replace("@", "%40") if divides else text
+
+    @property
+    def dataset(self) -> str | None:
+        """The name of the dataset that the stage trains on; None where it does not train."""
+        return self.name if self._argument == "dataset" else None
+
+    @property
+    def path(self) -> str | None:
+        """The path of the weight file; None for all other stages."""
+        return self.name if self._argument == "path" else None
+
+    @property
+    def weights(self) -> str | None:
+        """The name of the published weights; None for the default ones and for all other stages."""
+        return self.name if self._argument == "weights" else None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the stage trains on a dataset."""
+        return STAGE_KINDS[self.kind].trains
+
+    @property
+    def self_supervised(self) -> bool:
+        """Whether the stage trains an encoder without labels."""
+        return STAGE_KINDS[self.kind].method is not None
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the stage trains a whole model on the dataset's masks."""
+        return self.trains and not self.self_supervised
+
+    @property
+    def encoder_only(self) -> bool:
+        """Whether the stage gives weights for an encoder alone."""
+        return STAGE_KINDS[self.kind].encoder_only
+
+    @property
+    def _argument(self) -> Argument:
+        return STAGE_KINDS[self.kind].argument
 
     @property
     def options(self) -> dict[str, str]:
@@ -67,17 +97,18 @@ class Stage:
         """Return the stage that a text names. Raises `UserError` for any other text."""
         kind, colon, name = text.partition(":")
         name = "" if re.search(r"^\s|\s$|\n", name) else name
-        if kind in PLAIN_KINDS and not colon:
+        argument = STAGE_KINDS[kind].argument if kind in STAGE_KINDS else None
+        if argument in ("none", "weights") and not colon:
             return cls(kind)
-        if kind == "file" and name:
-            return _file(name)
-        if kind == "imagenet" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        if argument == "weights" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             return cls(kind, name)
-        if kind in DATASET_KINDS and name:
+        if argument == "path" and name:
+            return _file(kind, name)
+        if argument == "dataset" and name:
             name, at, limit = name.rpartition("@") if LIMIT.search(name) else (name, "", "")
             if name and (not at or re.fullmatch(r"[1-9][0-9]*", limit)):
                 return cls(kind, _unescaped(name), int(limit) if at else None)
-        forms = ", ".join(STAGE_FORMS)
+        forms = ", ".join(known.form for known in STAGE_KINDS.values())
         raise UserError(f"source: {text!r} is no stage; a stage is one of {forms}, and + joins stages; {PATH_HINT}")
 
 
@@ -89,7 +120,7 @@ def _text(values: Triple) -> str:
     return ":".join(map(repr, values if len(set(values)) > 1 else values[:1]))
 
 
-def _file(text: str) -> Stage:
+def _file(kind: str, text: str) -> Stage:
     """Return the stage of a path with its options, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
     match = re.fullmatch(r"(.+?)((?:@(?:prefix|mean|std)=[^@]*)*)", text)
     assert match is not None  # any text that is not empty matches
@@ -104,7 +135,7 @@ def _file(text: str) -> Stage:
             normalisation = Normalisation.stated(_numbers(options["mean"]), _numbers(options["std"]))
         except ValueError as error:
             raise UserError(f"source: file:{text}: {error}") from None
-    return Stage("file", _unescaped(match[1]), prefix=options.get("prefix"), normalisation=normalisation)
+    return Stage(kind, _unescaped(match[1]), prefix=options.get("prefix"), normalisation=normalisation)
 
 
 def _numbers(text: str) -> float | list[float]:
@@ -130,11 +161,16 @@ class Source:
         """
         stages = tuple(Stage.parse(part) for part in text.split("+"))
         for later in stages[1:]:
-            if later.kind not in DATASET_KINDS:
+            if not later.trains:
                 raise UserError(f"source: {text!r}: {later} gives initial weights, so it can only begin a chain")
         return cls(tuple(stage for stage in stages if stage.kind != "random"))
 
     @property
+    def last(self) -> Stage | None:
+        """The last stage, whose weights a trial starts from; None for `random`."""
+        return self.stages[-1] if self.stages else None
+
+    @property
     def encoder_only(self) -> bool:
         """Whether the chain ends with weights for an encoder alone."""
-        return bool(self.stages) and self.stages[-1].kind in ENCODER_KINDS
+        return self.last is not None and self.last.encoder_only

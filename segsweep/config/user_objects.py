@@ -16,8 +16,9 @@ from typing import Any
 from segsweep.config.digest import digest
 from segsweep.config.normalisation import Normalisation, Stated
 from segsweep.config.plain import plain
-from segsweep.config.source import SELF_SUPERVISED, Stage
+from segsweep.config.source import Stage
 from segsweep.config.source_text import class_code, code_of
+from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.errors import UserError, unknown
 
 PREFIX = "own:"
@@ -93,8 +94,8 @@ class SelfSupervised:
     method: str = "simclr"
 
     def __post_init__(self) -> None:
-        if self.method not in SELF_SUPERVISED:
-            raise unknown("SelfSupervised method", self.method, list(SELF_SUPERVISED))
+        if self.method not in self_supervised_kinds():
+            raise unknown("SelfSupervised method", self.method, self_supervised_kinds())
 
 
 @dataclass(frozen=True)

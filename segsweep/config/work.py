@@ -8,7 +8,7 @@ from typing import Any, Literal
 from segsweep.config.digest import digest
 from segsweep.config.loss_text import user_losses
 from segsweep.config.settings import Settings
-from segsweep.config.source import ENCODER_KINDS, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Leakage, Target
 
 TRIAL_VERSION = 5  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
@@ -61,7 +61,7 @@ class StageSpec:
             "version": STAGE_VERSION,
             "kind": self.stage.kind,
             "limit": self.stage.limit,
-            **({"weights": self.stage.name} if self.stage.kind == "imagenet" and self.stage.name else {}),
+            **({"weights": self.stage.weights} if self.stage.weights else {}),
             **({"options": self.stage.options} if self.stage.options else {}),
             "model": self.model,
             "seed": self.seed,
@@ -72,7 +72,7 @@ class StageSpec:
     @property
     def encoder_only(self) -> bool:
         """Whether the stage gives an encoder alone."""
-        return self.stage.kind in ENCODER_KINDS
+        return self.stage.encoder_only
 
 
 @dataclass(frozen=True)

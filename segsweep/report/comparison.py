@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from segsweep.config.folds import folds_of
-from segsweep.config.source import SELF_SUPERVISED, Source
+from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.records.reader import Records
 from segsweep.report.cells import compared_axes, confirmed_runs
 from segsweep.report.sources import trained_stages
@@ -70,8 +70,7 @@ def rate_lines(records: Records) -> list[str]:
     """Return how the learning rates of trained sources came about, a sentence for supervised and one for self-supervised ones."""
     rates: dict[bool, list[float]] = {True: [], False: []}  # by whether the stage is self-supervised
     for _, row in trained_stages(records).iterrows():
-        kind = Source.parse(row["stage"]).stages[-1].kind
-        rates[kind in SELF_SUPERVISED].append(json.loads(row["settings"])["learning_rate"])
+        rates[row["kind_of_stage"] in self_supervised_kinds()].append(json.loads(row["settings"])["learning_rate"])
     lines = []
     if rates[False] and records.study.get("source_range") is None:
         lines.append(

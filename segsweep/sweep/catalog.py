@@ -10,7 +10,7 @@ import numpy as np
 
 from segsweep.config.folds import folds_of
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.config.user_objects import PREFIX, UserObject, fingerprint, user_object
 from segsweep.config.work import StageSpec
@@ -108,9 +108,9 @@ class Catalog:
 
     def source_fit(self, stage: Stage, settings: Settings) -> str | None:
         """Return how the images of a stage's data set become square; None where it is absent."""
-        if stage.name is None or stage.name in self.absent:
+        if stage.dataset is None or stage.dataset in self.absent:
             return None
-        return self._request((stage.name, None, settings.source_px, settings.source_fit)).chosen_fit
+        return self._request((stage.dataset, None, settings.source_px, settings.source_fit)).chosen_fit
 
     def find(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared | None:
         """Return prepared data that the store has; None for others, as where a run is only planned."""
@@ -142,14 +142,14 @@ class Catalog:
 
     def _is_target(self, study: Study, stage: Stage) -> bool:
         """Return whether a stage learns from the target's own data set; not where either is absent."""
-        assert stage.name is not None
-        here = not {stage.name, study.target_name} & set(self.absent)
-        return here and self.same(stage.name, study.target_name)
+        assert stage.dataset is not None
+        here = not {stage.dataset, study.target_name} & set(self.absent)
+        return here and self.same(stage.dataset, study.target_name)
 
     def shared(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
         """Return the numbers of a source's images that are identical to some on which the target validates or tests."""
-        assert stage.name is not None
-        source_name = (stage.name, None, settings.source_px, settings.source_fit)
+        assert stage.dataset is not None
+        source_name = (stage.dataset, None, settings.source_px, settings.source_fit)
         target_name = (study.target_name, study.target.classes, settings.image_px, settings.fit)
         parts = split_choices(study, settings)
         known = (self.key(*source_name), self.key(*target_name), replace(study.target, class_map={}), parts)
@@ -207,17 +207,17 @@ class Catalog:
 
     def stage_sizes(self, spec: StageSpec) -> tuple[int, int]:
         """Return how many images a stage has for training and validation; zeros where its data set is absent."""
-        assert spec.stage.name is not None
+        assert spec.stage.dataset is not None
         choice = spec.settings.get("split", "official")
-        data = self._opened(spec.data, spec.stage.name) if spec.data else None
+        data = self._opened(spec.data, spec.stage.dataset) if spec.data else None
         if data is None:
-            return self.source_sizes(spec.stage.name, spec.stage.limit, choice)
+            return self.source_sizes(spec.stage.dataset, spec.stage.limit, choice)
         split = split_source(
             data,
             spec.stage.limit,
             spec.seed,
             choice,
-            labelled=spec.stage.kind not in SELF_SUPERVISED,
+            labelled=spec.stage.supervised,
             without=spec.without,
             leakage=spec.leakage,
         )
@@ -317,7 +317,7 @@ def check_names(study: Study) -> None:
     for architecture in dict.fromkeys(cell.architecture for cell in cells if _treats_levels_apart(study, cell)):
         check_levels_known(architecture)
     for cell in cells:
-        for stage in Source.parse(cell.source).stages:
+        for stage in cell.chain.stages:
             check_stage(stage, cell.architecture)
 
 
@@ -326,10 +326,10 @@ def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[
     whole = [(cell.architecture, cell.image_px) for cell in cells]
     encoders = []
     for cell in cells:
-        for stage in Source.parse(cell.source).stages:
-            if stage.kind in SELF_SUPERVISED:
+        for stage in cell.chain.stages:
+            if stage.self_supervised:
                 encoders.append((encoder_name(cell.architecture), cell.source_px))
-            elif stage.kind in DATASET_KINDS:
+            elif stage.supervised:
                 whole.append((cell.architecture, cell.source_px))
     return list(dict.fromkeys(whole)), list(dict.fromkeys(encoders))
 

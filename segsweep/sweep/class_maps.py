@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from segsweep.config.class_name import foreground_number, same_class
-from segsweep.config.source import DATASET_KINDS, Source
+from segsweep.config.source import Stage
 from segsweep.config.study import Study
 from segsweep.data.table import class_names
 from segsweep.errors import UserError, unknown
 from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.pretrained import COCO_WEIGHTS_CLASSES, published_classes
 from segsweep.sweep.catalog import Catalog, tuned_values
+
+CLASSES_OF_WEIGHTS = {"coco-weights": COCO_WEIGHTS_CLASSES}  # of published whole models, by the kind of stage
 
 
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
@@ -24,7 +26,7 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     check_target_classes(study, catalog)
     known, maps, theirs = catalog.classes(study.target_name, study.target.classes), {}, {}
     for _, settings in study.cells():
-        if (classes := source_classes(settings.source, catalog)) is None:
+        if (classes := stage_classes(settings.chain.last, catalog)) is None:
             continue
         theirs[settings.source] = classes
         transferred = "all" in tuned_values(study, "transfer", settings.transfer)
@@ -60,16 +62,12 @@ def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str,
                 raise UserError(f"Target class_map {name} <- {synonym!r}: is a class of no source; {listed}")
 
 
-def source_classes(text: str, catalog: Catalog) -> Sequence[str] | None:
-    """Return the classes that a source's whole model tells apart, None where it has none or they are not known."""
-    source = Source.parse(text)
-    last = source.stages[-1] if source.stages else None
-    if last is None or source.encoder_only:
+def stage_classes(stage: Stage | None, catalog: Catalog) -> Sequence[str] | None:
+    """Return the classes of the whole model that a stage gives; None where it gives none, or they are unknown."""
+    if stage is None or stage.encoder_only:
         return None
-    if last.kind == "coco-weights":
-        return COCO_WEIGHTS_CLASSES
-    if last.kind == "file":
-        return published_classes(catalog.key(f"file:{last.name}", None, 0))
-    if last.kind in DATASET_KINDS and last.name is not None and last.name not in catalog.absent:
-        return catalog.classes(last.name, None)
-    return None
+    if stage.path is not None:
+        return published_classes(catalog.key(f"file:{stage.path}", None, 0))
+    if stage.dataset is not None:
+        return None if stage.dataset in catalog.absent else catalog.classes(stage.dataset, None)
+    return CLASSES_OF_WEIGHTS.get(stage.kind)

@@ -10,7 +10,7 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import OWN_VAL, Indices, subset
 from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog, target_split, tuned_values
-from segsweep.sweep.class_maps import class_maps, source_classes
+from segsweep.sweep.class_maps import class_maps, stage_classes
 
 UNLEARNT = "cannot be learned"
 UNMEASURED = "has no IoU there and is left out of means"
@@ -23,13 +23,14 @@ UNDECIDED = {  # what the validation loss then chooses, by the setting `keep`; i
 def class_remarks(study: Study, catalog: Catalog) -> list[str]:
     """Return how the classes of sources are mapped, and which classes the pictures of a split do not show."""
     maps = class_maps(study, catalog)
-    shifted = [cell.source for _, cell in study.cells() if "on" in tuned_values(study, "domain_shift", cell.domain_shift)]
+    cells = (cell for _, cell in study.cells() if "on" in tuned_values(study, "domain_shift", cell.domain_shift))
+    shifted = {cell.source: cell.chain.last for cell in cells}
     lines = []
     for source, mapped in maps.items():
         rest = "\nbefore fine-tuning, all other classes of the source stand for the background" if source in shifted else ""
         lines.append(f"classes of the target <- of {source}:\n{mapped}{rest}")
-    for source in dict.fromkeys(shifted):
-        if source not in maps and source_classes(source, catalog) is not None:
+    for source, last in shifted.items():
+        if source not in maps and stage_classes(last, catalog) is not None:
             lines.append(
                 f"domain_shift=on: {source} has no class of the target but the background, so nothing is measured with it "
                 "before fine-tuning; Target class_map can name synonyms"

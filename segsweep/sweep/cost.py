@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source
 from segsweep.config.work import StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
@@ -28,12 +27,12 @@ class CostModel:
 
     def stage(self, spec: StageSpec) -> float:
         """Return the seconds of a stage; published weights and files cost nothing."""
-        if spec.stage.kind not in DATASET_KINDS or spec.stage.name is None:
+        if spec.stage.dataset is None:
             return 0.0
         train, val = self._catalog.stage_sizes(spec)
-        if spec.stage.kind in SELF_SUPERVISED:
+        if spec.stage.self_supervised:
             return self._pretraining(spec, train, val)
-        classes = len(self._catalog.classes(spec.stage.name, None))
+        classes = len(self._catalog.classes(spec.stage.dataset, None))
         settings = Settings.build(
             **{name: spec.settings[name] for name in ("image_px", "batch_size", "precision")}, architecture=spec.model
         )
@@ -67,10 +66,10 @@ class CostModel:
 
     def _source_pictures(self, settings: Settings) -> int:
         """Return how many pictures the last stage of a source validates on; none where it is not supervised."""
-        last = Source.parse(settings.source).stages[-1:]
-        if not last or last[0].kind != "supervised" or last[0].name is None:
+        last = settings.chain.last
+        if last is None or not last.supervised or last.dataset is None:
             return 0
-        return self._catalog.source_sizes(last[0].name, last[0].limit, settings.source_split)[1]
+        return self._catalog.source_sizes(last.dataset, last.limit, settings.source_split)[1]
 
     def _run(
         self, settings: Settings, classes: int, train: int, val: int, test: int, epochs: int | None, steps: int | None

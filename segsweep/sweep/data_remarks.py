@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.data.bit_depth import range_remarks
 from segsweep.data.duplicates import conflicting, named, pairs_between, partners, repetitions
@@ -32,8 +32,8 @@ def data_remarks(study: Study, catalog: Catalog) -> list[str]:
     sources = {
         (stage, cell.source_px, cell.source_fit, *of_target): (stage, cell)
         for of_target, cell in (((cell.image_px, cell.fit, dev_shares(study, cell)), cell) for _, cell in study.cells())
-        for stage in Source.parse(cell.source).stages
-        if stage.kind in DATASET_KINDS
+        for stage in cell.chain.stages
+        if stage.trains
     }
     lines += [line for stage, cell in sources.values() for line in _source(study, catalog, stage, cell)]
     return list(dict.fromkeys(lines))
@@ -41,8 +41,8 @@ def data_remarks(study: Study, catalog: Catalog) -> list[str]:
 
 def _names(study: Study) -> list[str]:
     """Return the names of the data sets that a study reads."""
-    stages = (stage for _, cell in study.cells() for stage in Source.parse(cell.source).stages if stage.kind in DATASET_KINDS)
-    return list(dict.fromkeys([study.target_name, *(stage.name for stage in stages if stage.name is not None)]))
+    datasets = (stage.dataset for _, cell in study.cells() for stage in cell.chain.stages)
+    return list(dict.fromkeys([study.target_name, *(name for name in datasets if name is not None)]))
 
 
 def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
@@ -114,12 +114,12 @@ def _groups(data: Prepared, split: Split, study: Study) -> Iterator[str]:
 
 def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Iterator[str]:
     """Yield what is said of a source: what it shares with the target's held-out images, and its masks."""
-    assert stage.name is not None
-    source, target = catalog.find(stage.name, None, cell.source_px, cell.source_fit), catalog.find_target(study, cell)
+    assert stage.dataset is not None
+    source, target = catalog.find(stage.dataset, None, cell.source_px, cell.source_fit), catalog.find_target(study, cell)
     if source is None or target is None:
         return
     yield from _ranges(source)
-    if stage.kind not in SELF_SUPERVISED:
+    if stage.supervised:
         yield from _masks(source)
     folds = study.folds(cell)
     each = [catalog.shared(study, stage, cell.model_copy(update={"fold": fold})) for fold in folds]
@@ -130,7 +130,7 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
         fewest, most = min(map(len, each)), max(map(len, each))
         yield f"source {stage}: each fold leaves out its own validation and test images of it, {fewest} to {most}"
         return
-    if catalog.same(stage.name, study.target_name):
+    if catalog.same(stage.dataset, study.target_name):
         yield f"source {stage}: is the target's own data set; its {len(shared)} validation and test images are left out of it"
         return
     pairs = pairs_between(source, shared, target)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 
-from segsweep.config.source import Source
 from segsweep.config.study import PREVENT, Study
 from segsweep.sweep.catalog import Catalog
 
@@ -19,8 +18,8 @@ def fit_remarks(study: Study, catalog: Catalog) -> list[str]:
     sources: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for _, cell in study.cells():
         target_fit = catalog.target_fit(study, cell)
-        for stage in Source.parse(cell.source).stages:
-            source_fit = catalog.source_fit(stage, cell) if stage.kind == "supervised" else target_fit
+        for stage in cell.chain.stages:
+            source_fit = catalog.source_fit(stage, cell) if stage.supervised else target_fit
             if target_fit is not None and source_fit is not None and source_fit != target_fit:
                 sources[target_fit, source_fit][str(stage)] = None
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, ENCODER_KINDS, Source, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
@@ -158,12 +158,12 @@ def make_plan(
 def _with_source_rates(study: Study, name: str, settings: Settings, cell_of: Callable[[str, Settings], Cell]) -> Cell:
     """Return a cell, with the learning rates that its source is tried with where these are tuned."""
     tried = study.range_of_source_rates
-    if tried is None or all(stage.kind != "supervised" for stage in Source.parse(settings.source).stages):
+    if tried is None or not any(stage.supervised for stage in settings.chain.stages):
         return cell_of(name, settings)
     rates = []
     for value in spread_values(tried, study.source_trials):
         cell = cell_of(name, _set(settings, **{SOURCE_RATE: value}))
-        *_, last = (stage for stage in chain(cell.stages[0]) if stage.stage.kind == "supervised")
+        *_, last = (stage for stage in chain(cell.stages[0]) if stage.stage.supervised)
         rates.append(SourceRate(value, last, cell))
     return replace(rates[0].cell, source_rates=tuple(rates))
 
@@ -184,25 +184,24 @@ def _stages(
     """Return the last stage of a source for one source seed, with the chain before it."""
     last: StageSpec | None = None
     encoder = encoder_name(settings.architecture)
-    for stage in Source.parse(settings.source).stages:
-        trained = stage.kind in DATASET_KINDS
-        if stage.kind == "file" and stage.name is not None:  # workers have other current folders than the driver
-            stage = replace(stage, name=str(Path(stage.name).expanduser().absolute()))
+    for stage in settings.chain.stages:
+        if stage.path is not None:  # workers have other current folders than the driver
+            stage = replace(stage, name=str(Path(stage.path).expanduser().absolute()))
         small_stem = {"stem": "small"} if has_small_stem(settings, stage, first=last is None) else {}
         data = None
-        if stage.kind == "file":
-            data = data_key(f"file:{stage.name}", None, settings.image_px, settings.source_fit)
-        elif trained and stage.name is not None:
-            data = data_key(stage.name, None, settings.source_px, settings.source_fit)
+        if stage.path is not None:
+            data = data_key(f"file:{stage.path}", None, settings.image_px, settings.source_fit)
+        elif stage.dataset is not None:
+            data = data_key(stage.dataset, None, settings.source_px, settings.source_fit)
         last = StageSpec(
             stage=stage,
-            model=encoder if stage.kind in ENCODER_KINDS else settings.architecture,
-            seed=seed if trained else 0,
+            model=encoder if stage.encoder_only else settings.architecture,
+            seed=seed if stage.trains else 0,
             data=data,
-            settings=settings.stage_settings(stage.kind) | small_stem,
+            settings=settings.stage_settings(stage) | small_stem,
             parent=last,
-            without=left_out(stage, settings) if trained else (),
-            leakage=leakage if trained else PREVENT,
+            without=left_out(stage, settings) if stage.trains else (),
+            leakage=leakage if stage.trains else PREVENT,
             fingerprints=fingerprints,
         )
     return last

@@ -5,7 +5,7 @@ that does not fit its classes, and sizes that do not go with a data set or an ar
 from collections.abc import Iterator
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, Source, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import Study
 from segsweep.data.splits import check_limit, count_of_fraction
 from segsweep.errors import UserError
@@ -75,14 +75,14 @@ def _check_sources(settings: Settings, catalog: Catalog) -> None:
 
     Images are counted as far as the reader's list tells: those that the target holds out are not left out of it here.
     """
-    for stage in Source.parse(settings.source).stages:
-        if stage.kind == "file":
-            catalog.key(f"file:{stage.name}", None, 0)
-        elif stage.kind in DATASET_KINDS and stage.name is not None:
-            catalog.key(stage.name, None, settings.source_px, settings.source_fit)  # a plan notes absent data by it
-            if stage.name not in catalog.absent:
-                images, _ = catalog.source_sizes(stage.name, None, settings.source_split)
-                check_limit(stage.limit, images, stage.name)
+    for stage in settings.chain.stages:
+        if stage.path is not None:
+            catalog.key(f"file:{stage.path}", None, 0)
+        elif stage.dataset is not None:
+            catalog.key(stage.dataset, None, settings.source_px, settings.source_fit)  # a plan notes absent data by it
+            if stage.dataset not in catalog.absent:
+                images, _ = catalog.source_sizes(stage.dataset, None, settings.source_split)
+                check_limit(stage.limit, images, stage.dataset)
                 check_source_size(stage, min(images, stage.limit or images))
 
 
@@ -108,8 +108,8 @@ def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Itera
         of = "" if fold is None else f" of fold {fold}"
         for fraction in fractions(study, settings):
             if round(fraction * train) == 1 and not catalog.split_is_open(study):
-                single = ["none"] if settings.source == "random" else policies  # held layers take their statistics from it
+                single = ["none"] if settings.chain.last is None else policies  # held layers take their statistics from it
                 yield f"fraction={fraction} leaves one of {train} training images{of}", single, settings.image_px
-    for stage in Source.parse(settings.source).stages:
-        if stage.kind == "supervised" and stage.limit == 1:
+    for stage in settings.chain.stages:
+        if stage.supervised and stage.limit == 1:
             yield f"source {stage}", ["none"], settings.source_px

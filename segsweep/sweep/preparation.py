@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import DATASET_KINDS, SELF_SUPERVISED, Source, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import Study
 from segsweep.data.mask_checks import check_masks, check_split_masks
 from segsweep.data.prepared import Prepared
@@ -14,7 +14,7 @@ from segsweep.data.splits import split_source, subset
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_without_numbers
 from segsweep.sweep.catalog import Catalog, fractions, split_choices, target_split, tuned_values
-from segsweep.sweep.class_maps import class_maps, source_classes
+from segsweep.sweep.class_maps import class_maps, stage_classes
 from segsweep.sweep.preflight import check_source_size
 from segsweep.training.losses import check_loss
 from segsweep.training.weight_file import check_file
@@ -51,9 +51,9 @@ def _check_data(study: Study, catalog: Catalog, get: Callable[..., Prepared | No
     for _, settings in study.cells():
         if (target := get(study.target_name, study.target.classes, settings.image_px, settings.fit)) is not None:
             _check_target(target, study, settings)
-        for stage in Source.parse(settings.source).stages:
-            if stage.kind in DATASET_KINDS and stage.name is not None:
-                source = get(stage.name, None, settings.source_px, settings.source_fit)
+        for stage in settings.chain.stages:
+            if stage.dataset is not None:
+                source = get(stage.dataset, None, settings.source_px, settings.source_fit)
                 if source is not None and target is not None:
                     for fold in study.folds(settings):
                         _check_source(stage, settings.model_copy(update={"fold": fold}), study, catalog, source)
@@ -79,52 +79,46 @@ def check_undecoded(study: Study, catalog: Catalog) -> None:
     for _, settings in study.cells():
         for loss in tuned_values(study, "loss", settings.loss) if known else ():
             check_loss(loss, classes)
-        for stage in Source.parse(settings.source).stages:
-            if stage.kind == "file" and known:
-                files |= _file_uses(stage, settings, study, catalog, len(classes))
-            if stage.kind in DATASET_KINDS:
-                _check_source_names(stage, settings, study, catalog)
-    for text, architecture, scope, count in sorted(files):
-        stage, model = Stage.parse(text), build_without_numbers(architecture, count)
-        assert stage.name is not None
-        check_file(Path(stage.name).expanduser(), model, scope, stage.prefix, maps.get(text) if scope == "all" else None)
+        for stage in settings.chain.stages:
+            if stage.path is not None and known:
+                files |= _file_uses(stage, settings, study, catalog)
+            if stage.dataset is not None:
+                _check_source_names(stage, stage.dataset, settings, study, catalog)
+    for stage, architecture, scope in sorted(files, key=lambda use: (str(use[0]), *use[1:])):
+        assert stage.path is not None
+        model, mapped = build_without_numbers(architecture, len(classes)), maps.get(str(stage)) if scope == "all" else None
+        check_file(Path(stage.path).expanduser(), model, scope, stage.prefix, mapped)
 
 
-def _check_source_names(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a source that is the target's data set, without masks where it needs them, or not for its loss."""
-    assert stage.name is not None
-    if stage.name in catalog.absent:
+def _check_source_names(stage: Stage, dataset: str, settings: Settings, study: Study, catalog: Catalog) -> None:
+    """Raise `UserError` for a supervised stage on the target's own dataset, without masks, or with a loss that does not fit.
+
+    A self-supervised stage may train on the target's dataset: held-out images are left out of it.
+    """
+    if dataset in catalog.absent or stage.self_supervised:
         return
-    if study.target_name not in catalog.absent:
-        _check_other_data(stage, study, catalog)
-    if stage.kind not in SELF_SUPERVISED:
-        check_loss(settings.source_loss, catalog.classes(stage.name, None))
-
-
-def _check_other_data(stage: Stage, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a source that is the target's data set, unless it needs no masks: then held-out images stay out."""
-    assert stage.name is not None
-    if stage.kind not in SELF_SUPERVISED and catalog.same(stage.name, study.target_name):
+    if study.target_name not in catalog.absent and catalog.same(dataset, study.target_name):
         raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
+    check_loss(settings.source_loss, catalog.classes(dataset, None))
 
 
 def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catalog, source: Prepared) -> None:
     """Raise `UserError` for a source that leaves a stage too few images, or whose masks do not fit."""
-    labelled = stage.kind not in SELF_SUPERVISED
     without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
+    labelled = stage.supervised
     split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled, without=without, leakage=leakage)
     check_source_size(stage, len(split.train))
     if labelled:
         check_masks(source)
 
 
-def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog, classes: int) -> set[tuple[str, str, str, int]]:
-    """Return how a cell uses a weight file: its stage, architecture, what is transferred, number of classes."""
-    _, *after = Source.parse(settings.source).stages
+def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> set[tuple[Stage, str, str]]:
+    """Return how a cell uses a weight file: its stage, the architecture, and what is transferred."""
+    _, *after = settings.chain.stages
     if after:
-        scopes: Sequence[str] = ["encoder" if after[0].kind in SELF_SUPERVISED else "all-but-classifier"]
+        scopes: Sequence[str] = ["encoder" if after[0].self_supervised else "all-but-classifier"]
     else:
         scopes = tuned_values(study, "transfer", settings.transfer)
-    if "all" in scopes and study.target.class_map and source_classes(str(stage), catalog) is None:
+    if "all" in scopes and study.target.class_map and stage_classes(stage, catalog) is None:
         raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
-    return {(str(stage), settings.architecture, scope, classes) for scope in scopes}
+    return {(stage, settings.architecture, scope) for scope in scopes}

@@ -13,7 +13,6 @@ from functools import cache, partial
 from pathlib import Path
 
 from segsweep.config.loss_text import user_losses
-from segsweep.config.source import DATASET_KINDS, Source
 from segsweep.config.study import Study
 from segsweep.config.user_objects import check_provided, register
 from segsweep.data.dataset import Tell
@@ -232,8 +231,7 @@ def check_user_objects(study: Study) -> None:
     for _, cell in study.cells():
         losses = tuned_values(study, "loss", cell.loss)
         texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
-        stages = Source.parse(cell.source).stages
-        datasets = [study.target_name, *(stage.name for stage in stages if stage.kind in DATASET_KINDS and stage.name)]
+        datasets = [study.target_name, *(stage.dataset for stage in cell.chain.stages if stage.dataset is not None)]
         check_provided([*texts, *datasets], study.user_objects, study.name)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from segsweep.config.settings import Settings
-from segsweep.config.source import SELF_SUPERVISED, Source, Stage
+from segsweep.config.source import Stage
 from segsweep.config.study import Study
 from segsweep.models.encoder_name import encoder_name, resnet_stem
 
@@ -17,12 +17,12 @@ def has_small_stem(settings: Settings, stage: Stage, *, first: bool) -> bool:
     of at most 64 px, and is not denied it by `ssl_stem=usual`.
     """
     small = settings.ssl_stem == "auto" and settings.source_px <= LARGEST_PX
-    return small and first and stage.kind in SELF_SUPERVISED and bool(resnet_stem(encoder_name(settings.architecture)))
+    return small and first and stage.self_supervised and bool(resnet_stem(encoder_name(settings.architecture)))
 
 
 def stem_left_out(settings: Settings) -> Sequence[str]:
     """Return how the names of the encoder's weights begin that the source of a cell does not have; () where it has all."""
-    stages = Source.parse(settings.source).stages
+    stages = settings.chain.stages
     if len(stages) == 1 and has_small_stem(settings, stages[0], first=True):
         return resnet_stem(encoder_name(settings.architecture))
     return ()

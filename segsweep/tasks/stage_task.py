@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from segsweep.config.source import DATASET_KINDS
 from segsweep.config.work import STAGE_VERSION, StageSpec
 from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, Kind, RecordedArtifact, RecordTable
 from segsweep.tasks.task import Costs, Row
@@ -111,7 +110,7 @@ class StageTask:
     @property
     def shareable(self) -> bool:
         """Whether it trains: published weights are read by one worker."""
-        return self.spec.stage.kind in DATASET_KINDS
+        return self.spec.stage.trains
 
     def seconds(self, costs: Costs) -> float:
         """Return its predicted duration on one worker."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segsweep.config.digest import seed_for
 from segsweep.config.normalisation import IMAGENET, Normalisation
-from segsweep.config.source import SELF_SUPERVISED
+from segsweep.config.stage_kinds import STAGE_KINDS
 from segsweep.data.splits import Indices
 from segsweep.training.recipe import Length
 from segsweep.training.world import World
@@ -46,7 +46,7 @@ class Method(nn.Module, ABC):
     """A way to learn an encoder without labels. `network` holds all that is trained, the encoder under `encoder`.
 
     A method is one file that defines `build(encoder, recipe) -> Method`, and one row of
-    `segsweep.config.source.SELF_SUPERVISED`.
+    `segsweep.config.stage_kinds.STAGE_KINDS`.
     """
 
     network: nn.ModuleDict
@@ -78,5 +78,7 @@ def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe, seed:
     """Return the method of a kind of stage, around an encoder; what it adds is drawn from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("method", kind, seed))
-        method: Method = import_module(SELF_SUPERVISED[kind]).build(encoder, recipe)
+        module = STAGE_KINDS[kind].method
+        assert module is not None
+        method: Method = import_module(module).build(encoder, recipe)
     return method

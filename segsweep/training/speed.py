@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segsweep.config.source import SELF_SUPERVISED
+from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.config.user_objects import fingerprint
 from segsweep.files import replacing
 from segsweep.models.architectures import build_encoder, build_model
@@ -107,7 +107,7 @@ def _measure(
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
     network: nn.Module
-    if policy in SELF_SUPERVISED:
+    if policy in self_supervised_kinds():
         network, loss_of = _pretraining(model, policy, images, half, small_stem)
     else:
         segmenter = build_model(model, classes, seed=0)

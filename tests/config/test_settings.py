@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from segsweep.config.settings import DEFAULT_EPOCHS, Settings
+from segsweep.config.source import Stage
 from segsweep.errors import UserError
 
 WRONG = [  # field, value, what the message says is allowed
@@ -234,18 +235,18 @@ def test_one_logit_goes_with_no_map_of_classes(values, message):
 
 def test_a_self_supervised_stage_is_told_its_own_settings():
     """Its length, batch and temperature are those of `ssl_`, else the supervised stages', else the trial's."""
-    told = Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32).stage_settings("simclr")
+    told = Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32).stage_settings(Stage("simclr"))
     assert {name: told[name] for name in ("epochs", "batch_size", "temperature", "image_px")} == {
         "epochs": 3,
         "batch_size": 4,
         "temperature": 0.5,
         "image_px": 32,
     }
-    assert Settings(ssl_steps=7).stage_settings("simclr")["validations"] == 7
+    assert Settings(ssl_steps=7).stage_settings(Stage("simclr"))["validations"] == 7
     assert Settings(ssl_steps=7).ssl_epochs is None
-    assert Settings(source_image_px=32).stage_settings("supervised")["image_px"] == 32
-    assert Settings().stage_settings("imagenet") == {}
-    assert Settings(normalisation="own").stage_settings("simclr")["normalisation"] == "own"
+    assert Settings(source_image_px=32).stage_settings(Stage("supervised"))["image_px"] == 32
+    assert Settings().stage_settings(Stage("imagenet")) == {}
+    assert Settings(normalisation="own").stage_settings(Stage("simclr"))["normalisation"] == "own"
     with pytest.raises(UserError, match=r"ssl_batch_size=1: .*needs at least 2"):
         Settings.build(source="simclr:x", batch_size=1)
     with pytest.raises(UserError, match="ssl_epochs=2 and ssl_steps=3: give one of the two"):
@@ -271,11 +272,14 @@ def test_source_settings_hold_only_what_is_not_usual():
 
 def test_a_largest_gradient_is_shared_with_supervised_stages_alone():
     """`gradient_clip_norm` reaches trials and supervised stages, `ssl_gradient_clip_norm` self-supervised ones."""
-    assert not {"gradient_clip_norm"} & {*Settings().stage_settings("supervised"), *Settings().stage_settings("simclr")}
+    assert not {"gradient_clip_norm"} & {
+        *Settings().stage_settings(Stage("supervised")),
+        *Settings().stage_settings(Stage("simclr")),
+    }
     clipped = Settings(gradient_clip_norm=1.0, ssl_gradient_clip_norm=2.0)
-    assert clipped.stage_settings("supervised")["gradient_clip_norm"] == 1.0
-    assert clipped.stage_settings("simclr")["gradient_clip_norm"] == 2.0
-    assert "gradient_clip_norm" not in Settings(gradient_clip_norm=1.0).stage_settings("simclr")
+    assert clipped.stage_settings(Stage("supervised"))["gradient_clip_norm"] == 1.0
+    assert clipped.stage_settings(Stage("simclr"))["gradient_clip_norm"] == 2.0
+    assert "gradient_clip_norm" not in Settings(gradient_clip_norm=1.0).stage_settings(Stage("simclr"))
 
 
 def test_norm_without_a_source_is_none():

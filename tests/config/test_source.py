@@ -1,10 +1,16 @@
+import ast
 import itertools
+import pickle
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from segsweep.config import File, SelfSupervised, Study, Supervised, Target
+from segsweep.config import File, SelfSupervised, Settings, Study, Supervised, Target
+from segsweep.config import settings as settings_module
 from segsweep.config.source import Source, Stage
+from segsweep.config.stage_kinds import STAGE_KINDS
 from segsweep.errors import UserError
 
 CANONICAL = [
@@ -178,3 +184,72 @@ def test_a_divided_path_is_refused_with_the_remedy(text):
     """A path that its `+` or `@` divides is one line that says how to write it."""
     with pytest.raises(UserError, match=r"in a path write \+ as %2B, @ as %40 and , as %2C, or give an object: File\('PATH'\)"):
         Source.parse(text)
+
+
+def nodes() -> list[tuple[str, ast.AST]]:
+    """Return every node of the package's code, with the file that it stands in."""
+    package = Path(settings_module.__file__).parents[1]
+    files = sorted(package.rglob("*.py"))
+    return [(str(path.relative_to(package)), node) for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+
+
+def test_texts_are_parsed_in_one_place():
+    """Settings alone parse the text of a source, `Source` that of a stage, and `File` its own, to check it."""
+    calls = [
+        (file, f"{node.value.id}.parse")
+        for file, node in nodes()
+        if isinstance(node, ast.Attribute) and node.attr == "parse" and isinstance(node.value, ast.Name)
+    ]
+    assert [file for file, called in calls if called == "Source.parse"] == ["config/settings.py"]
+    assert [file for file, called in calls if called == "Stage.parse"] == ["config/source.py", "config/user_objects.py"]
+
+
+def test_nobody_compares_the_words_of_kinds():
+    """Code asks a stage what it is, as `stage.supervised`; only the parser of a chain compares a kind, to leave out `random`."""
+    compared = [(file, ast.unparse(node)) for file, node in nodes() if isinstance(node, ast.Compare)]
+    words = [(file, text) for file, text in compared if "kind" in text and any(repr(kind) in text for kind in STAGE_KINDS)]
+    assert words == [("config/source.py", "stage.kind != 'random'")]
+
+
+def test_a_source_is_parsed_once_and_shared(monkeypatch):
+    """However many settings have a source, its text as given and its canonical text are parsed once; all share one object."""
+    parsed, parse = Counter(), Source.parse
+    monkeypatch.setattr(Source, "parse", lambda text: parsed.update([text]) or parse(text))
+    settings_module._parsed.cache_clear()
+    compare = {
+        "source": ["random+supervised:coco", "supervised:coco", "imagenet"],
+        "image_px": [32, 64, 96],
+        "batch_size": [1, 2],
+    }
+    study = Study("s", Target("pets"), compare)
+    chains = {id(cell.chain) for _, cell in study.cells() for _ in range(3)}
+    assert len(chains) == 2
+    assert parsed == {"random+supervised:coco": 1, "supervised:coco": 1, "imagenet": 1}
+
+
+def test_the_parsed_source_is_no_part_of_settings():
+    """Who asked settings for their chain has the same values, equality and pickle as before; a copy has its own source's."""
+    settings, other = Settings.build(source="imagenet"), Settings.build(source="imagenet")
+    before = settings.model_dump(), pickle.dumps(settings)
+    assert settings.chain == Source.parse("imagenet")
+    assert (settings.model_dump(), pickle.dumps(settings)) == before
+    assert settings == other
+    assert settings.model_copy(update={"source": "random"}).chain.stages == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "dataset", "path", "weights", "trains", "self_supervised", "supervised"),
+    [
+        ("imagenet", None, None, None, False, False, False),
+        ("imagenet:V2", None, None, "V2", False, False, False),
+        ("coco-weights", None, None, None, False, False, False),
+        ("file:/a.pth@prefix=x", None, "/a.pth", None, False, False, False),
+        ("supervised:folder:/a@5", "folder:/a", None, None, True, False, True),
+        ("simclr:coco", "coco", None, None, True, True, False),
+    ],
+)
+def test_a_stage_says_what_it_is(text, dataset, path, weights, trains, self_supervised, supervised):
+    """A stage names its dataset, file or published weights, and says how it trains; what it is not is None or False."""
+    stage = Stage.parse(text)
+    assert (stage.dataset, stage.path, stage.weights) == (dataset, path, weights)
+    assert (stage.trains, stage.self_supervised, stage.supervised) == (trains, self_supervised, supervised)

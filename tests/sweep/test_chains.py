@@ -10,12 +10,16 @@ import torchvision
 
 import segsweep
 from segsweep.config import Study, Target
+from segsweep.config.normalisation import IMAGENET
+from segsweep.config.stage_kinds import STAGE_KINDS, StageKind
+from segsweep.config.work import StageSpec
 from segsweep.data.manifest import hash_file
 from segsweep.errors import UserError
 from segsweep.models import pretrained
-from segsweep.models.architectures import build_model
+from segsweep.models.architectures import build_encoder, build_model
 from segsweep.records import Records
 from segsweep.report.text import table_text
+from segsweep.stage import STAGE_BUILDERS, Built, StageSteps
 from segsweep.training.checkpoint import save_weights
 
 
@@ -141,3 +145,29 @@ def test_torchvisions_files_are_told_by_their_bytes():
     assert pretrained.published_classes("cd0a2569" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
     assert pretrained.published_classes("1167a1af" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
     assert pretrained.published_classes(64 * "0") is None
+
+
+def test_a_kind_of_stage_is_one_row_and_one_builder(
+    tiny_study: Study, boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new kind, declared by its row and its builder alone, begins a chain, is built and recorded, and trials start from it."""
+
+    def halved(spec: StageSpec, *_: object) -> StageSteps:
+        weights = build_encoder(spec.model, spec.seed).state_dict()
+        yield Built(
+            {name: tensor / 2 if tensor.is_floating_point() else tensor for name, tensor in weights.items()}, {}, IMAGENET
+        )
+
+    monkeypatch.setitem(STAGE_KINDS, "halved", StageKind("halved", "none", encoder_only=True))
+    monkeypatch.setitem(STAGE_BUILDERS, "halved", halved)
+    compare = {"source": ["halved", f"halved+supervised:folder:{boxes}"]}
+    study = replace(tiny_study, name="toy", compare=compare, tune={}, fixed={**tiny_study.fixed, "learning_rate": 1e-3}, seeds=1)
+    records = run(study, tmp_path)
+    stages = records.stages.set_index("stage")
+    assert list(stages["kind_of_stage"]) == ["halved", "supervised"]
+    assert (stages["status"] == "finished").all()
+    assert stages.loc[f"halved+supervised:folder:{boxes}", "parent_stage_id"] == stages.loc["halved", "stage_id"]
+    assert sorted(records.trials["stage_id"]) == sorted(stages["stage_id"])
+    assert (records.trials["status"] == "finished").all()
+    with pytest.raises(UserError, match=r"a stage is one of .*, halved, and \+ joins stages"):
+        replace(study, compare={"source": ["unknown"]})
