@@ -357,7 +357,7 @@ def test_a_damaged_stage_is_built_again(data, context):
 
 def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
     settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values)
-    return StageSpec(Stage("simclr", "drawn"), model, 0, data, settings.stage_settings("simclr"), parent)
+    return StageSpec(Stage("simclr", "drawn"), model, 0, data, settings.stage_settings(Stage("simclr")), parent)
 
 
 def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, context):
