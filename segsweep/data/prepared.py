@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.config.class_name import foreground_number
-from segsweep.data.dataset import IGNORE, Division, Pixels
+from segsweep.data.dataset import IGNORE, DataSet, Division, Example, Pixels
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, OF_PIXELS
 
 Moments = npt.NDArray[np.float64]
@@ -64,6 +64,25 @@ class Prepared:
     largest: int = 0
     identity: Pixels = field(default_factory=lambda: np.empty((0, DIGESTS, DIGEST_BYTES), np.uint8))
     shown: Pixels = field(default_factory=lambda: np.empty((0, 0), np.uint8))
+
+    @classmethod
+    def undecoded(cls, dataset: DataSet, examples: Sequence[Example], classes: Sequence[str]) -> Self:
+        """Return what is known of a dataset before its images are decoded: strata only where its reader gives them."""
+        nothing = np.empty((len(examples), 0, 0))
+        return cls(
+            dataset=dataset.name,
+            images=nothing.astype(np.uint8),
+            masks=nothing.astype(np.uint8),
+            classes=classes,
+            pool=dataset.pool,
+            names=[example.name for example in examples],
+            splits=[example.split for example in examples],
+            strata=[example.stratum or "" for example in examples],
+            moments=nothing,
+            pixels=nothing.astype(np.int64),
+            protocols=dataset.protocols,
+            groups=[example.group for example in examples],
+        )
 
     @classmethod
     def open(cls, folder: Path) -> Self:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from segsweep.config.folds import folds_of
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Study
-from segsweep.config.user_objects import PREFIX, UserObject, fingerprint, user_object
+from segsweep.config.user_objects import UserObject
 from segsweep.config.work import StageSpec
 from segsweep.data.dataset import FITS, DataSet, Example, Progress, Tell, folder_remarks, say_nothing
 from segsweep.data.duplicates import shared_images
@@ -24,15 +23,9 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, LostArtifactError, UserError
-from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
-from segsweep.models.freeze import check_freeze_fits, check_levels_known
-from segsweep.models.user_model import check_user_architecture
-from segsweep.stage import check_stage
 from segsweep.store.folder import Store
-from segsweep.sweep.points import tuning_points
-from segsweep.sweep.small_stem import stem_left_out
+from segsweep.sweep.study_values import split_choices
 
-BY_LEVEL = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that look at stages
 DATASET_FIT = "own"  # the fit of the data set itself
 
 Name = tuple[str, str | None, int, str]  # data set, class scheme, image_px, fit
@@ -40,10 +33,11 @@ Name = tuple[str, str | None, int, str]  # data set, class scheme, image_px, fit
 
 @dataclass
 class Catalog:
-    """The data sets of one study by name, scheme and size.
+    """The datasets of one study, by name, class scheme, size and fit.
 
-    `key` may be asked without the data at hand when `lenient`: the key then stands for data that was not found, and
-    `absent` says why. `tell` takes a line for the user where prepared data is damaged. `brought` are the study's own objects.
+    A `lenient` catalog, as of a plan, gives a stand-in key for a dataset that it does not find, and `absent` says why it is not
+    found; every other one raises. `tell` takes a line for the user where prepared data is damaged. `user_objects` are the
+    study's own objects.
     """
 
     roots: DataRoots
@@ -165,14 +159,11 @@ class Catalog:
     def _request(self, wanted: Name) -> Request:
         name, scheme, image_px, fit = wanted
         if name not in self._datasets:
-            self._datasets[name] = self._own(name).thing if name.startswith(PREFIX) else open_dataset(name, self.roots)
+            known = self.user_objects.get(name)
+            self._datasets[name] = known.thing if known is not None else open_dataset(name, self.roots)
         chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
-        fingerprint = self._own(name).fingerprint if name.startswith(PREFIX) else ""
+        fingerprint = self.user_objects[name].fingerprint if name in self.user_objects else ""
         return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)
-
-    def _own(self, name: str) -> UserObject:
-        """Return a data set that the study brings; without one, that which the process knows by its name."""
-        return self.user_objects[name] if name in self.user_objects else UserObject(user_object(name), fingerprint(name) or "")
 
     def same(self, name: str, other: str) -> bool:
         """Return whether two names mean one data set: the same name, or the same folder."""
@@ -247,21 +238,7 @@ class Catalog:
     def _listing(self, study: Study) -> Prepared:
         """Return what is known of the target's images before they are decoded: the strata only where its reader says them."""
         examples, dataset = self._listed(study.target_name), self._dataset(study.target_name)
-        nothing = np.empty((len(examples), 0, 0))
-        return Prepared(
-            dataset=dataset.name,
-            images=nothing.astype(np.uint8),
-            masks=nothing.astype(np.uint8),
-            classes=self.classes(study.target_name, study.target.classes),
-            pool=dataset.pool,
-            names=[example.name for example in examples],
-            splits=[example.split for example in examples],
-            strata=[example.stratum or "" for example in examples],
-            moments=nothing,
-            pixels=nothing.astype(np.int64),
-            protocols=dataset.protocols,
-            groups=[example.group for example in examples],
-        )
+        return Prepared.undecoded(dataset, examples, self.classes(study.target_name, study.target.classes))
 
     def _listed(self, name: str) -> list[Example]:
         if name not in self._examples:
@@ -269,81 +246,7 @@ class Catalog:
         return self._examples[name]
 
 
-def dev_shares(study: Study, settings: Settings) -> tuple[float | None, ...]:
-    """Return the development shares that trials of a cell have: one, or those of the tuning points."""
-    return _at_points(study, "dev_share", settings.dev_share)
-
-
-def fractions(study: Study, settings: Settings) -> tuple[float, ...]:
-    """Return the fractions that trials of a cell have: one, or those of the tuning points."""
-    return _at_points(study, "fraction", settings.fraction)
-
-
-def _at_points(study: Study, axis: str, fixed: Any) -> tuple[Any, ...]:
-    """Return the values of a setting that trials of a cell have: one, or those of the tuning points."""
-    if axis not in study.tune:
-        return (fixed,)
-    return tuple(dict.fromkeys(point[axis] for point in tuning_points(study.tune, study.trials_per_cell)))
-
-
-def split_choices(study: Study, settings: Settings) -> tuple[tuple[float | None, int | None], ...]:
-    """Return the development shares and folds, in pairs, of the splits on which trials of a cell are run."""
-    return tuple(product(dev_shares(study, settings), study.folds(settings)))
-
-
 def target_split(data: Prepared, study: Study, dev_share: float | None, fold: int | None) -> Split:
     """Return the split of a study's target."""
     target = study.target
     return split_target(data, target.protocol, dev_share, fold, groups=target.groups, leakage=target.leakage)
-
-
-def check_names(study: Study) -> None:
-    """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
-    cells = [settings for _, settings in study.cells()]
-    whole, encoders = _sizes_used(cells)
-    for architecture, image_px in whole:
-        check_architecture(architecture, image_px)
-    for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells if _one_logit(study, cell)):
-        if architecture.startswith(PREFIX):
-            check_user_architecture(architecture, image_px, channels=1)
-    for encoder, image_px in encoders:
-        check_encoder(encoder, image_px)
-    for architecture, policy, absent in dict.fromkeys(
-        (cell.architecture, policy, stem_left_out(cell))
-        for cell in cells
-        for policy in tuned_values(study, "freeze", cell.freeze)
-    ):
-        check_freeze_fits(architecture, policy, absent)
-    for architecture in dict.fromkeys(cell.architecture for cell in cells if _treats_levels_apart(study, cell)):
-        check_levels_known(architecture)
-    for cell in cells:
-        for stage in cell.chain.stages:
-            check_stage(stage, cell.architecture)
-
-
-def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Return the architectures and the encoders that are trained, each with the sizes of pictures that it sees."""
-    whole = [(cell.architecture, cell.image_px) for cell in cells]
-    encoders = []
-    for cell in cells:
-        for stage in cell.chain.stages:
-            if stage.self_supervised:
-                encoders.append((encoder_name(cell.architecture), cell.source_px))
-            elif stage.supervised:
-                whole.append((cell.architecture, cell.source_px))
-    return list(dict.fromkeys(whole)), list(dict.fromkeys(encoders))
-
-
-def _one_logit(study: Study, cell: Settings) -> bool:
-    """Return whether some trial of a cell has one logit for two classes."""
-    return "sigmoid" in tuned_values(study, "output", cell.output)
-
-
-def _treats_levels_apart(study: Study, cell: Settings) -> bool:
-    """Return whether some trial of a cell treats the stages of its encoder differently."""
-    return any(value != usual for axis, usual in BY_LEVEL.items() for value in tuned_values(study, axis, getattr(cell, axis)))
-
-
-def tuned_values(study: Study, axis: str, fixed: Any) -> Sequence[Any]:
-    """Return the values of a setting that trials of a cell can have."""
-    return study.tune[axis].samples() if axis in study.tune else (fixed,)

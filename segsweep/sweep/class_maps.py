@@ -9,7 +9,8 @@ from segsweep.data.table import class_names
 from segsweep.errors import UserError, unknown
 from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.pretrained import COCO_WEIGHTS_CLASSES, published_classes
-from segsweep.sweep.catalog import Catalog, tuned_values
+from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.study_values import tuned_values
 
 CLASSES_OF_WEIGHTS = {"coco-weights": COCO_WEIGHTS_CLASSES}  # of published whole models, by the kind of stage
 

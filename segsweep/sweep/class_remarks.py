@@ -9,8 +9,9 @@ from segsweep.config.study import TUNING_SEED, Study
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import OWN_VAL, Indices, subset
 from segsweep.errors import UserError
-from segsweep.sweep.catalog import Catalog, target_split, tuned_values
+from segsweep.sweep.catalog import Catalog, target_split
 from segsweep.sweep.class_maps import class_maps, stage_classes
+from segsweep.sweep.study_values import tuned_values
 
 UNLEARNT = "cannot be learned"
 UNMEASURED = "has no IoU there and is left out of means"

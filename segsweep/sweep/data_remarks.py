@@ -13,7 +13,8 @@ from segsweep.data.groups import group_numbers, grouped, has_groups
 from segsweep.data.mask_checks import check_masks, check_split_masks, mask_remarks
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import PARTS, Split
-from segsweep.sweep.catalog import Catalog, dev_shares, split_choices, target_split
+from segsweep.sweep.catalog import Catalog, target_split
+from segsweep.sweep.study_values import dev_shares, split_choices
 
 SHOWN = 3  # groups in a line
 AS_PUBLISHED = "nothing is moved (leakage='report'), so scores may be too high"

@@ -1,8 +1,7 @@
-"""Preparing the data of a study, and checking what fits together before anything is trained."""
+"""Preparing the data of a study, and checks of its decoded images and masks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from segsweep.config.settings import Settings
@@ -11,29 +10,24 @@ from segsweep.config.study import Study
 from segsweep.data.mask_checks import check_masks, check_split_masks
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, subset
-from segsweep.errors import UserError
-from segsweep.models.architectures import build_without_numbers
-from segsweep.sweep.catalog import Catalog, fractions, split_choices, target_split, tuned_values
-from segsweep.sweep.class_maps import class_maps, stage_classes
-from segsweep.sweep.preflight import check_source_size
-from segsweep.training.losses import check_loss
-from segsweep.training.weight_file import check_file
+from segsweep.sweep.catalog import Catalog, target_split
+from segsweep.sweep.setting_checks import check_source_size
+from segsweep.sweep.study_values import fractions, split_choices
 
 
 def prepare_all(study: Study, catalog: Catalog) -> None:
-    """Prepare every data set of a study and check that splits, fractions, limits, losses and class maps fit it.
+    """Prepare every dataset of a study.
 
-    What no image tells is checked before the first one is decoded. Raises `UserError`, naming the file or the setting, before
-    anything is trained.
+    Raises `UserError`, naming the file or the setting, for images and masks that cannot be used, and for splits, fractions and
+    limits that do not fit them.
     """
-    check_undecoded(study, catalog)
     _check_data(study, catalog, catalog.prepare)
     if any(settings.test_size == "original" for _, settings in study.cells()):
         catalog.prepare_masks(study)
 
 
 def check_prepared(study: Study, catalog: Catalog) -> frozenset[str]:
-    """Check the data sets that the store holds as a run checks all; return the names of those that it does not hold."""
+    """Check the datasets that the store holds as `prepare_all` does; return the names of those that it does not hold."""
     undecoded: set[str] = set()
 
     def find(*wanted: Any) -> Prepared | None:
@@ -69,39 +63,6 @@ def _check_target(target: Prepared, study: Study, settings: Settings) -> None:
         check_split_masks(target, split)
 
 
-def check_undecoded(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a class name, loss, source or weight file that does not fit. Decodes no image.
-
-    Of data sets that a lenient catalog does not find nothing is known, so nothing is refused.
-    """
-    maps, files, known = class_maps(study, catalog), set(), study.target_name not in catalog.absent
-    classes = catalog.classes(study.target_name, study.target.classes)
-    for _, settings in study.cells():
-        for loss in tuned_values(study, "loss", settings.loss) if known else ():
-            check_loss(loss, classes)
-        for stage in settings.chain.stages:
-            if stage.path is not None and known:
-                files |= _file_uses(stage, settings, study, catalog)
-            if stage.dataset is not None:
-                _check_source_names(stage, stage.dataset, settings, study, catalog)
-    for stage, architecture, scope in sorted(files, key=lambda use: (str(use[0]), *use[1:])):
-        assert stage.path is not None
-        model, mapped = build_without_numbers(architecture, len(classes)), maps.get(str(stage)) if scope == "all" else None
-        check_file(Path(stage.path).expanduser(), model, scope, stage.prefix, mapped)
-
-
-def _check_source_names(stage: Stage, dataset: str, settings: Settings, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a supervised stage on the target's own dataset, without masks, or with a loss that does not fit.
-
-    A self-supervised stage may train on the target's dataset: held-out images are left out of it.
-    """
-    if dataset in catalog.absent or stage.self_supervised:
-        return
-    if study.target_name not in catalog.absent and catalog.same(dataset, study.target_name):
-        raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
-    check_loss(settings.source_loss, catalog.classes(dataset, None))
-
-
 def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catalog, source: Prepared) -> None:
     """Raise `UserError` for a source that leaves a stage too few images, or whose masks do not fit."""
     without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
@@ -110,15 +71,3 @@ def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catal
     check_source_size(stage, len(split.train))
     if labelled:
         check_masks(source)
-
-
-def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> set[tuple[Stage, str, str]]:
-    """Return how a cell uses a weight file: its stage, the architecture, and what is transferred."""
-    _, *after = settings.chain.stages
-    if after:
-        scopes: Sequence[str] = ["encoder" if after[0].self_supervised else "all-but-classifier"]
-    else:
-        scopes = tuned_values(study, "transfer", settings.transfer)
-    if "all" in scopes and study.target.class_map and stage_classes(stage, catalog) is None:
-        raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
-    return {(stage, settings.architecture, scope) for scope in scopes}

@@ -12,29 +12,26 @@ from enum import Enum
 from functools import cache, partial
 from pathlib import Path
 
-from segsweep.config.loss_text import user_losses
 from segsweep.config.study import Study
-from segsweep.config.user_objects import check_provided, register
+from segsweep.config.user_objects import register
 from segsweep.data.dataset import Tell
-from segsweep.errors import UserError
 from segsweep.records.damage import INDEX
 from segsweep.records.lines import declared
 from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.reader import Records, load
 from segsweep.records.writer import RecordWriter
 from segsweep.sweep.artifacts import Artifacts
-from segsweep.sweep.catalog import Catalog, check_names, tuned_values
+from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.changed import changed_line
 from segsweep.sweep.cost import SPEEDS, CostModel
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.folder_checks import check_folders, check_free
 from segsweep.sweep.folders import Folders
-from segsweep.sweep.options import Options, flag
+from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.preflight import preflight
-from segsweep.sweep.preparation import check_prepared, check_undecoded, prepare_all
+from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.progress import View
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
@@ -119,9 +116,7 @@ def open_session(study: Study, opening: Opening) -> Iterator[Session]:
     """
     register(study.user_objects)  # again: another study of this process may have brought other things of the same names
     folders, options, planning = opening.folders, opening.options, opening.purpose is Purpose.PLAN
-    check_user_objects(study)
-    check_names(study)
-    check_groups(study, options)
+    check_study(study, options)
     check_folders(folders.study_folder(study), folders.store)
     if not planning:
         check_free(folders.study_folder(study))
@@ -129,23 +124,13 @@ def open_session(study: Study, opening: Opening) -> Iterator[Session]:
     with opened(options, study, folders.store) as runner:
         view, tell = opening.view, opening.tell
         catalog = Catalog(folders.roots, folders.store, view.data, lenient=planning, tell=tell, user_objects=study.user_objects)
-        undecoded = _with_data(study, catalog, planning)
+        undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
         if opening.purpose is Purpose.RUN:
             with RecordWriter(folders.study_folder(study)) as writer:
                 yield _running(plan, catalog, runner, opening, writer)
         else:
             yield _resumed(plan, catalog, runner, opening, undecoded)
-
-
-def _with_data(study: Study, catalog: Catalog, planning: bool) -> frozenset[str]:
-    """Check a study's data, prepared first unless it is only planned; return the names of what the store does not hold."""
-    preflight(study, catalog)
-    if planning:
-        check_undecoded(study, catalog)
-        return check_prepared(study, catalog)
-    prepare_all(study, catalog)
-    return frozenset()
 
 
 def _resumed(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, undecoded: frozenset[str] = frozenset()) -> Session:
@@ -210,8 +195,7 @@ def _outage(opening: Opening, folder: Path) -> Outage:
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
-    """Return the plan of a study for the devices of a runner. Raises `UserError` for sizes that cannot be."""
-    preflight(study, catalog)
+    """Return the plan of a study for the devices of a runner."""
     return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study), catalog.masks_key)
 
 
@@ -224,21 +208,3 @@ def planned_among(lost: Mapping[str, str], planner: Planner) -> dict[str, str]:
     """Return those of some lost models that belong to confirmed runs of the plan, which are to run again."""
     known = {trial.trial_id for cell in planner.plan.cells for trial in planner.trials(cell)}
     return {trial: reason for trial, reason in lost.items() if trial in known}
-
-
-def check_user_objects(study: Study) -> None:
-    """Raise `UserError` for an architecture, a loss or a data set `own:NAME` that the study names and does not bring."""
-    for _, cell in study.cells():
-        losses = tuned_values(study, "loss", cell.loss)
-        texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
-        datasets = [study.target_name, *(stage.dataset for stage in cell.chain.stages if stage.dataset is not None)]
-        check_provided([*texts, *datasets], study.user_objects, study.name)
-
-
-def check_groups(study: Study, options: Options) -> None:
-    """Raise `UserError` where workers that train together would have no image each."""
-    for name, settings in study.cells():
-        for setting, size in settings.batch_sizes().items():
-            option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
-            if (workers := getattr(options, option)) > size:
-                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")

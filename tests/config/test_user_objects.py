@@ -28,7 +28,7 @@ from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import make_plan
-from segsweep.sweep.session import check_user_objects
+from segsweep.sweep.study_checks import check_user_objects
 
 
 @dataclass(frozen=True)

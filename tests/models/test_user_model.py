@@ -13,7 +13,7 @@ from segsweep.models.architectures import build_model, check_architecture
 from segsweep.models.encoder_name import encoder_name
 from segsweep.models.freeze import check_freeze_fits, freeze
 from segsweep.models.parameter_groups import parameter_groups
-from segsweep.sweep.catalog import check_names
+from segsweep.sweep.study_checks import check_names
 
 
 class Net(nn.Module):

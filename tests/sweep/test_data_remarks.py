@@ -19,10 +19,12 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.stage import source_sets
 from segsweep.store.folder import Store
-from segsweep.sweep.catalog import Catalog, dev_shares, target_split
+from segsweep.sweep.catalog import Catalog, target_split
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.plan import Plan, make_plan
+from segsweep.sweep.preflight import check_data
 from segsweep.sweep.preparation import prepare_all
+from segsweep.sweep.study_values import dev_shares
 from segsweep.training.device import Device
 
 PX = 32
@@ -117,7 +119,7 @@ def test_simclr_learns_from_the_targets_own_training_images(ellipses, tmp_path, 
         (line,) = data_remarks(study, catalog)
         assert line == f"source {spec.stage}: is the target's own data set; its 16 validation and test images are left out of it"
     with pytest.raises(UserError, match="is the target's own data set"):
-        prepare_all(declared(ellipses, f"supervised:folder:{ellipses}", leakage=leakage), catalog)
+        check_data(declared(ellipses, f"supervised:folder:{ellipses}", leakage=leakage), catalog, decode=True)
 
 
 def with_lists(folder: Path) -> Path:

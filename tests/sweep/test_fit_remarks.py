@@ -31,7 +31,8 @@ def remarks(ellipses, tmp_path):
             compare={"source": list(sources)},
             fixed={"image_px": 32, "epochs": 1, **fixed},
         )
-        return fit_remarks(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None))
+        catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None, user_objects=study.user_objects)
+        return fit_remarks(study, catalog)
 
     return said
 

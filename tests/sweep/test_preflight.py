@@ -4,6 +4,7 @@ import itertools
 import shutil
 
 import pytest
+from PIL import Image
 
 from segsweep import main
 from segsweep.config import Choice, Study, Target, Uniform
@@ -11,9 +12,11 @@ from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.store.folder import Store
 from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.options import Options
 from segsweep.sweep.points import tuning_points
-from segsweep.sweep.preflight import preflight
+from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.preparation import prepare_all
+from segsweep.sweep.setting_checks import check_settings
 
 POOLED = "deeplabv3plus-resnet18"
 
@@ -28,7 +31,7 @@ def check(ellipses, tmp_path):
             fixed={"image_px": 32, "architecture": POOLED, "epochs": 1, **fixed},
             **values,
         )
-        preflight(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None))
+        check_settings(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None))
 
     return run
 
@@ -97,7 +100,7 @@ def test_every_fold_is_checked(ellipses, tmp_path):
     prepare_all(study, catalog)
     assert sorted(catalog.target_sizes(study, None, fold)[0] for fold in (1, 2, 3)) == [1, 38, 38]
     with pytest.raises(UserError, match=r"leaves one of 1 training images of fold \d: "):
-        preflight(study, catalog)
+        check_settings(study, catalog)
 
 
 @pytest.mark.parametrize("kind", ["supervised", "simclr"])
@@ -158,7 +161,7 @@ def test_a_run_refuses_a_loss_and_a_source_before_anything_is_decoded(ellipses, 
         fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "loss": loss}
         study = Study(name="s", target=Target(f"folder:{folder}"), compare={"source": [source]}, fixed=fixed)
         with pytest.raises(UserError, match=message):
-            prepare_all(study, catalog)
+            check_data(study, catalog, decode=True)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -169,10 +172,41 @@ def test_a_size_that_masks_decide_is_checked_once_they_are_decoded(ellipses, tmp
     study = Study(name="s", target=target, compare={"source": ["random"]}, fixed=fixed)
     catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
     if grouped:
-        preflight(study, catalog)
-        prepare_all(study, catalog)
+        check_settings(study, catalog)
     with pytest.raises(UserError, match=r"^fraction=0.04 leaves one of \d+ training images"):
-        preflight(study, catalog)
+        check_data(study, catalog, decode=True)
+    assert (catalog.find_target(study, next(study.cells())[1]) is not None) == grouped
+
+
+def test_mistakes_are_named_in_one_order(ellipses, tmp_path):
+    """Of a study with a mistake of every sort, correcting the one that is named reveals the next, cheapest checks first."""
+    folder = shutil.copytree(ellipses, tmp_path / "ellipses")
+    (folder / "classes.txt").write_text("road\nfigure\n")
+    Image.new("L", (32, 32), 9).save(folder / "masks" / "000.png")
+    wrong = {"loss": "own:loss", "architecture": "unet-resnet999", "workers": 9, "foreground": "lesion", "fraction": 1e-3}
+    named = (
+        ("loss", "'own:loss' has no object", "cross_entropy_foreground"),
+        ("architecture", "unknown encoder", POOLED),
+        ("workers", "--workers-per-trial 9: batch_size=4", 1),
+        ("foreground", "Target foreground='lesion'", None),
+        ("fraction", "^fraction=0.001: leaves none", 1.0),
+        ("loss", "^loss=cross_entropy_foreground: needs", "cross_entropy"),
+    )
+
+    def checked() -> None:
+        settings = {name: wrong[name] for name in ("loss", "architecture", "fraction")}
+        fixed = {"image_px": 32, "epochs": 1, "batch_size": 4, **settings}
+        target = Target(f"folder:{folder}", foreground=wrong["foreground"])
+        study = Study(name="s", target=target, compare={"source": ["random"]}, fixed=fixed)
+        check_study(study, Options(workers_per_trial=wrong["workers"]))
+        check_data(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None), decode=True)
+
+    for name, message, right in named:
+        with pytest.raises(UserError, match=message):
+            checked()
+        wrong[name] = right
+    with pytest.raises(UserError, match=r"masks/000\.png"):
+        checked()
 
 
 @pytest.mark.parametrize("role", ["fixed", "tuned"])
@@ -186,6 +220,6 @@ def test_one_logit_is_refused_for_other_than_two_classes(tmp_path, role):
         if refused:
             message = r"^output=sigmoid: one logit tells two classes apart; generated_pets has 3: .*; take output=softmax$"
             with pytest.raises(UserError, match=message):
-                preflight(study, catalog)
+                check_settings(study, catalog)
         else:
-            preflight(study, catalog)
+            check_settings(study, catalog)

@@ -7,10 +7,10 @@ from studies import plan_of
 from segsweep.config import LogUniform, Study, Target
 from segsweep.config.work import StageSpec
 from segsweep.errors import UserError
-from segsweep.sweep.catalog import check_names
 from segsweep.sweep.cost import CostModel
 from segsweep.sweep.plan import chain
 from segsweep.sweep.small_stem import stem_left_out, stem_remarks
+from segsweep.sweep.study_checks import check_names
 
 SIMCLR = "simclr:cifar10"
 

@@ -1,0 +1,83 @@
+"""Checks of a study that need no data: objects that it lacks, names that cannot be built, too many processes."""
+
+from collections.abc import Sequence
+
+from segsweep.config.loss_text import user_losses
+from segsweep.config.settings import Settings
+from segsweep.config.study import Study
+from segsweep.config.user_objects import PREFIX, check_provided
+from segsweep.errors import UserError
+from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
+from segsweep.models.freeze import check_freeze_fits, check_levels_known
+from segsweep.models.user_model import check_user_architecture
+from segsweep.stage import check_stage
+from segsweep.sweep.options import Options, flag
+from segsweep.sweep.small_stem import stem_left_out
+from segsweep.sweep.study_values import tuned_values
+
+BY_LEVEL = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that treat levels differently
+
+
+def check_user_objects(study: Study) -> None:
+    """Raise `UserError` for an architecture, a loss or a data set `own:NAME` that the study names and does not bring."""
+    for _, cell in study.cells():
+        losses = tuned_values(study, "loss", cell.loss)
+        texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
+        datasets = [study.target_name, *(stage.dataset for stage in cell.chain.stages if stage.dataset is not None)]
+        check_provided([*texts, *datasets], study.user_objects, study.name)
+
+
+def check_names(study: Study) -> None:
+    """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
+    cells = [settings for _, settings in study.cells()]
+    whole, encoders = _sizes_used(cells)
+    for architecture, image_px in whole:
+        check_architecture(architecture, image_px)
+    for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells if _one_logit(study, cell)):
+        if architecture.startswith(PREFIX):
+            check_user_architecture(architecture, image_px, channels=1)
+    for encoder, image_px in encoders:
+        check_encoder(encoder, image_px)
+    for architecture, policy, absent in dict.fromkeys(
+        (cell.architecture, policy, stem_left_out(cell))
+        for cell in cells
+        for policy in tuned_values(study, "freeze", cell.freeze)
+    ):
+        check_freeze_fits(architecture, policy, absent)
+    for architecture in dict.fromkeys(cell.architecture for cell in cells if _treats_levels_apart(study, cell)):
+        check_levels_known(architecture)
+    for cell in cells:
+        for stage in cell.chain.stages:
+            check_stage(stage, cell.architecture)
+
+
+def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return the architectures and the encoders that are trained, each with the sizes of pictures that it sees."""
+    whole = [(cell.architecture, cell.image_px) for cell in cells]
+    encoders = []
+    for cell in cells:
+        for stage in cell.chain.stages:
+            if stage.self_supervised:
+                encoders.append((encoder_name(cell.architecture), cell.source_px))
+            elif stage.supervised:
+                whole.append((cell.architecture, cell.source_px))
+    return list(dict.fromkeys(whole)), list(dict.fromkeys(encoders))
+
+
+def _one_logit(study: Study, cell: Settings) -> bool:
+    """Return whether some trial of a cell has one logit for two classes."""
+    return "sigmoid" in tuned_values(study, "output", cell.output)
+
+
+def _treats_levels_apart(study: Study, cell: Settings) -> bool:
+    """Return whether some trial of a cell treats the levels of its encoder differently."""
+    return any(value != usual for axis, usual in BY_LEVEL.items() for value in tuned_values(study, axis, getattr(cell, axis)))
+
+
+def check_processes(study: Study, options: Options) -> None:
+    """Raise `UserError` where processes that train one model would have less than one image each of a batch."""
+    for name, settings in study.cells():
+        for setting, size in settings.batch_sizes().items():
+            option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
+            if (workers := getattr(options, option)) > size:
+                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
