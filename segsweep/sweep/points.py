@@ -1,16 +1,16 @@
 """The points at which every cell of a study is tuned."""
 
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from segsweep.config.digest import seed_for
 from segsweep.config.space import Choice, LogUniform, Range, Uniform, all_listed
 from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError
+from segsweep.sweep.halton import halton
 
 POINTS_TRIED = 1 << 16
 DRAWN = 8  # points of ranges where a study does not say how many
@@ -44,8 +44,7 @@ def spread_values(tried: Range, count: int) -> list[Any]:
     """
     if isinstance(tried, Choice):
         return list(tried.values[:count])
-    shares = qmc.Halton(1, scramble=False).random(count + 1)[1:, 0]  # which begins with 0
-    return [tried.inside(float(share)) for share in shares]
+    return [tried.inside(share) for (share,) in islice(halton(1), 1, count + 1)]  # the first share is 0
 
 
 def points_remarks(study: Study) -> list[str]:
@@ -86,11 +85,9 @@ def _in_turns(combinations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _drawn(ranges: Mapping[str, LogUniform | Uniform], count: int) -> list[dict[str, Any]]:
     """Return `count` low-discrepancy points of some ranges."""
     axes = sorted(ranges)
-    sequence = qmc.Halton(len(axes), scramble=True, rng=seed_for("tuning points") % 2**32)
     points: list[dict[str, Any]] = []
-    for _ in range(POINTS_TRIED):
-        units = sequence.random(1)[0]
-        values = {axis: ranges[axis].at(float(unit)) for axis, unit in zip(axes, units, strict=True)}
+    for units in islice(halton(len(axes), seed_for("tuning points") % 2**32), POINTS_TRIED):
+        values = {axis: ranges[axis].at(unit) for axis, unit in zip(axes, units, strict=True)}
         if None not in values.values():
             points.append(values)
             if len(points) == count:
