@@ -127,7 +127,7 @@ def build_stage(
         assert found is not None
         if world.main:
             context.store.clear_workspace(key)
-        yield Finished({**found.metadata["facts"], "key": found.key, "content_hash": found.content_hash})
+        yield Finished(found.metadata["facts"], artifact=found)
 
 
 @contextmanager

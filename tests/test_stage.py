@@ -26,14 +26,12 @@ from segsweep.models.architectures import build_encoder, build_model
 from segsweep.stage import (
     KIND,
     WEIGHTS,
-    Elsewhere,
-    StageOutcome,
-    Started,
     build_stage,
     check_stage,
     load_source,
 )
 from segsweep.store.folder import Store
+from segsweep.tasks.messages import Elsewhere, Finished, Started
 from segsweep.training import evaluate as evaluation
 from segsweep.training import probe, self_supervised, step
 from segsweep.training.checkpoint import load_weights, save_weights
@@ -81,11 +79,11 @@ def file_stage(path: Path, model: str = "unet16") -> StageSpec:
 def build(spec: StageSpec, context: ExecutionContext, parent: str | None = None):
     """Build a stage to its end; what it yielded before, and its outcome."""
     *before, outcome = build_stage(spec, parent, context)
-    assert isinstance(outcome, StageOutcome)
+    assert isinstance(outcome, Finished)
     return before, outcome
 
 
-def weights_of(outcome: StageOutcome) -> dict[str, torch.Tensor]:
+def weights_of(outcome: Finished) -> dict[str, torch.Tensor]:
     return load_weights(outcome.artifact.folder / WEIGHTS)[0]
 
 
@@ -503,8 +501,8 @@ def test_of_twenty_askers_one_builds(data, context):
     with ThreadPoolExecutor(20) as threads:
         told = list(threads.map(ask, range(20)))
     assert sum(any(isinstance(message, EpochResult) for message in messages) for messages in told) == 1
-    assert {type(messages[-1]) for messages in told} <= {StageOutcome, Elsewhere}
-    assert len({messages[-1].artifact.content_hash for messages in told if isinstance(messages[-1], StageOutcome)}) == 1
+    assert {type(messages[-1]) for messages in told} <= {Finished, Elsewhere}
+    assert len({messages[-1].artifact.content_hash for messages in told if isinstance(messages[-1], Finished)}) == 1
 
 
 def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
@@ -514,20 +512,20 @@ def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
         assert list(build_stage(spec, None, context)) == [Elsewhere()]
         assert context.store.is_taken(KIND, spec.key(None))
     assert not context.store.is_taken(KIND, spec.key(None))
-    assert isinstance(list(build_stage(spec, None, context))[-1], StageOutcome)
+    assert isinstance(list(build_stage(spec, None, context))[-1], Finished)
 
 
 STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
-def stated_file(context, folder, model: str = "unet16") -> tuple[StageSpec, StageOutcome]:
+def stated_file(context, folder, model: str = "unet16") -> tuple[StageSpec, Finished]:
     """Build the stage of a file that states its own normalisation."""
     save_weights(build_model(model, 5, seed=9).network.state_dict(), folder / "w.safetensors")
     spec = StageSpec(Stage("file", str(folder / "w.safetensors"), normalisation=STATED), model, seed=0, data="hash")
     return spec, build(spec, context)[1]
 
 
-def normalisation_of_artifact(outcome: StageOutcome) -> Normalisation:
+def normalisation_of_artifact(outcome: Finished) -> Normalisation:
     return Normalisation.of(outcome.artifact.metadata["normalisation"])
 
 

@@ -24,10 +24,11 @@ from segsweep.data.splits import split_target, subset
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.transfer import transfer_weights
-from segsweep.records.models import MODEL
-from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import WEIGHTS, Started, build_stage
+from segsweep.stage import WEIGHTS, build_stage
 from segsweep.store.folder import Artifact, Store
+from segsweep.tasks.messages import Finished, Started
+from segsweep.tasks.stage_task import WEIGHTS as STAGE_KIND
+from segsweep.tasks.trial_task import MODEL
 from segsweep.training import calibrate, loop, step
 from segsweep.training import evaluate as evaluation
 from segsweep.training.batches import ImageSet, normalise
@@ -36,7 +37,7 @@ from segsweep.training.device import Device
 from segsweep.training.evaluate import evaluate
 from segsweep.training.loop import EpochResult
 from segsweep.training.losses import make_objective
-from segsweep.trial import EXAMPLES, TrialOutcome, run_trial, spread_first
+from segsweep.trial import EXAMPLES, run_trial, spread_first
 
 COUNT = 40
 IMAGE_PX = 32
@@ -74,7 +75,7 @@ def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
     return Trial("s", "c", phase, settings, seed, TARGET, data, stage)
 
 
-def run(trial: Trial, context: ExecutionContext, source_key=None) -> tuple[Started, list[EpochResult], TrialOutcome]:
+def run(trial: Trial, context: ExecutionContext, source_key=None) -> tuple[Started, list[EpochResult], Finished]:
     started, *epochs, outcome = run_trial(trial, source_key, context)
     return started, epochs, outcome
 
@@ -132,7 +133,7 @@ def test_tuning_leaves_the_test_split_alone(data, context, monkeypatch):
     split = split_target(opened(data, context), TARGET.protocol)
     assert (started.facts["train_images"], started.facts["val_images"]) == (len(split.train), len(split.val))
     assert [(e.train_loss, e.val_loss) for e in epochs] == [(e.train_loss, e.val_loss) for e in clean]
-    assert outcome == TrialOutcome({"micro_batch": 4})
+    assert outcome == Finished({"micro_batch": 4})
     assert model_in_store(trial, context) is None
 
 
@@ -493,7 +494,7 @@ def test_everything_is_transferred_with_the_classes_mapped(data, context):
         target=replace(TARGET, class_map={"ground": ["sky", "lake"]}),
     )
     started, _, outcome = run(trial, context, "source")
-    assert isinstance(outcome, TrialOutcome)
+    assert isinstance(outcome, Finished)
     checkpoint = context.store.workspace(trial.trial_id) / "last.safetensors"
     rows = load_weights(checkpoint)[0]["model.classifier.weight"]
     expected = torch.stack([source["classifier.weight"][1:].mean(dim=0), source["classifier.weight"][0]])

@@ -95,8 +95,9 @@ class Driver:
         match body:
             case Started(facts):
                 self.writer.facts(record, facts)
-            case Finished(facts, tables):
-                return self._end(task, record, "finished", {**self._best_columns(record), **facts}, tables)
+            case Finished(facts, tables, artifact):
+                made = {} if artifact is None else {"key": artifact.key, "content_hash": artifact.content_hash}
+                return self._end(task, record, "finished", {**self._best_columns(record), **facts, **made}, tables)
             case Done():
                 assert not self._left.get(task.identity), f"{task.describe()} ended without an outcome"
             case Failed(reason, trace):

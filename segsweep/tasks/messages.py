@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from segsweep.config.keep import Reading
+from segsweep.store.folder import Artifact
 from segsweep.store.trouble import Trouble
 from segsweep.tasks.task import Row
 
@@ -49,10 +50,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Finished:
-    """A record's task has come to its end: further columns of the record, and the rows of its test by table."""
+    """A record is complete: its further columns, the rows of its test by table, and the artifact that other tasks need."""
 
     facts: Mapping[str, Any]
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    artifact: Artifact | None = None
 
 
 @dataclass(frozen=True)

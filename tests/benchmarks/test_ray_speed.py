@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +17,8 @@ import ray
 import segsweep
 from segsweep.config import Study
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.decisions import Work
+from segsweep.tasks.messages import Message
+from segsweep.tasks.task import Task
 from segsweep.training.loop import EpochResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -45,13 +45,13 @@ class Clock:
         self.processes: list[int] = []
         take = Driver.take
 
-        def noting(driver: Driver, work: Work, message: Any) -> bool:
+        def noting(driver: Driver, task: Task, message: Message) -> bool:
             now = time.time()
-            if isinstance(message, EpochResult) and message.epoch == 1:
-                self.first_step[work.identity] = now - message.seconds
-            goes_on = take(driver, work, message)
+            if isinstance(message.body, EpochResult) and message.epoch == 1:
+                self.first_step[task.identity] = now - message.body.seconds
+            goes_on = take(driver, task, message)
             if not goes_on:
-                self.end[work.identity] = now
+                self.end[task.identity] = now
                 self._count()
             return goes_on
 

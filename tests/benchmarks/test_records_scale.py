@@ -20,20 +20,18 @@ from rich.console import Console
 from segsweep.config import LogUniform, Study, Target
 from segsweep.records import load
 from segsweep.records.writer import RecordWriter
-from segsweep.stage import Started
 from segsweep.store.folder import Store
+from segsweep.sweep.declaration import declaration
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.execute import Message
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import PlainView, Standing
 from segsweep.sweep.rows import planned_rows
-from segsweep.sweep.declaration import declaration
-from segsweep.sweep.decisions import Work
+from segsweep.tasks.messages import Body, Finished, Message, Started
+from segsweep.tasks.task import Task
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
-from segsweep.trial import TrialOutcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -59,7 +57,7 @@ def many_trials() -> Plan:
     return make_plan(study, lambda *names: f"data {names}")
 
 
-def messages(work: Work, rng: random.Random) -> Iterator[Message]:
+def messages(task: Task, rng: random.Random) -> Iterator[Body]:
     """What a worker would tell of a trial, with invented numbers."""
     yield Started({"device": "cuda:0", "train_images": 2208, "val_images": 736, "transfer_report": "kept all 120 tensors " * 20})
     for epoch in range(1, EPOCHS + 1):
@@ -67,15 +65,15 @@ def messages(work: Work, rng: random.Random) -> Iterator[Message]:
         yield EpochResult(
             epoch, 138 * epoch, rng.random(), rng.random(), val, rng.random(), 1e-3, 3.5, 620.5, epoch == EPOCHS, 16
         )
-    if work.trial.phase == "tune":
-        yield TrialOutcome({"micro_batch": 16})
+    if task.spec.phase == "tune":
+        yield Finished({"micro_batch": 16})
         return
     facts = {"micro_batch": 16, "test_images": 5, **{f"test_{name}": rng.random() for name in TESTED.split()}}
     images = [{"image": f"picture {at}", **dict.fromkeys(("accuracy", "iou", "dice", "boundary_f"), 0.5)} for at in range(5)]
     confusions = [{"truth": a, "predicted": b, "pixels": rng.randrange(10**9)} for a in CLASSES for b in CLASSES]
     pixels = {name: rng.randrange(10**9) for name in ("hit", "true", "predicted")}
     counts = [{"image": image["image"], "class": name, **pixels} for image in images for name in CLASSES]
-    yield TrialOutcome(facts, {"images": images, "counts": counts, "confusions": confusions})
+    yield Finished(facts, {"images": images, "counts": counts, "confusions": confusions})
 
 
 @dataclass
@@ -114,19 +112,20 @@ class Stretch:
 
 def drive(driver: Driver) -> list[Stretch]:
     """Let a driver hand out and record all trials, eight at a time, and return what that cost by stretches of trials."""
-    rng, running, stretches, ended = random.Random(0), deque[tuple[Work, Iterator[Message]]](), [Stretch()], 0
+    rng, running, stretches, ended = random.Random(0), deque[tuple[Task, Iterator[Body]]](), [Stretch()], 0
     while True:
         now = stretches[-1]
-        while len(running) < RUNNING and (work := now.next(driver.next_work)) is not None:
-            driver.begin(work)
-            running.append((work, messages(work, rng)))
+        while len(running) < RUNNING and (assignment := now.next(driver.next_task)) is not None:
+            task = assignment.task
+            driver.begin(task)
+            running.append((task, messages(task, rng)))
         if not running:
             return stretches[:-1]
-        work, told = running.popleft()
-        message = next(told)
-        took = {EpochResult: now.epoch, TrialOutcome: now.end}.get(type(message), Took())
-        if took(partial(driver.take, work, message)):
-            running.append((work, told))
+        task, bodies = running.popleft()
+        body = next(bodies)
+        took = {EpochResult: now.epoch, Finished: now.end}.get(type(body), Took())
+        if took(partial(driver.take, task, Message(task.identity, body))):
+            running.append((task, bodies))
         elif (ended := ended + 1) % STRETCH == 0:
             now.memory_mib = psutil.Process().memory_info().rss / 2**20
             stretches.append(Stretch())
@@ -137,7 +136,7 @@ def write_many(folder: Path) -> list[Stretch]:
     with RecordWriter(folder / "many") as writer, (folder / "log").open("w") as log:
         identity = writer.declare(declaration(plan))
         planning = Took()
-        planner = Planner(plan, nothing_built)
+        planner = Planner(plan, lambda *_: None)
         planning(lambda: writer.plan(planned_rows(planner)))
         print(f"\nkeeping the plan of {plan.trials} trials: {planning}")
         view = PlainView(Console(file=log))

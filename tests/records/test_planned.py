@@ -61,7 +61,10 @@ def test_every_table_follows_the_one_rule(changed, table):
     assert mine.sum() * 2 == len(everything) > 0
     pd.testing.assert_frame_equal(asked, everything[mine].reset_index(drop=True))
     for name, data in ((table, asked), (with_all_rows(table), everything)):
-        assert sql(f"select {identity_column(table)} from {name}", changed).iloc[:, 0].tolist() == data[identity_column(table)].tolist()
+        assert (
+            sql(f"select {identity_column(table)} from {name}", changed).iloc[:, 0].tolist()
+            == data[identity_column(table)].tolist()
+        )
 
 
 def test_a_plan_of_an_earlier_version_names_no_stages(changed):

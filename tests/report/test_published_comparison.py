@@ -10,8 +10,8 @@ from segsweep.config import Published, PublishedRun
 from segsweep.records import load
 from segsweep.report.published_comparison import beside_published, like_cell
 from segsweep.report.text import table_text
-from segsweep.sweep.plan import make_plan
 from segsweep.sweep.declaration import declaration
+from segsweep.sweep.plan import make_plan
 
 
 def published(records, **cell):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from segsweep.config import Choice, Study
 from segsweep.sweep.changed import differences
-from segsweep.sweep.plan import make_plan
 from segsweep.sweep.declaration import declaration
+from segsweep.sweep.plan import make_plan
 
 
 def declared(study: Study):

@@ -127,7 +127,7 @@ def assert_equal(records: Records, undisturbed: Records) -> None:
     assert len(records.epochs) == len(undisturbed.epochs)
 
 
-@pytest.mark.parametrize("what", ["store", pytest.param("records", fingerprints=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["store", pytest.param("records", marks=pytest.mark.slow)])
 def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
     """On a real full disk nothing fails; once there is space again the study goes on by itself, to the same table."""
     study = Disturbed(small, tmp_path, disk / "store") if what == "store" else Disturbed(small, disk, tmp_path / "store")

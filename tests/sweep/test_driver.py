@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from studies import plan_of, small_study
+from studies import built_in, nothing_built, plan_of, small_study
 
 from segsweep.config import Choice
 from segsweep.errors import OutageError
@@ -15,21 +15,23 @@ from segsweep.records import load
 from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
-from segsweep.stage import Elsewhere, StageOutcome, Started
-from segsweep.store.folder import Artifact, Store
+from segsweep.store.folder import Store
+from segsweep.store.trouble import SPACE, Trouble
 from segsweep.sweep import outage
+from segsweep.sweep.decisions import Verdict
+from segsweep.sweep.declaration import declaration
 from segsweep.sweep.driver import DEATHS, Driver
-from segsweep.sweep.execute import Failed, Hindered, Lost
+from segsweep.sweep.execute import failure_of
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, View
 from segsweep.sweep.rows import planned_rows
-from segsweep.sweep.declaration import declaration
-from segsweep.store.trouble import SPACE, Trouble
-from segsweep.sweep.decisions import StageWork, TrialWork, Work
+from segsweep.tasks.messages import Body, Elsewhere, Failed, Finished, Hindered, Lost, Message, Started
+from segsweep.tasks.stage_task import STAGE, StageTask
+from segsweep.tasks.task import Task
+from segsweep.tasks.trial_task import TRIAL
 from segsweep.training.loop import EpochResult
 from segsweep.training.metrics import Scores
-from segsweep.trial import trial_workspace
 
 
 @pytest.fixture(params=[PlainView, LiveView])
@@ -54,22 +56,33 @@ def driver(tmp_path: Path, view: View):
         yield Driver(Planner(plan, nothing_built), writer, store, view, Outage(store.root, writer.folder, view.tell), identity)
 
 
+def next_task(driver: Driver) -> Task | None:
+    """Return the task that can start now."""
+    assignment = driver.next_task()
+    return assignment.task if assignment else None
+
+
+def take(driver: Driver, task: Task, body: Body) -> bool:
+    """Take a message of a task's only record."""
+    return driver.take(task, Message(task.identity, body))
+
+
 def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
     """The same work is given out again, and its record says that it was interrupted and why."""
-    stage = driver.next_work()
+    stage = next_task(driver)
     driver.begin(stage)
-    driver.take(stage, Started({"device": "cpu x1"}))
+    take(driver, stage, Started({"device": "cpu x1"}))
     driver.died(stage, "killed")
     (row,) = load(driver.writer.folder).stages.to_dict("records")
     assert row["status"] == "interrupted"
     assert "its worker died: killed" in row["error"]
-    assert driver.next_work() == stage
+    assert next_task(driver) == stage
 
 
 def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
     """After so many deaths over one piece of work it is recorded as failed with the last reason; its dependents are skipped."""
     for _ in range(DEATHS):
-        stage = driver.next_work()
+        stage = next_task(driver)
         assert stage.kind == STAGE
         driver.begin(stage)
         driver.died(stage, "the machine ran out of memory")
@@ -82,9 +95,9 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
 
 def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driver) -> None:
     """Once a trial was stopped, another start of it forgets what was before; a further one, after a death, goes on."""
-    driver.planner.epoch = lambda *_: False  # type: ignore[method-assign]
-    stage = driver.next_work()
-    trial = driver.next_work()
+    driver.planner.report = lambda *_: Verdict.STOP  # type: ignore[method-assign]
+    stage = next_task(driver)
+    trial = next_task(driver)
     assert stage.kind == STAGE
     assert trial.kind == TRIAL
 
@@ -94,23 +107,23 @@ def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driv
 
     result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
     driver.begin(trial)
-    assert not driver.take(trial, result)
+    assert not take(driver, trial, result)
     assert starts() == [1, 1]
     driver.begin(trial)
-    driver.take(trial, Started({"device": "cpu x1"}))
+    take(driver, trial, Started({"device": "cpu x1"}))
     assert starts() == [1, 0]
     driver.died(trial, "killed")
     driver.begin(trial)
-    driver.take(trial, Started({"device": "cpu x1"}))
+    take(driver, trial, Started({"device": "cpu x1"}))
     assert starts() == [2, 0]
 
 
 def test_a_worker_that_dies_before_it_takes_its_work_leaves_no_record(driver: Driver) -> None:
     """A process that cannot start or be reset gives its work back without a line, until it happens too often."""
-    stage = driver.next_work()
+    stage = next_task(driver)
     driver.died(stage, "the process is replaced after an error on its GPU")
     assert load(driver.writer.folder).stages.empty
-    assert driver.next_work() == stage
+    assert next_task(driver) == stage
     for _ in range(DEATHS - 1):
         driver.died(stage, "No module named 'segsweep'")
     assert list(load(driver.writer.folder).stages["status"]) == ["failed"]
@@ -118,16 +131,16 @@ def test_a_worker_that_dies_before_it_takes_its_work_leaves_no_record(driver: Dr
 
 def test_a_stage_that_is_built_elsewhere_leaves_no_record(driver: Driver) -> None:
     """A stage that another run builds is given back without a line; it can be given out again."""
-    stage = driver.next_work()
+    stage = next_task(driver)
     driver.begin(stage)
-    assert not driver.take(stage, Elsewhere())
+    assert not take(driver, stage, Elsewhere())
     assert load(driver.writer.folder).stages.empty
-    assert driver.next_work() == stage
+    assert next_task(driver) == stage
 
 
 def test_work_interrupted_before_its_first_message_leaves_no_record(driver: Driver) -> None:
     """What the user breaks off before it has begun to compute counts as not started."""
-    stage = driver.next_work()
+    stage = next_task(driver)
     driver.begin(stage)
     driver.interrupt(stage)
     assert load(driver.writer.folder).stages.empty
@@ -135,9 +148,9 @@ def test_work_interrupted_before_its_first_message_leaves_no_record(driver: Driv
 
 def test_a_failure_keeps_its_traceback(driver: Driver) -> None:
     """An error that the reason does not explain leaves its traceback in a file that the reason names."""
-    stage = driver.next_work()
+    stage = next_task(driver)
     driver.begin(stage)
-    assert not driver.take(stage, Failed.of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
+    assert not take(driver, stage, failure_of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
     reason = load(driver.writer.folder).stages["error"].iloc[0]
     assert reason.startswith("RuntimeError: CUDA error: an illegal memory access (traceback: ")
     file = driver.writer.folder.parent / reason.removesuffix(")").split("traceback: ")[1]
@@ -164,12 +177,12 @@ def test_the_declaration_has_the_number_of_tuning_trials(changes: dict[str, obje
 
 def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     """Where every tuning trial of a cell fails, the records and the table say that nothing was chosen, and why."""
-    for work in islice(iter(driver.next_work, None), 100):
+    for work in islice(iter(lambda: next_task(driver), None), 100):
         driver.begin(work)
         if work.kind == STAGE:
-            driver.take(work, Failed("out of memory", None))
+            take(driver, work, Failed("out of memory", None))
         else:
-            driver.take(work, Failed(f"loss is nan at {work.trial.settings.learning_rate}", None))
+            take(driver, work, Failed(f"loss is nan at {work.spec.settings.learning_rate}", None))
     records = load(driver.writer.folder)
     first = records.trials["learning_rate"].iloc[0]
     failed = f"no setting could be chosen: 4 of 4 tuning trials failed; the first: loss is nan at {first}"
@@ -182,11 +195,11 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     assert failed in table_text(records)
 
 
-def hinder(driver: Driver, work: Work) -> None:
+def hinder(driver: Driver, work: Task) -> None:
     """Have the environment hinder work that has begun."""
     driver.begin(work)
-    driver.take(work, Started({"device": "cpu x1"}))
-    assert not driver.take(work, Hindered(Trouble("No space left on device: /store", SPACE)))
+    take(driver, work, Started({"device": "cpu x1"}))
+    assert not take(driver, work, Hindered(Trouble("No space left on device: /store", SPACE)))
 
 
 def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +212,10 @@ def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monk
 
     monkeypatch.setattr(outage, "write_and_remove", write)
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.01)
-    stage = driver.next_work()
-    trial = driver.next_work()
+    stage = next_task(driver)
+    trial = next_task(driver)
     assert trial.kind == TRIAL
-    kept = driver.store.workspace(trial_workspace(trial.trial, driver.records_id)) / "last.safetensors"
+    kept = driver.store.workspace(trial.workspace(driver.records_id)) / "last.safetensors"
     kept.touch()
     hinder(driver, trial)
     records = load(driver.writer.folder)
@@ -210,26 +223,26 @@ def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monk
     assert (row["status"], row["error"]) == ("interrupted", "No space left on device: /store; free some space there")
     assert kept.exists()
     time.sleep(0.05)
-    assert driver.next_work() is None
+    assert next_task(driver) is None
     assert not driver.planner.done
     full[0] = False
     time.sleep(0.2)
-    assert driver.next_work() == trial
+    assert next_task(driver) == trial
     assert stage != trial
 
 
 def test_other_work_goes_on_beside_what_alone_is_hindered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a file of one trial cannot be read while the disk is well, the others run first."""
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.05)
-    driver.next_work()
-    trial = driver.next_work()
+    next_task(driver)
+    trial = next_task(driver)
     for _ in range(4):
         hinder(driver, trial)
     time.sleep(0.5)
-    given = [driver.next_work() for _ in range(3)]
+    given = [next_task(driver) for _ in range(3)]
     assert None not in given
     driver._put_off = [(time.monotonic() + 5, trial)]
-    assert trial not in [driver.next_work() for _ in range(3)]
+    assert trial not in [next_task(driver) for _ in range(3)]
 
 
 def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,65 +251,65 @@ def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pyte
     for reason in ("OSError: [Errno 28] No space left on device", *["killed"] * (2 * DEATHS)):
         if reason == "killed":
             monkeypatch.setattr(type(driver.outage), "trouble", property(lambda _: Trouble("/store is gone", "bring it back")))
-        driver.died(driver.planner.next() or StageWork(driver.planner.plan.stages()[0], None), reason)
+        driver.died(next_task(driver) or StageTask(driver.planner.plan.stages()[0]), reason)
     assert "failed" not in set(load(driver.writer.folder).stages["status"])
 
 
 def test_work_finds_its_stage_built_anew(driver: Driver) -> None:
     """A trial whose stage is lost is interrupted and waits; the stage is handed out first, and its record begins anew."""
     content: dict[str, str] = {}
-    planner = driver.planner = Planner(plan_of(small_study()), built_in(content))
-    stage = driver.next_work()
+    driver.planner = Planner(plan_of(small_study()), built_in(content))
+    stage = next_task(driver)
     assert stage.kind == STAGE
     key = stage.spec.key(None)
     content[key] = "content"
     driver.begin(stage)
-    artifact = Artifact("weights", key, driver.store.root, "content", {})
-    driver.take(stage, StageOutcome(artifact, {"epochs": 7}))
-    trial = next(work for work in iter(driver.next_work, None) if work.trial.stage is not None)
+    outcome = Finished({"epochs": 7, "key": key, "content_hash": "content"})
+    take(driver, stage, outcome)
+    trial = next(work for work in iter(lambda: next_task(driver), None) if work.spec.stage is not None)
     driver.begin(trial)
     del content[key]
-    assert not driver.take(trial, Lost("weights", key, "is missing"))
-    again = driver.next_work()
+    assert not take(driver, trial, Lost("weights", key, "is missing"))
+    again = next_task(driver)
     assert again == stage
-    assert all(work.trial.stage is None for work in iter(driver.next_work, None))
+    assert all(work.spec.stage is None for work in iter(lambda: next_task(driver), None))
     driver.begin(again)
-    driver.take(again, Started({"device": "cpu x1"}))
+    take(driver, again, Started({"device": "cpu x1"}))
     (row,) = load(driver.writer.folder).stages.to_dict("records")
     assert (row["status"], row["starts"]) == ("running", 1)
     content[key] = "content"
-    driver.take(again, StageOutcome(artifact, {"epochs": 7}))
-    assert trial in iter(planner.next, None)
+    take(driver, again, outcome)
+    assert trial in iter(lambda: next_task(driver), None)
 
 
 def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) -> None:
     """Where prepared data is lost the driver prepares it, and the trial is the next one."""
     prepared: list[bool] = []
     driver.prepare = lambda: prepared.append(True)
-    driver.next_work()
-    trial = driver.next_work()
+    next_task(driver)
+    trial = next_task(driver)
     driver.begin(trial)
-    driver.take(trial, Lost("data", "key", "is damaged"))
+    take(driver, trial, Lost("data", "key", "is damaged"))
     assert prepared == [True]
-    assert driver.next_work() == trial
-    driver.take(trial, Lost("data", "key", "is damaged"))
-    driver.take(trial, Lost("data", "key", "is damaged"))
+    assert next_task(driver) == trial
+    take(driver, trial, Lost("data", "key", "is damaged"))
+    take(driver, trial, Lost("data", "key", "is damaged"))
     with pytest.raises(OutageError, match="data key of the store is lost after 3 times: is damaged; see to the disk"):
-        driver.take(trial, Lost("data", "key", "is damaged"))
+        take(driver, trial, Lost("data", "key", "is damaged"))
 
 
 def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that had to start afresh says so in the display and in its record, which forgets its epochs of before."""
     said: list[str] = []
     monkeypatch.setattr(type(driver.view), "tell", lambda _, text: said.append(text))
-    driver.next_work()
-    trial = driver.next_work()
+    next_task(driver)
+    trial = next_task(driver)
     result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
     driver.begin(trial)
-    driver.take(trial, result)
+    take(driver, trial, result)
     driver.died(trial, "killed")
     driver.begin(trial)
-    driver.take(trial, Started({"device": "cpu x1", "note": "started afresh: checkpoint c is cut short"}))
+    take(driver, trial, Started({"device": "cpu x1", "note": "started afresh: checkpoint c is cut short"}))
     records = load(driver.writer.folder)
     assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "started afresh: checkpoint c is cut short"
     assert records.epochs.empty

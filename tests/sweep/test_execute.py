@@ -4,17 +4,20 @@ import errno
 from pathlib import Path
 
 import pytest
+from studies import plan_of, small_study
 
 from segsweep.context import ExecutionContext
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.store.folder import Store
-from segsweep.sweep import execute as module
-from segsweep.sweep.execute import Failed, Hindered, Lost, execute, is_last
 from segsweep.store.trouble import leave_marker
-from segsweep.sweep.decisions import TrialWork
+from segsweep.sweep.execute import execute
+from segsweep.tasks.messages import Failed, Hindered, Lost
+from segsweep.tasks.task import Assignment
+from segsweep.tasks.trial_task import TrialTask
 from segsweep.training.device import Device
 from segsweep.training.loop import NonFiniteLossError
 
+ASSIGNMENT = Assignment(TrialTask(plan_of(small_study()).cells[0].tuning[0]))
 FULL = OSError(errno.ENOSPC, "No space left on device", "/store/work/last.safetensors")
 
 
@@ -36,13 +39,13 @@ def test_an_error_of_the_environment_is_no_failure(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(module, "run_trial", fail)
+    monkeypatch.setattr("segsweep.trial.run_trial", fail)
     store = Store(tmp_path / "store")
     leave_marker(store.root)
-    (message,) = execute(TrialWork(None, None), ExecutionContext(store, Device("cpu", 1)))  # type: ignore[arg-type]
-    assert isinstance(message, means)
+    (message,) = execute(ASSIGNMENT, ExecutionContext(store, Device("cpu", 1)))
+    assert isinstance(message.body, means)
     assert says in repr(message)
-    assert is_last(message)
+    assert message.is_last
 
 
 def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +57,8 @@ def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path
         store.root.rename(tmp_path / "away")
         store.workspace("trial")
 
-    monkeypatch.setattr(module, "run_trial", run)
-    (message,) = execute(TrialWork(None, None), ExecutionContext(store, Device("cpu", 1)))  # type: ignore[arg-type]
-    assert isinstance(message, Hindered)
-    assert message.trouble.reason == f"{store.root} is gone"
+    monkeypatch.setattr("segsweep.trial.run_trial", run)
+    (message,) = execute(ASSIGNMENT, ExecutionContext(store, Device("cpu", 1)))
+    assert isinstance(message.body, Hindered)
+    assert message.body.trouble.reason == f"{store.root} is gone"
     assert not store.root.exists()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from studies import plan_of, small_study
+from studies import nothing_built, plan_of, small_study
 
 import segsweep
 from segsweep.config import Study, Target

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from segsweep.errors import OutageError, UserError
+from segsweep.store.trouble import DISK, SPACE, Trouble
 from segsweep.sweep import outage as module
 from segsweep.sweep.outage import LOOKS_AT_MUCH, Outage, insisting
-from segsweep.store.trouble import DISK, SPACE, Trouble
 
 FULL = Trouble("No space left on device: /store", SPACE)
 

@@ -8,16 +8,18 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
-from studies import plan_of, small_study
+from studies import built_in, continues, end, nothing_built, plan_of, small_study
 
 from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellMedian, PerCellRacing, Study, Trial
 from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.config.study import TUNING_SEED
+from segsweep.sweep.decisions import Ended, ResumeState, Skipped
 from segsweep.sweep.plan import make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.simulated import Event, Simulation
-from segsweep.sweep.decisions import Ended, ResumeState, StageWork, TrialWork
+from segsweep.tasks.stage_task import STAGE
+from segsweep.tasks.trial_task import TRIAL
 
 
 def quality(trial: Trial, epoch: int) -> float:
@@ -86,9 +88,7 @@ def test_the_best_validation_iou_is_confirmed() -> None:
 def test_trials_that_need_no_stage_do_not_wait_for_it() -> None:
     """With two workers, `random` trials start at once, and no trial starts before its stage is built."""
     simulation, _ = simulate(small_study(), workers=2)
-    built_at = next(
-        event.seconds for event in simulation.events if event.task.kind == STAGE and event.what == "finished"
-    )
+    built_at = next(event.seconds for event in simulation.events if event.task.kind == STAGE and event.what == "finished")
     starts = [
         (event.seconds, event.task.spec.settings.source)
         for event in simulation.events
@@ -118,8 +118,9 @@ def test_a_failed_stage_skips_only_what_needs_it() -> None:
     simulation, planner = simulate(small_study(), broken=frozenset({"supervised:voc2012"}))
     assert planner.done
     assert {trial.settings.source for trial in trials_of(simulation.events, "finished")} == {"random"}
-    assert len(planner.skipped) == 2 * 4
-    assert all("supervised:voc2012 failed: broken" in reason for _, reason in planner.skipped.values())
+    skipped = [each for each in planner.news if isinstance(each, Skipped)]
+    assert len(skipped) == 2 * 4
+    assert all("supervised:voc2012 failed: broken" in each.reason for each in skipped)
 
 
 def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
@@ -299,10 +300,10 @@ def test_a_trial_that_fails_later_stops_no_other() -> None:
     study = small_study(compare={"source": ["random"]}, early_stopping=PerCellRacing(margin=0.0))
     planner = Planner(plan_of(study), nothing_built)
     broken, good, bad, _ = planner.plan.cells[0].tuning
-    planner.epoch(broken, 1, Reading(0.9))
-    planner.trial_ended(broken, Ended("failed", "diverged"))
-    assert planner.epoch(good, 1, Reading(0.5))
-    assert not planner.epoch(bad, 1, Reading(0.4))
+    continues(planner, broken, 1, Reading(0.9))
+    end(planner, broken, Ended("failed", "diverged"))
+    assert continues(planner, good, 1, Reading(0.5))
+    assert not continues(planner, bad, 1, Reading(0.4))
 
 
 def test_a_continued_race_knows_how_trials_ended() -> None:
@@ -313,7 +314,7 @@ def test_a_continued_race_knows_how_trials_ended() -> None:
     curves = {trial.trial_id: {1: Reading(value)} for trial, value in ((first, 0.9), (second, 0.8), (third, 0.3))}
     for status, goes_on in (("finished", False), ("stopped", True)):
         ended = {first.trial_id: Ended("failed", "x"), second.trial_id: Ended("stopped"), third.trial_id: Ended(status)}
-        assert Planner(plan, nothing_built, ResumeState(ended, curves)).epoch(last, 1, Reading(0.2)) == goes_on
+        assert continues(Planner(plan, nothing_built, ResumeState(ended, curves)), last, 1, Reading(0.2)) == goes_on
 
 
 def failing_leader(fails_at: int, others_fail: tuple[int, ...] = ()) -> Callable[[Trial, int], float]:
@@ -343,7 +344,7 @@ def statuses(events: list[Event]) -> list[tuple[str, int | None]]:
     """Return how tuning trials ended, in order, with their points."""
     ends = ("finished", "stopped", "failed")
     works = [(event.what, event.task) for event in events if event.what in ends and event.task.kind == TRIAL]
-    return [(what, work.trial.point) for what, work in works if work.trial.phase == "tune"]
+    return [(what, task.spec.point) for what, task in works if task.spec.phase == "tune"]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -500,15 +501,15 @@ def test_nothing_is_asked_of_the_store_twice() -> None:
     """The store is asked for a stage until it has it, and not again for every trial."""
     asked: list[str] = []
 
-    def find(key: str) -> str | None:
+    def find(kind: str, key: str) -> str | None:  # noqa: ARG001
         asked.append(key)
         return "content"
 
     planner = Planner(plan_of(small_study(trials_per_cell=50)), find)
     for work in islice(iter(planner.next, None), 1000):
-        assert work.kind == TRIAL
-        planner.epoch(work.trial, 1, Reading(0.5))
-        planner.trial_ended(work.trial, Ended("finished"))
+        assert work.task.kind == TRIAL
+        continues(planner, work.task.spec, 1, Reading(0.5))
+        end(planner, work.task.spec, Ended("finished"))
     assert len(asked) == 1
 
 
@@ -528,29 +529,29 @@ def test_a_stage_that_another_run_builds_is_left_alone() -> None:
     """While another run builds a stage, the other trials go on; when it is built the rest runs."""
     built: dict[str, str] = {}
     taken = True
-    planner = Planner(plan_of(small_study()), built_in(built), is_taken=lambda kind, key: taken)
-    found = [planner.next() for _ in range(9)]
-    given = [work.trial for work in found if work.kind == TRIAL]
+    planner = Planner(plan_of(small_study()), built_in(built), is_taken=lambda *_: taken)
+    found = [given for _ in range(9) if (given := planner.next()) is not None]
+    given = [work.task.spec for work in found if work.task.kind == TRIAL]
     assert len(given) == 8
     assert {trial.settings.source for trial in given} == {"random"}
-    assert not any(work.kind == STAGE for work in found)
+    assert not any(work.task.kind == STAGE for work in found)
     assert not planner.done
     (stage,) = planner.missing_stages()
     built[stage.key(None)] = "content"
     taken = False
     work = planner.next()
-    assert work.kind == TRIAL
-    assert work.source_key == stage.key(None)
+    assert work.task.kind == TRIAL
+    assert work.keys == (stage.key(None),)
 
 
 def test_work_that_is_given_back_is_given_out_again() -> None:
     """A stage or a trial that is given back is the next to be given out, and nothing is done meanwhile."""
     planner = Planner(plan_of(small_study()), nothing_built)
     stage, trial = planner.next(), planner.next()
-    assert stage.kind == STAGE
-    assert trial.kind == TRIAL
-    planner.give_back(trial)
-    planner.give_back(stage)
+    assert stage.task.kind == STAGE
+    assert trial.task.kind == TRIAL
+    planner.requeue(trial.task)
+    planner.requeue(stage.task)
     assert planner.next() == stage
     assert planner.next() == trial
 
@@ -588,9 +589,9 @@ def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> 
         planner = Planner(plan, nothing_built, resume)
         if start == "same":
             for epoch, found in curve.items():
-                planner.epoch(first, epoch, found)
-            planner.trial_ended(first, Ended("finished"))
-        goes_on[start] = [planner.epoch(second, epoch, Reading(0.1)) for epoch in (1, 2, 3)]
+                continues(planner, first, epoch, found)
+            end(planner, first, Ended("finished"))
+        goes_on[start] = [continues(planner, second, epoch, Reading(0.1)) for epoch in (1, 2, 3)]
     assert goes_on["later"] == goes_on["same"]
     assert not all(goes_on["later"])
 
@@ -600,16 +601,16 @@ def test_a_lost_stage_is_built_again_and_what_follows_waits() -> None:
     built: dict[str, str] = {}
     planner = Planner(plan_of(small_study(compare={"source": ["supervised:voc2012"]})), built_in(built))
     stage = planner.next()
-    assert stage.kind == STAGE
-    built[stage.spec.key(None)] = "content"
-    planner.stage_ended(stage.spec)
+    assert stage.task.kind == STAGE
+    built[stage.task.spec.key(None)] = "content"
+    planner.task_ended(stage.task)
     trial = planner.next()
-    assert trial.kind == TRIAL
+    assert trial.task.kind == TRIAL
     built.clear()
-    planner.look_again()
-    planner.give_back(trial)
+    planner.recheck_artifacts()
+    planner.requeue(trial.task)
     assert planner.next() == stage
     assert planner.next() is None
-    built[stage.spec.key(None)] = "other content"
-    planner.stage_ended(stage.spec)
+    built[stage.task.spec.key(None)] = "other content"
+    planner.task_ended(stage.task)
     assert planner.next() == trial

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from studies import plan_of, small_study
+from studies import continues, end, nothing_built, plan_of, small_study
 
 from segsweep.config.keep import Reading
 from segsweep.records import Records, load
 from segsweep.records.writer import RecordWriter
+from segsweep.sweep.decisions import Ended
+from segsweep.sweep.declaration import declaration
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, Standing, Tally
 from segsweep.sweep.resume import resume_state, standing_of
 from segsweep.sweep.rows import planned_rows, trial_columns
-from segsweep.sweep.declaration import declaration
-from segsweep.sweep.decisions import Ended, TrialWork
+from segsweep.tasks.trial_task import TRIAL, TrialTask
 
 STUDY = small_study(compare={"source": ["random"], "freeze": ["none", "encoder"]})
 ENDS = [("finished", 0.4), ("failed", None), ("finished", 0.6), ("interrupted", 0.9)]
@@ -48,11 +49,11 @@ def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None
     assert (tally.trials_done, tally.trials, tally.failed) == (3, 12, 1)
     assert (tally.cell_done, tally.best) == ({one: 3, other: 0}, {one: 0.6})
     trial = planner.plan.cells[0].tuning[3]
-    planner.epoch(trial, 1, Reading(0.5))
-    planner.trial_ended(trial, Ended("finished"))
-    tally.ended(TrialWork(trial, None), "finished", {"val_iou": 0.5}, planner.cells_of(trial))
+    continues(planner, trial, 1, Reading(0.5))
+    end(planner, trial, Ended("finished"))
+    tally.ended(TrialTask(trial), "finished", {"val_iou": 0.5}, planner.cells_of(TrialTask(trial)))
     assert (tally.trials_done, tally.cell_done[one], tally.best[one]) == (4, 4, 0.6)
-    tally.ended(TrialWork(planner.plan.cells[0].tuning[0], None), "finished", {"val_iou": 0.7}, [one])
+    tally.ended(TrialTask(planner.plan.cells[0].tuning[0]), "finished", {"val_iou": 0.7}, [one])
     assert (tally.trials_done, tally.best[one]) == (4, 0.7)  # it had been counted
 
 
@@ -64,7 +65,7 @@ def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]
     shown = view(Console(file=text, width=200, force_terminal=view is LiveView))
     shown.begin(planner.plan, standing_of(planner, records), 10.0)
     trial = planner.plan.cells[0].tuning[3]
-    shown.ended(TrialWork(trial, None), "finished", {"val_iou": 0.5, "val_loss": 0.1}, planner.cells_of(trial))
+    shown.ended(TrialTask(trial), "finished", {"val_iou": 0.5, "val_loss": 0.1}, planner.cells_of(TrialTask(trial)))
     if isinstance(shown, LiveView):
         shown._live.refresh()
     shown.close()
@@ -80,10 +81,10 @@ def test_a_trial_of_two_cells_counts_in_both() -> None:
     tally = Tally()
     tally.begin(planner.plan, Standing(), 10.0)
     for work in islice(iter(planner.next, None), 1000):
-        assert work.kind == TRIAL
-        planner.epoch(work.trial, 1, Reading(0.5))
-        planner.trial_ended(work.trial, Ended("finished"))
-        tally.ended(work, "finished", {"val_iou": 0.5}, planner.cells_of(work.trial))
+        assert work.task.kind == TRIAL
+        continues(planner, work.task.spec, 1, Reading(0.5))
+        end(planner, work.task.spec, Ended("finished"))
+        tally.ended(work.task, "finished", {"val_iou": 0.5}, planner.cells_of(work.task))
     assert tally.trials_done == tally.trials == 12
     assert set(tally.cell_done.values()) == {6}
     assert len(tally.best) == 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from studies import plan_of, small_study
+from studies import built_in, plan_of, small_study
 
 import segsweep
 from segsweep.config import Choice, LogUniform, Study, Target, Trial, Uniform
@@ -17,12 +17,15 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.report.text import table_text
 from segsweep.sweep.check import rehearsal_of
+from segsweep.sweep.decisions import ResumeState, Skipped
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.points import points_remarks, spread_values
 from segsweep.sweep.rows import planned_rows
 from segsweep.sweep.runners import most_at_once
 from segsweep.sweep.simulated import Simulation
-from segsweep.sweep.decisions import ResumeState, StageWork, TrialWork
+from segsweep.tasks.stage_task import STAGE, StageTask
+from segsweep.tasks.task import Task
+from segsweep.tasks.trial_task import TRIAL
 
 RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
 
@@ -60,11 +63,11 @@ class Ran:
         self.simulation.run()
         return self
 
-    def stages(self) -> list[StageWork]:
+    def stages(self) -> list[Task]:
         """Return the stages that were built, in order."""
         return [each.task for each in self.simulation.events if each.what == "finished" and each.task.kind == STAGE]
 
-    def trials(self) -> list[TrialWork]:
+    def trials(self) -> list[Task]:
         """Return the trials that were run, in order."""
         return [each.task for each in self.simulation.events if each.what == "finished" and each.task.kind == TRIAL]
 
@@ -77,9 +80,9 @@ def test_each_rate_is_trained_once_and_the_best_by_its_own_validation_is_used(wo
     assert len(rates) == len(set(rates)) == 3
     best = min(rates, key=lambda rate: abs(math.log10(rate) + 2))
     assert best != rates[0], "the test needs a best rate that is not the provisional one"
-    used = {work.trial.settings.source_learning_rate for work in ran.trials() if work.trial.stage is not None}
+    used = {work.spec.settings.source_learning_rate for work in ran.trials() if work.spec.stage is not None}
     assert used == {best}
-    assert {work.trial.stage.settings["learning_rate"] for work in ran.trials() if work.trial.stage} == {best}
+    assert {work.spec.stage.settings["learning_rate"] for work in ran.trials() if work.spec.stage} == {best}
     assert ran.planner.done
     assert len(ran.trials()) == 4 * (4 + 2)
 
@@ -88,9 +91,9 @@ def test_what_needs_no_source_does_not_wait_for_the_choice() -> None:
     """The cells of random weights run while the source is tried; no trial of the source's cells starts before its choice."""
     ran = Ran(tuned_study(), workers=1)
     planner = ran.planner
-    first = [planner.next() for _ in range(20)]
-    assert sum(work.kind == STAGE for work in first) == 3
-    assert {work.trial.settings.source for work in first if work.kind == TRIAL} == {"random"}
+    first = [found for _ in range(20) if (found := planner.next()) is not None]
+    assert sum(work.task.kind == STAGE for work in first) == 3
+    assert {work.task.spec.settings.source for work in first if work.task.kind == TRIAL} == {"random"}
     undecided = [cell for cell in planner.plan.cells if planner.is_undecided(cell)]
     assert len(undecided) == 2
     assert not planner.done
@@ -110,13 +113,13 @@ def test_a_rate_that_fails_is_not_chosen() -> None:
     ran = Ran(study)
     best = max(ran.rate_of, key=ran.read)
     spec = next(stage for stage in ran.planner.plan.stages() if stage.key(None) == best)
-    ran.planner.stage_ended(spec, "training loss is nan")
+    ran.planner.task_ended(StageTask(spec), "training loss is nan")
     ran.run()
     choice = next(iter(ran.planner.source_choices.values()))
     assert choice.chosen.stage.spec_id != spec.spec_id
     assert [reading is None for _, reading in choice.tried].count(True) == 1
     broken = Ran(study, broken=frozenset({"supervised:voc2012"})).run()
-    reasons = {reason for trial, reason in broken.planner.skipped.values()}
+    reasons = {each.reason for each in broken.planner.news if isinstance(each, Skipped)}
     assert reasons == {"source stage supervised:voc2012 failed with each of 3 learning rates: broken"}
     assert broken.planner.done
 
@@ -156,7 +159,7 @@ def test_planned_rows_follow_the_choice() -> None:
     assert all(row["trial_id"].endswith("-undecided") and row[SOURCE_RATE] is None for row in before)
     ran.run()
     tuning = {row["trial_id"] for row in planned_rows(ran.planner) if row["phase"] == "tune"}
-    assert tuning == {work.identity for work in ran.trials() if work.trial.phase == "tune"}
+    assert tuning == {work.identity for work in ran.trials() if work.spec.phase == "tune"}
 
 
 def test_rates_come_from_the_range_of_the_trials_unless_sources_have_one() -> None:

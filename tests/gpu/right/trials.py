@@ -40,7 +40,7 @@ def memory_between_trials(place: Place) -> Iterator[Row]:
         times.append(time.perf_counter())
         yield from execute(*values)
 
-    with patch.object(inline, "perform", watched):
+    with patch.object(inline, "execute", watched):
         records = run(study, out=place.folder / "runs", runner="inline", device=place.device.name, threads=place.device.threads)
     finished = int((records.trials["status"] == "finished").sum())
     yield equal("trials finished", finished, 4 * (points + place.size(2, 1)))
