@@ -47,7 +47,7 @@ class Clock:
 
         def noting(driver: Driver, task: Task, message: Message) -> bool:
             now = time.time()
-            if isinstance(message.body, EpochResult) and message.epoch == 1:
+            if isinstance(message.body, EpochResult) and message.body.epoch == 1:
                 self.first_step[task.identity] = now - message.body.seconds
             goes_on = take(driver, task, message)
             if not goes_on:
