@@ -118,7 +118,7 @@ def test_a_failed_stage_skips_only_what_needs_it() -> None:
     simulation, planner = simulate(small_study(), broken=frozenset({"supervised:voc2012"}))
     assert planner.done
     assert {trial.settings.source for trial in trials_of(simulation.events, "finished")} == {"random"}
-    skipped = [each for each in planner.news if isinstance(each, Skipped)]
+    skipped = [each for each in simulation.news if isinstance(each, Skipped)]
     assert len(skipped) == 2 * 4
     assert all("supervised:voc2012 failed: broken" in each.reason for each in skipped)
 

@@ -1,0 +1,100 @@
+"""Tasks that pause at a result, with their checkpoint kept and their worker free, and go on later."""
+
+from collections.abc import Callable
+
+import pytest
+from studies import built_in, plan_of, small_study
+
+from segsweep.config import PerCellASHA
+from segsweep.config.work import Trial
+from segsweep.sweep import early_stopping
+from segsweep.sweep.decisions import Verdict
+from segsweep.sweep.early_stopping import CellCurves
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.simulated import Simulation
+
+HALF = 2  # epochs of four
+
+
+class Halving:
+    """Stops, at half of a trial's epochs, all but the best two of a cell; each waits there until all have come that far."""
+
+    def __init__(self, settings: PerCellASHA) -> None:
+        self.settings = settings
+
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Pause a trial at half of its epochs until four are there, then let the best two go on."""
+        if epoch != HALF:
+            return Verdict.CONTINUE
+        there = {name: curve[HALF].value for name, curve in cell.curves.items() if HALF in curve}
+        if len(there) < 4:
+            return Verdict.PAUSE
+        return Verdict.CONTINUE if sum(value > there[trial] for value in there.values()) < 2 else Verdict.STOP
+
+
+class Waiting:
+    """Pauses every trial after every epoch, and never lets one go on by itself."""
+
+    def __init__(self, settings: PerCellASHA) -> None:
+        self.settings = settings
+
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Pause."""
+        return Verdict.PAUSE
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
+    """Let a rule take the place of ASHA."""
+    return lambda rule: monkeypatch.setattr(early_stopping, "RULES", {PerCellASHA: rule})
+
+
+def by_rate(trial: Trial, epoch: int) -> float:
+    """Invent a validation IoU that tells rates apart, and grows."""
+    return trial.settings.learning_rate + 0.001 * epoch
+
+
+def simulate(workers: int) -> tuple[Simulation, Planner]:
+    """Return a finished simulation of the small study, whose rule the test has set."""
+    built: dict[str, str] = {}
+    planner = Planner(plan_of(small_study(early_stopping=PerCellASHA())), built_in(built))
+    simulation = Simulation(planner, by_rate, workers, built=built)
+    simulation.run()
+    return simulation, planner
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_trials_wait_for_each_other_and_the_best_go_on(workers: int, use: Callable[[type], None]) -> None:
+    """On any number of workers the same trials finish and the same are stopped, which asynchronous halving cannot promise."""
+    use(Halving)
+    _, planner = simulate(workers)
+    assert planner.done
+    for cell in planner.plan.cells:
+        rates = {trial.trial_id: trial.settings.learning_rate for trial in cell.tuning}
+        best = set(sorted(rates, key=lambda trial: -rates[trial])[:2])
+        ends = planner.ended(cell)
+        assert {trial for trial in rates if ends[trial].status == "finished"} == best
+        assert {trial for trial in rates if ends[trial].status == "stopped"} == set(rates) - best
+        assert planner.choices[cell.key].trial.trial_id in best
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_an_epoch_is_never_run_twice(workers: int, use: Callable[[type], None]) -> None:
+    """A trial that was paused goes on with the epoch after the last one, as often as it is paused."""
+    use(Waiting)
+    simulation, planner = simulate(workers)
+    epochs = [(event.task.identity, event.epoch) for event in simulation.events if event.what == "epoch"]
+    assert len(epochs) == len(set(epochs)) == 4 * (4 + 2) * 4
+    assert planner.done
+    assert any(event.what == "paused" for event in simulation.events)
+
+
+def test_a_paused_trial_leaves_its_worker_to_another(use: Callable[[type], None]) -> None:
+    """One worker begins all four trials of a cell before any of them goes past the rung."""
+    use(Halving)
+    simulation, planner = simulate(workers=1)
+    cell = planner.plan.cells[0]
+    tuning = {trial.trial_id for trial in cell.tuning}
+    first_past = next(n for n, event in enumerate(simulation.events) if event.task.identity in tuning and event.epoch > HALF)
+    started = {event.task.identity for event in simulation.events[:first_past] if event.what == "start"}
+    assert tuning <= started
