@@ -15,6 +15,7 @@ from segsweep import stage as stages
 from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.stage_kinds import STAGE_KINDS, StageKind
 from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
@@ -373,6 +374,24 @@ def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, cont
     load_source(model, outcome.artifact, "encoder")
     assert same(dict(model.encoder.state_dict()), weights_of(outcome))
     assert build(simclr(data), context) == ([], outcome)
+
+
+def test_a_second_self_supervised_method_is_one_file_and_one_row(data, context, monkeypatch):
+    """A method in a file of its own, with a row that names it, trains the encoder of a stage: its text is parsed, a start, a
+    result per epoch and the encoder alone come out, and the next start finds the stage in the store."""
+    row = StageKind("toy", "dataset", encoder_only=True, method="contracts.toy_method")
+    monkeypatch.setitem(STAGE_KINDS, row.name, row)
+    monkeypatch.setitem(stages.STAGE_BUILDERS, row.name, stages.STAGE_BUILDERS["simclr"])  # from the rows there are at import
+    stage = Stage.parse("toy:drawn")
+    settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32")
+    spec = StageSpec(stage, "unet16", 0, data, settings.stage_settings(stage))
+    (started, *epochs), outcome = build(spec, context)
+    assert started.facts["train_images"] == 18
+    assert [result.epoch for result in epochs] == [1, 2]
+    assert 0 <= outcome.facts["contrastive_accuracy"] <= 1
+    assert weights_of(outcome).keys() == build_encoder("unet16", 0).state_dict().keys()
+    assert build(spec, context) == ([], outcome)
+    assert spec.key(None) != simclr(data).key(None)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["after supervised", "after simclr"])

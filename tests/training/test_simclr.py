@@ -1,11 +1,28 @@
 import numpy as np
 import pytest
 import torch
+from contracts.self_supervised import SelfSupervisedContract
 from pytorch_metric_learning.losses import NTXentLoss
 
 from segsweep.models.architectures import build_encoder
-from segsweep.training.augment import augment, draw
+from segsweep.training import simclr
+from segsweep.training.augment import Augmentation, augment, draw
 from segsweep.training.simclr import EMBEDDING, VIEWS, SimCLR, nt_xent, projection_head
+
+
+class TestSimCLR(SelfSupervisedContract):
+    """SimCLR does what every self-supervised method must do; the reference is pytorch-metric-learning."""
+
+    kind = "simclr"
+    better_by = 0.1
+
+    def reference(self, output, count, recipe):
+        return NTXentLoss(temperature=recipe.temperature)(output, torch.arange(count).repeat(2))
+
+    @pytest.fixture
+    def easy(self, monkeypatch):
+        """Views that differ little: those of the paper need more images and epochs."""
+        monkeypatch.setattr(simclr, "VIEWS", Augmentation(flip=0.5, crop=0.9))
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 2.0])
