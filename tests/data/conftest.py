@@ -69,8 +69,11 @@ class Layouts:
         (lists / "val.txt").write_text("\n".join(names[train:]) + "\n")
         return self.root / "voc"
 
-    def coco(self, objects=None, sizes=((48, 32), (48, 32))) -> Path:
-        """Write COCO with one picture per split, `a.jpg` and `b.jpg`; `objects` are those of the first one."""
+    def coco(self, objects=None, sizes=((48, 32), (48, 32)), more=0) -> Path:
+        """Write COCO with one picture per split, `a.jpg` and `b.jpg`; `objects` are those of the first one.
+
+        Beside each lie so many `more` without objects.
+        """
         folder = self.root / "coco2017"
         (folder / "annotations").mkdir(parents=True)
         categories = [{"id": 3 * number + 5, "name": name} for number, name in enumerate(CLASSES) if number]
@@ -80,7 +83,10 @@ class Layouts:
             annotations = [
                 {"id": number, "image_id": 77, "iscrowd": 0, "area": 1.0, **item} for number, item in enumerate(listed)
             ]
-            content = {"images": [picture], "annotations": annotations, "categories": categories}
+            others = [{**picture, "id": 78 + number, "file_name": f"{name}{number}.jpg"} for number in range(more)]
+            for number, other in enumerate(others):
+                self.picture(folder / split / other["file_name"], size=size, seed=1 + number)
+            content = {"images": [picture, *others], "annotations": annotations, "categories": categories}
             (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
         return folder
 
@@ -152,12 +158,12 @@ class Layouts:
             (folder / name).write_bytes(pickle.dumps(content, protocol))
         return folder.parent
 
-    def cats_dogs(self, flat=False) -> Path:
-        """Write photographs of cats and dogs, sorted into folders or all in one as Kaggle has them."""
+    def cats_dogs(self, flat=False, count=3) -> Path:
+        """Write photographs of cats and dogs, in folders with the last of each to test on, or all in one as Kaggle has them."""
         folder = self.root / "cats_dogs"
-        for number in range(3):
+        for number in range(count):
             for kind in ("cat", "dog"):
-                below = "train" if flat else f"{'train' if number < 2 else 'test'}/{kind}s"
+                below = "train" if flat else f"{'test' if number == count - 1 else 'train'}/{kind}s"
                 self.picture(folder / below / f"{kind}.{number}.jpg", seed=number)
         if flat:
             self.picture(folder / "test1" / "1.jpg")
@@ -176,6 +182,26 @@ class Layouts:
         (folder / "classes.txt").write_text(classes)
         for split, text in lists.items():
             (folder / f"{split}.txt").write_text(text)
+        return folder
+
+    def photos(self, count=6) -> Path:
+        """Write a user's own folder of pictures alone."""
+        for number in range(count):
+            self.picture(self.root / "photos" / "images" / f"p{number}.jpg", seed=number)
+        return self.root / "photos"
+
+    def exported(self, count=6) -> Path:
+        """Write a user's own folder with a COCO file: a rectangle of class 1 or 2 in each picture, listed backwards."""
+        folder, corners = self.root / "exported", [4, 4, 30, 4, 30, 20, 4, 20]
+        images = [{"id": number, "file_name": f"p{number}.jpg", "width": 48, "height": 32} for number in reversed(range(count))]
+        objects = [
+            {"id": number, "image_id": number, "category_id": 1 + number % 2, "segmentation": [corners]}
+            for number in range(count)
+        ]
+        for number, image in enumerate(images):
+            self.picture(folder / "images" / image["file_name"], seed=number)
+        categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "sign"}]
+        (folder / "labels.json").write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
         return folder
 
 

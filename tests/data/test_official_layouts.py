@@ -12,7 +12,7 @@ from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
 from segsweep.data.prepare import Request, prepare
-from segsweep.data.splits import split_source, split_target
+from segsweep.data.splits import split_target
 from segsweep.errors import UserError
 
 
@@ -110,31 +110,6 @@ def test_camvid_classes(layouts):
     assert (CAMVID_CLASSES[0], CAMVID_CLASSES[8], CAMVID_CLASSES[10]) == ("sky", "car", "bicyclist")
     data.folder.rename(data.folder.parent / "CamVid")
     assert [example.split for example in CamVid(data.folder.parent).examples()] == ["train", "val", "test"]
-
-
-@pytest.mark.parametrize(("layout", "reader"), [("isic2018", Isic2018), ("ade20k", Ade20k), ("camvid", CamVid), ("mas3k", Mas3k)])
-def test_foreign_mask_values_are_named(layouts, layout, reader):
-    """A mask with a value that the data set does not have is one line that names the file."""
-    data = reader(getattr(layouts, layout)())
-    first = data.examples()[0]
-    layouts.mask(first.mask, np.full((32, 48), 100 if layout != "ade20k" else 151, np.uint8))
-    with pytest.raises(UserError, match=rf"{first.mask.name}: mask (value|goes)"):
-        data.read(first, next(iter(data.schemes)))
-
-
-@pytest.mark.parametrize(
-    ("layout", "reader"), [("isic2018", Isic2018), ("mas3k", Mas3k), ("cityscapes", Cityscapes), ("ade20k", Ade20k)]
-)
-def test_sources_are_prepared_and_split(layouts, store, quiet, layout, reader):
-    """Each source becomes arrays and can be trained on, with a validation part and no test pictures."""
-    data = reader(getattr(layouts, layout)(**({"Training": 20} if layout == "isic2018" else {})))
-    if layout == "mas3k":
-        data = Mas3k(layouts.mas3k(train=("Arthropod_Crab_Cam",) * 20))
-    found = prepare(Request(data, None, 16), store, quiet)
-    split = split_source(found, None, 0)
-    assert len(split.train) > 0
-    assert len(split.val) > 0
-    assert all(found.splits[int(member)] != "test" for member in (*split.train, *split.val))
 
 
 def test_a_shared_picture_name_in_two_splits_is_refused(layouts, store, quiet):

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contracts.dataset import DataSetContract, FolderDataSetContract
 
 from segsweep.data.dataset import Example
+from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.errors import UserError
 
@@ -26,7 +28,7 @@ class Drawn:
     schemes = {"all": ("ground", "thing")}
 
     def examples(self) -> list[Example]:
-        return [Example("one"), Example("two")]
+        return [Example(name) for name in ("one", "two", *map(str, range(3, 13)))]
 
     def files(self) -> list[Any]:
         return []
@@ -38,6 +40,32 @@ class Drawn:
         if isinstance(self.picture, Exception):
             raise self.picture
         return self.picture, self.mask
+
+
+class TestWithoutFiles(DataSetContract):
+    """The least that a user's own dataset needs."""
+
+    @pytest.fixture
+    def make(self):
+        return lambda: Drawn(PICTURE, MASK)
+
+
+class Cropped(Folder):
+    """A user's own dataset that reads a folder in another way."""
+
+    fit = "crop"
+
+
+class TestOfAFolder(FolderDataSetContract):
+    """A user's own dataset that derives from a reader."""
+
+    @pytest.fixture
+    def folder(self, layouts):
+        return layouts.plain()
+
+    @pytest.fixture
+    def reader_of(self):
+        return lambda folder: Cropped(folder, "mine")
 
 
 @pytest.mark.parametrize(
@@ -62,8 +90,8 @@ def test_what_no_array_can_take_is_one_line(store, quiet, picture, mask, message
     assert store.find("data", prepared_key(request, store, quiet)) is None
 
 
-def test_marks_tell_data_sets_apart_of_which_nothing_else_is_known(store, quiet):
-    """Two data sets without files share no arrays where their marks differ, and do where they are the same."""
-    keys = [prepared_key(Request(Drawn(PICTURE, MASK), None, 16, mark=mark), store, quiet) for mark in ("", "a", "b", "a")]
+def test_fingerprints_tell_data_sets_apart_of_which_nothing_else_is_known(store, quiet):
+    """Two data sets without files share no arrays where their fingerprints differ, and do where they are the same."""
+    keys = [prepared_key(Request(Drawn(PICTURE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
     assert len(set(keys)) == 3
     assert keys[1] == keys[3]
