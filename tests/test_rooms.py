@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,28 @@ HEAVY = {
     "ray": {"sweep"},
     "wandb": {"records"},
 }
+LEARNING = ("torch", "torch._dynamo", "torchvision", "timm", "segmentation_models_pytorch", "kornia", "scipy.stats")
+OUTSIDE = ("ray", "wandb", "matplotlib")
+TABLES = ("pandas", "pyarrow", "duckdb", "numpy", "PIL")
+LIGHT = {  # modules, and libraries that importing one must not load
+    "segsweep": (*LEARNING, *OUTSIDE, *TABLES, "rich"),
+    "segsweep.config": (*LEARNING, *OUTSIDE, *TABLES, "rich"),
+    "segsweep.cli.commands": (*LEARNING, *OUTSIDE, *TABLES),
+    "segsweep.cli.study_script": (*LEARNING, *OUTSIDE, *TABLES),
+    "segsweep.records": (*LEARNING, *OUTSIDE, "PIL", "duckdb"),
+    "segsweep.records.query": (*LEARNING, *OUTSIDE, "PIL", "duckdb"),
+    "segsweep.records.wandb.launch": (*LEARNING, *OUTSIDE, *TABLES),
+    "segsweep.records.wandb.process": (*LEARNING, *OUTSIDE, *TABLES),
+    "segsweep.records.wandb.send": (*LEARNING, "ray", "matplotlib"),
+    "segsweep.report.write": (*LEARNING, *OUTSIDE, "duckdb"),
+    "segsweep.report.figures": (*LEARNING, *OUTSIDE),
+    "segsweep.sweep.plan": (*LEARNING, *OUTSIDE, "pandas", "PIL"),
+    "segsweep.sweep.planner": (*LEARNING, *OUTSIDE, "pandas", "PIL"),
+    "segsweep.sweep.simulated": (*LEARNING, *OUTSIDE, "pandas", "PIL"),
+}
 
 
+@cache
 def modules() -> list[tuple[str, str, set[str]]]:
     """Return (room, file, imported names) of every module."""
     found = []
@@ -70,13 +91,22 @@ def test_heavy_libraries_stay_in_their_rooms(library: str) -> None:
             assert room in HEAVY[library], f"{path} imports {library}"
 
 
-@pytest.mark.parametrize(
-    "module", ["segsweep", "segsweep.config", "segsweep.records", "segsweep.report.write", "segsweep.sweep.planner"]
-)
-def test_light_modules_load_without_torch_and_ray(module: str) -> None:
-    """Reading records, reporting, and planning load neither torch nor ray."""
-    code = f"import {module}, sys; heavy = {{'torch', 'ray', 'wandb'}} & set(sys.modules); assert not heavy, heavy"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_load_no_library_that_they_do_not_use(module: str) -> None:
+    """Command lines load no library that takes long, reading records and reporting no torch, planning no torch and no Ray."""
+    code = f"import {module}, sys; print([name for name in {LIGHT[module]} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout == "[]\n"
+
+
+def test_tests_of_the_planner_load_no_torch() -> None:
+    """They and what pytest loads for them need neither torch nor scipy, so that they start at once."""
+    planner = str(Path(__file__).parent / "sweep" / "test_planner.py")
+    collect = f"pytest.main(['-q', '--collect-only', {planner!r}])"
+    code = f"import pytest, sys; {collect}; print([name for name in {LEARNING} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "test_planner.py" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_library_never_imports_a_study() -> None:
