@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 from segsweep.training.device import Device
 from segsweep.training.world import World
 

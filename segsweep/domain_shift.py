@@ -21,7 +21,7 @@ from segsweep.models.class_map import ClassMap, map_classes
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.transfer import transfer_weights
 from segsweep.stage import load_source, normalisation_from, source_sets
-from segsweep.tasks.stage_task import WEIGHTS
+from segsweep.store.contents import WEIGHTS
 from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate

@@ -54,11 +54,11 @@ class DataNotFoundError(UserError):
 
 
 class LostArtifactError(Exception):
-    """An artifact that was expected in the store is missing or damaged: whoever asked for it has it built again."""
+    """An artifact that was expected in the store is missing or `damaged`: whoever asked for it has it built again."""
 
-    def __init__(self, kind: str, key: str, reason: str) -> None:
-        super().__init__(kind, key, reason)
-        self.kind, self.key, self.reason = kind, key, reason
+    def __init__(self, kind: str, key: str, reason: str, damaged: bool = False) -> None:
+        super().__init__(kind, key, reason, damaged)
+        self.kind, self.key, self.reason, self.damaged = kind, key, reason, damaged
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}: {self.reason}"

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+WRITTEN_BYTES = 1 << 20  # at once, by `write_and_remove`
+
 
 @contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
@@ -42,3 +44,15 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_and_remove(path: Path, size: int) -> None:
+    """Write a file of `size` bytes to the disk, and remove it. Raises `OSError`."""
+    try:
+        with path.open("wb") as file:
+            for first in range(0, size, WRITTEN_BYTES):
+                file.write(bytes(min(WRITTEN_BYTES, size - first)))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        path.unlink(missing_ok=True)

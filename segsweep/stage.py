@@ -1,10 +1,10 @@
 """Building a stage: weights in the store, from data or from published files. The seam: no Ray in here."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,7 +15,6 @@ from segsweep.config.source import Stage
 from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
-from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
 from segsweep.models.architectures import build_encoder, build_model
@@ -34,9 +33,9 @@ from segsweep.models.pretrained import (
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import TransferReport, transfer_weights
-from segsweep.store.folder import Artifact, Build, TakenError
+from segsweep.store.contents import CHECKPOINT_FILE, DATA, WEIGHTS, WEIGHTS_FILE
+from segsweep.store.protocol import Artifact, Build, Checkpoints, TakenError
 from segsweep.tasks.messages import Elsewhere, Finished, Started
-from segsweep.tasks.stage_task import WEIGHTS as KIND
 from segsweep.tasks.stage_task import StageTask
 from segsweep.training.batches import ImageSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
@@ -52,12 +51,12 @@ from segsweep.training.self_supervised import (
 )
 from segsweep.training.self_supervised_method import PretrainingRecipe, build_method
 from segsweep.training.weight_file import load_file_weights, read_weight_file
+from segsweep.training.world import World
 
-WEIGHTS = "weights.safetensors"
 CLASSES_OF_NO_USE = 2  # of a model whose encoder alone is wanted
-LAST = "last.safetensors"
 
 Result = EpochResult | PretrainingResult
+AnyResult = TypeVar("AnyResult", EpochResult, PretrainingResult)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def build_stage(
     epoch. Raises `UserError` for published weights and files that cannot be had, and `LostArtifactError` where the store
     lacks the stage before or the data, or has them damaged.
     """
-    parent = context.store.open(KIND, parent_key) if parent_key else None
+    parent = context.store.open(WEIGHTS, parent_key) if parent_key else None
     assert (parent is None) == (spec.parent is None)
     key, world = spec.key(parent.content_hash if parent else None), context.world
     with _only_builder(key, context) as build:
@@ -109,7 +108,7 @@ def build_stage(
                 if isinstance(step, Started | Result):
                     yield step
                 elif build is not None:
-                    save_weights(step.weights, build.folder / WEIGHTS)
+                    save_weights(step.weights, build.folder / WEIGHTS_FILE)
                     build.commit(
                         {
                             "stage": spec.name,
@@ -126,7 +125,7 @@ def build_stage(
         found = world.agree(build.found if build else None)
         assert found is not None
         if world.main:
-            context.store.clear_workspace(key)
+            context.store.checkpoints(key).clear()
         yield Finished(found.metadata["facts"], artifact=found)
 
 
@@ -138,10 +137,18 @@ def _only_builder(key: str, context: ExecutionContext) -> Iterator[Build | None]
         return
     with ExitStack() as held:
         try:
-            build = held.enter_context(context.store.building(KIND, key, wait=False))
+            build = held.enter_context(context.store.building(WEIGHTS, key, wait=False))
         except TakenError:
             build = None
         yield build
+
+
+def saved(results: Iterable[AnyResult], checkpoints: Checkpoints, world: World) -> Iterator[AnyResult]:
+    """Yield a loop's results, each after the store was asked to keep the checkpoint that holds it."""
+    for result in results:
+        if world.main:
+            checkpoints.save()
+        yield result
 
 
 def normalisation_from(parent: Artifact | None) -> Normalisation:
@@ -156,7 +163,7 @@ def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: Im
 def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[ImageSet, ImageSet]:
     """Return what a stage is trained and validated on."""
     assert spec.data is not None
-    data = Prepared.open(context.store.open(DATA_KIND, spec.data).folder)
+    data = Prepared.open(context.store.open(DATA, spec.data).folder)
     choice, labelled = spec.settings.get("split", "official"), spec.stage.supervised
     split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
     train_set, val_set = (ImageSet(data, part).first(context.max_pictures) for part in (split.train, split.val))
@@ -177,13 +184,15 @@ def _supervised(spec: StageSpec, parent: Artifact | None, context: ExecutionCont
     if parent is not None:
         load_source(model, parent, "all-but-classifier")
     recipe = Recipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
-    checkpoint = context.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
+    checkpoints = context.store.checkpoints(spec.key(parent.content_hash if parent else None))
+    checkpoint = checkpoints.open() / CHECKPOINT_FILE
     state = start_state(model, recipe, context.device, checkpoint, context.world)
     sizes = {**_sizes(spec, train_set, val_set), "classes": len(data.classes)}
     yield Started({"device": context.device.label, "dataset": data.dataset, **sizes, **state.facts})
-    yield from train(
+    results = train(
         state, train_set, val_set, recipe, seed=spec.seed, device=context.device, checkpoint=checkpoint, world=context.world
     )
+    yield from saved(results, checkpoints, context.world)
     best = best_result(state)
     facts = {
         "dataset": data.dataset,
@@ -208,13 +217,15 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, context: Executio
     train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, context))
     recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     method = build_method(spec.stage.kind, _start_encoder(spec, parent), recipe, spec.seed)
-    checkpoint = context.store.workspace(spec.key(parent.content_hash if parent else None)) / LAST
+    checkpoints = context.store.checkpoints(spec.key(parent.content_hash if parent else None))
+    checkpoint = checkpoints.open() / CHECKPOINT_FILE
     state = start_pretraining(method, recipe, context.device, checkpoint, context.world)
     sizes = _sizes(spec, train_set, val_set)
     yield Started({"device": context.device.label, "dataset": train_set.data.dataset, **sizes, **state.facts})
-    yield from pretrain(
+    results = pretrain(
         state, train_set, val_set, recipe, seed=spec.seed, device=context.device, checkpoint=checkpoint, world=context.world
     )
+    yield from saved(results, checkpoints, context.world)
     encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent)
     unset = [layer for name, layer in layers_with_statistics(start).items() if parent is None or _absent(name, parent)]
@@ -252,7 +263,7 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
         return use_small_stem(encoder, spec.model, spec.seed) if spec.settings.get("stem") == "small" else encoder
     if parent.metadata["encoder_only"]:
         random = {name: tensor for name, tensor in encoder.state_dict().items() if _absent(name, parent)}
-        encoder.load_state_dict({**random, **load_weights(parent.folder / WEIGHTS)[0]})
+        encoder.load_state_dict({**random, **load_weights(parent.folder / WEIGHTS_FILE)[0]})
         return encoder
     whole = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
     load_source(whole, parent, "encoder")
@@ -311,7 +322,7 @@ def load_source(
 
     With the scope `all`, the rows of the last classifier go to the model's `classes` by name, and as `class_map` says.
     """
-    weights, _ = load_weights(artifact.folder / WEIGHTS)
+    weights, _ = load_weights(artifact.folder / WEIGHTS_FILE)
     told = artifact.metadata
     absent = [model.parts.encoder + name for name in told.get("absent", ())]
     if told["encoder_only"]:

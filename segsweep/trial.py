@@ -14,22 +14,33 @@ from segsweep.config.normalisation import Normalisation
 from segsweep.config.work import Trial
 from segsweep.context import ExecutionContext
 from segsweep.data.dataset import Pixels
-from segsweep.data.originals import KIND as MASKS_KIND
 from segsweep.data.originals import Originals
-from segsweep.data.predictions import FILE as PREDICTIONS_FILE
 from segsweep.data.predictions import write_predictions
-from segsweep.data.prepare import KIND as DATA_KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Indices, split_target, subset
 from segsweep.domain_shift import Shift, measure_shift
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.segmentation_model import SegmentationModel
-from segsweep.stage import LAST, WEIGHTS, load_source, normalisation_from
-from segsweep.store.folder import Artifact
+from segsweep.stage import load_source, normalisation_from, saved
+from segsweep.store.contents import (
+    BEFORE,
+    CHECKPOINT_FILE,
+    CLIP_FILE,
+    DATA,
+    IMAGE,
+    MASKS,
+    MODEL,
+    PREDICTED,
+    PREDICTIONS_FILE,
+    TRUTH,
+    WEIGHTS,
+    WEIGHTS_FILE,
+    example_file,
+)
+from segsweep.store.protocol import Artifact
 from segsweep.tasks.messages import Finished, Started
-from segsweep.tasks.stage_task import WEIGHTS as STAGE_KIND
-from segsweep.tasks.trial_task import MODEL, TrialTask
+from segsweep.tasks.trial_task import TrialTask
 from segsweep.training.batches import ImageSet, normalisation_of
 from segsweep.training.calibrate import calibrate
 from segsweep.training.checkpoint import TrainingState, save_weights, weights_digest
@@ -40,10 +51,9 @@ from segsweep.training.losses import make_objective
 from segsweep.training.metrics import Counts
 from segsweep.training.recipe import Recipe
 
-CLIP = "clip.npz"
 TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
 EXAMPLES = 6  # test images that are kept of every confirmed run, with truth and prediction
-PREDICTIONS = 2000  # test images whose predictions are kept of every confirmed run; of a larger split the first
+PREDICTED_IMAGES = 2000  # test images whose predictions are kept of every confirmed run; of a larger split the first
 
 
 def perform_trial(task: TrialTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
@@ -64,21 +74,22 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     context.device.set_up()
     settings = trial.settings
     target = trial.target
-    data = Prepared.open(context.store.open(DATA_KIND, trial.target_data).folder).with_foreground(target.foreground)
+    data = Prepared.open(context.store.open(DATA, trial.target_data).folder).with_foreground(target.foreground)
     split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
     train_set = ImageSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(context.max_pictures)
     clip = settings.clip_images if trial.phase == "confirm" else 0
     val_set = spread_first(ImageSet(data, split.val).first(context.max_pictures), clip)
-    source = context.store.open(STAGE_KIND, source_key) if source_key is not None else None
+    source = context.store.open(WEIGHTS, source_key) if source_key is not None else None
     normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
     model, facts = _start_model(trial, source, train_set, normalisation, context)
     sizes = {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": split.dropped}
     recipe = Recipe.of(settings.model_dump(), normalisation)
-    checkpoint = context.store.workspace(TrialTask(trial).workspace(context.records_id)) / LAST
+    checkpoints = context.store.checkpoints(TrialTask(trial).checkpoints_id(context.records_id))
+    checkpoint = checkpoints.open() / CHECKPOINT_FILE
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
     state = start_state(model, recipe, context.device, checkpoint, context.world)
     yield Started({"device": context.device.label, **sizes, "input_normalisation": str(normalisation), **facts, **state.facts})
-    yield from train(
+    results = train(
         state,
         train_set,
         val_set,
@@ -89,6 +100,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
         world=context.world,
         frames=frames,
     )
+    yield from saved(results, checkpoints, context.world)
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
     if trial.phase == "tune":
         yield Finished(micro_batch)
@@ -146,7 +158,7 @@ def _test_set(trained: _Trained, members: Indices) -> ImageSet:
     """Return the test split's pictures, with their masks at the original size where the trial is measured there."""
     trial, data, context = trained.trial, trained.data, trained.context
     if trial.target_masks is not None and trial.settings.test_size == "original":
-        data = replace(data, originals=Originals.open(context.store.open(MASKS_KIND, trial.target_masks).folder))
+        data = replace(data, originals=Originals.open(context.store.open(MASKS, trial.target_masks).folder))
     return spread_first(ImageSet(data, members).first(context.max_pictures), EXAMPLES)
 
 
@@ -166,7 +178,7 @@ def _test(trained: _Trained, test_set: ImageSet) -> Evaluation:
         device=trained.context.device,
         normalisation=trained.normalisation,
         examples=EXAMPLES,
-        predictions=PREDICTIONS,
+        predictions=PREDICTED_IMAGES,
         world=trained.context.world,
     )
 
@@ -183,12 +195,12 @@ def _keep(
     key = digest([json.dumps(card, sort_keys=True), weights_digest(state.best), tested.confusion_CC.tolist()])
     with trained.context.store.building(MODEL, key) as build:
         if build.found is None:
-            save_weights(state.best, build.folder / WEIGHTS)
-            _save_examples(build.folder, test_set, {"predicted": tested.examples, "before": shift.examples})
-            names = [test_set.data.names[member] for member in test_set.members[:PREDICTIONS]]
+            save_weights(state.best, build.folder / WEIGHTS_FILE)
+            _save_examples(build.folder, test_set, {PREDICTED: tested.examples, BEFORE: shift.examples})
+            names = [test_set.data.names[member] for member in test_set.members[:PREDICTED_IMAGES]]
             write_predictions(build.folder / PREDICTIONS_FILE, names, tested.predictions)
             if frames is not None:
-                save_clip(build.folder / CLIP, frames, val_set, state.history)
+                save_clip(build.folder / CLIP_FILE, frames, val_set, state.history)
             build.commit(card)
         assert build.found is not None
         return {"model_key": key, "model_hash": build.found.content_hash}
@@ -274,6 +286,6 @@ def _save_examples(folder: Path, test_set: ImageSet, predictions: Mapping[str, I
     """Write pictures, true and predicted class numbers of the first test pictures as PNG; predictions by what they are."""
     shown = test_set.members[:EXAMPLES]
     data = test_set.data
-    for what, pixels in {"picture": data.images[shown], "truth": data.masks[shown], **predictions}.items():
+    for what, pixels in {IMAGE: data.images[shown], TRUTH: data.masks[shown], **predictions}.items():
         for position, values in enumerate(pixels):
-            Image.fromarray(np.ascontiguousarray(values)).save(folder / f"example-{position}-{what}.png")
+            Image.fromarray(np.ascontiguousarray(values)).save(folder / example_file(position, what))

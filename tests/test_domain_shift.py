@@ -21,10 +21,9 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
 from segsweep.domain_shift import measure_shift
 from segsweep.models.architectures import build_model
-from segsweep.records.models import MODEL
-from segsweep.stage import KIND as STAGE_KIND
-from segsweep.stage import WEIGHTS, build_stage
-from segsweep.store.folder import Store
+from segsweep.stage import build_stage
+from segsweep.store.contents import MODEL, WEIGHTS, WEIGHTS_FILE
+from segsweep.store.folder import FolderStore
 from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import load_weights
 from segsweep.training.device import Device
@@ -56,7 +55,7 @@ def write(folder: Path, classes, count: int, seed: int) -> Path:
 
 @pytest.fixture
 def context(tmp_path) -> ExecutionContext:
-    return ExecutionContext(Store(tmp_path / "store"), Device("cpu", 1))
+    return ExecutionContext(FolderStore(tmp_path / "store"), Device("cpu", 1))
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def make(tmp_path, context):
 
 
 def weights_of(kind: str, key: str, context: ExecutionContext) -> dict[str, torch.Tensor]:
-    return load_weights(context.store.find(kind, key).folder / WEIGHTS)[0]
+    return load_weights(context.store.open(kind, key).folder / WEIGHTS_FILE)[0]
 
 
 def logits(weights, classes: int, data: Prepared, members, mean, std) -> np.ndarray:
@@ -125,7 +124,7 @@ def test_before_is_the_source_model_in_the_targets_classes(make, context, normal
         pictures = np.asarray(source.images[split_source(source, None, 0).train]) / 255
         mean, std = pictures.mean(axis=(0, 1, 2)), pictures.std(axis=(0, 1, 2))
     stands_for = np.array([0, 1, 0, 2, 0])  # road, car, sky, stop sign, background
-    predicted = stands_for[logits(weights_of(STAGE_KIND, key, context), 5, data, test, mean, std).argmax(axis=1)]
+    predicted = stands_for[logits(weights_of(WEIGHTS, key, context), 5, data, test, mean, std).argmax(axis=1)]
     truth = np.asarray(data.masks[test])
     ious = class_ious(truth, predicted, 3)
     assert [facts[f"before_iou_{name}"] for name in TARGET_CLASSES] == pytest.approx(ious, abs=1e-3)
@@ -151,7 +150,7 @@ def test_without_a_background_other_classes_are_left_out(make, context):
     facts = run(trial, key, context)
     data = Prepared.open(context.store.folder("data", trial.target_data))
     test = split_target(data, TARGET.protocol).test
-    predicted = logits(weights_of(STAGE_KIND, key, context), 5, data, test, *IMAGENET)[:, [1, 2]].argmax(axis=1)
+    predicted = logits(weights_of(WEIGHTS, key, context), 5, data, test, *IMAGENET)[:, [1, 2]].argmax(axis=1)
     ious = class_ious(np.asarray(data.masks[test]), predicted, 3)
     assert [facts[f"before_iou_{name}"] for name in ("car", "sky", "thing")] == pytest.approx(ious, abs=1e-3)
 
@@ -180,7 +179,7 @@ def test_forgetting_is_of_what_was_transferred(make, context, transfer, same_cla
     classes = {"target_classes": SOURCE_CLASSES, "target": replace(TARGET, class_map={})} if same_classes else {}
     trial, key = make(transfer=transfer, **classes)
     facts = run(trial, key, context)
-    source, fine_tuned = weights_of(STAGE_KIND, key, context), weights_of(MODEL, facts["model_key"], context)
+    source, fine_tuned = weights_of(WEIGHTS, key, context), weights_of(MODEL, facts["model_key"], context)
     assert {name.split(".")[0] for name in source} == {"encoder", "decoder", "classifier"}
     mixed = {name: fine_tuned[name] if name.startswith(moved) else tensor for name, tensor in source.items()}
     assert any(not torch.equal(mixed[name], source[name]) for name in mixed)

@@ -1,11 +1,12 @@
 """Replacing files: whole, on disk, and with the permissions that the user wants."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from segsweep.files import replacing
+from segsweep.files import replacing, write_and_remove
 
 
 @pytest.fixture
@@ -55,3 +56,14 @@ def test_permissions_follow_the_umask(path, umask, mask, expected):
         temporary.unlink()
         os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
     assert oct(path.stat().st_mode & 0o777) == oct(expected)
+
+
+def test_the_file_is_written_and_removed(tmp_path: Path) -> None:
+    """What is tried is a real file of that size, of which nothing is left, also where it does not fit."""
+    started = time.monotonic()
+    write_and_remove(tmp_path / "probe", 3 << 20)
+    assert not list(tmp_path.iterdir())
+    assert time.monotonic() - started < 10
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_and_remove(tmp_path / "folder" / "none" / "probe", 1)

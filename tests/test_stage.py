@@ -25,13 +25,12 @@ from segsweep.data.splits import split_source
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.stage import (
-    KIND,
-    WEIGHTS,
     build_stage,
     check_stage,
     load_source,
 )
-from segsweep.store.folder import Store
+from segsweep.store.contents import WEIGHTS, WEIGHTS_FILE
+from segsweep.store.folder import FolderStore
 from segsweep.tasks.messages import Elsewhere, Finished, Started
 from segsweep.training import evaluate as evaluation
 from segsweep.training import probe, self_supervised, step
@@ -47,7 +46,7 @@ IMAGE_PX = 32
 
 @pytest.fixture
 def context(tmp_path) -> ExecutionContext:
-    return ExecutionContext(Store(tmp_path / "store"), Device("cpu", 1))
+    return ExecutionContext(FolderStore(tmp_path / "store"), Device("cpu", 1))
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def build(spec: StageSpec, context: ExecutionContext, parent: str | None = None)
 
 
 def weights_of(outcome: Finished) -> dict[str, torch.Tensor]:
-    return load_weights(outcome.artifact.folder / WEIGHTS)[0]
+    return load_weights(outcome.artifact.folder / WEIGHTS_FILE)[0]
 
 
 def same(one, other) -> bool:
@@ -158,11 +157,11 @@ def test_broken_off_stage_continues(data, context, tmp_path):
     steps = build_stage(spec, None, context)
     _, first = (next(steps) for _ in range(2))
     steps.close()
-    assert context.store.find(KIND, spec.key(None)) is None
+    assert context.store.find(WEIGHTS, spec.key(None)) is None
     (_, *epochs), outcome = build(spec, context)
     assert epochs[0] == first
     assert len(epochs) == 2
-    elsewhere = ExecutionContext(Store(tmp_path / "other"), context.device)
+    elsewhere = ExecutionContext(FolderStore(tmp_path / "other"), context.device)
     (elsewhere.store.root / "data").symlink_to(context.store.root / "data")
     assert build(spec, elsewhere)[1].artifact.content_hash == outcome.artifact.content_hash
 
@@ -303,7 +302,7 @@ def test_imagenet_without_a_network_is_one_line(context, monkeypatch):
         UserError, match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; with a network"
     ):
         build(spec, context)
-    assert context.store.find(KIND, spec.key(None)) is None
+    assert context.store.find(WEIGHTS, spec.key(None)) is None
 
 
 def test_chain_after_imagenet_starts_from_its_encoder(data, context, monkeypatch):
@@ -331,7 +330,7 @@ def test_damage_in_what_a_stage_reads_is_found(data, context, kind):
     first = supervised(data)
     _, outcome = build(first, context)
     second = replace(supervised(data, parent=first), seed=1)
-    key, file = {"data": (data, "images.npy"), "weights": (outcome.artifact.key, WEIGHTS)}[kind]
+    key, file = {"data": (data, "images.npy"), "weights": (outcome.artifact.key, WEIGHTS_FILE)}[kind]
     path = context.store.folder(kind, key) / file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -344,7 +343,7 @@ def test_damage_in_what_a_stage_reads_is_found(data, context, kind):
 def test_a_damaged_stage_is_built_again(data, context):
     """A stage whose weights have one other bit is set aside, trained again, and has the same bytes as before."""
     _, outcome = build(supervised(data), context)
-    path = outcome.artifact.folder / WEIGHTS
+    path = outcome.artifact.folder / WEIGHTS_FILE
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     before, again = build(supervised(data), context)
@@ -475,7 +474,7 @@ def test_a_stage_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, conte
 
 def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, context):
     """Broken off after its first epoch and asked again, it gives the weights of an undisturbed one."""
-    aside = ExecutionContext(Store(context.store.root.parent / "aside"), context.device)
+    aside = ExecutionContext(FolderStore(context.store.root.parent / "aside"), context.device)
     (aside.store.root / "data").symlink_to(context.store.root / "data")
     running = build_stage(simclr(data), None, aside)
     assert [type(next(running)) for _ in range(2)] == [Started, PretrainingResult]
@@ -488,7 +487,7 @@ def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, context):
 def test_cut_artifact_is_built_again(data, context):
     """An artifact whose file was cut short counts as none and is built again with the same content."""
     _, outcome = build(supervised(data), context)
-    path = outcome.artifact.folder / WEIGHTS
+    path = outcome.artifact.folder / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:-1])
     before, again = build(supervised(data), context)
     assert [type(step) for step in before] == [Started, EpochResult, EpochResult]
@@ -527,10 +526,10 @@ def test_of_twenty_askers_one_builds(data, context):
 def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
     """While another holds the building of a stage, nothing is done; after that it can be built."""
     spec = supervised(data)
-    with context.store.building(KIND, spec.key(None)):
+    with context.store.building(WEIGHTS, spec.key(None)):
         assert list(build_stage(spec, None, context)) == [Elsewhere()]
-        assert context.store.is_taken(KIND, spec.key(None))
-    assert not context.store.is_taken(KIND, spec.key(None))
+        assert context.store.is_taken(WEIGHTS, spec.key(None))
+    assert not context.store.is_taken(WEIGHTS, spec.key(None))
     assert isinstance(list(build_stage(spec, None, context))[-1], Finished)
 
 

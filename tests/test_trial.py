@@ -24,11 +24,11 @@ from segsweep.data.splits import split_target, subset
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.transfer import transfer_weights
-from segsweep.stage import WEIGHTS, build_stage
-from segsweep.store.folder import Artifact, Store
+from segsweep.stage import build_stage
+from segsweep.store.contents import MODEL, WEIGHTS, WEIGHTS_FILE
+from segsweep.store.folder import FolderStore
+from segsweep.store.protocol import Artifact
 from segsweep.tasks.messages import Finished, Started
-from segsweep.tasks.stage_task import WEIGHTS as STAGE_KIND
-from segsweep.tasks.trial_task import MODEL
 from segsweep.training import calibrate, loop, step
 from segsweep.training import evaluate as evaluation
 from segsweep.training.batches import ImageSet, normalise
@@ -46,7 +46,7 @@ TARGET = Target("drawn", protocol="60-20-20")
 
 @pytest.fixture
 def context(tmp_path) -> ExecutionContext:
-    return ExecutionContext(Store(tmp_path / "store"), Device("cpu", 1))
+    return ExecutionContext(FolderStore(tmp_path / "store"), Device("cpu", 1))
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def run(trial: Trial, context: ExecutionContext, source_key=None) -> tuple[Start
 
 def model_in_store(trial: Trial, context: ExecutionContext) -> Artifact | None:
     """Return the one model that the store has of a trial, None where it has none."""
-    keys = [path.name for path in (context.store.root / MODEL).glob("*")]
-    models = [model for key in keys if (model := context.store.find(MODEL, key)).metadata["trial_id"] == trial.trial_id]
+    found = [context.store.open(MODEL, key, verify="changed") for key in context.store.keys(MODEL)]
+    models = [model for model in found if model.metadata["trial_id"] == trial.trial_id]
     assert len(models) < 2
     return models[0] if models else None
 
@@ -110,7 +110,7 @@ def source(context, tmp_path):
 
 def spoiled(data: str, context: ExecutionContext) -> None:
     """Overwrite the pictures of the test split, so that whoever reads them gets other numbers; their checksums hold again."""
-    prepared, artifact = opened(data, context), context.store.find("data", data)
+    prepared, artifact = opened(data, context), context.store.open("data", data)
     aside = artifact.folder.rename(context.store.temporary / "aside")
     with context.store.building("data", data) as build:
         for path in aside.iterdir():
@@ -125,7 +125,7 @@ def spoiled(data: str, context: ExecutionContext) -> None:
 def test_tuning_leaves_the_test_split_alone(data, context, monkeypatch):
     """A tuning trial reads no picture of the test split: it evaluates on validation alone, tests nothing, keeps no model."""
     clean = run(make(data), context)[1]
-    context.store.clear_workspace(make(data).trial_id)
+    context.store.checkpoints(make(data).trial_id).clear()
     spoiled(data, context)
     monkeypatch.setattr(trials, "evaluate", lambda *_, **__: pytest.fail("it was tested"))
     trial = make(data)
@@ -150,7 +150,7 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, context, monkeypat
     _, _, outcome = run(trial, context)
     ((members, tested),) = calls
     assert sorted(members) == split_target(opened(data, context), TARGET.protocol).test.tolist()
-    kept, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
+    kept, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)
     assert kept.keys() == tested.keys()
     assert all(torch.equal(kept[name], tested[name]) for name in kept)
     assert outcome.facts["test_images"] == len(members)
@@ -183,12 +183,12 @@ def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, c
     others = {}
     for name, hits in (("best", [900]), ("last", [700, 800, 900])):
         validated_as(monkeypatch, hits)
-        there = ExecutionContext(Store(tmp_path / name), context.device)
+        there = ExecutionContext(FolderStore(tmp_path / name), context.device)
         (there.store.root / "data").symlink_to(context.store.root / "data")
         other = make(data, "confirm", epochs=len(hits), learning_rate=0.01)
         others[name] = run(other, there)[2], model_in_store(other, there)
     kept, (best, best_kept), (last, last_kept) = model_in_store(trial, context), others["best"], others["last"]
-    hashes = [hash_file(each.folder / WEIGHTS) for each in (kept, best_kept, last_kept)]
+    hashes = [hash_file(each.folder / WEIGHTS_FILE) for each in (kept, best_kept, last_kept)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert outcome.tables == best.tables != last.tables
     assert outcome.facts["test_loss"] == best.facts["test_loss"] != last.facts["test_loss"]
@@ -258,7 +258,7 @@ def test_all_statistics_are_those_of_the_images_that_train(coloured, context, mo
     conv = build_model("unet-resnet18", 2, trial.seed).encoder.conv1
     with torch.no_grad():
         features = conv(torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float())
-    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)
     assert final["encoder.bn1.running_mean"].numpy() == pytest.approx(features.mean((0, 2, 3)).numpy(), abs=1e-4)
 
 
@@ -269,7 +269,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, context):
     prepared = opened(data, context)
     test = spread_first(ImageSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     model = build_model("unet16", 2, seed=0)
-    model.network.load_state_dict(load_weights(model_in_store(trial, context).folder / WEIGHTS)[0])
+    model.network.load_state_dict(load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)[0])
     loss = make_objective("cross_entropy", prepared.classes)
     options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": context.device}
     found = evaluate(model, ImageSet(prepared, test), **options, examples=len(test))
@@ -317,7 +317,7 @@ def test_model_artifact_has_card_and_examples(data, context):
     test = spread_first(ImageSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
     whats = ("picture", "truth", "predicted")
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
-    assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS, "predictions.zip", "artifact.json"}
+    assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS_FILE, "predictions.zip", "artifact.json"}
     for number in range(EXAMPLES):
         picture, truth, predicted = (np.asarray(Image.open(artifact.folder / f"example-{number}-{what}.png")) for what in whats)
         assert np.array_equal(picture, prepared.images[test[number]])
@@ -340,7 +340,7 @@ def test_frozen_transferred_encoder_ends_as_the_source(data, context, source, ar
     spec, artifact, weights = source(architecture)
     trial = make(data, "confirm", stage=spec, architecture=architecture, transfer="encoder", freeze="encoder")
     started, _, _ = run(trial, context, artifact.key)
-    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)
     encoder = {name for name in weights if name.startswith("encoder.")}
     assert encoder == {name for name in final if name.startswith("encoder.")}
     assert all(torch.equal(final[name], weights[name]) for name in encoder)
@@ -385,7 +385,7 @@ def test_damage_in_what_a_trial_reads_is_found(data, context, source, tmp_path, 
     prepare_originals(request, context.store, lambda *_: None)
     masks = originals_key(request, context.store, lambda *_: None)
     trial = replace(make(data, "confirm", stage=spec, epochs=1, test_size="original"), target_masks=masks)
-    key, file = {"data": (data, "images.npy"), "masks": (masks, "masks.zip"), "weights": (artifact.key, WEIGHTS)}[kind]
+    key, file = {"data": (data, "images.npy"), "masks": (masks, "masks.zip"), "weights": (artifact.key, WEIGHTS_FILE)}[kind]
     path = context.store.folder(kind, key) / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -405,7 +405,7 @@ def test_broken_off_trial_continues(data, context, tmp_path):
     _, epochs, outcome = run(trial, context)
     assert epochs[0] == first
     assert len(epochs) == 2
-    elsewhere = ExecutionContext(Store(tmp_path / "other"), context.device)
+    elsewhere = ExecutionContext(FolderStore(tmp_path / "other"), context.device)
     (elsewhere.store.root / "data").symlink_to(context.store.root / "data")
     _, _, whole = run(trial, elsewhere)
     assert outcome.tables == whole.tables
@@ -485,8 +485,8 @@ def test_everything_is_transferred_with_the_classes_mapped(data, context):
     """With `all` the classifier's rows go to the classes that they are mapped to, which the report says; others stay fresh."""
     classes = ["thing", "sky", "lake"]
     source = build_model("unet16", 3, seed=9).network.state_dict()
-    with context.store.building(STAGE_KIND, "source") as build:
-        save_weights(source, build.folder / WEIGHTS)
+    with context.store.building(WEIGHTS, "source") as build:
+        save_weights(source, build.folder / WEIGHTS_FILE)
         build.commit({"encoder_only": False, "classes": classes, "normalisation": IMAGENET.as_dict(), "facts": {}})
     stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, data="x")
     trial = replace(
@@ -495,7 +495,7 @@ def test_everything_is_transferred_with_the_classes_mapped(data, context):
     )
     started, _, outcome = run(trial, context, "source")
     assert isinstance(outcome, Finished)
-    checkpoint = context.store.workspace(trial.trial_id) / "last.safetensors"
+    checkpoint = context.store.checkpoints(trial.trial_id).open() / "last.safetensors"
     rows = load_weights(checkpoint)[0]["model.classifier.weight"]
     expected = torch.stack([source["classifier.weight"][1:].mean(dim=0), source["classifier.weight"][0]])
     torch.testing.assert_close(rows, expected, atol=1e-6, rtol=0)
@@ -516,7 +516,7 @@ def test_a_held_out_test_split_is_the_same_for_every_development_share(data, con
 
 def test_confirmed_run_keeps_a_clip(data, context):
     """With `clip_images` a confirmed run's artifact has predictions over time for pictures from all over the validation split;
-    a tuning trial's workspace has none, and a broken-off run ends with the same clip as a whole one."""
+    a tuning trial's checkpoints have none, and a broken-off run ends with the same clip as a whole one."""
     trial = make(data, "confirm", clip_images=3, epochs=None, steps=4, validations=4)
     steps = run_trial(trial, None, context)
     for _ in range(3):
@@ -529,19 +529,19 @@ def test_confirmed_run_keeps_a_clip(data, context):
         val = split_target(opened(data, context), TARGET.protocol).val
         assert np.array_equal(clip["truths_KHW"], opened(data, context).masks[val[[0, 3, 7]]])
     hashes = [model_in_store(trial, context).content_hash]
-    context.store.drop(MODEL, model_in_store(trial, context).key)
-    context.store.clear_workspace(trial.trial_id)
+    context.store.remove(MODEL, model_in_store(trial, context).key)
+    context.store.checkpoints(trial.trial_id).clear()
     run(trial, context)
     assert model_in_store(trial, context).content_hash == hashes[0]
     run(tuning := make(data, clip_images=3), context)
-    assert not list(context.store.workspace(tuning.trial_id).glob("frame-*"))
+    assert not list(context.store.checkpoints(tuning.trial_id).open().glob("frame-*"))
 
 
 def test_a_frozen_random_encoder_is_calibrated_once(data, context):
     """A frozen encoder without a source keeps its random weights and the statistics of the training images, as recorded."""
     trial = make(data, "confirm", architecture="unet-mobilenet_v2", freeze="encoder", epochs=1)
     started, _, _ = run(trial, context)
-    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)
     random = build_model("unet-mobilenet_v2", 2, trial.seed).network.state_dict()
     means = [name for name in final if name.startswith("encoder.") and name.endswith("running_mean")]
     assert started.facts["calibrated_layers"] == len(means) > 50
@@ -560,7 +560,7 @@ def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
     trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")
     started, _, _ = run(trial, context, source.artifact.key)
     final, given = (
-        load_weights(folder / WEIGHTS)[0] for folder in (model_in_store(trial, context).folder, source.artifact.folder)
+        load_weights(folder / WEIGHTS_FILE)[0] for folder in (model_in_store(trial, context).folder, source.artifact.folder)
     )
     assert all(torch.equal(final[f"encoder.{name}"], value) for name, value in given.items())
     begun = build_model("unet-resnet18", 2, trial.seed).network
@@ -603,7 +603,7 @@ def test_a_test_at_the_original_size_counts_there(sized, context):
     prepared = opened(data, context)
     model = build_model("unet16", 2, seed=0)
     artifact = model_in_store(trial, context)
-    model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
+    model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS_FILE)[0])
     kept, counts = dict(read_predictions(artifact.folder / "predictions.zip")), outcome.tables["counts"]
     for name in kept:
         member = prepared.names.index(name)
@@ -678,7 +678,7 @@ def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, context
     values = {"transfer": "all-but-classifier", "output": "sigmoid", "loss": "bce", "freeze": "encoder", "epochs": 1}
     trial = make(data, "confirm", stage=spec, **values)
     started, _, outcome = run(trial, context, artifact.key)
-    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS)
+    final, _ = load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)
     assert final["classifier.weight"].shape[0] == 1
     assert all(torch.equal(final[name], weights[name]) for name in final if name.startswith("encoder."))
     assert started.facts["trainable_parameters"] == sum(

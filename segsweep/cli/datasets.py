@@ -26,7 +26,7 @@ from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DATASETS, FOLDER_LAYOUT, DataRoots, open_dataset, split_scheme
 from segsweep.errors import UserError
 from segsweep.report.overlay import coloured
-from segsweep.store.folder import Store
+from segsweep.store.opening import open_store
 
 SLOW_TO_COUNT = ("coco",)  # its pictures are told by half a gigabyte of text
 SHARE_SHOWN = 0.0005
@@ -93,7 +93,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
 
     if not 1 <= options.image_px <= LARGEST_PX:
         raise UserError(f"--image-px {options.image_px}: allowed are 1..{LARGEST_PX}")
-    roots, store = DataRoots.parse(options.data), Store(Path(options.store).absolute())
+    roots, store = DataRoots.parse(options.data), open_store(Path(options.store).absolute())
     store.check_writable()
     view, facts = choose_view(console), []
     try:

@@ -64,10 +64,10 @@ def run(study: Study, folders: Folders, options: Options, mirror: MirrorOptions,
     check_mirror(mirror, folders.study_folder(study))
     with mirroring(folders.study_folder(study), mirror, print):
         records = run_in(study, folders, options, console, retry_failed)
-        print(write_report(records, folders.store.root), flush=True)
-        for line in write_clips(records, folders.store.root):
+        print(write_report(records, folders.store.location), flush=True)
+        for line in write_clips(records, folders.store.location):
             print(line)
-    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {folders.store.root}")
+    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {folders.store.location}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:
         console.print(f"{empty} cells came to no result; their reasons stand above")

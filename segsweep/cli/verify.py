@@ -12,18 +12,20 @@ from rich.console import Console
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.find import find_study
 from segsweep.records.verify import damaged_records
-from segsweep.store.folder import DAMAGED, Progress, Store
+from segsweep.store.contents import CHECKPOINT_FILE, DATA, MASKS, MODEL, WEIGHTS
+from segsweep.store.opening import open_store
+from segsweep.store.protocol import Progress, Store
 from segsweep.store.verified import forget_gone
 
 WHOLE = "records are whole"  # of a study
+CHECKPOINT = "checkpoint"  # beside the kinds of artifacts
 BUILT_AGAIN: Mapping[str, str] = {
-    "data": "the commands of studies that use it prepare it again",
-    "masks": "the commands of studies that use them read them again",
-    "weights": "the commands of studies build this stage again when a trial needs it",
-    "model": "the command of its study runs this confirmed run again",
-    "checkpoint": "what it belongs to starts afresh, and says so",
+    DATA: "the commands of studies that use it prepare it again",
+    MASKS: "the commands of studies that use them read them again",
+    WEIGHTS: "the commands of studies build this stage again when a trial needs it",
+    MODEL: "the command of its study runs this confirmed run again",
+    CHECKPOINT: "what it belongs to starts afresh, and says so",
 }
-CHECKPOINT, LAST = "checkpoint", "last.safetensors"  # in the folders of what is not finished
 
 
 @dataclass
@@ -47,7 +49,7 @@ def verify(options: argparse.Namespace, console: Console) -> None:
     damaged = [damage for study in options.studies for damage in records_lines(find_study(study))]
     for line in damaged:
         print(line)
-    store = Store.existing(Path(options.store).absolute())
+    store = open_store(Path(options.store).absolute(), create=False)
     view = choose_view(console)
     try:
         found = verify_store(store, view.data)
@@ -67,9 +69,9 @@ def records_lines(study: Path) -> list[str]:
 def verify_store(store: Store, progress: Progress) -> Verified:
     """Compare the checksums of everything in a store, also of what this machine has verified, and set aside what is damaged."""
     found, there = Verified(), list(_contents(store))
-    for done, (kind, path) in enumerate(there, 1):
+    for done, (kind, key) in enumerate(there, 1):
         try:
-            size = _read_checkpoint(path) if kind == CHECKPOINT else _read_artifact(store, kind, path, progress)
+            size = _read_checkpoint(store, key) if kind == CHECKPOINT else _read_artifact(store, kind, key, progress)
         except LostArtifactError as error:
             found.damaged[kind] += 1
             found.lines.append(f"{error}; {BUILT_AGAIN[kind]}")
@@ -78,37 +80,41 @@ def verify_store(store: Store, progress: Progress) -> Verified:
         else:
             found.whole[kind] += size is not None
             found.size[kind] += size or 0
-        progress(f"verifying {store.root}", done, len(there))
+        progress(f"verifying {store.location}", done, len(there))
     forget_gone()
     return found
 
 
-def _contents(store: Store) -> Iterator[tuple[str, Path]]:
-    """Yield the kind and the path of every artifact and of every checkpoint."""
+def _contents(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the key of every artifact, and the identities of all work that has a checkpoint."""
     for kind in BUILT_AGAIN:
-        if kind == CHECKPOINT:
-            paths = (store.root / "work").glob(f"*/{LAST}")
-        else:
-            paths = (path for path in (store.root / kind).glob("*") if path.is_dir())
-        yield from ((kind, path) for path in sorted(paths))
+        yield from ((kind, key) for key in (_with_checkpoint(store) if kind == CHECKPOINT else store.keys(kind)))
 
 
-def _read_artifact(store: Store, kind: str, folder: Path, progress: Progress) -> int:
+def _with_checkpoint(store: Store) -> list[str]:
+    folders = {identity: store.checkpoints(identity).find() for identity in store.unfinished()}
+    return [identity for identity, folder in folders.items() if folder is not None and (folder / CHECKPOINT_FILE).is_file()]
+
+
+def _read_artifact(store: Store, kind: str, key: str, progress: Progress) -> int:
     """Return the bytes of a whole artifact. Raises `LostArtifactError`."""
-    store.open(kind, folder.name, progress, again=True)
-    return sum(path.stat().st_size for path in folder.iterdir())
+    store.open(kind, key, progress, verify="always")
+    return store.size(kind, key)
 
 
-def _read_checkpoint(path: Path) -> int | None:
+def _read_checkpoint(store: Store, identity: str) -> int | None:
     """Return the bytes of a whole checkpoint, None where it has gone meanwhile. Raises `LostArtifactError`; moves nothing."""
     from segsweep.training.checkpoint import damage_of
 
+    if (folder := store.checkpoints(identity).find()) is None:
+        return None
+    path = folder / CHECKPOINT_FILE
     try:
         size, damage = path.stat().st_size, damage_of(path)
     except FileNotFoundError:  # its trial has ended
         return None
     if damage is not None:
-        raise LostArtifactError(CHECKPOINT, path.parent.name, f"is damaged: {path.name} {damage}")
+        raise LostArtifactError(CHECKPOINT, identity, f"is damaged: {path.name} {damage}")
     return size
 
 
@@ -119,5 +125,5 @@ def lines_of(found: Verified, store: Store) -> Iterator[str]:
         yield f"{kind:10} {found.whole[kind]} whole ({found.size[kind] / 1e6:.1f} MB){damaged}"
     yield from found.lines
     yield from found.unread
-    if kept := sum(1 for _ in (store.root / DAMAGED).glob("*")):
-        yield f"{store.root / DAMAGED} holds {kept} damaged artifacts, which nothing reads; remove it when you like"
+    if kept := store.damaged():
+        yield f"{kept[0].rpartition('/')[0]} holds {len(kept)} damaged artifacts, which nothing reads; remove it when you like"

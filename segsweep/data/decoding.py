@@ -30,10 +30,11 @@ from segsweep.data.picture import check_shape, square
 from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
 from segsweep.data.space import allocate
 from segsweep.errors import UserError
+from segsweep.store.contents import IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, SHOWN_FILE
 
 PROBLEMS_SHOWN = 3
-BEGUN = "begun.txt"
-KEPT = ("images", "masks", "identity", "shown")  # what becomes prepared data as it is
+BEGUN, LEVELS, MARKS = "begun.txt", "levels.npy", "marks.npy"
+KEPT = (IMAGES_FILE, MASKS_FILE, IDENTITY_FILE, SHOWN_FILE)  # what becomes prepared data as it is
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ class Arrays:
         opened = _opened(folder, begun, labelled)
         if opened is None:
             (folder / BEGUN).unlink(missing_ok=True)
-            allocate(folder / "images.npy", (*shape, 3), np.uint8)
+            allocate(folder / IMAGES_FILE, (*shape, 3), np.uint8)
             if labelled:
-                allocate(folder / "masks.npy", shape, np.uint8)
-            allocate(folder / "identity.npy", (shape[0], DIGESTS, DIGEST_BYTES), np.uint8)
-            allocate(folder / "shown.npy", (shape[0], classes + 1), np.uint8)
-            allocate(folder / "levels.npy", (shape[0], 2), np.uint16)
-            allocate(folder / "marks.npy", shape[:1], np.uint64)
+                allocate(folder / MASKS_FILE, shape, np.uint8)
+            allocate(folder / IDENTITY_FILE, (shape[0], DIGESTS, DIGEST_BYTES), np.uint8)
+            allocate(folder / SHOWN_FILE, (shape[0], classes + 1), np.uint8)
+            allocate(folder / LEVELS, (shape[0], 2), np.uint16)
+            allocate(folder / MARKS, shape[:1], np.uint64)
             (folder / BEGUN).write_text(begun, encoding="utf-8")
             opened = _opened(folder, begun, labelled)
         assert opened is not None
@@ -99,8 +100,8 @@ def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[A
     try:
         if (folder / BEGUN).read_text(encoding="utf-8") != begun:
             return None
-        names = [name for name in (*KEPT, "levels", "marks") if labelled or name != "masks"]
-        return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in names}
+        names = [name for name in (*KEPT, LEVELS, MARKS) if labelled or name != MASKS_FILE]
+        return {Path(name).stem: np.load(folder / name, mmap_mode="r+") for name in names}
     except (OSError, ValueError, EOFError):
         return None
 

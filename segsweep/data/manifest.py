@@ -12,10 +12,11 @@ from segsweep.data.dataset import DataSet, Fit, Progress
 from segsweep.data.listing import case_hint, check_name
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
-from segsweep.files import replacing
+from segsweep.store.contents import MANIFESTS
+from segsweep.store.protocol import SharedText, Store
 
 
-def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: Progress, fit: Fit | None = None) -> str:
+def content_digest(dataset: DataSet, scheme: str, store: Store, progress: Progress, fit: Fit | None = None) -> str:
     """Return the digest of all that prepared data depends on: files' contents, reader, class scheme, fit, and how it is divided.
 
     `fit` is the data set's own unless it is given.
@@ -25,7 +26,8 @@ def content_digest(dataset: DataSet, scheme: str, cache_folder: Path, progress: 
     files = dataset.files()
     for path in files:
         check_name(path)
-    hashes = file_hashes(files, cache_folder / f"{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json", progress)
+    cache = store.text(f"{MANIFESTS}/{digest([dataset.name, str(getattr(dataset, 'folder', ''))])}.json")
+    hashes = file_hashes(files, cache, progress)
     reader = [dataset.revision(), fit or dataset.fit, scheme, list(dataset.schemes[scheme])]
     described = [[example.name, example.split, example.stratum, example.group] for example in dataset.examples()]
     divided = [list(dataset.pool), {name: [list(map(list, part)) for part in parts] for name, parts in dataset.protocols.items()}]
@@ -40,11 +42,11 @@ def stamp_digest(files: Sequence[Path]) -> str:
     return digest(sorted((str(path), *stamp) for path, stamp in _stamps(files).items()))
 
 
-def file_hashes(files: Sequence[Path], cache_file: Path, progress: Progress) -> dict[str, str]:
+def file_hashes(files: Sequence[Path], cache: SharedText, progress: Progress) -> dict[str, str]:
     """Return the SHA-256 of every file by its path relative to their common folder, from the cache where it still holds."""
     if not files:
         return {}
-    known = _read_cache(cache_file)
+    known = _read_cache(cache)
     stats = _stamps(files)
     stale = [path for path, stamp in stats.items() if known.get(str(path), [None])[:-1] != stamp]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -52,7 +54,7 @@ def file_hashes(files: Sequence[Path], cache_file: Path, progress: Progress) -> 
             known[str(path)] = [*stats[path], sha]
             progress("reading file contents", done, len(stale))
     if stale:
-        _write_cache(cache_file, {str(path): known[str(path)] for path in files})
+        _write_cache(cache, {str(path): known[str(path)] for path in files})
     common = os.path.commonpath([path.parent for path in files])
     return {os.path.relpath(path, common): str(known[str(path)][-1]) for path in files}
 
@@ -82,16 +84,14 @@ def _stamps(files: Sequence[Path]) -> dict[Path, list[int]]:
     return stamps
 
 
-def _read_cache(path: Path) -> dict[str, list[int | str]]:
+def _read_cache(cache: SharedText) -> dict[str, list[int | str]]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(cache.read()))
     except (FileNotFoundError, ValueError, TypeError):
         return {}
 
 
-def _write_cache(path: Path, content: dict[str, list[int | str]]) -> None:
+def _write_cache(cache: SharedText, content: dict[str, list[int | str]]) -> None:
     text = json.dumps(content)
-    with one_line_when_full(path.parent, f"the list of file contents needs {len(text) / 1e6:.1f} MB"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    with one_line_when_full(cache.location.rpartition("/")[0], f"the list of file contents needs {len(text) / 1e6:.1f} MB"):
+        cache.write(text)

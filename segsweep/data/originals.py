@@ -22,11 +22,11 @@ from segsweep.data.manifest import content_digest
 from segsweep.data.prepare import Request
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.contents import MASKS, MASKS_ARCHIVE
+from segsweep.store.protocol import Store
 
-KIND = "masks"
 ORIGINALS_VERSION = 1
-FILE, NAMES = "masks.zip", "names.json"
+NAMES = "names.json"  # in the archive
 AT_ONCE = 64  # masks that are decoded before they are written
 
 
@@ -39,7 +39,7 @@ class Originals:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the masks in a folder of the store. Nothing is read until it is used."""
-        return cls(folder / FILE)
+        return cls(folder / MASKS_ARCHIVE)
 
     def mask(self, number: int) -> Pixels:
         """Return the class numbers (H, W) of an image, uint8, 255 ignored."""
@@ -57,7 +57,7 @@ def _archive(file: Path, process: int) -> ZipFile:  # noqa: ARG001
 
 def originals_key(request: Request, store: Store, progress: Progress) -> str:
     """Return the key of a data set's masks: the digest of its contents and class scheme."""
-    content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress)
+    content = content_digest(request.dataset, request.chosen_scheme, store, progress)
     mark = {"mark": request.fingerprint} if request.fingerprint else {}
     return digest({"version": ORIGINALS_VERSION, "content": content, **mark})
 
@@ -69,12 +69,12 @@ def prepare_originals(request: Request, store: Store, progress: Progress, tell: 
     were damaged since are set aside and read again, which `tell` is told.
     """
     dataset, key = request.dataset, originals_key(request, store, progress)
-    with store.building(KIND, key, progress=progress) as build:
+    with store.building(MASKS, key, progress=progress) as build:
         if build.lost is not None:
             tell(f"masks of {dataset.name} at their own sizes: the artifact {build.lost}; they are read again")
         if build.found is None:
-            with one_line_when_full(store.root, f"masks of data set {dataset.name!r} at their own sizes"):
-                _write(request, dataset.examples(), build.folder / FILE, progress)
+            with one_line_when_full(store.location, f"masks of data set {dataset.name!r} at their own sizes"):
+                _write(request, dataset.examples(), build.folder / MASKS_ARCHIVE, progress)
                 if originals_key(request, store, progress) != key:
                     raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
                 build.commit({"dataset": dataset.name, "scheme": request.chosen_scheme})

@@ -11,7 +11,6 @@ from PIL import Image
 
 from segsweep.data.dataset import Pixels
 
-FILE = "predictions.zip"
 NAMES = "names.json"
 
 

@@ -15,9 +15,9 @@ from segsweep.data.manifest import content_digest
 from segsweep.data.prepared import Counts, Prepared
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError, unknown
-from segsweep.store.folder import Build, Store
+from segsweep.store.contents import DATA, DATA_INDEX_FILE, MOMENTS_FILE, PIXELS_FILE
+from segsweep.store.protocol import Build, Store
 
-KIND = "data"
 PREPARE_VERSION = 4  # 4: 16-bit images by the range of their data set; before, those of 12-bit sensors were almost black
 
 
@@ -56,7 +56,7 @@ class Request:
 
 def prepared_key(request: Request, store: Store, progress: Progress) -> str:
     """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
-    content = content_digest(request.dataset, request.chosen_scheme, store.root / "manifests", progress, request.chosen_fit)
+    content = content_digest(request.dataset, request.chosen_scheme, store, progress, request.chosen_fit)
     mark = {"mark": request.fingerprint} if request.fingerprint else {}
     return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px, **mark})
 
@@ -70,17 +70,17 @@ def prepare(request: Request, store: Store, progress: Progress, key: str | None 
     request, for a caller that has it. Arrays that were damaged since are set aside and decoded again, which `tell` is told.
     """
     key = key or prepared_key(request, store, progress)
-    with store.building(KIND, key, progress=progress) as build:
+    with store.building(DATA, key, progress=progress) as build:
         if build.lost is not None:
             tell(f"prepared data of {request.dataset.name} at {request.image_px} px {build.lost}; it is prepared again")
         if build.found is None:
-            workspace = f"prepare-{key}"  # it outlives this process
+            checkpoints = store.checkpoints(f"prepare-{key}")
             try:
-                _build(_unread(request), key, store, build, store.workspace(workspace), progress)
+                _build(_unread(request), key, store, build, checkpoints.open(), progress)
             except UserError:
-                store.clear_workspace(workspace)
+                checkpoints.clear()
                 raise
-            store.clear_workspace(workspace)
+            checkpoints.clear()
         assert build.found is not None
         return Prepared.open(build.found.folder)
 
@@ -91,17 +91,17 @@ def _unread(request: Request) -> Request:
     return replace(request, dataset=replace(dataset)) if is_dataclass(dataset) else request
 
 
-def _build(request: Request, key: str, store: Store, build: Build, workspace: Path, progress: Progress) -> None:
-    """Decode into the workspace, going on from what it holds, and put the arrays into the store."""
+def _build(request: Request, key: str, store: Store, build: Build, begun: Path, progress: Progress) -> None:
+    """Decode into the folder `begun`, resuming from what it holds, and put the arrays into the store."""
     dataset, image_px, facts = request.dataset, request.image_px, {"scheme": request.chosen_scheme, "fit": request.chosen_fit}
     examples = listed_examples(dataset)
     needed_mb = len(examples) * image_px**2 * (4 if request.classes else 3) / 1e6
-    with one_line_when_full(store.root, f"data set {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
-        decoded = decode(dataset, request.chosen_scheme, request.chosen_fit, image_px, examples, workspace, progress)
+    with one_line_when_full(store.location, f"data set {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
+        decoded = decode(dataset, request.chosen_scheme, request.chosen_fit, image_px, examples, begun, progress)
         if prepared_key(request, store, progress) != key:
             raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
         _describe(request, examples, decoded, build.folder)
-        for path in (workspace / f"{name}.npy" for name in KEPT):
+        for path in (begun / name for name in KEPT):
             if path.is_file():
                 path.rename(build.folder / path.name)
         build.commit({"dataset": dataset.name, "image_px": image_px, "bits": decoded.bits, **facts})
@@ -122,10 +122,10 @@ def listed_examples(dataset: DataSet) -> list[Example]:
 
 
 def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, folder: Path) -> None:
-    """Write what is known of every picture: `moments.npy`, `pixels.npy` and `index.json`."""
+    """Write what is known of every picture: its moments, its pixels per class, and the index."""
     dataset = request.dataset
-    np.save(folder / "moments.npy", decoded.moments)
-    np.save(folder / "pixels.npy", decoded.pixels)
+    np.save(folder / MOMENTS_FILE, decoded.moments)
+    np.save(folder / PIXELS_FILE, decoded.pixels)
     described = list(zip(examples, decoded.pixels, strict=True))
     index = {
         "dataset": dataset.name,
@@ -140,7 +140,7 @@ def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, f
         "largest": decoded.largest,
         "strata": [example.stratum or f"class {_dominant(counts)}" for example, counts in described],
     }
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / DATA_INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
 
 
 def _dominant(counts: Counts) -> int:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from segsweep.config.class_name import foreground_number
 from segsweep.data.dataset import IGNORE, DataSet, Division, Example, Pixels
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, OF_PIXELS
+from segsweep.store.contents import DATA_INDEX_FILE, IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, MOMENTS_FILE, PIXELS_FILE, SHOWN_FILE
 
 Moments = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -87,15 +88,15 @@ class Prepared:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the arrays in a folder of the store. Nothing is read until it is used."""
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        names = ("images", "moments", "pixels", "identity", "shown")
-        images, moments, pixels, identity, shown = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in names)
+        index = json.loads((folder / DATA_INDEX_FILE).read_text(encoding="utf-8"))
+        names = (IMAGES_FILE, MOMENTS_FILE, PIXELS_FILE, IDENTITY_FILE, SHOWN_FILE)
+        images, moments, pixels, identity, shown = (np.load(folder / name, mmap_mode="r") for name in names)
         unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
         listed: dict[str, Any] = {key: tuple(index[key]) for key in LISTED}
         return cls(
             dataset=index["dataset"],
             images=images,
-            masks=np.load(folder / "masks.npy", mmap_mode="r") if index["classes"] else unlabelled,
+            masks=np.load(folder / MASKS_FILE, mmap_mode="r") if index["classes"] else unlabelled,
             moments=moments,
             pixels=pixels,
             protocols=index["protocols"],

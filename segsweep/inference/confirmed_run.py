@@ -8,7 +8,8 @@ from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.models import AGAIN, model_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_first
-from segsweep.store.folder import Artifact, Store
+from segsweep.store.opening import open_store
+from segsweep.store.protocol import Artifact, Store
 
 IDS_SHOWN = 20
 
@@ -17,7 +18,7 @@ def store_of(records: Records, store: str | Path | None = None) -> Store:
     """Return the store in the folder `store`, by default the one that the study used. Raises `UserError` where there is none."""
     if (folder := store or records.study.get("store")) is None:
         raise UserError("--store: records from W&B do not say where artifacts lie; name the folder")
-    return Store.existing(Path(folder))
+    return open_store(folder, create=False)
 
 
 def best_trial(records: Records) -> pd.Series:

@@ -9,8 +9,8 @@ from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.user_objects import PREFIX, fingerprint
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
-from segsweep.stage import WEIGHTS
-from segsweep.store.folder import Artifact
+from segsweep.store.contents import WEIGHTS_FILE
+from segsweep.store.protocol import Artifact
 from segsweep.training.batches import normalise
 from segsweep.training.checkpoint import load_weights
 
@@ -41,7 +41,7 @@ def deployed(artifact: Artifact) -> Deployed:
         _check_known(architecture, card.get("own", {}).get(architecture))
     model = build_model(architecture, len(card["classes"]), seed=0, sigmoid_class=sigmoid_class(card))
     try:
-        model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS)[0])
+        model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS_FILE)[0])
     except RuntimeError as error:
         if not architecture.startswith(PREFIX):
             raise

@@ -15,8 +15,8 @@ from segsweep.inference.confirmed_run import best_trial, find_weights, store_of
 from segsweep.inference.deployed import deployed, normalisation_of, sigmoid_class
 from segsweep.records.reader import Records
 from segsweep.report.new_folder import make_new
-from segsweep.stage import WEIGHTS
-from segsweep.store.folder import Artifact
+from segsweep.store.contents import IMAGE, PREDICTED, WEIGHTS_FILE, example_file
+from segsweep.store.protocol import Artifact
 
 CHOSEN_BEFORE_KEEP = "validation IoU among confirmed runs; epochs by validation loss"  # of models without the setting `keep`
 MEASURES = ("val_iou", "test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall", "test_dice")
@@ -34,7 +34,7 @@ def export(records: Records, folder: str | Path, *, store: str | Path | None = N
     program = _export(artifact)  # before a folder is made that a refusal would leave empty
     make_new("--best", folder)
     torch.export.save(program, folder / "model.pt2")
-    shutil.copy(artifact.folder / WEIGHTS, folder / WEIGHTS)
+    shutil.copy(artifact.folder / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     card = _card(artifact, trial)
     (folder / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
     (folder / "README.md").write_text(_readme(card), encoding="utf-8")
@@ -50,8 +50,8 @@ def _export(artifact: Artifact) -> torch.export.ExportedProgram:
 
 def _verify(folder: Path, artifact: Artifact) -> None:
     """Load the exported model as a user would, and compare it with a prediction that the run kept when it was tested."""
-    picture = np.asarray(Image.open(artifact.folder / "example-0-picture.png"))
-    kept = np.asarray(Image.open(artifact.folder / "example-0-predicted.png"))
+    picture = np.asarray(Image.open(artifact.folder / example_file(0, IMAGE)))
+    kept = np.asarray(Image.open(artifact.folder / example_file(0, PREDICTED)))
     images = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
     predicted = torch.export.load(folder / "model.pt2").module()(images).argmax(dim=1)[0].numpy()
     agreement = float((predicted == kept).mean())

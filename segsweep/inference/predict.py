@@ -22,8 +22,8 @@ from segsweep.inference.prediction_files import PredictionFiles
 from segsweep.inference.tiling import Predictor
 from segsweep.records.reader import Records
 from segsweep.report.new_folder import ELSEWHERE, make_new
-from segsweep.stage import WEIGHTS
-from segsweep.store.folder import Artifact, silent
+from segsweep.store.contents import WEIGHTS_FILE
+from segsweep.store.protocol import Artifact, silent
 from segsweep.training.device import Device, choose_device
 
 
@@ -142,7 +142,7 @@ def _write_tables(result: Predictions, records: Records, artifact: Artifact, ima
         rows = csv.writer(file)
         rows.writerow(["picture", *model["classes"]])
         rows.writerows([row["picture"], *(f"{share:.6f}" for share in row["shares"].values())] for row in result.images)
-    with (artifact.folder / WEIGHTS).open("rb") as weights:
+    with (artifact.folder / WEIGHTS_FILE).open("rb") as weights:
         checksum = hashlib.file_digest(weights, "sha256").hexdigest()
     card = {
         "study": records.study["name"],

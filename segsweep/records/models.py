@@ -4,17 +4,20 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.store.folder import Artifact, Store
+from segsweep.store.contents import MODEL
+from segsweep.store.opening import open_store
+from segsweep.store.protocol import Artifact, ArtifactInfo, Store
 from segsweep.tasks.kind import RecordedArtifact
-from segsweep.tasks.trial_task import MODEL
 
 AGAIN = "run the study's command again: it runs this confirmed run again"
 COMPARED = ("seed", "total_parameters", "test_iou")  # of a card and a record, where the record does not name its model
+
+Found = TypeVar("Found", bound=ArtifactInfo)
 
 
 def artifact_of(named: RecordedArtifact, row: Mapping[Any, Any], store: Store) -> Artifact:
@@ -32,7 +35,7 @@ def model_of(trial: Mapping[Any, Any], store: Store) -> Artifact:
     return _recorded(trial, store.open)
 
 
-def _recorded(trial: Mapping[Any, Any], get: Callable[[str, str], Artifact]) -> Artifact:
+def _recorded(trial: Mapping[Any, Any], get: Callable[[str, str], Found]) -> Found:
     key, content_hash = trial.get("model_key"), trial.get("model_hash")
     if not isinstance(key, str):  # missing values of a frame are no text either
         artifact = get(MODEL, str(trial["trial_id"]))
@@ -44,7 +47,7 @@ def _recorded(trial: Mapping[Any, Any], get: Callable[[str, str], Artifact]) -> 
     return artifact
 
 
-def _check_card(trial: Mapping[Any, Any], artifact: Artifact) -> None:
+def _check_card(trial: Mapping[Any, Any], artifact: ArtifactInfo) -> None:
     for name in COMPARED:
         stored, recorded = artifact.metadata.get(name), trial.get(name)
         if stored is None or recorded is None or pd.isna(recorded) or math.isnan(stored):
@@ -54,15 +57,16 @@ def _check_card(trial: Mapping[Any, Any], artifact: Artifact) -> None:
             raise LostArtifactError(MODEL, artifact.key, reason)
 
 
-def models_of(trials: pd.DataFrame, root: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
-    """Return the models of confirmed runs by trial id, and why others are lost."""
+def models_of(trials: pd.DataFrame, location: str | Path) -> tuple[dict[str, Artifact], dict[str, str]]:
+    """Return the models of confirmed runs by trial id, and why others are lost. `location` is the study's store."""
     found, lost = dict[str, Artifact](), dict[str, str]()
-    store = Store(root) if root.is_dir() else None
+    try:
+        store = open_store(location, create=False)
+    except UserError:
+        return {}, {str(identity): f"is missing: there is no folder {location}" for identity in trials["trial_id"]}
     for trial in trials.to_dict("records"):
         identity = str(trial["trial_id"])
         try:
-            if store is None:
-                raise UserError(f"is missing: there is no folder {root}")
             found[identity] = model_of(trial, store)
         except (LostArtifactError, UserError) as error:
             lost[identity] = error.reason if isinstance(error, LostArtifactError) else str(error)

@@ -21,8 +21,10 @@ from segsweep.records.models import models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs
 from segsweep.report.overlay import background_of, legend, overlay
+from segsweep.store.contents import CLIP_FILE
+from segsweep.store.protocol import Artifact
 
-CLIP, MOVIE, MARK = "clip.npz", "clip.mp4", "drawn.json"
+MOVIE, MARK = "clip.mp4", "drawn.json"
 DRAWING = 1  # raise by hand when frames are drawn otherwise, so that they are drawn again
 TILE_PX, GAP_PX, TEXT_PX, LINE_PX, ACROSS = 192, 6, 12, 18, 4
 FRAME_MS, LAST_MS = 250, 1500
@@ -42,7 +44,7 @@ class Clip:
     captions: Sequence[str]
 
 
-def write_clips(records: Records, store: Path) -> list[str]:
+def write_clips(records: Records, store: str | Path) -> list[str]:
     """Draw `clips/CELL/frame-0000.png` ..., `clip.gif` and, where there is an `ffmpeg`, `clip.mp4` into a study's folder.
 
     Every cell shows its best confirmed run, where that kept a clip. What was drawn before is left as it is, but for cells that
@@ -53,15 +55,14 @@ def write_clips(records: Records, store: Path) -> list[str]:
     current, drawn, problems = set(), 0, []
     for cell, name in zip(records.study["cells"], _folder_names(records.study["cells"]), strict=True):
         found = models.get(str(best[cell]["trial_id"])) if cell in best else None
-        if found is None or not (found.folder / CLIP).is_file():
+        if found is None or not (found.folder / CLIP_FILE).is_file():
             continue
-        model = found.folder
         folder = records.folder / "clips" / name
         current.add(folder)
         try:
-            _draw_unless_there(folder, best[cell], model)
+            _draw_unless_there(folder, best[cell], found)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            problems.append(f"{model / CLIP}: cannot be drawn: {error!r}")
+            problems.append(f"{found.folder / CLIP_FILE}: cannot be drawn: {error!r}")
             continue
         drawn += 1
         if (problem := _movie(folder)) is not None:
@@ -81,7 +82,7 @@ def _folder_names(cells: Sequence[str]) -> list[str]:
     return names
 
 
-def _draw_unless_there(folder: Path, trial: "pd.Series[Any]", model: Path) -> None:
+def _draw_unless_there(folder: Path, trial: "pd.Series[Any]", model: Artifact) -> None:
     """Draw a run's frames and its GIF, unless the folder has them."""
     mark = json.dumps({"trial": str(trial["trial_id"]), "drawing": DRAWING})
     if (folder / MARK).is_file() and (folder / MARK).read_text(encoding="utf-8") == mark:
@@ -108,15 +109,14 @@ def _animate(paths: Sequence[Path], into: Path) -> None:
     next(frames).save(into, save_all=True, append_images=frames, duration=durations, loop=0)
 
 
-def _load(trial: "pd.Series[Any]", model: Path) -> Clip:
-    classes = json.loads((model / "artifact.json").read_text(encoding="utf-8"))["metadata"]["classes"]
-    with (model / CLIP).open("rb") as file, np.load(file, allow_pickle=False) as kept:
+def _load(trial: "pd.Series[Any]", model: Artifact) -> Clip:
+    with (model.folder / CLIP_FILE).open("rb") as file, np.load(file, allow_pickle=False) as kept:
         arrays = {name: kept[name] for name in kept.files}
     return Clip(
         arrays["pictures_KHWC"],
         arrays["truths_KHW"],
         arrays["frames_TKHW"],
-        classes,
+        model.metadata["classes"],
         f"{trial['cell']} seed={trial['seed']}",
         _captions(arrays, in_steps=not pd.isna(trial["steps"])),
     )

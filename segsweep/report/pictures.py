@@ -10,6 +10,7 @@ from segsweep.records.models import models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs, compared_axes
 from segsweep.report.overlay import coloured
+from segsweep.store.contents import BEFORE, IMAGE, PREDICTED, TRUTH, example_file, example_files
 
 TILE_PX = 128
 GAP_PX = 6
@@ -18,7 +19,7 @@ COLUMNS_SHOWN = 24
 OF_THE_SOURCE = ("source", "architecture")  # axes that tell one source model from another
 
 
-def predictions_picture(records: Records, store: Path) -> Image.Image | None:
+def predictions_picture(records: Records, store: str | Path) -> Image.Image | None:
     """Return one picture: a row per test picture, the columns being picture, truth, and one prediction per cell.
 
     For every cell the confirmed run with the best validation IoU is shown. Before the first cell of a source whose own model was
@@ -32,28 +33,27 @@ def predictions_picture(records: Records, store: Path) -> Image.Image | None:
     models, _ = models_of(best, store)
     for _, trial in best.iterrows():
         model = models.get(str(trial["trial_id"]))
-        if model is None or not (model.folder / "example-0-predicted.png").is_file():
+        if model is None or not (model.folder / example_file(0, PREDICTED)).is_file():
             continue
         folder = model.folder
         if not columns:
-            columns = [(["picture"], _tiles(folder, "picture")), (["truth"], _tiles(folder, "truth"))]
-        if (folder / "example-0-before.png").is_file() and trial["source_hash"] not in tested:
+            columns = [(["picture"], _tiles(folder, IMAGE)), (["truth"], _tiles(folder, TRUTH))]
+        if (folder / example_file(0, BEFORE)).is_file() and trial["source_hash"] not in tested:
             tested.add(trial["source_hash"])
             whose = [str(trial[axis]) for axis in axes if axis in OF_THE_SOURCE]
-            columns.append(([*whose, "before", f"IoU {trial['before_iou']:.3f}"], _tiles(folder, "before")))
+            columns.append(([*whose, "before", f"IoU {trial['before_iou']:.3f}"], _tiles(folder, BEFORE)))
         heading = [str(trial[axis]) for axis in axes] + [f"IoU {trial['test_iou']:.3f}"]
-        columns.append((heading, _tiles(folder, "predicted")))
+        columns.append((heading, _tiles(folder, PREDICTED)))
     return _sheet(columns[: COLUMNS_SHOWN + 2]) if columns else None
 
 
 def _tiles(folder: Path, what: str) -> list[Image.Image]:
-    paths = sorted(folder.glob(f"example-*-{what}.png"))
-    return [_tile(np.asarray(Image.open(path)), what) for path in paths]
+    return [_tile(np.asarray(Image.open(path)), what) for path in example_files(folder, what)]
 
 
 def _tile(pixels: Pixels, what: str) -> Image.Image:
-    image = Image.fromarray(pixels if what == "picture" else coloured(pixels))
-    return image.resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR if what == "picture" else Image.Resampling.NEAREST)
+    image = Image.fromarray(pixels if what == IMAGE else coloured(pixels))
+    return image.resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR if what == IMAGE else Image.Resampling.NEAREST)
 
 
 def _sheet(columns: list[tuple[list[str], list[Image.Image]]]) -> Image.Image:

@@ -13,7 +13,7 @@ from segsweep.report.shift import shift_table
 from segsweep.report.text import table_text
 
 
-def write_report(records: Records, store: Path) -> str:
+def write_report(records: Records, store: str | Path) -> str:
     """Write `table.txt`, `table.csv`, `predictions.png` and, where there is something of it, `published.csv` and `shift.csv`
     into the folder.
 

@@ -1,97 +1,42 @@
 """A store in a folder, on a local or a shared disk.
 
 `ROOT/KIND/KEY/` holds an artifact's files and `artifact.json` (their sizes and checksums, the content hash, metadata). A
-folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for checkpoints of what is not finished, and
-`ROOT/damaged/` takes the artifacts whose checksums no longer hold.
+folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for checkpoints of what is not finished,
+`ROOT/damaged/` takes the artifacts whose checksums no longer hold, `ROOT/temporary/` what is removed again, and `ROOT/locks/` a
+file per artifact that was built, whose lock the operating system takes from a process that dies.
 """
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from segsweep.config.digest import digest
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.files import set_permissions, sync
+from segsweep.files import set_permissions, sync, write_and_remove
+from segsweep.store.checkpoints import FolderCheckpoints
+from segsweep.store.contents import INDEX_FILE
+from segsweep.store.index import DamageError, compare, read_index, write_index
+from segsweep.store.protocol import Artifact, ArtifactInfo, Build, Progress, TakenError, Verify, silent
+from segsweep.store.text_file import TextFile
 from segsweep.store.verified import looks, one_verifies, read_verified, write_verified
 
-INDEX = "artifact.json"
-DAMAGED = "damaged"
+DAMAGED, LOCKS, TEMPORARY, UNFINISHED = "damaged", "locks", "temporary", "work"  # below the root, beside the kinds
+MARK = "store"  # in LOCKS, in every store that a study uses: an empty mount point does not have it
 REMEDY = "take another --store, or have its owner run: chmod -R g+rwX DIR; reports, exports and predictions can read it"
-CHUNK_BYTES = 1 << 22
-SHOWN_BYTES = 1 << 28  # from this size on the progress of a verification is shown
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Show no progress."""
-
-
-class TakenError(Exception):
-    """Another process is building this artifact."""
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """Something that the store holds. `content_hash` is the digest of its files' checksums."""
-
-    kind: str
-    key: str
-    folder: Path
-    content_hash: str
-    metadata: Mapping[str, Any]
-
-
-@dataclass
-class Build:
-    """The building of one artifact: write into `folder`, then `commit`.
-
-    `found` is the artifact, once there is one. `lost` says what was wrong with the one that was there before and is set aside,
-    None where there was none.
-    """
-
-    store: "Store"
-    kind: str
-    key: str
-    folder: Path
-    found: Artifact | None = None
-    lost: str | None = None
-
-    def commit(self, metadata: Mapping[str, Any]) -> Artifact:
-        """Put what lies in the folder into the store, whole and on disk, and return it."""
-        files = {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(self.folder.iterdir())}
-        index = {"files": files, "content_hash": digest(files), "metadata": json.loads(json.dumps(dict(metadata)))}
-        (self.folder / INDEX).write_text(json.dumps({**index, "checksum": _index_checksum(index)}, indent=1), encoding="utf-8")
-        permissions = (self.folder / INDEX).stat().st_mode
-        for path in self.folder.iterdir():
-            set_permissions(path, permissions)
-            sync(path)
-        sync(self.folder)
-        verified = looks(self.folder, (INDEX, *files))
-        final = self.store.folder(self.kind, self.key)
-        final.parent.mkdir(exist_ok=True)
-        self.folder.rename(final)
-        for folder in (final.parent, self.store.root):
-            sync(folder)
-        write_verified(final, verified)
-        self.found = self.store.find(self.kind, self.key)
-        assert self.found is not None
-        return self.found
-
-
-@dataclass(frozen=True)
-class Store:
-    """All artifacts of all studies below one folder."""
+class FolderStore:
+    """All artifacts of all studies below one folder. What its methods do, `segsweep.store.protocol.Store` says."""
 
     root: Path
 
@@ -101,135 +46,135 @@ class Store:
         except OSError as error:
             raise UserError(f"--store {self.root}: cannot be made: {error.strerror}") from None
 
-    @classmethod
-    def existing(cls, root: Path) -> "Store":
-        """Return the store in a folder, to read from. Raises `UserError` where there is no such folder; makes none."""
-        if not root.is_dir():
-            raise UserError(f"--store {root}: there is no such folder")
-        return cls(root)
-
-    def check_writable(self) -> None:
-        """Raise `UserError` where the user cannot write into the store, or into a folder of it that somebody else has made."""
-        try:
-            with NamedTemporaryFile(dir=self.temporary, prefix="check-"):
-                pass
-            folders = [path for path in self.root.iterdir() if path.is_dir() and not os.access(path, os.W_OK | os.X_OK)]
-        except OSError as error:
-            raise UserError(f"--store {self.root}: cannot be written: {error.strerror}; {REMEDY}") from None
-        if folders:
-            raise UserError(f"--store {self.root}: its folder {folders[0].name} cannot be written: Permission denied; {REMEDY}")
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self.root)
 
     def folder(self, kind: str, key: str) -> Path:
         """Return where an artifact is or would be."""
         return self.root / kind / key
 
-    def find(self, kind: str, key: str) -> Artifact | None:
-        """Return an artifact, or None where the store has no whole one. For planning: to read an artifact's files, `open` it.
+    @property
+    def temporary(self) -> Path:
+        """The folder for what is removed again, on the same disk as the artifacts."""
+        folder = self.root / TEMPORARY
+        folder.mkdir(exist_ok=True)
+        return folder
 
-        Sizes are compared. Checksums are, too, where this machine has verified the artifact and its files were changed since.
-        """
+    # reading
+
+    def find(self, kind: str, key: str) -> ArtifactInfo | None:
+        """Return what is known of a whole artifact."""
         try:
             return self.inspect(kind, key)
         except LostArtifactError:
             return None
 
-    def inspect(self, kind: str, key: str) -> Artifact:
-        """Return what `find` does. Raises `LostArtifactError`, which says what is wrong, where that is None; moves nothing."""
-        return self._read(kind, key, thorough=False)
+    def inspect(self, kind: str, key: str) -> ArtifactInfo:
+        """Return what is known of an artifact, or raise."""
+        return self._read(kind, key, verify="changed").info
 
-    def open(self, kind: str, key: str, progress: Progress = silent, *, again: bool = False) -> Artifact:
-        """Return an artifact whose files can be read: all have the checksums with which they were written.
-
-        The checksums are compared once per machine, and once more after the files were changed; with `again` always. Raises
-        `LostArtifactError` where the artifact is missing or damaged; a damaged one is set aside first, in `ROOT/damaged/`. Raises
-        `UserError` for files that the user may not read, and `OSError` where the disk fails or the whole store is gone.
-        """
+    def open(self, kind: str, key: str, progress: Progress = silent, *, verify: Verify = "once") -> Artifact:
+        """Return a verified artifact. A damaged one is set aside in `ROOT/damaged/`."""
         try:
-            return self._read(kind, key, progress, again=again)
+            return self._read(kind, key, progress, verify)
         except LostArtifactError as error:
-            if not self.folder(kind, key).exists():
+            if not error.damaged or verify == "changed":
                 raise
             try:
                 with self._lock(kind, key, wait=False):
-                    return self._read_or_set_aside(kind, key, progress, again=again)
+                    return self._read_or_set_aside(kind, key, progress, verify)
             except (TakenError, OSError):  # it is being built anew, or the store cannot be written
                 raise error from None
 
-    def _read_or_set_aside(self, kind: str, key: str, progress: Progress, *, again: bool = False) -> Artifact:
+    def _read_or_set_aside(self, kind: str, key: str, progress: Progress, verify: Verify = "once") -> Artifact:
         """Return a whole artifact, or set a damaged one aside and raise `LostArtifactError`. The key's lock must be held."""
         try:
-            return self._read(kind, key, progress, again=again)
+            return self._read(kind, key, progress, verify)
         except LostArtifactError as error:
-            if not (folder := self.folder(kind, key)).exists():
+            if not error.damaged:
                 raise
-            aside = _set_aside(folder)
-            raise LostArtifactError(kind, key, f"{error.reason}; set aside as {aside}") from None
+            aside = _set_aside(self.folder(kind, key))
+            raise LostArtifactError(kind, key, f"{error.reason}; set aside as {aside}", damaged=True) from None
 
-    def _read(self, kind: str, key: str, progress: Progress = silent, *, thorough: bool = True, again: bool = False) -> Artifact:
-        """Return an artifact. Raises `LostArtifactError` where it is not whole.
-
-        Checksums are compared where the mark of this machine does not hold, and without one only if `thorough`; with `again`
-        always.
-        """
+    def _read(self, kind: str, key: str, progress: Progress = silent, verify: Verify = "once") -> Artifact:
+        """Return an artifact. Raises `LostArtifactError` where it is not whole."""
         folder = self.folder(kind, key)
         try:
-            index = _read_index(folder)
+            index = read_index(folder)
             files = index["files"]
-            found = looks(folder, (INDEX, *files))
+            found = looks(folder, (INDEX_FILE, *files))
             for name, (size, _) in files.items():
                 if found[name][0] != size:
-                    raise _DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
-            mark = read_verified(folder)
-            if again or (mark != found and (thorough or mark is not None)):
+                    raise DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
+            mark, always = read_verified(folder), verify == "always"
+            if always or (mark != found and (verify == "once" or mark is not None)):
                 with one_verifies(folder):
-                    if again or read_verified(folder) != found:
-                        _compare(folder, files, f"verifying {kind} {key}", progress)
+                    if always or read_verified(folder) != found:
+                        compare(folder, files, f"verifying {kind} {key}", progress)
                         write_verified(folder, found)
         except FileNotFoundError as error:
-            raise LostArtifactError(kind, key, self._missing(folder, error)) from None
-        except (NotADirectoryError, IsADirectoryError, _DamageError) as error:
-            raise LostArtifactError(kind, key, f"is damaged: {error}") from None
+            raise self._lost(kind, key, error) from None
+        except (NotADirectoryError, IsADirectoryError, DamageError) as error:
+            raise LostArtifactError(kind, key, f"is damaged: {error}", damaged=True) from None
         except PermissionError as error:
             raise UserError(
                 f"{error.filename}: cannot be read: {error.strerror}; ask its owner to run: chmod -R a+rX {self.root}"
             ) from None
-        return Artifact(kind, key, folder, index["content_hash"], index["metadata"])
+        return Artifact(kind, key, index["content_hash"], index["metadata"], folder)
 
-    def _missing(self, folder: Path, error: FileNotFoundError) -> str:
+    def _lost(self, kind: str, key: str, error: FileNotFoundError) -> LostArtifactError:
         """Return what is missing. Raises the error where that is the whole store, as after a disk was unmounted."""
         if not self.root.is_dir():
             raise error
-        return f"is damaged: {Path(error.filename).name} is missing" if folder.is_dir() else f"is missing in {self.root}"
+        if self.folder(kind, key).is_dir():
+            return LostArtifactError(kind, key, f"is damaged: {Path(error.filename).name} is missing", damaged=True)
+        return LostArtifactError(kind, key, f"is missing in {self.root}")
+
+    # building
 
     @contextmanager
     def building(self, kind: str, key: str, wait: bool = True, progress: Progress = silent) -> Iterator[Build]:
-        """Give the one builder of a key a folder to write into.
-
-        Other processes wait here until it is done or dead; those that do not `wait` get a `TakenError` instead. `found` is
-        set from the start where the artifact exists and is whole, as `open` says. What is not committed leaves nothing behind.
-        """
+        """Give the one builder of a key a folder to write into."""
         try:
             found: Artifact | None = self._read(kind, key, progress)
         except LostArtifactError:
             found = None
         if found is not None:
-            yield Build(self, kind, key, found.folder, found)
+            yield Build(found.folder, found, None, partial(self._put, kind, key, found.folder))
             return
         temporary, lost = self.temporary, None
         with self._lock(kind, key, wait):
             for remains in temporary.glob(f"{kind}-{key}-*"):  # of a builder that was killed
                 shutil.rmtree(remains, ignore_errors=True)
-            there = self.folder(kind, key).exists()
             try:
                 found = self._read_or_set_aside(kind, key, progress)
             except LostArtifactError as error:
-                lost = error.reason if there else None
+                lost = error.reason if error.damaged else None
             folder = temporary / f"{kind}-{key}-{os.getpid()}"  # not mkdtemp's: others on a shared disk may read it
             folder.mkdir()
             try:
-                yield Build(self, kind, key, folder, found, lost)
+                yield Build(folder, found, lost, partial(self._put, kind, key, folder))
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _put(self, kind: str, key: str, folder: Path, metadata: Mapping[str, Any]) -> Artifact:
+        """Give the files of a folder on the same disk the place of an artifact, once they are on disk."""
+        index = write_index(folder, metadata)
+        permissions = (folder / INDEX_FILE).stat().st_mode
+        for path in folder.iterdir():
+            set_permissions(path, permissions)
+            sync(path)
+        sync(folder)
+        verified = looks(folder, (INDEX_FILE, *index["files"]))
+        final = self.folder(kind, key)
+        final.parent.mkdir(exist_ok=True)
+        folder.rename(final)
+        for changed in (final.parent, self.root):
+            sync(changed)
+        write_verified(final, verified)
+        return self._read(kind, key, verify="changed")
 
     def is_taken(self, kind: str, key: str) -> bool:
         """Return whether a living process is building an artifact now."""
@@ -242,8 +187,8 @@ class Store:
     @contextmanager
     def _lock(self, kind: str, key: str, wait: bool) -> Iterator[None]:
         """Hold the lock of a key, which the operating system takes from a process that dies."""
-        (self.root / "locks").mkdir(exist_ok=True)
-        lock = FileLock(self.root / "locks" / f"{kind}-{key}.lock")
+        (self.root / LOCKS).mkdir(exist_ok=True)
+        lock = FileLock(self.root / LOCKS / f"{kind}-{key}.lock")
         try:
             lock.acquire(blocking=wait)
         except Timeout:
@@ -253,76 +198,96 @@ class Store:
         finally:
             lock.release()
 
-    @property
-    def temporary(self) -> Path:
-        """The folder for what is removed again, on the same disk as the artifacts."""
-        folder = self.root / "temporary"
-        folder.mkdir(exist_ok=True)
-        return folder
+    # listing and removing
 
-    def workspace(self, identity: str) -> Path:
-        """Return the folder for checkpoints of an unfinished stage or trial, made if need be."""
-        parent = self.root / "work"
-        for folder in (parent, parent / identity):  # not the root: a disk that was unmounted is not replaced by an empty folder
-            folder.mkdir(exist_ok=True)
-        return parent / identity
-
-    def clear_workspace(self, identity: str) -> None:
-        """Remove the checkpoints of a stage or trial that has ended."""
-        shutil.rmtree(self.root / "work" / identity, ignore_errors=True)
-
-    def drop(self, kind: str, key: str) -> None:
+    def remove(self, kind: str, key: str) -> None:
         """Remove an artifact, if it is there."""
         shutil.rmtree(self.folder(kind, key), ignore_errors=True)
 
+    def keys(self, kind: str) -> list[str]:
+        """Return the keys of all artifacts of a kind."""
+        return sorted(path.name for path in (self.root / kind).glob("*") if path.is_dir())
 
-class _DamageError(Exception):
-    """What is wrong with the files of an artifact."""
+    def size(self, kind: str, key: str) -> int:
+        """Return the bytes that an artifact takes."""
+        return sum(path.stat().st_size for path in self.folder(kind, key).iterdir())
 
+    def damaged(self) -> list[str]:
+        """Return the folders of the damaged artifacts that were set aside."""
+        return sorted(str(path) for path in (self.root / DAMAGED).glob("*"))
 
-def _read_index(folder: Path) -> dict[str, Any]:
-    """Return an artifact's index: `files`, `content_hash` and `metadata`. Indexes of earlier versions have no checksum."""
-    content = (folder / INDEX).read_bytes()
-    try:
-        index: dict[str, Any] = json.loads(content.decode("utf-8"))
-        checksum = index.pop("checksum", None)
-        sound = index["content_hash"] == digest(index["files"]) and checksum in (None, _index_checksum(index))
-        sound = sound and set(index) == {"files", "content_hash", "metadata"}
-        shaped = all(isinstance(size, int) and isinstance(sha, str) for size, sha in index["files"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        sound = shaped = False
-    if not (sound and shaped):
-        raise _DamageError(f"{INDEX} has another content than was written")
-    return index
+    # what is no artifact
 
+    def checkpoints(self, identity: str) -> FolderCheckpoints:
+        """Return the checkpoints of a piece of unfinished work."""
+        return FolderCheckpoints(self.root / UNFINISHED / identity)
 
-def _index_checksum(index: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+    def unfinished(self) -> list[str]:
+        """Return the identities of all work that has checkpoints."""
+        return sorted(path.name for path in (self.root / UNFINISHED).glob("*"))
 
+    def text(self, name: str) -> TextFile:
+        """Return a text by its name."""
+        return TextFile(self.root, name)
 
-def _compare(folder: Path, files: Mapping[str, Any], what: str, progress: Progress) -> None:
-    """Compare the checksums of an artifact's files. Raises `_DamageError` that names the first file with another one."""
-    total, before = sum(size for size, _ in files.values()), 0
-    for name, (size, checksum) in files.items():
+    @contextmanager
+    def scratch(self, prefix: str) -> Iterator[Path]:
+        """Give a folder below the root, removed at the end."""
+        with TemporaryDirectory(dir=self.temporary, prefix=prefix, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
-        def show(done: int, before: int = before) -> None:
-            if total >= SHOWN_BYTES:
-                progress(f"{what}, MB", (before + done) // 10**6, total // 10**6)
+    @contextmanager
+    def rehearsal(self, shared: Iterable[str]) -> Iterator["FolderStore"]:
+        """Give an empty store with links to what it shares with this one."""
+        with self.scratch("check-") as folder:
+            aside = FolderStore(folder / "store")
+            for name in shared:
+                (self.root / name).mkdir(exist_ok=True)
+                (aside.root / name).symlink_to(self.root / name)
+            yield aside
 
-        if _checksum(folder / name, show) != checksum:
-            raise _DamageError(f"{name} has other bytes than were written")
-        before += size
+    # the environment
 
+    def check_writable(self) -> None:
+        """Raise `UserError` where the user cannot write into the root or a folder in it."""
+        try:
+            with NamedTemporaryFile(dir=self.temporary, prefix="check-"):
+                pass
+            folders = [path for path in self.root.iterdir() if path.is_dir() and not os.access(path, os.W_OK | os.X_OK)]
+        except OSError as error:
+            raise UserError(f"--store {self.root}: cannot be written: {error.strerror}; {REMEDY}") from None
+        if folders:
+            raise UserError(f"--store {self.root}: its folder {folders[0].name} cannot be written: Permission denied; {REMEDY}")
 
-def _checksum(path: Path, show: Callable[[int], None] = lambda _: None) -> str:
-    """Return the SHA-256 of a file, telling how many bytes are read."""
-    found, buffer, done = hashlib.sha256(), bytearray(CHUNK_BYTES), 0
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        while read := file.readinto(buffer):
-            found.update(view[:read])
-            show(done := done + read)
-    return found.hexdigest()
+    def claim(self) -> None:
+        """Leave the mark by which `is_reachable` knows the store."""
+        (self.root / LOCKS).mkdir(exist_ok=True)
+        (self.root / LOCKS / MARK).touch()
+
+    def is_reachable(self) -> bool:
+        """Return whether the folder has the mark."""
+        try:
+            return (self.root / LOCKS / MARK).is_file()
+        except OSError:
+            return False
+
+    def probe(self, size: int) -> None:
+        """Write `size` bytes durably where artifacts are made, and remove them."""
+        write_and_remove(self.temporary / f"probe.{os.getpid()}.tmp", size)
+
+    @contextmanager
+    def beacon(self) -> Iterator[str]:
+        """Leave a file for other machines to look for, and give its name."""
+        mark = self.temporary / f"seen-by-nodes-{uuid4().hex}"
+        mark.touch()
+        try:
+            yield mark.name
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def sees(self, beacon: str) -> bool:
+        """Return whether this machine sees the file."""
+        return (self.root / TEMPORARY / beacon).is_file()
 
 
 def _set_aside(folder: Path) -> Path:

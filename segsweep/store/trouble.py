@@ -5,9 +5,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-MARKER = Path("locks", "store")  # a file in every store that a study uses: an empty mount point does not have it
+from segsweep.store.protocol import Store
+
 SPACE = "free some space there"
 DISK = "see to the disk, or to the connection to it"
 LEAVE = "give back the permission to read and write there"
@@ -48,22 +48,22 @@ class Trouble:
         return f"{self.reason}; {self.remedy}"
 
 
-def trouble_of(error: BaseException, store: Path | None = None, where: Path | None = None) -> Trouble | None:
+def trouble_of(error: BaseException, store: Store | None = None, where: object = None) -> Trouble | None:
     """Return the trouble of the environment that an error means, None where it is an error of the work.
 
-    Errors from which it was raised count too, since libraries wrap what the operating system says. Whatever fails while the
-    store at `store` is gone fails for that. `where` is the folder to name where the error names no file; without it the store.
+    Errors from which it was raised count too, since libraries wrap what the operating system says. Whatever fails while `store`
+    is gone fails for that. `where` is the folder to name where the error names no file; without it the store.
     """
-    where = where or store
+    where = where or (store.location if store else None)
     for each in _chain(error):
         if isinstance(each, OSError) and (number := each.errno or 0) in REMEDIES:
             return _trouble(number, each.filename or where)
         if (found := trouble_in(str(each), where)) is not None:
             return found
-    return None if store is None or is_there(store) else gone(store)
+    return None if store is None or store.is_reachable() else gone(store.location)
 
 
-def trouble_in(text: str, where: Path | None = None) -> Trouble | None:
+def trouble_in(text: str, where: object = None) -> Trouble | None:
     """Return the trouble of which the text of an error speaks."""
     for words, number in WORDS.items():
         if words in text:
@@ -84,20 +84,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def leave_marker(store: Path) -> None:
-    """Leave the mark in a store by which it is known to be there."""
-    (store / MARKER).parent.mkdir(exist_ok=True)
-    (store / MARKER).touch()
-
-
-def is_there(store: Path) -> bool:
-    """Return whether a store that was marked is there: not moved, and its disk mounted and answering."""
-    try:
-        return (store / MARKER).is_file()
-    except OSError:
-        return False
-
-
-def gone(folder: Path) -> Trouble:
+def gone(location: object) -> Trouble:
     """Return the trouble that a store, or the folder of the records, is not where it was."""
-    return Trouble(f"{folder} is gone", "bring it back, or mount its disk")
+    return Trouble(f"{location} is gone", "bring it back, or mount its disk")

@@ -4,9 +4,9 @@ from functools import cache
 
 from segsweep.data.dataset import Tell
 from segsweep.errors import LostArtifactError
-from segsweep.store.folder import Store
+from segsweep.store.contents import WEIGHTS
+from segsweep.store.protocol import Store
 from segsweep.sweep.outage import Outage, insisting
-from segsweep.tasks.stage_task import WEIGHTS
 
 
 class Artifacts:
@@ -21,11 +21,10 @@ class Artifacts:
 
     def find(self, kind: str, key: str) -> str | None:
         """Return the content hash of an artifact, None where the store has none that is whole."""
-        there = self._store.folder(kind, key).is_dir()
         try:
             return self._store.inspect(kind, key).content_hash
         except LostArtifactError as error:
-            if there:
+            if error.damaged:
                 self._tell(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
         if self._outage is not None:
             self._outage.insist(self._outage.assert_there)

@@ -18,12 +18,13 @@ from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
 from segsweep.data.originals import originals_key, prepare_originals
-from segsweep.data.prepare import KIND, Request, listed_examples, prepare, prepared_key
+from segsweep.data.prepare import Request, listed_examples, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
 from segsweep.errors import DataNotFoundError, LostArtifactError, UserError
-from segsweep.store.folder import Store
+from segsweep.store.contents import DATA
+from segsweep.store.protocol import Store
 from segsweep.sweep.study_values import split_choices
 
 DATASET_FIT = "own"  # the fit of the data set itself
@@ -112,14 +113,13 @@ class Catalog:
 
     def _opened(self, key: str, what: str) -> Prepared | None:
         """Return prepared data by its key, None where the store does not have it whole. A mere plan reads no checksums for it."""
-        there = self.store.folder(KIND, key).exists()
         try:
-            artifact = self.store.find(KIND, key) if self.lenient else self.store.open(KIND, key, self.progress)
+            artifact = self.store.open(DATA, key, self.progress, verify="changed" if self.lenient else "once")
         except LostArtifactError as error:
-            if there:
+            if error.damaged and not self.lenient:
                 self.tell(f"prepared data of {what} {error.reason}; it is prepared again")
             return None
-        return Prepared.open(artifact.folder) if artifact else None
+        return Prepared.open(artifact.folder)
 
     def find_target(self, study: Study, settings: Settings) -> Prepared | None:
         """Return the target's prepared data, None where the store does not have it."""

@@ -1,9 +1,7 @@
 """A rehearsal: two batches of every cell through every path, so that a mistake shows in a minute and not in hour nine."""
 
-import tempfile
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 
@@ -11,7 +9,7 @@ from segsweep.config.folds import folds_of
 from segsweep.config.space import Choice
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
-from segsweep.store.folder import Store
+from segsweep.store.contents import DATA, MANIFESTS, MASKS
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
@@ -19,6 +17,7 @@ from segsweep.sweep.run import run_in
 from segsweep.sweep.session import Opening, Purpose, open_session
 
 BATCHES = 2
+SHARED = (DATA, MASKS, MANIFESTS)  # by the stores of a rehearsal and of the study
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "ssl_epochs", "ssl_steps", "patience_epochs")
 
 
@@ -37,13 +36,8 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
     finally:
         view.close()
     batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())
-    with tempfile.TemporaryDirectory(prefix="check-", dir=folders.store.temporary) as folder:
-        aside = Store(Path(folder) / "store")
-        for shared in ("data", "masks", "manifests"):
-            (folders.store.root / shared).mkdir(exist_ok=True)
-            (aside.root / shared).symlink_to(folders.store.root / shared)
-        there = replace(folders, out=Path(folder) / "runs", store=aside, max_pictures=BATCHES * batch)
-        return run_in(rehearsal, there, options, console)
+    with folders.store.rehearsal(SHARED) as aside, folders.store.scratch("check-") as out:
+        return run_in(rehearsal, replace(folders, out=out, store=aside, max_pictures=BATCHES * batch), options, console)
 
 
 def rehearsal_of(study: Study) -> Study:

@@ -5,6 +5,7 @@ from functools import cache
 
 from segsweep.config.settings import Settings
 from segsweep.config.work import StageSpec
+from segsweep.store.contents import SPEEDS
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.small_stem import stem_left_out
@@ -14,7 +15,6 @@ from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
 from segsweep.training.self_supervised import MATCHED_IN_ALL
 
 Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
-SPEEDS = "speed.json"  # in the store: how fast models train and predict here
 SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
 
 
@@ -48,7 +48,7 @@ class CostModel:
             spec.stage.kind,
             told["precision"],
             self._device,
-            self._catalog.store.root / SPEEDS,
+            self._catalog.store.text(SPEEDS),
             told.get("stem") == "small",
         )
         trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
@@ -82,7 +82,7 @@ class CostModel:
             "none" if stem_left_out(settings) else settings.freeze,  # a stem that is trained takes gradients through the encoder
             settings.precision,
             self._device,
-            self._catalog.store.root / SPEEDS,
+            self._catalog.store.text(SPEEDS),
             False,
             settings.frozen_norm,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from segsweep.errors import OutageError
 from segsweep.records.writer import Moment, RecordWriter
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 from segsweep.store.trouble import Trouble, trouble_in, trouble_of
 from segsweep.sweep.decisions import Chosen, Ended, Skipped, SourceChoice, StoppedWhilePaused, Verdict
 from segsweep.sweep.outage import Outage, insisting
@@ -116,7 +116,7 @@ class Driver:
         Where the process died before it took the task, nothing is written. A death in an environment that hinders all tasks
         does not count.
         """
-        if (trouble := trouble_in(reason, self.store.root) or self.outage.trouble) is not None:
+        if (trouble := trouble_in(reason, self.store.location) or self.outage.trouble) is not None:
             self._hindered(task, trouble)
             return
         deaths = self._deaths[task.identity] = self._deaths.get(task.identity, 0) + 1
@@ -262,8 +262,8 @@ class Driver:
         del self._left[task.identity]
         if KINDS[task.kind].artifact is not None and status == "finished":
             self.recorded |= set(task.records)
-        if (workspace := task.workspace(self.records_id)) is not None:
-            self.store.clear_workspace(workspace)
+        if (checkpoints := task.checkpoints_id(self.records_id)) is not None:
+            self.store.checkpoints(checkpoints).clear()
         self.planner.task_ended(task, error)
 
     def _best_columns(self, record: str) -> dict[str, Any]:

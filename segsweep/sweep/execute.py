@@ -33,7 +33,7 @@ def execute(assignment: Assignment, context: ExecutionContext) -> Generator[Mess
 
 def message_of(error: Exception, context: ExecutionContext) -> Failed | Hindered | Lost:
     """Return what an error means: the environment is in trouble, an artifact is lost, or the task has failed."""
-    if (trouble := trouble_of(error, context.store.root)) is not None:
+    if (trouble := trouble_of(error, context.store)) is not None:
         return Hindered(trouble)
     if isinstance(error, LostArtifactError):
         return Lost(error.kind, error.key, error.reason)

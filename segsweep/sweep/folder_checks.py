@@ -11,7 +11,7 @@ from segsweep.records.damage import DamagedRecordsError
 from segsweep.records.lines import read_study
 from segsweep.records.wandb.options import MirrorOptions, check_key
 from segsweep.records.writer import held
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 
 
 def check_mirror(mirror: MirrorOptions, folder: Path) -> None:

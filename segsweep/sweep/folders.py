@@ -5,7 +5,8 @@ from pathlib import Path
 
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
-from segsweep.store.folder import Store
+from segsweep.store.opening import open_store
+from segsweep.store.protocol import Store
 
 STORE_BESIDE = "store"
 JOB_HOME = "segsweep"  # below the home folder: what relative paths are relative to in a Ray job, whose own folder is thrown away
@@ -24,7 +25,8 @@ class Folders:
     def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Folders":
         """Return the setting that the command line's words mean. The store lies beside `out` unless it is given."""
         folder = absolute(out)
-        return cls(folder, Store(folder.parent / STORE_BESIDE if store is None else absolute(store)), DataRoots.parse(data or []))
+        kept = open_store(folder.parent / STORE_BESIDE if store is None else absolute(store))
+        return cls(folder, kept, DataRoots.parse(data or []))
 
     def study_folder(self, study: Study) -> Path:
         """Return the folder of a study's records."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError, UserError
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.execute import execute

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from segsweep.errors import OutageError
-from segsweep.store.trouble import Trouble, gone, is_there, leave_marker, trouble_of
+from segsweep.files import write_and_remove
+from segsweep.store.protocol import Store
+from segsweep.store.trouble import Trouble, gone, trouble_of
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # how long to wait before trying again; twice as long each time
 FIRST_BYTES, MOST_BYTES = 1 << 20, 1 << 28  # what must fit on the disks; twice as much where that was too little
@@ -33,9 +35,9 @@ class Outage:
     and its end. After `limit_seconds` without progress it raises `OutageError`. `check` is called while it waits, and may raise.
     """
 
-    def __init__(self, store: Path, records: Path, tell: Callable[[str], None], limit_seconds: float = math.inf) -> None:
-        if not is_there(store):
-            leave_marker(store)
+    def __init__(self, store: Store, records: Path, tell: Callable[[str], None], limit_seconds: float = math.inf) -> None:
+        if not store.is_reachable():
+            store.claim()
         self.check: Callable[[], None] = lambda: None
         self._store, self._records, self._tell, self._limit = store, records, tell, limit_seconds
         self._trouble: Trouble | None = None
@@ -100,22 +102,22 @@ class Outage:
     @property
     def trouble(self) -> Trouble | None:
         """What keeps a file from being written where artifacts are made, or where records lie, right now."""
-        for there, folder in ((is_there(self._store), self._store), ((self._records / DECLARED).is_file(), self._records)):
-            if not there:
-                return gone(folder)
+        if not self._store.is_reachable():
+            return gone(self._store.location)
+        if not (self._records / DECLARED).is_file():
+            return gone(self._records)
         size = self._bytes if self._tries[LOOKS] < LOOKS_AT_MUCH else FIRST_BYTES
         try:
-            (self._store / "temporary").mkdir(exist_ok=True)
-            for folder in (self._store / "temporary", self._records):
-                write_and_remove(folder / f"probe.{os.getpid()}.tmp", size)
+            self._store.probe(size)
+            write_and_remove(self._records / f"probe.{os.getpid()}.tmp", size)
         except OSError as error:
             return trouble_of(error) or Trouble(str(error), "see to that")
         return None
 
     def assert_there(self) -> None:
         """Raise `FileNotFoundError` where the store is gone, so that what is not found there may only be out of reach."""
-        if not is_there(self._store):
-            raise FileNotFoundError(f"the store {self._store} is gone")
+        if not self._store.is_reachable():
+            raise FileNotFoundError(f"the store {self._store.location} is gone")
 
     def insist(self, operation: Callable[[], Returned]) -> Returned:
         """Return what an operation returns, once the environment lets it; it is tried again as a whole."""
@@ -142,18 +144,6 @@ class Outage:
     def end(self) -> None:
         """Wait for nothing any more."""
         self._ended = True
-
-
-def write_and_remove(path: Path, size: int) -> None:
-    """Write a file of so many bytes to the disk, and remove it. Raises `OSError`."""
-    try:
-        with path.open("wb") as file:
-            for first in range(0, size, FIRST_BYTES):
-                file.write(bytes(min(FIRST_BYTES, size - first)))
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _kind(trouble: Trouble) -> str:

@@ -7,7 +7,7 @@ from typing import Protocol
 from segsweep.config.study import Study
 from segsweep.context import ExecutionContext
 from segsweep.errors import unknown
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline

@@ -20,10 +20,11 @@ from segsweep.records.lines import declared
 from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.reader import Records, load
 from segsweep.records.writer import RecordWriter
+from segsweep.store.contents import SPEEDS
 from segsweep.sweep.artifacts import Artifacts
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.changed import changed_line
-from segsweep.sweep.cost import SPEEDS, CostModel
+from segsweep.sweep.cost import CostModel
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.folder_checks import check_folders, check_free
 from segsweep.sweep.folders import Folders
@@ -150,7 +151,7 @@ def _running(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, wri
     Its planner waits while the store is out of reach.
     """
     before = load(writer.folder) if declared(writer.folder) else None
-    records_id = writer.declare({**declaration(plan), "store": str(catalog.store.root)})
+    records_id = writer.declare({**declaration(plan), "store": catalog.store.location})
     records = load(writer.folder) if before is None else before
     outage = _outage(opening, writer.folder)
     lost, costs = lost_models(records.all_trials, catalog.store, set_aside=True), _costs(plan, catalog, runner)
@@ -183,7 +184,7 @@ def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Pla
 
 def _costs(plan: Plan, catalog: Catalog, runner: Runner) -> CostModel:
     """Return what predicts durations on the runner's devices. It measures when it is asked first."""
-    if (damaged := drop_damaged(catalog.store.root / SPEEDS)) is not None:
+    if (damaged := drop_damaged(catalog.store.text(SPEEDS))) is not None:
         catalog.tell(damaged)
     return CostModel(plan, catalog, runner.device, runner.measure)
 
@@ -191,7 +192,7 @@ def _costs(plan: Plan, catalog: Catalog, runner: Runner) -> CostModel:
 def _outage(opening: Opening, folder: Path) -> Outage:
     minutes = opening.options.wait_minutes
     limit_seconds = math.inf if minutes is None else 60 * minutes
-    return Outage(opening.folders.store.root, folder, opening.view.tell, limit_seconds)
+    return Outage(opening.folders.store, folder, opening.view.tell, limit_seconds)
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from segsweep.config.keep import Reading
-from segsweep.store.folder import Artifact
+from segsweep.store.protocol import Artifact
 from segsweep.store.trouble import Trouble
 from segsweep.tasks.task import Row
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from segsweep.config.work import STAGE_VERSION, StageSpec
+from segsweep.store.contents import WEIGHTS
 from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, Kind, RecordedArtifact, RecordTable
 from segsweep.tasks.task import Costs, Row
 
 STAGE = "stage"
-WEIGHTS = "weights"  # the store's kind of what stages make
 COLUMNS: Mapping[str, str] = {
     "study": TEXT,
     "stage_id": TEXT,
@@ -116,7 +116,7 @@ class StageTask:
         """Return its predicted duration on one worker."""
         return costs.stage(self.spec)
 
-    def workspace(self, records_id: str) -> None:
+    def checkpoints_id(self, records_id: str) -> None:
         """Return nothing: its performer clears its checkpoints, which all studies share."""
 
     def describe(self) -> str:

@@ -76,7 +76,7 @@ class Task(Protocol):
     def seconds(self, costs: Costs) -> float:
         """Return its predicted duration on one worker."""
 
-    def workspace(self, records_id: str) -> str | None:
+    def checkpoints_id(self, records_id: str) -> str | None:
         """Return the id under which the driver clears its checkpoints once it has ended; None: its performer clears them."""
 
     def describe(self) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from segsweep.config.keep import Keep
 from segsweep.config.work import TRIAL_VERSION, Trial
+from segsweep.store.contents import MODEL
 from segsweep.tasks.kind import FLAG, NUMBER, TEXT, WHOLE, Kind, RecordedArtifact, RecordTable
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Costs, Row
 
 TRIAL = "trial"
-MODEL = "model"  # the store's kind of what confirmed runs make
 COLUMNS: Mapping[str, str] = {
     "study": TEXT,
     "trial_id": TEXT,
@@ -171,7 +171,7 @@ class TrialTask:
         """Return its predicted duration on one worker, without early stopping."""
         return costs.trial(self.spec.settings, tested=self.spec.phase == "confirm")
 
-    def workspace(self, records_id: str) -> str:
+    def checkpoints_id(self, records_id: str) -> str:
         """Return the id of its checkpoints. Each study has its own, since two studies may run equal trials at once."""
         return f"{records_id}-{self.identity}" if records_id else self.identity
 

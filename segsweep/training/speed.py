@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 
 from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.config.user_objects import fingerprint
-from segsweep.files import replacing
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.small_stem import use_small_stem
+from segsweep.store.protocol import SharedText
 from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.losses import cross_entropy
@@ -37,7 +36,7 @@ def measure_speed(
     policy: str,
     precision: str,
     device: Device,
-    cache: Path,
+    cache: SharedText,
     small_stem: bool = False,
     frozen_norm: str = "eval",
 ) -> tuple[float, float]:
@@ -46,7 +45,7 @@ def measure_speed(
     `model` is an architecture with `classes` output channels, and `policy` and `frozen_norm` say what is frozen and how; or
     `model` is an encoder and `policy` the self-supervised method that trains it, with the stem for small images where
     `small_stem` says so. Training steps and predictions are timed for a fifth of a second each, after one step to warm up;
-    `cache` is a JSON file that remembers.
+    `cache` holds as JSON what was measured.
     """
     key = json.dumps(
         [
@@ -67,27 +66,36 @@ def measure_speed(
         device.set_up()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
         known[key] = _measure(model, classes, image_px, count, policy, precision, device, small_stem, frozen_norm)
-        with suppress(OSError), replacing(cache) as temporary:  # a full disk: it is measured again
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        with suppress(OSError):  # a full disk: it is measured again
+            cache.write(json.dumps(known, indent=1))
     train_speed, predict_speed = known[key]
     return float(train_speed), float(predict_speed)
 
 
-def drop_damaged(cache: Path) -> str | None:
+def drop_damaged(cache: SharedText) -> str | None:
     """Remove a cache of speeds that cannot be read, and return a line that says so; None where there is nothing to say."""
-    if not cache.is_file() or _known(cache):
+    try:
+        if _parsed(cache.read()):
+            return None
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError):
+        pass
     with suppress(OSError):
-        cache.unlink()
-    return f"{cache}: unreadable; speeds are measured afresh"
+        cache.remove()
+    return f"{cache.location}: unreadable; speeds are measured afresh"
 
 
-def _known(cache: Path) -> dict[str, Any]:
+def _known(cache: SharedText) -> dict[str, Any]:
     """Return the speeds that a cache holds by what was measured: none where it is not there or cannot be read."""
     try:
-        known = json.loads(cache.read_text(encoding="utf-8"))
+        return _parsed(cache.read())
     except (OSError, ValueError):
         return {}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    known = json.loads(text)
     whole = isinstance(known, dict) and all(isinstance(pair, list) and len(pair) == 2 for pair in known.values())
     return known if whole else {}
 

@@ -17,11 +17,11 @@ import pytest
 
 import segsweep
 from segsweep import Study, Target
-from segsweep.data.prepare import KIND
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import PARTS, split_target
 from segsweep.records import Records
-from segsweep.store.folder import Store
+from segsweep.store.contents import DATA
+from segsweep.store.folder import FolderStore
 
 ROOT = os.environ.get("SEGSWEEP_DATA")
 SEEDS = (1, 2, 3)  # those of the confirmed runs of a study with three seeds
@@ -64,9 +64,9 @@ def run_segsweep(out: Path) -> tuple[Records, float]:
     return records, time.process_time() - start
 
 
-def divided(store: Store) -> tuple[dict[str, list[str]], float]:
+def divided(store: FolderStore) -> tuple[dict[str, list[str]], float]:
     """Return the names of the images that segsweep trained, validated and tested on, and the pet's share of the test's pixels."""
-    (folder,) = [path.parent for path in (store.root / KIND).glob("*/index.json")]
+    (folder,) = [path.parent for path in (store.root / DATA).glob("*/index.json")]
     data = Prepared.open(folder)
     split = split_target(data, "60-20-20")
     names = {part: [data.names[int(member)] for member in getattr(split, part)] for part in PARTS}
@@ -102,7 +102,7 @@ def test_a_converged_run_is_as_good_as_plain_pytorch(tmp_path: Path) -> None:
     """
     records, ours_seconds = run_segsweep(tmp_path)
     ours = records.trials[records.trials["phase"] == "confirm"].sort_values("seed")
-    names, pet_share = divided(Store(tmp_path / "store"))
+    names, pet_share = divided(FolderStore(tmp_path / "store"))
     assert sorted(names["test"]) == sorted(records.images["image"].unique())
     plain, plain_seconds = run_plain(names)
     ours_iou, plain_iou = ours["test_iou"].tolist(), [row["test_iou"] for row in plain]

@@ -20,7 +20,7 @@ from rich.console import Console
 from segsweep.config import LogUniform, Study, Target
 from segsweep.records import load
 from segsweep.records.writer import RecordWriter
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.outage import Outage
@@ -141,8 +141,8 @@ def write_many(folder: Path) -> list[Stretch]:
         print(f"\nkeeping the plan of {plan.trials} trials: {planning}")
         view = PlainView(Console(file=log))
         view.begin(plan, Standing(), 0.0)
-        store = Store(folder / "store")
-        return drive(Driver(planner, writer, store, view, Outage(store.root, writer.folder, view.tell), identity))
+        store = FolderStore(folder / "store")
+        return drive(Driver(planner, writer, store, view, Outage(store, writer.folder, view.tell), identity))
 
 
 def read_parts(folder: Path) -> list[pd.DataFrame]:

@@ -8,15 +8,15 @@ import torch
 from called import call
 
 from segsweep.cli.commands import command_line
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.store.verified import verified_file
 from segsweep.training.checkpoint import TrainingState, save_checkpoint
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> FolderStore:
     """A store with two artifacts of each kind, and two checkpoints."""
-    made = Store(tmp_path / "store")
+    made = FolderStore(tmp_path / "store")
     for number, kind in enumerate(("data", "masks", "weights", "model")):
         for key in ("one", "two"):
             with made.building(kind, key) as build:
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Store:
     for identity in ("a", "b"):
         network = torch.nn.Linear(100, 100)
         state = TrainingState(type("Learner", (), {"network": network}), torch.optim.Adam(network.parameters()))
-        save_checkpoint(state, made.workspace(identity) / "last.safetensors")
+        save_checkpoint(state, made.checkpoints(identity).open() / "last.safetensors")
     return made
 
 
@@ -37,7 +37,7 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def test_a_whole_store_is_counted(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_store_is_counted(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Every kind has its number of artifacts and bytes, the exit code is 0, and progress goes to stderr."""
     assert call("verify", "--store", store.root) == 0
     told = capsys.readouterr()
@@ -48,7 +48,7 @@ def test_a_whole_store_is_counted(store: Store, capsys: pytest.CaptureFixture[st
     assert f"verifying {store.root}: 10/10" in told.err
 
 
-def test_damage_of_every_kind_is_set_aside(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_of_every_kind_is_set_aside(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     """What is damaged is named with its file and what builds it again, and set aside; a second call finds a whole store."""
     for kind in ("data", "masks", "weights", "model"):
         flip(store.folder(kind, "one") / "file")
@@ -61,12 +61,12 @@ def test_damage_of_every_kind_is_set_aside(store: Store, capsys: pytest.CaptureF
     assert f"model one: {reason}; set aside as {there}; the command of its study runs this confirmed run again" in lines
     assert "checkpoint a: is damaged: last.safetensors has other bytes than were written; what it belongs to starts" in lines[-2]
     assert lines[-1].startswith(f"{store.root / 'damaged'} holds 4 damaged artifacts")
-    store.clear_workspace("a")
+    store.checkpoints("a").clear()
     assert call("verify", "--store", store.root) == 0
     assert "model      1 whole (4.0 MB)" in capsys.readouterr().out
 
 
-def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine has verified, and what looks as it did then to the last number, is read again nevertheless."""
     folder = store.folder("model", "one")
     monkeypatch.setattr("segsweep.store.folder.looks", lambda _, names: {name: [4_000_000, 1, 1, 1] for name in names})
@@ -77,11 +77,11 @@ def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: Store, mon
     assert call("verify", "--store", store.root) == 1
 
 
-def test_marks_of_what_is_gone_are_removed(store: Store) -> None:
+def test_marks_of_what_is_gone_are_removed(store: FolderStore) -> None:
     """The fingerprints of artifacts that are no more go, those of others stay."""
     gone, kept = (verified_file(store.folder("data", key)) for key in ("one", "two"))
     assert gone.is_file()
-    store.drop("data", "one")
+    store.remove("data", "one")
     assert call("verify", "--store", store.root) == 0
     assert (gone.is_file(), kept.is_file()) == (False, True)
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segsweep.data.coco import CLASSES
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 
 PALETTE = [level for index in range(256) for level in (index, 255 - index, index // 2)]  # colours that tell nothing
 
@@ -214,7 +214,7 @@ def layouts(tmp_path):
 @pytest.fixture
 def store(tmp_path):
     """An empty store."""
-    return Store(tmp_path / "store")
+    return FolderStore(tmp_path / "store")
 
 
 @pytest.fixture

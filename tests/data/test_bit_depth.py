@@ -15,10 +15,11 @@ from segsweep.cli.datasets import data_facts
 from segsweep.data.bit_depth import DEPTHS, depth_of, eight_bits, largest, range_remarks
 from segsweep.data.folder import Folder
 from segsweep.data.picture import ORIENTATION, open_image, open_picture
-from segsweep.data.prepare import KIND, Request, prepare, prepared_key
+from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.contents import DATA
+from segsweep.store.folder import FolderStore
 
 PX = 16
 RNG = np.random.default_rng(0)
@@ -36,7 +37,7 @@ def written(folder: Path, images: list[np.ndarray], form: str = "png") -> Path:
     return folder
 
 
-def prepared(folder: Path, store: Store, quiet) -> Prepared:
+def prepared(folder: Path, store: FolderStore, quiet) -> Prepared:
     return prepare(Request(Folder(folder, "mine"), None, PX), store, quiet)
 
 
@@ -111,7 +112,7 @@ def test_images_of_a_sensor_are_as_bright_as_in_8_bits(tmp_path, store, quiet, b
     assert np.array_equal(found.moments, expected.moments)
     assert (found.bits, expected.bits) == (bits, None)
     assert found.largest // 2 ** (bits - 8) == 255
-    artifact = store.find(KIND, prepared_key(Request(Folder(deep, "mine"), None, PX), store, quiet))
+    artifact = store.find(DATA, prepared_key(Request(Folder(deep, "mine"), None, PX), store, quiet))
     assert artifact is not None
     assert artifact.metadata["bits"] == bits
     assert (data_facts(found)["bits"], data_facts(expected)["bits"]) == (bits, None)
@@ -168,7 +169,7 @@ def test_a_range_that_was_found_late_survives_an_interruption(tmp_path, store, q
     assert first.seen == ["0", "1", "2", "3", "4"]
     second = Interrupted(folder, "mine")
     found = prepare(Request(replace(second, seen=second.seen), None, PX), store, quiet)
-    whole = prepare(Request(Folder(folder, "mine"), None, PX), Store(tmp_path / "other"), quiet)
+    whole = prepare(Request(Folder(folder, "mine"), None, PX), FolderStore(tmp_path / "other"), quiet)
     assert np.array_equal(found.images, whole.images)
     assert np.array_equal(found.moments, whole.moments)
     assert (found.bits, found.largest) == (12, 4095)
@@ -199,11 +200,11 @@ def test_a_data_set_object_may_give_16_bits(tmp_path, store, quiet):
     """A reader of the user's own that returns uint16 is scaled as files are; other types are refused and named."""
     folder = written(tmp_path / "plain", [grey.astype(np.uint8) for grey in GREYS])
     found = prepare(Request(Scanner(folder, "mine"), None, PX), store, quiet)
-    plain = prepared(folder, Store(tmp_path / "plain_store"), quiet)
+    plain = prepared(folder, FolderStore(tmp_path / "plain_store"), quiet)
     assert np.array_equal(found.images, plain.images)
     assert (found.bits, plain.bits) == (10, None)
     with pytest.raises(UserError, match=r"picture is float64 \(20, 24, 3\); must be uint8 or uint16 \(H, W, 3\)"):
-        prepare(Request(Floats(folder, "mine"), None, PX), Store(tmp_path / "third_store"), quiet)
+        prepare(Request(Floats(folder, "mine"), None, PX), FolderStore(tmp_path / "third_store"), quiet)
 
 
 def test_colours_of_16_bits_keep_their_bits(tmp_path):

@@ -9,6 +9,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.manifest import content_digest, file_hashes, hash_file
 from segsweep.data.scenes import Generated
 from segsweep.errors import UserError
+from segsweep.store.folder import FolderStore
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def reads(monkeypatch):
 @pytest.fixture
 def identity(tmp_path, quiet):
     """The digest of a folder's contents, as a new process would find it."""
-    return lambda folder, name="mine": content_digest(Folder(folder, name), "all", tmp_path / "manifests", quiet)
+    return lambda folder, name="mine": content_digest(Folder(folder, name), "all", FolderStore(tmp_path / "store"), quiet)
 
 
 def test_an_untouched_set_is_read_once(layouts, identity, reads):
@@ -100,10 +101,10 @@ def test_a_picture_in_no_list_changes_nothing(layouts, identity):
 def test_the_reader_is_part_of_the_digest(tmp_path, quiet, monkeypatch):
     """Another version of a reader, or another data set without files, gives another digest."""
     pets = Generated("generated_pets")
-    found = [content_digest(pets, "foreground", tmp_path, quiet)]
-    found.append(content_digest(Generated("generated_far"), "lesion", tmp_path, quiet))
+    found = [content_digest(pets, "foreground", FolderStore(tmp_path), quiet)]
+    found.append(content_digest(Generated("generated_far"), "lesion", FolderStore(tmp_path), quiet))
     monkeypatch.setattr(Generated, "revision", lambda _: "2")
-    found.append(content_digest(pets, "foreground", tmp_path, quiet))
+    found.append(content_digest(pets, "foreground", FolderStore(tmp_path), quiet))
     assert len(set(found)) == 3
 
 
@@ -136,19 +137,19 @@ def test_a_folder_in_place_of_a_file_is_named(layouts, identity):
 def test_a_broken_cache_is_read_past(layouts, tmp_path, quiet, content):
     """A cache file that cannot be read costs another reading, nothing else."""
     files = Folder(layouts.plain(), "mine").files()
-    first = file_hashes(files, tmp_path / "cache.json", quiet)
+    first = file_hashes(files, FolderStore(tmp_path).text("cache.json"), quiet)
     (tmp_path / "cache.json").write_text(content)
-    assert file_hashes(files, tmp_path / "cache.json", quiet) == first
+    assert file_hashes(files, FolderStore(tmp_path).text("cache.json"), quiet) == first
 
 
 def test_progress_counts_the_files_that_are_read(layouts, tmp_path):
     """Progress says how many files of how many were read, and nothing where none was."""
     told = []
     files = Folder(layouts.plain(), "mine").files()
-    file_hashes(files, tmp_path / "cache.json", lambda *what: told.append(what))
+    file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: told.append(what))
     assert told[-1] == ("reading file contents", 13, 13)
     told.clear()
-    file_hashes(files, tmp_path / "cache.json", lambda *what: told.append(what))
+    file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: told.append(what))
     assert told == []
 
 
@@ -158,4 +159,4 @@ def test_a_name_that_is_no_utf8_is_refused_in_every_layout(layouts, tmp_path, qu
     image = folder / "train" / "cats" / "cat.0.jpg"
     image.rename(image.with_name(b"caf\xe9.jpg".decode(errors="surrogateescape")))
     with pytest.raises(UserError, match=r"caf\\xe9\.jpg: the name is no UTF-8; rename it"):
-        content_digest(CatsDogs(folder), "unlabelled", tmp_path / "manifests", quiet)
+        content_digest(CatsDogs(folder), "unlabelled", FolderStore(tmp_path / "store"), quiet)

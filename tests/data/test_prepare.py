@@ -17,12 +17,13 @@ from segsweep.data.dataset import FITS, Example
 from segsweep.data.folder import Folder
 from segsweep.data.pets import Pets
 from segsweep.data.picture import ORIENTATION, square
-from segsweep.data.prepare import KIND, Request, prepare, prepared_key
+from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.scenes import Generated
 from segsweep.data.splits import split_source, split_target
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.contents import DATA
+from segsweep.store.folder import FolderStore
 
 PIXELS = 24
 
@@ -31,7 +32,7 @@ import sys, time
 from pathlib import Path
 from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 
 folder, store, log, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 
@@ -42,7 +43,7 @@ class Slow(Folder):
         time.sleep(pause_s)
         return super().read(example, scheme)
 
-print(len(prepare(Request(Slow(folder, "mine"), None, 24), Store(store), lambda *_: None).names))
+print(len(prepare(Request(Slow(folder, "mine"), None, 24), FolderStore(store), lambda *_: None).names))
 """
 
 
@@ -66,9 +67,9 @@ def request(folder: Path, **changes) -> Request:
     return replace(Request(Folder(folder, "mine"), None, PIXELS), **changes)
 
 
-def kept(store: Store) -> list[str]:
+def kept(store: FolderStore) -> list[str]:
     """The names of the prepared data in the store, and of what lies about in it."""
-    return sorted(path.name for kind in (KIND, "temporary") for path in (store.root / kind).glob("*"))
+    return sorted(path.name for kind in (DATA, "temporary") for path in (store.root / kind).glob("*"))
 
 
 def other_process(*arguments) -> subprocess.Popen:
@@ -93,7 +94,7 @@ def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
     """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the data set and the file."""
     request, told = Request(Folder(layouts.plain(), "mine"), None, PIXELS), []
     prepare(request, store, quiet)
-    path = store.folder(KIND, prepared_key(request, store, quiet)) / "images.npy"
+    path = store.folder(DATA, prepared_key(request, store, quiet)) / "images.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     prepare(request, store, quiet, tell=told.append)
@@ -205,7 +206,7 @@ def test_pictures_without_masks(layouts, store, quiet):
     assert not found.labelled
     assert (found.pixels.shape, found.pixels.sum(), len(found.class_pixels(np.arange(6)))) == ((6, 1), 0, 0)
     assert found.mean_std(np.arange(6))[0][0] == pytest.approx(found.images[..., 0].mean() / 255)
-    assert not list((store.root / KIND).glob("*/masks.npy"))
+    assert not list((store.root / DATA).glob("*/masks.npy"))
     for split in (lambda: split_target(found, "60-20-20"), lambda: split_source(found, None, 0)):
         with pytest.raises(UserError, match="data set 'mine': has no masks, so it is neither a target nor a supervised source"):
             split()
@@ -438,7 +439,7 @@ def test_processes_that_start_together_build_once(layouts, tmp_path):
     outputs = [child.communicate(timeout=50) for child in children]
     assert [out.strip() for out, _ in outputs] == ["6", "6", "6"], outputs
     assert sorted(log.read_text().split()) == [f"p{number}" for number in range(6)]
-    assert len(kept(Store(tmp_path / "store"))) == 1
+    assert len(kept(FolderStore(tmp_path / "store"))) == 1
 
 
 def wait_for(log: Path, lines: int, child: subprocess.Popen) -> None:
@@ -448,7 +449,7 @@ def wait_for(log: Path, lines: int, child: subprocess.Popen) -> None:
     assert log.exists(), child.communicate(timeout=5)
 
 
-def killed_in_the_middle(folder: Path, store: Store, log: Path, decoded: int) -> list[str]:
+def killed_in_the_middle(folder: Path, store: FolderStore, log: Path, decoded: int) -> list[str]:
     """Prepare in another process, kill it once it has decoded some pictures, and return those that were finished by then."""
     child = other_process(folder, store.root, log, 0.05)
     wait_for(log, decoded + os.cpu_count() + 1, child)
@@ -461,13 +462,13 @@ def killed_in_the_middle(folder: Path, store: Store, log: Path, decoded: int) ->
 
 def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quiet):
     """After `kill -9` in the middle there are no arrays, the lock is free, and the next one builds and clears the rest."""
-    folder, log, store = layouts.plain(), tmp_path / "log", Store(tmp_path / "store")
+    folder, log, store = layouts.plain(), tmp_path / "log", FolderStore(tmp_path / "store")
     child = other_process(folder, store.root, log, 60)
     wait_for(log, 1, child)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     key = prepared_key(request(folder), store, quiet)
-    assert store.find(KIND, key) is None
+    assert store.find(DATA, key) is None
     assert len(list((store.root / "temporary").iterdir())) == 1
     assert len(prepare(request(folder), store, quiet).names) == 6
     assert kept(store) == [key]
@@ -475,14 +476,14 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quie
 
 def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
     """After `kill -9` the pictures that were decoded are not decoded again, and the arrays equal an undisturbed run's."""
-    folder, log, store = layouts.plain(count=30), tmp_path / "log", Store(tmp_path / "store")
+    folder, log, store = layouts.plain(count=30), tmp_path / "log", FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, log, 8)
     assert 8 <= len(done) < 30
     seen: list[str] = []
     found = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert sorted(seen) == sorted({f"p{number}" for number in range(30)} - set(done))
     assert list((store.root / "work").iterdir()) == []
-    undisturbed = prepare(request(folder), Store(tmp_path / "other"), quiet)
+    undisturbed = prepare(request(folder), FolderStore(tmp_path / "other"), quiet)
     for name in ("images", "masks", "moments", "pixels", "identity", "shown"):
         assert np.array_equal(getattr(found, name), getattr(undisturbed, name))
     assert found.strata == undisturbed.strata
@@ -490,7 +491,7 @@ def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
 
 def test_a_picture_that_was_half_written_is_decoded_again(layouts, tmp_path, quiet):
     """A page that a crash of the machine has lost is noticed by its checksum: that picture is decoded again."""
-    folder, store = layouts.plain(count=30), Store(tmp_path / "store")
+    folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
     images = np.load(next(store.root.glob("work/prepare-*")) / "images.npy", mmap_mode="r+")
     images[[example.name for example in Folder(folder, "mine").examples()].index(done[3]), 5:9] = 0
@@ -503,7 +504,7 @@ def test_a_picture_that_was_half_written_is_decoded_again(layouts, tmp_path, qui
 
 def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path, quiet):
     """A mask that was other while a killed run decoded it, and is as before now, is decoded again."""
-    folder, store = layouts.plain(count=30), Store(tmp_path / "store")
+    folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
     mask = folder / "masks" / f"{done[0]}.png"
     mask.write_bytes(mask.read_bytes())  # as one who puts the old file back
@@ -515,14 +516,14 @@ def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path,
 @pytest.mark.parametrize(("spoilt", "kept_bytes"), [("images.npy", 500), ("marks.npy", 0), ("masks.npy", 20), ("begun.txt", 20)])
 def test_an_unfinished_folder_that_is_spoilt_is_begun_anew(layouts, tmp_path, quiet, spoilt, kept_bytes):
     """A cut or missing file among those of a killed run costs decoding again, and nothing else."""
-    folder, store = layouts.plain(count=30), Store(tmp_path / "store")
+    folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     killed_in_the_middle(folder, store, tmp_path / "log", 8)
     path = next(store.root.glob("work/prepare-*")) / spoilt
     path.write_bytes(path.read_bytes()[:kept_bytes])
     seen: list[str] = []
     found = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert len(seen) == 30
-    assert np.array_equal(found.images, prepare(request(folder), Store(tmp_path / "other"), quiet).images)
+    assert np.array_equal(found.images, prepare(request(folder), FolderStore(tmp_path / "other"), quiet).images)
 
 
 @pytest.mark.parametrize(
@@ -545,7 +546,7 @@ def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):
     last = ended.stderr.strip().splitlines()[-1]
     assert f"error: {what.format(store)}, which cannot be written: File too large; make room" in last
     assert not (tmp_path / "log").exists()
-    assert kept(Store(store)) == list((store / "work").glob("*")) == []
+    assert kept(FolderStore(store)) == list((store / "work").glob("*")) == []
 
 
 def test_a_disk_that_fills_up_at_the_end_is_one_line(layouts, store, quiet, monkeypatch):
@@ -564,6 +565,6 @@ def test_a_cut_array_is_built_again(layouts, store, quiet):
     """Prepared data with a cut or missing file count as absent and are decoded again."""
     folder = layouts.plain()
     first = np.array(prepare(request(folder), store, quiet).images)
-    path = store.folder(KIND, prepared_key(request(folder), store, quiet)) / "images.npy"
+    path = store.folder(DATA, prepared_key(request(folder), store, quiet)) / "images.npy"
     path.write_bytes(path.read_bytes()[:500])
     assert np.array_equal(prepare(request(folder), store, quiet).images, first)

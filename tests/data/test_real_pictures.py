@@ -12,7 +12,7 @@ from segsweep.data.prepare import Request, prepare
 from segsweep.data.splits import split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset
 from segsweep.data.voc import CLASSES as VOC_CLASSES
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 
 ROOT = os.environ.get("SEGSWEEP_DATA")
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Prepares a data set at 64 px, once for all tests of this file."""
-    store, made = Store(tmp_path_factory.mktemp("real")), {}
+    store, made = FolderStore(tmp_path_factory.mktemp("real")), {}
 
     def prepare_once(name, scheme=None):
         if (name, scheme) not in made:

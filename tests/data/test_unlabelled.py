@@ -14,7 +14,7 @@ from segsweep.data.cifar10 import Cifar10, read_batch
 from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4])
@@ -170,12 +170,12 @@ def test_a_folder_of_pictures_alone_is_unlabelled(boxes, tmp_path):
     folder = Path(shutil.copytree(boxes, tmp_path / "photos"))
     shutil.rmtree(folder / "masks")
     with pytest.raises(UserError, match=r"images/000.png: has no mask, nor have 39 more; .*masks is missing"):
-        prepare(Request(Folder(folder, "photos"), None, 32), Store(tmp_path / "store"), lambda *_: None)
+        prepare(Request(Folder(folder, "photos"), None, 32), FolderStore(tmp_path / "store"), lambda *_: None)
     (folder / "classes.txt").unlink()
     data = Folder(folder, "photos")
     assert data.schemes == {"unlabelled": ()}
     assert all(path.parent.name == "images" for path in data.files())
-    prepared = prepare(Request(data, None, 32), Store(tmp_path / "store"), lambda *_: None)
+    prepared = prepare(Request(data, None, 32), FolderStore(tmp_path / "store"), lambda *_: None)
     assert not prepared.labelled
     assert prepared.images.shape == (len(data.examples()), 32, 32, 3)
     (folder / "masks").mkdir()

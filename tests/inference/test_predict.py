@@ -21,7 +21,7 @@ from segsweep.inference.export import export
 from segsweep.inference.predict import predict
 from segsweep.records import load
 from segsweep.report.overlay import coloured
-from segsweep.store.folder import INDEX
+from segsweep.store.contents import INDEX_FILE
 from segsweep.training.checkpoint import load_weights
 
 
@@ -88,7 +88,7 @@ def test_overlays_shares_and_what_was_applied_are_told(study: Path, photos: Path
     best = confirmed(study).iloc[0]
     assert (card["study"], card["trial_id"], card["cell"]) == ("tiny", best["trial_id"], best["cell"])
     assert (card["classes"], card["source"], card["failed"]) == (["background", "figure"], best["source"], [])
-    index = json.loads((study.parents[1] / "store" / "model" / best["model_key"] / INDEX).read_text())
+    index = json.loads((study.parents[1] / "store" / "model" / best["model_key"] / INDEX_FILE).read_text())
     assert card["weights_sha256"] == index["files"]["weights.safetensors"][1]
     with (out / "shares.csv").open(encoding="utf-8") as file:
         shares = {row.pop("picture"): row for row in csv.DictReader(file)}
@@ -144,7 +144,7 @@ def test_a_run_that_cropped_sees_whole_pictures(copy_of_finished: Path, photos: 
     """What the artifact says of how pictures became square is heeded: with `crop` another mask comes out, of the same size."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
     predict(load(study), photos, tmp_path / "resized", store=store, device="cpu")
-    index = store / "model" / confirmed(study).iloc[0]["model_key"] / INDEX
+    index = store / "model" / confirmed(study).iloc[0]["model_key"] / INDEX_FILE
     content = json.loads(index.read_text())
     del content["checksum"]
     content["metadata"]["fit"] = "crop"
@@ -163,10 +163,10 @@ def test_an_architecture_of_a_study_file_is_told_where_to_find(
     """An architecture that only its study file has is one line that says how to run the command with that file."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
     best = store / "model" / confirmed(study).iloc[0]["model_key"]
-    content = json.loads((best / INDEX).read_text())
+    content = json.loads((best / INDEX_FILE).read_text())
     del content["checksum"]
     content["metadata"]["settings"]["architecture"] = "own:net"
-    (best / INDEX).write_text(json.dumps(content))
+    (best / INDEX_FILE).write_text(json.dumps(content))
     monkeypatch.setattr(user_objects, "_REGISTERED", {})
     with pytest.raises(UserError, match=r'python -c "import FILE; from segsweep\.cli\.commands import command_line'):
         predict(load(study), photos, tmp_path / "out", store=store, device="cpu")

@@ -16,7 +16,7 @@ from segsweep.records import Records
 from segsweep.report import clips
 from segsweep.report.clips import ACROSS, GAP_PX, LINE_PX, TILE_PX, Clip, draw_frames, write_clips
 from segsweep.report.overlay import overlay
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.training.batches import normalise
 
 FRAMES, SHOWN = 3, 2
@@ -65,7 +65,7 @@ def test_the_first_frame_shows_the_start_model(ran, records):
     with Image.open(folder / "clip.gif") as gif:
         assert gif.n_frames == FRAMES
     trial = records.trials.iloc[0]
-    with np.load(Store(ran[1]).folder("model", trial["model_key"]) / "clip.npz") as kept:
+    with np.load(FolderStore(ran[1]).folder("model", trial["model_key"]) / "clip.npz") as kept:
         pictures, truths = kept["pictures_KHWC"], kept["truths_KHW"]
     model = build_model("unet16", 2, seed=int(trial["seed"])).eval()
     with torch.no_grad():
@@ -115,9 +115,9 @@ def test_a_clip_of_another_version_is_told_and_what_was_drawn_of_it_stays(ran, r
     write_clips(records, store)
     (folder,) = (records.folder / "clips").iterdir()
     stale = Path(shutil.copytree(folder, folder.parent / "source=gone"))
-    model = Store(store).find("model", records.trials["model_key"].iloc[0])
+    model = FolderStore(store).open("model", records.trials["model_key"].iloc[0])
     files = model.folder.rename(tmp_path / "files")
-    with Store(store).building("model", model.key) as build:
+    with FolderStore(store).building("model", model.key) as build:
         shutil.copytree(files, build.folder, dirs_exist_ok=True)
         (build.folder / "artifact.json").unlink()
         (build.folder / "clip.npz").write_bytes((files / "clip.npz").read_bytes()[:100])

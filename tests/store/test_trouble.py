@@ -13,7 +13,8 @@ from pyarrow import parquet
 from safetensors import SafetensorError
 
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.store.trouble import SPACE, is_there, leave_marker, trouble_of
+from segsweep.store.folder import FolderStore
+from segsweep.store.trouble import SPACE, trouble_of
 
 FULL = Path("/dev/full")  # every write into it fails as on a full disk
 
@@ -93,13 +94,12 @@ def test_errors_of_safetensors_are_known_by_their_text() -> None:
 
 def test_whatever_fails_while_the_store_is_gone_fails_for_that(tmp_path: Path) -> None:
     """A store that was marked and is moved away, or whose mount point is empty, explains any error."""
-    store = tmp_path / "store"
-    store.mkdir()
-    leave_marker(store)
-    error = FileNotFoundError(errno.ENOENT, "No such file or directory", store / "weights")
+    store = FolderStore(tmp_path / "store")
+    store.claim()
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", store.root / "weights")
     assert trouble_of(error, store) is None
-    store.rename(tmp_path / "away")
-    assert not is_there(store)
+    store.root.rename(tmp_path / "away")
+    assert not store.is_reachable()
     assert "is gone" in trouble_of(error, store).reason
-    store.mkdir()
+    store.root.mkdir()
     assert "is gone" in trouble_of(LostArtifactError("weights", "k", "is missing"), store).reason

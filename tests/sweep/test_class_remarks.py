@@ -10,7 +10,7 @@ from PIL import Image
 from segsweep.config import Choice, Study, Target
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.class_maps import class_maps
 from segsweep.sweep.class_remarks import class_remarks
@@ -31,7 +31,7 @@ def catalog(tmp_path: Path) -> Catalog:
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "images").mkdir(exist_ok=True)
         (tmp_path / name / "classes.txt").write_text("\n".join(classes))
-    return Catalog(DataRoots(tmp_path), Store(tmp_path / "store"), lambda *_: None)
+    return Catalog(DataRoots(tmp_path), FolderStore(tmp_path / "store"), lambda *_: None)
 
 
 def study(sources, synonyms=(), **fixed) -> Study:
@@ -97,7 +97,7 @@ def drawn(folder: Path, masks: list[int]) -> Path:
 
 def told_of(folder: Path, tmp_path: Path, tune=None, **fixed) -> list[str]:
     """Return what is said of a target before it is run, once its data are prepared."""
-    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     target = Target(f"folder:{folder}", protocol="official" if (folder / "val.txt").is_file() else "60-20-20")
     fixed = {**fixed, "image_px": 16}
     declared = Study("s", target, compare={"source": ["random"]}, tune=tune or {}, fixed=fixed, seeds=2)
@@ -142,7 +142,7 @@ def test_shares_compare_by_loss_where_they_validate_alike(tmp_path):
     folder = drawn(tmp_path / "few", [1] + [0] * 39)
     (folder / "classes.txt").write_text("background\nfigure\n")
     for protocol in ("holdout-20", "holdout-20-own-val"):
-        catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+        catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
         target = Target(f"folder:{folder}", protocol=protocol)
         tune = {"dev_share": Choice(0.4, 0.6)}
         declared = Study("s", target, compare={"source": ["random"]}, tune=tune, fixed={"image_px": 16}, seeds=1)
@@ -159,7 +159,7 @@ def test_two_classes_without_a_background_are_told(tmp_path):
     folder = drawn(tmp_path / "two", [0, 1] * 10)
     (folder / "classes.txt").write_text("skin\nlesion\n")
     declared = Study("s", Target(f"folder:{folder}"), compare={"source": ["random"]}, fixed={"image_px": 16})
-    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     (line,) = class_remarks(declared, catalog)
     assert line.startswith(
         "neither 'skin' nor 'lesion' is called background: IoU, F1, precision and recall are those of 'lesion'"

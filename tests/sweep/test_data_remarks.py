@@ -18,7 +18,7 @@ from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.stage import source_sets
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.catalog import Catalog, target_split
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.plan import Plan, make_plan
@@ -46,7 +46,7 @@ def declared(target: Path, *sources: str, protocol: str = "60-20-20", **options)
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    return Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
 
 
 def planned(study: Study, catalog: Catalog) -> Plan:

@@ -21,7 +21,8 @@ from segsweep.config import Study
 from segsweep.errors import OutageError
 from segsweep.records import Records, load
 from segsweep.report.text import table_text
-from segsweep.store.folder import Artifact, Store
+from segsweep.store.folder import FolderStore
+from segsweep.store.protocol import Artifact
 from segsweep.sweep import outage
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.run import run_in
@@ -214,15 +215,15 @@ def test_a_stage_that_is_lost_again_and_again_ends_the_run(
     small: Study, undisturbed: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that keeps nothing ends the run with a line after a few times, nothing fails, and the same command continues."""
-    study, whole = Disturbed(small, tmp_path), Store.open
+    study, whole = Disturbed(small, tmp_path), FolderStore.open
 
-    def open_artifact(self: Store, kind: str, key: str, *more: object) -> Artifact:
+    def open_artifact(self: FolderStore, kind: str, key: str, *more: object) -> Artifact:
         if kind == "weights":
-            self.drop(kind, key)
+            self.remove(kind, key)
         return whole(self, kind, key, *more)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "open", open_artifact)
+        patched.setattr(FolderStore, "open", open_artifact)
         with pytest.raises(OutageError, match=r"weights .* is lost after 3 times"):
             study.run()
     statuses = load(study.records).trials["status"]

@@ -15,7 +15,8 @@ from segsweep.records import load
 from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
-from segsweep.store.folder import Store
+from segsweep.store import folder
+from segsweep.store.folder import FolderStore
 from segsweep.store.trouble import SPACE, Trouble
 from segsweep.sweep import outage
 from segsweep.sweep.decisions import Verdict
@@ -52,8 +53,8 @@ def driver(tmp_path: Path, view: View):
         identity = writer.declare(declaration(plan_of(study)))
         writer.plan(planned_rows(Planner(plan, nothing_built)))
         view.begin(plan, Standing(stages_missing=1), 10.0)
-        store = Store(tmp_path / "store")
-        yield Driver(Planner(plan, nothing_built), writer, store, view, Outage(store.root, writer.folder, view.tell), identity)
+        store = FolderStore(tmp_path / "store")
+        yield Driver(Planner(plan, nothing_built), writer, store, view, Outage(store, writer.folder, view.tell), identity)
 
 
 def next_task(driver: Driver) -> Task | None:
@@ -210,12 +211,13 @@ def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monk
         if full[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(outage, "write_and_remove", write)
+    for place in (outage, folder):
+        monkeypatch.setattr(place, "write_and_remove", write)
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.01)
     stage = next_task(driver)
     trial = next_task(driver)
     assert trial.kind == TRIAL
-    kept = driver.store.workspace(trial.workspace(driver.records_id)) / "last.safetensors"
+    kept = driver.store.checkpoints(trial.checkpoints_id(driver.records_id)).open() / "last.safetensors"
     kept.touch()
     hinder(driver, trial)
     records = load(driver.writer.folder)

@@ -8,8 +8,7 @@ from studies import plan_of, small_study
 
 from segsweep.context import ExecutionContext
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.store.folder import Store
-from segsweep.store.trouble import leave_marker
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.execute import execute
 from segsweep.tasks.messages import Failed, Hindered, Lost
 from segsweep.tasks.task import Assignment
@@ -40,8 +39,8 @@ def test_an_error_of_the_environment_is_no_failure(
         raise error
 
     monkeypatch.setattr("segsweep.trial.run_trial", fail)
-    store = Store(tmp_path / "store")
-    leave_marker(store.root)
+    store = FolderStore(tmp_path / "store")
+    store.claim()
     (message,) = execute(ASSIGNMENT, ExecutionContext(store, Device("cpu", 1)))
     assert isinstance(message.body, means)
     assert says in repr(message)
@@ -49,13 +48,13 @@ def test_an_error_of_the_environment_is_no_failure(
 
 
 def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work whose store is moved away is hindered, and asking for its workspace leaves no empty store behind."""
-    store = Store(tmp_path / "store")
-    leave_marker(store.root)
+    """Work whose store is moved away is hindered, and asking for its checkpoints leaves no empty store behind."""
+    store = FolderStore(tmp_path / "store")
+    store.claim()
 
     def run(*_: object) -> None:
         store.root.rename(tmp_path / "away")
-        store.workspace("trial")
+        store.checkpoints("trial").open()
 
     monkeypatch.setattr("segsweep.trial.run_trial", run)
     (message,) = execute(ASSIGNMENT, ExecutionContext(store, Device("cpu", 1)))

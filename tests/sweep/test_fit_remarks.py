@@ -8,7 +8,7 @@ from segsweep import main
 from segsweep.config import Study, Supervised, Target
 from segsweep.data.folder import Folder
 from segsweep.data.table import DataRoots
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.fit_remarks import fit_remarks
 
@@ -31,7 +31,7 @@ def remarks(ellipses, tmp_path):
             compare={"source": list(sources)},
             fixed={"image_px": 32, "epochs": 1, **fixed},
         )
-        catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None, user_objects=study.user_objects)
+        catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None, user_objects=study.user_objects)
         return fit_remarks(study, catalog)
 
     return said

@@ -18,7 +18,7 @@ from segsweep.inference.confirmed_run import find_weights
 from segsweep.records import Records, load
 from segsweep.records.lines import read_study, write_object
 from segsweep.records.models import lost_models
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.training.checkpoint import load_weights
 
 
@@ -44,7 +44,7 @@ def once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ran(once: Path, tmp_path: Path) -> Path:
     """A copy of the folder in which the study was run, whose artifacts this machine has verified."""
     folder = Path(shutil.copytree(once, tmp_path / "ran"))
-    store, declared = Store(folder / "store"), folder / "runs" / "tiny" / "study.json"
+    store, declared = FolderStore(folder / "store"), folder / "runs" / "tiny" / "study.json"
     write_object(declared, {**read_study(declared.parent), "store": str(store.root)})
     for path in store.root.glob("*/*/artifact.json"):
         store.open(*path.parts[-3:-1])
@@ -102,7 +102,7 @@ def test_a_lost_model_is_run_again_by_the_same_command(
 ) -> None:
     """A plan and the next start say that the run counts as not run; it alone runs again, and its record and model are the new."""
     before = load(ran / "runs" / "tiny")
-    folder = Store(ran / "store").folder("model", str(confirmed(before)["model_key"]))
+    folder = FolderStore(ran / "store").folder("model", str(confirmed(before)["model_key"]))
     shutil.rmtree(folder) if lost == "missing" else flip(folder / "weights.safetensors")
     options = ["--out", str(ran / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]
     said = f"1 confirmed run counts as not run, for lack of the model: that of trial {confirmed(before)['trial_id']} is {lost}"
@@ -120,7 +120,7 @@ def test_a_lost_model_is_run_again_by_the_same_command(
     assert len(after.epochs) == len(before.epochs)
     assert confirmed(after)["test_iou"] != confirmed(before)["test_iou"]
     assert [path.name for path in (ran / "store").glob("damaged/*")] == ([f"model-{folder.name}-1"] * (lost == "damaged"))
-    model = find_weights(after.trials.set_index("phase", drop=False).loc["confirm"], Store(ran / "store"))
+    model = find_weights(after.trials.set_index("phase", drop=False).loc["confirm"], FolderStore(ran / "store"))
     assert model.metadata["test_iou"] == confirmed(after)["test_iou"]
     assert run(study, ran).trials["starts"].tolist() == [1, 1]
     assert "counts as not run" not in capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_export_of_a_damaged_model_says_what_builds_it_again(study: Study, ran: 
 
 def test_records_of_earlier_versions_are_compared_with_the_card(ran: Path) -> None:
     """Without `model_key` the model under the trial's id is taken where its card says what the record says, else it is lost."""
-    trials, store = load(ran / "runs" / "tiny").trials, Store(ran / "store")
+    trials, store = load(ran / "runs" / "tiny").trials, FolderStore(ran / "store")
     row = confirmed(load(ran / "runs" / "tiny"))
     store.folder("model", str(row["model_key"])).rename(store.folder("model", str(row["trial_id"])))
     assert list(lost_models(trials, store)) == [row["trial_id"]]
@@ -162,7 +162,7 @@ def test_damaged_data_and_stages_are_built_again(
 ) -> None:
     """A grown study with a flipped bit in the images and in a stage's weights says both, builds both again, and finishes."""
     before = load(copy_of_finished / "runs" / "tiny")
-    store = Store(copy_of_finished / "store")
+    store = FolderStore(copy_of_finished / "store")
     target = next(path for path in (store.root / "data").iterdir() if "ellipses" in (path / "index.json").read_text())
     stage = store.folder("weights", before.stages["key"].iloc[0])
     for kind, folder in (("data", target), ("weights", stage)):
@@ -178,7 +178,7 @@ def test_damaged_data_and_stages_are_built_again(
     assert len(after.trials) == len(before.trials) + 4
     assert after.stages["content_hash"].tolist() == before.stages["content_hash"].tolist()
     for kind, folder in (("data", target), ("weights", stage)):
-        store.open(kind, folder.name, again=True)
+        store.open(kind, folder.name, verify="always")
     assert len(list((store.root / "damaged").iterdir())) == 2
 
 

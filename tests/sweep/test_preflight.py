@@ -10,7 +10,7 @@ from segsweep import main
 from segsweep.config import Choice, Study, Target, Uniform
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.options import Options
 from segsweep.sweep.points import tuning_points
@@ -31,7 +31,7 @@ def check(ellipses, tmp_path):
             fixed={"image_px": 32, "architecture": POOLED, "epochs": 1, **fixed},
             **values,
         )
-        check_settings(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None))
+        check_settings(study, Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None))
 
     return run
 
@@ -96,7 +96,7 @@ def test_every_fold_is_checked(ellipses, tmp_path):
     (folder / "groups.csv").write_text("\n".join(map(",".join, zip(names, groups, strict=True))))
     fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1}
     study = Study(name="s", target=Target(f"folder:{folder}", protocol="3-fold"), compare={"source": ["random"]}, fixed=fixed)
-    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     prepare_all(study, catalog)
     assert sorted(catalog.target_sizes(study, None, fold)[0] for fold in (1, 2, 3)) == [1, 38, 38]
     with pytest.raises(UserError, match=r"leaves one of 1 training images of fold \d: "):
@@ -153,7 +153,7 @@ def test_a_run_refuses_a_loss_and_a_source_before_anything_is_decoded(ellipses, 
     folder = shutil.copytree(ellipses, tmp_path / "ellipses")
     (folder / "classes.txt").write_text("road\nfigure\n")
     monkeypatch.setattr("segsweep.data.decoding.read_checked", lambda *_: pytest.fail("an image was decoded"))
-    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     for source, loss, message in (
         (f"supervised:folder:{folder}", "cross_entropy", "is the target's own data set"),
         ("random", "cross_entropy_foreground", "^loss=cross_entropy_foreground: needs"),
@@ -170,7 +170,7 @@ def test_a_size_that_masks_decide_is_checked_once_they_are_decoded(ellipses, tmp
     target = Target(f"folder:{ellipses}", groups="^(.*).$" if grouped else None)
     fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "fraction": 0.04}
     study = Study(name="s", target=target, compare={"source": ["random"]}, fixed=fixed)
-    catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+    catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     if grouped:
         check_settings(study, catalog)
     with pytest.raises(UserError, match=r"^fraction=0.04 leaves one of \d+ training images"):
@@ -199,7 +199,7 @@ def test_mistakes_are_named_in_one_order(ellipses, tmp_path):
         target = Target(f"folder:{folder}", foreground=wrong["foreground"])
         study = Study(name="s", target=target, compare={"source": ["random"]}, fixed=fixed)
         check_study(study, Options(workers_per_trial=wrong["workers"]))
-        check_data(study, Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None), decode=True)
+        check_data(study, Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None), decode=True)
 
     for name, message, right in named:
         with pytest.raises(UserError, match=message):
@@ -216,7 +216,7 @@ def test_one_logit_is_refused_for_other_than_two_classes(tmp_path, role):
     for classes, refused in (("trimap", True), ("foreground", False)):
         target = Target("generated_pets", classes=classes, protocol="70-10-20")
         study = Study(name="s", target=target, compare={"image_px": [32]}, **values)
-        catalog = Catalog(DataRoots(), Store(tmp_path / "store"), lambda *_: None)
+        catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
         if refused:
             message = r"^output=sigmoid: one logit tells two classes apart; generated_pets has 3: .*; take output=softmax$"
             with pytest.raises(UserError, match=message):

@@ -5,8 +5,8 @@ from pathlib import Path
 import wandb
 
 from segsweep.records.wandb.options import patience_seconds
+from segsweep.store.contents import INDEX_FILE, WEIGHTS_FILE
 
-INDEX, WEIGHTS = "artifact.json", "weights.safetensors"  # the names in the store
 SECONDS = round(10 * patience_seconds())  # for an artifact to arrive
 MODEL, RECORDS = "model", "records"  # W&B's types of artifacts
 
@@ -17,7 +17,7 @@ def model(name: str, folder: Path, weights: bool) -> wandb.Artifact:
     The index holds the weights' checksum, so that an artifact without weights still says which they were.
     """
     made = wandb.Artifact(name, type=MODEL)
-    for file in (INDEX, WEIGHTS) if weights else (INDEX,):
+    for file in (INDEX_FILE, WEIGHTS_FILE) if weights else (INDEX_FILE,):
         if (folder / file).is_file():
             made.add_file(str(folder / file), skip_cache=True)  # not "immutable": it would tell W&B the path
     return made

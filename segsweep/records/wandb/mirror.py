@@ -16,7 +16,8 @@ from segsweep.records.wandb import artifacts, names, pictures
 from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.destination import EPOCHS, Destination, Known
 from segsweep.records.wandb.tail import Item
-from segsweep.store.folder import Artifact, Store
+from segsweep.store.opening import open_store
+from segsweep.store.protocol import Artifact
 
 MARKED = ("cell", "planned", "chosen")
 UNKNOWN = Known(None)
@@ -41,7 +42,7 @@ class Mirror:
     destination: Destination
     study: Mapping[str, Any]
     folder: Path
-    store: Path
+    store: str
     wanted: Wanted
     _known: dict[str, Known] = field(default_factory=dict)
     _open: dict[str, wandb.Run] = field(default_factory=dict)
@@ -179,10 +180,10 @@ class Mirror:
 
     def _stored(self, item: Item) -> Artifact | None:
         """Return what a stage or a confirmed run has built, as recorded; None where the store has it no more, or damaged."""
-        if item.made is None or not self.store.is_dir():
+        if item.made is None:
             return None
         try:
-            return artifact_of(item.made, item.row, Store(self.store))
+            return artifact_of(item.made, item.row, open_store(self.store, create=False))
         except (LostArtifactError, UserError):
             return None
 

@@ -43,8 +43,7 @@ class Sender:
         self.folder, self.study = folder, read_study(folder)
         files = folder / FOLDER
         self.destination: Destination = Server(options.path) if options.mode == "online" else Ledger(options.path, files)
-        store = Path(self.study["store"])
-        self.mirror = Mirror(self.destination, self.study, files, store, Wanted(options.images, options.weights))
+        self.mirror = Mirror(self.destination, self.study, files, self.study["store"], Wanted(options.images, options.weights))
         known = self.mirror.known(summary_run(self.study["name"]))
         self.whole = StudyRun(self.destination, folder, files, options.images, known, read_state(folder).get("url"))
         self.tail = RecordTail(folder)

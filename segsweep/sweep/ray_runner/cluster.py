@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 from segsweep.sweep.worker_pool import Node
 from segsweep.training.device import Device, resolve_precision
 
@@ -110,30 +109,26 @@ def check_nodes(store: Store) -> None:
     here = ray.get_runtime_context().get_node_id()
     if [node["NodeID"] for node in alive] == [here]:
         return
-    marker = store.temporary / f"seen-by-nodes-{uuid4().hex}"
-    marker.touch()
-    try:
+    with store.beacon() as beacon:
         strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in alive]
-        asked = [_look.options(scheduling_strategy=each).remote(str(marker), version("segsweep")) for each in strategies]
+        asked = [_look.options(scheduling_strategy=each).remote(store, beacon, version("segsweep")) for each in strategies]
         found = [(node["NodeManagerHostname"], _answer(answer)) for node, answer in zip(alive, asked, strict=True)]
         problems = [f"node {name}: {problem}" for name, problem in found if problem is not None]
-    finally:
-        marker.unlink(missing_ok=True)
     if problems:
         raise UserError("; ".join(problems))
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _look(marker: str, wanted: str) -> str | None:
-    return problem_with(Path(marker), wanted)
+def _look(store: Store, beacon: str, wanted: str) -> str | None:
+    return problem_with(store, beacon, wanted)
 
 
-def problem_with(marker: Path, wanted: str) -> str | None:
+def problem_with(store: Store, beacon: str, wanted: str) -> str | None:
     """Return what keeps this machine from working for a driver, None where nothing does."""
     if version("segsweep") != wanted:
         return f"has segsweep {version('segsweep')}, the driver {wanted}; install the same"
-    if not marker.is_file():
-        return f"does not see the store {marker.parent.parent}; put --store on a disk that all nodes share"
+    if not store.sees(beacon):
+        return f"does not see the store {store.location}; put --store on a disk that all nodes share"
     return None
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import tempfile
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -98,14 +97,14 @@ def _train_together(channel: Any, size: GroupSize, context: ExecutionContext) ->
 
     environment = context.device.environment  # which must be there before Ray Train starts NCCL
     each = {"CPU": size.cpus, **({"GPU": size.gpus} if size.gpus else {})}
-    with tempfile.TemporaryDirectory(dir=context.store.temporary, prefix="train-", ignore_cleanup_errors=True) as folder:
+    with context.store.scratch("train-") as folder:
         TorchTrainer(
             _each_process,
             train_loop_config={"context": context, "channel": channel},
             scaling_config=ScalingConfig(num_workers=size.processes, use_gpu=size.gpus > 0, resources_per_worker=each),
             torch_config=TorchConfig(backend="nccl" if size.gpus else "gloo"),
             run_config=RunConfig(
-                storage_path=folder,
+                storage_path=str(folder),
                 failure_config=FailureConfig(max_failures=0),
                 worker_runtime_env={"env_vars": environment} if environment else None,  # type: ignore[call-arg]  # newer than its types
             ),

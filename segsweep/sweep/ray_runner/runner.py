@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from ray import tune
 from segsweep.config.user_objects import for_workers, register
 from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError
-from segsweep.store.folder import Store
+from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.options import Options
@@ -88,11 +87,11 @@ class RayRunner:
         with (
             _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.pool.workers)}),
             memory_kills_as_deaths(),
-            tempfile.TemporaryDirectory(dir=context.store.temporary, prefix="tune-", ignore_cleanup_errors=True) as folder,
+            context.store.scratch("tune-") as folder,
             _interruptible(dispatcher),
         ):
             try:
-                self._tuner(dispatcher, folder).fit()
+                self._tuner(dispatcher, str(folder)).fit()
             except KeyboardInterrupt:
                 dispatcher.interrupt()
                 raise

@@ -21,6 +21,8 @@ from gpu.runs import Run, recipe_of
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
 from segsweep.models.measure import measure
+from segsweep.store.contents import SPEEDS
+from segsweep.store.folder import FolderStore
 from segsweep.training.augment import AUGMENTATIONS, augment
 from segsweep.training.augment import draw as draw_changes
 from segsweep.training.batches import ImageSet
@@ -219,7 +221,7 @@ def price(place: Place) -> Iterator[Row]:
     """The speed that the price of a study rests on, against the rate of training."""
     name, batch = "unet-resnet50" if not place.tiny else "unet16", place.size(16, 4)
     estimated, _ = measure_speed(
-        name, 2, place.size(256, 32), batch, "none", _precision(place), place.device, place.folder / "speed.json"
+        name, 2, place.size(256, 32), batch, "none", _precision(place), place.device, FolderStore(place.folder).text(SPEEDS)
     )
     real = median(_ours(place, Case(name, "none", batch, place.size(256, 32)), _pictures(place)))
     yield note(f"{name}: estimated speed of training / real", estimated / real)

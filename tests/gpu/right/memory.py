@@ -15,6 +15,8 @@ from segsweep import Study, Target
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.models.freeze import freeze
+from segsweep.store.contents import SPEEDS
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.run import run
 from segsweep.training import step as step_module
 from segsweep.training.loop import start_state
@@ -172,7 +174,7 @@ def a_contrastive_run_with_too_little(place: Place) -> Iterator[Row]:
 
 def a_speed_with_too_little(place: Place) -> Iterator[Row]:
     """The speed of training is measured on half the batch where the whole does not fit."""
-    cache = place.folder / "speed.json"
+    cache = FolderStore(place.folder).text(SPEEDS)
     if not place.device.cuda:
         return
     with limited(place, _allocated(place) + 1500 * MIB):

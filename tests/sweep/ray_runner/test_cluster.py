@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.store.folder import Store
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.folders import absolute
 from segsweep.sweep.ray_runner import cluster as module
 from segsweep.sweep.ray_runner.cluster import address_at_hand, check_nodes, nodes, problem_with, running_here
@@ -56,11 +56,11 @@ def test_without_a_file_there_is_no_cluster(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: Path) -> None:
     """Each problem is one line that says what to do; a machine that sees the store and has the version has none."""
-    marker = Store(tmp_path / "store").temporary / "marker"
-    assert "put --store on a disk that all nodes share" in (problem_with(marker, module.version("segsweep")) or "")
-    marker.touch()
-    assert problem_with(marker, module.version("segsweep")) is None
-    assert "the driver 99.0; install the same" in (problem_with(marker, "99.0") or "")
+    store, other = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "other")
+    with store.beacon() as beacon:
+        assert problem_with(store, beacon, module.version("segsweep")) is None
+        assert "put --store on a disk that all nodes share" in (problem_with(other, beacon, module.version("segsweep")) or "")
+        assert "the driver 99.0; install the same" in (problem_with(store, beacon, "99.0") or "")
 
 
 def test_the_cluster_at_hand_is_described_and_passes(cluster: str, tmp_path: Path) -> None:
@@ -69,27 +69,19 @@ def test_the_cluster_at_hand_is_described_and_passes(cluster: str, tmp_path: Pat
     (node,) = nodes()
     assert node.cpus == 4
     assert node.memory_gib > 1
-    check_nodes(Store(tmp_path / "store"))
+    check_nodes(FolderStore(tmp_path / "store"))
 
 
 def test_every_other_machine_is_asked(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """On a cluster of several machines each answers; one that does not see the store is named."""
     (machine,) = module.living()
     monkeypatch.setattr(module, "living", lambda: [machine, machine])
-    check_nodes(Store(tmp_path / "store"))
+    check_nodes(FolderStore(tmp_path / "store"))
 
-    class Hidden(Store):
-        @property
-        def temporary(self) -> Path:
-            return _Unseen(super().temporary)
-
-    class _Unseen(type(tmp_path)):  # type: ignore[misc]
-        def __truediv__(self, name: str) -> Path:
-            return _Untouched(super().__truediv__(name))
-
-    class _Untouched(type(tmp_path)):  # type: ignore[misc]
-        def touch(self, *_: object, **__: object) -> None:
-            """As on a disk that the other machine does not share."""
+    class Hidden(FolderStore):
+        def sees(self, _: str) -> bool:
+            """As on a machine that does not share the disk."""
+            return False
 
     with pytest.raises(UserError, match=f"node {machine['NodeManagerHostname']}: does not see the store"):
         check_nodes(Hidden(tmp_path / "store"))
