@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """PlanStatus of verified artifacts go into a folder of the tests, published weights are found where they are."""
+    """Marks of verified artifacts go into a folder of the tests, published weights are found where they are."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     places = {"HF_HOME": str(home / "huggingface"), "TORCH_HOME": str(home / "torch"), **os.environ}
     with pytest.MonkeyPatch.context() as patch:

@@ -219,7 +219,7 @@ def test_an_edited_comment_is_another_code(tmp_path):
 
 
 def test_no_version_of_python_has_another_mark(tmp_path):
-    """PlanStatus are digests of the text alone: these were computed with hashlib, and must be the same under every Python."""
+    """Fingerprints are digests of the text alone: these were computed with hashlib, and must be the same under every Python."""
     function, short = loss_in(tmp_path, BODY), loss_in(tmp_path, "pair = [lambda x, m: x, loss := lambda x, m: m.sum()]\n")
     expected = {"function": [BODY.rstrip()], "lambda": ["lambda x, m: m.sum()"]}
     for what, loss in (("function", function), ("lambda", short)):
