@@ -86,23 +86,6 @@ def test_the_table_has_one_row_a_cell(finished: Path) -> None:
     assert sum("2/2" in line for line in text.splitlines()) == 4
 
 
-def test_the_same_again_computes_nothing(copy_of_finished: Path, tiny_study: Study) -> None:
-    """A finished study that is run again starts no trial and no stage, and its table is the same."""
-    records = load(copy_of_finished / "runs" / "tiny")
-    again = run(tiny_study, copy_of_finished)
-    assert (again.trials["starts"] == 1).all()
-    assert (again.stages["starts"] == 1).all()
-    assert table_text(again) == table_text(records)
-
-
-def test_another_study_in_another_folder_gives_the_same_numbers(finished: Path, tiny_study: Study, tmp_path: Path) -> None:
-    """The same study under another name, with nothing kept, gives the same numbers to the last bit."""
-    other = run(replace(tiny_study, name="other"), tmp_path).trials.set_index("trial_id")
-    first = load(finished / "runs" / "tiny").trials.set_index("trial_id")
-    columns = ["val_loss", "val_iou", "test_iou", "test_loss", "source_hash"]
-    pd.testing.assert_frame_equal(other.sort_index()[columns], first.sort_index()[columns])
-
-
 def test_a_shared_store_serves_a_second_study(copy_of_finished: Path, tiny_study: Study) -> None:
     """Another study that needs the same source finds it in the store, builds nothing, and tells what it is."""
     second = replace(tiny_study, name="second", compare={**tiny_study.grids[0], "freeze": ("none",)}, trials_per_cell=1, seeds=1)
@@ -139,28 +122,6 @@ def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study, caps
     )
 
 
-def test_a_trial_that_fails_is_a_record_and_the_sweep_goes_on(tiny_study: Study, tmp_path: Path) -> None:
-    """A learning rate that breaks the loss fails its trial with the reason; the other trials finish; a retry runs it again."""
-    study = replace(
-        tiny_study,
-        compare={"learning_rate": [1e-3, 99.0]},
-        tune={},
-        fixed={**tiny_study.fixed, "optimizer": "adamw", "weight_decay": 1e6, "epochs": 4},
-        seeds=1,
-    )
-    records = run(study, tmp_path)
-    status = dict(zip(records.trials["learning_rate"], records.trials["status"], strict=True))
-    failed = records.trials[records.trials["status"] == "failed"]
-    assert status[99.0] == "failed"
-    assert failed["error"].str.contains("loss is").all()
-    summary = summarise(records)
-    assert summary["failed"].sum() == len(failed)
-    assert (run(study, tmp_path).trials["starts"] == 1).all()
-    retried = run(study, tmp_path, retry_failed=True).trials
-    assert (retried["status"] == "failed").sum() == len(failed)
-    assert retried["ended_at"].max() > records.trials["ended_at"].max()
-
-
 def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage that raises is recorded with its traceback; trials that need it are skipped and say why; the rest finishes."""
     import segsweep.stage as stage_module
@@ -176,17 +137,6 @@ def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path,
     assert set(records.trials.loc[~at_random, "status"]) == {"skipped", "not_run"}
     assert "disk is on fire" in table_text(records)
     assert list((tmp_path / "runs" / "tiny" / "errors").iterdir())
-
-
-def test_early_stopped_trials_are_recorded_as_stopped(tiny_study: Study, tmp_path: Path) -> None:
-    """Stopped trials keep their epochs and validation numbers, and leave no checkpoint behind."""
-    study = replace(tiny_study, compare={"source": ["random"]}, trials_per_cell=4, early_stopping=PerCellASHA(1, 2))
-    records = run(study, tmp_path)
-    stopped = records.trials[records.trials["status"] == "stopped"]
-    assert len(stopped) >= 1
-    assert (stopped["epochs_run"] == 1).all()
-    assert stopped["val_iou"].notna().all()
-    assert not list((tmp_path / "store" / "work").glob("*"))
 
 
 def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: Path) -> None:

@@ -1,0 +1,11 @@
+"""The Ray runner keeps the contract of runners."""
+
+import pytest
+from contracts.runner import RunnerContract
+
+
+@pytest.mark.usefixtures("cluster")
+class TestRayRunner(RunnerContract):
+    """The Ray runner with two workers."""
+
+    options = {"runner": "ray", "max_concurrent": 2}
