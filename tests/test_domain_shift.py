@@ -12,6 +12,7 @@ from segsweep import domain_shift
 from segsweep.config.normalisation import Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.stage_settings import stage_settings
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
 from segsweep.context import ExecutionContext
@@ -71,7 +72,7 @@ def make(tmp_path, context):
         values = {"batch_size": 4, "image_px": PX, "precision": "float32", "epochs": 1, "source_epochs": 2, **values}
         values |= {"source": "supervised:source", "domain_shift": "on", "learning_rate": 0.01, "source_learning_rate": 0.01}
         settings = Settings.build(**values)
-        told = settings.source_settings()
+        told = stage_settings(settings, Stage("supervised"))
         spec = StageSpec(Stage("supervised", "source"), "unet16", 0, keyed("source", source_classes, 1), told)
         *_, outcome = build_stage(spec, None, context)
         trial = Trial("s", "c", "confirm", settings, 1, target, keyed("target", target_classes, 2), spec)

@@ -16,6 +16,7 @@ from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.stage_kinds import STAGE_KINDS, StageKind
+from segsweep.config.stage_settings import stage_settings
 from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
@@ -68,7 +69,9 @@ def data(tmp_path, context) -> str:
 
 
 def supervised(data: str, parent: StageSpec | None = None, model: str = "unet16", **values) -> StageSpec:
-    settings = Settings.build(epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values).source_settings()
+    settings = stage_settings(
+        Settings.build(epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values), Stage("supervised")
+    )
     return StageSpec(Stage("supervised", "drawn"), model, seed=0, data=data, settings=settings, parent=parent)
 
 
@@ -355,7 +358,7 @@ def test_a_damaged_stage_is_built_again(data, context):
 
 def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
     settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values)
-    return StageSpec(Stage("simclr", "drawn"), model, 0, data, settings.stage_settings(Stage("simclr")), parent)
+    return StageSpec(Stage("simclr", "drawn"), model, 0, data, stage_settings(settings, Stage("simclr")), parent)
 
 
 def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, context):
@@ -383,7 +386,7 @@ def test_a_second_self_supervised_method_is_one_file_and_one_row(data, context, 
     monkeypatch.setitem(stages.STAGE_BUILDERS, row.name, stages.STAGE_BUILDERS["simclr"])  # from the rows there are at import
     stage = Stage.parse("toy:drawn")
     settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32")
-    spec = StageSpec(stage, "unet16", 0, data, settings.stage_settings(stage))
+    spec = StageSpec(stage, "unet16", 0, data, stage_settings(settings, stage))
     (started, *epochs), outcome = build(spec, context)
     assert started.facts["train_images"] == 18
     assert [result.epoch for result in epochs] == [1, 2]

@@ -11,6 +11,7 @@ from segsweep import trial as trials
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.stage_settings import stage_settings
 from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
 from segsweep.context import ExecutionContext
@@ -554,7 +555,7 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, context):
 
 def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
     """With a source that has the small stem, `freeze=encoder` moves a fresh stem, and nothing else of the encoder."""
-    settings = Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32").stage_settings(Stage("simclr"))
+    settings = stage_settings(Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32"), Stage("simclr"))
     spec = StageSpec(Stage("simclr", "drawn"), "resnet18", 0, data, {**settings, "stem": "small"})
     *_, source = build_stage(spec, None, context)
     trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")

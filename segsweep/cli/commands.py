@@ -14,6 +14,7 @@ from segsweep.cli.datasets_options import add_arguments
 from segsweep.cli.exits import INCOMPLETE, announce_start, exit_codes
 from segsweep.cli.mirror_options import add_mirror_options
 from segsweep.cli.models_options import add_models_options
+from segsweep.cli.settings_options import add_settings_options
 from segsweep.console import error_console
 from segsweep.errors import UserError
 from segsweep.version import versions
@@ -47,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
     datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
     add_models_options(add("models", _models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
-    add("settings", _settings, "List every setting, its default, and what it allows.", "settings")
+    add_settings_options(
+        add("settings", _settings, "List every setting, its default, what it allows and what it means.", "settings learning_rate")
+    )
     prepare = add(
         "prepare",
         _prepare,

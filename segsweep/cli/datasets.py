@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
 from segsweep.cli.datasets_options import SHEET_PICTURES
-from segsweep.config.settings import LARGEST_PX
+from segsweep.config.setting_types import LARGEST_PX
 from segsweep.data.bit_depth import range_remarks
 from segsweep.data.dataset import DataSet, folder_remarks
 from segsweep.data.download import DOWNLOADS, download

@@ -3,7 +3,7 @@
 import argparse
 from typing import get_args
 
-from segsweep.config.settings import Fit
+from segsweep.config.setting_types import Fit
 
 SHEET_PICTURES = 8  # of a contact sheet
 

@@ -1,35 +1,41 @@
-"""`segsweep settings`: every setting with its default and what it allows."""
+"""`segsweep settings`: every setting with its default, what it allows and what it means."""
 
 import argparse
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from segsweep.config.narrow import OTHER_NAMES
-from segsweep.config.settings import Settings
+from segsweep.config.setting_table import SettingEntry, markdown_table, setting_entries
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LIMITS = {"exclusiveMinimum": "> ", "minimum": ">= ", "exclusiveMaximum": "< ", "maximum": "<= "}
+COLUMNS = 100
+INDENT = "    "
 
 
 def settings(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
-    """Print a line a setting, and what else `--set` takes."""
-    properties = Settings.model_json_schema()["properties"]
-    defaults = {name: str(facts.get("default")) for name, facts in properties.items()}
-    widths = max(map(len, properties)), max(map(len, defaults.values()))
-    for name, facts in properties.items():
-        print(f"{name:{widths[0]}}  {defaults[name]:{widths[1]}}  {' or '.join(_allowed(facts))}".rstrip())
-    print(f"\n--set takes these and {', '.join(OTHER_NAMES)}")
+    """Print the settings that are asked for, by default all, as text, JSON or Markdown; and what else `--set` takes."""
+    entries = setting_entries(options.names)
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+    elif options.markdown:
+        print("\n".join(markdown_table(entries)))
+    else:
+        print("\n".join(_text(entries)))
+        if not options.names:
+            print("\n" + "\n".join(wrap(f"--set takes these and {', '.join(OTHER_NAMES)}", COLUMNS, subsequent_indent=INDENT)))
 
 
-def _allowed(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a property of a JSON schema allows, an alternative at a time."""
-    for each in facts.get("anyOf", [facts]):
-        if "enum" in each or "const" in each:
-            yield ", ".join(map(str, each.get("enum", [each.get("const")])))
-        elif each.get("type") != "null":
-            limits = " ".join(f"{sign}{each[limit]:g}" for limit, sign in LIMITS.items() if limit in each)
-            yield f"{each.get('type', 'text')} {limits}".rstrip().replace("string", "text")
-        else:
-            yield "None"
+def _text(entries: Sequence[SettingEntry]) -> Iterator[str]:
+    """Yield the lines of the settings: name, default and allowed values under each other, and below these the meaning."""
+    names, defaults = (
+        max(len(str(text)) for text in texts) for texts in zip(*((e.name, e.default) for e in entries), strict=True)
+    )
+    for entry in entries:
+        start = f"{entry.name:{names}}  {entry.default!s:{defaults}}  "
+        yield from wrap(start + entry.allowed, COLUMNS, subsequent_indent=" " * len(start))
+        yield from wrap(entry.meaning, COLUMNS, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False)

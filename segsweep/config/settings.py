@@ -1,131 +1,178 @@
 """Settings: every choice that a trial can be told. Its fields are the axes that a study may compare, tune or fix."""
 
-import re
-from functools import cache
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from segsweep.config.keep import Keep
-from segsweep.config.loss_text import canonical_loss
-from segsweep.config.plain import plain
-from segsweep.config.source import Source, Stage
-from segsweep.config.user_objects import NAME_PATTERN, PREFIX
+from segsweep.config.setting_rules import canonical, check_consistent, without_effect
+from segsweep.config.setting_types import (
+    ArchitectureName,
+    Augmentation,
+    FitChoice,
+    FreezePolicy,
+    LossText,
+    Optimizer,
+    Pixels,
+    PositiveInt,
+    Rate,
+    Schedule,
+    Share,
+    SourceName,
+    Transfer,
+    parsed_source,
+)
+from segsweep.config.source import Source
 from segsweep.errors import UserError, unknown
 
-DEFAULT_EPOCHS = 10
 DEFAULT_KEEP: Keep = "val_iou"
-LARGEST_PX = 4096
 LISTED = "segsweep settings"  # the command that prints them all
-DECIDED_BY = {  # settings that are dropped where they have no effect, and those that decide whether they have one
-    "momentum": ("optimizer",),
-    "encoder_lr_factor": ("freeze", "unfreeze_every_epochs"),
-    "layer_decay": ("freeze", "unfreeze_every_epochs"),
-    "frozen_norm": ("freeze",),
-}
-NO_TRANSFER = "none"  # what `transfer` becomes when the source is random: nothing moves
-
-
-def _architecture(name: str) -> str:
-    if not re.fullmatch(rf"[a-z][a-z0-9_]*(-[A-Za-z0-9_.-]+)?|{PREFIX}{NAME_PATTERN}(\.v[0-9]+)?", name):
-        raise ValueError("must read DECODER or DECODER-ENCODER, for instance unet16 or unet-mobilenet_v2")
-    return name
-
-
-def _freeze(policy: str) -> str:
-    if not re.fullmatch(r"none|encoder|norm|encoder:[1-9][0-9]*", policy):
-        raise ValueError("allowed are 'none', 'encoder', 'encoder:K' (its first K stages) and 'norm'")
-    return policy
-
-
-@cache
-def _parsed(source: str) -> Source:
-    """Return the source that a text names. Every process parses a text once, and all settings with it share the object."""
-    return Source.parse(source)
-
-
-PositiveInt = Annotated[int, Field(ge=1)]
-Pixels = Annotated[int, Field(ge=16, le=LARGEST_PX)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Rate = Annotated[float, Field(gt=0, le=100)]
-SourceName = Annotated[str, AfterValidator(lambda text: str(_parsed(text)))]
-ArchitectureName = Annotated[str, AfterValidator(_architecture)]
-Transfer = Literal["encoder", "all-but-classifier", "all", "none"]
-FreezePolicy = Annotated[str, AfterValidator(_freeze)]
-LossText = Annotated[str, AfterValidator(canonical_loss)]
-Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
-Schedule = Literal["constant", "poly", "cosine", "one_cycle"]
-Augmentation = Literal["none", "flip", "crop_flip_jitter", "rotate_flip_jitter_blur"]
-Fit = Literal["resize", "nearest", "crop", "raw-crop"]  # how a picture becomes square; see `segsweep.data.picture.square`
-FitChoice = Literal["own", Fit]  # or as the data set has it
 
 
 class Settings(BaseModel):
-    """What one fine-tuning run is told, the seed aside.
+    """Settings of one fine-tuning run, except its seed. Each field's text is what `segsweep settings` prints of it.
 
     Lengths are in epochs or in optimiser steps, never both; with steps, `validations` equally spaced validations take
-    the place of epochs. `source_*` settings are those of the supervised stages that the source names, `ssl_*` those of its
-    self-supervised ones; where they are None the supervised stages', or the trial's own value holds. What each setting means
-    stands in the README's table of settings.
+    the place of epochs. `source_*` settings are those of the supervised stages of the source, `ssl_*` those of its
+    self-supervised ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     source: SourceName = "random"
+    """Origin of the initial weights: a chain of stages joined by `+`, each one of `random`, `imagenet[:WEIGHTS]`, `coco-weights`,
+    `file:PATH`, `supervised:DATASET[@N]`, `simclr:DATASET[@N]`."""
     architecture: ArchitectureName = "unet16"
+    """Network: a plain U-Net (`unet`, `unet16`, `unet_no_norm`), or DECODER-ENCODER as `unet-resnet50`. `segsweep models` lists
+    the names and their cost."""
     transfer: Transfer = "encoder"
+    """Weights that move from the source into the model: `encoder`, `all-but-classifier`, or `all`, where rows of the classifier
+    move by class name. A random source makes it `none`."""
     freeze: FreezePolicy = "none"
+    """Part that stays fixed: `none`, `encoder`, `encoder:K` (its first K levels), or `norm` (the normalisation layers that the
+    transfer brought)."""
     frozen_norm: Literal["eval", "train"] = "eval"
+    """Statistics of frozen normalisation layers: `eval` keeps them fixed, as Keras with `trainable=False`; `train` normalises by
+    each batch and updates them, with dropout active, as PyTorch with `requires_grad=False` alone."""
     unfreeze_every_epochs: PositiveInt | None = None
+    """Gradual unfreezing: a frozen encoder releases its deepest level after this many epochs, the next level after as many again,
+    and so on. None: it stays frozen. (Howard and Ruder 2018, arXiv:1801.06146.)"""
     fraction: Share = 1.0
+    """Share of the target's training images that is used. Subsets are nested, stratified, and equal for equal seeds."""
     dev_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """With protocol `holdout-H`: share of all images that is used for training and validation, nine tenths of it for training.
+    None: all images that do not test."""
     fold: PositiveInt | None = None
+    """With a cross-validation protocol: number of the only fold to run, from 1. None: all folds."""
     learning_rate: Rate = 1e-3
+    """Peak learning rate of the model. The encoder's is this times `encoder_lr_factor`."""
     encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Encoder's learning rate as a share of `learning_rate` (Howard and Ruder 2018, arXiv:1801.06146)."""
     layer_decay: Share = 1.0
+    """Learning rate of an encoder level as a share of that of the next deeper level (BEiT: Bao et al. 2022, arXiv:2106.08254)."""
     schedule: Schedule = "constant"
+    """Learning rate over the run: `constant`; `poly`, (1 - t)^0.9 (arXiv:1606.00915); `cosine`, half a cosine to 0
+    (arXiv:1608.03983); `one_cycle`, up over 30 % of the steps, then down (arXiv:1708.07120)."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps in which the learning rate rises linearly, before the schedule."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay: an L2 penalty on all parameters; with `adamw` decoupled, and on weights alone, not on biases and
+    normalisation (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
     optimizer: Optimizer = "adam"
+    """Optimiser of trials and supervised stages, of torch.optim: `adam`, `adamw`, `sgd`, `rmsprop`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of `sgd` and `rmsprop`; the other optimisers ignore it."""
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of all gradients of a batch together, of trials and supervised stages; larger ones are scaled down (Pascanu
+    et al. 2013, arXiv:1211.5063). None: no limit."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of a moving average of the weights, at most (1 + n) / (10 + n) after n steps; the average is what is
+    validated, kept and tested. None: no average."""
     loss: LossText = "cross_entropy"
+    """Training loss, or a weighted sum as `0.5*cross_entropy+dice`, of: `cross_entropy`, `cross_entropy_foreground` (background
+    not counted), `weighted_cross_entropy` (by median frequency, of the pixels of the images that show the class:
+    arXiv:1411.4734), `bce`, `dice`, `focal` (arXiv:1708.02002), `jaccard`, `lovasz` (arXiv:1705.08790)."""
     output: Literal["softmax", "sigmoid"] = "softmax"
+    """Output channels: `softmax`, one logit for each class; `sigmoid`, with two classes, one logit, of the foreground (the
+    background's is 0). Sources always have one for each class. `sigmoid` excludes `transfer=all` and `domain_shift=on`."""
     augmentation: Augmentation = "flip"
+    """Random change of each training image: `none`; `flip`, left to right; `crop_flip_jitter`, a crop of at least half the
+    side, flip and colour; `rotate_flip_jitter_blur`, up to 90 degrees, flip, colour and blur."""
     augmented_copies: Annotated[int, Field(ge=0, le=16)] = 0
+    """Augmented copies of each training image in an epoch, beside the image as it is. 0: the image itself is augmented."""
     normalisation: Literal["source", "imagenet", "own"] = "source"
+    """Mean and standard deviation of the input: `source`, what the source's weights expect; `imagenet`; `own`, those of the
+    training images. Stages of the source use the same setting."""
     epochs: PositiveInt | None = None
+    """Length of a trial in epochs; 10 where `steps` is not given either."""
     steps: PositiveInt | None = None
+    """Length of a trial in optimiser steps, instead of `epochs`."""
     validations: PositiveInt = 10
+    """Number of equally spaced validations in a run whose length is in steps; with epochs each epoch ends with one."""
     patience_epochs: PositiveInt | None = None
+    """Epochs (with `steps`: validations) without a better reading of `keep` after which a trial ends. None: no such end."""
     keep: Keep = DEFAULT_KEEP
+    """Measure that decides which epoch is kept, which trial stops early and which setting is chosen: `val_iou` (equal ones by the
+    lower loss), `val_loss`, `val_dice` (mean over images), `last` (keeps the last epoch, chooses by IoU)."""
     batch_size: PositiveInt = 16
+    """Images per optimiser step, over all workers of a trial together."""
     image_px: Pixels = 256
+    """Side in pixels of the square that the network sees."""
     fit: FitChoice = "own"
+    """How an image becomes a square: `own`, as its dataset defines; `resize`, bilinear and antialiased; `nearest`; `crop`, short
+    side resized and centre cut out; `raw-crop`, centre cut out without resizing. Masks take the nearest pixel."""
     test_size: Literal["image_px", "original"] = "image_px"
+    """Size at which the test counts pixels: `image_px`, masks resized to the network's square; `original`, logits resized to each
+    mask's size, which needs `fit` `resize` or `nearest`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of training and prediction: `float32` (without TF32), `bfloat16`, or `auto`: bfloat16 on GPUs that compute in
+    it, else float32."""
     source_epochs: PositiveInt | None = None
+    """Length of a supervised stage in epochs. None, without `source_steps`: the trial's `epochs`, or 10."""
     source_steps: PositiveInt | None = None
+    """Length of a supervised stage in optimiser steps, instead of `source_epochs`."""
     source_learning_rate: Rate = 1e-3
+    """Peak learning rate of supervised stages; tuned where the study has `source_trials` above 1."""
     source_batch_size: PositiveInt | None = None
+    """Images per optimiser step of a supervised stage. None: `batch_size`."""
     source_loss: LossText = "cross_entropy"
+    """Training loss of supervised stages, as `loss`."""
     source_augmentation: Augmentation | None = None
+    """Augmentation of supervised stages, as `augmentation`. None: the trial's."""
     source_fit: FitChoice = "own"
+    """How images of a source become squares, as `fit`."""
     source_split: Literal["official", "all"] = "official"
+    """Images that stages train on: `official`, the official training split, validated on the official validation split or on a
+    tenth held out; `all`, all labelled images together, a tenth held out."""
     source_image_px: Pixels | None = None
+    """Side in pixels of the square that all stages of the source see. None: `image_px`."""
     ssl_epochs: PositiveInt | None = None
+    """Length of a self-supervised stage in epochs. None, without `ssl_steps`: that of supervised stages, the trial's, or 10."""
     ssl_steps: PositiveInt | None = None
+    """Length of a self-supervised stage in optimiser steps, instead of `ssl_epochs`."""
     ssl_learning_rate: Rate = 1e-3
+    """Peak learning rate of self-supervised stages: 1e-3 suits `adam`; `lars` needs about 0.3 times batch / 256."""
     ssl_batch_size: PositiveInt | None = None
+    """Images per optimiser step of a self-supervised stage, at least 2: a contrastive loss compares the images of a batch. None:
+    that of supervised stages."""
     ssl_optimizer: Literal["adam", "lars"] = "adam"
+    """Optimiser of self-supervised stages: `adam`, or timm's `lars` (You et al. 2017, arXiv:1708.03888)."""
     ssl_weight_decay: Annotated[float, Field(ge=0)] = 1e-6
+    """Weight decay of self-supervised stages, on weights alone, not on biases and normalisation."""
     ssl_gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of all gradients of a batch together, of self-supervised stages. None: no limit."""
     ssl_warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps of a self-supervised stage in which the learning rate rises linearly, before half a cosine to 0."""
     ssl_stem: Literal["auto", "usual"] = "auto"
+    """Stem of a ResNet that a self-supervised stage trains from random weights: `auto`, on images of at most 64 px one 3x3
+    convolution, which is not transferred (SimCLR, arXiv:2002.05709, appendix B.9); `usual`, always the ResNet's."""
     ssl_temperature: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Temperature of SimCLR's loss, NT-Xent (Chen et al. 2020, arXiv:2002.05709, equation 1)."""
     domain_shift: Literal["off", "on"] = "off"
+    """`on`: a confirmed run tests its source's model on the target before training, and measures after training how much of the
+    source it forgot. `off`: neither."""
     clip_images: Annotated[int, Field(ge=0, le=16)] = 0
+    """Number of validation images whose predictions a confirmed run keeps before training and after each validation. 0: none."""
 
     @classmethod
     def build(cls, **values: Any) -> "Settings":
@@ -156,75 +203,20 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _canonical(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Give a length where none is given, and make equal what means the same."""
-        values = {name: plain(value) for name, value in values.items()}
-        for name, value in values.items():
-            if isinstance(value, bool):  # would pass for 0 or 1
-                raise ValueError(f"{name}={value}: must be a number or a text")
-        if values.get("epochs") is None and values.get("steps") is None:
-            values["epochs"] = DEFAULT_EPOCHS
-        if values.get("source_epochs") is None and values.get("source_steps") is None:
-            values["source_epochs"] = values.get("epochs") or DEFAULT_EPOCHS
-        if values.get("ssl_epochs") is None and values.get("ssl_steps") is None:
-            values["ssl_epochs"] = values.get("source_epochs") or values.get("epochs") or DEFAULT_EPOCHS
-        source = values.get("source", "random")
-        if isinstance(source, str):
-            parsed = _parsed(source)
-            known = values.get("transfer", "encoder") in get_args(Transfer)  # else its own check refuses it
-            if not parsed.stages and known:
-                values["transfer"] = NO_TRANSFER
-                if values.get("freeze") == "norm":  # there is no transferred layer to freeze
-                    values["freeze"] = "none"
-            elif parsed.encoder_only and values.get("transfer") in ("all-but-classifier", "all"):
-                values["transfer"] = "encoder"
-        return values
+        """Return values with a length where none is given, and with one text for what means the same."""
+        return canonical(values)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for prefix in ("", "source_", "ssl_"):
-            epochs, steps = getattr(self, f"{prefix}epochs"), getattr(self, f"{prefix}steps")
-            if epochs is not None and steps is not None:
-                raise ValueError(f"{prefix}epochs={epochs} and {prefix}steps={steps}: give one of the two")
-        if (size := self.batch_sizes().get("ssl_batch_size", 2)) < 2:
-            raise ValueError(f"ssl_batch_size={size}: a self-supervised stage tells pictures of a batch apart; needs at least 2")
-        if self.transfer == NO_TRANSFER and self.chain.last is not None:
-            raise ValueError(f"transfer='none' with source={self.source!r}: allowed are encoder, all-but-classifier, all")
-        if self.steps is not None and self.validations > self.steps:
-            raise ValueError(f"validations={self.validations}: more than steps={self.steps}")
-        if self.unfreeze_every_epochs is not None and not self.freeze.startswith("encoder"):
-            raise ValueError(
-                f"unfreeze_every_epochs={self.unfreeze_every_epochs} with freeze={self.freeze!r}: goes with encoder or encoder:K"
-            )
-        if self.augmented_copies and self.augmentation == "none":
-            raise ValueError(f"augmented_copies={self.augmented_copies} with augmentation='none': the copies would be no others")
-        self._check_output()
-        self._drop_what_changes_nothing()
+        check_consistent(self)
+        for name in without_effect(self):  # so that they make no other cell
+            object.__setattr__(self, name, type(self).model_fields[name].default)
         return self
-
-    def _check_output(self) -> None:
-        """Refuse a single logit where a source's model of several classes is compared or mapped class by class."""
-        if self.output == "sigmoid" and self.transfer == "all":
-            raise ValueError(
-                "output='sigmoid' with transfer='all': one logit has no row per class to map; "
-                "take transfer encoder or all-but-classifier, or output='softmax'"
-            )
-        if self.output == "sigmoid" and self.domain_shift == "on":
-            raise ValueError("output='sigmoid' with domain_shift='on': the source's model has a logit per class; take 'softmax'")
-
-    def _drop_what_changes_nothing(self) -> None:
-        """Give settings without effect their default, so that they make no other cell."""
-        idle = {"momentum"} if self.optimizer in ("adam", "adamw") else set()
-        if self.freeze == "encoder" and self.unfreeze_every_epochs is None:  # an encoder that never moves
-            idle |= {"encoder_lr_factor", "layer_decay"}
-        if self.freeze == "none":
-            idle.add("frozen_norm")
-        for name in idle:
-            object.__setattr__(self, name, self._default(name))
 
     @property
     def chain(self) -> Source:
         """The source as an object: the chain of stages that gives the initial weights."""
-        return _parsed(self.source)
+        return parsed_source(self.source)
 
     @property
     def results(self) -> int:
@@ -233,74 +225,8 @@ class Settings(BaseModel):
 
     @property
     def source_px(self) -> int:
-        """The size of the pictures that the stages of the source see."""
+        """The size of the images that the stages of the source see."""
         return self.source_image_px or self.image_px
-
-    def batch_sizes(self) -> dict[str, int]:
-        """Return the sizes of the batches that training needs, the trial's own and those of its source, by their settings."""
-        sizes = {"batch_size": self.batch_size}
-        if any(stage.supervised for stage in self.chain.stages):
-            sizes["source_batch_size"] = self.source_settings()["batch_size"]
-        if any(stage.self_supervised for stage in self.chain.stages):
-            sizes["ssl_batch_size"] = self.ssl_settings()["batch_size"]
-        return sizes
-
-    def stage_settings(self, stage: Stage) -> dict[str, Any]:
-        """Return the settings of a stage of the source: none for one that does not train."""
-        if stage.self_supervised:
-            return self.ssl_settings()
-        return self.source_settings() if stage.supervised else {}
-
-    def ssl_settings(self) -> dict[str, Any]:
-        """Return what a self-supervised stage is told."""
-        steps = self.ssl_steps
-        split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
-        own = {"normalisation": self.normalisation} if self.normalisation != self._default("normalisation") else {}
-        clip = {"gradient_clip_norm": self.ssl_gradient_clip_norm} if self.ssl_gradient_clip_norm is not None else {}
-        return (
-            split
-            | own
-            | clip
-            | {
-                "image_px": self.source_px,
-                "learning_rate": self.ssl_learning_rate,
-                "optimizer": self.ssl_optimizer,
-                "weight_decay": self.ssl_weight_decay,
-                "warmup": self.ssl_warmup,
-                "temperature": self.ssl_temperature,
-                "epochs": self.ssl_epochs,
-                "steps": steps,
-                "validations": min(self.validations, steps) if steps is not None else None,
-                "batch_size": self.ssl_batch_size or self.source_batch_size or self.batch_size,
-                "precision": self.precision,
-            }
-        )
-
-    def source_settings(self) -> dict[str, Any]:
-        """Return what a supervised stage is told, by the names of settings; those at their default are left out.
-
-        So a new setting changes the identity of no stage that does not use it.
-        """
-        told = {
-            "image_px": self.source_px,
-            "augmentation": self.source_augmentation or self.augmentation,
-            "optimizer": self.optimizer,
-            "weight_decay": self.weight_decay,
-            "loss": self.source_loss,
-            "learning_rate": self.source_learning_rate,
-            "epochs": self.source_epochs,
-            "steps": self.source_steps,
-            "validations": min(self.validations, self.source_steps) if self.source_steps is not None else None,
-            "batch_size": self.source_batch_size or self.batch_size,
-            "precision": self.precision,
-        }
-        shared = ("momentum", "gradient_clip_norm", "schedule", "warmup", "normalisation", "keep")
-        split = {"split": self.source_split} if self.source_split != self._default("source_split") else {}
-        return told | split | {name: getattr(self, name) for name in shared if getattr(self, name) != self._default(name)}
-
-    @classmethod
-    def _default(cls, name: str) -> Any:
-        return cls.model_fields[name].default
 
 
 def _one_line(error: ValidationError, field: str | None = None) -> UserError:

@@ -11,7 +11,8 @@ from segsweep.config.early_stopping import RULES, EarlyStopping
 from segsweep.config.folds import folds_of
 from segsweep.config.plain import listed, plain
 from segsweep.config.published_results import Published
-from segsweep.config.settings import DECIDED_BY, LISTED, Settings
+from segsweep.config.setting_rules import DECIDED_BY
+from segsweep.config.settings import LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
 from segsweep.config.user_objects import DataSetObject, Naming, UserObject, folder_name, is_data_set, register, with_fingerprints
 from segsweep.errors import UserError, unknown

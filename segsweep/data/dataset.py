@@ -8,7 +8,7 @@ from typing import Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from segsweep.config.settings import Fit as Fit  # told here too, where data sets are described
+from segsweep.config.setting_types import Fit as Fit  # told here too, where data sets are described
 
 IGNORE = 255  # the mask value that no loss and no metric counts
 

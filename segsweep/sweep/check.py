@@ -7,6 +7,7 @@ from rich.console import Console
 
 from segsweep.config.folds import folds_of
 from segsweep.config.space import Choice
+from segsweep.config.stage_settings import batch_sizes
 from segsweep.config.study import Study
 from segsweep.records.reader import Records
 from segsweep.store.contents import DATA, MANIFESTS, MASKS
@@ -35,7 +36,7 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
             pass  # a run would refuse nothing
     finally:
         view.close()
-    batch = max(max(settings.batch_sizes().values()) for _, settings in study.cells())
+    batch = max(max(batch_sizes(settings).values()) for _, settings in study.cells())
     with folders.store.rehearsal(SHARED) as aside, folders.store.scratch("check-") as out:
         return run_in(rehearsal, replace(folders, out=out, store=aside, max_pictures=BATCHES * batch), options, console)
 

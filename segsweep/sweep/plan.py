@@ -7,6 +7,7 @@ from typing import Any
 
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.stage_settings import stage_settings
 from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
@@ -198,7 +199,7 @@ def _stages(
             model=encoder if stage.encoder_only else settings.architecture,
             seed=seed if stage.trains else 0,
             data=data,
-            settings=settings.stage_settings(stage) | small_stem,
+            settings=stage_settings(settings, stage) | small_stem,
             parent=last,
             without=left_out(stage, settings) if stage.trains else (),
             leakage=leakage if stage.trains else PREVENT,

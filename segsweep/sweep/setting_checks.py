@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.stage_settings import batch_sizes
 from segsweep.config.study import Study
 from segsweep.data.splits import check_limit, count_of_fraction
 from segsweep.errors import UserError
@@ -100,7 +101,7 @@ def _batches_of_one(study: Study, settings: Settings, catalog: Catalog) -> Itera
         policies.append("none")  # frozen layers too normalise over the batch
     if 1 in tuned_values(study, "batch_size", settings.batch_size):
         yield "batch_size=1", policies, settings.image_px
-    if settings.batch_sizes().get("source_batch_size") == 1:
+    if batch_sizes(settings).get("source_batch_size") == 1:
         yield "source_batch_size=1", ["none"], settings.source_px
     for dev_share, fold in split_choices(study, settings):
         train = catalog.target_sizes(study, dev_share, fold)[0]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segsweep.config.loss_text import user_losses
 from segsweep.config.settings import Settings
+from segsweep.config.stage_settings import batch_sizes
 from segsweep.config.study import Study
 from segsweep.config.user_objects import PREFIX, check_provided
 from segsweep.errors import UserError
@@ -77,7 +78,7 @@ def _treats_levels_apart(study: Study, cell: Settings) -> bool:
 def check_processes(study: Study, options: Options) -> None:
     """Raise `UserError` where processes that train one model would have less than one image each of a batch."""
     for name, settings in study.cells():
-        for setting, size in settings.batch_sizes().items():
+        for setting, size in batch_sizes(settings).items():
             option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
             if (workers := getattr(options, option)) > size:
                 raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from segsweep.config.settings import DEFAULT_EPOCHS, Settings
+from segsweep.config.setting_rules import DEFAULT_EPOCHS
+from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.stage_settings import batch_sizes, stage_settings
 from segsweep.errors import UserError
 
 WRONG = [  # field, value, what the message says is allowed
@@ -196,10 +198,12 @@ def test_command_line_texts_are_checked(name, text):
 
 def test_source_settings_fall_back_on_the_trials_own():
     """A supervised stage takes the trial's batch size where it has none of its own, and never the trial's learning rate."""
-    own = Settings(batch_size=4, learning_rate=0.5, loss="dice").source_settings()
+    own = stage_settings(Settings(batch_size=4, learning_rate=0.5, loss="dice"), Stage("supervised"))
     assert (own["batch_size"], own["learning_rate"], own["loss"]) == (4, 1e-3, "cross_entropy")
-    assert Settings(batch_size=4, source_batch_size=8).source_settings()["batch_size"] == 8
-    assert Settings(validations=7).source_settings() == Settings(validations=8).source_settings()
+    assert stage_settings(Settings(batch_size=4, source_batch_size=8), Stage("supervised"))["batch_size"] == 8
+    assert stage_settings(Settings(validations=7), Stage("supervised")) == stage_settings(
+        Settings(validations=8), Stage("supervised")
+    )
 
 
 def test_settings_that_change_nothing_are_one_value():
@@ -235,18 +239,18 @@ def test_one_logit_goes_with_no_map_of_classes(values, message):
 
 def test_a_self_supervised_stage_is_told_its_own_settings():
     """Its length, batch and temperature are those of `ssl_`, else the supervised stages', else the trial's."""
-    told = Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32).stage_settings(Stage("simclr"))
+    told = stage_settings(Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32), Stage("simclr"))
     assert {name: told[name] for name in ("epochs", "batch_size", "temperature", "image_px")} == {
         "epochs": 3,
         "batch_size": 4,
         "temperature": 0.5,
         "image_px": 32,
     }
-    assert Settings(ssl_steps=7).stage_settings(Stage("simclr"))["validations"] == 7
+    assert stage_settings(Settings(ssl_steps=7), Stage("simclr"))["validations"] == 7
     assert Settings(ssl_steps=7).ssl_epochs is None
-    assert Settings(source_image_px=32).stage_settings(Stage("supervised"))["image_px"] == 32
-    assert Settings().stage_settings(Stage("imagenet")) == {}
-    assert Settings(normalisation="own").stage_settings(Stage("simclr"))["normalisation"] == "own"
+    assert stage_settings(Settings(source_image_px=32), Stage("supervised"))["image_px"] == 32
+    assert stage_settings(Settings(), Stage("imagenet")) == {}
+    assert stage_settings(Settings(normalisation="own"), Stage("simclr"))["normalisation"] == "own"
     with pytest.raises(UserError, match=r"ssl_batch_size=1: .*needs at least 2"):
         Settings.build(source="simclr:x", batch_size=1)
     with pytest.raises(UserError, match="ssl_epochs=2 and ssl_steps=3: give one of the two"):
@@ -255,17 +259,19 @@ def test_a_self_supervised_stage_is_told_its_own_settings():
 
 def test_batches_are_those_of_the_stages_that_the_source_has():
     """A study's batches are the trial's and those of the kinds of stages in its source."""
-    assert Settings().batch_sizes() == {"batch_size": 16}
-    assert Settings(source="supervised:x", source_batch_size=4).batch_sizes() == {"batch_size": 16, "source_batch_size": 4}
+    assert batch_sizes(Settings()) == {"batch_size": 16}
+    assert batch_sizes(Settings(source="supervised:x", source_batch_size=4)) == {"batch_size": 16, "source_batch_size": 4}
     chain = Settings(source="imagenet+simclr:x+supervised:y", ssl_batch_size=64)
-    assert chain.batch_sizes() == {"batch_size": 16, "source_batch_size": 16, "ssl_batch_size": 64}
+    assert batch_sizes(chain) == {"batch_size": 16, "source_batch_size": 16, "ssl_batch_size": 64}
 
 
 def test_source_settings_hold_only_what_is_not_usual():
     """Settings that later versions brought are told to a stage only where they differ from their default."""
-    usual = Settings().source_settings()
+    usual = stage_settings(Settings(), Stage("supervised"))
     assert "schedule" not in usual
-    told = Settings(schedule="poly", warmup=0.1, source_loss="dice", source_augmentation="none").source_settings()
+    told = stage_settings(
+        Settings(schedule="poly", warmup=0.1, source_loss="dice", source_augmentation="none"), Stage("supervised")
+    )
     assert set(told) - set(usual) == {"schedule", "warmup"}
     assert (told["schedule"], told["warmup"], told["loss"], told["augmentation"]) == ("poly", 0.1, "dice", "none")
 
@@ -273,13 +279,13 @@ def test_source_settings_hold_only_what_is_not_usual():
 def test_a_largest_gradient_is_shared_with_supervised_stages_alone():
     """`gradient_clip_norm` reaches trials and supervised stages, `ssl_gradient_clip_norm` self-supervised ones."""
     assert not {"gradient_clip_norm"} & {
-        *Settings().stage_settings(Stage("supervised")),
-        *Settings().stage_settings(Stage("simclr")),
+        *stage_settings(Settings(), Stage("supervised")),
+        *stage_settings(Settings(), Stage("simclr")),
     }
     clipped = Settings(gradient_clip_norm=1.0, ssl_gradient_clip_norm=2.0)
-    assert clipped.stage_settings(Stage("supervised"))["gradient_clip_norm"] == 1.0
-    assert clipped.stage_settings(Stage("simclr"))["gradient_clip_norm"] == 2.0
-    assert "gradient_clip_norm" not in Settings(gradient_clip_norm=1.0).stage_settings(Stage("simclr"))
+    assert stage_settings(clipped, Stage("supervised"))["gradient_clip_norm"] == 1.0
+    assert stage_settings(clipped, Stage("simclr"))["gradient_clip_norm"] == 2.0
+    assert "gradient_clip_norm" not in stage_settings(Settings(gradient_clip_norm=1.0), Stage("simclr"))
 
 
 def test_norm_without_a_source_is_none():

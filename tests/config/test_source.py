@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from segsweep.config import File, SelfSupervised, Settings, Study, Supervised, Target
-from segsweep.config import settings as settings_module
+from segsweep.config import source as source_module
+from segsweep.config.setting_types import parsed_source
 from segsweep.config.source import Source, Stage
 from segsweep.config.stage_kinds import STAGE_KINDS
 from segsweep.errors import UserError
@@ -188,19 +189,19 @@ def test_a_divided_path_is_refused_with_the_remedy(text):
 
 def nodes() -> list[tuple[str, ast.AST]]:
     """Return every node of the package's code, with the file that it stands in."""
-    package = Path(settings_module.__file__).parents[1]
+    package = Path(source_module.__file__).parents[1]
     files = sorted(package.rglob("*.py"))
     return [(str(path.relative_to(package)), node) for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
 
 
 def test_texts_are_parsed_in_one_place():
-    """Settings alone parse the text of a source, `Source` that of a stage, and `File` its own, to check it."""
+    """The type of the setting alone parses the text of a source, `Source` that of a stage, and `File` its own, to check it."""
     calls = [
         (file, f"{node.value.id}.parse")
         for file, node in nodes()
         if isinstance(node, ast.Attribute) and node.attr == "parse" and isinstance(node.value, ast.Name)
     ]
-    assert [file for file, called in calls if called == "Source.parse"] == ["config/settings.py"]
+    assert [file for file, called in calls if called == "Source.parse"] == ["config/setting_types.py"]
     assert [file for file, called in calls if called == "Stage.parse"] == ["config/source.py", "config/user_objects.py"]
 
 
@@ -215,7 +216,7 @@ def test_a_source_is_parsed_once_and_shared(monkeypatch):
     """However many settings have a source, its text as given and its canonical text are parsed once; all share one object."""
     parsed, parse = Counter(), Source.parse
     monkeypatch.setattr(Source, "parse", lambda text: parsed.update([text]) or parse(text))
-    settings_module._parsed.cache_clear()
+    parsed_source.cache_clear()
     compare = {
         "source": ["random+supervised:coco", "supervised:coco", "imagenet"],
         "image_px": [32, 64, 96],

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from segsweep.config.settings import Fit
+from segsweep.config.setting_types import Fit
 from segsweep.data.dataset import Pixels
 from segsweep.inference import tiling
 from segsweep.inference.tiling import Predictor

@@ -1,0 +1,72 @@
+"""The settings of the stages of a source, derived from those of a trial."""
+
+from typing import TYPE_CHECKING, Any
+
+from segsweep.config.source import Stage
+
+if TYPE_CHECKING:
+    from segsweep.config.settings import Settings
+
+
+def batch_sizes(settings: "Settings") -> dict[str, int]:
+    """Return the sizes of the batches that training needs, the trial's own and those of its source, by their settings."""
+    sizes = {"batch_size": settings.batch_size}
+    if any(stage.supervised for stage in settings.chain.stages):
+        sizes["source_batch_size"] = _supervised(settings)["batch_size"]
+    if any(stage.self_supervised for stage in settings.chain.stages):
+        sizes["ssl_batch_size"] = _self_supervised(settings)["batch_size"]
+    return sizes
+
+
+def stage_settings(settings: "Settings", stage: Stage) -> dict[str, Any]:
+    """Return the settings of a stage of the source: none for one that does not train."""
+    if stage.self_supervised:
+        return _self_supervised(settings)
+    return _supervised(settings) if stage.supervised else {}
+
+
+def _self_supervised(settings: "Settings") -> dict[str, Any]:
+    """Return the settings of a self-supervised stage; those that came later only where they differ from their defaults."""
+    steps = settings.ssl_steps
+    return {
+        **_changed(settings, split="source_split", normalisation="normalisation", gradient_clip_norm="ssl_gradient_clip_norm"),
+        "image_px": settings.source_px,
+        "learning_rate": settings.ssl_learning_rate,
+        "optimizer": settings.ssl_optimizer,
+        "weight_decay": settings.ssl_weight_decay,
+        "warmup": settings.ssl_warmup,
+        "temperature": settings.ssl_temperature,
+        "epochs": settings.ssl_epochs,
+        "steps": steps,
+        "validations": min(settings.validations, steps) if steps is not None else None,
+        "batch_size": settings.ssl_batch_size or settings.source_batch_size or settings.batch_size,
+        "precision": settings.precision,
+    }
+
+
+def _supervised(settings: "Settings") -> dict[str, Any]:
+    """Return the settings of a supervised stage; shared ones that have their default are left out.
+
+    So a new setting changes the identity of no stage that does not use it.
+    """
+    values = {
+        "image_px": settings.source_px,
+        "augmentation": settings.source_augmentation or settings.augmentation,
+        "optimizer": settings.optimizer,
+        "weight_decay": settings.weight_decay,
+        "loss": settings.source_loss,
+        "learning_rate": settings.source_learning_rate,
+        "epochs": settings.source_epochs,
+        "steps": settings.source_steps,
+        "validations": min(settings.validations, settings.source_steps) if settings.source_steps is not None else None,
+        "batch_size": settings.source_batch_size or settings.batch_size,
+        "precision": settings.precision,
+    }
+    shared = ("momentum", "gradient_clip_norm", "schedule", "warmup", "normalisation", "keep")
+    return values | _changed(settings, split="source_split") | _changed(settings, **{name: name for name in shared})
+
+
+def _changed(settings: "Settings", **names: str) -> dict[str, Any]:
+    """Return the values, under other names, of those of some settings that differ from their defaults."""
+    fields = type(settings).model_fields
+    return {name: value for name, of in names.items() if (value := getattr(settings, of)) != fields[of].default}

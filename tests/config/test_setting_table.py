@@ -1,0 +1,51 @@
+"""The table of settings."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from segsweep.config.loss_text import LOSS_NAMES
+from segsweep.config.setting_table import markdown_table, setting_entries
+from segsweep.config.settings import Settings
+from segsweep.config.stage_kinds import STAGE_KINDS
+
+README = Path(__file__).parents[2] / "README.md"
+TABLE = setting_entries()
+MEANINGS = {entry.name: entry.meaning for entry in TABLE}
+NAMED = {  # what a meaning must name, where the type of the setting does not list its values
+    "loss": LOSS_NAMES,
+    "source": [kind.form.partition("[@prefix")[0] for kind in STAGE_KINDS.values()],
+    "freeze": ("none", "encoder", "encoder:K", "norm"),
+}
+
+
+def test_every_setting_is_documented_at_its_field() -> None:
+    """Each field has a text: sentences of at most 340 characters that speak of images."""
+    assert list(MEANINGS) == list(Settings.model_fields)
+    for name, meaning in MEANINGS.items():
+        assert meaning.endswith((".", ".)")), name
+        assert 20 < len(meaning) <= 340, name
+        assert not re.search(r"picture|\btold\b|\n|\|", meaning), name
+
+
+@pytest.mark.parametrize("entry", [entry for entry in TABLE if "," in entry.allowed or entry.name in NAMED], ids=lambda e: e.name)
+def test_a_meaning_names_every_value(entry) -> None:
+    """The text says what each allowed value does, or refers to a setting whose text does."""
+    values = NAMED.get(entry.name) or entry.allowed.removesuffix(" or None").split(", ")
+    referred = [MEANINGS[name] for name in re.findall(r", as `(\w+)`", entry.meaning)]
+    for value in values:
+        assert any(f"`{value}`" in text for text in (entry.meaning, *referred)), value
+
+
+def test_a_meaning_refers_to_settings_that_exist() -> None:
+    """A text in backquotes with the form of a prefixed setting is one."""
+    for name, meaning in MEANINGS.items():
+        for word in re.findall(r"`((?:source|ssl|encoder|learning|batch)_\w+)`", meaning):
+            assert word in (*MEANINGS, "source_trials"), (name, word)
+
+
+def test_the_readme_has_the_table_of_the_fields() -> None:
+    """The table in the README's section on settings is that of `segsweep settings --markdown`."""
+    section = README.read_text(encoding="utf-8").split("\n## Settings\n")[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("|")] == markdown_table(TABLE)
