@@ -8,7 +8,7 @@ stages, has its fingerprints, whatever other studies the process knows.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -38,21 +38,25 @@ class Architecture:
 
     `build(classes)` returns a `torch.nn.Module` from images (B, 3, H, W), normalised floats, to logits (B, classes, H, W); with
     `output=sigmoid` it is asked for one. `encoder` and `classifier` are how the names of its parameters begin in its encoder and
-    in its last classifier (`"encoder."`, `"head.out."`); `stages` how they begin in each stage of the encoder from input to
-    output, needed for `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths must be multiples of
-    `stride_px`. Trials know the text of `build`, comments included; raise `version` where something that it calls has changed.
+    in its last classifier (`"encoder."`, `"head.out."`); `levels` how they begin in each level of the encoder from input to
+    output (`stages` is its former name), needed for `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths
+    must be multiples of `stride_px`. Trials know the text of `build`, comments included; raise `version` where something that it
+    calls has changed.
     """
 
     name: str
     build: Callable[[int], Any]
     encoder: str
     classifier: str
-    stages: Sequence[Sequence[str]] = ()
+    levels: Sequence[Sequence[str]] = ()
     stride_px: int = 32
     version: int = 1
+    stages: InitVar[Sequence[Sequence[str]] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, stages: Sequence[Sequence[str]] | None) -> None:
         _check(self.name, self.version)
+        if stages is not None:
+            object.__setattr__(self, "levels", stages)
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ def _fingerprint(thing: Any) -> str:
     if isinstance(thing, Loss):
         return digest(code_of(thing.function))
     if isinstance(thing, Architecture):
-        return digest([code_of(thing.build), thing.encoder, thing.classifier, [list(stage) for stage in thing.stages]])
+        return digest([code_of(thing.build), thing.encoder, thing.classifier, [list(level) for level in thing.levels]])
     return digest([class_code(thing), thing.name])
 
 

@@ -12,7 +12,7 @@ from segsweep.config.digest import seed_for
 from segsweep.config.user_objects import PREFIX
 from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
-from segsweep.models.dilated_densenet import STAGES as DENSENET_STAGES
+from segsweep.models.dilated_densenet import LEVELS as DENSENET_LEVELS
 from segsweep.models.encoder_name import TIMM_PREFIX
 from segsweep.models.encoder_name import encoder_name as encoder_name  # told here too, where architectures are
 from segsweep.models.pooled import pooled_features
@@ -182,7 +182,7 @@ def _network(name: str, channels: int) -> tuple[nn.Module, Parts]:
         )
     if name in TORCHVISION:
         entry = TORCHVISION[name]
-        return entry.build(channels), Parts("backbone.", entry.classifier, entry.stages, decode_torchvision)
+        return entry.build(channels), Parts("backbone.", entry.classifier, entry.levels, decode_torchvision)
     if decoder in RATES:
-        return DenseASPP(encoder, RATES[decoder], channels), Parts("encoder.", "classifier.", DENSENET_STAGES, DenseASPP.decode)
+        return DenseASPP(encoder, RATES[decoder], channels), Parts("encoder.", "classifier.", DENSENET_LEVELS, DenseASPP.decode)
     return build_smp(decoder, encoder, channels)

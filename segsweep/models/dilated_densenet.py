@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 DILATIONS: Mapping[str, int] = {"denseblock3": 2, "denseblock4": 4}
 UNPOOLED = ("transition2", "transition3")
-STAGES = (  # as smp's encoder gives its features: a transition's 1x1 convolution belongs to the stage that follows
+LEVELS = (  # as smp's encoder gives its features: a transition's 1x1 convolution belongs to the level that follows
     ("features.conv0.", "features.norm0."),
     ("features.denseblock1.", "features.transition1.norm."),
     ("features.transition1.conv.", "features.denseblock2.", "features.transition2.norm."),

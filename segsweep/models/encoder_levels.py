@@ -1,4 +1,4 @@
-"""Which weights of an encoder belong to which of its stages, read off what its feature maps are computed from."""
+"""Which weights of an encoder belong to which of its levels, read off what its feature maps are computed from."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 
 SIDES_PX = (224, 256, 384, 512)  # tried in turn: encoders with a fixed input want one of them
 
-Stages = tuple[tuple[str, ...], ...]
+Levels = tuple[tuple[str, ...], ...]
 
 
 def feature_maps(output: Any) -> list[Tensor]:
@@ -22,10 +22,10 @@ def feature_maps(output: Any) -> list[Tensor]:
     return list(output[0] if nested else output)
 
 
-def levels_by_features(encoder: nn.Module) -> Stages | None:
-    """Return, from input to output, how the names of the parameters of each stage of an encoder begin.
+def levels_by_features(encoder: nn.Module) -> Levels | None:
+    """Return, from input to output, how the names of the parameters of each level of an encoder begin.
 
-    A stage is what one feature map is computed from beyond the maps before it; parameters that no map needs count to the last. A
+    A level is what one feature map is computed from beyond the maps before it; parameters that no map needs count to the last. A
     name that ends in a dot stands for all below it, another one for itself. None where the encoder cannot be rehearsed
     without numbers.
     """
@@ -38,10 +38,9 @@ def levels_by_features(encoder: nn.Module) -> Stages | None:
                 output = torch.func.functional_call(encoder, (parameters, buffers), (images,))
         except Exception:  # each library has its own kinds
             continue
-        levels = _levels(feature_maps(output), parameters)
-        return tuple(
-            tuple(name for name, level in _cover(encoder, "", levels) if level == stage) for stage in sorted(set(levels.values()))
-        )
+        numbers = _levels(feature_maps(output), parameters)
+        cover = list(_cover(encoder, "", numbers))
+        return tuple(tuple(name for name, number in cover if number == level) for level in sorted(set(numbers.values())))
     return None
 
 
@@ -71,7 +70,7 @@ def _origins(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def _cover(module: nn.Module, prefix: str, levels: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Yield the largest parts of a module that lie in one stage, with its number."""
+    """Yield the largest parts of a module that lie in one level, with its number."""
     for name, _ in module.named_parameters(recurse=False):
         yield prefix + name, levels[prefix + name]
     for name, child in module.named_children():

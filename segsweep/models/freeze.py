@@ -1,6 +1,6 @@
 """Freeze policies: which parameters and normalisation statistics stay as they are.
 
-`none`; `encoder`; `encoder:K`, the first K stages of the encoder; `norm`, the normalisation layers that the transfer brought.
+`none`; `encoder`; `encoder:K`, the first K levels of the encoder; `norm`, the normalisation layers that the transfer brought.
 
 What the source was announced not to have stays trainable under every policy: a self-supervised stage with the stem for small
 images gives an encoder without its stem, and a random stem that stays as it is would spoil all that lies behind it. So `encoder`
@@ -74,7 +74,7 @@ def check_freeze_fits(architecture: str, policy: str, absent: Sequence[str] = ()
 
 
 def check_levels_known(architecture: str) -> None:
-    """Raise `UserError` for an architecture whose encoder's stages cannot be told; costs no memory and no device."""
+    """Raise `UserError` for an architecture whose encoder's levels cannot be determined; costs no memory and no device."""
     try:
         _ = build_without_numbers(architecture, classes=2).encoder_levels
     except UserError as error:
@@ -82,14 +82,14 @@ def check_levels_known(architecture: str) -> None:
 
 
 def _first_levels(model: SegmentationModel, count: int, absent: Sequence[str]) -> list[str]:
-    stages = model.encoder_levels
-    if not 1 <= count <= len(stages):
-        raise UserError(f"freeze='encoder:{count}': the encoder has {len(stages)} stages; allowed are 1 to {len(stages)}")
-    names = [name for stage in stages[:count] for name in stage]
+    levels = model.encoder_levels
+    if not 1 <= count <= len(levels):
+        raise UserError(f"freeze='encoder:{count}': the encoder has {len(levels)} levels; allowed are 1 to {len(levels)}")
+    names = [name for level in levels[:count] for name in level]
     held = [name for name in names if not any(weight.startswith(name) for weight in absent)]
     if not held:
         raise UserError(
-            f"freeze='encoder:{count}': the source has none of these stages ({', '.join(names)}), since it was trained with the "
+            f"freeze='encoder:{count}': the source has none of these levels ({', '.join(names)}), since it was trained with the "
             "stem for small images; take encoder:2 or more, or ssl_stem=usual"
         )
     return held

@@ -17,7 +17,7 @@ class Cost:
     """Counts of one architecture. `gmacs` are 10^9 multiply-adds of one image; the head is all that is not the encoder.
 
     `output_stride` is how many pixels of the image's side the deepest feature's pixel stands for, `encoder_levels` how
-    many stages freezing and layer-wise learning rates can tell apart.
+    many levels freezing and layer-wise learning rates can tell apart.
     """
 
     name: str

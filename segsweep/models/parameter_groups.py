@@ -1,7 +1,7 @@
-"""Learning rates per part of a model: a slower encoder, and slower stages the nearer they are to the image.
+"""Learning rates per part of a model: a slower encoder, and slower levels the nearer they are to the image.
 
 Discriminative fine-tuning (Howard and Ruder 2018, arXiv:1801.06146); the layer-wise decay as in BEiT (Bao et al. 2022,
-arXiv:2106.08254), with the encoder's stages for layers.
+arXiv:2106.08254), with the encoder's levels for layers.
 """
 
 from typing import Any
@@ -21,8 +21,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return parameter groups for an optimiser of torch, each with its `params` and `lr`.
 
-    What lies outside the encoder has `learning_rate`; stage s of S of the encoder, counted from the input,
-    `learning_rate * encoder_lr_factor * layer_decay ** (S - s)`. With both at 1 there is one group, in the order of
+    What lies outside the encoder has `learning_rate`; level k of K of the encoder, counted from the input,
+    `learning_rate * encoder_lr_factor * layer_decay ** (K - k)`. With both at 1 there is one group, in the order of
     `model.parameters()`. Held parameters are left out unless `all_parameters` is set, for those that are released later.
     """
     chosen = {
@@ -33,12 +33,12 @@ def parameter_groups(
     outside = [parameter for name, parameter in chosen.items() if not name.startswith(model.parts.encoder)]
     groups = [{"params": outside, "lr": learning_rate}]
     last = len(model.encoder_levels) - 1
-    for number, stage in enumerate(model.encoder_levels):
+    for number, level in enumerate(model.encoder_levels):
         rate = learning_rate * encoder_lr_factor * layer_decay ** (last - number)
-        groups.append({"params": _of_stage(chosen, stage), "lr": rate})
+        groups.append({"params": _of_level(chosen, level), "lr": rate})
     return [group for group in groups if group["params"]]
 
 
-def _of_stage(parameters: dict[str, nn.Parameter], stage: tuple[str, ...]) -> list[nn.Parameter]:
-    modules = tuple(name for name in stage if name.endswith("."))
-    return [parameter for name, parameter in parameters.items() if name.startswith(modules) or name in stage]
+def _of_level(parameters: dict[str, nn.Parameter], level: tuple[str, ...]) -> list[nn.Parameter]:
+    modules = tuple(name for name in level if name.endswith("."))
+    return [parameter for name, parameter in parameters.items() if name.startswith(modules) or name in level]

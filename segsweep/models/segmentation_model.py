@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segsweep.errors import UserError
-from segsweep.models.encoder_levels import Stages, levels_by_features
+from segsweep.models.encoder_levels import Levels, levels_by_features
 
 Features = Any  # what an encoder returns: a tensor (B, C, H, W), or lists, tuples and dicts of tensors (B, ...)
 Decode = Callable[[Any, Features, tuple[int, int]], Tensor]  # (network, features, size) -> the network's own output
@@ -22,13 +22,13 @@ class Parts:
     `decode` computes what the network's own forward pass returns from what its encoder returns and the height and width of the
     images; None where only the names are known.
 
-    `stages` says it for each stage of the encoder, from input to output and without the encoder's own prefix, where that
+    `levels` says it for each level of the encoder, from input to output and without the encoder's own prefix, where that
     cannot be read off the encoder's feature maps.
     """
 
     encoder: str
     classifier: str | tuple[str, ...]
-    stages: Stages | None = None
+    levels: Levels | None = None
     decode: Decode | None = None
 
 
@@ -90,16 +90,18 @@ class SegmentationModel(nn.Module):
         return self.network.get_submodule(self.parts.encoder.rstrip("."))
 
     @cached_property
-    def encoder_levels(self) -> Stages:
-        """How the names of the parameters of each of the encoder's stages begin, from input to output.
+    def encoder_levels(self) -> Levels:
+        """How the names of the parameters of each of the encoder's levels begin, from input to output.
 
         A name that ends in a dot stands for all below it, another one for itself; each parameter of the encoder lies in
-        one stage. Raises `UserError` for an encoder whose stages cannot be told.
+        one level. Raises `UserError` for an encoder whose levels cannot be determined.
         """
-        stages = self.parts.stages or levels_by_features(self.encoder)
-        if stages is None:
-            raise UserError(f"{type(self.encoder).__name__}: the stages of this encoder cannot be told; freeze none or encoder")
-        return tuple(tuple(self.parts.encoder + name for name in stage) for stage in stages)
+        levels = self.parts.levels or levels_by_features(self.encoder)
+        if levels is None:
+            raise UserError(
+                f"{type(self.encoder).__name__}: the levels of this encoder cannot be determined; freeze none or encoder"
+            )
+        return tuple(tuple(self.parts.encoder + name for name in level) for level in levels)
 
     def hold(self, names: Iterable[str], *, train_mode: bool = False) -> None:
         """Keep parts as they are: their parameters without gradient, their normalisation statistics unmoved by `.train()`.
@@ -118,15 +120,18 @@ class SegmentationModel(nn.Module):
         held = tuple(name for name in self._held if name.endswith("."))
         return not self._held_in_train_mode and f"{module}.".startswith(held)
 
-    def release_stage(self) -> bool:
-        """Release the deepest stage of the encoder that is held, and return whether there was one.
+    def release_level(self) -> bool:
+        """Release the deepest level of the encoder that is held, and return whether there was one.
 
         Its parameters get gradients again and its normalisation statistics move again.
         """
-        stages = self.encoder_levels
+        levels = self.encoder_levels
         if self.parts.encoder in self._held:
-            self._held = (*(name for name in self._held if name != self.parts.encoder), *(n for stage in stages for n in stage))
-        held = [stage for stage in stages if set(stage) <= set(self._held)]
+            self._held = (
+                *(name for name in self._held if name != self.parts.encoder),
+                *(part for level in levels for part in level),
+            )
+        held = [level for level in levels if set(level) <= set(self._held)]
         if not held:
             return False
         for name in held[-1]:

@@ -1,4 +1,4 @@
-"""torchvision's own segmentation networks, with its names of weights, and the stages of their encoders."""
+"""torchvision's own segmentation networks, with its names of weights, and the levels of their encoders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import LRASPP
 
 RESNET_LEVELS = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
-MOBILENET_V3_STAGES = tuple(  # a stage begins with a block that halves the size, or would without dilation
+MOBILENET_V3_LEVELS = tuple(  # a level begins with a block that halves the size, or would without dilation
     tuple(f"{block}." for block in blocks) for blocks in (range(2), range(2, 4), range(4, 7), range(7, 13), range(13, 17))
 )
 LRASPP_CLASSIFIERS = ("classifier.low_classifier.", "classifier.high_classifier.")
@@ -16,11 +16,11 @@ LRASPP_CLASSIFIERS = ("classifier.low_classifier.", "classifier.high_classifier.
 
 @dataclass(frozen=True)
 class TorchvisionNetwork:
-    """One of torchvision's networks: its name there, its encoder's stages, and how the names of its last classifier begin."""
+    """One of torchvision's networks: its name there, its encoder's levels, and how the names of its last classifier begin."""
 
     name: str
     encoder: str
-    stages: tuple[tuple[str, ...], ...] = RESNET_LEVELS
+    levels: tuple[tuple[str, ...], ...] = RESNET_LEVELS
     classifier: tuple[str, ...] = ("classifier.4.",)
 
     def build(self, classes: int) -> nn.Module:
@@ -41,8 +41,8 @@ TORCHVISION: Mapping[str, TorchvisionNetwork] = {
     "fcn-resnet101": TorchvisionNetwork("fcn_resnet101", "resnet101"),
     "deeplabv3-resnet50": TorchvisionNetwork("deeplabv3_resnet50", "resnet50"),
     "deeplabv3-resnet101": TorchvisionNetwork("deeplabv3_resnet101", "resnet101"),
-    "deeplabv3-mobilenet_v3_large": TorchvisionNetwork("deeplabv3_mobilenet_v3_large", "mobilenet_v3_large", MOBILENET_V3_STAGES),
+    "deeplabv3-mobilenet_v3_large": TorchvisionNetwork("deeplabv3_mobilenet_v3_large", "mobilenet_v3_large", MOBILENET_V3_LEVELS),
     "lraspp-mobilenet_v3_large": TorchvisionNetwork(
-        "lraspp_mobilenet_v3_large", "mobilenet_v3_large", MOBILENET_V3_STAGES, LRASPP_CLASSIFIERS
+        "lraspp_mobilenet_v3_large", "mobilenet_v3_large", MOBILENET_V3_LEVELS, LRASPP_CLASSIFIERS
     ),
 }

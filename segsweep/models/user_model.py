@@ -17,19 +17,19 @@ def build_own(text: str, channels: int) -> tuple[nn.Module, Parts]:
     """
     architecture: Architecture = user_object(text)
     network = architecture.build(channels)
-    stages = tuple(tuple(_part(network, architecture.encoder, name) for name in stage) for stage in architecture.stages)
-    return network, Parts(architecture.encoder, architecture.classifier, stages or None)
+    levels = tuple(tuple(_part(network, architecture.encoder, name) for name in level) for level in architecture.levels)
+    return network, Parts(architecture.encoder, architecture.classifier, levels or None)
 
 
 def _part(network: nn.Module, encoder: str, name: str) -> str:
     """Return the name of a part of the encoder without the encoder's own: of a module, dot at its end, or a parameter."""
     if not name.startswith(encoder):
-        raise UserError(f"stages name {name!r}, which does not begin with the encoder's {encoder!r}")
+        raise UserError(f"levels name {name!r}, which does not begin with the encoder's {encoder!r}")
     if name.rstrip(".") in dict(network.named_modules()):
         return f"{name.rstrip('.')}.".removeprefix(encoder)
     if name in dict(network.named_parameters()):
         return name.removeprefix(encoder)
-    raise UserError(f"stages name {name!r}, which is neither a module nor a parameter of the network")
+    raise UserError(f"levels name {name!r}, which is neither a module nor a parameter of the network")
 
 
 def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_CLASSES) -> None:
@@ -61,10 +61,10 @@ def _check_parts(text: str, architecture: Architecture, network: nn.Module) -> N
             raise UserError(f"architecture {text!r}: {part}={prefix!r} names no parameter; they begin with {', '.join(tops)}")
     if not architecture.encoder.endswith(".") or architecture.encoder[:-1] not in dict(network.named_modules()):
         raise UserError(f"architecture {text!r}: encoder={architecture.encoder!r} must be a module's name and a dot")
-    for name in names if architecture.stages else ():
-        holding = [stage for stage in architecture.stages if any(_holds(part, name) for part in stage)]
+    for name in names if architecture.levels else ():
+        holding = [level for level in architecture.levels if any(_holds(part, name) for part in level)]
         if name.startswith(architecture.encoder) and len(holding) != 1:
-            raise UserError(f"architecture {text!r}: {name} of its encoder lies in {len(holding)} of its stages; must be one")
+            raise UserError(f"architecture {text!r}: {name} of its encoder lies in {len(holding)} of its levels; must be one")
 
 
 def _holds(part: str, name: str) -> bool:

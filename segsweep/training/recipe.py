@@ -57,7 +57,7 @@ class Recipe:
 
     @property
     def by_level(self) -> bool:
-        """Whether the stages of the encoder are treated differently."""
+        """Whether the levels of the encoder are treated differently."""
         return self.encoder_lr_factor != 1 or self.layer_decay != 1 or self.unfreeze_every_epochs is not None
 
     @classmethod

@@ -51,9 +51,9 @@ class Stepper:
         return math.ceil(self._recipe.batch_size / self._pieces)
 
     def unfreeze(self, epoch: int) -> None:
-        """Release as many stages of a frozen encoder as are due at an epoch (of 0, 1, ...), the deepest first."""
+        """Release as many levels of a frozen encoder as are due at an epoch (of 0, 1, ...), the deepest first."""
         every, changed = self._recipe.unfreeze_every_epochs, False
-        while every is not None and self._released < epoch // every and self._state.model.release_stage():
+        while every is not None and self._released < epoch // every and self._state.model.release_level():
             self._released, changed = self._released + 1, True
         if changed:
             self._parallel = self._world.parallel(self._state.model, self._device)

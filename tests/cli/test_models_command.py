@@ -67,7 +67,7 @@ def test_encoders_lists_what_can_be_combined(capsys: pytest.CaptureFixture[str])
     ("arguments", "words"),
     [
         (("unet-resnet19",), "unknown encoder 'resnet19'"),
-        (("unet-resnet18", "--freeze", "encoder:9"), "has 5 stages"),
+        (("unet-resnet18", "--freeze", "encoder:9"), "has 5 levels"),
         (("unet-resnet18", "--freeze", "decoder"), "freeze: unknown name 'decoder'"),
         (("unet-resnet18", "--classes", "0"), "'0': must be a whole number of at least 1"),
     ],

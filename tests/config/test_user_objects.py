@@ -21,6 +21,7 @@ from segsweep.config import (
     Target,
     Trial,
 )
+from segsweep.config.digest import digest
 from segsweep.config.source import Stage
 from segsweep.config.source_text import code_of
 from segsweep.config.user_objects import fingerprint, for_workers, register, user_object
@@ -98,6 +99,16 @@ def test_a_narrowed_study_keeps_its_objects():
     """A study that is made from another, as `--set` does, still knows the objects."""
     made = replace(study(), compare={"architecture": ["own:net"]})
     assert made.own == {"own:net": NET, "own:tversky": TVERSKY}
+
+
+def test_stages_is_the_former_name_of_levels():
+    """An architecture declared with `stages` has these levels and the fingerprint that it had when the field had that name."""
+    levels = [["encoder.a."], ["encoder.b.", "encoder.c"]]
+    for declared in (replace(NET, levels=levels), replace(NET, stages=levels), replace(NET, levels=[["other."]], stages=levels)):
+        assert declared.levels == levels
+        register({"own:net": declared})
+        assert fingerprint("own:net") == digest([code_of(NET.build), "encoder.", "head.", levels])
+    assert replace(declared, version=2).levels == levels
 
 
 def test_a_version_is_part_of_the_text():

@@ -3,7 +3,7 @@ import torch
 import torchvision
 from segmentation_models_pytorch.encoders import get_encoder
 
-from segsweep.models.dilated_densenet import STAGES, DilatedDenseNet
+from segsweep.models.dilated_densenet import LEVELS, DilatedDenseNet
 from segsweep.models.encoder_levels import levels_by_features
 
 
@@ -48,11 +48,11 @@ def test_dilation_sees_what_the_pooled_network_sees():
 
 
 def test_stages_are_those_of_the_pooled_encoder():
-    """The stages' parameters are those that smp's feature maps of the undilated encoder are computed from."""
+    """The levels' parameters are those that smp's feature maps of the undilated encoder are computed from."""
     encoder = get_encoder("densenet121", weights=None)
     names = [name for name, _ in encoder.named_parameters()]
     read_off = levels_by_features(encoder)
     assert read_off is not None
-    assert [{name for name in names if name.startswith(stage)} for stage in read_off] == [
-        {name for name in names if name.startswith(stage)} for stage in STAGES
+    assert [{name for name in names if name.startswith(level)} for level in read_off] == [
+        {name for name in names if name.startswith(level)} for level in LEVELS
     ]

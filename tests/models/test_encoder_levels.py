@@ -9,42 +9,42 @@ from segsweep.models.segmentation_model import Parts, SegmentationModel
 TIMM = ("unet-tu-mobilenetv3_small_050", "unet-tu-hrnet_w18_small", "unet-tu-swin_tiny_patch4_window7_224", "pspnet-tu-resnet18")
 
 
-def under(name: str, stage: tuple[str, ...]) -> bool:
-    return any(name == part or (part.endswith(".") and name.startswith(part)) for part in stage)
+def under(name: str, level: tuple[str, ...]) -> bool:
+    return any(name == part or (part.endswith(".") and name.startswith(part)) for part in level)
 
 
 @pytest.mark.parametrize("name", [*NAMED, *TIMM, "deeplabv3plus-tu-convnext_atto", "unet-efficientnet-b0"])
 def test_stages_cover_the_encoder_once(name):
-    """Every parameter of the encoder lies in exactly one stage, none of the rest lies in any."""
+    """Every parameter of the encoder lies in exactly one level, none of the rest lies in any."""
     model = build_without_numbers(name, 2)
     for parameter, _ in model.network.named_parameters():
-        held = sum(under(parameter, stage) for stage in model.encoder_levels)
+        held = sum(under(parameter, level) for level in model.encoder_levels)
         assert held == parameter.startswith(model.parts.encoder), parameter
     assert 3 <= len(model.encoder_levels) <= 5
 
 
 @pytest.mark.parametrize("name", ["unet-resnet18", "unet-mobilenet_v2", "denseaspp-densenet121", "unet16", "segformer-mit_b0"])
 def test_stages_run_from_input_to_output(name):
-    """The first stage has the parameters that the pictures reach first, the last those that they reach last."""
+    """The first level has the parameters that the pictures reach first, the last those that they reach last."""
     model, order = build_model(name, 2, seed=0).eval(), []
-    stages = model.encoder_levels
+    levels = model.encoder_levels
     for path, module in model.encoder.named_modules():
         if list(module.parameters(recurse=False)):
             module.register_forward_hook(lambda *_, path=path: order.append(path))
     with torch.no_grad():
         model(torch.zeros(1, 3, 64, 64))
-    reached = [next(n for n, stage in enumerate(stages) if under(f"encoder.{path}.", stage)) for path in order]
+    reached = [next(n for n, level in enumerate(levels) if under(f"encoder.{path}.", level)) for path in order]
     assert reached[0] == 0
     assert reached == sorted(reached)
-    assert set(reached) == set(range(len(stages)))
+    assert set(reached) == set(range(len(levels)))
 
 
 def test_resnets_stages_are_stem_and_layers():
-    """torchvision's and smp's ResNet-50 have the same five stages: the stem, and its four layers."""
+    """torchvision's and smp's ResNet-50 have the same five levels: the stem, and its four layers."""
     expected = [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)]
     for name, prefix in (("unet-resnet50", "encoder."), ("fcn-resnet50", "backbone."), ("deeplabv3plus-resnet50", "encoder.")):
-        stages = build_without_numbers(name, 2).encoder_levels
-        assert [tuple(part.removeprefix(prefix) for part in stage) for stage in stages] == expected
+        levels = build_without_numbers(name, 2).encoder_levels
+        assert [tuple(part.removeprefix(prefix) for part in level) for level in levels] == expected
 
 
 def test_a_bare_parameter_is_named_alone():
@@ -54,7 +54,7 @@ def test_a_bare_parameter_is_named_alone():
 
 
 def test_reading_stages_moves_nothing():
-    """Neither weights, statistics, mode nor the global random state change when stages are read off."""
+    """Neither weights, statistics, mode nor the global random state change when levels are read off."""
     model = build_model("unet-tu-convnext_atto", 2, seed=0).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(7)
@@ -67,7 +67,7 @@ def test_reading_stages_moves_nothing():
 
 
 def test_encoder_that_needs_numbers_is_refused():
-    """An encoder whose way depends on the numbers has no stages to be read off; the error says what can be frozen instead."""
+    """An encoder whose way depends on the numbers has no levels to be read off; the error says what can be frozen instead."""
 
     class Fickle(torch.nn.Conv2d):
         def forward(self, x):
@@ -75,7 +75,7 @@ def test_encoder_that_needs_numbers_is_refused():
 
     network = torch.nn.Sequential(Fickle(3, 2, 1))
     assert levels_by_features(network[0]) is None
-    with pytest.raises(UserError, match="Fickle: the stages of this encoder cannot be told; freeze none or encoder"):
+    with pytest.raises(UserError, match="Fickle: the levels of this encoder cannot be determined; freeze none or encoder"):
         _ = SegmentationModel(network, Parts("0.", "1.")).encoder_levels
 
 

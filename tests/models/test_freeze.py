@@ -79,7 +79,7 @@ def test_norm_holds_every_kind_of_normalisation():
 
 
 def test_held_stages_stay_in_eval_mode_through_mode_changes():
-    """However often the mode is switched, held stages stay in eval mode and the rest of the encoder follows."""
+    """However often the mode is switched, held levels stay in eval mode and the rest of the encoder follows."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder:2")
     for mode in (True, False, True):
@@ -91,37 +91,37 @@ def test_held_stages_stay_in_eval_mode_through_mode_changes():
 @pytest.mark.parametrize("name", ["unet-resnet18", "unet16"])
 @pytest.mark.parametrize("policy", ["encoder", "encoder:3"])
 def test_stages_are_released_deepest_first(name, policy):
-    """Each release lets one more stage move, weights and statistics, from the deepest on; after the last all moves."""
+    """Each release lets one more level move, weights and statistics, from the deepest on; after the last all moves."""
     model = build_model(name, 2, seed=0)
     freeze(model, policy)
     count = 3 if policy.endswith("3") else 5
     for remaining in range(count - 1, -1, -1):
-        assert model.release_stage()
+        assert model.release_level()
         before = copy_of(model)
         steps(model)
         after = model.network.state_dict()
-        first = tuple(part for stage in model.encoder_levels[:remaining] for part in stage)
+        first = tuple(part for level in model.encoder_levels[:remaining] for part in level)
         assert {key for key in before if torch.equal(before[key], after[key])} == {key for key in before if key.startswith(first)}
-    assert not model.release_stage()
+    assert not model.release_level()
     assert model.parameter_counts()[0] == model.parameter_counts()[1]
 
 
 @pytest.mark.parametrize("policy", ["none", "norm"])
 def test_nothing_to_release(policy):
-    """Where no stage of the encoder is held there is nothing to release, and what else is held stays."""
+    """Where no level of the encoder is held there is nothing to release, and what else is held stays."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, policy)
     before = model.parameter_counts()
-    assert not model.release_stage()
+    assert not model.release_level()
     assert model.parameter_counts() == before
 
 
-@pytest.mark.parametrize(("name", "stages"), [("unet16", 5), ("unet-mit_b0", 4), ("pspnet-resnet18", 3)])
-def test_more_stages_than_there_are_is_refused(name, stages):
-    """A policy that asks for more stages than the encoder has is refused, with the number, before a model is built."""
-    check_freeze_fits(name, f"encoder:{stages}")
-    with pytest.raises(UserError, match=f"{name}.*encoder:{stages + 1}.*has {stages} stages; allowed are 1 to {stages}"):
-        check_freeze_fits(name, f"encoder:{stages + 1}")
+@pytest.mark.parametrize(("name", "levels"), [("unet16", 5), ("unet-mit_b0", 4), ("pspnet-resnet18", 3)])
+def test_more_stages_than_there_are_is_refused(name, levels):
+    """A policy that asks for more levels than the encoder has is refused, with the number, before a model is built."""
+    check_freeze_fits(name, f"encoder:{levels}")
+    with pytest.raises(UserError, match=f"{name}.*encoder:{levels + 1}.*has {levels} levels; allowed are 1 to {levels}"):
+        check_freeze_fits(name, f"encoder:{levels + 1}")
     check_freeze_fits(name, "encoder")
     check_freeze_fits(name, "none")
 

@@ -44,17 +44,17 @@ def test_encoder_costs_what_torchvision_publishes():
 
 
 @pytest.mark.parametrize(
-    ("name", "stride", "stages"),
+    ("name", "stride", "levels"),
     [
         ("unet16", 16, 5), ("unet-resnet18", 32, 5), ("fcn-resnet50", 8, 5), ("deeplabv3plus-mobilenet_v2", 16, 5),
         ("denseaspp-densenet121", 8, 5), ("pspnet-resnet18", 8, 3), ("segformer-mit_b0", 32, 4),
         ("lraspp-mobilenet_v3_large", 16, 5),
     ],
 )  # fmt: skip
-def test_output_stride_and_stages(name, stride, stages):
-    """The output stride is how far the encoder shrinks the picture, the stages are those that can be frozen."""
+def test_output_stride_and_stages(name, stride, levels):
+    """The output stride is how far the encoder shrinks the picture, the levels are those that can be frozen."""
     cost = measure(name, 2, 128)
-    assert (cost.output_stride, cost.encoder_levels) == (stride, stages)
+    assert (cost.output_stride, cost.encoder_levels) == (stride, levels)
 
 
 def test_trained_parameters_follow_the_freeze_policy():
@@ -63,7 +63,7 @@ def test_trained_parameters_follow_the_freeze_policy():
     assert free.trainable_parameters == free.total_parameters == free.encoder_parameters + free.head_parameters
     assert frozen.trainable_parameters == frozen.head_parameters
     assert frozen.trainable_parameters < partly.trainable_parameters < free.trainable_parameters
-    with pytest.raises(UserError, match="has 5 stages"):
+    with pytest.raises(UserError, match="has 5 levels"):
         measure("unet-resnet18", 3, 64, "encoder:6")
 
 

@@ -16,7 +16,7 @@ def test_equal_rates_are_one_group_in_the_models_order():
 
 
 def test_rates_fall_towards_the_input():
-    """The head has the learning rate, stage s of S the rate times factor times decay to the power of S - s."""
+    """The head has the learning rate, level s of S the rate times factor times decay to the power of S - s."""
     model = build_model("unet-resnet18", 2, seed=0)
     groups = parameter_groups(model, 1e-2, encoder_lr_factor=0.1, layer_decay=0.5)
     assert [group["lr"] for group in groups] == pytest.approx([1e-2, 6.25e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3])

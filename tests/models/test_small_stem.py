@@ -103,13 +103,13 @@ def test_a_fresh_stem_is_trained_under_every_policy(name, policy):
 
 
 def test_a_released_encoder_begins_with_its_deepest_stage():
-    """Stages of an encoder with a fresh stem are released deepest first, and the stem needs no release."""
+    """Levels of an encoder with a fresh stem are released deepest first, and the stem needs no release."""
     weights, stem = stemless("resnet18")
     model = build_model("unet-resnet18", 2, seed=1)
     report = transfer_weights(model, weights, "encoder", absent=stem)
     freeze(model, "encoder", report.loaded, report.absent)
     released = []
-    while model.release_stage():
+    while model.release_level():
         released.append(sum(any(p.requires_grad for p in each.parameters()) for each in list(model.encoder.children())[4:8]))
     assert released == [1, 2, 3, 4]
     assert all(parameter.requires_grad for parameter in model.parameters())

@@ -17,7 +17,7 @@ from segsweep.sweep.study_checks import check_names
 
 
 class Net(nn.Module):
-    """Two stages and a classifier."""
+    """Two levels and a classifier."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Net(nn.Module):
         return self.head(self.body(images))
 
 
-NET = Architecture("net", Net, encoder="body.", classifier="head.", stages=[["body.0.", "body.1."], ["body.2."]], stride_px=4)
+NET = Architecture("net", Net, encoder="body.", classifier="head.", levels=[["body.0.", "body.1."], ["body.2."]], stride_px=4)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_an_own_architecture_is_built_as_others_are():
     freeze(model, "encoder:1")
     assert next(name for name, p in model.network.named_parameters() if p.requires_grad).startswith("body.2")
     check_freeze_fits("own:net", "encoder:2")
-    with pytest.raises(UserError, match=r"own:net.*has 2 stages"):
+    with pytest.raises(UserError, match=r"own:net.*has 2 levels"):
         check_freeze_fits("own:net", "encoder:3")
 
 
@@ -71,17 +71,17 @@ def small(classes: int) -> nn.Module:
         ({}, 30, "image_px=30: own:net needs a multiple of 4"),
         ({"build": broken}, 32, r"cannot be built and run at 32 px: RuntimeError\('no weights for 2 classes'\)"),
         (
-            {"build": lambda classes: nn.Conv2d(3, classes, 3), "stages": ()},
+            {"build": lambda classes: nn.Conv2d(3, classes, 3), "levels": ()},
             32,
             r"gives \(1, 2, 30, 30\) .* logits \(1, 2, 32, 32\)",
         ),
-        ({"encoder": "backbone.", "stages": ()}, 32, r"encoder='backbone.' names no parameter; they begin with body\., head\."),
+        ({"encoder": "backbone.", "levels": ()}, 32, r"encoder='backbone.' names no parameter; they begin with body\., head\."),
         ({"classifier": "classifier."}, 32, "classifier='classifier.' names no parameter"),
-        ({"encoder": "bod", "stages": ()}, 32, "encoder='bod' must be a module's name and a dot"),
-        ({"stages": [["body.0."]]}, 32, "body.1.weight of its encoder lies in 0 of its stages"),
-        ({"stages": [["body.0.", "body.1", "body.2."], ["body.2."]]}, 32, "body.2.weight of its encoder lies in 2 of its stages"),
-        ({"stages": [["body.nine"]]}, 32, "stages name 'body.nine', which is neither a module nor a parameter"),
-        ({"stages": [["head."]]}, 32, r"stages name 'head\.', which does not begin with the encoder's 'body\.'"),
+        ({"encoder": "bod", "levels": ()}, 32, "encoder='bod' must be a module's name and a dot"),
+        ({"levels": [["body.0."]]}, 32, "body.1.weight of its encoder lies in 0 of its levels"),
+        ({"levels": [["body.0.", "body.1", "body.2."], ["body.2."]]}, 32, "body.2.weight of its encoder lies in 2 of its levels"),
+        ({"levels": [["body.nine"]]}, 32, "levels name 'body.nine', which is neither a module nor a parameter"),
+        ({"levels": [["head."]]}, 32, r"levels name 'head\.', which does not begin with the encoder's 'body\.'"),
     ],
 )
 def test_an_architecture_that_is_not_what_it_says_is_refused(changes, image_px, message):

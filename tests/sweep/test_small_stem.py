@@ -64,7 +64,7 @@ def test_the_setting_makes_no_other_stage_where_it_changes_nothing(changes):
 
 def test_a_policy_that_would_hold_nothing_is_refused_with_the_study():
     """`encoder:1` with a source that lacks the stem is one line before anything runs; other sources and policies pass."""
-    with pytest.raises(UserError, match=r"freeze='encoder:1': the source has none of these stages"):
+    with pytest.raises(UserError, match=r"freeze='encoder:1': the source has none of these levels"):
         check_names(study_of(freeze="encoder:1"))
     with pytest.raises(UserError, match="freeze='encoder:1'"):
         check_names(replace(study_of(), compare={"source": [SIMCLR], "freeze": ["none", "encoder:1"]}))

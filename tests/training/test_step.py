@@ -1,4 +1,4 @@
-"""What a run does beside plain steps: schedules, rates per stage, unfreezing, averages, and batches in pieces."""
+"""What a run does beside plain steps: schedules, rates per level, unfreezing, averages, and batches in pieces."""
 
 from dataclasses import MISSING, fields
 
@@ -69,8 +69,8 @@ def test_the_schedule_runs_over_the_whole_run(go):
     assert [result.learning_rate for result in results] == pytest.approx(seen[1::2])
 
 
-def test_stages_of_the_encoder_have_their_own_rates(go):
-    """The encoder learns at its factor of the rate, an earlier stage at less by the layer decay, the head at the rate itself."""
+def test_levels_of_the_encoder_have_their_own_rates(go):
+    """The encoder learns at its factor of the rate, an earlier level at less by the layer decay, the head at the rate itself."""
     state, _ = go(epochs=1, encoder_lr_factor=0.1, layer_decay=0.5, learning_rate=0.01)
     rates = [group["lr"] for group in state.optimizer.param_groups]
     assert rates == pytest.approx([0.01, *(0.001 * 0.5**above for above in (4, 3, 2, 1, 0))])
@@ -90,8 +90,8 @@ def test_a_slower_encoder_moves_less(go, optimizer):
     assert 0 < moved[1] < 0.1 * moved[0]
 
 
-def test_a_frozen_encoder_is_released_stage_by_stage(go):
-    """With gradual unfreezing the deepest stage is released first, one more after every so many epochs, and then moves."""
+def test_a_frozen_encoder_is_released_level_by_level(go):
+    """With gradual unfreezing the deepest level is released first, one more after every so many epochs, and then moves."""
     start = build_model("unet16", 2, seed=0).network.state_dict()
     still = []
 
