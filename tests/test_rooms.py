@@ -3,10 +3,14 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from segsweep.store import contents
+from segsweep.store.folder import DAMAGED, LOCKS, TEMPORARY, UNFINISHED
 
 PACKAGE = Path(__file__).parents[1] / "segsweep"
 FLOORS = {
@@ -55,6 +59,12 @@ LIGHT = {  # modules, and libraries that importing one must not load
     "segsweep.sweep.planner": (*LEARNING, *OUTSIDE, "pandas", "PIL"),
     "segsweep.sweep.simulated": (*LEARNING, *OUTSIDE, "pandas", "PIL"),
 }
+
+
+PRIVATE = ("folder", "index", "checkpoints", "text_file")  # modules of store/ that nobody else imports
+BELOW_THE_ROOT = (DAMAGED, LOCKS, TEMPORARY, UNFINISHED, contents.MANIFESTS)
+FILES = [name for name in vars(contents).values() if isinstance(name, str) and "." in name and name != contents.__doc__]
+TAKES_A_KIND = ("find", "inspect", "open", "building", "is_taken", "remove", "keys", "size")  # methods of a store
 
 
 @cache
@@ -108,6 +118,60 @@ def test_tests_of_the_planner_load_no_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "test_planner.py" in ended.stdout
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def layout_known_by(tree: ast.AST) -> Iterator[str]:
+    """Yield what a module outside store/ says of how stores and artifacts are laid out."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.removeprefix("segsweep.store.") in PRIVATE:
+                yield f"imports {module}"
+            case ast.ImportFrom(module="segsweep.store", names=names) if {each.name for each in names} & set(PRIVATE):
+                yield "imports a private module of store/"
+            case ast.Attribute(value=ast.Name(id=owner) | ast.Attribute(attr=owner), attr="root") if owner.endswith("store"):
+                yield f"{owner}.root"
+            case ast.BinOp(op=ast.Div(), right=ast.Constant(value=str(name))) if name.split("/")[0] in BELOW_THE_ROOT:
+                yield f"/ {name!r}"
+            case ast.Constant(value=str(name)) if name in FILES or name.startswith("example-"):
+                yield repr(name)
+            case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=kind), *_]) if (
+                method in TAKES_A_KIND and kind in contents.KINDS
+            ):
+                yield f"{method}({kind!r})"
+
+
+ALLOWED = {("records/wandb/pictures.py", "'example-'")}  # the caption that W&B shows
+
+
+def test_only_the_store_knows_where_it_keeps_what() -> None:
+    """Outside store/ nobody imports how it is implemented, joins paths below its root, or spells a kind or file of artifacts."""
+    paths = [path for path in PACKAGE.rglob("*.py") if PACKAGE / "store" not in path.parents]
+    found = {
+        (str(path.relative_to(PACKAGE)), known)
+        for path in paths
+        for known in layout_known_by(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert found == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from segsweep.store.folder import FolderStore",
+        "from segsweep.store import folder",
+        "self._store.root / 'x'",
+        "catalog.store.root",
+        "place / 'temporary'",
+        "place / 'manifests/a.json'",
+        "artifact.folder / 'weights.safetensors'",
+        "model / f'example-{number}-truth.png'",
+        "store.find('weights', key)",
+    ],
+)
+def test_knowledge_of_the_layout_is_noticed(line: str) -> None:
+    """Each way of knowing where a store keeps something is found; what the protocol offers is not."""
+    assert list(layout_known_by(ast.parse(line)))
+    assert not list(layout_known_by(ast.parse("store.find(WEIGHTS, key); artifact.folder / WEIGHTS_FILE; roots.root / 'images'")))
 
 
 def test_the_library_never_imports_a_study() -> None:
