@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from segsweep.errors import UserError, tell_without_traceback
+from segsweep.errors import UserError, install_excepthook
 
-tell_without_traceback()  # before the other imports, which Ctrl-C may interrupt
+install_excepthook()  # before the other imports, which Ctrl-C may interrupt
 
 from segsweep.config import (  # noqa: E402
     Architecture,

@@ -11,7 +11,7 @@ MISTAKE, INTERRUPTED = 2, 130  # exit codes
 SHORT_TABLE = 16  # names that an error lists whole
 
 
-def tell_without_traceback() -> None:
+def install_excepthook() -> None:
     """Have a process end with one line where nothing catches a user's mistake or Ctrl-C during imports.
 
     So mistakes in a study file's own lines exit with 2, as those of its command line do, and Ctrl-C while torch is imported
@@ -19,7 +19,7 @@ def tell_without_traceback() -> None:
     """
     before = sys.excepthook
 
-    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, UserError):
             _end(f"error: {error}", MISTAKE)
         elif isinstance(error, KeyboardInterrupt) and _importing(trace):
@@ -27,7 +27,7 @@ def tell_without_traceback() -> None:
         else:
             before(kind, error, trace)
 
-    sys.excepthook = tell
+    sys.excepthook = excepthook
 
 
 def _end(line: str, code: int) -> None:

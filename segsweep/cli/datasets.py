@@ -104,8 +104,8 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
             if options.download:
                 download(known, roots)
             request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
-            tell = partial(console.print, soft_wrap=True)
-            data = prepare(request, store, view.data, tell=tell)
+            notify = partial(console.print, soft_wrap=True)
+            data = prepare(request, store, view.data, notify=notify)
             check_masks(data)
             told = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}
             facts.append({**told, "remarks": [*folder_remarks(request.dataset), *told["remarks"]]})

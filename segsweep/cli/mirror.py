@@ -29,10 +29,10 @@ def sync_study(study: Path, options: argparse.Namespace, console: Console) -> No
     doing, done = (f"sending {study} to W&B", "sent") if online else (f"writing W&B's files of {study}", "written")
     with console.status(Text(doing)) as status:
 
-        def tell(state: Mapping[str, Any]) -> None:
+        def show_state(state: Mapping[str, Any]) -> None:
             status.update(Text(f"{doing}: {state.get('sent', 0)} trials and stages {done}"))
 
-        state = sync(study, asked, tell)
+        state = sync(study, asked, show_state)
     if not state.get("done"):
         console.print(
             f"{state.get('sent', 0)} trials and stages {done}; then: {state.get('trouble') or 'the client died'} "

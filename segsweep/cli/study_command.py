@@ -34,9 +34,9 @@ def plan(
 ) -> int:
     """Print what a run would do; raise what it would refuse. Nothing is written but to the store."""
     check_mirror(mirror, folders.study_folder(study))
-    view, tell = choose_view(console), partial(console.print, soft_wrap=True)
+    view, notify = choose_view(console), partial(console.print, soft_wrap=True)
     try:
-        with open_session(study, Opening(Purpose.PLAN, folders, options, view, tell, retry_failed)) as session:
+        with open_session(study, Opening(Purpose.PLAN, folders, options, view, notify, retry_failed)) as session:
             view.close()
             content = plan_content(session)
             print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)

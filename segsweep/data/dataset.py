@@ -17,10 +17,10 @@ FITS: tuple[Fit, ...] = get_args(Fit)
 Pixels = npt.NDArray[np.uint8]
 Levels = npt.NDArray[np.unsignedinteger]  # uint8, or uint16 where files have 16 bits
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-Tell = Callable[[str], None]  # takes a line for the user
+Notify = Callable[[str], None]  # takes a line for the user
 
 
-def say_nothing(line: str) -> None:
+def discard_line(line: str) -> None:
     """Drop a line for the user."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import Example, Pixels, Progress, Tell, say_nothing
+from segsweep.data.dataset import Example, Notify, Pixels, Progress, discard_line
 from segsweep.data.decoding import read_checked
 from segsweep.data.manifest import content_digest
 from segsweep.data.prepare import Request
@@ -62,16 +62,16 @@ def originals_key(request: Request, store: Store, progress: Progress) -> str:
     return digest({"version": ORIGINALS_VERSION, "content": content, **mark})
 
 
-def prepare_originals(request: Request, store: Store, progress: Progress, tell: Tell = say_nothing) -> Originals:
+def prepare_originals(request: Request, store: Store, progress: Progress, notify: Notify = discard_line) -> Originals:
     """Return the masks of a data set at their own sizes, reading them unless the store has them already.
 
     Raises `UserError` that names a file that cannot be read, for files that change meanwhile, and for a full disk. Masks that
-    were damaged since are set aside and read again, which `tell` is told.
+    were damaged since are set aside and read again, which `notify` is told.
     """
     dataset, key = request.dataset, originals_key(request, store, progress)
     with store.building(MASKS, key, progress=progress) as build:
         if build.lost is not None:
-            tell(f"masks of {dataset.name} at their own sizes: the artifact {build.lost}; they are read again")
+            notify(f"masks of {dataset.name} at their own sizes: the artifact {build.lost}; they are read again")
         if build.found is None:
             with one_line_when_full(store.location, f"masks of data set {dataset.name!r} at their own sizes"):
                 _write(request, dataset.examples(), build.folder / MASKS_ARCHIVE, progress)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import DataSet, Example, Fit, Progress, Tell, say_nothing
+from segsweep.data.dataset import DataSet, Example, Fit, Notify, Progress, discard_line
 from segsweep.data.decoding import KEPT, Decoded, decode
 from segsweep.data.manifest import content_digest
 from segsweep.data.prepared import Counts, Prepared
@@ -61,18 +61,20 @@ def prepared_key(request: Request, store: Store, progress: Progress) -> str:
     return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px, **mark})
 
 
-def prepare(request: Request, store: Store, progress: Progress, key: str | None = None, tell: Tell = say_nothing) -> Prepared:
+def prepare(
+    request: Request, store: Store, progress: Progress, key: str | None = None, notify: Notify = discard_line
+) -> Prepared:
     """Return the arrays, decoding the data set unless the store has them already.
 
     Every picture is verified: readable, of the size of its mask, with no mask value outside the classes. What a killed
     process has decoded is not decoded again. Raises `UserError` that names the first bad files and says how many there
     are, for files that change meanwhile, and for a full disk; nothing is kept then. `key` is the `prepared_key` of the
-    request, for a caller that has it. Arrays that were damaged since are set aside and decoded again, which `tell` is told.
+    request, for a caller that has it. Arrays that were damaged since are set aside and decoded again, which `notify` is told.
     """
     key = key or prepared_key(request, store, progress)
     with store.building(DATA, key, progress=progress) as build:
         if build.lost is not None:
-            tell(f"prepared data of {request.dataset.name} at {request.image_px} px {build.lost}; it is prepared again")
+            notify(f"prepared data of {request.dataset.name} at {request.image_px} px {build.lost}; it is prepared again")
         if build.found is None:
             checkpoints = store.checkpoints(f"prepare-{key}")
             try:

@@ -9,7 +9,7 @@ from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.points import points_remarks
-from segsweep.sweep.progress import Standing
+from segsweep.sweep.progress import EarlierProgress
 from segsweep.sweep.session import Session
 from segsweep.sweep.small_stem import stem_remarks
 
@@ -23,10 +23,10 @@ def seconds_left(session: Session) -> float:
     return session.costs.total(planner.missing_stages()) * share / session.runner.workers
 
 
-def announce(session: Session, standing: Standing, console: Console) -> None:
+def announce(session: Session, progress: EarlierProgress, console: Console) -> None:
     """Print what there is to do beside what earlier starts have done, how long it may take, and how to narrow it."""
     planner, plan, seconds = session.planner, session.plan, seconds_left(session)
-    session.opening.view.begin(plan, standing, seconds)
+    session.opening.view.begin(plan, progress, seconds)
     if planner.done:
         return
     for line in remarks(plan, session.catalog):

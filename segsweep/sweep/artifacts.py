@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from segsweep.data.dataset import Tell
+from segsweep.data.dataset import Notify
 from segsweep.errors import LostArtifactError
 from segsweep.store.contents import WEIGHTS
 from segsweep.store.protocol import Store
@@ -12,12 +12,12 @@ from segsweep.sweep.outage import Outage, insisting
 class Artifacts:
     """Looks artifacts up in a store. With an `outage` every method waits while the store is out of reach.
 
-    `tell` gets one line for every damaged artifact that counts as not built.
+    `notify` gets one line for every damaged artifact that counts as not built.
     """
 
-    def __init__(self, store: Store, tell: Tell, outage: Outage | None = None) -> None:
+    def __init__(self, store: Store, notify: Notify, outage: Outage | None = None) -> None:
         self._store = store if outage is None else insisting(store, outage)
-        self._tell, self._outage = cache(tell), outage
+        self._notify, self._outage = cache(notify), outage
 
     def find(self, kind: str, key: str) -> str | None:
         """Return the content hash of an artifact, None where the store has none that is whole."""
@@ -25,7 +25,7 @@ class Artifacts:
             return self._store.inspect(kind, key).content_hash
         except LostArtifactError as error:
             if error.damaged:
-                self._tell(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
+                self._notify(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
         if self._outage is not None:
             self._outage.insist(self._outage.assert_there)
         return None

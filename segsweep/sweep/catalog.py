@@ -13,7 +13,7 @@ from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.config.user_objects import UserObject
 from segsweep.config.work import StageSpec
-from segsweep.data.dataset import FITS, DataSet, Example, Progress, Tell, folder_remarks, say_nothing
+from segsweep.data.dataset import FITS, DataSet, Example, Notify, Progress, discard_line, folder_remarks
 from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
@@ -37,7 +37,7 @@ class Catalog:
     """The datasets of one study, by name, class scheme, size and fit.
 
     A `lenient` catalog, as of a plan, gives a stand-in key for a dataset that it does not find, and `absent` says why it is not
-    found; every other one raises. `tell` takes a line for the user where prepared data is damaged. `user_objects` are the
+    found; every other one raises. `notify` takes a line for the user where prepared data is damaged. `user_objects` are the
     study's own objects.
     """
 
@@ -45,7 +45,7 @@ class Catalog:
     store: Store
     progress: Progress
     lenient: bool = False
-    tell: Tell = say_nothing
+    notify: Notify = discard_line
     absent: dict[str, str] = field(default_factory=dict)
     user_objects: Mapping[str, UserObject] = field(default_factory=dict)
     _datasets: dict[str, DataSet] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Catalog:
     def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
         wanted = (name, scheme, image_px, fit)
-        data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted), self.tell)
+        data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted), self.notify)
         self._sizes.clear()  # those of a listing count copies
         return data
 
@@ -90,7 +90,7 @@ class Catalog:
 
     def prepare_masks(self, study: Study) -> None:
         """Read the target's masks at their own sizes, unless the store has them."""
-        prepare_originals(self._masks_request(study), self.store, self.progress, self.tell)
+        prepare_originals(self._masks_request(study), self.store, self.progress, self.notify)
 
     def _masks_request(self, study: Study) -> Request:
         return self._request((study.target_name, study.target.classes, 0, DATASET_FIT))
@@ -117,7 +117,7 @@ class Catalog:
             artifact = self.store.open(DATA, key, self.progress, verify="changed" if self.lenient else "once")
         except LostArtifactError as error:
             if error.damaged and not self.lenient:
-                self.tell(f"prepared data of {what} {error.reason}; it is prepared again")
+                self.notify(f"prepared data of {what} {error.reason}; it is prepared again")
             return None
         return Prepared.open(artifact.folder)
 

@@ -29,10 +29,10 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
     confirmed run, on the first fold where there are some, and each source one learning rate. Data is prepared for real and stays
     in the store.
     """
-    rehearsal, tell = rehearsal_of(study), partial(console.print, soft_wrap=True)
+    rehearsal, notify = rehearsal_of(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
-        with open_session(study, Opening(Purpose.CHECK, folders, options, view, tell)):
+        with open_session(study, Opening(Purpose.CHECK, folders, options, view, notify)):
             pass  # a run would refuse nothing
     finally:
         view.close()

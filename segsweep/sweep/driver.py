@@ -84,12 +84,12 @@ class Driver:
         record, body = message.record or task.identity, message.body
         if isinstance(body, Elsewhere):
             self._begun.pop(task.identity, None)
-            self.view.given_back(task, "another run builds it")
+            self.view.postponed(task, "another run builds it")
             self.planner.requeue(task)
             return False
         if isinstance(body, Started) and (note := body.facts.get("note")):
             self.anew |= {record}
-            self.view.tell(f"{task.describe()}: {note}")
+            self.view.notify(f"{task.describe()}: {note}")
         if not isinstance(body, Done):
             self._write_start(task)
         match body:
@@ -172,7 +172,7 @@ class Driver:
             for record in self._left[task.identity]:
                 self._open.discard(record)
                 self.writer.end(record, "interrupted", {"error": reason})
-        self.view.given_back(task, reason)
+        self.view.postponed(task, reason)
 
     def _write_start(self, task: Task) -> None:
         """Write that a task's records have started, once a start."""
@@ -212,7 +212,7 @@ class Driver:
         for record in task.records:
             self._open.discard(record)
             self.writer.end(record, "paused", {})
-        self.view.given_back(task, f"pauses after epoch {epoch}")
+        self.view.postponed(task, f"pauses after epoch {epoch}")
         return False
 
     def _stop(self, task: Task, record: str) -> bool:

@@ -31,15 +31,15 @@ class Outage:
     """Knows whether work can be handed out: not while a write into the store or the records' folder fails.
 
     `hindered` begins a pause, `ready` ends it once a file of some size can be written durably. The wait doubles while nothing
-    comes of what is tried again, up to a minute; `progressed` says that something did. `tell` gets one line for every pause
+    comes of what is tried again, up to a minute; `progressed` says that something did. `notify` gets one line for every pause
     and its end. After `limit_seconds` without progress it raises `OutageError`. `check` is called while it waits, and may raise.
     """
 
-    def __init__(self, store: Store, records: Path, tell: Callable[[str], None], limit_seconds: float = math.inf) -> None:
+    def __init__(self, store: Store, records: Path, notify: Callable[[str], None], limit_seconds: float = math.inf) -> None:
         if not store.is_reachable():
             store.claim()
         self.check: Callable[[], None] = lambda: None
-        self._store, self._records, self._tell, self._limit = store, records, tell, limit_seconds
+        self._store, self._records, self._notify, self._limit = store, records, notify, limit_seconds
         self._trouble: Trouble | None = None
         self._told: set[tuple[str, Trouble]] = set()
         self._tries: Counter[str] = Counter()
@@ -68,7 +68,7 @@ class Outage:
         return float(min(FIRST_SECONDS * 2 ** (self._tries[who] - 1), LONGEST_SECONDS))
 
     def _say(self, line: str) -> None:
-        self._tell(line)
+        self._notify(line)
         self._said = True
 
     def progressed(self, who: str) -> None:
@@ -94,7 +94,7 @@ class Outage:
             self._trouble = found
             return False
         if self._said:
-            self._tell("goes on")
+            self._notify("goes on")
         self._trouble, self._said = None, False
         del self._tries[LOOKS]
         return True

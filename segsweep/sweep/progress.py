@@ -25,7 +25,7 @@ DATA_SECONDS = 2.0  # how often a plain line tells how far the data is
 
 
 @dataclass(frozen=True)
-class Standing:
+class EarlierProgress:
     """What earlier starts have done of a plan: trials that have ended, and per cell how many and the best validation IoU.
 
     `failed` counts trials and stages that failed then, `stages_missing` the stages that are still to be built.
@@ -44,7 +44,7 @@ class View(Protocol):
     def data(self, what: str, done: int, total: int) -> None:
         """Tell how far the preparation of data is."""
 
-    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
+    def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
         """Tell what there is to do, of which a part may be done."""
 
     def started(self, task: Task) -> None:
@@ -56,13 +56,13 @@ class View(Protocol):
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Tell how a stage, or a trial of some cells, ended."""
 
-    def given_back(self, task: Task, reason: str) -> None:
+    def postponed(self, task: Task, reason: str) -> None:
         """Tell that a stage or a trial that had started is put off, and why."""
 
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Tell that a trial of some cells cannot run."""
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Tell a line, as that all work is paused."""
 
     def close(self) -> None:
@@ -84,13 +84,13 @@ class Tally:
         self._seconds_left = 0.0
         self._started = self._work_at_start = 0.0
 
-    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
+    def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
         """Start counting, from what earlier starts have done."""
-        self.trials, self.trials_done, self.failed = plan.trials, sum(standing.cell_done.values()), standing.failed
+        self.trials, self.trials_done, self.failed = plan.trials, sum(earlier.cell_done.values()), earlier.failed
         self.stages = len(plan.stages())
-        self.stages_done = self.stages - standing.stages_missing
-        self.cell_done, self.best = dict(standing.cell_done), dict(standing.best)
-        self._counted = set(standing.ended)
+        self.stages_done = self.stages - earlier.stages_missing
+        self.cell_done, self.best = dict(earlier.cell_done), dict(earlier.best)
+        self._counted = set(earlier.ended)
         self.per_cell = Counter()
         for cell in plan.cells:
             self.per_cell[cell.name] += len(cell.tuning) + plan.study.seeds
@@ -132,26 +132,26 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tally = Tally()
-        self._told = time.monotonic()
+        self._last_line_at = time.monotonic()
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Print a line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def data(self, what: str, done: int, total: int) -> None:
         """Tell how far the preparation of data is, every few seconds."""
-        if done == total or time.monotonic() - self._told > DATA_SECONDS:
-            self._told = time.monotonic()
-            self.tell(f"{what}: {done}/{total}")
+        if done == total or time.monotonic() - self._last_line_at > DATA_SECONDS:
+            self._last_line_at = time.monotonic()
+            self.notify(f"{what}: {done}/{total}")
 
-    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
+    def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
         """Tell what there is to do."""
-        self._tally.begin(plan, standing, seconds_left)
+        self._tally.begin(plan, earlier, seconds_left)
 
     def started(self, task: Task) -> None:
         """Print that a task of a kind which is announced starts; others are printed when they end."""
         if (verb := KINDS[task.kind].verb) is not None:
-            self.tell(f"{verb} {task.describe()}")
+            self.notify(f"{verb} {task.describe()}")
 
     def epoch(self, task: Task, result: Result) -> None:
         """Say nothing: the records have every epoch."""
@@ -162,7 +162,7 @@ class PlainView:
         tally.ended(task, status, facts, cells)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
         said = [task.outcome(facts), self._best_of_cell(task, facts), facts.get("error")]
-        self.tell(f"[{count}] {task.describe()}: {' '.join([status, *filter(None, said)])}")
+        self.notify(f"[{count}] {task.describe()}: {' '.join([status, *filter(None, said)])}")
 
     def _best_of_cell(self, task: Task, facts: Mapping[str, Any]) -> str:
         """Return the best validation IoU of a task's cell; nothing beside an IoU that is undefined."""
@@ -170,14 +170,14 @@ class PlainView:
             return ""
         return f"(best of cell {self._tally.best.get(task.cell, 0.0):.3f})"
 
-    def given_back(self, task: Task, reason: str) -> None:
+    def postponed(self, task: Task, reason: str) -> None:
         """Tell that a stage or a trial is put off, and why."""
-        self.tell(f"put off {task.describe()}: {reason}")
+        self.notify(f"put off {task.describe()}: {reason}")
 
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Tell that a trial cannot run."""
         self._tally.ended(task, "skipped", {}, cells)
-        self.tell(f"skipped {task.name}: {reason}")
+        self.notify(f"skipped {task.name}: {reason}")
 
     def close(self) -> None:
         """End the display."""
@@ -218,9 +218,9 @@ class LiveView:
         """Show how far the preparation of data is."""
         self._bars.update(self._data, completed=done, total=total, note=what, visible=done < total)
 
-    def begin(self, plan: Plan, standing: Standing, seconds_left: float) -> None:
+    def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
         """Show what there is to do."""
-        self._tally.begin(plan, standing, seconds_left)
+        self._tally.begin(plan, earlier, seconds_left)
         self._bars.update(self._trials, total=plan.trials, visible=True)
         self._bars.update(self._stages, total=self._tally.stages, visible=self._tally.stages > 0)
 
@@ -231,7 +231,7 @@ class LiveView:
     def epoch(self, task: Task, result: Result) -> None:
         """Show the latest result."""
         self._now[task.identity] = (
-            f"{task.describe()}: epoch {result.epoch}, {result.says}, {result.images_per_second:.0f} images/s"
+            f"{task.describe()}: epoch {result.epoch}, {result.summary}, {result.images_per_second:.0f} images/s"
         )
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
@@ -239,21 +239,21 @@ class LiveView:
         self._tally.ended(task, status, facts, cells)
         self._now.pop(task.identity, None)
         if status == "failed":
-            self.tell(f"{task.describe()}: failed: {facts.get('error')}")
+            self.notify(f"{task.describe()}: failed: {facts.get('error')}")
 
-    def given_back(self, task: Task, reason: str) -> None:
+    def postponed(self, task: Task, reason: str) -> None:
         """Show no more what is put off, and tell why above the display."""
         self._now.pop(task.identity, None)
-        self.tell(f"put off {task.describe()}: {reason}")
+        self.notify(f"put off {task.describe()}: {reason}")
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Print a line above the display."""
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Count a trial that cannot run, and tell why above the display."""
         self._tally.ended(task, "skipped", {}, cells)
-        self.tell(f"skipped {task.name}: {reason}")
+        self.notify(f"skipped {task.name}: {reason}")
 
     def close(self) -> None:
         """End the display."""

@@ -11,7 +11,7 @@ from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
 from segsweep.sweep.decisions import Ended, ResumeState
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import Standing
+from segsweep.sweep.progress import EarlierProgress
 
 
 def resume_state(
@@ -50,7 +50,7 @@ def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> 
     return (trials["status"] == "stopped") & (trials["stopped_by"].fillna("") != str(stopping))
 
 
-def standing_of(planner: Planner, records: Records) -> Standing:
+def earlier_progress(planner: Planner, records: Records) -> EarlierProgress:
     """Return what earlier starts have done of a plan."""
     val_iou = records.all_trials.set_index("trial_id")["val_iou"].dropna()
     done, best, ended = Counter[str](), dict[str, float](), dict[str, Ended]()
@@ -64,7 +64,7 @@ def standing_of(planner: Planner, records: Records) -> Standing:
     planned = {stage.spec_id for stage in planner.plan.stages()} - missing
     failed = sum(end.status == "failed" for end in ended.values())
     failed += int((stages["stage_id"].isin(planned) & (stages["status"] == "failed")).sum())
-    return Standing(frozenset(ended), done, best, failed, len(missing))
+    return EarlierProgress(frozenset(ended), done, best, failed, len(missing))
 
 
 def broken_off_in(records: Records, lost: Collection[str] = ()) -> frozenset[str]:

@@ -21,7 +21,7 @@ from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.resume import broken_off_in, standing_of
+from segsweep.sweep.resume import broken_off_in, earlier_progress
 from segsweep.sweep.session import Opening, Purpose, Session, open_session
 from segsweep.sweep.signals import ended_politely
 
@@ -57,12 +57,12 @@ def run(
 
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in some folders, report on the console, and return its records."""
-    view, tell = choose_view(console), partial(console.print, soft_wrap=True)
-    opening = Opening(Purpose.RUN, folders, options, view, tell, retry_failed)
+    view, notify = choose_view(console), partial(console.print, soft_wrap=True)
+    opening = Opening(Purpose.RUN, folders, options, view, notify, retry_failed)
     try:
         with ended_politely(), open_session(study, opening) as session:
             driver = _driver(session)
-            announce(session, standing_of(session.planner, session.earlier), console)
+            announce(session, earlier_progress(session.planner, session.earlier), console)
             if not driver.planner.done:
                 session.runner.run(driver, _context(session))
             driver.note_decisions()

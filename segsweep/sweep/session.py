@@ -14,7 +14,7 @@ from pathlib import Path
 
 from segsweep.config.study import Study
 from segsweep.config.user_objects import register
-from segsweep.data.dataset import Tell
+from segsweep.data.dataset import Notify
 from segsweep.records.damage import INDEX
 from segsweep.records.lines import declared
 from segsweep.records.models import lost_models, lost_remarks
@@ -56,7 +56,7 @@ class Opening:
     folders: Folders
     options: Options
     view: View
-    tell: Tell
+    notify: Notify
     retry_failed: bool = False
 
 
@@ -123,8 +123,10 @@ def open_session(study: Study, opening: Opening) -> Iterator[Session]:
         check_free(folders.study_folder(study))
     opened = open_runner if opening.purpose is Purpose.RUN else runner_for_plan
     with opened(options, study, folders.store) as runner:
-        view, tell = opening.view, opening.tell
-        catalog = Catalog(folders.roots, folders.store, view.data, lenient=planning, tell=tell, user_objects=study.user_objects)
+        view, notify = opening.view, opening.notify
+        catalog = Catalog(
+            folders.roots, folders.store, view.data, lenient=planning, notify=notify, user_objects=study.user_objects
+        )
         undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
         if opening.purpose is Purpose.RUN:
@@ -155,9 +157,9 @@ def _running(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, wri
     records = load(writer.folder) if before is None else before
     outage = _outage(opening, writer.folder)
     lost, costs = lost_models(records.all_trials, catalog.store, set_aside=True), _costs(plan, catalog, runner)
-    planner = _planner(plan, Artifacts(catalog.store, opening.tell, outage), opening, records, lost, costs.seconds)
+    planner = _planner(plan, Artifacts(catalog.store, opening.notify, outage), opening, records, lost, costs.seconds)
     for line in (*writer.notices, *_what_changes(writer.folder, before, plan, planner, lost)):
-        opening.tell(line)
+        opening.notify(line)
     running = Running(writer, outage, records_id)
     return Session(opening, catalog, runner, planner, costs, records, lost, _running=running)
 
@@ -185,14 +187,14 @@ def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Pla
 def _costs(plan: Plan, catalog: Catalog, runner: Runner) -> CostModel:
     """Return what predicts durations on the runner's devices. It measures when it is asked first."""
     if (damaged := drop_damaged(catalog.store.text(SPEEDS))) is not None:
-        catalog.tell(damaged)
+        catalog.notify(damaged)
     return CostModel(plan, catalog, runner.device, runner.measure)
 
 
 def _outage(opening: Opening, folder: Path) -> Outage:
     minutes = opening.options.wait_minutes
     limit_seconds = math.inf if minutes is None else 60 * minutes
-    return Outage(opening.folders.store, folder, opening.view.tell, limit_seconds)
+    return Outage(opening.folders.store, folder, opening.view.notify, limit_seconds)
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:

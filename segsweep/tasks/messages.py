@@ -26,7 +26,7 @@ class Result(Protocol):
         """The speed of training."""
 
     @property
-    def says(self) -> str:
+    def summary(self) -> str:
         """The number to look at, in words."""
 
     @property

@@ -60,7 +60,7 @@ class EpochResult:
         return reading(keep, val_iou=self.val.iou, val_loss=self.val_loss, val_dice=self.val_dice)
 
     @property
-    def says(self) -> str:
+    def summary(self) -> str:
         """The main result, as a phrase."""
         return f"val IoU {self.val.iou:.3f}"
 

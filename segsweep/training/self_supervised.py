@@ -68,7 +68,7 @@ class PretrainingResult:
         raise NotImplementedError(f"{keep} is no measure of self-supervised training")
 
     @property
-    def says(self) -> str:
+    def summary(self) -> str:
         """The main result, as a phrase."""
         if self.contrastive_accuracy is None:
             return f"training loss {self.train_loss:.3f}"

@@ -26,7 +26,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import PlainView, Standing
+from segsweep.sweep.progress import EarlierProgress, PlainView
 from segsweep.sweep.rows import planned_rows
 from segsweep.tasks.messages import Body, Finished, Message, Started
 from segsweep.tasks.task import Task
@@ -140,9 +140,9 @@ def write_many(folder: Path) -> list[Stretch]:
         planning(lambda: writer.plan(planned_rows(planner)))
         print(f"\nkeeping the plan of {plan.trials} trials: {planning}")
         view = PlainView(Console(file=log))
-        view.begin(plan, Standing(), 0.0)
+        view.begin(plan, EarlierProgress(), 0.0)
         store = FolderStore(folder / "store")
-        return drive(Driver(planner, writer, store, view, Outage(store, writer.folder, view.tell), identity))
+        return drive(Driver(planner, writer, store, view, Outage(store, writer.folder, view.notify), identity))
 
 
 def read_parts(folder: Path) -> list[pd.DataFrame]:

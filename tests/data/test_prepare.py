@@ -97,7 +97,7 @@ def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
     path = store.folder(DATA, prepared_key(request, store, quiet)) / "images.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    prepare(request, store, quiet, tell=told.append)
+    prepare(request, store, quiet, notify=told.append)
     assert path.read_bytes() == whole
     (line,) = told
     assert line.startswith(f"prepared data of mine at {PIXELS} px is damaged: images.npy has other bytes")

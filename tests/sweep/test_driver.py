@@ -25,7 +25,7 @@ from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.execute import failure_of
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import LiveView, PlainView, Standing, View
+from segsweep.sweep.progress import EarlierProgress, LiveView, PlainView, View
 from segsweep.sweep.rows import planned_rows
 from segsweep.tasks.messages import Body, Elsewhere, Failed, Finished, Hindered, Lost, Message, Started
 from segsweep.tasks.stage_task import STAGE, StageTask
@@ -52,9 +52,9 @@ def driver(tmp_path: Path, view: View):
     with RecordWriter(tmp_path / "records") as writer:
         identity = writer.declare(declaration(plan_of(study)))
         writer.plan(planned_rows(Planner(plan, nothing_built)))
-        view.begin(plan, Standing(stages_missing=1), 10.0)
+        view.begin(plan, EarlierProgress(stages_missing=1), 10.0)
         store = FolderStore(tmp_path / "store")
-        yield Driver(Planner(plan, nothing_built), writer, store, view, Outage(store, writer.folder, view.tell), identity)
+        yield Driver(Planner(plan, nothing_built), writer, store, view, Outage(store, writer.folder, view.notify), identity)
 
 
 def next_task(driver: Driver) -> Task | None:
@@ -303,7 +303,7 @@ def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) ->
 def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that had to start afresh says so in the display and in its record, which forgets its epochs of before."""
     said: list[str] = []
-    monkeypatch.setattr(type(driver.view), "tell", lambda _, text: said.append(text))
+    monkeypatch.setattr(type(driver.view), "notify", lambda _, text: said.append(text))
     next_task(driver)
     trial = next_task(driver)
     result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)

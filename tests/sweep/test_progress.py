@@ -14,8 +14,8 @@ from segsweep.records.writer import RecordWriter
 from segsweep.sweep.decisions import Ended
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import LiveView, PlainView, Standing, Tally
-from segsweep.sweep.resume import resume_state, standing_of
+from segsweep.sweep.progress import EarlierProgress, LiveView, PlainView, Tally
+from segsweep.sweep.resume import earlier_progress, resume_state
 from segsweep.sweep.rows import planned_rows, trial_columns
 from segsweep.tasks.trial_task import TRIAL, TrialTask
 
@@ -42,9 +42,9 @@ def records(tmp_path: Path) -> Records:
 def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None:
     """What ended is done, by cell and in all; the best so far is that of ended trials; what failed is counted."""
     planner = Planner(plan_of(STUDY), nothing_built, resume_state(records, None))
-    standing = standing_of(planner, records)
+    progress = earlier_progress(planner, records)
     tally = Tally()
-    tally.begin(planner.plan, standing, 10.0)
+    tally.begin(planner.plan, progress, 10.0)
     one, other = (cell.name for cell in planner.plan.cells)
     assert (tally.trials_done, tally.trials, tally.failed) == (3, 12, 1)
     assert (tally.cell_done, tally.best) == ({one: 3, other: 0}, {one: 0.6})
@@ -63,7 +63,7 @@ def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]
     planner = Planner(plan_of(STUDY), nothing_built, resume_state(records, None))
     text = io.StringIO()
     shown = view(Console(file=text, width=200, force_terminal=view is LiveView))
-    shown.begin(planner.plan, standing_of(planner, records), 10.0)
+    shown.begin(planner.plan, earlier_progress(planner, records), 10.0)
     trial = planner.plan.cells[0].tuning[3]
     shown.ended(TrialTask(trial), "finished", {"val_iou": 0.5, "val_loss": 0.1}, planner.cells_of(TrialTask(trial)))
     if isinstance(shown, LiveView):
@@ -79,7 +79,7 @@ def test_a_trial_of_two_cells_counts_in_both() -> None:
     """Cells that share their tuning trials are both shown as done, and all trials add up to the plan's number."""
     planner = Planner(plan_of(small_study(compare={"test_size": ["image_px", "original"]})), nothing_built)
     tally = Tally()
-    tally.begin(planner.plan, Standing(), 10.0)
+    tally.begin(planner.plan, EarlierProgress(), 10.0)
     for work in islice(iter(planner.next, None), 1000):
         assert work.task.kind == TRIAL
         continues(planner, work.task.spec, 1, Reading(0.5))

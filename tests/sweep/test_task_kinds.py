@@ -17,7 +17,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import PlainView, Standing
+from segsweep.sweep.progress import EarlierProgress, PlainView
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.stage_task import STAGE
 from segsweep.tasks.task import Assignment, Task
@@ -57,9 +57,9 @@ def run(folder: Path, *tasks: Task) -> tuple[Records, str]:
         planner = OnlyAdded(plan_of(study), nothing_built)
         for task in tasks:
             planner.add(task)
-        driver = Driver(planner, writer, store, view, Outage(store, writer.folder, view.tell), records_id)
+        driver = Driver(planner, writer, store, view, Outage(store, writer.folder, view.notify), records_id)
         driver.write_plan()
-        view.begin(planner.plan, Standing(), 1.0)
+        view.begin(planner.plan, EarlierProgress(), 1.0)
         device = Device("cpu", 1)
         InlineRunner(device, 1, "one").run(driver, ExecutionContext(store, device, records_id))
     return load(folder / "records"), printed.getvalue()

@@ -81,7 +81,7 @@ def test_too_few_held_out_pictures_give_no_numbers(run, sets):
     alone.sets = [sets[0], sets[1].first(1)]
     (result,) = alone.go()
     assert (result.val_loss, result.contrastive_accuracy) == (None, None)
-    assert "training loss" in result.says
+    assert "training loss" in result.summary
 
 
 @pytest.mark.parametrize("when", ["views", "backward"])
