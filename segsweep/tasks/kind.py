@@ -27,8 +27,10 @@ class RecordTable:
     """The table in which a kind of task writes its records.
 
     `identity` names the column of a record's id, `columns` maps each column to its type, `source` names the column with the id
-    of the stage that it started from (None: it starts from none). In W&B a record is a run of type `job_type`, with the title and
-    the tag that `title` and `tag` make of its row.
+    of the stage that it started from (None: it starts from none). `measured` names the columns with results, except those that
+    every kind has (as `status`) and those that begin with the split that they were measured on. In W&B a record is a run of type
+    `job_type`, with the title and the tag that `title` and `tag` make of its row; its results are the run's summary, its other
+    columns the run's config.
     """
 
     name: str
@@ -37,6 +39,7 @@ class RecordTable:
     job_type: str
     title: Callable[[Mapping[str, Any]], str]
     tag: Callable[[Mapping[str, Any]], str]
+    measured: frozenset[str] = frozenset()
     source: str | None = None
     artifact: "RecordedArtifact | None" = None
 

@@ -144,6 +144,7 @@ STAGE_KIND = Kind(
         job_type="stage",
         title=stage_title,
         tag=lambda row: "stage",  # noqa: ARG005
+        measured=frozenset({"contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance"}),
         source="parent_stage_id",
         artifact=RecordedArtifact(WEIGHTS, "key", "stage-", lambda row: "key" in row),
     ),

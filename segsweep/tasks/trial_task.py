@@ -224,6 +224,7 @@ TRIAL_KIND = Kind(
         job_type="finetune",
         title=trial_title,
         tag=lambda row: str(row["phase"]),
+        measured=frozenset({"epochs_run", "stopped_by", "absent_classes", "micro_batch", "predict_seconds", "forgetting"}),
         source="stage_id",
         artifact=RecordedArtifact(MODEL, "model_key", "model-", lambda row: row["phase"] == "confirm", examples=True),
     ),

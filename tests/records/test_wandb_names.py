@@ -1,17 +1,19 @@
 import pytest
 
-from segsweep.records.schema import EPOCHS, STAGES, TRIALS
+from segsweep.records.schema import EPOCHS, task_tables
 from segsweep.records.wandb.names import config_of, epoch_from, history_of, row_from, run_id, summary_of
 
 WHOSE = ("study", "trial_id", "phase")
+TRIALS = task_tables()["trials"]
 
 
-@pytest.mark.parametrize("columns", [TRIALS, STAGES], ids=["trials", "stages"])
-def test_every_column_comes_back(columns):
+@pytest.mark.parametrize("name", task_tables())
+def test_every_column_comes_back(name):
     """A row that is taken apart into config and summary, and put together again, is the same row."""
-    row = {name: number for number, name in enumerate([*columns, "test_iou_a cat", "before_iou_car", "weight_decay"])}
-    config, summary = config_of(row), summary_of(row)
-    assert row_from(config, summary) == row
+    table = task_tables()[name]
+    row = {name: number for number, name in enumerate([*table.columns, "test_iou_a cat", "before_iou_car", "weight_decay"])}
+    config, summary = config_of(table, row), summary_of(table, row)
+    assert row_from(table, config, summary) == row
     assert not set(config) & set(summary)
 
 
@@ -25,14 +27,14 @@ def test_an_epoch_does_not_overwrite_a_result():
     """The last epoch's values, which W&B puts into the summary, are taken for no column of the trial."""
     epoch = {name: 1.0 for name in EPOCHS if name not in WHOSE}
     last = {**history_of(epoch), "_wandb": {"runtime": 3}, "_runtime": 3.5}
-    assert row_from({"trial_id": "a"}, last) == {"trial_id": "a"}
+    assert row_from(TRIALS, {"trial_id": "a"}, last) == {"trial_id": "a"}
 
 
 def test_results_are_called_as_documented():
     """Settings keep their names; results stand under the split that they were measured on."""
     row = {"source": "random", "val_iou": 0.5, "best_epoch": 3, "test_iou": 0.4, "status": "finished", "train_images": 9}
-    assert config_of(row) == {"source": "random", "train_images": 9}
-    assert summary_of(row) == {"best/val_iou": 0.5, "best/epoch": 3, "test/iou": 0.4, "status": "finished"}
+    assert config_of(TRIALS, row) == {"source": "random", "train_images": 9}
+    assert summary_of(TRIALS, row) == {"best/val_iou": 0.5, "best/epoch": 3, "test/iou": 0.4, "status": "finished"}
     assert history_of({"epoch": 1, "val_iou": 0.5, "train_loss": 2.0, "seconds": 3.0, "val_f1": None}) == {
         "epoch": 1,
         "val/iou": 0.5,

@@ -10,13 +10,12 @@ import wandb
 
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, append_line, read_lines
-from segsweep.records.wandb.names import EXAMPLES, SENT, START, summary_run
+from segsweep.records.wandb.names import EPOCHS, EXAMPLES, SENT, START, summary_run
 from segsweep.records.wandb.options import patience_seconds
 
 PER_PAGE = 200
 SECONDS = max(1, round(patience_seconds() / 2))  # for W&B's server to answer a question
 LOOK_AGAIN_SECONDS = (0, 1, 3)  # what has arrived may be told of a little later
-EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
 
 
 @dataclass(frozen=True)

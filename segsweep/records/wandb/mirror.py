@@ -14,7 +14,7 @@ from segsweep.records.models import artifact_of
 from segsweep.records.plan_status import PlanStatus
 from segsweep.records.wandb import artifacts, names, pictures
 from segsweep.records.wandb.client import open_run, remove_files
-from segsweep.records.wandb.destination import EPOCHS, Destination, Known
+from segsweep.records.wandb.destination import Destination, Known
 from segsweep.records.wandb.tail import Item
 from segsweep.store.opening import open_store
 from segsweep.store.protocol import Artifact
@@ -69,7 +69,7 @@ class Mirror:
         if not (item.ended and self._known.get(run_id, UNKNOWN).sent == sent):
             run = self._open.get(run_id) or self._begin(run_id, item, row)
             self._log_epochs(run_id, run, item)
-            self._summarise(run_id, run, row)
+            self._summarise(run_id, run, item, row)
             if not item.ended:
                 return False
             examples = self._end(run_id, run, item, row)
@@ -122,7 +122,8 @@ class Mirror:
         """Open an item's run, and find out what of it has arrived before."""
         old = run_id in self._known
         self._logged[run_id] = self.destination.epochs(run_id, row["started_at"]) if old else set()
-        self._keys[run_id] = set(filter(names.is_result_key, self.destination.summary_keys(run_id))) if old else set()
+        keys = self.destination.summary_keys(run_id) if old else set()
+        self._keys[run_id] = {key for key in keys if names.is_result_key(item.table, key)}
         run = open_run(
             self.destination,
             self.folder,
@@ -144,9 +145,9 @@ class Mirror:
                 run.log({names.START: item.row["started_at"], **names.history_of(epoch)})
                 self._logged[run_id].add(epoch["epoch"])
 
-    def _summarise(self, run_id: str, run: wandb.Run, row: Row) -> None:
+    def _summarise(self, run_id: str, run: wandb.Run, item: Item, row: Row) -> None:
         """Write a row's results into a run's summary, and nothing in place of those that an earlier attempt left."""
-        results = names.summary_of(row)
+        results = names.summary_of(item.table, row)
         run.summary.update(dict.fromkeys(self._keys[run_id] - set(results)) | results)
         self._keys[run_id] = set(results)
 
@@ -157,7 +158,7 @@ class Mirror:
         if shown and not self.destination.has_examples(run_id):
             run.log({names.EXAMPLES: shown})
         self._link(run, item)
-        run.summary[EPOCHS] = len(item.epochs)
+        run.summary[names.EPOCHS] = len(item.epochs)
         run.finish(exit_code=0 if item.row["status"] in ("finished", "stopped") else 1)
         return bool(shown)
 
@@ -201,4 +202,4 @@ def _has_examples(item: Item) -> bool:
 def _config(item: Item, row: Row) -> dict[str, Any]:
     """Return a run's config: what is known of it before it runs, and the artifact that it starts from."""
     source = {} if item.source is None else {names.SOURCE_ARTIFACT: names.source_artifact(item.source)}
-    return names.config_of(row) | source
+    return names.config_of(item.table, row) | source

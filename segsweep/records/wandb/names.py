@@ -1,6 +1,6 @@
 """How the columns of the tables are called in W&B, and back.
 
-What is known before a trial runs is a run's config, flat and by the names of the columns. What is measured is its summary:
+What is known before a task runs is a run's config, flat and by the names of the columns. What is measured is its summary:
 `test/iou` for `test_iou`, `best/val_iou` for the `val_iou` of the best epoch. Epochs are its history: `val/iou`, `train/loss`,
 each beside `epoch`. W&B writes the last epoch's values into the summary too, by these names, which mean no column there.
 """
@@ -10,64 +10,49 @@ from collections.abc import Mapping
 from typing import Any
 
 from segsweep.records.lines import Row
-from segsweep.tasks.kind import RecordedArtifact
+from segsweep.tasks.kind import RecordedArtifact, RecordTable
 from segsweep.tasks.stage_task import STAGE_KIND
 
 SUMMARY_JOB = "summary"
-SENT = "segsweep/sent"  # in the summary of a run of which all has arrived: the digest of what was sent
+SENT = "segsweep/sent"  # in the summary of a run that arrived whole: the digest of what was sent
+EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
 START = "segsweep/start"  # beside an epoch: when the trial that it belongs to began; one that is run anew begins anew
 EXAMPLES = "examples/test"
 SOURCE_ARTIFACT = "source_artifact"  # in the config of a trial or stage that starts from trained weights; no column
 
-RESULTS = {  # columns of the summary that have no prefix of their own
-    *(
-        "status",
-        "error",
-        "planned",
-        "chosen",
-        "epochs_run",
-        "best_epoch",
-        "starts",
-        "start_number",
-        "started_at",
-        "ended_at",
-        "seconds",
-    ),
-    *("train_loss", "predict_seconds", "absent_classes", "micro_batch", "forgetting", "stopped_by"),
-    *("contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance"),
-}
-COUNTS = ("train_images", "val_images", "test_images")
-SUMMARY_PREFIXES = {
+PROGRESS = {"status", "error", "planned", "chosen", "starts", "start_number", "started_at", "ended_at", "seconds"}  # of any task
+COUNTS = ("train_images", "val_images", "test_images")  # known before, whatever they begin with
+SUMMARY_KEYS = {  # how keys of the summary begin, by how columns do
     "test_": "test/",
     "before_": "before/",
     "val_": "best/val_",
     "train_": "best/train_",
+    "best_epoch": "best/epoch",
     "source_mean_": "source/mean_",
 }
-HISTORY_PREFIXES = {"val_": "val/", "train_": "train/"}
-SUMMARY_NAMES = {"best_epoch": "best/epoch"}
-OF_EPOCH = "epoch/"
+HISTORY_KEYS = {"contrastive_accuracy": "val/contrastive_accuracy", "val_": "val/", "train_": "train/", "": "epoch/"}
 
 
-def is_result(column: str) -> bool:
-    """Return whether a column of trials or stages is measured (W&B's summary), or known before (W&B's config)."""
-    return column in RESULTS or (column.startswith(tuple(SUMMARY_PREFIXES)) and column not in COUNTS)
+def is_result(table: RecordTable, column: str) -> bool:
+    """Return whether a column of a task's table is measured (W&B's summary), or known before (W&B's config)."""
+    named = column in PROGRESS or column in table.measured
+    return named or (column.startswith(tuple(SUMMARY_KEYS)) and column not in COUNTS)
 
 
-def config_of(row: Row) -> dict[str, Any]:
+def config_of(table: RecordTable, row: Row) -> dict[str, Any]:
     """Return what of a row is a run's config. Empty values are left out, as everywhere in W&B."""
-    return {column: value for column, value in row.items() if value is not None and not is_result(column)}
+    return {column: value for column, value in row.items() if value is not None and not is_result(table, column)}
 
 
-def summary_of(row: Row) -> dict[str, Any]:
+def summary_of(table: RecordTable, row: Row) -> dict[str, Any]:
     """Return what of a row is a run's summary, by W&B's keys."""
-    return {_summary_key(column): value for column, value in row.items() if value is not None and is_result(column)}
+    results = {column: value for column, value in row.items() if value is not None and is_result(table, column)}
+    return {_key(column, SUMMARY_KEYS): value for column, value in results.items()}
 
 
-def is_result_key(key: str) -> bool:
-    """Return whether a key of a summary stands for a column."""
-    column = _summary_column(key)
-    return column is not None and is_result(column)
+def is_result_key(table: RecordTable, key: str) -> bool:
+    """Return whether a key of a summary stands for a column; others are W&B's, a user's or the last epoch's."""
+    return is_result(table, _column(key, SUMMARY_KEYS))
 
 
 def history_of(epoch: Row) -> dict[str, Any]:
@@ -75,19 +60,19 @@ def history_of(epoch: Row) -> dict[str, Any]:
     return {_history_key(column): value for column, value in epoch.items() if value is not None}
 
 
-def row_from(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
+def row_from(table: RecordTable, config: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
     """Return the row that a run's config and summary hold; what W&B or a user added is left out of the summary's part."""
-    measured = {_summary_column(key): value for key, value in summary.items() if value is not None}
+    results = {key: value for key, value in summary.items() if value is not None and is_result_key(table, key)}
     return {
         **{key: value for key, value in config.items() if key != SOURCE_ARTIFACT and not key.startswith("_")},
-        **{column: value for column, value in measured.items() if column is not None and is_result(column)},
+        **{_column(key, SUMMARY_KEYS): value for key, value in results.items()},
     }
 
 
 def epoch_from(history: Mapping[str, Any]) -> Row:
     """Return the epoch that a row of history holds. Its columns are those that `history_of` can write."""
-    columns = {key: _history_column(key) for key in history}
-    return {column: history[key] for key, column in columns.items() if column is not None}
+    keys = (key for key in history if key == "epoch" or key.startswith(tuple(HISTORY_KEYS.values())))
+    return {key if key == "epoch" else _column(key, HISTORY_KEYS): history[key] for key in keys}
 
 
 def run_id(identity: str) -> str:
@@ -117,39 +102,15 @@ def summary_run(study: str) -> str:
     return f"summary-{run_id(study)}"
 
 
-def _summary_key(column: str) -> str:
-    if column in SUMMARY_NAMES:
-        return SUMMARY_NAMES[column]
-    return _prefixed(column, SUMMARY_PREFIXES) or column
-
-
-def _summary_column(key: str) -> str | None:
-    for column, known in SUMMARY_NAMES.items():
-        if key == known:
-            return column
-    for prefix, known in SUMMARY_PREFIXES.items():
-        if key.startswith(known):
-            return prefix + key.removeprefix(known)
-    return key if "/" not in key else None
-
-
 def _history_key(column: str) -> str:
-    if column in ("epoch", "contrastive_accuracy"):
-        return column if column == "epoch" else f"val/{column}"
-    return _prefixed(column, HISTORY_PREFIXES) or OF_EPOCH + column
+    return column if column == "epoch" else _key(column, HISTORY_KEYS)
 
 
-def _history_column(key: str) -> str | None:
-    if key in ("epoch", "val/contrastive_accuracy"):
-        return key.removeprefix("val/")
-    for prefix, known in {**HISTORY_PREFIXES, "": OF_EPOCH}.items():
-        if key.startswith(known):
-            return prefix + key.removeprefix(known)
-    return None
+def _key(column: str, keys: Mapping[str, str]) -> str:
+    """Return the key of a column: how it begins is replaced by the first of `keys` that fits, if any does."""
+    return next((key + column.removeprefix(begin) for begin, key in keys.items() if column.startswith(begin)), column)
 
 
-def _prefixed(column: str, prefixes: Mapping[str, str]) -> str | None:
-    for prefix, known in prefixes.items():
-        if column.startswith(prefix):
-            return known + column.removeprefix(prefix)
-    return None
+def _column(key: str, keys: Mapping[str, str]) -> str:
+    """Return the column of a key: the inverse of `_key`."""
+    return next((begin + key.removeprefix(known) for begin, known in keys.items() if key.startswith(known)), key)

@@ -15,6 +15,7 @@ from segsweep.records.reader import Records, assemble
 from segsweep.records.schema import TABLES, task_tables
 from segsweep.records.tables import Entry, frame, rows_of, typed
 from segsweep.records.wandb.names import START, SUMMARY_JOB, epoch_from, records_artifact, row_from
+from segsweep.tasks.kind import RecordTable
 
 SECONDS = 60  # for W&B to answer a question
 PER_PAGE = 200
@@ -53,8 +54,8 @@ def _chosen(api: wandb.Api, path: str, study: str | None) -> str:
         return found[0]
     if study in found:
         return str(study)
-    told = f"holds the studies {', '.join(found)}; name one with study=" if found else "holds no study of segsweep"
-    raise UserError(f"wandb:{path}: {told}" if study is None else f"wandb:{path}: has no study {study!r}, it {told}")
+    content = f"holds the studies {', '.join(found)}; name one with study=" if found else "holds no study of segsweep"
+    raise UserError(f"wandb:{path}: {content}" if study is None else f"wandb:{path}: has no study {study!r}, it {content}")
 
 
 def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
@@ -71,22 +72,21 @@ def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
     """Return the tables, from the runs where these hold them."""
     tables: dict[str, list[Row]] = {table: [] for table in TABLES}
     of_type = {table.job_type: table for table in task_tables().values()}
-    told = [
-        run for run in runs if (table := of_type.get(run.job_type)) and table.identity in run.config
-    ]  # no user's own, none half made
+    own = [(of_type[run.job_type], run) for run in runs if run.job_type in of_type]
+    whole = [(table, run) for table, run in own if table.identity in run.config]  # no user's, none half made
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for entry in pool.map(lambda run: _entry(of_type[run.job_type].name, run), told):
+        for entry in pool.map(lambda run: _entry(*run), whole):
             for name, rows in rows_of(entry).items():
                 tables[name] += rows
     stored = {table: pd.read_parquet(file) for table in TABLES if (file := folder / f"{table}.parquet").is_file()}
     return {table: typed(table, stored[table]) if table in stored else frame(table, rows) for table, rows in tables.items()}
 
 
-def _entry(table: str, run: Any) -> Entry:
-    """Return what a run tells of a trial or a stage. Epochs of an earlier attempt are left out, and count once."""
-    row = row_from(run.config, run.summary)
+def _entry(table: RecordTable, run: Any) -> Entry:
+    """Return what a run says of its task. Epochs of an earlier attempt are left out, and count once."""
+    row = row_from(table, run.config, run.summary)
     if row.get("status", "running") == "running":
         row["status"] = "running" if run.state in GOING_ON else "interrupted"
     rows = [history for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None]
     epochs = [epoch_from(history) for history in rows if history.get(START) == row.get("started_at")]
-    return Entry(table, row, {epoch["epoch"]: epoch for epoch in epochs})
+    return Entry(table.name, row, {epoch["epoch"]: epoch for epoch in epochs})

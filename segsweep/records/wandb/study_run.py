@@ -16,7 +16,7 @@ from segsweep.records.plan_status import CHOICES, PLAN
 from segsweep.records.reader import load, with_all_rows
 from segsweep.records.wandb import artifacts, names
 from segsweep.records.wandb.client import open_run, remove_files
-from segsweep.records.wandb.destination import EPOCHS, Destination, Known
+from segsweep.records.wandb.destination import Destination, Known
 
 HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
 DECLARED = (PLAN, CHOICES)
@@ -73,7 +73,7 @@ class StudyRun:
         assert self._run is not None
         if self.known is None or self.known.sent != sent:
             self._run.log(self._figures())
-        self._run.summary.update({**self._counts(), EPOCHS: 0})
+        self._run.summary.update({**self._counts(), names.EPOCHS: 0})
         self._run.finish(exit_code=0)
         self.destination.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
         remove_files(self._run)
