@@ -37,6 +37,7 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
         for name, value in server.environment().items():
             patch.setenv(name, value)
         gc.freeze()  # what is there already need not be looked through at the end
+        gc.disable()  # artifacts leave their temporary folders to it: they warn, and are to do so below
         try:
             yield server
         finally:
@@ -44,9 +45,10 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
             wandb.finish()
             wandb.teardown()
             end_clients(server.url)
-            with warnings.catch_warnings():  # artifacts leave their temporary folders to the garbage collector
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
+            gc.enable()
             gc.unfreeze()
         server.check()
 
