@@ -10,20 +10,24 @@ SWITCH = {"on": True, "off": False}
 
 
 def add_mirror_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Add what a mirror may be asked; `default` None leaves it to what the study was mirrored with before."""
-    group = parser.add_argument_group("mirror in Weights & Biases (sent by a process of its own; the study never waits for it)")
+    """Add the options of a mirror. With `default` None the options of the study's last mirror are the defaults."""
+    group = parser.add_argument_group("mirror in Weights & Biases (sent by another process; the study never waits for it)")
     add = group.add_argument
     kept = " (default: as before)" if default is None else ""
     modes = MODES if default is not None else MODES[1:]
     mode = "online, or offline: into files for `wandb sync`"
     add("--wandb", choices=modes, default=default, help=f"{mode} (default: {default or 'online'})")
-    add("--wandb-project", metavar="[ENTITY/]PROJECT", help="where to (default: WANDB_ENTITY and WANDB_PROJECT, or segsweep)")
+    add(
+        "--wandb-project",
+        metavar="[ENTITY/]PROJECT",
+        help="entity and project (default: WANDB_ENTITY and WANDB_PROJECT, or segsweep)",
+    )
     add("--wandb-images", choices=SWITCH, help="send example predictions, figures and clips" + (kept or " (default: on)"))
     add("--wandb-weights", choices=SWITCH, help="send weights of stages and confirmed runs" + (kept or " (default: on)"))
 
 
 def mirror_options(options: argparse.Namespace, before: MirrorOptions) -> MirrorOptions:
-    """Return what the command line asks of a mirror, and where it is silent what was asked `before`."""
+    """Return the options of a mirror from the command line; those that it does not give are as `before`."""
     asked: dict[str, Any] = {
         "mode": options.wandb,
         "project": options.wandb_project,

@@ -84,9 +84,15 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
         add(
             "--as-published",
             action="store_true",
-            help="run the runs of the paper, with its settings; what deviates is in the docstring",
+            help="run the paper's runs with its settings; the script's docstring lists deviations",
         )
-    add("--data", action="append", default=[], metavar="ROOT|NAME=PATH", help="where data sets lie; repeatable")
+    add(
+        "--data",
+        action="append",
+        default=[],
+        metavar="ROOT|NAME=PATH",
+        help="folder of datasets, or path of one dataset; repeatable",
+    )
     add(
         "--set",
         action="append",
@@ -94,15 +100,17 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
         metavar="NAME=VALUES",
         help="narrow or change an axis or a setting; repeatable",
     )
-    add("--preset", choices=sorted(presets), help="a named set of --set texts of this study") if presets else None
+    add("--preset", choices=sorted(presets), help="apply one of this study's named lists of --set") if presets else None
     add("--plan", action="store_true", help="print what would run, and run nothing")
-    add("--json", action="store_true", help="with --plan: as one JSON object")
+    add("--json", action="store_true", help="with --plan: print one JSON object")
     add("--check", action="store_true", help="rehearse two batches of every cell, and keep nothing")
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
-    add("--name", metavar="NAME", help="run it under another name, in a folder of its own: a variant beside the study")
+    add("--name", metavar="NAME", help="run the study under another name, in another folder: a variant")
     add("--retry-failed", action="store_true", help="run again what failed")
-    where = parser.add_argument_group("where the work is done (default: Ray, on all cores and GPUs of the cluster at hand)")
+    where = parser.add_argument_group(
+        "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or this machine)"
+    )
     for flag, keywords in command_line_options():
         where.add_argument(flag, **keywords)
     add_mirror_options(parser, default="off")

@@ -1,4 +1,4 @@
-"""Where and how the work of a study is done: the options of `segsweep.run` and of a study's command line, declared once."""
+"""Options of a run: runner, device and workers, for `segsweep.run` and for a study's command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +10,7 @@ RUNNER_NAMES = ("ray", "inline")
 
 
 def _option(default: Any, text: str, kind: type | None = None, metavar: str | None = None, **more: Any) -> Any:
-    """Return a field with its help, and how the command line reads it: `kind` None is a switch."""
+    """Return a field with its help text and the type of its argument on the command line; a switch has none."""
     return field(default=default, metadata={"help": text, "kind": kind, "metavar": metavar, **more})
 
 
@@ -18,25 +18,29 @@ def _option(default: Any, text: str, kind: type | None = None, metavar: str | No
 class Options:
     """Runner, device and workers of a run. Each field is an option of the command line, `--gpus-per-trial` for `gpus_per_trial`.
 
-    Raises `UserError` for a number below 1 and for a share of a GPU that cannot be.
+    Raises `UserError` for a number below 1 and for an impossible share of a GPU.
     """
 
-    runner: str = _option("ray", "ray, or inline: all in this process, one after the other", str, choices=RUNNER_NAMES)
-    device: str = _option("auto", "auto, cpu or cuda; inline also cuda:N (default: auto)", str)
-    threads: int | None = _option(
-        None, "CPU threads of each worker (default: the cores divided among the workers)", int, metavar="N"
+    runner: str = _option(
+        "ray", "ray, or inline: one process that runs tasks in sequence (default: ray)", str, choices=RUNNER_NAMES
     )
-    gpus_per_trial: float | None = _option(None, "1, or a share of a GPU as 0.5 (default: 1)", float, metavar="SHARE")
-    max_concurrent: int | None = _option(None, "workers at most (default: one per GPU, or one per core)", int, metavar="N")
-    workers_per_stage: int = _option(1, "workers that train one source stage together (default: 1)", int, metavar="N")
-    workers_per_trial: int = _option(1, "workers that train one trial together (default: 1)", int, metavar="N")
+    device: str = _option(
+        "auto", "device of each worker: auto (a GPU where there is one), cpu or cuda; inline also cuda:N (default: auto)", str
+    )
+    threads: int | None = _option(None, "CPU threads per worker (default: the cores divided by the workers)", int, metavar="N")
+    gpus_per_trial: float | None = _option(None, "GPUs per trial: 1, or a share such as 0.5 (default: 1)", float, metavar="SHARE")
+    max_concurrent: int | None = _option(
+        None, "largest number of workers (default: one per GPU, or one per core)", int, metavar="N"
+    )
+    workers_per_stage: int = _option(1, "number of workers that train one source stage together (default: 1)", int, metavar="N")
+    workers_per_trial: int = _option(1, "number of workers that train one trial together (default: 1)", int, metavar="N")
     wait_minutes: float | None = _option(
         None,
-        "wait at most so long for a full disk or a lost store, then end with exit code 75 (default: as long as it takes)",
+        "longest wait for a full disk or a lost store, in minutes, before the run ends with exit code 75 (default: no limit)",
         float,
         metavar="N",
     )
-    deterministic: bool = _option(False, "repeat GPU results to the last bit, as far as torch can; slower")
+    deterministic: bool = _option(False, "make results on a GPU equal to the last bit, as far as torch can; slower")
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
@@ -56,12 +60,12 @@ class Options:
 
     @property
     def group(self) -> int:
-        """The most workers that one piece of work takes."""
+        """The largest number of workers that one task needs."""
         return max(self.workers_per_stage, self.workers_per_trial)
 
 
 def flag(name: str) -> str:
-    """Return how the command line spells an option."""
+    """Return an option as it is written on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -71,7 +75,7 @@ def command_line_options() -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _keywords(default: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: value for name, value in metadata.items() if name != "kind" and value is not None}
+    keywords = {name: value for name, value in metadata.items() if name != "kind" and value is not None}
     if metadata["kind"] is None:
-        return {"action": "store_true", **told}
-    return {"type": metadata["kind"], "default": default, **told}
+        return {"action": "store_true", **keywords}
+    return {"type": metadata["kind"], "default": default, **keywords}
