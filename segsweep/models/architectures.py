@@ -14,7 +14,7 @@ from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
 from segsweep.models.dilated_densenet import LEVELS as DENSENET_LEVELS
 from segsweep.models.encoder_name import TIMM_PREFIX
-from segsweep.models.encoder_name import encoder_name as encoder_name  # told here too, where architectures are
+from segsweep.models.encoder_name import encoder_name as encoder_name  # for those who import architectures
 from segsweep.models.pooled import pooled_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, is_encoder, timm_names

@@ -55,7 +55,7 @@ COCO_WEIGHTS_CLASSES = (
 
 @dataclass(frozen=True)
 class Published:
-    """One published file of weights: where it comes from, where on this machine (if that can be told), how it is read."""
+    """One published file of weights: where it comes from, where it is on this machine (None where unknown), how it is read."""
 
     origin: Mapping[str, str]
     file: str
@@ -64,7 +64,7 @@ class Published:
 
     def network(self, what: str) -> nn.Module:
         """Return the network with its weights. Raises `UserError` that names the file where it cannot be had."""
-        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its retries are told once, by the error below
+        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the error below reports its retries once
         try:
             return self.load()
         except Exception as error:  # the hubs raise a dozen kinds: no network, no such file, a broken download

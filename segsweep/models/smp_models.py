@@ -71,8 +71,8 @@ def _timm_tagged() -> frozenset[str]:
 def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Parts]:
     """Return a decoder with an encoder, with random weights, and its parts."""
     # encoder_weights: only None is random; False loads published weights for tu- encoders
-    told = AS_IN_PAPER.get(decoder, {})
-    build = partial(DECODERS[decoder], encoder_name=encoder, encoder_weights=None, classes=classes, **told)
+    options = AS_IN_PAPER.get(decoder, {})
+    build = partial(DECODERS[decoder], encoder_name=encoder, encoder_weights=None, classes=classes, **options)
     network = build() if decoder != "dpt" else _for_any_size(build)
     if decoder == "dpt":
         _prune(network.get_submodule("encoder"))

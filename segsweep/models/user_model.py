@@ -33,7 +33,7 @@ def _part(network: nn.Module, encoder: str, name: str) -> str:
 
 
 def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_CLASSES) -> None:
-    """Raise `UserError` where an own architecture is not what it says: its parts, its sizes, its output of so many channels."""
+    """Raise `UserError` where a user's architecture differs from its declaration: parts, sizes, `channels` of the output."""
     architecture: Architecture = user_object(text)
     if image_px % architecture.stride_px:
         raise UserError(f"image_px={image_px}: {text} needs a multiple of {architecture.stride_px}")

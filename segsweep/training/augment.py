@@ -26,7 +26,7 @@ JITTERS = ("brightness", "contrast", "saturation", "hue")
 class Augmentation:
     """What may happen to an image, each drawn uniformly for every image by itself.
 
-    `flip`: mirrored left to right with this chance. `rotation_degrees`: turned by up to so many degrees either way; what
+    `flip`: mirrored left to right with this chance. `rotation_degrees`: turned by up to this number of degrees either way; what
     comes from outside is black, and ignored in the mask. `crop`: cut to a square of at least this share of the side, at a
     random place, and resized back; `crop_area` instead: cut to a rectangle of such a share of the area and such a ratio of
     its sides (`crop_ratio`), as torchvision's `RandomResizedCrop`. `brightness`, `contrast`, `saturation`: multiplied by a
@@ -99,7 +99,7 @@ class Drawn:
 
 
 def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Drawn:
-    """Draw for so many images. What an augmentation does not do takes no chance from the generator."""
+    """Draw for `count` images. What an augmentation does not do takes no chance from the generator."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         if low == high:

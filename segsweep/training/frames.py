@@ -25,14 +25,14 @@ class Frames:
     count: int
 
     def keep(self, result: int, predicted_KHW: Pixels) -> None:
-        """Write the class numbers (K, H, W) that were predicted after so many results."""
+        """Write the predicted class numbers (K, H, W) after result number `result`, 0 for the start."""
         with replacing(self._path(result)) as temporary, temporary.open("wb") as file:
             np.save(file, predicted_KHW, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())  # a torn frame would be missing at the end of a run whose checkpoint is whole
 
     def load(self, results: int) -> Pixels:
-        """Return all frames of a run with so many results, (results + 1, K, H, W) uint8."""
+        """Return all frames of a run with `results` results, (results + 1, K, H, W) uint8."""
         return np.stack([np.load(self._path(result), allow_pickle=False) for result in range(results + 1)])
 
     def _path(self, result: int) -> Path:

@@ -171,7 +171,7 @@ class Objective:
         gradient. Losses of a batch as a whole are gathered over the processes; over the pieces of one process, which there
         are only where memory is short, they are averaged.
         """
-        backward, told = [], []
+        backward, parts = [], []
         for term in self.terms:
             if term.size is not None:
                 share = term.size(mask_BHW) / world.total(term.size(own_BHW)).clamp(min=TINY)
@@ -185,8 +185,8 @@ class Objective:
                 loss = _scaled(term.function(*rows), term.weight)
                 among = loss / world.size
             backward.append(_scaled(loss, world.size))
-            told.append(among.detach())
-        return sum(backward[1:], backward[0]), sum(told[1:], told[0])
+            parts.append(among.detach())
+        return sum(backward[1:], backward[0]), sum(parts[1:], parts[0])
 
 
 def _scaled(loss: Tensor, weight: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""How good an encoder is, told without training anything: its nearest neighbours' labels."""
+"""The quality of an encoder, measured without training: how often the labels of nearest neighbours agree."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the training loop is told."""
+"""Settings of the training loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ from segsweep.config.normalisation import IMAGENET, Normalisation
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is: in `epochs`, or in optimiser `steps` with so many equally spaced `validations`."""
+    """How long a run is: in `epochs`, or in optimiser `steps` with a number of equally spaced `validations`."""
 
     epochs: int | None
     steps: int | None
@@ -29,7 +29,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the loop is told. The fields and their defaults are those of `segsweep.config.Settings`, and explained there.
+    """Settings of the training loop. Fields and defaults are those of `segsweep.config.Settings`, and explained there.
 
     `normalisation` holds the values that the setting means for the data and the source of this run.
     """

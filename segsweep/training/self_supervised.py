@@ -121,6 +121,8 @@ def pretrain(
     yield from (PretrainingResult(**past) for past in state.history)
 
     # ---- length and batches: an epoch shows every image once ----
+    assert train_set.augmentable
+    assert val_set.augmentable
     _check_batch(len(train_set), recipe, world)
     count, least = len(train_set), max(2, world.size)
     steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, least))
@@ -241,7 +243,7 @@ def held_out_batches(count: int, batch_size: int, processes: int = 1) -> list[In
 
 
 def contrastive_chance(count: int, batch_size: int) -> float | None:
-    """Return which share of so many held-out views is matched by chance, None where none are."""
+    """Return the chance level of contrastive accuracy on `count` held-out images; None with too few."""
     sizes = [len(batch) for batch in held_out_batches(count, batch_size)]
     return sum(size / (2 * size - 1) for size in sizes) / sum(sizes) if sizes else None
 

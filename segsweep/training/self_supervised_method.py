@@ -1,4 +1,4 @@
-"""A way to train an encoder without labels: what every method owes the loop, and what it is told."""
+"""A method that trains an encoder without labels: what the loop calls, and its settings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from segsweep.training.world import World
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """What the loop is told. The fields are the `ssl_` settings of `segsweep.config.Settings`, and explained there."""
+    """Settings of the loop. The fields are the `ssl_` settings of `segsweep.config.Settings`, and explained there."""
 
     length: Length
     image_px: int
@@ -43,39 +43,40 @@ class PretrainingRecipe:
 
 
 class Method(nn.Module, ABC):
-    """A way to learn an encoder without labels. `network` holds all that is trained, the encoder under `encoder`.
+    """A method that trains an encoder without labels. `network` holds all weights, those of the encoder under `encoder`.
 
     A method is one file that defines `build(encoder, recipe) -> Method`, and one row of
-    `segsweep.config.stage_kinds.STAGE_KINDS`.
+    `segsweep.config.stage_kinds.STAGE_KINDS`; its tests inherit `tests/contracts/self_supervised.py`.
     """
 
     network: nn.ModuleDict
 
     @abstractmethod
     def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
-        """Return what the network is shown of images (B, 3, H, W), uint8: any number of views of each, uint8 too.
+        """Return V views of each of the images (B, 3, H, W), uint8: (V * B, 3, H, W), uint8, all first views first.
 
-        The images are those of a batch of `count` at the places `own`; drawing for the whole batch from `chance` has
-        every process see what one alone would.
+        The images are those at the positions `own` of a batch of `count`. A method draws from `chance` for the whole batch, so
+        that a process sees the same views whatever its share.
         """
 
     @abstractmethod
     def forward(self, views: Tensor) -> Tensor:
-        """Return from normalised views, floats, what the loss needs."""
+        """Return what the loss needs of normalised views, floats."""
 
     @abstractmethod
     def loss(self, output: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of `count` images, and the share of views that were matched rightly (NaN for none).
+        """Return the loss of a batch of `count` images, and the share of views matched correctly (NaN without matching).
 
-        Both are those of the whole batch, on every process of a world, with gradients to its own rows.
+        `output` are the rows of this process. Both values are those of the whole batch in every process of a world, and
+        gradients reach the rows of this one.
         """
 
-    def after_step(self) -> None:  # most have nothing to do
-        """Do what is to be done after an optimiser step, as moving an average of the encoder along."""
+    def after_step(self) -> None:  # most methods need none
+        """Update what an optimiser step does not, such as a moving average of the encoder."""
 
 
 def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe, seed: int) -> Method:
-    """Return the method of a kind of stage, around an encoder; what it adds is drawn from the seed alone."""
+    """Return the method of a kind of stage around an encoder; its other weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("method", kind, seed))
         module = STAGE_KINDS[kind].method

@@ -111,7 +111,7 @@ def _measure(
     small_stem: bool,
     frozen_norm: str,
 ) -> tuple[float, float]:
-    """Measure on batches of so many images, or of half as many where these are too many for the device."""
+    """Measure on batches of `count` images, or of half as many where they do not fit the device."""
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
     network: nn.Module

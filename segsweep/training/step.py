@@ -59,7 +59,7 @@ class Stepper:
             self._parallel = self._world.parallel(self._state.model, self._device)
 
     def set_learning_rate(self, step: int, steps: int) -> float:
-        """Set every group's rate for a step of so many, and return that of the head."""
+        """Set each group's learning rate for `step` of `steps`, and return the head's."""
         share = learning_rate_share(self._recipe.schedule, step, steps, self._recipe.warmup)
         for group, rate in zip(self._state.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
@@ -82,19 +82,19 @@ class Stepper:
     def _backward(self, inputs: Tensor, masks: Tensor, count: int) -> Tensor | None:
         """Leave the gradients of a batch, and return its loss; None where memory was too short and smaller pieces may help."""
         self._state.optimizer.zero_grad(set_to_none=True)
-        told, pieces = None, min(self._pieces, max(1, len(masks) // LEAST_PIECE))
+        total, pieces = None, min(self._pieces, max(1, len(masks) // LEAST_PIECE))
         try:
             for few, labels in zip(inputs.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
                 with torch.autocast(self._device.torch.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
                     logits_BCHW = self._parallel(self._batch_source.model_inputs(few, self._recipe.normalisation))
                 loss, part = self._objective.part(logits_BCHW.float(), labels, masks, count, self._world)
                 loss.backward()  # type: ignore[no-untyped-call]
-                told = part if told is None else told + part
+                total = part if total is None else total + part
         except torch.OutOfMemoryError:
             if self._world.size > 1 or len(masks) < 2 * LEAST_PIECE * pieces:
                 raise
             return None
-        return told
+        return total
 
 
 def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:

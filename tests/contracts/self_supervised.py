@@ -170,8 +170,7 @@ class SelfSupervisedContract:
 
     @pytest.mark.parametrize("size", [2, 3])
     def test_views_do_not_depend_on_the_share_of_the_batch(self, pictures, size):
-        """The views of a process's images are those that one process alone draws for them; equal images get views of their own
-        unless the method draws nothing."""
+        """The views of a process's images are those that one process alone draws for them."""
         method, images = self.method(), self.batch(pictures, 7)
         whole = method.views(images, 7, np.arange(7), torch.Generator().manual_seed(1))
         assert whole.dtype == torch.uint8
