@@ -111,8 +111,8 @@ def test_a_start_sets_damage_aside_and_says_so(study, name, lost, how):
         with pytest.raises(DamagedRecordsError, match=rf"{file}: .*{RUN_AGAIN}"):
             load(study)
     with RecordWriter(study) as writer:
-        assert bool(writer.told) == (how != "missing" or name != "live/ended.jsonl")
-        assert all(str(file) in line and "\n" not in line for line in writer.told)
+        assert bool(writer.notices) == (how != "missing" or name != "live/ended.jsonl")
+        assert all(str(file) in line and "\n" not in line for line in writer.notices)
         if name == "study.json":
             assert writer.declare({"schema_version": 2, "name": "s"}) == whole.study["records_id"]
     records = load(study)
@@ -125,7 +125,7 @@ def test_a_start_sets_damage_aside_and_says_so(study, name, lost, how):
     if how != "missing" and name != "index.jsonl":
         assert any((study / "damaged").iterdir())
     with RecordWriter(study) as writer:
-        assert writer.told == []
+        assert writer.notices == []
 
 
 def test_a_whole_part_that_is_missing_is_noticed(study):
@@ -134,7 +134,7 @@ def test_a_whole_part_that_is_missing_is_noticed(study):
     with pytest.raises(DamagedRecordsError, match=r"parts/000002/trials.parquet: is missing; run the study's own command again"):
         load(study)
     with RecordWriter(study) as writer:
-        assert writer.told == [
+        assert writer.notices == [
             f"{study}/parts/000002/trials.parquet: is missing; the 3 trials and stages that only it held run again; "
             "stages are still in the store"
         ]
@@ -179,7 +179,7 @@ def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
     as_earlier(study)
     assert_equal(load(study), whole)
     with RecordWriter(study) as writer:
-        assert writer.told == []
+        assert writer.notices == []
         writer.declare({"schema_version": 2, "name": "s"})
     file = study / "parts" / "000002" / "images.parquet"
     file.write_bytes(flipped(file.read_bytes(), 8 * 100))
@@ -196,7 +196,7 @@ def test_choices_that_were_cut_off_are_missed(study, rest):
         load(study)
     assert damaged_records(study)
     with RecordWriter(study) as writer:
-        assert any("choices.jsonl" in line for line in writer.told)
+        assert any("choices.jsonl" in line for line in writer.notices)
         assert not load(study).choices
         writer.plan([])
         writer.choose("cell of a", {"chosen": "a", "confirm": ["b"], "at_edge": []})
