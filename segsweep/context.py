@@ -1,4 +1,4 @@
-"""The execution context: what a performer needs to know of the process that runs it."""
+"""The execution context: what an executor needs to know of the process that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -79,7 +79,7 @@ class Built:
 StageSteps = Iterator[Started | Result | Built]
 
 
-def perform_stage(
+def execute_stage(
     task: StageTask, keys: Sequence[str], context: ExecutionContext
 ) -> Iterator[Started | Result | Finished | Elsewhere]:
     """Perform a task of the kind `stage`; `keys` holds the key of the stage that it starts from, if any."""

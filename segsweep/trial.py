@@ -56,7 +56,7 @@ EXAMPLES = 6  # test images that are kept of every confirmed run, with truth and
 PREDICTED_IMAGES = 2000  # test images whose predictions are kept of every confirmed run; of a larger split the first
 
 
-def perform_trial(task: TrialTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
+def execute_trial(task: TrialTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
     """Perform a task of the kind `trial`; `keys` holds the key of its source's last stage, if any."""
     yield from run_trial(task.spec, keys[0] if keys else None, context)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from segsweep.errors import INTERRUPTED, MISTAKE, OutageError, UserError
-from segsweep.store.trouble import trouble_of
+from segsweep.store.faults import fault_of
 from segsweep.version import segsweep_version
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[N
         console.print(f"paused for too long: {error}", soft_wrap=True)
         sys.exit(UNAVAILABLE)
     except OSError as error:
-        if (trouble := trouble_of(error)) is None:
+        if (fault := fault_of(error)) is None:
             raise
-        console.print(f"error: {trouble}; everything so far is kept, and the same command continues", soft_wrap=True)
+        console.print(f"error: {fault}; everything so far is kept, and the same command continues", soft_wrap=True)
         sys.exit(UNAVAILABLE)
     except KeyboardInterrupt:
         console.print(interrupted(), soft_wrap=True)

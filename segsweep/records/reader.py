@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow import compute
 
 from segsweep.errors import UserError
-from segsweep.records.alive import driver_alive
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
+from segsweep.records.driver_lock import driver_alive
 from segsweep.records.find import WANDB
 from segsweep.records.lines import ANEW, Row, declared, read_declaration
 from segsweep.records.parts import Part, parts_of, read_choices, read_index, read_plan

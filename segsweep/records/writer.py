@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError, disk_errors
 from segsweep.files import replacing, sync
-from segsweep.records.alive import come_alive, holder
 from segsweep.records.checked import crc32
 from segsweep.records.damage import INDEX, STUDY
+from segsweep.records.driver_lock import acquire_driver_lock, driver_details
 from segsweep.records.lines import Row, append_line, declared, read_study, write_object, write_whole
 from segsweep.records.mend import begin_index, mend, next_number
 from segsweep.records.parts import Index, forget_choices, list_part, read_index, write_part
@@ -80,7 +80,7 @@ class RecordWriter:
         except OSError as error:
             raise UserError(f"--out: folder {folder} cannot be made: {error.strerror}") from None
         self._lock = FileLock(folder / "driver.lock")
-        self._alive: int | None = None
+        self._driver_lock: int | None = None
         self._ended: list[str] = []
         self._written: dict[str, set[int]] = {}
         self._begun: dict[str, Moment] = {}
@@ -105,7 +105,7 @@ class RecordWriter:
     def _begin(self) -> None:
         """Find what an earlier driver left. Nothing is written before it is known to be of this version."""
         self._index, self.notices = mend(self.folder)
-        self._alive = come_alive(self.folder)
+        self._driver_lock = acquire_driver_lock(self.folder)
         live = self.live_entries()
         self._ended = [identity for identity, entry in live.items() if entry.status in FINAL]
         starts = (part.last_start for part in self._index.parts.values())
@@ -123,9 +123,9 @@ class RecordWriter:
 
     def _let_go(self) -> None:
         """Let the next driver in."""
-        if self._alive is not None:
-            os.close(self._alive)
-            self._alive = None
+        if self._driver_lock is not None:
+            os.close(self._driver_lock)
+            self._driver_lock = None
         self._lock.release()
 
     def live_entries(self) -> dict[str, Entry]:
@@ -254,4 +254,4 @@ class RecordWriter:
 
 def held(folder: Path) -> UserError:
     """Return the error for a study that another process runs; it names the process."""
-    return UserError(f"study folder {folder} is being written by another run ({holder(folder)}); wait for it or stop it")
+    return UserError(f"study folder {folder} is being written by another run ({driver_details(folder)}); wait for it or stop it")

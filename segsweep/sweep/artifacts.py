@@ -6,7 +6,7 @@ from segsweep.data.dataset import Notify
 from segsweep.errors import LostArtifactError
 from segsweep.store.contents import WEIGHTS
 from segsweep.store.protocol import Store
-from segsweep.sweep.outage import Outage, insisting
+from segsweep.sweep.outage import Outage, retrying
 
 
 class Artifacts:
@@ -16,7 +16,7 @@ class Artifacts:
     """
 
     def __init__(self, store: Store, notify: Notify, outage: Outage | None = None) -> None:
-        self._store = store if outage is None else insisting(store, outage)
+        self._store = store if outage is None else retrying(store, outage)
         self._notify, self._outage = cache(notify), outage
 
     def find(self, kind: str, key: str) -> str | None:
@@ -27,7 +27,7 @@ class Artifacts:
             if error.damaged:
                 self._notify(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
         if self._outage is not None:
-            self._outage.insist(self._outage.assert_there)
+            self._outage.retry(self._outage.require_store)
         return None
 
     def is_taken(self, kind: str, key: str) -> bool:

@@ -20,7 +20,7 @@ class Built:
         self._find, self._is_taken, self._unfinished = find, is_taken, unfinished
         self._known: dict[str, tuple[str, str]] = {}  # identity of a task -> key and content hash
 
-    def look(self, task: Task) -> bool:
+    def is_built(self, task: Task) -> bool:
         """Return whether a task's artifact is in the store."""
         if task.identity in self._unfinished:
             return False
@@ -51,7 +51,7 @@ class Built:
     def _named(self, task: Task) -> tuple[str, str] | None:
         """Return the kind and the key of what a task makes; None for nothing, and while something that it needs is not built."""
         kind = KINDS[task.kind].artifact
-        if kind is None or not all(self.look(need) for need in task.needs):
+        if kind is None or not all(self.is_built(need) for need in task.needs):
             return None
         key = task.key([self.content_hash(need) for need in task.needs])
         return None if key is None else (kind, key)

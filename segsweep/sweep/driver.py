@@ -10,15 +10,15 @@ from typing import Any
 
 from segsweep.errors import OutageError
 from segsweep.records.writer import Moment, RecordWriter
+from segsweep.store.faults import Fault, fault_in, fault_of
 from segsweep.store.protocol import Store
-from segsweep.store.trouble import Trouble, trouble_in, trouble_of
 from segsweep.sweep.decisions import Chosen, Ended, Skipped, SourceChoice, StoppedWhilePaused, Verdict
-from segsweep.sweep.outage import Outage, insisting
+from segsweep.sweep.outage import Outage, retrying
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import View
 from segsweep.sweep.rows import choice_columns, planned_rows
 from segsweep.tasks.kinds import KINDS
-from segsweep.tasks.messages import Done, Elsewhere, Failed, Finished, Hindered, Lost, Message, Result, Started
+from segsweep.tasks.messages import Blocked, Done, Elsewhere, Failed, Finished, Lost, Message, Result, Started
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Assignment, Row, Task
 
@@ -42,7 +42,9 @@ class Driver:
     view: View
     outage: Outage
     records_id: str = ""
-    anew: frozenset[str] = frozenset()  # records that were stopped or failed: should they start again, they do so from nothing
+    from_scratch: frozenset[str] = (
+        frozenset()
+    )  # records that were stopped or failed: should they start again, they do so from nothing
     recorded: set[str] = field(default_factory=set)  # ids of stages that the records show as finished
     prepare: Callable[[], None] = lambda: None
     _begun: dict[str, Moment] = field(default_factory=dict)  # tasks that a worker has, and since when
@@ -53,12 +55,12 @@ class Driver:
     _reached: Counter[str] = field(
         default_factory=Counter
     )  # the furthest epoch of a task in this run, also before it was put off
-    _put_off: list[tuple[float, Task]] = field(default_factory=list)  # until when
+    _postponed: list[tuple[float, Task]] = field(default_factory=list)  # until when
     _losses: Counter[str] = field(default_factory=Counter)  # how often a task did not find what it needs in the store
     _deaths: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.writer = insisting(self.writer, self.outage)
+        self.writer = retrying(self.writer, self.outage)
 
     # --- What a runner calls ----------------------------------------------------------------------------------------------
 
@@ -67,9 +69,9 @@ class Driver:
         if not self.outage.ready():
             return None
         now = time.monotonic()
-        for task in [task for until, task in self._put_off if until <= now]:
+        for task in [task for until, task in self._postponed if until <= now]:
             self.planner.requeue(task)
-        self._put_off = [(until, task) for until, task in self._put_off if until > now]
+        self._postponed = [(until, task) for until, task in self._postponed if until > now]
         self.note_decisions()
         return self.planner.next()
 
@@ -88,7 +90,7 @@ class Driver:
             self.planner.requeue(task)
             return False
         if isinstance(body, Started) and (note := body.facts.get("note")):
-            self.anew |= {record}
+            self.from_scratch |= {record}
             self.view.notify(f"{task.describe()}: {note}")
         if not isinstance(body, Done):
             self._write_start(task)
@@ -102,8 +104,8 @@ class Driver:
                 assert not self._left.get(task.identity), f"{task.describe()} ended without an outcome"
             case Failed(reason, trace):
                 return self._fail(task, message.record, reason, trace)
-            case Hindered(trouble):
-                return self._hindered(task, trouble)
+            case Blocked(fault):
+                return self._blocked(task, fault)
             case Lost():
                 return self._lost(task, body)
             case _:
@@ -116,8 +118,8 @@ class Driver:
         Where the process died before it took the task, nothing is written. A death in an environment that hinders all tasks
         does not count.
         """
-        if (trouble := trouble_in(reason, self.store.location) or self.outage.trouble) is not None:
-            self._hindered(task, trouble)
+        if (fault := fault_in(reason, self.store.location) or self.outage.fault) is not None:
+            self._blocked(task, fault)
             return
         deaths = self._deaths[task.identity] = self._deaths.get(task.identity, 0) + 1
         if deaths >= DEATHS:
@@ -134,16 +136,16 @@ class Driver:
             for record in self._open.intersection(task.records):
                 self.writer.end(record, "interrupted", {"error": reason})
         except Exception as error:
-            if trouble_of(error) is None:
+            if fault_of(error) is None:
                 raise
 
     # --- What becomes of a task -------------------------------------------------------------------------------------------
 
-    def _hindered(self, task: Task, trouble: Trouble) -> bool:
+    def _blocked(self, task: Task, fault: Fault) -> bool:
         """Put off a task that the environment hinders. It keeps its checkpoints, and does not fail."""
-        seconds = self.outage.hindered(task.identity, trouble)
-        self._break_off(task, str(trouble))
-        self._put_off.append((time.monotonic() + seconds, task))
+        seconds = self.outage.back_off(task.identity, fault)
+        self._break_off(task, str(fault))
+        self._postponed.append((time.monotonic() + seconds, task))
         return False
 
     def _lost(self, task: Task, lost: Lost) -> bool:
@@ -161,7 +163,7 @@ class Driver:
         if lost.kind in {kind.artifact for kind in KINDS.values()}:
             self.planner.recheck_artifacts()
         else:
-            self.outage.insist(self.prepare)
+            self.outage.retry(self.prepare)
         self.planner.requeue(task)
         return False
 
@@ -183,9 +185,9 @@ class Driver:
         for record in (record for record in task.records if record in left - self._open):
             self._open.add(record)
             columns = {**task.columns(record), "study": self.planner.plan.study.name}
-            again = record in self.anew or record in self.recorded  # a stage that was finished and is lost
+            again = record in self.from_scratch or record in self.recorded  # a stage that was finished and is lost
             self.writer.start(KINDS[task.kind].table.name, record, columns, again=again, begun=begun)
-            self.anew -= {record}
+            self.from_scratch -= {record}
             self.recorded.discard(record)
 
     def _result(self, task: Task, record: str, result: Result) -> bool:
@@ -216,7 +218,7 @@ class Driver:
         return False
 
     def _stop(self, task: Task, record: str) -> bool:
-        self.anew |= {record}
+        self.from_scratch |= {record}
         stopped_by = str(self.planner.plan.study.early_stopping)
         return self._end(task, record, "stopped", {**self._best_columns(record), "stopped_by": stopped_by})
 
@@ -288,7 +290,7 @@ class Driver:
             return
         self.recorded.update(task.records)
         kind, (key, content_hash) = KINDS[task.kind], self.planner.built(task)
-        artifact = self.outage.insist(partial(self.store.find, str(kind.artifact), key))
+        artifact = self.outage.retry(partial(self.store.find, str(kind.artifact), key))
         facts = artifact.metadata["facts"] if artifact else {}
         study = self.planner.plan.study.name
         for record in task.records:

@@ -1,4 +1,4 @@
-"""Execution of a task: the performer of its kind, whose messages are the same for every runner."""
+"""Execution of a task: the executor of its kind, whose messages are the same for every runner."""
 
 import traceback
 from collections.abc import Generator
@@ -8,22 +8,22 @@ from typing import Any
 from segsweep.config.user_objects import register
 from segsweep.context import ExecutionContext
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.store.trouble import trouble_of
+from segsweep.store.faults import fault_of
 from segsweep.tasks.kinds import kind_of
-from segsweep.tasks.messages import Done, Failed, Hindered, Lost, Message
+from segsweep.tasks.messages import Blocked, Done, Failed, Lost, Message
 from segsweep.tasks.task import Assignment
 from segsweep.training.loop import NonFiniteLossError
 
 
 def execute(assignment: Assignment, context: ExecutionContext) -> Generator[Message, None, None]:
-    """Perform a task, and yield its messages. An error is the last message; `Done` is, where there is none.
+    """Execute a task, and yield its messages. An error is the last message; `Done` is, where there is none.
 
-    What a performer yields belongs to the task's first record, unless it yields a `Message` that names another.
+    What an executor yields belongs to the task's first record, unless it yields a `Message` that names another.
     """
     register(context.user_objects)
     record = assignment.task.records[0]
     try:
-        module, _, function = kind_of(assignment.task.kind).performer.partition(":")
+        module, _, function = kind_of(assignment.task.kind).executor.partition(":")
         for body in getattr(import_module(module), function)(assignment.task, assignment.keys, context):
             yield body if isinstance(body, Message) else Message(record, body)
         yield Message(None, Done())
@@ -31,10 +31,10 @@ def execute(assignment: Assignment, context: ExecutionContext) -> Generator[Mess
         yield Message(None, message_of(error, context))
 
 
-def message_of(error: Exception, context: ExecutionContext) -> Failed | Hindered | Lost:
-    """Return what an error means: the environment is in trouble, an artifact is lost, or the task has failed."""
-    if (trouble := trouble_of(error, context.store)) is not None:
-        return Hindered(trouble)
+def message_of(error: Exception, context: ExecutionContext) -> Failed | Blocked | Lost:
+    """Return what an error means: a fault of the environment, a lost artifact, or a failed task."""
+    if (fault := fault_of(error, context.store)) is not None:
+        return Blocked(fault)
     if isinstance(error, LostArtifactError):
         return Lost(error.kind, error.key, error.reason)
     return failure_of(error)

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from segsweep.errors import UserError
-from segsweep.records.alive import driver_alive
 from segsweep.records.damage import DamagedRecordsError
+from segsweep.records.driver_lock import driver_alive
 from segsweep.records.lines import read_study
 from segsweep.records.wandb.options import MirrorOptions, check_key
 from segsweep.records.writer import held

@@ -11,26 +11,26 @@ from typing import Any, TypeVar, cast
 
 from segsweep.errors import OutageError
 from segsweep.files import write_and_remove
+from segsweep.store.faults import Fault, fault_of, gone
 from segsweep.store.protocol import Store
-from segsweep.store.trouble import Trouble, gone, trouble_of
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # how long to wait before trying again; twice as long each time
 FIRST_BYTES, MOST_BYTES = 1 << 20, 1 << 28  # what must fit on the disks; twice as much where that was too little
-LOOKS_AT_MUCH = 7  # after which work is tried again also where only the first size fits: it may need less than the last
+LARGE_PROBES = 7  # after which work is tried again also where only the first size fits: it may need less than the last
 POLL_SECONDS = 0.1
 BY_ITSELF = "the study goes on by itself; Ctrl-C ends it, and the same command continues"
 
-LOOKS, DRIVER = "", "driver"  # beside the identities of work
+PROBE, DRIVER = "", "driver"  # beside the identities of work
 DECLARED = "study.json"  # what the records' folder holds as long as it is there
 
 Returned = TypeVar("Returned")
-Thing = TypeVar("Thing")
+Wrapped = TypeVar("Wrapped")
 
 
 class Outage:
     """Knows whether work can be handed out: not while a write into the store or the records' folder fails.
 
-    `hindered` begins a pause, `ready` ends it once a file of some size can be written durably. The wait doubles while nothing
+    `back_off` begins a pause, `ready` ends it once a file of some size can be written durably. The wait doubles while nothing
     comes of what is tried again, up to a minute; `progressed` says that something did. `notify` gets one line for every pause
     and its end. After `limit_seconds` without progress it raises `OutageError`. `check` is called while it waits, and may raise.
     """
@@ -40,95 +40,95 @@ class Outage:
             store.claim()
         self.check: Callable[[], None] = lambda: None
         self._store, self._records, self._notify, self._limit = store, records, notify, limit_seconds
-        self._trouble: Trouble | None = None
-        self._told: set[tuple[str, Trouble]] = set()
+        self._fault: Fault | None = None
+        self._reported: set[tuple[str, Fault]] = set()
         self._tries: Counter[str] = Counter()
         self._bytes = FIRST_BYTES
         self._since: float | None = None
-        self._look_at = 0.0
-        self._said = False
+        self._probe_at = 0.0
+        self._announced = False
         self._ended = False
 
-    def hindered(self, who: str, trouble: Trouble) -> float:
+    def back_off(self, who: str, fault: Fault) -> float:
         """Take that the environment kept `who` from going on, and return after how many seconds that should be tried again."""
-        if trouble.of_space and self._tries[who]:
+        if fault.is_out_of_space and self._tries[who]:
             self._bytes = min(2 * self._bytes, MOST_BYTES)  # there was room for so little, and not for what is needed
         now, seconds = time.monotonic(), self._wait(who)
         self._since = now if self._since is None else self._since
-        self._look_at = max(self._look_at, now + seconds)
-        another = self._trouble is None or _kind(self._trouble) != _kind(trouble)
-        self._trouble = trouble
-        if another and (who, trouble) not in self._told:
-            self._told.add((who, trouble))
-            self._say(f"paused: {trouble}; {BY_ITSELF}")
+        self._probe_at = max(self._probe_at, now + seconds)
+        another = self._fault is None or _kind(self._fault) != _kind(fault)
+        self._fault = fault
+        if another and (who, fault) not in self._reported:
+            self._reported.add((who, fault))
+            self._announce(f"paused: {fault}; {BY_ITSELF}")
         return seconds
 
     def _wait(self, who: str) -> float:
         self._tries[who] += 1
         return float(min(FIRST_SECONDS * 2 ** (self._tries[who] - 1), LONGEST_SECONDS))
 
-    def _say(self, line: str) -> None:
+    def _announce(self, line: str) -> None:
         self._notify(line)
-        self._said = True
+        self._announced = True
 
     def progressed(self, who: str) -> None:
         """Take that something came of work: waits are short again."""
         self._since = None
         if self._tries.pop(who, 0):
             self._bytes = FIRST_BYTES
-            self._told = {told for told in self._told if told[0] != who}
+            self._reported = {reported for reported in self._reported if reported[0] != who}
 
     def ready(self) -> bool:
         """Return whether work can go on; during a pause it looks, when it is time. Raises `OutageError` after the limit."""
         now = time.monotonic()
         if self._since is not None and now - self._since > self._limit:
-            raise OutageError(f"{self._trouble or 'no progress'}; nothing is lost: the same command continues")
-        if self._trouble is None:
+            raise OutageError(f"{self._fault or 'no progress'}; nothing is lost: the same command continues")
+        if self._fault is None:
             return True
-        if now < self._look_at:
+        if now < self._probe_at:
             return False
-        if (found := self.trouble) is not None:
-            self._look_at = now + self._wait(LOOKS)
-            if _kind(found) != _kind(self._trouble):
-                self._say(f"still paused: {found}")
-            self._trouble = found
+        if (found := self.fault) is not None:
+            self._probe_at = now + self._wait(PROBE)
+            if _kind(found) != _kind(self._fault):
+                self._announce(f"still paused: {found}")
+            self._fault = found
             return False
-        if self._said:
+        if self._announced:
             self._notify("goes on")
-        self._trouble, self._said = None, False
-        del self._tries[LOOKS]
+        self._fault, self._announced = None, False
+        del self._tries[PROBE]
         return True
 
     @property
-    def trouble(self) -> Trouble | None:
+    def fault(self) -> Fault | None:
         """What keeps a file from being written where artifacts are made, or where records lie, right now."""
         if not self._store.is_reachable():
             return gone(self._store.location)
         if not (self._records / DECLARED).is_file():
             return gone(self._records)
-        size = self._bytes if self._tries[LOOKS] < LOOKS_AT_MUCH else FIRST_BYTES
+        size = self._bytes if self._tries[PROBE] < LARGE_PROBES else FIRST_BYTES
         try:
             self._store.probe(size)
             write_and_remove(self._records / f"probe.{os.getpid()}.tmp", size)
         except OSError as error:
-            return trouble_of(error) or Trouble(str(error), "see to that")
+            return fault_of(error) or Fault(str(error), "see to that")
         return None
 
-    def assert_there(self) -> None:
+    def require_store(self) -> None:
         """Raise `FileNotFoundError` where the store is gone, so that what is not found there may only be out of reach."""
         if not self._store.is_reachable():
             raise FileNotFoundError(f"the store {self._store.location} is gone")
 
-    def insist(self, operation: Callable[[], Returned]) -> Returned:
+    def retry(self, operation: Callable[[], Returned]) -> Returned:
         """Return what an operation returns, once the environment lets it; it is tried again as a whole."""
         while True:
             try:
                 found = operation()
             except Exception as error:
-                trouble = self._trouble_of(error)
-                if trouble is None or self._ended:
+                fault = self._fault_of(error)
+                if fault is None or self._ended:
                     raise
-                self.hindered(DRIVER, trouble)
+                self.back_off(DRIVER, fault)
             else:
                 if self._tries[DRIVER]:
                     self.progressed(DRIVER)
@@ -137,28 +137,28 @@ class Outage:
                 self.check()
                 time.sleep(POLL_SECONDS)
 
-    def _trouble_of(self, error: Exception) -> Trouble | None:
+    def _fault_of(self, error: Exception) -> Fault | None:
         lost = isinstance(error, FileNotFoundError) and not (self._records / DECLARED).is_file()
-        return gone(self._records) if lost else trouble_of(error, self._store, self._records)
+        return gone(self._records) if lost else fault_of(error, self._store, self._records)
 
     def end(self) -> None:
         """Wait for nothing any more."""
         self._ended = True
 
 
-def _kind(trouble: Trouble) -> str:
-    return trouble.reason.partition(":")[0]
+def _kind(fault: Fault) -> str:
+    return fault.reason.partition(":")[0]
 
 
-class _Insisting:
-    def __init__(self, thing: Any, outage: Outage) -> None:
-        self._thing, self._outage = thing, outage
+class _Retrying:
+    def __init__(self, wrapped: Any, outage: Outage) -> None:
+        self._wrapped, self._outage = wrapped, outage
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._thing, name)
-        return (lambda *values, **named: self._outage.insist(partial(found, *values, **named))) if callable(found) else found
+        found = getattr(self._wrapped, name)
+        return (lambda *values, **named: self._outage.retry(partial(found, *values, **named))) if callable(found) else found
 
 
-def insisting(thing: Thing, outage: Outage) -> Thing:
+def retrying(wrapped: Wrapped, outage: Outage) -> Wrapped:
     """Return a thing whose methods wait until the environment lets them, and do then what they do."""
-    return cast(Thing, _Insisting(thing, outage))
+    return cast(Wrapped, _Retrying(wrapped, outage))

@@ -171,7 +171,7 @@ class Planner:
 
     def is_built(self, task: Task) -> bool:
         """Return whether a task's artifact is in the store."""
-        return self._schedule.built.look(task)
+        return self._schedule.built.is_built(task)
 
     def built(self, task: Task) -> tuple[str, str]:
         """Return the key and the content hash of an artifact that is in the store."""

@@ -67,7 +67,7 @@ def earlier_progress(planner: Planner, records: Records) -> EarlierProgress:
     return EarlierProgress(frozenset(ended), done, best, failed, len(missing))
 
 
-def broken_off_in(records: Records, lost: Collection[str] = ()) -> frozenset[str]:
+def ids_to_restart(records: Records, lost: Collection[str] = ()) -> frozenset[str]:
     """Return the ids of the trials and stages that failed or were stopped, and of those whose models are `lost`.
 
     Should they start again, they do so from nothing.

@@ -21,7 +21,7 @@ from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import choose_view
-from segsweep.sweep.resume import broken_off_in, earlier_progress
+from segsweep.sweep.resume import earlier_progress, ids_to_restart
 from segsweep.sweep.session import Opening, Purpose, Session, open_session
 from segsweep.sweep.signals import ended_politely
 
@@ -93,7 +93,7 @@ def _driver(session: Session) -> Driver:
         session.opening.view,
         running.outage,
         running.records_id,
-        anew=broken_off_in(session.earlier, session.lost),
+        from_scratch=ids_to_restart(session.earlier, session.lost),
         recorded=set(stages["stage_id"][stages["status"] == "finished"]),
         prepare=partial(prepare_all, session.plan.study, session.catalog),
     )

@@ -83,7 +83,7 @@ class Schedule:
         if (known := self._wanted.get(task.identity)) is not None:
             self._lengthen(known, wanted)
             return
-        if self.built.look(task):
+        if self.built.is_built(task):
             self.settled.append(task.identity)
             return
         self._wanted[task.identity] = wanted
@@ -122,7 +122,7 @@ class Schedule:
             self._queue.add(_ready(wanted))
 
     def _missing(self, task: Task) -> list[Task]:
-        return [need for need in task.needs if need.identity in self._wanted or not self.built.look(need)]
+        return [need for need in task.needs if need.identity in self._wanted or not self.built.is_built(need)]
 
     def failed_need(self, task: Task) -> Task | None:
         """Return the failed task, among all that a task needs, from the first on; None where none failed."""
@@ -140,7 +140,7 @@ class Schedule:
             self._queue.add(_ready(self._wanted[identity]))
         while (ready := self._queue.pop(self.seconds_left / workers)) is not None:
             task = ready.task
-            if _makes(task) and self.built.look(task):  # another run has built it
+            if _makes(task) and self.built.is_built(task):  # another run has built it
                 self._made(task)
             elif _makes(task) and self.built.is_taken(task):
                 self._elsewhere.add(task.identity)
@@ -156,7 +156,7 @@ class Schedule:
         if not _makes(task):
             self._drop(task.identity)
         elif error is None:
-            assert self.built.look(task), f"{task.name} was built under another key; it would be built for ever"
+            assert self.built.is_built(task), f"{task.name} was built under another key; it would be built for ever"
             self._made(task)
         else:
             self.failed[task.identity] = str(error)

@@ -63,11 +63,11 @@ class SourceRates:
 
     def _is_tried(self, stage: StageSpec) -> bool:
         failed = any(each.spec_id in self._failed for each in chain(stage))
-        return failed or stage.spec_id in self._readings or self._built.look(StageTask(stage))
+        return failed or stage.spec_id in self._readings or self._built.is_built(StageTask(stage))
 
     def _reading(self, stage: StageSpec) -> float | None:
         """Return the reading of a stage that has been tried, None where it or one before it failed."""
         task = StageTask(stage)
-        if stage.spec_id not in self._readings and self._built.look(task):
+        if stage.spec_id not in self._readings and self._built.is_built(task):
             self._readings[stage.spec_id] = self._read(self._built.key(task))
         return self._readings.get(stage.spec_id)

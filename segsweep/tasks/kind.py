@@ -53,12 +53,12 @@ class RecordTable:
 class Kind:
     """One kind of task.
 
-    `performer` is `MODULE:FUNCTION`, imported where tasks are performed; it takes an `Assignment` and an execution context and
+    `executor` is `MODULE:FUNCTION`, imported where tasks are performed; it takes an `Assignment` and an execution context and
     yields messages. `artifact` is the store's kind of what it makes (None: nothing that other tasks need). `group_option` names
     the option that says how many workers perform one such task together. `verb` announces its start; None: nothing does.
     """
 
-    performer: str
+    executor: str
     table: RecordTable
     artifact: str | None
     group_option: str

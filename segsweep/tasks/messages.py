@@ -1,12 +1,12 @@
-"""Messages: what a performer reports of a task, and to which of its records each belongs."""
+"""Messages: what an executor reports of a task, and to which of its records each belongs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from segsweep.config.keep import Reading
+from segsweep.store.faults import Fault
 from segsweep.store.protocol import Artifact
-from segsweep.store.trouble import Trouble
 from segsweep.tasks.task import Row
 
 
@@ -59,7 +59,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Done:
-    """Nothing follows: the performer has ended."""
+    """Nothing follows: the executor has ended."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Hindered:
+class Blocked:
     """The environment keeps a task from going on. Nothing is wrong with the task, and its checkpoints are kept."""
 
-    trouble: Trouble
+    fault: Fault
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class Lost:
     reason: str
 
 
-Body = Started | Result | Finished | Done | Elsewhere | Failed | Hindered | Lost
-Last = Done | Elsewhere | Failed | Hindered | Lost  # bodies after which nothing follows
+Body = Started | Result | Finished | Done | Elsewhere | Failed | Blocked | Lost
+Last = Done | Elsewhere | Failed | Blocked | Lost  # bodies after which nothing follows
 
 
 @dataclass(frozen=True)
 class Message:
-    """One report of a performer. `record` is the id of the record that it belongs to; None: it concerns the whole task."""
+    """One report of an executor. `record` is the id of the record that it belongs to; None: it concerns the whole task."""
 
     record: str | None
     body: Body

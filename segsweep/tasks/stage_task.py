@@ -117,7 +117,7 @@ class StageTask:
         return costs.stage(self.spec)
 
     def checkpoints_id(self, records_id: str) -> None:
-        """Return nothing: its performer clears its checkpoints, which all studies share."""
+        """Return nothing: its executor clears its checkpoints, which all studies share."""
 
     def describe(self) -> str:
         """Return the chain of stages and the model that it is built for."""
@@ -136,7 +136,7 @@ def stage_title(row: Mapping[str, Any]) -> str:
 
 
 STAGE_KIND = Kind(
-    performer="segsweep.stage:perform_stage",
+    executor="segsweep.stage:execute_stage",
     table=RecordTable(
         name="stages",
         identity="stage_id",

@@ -41,7 +41,7 @@ class Task(Protocol):
 
     @property
     def spec(self) -> Any:
-        """The settings that its performer works from."""
+        """The settings that its executor works from."""
 
     @property
     def needs(self) -> "tuple[Task, ...]":
@@ -77,7 +77,7 @@ class Task(Protocol):
         """Return its predicted duration on one worker."""
 
     def checkpoints_id(self, records_id: str) -> str | None:
-        """Return the id under which the driver clears its checkpoints once it has ended; None: its performer clears them."""
+        """Return the id under which the driver clears its checkpoints once it has ended; None: its executor clears them."""
 
     def describe(self) -> str:
         """Return what it is, in a few words."""

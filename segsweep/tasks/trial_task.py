@@ -216,7 +216,7 @@ def trial_title(row: Mapping[str, Any]) -> str:
 
 
 TRIAL_KIND = Kind(
-    performer="segsweep.trial:perform_trial",
+    executor="segsweep.trial:execute_trial",
     table=RecordTable(
         name="trials",
         identity="trial_id",

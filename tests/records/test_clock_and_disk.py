@@ -10,7 +10,7 @@ import pytest
 
 from segsweep.errors import UserError
 from segsweep.records import load
-from segsweep.records.alive import driver_alive
+from segsweep.records.driver_lock import driver_alive
 from segsweep.records.writer import RecordWriter
 
 
@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, begin, w
     assert "\n" not in str(caught.value)
     writer.__exit__(UserError, caught.value, None)
     with RecordWriter(tmp_path) as again:
-        assert again.told == []
+        assert again.notices == []
     trials = load(tmp_path).all_trials.set_index("trial_id")
     assert trials.loc["before", "status"] == "finished"
 

@@ -98,10 +98,10 @@ def test_a_study_that_is_run_again_keeps_what_wandb_has(study):
     forget_choices(study, read_index(study))  # as a driver that starts leaves it, for a moment
     sender = Sender(study, MirrorOptions("online", PROJECT))
     sender.whole.begin(sender.study)
-    sender.look()
+    sender.is_built()
     mirrored = load(f"wandb:{PROJECT}")
     write_choices(study, whole)
-    sender.look()
+    sender.is_built()
     sender.end()
     for table in ("epochs", "images", "counts", "stages", "confusions"):
         pd.testing.assert_frame_equal(getattr(whole, table), getattr(mirrored, table), obj=table)

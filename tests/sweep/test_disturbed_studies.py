@@ -254,7 +254,7 @@ def test_a_wait_that_is_bounded_ends_interrupted(small: Study, undisturbed: Reco
 SCRIPT = """
 import sys
 from segsweep import LogUniform, Study, Target, main
-from segsweep.store import trouble
+from segsweep.store import faults
 
 study = Study(
     name="paused",

@@ -16,8 +16,8 @@ from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
 from segsweep.store import folder
+from segsweep.store.faults import SPACE, Fault
 from segsweep.store.folder import FolderStore
-from segsweep.store.trouble import SPACE, Trouble
 from segsweep.sweep import outage
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.declaration import declaration
@@ -27,7 +27,7 @@ from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import EarlierProgress, LiveView, PlainView, View
 from segsweep.sweep.rows import planned_rows
-from segsweep.tasks.messages import Body, Elsewhere, Failed, Finished, Hindered, Lost, Message, Started
+from segsweep.tasks.messages import Blocked, Body, Elsewhere, Failed, Finished, Lost, Message, Started
 from segsweep.tasks.stage_task import STAGE, StageTask
 from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TRIAL
@@ -200,7 +200,7 @@ def hinder(driver: Driver, work: Task) -> None:
     """Have the environment hinder work that has begun."""
     driver.begin(work)
     take(driver, work, Started({"device": "cpu x1"}))
-    assert not take(driver, work, Hindered(Trouble("No space left on device: /store", SPACE)))
+    assert not take(driver, work, Blocked(Fault("No space left on device: /store", SPACE)))
 
 
 def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +252,7 @@ def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pyte
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.001)
     for reason in ("OSError: [Errno 28] No space left on device", *["killed"] * (2 * DEATHS)):
         if reason == "killed":
-            monkeypatch.setattr(type(driver.outage), "trouble", property(lambda _: Trouble("/store is gone", "bring it back")))
+            monkeypatch.setattr(type(driver.outage), "fault", property(lambda _: Fault("/store is gone", "bring it back")))
         driver.died(next_task(driver) or StageTask(driver.planner.plan.stages()[0]), reason)
     assert "failed" not in set(load(driver.writer.folder).stages["status"])
 

@@ -10,7 +10,7 @@ from segsweep.context import ExecutionContext
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.store.folder import FolderStore
 from segsweep.sweep.execute import execute
-from segsweep.tasks.messages import Failed, Hindered, Lost
+from segsweep.tasks.messages import Blocked, Failed, Lost
 from segsweep.tasks.task import Assignment
 from segsweep.tasks.trial_task import TrialTask
 from segsweep.training.device import Device
@@ -23,7 +23,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "/store/work/last.safete
 @pytest.mark.parametrize(
     ("error", "means", "says"),
     [
-        (FULL, Hindered, "No space left on device: /store/work/last.safetensors"),
+        (FULL, Blocked, "No space left on device: /store/work/last.safetensors"),
         (LostArtifactError("weights", "abc", "is missing"), Lost, "abc"),
         (NonFiniteLossError("training loss is nan"), Failed, "training loss is nan"),
         (UserError("batch_size=1"), Failed, "batch_size=1"),
@@ -58,6 +58,6 @@ def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path
 
     monkeypatch.setattr("segsweep.trial.run_trial", run)
     (message,) = execute(ASSIGNMENT, ExecutionContext(store, Device("cpu", 1)))
-    assert isinstance(message.body, Hindered)
-    assert message.body.trouble.reason == f"{store.root} is gone"
+    assert isinstance(message.body, Blocked)
+    assert message.body.fault.reason == f"{store.root} is gone"
     assert not store.root.exists()

@@ -8,12 +8,12 @@ import pytest
 
 from segsweep.errors import OutageError, UserError
 from segsweep.store import folder
+from segsweep.store.faults import DISK, SPACE, Fault
 from segsweep.store.folder import FolderStore
-from segsweep.store.trouble import DISK, SPACE, Trouble
 from segsweep.sweep import outage as module
-from segsweep.sweep.outage import LOOKS_AT_MUCH, Outage, insisting
+from segsweep.sweep.outage import LARGE_PROBES, Outage, retrying
 
-FULL = Trouble("No space left on device: /store", SPACE)
+FULL = Fault("No space left on device: /store", SPACE)
 
 
 class Clock:
@@ -78,7 +78,7 @@ def test_a_pause_lasts_until_a_file_can_be_written(make: Callable[..., Outage], 
     """While the disk is full nothing is ready; then it is, and both are said once, with what to do."""
     outage = make()
     assert outage.ready()
-    outage.hindered("trial", FULL)
+    outage.back_off("trial", FULL)
     assert not pass_until_ready(outage, clock, 50)
     disk["free"] = 1 << 30
     assert pass_until_ready(outage, clock, 61)
@@ -95,14 +95,14 @@ def test_work_that_fails_again_waits_for_more_space(make: Callable[..., Outage],
     while clock.now < 100 + 60:
         if outage.ready():
             tries += 1
-            outage.hindered("trial", FULL)
+            outage.back_off("trial", FULL)
         clock.sleep(0.5)
     assert 3 <= tries <= 5
     assert disk["asked"] > disk["free"]
     disk["free"] = 1 << 30
     assert pass_until_ready(outage, clock, 61)
     outage.progressed("trial")
-    outage.hindered("trial", FULL)
+    outage.back_off("trial", FULL)
     pass_until_ready(outage, clock, 5)
     assert disk["asked"] == module.FIRST_BYTES
 
@@ -112,29 +112,29 @@ def test_less_space_than_was_tried_may_do(make: Callable[..., Outage], clock: Cl
     outage = make()
     disk["free"] = 1 << 30
     for _ in range(4):
-        outage.hindered("trial", FULL)
+        outage.back_off("trial", FULL)
         assert pass_until_ready(outage, clock, 61)
-    outage.hindered("trial", FULL)
+    outage.back_off("trial", FULL)
     disk["free"] = disk["asked"]
     assert not pass_until_ready(outage, clock, 30)
-    assert pass_until_ready(outage, clock, 60 * LOOKS_AT_MUCH)
+    assert pass_until_ready(outage, clock, 60 * LARGE_PROBES)
 
 
 def test_waits_grow_up_to_a_minute_and_are_short_after_progress(make: Callable[..., Outage]) -> None:
     """Work that is hindered again and again is tried more and more rarely."""
     outage = make()
-    assert [outage.hindered("trial", FULL) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [outage.back_off("trial", FULL) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
     outage.progressed("trial")
-    assert outage.hindered("trial", FULL) == 1
+    assert outage.back_off("trial", FULL) == 1
 
 
 def test_many_workers_are_one_line(make: Callable[..., Outage], said: list[str]) -> None:
-    """What hinders several at once is said once; another trouble is said too."""
+    """What hinders several at once is said once; another fault is said too."""
     outage = make()
     for number in range(8):
-        outage.hindered(f"trial {number}", FULL)
+        outage.back_off(f"trial {number}", FULL)
     assert len(said) == 1
-    outage.hindered("trial 3", Trouble("Input/output error: /store", DISK))
+    outage.back_off("trial 3", Fault("Input/output error: /store", DISK))
     assert len(said) == 2
 
 
@@ -142,10 +142,10 @@ def test_many_workers_are_one_line(make: Callable[..., Outage], said: list[str])
 def test_the_user_may_bound_the_wait(make: Callable[..., Outage], clock: Clock) -> None:
     """After so long without progress the study ends, and says that nothing is lost; progress begins the time anew."""
     outage = make(limit_seconds=100.0)
-    outage.hindered("trial", FULL)
+    outage.back_off("trial", FULL)
     clock.sleep(90)
     outage.progressed("other")
-    outage.hindered("trial", FULL)
+    outage.back_off("trial", FULL)
     clock.sleep(90)
     outage.ready()
     clock.sleep(20)
@@ -158,16 +158,16 @@ def test_a_store_that_is_gone_is_not_made_again(make: Callable[..., Outage], clo
     outage = make()
     for name in ("store", "records"):
         (tmp_path / name).rename(tmp_path / "away")
-        outage.hindered("trial", FULL)
+        outage.back_off("trial", FULL)
         assert not pass_until_ready(outage, clock, 10)
-        assert f"{name} is gone" in outage.trouble.reason
+        assert f"{name} is gone" in outage.fault.reason
         assert not (tmp_path / name).exists()
         (tmp_path / "away").rename(tmp_path / name)
         assert pass_until_ready(outage, clock, 61)
 
 
 @pytest.mark.usefixtures("clock")
-def test_insisting_repeats_until_it_works(make: Callable[..., Outage], disk: dict[str, int]) -> None:
+def test_retrying_repeats_until_it_works(make: Callable[..., Outage], disk: dict[str, int]) -> None:
     """A method that the environment hinders is called again until it works; mistakes are raised; `check` may break it off."""
     outage, calls = make(), []
 
@@ -181,7 +181,7 @@ def test_insisting_repeats_until_it_works(make: Callable[..., Outage], disk: dic
             return text.upper()
 
     disk["free"] = 1 << 30
-    thing = insisting(Disk(), outage)
+    thing = retrying(Disk(), outage)
     assert thing.write("a") == "A"
     assert calls == ["a"] * 4
     with pytest.raises(ValueError, match="wrong"):

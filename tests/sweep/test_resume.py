@@ -8,7 +8,7 @@ from segsweep.config import PerCellASHA, PerCellRacing
 from segsweep.config.early_stopping import EarlyStopping
 from segsweep.records import Records, load
 from segsweep.records.writer import RecordWriter
-from segsweep.sweep.resume import broken_off_in, resume_state
+from segsweep.sweep.resume import ids_to_restart, resume_state
 
 RULE = PerCellRacing(margin=0.01)
 ENDS = {"finished": {}, "stopped": {"stopped_by": str(RULE)}, "failed": {"error": "loss is nan"}, "interrupted": {}}
@@ -48,7 +48,7 @@ def test_what_counts_as_not_run_has_no_curve(
 
 def test_what_was_stopped_or_failed_would_start_from_nothing(records: Records) -> None:
     """Trials that ended without finishing start anew if they do; those that were interrupted go on."""
-    assert broken_off_in(records) == {"stopped", "failed"}
+    assert ids_to_restart(records) == {"stopped", "failed"}
 
 
 def test_a_run_whose_model_is_lost_counts_as_not_run_and_starts_from_nothing(records: Records) -> None:
@@ -56,4 +56,4 @@ def test_a_run_whose_model_is_lost_counts_as_not_run_and_starts_from_nothing(rec
     resume = resume_state(records, RULE, lost=["finished"])
     assert set(resume.ended) == {"stopped", "failed"}
     assert "finished" not in resume.curves
-    assert broken_off_in(records, ["finished"]) == {"stopped", "failed", "finished"}
+    assert ids_to_restart(records, ["finished"]) == {"stopped", "failed", "finished"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segsweep.records.alive import driver_alive
+from segsweep.records.driver_lock import driver_alive
 from segsweep.records.wandb.options import FOLDER, LOG, STATE, MirrorOptions, check_key, environment, read_state
 
 LEAVE_SECONDS = 5.0  # for the mirror to end with the study; after that it goes on by itself

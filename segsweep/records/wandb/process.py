@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from segsweep.errors import UserError
-from segsweep.records.alive import driver_alive
+from segsweep.records.driver_lock import driver_alive
 from segsweep.records.wandb.options import (
     DONE,
     ENOUGH,

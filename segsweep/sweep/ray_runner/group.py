@@ -14,13 +14,13 @@ from ray import cloudpickle
 from segsweep.context import ExecutionContext
 from segsweep.sweep.execute import execute
 from segsweep.sweep.ray_runner.channel import Channel
-from segsweep.tasks.messages import Failed, Hindered, Lost, Message
+from segsweep.tasks.messages import Blocked, Failed, Lost, Message
 from segsweep.tasks.task import Assignment
 from segsweep.training.world import World
 
 WAIT_SECONDS = 0.5  # how often to look whether the processes still run, while no message comes
 END_SECONDS = 30.0
-ENDS_GROUP = (Failed, Hindered, Lost)  # messages of a process for which the others wait in vain
+ENDS_GROUP = (Failed, Blocked, Lost)  # messages of a process for which the others wait in vain
 LOST_ANOTHER = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")  # what torch.distributed says
 QUICK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 

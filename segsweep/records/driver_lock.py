@@ -15,7 +15,7 @@ from segsweep.files import replacing
 DRIVER = "driver.json"
 
 
-def come_alive(folder: Path) -> int:
+def acquire_driver_lock(folder: Path) -> int:
     """Write who drives a study, and return the descriptor that holds the lock: closed, or at the process's death, it is free."""
     with replacing(folder / DRIVER) as temporary:
         temporary.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
@@ -41,7 +41,7 @@ def driver_alive(folder: Path) -> bool:
     return False
 
 
-def holder(folder: Path) -> str:
+def driver_details(folder: Path) -> str:
     """Return who drives a study, as far as that can be read."""
     try:
         return (folder / DRIVER).read_text(encoding="utf-8", errors="replace")

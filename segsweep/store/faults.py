@@ -10,7 +10,7 @@ from segsweep.store.protocol import Store
 
 SPACE = "free some space there"
 DISK = "see to the disk, or to the connection to it"
-LEAVE = "give back the permission to read and write there"
+PERMISSION = "give back the permission to read and write there"
 REMEDIES: Mapping[int, str] = {
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
@@ -22,8 +22,8 @@ REMEDIES: Mapping[int, str] = {
     errno.ENXIO: DISK,
     errno.ETIMEDOUT: DISK,
     errno.EROFS: "make it writable again",
-    errno.EACCES: LEAVE,
-    errno.EPERM: LEAVE,
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
 }
 IN_TEXTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.EACCES)
 WORDS: Mapping[str, int] = {os.strerror(number): number for number in IN_TEXTS}  # as libraries quote them in their own errors
@@ -33,14 +33,14 @@ SHORT_WRITE = re.compile(
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Fault:
     """What keeps work from going on although nothing is wrong with it: `reason` says what and where, `remedy` what to do."""
 
     reason: str
     remedy: str
 
     @property
-    def of_space(self) -> bool:
+    def is_out_of_space(self) -> bool:
         """Whether there is too little space."""
         return self.remedy == SPACE
 
@@ -48,31 +48,31 @@ class Trouble:
         return f"{self.reason}; {self.remedy}"
 
 
-def trouble_of(error: BaseException, store: Store | None = None, where: object = None) -> Trouble | None:
-    """Return the trouble of the environment that an error means, None where it is an error of the work.
+def fault_of(error: BaseException, store: Store | None = None, folder: object = None) -> Fault | None:
+    """Return the fault of the environment that an error means, None where it is an error of the work.
 
     Errors from which it was raised count too, since libraries wrap what the operating system says. Whatever fails while `store`
-    is gone fails for that. `where` is the folder to name where the error names no file; without it the store.
+    is gone fails for that. `folder` is the folder to name where the error names no file; without it the store.
     """
-    where = where or (store.location if store else None)
+    folder = folder or (store.location if store else None)
     for each in _chain(error):
         if isinstance(each, OSError) and (number := each.errno or 0) in REMEDIES:
-            return _trouble(number, each.filename or where)
-        if (found := trouble_in(str(each), where)) is not None:
+            return _fault(number, each.filename or folder)
+        if (found := fault_in(str(each), folder)) is not None:
             return found
     return None if store is None or store.is_reachable() else gone(store.location)
 
 
-def trouble_in(text: str, where: object = None) -> Trouble | None:
-    """Return the trouble of which the text of an error speaks."""
+def fault_in(text: str, folder: object = None) -> Fault | None:
+    """Return the fault of which the text of an error speaks."""
     for words, number in WORDS.items():
         if words in text:
-            return _trouble(number, where)
-    return _trouble(errno.ENOSPC, where) if SHORT_WRITE.search(text) else None
+            return _fault(number, folder)
+    return _fault(errno.ENOSPC, folder) if SHORT_WRITE.search(text) else None
 
 
-def _trouble(number: int, where: object) -> Trouble:
-    return Trouble(os.strerror(number) + (f": {where}" if where else ""), REMEDIES[number])
+def _fault(number: int, folder: object) -> Fault:
+    return Fault(os.strerror(number) + (f": {folder}" if folder else ""), REMEDIES[number])
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -84,6 +84,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def gone(location: object) -> Trouble:
-    """Return the trouble that a store, or the folder of the records, is not where it was."""
-    return Trouble(f"{location} is gone", "bring it back, or mount its disk")
+def gone(location: object) -> Fault:
+    """Return the fault that a store, or the folder of the records, is not where it was."""
+    return Fault(f"{location} is gone", "bring it back, or mount its disk")

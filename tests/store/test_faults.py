@@ -13,8 +13,8 @@ from pyarrow import parquet
 from safetensors import SafetensorError
 
 from segsweep.errors import LostArtifactError, UserError
+from segsweep.store.faults import SPACE, fault_of
 from segsweep.store.folder import FolderStore
-from segsweep.store.trouble import SPACE, trouble_of
 
 FULL = Path("/dev/full")  # every write into it fails as on a full disk
 
@@ -31,15 +31,15 @@ def wrapped(error: Exception, last: Exception, *, hidden: bool = False) -> Excep
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "ESTALE", "ENOTCONN"])
-def test_what_the_operating_system_refuses_is_trouble(name: str) -> None:
+def test_what_the_operating_system_refuses_is_a_fault(name: str) -> None:
     """The error, and every error that was raised from it, says in words what is wrong, where, and what to do."""
     number = getattr(errno, name)
     error = OSError(number, os.strerror(number), "/store/file")
     for each in (error, wrapped(error, RuntimeError("writing failed")), wrapped(error, UserError("cannot be read"), hidden=True)):
-        trouble = trouble_of(each)
-        assert trouble is not None
-        assert trouble.reason == f"{os.strerror(number)}: /store/file"
-        assert trouble.remedy
+        fault = fault_of(each)
+        assert fault is not None
+        assert fault.reason == f"{os.strerror(number)}: /store/file"
+        assert fault.remedy
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_what_the_operating_system_refuses_is_trouble(name: str) -> None:
     ],
 )
 def test_other_errors_are_the_work_s(error: Exception) -> None:
-    """What the work itself does wrong is no trouble of the environment."""
-    assert trouble_of(error) is None
+    """What the work itself does wrong is no fault of the environment."""
+    assert fault_of(error) is None
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
@@ -81,15 +81,15 @@ def test_a_full_disk_is_known_from_whatever_library_met_it(library: str, tmp_pat
 
     with pytest.raises((OSError, RuntimeError)) as raised:
         write()
-    trouble = trouble_of(raised.value, where=tmp_path)
-    assert trouble is not None, repr(raised.value)
-    assert trouble.remedy == SPACE
+    fault = fault_of(raised.value, folder=tmp_path)
+    assert fault is not None, repr(raised.value)
+    assert fault.remedy == SPACE
 
 
 def test_errors_of_safetensors_are_known_by_their_text() -> None:
     """The error of the library that writes checkpoints holds no number."""
     error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-    assert trouble_of(error, where=Path("/store")).reason == "No space left on device: /store"
+    assert fault_of(error, folder=Path("/store")).reason == "No space left on device: /store"
 
 
 def test_whatever_fails_while_the_store_is_gone_fails_for_that(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_whatever_fails_while_the_store_is_gone_fails_for_that(tmp_path: Path) -
     store = FolderStore(tmp_path / "store")
     store.claim()
     error = FileNotFoundError(errno.ENOENT, "No such file or directory", store.root / "weights")
-    assert trouble_of(error, store) is None
+    assert fault_of(error, store) is None
     store.root.rename(tmp_path / "away")
     assert not store.is_reachable()
-    assert "is gone" in trouble_of(error, store).reason
+    assert "is gone" in fault_of(error, store).reason
     store.root.mkdir()
-    assert "is gone" in trouble_of(LostArtifactError("weights", "k", "is missing"), store).reason
+    assert "is gone" in fault_of(LostArtifactError("weights", "k", "is missing"), store).reason
