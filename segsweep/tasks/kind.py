@@ -53,9 +53,9 @@ class RecordTable:
 class Kind:
     """One kind of task.
 
-    `executor` is `MODULE:FUNCTION`, imported where tasks are performed; it takes an `Assignment` and an execution context and
+    `executor` is `MODULE:FUNCTION`, imported where tasks are executed; it takes an `Assignment` and an execution context and
     yields messages. `artifact` is the store's kind of what it makes (None: nothing that other tasks need). `group_option` names
-    the option that says how many workers perform one such task together. `verb` announces its start; None: nothing does.
+    the option that says how many workers execute one such task together. `verb` announces its start; None: nothing does.
     """
 
     executor: str

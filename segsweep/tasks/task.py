@@ -25,7 +25,7 @@ class Costs(Protocol):
 
 
 class Task(Protocol):
-    """One piece of schedulable work. Tasks are plain values: any process can unpickle and perform one."""
+    """One piece of schedulable work. Tasks are plain values: any process can unpickle and execute one."""
 
     @property
     def kind(self) -> str:
@@ -71,7 +71,7 @@ class Task(Protocol):
 
     @property
     def shareable(self) -> bool:
-        """Whether several workers can perform it together."""
+        """Whether several workers can execute it together."""
 
     def seconds(self, costs: Costs) -> float:
         """Return its predicted duration on one worker."""
