@@ -13,13 +13,13 @@ from segsweep.training.world import World
 class ExecutionContext:
     """The store and the device of one worker process, and the identity of the study's records.
 
-    `max_pictures` limits the images of every split: a rehearsal goes through every path on a few of them. `world` names the other
-    processes that perform the same task on other devices. `user_objects` are those that the study file brings.
+    `max_images` limits the images of every split: a rehearsal goes through every path on a few of them. `world` names the other
+    processes that execute the same task on other devices. `user_objects` are those that the study file brings.
     """
 
     store: Store
     device: Device
     records_id: str = ""
-    max_pictures: int | None = None
+    max_images: int | None = None
     world: World = field(default_factory=World)
     user_objects: Mapping[str, Any] = field(default_factory=dict)

@@ -166,7 +166,7 @@ def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[ImageSet, I
     data = Prepared.open(context.store.open(DATA, spec.data).folder)
     choice, labelled = spec.settings.get("split", "official"), spec.stage.supervised
     split = split_source(data, spec.stage.limit, spec.seed, choice, labelled=labelled, without=spec.without, leakage=spec.leakage)
-    train_set, val_set = (ImageSet(data, part).first(context.max_pictures) for part in (split.train, split.val))
+    train_set, val_set = (ImageSet(data, part).first(context.max_images) for part in (split.train, split.val))
     return train_set, val_set
 
 

@@ -76,9 +76,9 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     target = trial.target
     data = Prepared.open(context.store.open(DATA, trial.target_data).folder).with_foreground(target.foreground)
     split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
-    train_set = ImageSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(context.max_pictures)
+    train_set = ImageSet(data, subset(data, split.train, settings.fraction, trial.seed)).first(context.max_images)
     clip = settings.clip_images if trial.phase == "confirm" else 0
-    val_set = spread_first(ImageSet(data, split.val).first(context.max_pictures), clip)
+    val_set = spread_first(ImageSet(data, split.val).first(context.max_images), clip)
     source = context.store.open(WEIGHTS, source_key) if source_key is not None else None
     normalisation = normalisation_of(settings.normalisation, train_set, normalisation_from(source))
     model, facts = _start_model(trial, source, train_set, normalisation, context)
@@ -159,7 +159,7 @@ def _test_set(trained: _Trained, members: Indices) -> ImageSet:
     trial, data, context = trained.trial, trained.data, trained.context
     if trial.target_masks is not None and trial.settings.test_size == "original":
         data = replace(data, originals=Originals.open(context.store.open(MASKS, trial.target_masks).folder))
-    return spread_first(ImageSet(data, members).first(context.max_pictures), EXAMPLES)
+    return spread_first(ImageSet(data, members).first(context.max_images), EXAMPLES)
 
 
 def _test(trained: _Trained, test_set: ImageSet) -> Evaluation:
@@ -254,11 +254,11 @@ def _confusion_rows(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[s
     ]
 
 
-def spread_first(pictures: ImageSet, count: int) -> ImageSet:
+def spread_first(image_set: ImageSet, count: int) -> ImageSet:
     """Return the same pictures with some from all over the set at the front, whose predictions will be kept."""
-    shown = np.unique(np.linspace(0, len(pictures) - 1, count).astype(int))
-    members = pictures.members
-    return ImageSet(pictures.data, np.concatenate([members[shown], np.delete(members, shown)]))
+    shown = np.unique(np.linspace(0, len(image_set) - 1, count).astype(int))
+    members = image_set.members
+    return ImageSet(image_set.data, np.concatenate([members[shown], np.delete(members, shown)]))
 
 
 def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:

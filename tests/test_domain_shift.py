@@ -218,7 +218,7 @@ def test_a_rehearsal_and_a_world_reach_every_evaluation(make, context, monkeypat
 
     monkeypatch.setattr(domain_shift, "evaluate", spy)
     test_set = ImageSet(data, np.arange(3))
-    few = replace(context, max_pictures=1, world=World())
+    few = replace(context, max_images=1, world=World())
     fine_tuned = build_model("unet16", 3, seed=1).network.state_dict()
     measure_shift(trial, key, fine_tuned, test_set, few, batch_size=4)
     assert [count for count, _ in seen] == [3, 1, 1]

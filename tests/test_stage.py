@@ -174,7 +174,7 @@ def test_limit_and_rehearsal_cut_the_pictures(data, context):
     limited = replace(supervised(data), stage=Stage("supervised", "drawn", 7))
     (started, *_), _ = build(limited, context)
     assert (started.facts["train_images"], started.facts["val_images"]) == (7, 2)
-    (started, *_), _ = build(replace(supervised(data), seed=5), replace(context, max_pictures=3))
+    (started, *_), _ = build(replace(supervised(data), seed=5), replace(context, max_images=3))
     assert (started.facts["train_images"], started.facts["val_images"]) == (3, 2)
 
 
@@ -323,7 +323,7 @@ def test_chain_after_imagenet_starts_from_its_encoder(data, context, monkeypatch
 
     monkeypatch.setattr(stages, "train", spy)
     second = supervised(data, parent=first, model="linknet-resnet18", source_epochs=1)
-    build(second, replace(context, max_pictures=4), parent.artifact.key)
+    build(second, replace(context, max_images=4), parent.artifact.key)
     assert same(starts[0], dict(encoder.state_dict()))
 
 

@@ -467,8 +467,8 @@ def test_fractions_are_nested_and_seeds_differ(data, context, monkeypatch):
 
 
 def test_rehearsal_cuts_every_split(data, context):
-    """With `max_pictures` no split has more pictures, and every path is still gone through."""
-    started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(context, max_pictures=4))
+    """With `max_images` no split has more pictures, and every path is still gone through."""
+    started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(context, max_images=4))
     assert (started.facts["train_images"], started.facts["val_images"], outcome.facts["test_images"]) == (4, 4, 4)
     assert len(epochs) == 1
     assert len(outcome.tables["images"]) == 4

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
-from segsweep.cli.datasets_options import SHEET_PICTURES
+from segsweep.cli.datasets_options import SHEET_IMAGES
 from segsweep.config.setting_types import LARGEST_PX
 from segsweep.data.bit_depth import range_remarks
 from segsweep.data.dataset import DataSet, folder_remarks
@@ -174,7 +174,7 @@ def _write_sheet(data: Prepared, name: str, folder: Path) -> None:
 
 def contact_sheet(data: Prepared) -> Image.Image:
     """Return some pictures from all over the data set, their masks in colour below them, and the colours' names."""
-    chosen = np.unique(np.linspace(0, len(data.names) - 1, SHEET_PICTURES).astype(int))
+    chosen = np.unique(np.linspace(0, len(data.names) - 1, SHEET_IMAGES).astype(int))
     step, rows = TILE_PX + GAP_PX, 2 if data.labelled else 1
     counts = data.class_pixels(chosen)
     present = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]

@@ -5,7 +5,7 @@ from typing import get_args
 
 from segsweep.config.setting_types import Fit
 
-SHEET_PICTURES = 8  # of a contact sheet
+SHEET_IMAGES = 8  # of a contact sheet
 
 
 def add_arguments(datasets: argparse.ArgumentParser, prepared: argparse.ArgumentParser) -> None:
@@ -22,4 +22,4 @@ def add_arguments(datasets: argparse.ArgumentParser, prepared: argparse.Argument
     add("--classes", metavar="SCHEME", help="class scheme (default: the data set's first)")
     add("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
     add("--download", action="store_true", help="fetch what is not found and torchvision offers: pets, voc2012, cifar10")
-    add("--contact-sheet", metavar="DIR", help=f"write a PNG of {SHEET_PICTURES} images and their masks here")
+    add("--contact-sheet", metavar="DIR", help=f"write a PNG of {SHEET_IMAGES} images and their masks here")

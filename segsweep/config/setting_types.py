@@ -43,5 +43,5 @@ LossText = Annotated[str, AfterValidator(canonical_loss)]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Schedule = Literal["constant", "poly", "cosine", "one_cycle"]
 Augmentation = Literal["none", "flip", "crop_flip_jitter", "rotate_flip_jitter_blur"]
-Fit = Literal["resize", "nearest", "crop", "raw-crop"]  # see `segsweep.data.picture.square`
+Fit = Literal["resize", "nearest", "crop", "raw-crop"]  # see `segsweep.data.image_files.square`
 FitChoice = Literal["own", Fit]

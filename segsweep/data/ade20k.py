@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import pictures_in
-from segsweep.data.picture import pair_files, read_pair
+from segsweep.data.image_files import pair_files, read_pair
+from segsweep.data.listing import image_files_in
 from segsweep.errors import UserError
 
 CLASSES = (
@@ -55,13 +55,13 @@ class Ade20k:
         """Return the pictures of `training` and `validation` by name."""
         found = []
         for split, part in FOLDERS.items():
-            pictures = pictures_in(self._root / "images" / part)
-            if not pictures:
+            images = image_files_in(self._root / "images" / part)
+            if not images:
                 raise UserError(
                     f"{self.name}: {self._root}/images/{part} holds no pictures; expected the layout of the 2016 challenge"
                 )
             masks = self._root / "annotations" / part
-            found += [Example(path.stem, path, masks / f"{path.stem}.png", split) for path in pictures]
+            found += [Example(path.stem, path, masks / f"{path.stem}.png", split) for path in images]
         return found
 
     def files(self) -> list[Path]:

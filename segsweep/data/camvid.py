@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import pictures_in
-from segsweep.data.picture import pair_files, read_pair
+from segsweep.data.image_files import pair_files, read_pair
+from segsweep.data.listing import image_files_in
 from segsweep.errors import UserError
 
 CLASSES = (
@@ -37,11 +37,11 @@ class CamVid:
         root = self.folder / "CamVid" if (self.folder / "CamVid").is_dir() else self.folder
         found = []
         for split in SPLITS:
-            pictures = pictures_in(root / split)
-            if not pictures:
+            images = image_files_in(root / split)
+            if not images:
                 raise UserError(f"{self.name}: {root / split} holds no pictures; expected the layout of the SegNet tutorial")
             found += [
-                Example(path.stem, path, root / f"{split}annot" / path.name, split, group=_drive(path.stem)) for path in pictures
+                Example(path.stem, path, root / f"{split}annot" / path.name, split, group=_drive(path.stem)) for path in images
             ]
         return found
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import pictures_in
-from segsweep.data.picture import open_image, pair_files
+from segsweep.data.image_files import open_levels, pair_files
+from segsweep.data.listing import image_files_in
 from segsweep.errors import UserError
 
 SPLITS = ("train", "test")
@@ -37,12 +37,12 @@ class CatsDogs:
             Example(f"{split}/{folder}/{path.stem}", path, split=split, stratum=kind)
             for split in SPLITS
             for folder, kind in KINDS.items()
-            for path in pictures_in(self.folder / split / folder)
+            for path in image_files_in(self.folder / split / folder)
         ]
         flat = [
             Example(f"train/{path.stem}", path, stratum=kind)
             for kind in KINDS.values()
-            for path in pictures_in(self.folder / "train")
+            for path in image_files_in(self.folder / "train")
             if path.name.startswith(f"{kind}.")
         ]
         found = sorted_out or flat
@@ -61,4 +61,4 @@ class CatsDogs:
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
         """Return a picture and no mask."""
         assert example.image is not None
-        return open_image(example.image), np.empty((0, 0), np.uint8)
+        return open_levels(example.image), np.empty((0, 0), np.uint8)

@@ -27,7 +27,7 @@ ROW = 3 * 32 * 32  # red, green and blue planes
 class Batch:
     """One file: pictures (N, 32, 32, 3) uint8 and what each shows, 0..9."""
 
-    pictures: Pixels
+    images: Pixels
     labels: Sequence[int]
 
 
@@ -66,7 +66,7 @@ class Cifar10:
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
         """Return a picture and no mask."""
         name, _, number = example.name.partition("/")
-        return self._batches[name].pictures[int(number)], np.empty((0, 0), np.uint8)
+        return self._batches[name].images[int(number)], np.empty((0, 0), np.uint8)
 
 
 def read_batch(path: Path) -> Batch:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import folders_in, pictures_in
-from segsweep.data.picture import pair_files, read_pair
+from segsweep.data.image_files import pair_files, read_pair
+from segsweep.data.listing import folders_in, image_files_in
 from segsweep.errors import UserError
 
 RAW = (
@@ -31,7 +31,7 @@ VALUES = {
     "raw": {255: IGNORE} | {at: at for at in range(len(RAW))},
 }
 SPLITS = ("train", "val")
-PICTURE, MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
+IMAGE, MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Cityscapes:
         return [example for split in SPLITS for example in self._split(split)]
 
     def _split(self, split: str) -> list[Example]:
-        pictures = self.folder / "leftImg8bit" / split
+        images = self.folder / "leftImg8bit" / split
         found = []
-        for picture in (path for city in folders_in(pictures) for path in pictures_in(city) if path.name.endswith(PICTURE)):
-            city, name = picture.parent.name, picture.name.removesuffix(PICTURE)
+        for path in (path for city in folders_in(images) for path in image_files_in(city) if path.name.endswith(IMAGE)):
+            city, name = path.parent.name, path.name.removesuffix(IMAGE)
             mask = self.folder / "gtFine" / split / city / f"{name}{MASK}"
-            found.append(Example(f"{city}/{name}", picture, mask, split, stratum=city))
+            found.append(Example(f"{city}/{name}", path, mask, split, stratum=city))
         if not found:
-            raise UserError(f"{self.name}: {pictures}/CITY/*{PICTURE} are missing; expected the official layout of Cityscapes")
+            raise UserError(f"{self.name}: {images}/CITY/*{IMAGE} are missing; expected the official layout of Cityscapes")
         return found
 
     def files(self) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from pycocotools import mask as run_length
 
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
-from segsweep.data.picture import open_image
+from segsweep.data.image_files import open_levels
 from segsweep.errors import UserError
 
 CLASSES = (
@@ -30,7 +30,7 @@ CLASSES = (
     "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
 SPLITS = ("train2017", "val2017")
-PICTURE_KEYS = ("id", "width", "height")
+IMAGE_KEYS = ("id", "width", "height")
 FAR = 10  # times a side of the picture
 CORNERS = 3  # of a polygon that encloses anything
 
@@ -39,7 +39,7 @@ CORNERS = 3  # of a polygon that encloses anything
 class _Annotations:
     """What one annotation file says: pictures by name, and the objects of each."""
 
-    pictures: dict[str, dict[str, Any]]
+    images: dict[str, dict[str, Any]]
     objects: dict[int, list[dict[str, Any]]]
     class_of: dict[int, int]
 
@@ -72,8 +72,8 @@ class Coco2017:
             objects = defaultdict(list)
             for item in content["annotations"]:
                 objects[item["image_id"]].append(item)
-            pictures = {picture["file_name"]: {key: picture[key] for key in PICTURE_KEYS} for picture in content["images"]}
-            return _Annotations(pictures, dict(objects), class_of)
+            images = {entry["file_name"]: {key: entry[key] for key in IMAGE_KEYS} for entry in content["images"]}
+            return _Annotations(images, dict(objects), class_of)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not a COCO instances file: {error!r}") from None
 
@@ -82,7 +82,7 @@ class Coco2017:
         return [
             Example(f"{split}/{name}", self.folder / split / name, split=split.removesuffix("2017"))
             for split in SPLITS
-            for name in sorted(self._annotations[split].pictures)
+            for name in sorted(self._annotations[split].images)
         ]
 
     def files(self) -> list[Path]:
@@ -96,17 +96,15 @@ class Coco2017:
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
         """Return a picture and its class numbers."""
         assert example.image is not None
-        image = open_image(example.image, as_shown=False)  # objects are drawn in the file's own rows and columns
+        image = open_levels(example.image, as_shown=False)  # objects are drawn in the file's own rows and columns
         split, _, name = example.name.partition("/")
         annotations = self._annotations[split]
-        picture = annotations.pictures[name]
-        if image.shape[:2] != (picture["height"], picture["width"]):
+        entry = annotations.images[name]
+        if image.shape[:2] != (entry["height"], entry["width"]):
             size = f"{image.shape[1]}x{image.shape[0]}"
-            raise UserError(
-                f"{example.image}: picture is {size} but {self._file(split)} says {picture['width']}x{picture['height']}"
-            )
+            raise UserError(f"{example.image}: picture is {size} but {self._file(split)} says {entry['width']}x{entry['height']}")
         try:
-            return image, _draw(annotations.objects.get(picture["id"], []), annotations.class_of, image.shape)
+            return image, _draw(annotations.objects.get(entry["id"], []), annotations.class_of, image.shape)
         except Exception as error:  # pycocotools raises nothing narrower
             raise UserError(f"{self._file(split)}: objects of picture {name} cannot be drawn: {error!r}") from None
 

@@ -23,8 +23,8 @@ from segsweep.config.class_name import BACKGROUND, is_background
 from segsweep.data.class_list import check_alike
 from segsweep.data.coco import CORNERS, region
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import check_name, counted, files_below, is_picture
-from segsweep.data.picture import open_image, turns_alike
+from segsweep.data.image_files import open_levels, turns_alike
+from segsweep.data.listing import check_name, counted, files_below, is_image_file
 from segsweep.errors import UserError
 
 KEYS = ("images", "annotations", "categories")
@@ -136,14 +136,14 @@ class CocoFolder:
         bare = [name for name, (file, listed, _) in self._listed.items() if not file.objects.get(listed["id"])]
         used = set(self.files())
         others = [path for path in files_below(self.folder) if path not in used]
-        images = [path for path in others if is_picture(path)]
+        images = [path for path in others if is_image_file(path)]
         return [
             *(headings if self._headings else []),
             *counted(
                 bare, self.folder, "image has no objects, so all is background", "images have no objects, so all is background"
             ),
             *counted(images, self.folder, "image is in no COCO file and not used", "images are in no COCO file and not used"),
-            *counted([path for path in others if not is_picture(path)], self.folder, "file is not used", "files are not used"),
+            *counted([path for path in others if not is_image_file(path)], self.folder, "file is not used", "files are not used"),
         ]
 
     def revision(self) -> str:
@@ -153,10 +153,10 @@ class CocoFolder:
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return an image and its class numbers. Its size tells whether objects are drawn on it as stored or as shown."""
         file, listed, path = self._listed[example.name]
-        image = open_image(path)
+        image = open_levels(path)
         size = (int(listed.get("width") or image.shape[1]), int(listed.get("height") or image.shape[0]))
         if image.shape[1::-1] != size:
-            image = open_image(path, as_shown=False)
+            image = open_levels(path, as_shown=False)
         elif not turns_alike(path, size):
             raise UserError(
                 f"{path}: EXIF says that it is to be turned, and its size in {file.path} does not tell whether its objects are "

@@ -62,7 +62,7 @@ class DataSet(Protocol):
 
     @property
     def fit(self) -> Fit:
-        """How a picture becomes square, unless a request says otherwise; see `segsweep.data.picture.square`."""
+        """How a picture becomes square, unless a request says otherwise; see `segsweep.data.image_files.square`."""
 
     @property
     def pool(self) -> Sequence[str]:

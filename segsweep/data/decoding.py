@@ -25,9 +25,9 @@ import numpy.typing as npt
 from segsweep.data.bit_depth import depth_of, eight_bits, largest
 from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Levels, Pixels, Progress
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, own_files
+from segsweep.data.image_files import check_shape, square
 from segsweep.data.manifest import stamp_digest
-from segsweep.data.picture import check_shape, square
-from segsweep.data.prepared import Counts, Moments, picture_moments, pixel_counts
+from segsweep.data.prepared import Counts, Moments, image_moments, pixel_counts
 from segsweep.data.space import allocate
 from segsweep.errors import UserError
 from segsweep.store.contents import IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, SHOWN_FILE
@@ -165,7 +165,7 @@ class _Decoder:
             except UserError as error:
                 return error
             self._put(position, image, mask, bits)
-        self.found.moments[position] = picture_moments(arrays.images[position])
+        self.found.moments[position] = image_moments(arrays.images[position])
         self.found.pixels[position] = pixel_counts(arrays.masks[position], self._classes)
         return None
 

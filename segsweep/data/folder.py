@@ -20,8 +20,8 @@ import numpy as np
 from segsweep.data.class_list import COMMENT, read_classes
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
 from segsweep.data.groups import read_groups
-from segsweep.data.listing import PICTURE_ENDINGS, case_hint, check_name, counted, files_below, is_picture, lines
-from segsweep.data.picture import check_same_way_up, open_image, pair_files, read_pair
+from segsweep.data.image_files import check_same_way_up, open_levels, pair_files, read_pair
+from segsweep.data.listing import IMAGE_SUFFIXES, case_hint, check_name, counted, files_below, is_image_file, lines
 from segsweep.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -64,7 +64,7 @@ class Folder:
             raise UserError(f"{self.name}: folder {folder} is missing; {EXPECTED}{case_hint(folder)}")
         images = self._by_name("images", "one mask cannot serve two pictures")
         if not images:
-            raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
+            raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
         return images
 
     @cached_property
@@ -74,7 +74,7 @@ class Folder:
     def _by_name(self, part: str, why: str) -> dict[str, Path]:
         """Return the images of a part of the folder by name. Raises `UserError` for two of one name."""
         found: dict[str, Path] = {}
-        for path in filter(is_picture, files_below(self.folder / part)):
+        for path in filter(is_image_file, files_below(self.folder / part)):
             name = path.relative_to(self.folder / part).with_suffix("").as_posix()
             if name in found:
                 raise UserError(f"{path}: {found[name].name} has the same name; {why}")
@@ -120,7 +120,7 @@ class Folder:
     def _named(self, line: str) -> str | None:
         """Return the image that a line of a list means: its name, perhaps with its ending or a folder before it."""
         path = Path(line)
-        stem = path.with_suffix("").as_posix() if path.suffix.lower() in PICTURE_ENDINGS else line
+        stem = path.with_suffix("").as_posix() if path.suffix.lower() in IMAGE_SUFFIXES else line
         return next((name for name in (stem, stem.removeprefix("images/"), Path(stem).name) if name in self._images), None)
 
     def _example(self, name: str, split: str) -> Example:
@@ -171,7 +171,7 @@ class Folder:
         """Return a picture and its class numbers, no mask where there are none."""
         assert example.image is not None
         if example.mask is None:
-            return open_image(example.image), np.empty((0, 0), np.uint8)
+            return open_levels(example.image), np.empty((0, 0), np.uint8)
         check_same_way_up(example.image, example.mask)
         values = {value: value for value in range(len(self.schemes[scheme]))} | {255: IGNORE}
         return read_pair(example.image, example.mask, values)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from segsweep.data.listing import PICTURE_ENDINGS, lines
+from segsweep.data.listing import IMAGE_SUFFIXES, lines
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
 
@@ -45,7 +45,7 @@ def read_groups(path: Path, known: Collection[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
     for number, cells in enumerate(csv.reader(text, delimiter=separator), start=1):
         name, group = (cell.strip() for cell in cells) if len(cells) == 2 else ("", "")
-        stem = Path(name).with_suffix("").as_posix() if Path(name).suffix.lower() in PICTURE_ENDINGS else name
+        stem = Path(name).with_suffix("").as_posix() if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
         if number == 1 and stem not in known and (name.casefold() in NAME_HEADERS or group.casefold() == "group"):
             continue
         if not (name and group):

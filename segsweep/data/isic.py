@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import pictures_in
-from segsweep.data.picture import pair_files, read_pair
+from segsweep.data.image_files import pair_files, read_pair
+from segsweep.data.listing import image_files_in
 from segsweep.errors import UserError
 
 PARTS = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -34,11 +34,11 @@ class Isic2018:
         """Return the pictures of every part whose folders are there, by name."""
         found = []
         for split, part in PARTS.items():
-            pictures, masks = self.folder / f"ISIC2018_Task1-2_{part}_Input", self.folder / f"ISIC2018_Task1_{part}_GroundTruth"
-            if split != "train" and not (pictures.is_dir() and masks.is_dir()):
+            images, masks = self.folder / f"ISIC2018_Task1-2_{part}_Input", self.folder / f"ISIC2018_Task1_{part}_GroundTruth"
+            if split != "train" and not (images.is_dir() and masks.is_dir()):
                 continue
-            for picture in pictures_in(pictures):
-                found.append(Example(picture.stem, picture, masks / f"{picture.stem}_segmentation.png", split))
+            for path in image_files_in(images):
+                found.append(Example(path.stem, path, masks / f"{path.stem}_segmentation.png", split))
         if not any(example.split == "train" for example in found):
             missing = self.folder / "ISIC2018_Task1-2_Training_Input"
             raise UserError(f"{self.name}: {missing} holds no pictures; expected the official layout of ISIC 2018 Task 1")

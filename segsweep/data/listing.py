@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segsweep.errors import UserError
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 OF_THE_SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir")  # what operating systems leave in folders
 SHOWN = 3  # files in a line
 
@@ -27,16 +27,16 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in stripped if line]
 
 
-def is_picture(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """Return whether a file is an image by its name, whatever the case of its ending."""
-    return path.suffix.lower() in PICTURE_ENDINGS
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def image_files_in(folder: Path) -> list[Path]:
     """Return the pictures of a folder by name, whatever the case of their endings; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if is_picture(path) and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if is_image_file(path) and not path.name.startswith("."))
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -19,8 +19,8 @@ from typing import ClassVar
 import numpy as np
 
 from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
-from segsweep.data.listing import pictures_in
-from segsweep.data.picture import halved, pair_files, read_pair_with
+from segsweep.data.image_files import halved, pair_files, read_pair_with
+from segsweep.data.listing import image_files_in
 from segsweep.errors import UserError
 
 SPLITS = ("train", "test")
@@ -49,13 +49,13 @@ class Mas3k:
         found = []
         for split in SPLITS:
             folder = self.folder / split
-            pictures = pictures_in(folder / "Image")
-            if not pictures:
+            images = image_files_in(folder / "Image")
+            if not images:
                 raise UserError(f"{self.name}: {folder}/Image holds no pictures; expected the official layout of MAS3K")
-            for picture in pictures:
-                match = NAME.fullmatch(picture.stem)
-                mask = folder / "Mask" / f"{picture.stem}.png"
-                found.append(Example(picture.stem, picture, mask, split, stratum=match[1].lower() if match else NONE))
+            for path in images:
+                match = NAME.fullmatch(path.stem)
+                mask = folder / "Mask" / f"{path.stem}.png"
+                found.append(Example(path.stem, path, mask, split, stratum=match[1].lower() if match else NONE))
         return found
 
     def files(self) -> list[Path]:

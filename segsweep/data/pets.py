@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import Division, Example, Fit, Levels, Pixels
+from segsweep.data.image_files import pair_files, read_pair
 from segsweep.data.listing import lines
-from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
 
 TRIMAP_VALUES = {"foreground": {1: 1, 2: 0, 3: 1}, "trimap": {1: 0, 2: 1, 3: 2}}

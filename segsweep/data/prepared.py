@@ -153,7 +153,7 @@ class Prepared:
         return frequencies
 
 
-def picture_moments(image_HWC: Pixels) -> Moments:
+def image_moments(image_HWC: Pixels) -> Moments:
     """Return the sum of each channel's values, and of their squares: (2, 3), exact."""
     values = np.arange(256)
     histograms = np.stack([np.bincount(channel, minlength=256) for channel in image_HWC.reshape(-1, 3).T], axis=1)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from segsweep.data.dataset import IGNORE, Division, Example, Fit, Levels, Pixels
+from segsweep.data.image_files import pair_files, read_pair
 from segsweep.data.listing import lines
-from segsweep.data.picture import pair_files, read_pair
 from segsweep.errors import UserError
 
 CLASSES = (

@@ -50,9 +50,9 @@ def _export(artifact: Artifact) -> torch.export.ExportedProgram:
 
 def _verify(folder: Path, artifact: Artifact) -> None:
     """Load the exported model as a user would, and compare it with a prediction that the run kept when it was tested."""
-    picture = np.asarray(Image.open(artifact.folder / example_file(0, IMAGE)))
+    example_image = np.asarray(Image.open(artifact.folder / example_file(0, IMAGE)))
     kept = np.asarray(Image.open(artifact.folder / example_file(0, PREDICTED)))
-    images = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
+    images = torch.from_numpy(example_image.copy()).permute(2, 0, 1)[None]
     predicted = torch.export.load(folder / "model.pt2").module()(images).argmax(dim=1)[0].numpy()
     agreement = float((predicted == kept).mean())
     if agreement < 0.98:  # bfloat16 and float32 may differ along edges

@@ -13,8 +13,8 @@ import pandas as pd
 
 from segsweep.data.bit_depth import FULL, eight_bits, largest
 from segsweep.data.dataset import Levels, Progress
-from segsweep.data.listing import PICTURE_ENDINGS, pictures_in
-from segsweep.data.picture import open_image
+from segsweep.data.image_files import open_levels
+from segsweep.data.listing import IMAGE_SUFFIXES, image_files_in
 from segsweep.errors import UserError, disk_errors
 from segsweep.inference.confirmed_run import best_trial, find_weights, named_trial, store_of
 from segsweep.inference.deployed import deployed
@@ -103,8 +103,8 @@ def _predict_each(
 def _images_in(images: Path) -> list[Path]:
     if not images.is_dir():
         raise UserError(f"--images {images}: is no folder")
-    if not (paths := pictures_in(images)):
-        raise UserError(f"--images {images}: holds no pictures ({', '.join(PICTURE_ENDINGS)}); folders below it are not read")
+    if not (paths := image_files_in(images)):
+        raise UserError(f"--images {images}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); folders below it are not read")
     return paths
 
 
@@ -129,7 +129,7 @@ def _read(path: Path) -> Levels:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # of large images and odd metadata, which are read nevertheless
-            return open_image(path)
+            return open_levels(path)
     except UserError:
         raise
     except Exception as error:  # damaged files raise whatever their reader stumbles over

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segsweep.data.dataset import Fit, Pixels
-from segsweep.data.picture import resized, size_before_cut
+from segsweep.data.image_files import resized, size_before_cut
 from segsweep.training.device import Device
 from segsweep.training.enlarge import enlarged
 

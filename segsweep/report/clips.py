@@ -36,7 +36,7 @@ NAME_LENGTH = 100
 class Clip:
     """What a confirmed run kept, and how its frames are called: class names, a line that says which run it is, one a frame."""
 
-    pictures_KHWC: Pixels
+    images_KHWC: Pixels
     truths_KHW: Pixels
     frames_TKHW: Pixels
     classes: Sequence[str]
@@ -134,19 +134,19 @@ def draw_frames(clip: Clip) -> Iterator[Image.Image]:
     """Yield one picture a frame: what was predicted, laid over the pictures, above the same with the truth."""
     clear = background_of(clip.classes)
     present = np.unique(np.concatenate([clip.truths_KHW.ravel(), clip.frames_TKHW.ravel()])).tolist()
-    across = min(ACROSS, len(clip.pictures_KHWC))
+    across = min(ACROSS, len(clip.images_KHWC))
     width = across * (TILE_PX + GAP_PX) + GAP_PX
     key = legend(clip.classes, [number for number in present if number != clear], width)
-    rows, block = math.ceil(len(clip.pictures_KHWC) / across), 2 * (TILE_PX + LINE_PX + GAP_PX)
+    rows, block = math.ceil(len(clip.images_KHWC) / across), 2 * (TILE_PX + LINE_PX + GAP_PX)
     sheet = Image.new("RGB", (width, 2 * LINE_PX + rows * block + key.height), "white")
     sheet.paste(key, (0, sheet.height - key.height))
-    pictures = [_enlarged(picture, Image.Resampling.BILINEAR) for picture in clip.pictures_KHWC]
+    images = [_enlarged(image, Image.Resampling.BILINEAR) for image in clip.images_KHWC]
 
     def lay(onto: Image.Image, masks_KHW: Pixels, label: str, below: int) -> None:
-        for number, (picture, mask_HW) in enumerate(zip(pictures, masks_KHW, strict=True)):
+        for number, (image, mask_HW) in enumerate(zip(images, masks_KHW, strict=True)):
             left, top = GAP_PX + number % across * (TILE_PX + GAP_PX), 2 * LINE_PX + number // across * block + below
             _write(onto, label, left, top)
-            laid = overlay(picture, _enlarged(mask_HW, Image.Resampling.NEAREST), clear=clear)
+            laid = overlay(image, _enlarged(mask_HW, Image.Resampling.NEAREST), clear=clear)
             onto.paste(Image.fromarray(laid), (left, top + LINE_PX))
 
     lay(sheet, clip.truths_KHW, "truth", TILE_PX + LINE_PX + GAP_PX)

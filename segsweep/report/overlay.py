@@ -27,20 +27,20 @@ def background_of(classes: Sequence[str]) -> int | None:
     return next((number for number, name in enumerate(classes) if is_background(name)), None)
 
 
-def overlay(picture_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:
+def overlay(image_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:
     """Return a picture with its mask laid over it in colour, as (H, W, 3) uint8.
 
-    `picture_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. The class `clear` leaves the picture as it is, None
+    `image_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. The class `clear` leaves the picture as it is, None
     leaves none; `strength` in 0..1 is the share of the colour. A class is outlined on its own side, in its full colour; of
     two that touch, both are.
     """
-    assert picture_HWC.shape == (*mask_HW.shape, 3), (picture_HWC.shape, mask_HW.shape)
+    assert image_HWC.shape == (*mask_HW.shape, 3), (image_HWC.shape, mask_HW.shape)
     share_HW = np.full(mask_HW.shape, round(255 * strength), dtype=np.uint8)
     share_HW[_outlines(mask_HW)] = 255
     if clear is not None:
         share_HW[mask_HW == clear] = 0
-    colours, picture = Image.fromarray(LAID[mask_HW]), Image.fromarray(picture_HWC)
-    return np.asarray(Image.composite(colours, picture, Image.fromarray(share_HW)))
+    colours, image = Image.fromarray(LAID[mask_HW]), Image.fromarray(image_HWC)
+    return np.asarray(Image.composite(colours, image, Image.fromarray(share_HW)))
 
 
 def _outlines(mask_HW: Pixels) -> npt.NDArray[np.bool_]:
@@ -76,11 +76,11 @@ def legend(classes: Sequence[str], numbers: Sequence[int], width_px: int) -> Ima
             left, line = gap_px, line + 1
         entries.append((left, line, number, text))
         left += wide + 2 * gap_px
-    picture = Image.new("RGB", (width_px, (line + 1) * line_px + gap_px), "white")
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (width_px, (line + 1) * line_px + gap_px), "white")
+    draw = ImageDraw.Draw(image)
     for left, line, number, text in entries:
         top = gap_px + line * line_px
         red, green, blue = LAID[number].tolist()
         draw.rectangle((left, top, left + size - 1, top + size - 1), fill=(red, green, blue), outline="black")
         draw.text((left + size + gap_px, top + size // 2), text, fill="black", font=font, anchor="lm")
-    return picture
+    return image

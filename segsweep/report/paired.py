@@ -64,10 +64,10 @@ def difference_text(differences: pd.DataFrame) -> str:
     if differences.empty:
         return ""
     above, below = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
-    pictures, seeds = _count(differences["images"], "test picture"), _count(differences["seeds"], "seed")
+    images, seeds = _count(differences["images"], "test picture"), _count(differences["seeds"], "seed")
     text = (
         f"Of {len(differences)} {'difference' if len(differences) == 1 else 'differences'}, {above} lie above zero and {below} "
-        f"below it with their whole interval ({pictures}, {seeds})."
+        f"below it with their whole interval ({images}, {seeds})."
     )
     fewest = differences["seeds"].min()
     if len(differences) > 1:
@@ -90,13 +90,13 @@ def bootstrap_interval(differences_SN: npt.NDArray[np.float64]) -> tuple[float, 
 
     The draws are the same for the same shape: the same records give the same interval.
     """
-    seeds, pictures = differences_SN.shape
+    seeds, images = differences_SN.shape
     rng = np.random.default_rng(SEED)
-    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS)
-    of_pictures = rng.multinomial(pictures, np.full(pictures, 1 / pictures), DRAWS)
+    seed_counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS)
+    image_counts = rng.multinomial(images, np.full(images, 1 / images), DRAWS)
     there = ~np.isnan(differences_SN)
-    sums = ((of_seeds @ np.where(there, differences_SN, 0.0)) * of_pictures).sum(axis=1)
-    counts = ((of_seeds @ there.astype(np.float64)) * of_pictures).sum(axis=1)
+    sums = ((seed_counts @ np.where(there, differences_SN, 0.0)) * image_counts).sum(axis=1)
+    counts = ((seed_counts @ there.astype(np.float64)) * image_counts).sum(axis=1)
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(sums[counts > 0] / counts[counts > 0], [tail, 100 - tail])
     return float(low), float(high)

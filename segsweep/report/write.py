@@ -7,7 +7,7 @@ from segsweep.errors import disk_errors
 from segsweep.records.models import AGAIN, models_of
 from segsweep.records.reader import Records
 from segsweep.report.cells import best_runs, summarise
-from segsweep.report.pictures import predictions_picture
+from segsweep.report.prediction_sheet import prediction_sheet
 from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.text import table_text
@@ -22,7 +22,7 @@ def write_report(records: Records, store: str | Path) -> str:
     """
     text = table_text(records)
     lost = models_of(best_runs(records), store)[1]
-    picture = predictions_picture(records, store)
+    sheet = prediction_sheet(records, store)
     with disk_errors("--out", records.folder, f"make room, then: segsweep report {records.folder}"):
         (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
         summarise(records).to_csv(records.folder / "table.csv", index=False)
@@ -30,8 +30,8 @@ def write_report(records: Records, store: str | Path) -> str:
             published.to_csv(records.folder / "published.csv", index=False)
         if not (shift := shift_table(records)).empty:
             shift.to_csv(records.folder / "shift.csv", index=False)
-        if picture is not None:
-            picture.save(records.folder / "predictions.png")
+        if sheet is not None:
+            sheet.save(records.folder / "predictions.png")
     return "\n".join([text, *_lost_lines(lost)])
 
 

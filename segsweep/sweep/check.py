@@ -38,7 +38,7 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
         view.close()
     batch = max(max(batch_sizes(settings).values()) for _, settings in study.cells())
     with folders.store.rehearsal(SHARED) as aside, folders.store.scratch("check-") as out:
-        return run_in(rehearsal, replace(folders, out=out, store=aside, max_pictures=BATCHES * batch), options, console)
+        return run_in(rehearsal, replace(folders, out=out, store=aside, max_images=BATCHES * batch), options, console)
 
 
 def rehearsal_of(study: Study) -> Study:

@@ -60,7 +60,7 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
         if (data := catalog.find_target(study, cell)) is None:
             continue
         data = data.with_foreground(study.target.foreground)
-        for what, members in _picture_sets(study, cell, data):
+        for what, members in _image_sets(study, cell, data):
             if missing := [name for name, pixels in zip(data.classes, data.class_pixels(members), strict=True) if not pixels]:
                 means = UNLEARNT if what.startswith("train") else UNMEASURED
                 yield f"none of the {len(members)} {what} shows {', '.join(map(repr, missing))}, which {means}"
@@ -80,7 +80,7 @@ def _check_losses_compare(study: Study, what: str) -> None:
         )
 
 
-def _picture_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:
+def _image_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:
     """Yield the splits of a target and the fractions of its training split that trials of a cell see, each as it is called."""
     for dev_share, fold in product(tuned_values(study, "dev_share", cell.dev_share), study.folds(cell)):
         split = target_split(data, study, dev_share, fold)

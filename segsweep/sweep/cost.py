@@ -61,10 +61,10 @@ class CostModel:
         train, val, test = self._catalog.target_sizes(self._plan.study, settings.dev_share)
         count = round(settings.fraction * train) * (1 + settings.augmented_copies)
         if tested and settings.domain_shift == "on":  # its source's model on the test pictures, and two on the source's own
-            test += test + 2 * self._source_pictures(settings)
+            test += test + 2 * self._source_images(settings)
         return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
 
-    def _source_pictures(self, settings: Settings) -> int:
+    def _source_images(self, settings: Settings) -> int:
         """Return how many pictures the last stage of a source validates on; none where it is not supervised."""
         last = settings.chain.last
         if last is None or not last.supervised or last.dataset is None:

@@ -19,7 +19,7 @@ class Folders:
     out: Path
     store: Store
     roots: DataRoots
-    max_pictures: int | None = None
+    max_images: int | None = None
 
     @classmethod
     def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Folders":

@@ -78,7 +78,7 @@ def _context(session: Session) -> ExecutionContext:
         folders.store,
         session.runner.device,
         session.running.records_id,
-        folders.max_pictures,
+        folders.max_images,
         user_objects=for_workers(session.plan.study.user_objects),
     )
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from segsweep.data.folder import Folder
-from segsweep.data.picture import square
+from segsweep.data.image_files import square
 from segsweep.data.prepare import Request, prepare
 from segsweep.store.folder import FolderStore
 from segsweep.training.batches import ImageSet, epoch_batches

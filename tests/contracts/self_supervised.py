@@ -1,7 +1,7 @@
 """What every self-supervised method must do: tests to inherit, and runs of the loop over a checkpoint.
 
 A subclass `Test...` names the method's row of `segsweep.config.stage_kinds.STAGE_KINDS`, and gives an independent reference of
-its loss. It needs the fixtures `pictures` and `cpu` of `tests/training`.
+its loss. It needs the fixtures `image_set` and `cpu` of `tests/training`.
 """
 
 import itertools
@@ -148,20 +148,20 @@ class SelfSupervisedContract:
         """Return the method with random weights."""
         return build_method(self.kind, build_encoder(ENCODER, seed), make_recipe(), seed)
 
-    def batch(self, pictures, count: int) -> Tensor:
+    def batch(self, image_set, count: int) -> Tensor:
         """Return images (count, 3, 32, 32), uint8."""
-        return torch.from_numpy(pictures(count, IMAGE_PX).data.images).permute(0, 3, 1, 2)
+        return torch.from_numpy(image_set(count, IMAGE_PX).data.images).permute(0, 3, 1, 2)
 
-    def output_like(self, pictures, count: int) -> Tensor:
+    def output_like(self, image_set, count: int) -> Tensor:
         """Return random numbers, double, of the shape that the forward pass returns for a batch."""
-        views = self.method().views(self.batch(pictures, count), count, np.arange(count), torch.Generator().manual_seed(0))
+        views = self.method().views(self.batch(image_set, count), count, np.arange(count), torch.Generator().manual_seed(0))
         shape = self.method()(normalise(views)).shape
         return torch.randn(shape, dtype=torch.double, generator=torch.Generator().manual_seed(count))
 
     @pytest.mark.parametrize("count", [2, 7])
-    def test_the_loss_equals_an_independent_reference(self, pictures, count):
+    def test_the_loss_equals_an_independent_reference(self, image_set, count):
         """Loss and gradient of a batch are those of the reference, in double precision."""
-        method, output = self.method(), self.output_like(pictures, count).requires_grad_()
+        method, output = self.method(), self.output_like(image_set, count).requires_grad_()
         found, expected = method.loss(output, count, World())[0], self.reference(output, count, make_recipe())
         torch.testing.assert_close(found, expected)
         gradients = [torch.autograd.grad(loss, output)[0] for loss in (found, expected)]
@@ -169,9 +169,9 @@ class SelfSupervisedContract:
         assert gradients[0].abs().max() > 0
 
     @pytest.mark.parametrize("size", [2, 3])
-    def test_views_do_not_depend_on_the_share_of_the_batch(self, pictures, size):
+    def test_views_do_not_depend_on_the_share_of_the_batch(self, image_set, size):
         """The views of a process's images are those that one process alone draws for them."""
-        method, images = self.method(), self.batch(pictures, 7)
+        method, images = self.method(), self.batch(image_set, 7)
         whole = method.views(images, 7, np.arange(7), torch.Generator().manual_seed(1))
         assert whole.dtype == torch.uint8
         assert len(whole) % 7 == 0
@@ -181,9 +181,9 @@ class SelfSupervisedContract:
             assert torch.equal(found, rows_of(whole, own, 7))
 
     @pytest.mark.parametrize("size", [2, 3])
-    def test_the_loss_is_that_of_the_whole_batch_in_every_process(self, pictures, size):
+    def test_the_loss_is_that_of_the_whole_batch_in_every_process(self, image_set, size):
         """Each process has the loss and the measure of one process with all images, and its rows have the same gradient."""
-        method, output = self.method(), self.output_like(pictures, 7).requires_grad_()
+        method, output = self.method(), self.output_like(image_set, 7).requires_grad_()
         alone, share = method.loss(output, 7, World())
         (whole,) = torch.autograd.grad(alone, output)
 
@@ -198,12 +198,12 @@ class SelfSupervisedContract:
             torch.testing.assert_close(own_share, share, equal_nan=True)
             torch.testing.assert_close(found, expected)
 
-    def test_training_improves_the_methods_measure(self, pictures, cpu, tmp_path, easy):  # noqa: ARG002
+    def test_training_improves_the_methods_measure(self, image_set, cpu, tmp_path, easy):  # noqa: ARG002
         """On held-out images the measure is better at the end of a short training than after its first epoch, and the loss lower.
 
         Twelve images are held out and the last third of the epochs averaged: a single epoch on few images depends on rounding.
         """
-        whole = pictures(32, IMAGE_PX)
+        whole = image_set(32, IMAGE_PX)
         sets = [replace(whole, members=part) for part in np.split(whole.members, [20])]
         results = Run(sets, cpu, tmp_path / "c.safetensors", self.kind, length=Length(self.epochs, None, None)).go()
         assert (
@@ -212,9 +212,9 @@ class SelfSupervisedContract:
         )
         assert results[-1].train_loss < results[0].train_loss
 
-    def test_a_run_that_was_broken_off_continues_with_the_same_numbers(self, pictures, cpu, tmp_path):
+    def test_a_run_that_was_broken_off_continues_with_the_same_numbers(self, image_set, cpu, tmp_path):
         """From its checkpoint a run yields the results that it had, then the numbers and weights of an undisturbed one."""
-        whole = pictures(14, IMAGE_PX)
+        whole = image_set(14, IMAGE_PX)
         sets = [replace(whole, members=part) for part in np.split(whole.members, [10])]
         undisturbed, broken = (Run(sets, cpu, tmp_path / name, self.kind) for name in ("undisturbed", "broken"))
         expected = undisturbed.go()
@@ -223,22 +223,22 @@ class SelfSupervisedContract:
         weights = undisturbed.weights()
         assert all(torch.equal(value, weights[name]) for name, value in broken.weights().items())
 
-    def test_the_encoder_is_all_that_a_stage_needs(self, pictures, cpu, tmp_path):
+    def test_the_encoder_is_all_that_a_stage_needs(self, image_set, cpu, tmp_path):
         """The trained encoder lies under `encoder`, with the names and shapes that it has alone, and training moves it; all that
         is trained lies in the network, which is what a checkpoint holds."""
         method, alone = self.method(), build_encoder(ENCODER, 0)
         assert {id(each) for each in method.parameters()} == {id(each) for each in method.network.parameters()}
         assert {id(each) for each in method.buffers()} == {id(each) for each in method.network.buffers()}
-        whole = pictures(8, IMAGE_PX)
+        whole = image_set(8, IMAGE_PX)
         run = Run([whole, whole], cpu, tmp_path / "x", self.kind, length=Length(1, None, None))
         run.go()
         trained, start = run.state.model.network["encoder"].state_dict(), alone.state_dict()
         assert {name: tensor.shape for name, tensor in trained.items()} == {name: each.shape for name, each in start.items()}
         assert not torch.equal(next(iter(trained.values())), next(iter(start.values())))
 
-    def test_nothing_uses_global_random_state(self, pictures):
+    def test_nothing_uses_global_random_state(self, image_set):
         """Weights, views, output and loss depend on seeds and generators alone, and torch's random state is where it was."""
-        images, found = self.batch(pictures, 4), []
+        images, found = self.batch(image_set, 4), []
         for seed in (1, 2):
             torch.manual_seed(seed)
             expected = torch.rand(3)

@@ -21,7 +21,7 @@ class Layouts:
     def __init__(self, root: Path):
         self.root = root
 
-    def picture(self, path: Path, size=(48, 32), seed=0, form="JPEG") -> Path:
+    def image(self, path: Path, size=(48, 32), seed=0, form="JPEG") -> Path:
         """Write a picture of (width, height)."""
         path.parent.mkdir(parents=True, exist_ok=True)
         levels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -43,7 +43,7 @@ class Layouts:
         names = [f"{('Bengal', 'great_dane')[i % 2]}_{i}" for i in range(trainval + test)]
         for number, name in enumerate(names):
             form = {0: "GIF", 1: "PNG"}.get(number, "JPEG")
-            self.picture(folder / "images" / f"{name}.jpg", seed=number, form=form)
+            self.image(folder / "images" / f"{name}.jpg", seed=number, form=form)
             trimap = np.full((32, 48), 2, np.uint8)
             trimap[8:24, 8:40] = 3
             trimap[10:22, 10:38] = 1
@@ -58,7 +58,7 @@ class Layouts:
         root = self.root / "voc" / "VOCdevkit" / "VOC2012"
         names = [f"2007_{number:06d}" for number in range(train + val)]
         for number, name in enumerate(names):
-            self.picture(root / "JPEGImages" / f"{name}.jpg", seed=number)
+            self.image(root / "JPEGImages" / f"{name}.jpg", seed=number)
             mask = np.zeros((32, 48), np.uint8)
             mask[8:24, 8:40] = 255
             mask[10:22, 10:38] = 1 + number
@@ -78,21 +78,21 @@ class Layouts:
         (folder / "annotations").mkdir(parents=True)
         categories = [{"id": 3 * number + 5, "name": name} for number, name in enumerate(CLASSES) if number]
         for split, name, size, listed in zip(("train2017", "val2017"), "ab", sizes, (objects or [], []), strict=True):
-            self.picture(folder / split / f"{name}.jpg", size=size)
-            picture = {"id": 77, "file_name": f"{name}.jpg", "width": size[0], "height": size[1]}
+            self.image(folder / split / f"{name}.jpg", size=size)
+            path = {"id": 77, "file_name": f"{name}.jpg", "width": size[0], "height": size[1]}
             annotations = [
                 {"id": number, "image_id": 77, "iscrowd": 0, "area": 1.0, **item} for number, item in enumerate(listed)
             ]
-            others = [{**picture, "id": 78 + number, "file_name": f"{name}{number}.jpg"} for number in range(more)]
+            others = [{**path, "id": 78 + number, "file_name": f"{name}{number}.jpg"} for number in range(more)]
             for number, other in enumerate(others):
-                self.picture(folder / split / other["file_name"], size=size, seed=1 + number)
-            content = {"images": [picture, *others], "annotations": annotations, "categories": categories}
+                self.image(folder / split / other["file_name"], size=size, seed=1 + number)
+            content = {"images": [path, *others], "annotations": annotations, "categories": categories}
             (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
         return folder
 
-    def pair(self, picture: Path, mask: Path, value: int, outside=0, form="JPEG", bits=8) -> None:
+    def pair(self, path: Path, mask: Path, value: int, outside=0, form="JPEG", bits=8) -> None:
         """Write a picture and a mask that has one value in its middle and another outside."""
-        self.picture(picture, form=form, seed=zlib.crc32(picture.name.encode()))
+        self.image(path, form=form, seed=zlib.crc32(path.name.encode()))
         numbers = np.full((32, 48), outside, np.uint8 if bits == 8 else np.uint16)
         numbers[10:22, 10:38] = value
         self.mask(mask, numbers)
@@ -103,9 +103,9 @@ class Layouts:
         for number in range(train + val):
             split, city = ("train", "aachen" if number < 2 else "zürich") if number < train else ("val", "münster")
             name = f"{city}_{number:06d}_000019"
-            picture = folder / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
+            path = folder / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
             mask = folder / "gtFine" / split / city / f"{name}_gtFine_labelIds.png"
-            self.pair(picture, mask, 24 + number, outside=7, form="PNG", bits=16 if number == 1 else 8)
+            self.pair(path, mask, 24 + number, outside=7, form="PNG", bits=16 if number == 1 else 8)
             (mask.parent / f"{name}_gtFine_polygons.json").write_text("{}")
         return folder
 
@@ -164,16 +164,16 @@ class Layouts:
         for number in range(count):
             for kind in ("cat", "dog"):
                 below = "train" if flat else f"{'test' if number == count - 1 else 'train'}/{kind}s"
-                self.picture(folder / below / f"{kind}.{number}.jpg", seed=number)
+                self.image(folder / below / f"{kind}.{number}.jpg", seed=number)
         if flat:
-            self.picture(folder / "test1" / "1.jpg")
+            self.image(folder / "test1" / "1.jpg")
         return folder
 
     def plain(self, count=6, name="mine", classes="background\ncar\nsign\n", **lists: str) -> Path:
         """Write a user's own folder, with `classes.txt` and the lists that are given by split."""
         folder = self.root / name
         for number in range(count):
-            self.picture(folder / "images" / f"p{number}.jpg", seed=number)
+            self.image(folder / "images" / f"p{number}.jpg", seed=number)
             mask = np.zeros((32, 48), np.uint8)
             mask[4:20, 4:30] = 1 + number % 2
             mask[0] = 255
@@ -187,7 +187,7 @@ class Layouts:
     def photos(self, count=6) -> Path:
         """Write a user's own folder of pictures alone."""
         for number in range(count):
-            self.picture(self.root / "photos" / "images" / f"p{number}.jpg", seed=number)
+            self.image(self.root / "photos" / "images" / f"p{number}.jpg", seed=number)
         return self.root / "photos"
 
     def exported(self, count=6) -> Path:
@@ -199,7 +199,7 @@ class Layouts:
             for number in range(count)
         ]
         for number, image in enumerate(images):
-            self.picture(folder / "images" / image["file_name"], seed=number)
+            self.image(folder / "images" / image["file_name"], seed=number)
         categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "sign"}]
         (folder / "labels.json").write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
         return folder

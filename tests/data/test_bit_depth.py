@@ -14,7 +14,7 @@ from PIL import Image
 from segsweep.cli.datasets import data_facts
 from segsweep.data.bit_depth import DEPTHS, depth_of, eight_bits, largest, range_remarks
 from segsweep.data.folder import Folder
-from segsweep.data.picture import ORIENTATION, open_image, open_picture
+from segsweep.data.image_files import ORIENTATION, open_image, open_levels
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
@@ -212,42 +212,42 @@ def test_colours_of_16_bits_keep_their_bits(tmp_path):
     levels = RNG.integers(0, 4096, (3, 4, 3)).astype(np.uint16)
     for big in (False, True):
         (tmp_path / "p.tif").write_bytes(tiff_of_16_bit_colours(levels, big))
-        assert open_image(tmp_path / "p.tif").dtype == np.uint16
-        assert np.array_equal(open_image(tmp_path / "p.tif"), levels)
+        assert open_levels(tmp_path / "p.tif").dtype == np.uint16
+        assert np.array_equal(open_levels(tmp_path / "p.tif"), levels)
     (tmp_path / "p.png").write_bytes(png_of_16_bits(levels))
-    assert np.array_equal(open_image(tmp_path / "p.png"), levels)
-    assert np.array_equal(open_picture(tmp_path / "p.png", bits=12), levels // 16)
+    assert np.array_equal(open_levels(tmp_path / "p.png"), levels)
+    assert np.array_equal(open_image(tmp_path / "p.png", bits=12), levels // 16)
     clear = np.concatenate([levels, np.full((3, 4, 1), 1000, np.uint16)], axis=2)
     (tmp_path / "clear.png").write_bytes(png_of_16_bits(clear))
-    assert np.array_equal(open_image(tmp_path / "clear.png"), levels)
+    assert np.array_equal(open_levels(tmp_path / "clear.png"), levels)
     (tmp_path / "turned.png").write_bytes(png_of_16_bits(levels, orientation=6))
-    assert np.array_equal(open_image(tmp_path / "turned.png"), levels[::-1].transpose(1, 0, 2))
-    assert np.array_equal(open_image(tmp_path / "turned.png", as_shown=False), levels)
+    assert np.array_equal(open_levels(tmp_path / "turned.png"), levels[::-1].transpose(1, 0, 2))
+    assert np.array_equal(open_levels(tmp_path / "turned.png", as_shown=False), levels)
 
 
 def test_a_compressed_tiff_of_16_bit_colours_keeps_its_bits(tmp_path):
     """What libtiff decodes, in the machine's own order of bytes, is read whole as well."""
     levels = RNG.integers(0, 4096, (3, 4, 3)).astype(np.uint16)
     (tmp_path / "p.tif").write_bytes(tiff_of_16_bit_colours(levels, deflated=True))
-    assert np.array_equal(open_image(tmp_path / "p.tif"), levels)
+    assert np.array_equal(open_levels(tmp_path / "p.tif"), levels)
 
 
 def test_grey_with_transparency_keeps_its_upper_bits(tmp_path):
     """Of grey of 16 bits with transparency Pillow has the upper 8 bits alone, which are what is read."""
     levels = RNG.integers(0, 65536, (3, 4, 2)).astype(np.uint16)
     (tmp_path / "p.png").write_bytes(png_of_16_bits(levels))
-    assert np.array_equal(open_image(tmp_path / "p.png")[..., 1], levels[..., 0] // 256 * 256)
+    assert np.array_equal(open_levels(tmp_path / "p.png")[..., 1], levels[..., 0] // 256 * 256)
 
 
 def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path):
     """A TIFF of 32-bit whole numbers in 0..65535 is a 16-bit image; beyond that, and in fractions, it has no known white."""
     values = np.array([[0, 4095], [17, 65535]], np.int32)
     Image.fromarray(values).save(tmp_path / "p.tif")
-    assert np.array_equal(open_image(tmp_path / "p.tif")[..., 2], values)
+    assert np.array_equal(open_levels(tmp_path / "p.tif")[..., 2], values)
     for odd in (values + 1, values - 1, values.astype(np.float32)):
         Image.fromarray(odd).save(tmp_path / "p.tif")
         with pytest.raises(UserError, match=r"p\.tif: picture has mode [IF], 32 bits without a known white; .* by one factor$"):
-            open_image(tmp_path / "p.tif")
+            open_levels(tmp_path / "p.tif")
 
 
 def test_copies_are_found_before_they_lose_bits(tmp_path, store, quiet):

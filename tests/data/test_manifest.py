@@ -94,7 +94,7 @@ def test_a_picture_in_no_list_changes_nothing(layouts, identity):
     """A picture that no list names leaves the digest as it is."""
     folder = layouts.plain(train="p0\np1\n")
     first = identity(folder)
-    layouts.picture(folder / "images" / "p5.jpg", seed=99)
+    layouts.image(folder / "images" / "p5.jpg", seed=99)
     assert identity(folder) == first
 
 

@@ -12,14 +12,14 @@ from segsweep.data.folder import Folder
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.errors import UserError
 
-PICTURE, MASK = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
+IMAGE, MASK = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
 
 
 @dataclass(frozen=True)
 class Drawn:
     """A data set without files that gives what it is told."""
 
-    picture: Any
+    image: Any
     mask: Any
     name: str = "mine"
     fit = "resize"
@@ -37,9 +37,9 @@ class Drawn:
         return "1"
 
     def read(self, example: Example, scheme: str) -> tuple[Any, Any]:  # noqa: ARG002
-        if isinstance(self.picture, Exception):
-            raise self.picture
-        return self.picture, self.mask
+        if isinstance(self.image, Exception):
+            raise self.image
+        return self.image, self.mask
 
 
 class TestWithoutFiles(DataSetContract):
@@ -47,7 +47,7 @@ class TestWithoutFiles(DataSetContract):
 
     @pytest.fixture
     def make(self):
-        return lambda: Drawn(PICTURE, MASK)
+        return lambda: Drawn(IMAGE, MASK)
 
 
 class Cropped(Folder):
@@ -69,21 +69,21 @@ class TestOfAFolder(FolderDataSetContract):
 
 
 @pytest.mark.parametrize(
-    ("picture", "mask", "message"),
+    ("image", "mask", "message"),
     [
-        (PICTURE, MASK[:30], r"picture is \(40, 40, 3\) and mask \(30, 40\)"),
-        (PICTURE, MASK + np.uint8(7), r"mask value 7 is outside the classes; allowed are 0\.\.1, 255"),
-        (PICTURE.astype(float), MASK, r"picture is float64 \(40, 40, 3\); must be uint8 or uint16 \(H, W, 3\)"),
-        (PICTURE, MASK.astype(np.int64), r"mask is int64 \(40, 40\); must be uint8 \(H, W\)"),
-        (PICTURE.transpose(2, 0, 1), MASK, r"picture is \(3, 40, 40\)"),
-        (PICTURE[..., 0], MASK, r"picture is uint8 \(40, 40\); must be uint8 or uint16 \(H, W, 3\)"),
+        (IMAGE, MASK[:30], r"picture is \(40, 40, 3\) and mask \(30, 40\)"),
+        (IMAGE, MASK + np.uint8(7), r"mask value 7 is outside the classes; allowed are 0\.\.1, 255"),
+        (IMAGE.astype(float), MASK, r"picture is float64 \(40, 40, 3\); must be uint8 or uint16 \(H, W, 3\)"),
+        (IMAGE, MASK.astype(np.int64), r"mask is int64 \(40, 40\); must be uint8 \(H, W\)"),
+        (IMAGE.transpose(2, 0, 1), MASK, r"picture is \(3, 40, 40\)"),
+        (IMAGE[..., 0], MASK, r"picture is uint8 \(40, 40\); must be uint8 or uint16 \(H, W, 3\)"),
         ([1, 2], MASK, "picture is list"),
         (KeyError("pixels"), MASK, r"one: cannot be read: KeyError\('pixels'\)"),
     ],
 )
-def test_what_no_array_can_take_is_one_line(store, quiet, picture, mask, message):
+def test_what_no_array_can_take_is_one_line(store, quiet, image, mask, message):
     """A reader that raises, or gives another type, size or value, is one line with the example; nothing is kept."""
-    request = Request(Drawn(picture, mask), None, 16)
+    request = Request(Drawn(image, mask), None, 16)
     with pytest.raises(UserError, match=message) as caught:
         prepare(request, store, quiet)
     assert str(caught.value).startswith("data set 'mine': one: ")
@@ -92,6 +92,6 @@ def test_what_no_array_can_take_is_one_line(store, quiet, picture, mask, message
 
 def test_fingerprints_tell_data_sets_apart_of_which_nothing_else_is_known(store, quiet):
     """Two data sets without files share no arrays where their fingerprints differ, and do where they are the same."""
-    keys = [prepared_key(Request(Drawn(PICTURE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
+    keys = [prepared_key(Request(Drawn(IMAGE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
     assert len(set(keys)) == 3
     assert keys[1] == keys[3]

@@ -15,8 +15,8 @@ from PIL import Image
 
 from segsweep.data.dataset import FITS, Example
 from segsweep.data.folder import Folder
+from segsweep.data.image_files import ORIENTATION, square
 from segsweep.data.pets import Pets
-from segsweep.data.picture import ORIENTATION, square
 from segsweep.data.prepare import Request, prepare, prepared_key
 from segsweep.data.scenes import Generated
 from segsweep.data.splits import split_source, split_target
@@ -159,7 +159,7 @@ def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
     first = prepared_key(request(folder), store, quiet)
     assert prepared_key(request(folder, dataset=Folder(folder, "other")), store, quiet) == first
     keys = {first, prepared_key(request(folder, image_px=32), store, quiet)}
-    layouts.picture(folder / "images" / "p2.jpg", seed=77)
+    layouts.image(folder / "images" / "p2.jpg", seed=77)
     keys.add(prepared_key(request(folder), store, quiet))
     (folder / "classes.txt").write_text("background\nbus\nsign\n")
     keys.add(prepared_key(request(folder), store, quiet))
@@ -265,7 +265,7 @@ def test_a_picture_that_comes_meanwhile_is_noticed(layouts, store, quiet):
     folder = layouts.plain()
     asked = request(folder)
     key = prepared_key(asked, store, quiet)
-    layouts.picture(folder / "images" / "p9.jpg")
+    layouts.image(folder / "images" / "p9.jpg")
     layouts.mask(folder / "masks" / "p9.png", np.zeros((32, 48), np.uint8))
     with pytest.raises(UserError, match="its files changed while they were read; start again"):
         prepare(asked, store, quiet, key)
@@ -278,7 +278,7 @@ def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
     names = ["a b", "chat-noir-é", "猫", "x;$(y) 'z'", "%20"]
     folder = layouts.plain(count=0, name="mes données")
     for number, name in enumerate(names):
-        layouts.picture(folder / "images" / f"{name}.jpg", seed=number)
+        layouts.image(folder / "images" / f"{name}.jpg", seed=number)
         layouts.mask(folder / "masks" / f"{name}.png", np.full((32, 48), number % 3, np.uint8))
     found = prepare(request(folder), store, quiet)
     assert sorted(found.names) == sorted(names)
@@ -289,7 +289,7 @@ def test_names_that_differ_in_case(layouts, store, quiet):
     """`Cat` and `cat` are two pictures with a mask each; a mask with other capitals is one line that names it."""
     folder = layouts.plain(count=0)
     for number, name in enumerate(("cat", "Cat", "CAT")):
-        layouts.picture(folder / "images" / f"{name}.JPG", seed=number)
+        layouts.image(folder / "images" / f"{name}.JPG", seed=number)
         layouts.mask(folder / "masks" / f"{name}.png", np.full((32, 48), number, np.uint8))
     if len(list((folder / "masks").iterdir())) < 3:
         pytest.skip("this disk does not tell capitals apart")
@@ -356,7 +356,7 @@ BAD = {
     ),
     "empty file": (lambda _, folder: (folder / "masks" / "p2.png").write_bytes(b""), r"masks/p2\.png: mask cannot be read"),
     "colours": (
-        lambda layouts, folder: layouts.picture(folder / "masks" / "p2.png", form="PNG"),
+        lambda layouts, folder: layouts.image(folder / "masks" / "p2.png", form="PNG"),
         r"masks/p2\.png: mask has mode RGB; allowed are palette and grey",
     ),
     "no pictures": (lambda _, folder: [path.unlink() for path in (folder / "images").iterdir()], r"images holds no pictures"),

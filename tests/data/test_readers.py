@@ -13,10 +13,10 @@ from segsweep.data.cityscapes import Cityscapes
 from segsweep.data.coco import CLASSES as COCO_CLASSES
 from segsweep.data.coco import Coco2017
 from segsweep.data.folder import Folder
+from segsweep.data.image_files import ORIENTATION, open_image
 from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
-from segsweep.data.picture import ORIENTATION, open_picture
 from segsweep.data.table import DATASETS, own_folder
 from segsweep.data.voc import CLASSES as VOC_CLASSES
 from segsweep.data.voc import Voc2012
@@ -218,7 +218,7 @@ def test_coco_objects_lie_in_the_stored_rows(layouts):
     data = Coco2017(folder)
     image, mask = data.read(data.examples()[0], "all")
     assert np.array_equal(image, np.asarray(Image.open(picture)))
-    assert np.array_equal(image[::-1, ::-1], open_picture(picture))
+    assert np.array_equal(image[::-1, ::-1], open_image(picture))
     assert np.array_equal(mask, filled(((1, 2, 9, 30), COCO_CLASSES.index("cat"))))
 
 
@@ -263,7 +263,7 @@ def test_coco_object_that_cannot_be_drawn_is_named(layouts, item, message):
 def test_coco_size_must_be_the_annotations(layouts):
     """A picture of another size than its annotation says is refused, with both sizes."""
     folder = layouts.coco()
-    layouts.picture(folder / "train2017" / "a.jpg", size=(40, 32))
+    layouts.image(folder / "train2017" / "a.jpg", size=(40, 32))
     data = Coco2017(folder)
     with pytest.raises(UserError, match=r"a\.jpg: picture is 40x32 but .*instances_train2017\.json says 48x32"):
         data.read(data.examples()[0], "all")
@@ -326,7 +326,7 @@ def test_folder_classes_must_make_sense(layouts, text, message):
 def test_folder_without_lists_is_one_split(layouts):
     """Without lists every picture is `train`, by name, whatever the case of its ending; other files are left alone."""
     folder = layouts.plain(count=2)
-    layouts.picture(folder / "images" / "P9.JPG")
+    layouts.image(folder / "images" / "P9.JPG")
     layouts.mask(folder / "masks" / "P9.png", np.zeros((32, 48), np.uint8))
     (folder / "images" / "Thumbs.db").write_bytes(b"x")
     (folder / "images" / "._p0.jpg").write_bytes(b"x")
@@ -364,7 +364,7 @@ def test_folder_lists_must_make_sense(layouts, lists, message):
 def test_folder_masks_of_two_pictures_are_refused(layouts):
     """Two pictures that differ in their ending alone would share a mask, so they are refused."""
     folder = layouts.plain()
-    layouts.picture(folder / "images" / "p0.png", form="PNG")
+    layouts.image(folder / "images" / "p0.png", form="PNG")
     with pytest.raises(UserError, match=r"p0\.png: p0\.jpg has the same name"):
         Folder(folder, "mine").examples()
 

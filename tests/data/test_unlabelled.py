@@ -47,8 +47,8 @@ def test_cifar10_as_python_2_wrote_it(layouts):
     path.write_bytes(b"(d" + text(b"data") + array() + b"s" + text(b"labels") + b"(lI6\naI9\nas.")
     batch = read_batch(path)
     assert batch.labels == [6, 9]
-    assert batch.pictures[0, 0, :3].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
-    assert batch.pictures[1].transpose(2, 0, 1).tobytes() == table[3072:]
+    assert batch.images[0, 0, :3].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
+    assert batch.images[1].transpose(2, 0, 1).tobytes() == table[3072:]
 
 
 class Touch:
@@ -136,7 +136,7 @@ def test_cifar10_damaged_anywhere(layouts):
 def test_cats_and_dogs_in_folders(layouts):
     """Pictures are found by split and kind; the same name may lie in both splits."""
     folder = layouts.cats_dogs()
-    layouts.picture(folder / "test" / "cats" / "cat.0.jpg")
+    layouts.image(folder / "test" / "cats" / "cat.0.jpg")
     examples = CatsDogs(folder).examples()
     assert [example.split for example in examples] == ["train"] * 4 + ["test"] * 3
     assert examples[0].name == "train/cats/cat.0"

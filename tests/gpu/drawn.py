@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from segsweep.data.dataset import IGNORE
-from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
+from segsweep.data.prepared import Prepared, image_moments, pixel_counts
 from segsweep.training.batches import ImageSet
 
 
@@ -27,7 +27,7 @@ def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, see
         names=[f"image {number}" for number in range(count)],
         splits=["train"] * count,
         strata=[f"stratum {number % 3}" for number in range(count)],
-        moments=np.stack([picture_moments(image) for image in images]),
+        moments=np.stack([image_moments(image) for image in images]),
         pixels=np.stack([pixel_counts(mask, classes) for mask in masks]),
     )
     return ImageSet(data, np.arange(count))
@@ -39,7 +39,7 @@ def draw_patches(count: int, image_px: int, seed: int = 0) -> ImageSet:
     rng, side = np.random.default_rng(seed), image_px // 8
     patches = rng.integers(196, size=(count, 8, 8, 3), dtype=np.uint8).repeat(side, axis=1).repeat(side, axis=2)
     images = patches + rng.integers(60, size=patches.shape, dtype=np.uint8)
-    moments = np.stack([picture_moments(image) for image in images])
+    moments = np.stack([image_moments(image) for image in images])
     return ImageSet(replace(labelled.data, images=images, moments=moments), labelled.members).without_masks()
 
 

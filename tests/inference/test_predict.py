@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 import segsweep
 from segsweep.config import Architecture, Study, Target, user_objects
-from segsweep.data.picture import open_picture
+from segsweep.data.image_files import open_image
 from segsweep.errors import UserError
 from segsweep.inference.export import export
 from segsweep.inference.predict import predict
@@ -58,7 +58,7 @@ def test_masks_are_what_the_exported_model_predicts(study: Path, photos: Path, t
     model = torch.export.load(tmp_path / "best" / "model.pt2").module()
     assert sorted(path.stem for path in (out / "masks").iterdir()) == sorted(SIZES)
     for path in (photos / "turned.JPG", photos / "clear.png", photos / "grey.tif"):
-        picture = Image.fromarray(open_picture(path))
+        picture = Image.fromarray(open_image(path))
         assert picture.size == SIZES[path.stem]
         square = np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR))
         with torch.inference_mode():
@@ -99,7 +99,7 @@ def test_overlays_shares_and_what_was_applied_are_told(study: Path, photos: Path
         overlay = np.asarray(Image.open(out / row["overlay"]))
         height, width = mask.shape
         assert overlay.shape[0] > height
-        picture = open_picture(photos / row["picture"])
+        picture = open_image(photos / row["picture"])
         assert (overlay[:height, :width][mask == 0] == picture[mask == 0]).all()
         assert not (overlay[:height, :width][mask == 1] == picture[mask == 1]).all(axis=-1).any()
 
@@ -114,7 +114,7 @@ def test_pictures_of_one_stem_do_not_overwrite_each_other(study: Path, tmp_path:
         out = tmp_path / f"out{number}"
         predict(load(study), folder, out, probabilities=True, device="cpu")
         for name in names:
-            assert mask_of(out / "masks" / f"{name}.png").shape == open_picture(folder / name).shape[:2]
+            assert mask_of(out / "masks" / f"{name}.png").shape == open_image(folder / name).shape[:2]
         assert {path.stem for path in (out / "masks").iterdir()} == {*names, *alone}
         assert len(list((out / "probabilities").iterdir())) == 2 * (len(names) + len(alone))
 
@@ -224,7 +224,7 @@ def test_a_model_of_one_logit_is_exported_and_applied(ellipses: Path, photos: Pa
     assert load_weights(best / "weights.safetensors")[0]["classifier.weight"].shape[0] == 1
     assert f"its one output channel is the logit of {foreground}, the other's is 0" in (best / "README.md").read_text()
     predict(load(folder), photos, out, probabilities=True, device="cpu")
-    picture = open_picture(photos / "grey.tif").copy()
+    picture = open_image(photos / "grey.tif").copy()
     logits = torch.export.load(best / "model.pt2").module()(torch.from_numpy(picture).permute(2, 0, 1)[None])[0].detach()
     number = ["background", "figure"].index(foreground)
     assert not logits[1 - number].any()

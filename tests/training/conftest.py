@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segsweep.data.dataset import IGNORE
-from segsweep.data.prepared import Prepared, picture_moments, pixel_counts
+from segsweep.data.prepared import Prepared, image_moments, pixel_counts
 from segsweep.data.splits import Indices
 from segsweep.training.batches import ImageSet
 from segsweep.training.device import Device
@@ -40,13 +40,13 @@ def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:
             masks[position, : position % image_px] = IGNORE
     names = [f"picture {position}" for position in range(count)]
     labels = [f"class {label}" for label in range(classes)]
-    moments = np.stack([picture_moments(image) for image in images])
+    moments = np.stack([image_moments(image) for image in images])
     pixels = np.stack([pixel_counts(mask, classes) for mask in masks])
     return Prepared("drawn", images, masks, labels, ["train"], names, ["train"] * count, ["one"] * count, moments, pixels)
 
 
 @pytest.fixture
-def pictures() -> Callable[..., ImageSet]:
+def image_set() -> Callable[..., ImageSet]:
     def make(count: int = 6, image_px: int = 16, classes: int = 2, ignored: bool = False) -> ImageSet:
         return ImageSet(draw(count, image_px, classes, ignored), np.arange(count))
 

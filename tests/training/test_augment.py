@@ -14,7 +14,7 @@ STRONG = AUGMENTATIONS["rotate_flip_jitter_blur"]
 NAMED = sorted(AUGMENTATIONS)
 
 
-def pictures(count: int = 5, size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+def random_images(count: int = 5, size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures (B, 3, H, W) whose masks can be read from their red channel."""
     chance = torch.Generator().manual_seed(0)
     masks = torch.randint(0, 3, (count, size // 4, size // 4), generator=chance).repeat_interleave(4, 1).repeat_interleave(4, 2)
@@ -36,7 +36,7 @@ def test_every_augmentation_has_a_name_in_the_settings():
 @pytest.mark.parametrize("name", NAMED)
 def test_shapes_and_types_stay(name):
     """Whatever is done, pictures stay (B, 3, H, W) uint8 and masks (B, H, W) int64 of classes and IGNORE."""
-    images, masks = pictures()
+    images, masks = random_images()
     changed, labels = augment(AUGMENTATIONS[name], images, masks, drawn(AUGMENTATIONS[name]))
     assert (changed.shape, changed.dtype) == (images.shape, torch.uint8)
     assert (labels.shape, labels.dtype) == (masks.shape, torch.int64)
@@ -47,7 +47,7 @@ def test_shapes_and_types_stay(name):
 def test_each_picture_is_drawn_by_itself(name):
     """Equal pictures in one batch are changed differently, and the same again from the same seed."""
     augmentation = AUGMENTATIONS[name]
-    image, mask = pictures(1)
+    image, mask = random_images(1)
     images, masks = image.repeat(8, 1, 1, 1), mask.repeat(8, 1, 1)
     one, other = (augment(augmentation, images, masks, drawn(augmentation, 8)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
@@ -62,7 +62,7 @@ def test_each_picture_is_drawn_by_itself(name):
 def test_a_share_of_a_batch_is_changed_as_in_the_whole(name):
     """What is drawn for a batch does not depend on how its pictures are shared among processes."""
     augmentation = AUGMENTATIONS[name]
-    images, masks = pictures(6)
+    images, masks = random_images(6)
     chosen = drawn(augmentation, 6)
     whole = augment(augmentation, images, masks, chosen)
     rows = np.array([1, 4, 5])
@@ -75,7 +75,7 @@ def test_a_share_of_a_batch_is_changed_as_in_the_whole(name):
 def test_masks_move_with_their_pictures(name):
     """After rotation, crop and flip the mask still says what the picture shows, apart from the seams between classes."""
     augmentation = AUGMENTATIONS[name]
-    images, masks = pictures(8, size=96)
+    images, masks = random_images(8, size=96)
     still = Augmentation(augmentation.flip, augmentation.rotation_degrees, augmentation.crop)
     changed, labels = augment(still, images, masks, drawn(still, 8))
     red, counted = changed[:, 0].float() / 100, labels != IGNORE
@@ -86,7 +86,7 @@ def test_masks_move_with_their_pictures(name):
 
 def test_rotation_equals_torchvisions():
     """A picture is turned as torchvision turns it, bilinear, its mask nearest; outside is black, and ignored in the mask."""
-    images, masks = pictures(4, size=32)
+    images, masks = random_images(4, size=32)
     turn = Augmentation(rotation_degrees=90)
     chosen = drawn(turn, 4)
     changed, labels = move(images, masks, chosen)
@@ -130,7 +130,7 @@ def test_a_crop_is_a_square_of_the_drawn_share():
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
 def test_colour_changes_equal_torchvisions(name):
     """Each of the four colour changes gives torchvision's numbers for its own factor, picture by picture."""
-    images = pictures()[0].float() / 255
+    images = random_images()[0].float() / 255
     only = Augmentation(**{name: 0.4 if name == "hue" else 0.8})
     chosen = drawn(only)
     changed = jitter(images, only.jitters, chosen)
@@ -142,7 +142,7 @@ def test_colour_changes_equal_torchvisions(name):
 
 def test_colours_change_in_the_drawn_order():
     """Every picture's four changes are applied in its own random order."""
-    images = pictures(8)[0].float() / 255
+    images = random_images(8)[0].float() / 255
     chosen = drawn(STRONG, 8)
     assert len({tuple(order) for order in chosen.order_BJ.tolist()}) > 3
     changed = jitter(images, STRONG.jitters, chosen)
@@ -156,7 +156,7 @@ def test_colours_change_in_the_drawn_order():
 
 def test_blur_equals_torchvisions():
     """Each picture is blurred by its own width, as torchvision blurs with a kernel of 3x3."""
-    images = pictures()[0].float() / 255
+    images = random_images()[0].float() / 255
     sigmas = torch.tensor([0.1, 0.5, 1.0, 1.5, 2.0])
     changed = blur(images, sigmas)
     for position, sigma in enumerate(sigmas.tolist()):
@@ -180,7 +180,7 @@ def test_draws_lie_in_their_ranges():
 
 def test_only_the_chosen_pictures_are_changed():
     """Where some pictures are originals and others copies, the originals stay as they are to the last bit."""
-    images, masks = pictures(6)
+    images, masks = random_images(6)
     copies = np.array([False, True, False, True, True, False])
     changed, labels = augment(STRONG, images, masks, drawn(STRONG, 6), copies)
     assert torch.equal(changed[~copies], images[~copies])

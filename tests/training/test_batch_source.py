@@ -64,10 +64,10 @@ def stored(model: SegmentationModel, images: ImageSet, device: Device) -> Stored
         return StoredFeatures(images.data, images.members, model.eval().encode(images.model_inputs(shown, IMAGENET)))
 
 
-def test_the_loop_trains_from_stored_features_as_from_images(pictures, recipe, cpu, tmp_path):
+def test_the_loop_trains_from_stored_features_as_from_images(image_set, recipe, cpu, tmp_path):
     """With a frozen encoder and without augmentation, the losses and metrics of training from its features are those of
     training from the images, and so are the weights."""
-    whole, made = pictures(9, ignored=True), recipe(augmentation="none", learning_rate=0.01)
+    whole, made = image_set(9, ignored=True), recipe(augmentation="none", learning_rate=0.01)
     images: list[BatchSource] = [replace(whole, members=part) for part in np.split(whole.members, [6])]
     features: list[BatchSource] = [stored(frozen(SegmentationModel), each, cpu) for each in images]
     found = []
@@ -82,9 +82,9 @@ def test_the_loop_trains_from_stored_features_as_from_images(pictures, recipe, c
     assert curve[-1][0] < curve[0][0]
 
 
-def test_inputs_that_are_no_images_are_not_augmented(pictures, recipe, cpu, tmp_path):
+def test_inputs_that_are_no_images_are_not_augmented(image_set, recipe, cpu, tmp_path):
     """A recipe that augments what cannot be augmented stops before the first step."""
-    model, whole, made = frozen(FromFeatures), pictures(6), recipe(augmentation="flip")
+    model, whole, made = frozen(FromFeatures), image_set(6), recipe(augmentation="flip")
     source = stored(frozen(SegmentationModel), whole, cpu)
     state = start_state(model, made, cpu, tmp_path / "x")
     with pytest.raises(AssertionError):

@@ -32,9 +32,9 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
-def test_batches_hold_the_pictures_of_the_members(cpu, pictures):
+def test_batches_hold_the_pictures_of_the_members(cpu, image_set):
     """Positions are looked up among the members: images (B, 3, H, W) uint8 in channels last, masks (B, H, W) int64."""
-    shown = pictures(8)
+    shown = image_set(8)
     part = type(shown)(shown.data, np.array([6, 1, 4]))
     (images, masks), (last, _) = part.batches([np.array([2, 0]), np.array([1])], cpu)
     assert images.dtype == torch.uint8
@@ -55,9 +55,9 @@ def test_normalise_takes_out_imagenets_mean_and_deviation():
     np.testing.assert_allclose(found.permute(0, 2, 3, 1).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_own_normalisation_gives_the_members_mean_nought_and_deviation_one(cpu, pictures):
+def test_own_normalisation_gives_the_members_mean_nought_and_deviation_one(cpu, image_set):
     """With `own`, the training pictures themselves have mean 0 and deviation 1 in every channel, however few there are."""
-    shown = type(pictures(8))(pictures(8).data, np.array([6, 1, 4]))
+    shown = type(image_set(8))(image_set(8).data, np.array([6, 1, 4]))
     images = torch.cat([images for images, _ in shown.batches([np.arange(3)], cpu)])
     found = normalise(images, normalisation_of("own", shown)).double()
     assert found.mean(dim=(0, 2, 3)).abs().max() < 1e-5
@@ -65,7 +65,7 @@ def test_own_normalisation_gives_the_members_mean_nought_and_deviation_one(cpu, 
     assert normalisation_of("imagenet", shown) == IMAGENET
 
 
-def test_first_limits_the_pictures(pictures):
+def test_first_limits_the_pictures(image_set):
     """`first` cuts to the beginning, to nothing more than there is, and for None not at all."""
-    assert [len(pictures(6).first(count)) for count in (2, 6, 9, None)] == [2, 6, 6, 6]
-    assert pictures(6).first(2).members.tolist() == [0, 1]
+    assert [len(image_set(6).first(count)) for count in (2, 6, 9, None)] == [2, 6, 6, 6]
+    assert image_set(6).first(2).members.tolist() == [0, 1]

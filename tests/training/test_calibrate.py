@@ -37,9 +37,9 @@ def calibrated(cpu):
 
 
 @pytest.mark.parametrize("architecture", ["unet-mobilenet_v2", "unet-resnet50", "unet-densenet121"])
-def test_a_frozen_random_encoder_gives_features_of_use(architecture, pictures, calibrated, cpu):
+def test_a_frozen_random_encoder_gives_features_of_use(architecture, image_set, calibrated, cpu):
     """The deepest features of a frozen encoder of random weights have a deviation of the order of one, and tell images apart."""
-    images = pictures(12, 64)
+    images = image_set(12, 64)
     model = build_model(architecture, 2, seed=0)
     freeze(model, "encoder")
     before = deepest(model, inputs(images, cpu)).std()
@@ -51,10 +51,10 @@ def test_a_frozen_random_encoder_gives_features_of_use(architecture, pictures, c
     assert after.mean(dim=(2, 3)).std(dim=0).mean() > 0.02
 
 
-def test_statistics_are_those_of_the_images(pictures, calibrated, monkeypatch, cpu):
+def test_statistics_are_those_of_the_images(image_set, calibrated, monkeypatch, cpu):
     """The first layer's mean and variance are the means over the batches of those of its input, computed here by numpy."""
     monkeypatch.setattr(module, "BATCH", 4)
-    images = pictures(10, 32)
+    images = image_set(10, 32)
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder")
     first = model.encoder.conv1
@@ -70,9 +70,9 @@ def test_statistics_are_those_of_the_images(pictures, calibrated, monkeypatch, c
 
 
 @pytest.mark.parametrize("policy", ["none", "norm", "encoder:1", "encoder"])
-def test_only_frozen_layers_without_statistics_change(policy, pictures, calibrated):
+def test_only_frozen_layers_without_statistics_change(policy, image_set, calibrated):
     """Layers that training will set, layers that the transfer brought, and all weights stay; the mode is restored."""
-    images = pictures(6, 32)
+    images = image_set(6, 32)
     model = build_model("unet-resnet18", 2, seed=0)
     brought = {name for name in model.network.state_dict() if name.startswith("encoder.layer1.")}
     freeze(model, policy, brought)
@@ -95,18 +95,18 @@ def test_only_frozen_layers_without_statistics_change(policy, pictures, calibrat
     assert {name: each.training for name, each in model.named_modules()} == modes
 
 
-def test_frozen_layers_in_train_mode_need_no_statistics(pictures, calibrated):
+def test_frozen_layers_in_train_mode_need_no_statistics(image_set, calibrated):
     """With frozen_norm=train nothing is computed beforehand: training moves the statistics, from the 0 and 1 of a new layer."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder", frozen_norm="train")
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
-    assert calibrated(model, pictures(6, 32)) == 0
+    assert calibrated(model, image_set(6, 32)) == 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
 
 
-def test_no_label_is_read(pictures, calibrated):
+def test_no_label_is_read(image_set, calibrated):
     """Masks make no difference: other labels give the same statistics."""
-    images = pictures(6, 32)
+    images = image_set(6, 32)
     other = replace(images, data=replace(images.data, masks=1 - images.data.masks))
     found = []
     for each in (images, other):
@@ -117,21 +117,21 @@ def test_no_label_is_read(pictures, calibrated):
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
-def test_only_the_encoder_runs(pictures, calibrated):
+def test_only_the_encoder_runs(image_set, calibrated):
     """The decoder, which costs as much again, is left out of the pass, and whole again after it."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder")
     ran = []
     model.network.decoder.register_forward_hook(lambda *_: ran.append(1))
-    assert calibrated(model, pictures(4, 32)) == 20
+    assert calibrated(model, image_set(4, 32)) == 20
     assert not ran
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 2, 32, 32)
     assert ran
 
 
-def test_batches_that_do_not_fit_the_memory_are_halved(pictures, calibrated):
+def test_batches_that_do_not_fit_the_memory_are_halved(image_set, calibrated):
     """Where a pass runs out of memory it begins anew with batches of half the size, and ends as it would have with them."""
-    images, sizes = pictures(40, 32), []
+    images, sizes = image_set(40, 32), []
 
     def full(_, inputs) -> None:
         sizes.append(len(inputs[0]))
@@ -145,11 +145,11 @@ def test_batches_that_do_not_fit_the_memory_are_halved(pictures, calibrated):
     assert sizes == [32, 16, 8, 8, 8, 8, 8]
 
 
-def test_instance_normalisation_with_statistics_is_set_too(pictures, calibrated):
+def test_instance_normalisation_with_statistics_is_set_too(image_set, calibrated):
     """A layer of instance normalisation that is held by its statistics gets those of the images."""
     model = build_model("unet-resnet18", 2, seed=0)
     model.encoder.bn1 = torch.nn.InstanceNorm2d(64, track_running_stats=True)
     freeze(model, "encoder")
-    calibrated(model, pictures(6, 32))
+    calibrated(model, image_set(6, 32))
     assert not torch.allclose(model.encoder.bn1.running_mean, torch.zeros(64), atol=1e-3)
     assert not torch.allclose(model.encoder.bn1.running_var, torch.ones(64), atol=1e-3)

@@ -37,9 +37,9 @@ def options(cpu, loss="cross_entropy", **values):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_batches_do_not_matter(cpu, pictures, loss, classes):
+def test_batches_do_not_matter(cpu, image_set, loss, classes):
     """Loss, counts and examples are the same for every batch size, also where images are ignored in unequal parts."""
-    model, shown = build_model("unet-mobilenet_v2", classes, seed=0), pictures(7, 32, classes, ignored=True)
+    model, shown = build_model("unet-mobilenet_v2", classes, seed=0), image_set(7, 32, classes, ignored=True)
     results = [evaluate(model, shown, **options(cpu, loss=loss, batch_size=size), examples=3) for size in (1, 2, 3, 7, 50)]
     for result in results[1:]:
         assert result.loss == pytest.approx(results[0].loss, rel=1e-5)
@@ -49,9 +49,9 @@ def test_batches_do_not_matter(cpu, pictures, loss, classes):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_loss_is_the_mean_over_images(cpu, pictures, loss):
+def test_loss_is_the_mean_over_images(cpu, image_set, loss):
     """The loss is the mean of the losses of the images, each as if it were alone."""
-    model, shown = build_model("unet16", 2, seed=0), pictures(5, ignored=True)
+    model, shown = build_model("unet16", 2, seed=0), image_set(5, ignored=True)
     alone = [
         evaluate(model, replace(shown, members=shown.members[[position]]), **options(cpu, loss=loss)).loss
         for position in range(5)
@@ -61,9 +61,9 @@ def test_loss_is_the_mean_over_images(cpu, pictures, loss):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
-def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, pictures, loss):
+def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, image_set, loss):
     """The mean loss is that of the other images, as the mean Dice is."""
-    model, shown = build_model("unet16", 2, seed=0), pictures(5)
+    model, shown = build_model("unet16", 2, seed=0), image_set(5)
     wanted = evaluate(model, replace(shown, members=shown.members[:4]), **options(cpu, loss=loss))
     shown.data.masks[shown.members[4]] = IGNORE
     found = evaluate(model, shown, **options(cpu, loss=loss))
@@ -71,28 +71,28 @@ def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, pictures, loss):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_mode_and_state_are_left_as_they_were(cpu, pictures, training):
+def test_mode_and_state_are_left_as_they_were(cpu, image_set, training):
     """Evaluation moves no weight and no statistic and restores the mode, a held part staying in eval mode."""
     model = build_model("unet-mobilenet_v2", 2, seed=0)
     freeze(model, "encoder")
     model.train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    evaluate(model, pictures(3, 32), **options(cpu))
+    evaluate(model, image_set(3, 32), **options(cpu))
     assert model.training is model.network.decoder.training is training
     assert not model.encoder.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_dropout_is_off(cpu, pictures):
+def test_dropout_is_off(cpu, image_set):
     """Evaluation is the same twice for a model with dropout that is being trained."""
-    model, shown = build_model("deeplabv3plus-resnet18", 2, seed=0).train(), pictures(3, 32)
+    model, shown = build_model("deeplabv3plus-resnet18", 2, seed=0).train(), image_set(3, 32)
     assert any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
     assert evaluate(model, shown, **options(cpu)).loss == evaluate(model, shown, **options(cpu)).loss
 
 
-def test_counts_cover_every_counted_pixel(cpu, pictures):
+def test_counts_cover_every_counted_pixel(cpu, image_set):
     """The matrix of the split is the sum over images, and its rows count the true pixels of each class."""
-    shown = pictures(5, classes=3, ignored=True)
+    shown = image_set(5, classes=3, ignored=True)
     result = evaluate(build_model("unet16", 3, seed=0), shown, **options(cpu))
     assert result.counts_N3C.shape == (5, 3, 3)
     assert result.counts_N3C.dtype == result.confusion_CC.dtype == np.int64
@@ -105,9 +105,9 @@ def test_counts_cover_every_counted_pixel(cpu, pictures):
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
-def test_examples_are_the_predictions_of_the_first_pictures(cpu, pictures, count):
+def test_examples_are_the_predictions_of_the_first_pictures(cpu, image_set, count):
     """So many predictions as asked for come back, as uint8 (H, W) in order, never more than there are pictures."""
-    model, shown = build_model("unet16", 2, seed=0), pictures(6)
+    model, shown = build_model("unet16", 2, seed=0), image_set(6)
     result = evaluate(model, shown, **options(cpu, batch_size=4), examples=count)
     assert result.examples.shape == (min(count, 6), 16, 16)
     assert result.examples.dtype == np.uint8
@@ -117,27 +117,27 @@ def test_examples_are_the_predictions_of_the_first_pictures(cpu, pictures, count
         assert (true.sum(), guessed.tolist()) == (truth.size, [int((predicted == label).sum()) for label in (0, 1)])
 
 
-def test_order_of_the_members_is_kept(cpu, pictures):
+def test_order_of_the_members_is_kept(cpu, image_set):
     """Row n of the matrices belongs to member n, whatever its number."""
-    model, shown = build_model("unet16", 2, seed=0), pictures(6)
+    model, shown = build_model("unet16", 2, seed=0), image_set(6)
     straight = evaluate(model, shown, **options(cpu)).counts_N3C
     turned = evaluate(model, replace(shown, members=shown.members[::-1]), **options(cpu)).counts_N3C
     assert np.array_equal(turned[::-1], straight)
     assert not np.array_equal(turned, straight)
 
 
-def test_bfloat16_is_close(cpu, pictures):
+def test_bfloat16_is_close(cpu, image_set):
     """In bfloat16 loss and counts are close to those in float32, and not the same."""
-    model, shown = build_model("unet16", 2, seed=0), pictures(6)
+    model, shown = build_model("unet16", 2, seed=0), image_set(6)
     exact, rounded = (evaluate(model, shown, **options(cpu, precision=p)) for p in ("float32", "bfloat16"))
     assert rounded.loss != exact.loss
     assert rounded.loss == pytest.approx(exact.loss, rel=0.02)
     assert np.abs(rounded.confusion_CC - exact.confusion_CC).sum() <= 0.05 * exact.confusion_CC.sum()
 
 
-def test_more_can_be_measured_at_once(cpu, pictures):
+def test_more_can_be_measured_at_once(cpu, image_set):
     """Further losses are each what an evaluation with it alone gives; boundary scores come a row per picture, when asked for."""
-    model, shown = build_model("unet16", 2, seed=0), pictures(5, ignored=True)
+    model, shown = build_model("unet16", 2, seed=0), image_set(5, ignored=True)
     more = {name: make_objective(name, ("one", "other")) for name in ("dice", "focal")}
     result = evaluate(model, shown, **options(cpu), more_losses=more, boundary=True)
     for name in more:

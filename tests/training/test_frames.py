@@ -17,9 +17,9 @@ SHOWN = 3
 
 
 @pytest.fixture
-def go(pictures, recipe, cpu, tmp_path):
+def go(image_set, recipe, cpu, tmp_path):
     """Train from the checkpoint until so many results have come; return state, results and frames."""
-    whole = pictures(12, ignored=True)
+    whole = image_set(12, ignored=True)
     sets = [replace(whole, members=part) for part in np.split(whole.members, [8])]
 
     def run(results=None, folder="one", frames=True, **values):
@@ -35,10 +35,10 @@ def go(pictures, recipe, cpu, tmp_path):
     return run
 
 
-def predicted(model, pictures, cpu) -> np.ndarray:
+def predicted(model, image_set, cpu) -> np.ndarray:
     """Return the class numbers that a model predicts for the first pictures, in eval mode."""
     model.eval()
-    ((images, _),) = pictures.batches([np.arange(SHOWN)], cpu)
+    ((images, _),) = image_set.batches([np.arange(SHOWN)], cpu)
     with torch.no_grad():
         return model(normalise(images)).argmax(dim=1).numpy()
 

@@ -74,14 +74,14 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.fixture
-def run(pictures, recipe, cpu, tmp_path):
+def run(image_set, recipe, cpu, tmp_path):
     """Make a run whose standard is short: 6 pictures to train on, 3 to validate."""
     count = itertools.count()
 
     def make(
         name="unet16", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, one=None, **values
     ) -> Run:
-        whole = pictures(train_count + 3, image_px, ignored=True)
+        whole = image_set(train_count + 3, image_px, ignored=True)
         members = np.split(whole.members, [train_count])
         sets = [replace(whole, members=part) for part in members]
         return Run(*sets, recipe(**values), device, tmp_path / f"{next(count)}.safetensors", name, seed, policy, norm, one)

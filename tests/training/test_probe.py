@@ -22,9 +22,9 @@ class Means(nn.Module):
 
 
 @pytest.fixture
-def labelled(pictures):
+def labelled(image_set):
     """Pictures of two kinds that differ in brightness, the kinds in turn."""
-    whole = pictures(40)
+    whole = image_set(40)
     kinds = np.arange(40) % 2
     images = np.where(kinds[:, None, None, None] == 1, 200, 20).astype(np.uint8) + (whole.data.images // 20)
     images[..., 0] //= np.where(kinds == 1, 1, 2).astype(np.uint8)[:, None, None]
@@ -55,9 +55,9 @@ def test_a_good_encoder_is_told_from_a_blind_one(labelled, cpu):
     assert facts["knn_chance"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_without_labels_nothing_is_told(pictures, cpu):
+def test_without_labels_nothing_is_told(image_set, cpu):
     """Where all pictures have one label there is nothing to tell."""
-    assert knn_facts(Means(), Means(), pictures(6), pictures(4), IMAGENET, cpu) == {}
+    assert knn_facts(Means(), Means(), image_set(6), image_set(4), IMAGENET, cpu) == {}
 
 
 def test_labels_that_no_known_picture_has_count_as_missed(labelled, cpu):

@@ -22,9 +22,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 
 
 @pytest.fixture
-def sets(pictures):
+def sets(image_set):
     """Ten pictures to train on and four held out; their masks are of no use."""
-    whole = pictures(14, 32)
+    whole = image_set(14, 32)
     return [replace(whole, members=part) for part in np.split(whole.members, [10])]
 
 

@@ -18,11 +18,11 @@ from segsweep.training.schedule import learning_rate_share
 
 
 @pytest.fixture
-def go(pictures, recipe, cpu, tmp_path):
+def go(image_set, recipe, cpu, tmp_path):
     """Train a model and return its state and its results."""
 
     def run(count=6, name="unet16", image_px=16, policy="none", change=None, watch=None, source=lambda images: images, **values):
-        whole = pictures(count + 3, image_px, ignored=True)
+        whole = image_set(count + 3, image_px, ignored=True)
         sets = [type(whole)(whole.data, part) for part in np.split(whole.members, [count])]
         sets[0] = source(sets[0])
         model = build_model(name, 2, seed=0)

@@ -87,9 +87,9 @@ def trained(world, sets, recipe, policy, folder, norm="eval") -> tuple[list[Epoc
 
 
 @pytest.fixture
-def sets(pictures):
+def sets(image_set):
     """Eleven pictures to train on and five to validate, parts of them ignored: batches that do not divide evenly."""
-    whole = pictures(16, ignored=True)
+    whole = image_set(16, ignored=True)
     return [replace(whole, members=part) for part in np.split(whole.members, [11])]
 
 

@@ -130,8 +130,8 @@ class Generated:
             raise unknown("scheme", scheme, list(spec.schemes))
         index = self._index(example)
         rng = np.random.Generator(np.random.PCG64([VERSION, spec.key, index]))
-        picture, labels = spec.draw(rng, spec.strata[index % len(spec.strata)])
-        return picture, np.array(spec.values[scheme], np.uint8)[labels]
+        image, labels = spec.draw(rng, spec.strata[index % len(spec.strata)])
+        return image, np.array(spec.values[scheme], np.uint8)[labels]
 
     def _index(self, example: Example) -> int:
         digits = example.name.rpartition("_")[2]

@@ -62,9 +62,9 @@ def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
     """Draw a man-made object without fur; 0 background, then the classes in the order of `OBJECTS`."""
     shape, marks = OBJECTS[stratum](rng)
     light = rng.uniform(-0.9, -0.1) * np.pi
-    picture = backdrop(rng, horizon=True)
+    image = backdrop(rng, horizon=True)
     surface = textured(rng, surfaces.MADE[rng.integers(len(surfaces.MADE))](rng))
     surface = surface * (1 + 0.2 * relief(shape.distance, light))
-    picture = paint(picture, shape.distance, surface)
-    picture = paint(picture, np.maximum(marks.distance, shape.distance), np.full((3, 1, 1), rng.uniform(0.05, 0.2)))
-    return pixels(rng, picture), np.where(shape.distance < 0, 1 + list(OBJECTS).index(stratum), 0).astype(np.uint8)
+    image = paint(image, shape.distance, surface)
+    image = paint(image, np.maximum(marks.distance, shape.distance), np.full((3, 1, 1), rng.uniform(0.05, 0.2)))
+    return pixels(rng, image), np.where(shape.distance < 0, 1 + list(OBJECTS).index(stratum), 0).astype(np.uint8)

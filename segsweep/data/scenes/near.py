@@ -67,5 +67,5 @@ FIGURES = {"bird": _bird, "fish": _fish, "person": _person}
 def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
     """Draw a figure that is no pet, on a clouded background; 0 background, 1 figure."""
     figure, marks = FIGURES[stratum](rng)
-    picture, distance = furry_scene(rng, figure, marks, horizon=False)
-    return picture, (distance < 0).astype(np.uint8)
+    image, distance = furry_scene(rng, figure, marks, horizon=False)
+    return image, (distance < 0).astype(np.uint8)

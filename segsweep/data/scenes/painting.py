@@ -30,16 +30,16 @@ def textured(rng: Random, texture: Field) -> Field:
     return first + (second - first) * patches + rng.uniform(0.07, 0.13) * texture
 
 
-def paint(picture: Field, distance: Field, surface: Field) -> Field:
+def paint(image: Field, distance: Field, surface: Field) -> Field:
     """Return the picture with a surface laid on where the distance is negative, over one pixel at its edge."""
-    return picture + (surface - picture) * np.clip(0.5 - distance, 0, 1)
+    return image + (surface - image) * np.clip(0.5 - distance, 0, 1)
 
 
 class Scene:
     """A picture and its labels, on which surfaces are laid, the farther ones first."""
 
     def __init__(self) -> None:
-        self.picture: Field = np.zeros((3, SIZE_PX, SIZE_PX))
+        self.image: Field = np.zeros((3, SIZE_PX, SIZE_PX))
         self.labels: Pixels = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
 
     def lay(self, distance: Field, surface: Field, label: int | None = None) -> None:
@@ -49,23 +49,23 @@ class Scene:
         if len(rows) == 0:
             return
         box = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # most things are small
-        surface = np.broadcast_to(surface, self.picture.shape)
-        self.picture[box] = paint(self.picture[box], distance[box[1:]], surface[box])
+        surface = np.broadcast_to(surface, self.image.shape)
+        self.image[box] = paint(self.image[box], distance[box[1:]], surface[box])
         if label is not None:
             self.labels[distance < 0] = label
 
 
 def backdrop(rng: Random, horizon: bool) -> Field:
     """Return a background: a wall and a floor, or one clouded expanse."""
-    picture = textured(rng, surfaces.blotches(rng))
+    image = textured(rng, surfaces.blotches(rng))
     if not horizon:
-        return picture + 0.25 * (surfaces.clouds(rng, 15) - 0.5)
+        return image + 0.25 * (surfaces.clouds(rng, 15) - 0.5)
     edge = rng.uniform(0.3, 0.8) * SIZE_PX + rng.uniform(-0.2, 0.2) * (X - SIZE_PX / 2)
     texture = surfaces.LIFELESS[rng.integers(len(surfaces.LIFELESS))](rng)
-    return paint(picture, edge - Y, textured(rng, texture))
+    return paint(image, edge - Y, textured(rng, texture))
 
 
-def _thing(rng: Random, picture: Field, light: float, size_px: tuple[float, float]) -> tuple[Field, Field]:
+def _thing(rng: Random, image: Field, light: float, size_px: tuple[float, float]) -> tuple[Field, Field]:
     """Return the picture with a ball, a box or a roll that belongs to the background, and the distance to it."""
     centre = (rng.uniform(0, SIZE_PX), rng.uniform(0, SIZE_PX))
     shape = Shape(centre, rng.uniform(*size_px), rng.uniform(0, np.pi))
@@ -78,28 +78,28 @@ def _thing(rng: Random, picture: Field, light: float, size_px: tuple[float, floa
         shape.limb((-0.8, 0), (0.8, 0), 0.5 * ratio, 0.5 * ratio)
     surface = textured(rng, surfaces.LIFELESS[rng.integers(len(surfaces.LIFELESS))](rng))
     surface = surface * (1 + 0.35 * relief(shape.distance, light))
-    return paint(picture, shape.distance, surface), shape.distance
+    return paint(image, shape.distance, surface), shape.distance
 
 
-def pixels(rng: Random, picture: Field) -> Pixels:
+def pixels(rng: Random, image: Field) -> Pixels:
     """Return the picture as bytes, with a little grain."""
     grain = 0.04 * (rng.random((SIZE_PX, SIZE_PX)) - 0.5)
-    levels = np.rint(np.clip(picture + grain, 0, 1) * 255).astype(np.uint8)
+    levels = np.rint(np.clip(image + grain, 0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))
 
 
 def furry_scene(rng: Random, figure: Shape, marks: Shape, horizon: bool) -> tuple[Pixels, Field]:
     """Return the picture of a furry figure among things, and the distance to the part of it that can be seen."""
     light = rng.uniform(-0.9, -0.1) * np.pi
-    picture = backdrop(rng, horizon)
+    image = backdrop(rng, horizon)
     for _ in range(rng.integers(2, 5)):
-        picture, _ = _thing(rng, picture, light, (9, 21))
+        image, _ = _thing(rng, image, light, (9, 21))
     fur = surfaces.fur(rng)
     surface = textured(rng, fur) * (1 + 0.35 * relief(figure.distance, light))
-    picture = paint(picture, figure.distance + 0.8 * fur, surface)
-    picture = paint(picture, np.maximum(marks.distance, figure.distance), np.full((3, 1, 1), rng.uniform(0.05, 0.2)))
+    image = paint(image, figure.distance + 0.8 * fur, surface)
+    image = paint(image, np.maximum(marks.distance, figure.distance), np.full((3, 1, 1), rng.uniform(0.05, 0.2)))
     distance = figure.distance
     if rng.random() < 0.35:
-        picture, nearer = _thing(rng, picture, light, (6, 11))
+        image, nearer = _thing(rng, image, light, (6, 11))
         distance = np.maximum(distance, -nearer)
-    return pixels(rng, picture), distance
+    return pixels(rng, image), distance

@@ -129,6 +129,6 @@ _POSES = (_standing, _sitting, _lying, _portrait)
 def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
     """Draw an animal; the labels are those of Oxford-IIIT Pet less one: 0 pet, 1 background, 2 boundary."""
     figure, marks = _POSES[rng.integers(len(_POSES))](rng, SPECIES[stratum])
-    picture, distance = furry_scene(rng, figure, marks, horizon=True)
+    image, distance = furry_scene(rng, figure, marks, horizon=True)
     labels = np.where(distance < -1.2, 0, np.where(distance < 0.8, 2, 1))
-    return picture, labels.astype(np.uint8)
+    return image, labels.astype(np.uint8)

@@ -206,6 +206,6 @@ def draw(country: Country, rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
         _houses(rng, scene, view, country, rough, side)
     for below_px, name, side in _cast(rng, country.numbers[stratum]):
         _put(rng, scene, view, country, below_px, name, side)
-    picture = 0.5 + country.contrast * (scene.picture * flat(country.light) - 0.5)
-    picture = picture + country.grain * (rng.random(picture.shape) - 0.5)
-    return pixels(rng, picture), scene.labels
+    image = 0.5 + country.contrast * (scene.image * flat(country.light) - 0.5)
+    image = image + country.grain * (rng.random(image.shape) - 0.5)
+    return pixels(rng, image), scene.labels

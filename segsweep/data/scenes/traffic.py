@@ -50,7 +50,7 @@ def _vehicle(scene: Scene, label: int, half_m: float, parts: Sequence[tuple[Shap
     body, colour = parts[0]
     shadow = body.like()
     shadow.oval(0, -0.05, 1.1 * half_m, 0.2)
-    scene.lay(shadow.distance, 0.5 * scene.picture)
+    scene.lay(shadow.distance, 0.5 * scene.image)
     scene.lay(body.distance, colour * (1 + 0.3 * relief(body.distance, SUN)), label)
     for shape, colour in parts[1:]:
         scene.lay(shape.distance, colour, label)

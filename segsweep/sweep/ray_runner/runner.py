@@ -103,7 +103,7 @@ class RayRunner:
                 raise
 
     def processes(self, task: Task) -> int:
-        """Return how many processes perform a task together."""
+        """Return how many processes execute a task together."""
         if not (task.shareable or self.alike):
             return 1
         return int(getattr(self.options, KINDS[task.kind].group_option))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segsweep.data.dataset import FITS, IGNORE
-from segsweep.data.picture import ORIENTATION, class_numbers, halved, open_mask, open_picture, read_pair, square
+from segsweep.data.image_files import ORIENTATION, class_numbers, halved, open_image, open_mask, read_pair, square
 from segsweep.errors import UserError
 
 NUMBERS = np.array([[0, 1, 2, 1], [2, 1, 0, 1]], np.uint8)
@@ -88,7 +88,7 @@ def test_every_usual_picture_becomes_rgb(tmp_path, form, mode):
     red = Image.new("RGB", (6, 4), (250, 0, 0))
     image = red.convert("RGB").convert(mode) if mode != "LA" else red.convert("L").convert("LA")
     image.save(tmp_path / "p", form)
-    found = open_picture(tmp_path / "p")
+    found = open_image(tmp_path / "p")
     assert (found.shape, found.dtype) == ((4, 6, 3), np.uint8)
     if mode in ("RGB", "RGBA", "P", "CMYK"):
         assert found[0, 0, 0] > 200
@@ -102,28 +102,28 @@ def test_transparency_is_dropped(tmp_path):
     palette.putpalette([10, 200, 30])
     palette.save(tmp_path / "b.png", transparency=bytes([0]))
     for name in ("a.png", "b.png"):
-        assert open_picture(tmp_path / name)[0, 0].tolist() == [10, 200, 30]
+        assert open_image(tmp_path / name)[0, 0].tolist() == [10, 200, 30]
 
 
 def test_sixteen_bit_pictures_are_not_white(tmp_path):
     """A grey picture of 16 bits is cut to 8: its shades stay apart, 0 to 65535 becoming 0 to 255."""
     levels = np.array([[0, 255, 256, 32768], [40000, 65535, 512, 65280]])
     (tmp_path / "p.png").write_bytes(grey_png(levels, 16))
-    assert np.array_equal(open_picture(tmp_path / "p.png")[..., 1], levels // 256)
+    assert np.array_equal(open_image(tmp_path / "p.png")[..., 1], levels // 256)
 
 
 def test_pictures_without_a_known_white_are_refused(tmp_path):
     """A picture of 32 bits could mean any scale, so it is refused and named."""
     Image.fromarray(np.ones((2, 4), np.float32)).save(tmp_path / "p.tif")
     with pytest.raises(UserError, match=r"p\.tif: picture has mode F"):
-        open_picture(tmp_path / "p.tif")
+        open_image(tmp_path / "p.tif")
 
 
 def test_first_frame_of_an_animation(tmp_path):
     """An animation is its first frame."""
     frames = [Image.new("RGB", (4, 2), colour) for colour in ((255, 0, 0), (0, 255, 0))]
     frames[0].save(tmp_path / "p.gif", save_all=True, append_images=frames[1:])
-    assert open_picture(tmp_path / "p.gif")[0, 0].tolist() == [255, 0, 0]
+    assert open_image(tmp_path / "p.gif")[0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -136,18 +136,18 @@ def test_damaged_pictures_are_named(tmp_path, form):
     for length in {0, 1, 8, 30, len(content) // 4, len(content) // 2}:
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=r"p\.jpg: picture cannot be read: ") as raised:
-            open_picture(path)
+            open_image(path)
         assert "\n" not in str(raised.value)
 
 
 def test_missing_files_are_named(tmp_path):
     """A picture or mask that is not there is named and called what it is; so is a folder in its place."""
     with pytest.raises(UserError, match=r"p\.jpg: picture is missing"):
-        open_picture(tmp_path / "p.jpg")
+        open_image(tmp_path / "p.jpg")
     with pytest.raises(UserError, match=r"m\.png: mask is missing"):
         open_mask(tmp_path / "m.png")
     with pytest.raises(UserError, match="picture cannot be read"):
-        open_picture(tmp_path)
+        open_image(tmp_path)
 
 
 def test_sizes_must_agree(tmp_path):
@@ -164,7 +164,7 @@ def turned_picture(path, orientation: int, form: str = "JPEG") -> np.ndarray:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     image.save(path, form, exif=exif)
-    stored = np.asarray(Image.fromarray(open_picture(path, as_shown=False)))
+    stored = np.asarray(Image.fromarray(open_image(path, as_shown=False)))
     shown = {1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.transpose(1, 0, 2)}
     shown[6], shown[7], shown[8] = shown[4].transpose(1, 0, 2), shown[3].transpose(1, 0, 2), shown[2].transpose(1, 0, 2)
     return shown[orientation]
@@ -175,7 +175,7 @@ def turned_picture(path, orientation: int, form: str = "JPEG") -> np.ndarray:
 def test_rotated_pictures_are_turned_upright(tmp_path, orientation, form):
     """A picture that its EXIF says is rotated or mirrored is read as it is shown."""
     shown = turned_picture(tmp_path / "p", orientation, form)
-    assert np.array_equal(open_picture(tmp_path / "p"), shown)
+    assert np.array_equal(open_image(tmp_path / "p"), shown)
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -186,7 +186,7 @@ def test_a_rotated_tiff_is_turned_once(tmp_path, orientation):
     exif[ORIENTATION] = orientation
     Image.fromarray(levels).save(tmp_path / "p.tif", exif=exif)
     expected = levels[::-1, ::-1] if orientation == 3 else levels[::-1].transpose(1, 0, 2)
-    assert np.array_equal(open_picture(tmp_path / "p.tif"), expected)
+    assert np.array_equal(open_image(tmp_path / "p.tif"), expected)
 
 
 def test_the_mask_of_a_rotated_picture_is_as_shown(tmp_path):
@@ -223,7 +223,7 @@ def test_damaged_metadata_turns_nothing(tmp_path):
         content = bytearray(good)
         content[rng.integers(start + 8, len(good))] = rng.integers(0, 256)
         (tmp_path / "p.webp").write_bytes(content)
-        sizes.add(open_picture(tmp_path / "p.webp").shape)
+        sizes.add(open_image(tmp_path / "p.webp").shape)
     assert sizes == {(48, 32, 3), (32, 48, 3)}
 
 
@@ -233,7 +233,7 @@ def test_huge_pictures_are_refused(tmp_path):
     content[16:24] = struct.pack(">II", 20000, 20000)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     (tmp_path / "p.png").write_bytes(content)
-    for opened in (open_picture, open_mask):
+    for opened in (open_image, open_mask):
         with pytest.raises(UserError, match=r"p\.png: (picture|mask) has 400 megapixels; at most 178 are read") as raised:
             opened(tmp_path / "p.png")
         assert "\n" not in str(raised.value)
@@ -242,7 +242,7 @@ def test_huge_pictures_are_refused(tmp_path):
 def test_large_pictures_are_read(tmp_path):
     """A picture of 30 million pixels, as some skin photographs have, is read and made square."""
     Image.new("L", (6000, 5000), 77).save(tmp_path / "p.png")
-    image, _ = square(open_picture(tmp_path / "p.png"), np.empty((0, 0), np.uint8), 16, "nearest")
+    image, _ = square(open_image(tmp_path / "p.png"), np.empty((0, 0), np.uint8), 16, "nearest")
     assert (image == 77).all()
 
 
@@ -251,11 +251,11 @@ def test_cmyk_and_sixteen_bit_colours_are_right(tmp_path):
     cmyk = np.zeros((8, 8, 4), np.uint8)
     cmyk[:, :4] = (0, 255, 255, 0)  # red ink; the rest is white paper
     Image.fromarray(cmyk, "CMYK").save(tmp_path / "p.tif")
-    found = open_picture(tmp_path / "p.tif")
+    found = open_image(tmp_path / "p.tif")
     assert found[0, 0].tolist() == [255, 0, 0]
     assert found[0, 7].tolist() == [255, 255, 255]
     (tmp_path / "q.png").write_bytes(colour_png_of_16_bits([[65535, 32768, 256], [0, 255, 65280]]))
-    assert open_picture(tmp_path / "q.png").tolist() == [[[255, 128, 1], [0, 0, 255]]]
+    assert open_image(tmp_path / "q.png").tolist() == [[[255, 128, 1], [0, 0, 255]]]
 
 
 def colour_png_of_16_bits(row: list[list[int]]) -> bytes:
@@ -272,14 +272,14 @@ def colour_png_of_16_bits(row: list[list[int]]) -> bytes:
 def test_names_of_all_kinds(tmp_path, name):
     """A picture is read whatever its name is made of."""
     Image.new("RGB", (4, 2), (1, 2, 3)).save(tmp_path / name, "PNG")
-    assert open_picture(tmp_path / name)[0, 0].tolist() == [1, 2, 3]
+    assert open_image(tmp_path / name)[0, 0].tolist() == [1, 2, 3]
 
 
 def test_names_that_differ_in_case_alone_are_said(tmp_path):
     """A missing file beside which one lies with other capitals is one line that names that one."""
     Image.new("RGB", (4, 2)).save(tmp_path / "Cat.JPG", "JPEG")
     with pytest.raises(UserError, match=r"cat\.jpg: picture is missing; Cat\.JPG beside it differs in case alone, rename one"):
-        open_picture(tmp_path / "cat.jpg")
+        open_image(tmp_path / "cat.jpg")
 
 
 def test_soft_edges_are_halved():
@@ -390,6 +390,6 @@ def test_opening_leaves_the_warning_filters_alone(tmp_path):
     Image.new("RGB", (4, 2)).save(tmp_path / "p.png")
     version = warnings._filters_version if hasattr(warnings, "_filters_version") else None
     before = list(warnings.filters)
-    open_picture(tmp_path / "p.png")
+    open_image(tmp_path / "p.png")
     assert warnings.filters == before
     assert version is None or warnings._filters_version == version

@@ -18,7 +18,7 @@ from segsweep.errors import UserError
 
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, SUBFILE = 0x0102, 0x0106, 0x0115, 0x0152, 0x00FE  # tags of TIFF
 CMYK, ALPHAS, SMALLER_PAGE = 5, (1, 2), 1  # values of its tags: of PHOTOMETRIC, of EXTRA_SAMPLES, a bit of SUBFILE
-TIFF_ENDINGS = (".tif", ".tiff")
+TIFF_SUFFIXES = (".tif", ".tiff")
 ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,12 +35,12 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
 
 
-def open_picture(path: Path, as_shown: bool = True, bits: int = FULL) -> Pixels:
-    """Return an image as (H, W, 3) uint8, one of 16 bits as an image of a range of `bits`; see `open_image`."""
-    return eight_bits(open_image(path, as_shown), bits)
+def open_image(path: Path, as_shown: bool = True, bits: int = FULL) -> Pixels:
+    """Return an image as (H, W, 3) uint8, one of 16 bits as an image of a range of `bits`; see `open_levels`."""
+    return eight_bits(open_levels(path, as_shown), bits)
 
 
-def open_image(path: Path, as_shown: bool = True) -> Levels:
+def open_levels(path: Path, as_shown: bool = True) -> Levels:
     """Return an image as (H, W, 3): uint16 where the file has 16 bits, else uint8; of an animation the first frame.
 
     Transparency is dropped. An image that its EXIF says is rotated is turned upright, as every viewer shows it, unless
@@ -178,7 +178,7 @@ def _too_large(path: Path, what: str, error: Exception) -> str:
 
 def _check_channels(path: Path) -> None:
     """Raise `UserError` for a TIFF of more channels than red, green and blue; what else there is of more Pillow reads not."""
-    if path.suffix.lower() not in TIFF_ENDINGS:
+    if path.suffix.lower() not in TIFF_SUFFIXES:
         return
     try:
         with path.open("rb") as file:
@@ -248,9 +248,9 @@ def read_pair_with(
     """Return a picture and what a function makes of its mask's numbers (H, W), given the mask's path for its errors."""
     assert image_path is not None
     assert mask_path is not None
-    image, numbers = open_image(image_path), open_mask(mask_path)
+    image, numbers = open_levels(image_path), open_mask(mask_path)
     if numbers.shape != image.shape[:2]:
-        turned = open_image(image_path, as_shown=False).shape != image.shape
+        turned = open_levels(image_path, as_shown=False).shape != image.shape
         hint = "the picture's EXIF says that it is rotated: save both the same way up" if turned else "they must be equal"
         sizes = f"mask is {_size(numbers.shape)} but its picture is {_size(image.shape)} pixels"
         raise UserError(f"{mask_path}: {sizes}; {hint}")
@@ -310,10 +310,10 @@ def square(image: Pixels, mask: Pixels, image_px: int, fit: Fit) -> tuple[Pixels
     new = size_before_cut(width, height, image_px, fit)
     left, top = (new[0] - image_px) // 2, (new[1] - image_px) // 2
     box = (left, top, left + image_px, top + image_px)
-    picture = np.asarray(resized(image, new, fit).crop(box))
+    squared = np.asarray(resized(image, new, fit).crop(box))
     if mask.size == 0:
-        return picture, mask
-    return picture, np.asarray(Image.fromarray(mask).resize(new, Image.Resampling.NEAREST).crop(box))
+        return squared, mask
+    return squared, np.asarray(Image.fromarray(mask).resize(new, Image.Resampling.NEAREST).crop(box))
 
 
 def resized(image: Pixels, size: tuple[int, int], fit: Fit) -> Image.Image:

@@ -19,7 +19,7 @@ COLUMNS_SHOWN = 24
 OF_THE_SOURCE = ("source", "architecture")  # axes that tell one source model from another
 
 
-def predictions_picture(records: Records, store: str | Path) -> Image.Image | None:
+def prediction_sheet(records: Records, store: str | Path) -> Image.Image | None:
     """Return one picture: a row per test picture, the columns being picture, truth, and one prediction per cell.
 
     For every cell the confirmed run with the best validation IoU is shown. Before the first cell of a source whose own model was

@@ -7,12 +7,12 @@ from PIL import Image
 
 from segsweep.records import load
 from segsweep.report.overlay import coloured
-from segsweep.report.pictures import GAP_PX, HEADER_PX, TILE_PX, predictions_picture
+from segsweep.report.prediction_sheet import GAP_PX, HEADER_PX, TILE_PX, prediction_sheet
 
 
 def test_there_is_a_column_for_every_cell(finished: Path) -> None:
     """The picture has the photograph, the truth, and one prediction for each of the four cells, and six rows."""
-    sheet = predictions_picture(load(finished / "runs" / "tiny"), finished / "store")
+    sheet = prediction_sheet(load(finished / "runs" / "tiny"), finished / "store")
     assert sheet is not None
     step = TILE_PX + GAP_PX
     assert sheet.size == (6 * step + GAP_PX, HEADER_PX + 6 * step)
@@ -20,7 +20,7 @@ def test_there_is_a_column_for_every_cell(finished: Path) -> None:
 
 def test_the_truth_is_the_mask(finished: Path) -> None:
     """The second column shows the test pictures' masks: black ground and one colour."""
-    sheet = predictions_picture(load(finished / "runs" / "tiny"), finished / "store")
+    sheet = prediction_sheet(load(finished / "runs" / "tiny"), finished / "store")
     assert sheet is not None
     left = GAP_PX + TILE_PX + GAP_PX
     tile = np.asarray(sheet.crop((left, HEADER_PX, left + TILE_PX, HEADER_PX + TILE_PX)))
@@ -37,7 +37,7 @@ def test_the_source_model_has_one_column(copy_of_finished: Path) -> None:
         for number in range(6):
             mask = Image.open(folder / f"example-{number}-predicted.png")
             Image.fromarray(np.full_like(np.asarray(mask), 1)).save(folder / f"example-{number}-before.png")
-    sheet = predictions_picture(records, copy_of_finished / "store")
+    sheet = prediction_sheet(records, copy_of_finished / "store")
     assert sheet is not None
     step = TILE_PX + GAP_PX
     assert sheet.width == 7 * step + GAP_PX
@@ -48,4 +48,4 @@ def test_the_source_model_has_one_column(copy_of_finished: Path) -> None:
 
 def test_a_store_without_models_has_no_picture(finished: Path, tmp_path: Path) -> None:
     """Where the models were removed there is nothing to show, and no error."""
-    assert predictions_picture(load(finished / "runs" / "tiny"), tmp_path) is None
+    assert prediction_sheet(load(finished / "runs" / "tiny"), tmp_path) is None
