@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
@@ -21,13 +20,12 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.files import set_permissions, sync, write_and_remove
+from segsweep.files import write_and_remove
+from segsweep.store.artifact_folder import place, read_whole, set_aside
 from segsweep.store.checkpoints import FolderCheckpoints
-from segsweep.store.contents import INDEX_FILE
-from segsweep.store.index import DamageError, compare, read_index, write_index
+from segsweep.store.index import DamageError
 from segsweep.store.protocol import Artifact, ArtifactInfo, Build, Progress, TakenError, Verify, silent
 from segsweep.store.text_file import TextFile
-from segsweep.store.verified import looks, one_verifies, read_verified, write_verified
 
 DAMAGED, LOCKS, TEMPORARY, UNFINISHED = "damaged", "locks", "temporary", "work"  # below the root, beside the kinds
 MARK = "store"  # in LOCKS, in every store that a study uses: an empty mount point does not have it
@@ -95,25 +93,14 @@ class FolderStore:
         except LostArtifactError as error:
             if not error.damaged:
                 raise
-            aside = _set_aside(self.folder(kind, key))
+            aside = set_aside(self.folder(kind, key), DAMAGED)
             raise LostArtifactError(kind, key, f"{error.reason}; set aside as {aside}", damaged=True) from None
 
     def _read(self, kind: str, key: str, progress: Progress = silent, verify: Verify = "once") -> Artifact:
         """Return an artifact. Raises `LostArtifactError` where it is not whole."""
         folder = self.folder(kind, key)
         try:
-            index = read_index(folder)
-            files = index["files"]
-            found = looks(folder, (INDEX_FILE, *files))
-            for name, (size, _) in files.items():
-                if found[name][0] != size:
-                    raise DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
-            mark, always = read_verified(folder), verify == "always"
-            if always or (mark != found and (verify == "once" or mark is not None)):
-                with one_verifies(folder):
-                    if always or read_verified(folder) != found:
-                        compare(folder, files, f"verifying {kind} {key}", progress)
-                        write_verified(folder, found)
+            index = read_whole(folder, verify, progress)
         except FileNotFoundError as error:
             raise self._lost(kind, key, error) from None
         except (NotADirectoryError, IsADirectoryError, DamageError) as error:
@@ -160,20 +147,8 @@ class FolderStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _put(self, kind: str, key: str, folder: Path, metadata: Mapping[str, Any]) -> Artifact:
-        """Give the files of a folder on the same disk the place of an artifact, once they are on disk."""
-        index = write_index(folder, metadata)
-        permissions = (folder / INDEX_FILE).stat().st_mode
-        for path in folder.iterdir():
-            set_permissions(path, permissions)
-            sync(path)
-        sync(folder)
-        verified = looks(folder, (INDEX_FILE, *index["files"]))
-        final = self.folder(kind, key)
-        final.parent.mkdir(exist_ok=True)
-        folder.rename(final)
-        for changed in (final.parent, self.root):
-            sync(changed)
-        write_verified(final, verified)
+        """Put the files of a folder into the store, and return the artifact."""
+        place(folder, self.folder(kind, key), metadata)
         return self._read(kind, key, verify="changed")
 
     def is_taken(self, kind: str, key: str) -> bool:
@@ -288,14 +263,3 @@ class FolderStore:
     def sees(self, beacon: str) -> bool:
         """Return whether this machine sees the file."""
         return (self.root / TEMPORARY / beacon).is_file()
-
-
-def _set_aside(folder: Path) -> Path:
-    """Move a damaged artifact out of the way and return where it is now. Nothing is deleted: its user may want to look at it."""
-    kind, key = folder.parts[-2:]
-    home = folder.parent.resolve().parent / DAMAGED  # of the store that a rehearsal's links lead to
-    home.mkdir(exist_ok=True)
-    aside = next(path for number in count(1) if not (path := home / f"{kind}-{key}-{number}").exists())
-    folder.rename(aside)
-    sync(home)
-    return aside

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from contracts.store import KEY, OTHER, StoreContract, build
+from contracts.store import KEY, OTHER, StoreContract, break_off, build
 
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.store import index as index_module
@@ -282,6 +282,14 @@ def test_artifacts_of_earlier_versions_are_opened(store):
     del index["checksum"]
     path.write_text(json.dumps(index, indent=1))
     assert store.open("weights", KEY) == made
+
+
+def test_a_builder_leaves_no_temporary_files(store):
+    """What a builder that raised, or committed, has written elsewhere than into the artifact is removed."""
+    with pytest.raises(RuntimeError):
+        break_off(store)
+    build(store)
+    assert names(store.root / "temporary") == []
 
 
 def test_clearing_remains_spares_other_builders(store):

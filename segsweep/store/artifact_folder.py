@@ -1,0 +1,59 @@
+"""The folder of one artifact on a disk: put in its place whole, verified when it is read, set aside when it is damaged."""
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from segsweep.files import set_permissions, sync
+from segsweep.store.contents import INDEX_FILE
+from segsweep.store.index import DamageError, compare, read_index, write_index
+from segsweep.store.protocol import Progress, Verify
+from segsweep.store.verified import looks, one_verifies, read_verified, write_verified
+
+
+def place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
+    """Give the files of a folder on the same disk the place of an artifact, once they are on disk."""
+    index = write_index(folder, metadata)
+    permissions = (folder / INDEX_FILE).stat().st_mode
+    for path in folder.iterdir():
+        set_permissions(path, permissions)
+        sync(path)
+    sync(folder)
+    verified = looks(folder, (INDEX_FILE, *index["files"]))
+    final.parent.mkdir(exist_ok=True)
+    folder.rename(final)
+    for changed in (final.parent, final.parent.parent):
+        sync(changed)
+    write_verified(final, verified)
+
+
+def read_whole(folder: Path, verify: Verify, progress: Progress) -> dict[str, Any]:
+    """Return the index of an artifact whose files are as they were written. Raises `DamageError` and `OSError`.
+
+    Sizes are compared always, checksums as `segsweep.store.protocol.Store.open` says.
+    """
+    index = read_index(folder)
+    files = index["files"]
+    found = looks(folder, (INDEX_FILE, *files))
+    for name, (size, _) in files.items():
+        if found[name][0] != size:
+            raise DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
+    mark, always = read_verified(folder), verify == "always"
+    if always or (mark != found and (verify == "once" or mark is not None)):
+        with one_verifies(folder):
+            if always or read_verified(folder) != found:
+                compare(folder, files, "verifying {} {}".format(*folder.parts[-2:]), progress)
+                write_verified(folder, found)
+    return index
+
+
+def set_aside(folder: Path, home: str) -> Path:
+    """Move a damaged artifact into a folder beside its kind and return where it is. Nothing is deleted."""
+    kind, key = folder.parts[-2:]
+    into = folder.parent.resolve().parent / home  # of the store that a rehearsal's links lead to
+    into.mkdir(exist_ok=True)
+    aside = next(path for number in count(1) if not (path := into / f"{kind}-{key}-{number}").exists())
+    folder.rename(aside)
+    sync(into)
+    return aside
