@@ -18,6 +18,7 @@ from segsweep.data.manifest import content_digest
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
 from segsweep.errors import UserError
+from segsweep.store.folder import FolderStore
 
 OFFICIAL = {"train", "val", "test", "trainval"}  # splits that protocols know
 READ = 12  # examples that are read, at most
@@ -51,7 +52,7 @@ class Entries:
 
 def key(dataset: DataSet, folder: Path, scheme: str | None = None) -> str:
     """Return the key of a dataset's contents; `folder` keeps what is known of its files."""
-    return content_digest(dataset, scheme or next(iter(dataset.schemes)), folder / "manifests", lambda *_: None)
+    return content_digest(dataset, scheme or next(iter(dataset.schemes)), FolderStore(folder / "store"), lambda *_: None)
 
 
 def undecoded(dataset: DataSet) -> Prepared:
