@@ -1,4 +1,4 @@
-"""PlanStatus outside the store: which artifacts this machine has verified, and how their files looked then.
+"""Which artifacts this machine has verified, and how their files looked then: marks, kept outside the store.
 
 Reading 31 GB to compare checksums takes a minute, so it is done once per machine and artifact. A mark is a small JSON file in the
 user's cache folder that holds what `looks` returns. It is no longer valid once any of these numbers differs.
