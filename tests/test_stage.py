@@ -33,8 +33,7 @@ from segsweep.stage import (
 from segsweep.store.contents import WEIGHTS, WEIGHTS_FILE
 from segsweep.store.folder import FolderStore
 from segsweep.tasks.messages import Elsewhere, Finished, Started
-from segsweep.training import evaluate as evaluation
-from segsweep.training import probe, self_supervised, step
+from segsweep.training import batches, probe, self_supervised
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult
@@ -557,7 +556,7 @@ def test_normalisation_travels_through_a_chain(data, context, tmp_path, monkeypa
     first, parent = stated_file(context, tmp_path) if begins == "file" else (None, None)
     prepared = Prepared.open(context.store.folder("data", data))
     used = []
-    for module in (step, evaluation, self_supervised, probe):
+    for module in (batches, self_supervised, probe):
         real = module.normalise
         monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
     second = simclr(data, parent=first, normalisation=setting)

@@ -30,8 +30,7 @@ from segsweep.store.contents import MODEL, WEIGHTS, WEIGHTS_FILE
 from segsweep.store.folder import FolderStore
 from segsweep.store.protocol import Artifact
 from segsweep.tasks.messages import Finished, Started
-from segsweep.training import calibrate, loop, step
-from segsweep.training import evaluate as evaluation
+from segsweep.training import batches, calibrate, loop
 from segsweep.training.batches import ImageSet, normalise
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
@@ -229,7 +228,7 @@ def test_all_statistics_are_those_of_the_images_that_train(coloured, context, mo
     as numpy counts them in the files: not over validation or test images, nor over the rest of the training split."""
     folder, key = coloured
     used, counted = [], []
-    for module in (step, evaluation, calibrate):
+    for module in (batches, calibrate):
         real = module.normalise
         monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
     for module in (loop, trials):
@@ -648,9 +647,7 @@ def test_a_trial_uses_its_sources_normalisation(data, context, tmp_path, monkeyp
         *_, built = build_stage(spec, None, context)
         key = built.artifact.key
     used = []
-    for module in (step, evaluation):
-        real = module.normalise
-        monkeypatch.setattr(module, "normalise", lambda images, given, real=real: used.append(given) or real(images, given))
+    monkeypatch.setattr(batches, "normalise", lambda images, given: used.append(given) or normalise(images, given))
     trial = make(data, "confirm", stage=spec, normalisation=setting)
     started, _, _ = run(trial, context, key)
     prepared = opened(data, context)
