@@ -1,14 +1,12 @@
 """Rules between settings: lengths that follow from others, contradictions, and settings without effect."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from segsweep.config.plain import plain
+from segsweep.config.setting_fields import SettingFields
 from segsweep.config.setting_types import Transfer, parsed_source
 from segsweep.config.stage_settings import batch_sizes
-
-if TYPE_CHECKING:
-    from segsweep.config.settings import Settings
 
 DEFAULT_EPOCHS = 10
 NO_TRANSFER = "none"  # the transfer of a random source: nothing moves
@@ -45,7 +43,7 @@ def canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def check_consistent(settings: "Settings") -> None:
+def check_consistent(settings: SettingFields) -> None:
     """Raise `ValueError` for settings that contradict each other."""
     for prefix in ("", "source_", "ssl_"):
         epochs, steps = getattr(settings, f"{prefix}epochs"), getattr(settings, f"{prefix}steps")
@@ -65,7 +63,7 @@ def check_consistent(settings: "Settings") -> None:
     _check_output(settings)
 
 
-def _check_output(settings: "Settings") -> None:
+def _check_output(settings: SettingFields) -> None:
     """Refuse a single logit where a source's model of several classes is compared or mapped class by class."""
     if settings.output == "sigmoid" and settings.transfer == "all":
         raise ValueError(
@@ -76,7 +74,7 @@ def _check_output(settings: "Settings") -> None:
         raise ValueError("output='sigmoid' with domain_shift='on': the source's model has a logit per class; take 'softmax'")
 
 
-def without_effect(settings: "Settings") -> set[str]:
+def without_effect(settings: SettingFields) -> set[str]:
     """Return the settings that have no effect beside the others."""
     idle = {"momentum"} if settings.optimizer in ("adam", "adamw") else set()
     if settings.freeze == "encoder" and settings.unfreeze_every_epochs is None:  # an encoder that never moves

@@ -1,14 +1,12 @@
 """The settings of the stages of a source, derived from those of a trial."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from segsweep.config.setting_fields import SettingFields
 from segsweep.config.source import Stage
 
-if TYPE_CHECKING:
-    from segsweep.config.settings import Settings
 
-
-def batch_sizes(settings: "Settings") -> dict[str, int]:
+def batch_sizes(settings: SettingFields) -> dict[str, int]:
     """Return the sizes of the batches that training needs, the trial's own and those of its source, by their settings."""
     sizes = {"batch_size": settings.batch_size}
     if any(stage.supervised for stage in settings.chain.stages):
@@ -18,14 +16,14 @@ def batch_sizes(settings: "Settings") -> dict[str, int]:
     return sizes
 
 
-def stage_settings(settings: "Settings", stage: Stage) -> dict[str, Any]:
+def stage_settings(settings: SettingFields, stage: Stage) -> dict[str, Any]:
     """Return the settings of a stage of the source: none for one that does not train."""
     if stage.self_supervised:
         return _self_supervised(settings)
     return _supervised(settings) if stage.supervised else {}
 
 
-def _self_supervised(settings: "Settings") -> dict[str, Any]:
+def _self_supervised(settings: SettingFields) -> dict[str, Any]:
     """Return the settings of a self-supervised stage; those that came later only where they differ from their defaults."""
     steps = settings.ssl_steps
     return {
@@ -44,7 +42,7 @@ def _self_supervised(settings: "Settings") -> dict[str, Any]:
     }
 
 
-def _supervised(settings: "Settings") -> dict[str, Any]:
+def _supervised(settings: SettingFields) -> dict[str, Any]:
     """Return the settings of a supervised stage; shared ones that have their default are left out.
 
     So a new setting changes the identity of no stage that does not use it.
@@ -66,7 +64,7 @@ def _supervised(settings: "Settings") -> dict[str, Any]:
     return values | _changed(settings, split="source_split") | _changed(settings, **{name: name for name in shared})
 
 
-def _changed(settings: "Settings", **names: str) -> dict[str, Any]:
+def _changed(settings: SettingFields, **names: str) -> dict[str, Any]:
     """Return the values, under other names, of those of some settings that differ from their defaults."""
     fields = type(settings).model_fields
     return {name: value for name, of in names.items() if (value := getattr(settings, of)) != fields[of].default}

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from segsweep.config.keep import Reading, reading
-from segsweep.config.settings import DEFAULT_KEEP
+from segsweep.config.setting_fields import DEFAULT_KEEP
 
 
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, *phases: str) -> dict[str, dict[int, Reading]]:

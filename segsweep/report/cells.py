@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.config.keep import reading
-from segsweep.config.settings import DEFAULT_KEEP
+from segsweep.config.setting_fields import DEFAULT_KEEP
 from segsweep.records.reader import Records
 
 MEASURES = ("test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from segsweep.config.settings import DEFAULT_KEEP
+from segsweep.config.setting_fields import DEFAULT_KEEP
 from segsweep.config.work import TRIAL_VERSION
 from segsweep.records.reader import Records
 from segsweep.report.cells import confirmed_runs

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from segsweep.config.keep import SMOOTHED, Reading, smoothed
-from segsweep.config.settings import DEFAULT_KEEP
+from segsweep.config.setting_fields import DEFAULT_KEEP
 from segsweep.errors import UserError
 from segsweep.records.lines import Row
 from segsweep.records.reader import Records
