@@ -216,7 +216,7 @@ def _report(options: argparse.Namespace, console: "Console") -> None:  # noqa: A
 
 
 def _sql(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
-    from segsweep.records.query import sql
+    from segsweep.records.reader import sql
 
     answer = sql(options.query, *(_folder(study) for study in options.studies))
     print(answer.to_csv(index=False).rstrip("\n") if options.csv else _shown(answer))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.models import AGAIN, model_of
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import best_first
 from segsweep.store.opening import open_store
 from segsweep.store.protocol import Artifact, Store

@@ -13,7 +13,7 @@ from PIL import Image
 
 from segsweep.inference.confirmed_run import best_trial, find_weights, store_of
 from segsweep.inference.deployed import deployed, normalisation_of, sigmoid_class
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.new_folder import make_new
 from segsweep.store.contents import IMAGE, PREDICTED, WEIGHTS_FILE, example_file
 from segsweep.store.protocol import Artifact

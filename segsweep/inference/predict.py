@@ -20,7 +20,7 @@ from segsweep.inference.confirmed_run import best_trial, find_weights, named_tri
 from segsweep.inference.deployed import deployed
 from segsweep.inference.prediction_files import PredictionFiles
 from segsweep.inference.tiling import Predictor
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.new_folder import ELSEWHERE, make_new
 from segsweep.store.contents import WEIGHTS_FILE
 from segsweep.store.protocol import Artifact, silent

@@ -3,18 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segsweep.records.query import sql
-    from segsweep.records.reader import Records, load
+    from segsweep.records.reader import load, sql
+    from segsweep.records.study_records import Records
 
 __all__ = ["Records", "load", "sql"]
 
 
 def __getattr__(name: str) -> Any:
     """Load what reads records when it is asked for: pandas, which it needs, is not needed by all that imports this room."""
-    if name == "sql":
-        from segsweep.records.query import sql
-
-        return sql
     if name in __all__:
         from segsweep.records import reader
 

@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 import pyarrow as pa
 
 from segsweep.errors import UserError, nearest
-from segsweep.records.find import RUNS, study_folders
-from segsweep.records.reader import Records, load, with_all_rows
 from segsweep.records.schema import TABLES
 from segsweep.records.tables import stacked, to_arrow
 
@@ -39,39 +36,38 @@ TRUTH = re.compile(  # another such word, which has a value: 1 in sums. Behind a
 PIXELS = re.compile(r"\b(?:hit|predicted)\s*(?:=|<>|!=)\s*true\b", re.IGNORECASE)  # numbers, compared with the column
 
 
-def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
-    """Return the answer to an SQL query (DuckDB's) over the tables trials, epochs, images, counts, stages and confusions.
+class Tables(Protocol):
+    """Something that has tables by name, as the records of a study."""
 
-    These hold what belongs to the studies as they were last declared; `all_trials`, `all_epochs` and so on what was ever run.
-    `studies` are folders, W&B projects or loaded records, by default all study folders below `runs/`. Their tables stand below
-    one another, told apart by the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
-    can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
-    saying which tables and columns there are, where there is no study, and where two hold a study of the same name.
-    """
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table, as `trials` or `all_trials`."""
+
+
+def with_all_rows(table: str) -> str:
+    """Return the name of a table with all rows that there are."""
+    return f"all_{table}"
+
+
+def tables_of(studies: Sequence[Tables]) -> dict[str, pa.Table]:
+    """Return the tables of studies below one another, by name."""
+    tables = {table: _below_one_another(studies, table) for table in TABLES}
+    return tables | {with_all_rows(table): _everything(studies, table, tables[table]) for table in TABLES}
+
+
+def answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
+    """Return the answer to an SQL query over tables. Raises `UserError` for a query that cannot be answered."""
     if _misreads_true(query):
         raise UserError(
             'sql: "true" is a column of counts and a word of SQL: write the column in double quotes, the constant as 1=1'
         )
-    asked = studies or study_folders()
-    if not asked:
-        raise UserError(f"{RUNS}/: holds no study to ask; run one, or name the folders of studies")
-    found = [study if isinstance(study, Records) else load(study) for study in asked]
-    for one, other in combinations(found, 2):
-        if one.study["name"] == other.study["name"]:
-            raise UserError(
-                f"{one.folder} and {other.folder}: both hold the study {one.study['name']!r}, whose rows would count twice; "
-                "name the studies to ask, only one of these two among them"
-            )
-    tables = {table: _below_one_another(found, table) for table in TABLES}
-    whole = {with_all_rows(table): _everything(found, table, tables[table]) for table in TABLES}
-    return _answer(query, tables | whole)
+    return _answer(query, tables)
 
 
-def _below_one_another(studies: Sequence[Records], table: str) -> pa.Table:
+def _below_one_another(studies: Sequence[Tables], table: str) -> pa.Table:
     return stacked([to_arrow(records.table(table)) for records in studies])
 
 
-def _everything(studies: Sequence[Records], table: str, asked: pa.Table) -> pa.Table:
+def _everything(studies: Sequence[Tables], table: str, asked: pa.Table) -> pa.Table:
     """Return a table with all rows that there are; where nothing was left behind that is the one that was made already."""
     alike = all(records.table(table) is records.table(with_all_rows(table)) for records in studies)
     return asked if alike else _below_one_another(studies, with_all_rows(table))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from segsweep.config.keep import reading
 from segsweep.config.setting_fields import DEFAULT_KEEP
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 
 MEASURES = ("test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall")
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.data.dataset import Pixels
 from segsweep.records.models import models_of
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import best_runs
 from segsweep.report.overlay import background_of, legend, overlay
 from segsweep.store.contents import CLIP_FILE

@@ -7,7 +7,7 @@ import pandas as pd
 
 from segsweep.config.folds import folds_of
 from segsweep.config.stage_kinds import self_supervised_kinds
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs
 from segsweep.report.sources import trained_stages
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from segsweep.errors import disk_errors, unknown
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.new_folder import ELSEWHERE, make_new
 from segsweep.report.optuna_study import write_optuna
 from segsweep.report.table_files import write_csv, write_parquet

@@ -6,7 +6,7 @@ import pandas as pd
 
 from segsweep.config.setting_fields import DEFAULT_KEEP
 from segsweep.config.work import TRIAL_VERSION
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import confirmed_runs
 
 KEEP_SINCE = 3  # the method version from which the setting `keep` decides

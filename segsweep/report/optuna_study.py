@@ -19,9 +19,9 @@ from segsweep.config.keep import SMOOTHED, Reading, smoothed
 from segsweep.config.setting_fields import DEFAULT_KEEP
 from segsweep.errors import UserError
 from segsweep.records.lines import Row
-from segsweep.records.reader import Records
 from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
+from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.method import KEEP_SINCE, MEASURES
 from segsweep.report.rows import plain_rows

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, follows_source, having
 
 DRAWS, LEVEL, SEED = 2000, 0.95, 0

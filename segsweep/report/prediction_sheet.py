@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.data.dataset import Pixels
 from segsweep.records.models import models_of
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import best_runs, compared_axes
 from segsweep.report.overlay import coloured
 from segsweep.store.contents import BEFORE, IMAGE, PREDICTED, TRUTH, example_file, example_files

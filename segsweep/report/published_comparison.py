@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.config.class_name import same_class
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import having
 
 

@@ -5,7 +5,7 @@ from textwrap import wrap
 from typing import Any
 
 from segsweep.config.published_results import DEVIATIONS
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.comparison import rate_lines
 from segsweep.report.layout import heading, lines_of, new_table, number, text
 from segsweep.report.published_comparison import beside_published

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs
 
 FORGETTING = ("source_mean_iou_before", "source_mean_iou_after", "forgetting")

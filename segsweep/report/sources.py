@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.records import plan_status
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 
 QUALITY = ("val_mean_iou", "contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance")
 NAMES = ("stage", "model", "source_seed")

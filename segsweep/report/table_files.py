@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from segsweep.records.reader import Records
 from segsweep.records.schema import TABLES
+from segsweep.records.study_records import Records
 
 
 def write_csv(records: Records, folder: Path) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from segsweep.records.lines import Row
-from segsweep.records.reader import Records
 from segsweep.records.schema import FINAL
+from segsweep.records.study_records import Records
 from segsweep.records.wandb.names import history_of
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.rows import plain_rows

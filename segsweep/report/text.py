@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from segsweep.config.folds import folds_of
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import HEADINGS, lines_of, new_table, number, text

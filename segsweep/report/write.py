@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segsweep.errors import disk_errors
 from segsweep.records.models import AGAIN, models_of
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.report.cells import best_runs, summarise
 from segsweep.report.prediction_sheet import prediction_sheet
 from segsweep.report.published_comparison import beside_published

@@ -7,7 +7,7 @@ from typing import Any
 
 from segsweep.config.work import TRIAL_VERSION
 from segsweep.records.lines import plain
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.rows import planned_rows
 

@@ -9,7 +9,7 @@ from segsweep.config.folds import folds_of
 from segsweep.config.space import Choice
 from segsweep.config.stage_settings import batch_sizes
 from segsweep.config.study import Study
-from segsweep.records.reader import Records
+from segsweep.records.study_records import Records
 from segsweep.store.contents import DATA, MANIFESTS, MASKS
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options

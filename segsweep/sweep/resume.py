@@ -6,9 +6,9 @@ from collections.abc import Collection
 import pandas as pd
 
 from segsweep.config.early_stopping import EarlyStopping
-from segsweep.records.reader import Records
 from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
+from segsweep.records.study_records import Records
 from segsweep.sweep.decisions import Ended, ResumeState
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import EarlierProgress

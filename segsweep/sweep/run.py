@@ -11,7 +11,8 @@ from segsweep.config.user_objects import for_workers
 from segsweep.console import error_console
 from segsweep.context import ExecutionContext
 from segsweep.errors import unknown
-from segsweep.records.reader import Records, load
+from segsweep.records.reader import load
+from segsweep.records.study_records import Records
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.sweep.announce import announce

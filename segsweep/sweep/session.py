@@ -18,7 +18,8 @@ from segsweep.data.dataset import Notify
 from segsweep.records.damage import INDEX
 from segsweep.records.lines import declared
 from segsweep.records.models import lost_models, lost_remarks
-from segsweep.records.reader import Records, load
+from segsweep.records.reader import load
+from segsweep.records.study_records import Records
 from segsweep.records.writer import RecordWriter
 from segsweep.store.contents import SPEEDS
 from segsweep.sweep.artifacts import Artifacts

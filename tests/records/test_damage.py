@@ -15,7 +15,7 @@ import pytest
 from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.damage import DamagedRecordsError
-from segsweep.records.reader import with_all_rows
+from segsweep.records.query import with_all_rows
 from segsweep.records.schema import TABLES
 from segsweep.records.verify import damaged_records
 from segsweep.records.writer import RecordWriter

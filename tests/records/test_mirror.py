@@ -19,7 +19,7 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.lines import read_study, write_object
 from segsweep.records.parts import forget_choices, read_index
-from segsweep.records.reader import with_all_rows
+from segsweep.records.query import with_all_rows
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.options import MirrorOptions, read_state
 from segsweep.records.wandb.send import Sender, transfer

@@ -6,7 +6,7 @@ import pytest
 from segsweep.errors import UserError
 from segsweep.records import load, sql
 from segsweep.records.find import find_study
-from segsweep.records.reader import with_all_rows
+from segsweep.records.query import with_all_rows
 from segsweep.records.schema import TABLES, identity_column
 from segsweep.report.cells import confirmed_runs
 

@@ -11,8 +11,8 @@ import wandb
 
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_study
-from segsweep.records.reader import Records, assemble
 from segsweep.records.schema import TABLES, task_tables
+from segsweep.records.study_records import Records, assemble
 from segsweep.records.tables import Entry, frame, rows_of, typed
 from segsweep.records.wandb.names import START, SUMMARY_JOB, epoch_from, records_artifact, row_from
 from segsweep.tasks.kind import RecordTable

@@ -13,7 +13,8 @@ import wandb
 
 from segsweep.config.digest import digest
 from segsweep.records.plan_status import CHOICES, PLAN
-from segsweep.records.reader import load, with_all_rows
+from segsweep.records.query import with_all_rows
+from segsweep.records.reader import load
 from segsweep.records.wandb import artifacts, names
 from segsweep.records.wandb.client import open_run, remove_files
 from segsweep.records.wandb.destination import Destination, Known

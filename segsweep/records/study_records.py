@@ -1,0 +1,148 @@
+"""The records of one study as a set of tables, put together from its rows, its plan and its choices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from segsweep.records.lines import Row
+from segsweep.records.parts import read_choices, read_index, read_plan
+from segsweep.records.plan_status import PlanStatus, divided, with_those_before
+from segsweep.records.query import answer, tables_of, with_all_rows
+from segsweep.records.schema import FIRST_METHOD, identity_column, needed_first, task_tables
+from segsweep.records.tables import typed
+
+
+@dataclass(frozen=True)
+class Records:
+    """The tables of one study.
+
+    `trials` has one row a trial of the study as it was last declared: planned, running or ended. `epochs` one row an epoch of a
+    trial or stage (`trial_id` is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run.
+    `counts` one row per confirmed run, test image and class that occurs in its truth or prediction: the pixels that are `hit`,
+    `true` and `predicted`; all measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row
+    a stage of a source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
+    `truth` that were `predicted` as a class, without zeros; earlier versions kept none.
+
+    `all_trials`, `all_epochs` and so on have everything that was ever run, also what the study no longer asks for (`planned` is
+    false there). `further` holds, by name, the tables of kinds of tasks that have no field here. `study` is the declaration;
+    `choices` maps a cell to the setting that it chose, or the `reason` why it could choose none, and under a protocol with folds
+    `CELL fold=N` to that of a fold.
+    """
+
+    folder: Path
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    images: pd.DataFrame
+    counts: pd.DataFrame
+    stages: pd.DataFrame
+    confusions: pd.DataFrame
+    all_trials: pd.DataFrame
+    all_epochs: pd.DataFrame
+    all_images: pd.DataFrame
+    all_counts: pd.DataFrame
+    all_stages: pd.DataFrame
+    all_confusions: pd.DataFrame
+    study: Mapping[str, Any]
+    choices: Mapping[str, Mapping[str, Any]]
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table by its name, as `trials` or `all_trials`. Raises `KeyError` for a name that no table has."""
+        found: pd.DataFrame = self.further[name] if name in self.further else self.__dict__[name]
+        return found
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """Return the answer to an SQL query over these tables; see `segsweep.records.sql`."""
+        return answer(query, tables_of([self]))
+
+
+def assemble(
+    folder: Path, study: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], chosen: frozenset[str] = frozenset()
+) -> Records:
+    """Return records from their declaration and tables, and a folder with the plan and the choices; `chosen` trials are so too.
+
+    Rows are in the order in which trials and stages started, trials that have not run at the end.
+    """
+    index = read_index(folder)
+    choices = {_choice_key(row): row for row in read_choices(folder, index)}
+    plan = read_plan(folder, index)
+    plan_status = PlanStatus.of(plan, choices.values(), chosen)
+    of_tasks = {known.name: _by_start(_with_method(tables[known.name]), known.identity) for known in needed_first()}
+    of_tasks["trials"] = _with_plan(of_tasks["trials"], plan, plan_status)
+    identities = chain.from_iterable(data[identity_column(table)] for table, data in of_tasks.items())
+    rank = {identity: rank for rank, identity in enumerate(identities)}
+    rest = {
+        table: data.iloc[data["trial_id"].map(rank).argsort(kind="stable")].reset_index(drop=True)
+        for table, data in tables.items()
+        if table not in of_tasks
+    }
+    everything = {**of_tasks, **rest}
+    named = _asked(everything, plan_status) | {with_all_rows(table): data for table, data in everything.items()}
+    own = {each.name: named.pop(each.name) for each in fields(Records) if each.name in named}
+    return Records(folder, **own, study=study, choices=choices, further=named)
+
+
+def _asked(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
+    """Return the rows of every table that belong to the study as it was last declared: the one rule of what is planned.
+
+    They are those of its planned trials, of the stages that these start from, with those before them, and all of other tasks.
+    """
+    if plan_status.planned is None:
+        return dict(tables)
+    trials = tables["trials"][tables["trials"]["planned"]]
+    needed = {*plan_status.stages, *trials["stage_id"].dropna()}
+    others = (tables[name][known.identity] for name, known in task_tables().items() if name not in ("trials", "stages"))
+    ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"]), *chain.from_iterable(others)}
+    if ids.issuperset(chain(tables["trials"]["trial_id"], tables["stages"]["stage_id"])):
+        return dict(tables)
+    return {table: _only(data, data[identity_column(table)].isin(ids)) for table, data in tables.items()}
+
+
+def _only(data: pd.DataFrame, wanted: "pd.Series[bool]") -> pd.DataFrame:
+    return data if wanted.all() else data[wanted].reset_index(drop=True)
+
+
+def _choice_key(choice: Row) -> str:
+    return f"{choice['cell']} fold={choice['fold']}" if "fold" in choice else str(choice["cell"])
+
+
+def _with_method(data: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the version of the method that made them, which those of the first version do not say."""
+    return data.assign(method_version=data["method_version"].fillna(FIRST_METHOD))
+
+
+def _by_start(data: pd.DataFrame, identity: str) -> pd.DataFrame:
+    """Return rows in the order of their starts, whatever the clock said; earlier versions, which did not number them, by time."""
+    return data.sort_values(["start_number", "started_at", identity], ignore_index=True, na_position="first")
+
+
+def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, plan_status: PlanStatus) -> pd.DataFrame:
+    """Add planned trials that have not run, name cells as the plan does, and mark what is planned and what was chosen.
+
+    What an earlier form of the study ran and the present one does not ask for stays, and is not planned.
+    """
+    if plan is not None:
+        plan, _ = divided(plan)
+        cells = [plan_status.cells.get(trial, cell) for trial, cell in zip(trials["trial_id"], trials["cell"], strict=True)]
+        trials = trials.assign(cell=pd.Series(cells, dtype="string"))
+        chosen = trials[trials["trial_id"].isin(plan_status.chosen)]
+        parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
+        confirmed = set(_told_apart(chosen, parts))
+        run = set(trials["trial_id"])
+        keys = zip(plan["trial_id"], _told_apart(plan, parts), strict=True)
+        missing = [trial not in run and key not in confirmed for trial, key in keys]
+        if any(missing):
+            waiting = plan[missing].dropna(axis=1, how="all")
+            trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
+    planned = True if plan_status.planned is None else trials["trial_id"].isin(plan_status.planned)
+    marked = {"planned": planned, "chosen": trials["trial_id"].isin(plan_status.chosen)}
+    return trials.assign(**marked).astype(dict.fromkeys(marked, "boolean"))
+
+
+def _told_apart(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
+    """Return for every row its values in some columns, -1 for those that are missing."""
+    return list(zip(*(rows[part].astype(object).where(rows[part].notna(), -1) for part in parts), strict=True))
