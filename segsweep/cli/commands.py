@@ -58,9 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         "prepare pets coco --data ~/data --image-px 96",
     )
     add_arguments(datasets, prepare)
-    whole = add("verify", _verify, "Compare a store, and records, with their checksums.", "verify runs/transfer_grid")
-    whole.add_argument("studies", nargs="*", metavar="STUDY", help="studies whose records are compared too, and listed first")
-    whole.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
+    verify_parser = add("verify", _verify, "Compare a store, and records, with their checksums.", "verify runs/transfer_grid")
+    verify_parser.add_argument(
+        "studies", nargs="*", metavar="STUDY", help="studies whose records are compared too, and listed first"
+    )
+    verify_parser.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
     for name, command, text in (
         ("status", _status, "Count a study's planned trials by cell and status."),
         ("report", _report, "Print a study's table, and write it and the predictions into its folder."),

@@ -107,8 +107,8 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
             notify = partial(console.print, soft_wrap=True)
             data = prepare(request, store, view.data, notify=notify)
             check_masks(data)
-            told = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}
-            facts.append({**told, "remarks": [*folder_remarks(request.dataset), *told["remarks"]]})
+            row = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}
+            facts.append({**row, "remarks": [*folder_remarks(request.dataset), *row["remarks"]]})
             if not options.json:
                 print(_readable(facts[-1]))
             if options.contact_sheet:
@@ -186,8 +186,8 @@ def contact_sheet(data: Prepared) -> Image.Image:
             method = Image.Resampling.NEAREST if row else Image.Resampling.BILINEAR
             sheet.paste(tile.resize((TILE_PX, TILE_PX), method), (GAP_PX + column * step, GAP_PX + row * step))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
-    for place, number in enumerate(present):
-        left, top = GAP_PX + (place % 4) * (sheet.width // 4), GAP_PX + rows * step + LINE_PX * (place // 4)
+    for index, number in enumerate(present):
+        left, top = GAP_PX + (index % 4) * (sheet.width // 4), GAP_PX + rows * step + LINE_PX * (index // 4)
         red, green, blue = coloured(np.array([[number]], np.uint8))[0, 0].tolist()
         draw.rectangle((left, top, left + 10, top + 10), fill=(red, green, blue), outline="black")
         draw.text((left + 16, top - 2), f"{number}: {data.classes[number]}", fill="black", font=font)

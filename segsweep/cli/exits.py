@@ -47,9 +47,9 @@ def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[N
 
 def _reader_is_gone() -> bool:
     """Return whether nobody reads stdout any more; what is still to be written there is then dropped."""
-    look = select.poll()
-    look.register(sys.stdout.fileno(), select.POLLERR)
-    if not look.poll(0):
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLERR)
+    if not poll.poll(0):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True

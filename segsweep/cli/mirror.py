@@ -40,5 +40,5 @@ def sync_study(study: Path, options: argparse.Namespace, console: Console) -> No
             soft_wrap=True,
         )
         sys.exit(1)
-    where = f"to {state.get('url') or asked.path}" if online else f"as files in {study / FOLDER}, for `wandb sync`"
-    print(f"{state['sent']} trials and stages of {study}: all {done} {where}")
+    destination = f"to {state.get('url') or asked.path}" if online else f"as files in {study / FOLDER}, for `wandb sync`"
+    print(f"{state['sent']} trials and stages of {study}: all {done} {destination}")

@@ -24,11 +24,11 @@ def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple
     lines = []
     for wanted, others in stand_ins.items():
         wanted = _settings(wanted).source
-        if wanted not in {cell.source for _, cell in study.cells()} or _at_hand(wanted, roots):
+        if wanted not in {cell.source for _, cell in study.cells()} or _has_data(wanted, roots):
             continue
-        target = _place(study.target_name, roots)
-        apart = [other for other in others if all(_place(name, roots) != target for name in _datasets(other))]
-        possible = [other for other in apart if _at_hand(other, roots)]
+        target = _location(study.target_name, roots)
+        apart = [other for other in others if all(_location(name, roots) != target for name in _datasets(other))]
+        possible = [other for other in apart if _has_data(other, roots)]
         if possible:
             study = _replaced(study, wanted, possible[0])
             lines.append(f"source {wanted} is not at hand: {possible[0]} takes its place (--set source=... chooses)")
@@ -47,8 +47,8 @@ def with_class_map_of_target(study: Study, roots: DataRoots) -> tuple[Study, lis
     dropped = [name for name in shown if name not in kept]
     if not dropped:
         return study, []
-    told = f"class_map of {', '.join(dropped)} is left out: no class of {study.target_name}"
-    return replace(study, target=replace(study.target, class_map=kept)), [told]
+    remark = f"class_map of {', '.join(dropped)} is left out: no class of {study.target_name}"
+    return replace(study, target=replace(study.target, class_map=kept)), [remark]
 
 
 def _settings(source: str) -> Settings:
@@ -56,9 +56,9 @@ def _settings(source: str) -> Settings:
     return Settings.build(source=source)
 
 
-def _replaced(study: Study, wanted: str, taken: str) -> Study:
+def _replaced(study: Study, wanted: str, replacement: str) -> Study:
     def other(text: str) -> str:
-        return taken if _settings(text).source == wanted else text
+        return replacement if _settings(text).source == wanted else text
 
     grids = [
         {axis: tuple(dict.fromkeys(map(other, values))) if axis == "source" else values for axis, values in grid.items()}
@@ -72,7 +72,7 @@ def _datasets(source: str) -> list[str]:
     return [split_scheme(stage.dataset)[0] for stage in _settings(source).chain.stages if stage.dataset is not None]
 
 
-def _place(name: str, roots: DataRoots) -> Path | str:
+def _location(name: str, roots: DataRoots) -> Path | str:
     """Return where a data set lies, or its name where it is in no folder: two names may mean one."""
     if name.startswith(FOLDER):
         return Path(name.removeprefix(FOLDER)).expanduser().resolve()
@@ -81,7 +81,7 @@ def _place(name: str, roots: DataRoots) -> Path | str:
     return known if folder is None else folder.resolve()
 
 
-def _at_hand(source: str, roots: DataRoots) -> bool:
+def _has_data(source: str, roots: DataRoots) -> bool:
     """Return whether the data of all stages of a source are there."""
     return all(
         Path(name.removeprefix(FOLDER)).expanduser().is_dir()

@@ -108,11 +108,11 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
     add("--name", metavar="NAME", help="run the study under another name, in another folder: a variant")
     add("--retry-failed", action="store_true", help="run again what failed")
-    where = parser.add_argument_group(
+    group = parser.add_argument_group(
         "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or this machine)"
     )
     for flag, keywords in command_line_options():
-        where.add_argument(flag, **keywords)
+        group.add_argument(flag, **keywords)
     add_mirror_options(parser, default="off")
     return parser
 
@@ -124,7 +124,7 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     if options.check and options.plan:
         raise UserError("--plan and --check: give one of the two")
     mirror = mirror_options(options, MirrorOptions())
-    where = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
+    run_options = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     preset = getattr(options, "preset", None)
     chosen = list(presets[preset]) if preset else []
     narrowed = narrow(narrow(study, chosen), options.set)
@@ -132,33 +132,33 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     from segsweep.sweep.folders import Folders  # loads numpy
 
     folders = Folders.make(options.out, options.store, options.data)
-    study, told = _at_hand(narrowed, [*chosen, *options.set], stand_ins, options, folders.roots)
+    study, remarks = _fit_to_data(narrowed, [*chosen, *options.set], stand_ins, options, folders.roots)
     if options.name is not None:
         study = replace(study, name=options.name)
-    for line in told:
+    for line in remarks:
         console.print(line, soft_wrap=True)
-    announce_start(console, "torch and ray" if where.runner == "ray" and not options.plan else "torch")
+    announce_start(console, "torch and ray" if run_options.runner == "ray" and not options.plan else "torch")
 
     from segsweep.cli import study_command  # loads torch
 
     if options.plan:
-        return study_command.plan(study, folders, where, mirror, console, options.retry_failed, as_json=options.json)
+        return study_command.plan(study, folders, run_options, mirror, console, options.retry_failed, as_json=options.json)
     if options.check:
-        return study_command.rehearse(study, folders, where, mirror, console)
-    return study_command.run(study, folders, where, mirror, console, options.retry_failed)
+        return study_command.rehearse(study, folders, run_options, mirror, console)
+    return study_command.run(study, folders, run_options, mirror, console, options.retry_failed)
 
 
-def _at_hand(
+def _fit_to_data(
     study: Study, narrowing: Sequence[str], stand_ins: StandIns, options: argparse.Namespace, roots: "DataRoots"
 ) -> tuple[Study, list[str]]:
     """Return a study that fits the data at hand, and lines that tell how it was changed."""
     from segsweep.cli.stand_ins import with_class_map_of_target, with_stand_ins
 
     named = {text.partition("=")[0].strip() for text in narrowing}
-    told: list[str] = []
+    remarks: list[str] = []
     if "target" in named:
-        study, told = with_class_map_of_target(study, roots)
+        study, remarks = with_class_map_of_target(study, roots)
     if "source" not in named and not getattr(options, "as_published", False):
         study, more = with_stand_ins(study, stand_ins, roots)
-        told += more
-    return study, told
+        remarks += more
+    return study, remarks

@@ -17,7 +17,7 @@ from segsweep.store.opening import open_store
 from segsweep.store.protocol import Progress, Store
 from segsweep.store.verified import forget_gone
 
-WHOLE = "records are whole"  # of a study
+INTACT = "records are whole"  # of a study
 CHECKPOINT = "checkpoint"  # beside the kinds of artifacts
 BUILT_AGAIN: Mapping[str, str] = {
     DATA: "the commands of studies that use it prepare it again",
@@ -35,7 +35,7 @@ class Verified:
     `unread` has a line on each that cannot be read, for lack of permission or since the disk fails.
     """
 
-    whole: Counter[str] = field(default_factory=Counter)
+    intact: Counter[str] = field(default_factory=Counter)
     size: Counter[str] = field(default_factory=Counter)
     damaged: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
@@ -57,19 +57,19 @@ def verify(options: argparse.Namespace, console: Console) -> None:
         view.close()
     for line in lines_of(found, store):
         print(line)
-    if found.lines or found.unread or any(not line.endswith(WHOLE) for line in damaged):
+    if found.lines or found.unread or any(not line.endswith(INTACT) for line in damaged):
         sys.exit(1)
 
 
 def records_lines(study: Path) -> list[str]:
     """Return a line for everything that is damaged or missing in a study's records, or one that they are whole."""
-    return [str(damage) for damage in damaged_records(study)] or [f"{study}: {WHOLE}"]
+    return [str(damage) for damage in damaged_records(study)] or [f"{study}: {INTACT}"]
 
 
 def verify_store(store: Store, progress: Progress) -> Verified:
     """Compare the checksums of everything in a store, also of what this machine has verified, and set aside what is damaged."""
-    found, there = Verified(), list(_contents(store))
-    for done, (kind, key) in enumerate(there, 1):
+    found, contents = Verified(), list(_contents(store))
+    for done, (kind, key) in enumerate(contents, 1):
         try:
             size = _read_checkpoint(store, key) if kind == CHECKPOINT else _read_artifact(store, kind, key, progress)
         except LostArtifactError as error:
@@ -78,9 +78,9 @@ def verify_store(store: Store, progress: Progress) -> Verified:
         except (UserError, OSError) as error:
             found.unread.append(str(error))
         else:
-            found.whole[kind] += size is not None
+            found.intact[kind] += size is not None
             found.size[kind] += size or 0
-        progress(f"verifying {store.location}", done, len(there))
+        progress(f"verifying {store.location}", done, len(contents))
     forget_gone()
     return found
 
@@ -122,7 +122,7 @@ def lines_of(found: Verified, store: Store) -> Iterator[str]:
     """Yield a line per kind, one per damaged artifact with what builds it again, and one per artifact that cannot be read."""
     for kind in BUILT_AGAIN:
         damaged = f", {found.damaged[kind]} damaged" if found.damaged[kind] else ""
-        yield f"{kind:10} {found.whole[kind]} whole ({found.size[kind] / 1e6:.1f} MB){damaged}"
+        yield f"{kind:10} {found.intact[kind]} whole ({found.size[kind] / 1e6:.1f} MB){damaged}"
     yield from found.lines
     yield from found.unread
     if kept := store.damaged():

@@ -25,7 +25,7 @@ class PerCellASHA:
 
     def __post_init__(self) -> None:
         _take_plain(self)
-        if not (_whole(self.grace_epochs, 1) and _whole(self.reduction_factor, 2)):
+        if not (_is_count(self.grace_epochs, 1) and _is_count(self.reduction_factor, 2)):
             raise UserError(f"{self}: needs grace_epochs >= 1 and reduction_factor >= 2, whole numbers")
 
 
@@ -42,7 +42,7 @@ class PerCellMedian:
 
     def __post_init__(self) -> None:
         _take_plain(self)
-        if not (_whole(self.grace_epochs, 1) and _whole(self.min_trials, 1)):
+        if not (_is_count(self.grace_epochs, 1) and _is_count(self.min_trials, 1)):
             raise UserError(f"{self}: needs grace_epochs >= 1 and min_trials >= 1, whole numbers")
 
 
@@ -66,7 +66,7 @@ class PerCellRacing:
 
     def __post_init__(self) -> None:
         _take_plain(self)
-        if not (_positive(self.margin) and _positive(self.reading_error) and _whole(self.grace_epochs, 1)):
+        if not (_is_positive(self.margin) and _is_positive(self.reading_error) and _is_count(self.grace_epochs, 1)):
             raise UserError(f"{self}: needs margin >= 0 and reading_error >= 0, and grace_epochs >= 1, a whole number")
 
 
@@ -76,11 +76,11 @@ def _take_plain(rule: object) -> None:
         object.__setattr__(rule, name, plain(value))
 
 
-def _positive(value: object) -> bool:
+def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def _whole(value: object, least: int) -> bool:
+def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 

@@ -216,18 +216,20 @@ class Study:
 
     def _check_source_trials(self) -> None:
         """Raise `UserError` where the number of rates that sources are tried with contradicts how their rate is declared."""
-        said = [
+        stated = [
             role
             for role, names in (("compare", {a for g in self.grids for a in g}), ("fixed", self.fixed))
             if SOURCE_RATE in names
         ]
         several = f"study {self.name}: source_trials={self.source_trials}"
-        if said and self.source_range is not None:
+        if stated and self.source_range is not None:
             raise UserError(f"study {self.name}: {SOURCE_RATE} has two roles; an axis is compared, tuned or fixed")
         if self.source_range is not None and self.source_trials == 1:
             raise UserError(f"{several}: tries one {SOURCE_RATE} of the range in tune; give at least 2, or fix {SOURCE_RATE}")
-        if self.source_trials > 1 and said:
-            raise UserError(f"{several}: {SOURCE_RATE} is in {said[0]}, so no rate is left to choose; remove it there, or give 1")
+        if self.source_trials > 1 and stated:
+            raise UserError(
+                f"{several}: {SOURCE_RATE} is in {stated[0]}, so no rate is left to choose; remove it there, or give 1"
+            )
         if self.source_trials > 1 and self.range_of_source_rates is None:
             raise UserError(
                 f"{several}: neither {SOURCE_RATE} nor learning_rate has a range; "
@@ -263,9 +265,9 @@ class Study:
 
     def _undecided(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings of a cell of which only a tuned one decides whether they have an effect."""
-        told = {**self.fixed, **values}
-        open_ones = [name for name, others in DECIDED_BY.items() if name in told and any(axis in self.tune for axis in others)]
-        return {name: Settings.parse_value(name, told[name]) for name in open_ones}
+        given = {**self.fixed, **values}
+        open_ones = [name for name, others in DECIDED_BY.items() if name in given and any(axis in self.tune for axis in others)]
+        return {name: Settings.parse_value(name, given[name]) for name in open_ones}
 
     def cells(self) -> Iterator[tuple[str, Settings]]:
         """Yield each cell once, as its name and its settings without the tuned ones (these keep their defaults).
@@ -276,8 +278,8 @@ class Study:
         axes = list(dict.fromkeys(axis for grid in self.grids for axis in grid))
         for grid in self.grids:
             for values in product(*grid.values()):
-                told = dict(zip(grid, values, strict=True))
-                settings = self._settings(told).model_copy(update=self._undecided(told))
+                axis_values = dict(zip(grid, values, strict=True))
+                settings = self._settings(axis_values).model_copy(update=self._undecided(axis_values))
                 name = " ".join(f"{axis}={getattr(settings, axis)}" for axis in axes)
                 if name not in seen:
                     seen.add(name)

@@ -45,17 +45,17 @@ class StageSpec:
     @cached_property
     def spec_id(self) -> str:
         """The identity of the stage before anything is built."""
-        return digest({**self._own(), "parent": self.parent.spec_id if self.parent else None})
+        return digest({**self._digest_parts(), "parent": self.parent.spec_id if self.parent else None})
 
     def key(self, parent_hash: str | None) -> str:
         """Return the key in the store, given the content hash of the weights that the stage starts from."""
-        return digest({**self._own(), "parent": parent_hash})
+        return digest({**self._digest_parts(), "parent": parent_hash})
 
-    def _own(self) -> dict[str, Any]:
+    def _digest_parts(self) -> dict[str, Any]:
         texts = [self.model, *user_losses(self.settings.get("loss", ""))]
-        brought = {text: self.fingerprints[text] for text in texts if text in self.fingerprints}
+        user_code = {text: self.fingerprints[text] for text in texts if text in self.fingerprints}
         return {
-            **({"own": brought} if brought else {}),
+            **({"own": user_code} if user_code else {}),
             **({"without": list(self.without)} if self.without else {}),
             **({"leakage": self.leakage} if self.leakage != PREVENT else {}),
             "version": STAGE_VERSION,
@@ -103,7 +103,7 @@ class Trial:
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith(("source_", "ssl_"))}
         settings = {name: value for name, value in settings.items() if name not in self._without_effect()}
-        brought = {text: self.fingerprints[text] for text in self._texts() if text in self.fingerprints}
+        user_code = {text: self.fingerprints[text] for text in self._texts() if text in self.fingerprints}
         maps = self.settings.transfer == "all" or "domain_shift" in settings
         mapped = {"class_map": dict(self.target.class_map)} if maps and self.target.class_map else {}
         headline = {"foreground": self.target.foreground} if self.target.foreground is not None else {}
@@ -120,7 +120,7 @@ class Trial:
                 **headline,
                 **({"groups": self.target.groups} if self.target.groups and self.target.leakage == PREVENT else {}),
                 **({"leakage": self.target.leakage} if self.target.leakage != PREVENT else {}),
-                **({"own": brought} if brought else {}),
+                **({"own": user_code} if user_code else {}),
             }
         )
 

@@ -48,10 +48,10 @@ class PredictionFiles:
         clear = background_of(self._classes)
         height, width = mask_HW.shape
         key = legend(self._classes, [number for number in present if number != clear], max(width, LEGEND_PX))
-        whole = Image.new("RGB", (key.width, height + key.height), "white")
-        whole.paste(Image.fromarray(overlay(image, mask_HW, clear=clear)))
-        whole.paste(key, (0, height))
-        return whole
+        page = Image.new("RGB", (key.width, height + key.height), "white")
+        page.paste(Image.fromarray(overlay(image, mask_HW, clear=clear)))
+        page.paste(key, (0, height))
+        return page
 
 
 def _file_parts(classes: Sequence[str]) -> list[str]:

@@ -97,7 +97,7 @@ class Predictor:
         """Return the pieces of a side: one where it is not much longer than a piece, else equal ones."""
         margin = self._margin_px
         count = 1 if length <= self._tile_px + 2 * margin else -(-length // self._tile_px)
-        edges = [length * place // count for place in range(count + 1)]
+        edges = [length * index // count for index in range(count + 1)]
         return [
             _Piece(slice(start, end), slice(max(0, start - margin), min(length, end + margin))) for start, end in pairwise(edges)
         ]
@@ -119,10 +119,10 @@ def _up_to_multiple(length: int, of: int) -> int:
 
 def _joined(parts: Iterable[tuple[slice, slice, Tensor]], size: tuple[int, int]) -> Tensor:
     """Return the parts of logits joined into one tensor (C, H, W), for a size (width, height)."""
-    whole = None
+    joined = None
     for rows, columns, logits in parts:
-        if whole is None:
-            whole = logits.new_empty(len(logits), size[1], size[0])
-        whole[:, rows, columns] = logits
-    assert whole is not None
-    return whole
+        if joined is None:
+            joined = logits.new_empty(len(logits), size[1], size[0])
+        joined[:, rows, columns] = logits
+    assert joined is not None
+    return joined

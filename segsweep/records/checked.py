@@ -59,15 +59,15 @@ def parsed_lines(path: Path, content: bytes) -> list[Row]:
 
     Raises `DamagedRecordsError` that names the first damaged line.
     """
-    *whole, tail = content.split(b"\n")
+    *complete, tail = content.split(b"\n")
     rows = []
-    for number, line in enumerate(whole, 1):
+    for number, line in enumerate(complete, 1):
         try:
             rows.append(parsed(line))
         except ChecksumError as error:
             raise DamagedRecordsError(path, f"line {number} is damaged ({error})") from None
     if tail and _has_lost_its_end(tail):
-        raise DamagedRecordsError(path, f"line {len(whole) + 1} is damaged (its end)")
+        raise DamagedRecordsError(path, f"line {len(complete) + 1} is damaged (its end)")
     return rows
 
 

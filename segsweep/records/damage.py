@@ -32,9 +32,9 @@ def unreadable(file: Path, error: OSError, remedy: str | None = None) -> UserErr
     if isinstance(error, IsADirectoryError | NotADirectoryError):
         return DamagedRecordsError(file, f"cannot be read ({error.strerror})", remedy)
     mend = "let its owner run: chmod -R a+rX" if isinstance(error, PermissionError) else "see to the disk"
-    told = UserError(f"{file}: cannot be read: {error.strerror or error}; {mend}, then run the same command again")
-    told.__cause__ = error
-    return told
+    user_error = UserError(f"{file}: cannot be read: {error.strerror or error}; {mend}, then run the same command again")
+    user_error.__cause__ = error
+    return user_error
 
 
 def remedy_of(file: Path) -> str:
@@ -58,11 +58,11 @@ def copy_in_wandb(file: Path) -> str | None:
 
 def set_aside(folder: Path, path: Path) -> Path:
     """Move a damaged file or folder of a study's records to `damaged/`, and return where it lies now."""
-    aside = folder / ASIDE
-    aside.mkdir(exist_ok=True)
+    damaged = folder / ASIDE
+    damaged.mkdir(exist_ok=True)
     names = (f"{path.name}{suffix}" for suffix in ("", *(f".{number}" for number in range(1, 10_000))))
-    place = next(aside / name for name in names if not (aside / name).exists())
-    path.rename(place)
-    for changed in (aside, path.parent):
+    moved = next(damaged / name for name in names if not (damaged / name).exists())
+    path.rename(moved)
+    for changed in (damaged, path.parent):
         sync(changed)
-    return place
+    return moved

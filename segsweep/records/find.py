@@ -24,7 +24,7 @@ def find_study(named: str | Path) -> Path:
     for folder in (Path(named), RUNS / named):
         if (folder / STUDY).is_file() or (folder / INDEX).is_file():
             return folder
-    there = [folder.name for folder in study_folders()]
-    known = f"{RUNS}/ holds {', '.join(there)}" if there else f"{RUNS}/ holds none"
+    names = [folder.name for folder in study_folders()]
+    known = f"{RUNS}/ holds {', '.join(names)}" if names else f"{RUNS}/ holds none"
     what = "no such folder" if not Path(named).is_dir() else f"no {STUDY} in it"
     raise UserError(f"{named}: holds no study ({what}); name a study's folder, or one in {RUNS}/: {known}")

@@ -12,7 +12,7 @@ from segsweep.records.checked import ChecksumError, Row, is_checked, parsed, par
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, unreadable
 from segsweep.records.schema import SCHEMA_VERSION
 
-__all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "write_object", "write_whole"]
+__all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "replace_text", "write_object"]
 
 ANEW = "run the study's own command again: it is written anew"
 
@@ -96,10 +96,10 @@ def _remedy_of_study(folder: Path) -> str:
 
 def write_object(path: Path, row: Mapping[str, Any]) -> None:
     """Write one JSON object with its checksum, by rename."""
-    write_whole(path, with_checksum(dict(row), indent=1).decode())
+    replace_text(path, with_checksum(dict(row), indent=1).decode())
 
 
-def write_whole(path: Path, content: str) -> None:
+def replace_text(path: Path, content: str) -> None:
     """Write a text file by rename, so that a reader sees the old one or the new one."""
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8")

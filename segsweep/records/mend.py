@@ -35,19 +35,19 @@ def mend(folder: Path) -> tuple[Index, list[str]]:
     Returns the index as it is then, and a line for everything that was damaged. Raises `UserError` for records of a later
     version and where the declaration is damaged and nothing else says whose records these are; then nothing has been changed.
     """
-    lines = list(_whole_lines(folder / INDEX))
-    told = [*_mend_study(folder, index_of(folder, lines)), *_mend_index(folder, lines)]
-    told += [*_mend_parts(folder), *_mend_live(folder), *_mend_plan(folder), *_mend_choices(folder)]
-    return read_index(folder), told
+    lines = list(_intact_lines(folder / INDEX))
+    notices = [*_mend_study(folder, index_of(folder, lines)), *_mend_index(folder, lines)]
+    notices += [*_mend_parts(folder), *_mend_live(folder), *_mend_plan(folder), *_mend_choices(folder)]
+    return read_index(folder), notices
 
 
 def next_number(folder: Path, index: Index) -> int:
     """Return the number of the next part."""
-    there = (path.name.removesuffix(".tmp") for path in (folder / PARTS).iterdir() if path.name.isdigit())
-    return max((int(name) for name in (*there, *index.parts)), default=0) + 1
+    names = (path.name.removesuffix(".tmp") for path in (folder / PARTS).iterdir() if path.name.isdigit())
+    return max((int(name) for name in (*names, *index.parts)), default=0) + 1
 
 
-def _whole_lines(path: Path) -> Iterator[Row]:
+def _intact_lines(path: Path) -> Iterator[Row]:
     """Yield the lines of the index that are not damaged."""
     try:
         content = path.read_bytes() if path.is_file() else b""
@@ -120,10 +120,10 @@ def _mend_live(folder: Path) -> Iterator[str]:
         try:
             read_live(path)
         except DamagedRecordsError as error:
-            place = set_aside(folder, path)
+            moved = set_aside(folder, path)
             number = next_number(folder, read_index(folder))
             list_part(folder, Part(folder / PARTS / f"{number:06d}", ids=(path.stem,), aside=True))
-            yield f"{error.file}: {error.reason}; moved to {place}; it goes on from its checkpoint, or runs again"
+            yield f"{error.file}: {error.reason}; moved to {moved}; it goes on from its checkpoint, or runs again"
 
 
 def _mend_plan(folder: Path) -> Iterator[str]:
@@ -155,5 +155,5 @@ def _mend_choices(folder: Path) -> Iterator[str]:
 def begin_index(folder: Path, study: Row) -> None:
     """Note in the index whose records these are, unless it does. Its name is on disk with that of the declaration."""
     if not index_of(folder, read_lines(folder / INDEX)).study:
-        own = {name: study[name] for name in ("schema_version", "name", "records_id")}
-        append_line(folder / INDEX, {"kind": "study", **own}, durable=True)
+        identity = {name: study[name] for name in ("schema_version", "name", "records_id")}
+        append_line(folder / INDEX, {"kind": "study", **identity}, durable=True)

@@ -20,7 +20,7 @@ from pyarrow.parquet import ParquetFile
 from segsweep.files import sync
 from segsweep.records.checked import ChecksumError, Row, crc32, parsed, with_checksum
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, unreadable
-from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines, write_whole
+from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines, replace_text
 from segsweep.records.schema import TABLES, task_tables
 from segsweep.records.tables import frame, to_arrow
 
@@ -136,8 +136,8 @@ def _index_of(folder: Path, lines: Sequence[Row]) -> Index:
     for line in lines:
         match line["kind"]:
             case "part" | "aside":
-                place = folder / PARTS / line["part"]
-                parts[line["part"]] = _part(place, line)
+                part_folder = folder / PARTS / line["part"]
+                parts[line["part"]] = _part(part_folder, line)
             case "plan":
                 plans = {*plans, line["sum"]}
             case "planned":
@@ -153,8 +153,8 @@ def _index_of(folder: Path, lines: Sequence[Row]) -> Index:
 
 def parts_of(folder: Path, index: Index) -> list[Part]:
     """Return a study's parts by their numbers: those that are listed, and those that lie there and are not listed yet."""
-    there = {path.name: path for path in (folder / PARTS).glob("*") if path.name.isdigit()}
-    unlisted = {name: line_in_part(there[name]) or Part(there[name]) for name in set(there) - set(index.parts)}
+    folders = {path.name: path for path in (folder / PARTS).glob("*") if path.name.isdigit()}
+    unlisted = {name: line_in_part(folders[name]) or Part(folders[name]) for name in set(folders) - set(index.parts)}
     return [part for _, part in sorted({**unlisted, **index.parts}.items())]
 
 
@@ -240,7 +240,7 @@ def forget_choices(folder: Path, index: Index) -> None:
     """Empty the file of choices. The index says so first, where it has counted any."""
     if index.choices:
         append_line(folder / INDEX, {"kind": "choices", "count": 0}, durable=True)
-    write_whole(folder / CHOICES, "")
+    replace_text(folder / CHOICES, "")
 
 
 def list_part(folder: Path, part: Part) -> None:

@@ -30,14 +30,14 @@ class PlanStatus:
     @classmethod
     def of(cls, plan: pd.DataFrame | None, choices: Iterable[Mapping[str, Any]], more: Iterable[str] = ()) -> "PlanStatus":
         """Return the marks that follow from a plan, where there is one, and from the choices of cells; `more` is chosen too."""
-        told = list(choices)
-        chosen = frozenset(trial for choice in told for trial in (choice["chosen"], *choice["confirm"]) if trial).union(more)
+        listed = list(choices)
+        chosen = frozenset(trial for choice in listed for trial in (choice["chosen"], *choice["confirm"]) if trial).union(more)
         if plan is None:
             return cls({}, None, chosen)
         trials, stages = divided(plan)
-        cells = {trial: choice["cell"] for choice in told for trial in choice["confirm"]}
+        cells = {trial: choice["cell"] for choice in listed for trial in choice["confirm"]}
         names = cells | dict(zip(trials["trial_id"], trials["cell"], strict=True))
-        tried = (rate["stage_id"] for choice in told for rate in choice.get("source", {}).get("tried", ()))
+        tried = (rate["stage_id"] for choice in listed for rate in choice.get("source", {}).get("tried", ()))
         return cls(names, chosen.union(trials["trial_id"]), chosen, stages.union(tried))
 
     @classmethod

@@ -19,7 +19,7 @@ from segsweep.files import replacing, sync
 from segsweep.records.checked import crc32
 from segsweep.records.damage import INDEX, STUDY
 from segsweep.records.driver_lock import acquire_driver_lock, driver_details
-from segsweep.records.lines import Row, append_line, declared, read_study, write_object, write_whole
+from segsweep.records.lines import Row, append_line, declared, read_study, replace_text, write_object
 from segsweep.records.mend import begin_index, mend, next_number
 from segsweep.records.parts import Index, forget_choices, list_part, read_index, write_part
 from segsweep.records.plan_status import CHOICES, PLAN, STAGE
@@ -56,11 +56,11 @@ def _in_one_line(method: "Method[Arguments, Returned]") -> "Method[Arguments, Re
     """Have a method raise `UserError` where the disk takes no more: the same command goes on once it does."""
 
     @functools.wraps(method)
-    def told(self: "RecordWriter", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
+    def wrapper(self: "RecordWriter", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
         with disk_errors("--out", self.folder, AGAIN):
             return method(self, *arguments, **named)
 
-    return told
+    return wrapper
 
 
 class RecordWriter:
@@ -201,7 +201,7 @@ class RecordWriter:
     def trace(self, identity: str, text: str) -> Path:
         """Keep the traceback of a failure and return its file."""
         path = self.folder / "errors" / f"{identity}.txt"
-        write_whole(path, text)
+        replace_text(path, text)
         return path
 
     @_in_one_line

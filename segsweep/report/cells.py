@@ -128,5 +128,5 @@ def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], 
 
 def _reasons(choices: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return why a cell could choose no setting, in each fold where that is so."""
-    told = [choice for choice in choices if choice.get("reason")]
-    return [f"fold {choice['fold']}: {choice['reason']}" if "fold" in choice else choice["reason"] for choice in told]
+    failed = [choice for choice in choices if choice.get("reason")]
+    return [f"fold {choice['fold']}: {choice['reason']}" if "fold" in choice else choice["reason"] for choice in failed]

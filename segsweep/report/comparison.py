@@ -27,13 +27,13 @@ def _of_folds(records: Records) -> Iterator[str]:
         complete = len(confirmed) == len(records.study["cells"]) * int(records.study["seeds"]) * len(folds.numbers)
         once = "once" + (" per repetition" if folds.repetitions > 1 else "")
         if complete:
-            said = f"every image of the pool is tested {once} with every seed"
+            note = f"every image of the pool is tested {once} with every seed"
         elif planned < len(folds.numbers):
-            said = f"only {planned} of {len(folds.numbers)} folds are part of this study"
+            note = f"only {planned} of {len(folds.numbers)} folds are part of this study"
         else:
-            said = "not all runs of all folds have finished, so cells may be averages over different images"
+            note = "not all runs of all folds have finished, so cells may be averages over different images"
         tuned = " Each fold is tuned on its own training and validation images." if records.study["tune"] else ""
-        yield f"Cross-validation, {folds}: {said}.{tuned} Means are over folds, the spread is that of runs over folds and seeds."
+        yield f"Cross-validation, {folds}: {note}.{tuned} Means are over folds, the spread is that of runs over folds and seeds."
 
 
 def _of_target_images(records: Records) -> Iterator[str]:
@@ -58,12 +58,12 @@ def _of_sources(records: Records) -> Iterator[str]:
     if sources["stage"].nunique() < 2:
         return
     sizes, steps = sources["train_images"], sources["steps"]
-    said = [
+    lengths = [
         f"equal {what} ({_between(values)})" if values.nunique() == 1 else f"unequal {what} ({_between(values)})"
         for what, values in (("size", sizes), ("steps", steps))
     ]
-    units = said[0].replace(")", " images)")
-    yield f"Trained sources are compared at {units} and {said[1]}."
+    units = lengths[0].replace(")", " images)")
+    yield f"Trained sources are compared at {units} and {lengths[1]}."
 
 
 def rate_lines(records: Records) -> list[str]:

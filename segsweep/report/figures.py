@@ -21,10 +21,10 @@ MARKERS = "osD^vP*X<>"
 APART = 0.012  # of the axis, between lines whose points would else lie on one another
 FEW_DECADES = 1000  # the highest over the lowest value, up to which a logarithmic axis has room for more than powers of ten
 SPEAKING = ("source", "architecture")  # axes whose values need no name beside them
-Look = Mapping[str, Any]  # keyword arguments of `Axes.plot`
+Style = Mapping[str, Any]  # keyword arguments of `Axes.plot`
 
 
-def looks(names: Iterable[object]) -> dict[str, Look]:
+def looks(names: Iterable[object]) -> dict[str, Style]:
     """Return for every name a colour and a marker, to be used in all figures alike."""
     return {
         str(name): {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
@@ -38,7 +38,7 @@ def cell_labels(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
     `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them. Where none varies the first is told, without
     any axis nothing.
     """
-    return _told(cells, varied(cells, axes) or list(axes)[:1])
+    return _labels(cells, varied(cells, axes) or list(axes)[:1])
 
 
 def model_names(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
@@ -47,15 +47,17 @@ def model_names(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
     Cells that share a name start alike, and so can share a line.
     """
     following = [axis for axis in axes if follows_source(axis)]
-    parts = [_told(own, ["source", *varied(own, following)]) for _, own in cells.groupby("source", sort=False)]
+    parts = [
+        _labels(of_source, ["source", *varied(of_source, following)]) for _, of_source in cells.groupby("source", sort=False)
+    ]
     return pd.concat(parts).reindex(cells["cell"]) if parts else pd.Series(dtype="string")
 
 
-def _told(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
+def _labels(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
     values = {axis: cells[axis].astype("string").fillna("none") for axis in axes}
     texts = [text if axis in SPEAKING else f"{axis.replace('_', ' ')} " + text for axis, text in values.items()]
-    told = [", ".join(row) for row in zip(*texts, strict=True)] if texts else ""
-    return pd.Series(told, index=cells["cell"], dtype="string")
+    labels = [", ".join(row) for row in zip(*texts, strict=True)] if texts else ""
+    return pd.Series(labels, index=cells["cell"], dtype="string")
 
 
 def panels(
@@ -71,12 +73,12 @@ def panels(
 
     cells = cells[cells["cell"].isin(rows["cell"])]
     facets = varied(cells, axes)
-    titles = _told(cells, facets)
+    titles = _labels(cells, facets)
     names = list(dict.fromkeys(titles))
     across = min(len(names), cells[facets[-1]].nunique(dropna=False)) if facets else 1
     down = -(-len(names) // across)
-    whole = (size[0] * across + 0.6, size[1] * down + 1.2)
-    figure, grid = subplots(down, across, figsize=whole, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    figure_size = (size[0] * across + 0.6, size[1] * down + 1.2)
+    figure, grid = subplots(down, across, figsize=figure_size, sharex=True, sharey=True, squeeze=False, layout="constrained")
     parts = []
     for number, (ax, name) in enumerate(zip(grid.flat, names, strict=False)):
         ax.set_title(name.replace(", ", "\n"), fontsize="medium")
@@ -114,36 +116,36 @@ def draw_rows(ax: "Axes", runs: pd.DataFrame, label: str, measure: str, publishe
     name_rows(ax, names)
 
 
-def draw_lines(ax: "Axes", runs: pd.DataFrame, x: str, y: str, by: str, styles: Mapping[str, Look]) -> dict[str, float]:
+def draw_lines(ax: "Axes", runs: pd.DataFrame, x: str, y: str, by: str, styles: Mapping[str, Style]) -> dict[str, float]:
     """Draw `y` against `x`, one line per value of the column `by`: through the means, with a bar at each and a point per run.
 
     Where `x` is a number, lines stand a little aside of one another, so that points do not hide. Returns how far each does.
     """
     names = [str(name) for name in dict.fromkeys(runs[by])]
     reach = float(runs[x].max() - runs[x].min()) if pd.api.types.is_numeric_dtype(runs[x]) else 0.0
-    aside = {name: APART * reach * (number - (len(names) - 1) / 2) for number, name in enumerate(names)}
-    for name, own in runs.groupby(by, sort=False):
-        look, moved = styles[str(name)], own.assign(x=own[x] + aside[str(name)] if reach else own[x])
+    offsets = {name: APART * reach * (number - (len(names) - 1) / 2) for number, name in enumerate(names)}
+    for name, group in runs.groupby(by, sort=False):
+        style, moved = styles[str(name)], group.assign(x=group[x] + offsets[str(name)] if reach else group[x])
         means = moved.groupby("x")[y].mean()
-        ax.plot(means.index, means, **{**look, "marker": "_", "markersize": 14})
-        ax.plot(moved["x"], moved[y], **look, linestyle="", alpha=0.6)
-        ax.plot([], [], **look, label=str(name))
+        ax.plot(means.index, means, **{**style, "marker": "_", "markersize": 14})
+        ax.plot(moved["x"], moved[y], **style, linestyle="", alpha=0.6)
+        ax.plot([], [], **style, label=str(name))
     ax.grid(alpha=0.3)
-    return aside
+    return offsets
 
 
 def draw_curves(
-    ax: "Axes", epochs: pd.DataFrame, measure: str, by: str, styles: Mapping[str, Look], x: str = "epoch", **line: Any
+    ax: "Axes", epochs: pd.DataFrame, measure: str, by: str, styles: Mapping[str, Style], x: str = "epoch", **line: Any
 ) -> None:
     """Draw a measure per epoch, one line per value of the column `by`: the mean over runs, and a band from the least to the most.
 
     `x` may be `steps` instead; `line` holds further keyword arguments of `Axes.plot`.
     """
-    for name, own in epochs.dropna(subset=[measure]).groupby(by, sort=False):
-        spread = own.groupby(x)[measure].agg(["mean", "min", "max"])
-        look = {**styles[str(name)], "markersize": 4, **line}
-        ax.plot(spread.index, spread["mean"], **look, label=str(name))
-        ax.fill_between(spread.index, spread["min"], spread["max"], color=look["color"], alpha=0.15, linewidth=0)
+    for name, group in epochs.dropna(subset=[measure]).groupby(by, sort=False):
+        spread = group.groupby(x)[measure].agg(["mean", "min", "max"])
+        style = {**styles[str(name)], "markersize": 4, **line}
+        ax.plot(spread.index, spread["mean"], **style, label=str(name))
+        ax.fill_between(spread.index, spread["min"], spread["max"], color=style["color"], alpha=0.15, linewidth=0)
     if epochs[x].nunique() > 1:
         ax.locator_params(axis="x", integer=True)
     else:

@@ -47,13 +47,13 @@ def protocol_lines(records: Records) -> list[str]:
     trials = records.trials
     sizes = set(trials["test_size"].dropna()) if "test_size" in trials else set()  # older records have no such column
     if sizes == {"original"}:
-        where = "the masks' original sizes (validation and losses: at image_px)"
+        size = "the masks' original sizes (validation and losses: at image_px)"
     elif "original" in sizes:
-        where = "image_px, or with test_size=original at the masks' original sizes (validation and losses: at image_px)"
+        size = "image_px, or with test_size=original at the masks' original sizes (validation and losses: at image_px)"
     else:
-        where = "image_px"
+        size = "image_px"
     return [
-        f"Protocol: integer counts over the whole split at {where}, ignored pixels left out; accuracy: share of correct pixels;",
+        f"Protocol: integer counts over the whole split at {size}, ignored pixels left out; accuracy: share of correct pixels;",
         "Dice and boundary_f (within 0.75 % of the diagonal): means over pictures; losses: means over pictures, each by itself.",
     ]
 

@@ -150,8 +150,8 @@ def _declared(text: str, tried: Sequence[Any]) -> BaseDistribution:
     call = ast.parse(re.sub(r"np\.\w+\(([^()]*)\)", r"\1", text), mode="eval").body  # a number of NumPy's tells its type
     assert isinstance(call, ast.Call), text
     assert isinstance(call.func, ast.Name), text
-    told = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     if call.func.id == "Choice":
-        return CategoricalDistribution(list(dict.fromkeys([*told["values"], *tried])))
-    numbers = [told["low"], told["high"], *tried]
+        return CategoricalDistribution(list(dict.fromkeys([*keywords["values"], *tried])))
+    numbers = [keywords["low"], keywords["high"], *tried]
     return FloatDistribution(min(numbers), max(numbers), log=call.func.id == "LogUniform")

@@ -45,7 +45,7 @@ def paired_differences(records: Records, partners: Mapping[str, str], measure: s
     images = records.images[["trial_id", "seed", "image", measure]]
     images = images.merge(confirmed_runs(records)[["trial_id", "cell"]], on="trial_id")
     of_cell = images.groupby("cell")
-    scores = {cell: own.pivot_table(index="seed", columns="image", values=measure, aggfunc="mean") for cell, own in of_cell}
+    scores = {cell: rows.pivot_table(index="seed", columns="image", values=measure, aggfunc="mean") for cell, rows in of_cell}
     rows = []
     for cell, partner in partners.items():
         if cell in scores and partner in scores:
@@ -94,9 +94,9 @@ def bootstrap_interval(differences_SN: npt.NDArray[np.float64]) -> tuple[float, 
     rng = np.random.default_rng(SEED)
     seed_counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS)
     image_counts = rng.multinomial(images, np.full(images, 1 / images), DRAWS)
-    there = ~np.isnan(differences_SN)
-    sums = ((seed_counts @ np.where(there, differences_SN, 0.0)) * image_counts).sum(axis=1)
-    counts = ((seed_counts @ there.astype(np.float64)) * image_counts).sum(axis=1)
+    present = ~np.isnan(differences_SN)
+    sums = ((seed_counts @ np.where(present, differences_SN, 0.0)) * image_counts).sum(axis=1)
+    counts = ((seed_counts @ present.astype(np.float64)) * image_counts).sum(axis=1)
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(sums[counts > 0] / counts[counts > 0], [tail, 100 - tail])
     return float(low), float(high)

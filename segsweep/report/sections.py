@@ -30,13 +30,13 @@ def source_lines(records: Records) -> list[str]:
     rows = trained_sources(records)
     if rows.empty:
         return []
-    table, told = new_table(), [name for name in QUALITY if name in rows]
-    plain = [str(name) for name in rows.columns if name not in told]
+    table, measured = new_table(), [name for name in QUALITY if name in rows]
+    plain = [str(name) for name in rows.columns if name not in measured]
     for name in map(str, rows.columns):
         table.add_column(heading(name), justify="left" if name in ("stage", "model") else "right")
     for _, row in rows.iterrows():
-        table.add_row(*(text(row[name]) for name in plain), *(number(row[name]) for name in told))
-    notes = [*(note for name, note in QUALITY_NOTES.items() if name in told), *rate_lines(records)]
+        table.add_row(*(text(row[name]) for name in plain), *(number(row[name]) for name in measured))
+    notes = [*(note for name, note in QUALITY_NOTES.items() if name in measured), *rate_lines(records)]
     return ["", "Sources as trained:", "", *lines_of(table), *notes, *_rates_tried(records)]
 
 

@@ -27,8 +27,8 @@ def trained_sources(records: Records) -> pd.DataFrame:
     alike = settings.map(str).groupby([trained[name] for name in NAMES])
     varied = alike.nunique().gt(1).any()
     differing = [str(name) for name in varied.index[varied] if name not in LENGTHS]
-    told = [name for name in QUALITY if trained[name].notna().any()]
-    parts = [trained[list(NAMES)], settings[differing], trained[["train_images", "steps", *told]]]
+    measured = [name for name in QUALITY if trained[name].notna().any()]
+    parts = [trained[list(NAMES)], settings[differing], trained[["train_images", "steps", *measured]]]
     return pd.concat(parts, axis=1).sort_values([*NAMES, *differing], ignore_index=True)
 
 
@@ -57,8 +57,8 @@ def source_rates(records: Records) -> pd.DataFrame:
             rows.setdefault(ids, {**row, "tried": tried, "folds": []})["folds"].append(choice.get("fold"))
     frame = pd.DataFrame(rows.values(), columns=["stage", "model", "learning_rate", "at_edge", "tried", "folds"])
     several = frame.duplicated(["stage", "model"], keep=False)  # folds of which the source leaves out other images
-    where = frame["folds"].map(lambda folds: ", ".join(str(fold) for fold in dict.fromkeys(folds)))
-    return frame.assign(stage=frame["stage"].where(~several, frame["stage"] + " (fold " + where + ")")).drop(columns="folds")
+    fold_names = frame["folds"].map(lambda folds: ", ".join(str(fold) for fold in dict.fromkeys(folds)))
+    return frame.assign(stage=frame["stage"].where(~several, frame["stage"] + " (fold " + fold_names + ")")).drop(columns="folds")
 
 
 def _reading(value: float | None) -> str:
@@ -74,15 +74,15 @@ def stage_names(records: Records) -> "pd.Series[str]":
     rows = records.stages.drop_duplicates("stage_id").set_index("stage_id", drop=False)
     of_id = rows.to_dict("index")
 
-    def told(stage_id: object) -> dict[str, Any]:
+    def all_settings(stage_id: object) -> dict[str, Any]:
         row = of_id[stage_id]
-        before = told(row["parent_stage_id"]) if row["parent_stage_id"] in of_id else {}
+        before = all_settings(row["parent_stage_id"]) if row["parent_stage_id"] in of_id else {}
         settings = {"model": row["model"], **json.loads(row["settings"])}
         return {**settings, **{f"earlier {name}": value for name, value in before.items()}}
 
     names = {}
-    for chain, own in rows[rows.index.isin(_needed(records))].groupby("stage", sort=False):
-        each = {str(stage_id): told(stage_id) for stage_id in own.index}
+    for chain, stages in rows[rows.index.isin(_needed(records))].groupby("stage", sort=False):
+        each = {str(stage_id): all_settings(stage_id) for stage_id in stages.index}
         differing = [name for name in next(iter(each.values())) if len({str(one.get(name)) for one in each.values()}) > 1]
         for stage_id, one in each.items():
             names[stage_id] = ", ".join([str(chain), *(f"{name.replace('_', ' ')} {one.get(name)}" for name in differing)])

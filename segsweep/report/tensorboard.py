@@ -51,8 +51,8 @@ def write_tensorboard(records: Records, folder: Path) -> list[str]:
 
 def _trial_events(trial: Row, axes: Sequence[str], epochs: pd.DataFrame | None) -> list[Row]:
     started, ended = trial["started_at"] or 0.0, trial["ended_at"] or 0.0
-    told = {axis: _value(trial[axis]) for axis in axes if trial[axis] is not None}
-    events = [_event(0, started, [_hparams("session_start_info", start_time_secs=started, hparams=told)])]
+    axis_values = {axis: _value(trial[axis]) for axis in axes if trial[axis] is not None}
+    events = [_event(0, started, [_hparams("session_start_info", start_time_secs=started, hparams=axis_values)])]
     events += _epoch_events(trial, epochs)
     measured = {name: trial[column] for name, column in METRICS.items() if trial[column] is not None}
     if measured:

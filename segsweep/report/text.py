@@ -69,8 +69,8 @@ def _title(records: Records, summary: pd.DataFrame) -> str:
     """Return the study's name, its target, and all that is the same in every row."""
     study, target = records.study, records.study["target"]
     same = {axis: summary[axis].iloc[0] for axis in compared_axes(records) if summary[axis].nunique() == 1}
-    said = ", ".join(f"{name}={value}" for name, value in {**same, **study["fixed"]}.items())
-    return f"{study['name']}: target {target['name']}" + (f"; {said}" if said else "")
+    fixed_text = ", ".join(f"{name}={value}" for name, value in {**same, **study["fixed"]}.items())
+    return f"{study['name']}: target {target['name']}" + (f"; {fixed_text}" if fixed_text else "")
 
 
 def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
@@ -94,7 +94,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
 
 def _edge_notes(summary: pd.DataFrame, records: Records) -> list[str]:
     """Return what to do where a chosen value lies at the edge of what was tried."""
-    axes = {axis for told in summary["at_edge"] for axis in told.split(",") if axis}
+    axes = {axis for names in summary["at_edge"] for axis in names.split(",") if axis}
     listed = {axis for axis in axes if str(records.study["tune"].get(axis)).startswith("Choice(")}
     advice = {
         "widen the range (--set NAME=LOW..HIGH) or try more points (trials_per_cell)": axes - listed,

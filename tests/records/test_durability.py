@@ -9,7 +9,7 @@ import pytest
 
 from segsweep.records import load
 from segsweep.records.checked import parsed
-from segsweep.records.lines import append_line, read_lines, write_object, write_whole
+from segsweep.records.lines import append_line, read_lines, replace_text, write_object
 from segsweep.records.parts import read_index
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.verify import damaged_records
@@ -122,9 +122,9 @@ def test_a_power_cut_while_a_plan_is_replaced_leaves_a_plan(disk, tmp_path, begi
 @pytest.mark.parametrize("lazy", [True, False], ids=["names late", "bytes late"])
 def test_what_is_written_whole_survives_a_power_cut(disk, tmp_path, lazy):
     """A file that was written whole, or a line that is durable, has its new content on disk when the call returns."""
-    write_whole(disk.folder / "lines", "")
+    replace_text(disk.folder / "lines", "")
     for content in ("old", "new and longer"):
-        write_whole(disk.folder / "text", content)
+        replace_text(disk.folder / "text", content)
         write_object(disk.folder / "object.json", {"kind": content})
         append_line(disk.folder / "lines", {"kind": content}, durable=True)
         left = disk.survives(tmp_path / content, lazy)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.records.lines import append_line, plain, read_lines, read_study, write_whole
+from segsweep.records.lines import append_line, plain, read_lines, read_study, replace_text
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_a_study_that_cannot_be_read_is_one_line_with_its_file(tmp_path, content
 
 def test_whole_file_is_replaced_at_once(tmp_path, monkeypatch):
     """A write that is broken off leaves the old file."""
-    write_whole(tmp_path / "f", "old")
+    replace_text(tmp_path / "f", "old")
     monkeypatch.setattr(type(tmp_path), "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "f", "new")
+        replace_text(tmp_path / "f", "new")
     assert (tmp_path / "f").read_text() == "old"

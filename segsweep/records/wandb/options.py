@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from segsweep.errors import UserError, disk_errors
 from segsweep.records.checked import is_checked, parsed
 from segsweep.records.damage import DamagedRecordsError
-from segsweep.records.lines import write_object, write_whole
+from segsweep.records.lines import replace_text, write_object
 
 FOLDER = "wandb"  # in a study's folder: W&B's own files, the log, and what is below
 DONE, REFUSED, TROUBLE, ENOUGH = 0, 2, 75, 76  # how an attempt to send ends: its exit code
@@ -130,4 +130,4 @@ def read_state(study: Path) -> Mapping[str, Any]:
 def write_state(study: Path, **values: Any) -> None:
     """Keep how far the mirror has come; what is not given stays, but for how the last attempt ended."""
     kept = {name: value for name, value in read_state(study).items() if name not in ("done", "trouble")}
-    write_whole(study / FOLDER / STATE, json.dumps({**kept, **values}))
+    replace_text(study / FOLDER / STATE, json.dumps({**kept, **values}))
