@@ -265,9 +265,9 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
         random = {name: tensor for name, tensor in encoder.state_dict().items() if _absent(name, parent)}
         encoder.load_state_dict({**random, **load_weights(parent.folder / WEIGHTS_FILE)[0]})
         return encoder
-    whole = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
-    load_source(whole, parent, "encoder")
-    encoder.load_state_dict(whole.encoder.state_dict())
+    parent_model = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
+    load_source(parent_model, parent, "encoder")
+    encoder.load_state_dict(parent_model.encoder.state_dict())
     return encoder
 
 
@@ -323,14 +323,14 @@ def load_source(
     With the scope `all`, the rows of the last classifier go to the model's `classes` by name, and as `class_map` says.
     """
     weights, _ = load_weights(artifact.folder / WEIGHTS_FILE)
-    told = artifact.metadata
-    absent = [model.parts.encoder + name for name in told.get("absent", ())]
-    if told["encoder_only"]:
+    metadata = artifact.metadata
+    absent = [model.parts.encoder + name for name in metadata.get("absent", ())]
+    if metadata["encoder_only"]:
         weights = {model.parts.encoder + name: tensor for name, tensor in weights.items()}
         scope = "encoder"
     mapped = None
-    if scope == "all" and told.get("classes") is not None:
-        mapped = map_classes(told["classes"], classes, class_map or {})
-    if told.get("named_freely"):
+    if scope == "all" and metadata.get("classes") is not None:
+        mapped = map_classes(metadata["classes"], classes, class_map or {})
+    if metadata.get("named_freely"):
         return load_file_weights(model, weights, scope, mapped)
-    return transfer_weights(model, weights, scope, ignored=told.get("unused", ()), absent=absent, classes=mapped)
+    return transfer_weights(model, weights, scope, ignored=metadata.get("unused", ()), absent=absent, classes=mapped)

@@ -17,7 +17,7 @@ from segsweep.config.study import Target
 from segsweep.config.work import StageSpec, Trial
 from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
 from segsweep.domain_shift import measure_shift
@@ -64,7 +64,7 @@ def make(tmp_path, context):
     """Return how to build a source stage and a confirmed trial on it, from the classes of both."""
 
     def keyed(name, classes, seed) -> str:
-        request = Request(Folder(write(tmp_path / name, classes, 20, seed), name), None, PX)
+        request = DataSpec(Folder(write(tmp_path / name, classes, 20, seed), name), None, PX)
         prepare(request, context.store, lambda *_: None)
         return prepared_key(request, context.store, lambda *_: None)
 

@@ -20,7 +20,7 @@ from segsweep.config.stage_settings import stage_settings
 from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
 from segsweep.data.folder import Folder
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source
 from segsweep.errors import LostArtifactError, UserError
@@ -62,7 +62,7 @@ def data(tmp_path, context) -> str:
         noise = rng.integers(0, 60, size=(*mask.shape, 3))
         Image.fromarray((80 * mask[..., None] + noise).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
-    request = Request(Folder(folder, "drawn"), None, IMAGE_PX)
+    request = DataSpec(Folder(folder, "drawn"), None, IMAGE_PX)
     prepare(request, context.store, lambda *_: None)
     return prepared_key(request, context.store, lambda *_: None)
 

@@ -19,7 +19,7 @@ from segsweep.data.folder import Folder
 from segsweep.data.manifest import hash_file
 from segsweep.data.originals import originals_key, prepare_originals
 from segsweep.data.predictions import read_predictions
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_target, subset
 from segsweep.errors import LostArtifactError, UserError
@@ -62,7 +62,7 @@ def data(tmp_path, context) -> str:
         noise = rng.integers(0, 60, size=(*mask.shape, 3))
         Image.fromarray((180 * mask[..., None] + noise).astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
-    request = Request(Folder(folder, "drawn"), None, IMAGE_PX)
+    request = DataSpec(Folder(folder, "drawn"), None, IMAGE_PX)
     prepare(request, context.store, lambda *_: None)
     return prepared_key(request, context.store, lambda *_: None)
 
@@ -214,7 +214,7 @@ def coloured(tmp_path, context) -> tuple[Path, str]:
             Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{split}{number:02d}.png")
             Image.fromarray(mask).save(folder / "masks" / f"{split}{number:02d}.png")
         (folder / f"{split}.txt").write_text("\n".join(f"{split}{number:02d}" for number in range(count)))
-    request = Request(Folder(folder, "coloured"), None, IMAGE_PX)
+    request = DataSpec(Folder(folder, "coloured"), None, IMAGE_PX)
     prepare(request, context.store, lambda *_: None)
     return folder, prepared_key(request, context.store, lambda *_: None)
 
@@ -381,7 +381,7 @@ def test_source_that_does_not_fit_is_one_line(data, context, source):
 def test_damage_in_what_a_trial_reads_is_found(data, context, source, tmp_path, kind):
     """One other bit in the images, in the masks at their own sizes or in the source's weights: no result, and a lost artifact."""
     spec, artifact, _ = source()
-    request = Request(Folder(tmp_path / "drawn", "drawn"), None, IMAGE_PX)
+    request = DataSpec(Folder(tmp_path / "drawn", "drawn"), None, IMAGE_PX)
     prepare_originals(request, context.store, lambda *_: None)
     masks = originals_key(request, context.store, lambda *_: None)
     trial = replace(make(data, "confirm", stage=spec, epochs=1, test_size="original"), target_masks=masks)
@@ -588,7 +588,7 @@ def sized(tmp_path, context):
         image = (rng.integers(0, 90, (height, width, 3)) + 120 * (mask == 1)[..., None]).astype(np.uint8)
         Image.fromarray(image).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
-    request = Request(Folder(folder, "sized"), None, IMAGE_PX)
+    request = DataSpec(Folder(folder, "sized"), None, IMAGE_PX)
     prepare(request, context.store, lambda *_: None)
     prepare_originals(request, context.store, lambda *_: None)
     keys = prepared_key(request, context.store, lambda *_: None), originals_key(request, context.store, lambda *_: None)

@@ -20,7 +20,7 @@ from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.duplicates import official_remarks
 from segsweep.data.groups import group_numbers, has_groups
 from segsweep.data.mask_checks import check_masks, mask_remarks
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DATASETS, FOLDER_LAYOUT, DataRoots, open_dataset, split_scheme
@@ -103,12 +103,12 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
                 raise UserError(f"--classes {options.classes}: {name} names its classes already; name them once")
             if options.download:
                 download(known, roots)
-            request = Request(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
+            spec = DataSpec(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
             notify = partial(console.print, soft_wrap=True)
-            data = prepare(request, store, view.data, notify=notify)
+            data = prepare(spec, store, view.data, notify=notify)
             check_masks(data)
-            row = {"name": name, "scheme": request.chosen_scheme, "fit": request.chosen_fit, **data_facts(data)}
-            facts.append({**row, "remarks": [*folder_remarks(request.dataset), *row["remarks"]]})
+            row = {"name": name, "scheme": spec.chosen_scheme, "fit": spec.chosen_fit, **data_facts(data)}
+            facts.append({**row, "remarks": [*folder_remarks(spec.dataset), *row["remarks"]]})
             if not options.json:
                 print(_readable(facts[-1]))
             if options.contact_sheet:

@@ -19,7 +19,7 @@ from segsweep.config.digest import digest
 from segsweep.data.dataset import Example, Notify, Pixels, Progress, discard_line
 from segsweep.data.decoding import read_checked
 from segsweep.data.manifest import content_digest
-from segsweep.data.prepare import Request
+from segsweep.data.prepare import DataSpec
 from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
 from segsweep.store.contents import MASKS, MASKS_ARCHIVE
@@ -55,37 +55,37 @@ def _archive(file: Path, process: int) -> ZipFile:  # noqa: ARG001
     return ZipFile(file)
 
 
-def originals_key(request: Request, store: Store, progress: Progress) -> str:
+def originals_key(spec: DataSpec, store: Store, progress: Progress) -> str:
     """Return the key of a data set's masks: the digest of its contents and class scheme."""
-    content = content_digest(request.dataset, request.chosen_scheme, store, progress)
-    mark = {"mark": request.fingerprint} if request.fingerprint else {}
+    content = content_digest(spec.dataset, spec.chosen_scheme, store, progress)
+    mark = {"mark": spec.fingerprint} if spec.fingerprint else {}
     return digest({"version": ORIGINALS_VERSION, "content": content, **mark})
 
 
-def prepare_originals(request: Request, store: Store, progress: Progress, notify: Notify = discard_line) -> Originals:
+def prepare_originals(spec: DataSpec, store: Store, progress: Progress, notify: Notify = discard_line) -> Originals:
     """Return the masks of a data set at their own sizes, reading them unless the store has them already.
 
     Raises `UserError` that names a file that cannot be read, for files that change meanwhile, and for a full disk. Masks that
     were damaged since are set aside and read again, which `notify` is told.
     """
-    dataset, key = request.dataset, originals_key(request, store, progress)
+    dataset, key = spec.dataset, originals_key(spec, store, progress)
     with store.building(MASKS, key, progress=progress) as build:
         if build.lost is not None:
             notify(f"masks of {dataset.name} at their own sizes: the artifact {build.lost}; they are read again")
         if build.found is None:
             with one_line_when_full(store.location, f"masks of data set {dataset.name!r} at their own sizes"):
-                _write(request, dataset.examples(), build.folder / MASKS_ARCHIVE, progress)
-                if originals_key(request, store, progress) != key:
+                _write(spec, dataset.examples(), build.folder / MASKS_ARCHIVE, progress)
+                if originals_key(spec, store, progress) != key:
                     raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
-                build.commit({"dataset": dataset.name, "scheme": request.chosen_scheme})
+                build.commit({"dataset": dataset.name, "scheme": spec.chosen_scheme})
         assert build.found is not None
         return Originals.open(build.found.folder)
 
 
-def _write(request: Request, examples: Sequence[Example], file: Path, progress: Progress) -> None:
+def _write(spec: DataSpec, examples: Sequence[Example], file: Path, progress: Progress) -> None:
     def png(example: Example) -> bytes:
         content = BytesIO()
-        Image.fromarray(read_checked(request.dataset, example, request.chosen_scheme)[1]).save(content, "PNG")
+        Image.fromarray(read_checked(spec.dataset, example, spec.chosen_scheme)[1]).save(content, "PNG")
         return content.getvalue()
 
     with warnings.catch_warnings(), ZipFile(file, "w", ZIP_STORED) as archive, ThreadPoolExecutor() as pool:
@@ -94,7 +94,7 @@ def _write(request: Request, examples: Sequence[Example], file: Path, progress: 
         for first in range(0, len(examples), AT_ONCE):
             for number, content in enumerate(pool.map(png, examples[first : first + AT_ONCE]), start=first):
                 archive.writestr(ZipInfo(_entry(number)), content)
-            progress(f"reading masks of {request.dataset.name}", min(first + AT_ONCE, len(examples)), len(examples))
+            progress(f"reading masks of {spec.dataset.name}", min(first + AT_ONCE, len(examples)), len(examples))
 
 
 def _entry(number: int) -> str:

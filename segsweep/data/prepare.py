@@ -22,7 +22,7 @@ PREPARE_VERSION = 4  # 4: 16-bit images by the range of their data set; before, 
 
 
 @dataclass(frozen=True)
-class Request:
+class DataSpec:
     """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`.
 
     `fit` says how pictures become square where it is not the data set's own way; `mark`
@@ -54,16 +54,14 @@ class Request:
         return self.dataset.schemes[self.chosen_scheme]
 
 
-def prepared_key(request: Request, store: Store, progress: Progress) -> str:
+def prepared_key(spec: DataSpec, store: Store, progress: Progress) -> str:
     """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
-    content = content_digest(request.dataset, request.chosen_scheme, store, progress, request.chosen_fit)
-    mark = {"mark": request.fingerprint} if request.fingerprint else {}
-    return digest({"version": PREPARE_VERSION, "content": content, "image_px": request.image_px, **mark})
+    content = content_digest(spec.dataset, spec.chosen_scheme, store, progress, spec.chosen_fit)
+    mark = {"mark": spec.fingerprint} if spec.fingerprint else {}
+    return digest({"version": PREPARE_VERSION, "content": content, "image_px": spec.image_px, **mark})
 
 
-def prepare(
-    request: Request, store: Store, progress: Progress, key: str | None = None, notify: Notify = discard_line
-) -> Prepared:
+def prepare(spec: DataSpec, store: Store, progress: Progress, key: str | None = None, notify: Notify = discard_line) -> Prepared:
     """Return the arrays, decoding the data set unless the store has them already.
 
     Every picture is verified: readable, of the size of its mask, with no mask value outside the classes. What a killed
@@ -71,14 +69,14 @@ def prepare(
     are, for files that change meanwhile, and for a full disk; nothing is kept then. `key` is the `prepared_key` of the
     request, for a caller that has it. Arrays that were damaged since are set aside and decoded again, which `notify` is told.
     """
-    key = key or prepared_key(request, store, progress)
+    key = key or prepared_key(spec, store, progress)
     with store.building(DATA, key, progress=progress) as build:
         if build.lost is not None:
-            notify(f"prepared data of {request.dataset.name} at {request.image_px} px {build.lost}; it is prepared again")
+            notify(f"prepared data of {spec.dataset.name} at {spec.image_px} px {build.lost}; it is prepared again")
         if build.found is None:
             checkpoints = store.checkpoints(f"prepare-{key}")
             try:
-                _build(_unread(request), key, store, build, checkpoints.open(), progress)
+                _build(_unread(spec), key, store, build, checkpoints.open(), progress)
             except UserError:
                 checkpoints.clear()
                 raise
@@ -87,22 +85,22 @@ def prepare(
         return Prepared.open(build.found.folder)
 
 
-def _unread(request: Request) -> Request:
+def _unread(spec: DataSpec) -> DataSpec:
     """Return the request with a reader that has read nothing: what one remembers may be older than the key."""
-    dataset = request.dataset
-    return replace(request, dataset=replace(dataset)) if is_dataclass(dataset) else request
+    dataset = spec.dataset
+    return replace(spec, dataset=replace(dataset)) if is_dataclass(dataset) else spec
 
 
-def _build(request: Request, key: str, store: Store, build: Build, begun: Path, progress: Progress) -> None:
+def _build(spec: DataSpec, key: str, store: Store, build: Build, begun: Path, progress: Progress) -> None:
     """Decode into the folder `begun`, resuming from what it holds, and put the arrays into the store."""
-    dataset, image_px, facts = request.dataset, request.image_px, {"scheme": request.chosen_scheme, "fit": request.chosen_fit}
+    dataset, image_px, facts = spec.dataset, spec.image_px, {"scheme": spec.chosen_scheme, "fit": spec.chosen_fit}
     examples = listed_examples(dataset)
-    needed_mb = len(examples) * image_px**2 * (4 if request.classes else 3) / 1e6
+    needed_mb = len(examples) * image_px**2 * (4 if spec.classes else 3) / 1e6
     with one_line_when_full(store.location, f"data set {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
-        decoded = decode(dataset, request.chosen_scheme, request.chosen_fit, image_px, examples, begun, progress)
-        if prepared_key(request, store, progress) != key:
+        decoded = decode(dataset, spec.chosen_scheme, spec.chosen_fit, image_px, examples, begun, progress)
+        if prepared_key(spec, store, progress) != key:
             raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
-        _describe(request, examples, decoded, build.folder)
+        _describe(spec, examples, decoded, build.folder)
         for path in (begun / name for name in KEPT):
             if path.is_file():
                 path.rename(build.folder / path.name)
@@ -123,21 +121,21 @@ def listed_examples(dataset: DataSet) -> list[Example]:
     return examples
 
 
-def _describe(request: Request, examples: Sequence[Example], decoded: Decoded, folder: Path) -> None:
+def _describe(spec: DataSpec, examples: Sequence[Example], decoded: Decoded, folder: Path) -> None:
     """Write what is known of every picture: its moments, its pixels per class, and the index."""
-    dataset = request.dataset
+    dataset = spec.dataset
     np.save(folder / MOMENTS_FILE, decoded.moments)
     np.save(folder / PIXELS_FILE, decoded.pixels)
     described = list(zip(examples, decoded.pixels, strict=True))
     index = {
         "dataset": dataset.name,
-        "classes": list(request.classes),
+        "classes": list(spec.classes),
         "pool": list(dataset.pool),
         "protocols": dict(dataset.protocols),
         "names": [example.name for example in examples],
         "splits": [example.split for example in examples],
         "groups": [example.group for example in examples],
-        "fit": request.chosen_fit,
+        "fit": spec.chosen_fit,
         "bits": decoded.bits,
         "largest": decoded.largest,
         "strata": [example.stratum or f"class {_dominant(counts)}" for example, counts in described],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, RecordTable
+from segsweep.tasks.kind import INTEGER, NUMBER, TEXT, RecordTable
 from segsweep.tasks.kinds import KINDS
 
 SCHEMA_VERSION = 2  # 2: counts, val_dice, method_version
@@ -12,8 +12,8 @@ EPOCHS: Mapping[str, str] = {
     "study": TEXT,
     "trial_id": TEXT,
     "phase": TEXT,
-    "epoch": WHOLE,
-    "steps": WHOLE,
+    "epoch": INTEGER,
+    "steps": INTEGER,
     "train_loss": NUMBER,
     "val_loss": NUMBER,
     "val_iou": NUMBER,
@@ -28,13 +28,13 @@ EPOCHS: Mapping[str, str] = {
     "learning_rate": NUMBER,
     "seconds": NUMBER,
     "images_per_second": NUMBER,
-    "micro_batch": WHOLE,
+    "micro_batch": INTEGER,
 }
 IMAGES: Mapping[str, str] = {
     "study": TEXT,
     "trial_id": TEXT,
     "cell": TEXT,
-    "seed": WHOLE,
+    "seed": INTEGER,
     "image": TEXT,
     "accuracy": NUMBER,
     "iou": NUMBER,
@@ -45,21 +45,21 @@ CONFUSIONS: Mapping[str, str] = {
     "study": TEXT,
     "trial_id": TEXT,
     "cell": TEXT,
-    "seed": WHOLE,
+    "seed": INTEGER,
     "truth": TEXT,
     "predicted": TEXT,
-    "pixels": WHOLE,
+    "pixels": INTEGER,
 }
 COUNTS: Mapping[str, str] = {
     "study": TEXT,
     "trial_id": TEXT,
     "cell": TEXT,
-    "seed": WHOLE,
+    "seed": INTEGER,
     "image": TEXT,
     "class": TEXT,
-    "hit": WHOLE,
-    "true": WHOLE,
-    "predicted": WHOLE,
+    "hit": INTEGER,
+    "true": INTEGER,
+    "predicted": INTEGER,
 }
 OF_TEST: Mapping[str, Mapping[str, str]] = {"images": IMAGES, "counts": COUNTS, "confusions": CONFUSIONS}  # of confirmed runs
 

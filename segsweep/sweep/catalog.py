@@ -18,7 +18,7 @@ from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
 from segsweep.data.originals import originals_key, prepare_originals
-from segsweep.data.prepare import Request, listed_examples, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, listed_examples, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import Split, check_labelled, source_sizes, split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset, split_scheme
@@ -67,7 +67,7 @@ class Catalog:
         wanted = (name, scheme, image_px, fit)
         if wanted not in self._keys:
             try:
-                self._keys[wanted] = prepared_key(self._request(wanted), self.store, self.progress)
+                self._keys[wanted] = prepared_key(self._data_spec(wanted), self.store, self.progress)
             except DataNotFoundError as error:
                 if not self.lenient:
                     raise
@@ -78,7 +78,7 @@ class Catalog:
     def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared:
         """Return prepared data, decoding it where the store does not have it."""
         wanted = (name, scheme, image_px, fit)
-        data = prepare(self._request(wanted), self.store, self.progress, self.key(*wanted), self.notify)
+        data = prepare(self._data_spec(wanted), self.store, self.progress, self.key(*wanted), self.notify)
         self._sizes.clear()  # those of a listing count copies
         return data
 
@@ -86,26 +86,26 @@ class Catalog:
         """Return the key of the target's masks at their own sizes; None where the target is absent."""
         if study.target_name in self.absent:
             return None
-        return originals_key(self._masks_request(study), self.store, self.progress)
+        return originals_key(self._masks_spec(study), self.store, self.progress)
 
     def prepare_masks(self, study: Study) -> None:
         """Read the target's masks at their own sizes, unless the store has them."""
-        prepare_originals(self._masks_request(study), self.store, self.progress, self.notify)
+        prepare_originals(self._masks_spec(study), self.store, self.progress, self.notify)
 
-    def _masks_request(self, study: Study) -> Request:
-        return self._request((study.target_name, study.target.classes, 0, DATASET_FIT))
+    def _masks_spec(self, study: Study) -> DataSpec:
+        return self._data_spec((study.target_name, study.target.classes, 0, DATASET_FIT))
 
     def target_fit(self, study: Study, settings: Settings) -> str | None:
         """Return how the target's images become square; None where it is absent."""
         if study.target_name in self.absent:
             return None
-        return self._request((study.target_name, study.target.classes, settings.image_px, settings.fit)).chosen_fit
+        return self._data_spec((study.target_name, study.target.classes, settings.image_px, settings.fit)).chosen_fit
 
     def source_fit(self, stage: Stage, settings: Settings) -> str | None:
         """Return how the images of a stage's data set become square; None where it is absent."""
         if stage.dataset is None or stage.dataset in self.absent:
             return None
-        return self._request((stage.dataset, None, settings.source_px, settings.source_fit)).chosen_fit
+        return self._data_spec((stage.dataset, None, settings.source_px, settings.source_fit)).chosen_fit
 
     def find(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared | None:
         """Return prepared data that the store has; None for others, as where a run is only planned."""
@@ -156,14 +156,14 @@ class Catalog:
             self._left_out[known] = tuple(shared_images(source, target, held).tolist())
         return self._left_out[known]
 
-    def _request(self, wanted: Name) -> Request:
+    def _data_spec(self, wanted: Name) -> DataSpec:
         name, scheme, image_px, fit = wanted
         if name not in self._datasets:
             known = self.user_objects.get(name)
             self._datasets[name] = known.thing if known is not None else open_dataset(name, self.roots)
         chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
         fingerprint = self.user_objects[name].fingerprint if name in self.user_objects else ""
-        return Request(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)
+        return DataSpec(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)
 
     def same(self, name: str, other: str) -> bool:
         """Return whether two names mean one data set: the same name, or the same folder."""
@@ -224,8 +224,8 @@ class Catalog:
         """Return the classes of a data set under a scheme; two without names where it is absent."""
         if name in self.absent:
             return ("", "")
-        request = self._request((name, scheme, 0, DATASET_FIT))
-        check_labelled(name, bool(classes := request.dataset.schemes[request.chosen_scheme]))
+        spec = self._data_spec((name, scheme, 0, DATASET_FIT))
+        check_labelled(name, bool(classes := spec.dataset.schemes[spec.chosen_scheme]))
         return classes
 
     def folder_remarks(self, name: str) -> list[str]:
@@ -233,7 +233,7 @@ class Catalog:
         return [] if name in self.absent else folder_remarks(self._dataset(name))
 
     def _dataset(self, name: str) -> DataSet:
-        return self._request((name, None, 0, DATASET_FIT)).dataset
+        return self._data_spec((name, None, 0, DATASET_FIT)).dataset
 
     def _listing(self, study: Study) -> Prepared:
         """Return what is known of the target's images before they are decoded: the strata only where its reader says them."""

@@ -37,8 +37,8 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
     finally:
         view.close()
     batch = max(max(batch_sizes(settings).values()) for _, settings in study.cells())
-    with folders.store.rehearsal(SHARED) as aside, folders.store.scratch("check-") as out:
-        return run_in(rehearsal, replace(folders, out=out, store=aside, max_images=BATCHES * batch), options, console)
+    with folders.store.rehearsal(SHARED) as rehearsal_store, folders.store.scratch("check-") as out:
+        return run_in(rehearsal, replace(folders, out=out, store=rehearsal_store, max_images=BATCHES * batch), options, console)
 
 
 def rehearsal_of(study: Study) -> Study:
@@ -47,8 +47,8 @@ def rehearsal_of(study: Study) -> Study:
     fixed = {name: value for name, value in study.fixed.items() if name not in LENGTHS}
     firsts = {name: Choice(tuned.values[:1]) if isinstance(tuned, Choice) else tuned for name, tuned in study.tune.items()}
     tune = {name: tuned for name, tuned in firsts.items() if name not in LENGTHS}
-    said = "fold" in fixed or any("fold" in grid for grid in grids)
-    fold = {"fold": 1} if folds_of(study.target.protocol) and not said else {}
+    named = "fold" in fixed or any("fold" in grid for grid in grids)
+    fold = {"fold": 1} if folds_of(study.target.protocol) and not named else {}
     return replace(
         study,
         compare=grids,

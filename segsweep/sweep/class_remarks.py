@@ -84,10 +84,10 @@ def _image_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[
     """Yield the splits of a target and the fractions of its training split that trials of a cell see, each as it is called."""
     for dev_share, fold in product(tuned_values(study, "dev_share", cell.dev_share), study.folds(cell)):
         split = target_split(data, study, dev_share, fold)
-        where = "" if fold is None else f" of fold {fold}"
-        of = where if dev_share is None else f"{where} of dev_share={dev_share}"
-        yield from (("val pictures" + of, split.val), ("test pictures" + where, split.test))
+        of_fold = "" if fold is None else f" of fold {fold}"
+        of_share = of_fold if dev_share is None else f"{of_fold} of dev_share={dev_share}"
+        yield from (("val pictures" + of_share, split.val), ("test pictures" + of_fold, split.test))
         for fraction in tuned_values(study, "fraction", cell.fraction):
             for seed in range(TUNING_SEED, TUNING_SEED + (1 if fraction == 1 else study.seeds + 1)):  # the whole has no seed
                 left = "" if fraction == 1 else f" that fraction={fraction} leaves with seed {seed}"
-                yield f"train pictures{of}{left}", subset(data, split.train, fraction, seed)
+                yield f"train pictures{of_share}{left}", subset(data, split.train, fraction, seed)

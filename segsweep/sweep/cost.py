@@ -39,20 +39,20 @@ class CostModel:
         return self._run(settings, classes, train, val, 0, spec.settings["epochs"], spec.settings["steps"])
 
     def _pretraining(self, spec: StageSpec, train: int, val: int) -> float:
-        told = spec.settings
-        sizes = (told["image_px"], told["batch_size"])
+        settings = spec.settings
+        sizes = (settings["image_px"], settings["batch_size"])
         train_speed, predict_speed = self._measure(
             spec.model,
             0,
             *sizes,
             spec.stage.kind,
-            told["precision"],
+            settings["precision"],
             self._device,
             self._catalog.store.text(SPEEDS),
-            told.get("stem") == "small",
+            settings.get("stem") == "small",
         )
-        trained = told["epochs"] * train if told["epochs"] is not None else told["steps"] * told["batch_size"]
-        matched = (told["epochs"] or told["validations"]) * min(val, MATCHED_IN_ALL)
+        trained = settings["epochs"] * train if settings["epochs"] is not None else settings["steps"] * settings["batch_size"]
+        matched = (settings["epochs"] or settings["validations"]) * min(val, MATCHED_IN_ALL)
         predicted = matched + min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the probe: two encoders, one view each
         return float(SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed)
 

@@ -44,9 +44,9 @@ class AshaRule:
             rung *= self._settings.reduction_factor
         if rung != epoch:
             return Verdict.CONTINUE
-        own = number(cell.curves[trial][epoch])
+        reading = number(cell.curves[trial][epoch])
         others = [number(curve[epoch]) for name, curve in cell.curves.items() if epoch in curve and name != trial]
-        better = sum(other > own for other in others)
+        better = sum(other > reading for other in others)
         return _going(better < max(1, (len(others) + 1) // self._settings.reduction_factor))
 
 
@@ -79,15 +79,15 @@ class RacingRule:
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
         """Stop a trial that another, which runs or has finished, leads by more than the margin and the error."""
-        own = cell.curves[trial]
+        trial_curve = cell.curves[trial]
         estimate = reading_error(cell.curves.values())
         error = self._settings.reading_error if estimate is None else estimate
         for name, curve in cell.curves.items():
-            common = min(max(own), max(curve, default=0))
+            common = min(max(trial_curve), max(curve, default=0))
             if name == trial or name in cell.stopped or common < self._settings.grace_epochs:
                 continue
             allowed = self._settings.margin * planned / common + error * math.sqrt(2 / min(common, SMOOTHED))
-            if smoothed_to(curve, common) - smoothed_to(own, common) > allowed:
+            if smoothed_to(curve, common) - smoothed_to(trial_curve, common) > allowed:
                 return Verdict.STOP
         return Verdict.CONTINUE
 

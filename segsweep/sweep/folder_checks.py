@@ -32,11 +32,11 @@ def check_folders(folder: Path, store: Store) -> None:
 
 def check_out(folder: Path) -> None:
     """Raise `UserError` where a study's folder can be neither written nor made. Writes nothing."""
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not there.is_dir():
-        raise UserError(f"--out: folder {folder} cannot be made: {os.strerror(errno.ENOTDIR)}: {there}")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--out: folder {folder} cannot be written: {os.strerror(errno.EACCES)}: {there}")
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise UserError(f"--out: folder {folder} cannot be made: {os.strerror(errno.ENOTDIR)}: {existing}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"--out: folder {folder} cannot be written: {os.strerror(errno.EACCES)}: {existing}")
 
 
 def check_free(folder: Path) -> None:

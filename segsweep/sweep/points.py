@@ -58,9 +58,9 @@ def _remarks(name: str, asked: int | None, tune: Mapping[str, Range]) -> list[st
     listed = [axis for axis, tuned in tune.items() if isinstance(tuned, Choice)]
     if not listed:
         return []
-    every, axes, whole = len(_combinations(tune)), ", ".join(listed), all_listed(tune)
-    planned = asked or (every if whole else DRAWN)
-    if whole and planned > every:
+    every, axes, without_ranges = len(_combinations(tune)), ", ".join(listed), all_listed(tune)
+    planned = asked or (every if without_ranges else DRAWN)
+    if without_ranges and planned > every:
         return [f"{name}={planned}: the listed values of {axes} make {every}, and each is tried once"]
     if planned < every:
         return [f"{name}={planned}: only {planned} of the {every} that the listed values of {axes} make are tried"]
@@ -78,7 +78,7 @@ def _in_turns(combinations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     turn = 0
     while True:
         order = np.random.default_rng(seed_for("listed combinations", turn)).permutation(len(combinations))
-        yield from (combinations[place] for place in order)
+        yield from (combinations[index] for index in order)
         turn += 1
 
 

@@ -161,8 +161,8 @@ class PlainView:
         tally = self._tally
         tally.ended(task, status, facts, cells)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
-        said = [task.outcome(facts), self._best_of_cell(task, facts), facts.get("error")]
-        self.notify(f"[{count}] {task.describe()}: {' '.join([status, *filter(None, said)])}")
+        notes = [task.outcome(facts), self._best_of_cell(task, facts), facts.get("error")]
+        self.notify(f"[{count}] {task.describe()}: {' '.join([status, *filter(None, notes)])}")
 
     def _best_of_cell(self, task: Task, facts: Mapping[str, Any]) -> str:
         """Return the best validation IoU of a task's cell; nothing beside an IoU that is undefined."""

@@ -49,10 +49,10 @@ def _open_ray(options: Options, at_most: int, store: Store) -> AbstractContextMa
     return open_ray(options, at_most, store)
 
 
-def _cluster_at_hand() -> bool:
-    from segsweep.sweep.ray_runner.cluster import address_at_hand
+def _cluster_is_running() -> bool:
+    from segsweep.sweep.ray_runner.cluster import cluster_address
 
-    return address_at_hand() not in (None, "local")
+    return cluster_address() not in (None, "local")
 
 
 RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
@@ -70,7 +70,7 @@ def open_runner(options: Options, study: Study, store: Store) -> Iterator[Runner
 @contextmanager
 def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Runner]:
     """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
-    if options.runner == "ray" and not _cluster_at_hand():
+    if options.runner == "ray" and not _cluster_is_running():
         pool = fit_pool([this_machine()], options, most_at_once(study))
         with switches_restored():
             yield InlineRunner(pool.device, pool.workers, str(pool))

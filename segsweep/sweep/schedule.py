@@ -88,7 +88,7 @@ class Schedule:
             return
         self._wanted[task.identity] = wanted
         self.seconds_left += wanted.seconds
-        self._place(wanted)
+        self._enqueue(wanted)
 
     def _cannot_run(self, task: Task, failed: Task) -> None:
         if _makes(task):
@@ -112,7 +112,7 @@ class Schedule:
         seconds = self._price(need)
         self._want(Wanted(need, seconds, seconds + after_seconds, None, by_plan=False))
 
-    def _place(self, wanted: Wanted) -> None:
+    def _enqueue(self, wanted: Wanted) -> None:
         """Queue a task that can start; let another wait for what it needs."""
         missing = self._missing(wanted.task)
         for need in missing:
@@ -193,7 +193,7 @@ class Schedule:
         self.running.discard(task.identity)
         if (wanted := self._wanted.get(task.identity)) is not None:
             self._allowance.spent_seconds -= wanted.seconds
-            self._place(wanted)
+            self._enqueue(wanted)
 
     def pause(self, task: Task) -> None:
         """Keep a running task aside until `resume`."""
@@ -203,7 +203,7 @@ class Schedule:
     def resume(self, task: Task) -> None:
         """Let a paused task go on, on any worker."""
         self._paused.discard(task.identity)
-        self._place(self._wanted[task.identity])
+        self._enqueue(self._wanted[task.identity])
 
     def recheck_artifacts(self) -> None:
         """Look up in the store again all that was built, since something is lost there: what is needed is made again."""

@@ -31,8 +31,8 @@ def check_user_objects(study: Study) -> None:
 def check_names(study: Study) -> None:
     """Raise `UserError` for an architecture, size, freeze policy or stage that cannot be built. Reads no data."""
     cells = [settings for _, settings in study.cells()]
-    whole, encoders = _sizes_used(cells)
-    for architecture, image_px in whole:
+    models, encoders = _sizes_used(cells)
+    for architecture, image_px in models:
         check_architecture(architecture, image_px)
     for architecture, image_px in dict.fromkeys((cell.architecture, cell.image_px) for cell in cells if _one_logit(study, cell)):
         if architecture.startswith(PREFIX):
@@ -54,15 +54,15 @@ def check_names(study: Study) -> None:
 
 def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Return the architectures and the encoders that are trained, each with the sizes of pictures that it sees."""
-    whole = [(cell.architecture, cell.image_px) for cell in cells]
+    models = [(cell.architecture, cell.image_px) for cell in cells]
     encoders = []
     for cell in cells:
         for stage in cell.chain.stages:
             if stage.self_supervised:
                 encoders.append((encoder_name(cell.architecture), cell.source_px))
             elif stage.supervised:
-                whole.append((cell.architecture, cell.source_px))
-    return list(dict.fromkeys(whole)), list(dict.fromkeys(encoders))
+                models.append((cell.architecture, cell.source_px))
+    return list(dict.fromkeys(models)), list(dict.fromkeys(encoders))
 
 
 def _one_logit(study: Study, cell: Settings) -> bool:

@@ -79,9 +79,9 @@ def _cpus(nodes: Sequence[Node], limits: Sequence[int], wanted: int) -> float:
     def fit(cpus: float) -> bool:
         return sum(min(limit, floor(node.cpus / cpus)) for node, limit in zip(nodes, limits, strict=True)) >= wanted
 
-    whole = range(floor(max((node.cpus for node in nodes), default=1)), 0, -1)
+    whole_cores = range(floor(max((node.cpus for node in nodes), default=1)), 0, -1)
     parts = (floor(1e4 / count) / 1e4 for count in range(2, 65))  # Ray counts in ten-thousandths
-    return next((cpus for cpus in (*map(float, whole), *parts) if fit(cpus)), 1.0)
+    return next((cpus for cpus in (*map(float, whole_cores), *parts) if fit(cpus)), 1.0)
 
 
 def this_machine() -> Node:

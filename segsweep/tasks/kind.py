@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TEXT, NUMBER, WHOLE, FLAG = "string", "float64", "Int64", "boolean"  # types of columns, as pandas names them
+TEXT, NUMBER, INTEGER, FLAG = "string", "float64", "Int64", "boolean"  # types of columns, as pandas names them
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from segsweep.config.work import STAGE_VERSION, StageSpec
 from segsweep.store.contents import WEIGHTS
-from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, Kind, RecordedArtifact, RecordTable
+from segsweep.tasks.kind import INTEGER, NUMBER, TEXT, Kind, RecordedArtifact, RecordTable
 from segsweep.tasks.task import Costs, Row
 
 STAGE = "stage"
@@ -24,33 +24,33 @@ COLUMNS: Mapping[str, str] = {
     "note": TEXT,
     "key": TEXT,
     "content_hash": TEXT,
-    "source_seed": WHOLE,
-    "starts": WHOLE,
-    "start_number": WHOLE,
+    "source_seed": INTEGER,
+    "starts": INTEGER,
+    "start_number": INTEGER,
     "started_at": NUMBER,
     "ended_at": NUMBER,
     "seconds": NUMBER,
     "device": TEXT,
     "dataset": TEXT,
-    "train_images": WHOLE,
-    "val_images": WHOLE,
-    "dropped_duplicates": WHOLE,
-    "classes": WHOLE,
-    "epochs": WHOLE,
-    "best_epoch": WHOLE,
+    "train_images": INTEGER,
+    "val_images": INTEGER,
+    "dropped_duplicates": INTEGER,
+    "classes": INTEGER,
+    "epochs": INTEGER,
+    "best_epoch": INTEGER,
     "val_loss": NUMBER,
     "val_mean_iou": NUMBER,
     "val_accuracy": NUMBER,
     "val_reading": NUMBER,
-    "steps": WHOLE,
+    "steps": INTEGER,
     "stem": TEXT,
     "contrastive_accuracy": NUMBER,
     "contrastive_chance": NUMBER,
     "knn_accuracy": NUMBER,
     "knn_accuracy_start": NUMBER,
     "knn_chance": NUMBER,
-    "method_version": WHOLE,
-    "schema_version": WHOLE,
+    "method_version": INTEGER,
+    "schema_version": INTEGER,
 }
 QUALITY = {  # columns of a built stage that say how good it is
     "val_mean_iou": "val mean IoU",
@@ -125,9 +125,9 @@ class StageTask:
 
     def outcome(self, facts: Row) -> str:
         """Return how good its weights are; nothing for published ones."""
-        said = [f"{words} {facts[name]:.3f}" for name, words in QUALITY.items() if facts.get(name) is not None]
+        measures = [f"{words} {facts[name]:.3f}" for name, words in QUALITY.items() if facts.get(name) is not None]
         start = facts.get("knn_accuracy_start")
-        return ", ".join(said) + ("" if start is None else f" ({start:.3f} at the start)")
+        return ", ".join(measures) + ("" if start is None else f" ({start:.3f} at the start)")
 
 
 def stage_title(row: Mapping[str, Any]) -> str:

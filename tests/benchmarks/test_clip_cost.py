@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segsweep.config.settings import Settings
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.scenes import Generated
 from segsweep.models.architectures import build_model
 from segsweep.report.clips import Clip, draw_frames
@@ -30,7 +30,7 @@ SETTINGS = {"architecture": "unet-mobilenet_v2", "image_px": 96, "batch_size": 8
 
 def test_training_with_a_clip(tmp_path: Path) -> None:
     """Epochs of some dozens of steps with a frame each, beside the same epochs without; the ratio is of the medians."""
-    data = prepare(Request(Generated("generated_near"), None, 96), FolderStore(tmp_path / "store"), lambda *_: None)
+    data = prepare(DataSpec(Generated("generated_near"), None, 96), FolderStore(tmp_path / "store"), lambda *_: None)
     sets = [ImageSet(data, part) for part in np.split(np.arange(320), [240])]  # 30 steps and 80 validation pictures an epoch
     recipe = Recipe.of(Settings.build(**SETTINGS, epochs=EPOCHS).model_dump())
     found: dict[bool, list[float]] = {False: [], True: []}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from segsweep.data.folder import Folder
 from segsweep.data.image_files import square
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.store.folder import FolderStore
 from segsweep.training.batches import ImageSet, epoch_batches
 from segsweep.training.device import Device
@@ -57,7 +57,7 @@ def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
     """Epochs of batches from prepared arrays, beside decoding and resizing every picture in every epoch."""
     dataset = photographs(tmp_path / "photographs", PICTURES)
     started = time.perf_counter()
-    prepared = prepare(Request(dataset, None, IMAGE_PX), FolderStore(tmp_path / "store"), lambda *_: None)
+    prepared = prepare(DataSpec(dataset, None, IMAGE_PX), FolderStore(tmp_path / "store"), lambda *_: None)
     preparing = time.perf_counter() - started
     pictures, examples, device = ImageSet(prepared, np.arange(PICTURES)), dataset.examples(), Device("cpu", 1)
     batches = epoch_batches(PICTURES, BATCH_SIZE, 0, 0)

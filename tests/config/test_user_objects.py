@@ -257,7 +257,7 @@ def test_the_study_that_was_declared_last_changes_no_identity():
         plan = make_plan(planned, lambda *_: "data")
         if last is not None:
             study(target=Target(Others()), compare={"loss": [Loss("loss", last)]})
-        request = catalog._request(("own:shapes", None, 16, "own"))
+        request = catalog._data_spec(("own:shapes", None, 16, "own"))
         keys.append((plan.cells[0].trial("tune", plan.cells[0].settings, 0).trial_id, request.fingerprint, type(request.dataset)))
     assert keys[0] == keys[1]
 

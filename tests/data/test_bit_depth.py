@@ -15,7 +15,7 @@ from segsweep.cli.datasets import data_facts
 from segsweep.data.bit_depth import DEPTHS, depth_of, eight_bits, largest, range_remarks
 from segsweep.data.folder import Folder
 from segsweep.data.image_files import ORIENTATION, open_image, open_levels
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.errors import UserError
 from segsweep.store.contents import DATA
@@ -38,7 +38,7 @@ def written(folder: Path, images: list[np.ndarray], form: str = "png") -> Path:
 
 
 def prepared(folder: Path, store: FolderStore, quiet) -> Prepared:
-    return prepare(Request(Folder(folder, "mine"), None, PX), store, quiet)
+    return prepare(DataSpec(Folder(folder, "mine"), None, PX), store, quiet)
 
 
 def tiff_of_16_bit_colours(levels: np.ndarray, big: bool = False, deflated: bool = False) -> bytes:
@@ -112,7 +112,7 @@ def test_images_of_a_sensor_are_as_bright_as_in_8_bits(tmp_path, store, quiet, b
     assert np.array_equal(found.moments, expected.moments)
     assert (found.bits, expected.bits) == (bits, None)
     assert found.largest // 2 ** (bits - 8) == 255
-    artifact = store.find(DATA, prepared_key(Request(Folder(deep, "mine"), None, PX), store, quiet))
+    artifact = store.find(DATA, prepared_key(DataSpec(Folder(deep, "mine"), None, PX), store, quiet))
     assert artifact is not None
     assert artifact.metadata["bits"] == bits
     assert (data_facts(found)["bits"], data_facts(expected)["bits"]) == (bits, None)
@@ -165,11 +165,11 @@ def test_a_range_that_was_found_late_survives_an_interruption(tmp_path, store, q
     folder = written(tmp_path / "deep", images)
     first = Interrupted(folder, "mine", before="5")
     with pytest.raises(KeyboardInterrupt):
-        prepare(Request(first, None, PX), store, quiet)
+        prepare(DataSpec(first, None, PX), store, quiet)
     assert first.seen == ["0", "1", "2", "3", "4"]
     second = Interrupted(folder, "mine")
-    found = prepare(Request(replace(second, seen=second.seen), None, PX), store, quiet)
-    whole = prepare(Request(Folder(folder, "mine"), None, PX), FolderStore(tmp_path / "other"), quiet)
+    found = prepare(DataSpec(replace(second, seen=second.seen), None, PX), store, quiet)
+    whole = prepare(DataSpec(Folder(folder, "mine"), None, PX), FolderStore(tmp_path / "other"), quiet)
     assert np.array_equal(found.images, whole.images)
     assert np.array_equal(found.moments, whole.moments)
     assert (found.bits, found.largest) == (12, 4095)
@@ -199,12 +199,12 @@ class Floats(Folder):
 def test_a_data_set_object_may_give_16_bits(tmp_path, store, quiet):
     """A reader of the user's own that returns uint16 is scaled as files are; other types are refused and named."""
     folder = written(tmp_path / "plain", [grey.astype(np.uint8) for grey in GREYS])
-    found = prepare(Request(Scanner(folder, "mine"), None, PX), store, quiet)
+    found = prepare(DataSpec(Scanner(folder, "mine"), None, PX), store, quiet)
     plain = prepared(folder, FolderStore(tmp_path / "plain_store"), quiet)
     assert np.array_equal(found.images, plain.images)
     assert (found.bits, plain.bits) == (10, None)
     with pytest.raises(UserError, match=r"picture is float64 \(20, 24, 3\); must be uint8 or uint16 \(H, W, 3\)"):
-        prepare(Request(Floats(folder, "mine"), None, PX), FolderStore(tmp_path / "third_store"), quiet)
+        prepare(DataSpec(Floats(folder, "mine"), None, PX), FolderStore(tmp_path / "third_store"), quiet)
 
 
 def test_colours_of_16_bits_keep_their_bits(tmp_path):

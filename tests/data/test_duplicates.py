@@ -14,7 +14,7 @@ from segsweep.data.dataset import Example
 from segsweep.data.duplicates import conflicting, official_remarks, repetitions, shared_images
 from segsweep.data.folder import Folder
 from segsweep.data.identity import OF_FILE, OF_PIXELS, image_identity
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
 from segsweep.errors import UserError
@@ -51,7 +51,7 @@ class Written:
         (self.folder / "classes.txt").write_text("background\nthing\n")
         for split, names in self.splits.items():
             (self.folder / f"{split}.txt").write_text("\n".join(names))
-        return prepare(Request(Folder(self.folder, self.folder.name), None, image_px), store, quiet)
+        return prepare(DataSpec(Folder(self.folder, self.folder.name), None, image_px), store, quiet)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_files_of_equal_bytes_are_shared_whatever_a_reader_makes_of_them(written
     (tmp_path / "again" / "images").mkdir(parents=True)
     for path in sorted((written.folder / "images").iterdir()):
         shutil.copy(path, tmp_path / "again" / "images" / f"{next(renamed):02d}.png")
-    source = prepare(Request(Cropped(tmp_path / "again"), None, PX), store, quiet)
+    source = prepare(DataSpec(Cropped(tmp_path / "again"), None, PX), store, quiet)
     assert shared_images(source, target, np.array([1, 3])).tolist() == [1, 3]
 
 
@@ -285,8 +285,8 @@ def stack(tmp_path):
 
 def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, quiet):
     """Of two data sets in one file, images 0 to 39 and 30 to 59, those that are in both are shared, and no others."""
-    source = prepare(Request(Stacked(stack), None, PX), store, quiet)
-    target = prepare(Request(Stacked(stack, 30, 60), None, PX), store, quiet)
+    source = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
+    target = prepare(DataSpec(Stacked(stack, 30, 60), None, PX), store, quiet)
     assert shared_images(source, target, np.arange(30)).tolist() == list(range(30, 40))
     split = split_source(source, None, 0, without=shared_images(source, target, np.array([0, 5])).tolist())
     assert len(split.train) + len(split.val) == 38
@@ -294,7 +294,7 @@ def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, q
 
 def test_a_data_set_in_one_file_shares_its_own_held_out_images_alone(stack, store, quiet):
     """As its own source, a target whose images lie in one file loses the images that it holds out and keeps the others."""
-    data = prepare(Request(Stacked(stack), None, PX), store, quiet)
+    data = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
     assert shared_images(data, data, np.array([3, 17])).tolist() == [3, 17]
 
 
@@ -302,6 +302,6 @@ def test_a_file_of_several_images_is_not_read_for_its_digest(stack, store, quiet
     """Such a file's bytes say nothing of one image: they are hashed for none of them."""
     hashed, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: hashed.append(path) or real(path))
-    data = prepare(Request(Stacked(stack), None, PX), store, quiet)
+    data = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
     assert stack not in hashed
     assert not data.identity[:, OF_FILE].any()

@@ -6,7 +6,7 @@ import pytest
 from contracts.dataset import DataSetContract
 
 from segsweep.data.dataset import Example, Pixels
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.scenes import GENERATED, SIZE_PX, Generated
 from segsweep.data.scenes.dataset import VERSION
 from segsweep.data.scenes.street import BUS, CITY, CLASSES, SIGN, STREET, VEHICLES_PX
@@ -183,7 +183,7 @@ def test_the_target_street_shows_what_its_stratum_says():
 
 def test_every_part_of_the_target_street_has_cars_and_signs(store, quiet):
     """Divided as in study 3, the 46 pictures give 32, 5 and 9, and each part has at least three pictures with a sign."""
-    data = prepare(Request(Generated("generated_street"), None, 32), store, quiet)
+    data = prepare(DataSpec(Generated("generated_street"), None, 32), store, quiet)
     split = split_target(data, "70-10-20")
     parts = (split.train, split.val, split.test)
     assert tuple(map(len, parts)) == (32, 5, 9)

@@ -14,7 +14,7 @@ from segsweep.data.camvid import CamVid
 from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
 from segsweep.data.groups import divide_groups, group_numbers, groups_by_pattern
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
 from segsweep.errors import UserError
@@ -255,14 +255,14 @@ def test_groups_are_part_of_prepared_data(layouts, store, quiet):
     """The groups of a folder reach its split, and another groups.csv makes other prepared data."""
     folder = layouts.plain(count=12)
     write = lambda of: (folder / "groups.csv").write_text("".join(f"p{at},{of(at)}\n" for at in range(12)))  # noqa: E731
-    keys = [prepared_key(Request(Folder(folder, "mine"), None, 16), store, quiet)]
+    keys = [prepared_key(DataSpec(Folder(folder, "mine"), None, 16), store, quiet)]
     write(lambda at: at // 3)
-    keys.append(prepared_key(Request(Folder(folder, "mine"), None, 16), store, quiet))
-    data = prepare(Request(Folder(folder, "mine"), None, 16), store, quiet)
+    keys.append(prepared_key(DataSpec(Folder(folder, "mine"), None, 16), store, quiet))
+    data = prepare(DataSpec(Folder(folder, "mine"), None, 16), store, quiet)
     assert is_whole(data, split_target(data, "50-25-25"))
     assert data.groups == tuple(str(int(name[1:]) // 3) for name in data.names)
     write(lambda at: at % 4)
-    keys.append(prepared_key(Request(Folder(folder, "mine"), None, 16), store, quiet))
+    keys.append(prepared_key(DataSpec(Folder(folder, "mine"), None, 16), store, quiet))
     assert len(set(keys)) == 3
 
 
@@ -278,7 +278,7 @@ def test_groups_of_a_data_set_object_are_part_of_its_key(layouts, store, quiet):
             return [replace(example, group=group(example.name)) for example in super().examples()]
 
     folder = layouts.plain()
-    requests = [Request(Patients(folder, "mine", length), None, 16) for length in (1, 2, None)]
+    requests = [DataSpec(Patients(folder, "mine", length), None, 16) for length in (1, 2, None)]
     assert len({prepared_key(request, store, quiet) for request in requests}) == 3
     assert prepare(requests[1], store, quiet).groups == ("p0", "p1", "p2", "p3", "p4", "p5")
     with pytest.raises(UserError, match=r"p0: group=7\.5: must be a text or None"):
@@ -294,7 +294,7 @@ def test_camvid_is_divided_by_drives(tmp_path, store, quiet):
         for part, values in ((split, rng.integers(0, 255, (16, 16, 3))), (f"{split}annot", rng.integers(0, 11, (16, 16)))):
             (tmp_path / "camvid" / part).mkdir(parents=True, exist_ok=True)
             Image.fromarray(values.astype(np.uint8)).save(tmp_path / "camvid" / part / f"{name}.png")
-    data = prepare(Request(CamVid(tmp_path / "camvid"), None, 16), store, quiet)
+    data = prepare(DataSpec(CamVid(tmp_path / "camvid"), None, 16), store, quiet)
     split = split_target(data, "60-20-20")
     assert set(data.groups) == {"0001TP", "0006R0", "0016E5", "Seq05VD"}
     assert is_whole(data, split)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from segsweep.data.folder import Folder
 from segsweep.data.mask_checks import check_masks, check_split_masks, mask_remarks
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import PARTS, Split
 from segsweep.errors import UserError
@@ -27,7 +27,7 @@ def with_masks(tmp_path, store, quiet):
             image = np.random.default_rng(number).integers(0, 256, (*mask.shape, 3))
             Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
             Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{number:02d}.png")
-        return prepare(Request(Folder(folder, "mine"), None, image_px, fit), store, quiet)
+        return prepare(DataSpec(Folder(folder, "mine"), None, image_px, fit), store, quiet)
 
     return write
 

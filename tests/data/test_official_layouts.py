@@ -11,7 +11,7 @@ from segsweep.data.cityscapes import EVALUATED, RAW, Cityscapes
 from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.splits import split_target
 from segsweep.errors import UserError
 
@@ -118,12 +118,12 @@ def test_a_shared_picture_name_in_two_splits_is_refused(layouts, store, quiet):
     for part in ("train", "trainannot"):
         (folder / part / "0001TP_000000.png").rename(folder / part / "0001TP_000005.png")
     with pytest.raises(UserError, match="0001TP_000005 is listed twice; a picture has one split"):
-        prepare(Request(CamVid(folder), None, 16), store, quiet)
+        prepare(DataSpec(CamVid(folder), None, 16), store, quiet)
 
 
 def test_pets_by_all_protocols(layouts, store, quiet):
     """Pets divide by per cents of trainval, by the official split, and by holding out of both."""
-    pets = prepare(Request(Pets(layouts.pets(trainval=30, test=20)), None, 16), store, quiet)
+    pets = prepare(DataSpec(Pets(layouts.pets(trainval=30, test=20)), None, 16), store, quiet)
     for protocol, sizes in (("60-20-20", (18, 6, 6)), ("50-25-25", (30, 10, 10)), ("holdout-20", (36, 4, 10))):
         split = split_target(pets, protocol)
         assert (len(split.train), len(split.val), len(split.test)) == sizes

@@ -10,14 +10,14 @@ import pytest
 
 from segsweep.data.folder import Folder
 from segsweep.data.originals import Originals, prepare_originals
-from segsweep.data.prepare import Request
+from segsweep.data.prepare import DataSpec
 
 COUNT = 12
 
 
 @pytest.fixture
 def originals(layouts, store, quiet) -> Originals:
-    return prepare_originals(Request(Folder(layouts.plain(COUNT), "mine"), None, 16), store, quiet)
+    return prepare_originals(DataSpec(Folder(layouts.plain(COUNT), "mine"), None, 16), store, quiet)
 
 
 def expected(number: int) -> np.ndarray:

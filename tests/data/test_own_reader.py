@@ -9,7 +9,7 @@ from contracts.dataset import DataSetContract, FolderDataSetContract
 
 from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.errors import UserError
 
 IMAGE, MASK = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
@@ -83,7 +83,7 @@ class TestOfAFolder(FolderDataSetContract):
 )
 def test_what_no_array_can_take_is_one_line(store, quiet, image, mask, message):
     """A reader that raises, or gives another type, size or value, is one line with the example; nothing is kept."""
-    request = Request(Drawn(image, mask), None, 16)
+    request = DataSpec(Drawn(image, mask), None, 16)
     with pytest.raises(UserError, match=message) as caught:
         prepare(request, store, quiet)
     assert str(caught.value).startswith("data set 'mine': one: ")
@@ -92,6 +92,6 @@ def test_what_no_array_can_take_is_one_line(store, quiet, image, mask, message):
 
 def test_fingerprints_tell_data_sets_apart_of_which_nothing_else_is_known(store, quiet):
     """Two data sets without files share no arrays where their fingerprints differ, and do where they are the same."""
-    keys = [prepared_key(Request(Drawn(IMAGE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
+    keys = [prepared_key(DataSpec(Drawn(IMAGE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
     assert len(set(keys)) == 3
     assert keys[1] == keys[3]

@@ -17,7 +17,7 @@ from segsweep.data.dataset import FITS, Example
 from segsweep.data.folder import Folder
 from segsweep.data.image_files import ORIENTATION, square
 from segsweep.data.pets import Pets
-from segsweep.data.prepare import Request, prepare, prepared_key
+from segsweep.data.prepare import DataSpec, prepare, prepared_key
 from segsweep.data.scenes import Generated
 from segsweep.data.splits import split_source, split_target
 from segsweep.data.voc import Voc2012
@@ -31,7 +31,7 @@ OTHER_PROCESS = """
 import sys, time
 from pathlib import Path
 from segsweep.data.folder import Folder
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.store.folder import FolderStore
 
 folder, store, log, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
@@ -43,7 +43,7 @@ class Slow(Folder):
         time.sleep(pause_s)
         return super().read(example, scheme)
 
-print(len(prepare(Request(Slow(folder, "mine"), None, 24), FolderStore(store), lambda *_: None).names))
+print(len(prepare(DataSpec(Slow(folder, "mine"), None, 24), FolderStore(store), lambda *_: None).names))
 """
 
 
@@ -63,8 +63,8 @@ class Watched:
         return self.data.read(example, scheme)
 
 
-def request(folder: Path, **changes) -> Request:
-    return replace(Request(Folder(folder, "mine"), None, PIXELS), **changes)
+def data_spec(folder: Path, **changes) -> DataSpec:
+    return replace(DataSpec(Folder(folder, "mine"), None, PIXELS), **changes)
 
 
 def kept(store: FolderStore) -> list[str]:
@@ -81,10 +81,10 @@ def other_process(*arguments) -> subprocess.Popen:
 def test_pictures_are_decoded_once(layouts, store, quiet):
     """The first call reads each picture once, the second, by a new reader, none; both give the same arrays."""
     folder, seen = layouts.plain(), []
-    first = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    first = prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert sorted(seen) == [f"p{number}" for number in range(6)]
     seen.clear()
-    second = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    second = prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert seen == []
     assert np.array_equal(first.images, second.images)
     assert np.array_equal(first.masks, second.masks)
@@ -92,12 +92,12 @@ def test_pictures_are_decoded_once(layouts, store, quiet):
 
 def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
     """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the data set and the file."""
-    request, told = Request(Folder(layouts.plain(), "mine"), None, PIXELS), []
-    prepare(request, store, quiet)
-    path = store.folder(DATA, prepared_key(request, store, quiet)) / "images.npy"
+    data_spec, told = DataSpec(Folder(layouts.plain(), "mine"), None, PIXELS), []
+    prepare(data_spec, store, quiet)
+    path = store.folder(DATA, prepared_key(data_spec, store, quiet)) / "images.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    prepare(request, store, quiet, notify=told.append)
+    prepare(data_spec, store, quiet, notify=told.append)
     assert path.read_bytes() == whole
     (line,) = told
     assert line.startswith(f"prepared data of mine at {PIXELS} px is damaged: images.npy has other bytes")
@@ -108,7 +108,7 @@ def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
 def test_arrays_are_the_pictures_made_square(layouts, store, quiet, layout, reader):
     """Each row of the arrays is that example's picture and mask, made square as the data set says, in its order."""
     data = reader(getattr(layouts, layout)())
-    found = prepare(Request(data, None, PIXELS), store, quiet)
+    found = prepare(DataSpec(data, None, PIXELS), store, quiet)
     scheme = next(iter(data.schemes))
     assert list(found.names) == [example.name for example in data.examples()]
     assert list(found.splits) == [example.split for example in data.examples()]
@@ -123,14 +123,14 @@ def test_strata_are_the_examples_own_or_their_classes(layouts, store, quiet):
     """The stratum is the example's own, or else its most frequent class but the first, 0 where there is no other."""
     folder = layouts.plain()
     layouts.mask(folder / "masks" / "p3.png", np.zeros((32, 48), np.uint8))
-    assert prepare(request(folder), store, quiet).strata == ("class 1", "class 2", "class 1", "class 0", "class 1", "class 2")
-    pets = prepare(Request(Pets(layouts.pets()), None, PIXELS), store, quiet)
+    assert prepare(data_spec(folder), store, quiet).strata == ("class 1", "class 2", "class 1", "class 0", "class 1", "class 2")
+    pets = prepare(DataSpec(Pets(layouts.pets()), None, PIXELS), store, quiet)
     assert set(pets.strata) == {"Bengal", "great_dane"}
 
 
 def test_pixels_and_moments_are_those_of_the_arrays(layouts, store, quiet):
     """Pixels per class, mean and standard deviation of any members are what the arrays themselves give."""
-    found = prepare(request(layouts.plain()), store, quiet)
+    found = prepare(data_spec(layouts.plain()), store, quiet)
     for position in range(6):
         counts = [int((found.masks[position] == number).sum()) for number in (0, 1, 2, 255)]
         assert found.pixels[position].tolist() == counts
@@ -147,7 +147,7 @@ def test_pixels_and_moments_are_those_of_the_arrays(layouts, store, quiet):
 
 def test_arrays_cannot_be_changed(layouts, store, quiet):
     """Arrays are mapped from the disk and read-only, so that no trial can change another's data."""
-    found = prepare(request(layouts.plain()), store, quiet)
+    found = prepare(data_spec(layouts.plain()), store, quiet)
     assert isinstance(found.images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         found.masks[0] = 1
@@ -156,22 +156,22 @@ def test_arrays_cannot_be_changed(layouts, store, quiet):
 def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
     """Another size, scheme, picture or list gives another key; another place, name or reader object does not."""
     folder = layouts.plain()
-    first = prepared_key(request(folder), store, quiet)
-    assert prepared_key(request(folder, dataset=Folder(folder, "other")), store, quiet) == first
-    keys = {first, prepared_key(request(folder, image_px=32), store, quiet)}
+    first = prepared_key(data_spec(folder), store, quiet)
+    assert prepared_key(data_spec(folder, dataset=Folder(folder, "other")), store, quiet) == first
+    keys = {first, prepared_key(data_spec(folder, image_px=32), store, quiet)}
     layouts.image(folder / "images" / "p2.jpg", seed=77)
-    keys.add(prepared_key(request(folder), store, quiet))
+    keys.add(prepared_key(data_spec(folder), store, quiet))
     (folder / "classes.txt").write_text("background\nbus\nsign\n")
-    keys.add(prepared_key(request(folder), store, quiet))
+    keys.add(prepared_key(data_spec(folder), store, quiet))
     assert len(keys) == 4
-    pets = Request(Pets(layouts.pets()), None, PIXELS)
+    pets = DataSpec(Pets(layouts.pets()), None, PIXELS)
     assert prepared_key(pets, store, quiet) == prepared_key(replace(pets, scheme="foreground"), store, quiet)
     assert prepared_key(pets, store, quiet) != prepared_key(replace(pets, scheme="trimap"), store, quiet)
 
 
 def test_the_fit_of_a_request_goes_before_the_own(layouts, store, quiet):
     """Another fit gives other arrays under another key; the data set's own fit, said or not, gives one key."""
-    own = request(layouts.plain())
+    own = data_spec(layouts.plain())
     keys = {fit: prepared_key(replace(own, fit=fit), store, quiet) for fit in FITS}
     assert len(set(keys.values())) == len(FITS) == 4
     assert keys["resize"] == prepared_key(own, store, quiet)
@@ -201,7 +201,7 @@ class Unlabelled:
 
 def test_pictures_without_masks(layouts, store, quiet):
     """An unlabelled data set has pictures, moments and no classes, takes no space for masks, and cannot be a target."""
-    found = prepare(Request(Unlabelled(Folder(layouts.plain(), "mine")), None, PIXELS), store, quiet)
+    found = prepare(DataSpec(Unlabelled(Folder(layouts.plain(), "mine")), None, PIXELS), store, quiet)
     assert (found.images.shape, found.masks.shape, found.classes) == ((6, PIXELS, PIXELS, 3), (6, 0, 0), ())
     assert not found.labelled
     assert (found.pixels.shape, found.pixels.sum(), len(found.class_pixels(np.arange(6)))) == ((6, 1), 0, 0)
@@ -214,7 +214,7 @@ def test_pictures_without_masks(layouts, store, quiet):
 
 def test_own_protocols_reach_the_arrays(layouts, store, quiet):
     """Protocols that the data set declares are used under their names: 50-25-25 of pets is trainval, and test in halves."""
-    pets = prepare(Request(Pets(layouts.pets()), None, PIXELS), store, quiet)
+    pets = prepare(DataSpec(Pets(layouts.pets()), None, PIXELS), store, quiet)
     split = split_target(pets, "50-25-25")
     assert split.train.tolist() == list(range(12))
     assert sorted([*split.val, *split.test]) == [12, 13, 14, 15]
@@ -224,9 +224,9 @@ def test_own_protocols_reach_the_arrays(layouts, store, quiet):
 def test_a_changed_set_is_prepared_anew_beside_the_old(layouts, store, quiet):
     """After a change the new arrays are built, and the old ones stay for who still reads them."""
     folder = layouts.plain()
-    old = prepare(request(folder), store, quiet)
+    old = prepare(data_spec(folder), store, quiet)
     layouts.mask(folder / "masks" / "p0.png", np.full((32, 48), 2, np.uint8))
-    new = prepare(request(folder), store, quiet)
+    new = prepare(data_spec(folder), store, quiet)
     assert (new.masks[0] == 2).all()
     assert (old.masks[0] == 1).any()
     assert len(kept(store)) == 2
@@ -243,9 +243,9 @@ def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
             return super().read(example, scheme)
 
     with pytest.raises(UserError, match="data set 'mine': its files changed while they were read; start again"):
-        prepare(request(folder, dataset=Restless(folder, "mine")), store, quiet)
+        prepare(data_spec(folder, dataset=Restless(folder, "mine")), store, quiet)
     assert kept(store) == []
-    assert (prepare(request(folder), store, quiet).masks[0] == 2).all()
+    assert (prepare(data_spec(folder), store, quiet).masks[0] == 2).all()
 
 
 def test_what_a_reader_remembers_is_not_trusted(layouts, store, quiet):
@@ -257,20 +257,20 @@ def test_what_a_reader_remembers_is_not_trusted(layouts, store, quiet):
     (folder / "classes.txt").write_text("background\ncar\n")
     (folder / "val.txt").write_text("p3\n")
     with pytest.raises(UserError, match="mask value 2 is outside the classes; allowed are 0, 1, 255"):
-        prepare(request(folder, dataset=remembering), store, quiet)
+        prepare(data_spec(folder, dataset=remembering), store, quiet)
 
 
 def test_a_picture_that_comes_meanwhile_is_noticed(layouts, store, quiet):
     """A picture that is added between the key and the decoding is no part of the arrays under that key."""
     folder = layouts.plain()
-    asked = request(folder)
+    asked = data_spec(folder)
     key = prepared_key(asked, store, quiet)
     layouts.image(folder / "images" / "p9.jpg")
     layouts.mask(folder / "masks" / "p9.png", np.zeros((32, 48), np.uint8))
     with pytest.raises(UserError, match="its files changed while they were read; start again"):
         prepare(asked, store, quiet, key)
     assert kept(store) == []
-    assert len(prepare(request(folder), store, quiet).names) == 7
+    assert len(prepare(data_spec(folder), store, quiet).names) == 7
 
 
 def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
@@ -280,7 +280,7 @@ def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
     for number, name in enumerate(names):
         layouts.image(folder / "images" / f"{name}.jpg", seed=number)
         layouts.mask(folder / "masks" / f"{name}.png", np.full((32, 48), number % 3, np.uint8))
-    found = prepare(request(folder), store, quiet)
+    found = prepare(data_spec(folder), store, quiet)
     assert sorted(found.names) == sorted(names)
     assert all((found.masks[at] == names.index(name) % 3).all() for at, name in enumerate(found.names))
 
@@ -293,11 +293,11 @@ def test_names_that_differ_in_case(layouts, store, quiet):
         layouts.mask(folder / "masks" / f"{name}.png", np.full((32, 48), number, np.uint8))
     if len(list((folder / "masks").iterdir())) < 3:
         pytest.skip("this disk does not tell capitals apart")
-    found = prepare(request(folder), store, quiet)
+    found = prepare(data_spec(folder), store, quiet)
     assert dict(zip(found.names, found.masks[:, 0, 0].tolist(), strict=True)) == {"cat": 0, "Cat": 1, "CAT": 2}
     (folder / "masks" / "CAT.png").rename(folder / "masks" / "cAT.png")
     with pytest.raises(UserError, match=r"images/CAT\.JPG: has no mask; .* Cat\.png beside it differs in case alone"):
-        prepare(request(folder), store, quiet)
+        prepare(data_spec(folder), store, quiet)
 
 
 def test_a_listed_name_with_other_capitals_is_refused(layouts, store, quiet):
@@ -308,7 +308,7 @@ def test_a_listed_name_with_other_capitals_is_refused(layouts, store, quiet):
     if (folder / "images" / "bengal_0.jpg").is_file():
         pytest.skip("this disk does not tell capitals apart")
     with pytest.raises(UserError, match=r"bengal_0\.jpg: file is missing; and 1 more; Bengal_0\.jpg beside it differs in case"):
-        prepare(Request(Pets(folder), None, PIXELS), store, quiet)
+        prepare(DataSpec(Pets(folder), None, PIXELS), store, quiet)
 
 
 @pytest.mark.parametrize(("limit", "refused"), [(1000, False), (700, True)])
@@ -318,9 +318,9 @@ def test_huge_pictures_are_refused_in_one_line(layouts, store, quiet, monkeypatc
     folder = layouts.plain()
     if refused:
         with pytest.raises(UserError, match=r"p0\.jpg: picture has 0 megapixels; at most 0 are read: cut it"):
-            prepare(request(folder), store, quiet)
+            prepare(data_spec(folder), store, quiet)
     else:
-        assert len(prepare(request(folder), store, quiet).names) == 6
+        assert len(prepare(data_spec(folder), store, quiet).names) == 6
 
 
 def test_a_rotated_picture_with_an_unrotated_mask_is_refused(layouts, store, quiet):
@@ -329,7 +329,7 @@ def test_a_rotated_picture_with_an_unrotated_mask_is_refused(layouts, store, qui
     exif[ORIENTATION] = 6
     Image.open(folder / "images" / "p1.jpg").save(folder / "images" / "p1.jpg", exif=exif)
     with pytest.raises(UserError, match=r"p1\.png: mask is 48x32 but its picture is 32x48 pixels; the picture's EXIF says that"):
-        prepare(request(folder), store, quiet)
+        prepare(data_spec(folder), store, quiet)
     assert kept(store) == []
 
 
@@ -371,7 +371,7 @@ def test_bad_input_is_one_line_that_names_the_file(layouts, store, quiet, kind):
     folder = layouts.plain()
     spoil(layouts, folder)
     with pytest.raises(UserError, match=message) as raised:
-        prepare(request(folder), store, quiet)
+        prepare(data_spec(folder), store, quiet)
     assert "\n" not in str(raised.value)
     assert kept(store) == []
 
@@ -382,7 +382,7 @@ def test_several_bad_files_are_counted(layouts, store, quiet):
     for number in range(5):
         layouts.mask(folder / "masks" / f"p{number}.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(UserError, match=r"p0\.png: .*p1\.png: .*p2\.png: .*; and 2 more$") as raised:
-        prepare(request(folder), store, quiet)
+        prepare(data_spec(folder), store, quiet)
     assert "p3.png" not in str(raised.value)
 
 
@@ -392,9 +392,9 @@ def test_a_mended_set_is_prepared(layouts, store, quiet):
     good = (folder / "images" / "p2.jpg").read_bytes()
     (folder / "images" / "p2.jpg").write_bytes(good[:100])
     with pytest.raises(UserError):
-        prepare(request(folder), store, quiet)
+        prepare(data_spec(folder), store, quiet)
     (folder / "images" / "p2.jpg").write_bytes(good)
-    assert len(prepare(request(folder), store, quiet).names) == 6
+    assert len(prepare(data_spec(folder), store, quiet).names) == 6
 
 
 def test_a_picture_listed_twice_is_refused(layouts, store, quiet):
@@ -403,13 +403,13 @@ def test_a_picture_listed_twice_is_refused(layouts, store, quiet):
     with (folder / "annotations" / "test.txt").open("a") as file:
         file.write("Bengal_0 1 1 1\n")
     with pytest.raises(UserError, match="data set 'pets': Bengal_0 is listed twice; a picture has one split"):
-        prepare(Request(Pets(folder), None, PIXELS), store, quiet)
+        prepare(DataSpec(Pets(folder), None, PIXELS), store, quiet)
 
 
 def test_unknown_classes_are_refused(layouts, store, quiet):
     """A class scheme that the data set does not have raises with those that it has."""
     with pytest.raises(UserError, match=r"classes of pets: unknown name 'breeds'; known: foreground, trimap"):
-        prepare(Request(Pets(layouts.pets()), "breeds", PIXELS), store, quiet)
+        prepare(DataSpec(Pets(layouts.pets()), "breeds", PIXELS), store, quiet)
 
 
 def test_odd_metadata_warns_nobody_and_filters_stay(layouts, store, quiet):
@@ -419,13 +419,13 @@ def test_odd_metadata_warns_nobody_and_filters_stay(layouts, store, quiet):
     exif = b"\xff\xe1\x00\x16Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x12\x01"
     (folder / "images" / "p0.jpg").write_bytes(content[:2] + exif + content[2:])
     before = list(warnings.filters)
-    assert len(prepare(request(folder), store, quiet).names) == 40
+    assert len(prepare(data_spec(folder), store, quiet).names) == 40
     assert warnings.filters == before
 
 
 def test_generated_sets_are_prepared_without_files(store, quiet):
     """A drawn data set is prepared as any other; its key does not depend on any folder."""
-    data = Request(Generated("generated_far"), None, 16)
+    data = DataSpec(Generated("generated_far"), None, 16)
     found = prepare(data, store, quiet)
     assert found.images.shape == (480, 16, 16, 3)
     assert set(np.unique(found.masks).tolist()) == {0, 1}
@@ -467,10 +467,10 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quie
     wait_for(log, 1, child)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    key = prepared_key(request(folder), store, quiet)
+    key = prepared_key(data_spec(folder), store, quiet)
     assert store.find(DATA, key) is None
     assert len(list((store.root / "temporary").iterdir())) == 1
-    assert len(prepare(request(folder), store, quiet).names) == 6
+    assert len(prepare(data_spec(folder), store, quiet).names) == 6
     assert kept(store) == [key]
 
 
@@ -480,10 +480,10 @@ def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
     done = killed_in_the_middle(folder, store, log, 8)
     assert 8 <= len(done) < 30
     seen: list[str] = []
-    found = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    found = prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert sorted(seen) == sorted({f"p{number}" for number in range(30)} - set(done))
     assert list((store.root / "work").iterdir()) == []
-    undisturbed = prepare(request(folder), FolderStore(tmp_path / "other"), quiet)
+    undisturbed = prepare(data_spec(folder), FolderStore(tmp_path / "other"), quiet)
     for name in ("images", "masks", "moments", "pixels", "identity", "shown"):
         assert np.array_equal(getattr(found, name), getattr(undisturbed, name))
     assert found.strata == undisturbed.strata
@@ -497,7 +497,7 @@ def test_a_picture_that_was_half_written_is_decoded_again(layouts, tmp_path, qui
     images[[example.name for example in Folder(folder, "mine").examples()].index(done[3]), 5:9] = 0
     images.flush()
     seen: list[str] = []
-    prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert done[3] in seen
     assert not set(seen) & set(done[:3])
 
@@ -509,7 +509,7 @@ def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path,
     mask = folder / "masks" / f"{done[0]}.png"
     mask.write_bytes(mask.read_bytes())  # as one who puts the old file back
     seen: list[str] = []
-    prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert set(done) <= set(seen)
 
 
@@ -521,9 +521,9 @@ def test_an_unfinished_folder_that_is_spoilt_is_begun_anew(layouts, tmp_path, qu
     path = next(store.root.glob("work/prepare-*")) / spoilt
     path.write_bytes(path.read_bytes()[:kept_bytes])
     seen: list[str] = []
-    found = prepare(Request(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
+    found = prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert len(seen) == 30
-    assert np.array_equal(found.images, prepare(request(folder), FolderStore(tmp_path / "other"), quiet).images)
+    assert np.array_equal(found.images, prepare(data_spec(folder), FolderStore(tmp_path / "other"), quiet).images)
 
 
 @pytest.mark.parametrize(
@@ -557,14 +557,14 @@ def test_a_disk_that_fills_up_at_the_end_is_one_line(layouts, store, quiet, monk
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(UserError, match=r"'mine' at 24 px: needs 0\.0 MB in .*: No space left on device; make room"):
-        prepare(request(layouts.plain()), store, quiet)
+        prepare(data_spec(layouts.plain()), store, quiet)
     assert kept(store) == list((store.root / "work").iterdir()) == []
 
 
 def test_a_cut_array_is_built_again(layouts, store, quiet):
     """Prepared data with a cut or missing file count as absent and are decoded again."""
     folder = layouts.plain()
-    first = np.array(prepare(request(folder), store, quiet).images)
-    path = store.folder(DATA, prepared_key(request(folder), store, quiet)) / "images.npy"
+    first = np.array(prepare(data_spec(folder), store, quiet).images)
+    path = store.folder(DATA, prepared_key(data_spec(folder), store, quiet)) / "images.npy"
     path.write_bytes(path.read_bytes()[:500])
-    assert np.array_equal(prepare(request(folder), store, quiet).images, first)
+    assert np.array_equal(prepare(data_spec(folder), store, quiet).images, first)

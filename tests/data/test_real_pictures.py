@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segsweep.data.coco import CLASSES as COCO_CLASSES
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.data.splits import split_source, split_target
 from segsweep.data.table import DataRoots, open_dataset
 from segsweep.data.voc import CLASSES as VOC_CLASSES
@@ -27,7 +27,7 @@ def prepared(tmp_path_factory):
     def prepare_once(name, scheme=None):
         if (name, scheme) not in made:
             dataset = open_dataset(name, DataRoots.parse([ROOT]))
-            made[name, scheme] = prepare(Request(dataset, scheme, 64), store, lambda *_: None)
+            made[name, scheme] = prepare(DataSpec(dataset, scheme, 64), store, lambda *_: None)
         return made[name, scheme]
 
     return prepare_once

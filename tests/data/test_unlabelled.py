@@ -12,7 +12,7 @@ import pytest
 from segsweep.data.cats_dogs import CatsDogs
 from segsweep.data.cifar10 import Cifar10, read_batch
 from segsweep.data.folder import Folder
-from segsweep.data.prepare import Request, prepare
+from segsweep.data.prepare import DataSpec, prepare
 from segsweep.errors import UserError
 from segsweep.store.folder import FolderStore
 
@@ -153,7 +153,7 @@ def test_cats_and_dogs_in_one_folder(layouts):
 @pytest.mark.parametrize(("layout", "reader", "count"), [("cifar10", Cifar10, 24), ("cats_dogs", CatsDogs, 6)])
 def test_they_are_prepared_without_masks(layouts, store, quiet, layout, reader, count):
     """Both become arrays without masks and classes."""
-    found = prepare(Request(reader(getattr(layouts, layout)()), None, 16), store, quiet)
+    found = prepare(DataSpec(reader(getattr(layouts, layout)()), None, 16), store, quiet)
     assert (found.images.shape, found.masks.shape, found.labelled) == ((count, 16, 16, 3), (count, 0, 0), False)
     assert found.images[3].std() > 0
 
@@ -170,12 +170,12 @@ def test_a_folder_of_pictures_alone_is_unlabelled(boxes, tmp_path):
     folder = Path(shutil.copytree(boxes, tmp_path / "photos"))
     shutil.rmtree(folder / "masks")
     with pytest.raises(UserError, match=r"images/000.png: has no mask, nor have 39 more; .*masks is missing"):
-        prepare(Request(Folder(folder, "photos"), None, 32), FolderStore(tmp_path / "store"), lambda *_: None)
+        prepare(DataSpec(Folder(folder, "photos"), None, 32), FolderStore(tmp_path / "store"), lambda *_: None)
     (folder / "classes.txt").unlink()
     data = Folder(folder, "photos")
     assert data.schemes == {"unlabelled": ()}
     assert all(path.parent.name == "images" for path in data.files())
-    prepared = prepare(Request(data, None, 32), FolderStore(tmp_path / "store"), lambda *_: None)
+    prepared = prepare(DataSpec(data, None, 32), FolderStore(tmp_path / "store"), lambda *_: None)
     assert not prepared.labelled
     assert prepared.images.shape == (len(data.examples()), 32, 32, 3)
     (folder / "masks").mkdir()

@@ -11,7 +11,7 @@ from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.send import Sender, transfer
 from segsweep.records.writer import RecordWriter
-from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, Kind, RecordTable
+from segsweep.tasks.kind import INTEGER, NUMBER, TEXT, Kind, RecordTable
 from segsweep.tasks.kinds import KINDS
 
 PROJECT = "lab/pets"
@@ -20,17 +20,17 @@ COLUMNS = {
     "toy_id": TEXT,
     "status": TEXT,
     "error": TEXT,
-    "limit": WHOLE,
-    "total": WHOLE,
+    "limit": INTEGER,
+    "total": INTEGER,
     "mood": TEXT,
     "val_share": NUMBER,
-    "starts": WHOLE,
-    "start_number": WHOLE,
+    "starts": INTEGER,
+    "start_number": INTEGER,
     "started_at": NUMBER,
     "ended_at": NUMBER,
     "seconds": NUMBER,
-    "method_version": WHOLE,
-    "schema_version": WHOLE,
+    "method_version": INTEGER,
+    "schema_version": INTEGER,
 }
 TABLE = RecordTable(
     name="toys",

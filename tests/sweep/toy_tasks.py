@@ -6,7 +6,7 @@ from typing import Any
 
 from segsweep.config.keep import Reading
 from segsweep.context import ExecutionContext
-from segsweep.tasks.kind import NUMBER, TEXT, WHOLE, Kind, RecordTable
+from segsweep.tasks.kind import INTEGER, NUMBER, TEXT, Kind, RecordTable
 from segsweep.tasks.messages import Failed, Finished, Message, Started
 from segsweep.tasks.task import Costs, Row, Task
 
@@ -15,15 +15,15 @@ COLUMNS = {
     "toy_id": TEXT,
     "status": TEXT,
     "error": TEXT,
-    "starts": WHOLE,
-    "start_number": WHOLE,
+    "starts": INTEGER,
+    "start_number": INTEGER,
     "started_at": NUMBER,
     "ended_at": NUMBER,
     "seconds": NUMBER,
-    "limit": WHOLE,
-    "total": WHOLE,
-    "method_version": WHOLE,
-    "schema_version": WHOLE,
+    "limit": INTEGER,
+    "total": INTEGER,
+    "method_version": INTEGER,
+    "schema_version": INTEGER,
 }
 
 

@@ -13,7 +13,7 @@ from segsweep.models.architectures import build_model, build_without_numbers
 from segsweep.models.encoder_levels import feature_maps
 from segsweep.training.weight_file import check_file, load_file_weights, read_weight_file
 
-WHOLE, PUBLISHED = "unet16", "unet-resnet18"
+INTEGER, PUBLISHED = "unet16", "unet-resnet18"
 
 
 def below(prefix: str, state):
@@ -54,10 +54,10 @@ WRAPPED = {  # how a file holds the whole model's state
 @pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
 def test_a_whole_model_is_read_through_any_wrapper(tmp_path, how, scope):
     """One common prefix and tables within tables are read through: exactly what the scope names gets the file's values."""
-    source = marked(build_model(WHOLE, 2, seed=7).network)
+    source = marked(build_model(INTEGER, 2, seed=7).network)
     torch.save(WRAPPED[how](source), tmp_path / "w.pth")
-    check_file(tmp_path / "w.pth", build_without_numbers(WHOLE, 2), scope)
-    model = build_model(WHOLE, 2, seed=0)
+    check_file(tmp_path / "w.pth", build_without_numbers(INTEGER, 2), scope)
+    model = build_model(INTEGER, 2, seed=0)
     report = load_file_weights(model, read_weight_file(tmp_path / "w.pth"), scope)
     moved = {"encoder": ("encoder.",), "all-but-classifier": ("encoder.", "decoder."), "all": ("",)}[scope]
     assert set(report.loaded) == {name for name in source if name.startswith(moved)}
@@ -315,9 +315,11 @@ def test_counters_are_filled_where_a_file_has_none():
 
 def test_half_precision_is_read_as_float32(tmp_path):
     """A safetensors file in half precision gives the same values in the model's own precision."""
-    source = {name: t.half() if t.is_floating_point() else t for name, t in build_model(WHOLE, 2, 7).network.state_dict().items()}
+    source = {
+        name: t.half() if t.is_floating_point() else t for name, t in build_model(INTEGER, 2, 7).network.state_dict().items()
+    }
     save_file(below("module.", source), tmp_path / "w.safetensors")
-    model = build_model(WHOLE, 2, seed=0)
+    model = build_model(INTEGER, 2, seed=0)
     load_file_weights(model, read_weight_file(tmp_path / "w.safetensors"), "all")
     after = model.network.state_dict()
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in after.values())

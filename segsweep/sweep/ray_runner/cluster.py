@@ -33,11 +33,11 @@ def cluster() -> Iterator[str]:
     if ray.is_initialized():
         yield "the Ray cluster at hand"
         return
-    address = address_at_hand() or "local"
+    address = cluster_address() or "local"
     # found by itself, Ray also finds the token that a cluster may ask for
-    where: dict[str, Any] = {"address": "local", "object_store_memory": OBJECTS_BYTES} if address == "local" else {}
+    arguments: dict[str, Any] = {"address": "local", "object_store_memory": OBJECTS_BYTES} if address == "local" else {}
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -50,7 +50,7 @@ def cluster() -> Iterator[str]:
         ray.shutdown()
 
 
-def address_at_hand() -> str | None:
+def cluster_address() -> str | None:
     """Return the address of the cluster that this process would attach to, `local` where one is to be started, else None.
 
     Raises `UserError` where RAY_ADDRESS names a cluster that does not answer.
@@ -111,7 +111,7 @@ def check_nodes(store: Store) -> None:
         return
     with store.beacon() as beacon:
         strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in alive]
-        asked = [_look.options(scheduling_strategy=each).remote(store, beacon, version("segsweep")) for each in strategies]
+        asked = [_check_node.options(scheduling_strategy=each).remote(store, beacon, version("segsweep")) for each in strategies]
         found = [(node["NodeManagerHostname"], _answer(answer)) for node, answer in zip(alive, asked, strict=True)]
         problems = [f"node {name}: {problem}" for name, problem in found if problem is not None]
     if problems:
@@ -119,7 +119,7 @@ def check_nodes(store: Store) -> None:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _look(store: Store, beacon: str, wanted: str) -> str | None:
+def _check_node(store: Store, beacon: str, wanted: str) -> str | None:
     return problem_with(store, beacon, wanted)
 
 

@@ -12,13 +12,13 @@ MEMORY = "running low on memory"
 BECAUSE = "The actor is dead because "
 
 
-def reason_of(told: str) -> str:
+def reason_of(report: str) -> str:
     """Return the line that says why, of Ray's text about the death of a worker or an error in its creation.
 
     Ray 2.60's texts are known: a process that is gone, one that Ray killed for want of memory, one that was taken away,
     and a traceback, whose last line it is. Of any other text it is the first line.
     """
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
     for line in lines:
         if MEMORY in line:
             return f"the machine ran out of memory: {line}"

@@ -73,9 +73,9 @@ class Group:
     def _next_message(self) -> Message:
         while True:
             over = self._running.done()
-            told: bytes | None = ray.get(self._channel.get_message.remote(0.0 if over else WAIT_SECONDS))
-            if told is not None:
-                message: Message = pickle.loads(told)  # noqa: S301  # from our own processes
+            payload: bytes | None = ray.get(self._channel.get_message.remote(0.0 if over else WAIT_SECONDS))
+            if payload is not None:
+                message: Message = pickle.loads(payload)  # noqa: S301  # from our own processes
                 return message
             if over:
                 self._running.result()
@@ -121,7 +121,7 @@ def _each_process(config: dict[str, Any]) -> None:
     device = replace(config["context"].device, name=str(ray.train.torch.get_device()))
     if device.cuda:
         torch.cuda.set_device(device.torch)  # on which NCCL exchanges objects
-    context, jobs, told = replace(config["context"], device=device, world=world), 0, 0
+    context, jobs, answers = replace(config["context"], device=device, world=world), 0, 0
     while (job := ray.get(channel.get_job.remote(jobs))) is not None:
         jobs += 1
         messages = execute(pickle.loads(job), context)  # noqa: S301  # from our own driver
@@ -133,8 +133,8 @@ def _each_process(config: dict[str, Any]) -> None:
             if isinstance(message.body, ENDS_GROUP):
                 raise RuntimeError(str(message))  # has Ray Train end the others, which wait for this one
             if not message.is_last:
-                goes_on = ray.get(channel.get_answer.remote(told))
-                told += 1
+                goes_on = ray.get(channel.get_answer.remote(answers))
+                answers += 1
                 if not goes_on:
                     break
         messages.close()

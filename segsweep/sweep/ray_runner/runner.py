@@ -76,8 +76,8 @@ class RayRunner:
         """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
         if not self.pool.gpus:
             return measure_speed
-        remote, own = ray.remote(num_cpus=0, num_gpus=self.pool.gpus)(_measure_with), for_workers()
-        return lambda *values: ray.get(remote.remote(own, *values))
+        remote, user_objects = ray.remote(num_cpus=0, num_gpus=self.pool.gpus)(_measure_with), for_workers()
+        return lambda *values: ray.get(remote.remote(user_objects, *values))
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
@@ -142,9 +142,9 @@ class RayRunner:
         return tune.PlacementGroupFactory([{"CPU": self.pool.cpus, **({"GPU": self.pool.gpus} if self.pool.gpus else {})}])
 
 
-def _measure_with(own: dict[str, Any], *values: Any) -> tuple[float, float]:
+def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, float]:
     """Measure in another process, which knows nothing yet of the architectures that the study brought."""
-    register(own)
+    register(user_objects)
     return measure_speed(*values)
 
 

@@ -9,7 +9,7 @@ from segsweep.errors import UserError
 from segsweep.store.folder import FolderStore
 from segsweep.sweep.folders import absolute
 from segsweep.sweep.ray_runner import cluster as module
-from segsweep.sweep.ray_runner.cluster import address_at_hand, check_nodes, nodes, problem_with, running_here
+from segsweep.sweep.ray_runner.cluster import check_nodes, cluster_address, nodes, problem_with, running_here
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_named_cluster_that_does_not_answer_is_an_error(monkeypatch: pytest.Mo
     monkeypatch.setattr(module.ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=f"RAY_ADDRESS={address}: no Ray cluster answers there"):
-        address_at_hand()
+        cluster_address()
 
 
 def test_without_a_file_there_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: 
 
 def test_the_cluster_at_hand_is_described_and_passes(cluster: str, tmp_path: Path) -> None:
     """The test cluster is the one at hand, offers what it was given, and its one machine is this one."""
-    assert address_at_hand() == cluster
+    assert cluster_address() == cluster
     (node,) = nodes()
     assert node.cpus == 4
     assert node.memory_gib > 1
