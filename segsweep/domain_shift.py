@@ -26,7 +26,7 @@ from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
 
-Look = Callable[..., Evaluation]  # `evaluate` with all but the model and the pictures said
+Evaluate = Callable[..., Evaluation]  # `evaluate` with all but the model and the pictures said
 BEFORE = "before_"  # the columns of the test before fine-tuning are those of the test with this in place of `test_`
 
 
@@ -77,7 +77,7 @@ def measure_shift(
     model.to(context.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     stage = trial.stage
     sets = source_sets(stage, context) if stage is not None and stage.stage.supervised else None  # published ones have none
-    look: Look = partial(
+    evaluate_on: Evaluate = partial(
         evaluate,
         batch_size=batch_size,
         precision=trial.settings.precision,
@@ -88,20 +88,20 @@ def measure_shift(
     mapped = None
     with suppress(UserError):  # no class but the background in common: this was told before the run
         mapped = map_classes(classes, data.classes, trial.target.class_map)
-    shift = Shift() if mapped is None else _before(model, mapped, test_set, look, examples)
+    shift = Shift() if mapped is None else _before(model, mapped, test_set, evaluate_on, examples)
     if sets is None:
         return shift
     other_classes = mapped is None or not mapped.one_to_one
     scope = trial.settings.transfer
-    before = look(model, sets[1]).scores.mean_iou
+    before = evaluate_on(model, sets[1]).scores.mean_iou
     transfer_weights(model, fine_tuned, "all-but-classifier" if scope == "all" and other_classes else scope)
-    after = look(model, sets[1]).scores.mean_iou
+    after = evaluate_on(model, sets[1]).scores.mean_iou
     forgotten = {"source_mean_iou_before": before, "source_mean_iou_after": after, "forgetting": before - after}
     return replace(shift, facts={**shift.facts, **forgotten})
 
 
-def _before(model: SegmentationModel, mapped: ClassMap, test_set: ImageSet, look: Look, examples: int) -> Shift:
+def _before(model: SegmentationModel, mapped: ClassMap, test_set: ImageSet, evaluate_on: Evaluate, examples: int) -> Shift:
     """Test the source's model: what of its classes stands for none of the target's is background."""
-    tested = look(InTargetClasses(model, mapped.rest_as_background()), test_set, examples=examples)
+    tested = evaluate_on(InTargetClasses(model, mapped.rest_as_background()), test_set, examples=examples)
     measures = tested.measures(test_set.data.classes)
     return Shift({BEFORE + name: value for name, value in measures.items()}, tested.examples)

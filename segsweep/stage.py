@@ -24,11 +24,11 @@ from segsweep.models.pretrained import (
     COCO_WEIGHTS_IGNORED,
     check_coco_weights,
     check_imagenet,
+    classes_of_weights,
     coco_normalisation,
     coco_weights,
     imagenet_encoder,
     imagenet_normalisation,
-    published_classes,
 )
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.small_stem import use_small_stem
@@ -287,7 +287,7 @@ def _file(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -
     """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
     assert spec.stage.path is not None
     weights = read_weight_file(Path(spec.stage.path), spec.stage.prefix)
-    classes = published_classes(spec.data) if spec.data is not None else None
+    classes = classes_of_weights(spec.data) if spec.data is not None else None
     yield Built(weights, {"dataset": spec.stage.path}, spec.stage.normalisation or IMAGENET, classes and list(classes))
 
 

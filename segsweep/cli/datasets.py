@@ -64,8 +64,12 @@ def dataset_rows(roots: DataRoots) -> list[dict[str, Any]]:
     """
     rows = [_row(name, entry.layout, roots.folder(name), roots) for name, entry in DATASETS.items()]
     rows += [_row(name, "generated on the spot", None, roots) for name in GENERATED]
-    own = {name: folder for name, folder in {**roots.own(), **roots.listed(), **roots.named}.items() if name not in DATASETS}
-    return rows + [_row(name, f"read as folder:{folder}", folder, roots) for name, folder in own.items()]
+    found = {
+        name: folder
+        for name, folder in {**roots.found_folders(), **roots.listed(), **roots.named}.items()
+        if name not in DATASETS
+    }
+    return rows + [_row(name, f"read as folder:{folder}", folder, roots) for name, folder in found.items()]
 
 
 def _row(name: str, layout: str, folder: Path | None, roots: DataRoots) -> dict[str, Any]:

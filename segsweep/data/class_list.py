@@ -29,11 +29,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if found and all(last):
         named = [(number, text, match[1], int(match[2])) for (number, text), match in zip(found, last, strict=True) if match]
     else:
-        named = [(number, text, *_number_first(text, place)) for place, (number, text) in enumerate(found)]
+        named = [(number, text, *_number_first(text, index)) for index, (number, text) in enumerate(found)]
     if named and named[-1][3] == IGNORE != len(named) - 1:  # which no class can have
         named.pop()
-    for place, (number, text, _, said) in enumerate(named):
-        if said != place:
+    for index, (number, text, _, stated) in enumerate(named):
+        if stated != index:
             raise UserError(f"{path}: line {number} reads {text!r}; the classes must be numbered 0, 1, 2 ... in order")
     names = tuple(name for _, _, name, _ in named)
     check_alike(path, ((f"line {number}", name) for number, _, name, _ in named))
@@ -42,22 +42,22 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _number_first(text: str, place: int) -> tuple[str, int]:
-    """Return the name in a line and its number, `place` where the line has none."""
+def _number_first(text: str, index: int) -> tuple[str, int]:
+    """Return the name in a line and its number, `index` where the line has none."""
     match = NUMBER_FIRST.fullmatch(text)
-    return (match[2], int(match[1])) if match else (text, place)
+    return (match[2], int(match[1])) if match else (text, index)
 
 
 def check_alike(path: Path, named: Iterable[tuple[str, str]]) -> None:
     """Raise `UserError` for two names that are equal, or that are one to class maps and to SQL. Names come with their places."""
     known: dict[str, tuple[str, str]] = {}
-    for place, name in named:
-        earlier, alike = known.setdefault(plain_name(name), (place, name))
-        if earlier == place:
+    for label, name in named:
+        earlier, alike = known.setdefault(plain_name(name), (label, name))
+        if earlier == label:
             continue
         if alike == name:
-            raise UserError(f"{path}: {place} reads {name!r}, as {earlier} does; give each class its own name")
+            raise UserError(f"{path}: {label} reads {name!r}, as {earlier} does; give each class its own name")
         raise UserError(
-            f"{path}: {place} reads {name!r}, which differs from {alike!r} of {earlier} in case, spaces or hyphens alone; "
+            f"{path}: {label} reads {name!r}, which differs from {alike!r} of {earlier} in case, spaces or hyphens alone; "
             "rename one"
         )

@@ -73,7 +73,7 @@ class CocoFolder:
             check_alike(file.path, ((f"category {number}", each["name"]) for number, each in sorted(file.categories.items())))
             for number, each in sorted(file.categories.items()):
                 named.setdefault(each["name"], f"category {number} of {file.path.name}")
-        check_alike(path, ((place, name) for name, place in named.items()))
+        check_alike(path, ((label, name) for name, label in named.items()))
         names = [name for name in named if name not in self._headings]
         background = next(filter(is_background, names), BACKGROUND)
         classes = (background, *(name for name in names if name != background))
@@ -113,12 +113,12 @@ class CocoFolder:
         parts = PurePosixPath(file_name.replace("\\", "/"))
         inside = not parts.is_absolute() and ".." not in parts.parts
         subset = file.path.stem.removeprefix(SUBSET)
-        places = [file.path.parent, file.path.parent / "images", self.folder / "images" / subset, self.folder / "images"]
-        places += [self.folder / subset, self.folder]
+        folders = [file.path.parent, file.path.parent / "images", self.folder / "images" / subset, self.folder / "images"]
+        folders += [self.folder / subset, self.folder]
         for name in dict.fromkeys([str(parts)] * inside + [parts.name]):
-            for place in places:
-                if (place / name).is_file():
-                    return place / name
+            for folder in folders:
+                if (folder / name).is_file():
+                    return folder / name
         raise UserError(f"{file.path}: names {file_name!r}, which is not found beside it, nor in {self.folder / 'images'}")
 
     def examples(self) -> list[Example]:
@@ -188,7 +188,7 @@ def _draw(objects: Sequence[Mapping[str, Any]], numbers: Mapping[int, int], shap
 def coco_files(folder: Path) -> list[Path]:
     """Return the COCO files of a folder by name: JSON files in it, in `annotations/`, and in folders called as a split."""
     folders = [folder, folder / "annotations", *(folder / split for split in SPLIT_WORDS)]
-    paths = sorted({path for place in folders if place.is_dir() for path in place.iterdir() if path.suffix.lower() == ".json"})
+    paths = sorted({path for each in folders if each.is_dir() for path in each.iterdir() if path.suffix.lower() == ".json"})
     return [path for path in paths if not path.name.startswith(".") and _has_keys(path)]
 
 

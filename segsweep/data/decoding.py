@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from segsweep.data.bit_depth import depth_of, eight_bits, largest
 from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Levels, Pixels, Progress
-from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, own_files
+from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, unshared_files
 from segsweep.data.image_files import check_shape, square
 from segsweep.data.manifest import stamp_digest
 from segsweep.data.prepared import Counts, Moments, image_moments, pixel_counts
@@ -33,7 +33,7 @@ from segsweep.errors import UserError
 from segsweep.store.contents import IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, SHOWN_FILE
 
 PROBLEMS_SHOWN = 3
-BEGUN, LEVELS, MARKS = "begun.txt", "levels.npy", "marks.npy"
+BEGUN, LEVELS, CHECKSUMS = "begun.txt", "levels.npy", "marks.npy"
 KEPT = (IMAGES_FILE, MASKS_FILE, IDENTITY_FILE, SHOWN_FILE)  # what becomes prepared data as it is
 
 
@@ -50,7 +50,7 @@ class Arrays:
     identity: Pixels
     shown: Pixels
     levels: npt.NDArray[np.uint16]
-    marks: npt.NDArray[np.uint64]
+    checksums: npt.NDArray[np.uint64]
 
     @classmethod
     def at(cls, folder: Path, shape: tuple[int, int, int], classes: int, begun: str) -> "Arrays":
@@ -68,7 +68,7 @@ class Arrays:
             allocate(folder / IDENTITY_FILE, (shape[0], DIGESTS, DIGEST_BYTES), np.uint8)
             allocate(folder / SHOWN_FILE, (shape[0], classes + 1), np.uint8)
             allocate(folder / LEVELS, (shape[0], 2), np.uint16)
-            allocate(folder / MARKS, shape[:1], np.uint64)
+            allocate(folder / CHECKSUMS, shape[:1], np.uint64)
             (folder / BEGUN).write_text(begun, encoding="utf-8")
             opened = _opened(folder, begun, labelled)
         assert opened is not None
@@ -76,8 +76,8 @@ class Arrays:
 
     def holds(self, position: int) -> bool:
         """Return whether a picture and its mask are there as they were decoded."""
-        mark = int(self.marks[position])
-        return mark > 0 and mark == self._checksum(position)
+        checksum = int(self.checksums[position])
+        return checksum > 0 and checksum == self._checksum(position)
 
     def put(
         self, position: int, square: tuple[Pixels, Pixels], identity: Pixels, shown: Pixels, levels: tuple[int, int] = (0, 0)
@@ -85,7 +85,7 @@ class Arrays:
         """Write a square picture with its mask and what is known of the originals, and mark it as decoded."""
         self.images[position], self.masks[position] = square
         self.identity[position], self.shown[position], self.levels[position] = identity, shown, levels
-        self.marks[position] = self._checksum(position)
+        self.checksums[position] = self._checksum(position)
 
     def _checksum(self, position: int) -> int:
         """Return the checksum of all that is known of a picture, never 0."""
@@ -100,7 +100,7 @@ def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[A
     try:
         if (folder / BEGUN).read_text(encoding="utf-8") != begun:
             return None
-        names = [name for name in (*KEPT, LEVELS, MARKS) if labelled or name != MASKS_FILE]
+        names = [name for name in (*KEPT, LEVELS, CHECKSUMS) if labelled or name != MASKS_FILE]
         return {Path(name).stem: np.load(folder / name, mmap_mode="r+") for name in names}
     except (OSError, ValueError, EOFError):
         return None
@@ -149,7 +149,7 @@ class _Decoder:
 
     def __init__(self, dataset: DataSet, scheme: str, fit: Fit, examples: Sequence[Example], arrays: Arrays) -> None:
         self._dataset, self._scheme, self._fit, self._examples, self._arrays = dataset, scheme, fit, examples, arrays
-        self._files = own_files([example.image for example in examples])
+        self._files = unshared_files([example.image for example in examples])
         self._classes = len(dataset.schemes[scheme])
         self._largest = 0
         self.found = Decoded(np.zeros((len(examples), 2, 3)), np.zeros((len(examples), self._classes + 1), np.int64))

@@ -152,8 +152,8 @@ class _Division:
             part_G = moved if move <= swap else swapped
 
     def _best_move(self, part_G: Indices, excess_GP: Indices) -> tuple[int, Indices]:
-        own_G = excess_GP[np.arange(len(part_G)), part_G]
-        change_GP = excess_GP - own_G[:, None] + self.squares_G[:, None]
+        excess_G = excess_GP[np.arange(len(part_G)), part_G]
+        change_GP = excess_GP - excess_G[:, None] + self.squares_G[:, None]
         last_G = np.bincount(part_G, minlength=len(self.wanted_PS))[part_G] == 1
         forbidden_GP = np.ones(change_GP.shape, dtype=bool)
         forbidden_GP[:, self.parts] = last_G[:, None]
@@ -168,9 +168,9 @@ class _Division:
         if not self.swaps:
             return 0, part_G
         other_GG = excess_GP[:, part_G]  # of a group with the part of another
-        own_G = np.diag(other_GG)
+        current_G = np.diag(other_GG)
         distance_GG = self.squares_G[:, None] + self.squares_G[None, :] - 2 * self.products_GG
-        change_GG = other_GG + other_GG.T - own_G[:, None] - own_G[None, :] + distance_GG
+        change_GG = other_GG + other_GG.T - current_G[:, None] - current_G[None, :] + distance_GG
         change_GG = np.where(part_G[:, None] == part_G[None, :], 0, change_GG)
         one, two = np.unravel_index(change_GG.argmin(), change_GG.shape)
         swapped = part_G.copy()

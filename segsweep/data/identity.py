@@ -27,7 +27,7 @@ def image_identity(
     return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(DIGESTS, DIGEST_BYTES)
 
 
-def own_files(files: Sequence[Path | None]) -> list[Path | None]:
+def unshared_files(files: Sequence[Path | None]) -> list[Path | None]:
     """Return the file of every image of a data set, None for each of several images that share one file."""
     images = Counter(files)
     return [file if images[file] == 1 else None for file in files]

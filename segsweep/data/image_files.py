@@ -98,10 +98,10 @@ def _lower_bytes(path: Path) -> Pixels:
 
 def _in_other_order(tile: Any) -> Any:
     """Return a tile of an image that is not loaded yet with the other order of bytes in its raw mode."""
-    *place, arguments = tile
+    *head, arguments = tile
     mode = arguments if isinstance(arguments, str) else arguments[0]
     other = mode[:-1] + OTHER_ORDER.get(mode[-1], mode[-1])
-    changed = (*place, other if isinstance(arguments, str) else (other, *arguments[1:]))
+    changed = (*head, other if isinstance(arguments, str) else (other, *arguments[1:]))
     return type(tile)._make(changed) if hasattr(tile, "_make") else changed
 
 
@@ -201,13 +201,13 @@ def _check_pages(path: Path, image: Image.Image) -> None:
     """Raise `UserError` for a TIFF of several images; smaller copies of its first one do not count."""
     if image.format != "TIFF" or (count := getattr(image, "n_frames", 1)) == 1:
         return
-    own = 0
+    pages = 0
     for number in range(count):
         image.seek(number)
-        own += not int(getattr(image, "tag_v2", {}).get(SUBFILE, 0)) & SMALLER_PAGE
+        pages += not int(getattr(image, "tag_v2", {}).get(SUBFILE, 0)) & SMALLER_PAGE
     image.seek(0)
-    if own > 1:
-        raise UserError(f"{path}: holds {own} images, of which one would be read; save each in a file of its own")
+    if pages > 1:
+        raise UserError(f"{path}: holds {pages} images, of which one would be read; save each in a file of its own")
 
 
 def check_same_way_up(image_path: Path, mask_path: Path) -> None:

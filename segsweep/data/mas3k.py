@@ -68,9 +68,9 @@ class Mas3k:
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
         """Return a picture and its class numbers. Raises `UserError` too for an animal without a name, in `species`."""
-        image, marked = read_pair_with(example.image, example.mask, halved)
-        if scheme == "binary" or not marked.any():
-            return image, marked
+        image, animal = read_pair_with(example.image, example.mask, halved)
+        if scheme == "binary" or not animal.any():
+            return image, animal
         if example.stratum == NONE:
             raise UserError(f"{example.image}: its name tells no animal (MAS_GROUP_ANIMAL_Cam_N); use the classes 'binary'")
-        return image, marked * np.uint8(self.schemes[scheme].index(example.stratum or NONE))
+        return image, animal * np.uint8(self.schemes[scheme].index(example.stratum or NONE))

@@ -18,7 +18,7 @@ def check_masks(data: Prepared) -> None:
     if not data.labelled or len(data.shown) == 0:
         return
     *classes, ignored = data.shown.max(axis=0).tolist()
-    shown = [number for number, there in enumerate(classes) if there]
+    shown = [number for number, present in enumerate(classes) if present]
     if len(shown) > 1:
         return
     where, lacking = f"data set {data.dataset!r}", next(number for number in range(len(classes)) if number not in shown)
@@ -58,7 +58,7 @@ def mask_remarks(data: Prepared) -> list[str]:
 
 def _classes_nowhere(data: Prepared) -> Iterator[str]:
     shown = data.shown.max(axis=0)
-    if nowhere := [name for name, there in zip(data.classes, shown[:-1], strict=True) if not there]:
+    if nowhere := [name for name, present in zip(data.classes, shown[:-1], strict=True) if not present]:
         hint = f"; {IGNORE} is ignored: if it stands for a class, write the class number" if shown[-1] else ""
         yield f"no mask shows {_listed([repr(name) for name in nowhere])}{hint}"
 
@@ -84,16 +84,16 @@ def _vanished(data: Prepared) -> Iterator[str]:
     vanished = originals & (data.pixels[:, :-1] == 0)
     having, losing = originals.sum(axis=0), vanished.sum(axis=0)
     worst = [int(number) for number in np.argsort(-losing / np.maximum(having, 1), kind="stable")]
-    said = [number for number in worst if losing[number] and losing[number] >= WORTH_SAYING * having[number]]
+    vanishing = [number for number in worst if losing[number] and losing[number] >= WORTH_SAYING * having[number]]
     size = data.images.shape[1]
     cut = " or fit='resize', which cuts nothing off" if data.fit.endswith("crop") else ""
-    for number in said[:SHOWN]:
+    for number in vanishing[:SHOWN]:
         yield (
             f"class {data.classes[number]!r}: in {losing[number]} of {having[number]} images nothing is left of it at {size} px, "
             f"and scores do not count what is lost; use a larger image_px{cut}"
         )
-    if len(said) > SHOWN:
-        yield f"{len(said) - SHOWN} more classes disappear at {size} px in at least {WORTH_SAYING:.0%} of their images"
+    if len(vanishing) > SHOWN:
+        yield f"{len(vanishing) - SHOWN} more classes disappear at {size} px in at least {WORTH_SAYING:.0%} of their images"
 
 
 def _listed(names: list[str]) -> str:

@@ -58,8 +58,8 @@ def _archive(file: Path, process: int) -> ZipFile:  # noqa: ARG001
 def originals_key(spec: DataSpec, store: Store, progress: Progress) -> str:
     """Return the key of a data set's masks: the digest of its contents and class scheme."""
     content = content_digest(spec.dataset, spec.chosen_scheme, store, progress)
-    mark = {"mark": spec.fingerprint} if spec.fingerprint else {}
-    return digest({"version": ORIGINALS_VERSION, "content": content, **mark})
+    user_code = {"mark": spec.fingerprint} if spec.fingerprint else {}
+    return digest({"version": ORIGINALS_VERSION, "content": content, **user_code})
 
 
 def prepare_originals(spec: DataSpec, store: Store, progress: Progress, notify: Notify = discard_line) -> Originals:

@@ -25,7 +25,7 @@ PREPARE_VERSION = 4  # 4: 16-bit images by the range of their data set; before, 
 class DataSpec:
     """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`.
 
-    `fit` says how pictures become square where it is not the data set's own way; `mark`
+    `fit` says how pictures become square where it is not the data set's own way; `fingerprint`
     tells a user's own data sets apart, of which nothing else may be known.
     """
 
@@ -57,8 +57,8 @@ class DataSpec:
 def prepared_key(spec: DataSpec, store: Store, progress: Progress) -> str:
     """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
     content = content_digest(spec.dataset, spec.chosen_scheme, store, progress, spec.chosen_fit)
-    mark = {"mark": spec.fingerprint} if spec.fingerprint else {}
-    return digest({"version": PREPARE_VERSION, "content": content, "image_px": spec.image_px, **mark})
+    user_code = {"mark": spec.fingerprint} if spec.fingerprint else {}
+    return digest({"version": PREPARE_VERSION, "content": content, "image_px": spec.image_px, **user_code})
 
 
 def prepare(spec: DataSpec, store: Store, progress: Progress, key: str | None = None, notify: Notify = discard_line) -> Prepared:

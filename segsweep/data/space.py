@@ -43,7 +43,7 @@ def _take(file: BinaryIO, size: int) -> None:
 
 
 @contextmanager
-def one_line_when_full(where: object, what: str) -> Iterator[None]:
+def one_line_when_full(location: object, what: str) -> Iterator[None]:
     """Turn the errors of a full disk into a `UserError` that says what does not fit where."""
     try:
         yield
@@ -51,5 +51,5 @@ def one_line_when_full(where: object, what: str) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise UserError(
-            f"{what} in {where}, which cannot be written: {error.strerror}; make room there or name another --store"
+            f"{what} in {location}, which cannot be written: {error.strerror}; make room there or name another --store"
         ) from None

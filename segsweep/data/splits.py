@@ -146,8 +146,8 @@ def _resolve(protocol: str, pool: Sequence[str], protocols: Mapping[str, Divisio
         return protocols[protocol]
     match = re.fullmatch(r"([0-9]+)-([0-9]+)-([0-9]+)", protocol)
     if match is None:
-        own = f", and the data set's own {', '.join(map(repr, protocols))}" if protocols else ""
-        raise UserError(f"protocol {protocol!r}: {ALLOWED}{own}")
+        further = f", and the data set's own {', '.join(map(repr, protocols))}" if protocols else ""
+        raise UserError(f"protocol {protocol!r}: {ALLOWED}{further}")
     shares = [int(share) for share in match.groups()]
     if sum(shares) != 100:
         raise UserError(f"protocol {protocol!r}: {'+'.join(map(str, shares))} is not 100")
@@ -182,8 +182,8 @@ class _HeldOut:
                 f"dev_share={dev_share}: protocol {protocol!r} leaves {1 - held / 100:g} of all pictures; "
                 f"allowed is a share of all above 0 and up to {1 - held / 100:g}"
             )
-        whole = dev_share is None or 100 * dev_share > 100 - held - ROUNDING
-        return cls(match[1], held, None if whole else dev_share, match[3] is not None)
+        undivided = dev_share is None or 100 * dev_share > 100 - held - ROUNDING
+        return cls(match[1], held, None if undivided else dev_share, match[3] is not None)
 
     def sizes(self, count: int) -> tuple[int, int, int]:
         """Return how many of `count` images train, validate and test."""

@@ -157,9 +157,9 @@ class DataRoots:
             for usual in DATASETS[name].folders:
                 if any((self.root / usual / marker).is_dir() for marker in DATASETS[name].markers):
                     return self.root / usual
-        return self.own().get(name)
+        return self.found_folders().get(name)
 
-    def own(self) -> dict[str, Path]:
+    def found_folders(self) -> dict[str, Path]:
         """Return the folders of the root that are laid out as `folder:PATH` is, by their names."""
         found = sorted(path.parent for path in self.root.glob("*/classes.txt")) if self.root else []
         known = {*DATASETS, *GENERATED}
@@ -171,7 +171,7 @@ def known_names(roots: DataRoots) -> list[str]:
     return [
         *DATASETS,
         *GENERATED,
-        *dict.fromkeys(name for name in (*roots.named, *roots.listed(), *roots.own()) if name not in DATASETS),
+        *dict.fromkeys(name for name in (*roots.named, *roots.listed(), *roots.found_folders()) if name not in DATASETS),
         "folder:PATH",
     ]
 
@@ -199,7 +199,7 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
     Raises `UserError` for an unknown name, listing those that exist, and for a folder that is missing.
     """
     if name.startswith("folder:"):
-        return own_folder(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
+        return folder_dataset(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
     name, _ = split_scheme(name)
     if name in GENERATED:
         return Generated(name)
@@ -213,11 +213,11 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
             )
         return DATASETS[name].reader(_existing(name, folder))
     if folder is not None:
-        return own_folder(_existing(name, folder), name)
+        return folder_dataset(_existing(name, folder), name)
     raise unknown("data set", name, known_names(roots), "segsweep datasets --data ROOT")
 
 
-def own_folder(folder: Path, name: str) -> DataSet:
+def folder_dataset(folder: Path, name: str) -> DataSet:
     """Return the reader of a user's own folder: of masks, or of COCO files where it has neither `masks/` nor `classes.txt`."""
     masks = (folder / "masks").is_dir() or (folder / "classes.txt").is_file()
     return Folder(folder, name) if masks or not coco_files(folder) else CocoFolder(folder, name)

@@ -63,8 +63,8 @@ NAMED: Mapping[str, str] = {
 
 def architecture_names() -> list[str]:
     """Return how architectures are named, for messages."""
-    whole = [*PLAIN, *TORCHVISION, *(f"{head}-{densenet}" for head in RATES for densenet in DENSENETS)]
-    return [*whole, *(f"{decoder}-ENCODER" for decoder in DECODERS), "or an Architecture object"]
+    names = [*PLAIN, *TORCHVISION, *(f"{head}-{densenet}" for head in RATES for densenet in DENSENETS)]
+    return [*names, *(f"{decoder}-ENCODER" for decoder in DECODERS), "or an Architecture object"]
 
 
 def encoder_names() -> list[str]:
@@ -132,10 +132,10 @@ def build_encoder(name: str, seed: int) -> nn.Module:
 
     Its weights bear the names that they have in every architecture with this encoder, without the encoder's own prefix.
     """
-    whole = name if name in PLAIN or name.startswith(PREFIX) else _whole_of(name)
+    architecture = name if name in PLAIN or name.startswith(PREFIX) else _architecture_with(name)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("weights", seed))
-        return build_smp_encoder(name, None) if whole is None else _build(whole, classes=2).encoder
+        return build_smp_encoder(name, None) if architecture is None else _build(architecture, classes=2).encoder
 
 
 def check_encoder(name: str, image_px: int) -> None:
@@ -149,7 +149,7 @@ def check_encoder(name: str, image_px: int) -> None:
             raise UserError(f"encoder {name!r} takes no images of {image_px} px: {reason[0]}") from None
 
 
-def _whole_of(encoder: str) -> str | None:
+def _architecture_with(encoder: str) -> str | None:
     """Return an architecture of torchvision's with an encoder that smp does not have; None for all others."""
     if is_encoder(encoder.partition("@")[0]):
         return None

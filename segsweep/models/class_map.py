@@ -28,9 +28,9 @@ class ClassMap:
         """Whether both sides have the same classes in the same order, and each stands for itself alone."""
         return len(self.source) == len(self.target) and self.rows == tuple((number,) for number in range(len(self.target)))
 
-    def apply(self, own: Tensor, source: Tensor) -> Tensor:
+    def apply(self, target: Tensor, source: Tensor) -> Tensor:
         """Return the target's rows from its own (target classes, ...) and the means of the source's (source classes, ...)."""
-        return torch.stack([source[list(rows)].mean(0) if rows else own[n] for n, rows in enumerate(self.rows)])
+        return torch.stack([source[list(rows)].mean(0) if rows else target[n] for n, rows in enumerate(self.rows)])
 
     def rest_as_background(self) -> "ClassMap":
         """Return the same with every source class that stands for none standing for the background, where there is one."""

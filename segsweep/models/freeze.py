@@ -54,8 +54,8 @@ def freeze(
     elif policy == "encoder":
         hold(_first_levels(model, len(model.encoder_levels), absent) if absent else (model.parts.encoder,))
     elif policy == "norm":
-        brought = tuple(f"{name.rpartition('.')[0]}." for name in transferred) if transferred is not None else None
-        hold(name for name in _normalisations(model) if brought is None or name in brought)
+        transferred_modules = tuple(f"{name.rpartition('.')[0]}." for name in transferred) if transferred is not None else None
+        hold(name for name in _normalisations(model) if transferred_modules is None or name in transferred_modules)
     elif policy != "none":
         raise unknown("freeze", policy, FREEZE_POLICIES)
 

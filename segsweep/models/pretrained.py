@@ -104,9 +104,9 @@ def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str
     `IMAGENET1K_V1`, then timm's first tag. Raises `UserError` for a set that does not exist, and for a file that cannot be had.
     """
     name = check_imagenet(encoder, weights)
-    published = _imagenet_file(encoder, name)
-    state = published.network(f"source imagenet: the weights {name!r} of {encoder}").state_dict()
-    return state, {"dataset": "imagenet", "weights": name, **published.origin}
+    weight_file = _imagenet_file(encoder, name)
+    state = weight_file.network(f"source imagenet: the weights {name!r} of {encoder}").state_dict()
+    return state, {"dataset": "imagenet", "weights": name, **weight_file.origin}
 
 
 def imagenet_normalisation(encoder: str, weights: str | None = None) -> Normalisation:
@@ -257,12 +257,12 @@ def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...],
     """
     check_coco_weights(architecture)
     name = TORCHVISION[architecture].name
-    published = _torchvision_file(name, COCO_NAME, lambda state: _coco_network(name, state))
-    state = published.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
-    return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **published.origin}
+    weight_file = _torchvision_file(name, COCO_NAME, lambda state: _coco_network(name, state))
+    state = weight_file.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
+    return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **weight_file.origin}
 
 
-def published_classes(content_hash: str) -> tuple[str, ...] | None:
+def classes_of_weights(content_hash: str) -> tuple[str, ...] | None:
     """Return the classes of a weight file by its SHA-256: known of torchvision's files for `coco-weights`, None for others."""
     return COCO_WEIGHTS_CLASSES if content_hash.startswith(_coco_hashes()) else None
 

@@ -111,21 +111,21 @@ def publisher_names(encoder: nn.Module) -> dict[str, str | None] | None:
     """
     if not isinstance(encoder, TimmUniversalEncoder | TimmViTEncoder):
         return None
-    published, flattened = _published_form(encoder.name)
-    names: dict[str, str | None] = dict.fromkeys(published)
+    publisher_shapes, flattened = _publisher_form(encoder.name)
+    names: dict[str, str | None] = dict.fromkeys(publisher_shapes)
     for here, tensor in encoder.state_dict().items():
         inner = here.removeprefix("model.")
         top, dot, rest = inner.partition(".")
         spellings = (inner, flattened.get(top, top) + dot + rest, inner.removeprefix("model."), inner.removeprefix("body."))
         for name in spellings:
-            if published.get(name) == tuple(tensor.shape):
+            if publisher_shapes.get(name) == tuple(tensor.shape):
                 names[name] = here
                 break
     return names
 
 
 @cache
-def _published_form(name: str) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+def _publisher_form(name: str) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Return the shapes of the weights of timm's network of a name, and its parts that are flattened, by the flat name."""
     with torch.random.fork_rng(devices=[]):
         try:

@@ -59,22 +59,22 @@ def transfer_weights(
     row instead; without, it is loaded as all else. Of weights that a file names otherwise, `origin` gives the file's names for
     messages, and `prefix` what it had in front of them for the report.
     """
-    own = model.network.state_dict()
-    in_scope = [name for name in own if _in_scope(name, scope, model)]
+    model_state = model.network.state_dict()
+    in_scope = [name for name in model_state if _in_scope(name, scope, model)]
     announced = [name for name in in_scope if not name.startswith(tuple(absent))]
     if not announced:
         raise UserError(f"transfer={scope}: names nothing in this model")
     mapped = [name for name in announced if classes is not None and name.startswith(model.parts.classifier)]
-    expected = {name: _expected_shape(own[name], classes if name in mapped else None) for name in announced}
+    expected = {name: _expected_shape(model_state[name], classes if name in mapped else None) for name in announced}
     offered = [name for name in weights if _in_scope(name, scope, model) and not name.startswith(tuple(ignored))]
-    _refuse_unexplained(scope, weights, expected, [name for name in offered if name not in own], origin or {})
-    given = {name: weights[name] for name in announced}
+    _refuse_unexplained(scope, weights, expected, [name for name in offered if name not in model_state], origin or {})
+    moved = {name: weights[name] for name in announced}
     if classes is not None:
-        given |= {name: classes.apply(own[name], weights[name].to(own[name])) for name in mapped}
-    model.network.load_state_dict({**own, **given})
+        moved |= {name: classes.apply(model_state[name], weights[name].to(model_state[name])) for name in mapped}
+    model.network.load_state_dict({**model_state, **moved})
     return TransferReport(
         loaded=tuple(announced),
-        kept=tuple(name for name in own if name not in set(announced)),
+        kept=tuple(name for name in model_state if name not in set(announced)),
         unused=tuple(name for name in weights if name not in set(announced)),
         classes=classes if mapped else None,
         prefix=prefix,
@@ -112,12 +112,12 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
 
 
-def _expected_shape(own: Tensor, classes: ClassMap | None) -> tuple[int, ...]:
+def _expected_shape(weight: Tensor, classes: ClassMap | None) -> tuple[int, ...]:
     """Return the shape that the source must have for a weight of the model; a mapped one has a row per source class."""
     if classes is None:
-        return tuple(own.shape)
-    assert own.shape[0] == len(classes.target), "the class map is another model's"
-    return (len(classes.source), *own.shape[1:])
+        return tuple(weight.shape)
+    assert weight.shape[0] == len(classes.target), "the class map is another model's"
+    return (len(classes.source), *weight.shape[1:])
 
 
 def _in_scope(name: str, scope: str, model: SegmentationModel) -> bool:

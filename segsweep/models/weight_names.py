@@ -28,14 +28,15 @@ class NamedWeights(dict[str, Tensor]):
     """The weights of a file by the names of a network, where they have one there; all others by the file's names.
 
     `prefix` is what the file has in front of the names; `outside` are names of the file that belong to no part of the model;
-    `whole` says whether the file holds more of the model than its encoder; `origin` gives the file's name of each other one.
+    `beyond_encoder` says whether the file holds more of the model than its encoder; `origin` gives the file's name of each
+    other one.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], prefix: str, outside: Sequence[str], whole: bool, origin: Mapping[str, str]
+        self, weights: Mapping[str, Tensor], prefix: str, outside: Sequence[str], beyond_encoder: bool, origin: Mapping[str, str]
     ) -> None:
         super().__init__(weights)
-        self.prefix, self.outside, self.whole, self.origin = prefix, tuple(outside), whole, origin
+        self.prefix, self.outside, self.beyond_encoder, self.origin = prefix, tuple(outside), beyond_encoder, origin
 
 
 @dataclass(frozen=True)
@@ -76,58 +77,60 @@ def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) ->
     normalisation layers are filled with zeros where the file has none at all. Raises `UserError` for a file that holds several
     different networks that all fit.
     """
-    own = model.network.state_dict()
+    model_state = model.network.state_dict()
     files = {modern_name(name): name for name in weights}
     shapes = {name: tuple(weights[original].shape) for name, original in files.items()}
-    reading = _choose(_readings(model, own, shapes), model, own, {name: weights[files[name]] for name in files})
+    reading = _choose(_readings(model, model_state, shapes), model, model_state, {name: weights[files[name]] for name in files})
     if reading is None:
-        return NamedWeights(weights, "", (), whole=True, origin={})
+        return NamedWeights(weights, "", (), beyond_encoder=True, origin={})
     rests = {name: name.removeprefix(reading.prefix) for name in files if name.startswith(reading.prefix)}
-    whole = reading.naming.of_network and _is_whole(model, own, rests.values())
-    placed, outside = {}, []
+    beyond_encoder = reading.naming.of_network and _is_beyond_encoder(model, model_state, rests.values())
+    file_names, outside = {}, []
     for name, original in files.items():
-        place = _place(rests[name], reading.naming, model, whole) if name in rests else None
-        if place is None:
+        network_name = _network_name(rests[name], reading.naming, model, beyond_encoder) if name in rests else None
+        if network_name is None:
             outside.append(original)
         else:
-            placed[place] = original
-    named = {name: weights[original] for name, original in placed.items()}
+            file_names[network_name] = original
+    named = {name: weights[original] for name, original in file_names.items()}
     beside = {name: weights[name] for name in outside if name not in named}
     if not any(name.endswith(COUNTER) for name in rests):
-        named |= _counters(own, reading.naming.table.values())
-    return NamedWeights({**named, **beside}, reading.prefix, outside, whole, placed)
+        named |= _counters(model_state, reading.naming.table.values())
+    return NamedWeights({**named, **beside}, reading.prefix, outside, beyond_encoder, file_names)
 
 
-def _counters(own: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    return {name: torch.zeros_like(own[name], device="cpu") for name in names if name.endswith(COUNTER)}
+def _counters(model_state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(model_state[name], device="cpu") for name in names if name.endswith(COUNTER)}
 
 
-def _namings(model: SegmentationModel, own: Mapping[str, Tensor]) -> Iterator[_Naming]:
+def _namings(model: SegmentationModel, model_state: Mapping[str, Tensor]) -> Iterator[_Naming]:
     """Yield the ways in which a file may name this model's weights, the likeliest first."""
     prefix = model.parts.encoder
-    inner = {name.removeprefix(prefix): name for name in own if name.startswith(prefix)}
-    yield _Naming({name: name for name in own}, of_network=True)
+    inner = {name.removeprefix(prefix): name for name in model_state if name.startswith(prefix)}
+    yield _Naming({name: name for name in model_state}, of_network=True)
     yield _Naming(inner)
-    if (published := publisher_names(model.encoder)) is not None:
-        table = {name: prefix + here for name, here in published.items() if here is not None}
-        yield _Naming(table, left_out=frozenset(name for name, here in published.items() if here is None))
+    if (publisher := publisher_names(model.encoder)) is not None:
+        table = {name: prefix + here for name, here in publisher.items() if here is not None}
+        yield _Naming(table, left_out=frozenset(name for name, here in publisher.items() if here is None))
         yield _Naming({name.removeprefix("model."): here for name, here in inner.items()})  # timm's own features-only form
     numbers = {name: str(number) for number, (name, _) in enumerate(model.encoder.named_children())}
     split = {name: name.partition(".") for name in inner}
     yield _Naming({f"{numbers[top]}.{rest}": inner[name] for name, (top, _, rest) in split.items() if top in numbers})
 
 
-def _readings(model: SegmentationModel, own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[_Reading]:
+def _readings(
+    model: SegmentationModel, model_state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> list[_Reading]:
     """Return every naming with every prefix under which the file has some of its names."""
     readings = []
-    for naming in _namings(model, own):
+    for naming in _namings(model, model_state):
         found: dict[str, dict[str, str]] = {}
         for name in shapes:
             for prefix in _prefixes(name):
-                if (place := naming.table.get(name.removeprefix(prefix))) is not None:
-                    found.setdefault(prefix, {})[place] = name
+                if (network_name := naming.table.get(name.removeprefix(prefix))) is not None:
+                    found.setdefault(prefix, {})[network_name] = name
         for prefix, names in found.items():
-            fitting = sum(tuple(own[place].shape) == shapes[name] for place, name in names.items())
+            fitting = sum(tuple(model_state[network_name].shape) == shapes[name] for network_name, name in names.items())
             readings.append(_Reading(naming, prefix, fitting, len(names), names))
     return readings
 
@@ -139,7 +142,7 @@ def _prefixes(name: str) -> Iterator[str]:
 
 
 def _choose(
-    readings: Sequence[_Reading], model: SegmentationModel, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+    readings: Sequence[_Reading], model: SegmentationModel, model_state: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> _Reading | None:
     """Return the reading that fits best, None where the file has no name of the model.
 
@@ -149,11 +152,11 @@ def _choose(
     if not readings:
         return None
     best = max(readings, key=lambda reading: (reading.fitting, reading.found))  # the first of equal ones
-    wanted = [name for name in own if name.startswith(model.parts.encoder) and not name.endswith(COUNTER)]
+    wanted = [name for name in model_state if name.startswith(model.parts.encoder) and not name.endswith(COUNTER)]
     fitting = [
         reading
         for reading in readings
-        if all(name in reading.names and weights[reading.names[name]].shape == own[name].shape for name in wanted)
+        if all(name in reading.names and weights[reading.names[name]].shape == model_state[name].shape for name in wanted)
     ]
     rivals = [reading for reading in fitting if _differ(reading, best, wanted, weights)]
     if best not in fitting or not rivals:
@@ -173,13 +176,13 @@ def _differ(one: _Reading, other: _Reading, names: Sequence[str], weights: Mappi
     return any(a != b and (b is None or not torch.equal(weights[a], weights[b])) for a, b in pairs)
 
 
-def _is_whole(model: SegmentationModel, own: Mapping[str, Tensor], names: Iterable[str]) -> bool:
+def _is_beyond_encoder(model: SegmentationModel, model_state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
     """Return whether names of a file, behind its prefix, are of more than the model's encoder."""
-    beside = {_top(name) for name in own if not name.startswith(model.parts.encoder)}
+    beside = {_top(name) for name in model_state if not name.startswith(model.parts.encoder)}
     return any(_top(name) in beside and not name.startswith(model.parts.encoder) for name in names)
 
 
-def _place(name: str, naming: _Naming, model: SegmentationModel, whole: bool) -> str | None:
+def _network_name(name: str, naming: _Naming, model: SegmentationModel, beyond_encoder: bool) -> str | None:
     """Return the network's name of a weight, or the one that it would have inside the model; None outside the model."""
     if name in naming.table:
         return naming.table[name]
@@ -189,7 +192,7 @@ def _place(name: str, naming: _Naming, model: SegmentationModel, whole: bool) ->
     if not naming.of_network:
         return prefix + name if _top(name) in naming.tops() else None
     if not name.startswith(prefix):
-        return name if whole and not name.startswith(AUXILIARY) else None
+        return name if beyond_encoder and not name.startswith(AUXILIARY) else None
     inner = {_top(here.removeprefix(prefix)) for here in naming.table if here.startswith(prefix)}
     return name if _top(name.removeprefix(prefix)) in inner else None
 

@@ -24,7 +24,7 @@ from segsweep.report.overlay import background_of, legend, overlay
 from segsweep.store.contents import CLIP_FILE
 from segsweep.store.protocol import Artifact
 
-MOVIE, MARK = "clip.mp4", "drawn.json"
+MOVIE, DRAWN_FILE = "clip.mp4", "drawn.json"
 DRAWING = 1  # raise by hand when frames are drawn otherwise, so that they are drawn again
 TILE_PX, GAP_PX, TEXT_PX, LINE_PX, ACROSS = 192, 6, 12, 18, 4
 FRAME_MS, LAST_MS = 250, 1500
@@ -60,14 +60,14 @@ def write_clips(records: Records, store: str | Path) -> list[str]:
         folder = records.folder / "clips" / name
         current.add(folder)
         try:
-            _draw_unless_there(folder, best[cell], found)
+            _draw_unless_drawn(folder, best[cell], found)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             problems.append(f"{found.folder / CLIP_FILE}: cannot be drawn: {error!r}")
             continue
         drawn += 1
         if (problem := _movie(folder)) is not None:
             problems.append(f"{folder / MOVIE}: {problem}")
-    for stale in (records.folder / "clips").glob(f"*/{MARK}"):
+    for stale in (records.folder / "clips").glob(f"*/{DRAWN_FILE}"):
         if stale.parent not in current:
             shutil.rmtree(stale.parent, ignore_errors=True)
     return ([f"clips/ holds pictures over time of {drawn} cell{'s' if drawn > 1 else ''}"] if drawn else []) + problems
@@ -82,10 +82,10 @@ def _folder_names(cells: Sequence[str]) -> list[str]:
     return names
 
 
-def _draw_unless_there(folder: Path, trial: "pd.Series[Any]", model: Artifact) -> None:
+def _draw_unless_drawn(folder: Path, trial: "pd.Series[Any]", model: Artifact) -> None:
     """Draw a run's frames and its GIF, unless the folder has them."""
-    mark = json.dumps({"trial": str(trial["trial_id"]), "drawing": DRAWING})
-    if (folder / MARK).is_file() and (folder / MARK).read_text(encoding="utf-8") == mark:
+    drawn_from = json.dumps({"trial": str(trial["trial_id"]), "drawing": DRAWING})
+    if (folder / DRAWN_FILE).is_file() and (folder / DRAWN_FILE).read_text(encoding="utf-8") == drawn_from:
         return
     clip = _load(trial, model)
     shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +94,7 @@ def _draw_unless_there(folder: Path, trial: "pd.Series[Any]", model: Artifact) -
     for path, frame in zip(paths, draw_frames(clip), strict=True):
         frame.save(path, compress_level=1)
     _animate(paths, folder / "clip.gif")
-    (folder / MARK).write_text(mark, encoding="utf-8")
+    (folder / DRAWN_FILE).write_text(drawn_from, encoding="utf-8")
 
 
 def _animate(paths: Sequence[Path], into: Path) -> None:

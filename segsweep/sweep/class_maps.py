@@ -8,7 +8,7 @@ from segsweep.config.study import Study
 from segsweep.data.table import class_names
 from segsweep.errors import UserError, unknown
 from segsweep.models.class_map import ClassMap, map_classes
-from segsweep.models.pretrained import COCO_WEIGHTS_CLASSES, published_classes
+from segsweep.models.pretrained import COCO_WEIGHTS_CLASSES, classes_of_weights
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.study_values import tuned_values
 
@@ -68,7 +68,7 @@ def stage_classes(stage: Stage | None, catalog: Catalog) -> Sequence[str] | None
     if stage is None or stage.encoder_only:
         return None
     if stage.path is not None:
-        return published_classes(catalog.key(f"file:{stage.path}", None, 0))
+        return classes_of_weights(catalog.key(f"file:{stage.path}", None, 0))
     if stage.dataset is not None:
         return None if stage.dataset in catalog.absent else catalog.classes(stage.dataset, None)
     return CLASSES_OF_WEIGHTS.get(stage.kind)

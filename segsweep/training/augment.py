@@ -78,7 +78,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 class Drawn:
     """What was drawn for the images of a batch, a row each.
 
-    `flip_B` holds booleans, `angle_B` radians, `sides_B2` the cropped shares of width and height, `place_B2` where the crop
+    `flip_B` holds booleans, `angle_B` radians, `sides_B2` the cropped shares of width and height, `position_B2` where the crop
     lies (0..1 of what is left over, x and y), `factors_BJ` the colour changes in the order of `Augmentation.jitters`,
     `order_BJ` their order, `grey_B` booleans, `sigma_B` blur in pixels (0 for none).
     """
@@ -86,7 +86,7 @@ class Drawn:
     flip_B: Tensor
     angle_B: Tensor
     sides_B2: Tensor
-    place_B2: Tensor
+    position_B2: Tensor
     factors_BJ: Tensor
     order_BJ: Tensor
     grey_B: Tensor
@@ -115,7 +115,7 @@ def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Dra
     turn = math.radians(augmentation.rotation_degrees)
     angle_B, side_B = uniform(-turn, turn), uniform(augmentation.crop, 1.0)
     sides_B2 = _rectangles(augmentation, count, chance) if augmentation.crop_area else side_B[:, None].expand(-1, 2)
-    place_B2 = uniform(0.0, 1.0 if augmentation.crop < 1 or augmentation.crop_area else 0.0, 2)
+    position_B2 = uniform(0.0, 1.0 if augmentation.crop < 1 or augmentation.crop_area else 0.0, 2)
     factors = []
     for name in augmentation.jitters:
         strength = getattr(augmentation, name)
@@ -127,7 +127,9 @@ def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Dra
         unchanged_J = torch.tensor([0.0 if name == "hue" else 1.0 for name in augmentation.jitters])
         factors_BJ = torch.where(happens(augmentation.jitter_chance)[:, None], factors_BJ, unchanged_J)
     grey_B, sigma_B = happens(augmentation.grey), uniform(*(augmentation.blur_sigma_px or (0.0, 0.0)))
-    return Drawn(flip_B, angle_B, sides_B2, place_B2, factors_BJ, order_BJ, grey_B, sigma_B * happens(augmentation.blur_chance))
+    return Drawn(
+        flip_B, angle_B, sides_B2, position_B2, factors_BJ, order_BJ, grey_B, sigma_B * happens(augmentation.blur_chance)
+    )
 
 
 def _rectangles(augmentation: Augmentation, count: int, chance: torch.Generator) -> Tensor:
@@ -152,9 +154,9 @@ def augment(
     """
     if chosen is not None:
         rows = np.flatnonzero(chosen)
-        where = torch.from_numpy(rows).to(images.device)
-        changed = augment(augmentation, images[where], masks[where], drawn.rows(rows))
-        return images.index_copy(0, where, changed[0]), masks.index_copy(0, where, changed[1])
+        indices = torch.from_numpy(rows).to(images.device)
+        changed = augment(augmentation, images[indices], masks[indices], drawn.rows(rows))
+        return images.index_copy(0, indices, changed[0]), masks.index_copy(0, indices, changed[1])
     if len(images) == 0:
         return images, masks
     if augmentation.flip:
@@ -184,7 +186,7 @@ def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "z
     `outside` of images is black with `zeros`, and as their edge with `border`.
     """
     cos_B2, sin_B2 = drawn.sides_B2 * drawn.angle_B.cos()[:, None], drawn.sides_B2 * drawn.angle_B.sin()[:, None]
-    shift_B2 = (2 * drawn.place_B2 - 1) * (1 - drawn.sides_B2)
+    shift_B2 = (2 * drawn.position_B2 - 1) * (1 - drawn.sides_B2)
     top_B3 = torch.stack([cos_B2[:, 0], -sin_B2[:, 1], shift_B2[:, 0]], 1)
     theta_B23 = torch.stack([top_B3, torch.stack([sin_B2[:, 0], cos_B2[:, 1], shift_B2[:, 1]], 1)], 1)
     grid = functional.affine_grid(theta_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False)
@@ -197,9 +199,9 @@ def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "z
 def jitter(images_BCHW: Tensor, jitters: tuple[str, ...], drawn: Drawn) -> Tensor:
     """Return images (floats in 0..1) with their colours changed, each image in its own order of changes."""
     change = _colour_changes()
-    for place in range(len(jitters)):
+    for index in range(len(jitters)):
         for number, name in enumerate(jitters):
-            rows = torch.nonzero(drawn.order_BJ[:, place] == number)[:, 0]
+            rows = torch.nonzero(drawn.order_BJ[:, index] == number)[:, 0]
             if len(rows):
                 factors = drawn.factors_BJ[rows, number].to(images_BCHW.device)
                 on_device = rows.to(images_BCHW.device)

@@ -29,9 +29,9 @@ def boundary_scores(masks_BHW: Tensor, predicted_BHW: Tensor, classes: int) -> T
     scores = torch.full((len(masks_BHW), classes), torch.nan, device=masks_BHW.device)
     present = torch.unique(torch.stack([truth, guess])).tolist()
     for number in (number for number in present if number != BEYOND):
-        own, found = true_edge & (truth == number), guessed_edge & (guess == number)
+        true_boundary, guessed_boundary = true_edge & (truth == number), guessed_edge & (guess == number)
         occurs = ((truth == number) | (guess == number)).flatten(1).any(1)
-        scores[:, number] = torch.where(occurs, _f_score(own, found, radius_px), torch.nan)
+        scores[:, number] = torch.where(occurs, _f_score(true_boundary, guessed_boundary, radius_px), torch.nan)
     return scores
 
 
@@ -47,13 +47,13 @@ def _edges(numbers_BHW: Tensor) -> Tensor:
     return edges
 
 
-def _f_score(own_BHW: Tensor, found_BHW: Tensor, radius_px: int) -> Tensor:
+def _f_score(true_BHW: Tensor, guessed_BHW: Tensor, radius_px: int) -> Tensor:
     """Return the F-score (B,) of two boundaries."""
-    own, found = own_BHW.flatten(1).sum(1), found_BHW.flatten(1).sum(1)
-    precision = (found_BHW & _thickened(own_BHW, radius_px)).flatten(1).sum(1) / found.clamp(min=1)
-    recall = (own_BHW & _thickened(found_BHW, radius_px)).flatten(1).sum(1) / own.clamp(min=1)
+    true_count, guessed_count = true_BHW.flatten(1).sum(1), guessed_BHW.flatten(1).sum(1)
+    precision = (guessed_BHW & _thickened(true_BHW, radius_px)).flatten(1).sum(1) / guessed_count.clamp(min=1)
+    recall = (true_BHW & _thickened(guessed_BHW, radius_px)).flatten(1).sum(1) / true_count.clamp(min=1)
     f_score = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
-    return torch.where((own == 0) & (found == 0), 1.0, f_score)
+    return torch.where((true_count == 0) & (guessed_count == 0), 1.0, f_score)
 
 
 def _thickened(edges_BHW: Tensor, radius_px: int) -> Tensor:

@@ -52,8 +52,8 @@ def calibrate(
         until = model.encoder if all(name.startswith(model.parts.encoder) for name in layers) else model
         with _no_further(until):
             set_statistics(model, list(layers.values()), images, normalisation, seed, device)
-    own = {name: [getattr(layer, part).cpu() for part in STATISTICS] for name, layer in layers.items()}
-    for name, values in world.agree(own).items():
+    statistics = {name: [getattr(layer, part).cpu() for part in STATISTICS] for name, layer in layers.items()}
+    for name, values in world.agree(statistics).items():
         for part, value in zip(STATISTICS, values, strict=True):
             getattr(layers[name], part).copy_(value)
     return len(layers)

@@ -126,7 +126,7 @@ def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
     be read, so that the driver waits for it.
     """
     try:
-        tensors, metadata = _read_whole(path)
+        tensors, metadata = _read_checked(path)
     except FileNotFoundError:
         return False
     except _DamageError as error:
@@ -157,13 +157,13 @@ class _DamageError(Exception):
 def damage_of(path: Path) -> str | None:
     """Return what is wrong with a checkpoint, None where nothing is. Raises `FileNotFoundError` where there is none."""
     try:
-        _read_whole(path)
+        _read_checked(path)
     except _DamageError as error:
         return str(error)
     return None
 
 
-def _read_whole(path: Path) -> tuple[Weights, dict[str, str]]:
+def _read_checked(path: Path) -> tuple[Weights, dict[str, str]]:
     """Return the tensors and the metadata of a checkpoint. Raises `_DamageError`; those of earlier versions have no checksum."""
     try:
         tensors, metadata = load_weights(path)

@@ -18,10 +18,10 @@ def enlarged(logits_Chw: Tensor, height: int, width: int) -> Iterator[tuple[slic
     step = max(1, BAND_VALUES // (classes * width))
     for top in range(0, height, step):
         rows = torch.arange(top, min(top + step, height), device=logits_Chw.device)
-        place = ((rows + 0.5) * (short / height) - 0.5).clamp(0, short - 1)
-        above = place.long()
+        position = ((rows + 0.5) * (short / height) - 0.5).clamp(0, short - 1)
+        above = position.long()
         below = (above + 1).clamp(max=short - 1)
-        mixed = torch.lerp(logits_Chw[:, above], logits_Chw[:, below], (place - above)[:, None])
+        mixed = torch.lerp(logits_Chw[:, above], logits_Chw[:, below], (position - above)[:, None])
         band = interpolate(mixed[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
         yield slice(top, top + len(rows)), slice(0, width), band
 

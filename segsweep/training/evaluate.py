@@ -64,18 +64,18 @@ class Evaluation:
 
     def measures(self, classes: Sequence[str]) -> dict[str, float]:
         """Return the metrics by name, the IoU of every class as `iou_CLASS`; `dice` is the mean over the images."""
-        whole = self.scores
+        means = self.scores
         return {
-            "accuracy": whole.accuracy,
-            "mean_accuracy": whole.mean_accuracy,
-            "precision": whole.precision,
-            "recall": whole.recall,
-            "f1": whole.f1,
-            "iou": whole.iou,
-            "mean_iou": whole.mean_iou,
-            "weighted_iou": whole.weighted_iou,
+            "accuracy": means.accuracy,
+            "mean_accuracy": means.mean_accuracy,
+            "precision": means.precision,
+            "recall": means.recall,
+            "f1": means.f1,
+            "iou": means.iou,
+            "mean_iou": means.mean_iou,
+            "weighted_iou": means.weighted_iou,
             "dice": self.dice,
-            **{f"iou_{name}": iou for name, iou in zip(classes, whole.class_iou, strict=True)},
+            **{f"iou_{name}": iou for name, iou in zip(classes, means.class_iou, strict=True)},
         }
 
 
@@ -131,11 +131,11 @@ def evaluate(
     world = world or World()
     count, classes = len(batch_source), len(batch_source.data.classes)
     assert count > 0
-    own = world.share(np.arange(count))
-    batches = np.split(own, range(batch_size, len(own), batch_size)) if len(own) else []
+    local_positions = world.share(np.arange(count))
+    batches = np.split(local_positions, range(batch_size, len(local_positions), batch_size)) if len(local_positions) else []
     objectives = {**({"": loss} if loss is not None else {}), **(more_losses or {})}
     nothing = torch.zeros((classes, classes), dtype=torch.long, device=device.torch)
-    tally = _Tally(nothing, predictions - int(own[0]) if len(own) else 0, boundary)
+    tally = _Tally(nothing, predictions - int(local_positions[0]) if len(local_positions) else 0, boundary)
     training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -160,7 +160,7 @@ def evaluate(
                     mask_HW = torch.from_numpy(original).to(device.torch).long()
                     tally.count(mask_HW[None], predicted_at(logits_CHW, *mask_HW.shape)[None])
     model.train(training)
-    return _whole(tally, list(objectives), batch_source, examples, world)
+    return _gathered(tally, list(objectives), batch_source, examples, world)
 
 
 def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Te
     return torch.stack([*each, (mask_HW != IGNORE).any().to(logits_CHW.dtype)])
 
 
-def _whole(tally: _Tally, names: list[str], batch_source: BatchSource, examples: int, world: World) -> Evaluation:
+def _gathered(tally: _Tally, names: list[str], batch_source: BatchSource, examples: int, world: World) -> Evaluation:
     """Return what all processes have counted together."""
     classes = len(batch_source.data.classes)
 
@@ -177,7 +177,7 @@ def _whole(tally: _Tally, names: list[str], batch_source: BatchSource, examples:
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, *shape))
 
     each = torch.stack(tally.losses).double().cpu().numpy() if tally.losses else np.zeros((0, len(names) + 1))
-    own = (
+    local = (
         each,
         tally.confusion.cpu().numpy(),
         numbers(tally.counts, 3, classes),
@@ -186,7 +186,7 @@ def _whole(tally: _Tally, names: list[str], batch_source: BatchSource, examples:
         tally.predictions,
         tally.seconds,
     )
-    losses, confusions, counts, boundaries, kept, predicted, seconds = zip(*world.gather(own), strict=True)
+    losses, confusions, counts, boundaries, kept, predicted, seconds = zip(*world.gather(local), strict=True)
     *sums, counted = np.concatenate(losses).sum(axis=0)  # those of images that are ignored altogether are 0
     means = {name: float(total / max(1, counted)) for name, total in zip(names, sums, strict=True)}
     return Evaluation(

@@ -171,12 +171,12 @@ def train(
         model.train()
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
             torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
-            own_batches = train_set.batches([world.share(batch) % len(train_set) for batch in batches], device)
-            for step, (batch, (inputs, masks)) in enumerate(zip(batches, own_batches, strict=True), start=first):
+            local_batches = train_set.batches([world.share(batch) % len(train_set) for batch in batches], device)
+            for step, (batch, (inputs, masks)) in enumerate(zip(batches, local_batches, strict=True), start=first):
                 if train_set.augmentable:  # drawn for the whole batch: one process or several see the same images
-                    own = world.share(np.arange(len(batch)))
-                    drawn = draw(augmentation, len(batch), chance).rows(own)
-                    copies = batch[own] >= len(train_set) if recipe.augmented_copies else None
+                    rows = world.share(np.arange(len(batch)))
+                    drawn = draw(augmentation, len(batch), chance).rows(rows)
+                    copies = batch[rows] >= len(train_set) if recipe.augmented_copies else None
                     inputs, masks = augment(augmentation, inputs, masks, drawn, copies)
                 learning_rate = stepper.set_learning_rate(step, steps)
                 total += stepper.step(inputs, masks, len(batch)) * len(batch)

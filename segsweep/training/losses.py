@@ -163,10 +163,10 @@ class Objective:
         extra = [_scaled(term.absent(logits_BCHW, mask_BHW), term.weight) for term in self.terms if term.absent is not None]
         return sum(extra, self(logits_BCHW, mask_BHW))
 
-    def part(self, logits_BCHW: Tensor, mask_BHW: Tensor, own_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
+    def part(self, logits_BCHW: Tensor, mask_BHW: Tensor, local_BHW: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
         """Return what is backpropagated for a piece of a batch, and the piece's part of the batch's loss.
 
-        `mask_BHW` belongs to the piece, `own_BHW` to all that this process has of the batch of `count` images. The parts
+        `mask_BHW` belongs to the piece, `local_BHW` to all that this process has of the batch of `count` images. The parts
         of all pieces and processes add up to the loss of the batch, and the gradients that `World.parallel` averages to its
         gradient. Losses of a batch as a whole are gathered over the processes; over the pieces of one process, which there
         are only where memory is short, they are averaged.
@@ -174,11 +174,11 @@ class Objective:
         backward, parts = [], []
         for term in self.terms:
             if term.size is not None:
-                share = term.size(mask_BHW) / world.total(term.size(own_BHW)).clamp(min=TINY)
+                share = term.size(mask_BHW) / world.total(term.size(local_BHW)).clamp(min=TINY)
                 loss = _scaled(term.function(logits_BCHW, mask_BHW), term.weight) * share
                 among = loss
             elif world.size == 1:
-                loss = _scaled(term.function(logits_BCHW, mask_BHW), term.weight * len(mask_BHW) / len(own_BHW))
+                loss = _scaled(term.function(logits_BCHW, mask_BHW), term.weight * len(mask_BHW) / len(local_BHW))
                 among = loss
             else:  # all processes have the whole loss, each with gradients to its own rows
                 rows = world.gather_rows(logits_BCHW, count), world.gather_rows(mask_BHW, count)

@@ -141,8 +141,8 @@ def pretrain(
         method.train()
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
             torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
-            own_batches = train_set.batches([world.share(batch) for batch in batches], device)
-            for step, (batch, (images, _)) in enumerate(zip(batches, own_batches, strict=True), start=first):
+            local_batches = train_set.batches([world.share(batch) for batch in batches], device)
+            for step, (batch, (images, _)) in enumerate(zip(batches, local_batches, strict=True), start=first):
                 learning_rate = recipe.learning_rate * learning_rate_share("cosine", step, steps, recipe.warmup)
                 for group in state.optimizer.param_groups:
                     group["lr"] = learning_rate
@@ -195,8 +195,8 @@ class _Matching:
 
         `network` is the method, or what the world has made of it.
         """
-        own = self.world.share(np.arange(count))
-        views = normalise(self.method.views(images, count, own, chance), self.recipe.normalisation)
+        rows = self.world.share(np.arange(count))
+        views = normalise(self.method.views(images, count, rows, chance), self.recipe.normalisation)
         with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             output = network(views)
         return self.method.loss(output.float(), count, self.world)
@@ -227,8 +227,8 @@ def _held_out(matching: _Matching, val_set: BatchSource) -> tuple[float | None, 
     training, tally = method.training, torch.zeros(2, device=matching.device.torch)
     method.eval()
     with torch.inference_mode(), _memory_error_explained(matching.recipe, matching.device):
-        own_batches = val_set.batches([world.share(batch) for batch in batches], matching.device)
-        for batch, (images, _) in zip(batches, own_batches, strict=True):
+        local_batches = val_set.batches([world.share(batch) for batch in batches], matching.device)
+        for batch, (images, _) in zip(batches, local_batches, strict=True):
             tally += torch.stack(matching(method, images, len(batch), chance)) * len(batch)
     method.train(training)
     loss, right = (tally / sum(map(len, batches))).tolist()

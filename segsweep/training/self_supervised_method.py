@@ -52,10 +52,10 @@ class Method(nn.Module, ABC):
     network: nn.ModuleDict
 
     @abstractmethod
-    def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
+    def views(self, images_BCHW: Tensor, count: int, rows: Indices, chance: torch.Generator) -> Tensor:
         """Return V views of each of the images (B, 3, H, W), uint8: (V * B, 3, H, W), uint8, all first views first.
 
-        The images are those at the positions `own` of a batch of `count`. A method draws from `chance` for the whole batch, so
+        The images are those at the positions `rows` of a batch of `count`. A method draws from `chance` for the whole batch, so
         that a process sees the same views whatever its share.
         """
 

@@ -42,10 +42,10 @@ class SimCLR(Method):
         self.network = nn.ModuleDict({"encoder": encoder, "projection": projection_head(channels)})
         self.temperature = temperature
 
-    def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
+    def views(self, images_BCHW: Tensor, count: int, rows: Indices, chance: torch.Generator) -> Tensor:
         """Return two views of every image (2B, 3, H, W): all the first ones, then all the second ones."""
         no_mask = images_BCHW.new_zeros((len(images_BCHW), 1, 1), dtype=torch.long)
-        drawn = [draw(VIEWS, count, chance).rows(own) for _ in range(2)]
+        drawn = [draw(VIEWS, count, chance).rows(rows) for _ in range(2)]
         return torch.cat([augment(VIEWS, images_BCHW, no_mask, each)[0] for each in drawn])
 
     def forward(self, views: Tensor) -> Tensor:

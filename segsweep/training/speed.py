@@ -96,8 +96,8 @@ def _known(cache: SharedText) -> dict[str, Any]:
 
 def _parsed(text: str) -> dict[str, Any]:
     known = json.loads(text)
-    whole = isinstance(known, dict) and all(isinstance(pair, list) and len(pair) == 2 for pair in known.values())
-    return known if whole else {}
+    well_formed = isinstance(known, dict) and all(isinstance(pair, list) and len(pair) == 2 for pair in known.values())
+    return known if well_formed else {}
 
 
 def _measure(

@@ -77,7 +77,7 @@ def _below(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
 
 def file_scope(weights: NamedWeights, scope: str) -> str:
     """Return what a file can give of what is asked for: its encoder alone, where nothing else of the model is in it."""
-    return scope if weights.whole else "encoder"
+    return scope if weights.beyond_encoder else "encoder"
 
 
 def load_file_weights(

@@ -64,16 +64,16 @@ class World:
             distributed.all_reduce(total)
         return total
 
-    def gather_rows(self, own: Tensor, count: int) -> Tensor:
+    def gather_rows(self, local: Tensor, count: int) -> Tensor:
         """Return the `count` rows of which every process has its share, in order; gradients reach the own ones alone."""
         if self.size == 1:
-            return own
+            return local
         sizes = [len(part) for part in np.array_split(np.arange(count), self.size)]
-        padded = own.new_zeros((max(sizes), *own.shape[1:]))
-        padded[: len(own)] = own.detach()
+        padded = local.new_zeros((max(sizes), *local.shape[1:]))
+        padded[: len(local)] = local.detach()
         parts = [torch.empty_like(padded) for _ in sizes]
         distributed.all_gather(parts, padded)
-        rows = [own if rank == self.rank else parts[rank][:size] for rank, size in enumerate(sizes)]
+        rows = [local if rank == self.rank else parts[rank][:size] for rank, size in enumerate(sizes)]
         return torch.cat(rows)
 
     def synchronise(self, network: nn.Module, device: Device) -> None:
@@ -150,7 +150,7 @@ SYNCED: Mapping[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def _sum(own: Tensor) -> Tensor:
+def _sum(local: Tensor) -> Tensor:
     """Return the sum over all processes, through which gradients flow."""
-    total: Tensor = all_reduce(own)  # type: ignore[no-untyped-call]
+    total: Tensor = all_reduce(local)  # type: ignore[no-untyped-call]
     return total

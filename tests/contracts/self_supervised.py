@@ -105,9 +105,9 @@ class ThreadWorld(World):
     def total(self, number: Tensor) -> Tensor:
         return torch.stack(self.gather(number.detach())).sum(dim=0)
 
-    def gather_rows(self, own: Tensor, count: int) -> Tensor:
-        rows = self.gather(own.detach())
-        rows[self.rank] = own
+    def gather_rows(self, local: Tensor, count: int) -> Tensor:
+        rows = self.gather(local.detach())
+        rows[self.rank] = local
         assert sum(map(len, rows)) == count
         return torch.cat(rows)
 
@@ -176,9 +176,9 @@ class SelfSupervisedContract:
         assert whole.dtype == torch.uint8
         assert len(whole) % 7 == 0
         for rank in range(size):
-            own = World(rank, size).share(np.arange(7))
-            found = method.views(images[torch.from_numpy(own)], 7, own, torch.Generator().manual_seed(1))
-            assert torch.equal(found, rows_of(whole, own, 7))
+            rows = World(rank, size).share(np.arange(7))
+            found = method.views(images[torch.from_numpy(rows)], 7, rows, torch.Generator().manual_seed(1))
+            assert torch.equal(found, rows_of(whole, rows, 7))
 
     @pytest.mark.parametrize("size", [2, 3])
     def test_the_loss_is_that_of_the_whole_batch_in_every_process(self, image_set, size):
@@ -189,9 +189,9 @@ class SelfSupervisedContract:
 
         def work(world: World) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             positions = world.share(np.arange(7))
-            own = rows_of(output.detach(), positions, 7).clone().requires_grad_()
-            loss, own_share = method.loss(own, 7, world)
-            return loss.detach(), own_share, torch.autograd.grad(loss, own)[0], rows_of(whole, positions, 7)
+            rows = rows_of(output.detach(), positions, 7).clone().requires_grad_()
+            loss, own_share = method.loss(rows, 7, world)
+            return loss.detach(), own_share, torch.autograd.grad(loss, rows)[0], rows_of(whole, positions, 7)
 
         for loss, own_share, found, expected in in_threads(size, work):
             torch.testing.assert_close(loss, alone.detach())

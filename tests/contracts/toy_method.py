@@ -17,9 +17,9 @@ class Darkened(Method):
         super().__init__()
         self.network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(feature_channels(encoder, image_px), 2)})
 
-    def views(self, images_BCHW: Tensor, count: int, own: Indices, chance: torch.Generator) -> Tensor:
+    def views(self, images_BCHW: Tensor, count: int, rows: Indices, chance: torch.Generator) -> Tensor:
         """Return the images, and then their copies at half to three quarters of the brightness."""
-        factors_B = (0.5 + 0.25 * torch.rand(count, generator=chance))[torch.from_numpy(own)].to(images_BCHW.device)
+        factors_B = (0.5 + 0.25 * torch.rand(count, generator=chance))[torch.from_numpy(rows)].to(images_BCHW.device)
         return torch.cat([images_BCHW, (images_BCHW * factors_B[:, None, None, None]).to(torch.uint8)])
 
     def forward(self, views: Tensor) -> Tensor:

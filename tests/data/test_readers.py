@@ -17,7 +17,7 @@ from segsweep.data.image_files import ORIENTATION, open_image
 from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
 from segsweep.data.pets import Pets
-from segsweep.data.table import DATASETS, own_folder
+from segsweep.data.table import DATASETS, folder_dataset
 from segsweep.data.voc import CLASSES as VOC_CLASSES
 from segsweep.data.voc import Voc2012
 from segsweep.errors import UserError
@@ -37,8 +37,8 @@ READERS = {
     "camvid": CamVid,
     "cifar10": Cifar10,
     "cats_dogs": CatsDogs,
-    "photos": lambda path, name="mine": own_folder(path, name),
-    "exported": lambda path, name="mine": own_folder(path, name),
+    "photos": lambda path, name="mine": folder_dataset(path, name),
+    "exported": lambda path, name="mine": folder_dataset(path, name),
 }
 MORE = {
     "coco": {"objects": [{"category_id": 8, "segmentation": [[4, 4, 30, 4, 30, 20, 4, 20]], "area": 416}], "more": 2},

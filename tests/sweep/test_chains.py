@@ -142,9 +142,9 @@ def test_a_published_file_maps_its_classes(ellipses, tmp_path, monkeypatch, know
 
 def test_torchvisions_files_are_told_by_their_bytes():
     """The digests by which published files are known are those in torchvision's own file names."""
-    assert pretrained.published_classes("cd0a2569" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
-    assert pretrained.published_classes("1167a1af" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
-    assert pretrained.published_classes(64 * "0") is None
+    assert pretrained.classes_of_weights("cd0a2569" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
+    assert pretrained.classes_of_weights("1167a1af" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
+    assert pretrained.classes_of_weights(64 * "0") is None
 
 
 def test_a_kind_of_stage_is_one_row_and_one_builder(

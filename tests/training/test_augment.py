@@ -120,7 +120,7 @@ def test_a_crop_is_a_square_of_the_drawn_share():
     assert not (labels == IGNORE).any()
     for position in range(6):
         side = float(chosen.sides_B2[position, 0]) * size
-        left = float(chosen.place_B2[position, 0]) * (size - side)
+        left = float(chosen.position_B2[position, 0]) * (size - side)
         columns = changed[position, 0, size // 2].float() / 3
         assert float(columns[0]) == pytest.approx(left, abs=1.0)
         assert float(columns[-1] - columns[0]) == pytest.approx(side, abs=2.0)
