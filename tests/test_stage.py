@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from copying_store import CopyingStore
 from PIL import Image
 
 from segsweep import stage as stages
@@ -454,6 +455,18 @@ def test_a_stage_after_the_small_stem_trains_a_usual_one(data, context, monkeypa
     assert all(torch.equal(begun[f"encoder.{name}"], value) for name, value in given.items())
     assert not outcome.artifact.metadata["absent"]
     assert {name.removeprefix("encoder.") for name in weights_of(outcome)} >= set(build_encoder("resnet18", 0).state_dict())
+
+
+@pytest.mark.parametrize("kind", ["supervised", "simclr"])
+def test_a_stage_resumes_from_what_the_store_keeps(data, context, kind):
+    """On a machine that has nothing but the store, a stage continues after its last epoch; it leaves no checkpoint."""
+    spec = supervised(data) if kind == "supervised" else simclr(data)
+    there = replace(context, store=CopyingStore(context.store.root))
+    steps = build_stage(spec, None, there)
+    _, first = (next(steps) for _ in range(2))
+    steps.close()
+    assert build(spec, there)[0][1] == first  # to the second that it took
+    assert there.store.unfinished() == []
 
 
 @pytest.mark.parametrize("kind", ["supervised", "simclr"])

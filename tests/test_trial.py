@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from copying_store import CopyingStore
 from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
@@ -413,6 +414,19 @@ def test_broken_off_trial_continues(data, context, tmp_path):
     assert {k: v for k, v in outcome.facts.items() if k != times} == {k: v for k, v in whole.facts.items() if k != times}
     hashes = {model_in_store(trial, there).content_hash for there in (context, elsewhere)}
     assert len(hashes) == 1
+
+
+def test_a_trial_resumes_from_what_the_store_keeps(data, context):
+    """On a machine with nothing but the store, a confirmed run continues after its last epoch, with the frames of its clip."""
+    trial = make(data, "confirm", clip_images=2)
+    there = replace(context, store=CopyingStore(context.store.root))
+    steps = run_trial(trial, None, there)
+    _, first = (next(steps) for _ in range(2))
+    steps.close()
+    _, epochs, _ = run(trial, there)
+    assert epochs[0] == first  # to the second that it took
+    with np.load(model_in_store(trial, there).folder / "clip.npz") as clip:
+        assert len(clip["frames_TKHW"]) == 3
 
 
 def spoil_checkpoint(context: ExecutionContext) -> None:

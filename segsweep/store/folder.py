@@ -191,7 +191,7 @@ class FolderStore:
         """Return the folders of the damaged artifacts that were set aside."""
         return sorted(str(path) for path in (self.root / DAMAGED).glob("*"))
 
-    # what is no artifact
+    # checkpoints, texts, temporary folders
 
     def checkpoints(self, identity: str) -> FolderCheckpoints:
         """Return the checkpoints of a piece of unfinished work."""

@@ -61,7 +61,7 @@ def compare(folder: Path, files: Mapping[str, Any], what: str, progress: Progres
 
 
 def _checksum(path: Path, show: Callable[[int], None] = lambda _: None) -> str:
-    """Return the SHA-256 of a file, telling how many bytes are read."""
+    """Return the SHA-256 of a file, and show how many bytes are read."""
     found, buffer, done = hashlib.sha256(), bytearray(CHUNK_BYTES), 0
     view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:

@@ -159,7 +159,7 @@ class StoreContract:
         assert (store.find(KIND, KEY), store.keys(KIND)) == (None, [])
         assert build(store).info == store.find(KIND, KEY)
 
-    def test_a_finished_artifact_is_given_at_once(self, store: Store) -> None:
+    def test_a_finished_artifact_is_returned_at_once(self, store: Store) -> None:
         """Who asks to build what exists gets it, and may not commit."""
         made = build(store)
         with store.building(KIND, KEY) as building:
@@ -225,7 +225,7 @@ class StoreContract:
             assert building.folder.is_dir()
         assert store.find(KIND, OTHER) is not None
 
-    def test_those_who_do_not_wait_are_told(self, store: Store) -> None:
+    def test_who_does_not_wait_gets_an_error(self, store: Store) -> None:
         """While a key is being built, one who does not wait gets an error at once; afterwards the key is free."""
         assert not store.is_taken(KIND, KEY)
         with store.building(KIND, KEY):
@@ -388,7 +388,7 @@ class StoreContract:
         assert not one.exists()
         assert not other.exists()
 
-    def test_a_rehearsal_shares_what_it_is_told_and_keeps_nothing_else(self, store: Store) -> None:
+    def test_a_rehearsal_shares_what_it_names_and_keeps_nothing_else(self, store: Store) -> None:
         """A rehearsal's store has the shared kinds and texts of the other and gives it its own; the rest is its own, and goes."""
         build(store)
         with store.building("data", KEY) as building:
