@@ -21,7 +21,7 @@ def _architecture(name: str) -> str:
 
 def _freeze(policy: str) -> str:
     if not re.fullmatch(r"none|encoder|norm|encoder:[1-9][0-9]*", policy):
-        raise ValueError("allowed are 'none', 'encoder', 'encoder:K' (its first K stages) and 'norm'")
+        raise ValueError("allowed are 'none', 'encoder', 'encoder:K' (its first K levels) and 'norm'")
     return policy
 
 
