@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -217,10 +218,10 @@ def test_a_stage_that_is_lost_again_and_again_ends_the_run(
     """A disk that keeps nothing ends the run with a line after a few times, nothing fails, and the same command continues."""
     study, whole = Disturbed(small, tmp_path), FolderStore.open
 
-    def open_artifact(self: FolderStore, kind: str, key: str, *more: object) -> Artifact:
+    def open_artifact(self: FolderStore, kind: str, key: str, *more: Any, **named: Any) -> Artifact:
         if kind == "weights":
             self.remove(kind, key)
-        return whole(self, kind, key, *more)  # type: ignore[arg-type]
+        return whole(self, kind, key, *more, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(FolderStore, "open", open_artifact)
