@@ -34,8 +34,8 @@ from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.store.contents import CHECKPOINT_FILE, DATA, WEIGHTS, WEIGHTS_FILE
-from segsweep.store.protocol import Artifact, Build, Checkpoints, TakenError
-from segsweep.tasks.messages import Elsewhere, Finished, Started
+from segsweep.store.protocol import Artifact, BeingBuiltError, Build, Checkpoints
+from segsweep.tasks.messages import BuiltElsewhere, Finished, Started
 from segsweep.tasks.stage_task import StageTask
 from segsweep.training.batches import ImageSet, normalisation_of
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
@@ -81,18 +81,18 @@ StageSteps = Iterator[Started | Result | Built]
 
 def execute_stage(
     task: StageTask, keys: Sequence[str], context: ExecutionContext
-) -> Iterator[Started | Result | Finished | Elsewhere]:
+) -> Iterator[Started | Result | Finished | BuiltElsewhere]:
     """Perform a task of the kind `stage`; `keys` holds the key of the stage that it starts from, if any."""
     yield from build_stage(task.spec, keys[0] if keys else None, context)
 
 
 def build_stage(
     spec: StageSpec, parent_key: str | None, context: ExecutionContext
-) -> Iterator[Started | Result | Finished | Elsewhere]:
+) -> Iterator[Started | Result | Finished | BuiltElsewhere]:
     """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
 
     `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; one
-    that another process builds now yields `Elsewhere` and is left alone; one that was broken off continues from its last
+    that another process builds now yields `BuiltElsewhere` and is left alone; one that was broken off continues from its last
     epoch. Raises `UserError` for published weights and files that cannot be had, and `LostArtifactError` where the store
     lacks the stage before or the data, or has them damaged.
     """
@@ -101,7 +101,7 @@ def build_stage(
     key, world = spec.key(parent.content_hash if parent else None), context.world
     with _only_builder(key, context) as build:
         if world.agree(build is None):
-            yield Elsewhere()
+            yield BuiltElsewhere()
             return
         if world.agree(build is not None and build.found is None):
             for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, context):
@@ -138,7 +138,7 @@ def _only_builder(key: str, context: ExecutionContext) -> Iterator[Build | None]
     with ExitStack() as held:
         try:
             build = held.enter_context(context.store.building(WEIGHTS, key, wait=False))
-        except TakenError:
+        except BeingBuiltError:
             build = None
         yield build
 
@@ -214,7 +214,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, context: Executio
     The stem for small images is not given: its weights fit no other image size and no architecture.
     """
     context.device.set_up()
-    train_set, val_set = (pictures.without_masks() for pictures in source_sets(spec, context))
+    train_set, val_set = (image_set.without_masks() for image_set in source_sets(spec, context))
     recipe = PretrainingRecipe.of(spec.settings, _stage_normalisation(spec, parent, train_set))
     method = build_method(spec.stage.kind, _start_encoder(spec, parent), recipe, spec.seed)
     checkpoints = context.store.checkpoints(spec.key(parent.content_hash if parent else None))

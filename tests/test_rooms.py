@@ -70,7 +70,7 @@ LIGHT = {  # modules, and libraries that importing one must not load
 PRIVATE = ("folder", "artifact_folder", "index", "checkpoints", "text_file")  # modules of store/ that nobody else imports
 BELOW_THE_ROOT = (DAMAGED, LOCKS, TEMPORARY, UNFINISHED, contents.MANIFESTS)
 FILES = [name for name in vars(contents).values() if isinstance(name, str) and "." in name and name != contents.__doc__]
-TAKES_A_KIND = ("find", "inspect", "open", "building", "is_taken", "remove", "keys", "size")  # methods of a store
+TAKES_A_KIND = ("find", "inspect", "open", "building", "is_being_built", "remove", "keys", "size")  # methods of a store
 
 
 @cache

@@ -33,7 +33,7 @@ from segsweep.stage import (
 )
 from segsweep.store.contents import WEIGHTS, WEIGHTS_FILE
 from segsweep.store.folder import FolderStore
-from segsweep.tasks.messages import Elsewhere, Finished, Started
+from segsweep.tasks.messages import BuiltElsewhere, Finished, Started
 from segsweep.training import batches, probe, self_supervised
 from segsweep.training.checkpoint import load_weights, save_weights
 from segsweep.training.device import Device
@@ -534,7 +534,7 @@ def test_of_twenty_askers_one_builds(data, context):
     with ThreadPoolExecutor(20) as threads:
         told = list(threads.map(ask, range(20)))
     assert sum(any(isinstance(message, EpochResult) for message in messages) for messages in told) == 1
-    assert {type(messages[-1]) for messages in told} <= {Finished, Elsewhere}
+    assert {type(messages[-1]) for messages in told} <= {Finished, BuiltElsewhere}
     assert len({messages[-1].artifact.content_hash for messages in told if isinstance(messages[-1], Finished)}) == 1
 
 
@@ -542,9 +542,9 @@ def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
     """While another holds the building of a stage, nothing is done; after that it can be built."""
     spec = supervised(data)
     with context.store.building(WEIGHTS, spec.key(None)):
-        assert list(build_stage(spec, None, context)) == [Elsewhere()]
-        assert context.store.is_taken(WEIGHTS, spec.key(None))
-    assert not context.store.is_taken(WEIGHTS, spec.key(None))
+        assert list(build_stage(spec, None, context)) == [BuiltElsewhere()]
+        assert context.store.is_being_built(WEIGHTS, spec.key(None))
+    assert not context.store.is_being_built(WEIGHTS, spec.key(None))
     assert isinstance(list(build_stage(spec, None, context))[-1], Finished)
 
 

@@ -24,7 +24,7 @@ class PerCellASHA:
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
-        _take_plain(self)
+        _set_plain(self)
         if not (_is_count(self.grace_epochs, 1) and _is_count(self.reduction_factor, 2)):
             raise UserError(f"{self}: needs grace_epochs >= 1 and reduction_factor >= 2, whole numbers")
 
@@ -41,7 +41,7 @@ class PerCellMedian:
     min_trials: int = 3
 
     def __post_init__(self) -> None:
-        _take_plain(self)
+        _set_plain(self)
         if not (_is_count(self.grace_epochs, 1) and _is_count(self.min_trials, 1)):
             raise UserError(f"{self}: needs grace_epochs >= 1 and min_trials >= 1, whole numbers")
 
@@ -65,12 +65,12 @@ class PerCellRacing:
     grace_epochs: int = 1
 
     def __post_init__(self) -> None:
-        _take_plain(self)
+        _set_plain(self)
         if not (_is_positive(self.margin) and _is_positive(self.reading_error) and _is_count(self.grace_epochs, 1)):
             raise UserError(f"{self}: needs margin >= 0 and reading_error >= 0, and grace_epochs >= 1, a whole number")
 
 
-def _take_plain(rule: object) -> None:
+def _set_plain(rule: object) -> None:
     """Replace the parameters of a rule by plain numbers."""
     for name, value in list(vars(rule).items()):
         object.__setattr__(rule, name, plain(value))

@@ -31,9 +31,9 @@ def code_of(function: Any, depth: int = 0) -> Any:
     return [_text(type(function)), _state(function, depth)]
 
 
-def class_code(thing: Any) -> Any:
+def class_code(value: Any) -> Any:
     """Return the text of an object's class, whatever the object holds."""
-    return _text(type(thing))
+    return _text(type(value))
 
 
 def _bound(function: FunctionType, depth: int) -> list[Any]:
@@ -49,9 +49,9 @@ def _bound(function: FunctionType, depth: int) -> list[Any]:
     return [held] if held else []
 
 
-def _state(thing: Any, depth: int) -> Mapping[str, Any]:
+def _state(value: Any, depth: int) -> Mapping[str, Any]:
     """Return the public attributes of an object."""
-    return _all_held({name: value for name, value in getattr(thing, "__dict__", {}).items() if not name.startswith("_")}, depth)
+    return _all_held({name: value for name, value in getattr(value, "__dict__", {}).items() if not name.startswith("_")}, depth)
 
 
 def _all_held(values: Mapping[str, Any], depth: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class LogUniform:
     high: float
 
     def __post_init__(self) -> None:
-        _take_numbers(self)
+        _set_numbers(self)
         if not 10 ** LOG_SPAN[0] <= self.low < self.high <= 10 ** LOG_SPAN[1]:
             raise UserError(f"LogUniform({self.low}, {self.high}): needs 1e-12 <= low < high <= 1e4")
 
@@ -65,7 +65,7 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
-        _take_numbers(self)
+        _set_numbers(self)
         if not self.low < self.high:
             raise UserError(f"Uniform({self.low}, {self.high}): needs low < high")
 
@@ -121,11 +121,11 @@ class Choice:
         return self.values
 
 
-def _take_numbers(bounds: LogUniform | Uniform) -> None:
+def _set_numbers(bounds: LogUniform | Uniform) -> None:
     """Replace the ends of a range by plain numbers. Raises `UserError` for what is none."""
-    given = f"{type(bounds).__name__}({bounds.low!r}, {bounds.high!r})"
+    written = f"{type(bounds).__name__}({bounds.low!r}, {bounds.high!r})"
     for end in ("low", "high"):
-        object.__setattr__(bounds, end, number(given, getattr(bounds, end)))
+        object.__setattr__(bounds, end, number(written, getattr(bounds, end)))
 
 
 Range = LogUniform | Uniform | Choice

@@ -134,23 +134,23 @@ DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "fi
 class UserObject:
     """A thing that a study file brought, and the digest of what it is, taken where its code can be read."""
 
-    thing: Any
+    value: Any
     fingerprint: str
 
 
 _REGISTERED: dict[str, UserObject] = {}  # a table of names that the running study brought; the same in every process of it
 
 
-def with_fingerprints(things: Mapping[str, Any]) -> dict[str, UserObject]:
+def with_fingerprints(values: Mapping[str, Any]) -> dict[str, UserObject]:
     """Return things with their fingerprints, as their code is now."""
     return {
-        text: thing if isinstance(thing, UserObject) else UserObject(thing, _fingerprint(thing)) for text, thing in things.items()
+        text: value if isinstance(value, UserObject) else UserObject(value, _fingerprint(value)) for text, value in values.items()
     }
 
 
-def register(things: Mapping[str, Any]) -> None:
+def register(values: Mapping[str, Any]) -> None:
     """Make things known in this process by their texts; a text that is known already is replaced."""
-    _REGISTERED.update(with_fingerprints(things))
+    _REGISTERED.update(with_fingerprints(values))
 
 
 def check_provided(texts: Iterable[str], user_objects: Mapping[str, UserObject], study: str) -> None:
@@ -169,15 +169,15 @@ def for_workers(user_objects: Mapping[str, UserObject] | None = None) -> dict[st
     Without a study they are those that this process knows.
     """
     known = _REGISTERED if user_objects is None else user_objects
-    return {text: each for text, each in known.items() if isinstance(each.thing, Architecture | Loss)}
+    return {text: each for text, each in known.items() if isinstance(each.value, Architecture | Loss)}
 
 
 def user_object(text: str) -> Any:
-    """Return the thing that a text `own:NAME` stands for. Raises `UserError` where this process was not user_objects it."""
+    """Return the thing that a text `own:NAME` stands for. Raises `UserError` where this process does not know it."""
     if text not in _REGISTERED:
         hint = "such objects exist only where their study file is run"
         raise UserError(f"{unknown('object', text, sorted(_REGISTERED) or ['none'])}; {hint}")
-    return _REGISTERED[text].thing
+    return _REGISTERED[text].value
 
 
 def fingerprint(text: str) -> str | None:
@@ -185,12 +185,12 @@ def fingerprint(text: str) -> str | None:
     return _REGISTERED[text].fingerprint if text in _REGISTERED else None
 
 
-def _fingerprint(thing: Any) -> str:
-    if isinstance(thing, Loss):
-        return digest(code_of(thing.function))
-    if isinstance(thing, Architecture):
-        return digest([code_of(thing.build), thing.encoder, thing.classifier, [list(level) for level in thing.levels]])
-    return digest([class_code(thing), thing.name])
+def _fingerprint(value: Any) -> str:
+    if isinstance(value, Loss):
+        return digest(code_of(value.function))
+    if isinstance(value, Architecture):
+        return digest([code_of(value.build), value.encoder, value.classifier, [list(level) for level in value.levels]])
+    return digest([class_code(value), value.name])
 
 
 @dataclass
@@ -223,9 +223,9 @@ class Naming:
         """Return the texts of several values."""
         return tuple(map(self.text, values))
 
-    def _remember(self, name: str, thing: Any) -> str:
+    def _remember(self, name: str, value: Any) -> str:
         text = PREFIX + name
-        if self.found.setdefault(text, thing) is not thing:
+        if self.found.setdefault(text, value) is not value:
             raise UserError(f"{text}: two different objects have this name; give each its own")
         return text
 

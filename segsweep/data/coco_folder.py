@@ -214,7 +214,7 @@ def _load(path: Path) -> _File:
         objects = defaultdict(list)
         for item in annotations:
             objects[item["image_id"]].append(item)
-        strangers = _strangers(annotations, names, named)
+        unmatched = _unmatched(annotations, names, named)
         boxes = [item for item in annotations if not _outlined(item.get("segmentation"))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is not a COCO file of images, annotations and categories: {error!r}") from None
@@ -225,8 +225,8 @@ def _load(path: Path) -> _File:
         if by_name.setdefault(each["name"], number) != number:
             both = f"categories {by_name[each['name']]} and {number}"
             raise UserError(f"{path}: {both} are both called {each['name']!r}; give each its own name")
-    if strangers:
-        raise UserError(f"{path}: {strangers}, which the file does not list; export it again, or remove the object")
+    if unmatched:
+        raise UserError(f"{path}: {unmatched}, which the file does not list; export it again, or remove the object")
     if boxes:
         first = f"object {boxes[0].get('id')} of {names[boxes[0]['image_id']]!r}"
         raise UserError(
@@ -244,7 +244,7 @@ def _regular(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**item, **numbers, "segmentation": [outline] if single else outline}
 
 
-def _strangers(annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> str | None:
+def _unmatched(annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> str | None:
     """Return what is to be said of the first object whose image or category is unknown."""
     for item in annotations:
         for what, known in (("image", images), ("category", categories)):

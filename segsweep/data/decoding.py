@@ -33,7 +33,7 @@ from segsweep.errors import UserError
 from segsweep.store.contents import IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, SHOWN_FILE
 
 PROBLEMS_SHOWN = 3
-BEGUN, LEVELS, CHECKSUMS = "begun.txt", "levels.npy", "marks.npy"
+BEGUN, LEVELS, MARKS = "begun.txt", "levels.npy", "marks.npy"
 KEPT = (IMAGES_FILE, MASKS_FILE, IDENTITY_FILE, SHOWN_FILE)  # what becomes prepared data as it is
 
 
@@ -50,7 +50,7 @@ class Arrays:
     identity: Pixels
     shown: Pixels
     levels: npt.NDArray[np.uint16]
-    checksums: npt.NDArray[np.uint64]
+    marks: npt.NDArray[np.uint64]
 
     @classmethod
     def at(cls, folder: Path, shape: tuple[int, int, int], classes: int, begun: str) -> "Arrays":
@@ -68,7 +68,7 @@ class Arrays:
             allocate(folder / IDENTITY_FILE, (shape[0], DIGESTS, DIGEST_BYTES), np.uint8)
             allocate(folder / SHOWN_FILE, (shape[0], classes + 1), np.uint8)
             allocate(folder / LEVELS, (shape[0], 2), np.uint16)
-            allocate(folder / CHECKSUMS, shape[:1], np.uint64)
+            allocate(folder / MARKS, shape[:1], np.uint64)
             (folder / BEGUN).write_text(begun, encoding="utf-8")
             opened = _opened(folder, begun, labelled)
         assert opened is not None
@@ -76,8 +76,8 @@ class Arrays:
 
     def holds(self, position: int) -> bool:
         """Return whether a picture and its mask are there as they were decoded."""
-        checksum = int(self.checksums[position])
-        return checksum > 0 and checksum == self._checksum(position)
+        mark = int(self.marks[position])
+        return mark > 0 and mark == self._checksum(position)
 
     def put(
         self, position: int, square: tuple[Pixels, Pixels], identity: Pixels, shown: Pixels, levels: tuple[int, int] = (0, 0)
@@ -85,7 +85,7 @@ class Arrays:
         """Write a square picture with its mask and what is known of the originals, and mark it as decoded."""
         self.images[position], self.masks[position] = square
         self.identity[position], self.shown[position], self.levels[position] = identity, shown, levels
-        self.checksums[position] = self._checksum(position)
+        self.marks[position] = self._checksum(position)
 
     def _checksum(self, position: int) -> int:
         """Return the checksum of all that is known of a picture, never 0."""
@@ -100,7 +100,7 @@ def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[A
     try:
         if (folder / BEGUN).read_text(encoding="utf-8") != begun:
             return None
-        names = [name for name in (*KEPT, LEVELS, CHECKSUMS) if labelled or name != MASKS_FILE]
+        names = [name for name in (*KEPT, LEVELS, MARKS) if labelled or name != MASKS_FILE]
         return {Path(name).stem: np.load(folder / name, mmap_mode="r+") for name in names}
     except (OSError, ValueError, EOFError):
         return None

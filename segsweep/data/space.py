@@ -27,10 +27,10 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
     kind = np.dtype(dtype)
     with path.open("wb") as file:
         npy.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": npy.dtype_to_descr(kind)})
-        _take(file, kind.itemsize * math.prod(shape))
+        _extend(file, kind.itemsize * math.prod(shape))
 
 
-def _take(file: BinaryIO, size: int) -> None:
+def _extend(file: BinaryIO, size: int) -> None:
     """Extend a file by zeros that have their place on the disk."""
     file.flush()
     try:

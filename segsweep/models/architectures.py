@@ -20,7 +20,7 @@ from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, is_encoder, timm_names
 from segsweep.models.torchvision_models import TORCHVISION, decode_torchvision
 from segsweep.models.unet import PlainUNet
-from segsweep.models.user_model import build_own, check_user_architecture
+from segsweep.models.user_model import build_user_network, check_user_architecture
 
 PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16, "unet_no_norm": 64}  # name -> channels of the first block
 WITHOUT_NORM = ("unet_no_norm",)
@@ -174,7 +174,7 @@ def _build(name: str, classes: int, sigmoid_class: int | None = None) -> Segment
 def _network(name: str, channels: int) -> tuple[nn.Module, Parts]:
     """Return a network with `channels` output channels, and its parts."""
     if name.startswith(PREFIX):
-        return build_own(name, channels)
+        return build_user_network(name, channels)
     decoder, _, encoder = name.partition("-")
     if name in PLAIN:
         return PlainUNet(PLAIN[name], channels, norm=name not in WITHOUT_NORM), Parts(

@@ -10,7 +10,7 @@ from segsweep.models.segmentation_model import Parts, SegmentationModel
 REHEARSED_CLASSES = 2
 
 
-def build_own(text: str, channels: int) -> tuple[nn.Module, Parts]:
+def build_user_network(text: str, channels: int) -> tuple[nn.Module, Parts]:
     """Return the network of a text `own:NAME` with `channels` output channels, and its parts.
 
     Raises `UserError` where this process was not brought the object.
@@ -39,7 +39,7 @@ def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_
         raise UserError(f"image_px={image_px}: {text} needs a multiple of {architecture.stride_px}")
     try:
         with torch.random.fork_rng(devices=[]):
-            model = SegmentationModel(*build_own(text, channels)).eval()
+            model = SegmentationModel(*build_user_network(text, channels)).eval()
             logits = model(torch.zeros(1, 3, image_px, image_px))
     except UserError as error:
         raise UserError(f"architecture {text!r}: {error}") from None

@@ -189,13 +189,13 @@ def write_part(folder: Path, number: int, tables: Mapping[str, pd.DataFrame]) ->
     return part
 
 
-def as_found(lies: Path, final: Path | None = None) -> Part:
+def as_found(found_in: Path, final: Path | None = None) -> Part:
     """Return a part with the checksums and ids of the tables that lie in a folder, as if in `final`.
 
     Raises `DamagedRecordsError` for a table that cannot be read.
     """
-    sums = {table: crc32(path.read_bytes()) for table in TABLES if (path := lies / f"{table}.parquet").is_file()}
-    tables = {table: Part(lies).read(table) for table in sums}
+    sums = {table: crc32(path.read_bytes()) for table in TABLES if (path := found_in / f"{table}.parquet").is_file()}
+    tables = {table: Part(found_in).read(table) for table in sums}
     ids, last_start = [], 0
     for table, known in task_tables().items():
         if table not in tables:
@@ -203,7 +203,7 @@ def as_found(lies: Path, final: Path | None = None) -> Part:
         ids += [str(each) for each in tables[table][known.identity].to_pylist()]
         starts = tables[table]["start_number"].to_pylist() if "start_number" in tables[table].column_names else []
         last_start = max((last_start, *(number for number in starts if number is not None)))
-    return Part(final or lies, sums, tuple(ids), last_start=last_start)
+    return Part(final or found_in, sums, tuple(ids), last_start=last_start)
 
 
 def read_plan(folder: Path, index: Index) -> pd.DataFrame | None:

@@ -63,8 +63,8 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
         match line["kind"]:
             case "start":
                 first = {name: entry.row[name] for name in ("start_number",) if name in entry.row}
-                anew = {"status": "running", "error": None, "ended_at": None, "starts": entry.row["starts"] + 1}
-                entry.row |= {**content, **anew, **first}
+                restarted = {"status": "running", "error": None, "ended_at": None, "starts": entry.row["starts"] + 1}
+                entry.row |= {**content, **restarted, **first}
                 entry.row["started_at"] = entry.row.get("first_started_at", content["started_at"])
                 entry.row["first_started_at"] = entry.row["started_at"]
             case "epoch":

@@ -33,7 +33,7 @@ def _found(folder: Path) -> Iterator[DamagedRecordsError]:
     for part in parts_of(folder, index):
         if not part.aside:
             yield from damages(part)
-            yield from _of_own_line(part)
+            yield from _in_part_line(part)
     checks: list[Callable[[], object]] = [partial(read_choices, folder, index), partial(read_plan, folder, index)]
     for check in checks + [partial(read_live, path) for path in sorted((folder / "live").glob("*.jsonl"))]:
         try:
@@ -44,7 +44,7 @@ def _found(folder: Path) -> Iterator[DamagedRecordsError]:
         yield DamagedRecordsError(folder / CHOICES, "is missing", ANEW)
 
 
-def _of_own_line(part: Part) -> Iterator[DamagedRecordsError]:
+def _in_part_line(part: Part) -> Iterator[DamagedRecordsError]:
     """Yield what is wrong with what a part says of itself; parts of earlier versions say nothing."""
     path = part.folder / OWN
     try:

@@ -146,8 +146,8 @@ def draw_frames(clip: Clip) -> Iterator[Image.Image]:
         for number, (image, mask_HW) in enumerate(zip(images, masks_KHW, strict=True)):
             left, top = GAP_PX + number % across * (TILE_PX + GAP_PX), 2 * LINE_PX + number // across * block + below
             _write(onto, label, left, top)
-            laid = overlay(image, _enlarged(mask_HW, Image.Resampling.NEAREST), clear=clear)
-            onto.paste(Image.fromarray(laid), (left, top + LINE_PX))
+            overlaid = overlay(image, _enlarged(mask_HW, Image.Resampling.NEAREST), clear=clear)
+            onto.paste(Image.fromarray(overlaid), (left, top + LINE_PX))
 
     lay(sheet, clip.truths_KHW, "truth", TILE_PX + LINE_PX + GAP_PX)
     _write(sheet, clip.title, GAP_PX, LINE_PX)

@@ -14,7 +14,9 @@ LINES_PER_SIDE = 400  # how many outlines would cover a picture's short side: th
 TEXT_PX, TEXTS_PER_SIDE = 11, 45  # the least height of a legend's text, and how many would cover its width
 
 
-LAID = np.concatenate([np.full((1, 3), 255, dtype=np.uint8), COLOURS[1:]])  # over a picture: where class 0 is shown, it is white
+LAID_COLOURS = np.concatenate(
+    [np.full((1, 3), 255, dtype=np.uint8), COLOURS[1:]]
+)  # over a picture: where class 0 is shown, it is white
 
 
 def coloured(mask_HW: Pixels) -> Pixels:
@@ -39,7 +41,7 @@ def overlay(image_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, streng
     share_HW[_outlines(mask_HW)] = 255
     if clear is not None:
         share_HW[mask_HW == clear] = 0
-    colours, image = Image.fromarray(LAID[mask_HW]), Image.fromarray(image_HWC)
+    colours, image = Image.fromarray(LAID_COLOURS[mask_HW]), Image.fromarray(image_HWC)
     return np.asarray(Image.composite(colours, image, Image.fromarray(share_HW)))
 
 
@@ -80,7 +82,7 @@ def legend(classes: Sequence[str], numbers: Sequence[int], width_px: int) -> Ima
     draw = ImageDraw.Draw(image)
     for left, line, number, text in entries:
         top = gap_px + line * line_px
-        red, green, blue = LAID[number].tolist()
+        red, green, blue = LAID_COLOURS[number].tolist()
         draw.rectangle((left, top, left + size - 1, top + size - 1), fill=(red, green, blue), outline="black")
         draw.text((left + size + gap_px, top + size // 2), text, fill="black", font=font, anchor="lm")
     return image

@@ -12,7 +12,7 @@ from segsweep.store.protocol import Progress, Verify
 from segsweep.store.verified import looks, one_verifies, read_verified, write_verified
 
 
-def place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
+def move_into_place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
     """Give the files of a folder on the same disk the place of an artifact, once they are on disk."""
     index = write_index(folder, metadata)
     permissions = (folder / INDEX_FILE).stat().st_mode
@@ -28,7 +28,7 @@ def place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
     write_verified(final, verified)
 
 
-def read_whole(folder: Path, verify: Verify, progress: Progress) -> dict[str, Any]:
+def read_intact(folder: Path, verify: Verify, progress: Progress) -> dict[str, Any]:
     """Return the index of an artifact whose files are as they were written. Raises `DamageError` and `OSError`.
 
     Sizes are compared always, checksums as `segsweep.store.protocol.Store.open` says.
@@ -39,8 +39,8 @@ def read_whole(folder: Path, verify: Verify, progress: Progress) -> dict[str, An
     for name, (size, _) in files.items():
         if found[name][0] != size:
             raise DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
-    mark, always = read_verified(folder), verify == "always"
-    if always or (mark != found and (verify == "once" or mark is not None)):
+    verified_state, always = read_verified(folder), verify == "always"
+    if always or (verified_state != found and (verify == "once" or verified_state is not None)):
         with one_verifies(folder):
             if always or read_verified(folder) != found:
                 compare(folder, files, "verifying {} {}".format(*folder.parts[-2:]), progress)
@@ -48,12 +48,12 @@ def read_whole(folder: Path, verify: Verify, progress: Progress) -> dict[str, An
     return index
 
 
-def set_aside(folder: Path, home: str) -> Path:
+def set_aside(folder: Path, parent_name: str) -> Path:
     """Move a damaged artifact into a folder beside its kind and return where it is. Nothing is deleted."""
     kind, key = folder.parts[-2:]
-    into = folder.parent.resolve().parent / home  # of the store that a rehearsal's links lead to
+    into = folder.parent.resolve().parent / parent_name  # of the store that a rehearsal's links lead to
     into.mkdir(exist_ok=True)
-    aside = next(path for number in count(1) if not (path := into / f"{kind}-{key}-{number}").exists())
-    folder.rename(aside)
+    destination = next(path for number in count(1) if not (path := into / f"{kind}-{key}-{number}").exists())
+    folder.rename(destination)
     sync(into)
-    return aside
+    return destination

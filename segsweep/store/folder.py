@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.files import write_and_remove
-from segsweep.store.artifact_folder import place, read_whole, set_aside
+from segsweep.store.artifact_folder import move_into_place, read_intact, set_aside
 from segsweep.store.checkpoints import FolderCheckpoints
 from segsweep.store.index import DamageError
-from segsweep.store.protocol import Artifact, ArtifactInfo, Build, Progress, TakenError, Verify, silent
+from segsweep.store.protocol import Artifact, ArtifactInfo, BeingBuiltError, Build, Progress, Verify, silent
 from segsweep.store.text_file import TextFile
 
 DAMAGED, LOCKS, TEMPORARY, UNFINISHED = "damaged", "locks", "temporary", "work"  # below the root, beside the kinds
@@ -83,7 +83,7 @@ class FolderStore:
             try:
                 with self._lock(kind, key, wait=False):
                     return self._read_or_set_aside(kind, key, progress, verify)
-            except (TakenError, OSError):  # it is being built anew, or the store cannot be written
+            except (BeingBuiltError, OSError):  # it is being built anew, or the store cannot be written
                 raise error from None
 
     def _read_or_set_aside(self, kind: str, key: str, progress: Progress, verify: Verify = "once") -> Artifact:
@@ -93,14 +93,14 @@ class FolderStore:
         except LostArtifactError as error:
             if not error.damaged:
                 raise
-            aside = set_aside(self.folder(kind, key), DAMAGED)
-            raise LostArtifactError(kind, key, f"{error.reason}; set aside as {aside}", damaged=True) from None
+            destination = set_aside(self.folder(kind, key), DAMAGED)
+            raise LostArtifactError(kind, key, f"{error.reason}; set aside as {destination}", damaged=True) from None
 
     def _read(self, kind: str, key: str, progress: Progress = silent, verify: Verify = "once") -> Artifact:
         """Return an artifact. Raises `LostArtifactError` where it is not whole."""
         folder = self.folder(kind, key)
         try:
-            index = read_whole(folder, verify, progress)
+            index = read_intact(folder, verify, progress)
         except FileNotFoundError as error:
             raise self._lost(kind, key, error) from None
         except (NotADirectoryError, IsADirectoryError, DamageError) as error:
@@ -148,15 +148,15 @@ class FolderStore:
 
     def _put(self, kind: str, key: str, folder: Path, metadata: Mapping[str, Any]) -> Artifact:
         """Put the files of a folder into the store, and return the artifact."""
-        place(folder, self.folder(kind, key), metadata)
+        move_into_place(folder, self.folder(kind, key), metadata)
         return self._read(kind, key, verify="changed")
 
-    def is_taken(self, kind: str, key: str) -> bool:
+    def is_being_built(self, kind: str, key: str) -> bool:
         """Return whether a living process is building an artifact now."""
         try:
             with self._lock(kind, key, wait=False):
                 return False
-        except TakenError:
+        except BeingBuiltError:
             return True
 
     @contextmanager
@@ -167,7 +167,7 @@ class FolderStore:
         try:
             lock.acquire(blocking=wait)
         except Timeout:
-            raise TakenError(f"{kind} {key} is being built by another process") from None
+            raise BeingBuiltError(f"{kind} {key} is being built by another process") from None
         try:
             yield
         finally:
@@ -215,11 +215,11 @@ class FolderStore:
     def rehearsal(self, shared: Iterable[str]) -> Iterator["FolderStore"]:
         """Give an empty store with links to what it shares with this one."""
         with self.scratch("check-") as folder:
-            aside = FolderStore(folder / "store")
+            rehearsal_store = FolderStore(folder / "store")
             for name in shared:
                 (self.root / name).mkdir(exist_ok=True)
-                (aside.root / name).symlink_to(self.root / name)
-            yield aside
+                (rehearsal_store.root / name).symlink_to(self.root / name)
+            yield rehearsal_store
 
     # the environment
 
@@ -253,12 +253,12 @@ class FolderStore:
     @contextmanager
     def beacon(self) -> Iterator[str]:
         """Leave a file for other machines to look for, and give its name."""
-        mark = self.temporary / f"seen-by-nodes-{uuid4().hex}"
-        mark.touch()
+        beacon_file = self.temporary / f"seen-by-nodes-{uuid4().hex}"
+        beacon_file.touch()
         try:
-            yield mark.name
+            yield beacon_file.name
         finally:
-            mark.unlink(missing_ok=True)
+            beacon_file.unlink(missing_ok=True)
 
     def sees(self, beacon: str) -> bool:
         """Return whether this machine sees the file."""

@@ -18,7 +18,7 @@ def silent(what: str, done: int, total: int) -> None:
     """Show no progress."""
 
 
-class TakenError(Exception):
+class BeingBuiltError(Exception):
     """Another process is building this artifact."""
 
 
@@ -134,11 +134,11 @@ class Store(Protocol):
     def building(self, kind: str, key: str, wait: bool = True, progress: Progress = silent) -> AbstractContextManager[Build]:
         """Give the one builder of a key a folder to write into.
 
-        Other processes wait here until it is done or dead; those that do not `wait` get a `TakenError` instead. `found` is
+        Other processes wait here until it is done or dead; those that do not `wait` get a `BeingBuiltError` instead. `found` is
         set from the start where the artifact exists and is whole, as `open` says. What is not committed leaves nothing behind.
         """
 
-    def is_taken(self, kind: str, key: str) -> bool:
+    def is_being_built(self, kind: str, key: str) -> bool:
         """Return whether a living process is building an artifact now."""
 
     def remove(self, kind: str, key: str) -> None:

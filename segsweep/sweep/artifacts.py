@@ -30,9 +30,9 @@ class Artifacts:
             self._outage.retry(self._outage.require_store)
         return None
 
-    def is_taken(self, kind: str, key: str) -> bool:
+    def is_being_built(self, kind: str, key: str) -> bool:
         """Return whether a living process makes an artifact now."""
-        return self._store.is_taken(kind, key)
+        return self._store.is_being_built(kind, key)
 
     def reading(self, key: str) -> float:
         """Return the reading of a built supervised stage, by which its learning rate is chosen; higher is better."""

@@ -6,7 +6,7 @@ from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Task
 
 Find = Callable[[str, str], str | None]  # kind and key of an artifact -> its content hash, None where the store has none
-IsTaken = Callable[[str, str], bool]  # kind and key of an artifact -> whether another process builds it now
+IsBeingBuilt = Callable[[str, str], bool]  # kind and key of an artifact -> whether another process builds it now
 
 
 class Built:
@@ -16,8 +16,8 @@ class Built:
     an `unfinished` task does not count until its record is written.
     """
 
-    def __init__(self, find: Find, is_taken: IsTaken, unfinished: Container[str] = ()) -> None:
-        self._find, self._is_taken, self._unfinished = find, is_taken, unfinished
+    def __init__(self, find: Find, is_being_built: IsBeingBuilt, unfinished: Container[str] = ()) -> None:
+        self._find, self._is_being_built, self._unfinished = find, is_being_built, unfinished
         self._known: dict[str, tuple[str, str]] = {}  # identity of a task -> key and content hash
 
     def is_built(self, task: Task) -> bool:
@@ -30,11 +30,11 @@ class Built:
                 self._known[task.identity] = (key, content_hash)
         return task.identity in self._known
 
-    def is_taken(self, task: Task) -> bool:
+    def is_being_built(self, task: Task) -> bool:
         """Return whether another process makes a task's artifact now. All that the task needs must be built."""
         named = self._named(task)
         assert named is not None, f"{task.describe()}: what it needs is not built"
-        return self._is_taken(*named)
+        return self._is_being_built(*named)
 
     def key(self, task: Task) -> str:
         """Return the key of a built artifact."""

@@ -160,7 +160,7 @@ class Catalog:
         name, scheme, image_px, fit = wanted
         if name not in self._datasets:
             known = self.user_objects.get(name)
-            self._datasets[name] = known.thing if known is not None else open_dataset(name, self.roots)
+            self._datasets[name] = known.value if known is not None else open_dataset(name, self.roots)
         chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
         fingerprint = self.user_objects[name].fingerprint if name in self.user_objects else ""
         return DataSpec(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)

@@ -43,8 +43,8 @@ def _left_behind(before: Records, planner: Planner) -> int:
     undecided = {cell.name for cell in planner.plan.cells if cell.key not in planner.choices}
     begun = before.trials[before.trials["status"] != "not_run"]
     others = begun[~begun["trial_id"].isin(asked)]
-    tuned_anew = set(others.loc[others["phase"] == "tune", "cell"])
-    maybe = (others["phase"] == "confirm") & others["cell"].isin(undecided - tuned_anew)
+    retuned = set(others.loc[others["phase"] == "tune", "cell"])
+    maybe = (others["phase"] == "confirm") & others["cell"].isin(undecided - retuned)
     return int((~maybe).sum())
 
 

@@ -85,4 +85,4 @@ class Chosen:
     choice: Choice
 
 
-News = Skipped | StoppedWhilePaused | SourceChoice | Chosen
+Decision = Skipped | StoppedWhilePaused | SourceChoice | Chosen

@@ -18,7 +18,7 @@ from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import View
 from segsweep.sweep.rows import choice_columns, planned_rows
 from segsweep.tasks.kinds import KINDS
-from segsweep.tasks.messages import Blocked, Done, Elsewhere, Failed, Finished, Lost, Message, Result, Started
+from segsweep.tasks.messages import Blocked, BuiltElsewhere, Done, Failed, Finished, Lost, Message, Result, Started
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Assignment, Row, Task
 
@@ -30,10 +30,10 @@ REBUILDS = 3  # an artifact that is lost more often in one run is not built agai
 class Driver:
     """Hands out tasks, takes the messages that come of them, and writes records.
 
-    A runner calls `next_task`, `begin` when a task starts, then `take` with every message of it (False: it is over, paused, or to
-    be stopped), and `died` or `interrupt` where it did not come to its end. A task that the environment hinders is put off, and
-    handed out again when `outage` says so; meanwhile it counts as running. `prepare` prepares the data again. Every method waits
-    while records cannot be written, and raises `OutageError` where that takes too long.
+    A runner calls `next_task`, `begin` when a task starts, then `handle` with every message of it (False: it is over, paused, or
+    to be stopped), and `died` or `interrupt` where it did not come to its end. A task that a fault blocks is put off, and handed
+    out again when `outage` says so; meanwhile it counts as running. `prepare` prepares the data again. Every method waits while
+    records cannot be written, and raises `OutageError` where that takes too long.
     """
 
     planner: Planner
@@ -81,10 +81,10 @@ class Driver:
         self._note_needs(task)
         self.view.started(task)
 
-    def take(self, task: Task, message: Message) -> bool:
+    def handle(self, task: Task, message: Message) -> bool:
         """Take one message of a running task, and return whether the task goes on."""
         record, body = message.record or task.identity, message.body
-        if isinstance(body, Elsewhere):
+        if isinstance(body, BuiltElsewhere):
             self._begun.pop(task.identity, None)
             self.view.postponed(task, "another run builds it")
             self.planner.requeue(task)
@@ -299,29 +299,29 @@ class Driver:
 
     def note_decisions(self) -> None:
         """Write down what the planner has decided: skipped trials, chosen sources and settings, and why none could be chosen."""
-        news = self.planner.news
-        planned_anew = False
-        while news:
-            match news[0]:
+        decisions = self.planner.decisions
+        plan_grew = False
+        while decisions:
+            match decisions[0]:
                 case Skipped(task, reason):
                     self._note_skipped(task, reason)
                 case SourceChoice(_, tried):
                     for rate, reading in tried:
                         if reading is not None:
                             self._note_made(StageTask(rate.stage))
-                    planned_anew = True
+                    plan_grew = True
                 case Chosen(key, choice):
-                    if planned_anew:
+                    if plan_grew:
                         self.write_plan()
-                        planned_anew = False
+                        plan_grew = False
                     self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))
                 case StoppedWhilePaused(task):
                     self._left.setdefault(task.identity, set(task.records))
-                    news.popleft()  # what follows from it comes after it
+                    decisions.popleft()  # what follows from it comes after it
                     self._stop(task, task.records[0])
                     continue
-            news.popleft()
-        if planned_anew:
+            decisions.popleft()
+        if plan_grew:
             self.write_plan()
 
     def _note_skipped(self, task: Task, reason: str) -> None:

@@ -41,7 +41,7 @@ class InlineRunner:
             driver.begin(task)
             try:
                 for message in messages:
-                    if not driver.take(task, message):
+                    if not driver.handle(task, message):
                         break
             except KeyboardInterrupt:
                 driver.interrupt(task)

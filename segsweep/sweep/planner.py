@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from segsweep.config.keep import Reading
 from segsweep.config.work import StageSpec, Trial
-from segsweep.sweep.built import Find, IsTaken
+from segsweep.sweep.built import Find, IsBeingBuilt
 from segsweep.sweep.cell_state import CellState
 from segsweep.sweep.decisions import (
     Choice,
     Chosen,
+    Decision,
     Ended,
-    News,
     ResumeState,
     Skipped,
     SourceChoice,
@@ -35,9 +35,9 @@ class Planner:
     stopped have failed, the best of the stopped ones starts anew, then the next, until one finishes.
 
     `next` returns a task that can start now; `report`, `record_ended` and `task_ended` say what came of it, `requeue` that it did
-    not come to its end. `news` holds what the planner has decided, in order, until its reader removes it; `choices`, `unchosen`
-    (cells that could choose no setting) and `source_choices` keep it. A cell of `plan` whose source's learning rate is tuned gets
-    the trials of the chosen rate, and runs none before. `workers` is how many tasks run at once at most.
+    not come to its end. `decisions` holds what the planner has decided, in order, until its reader removes it; `choices`,
+    `unchosen` (cells that could choose no setting) and `source_choices` keep it. A cell of `plan` whose source's learning rate is
+    tuned gets the trials of the chosen rate, and runs none before. `workers` is how many tasks run at once at most.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Planner:
         plan: Plan,
         find: Find,
         resume: ResumeState | None = None,
-        is_taken: IsTaken = lambda kind, key: False,  # noqa: ARG005
+        is_being_built: IsBeingBuilt = lambda kind, key: False,  # noqa: ARG005
         read_stage: ReadStage = lambda _: 0.0,
         price: Price = lambda _: 1.0,
         allowance: Allowance | None = None,
@@ -53,12 +53,12 @@ class Planner:
         resume = resume or ResumeState()
         self.plan = plan
         self.workers = 1
-        self.news: deque[News] = deque()
+        self.decisions: deque[Decision] = deque()
         self.choices: dict[str, Choice] = {}
         self.unchosen: dict[str, Choice] = {}
         self.source_choices: dict[str, SourceChoice] = {}
         ranks = {cell.key: number for number, cell in enumerate(plan.cells)}
-        self._schedule = Schedule(find, is_taken, price, ranks, allowance or Allowance())
+        self._schedule = Schedule(find, is_being_built, price, ranks, allowance or Allowance())
         self._schedule.failed |= resume.failed_stages
         self._price = price
         self._ended = dict(resume.ended)
@@ -237,7 +237,7 @@ class Planner:
         rates = max((len(state.cell.source_rates) for state in states), default=0)
         each = f" with each of {rates} learning rates" if rates else ""
         reason = f"source {failed.name} failed{each}: {self._schedule.failed[failed.identity]}"
-        self.news.append(Skipped(task, reason))
+        self.decisions.append(Skipped(task, reason))
         for record in task.records:
             self.record_ended(record, Ended("skipped", error=reason))
 
@@ -251,7 +251,7 @@ class Planner:
             if not untried:
                 choice, decided[cell.key] = self._rates.choose(cell)
                 self.source_choices[cell.key] = choice
-                self.news.append(choice)
+                self.decisions.append(choice)
         if decided:
             self.plan = replace(self.plan, cells=tuple(decided.get(cell.key, cell) for cell in self.plan.cells))
             self._begin(list(decided.values()))
@@ -271,7 +271,7 @@ class Planner:
         cell, choice = state.cell, state.choose(self.plan.study.tune)
         state.choice = choice
         (self.unchosen if choice.reason else self.choices)[cell.key] = choice
-        self.news.append(Chosen(cell.key, choice))
+        self.decisions.append(Chosen(cell.key, choice))
         for trial in choice.confirm:
             self._states_of[trial.trial_id].append(state)
             self._want(trial, 0.0)
@@ -314,7 +314,7 @@ class Planner:
     def _stop(self, trial: Trial) -> None:
         """Stop a paused trial: the reader of the news writes it down, and reports the end."""
         self._leave_pause(trial)
-        self.news.append(StoppedWhilePaused(TrialTask(trial)))
+        self.decisions.append(StoppedWhilePaused(TrialTask(trial)))
 
     def _leave_pause(self, trial: Trial) -> None:
         for state in self._states_of[trial.trial_id]:

@@ -40,8 +40,8 @@ def resume_state(
     retried = (
         frozenset(records.all_stages.loc[records.all_stages["status"] == "failed", "stage_id"]) if retry_failed else frozenset()
     )
-    anew = set(every["trial_id"][again])
-    curves = {trial: curve for trial, curve in curves_of(every, records.all_epochs, "tune").items() if trial not in anew}
+    restarted = set(every["trial_id"][again])
+    curves = {trial: curve for trial, curve in curves_of(every, records.all_epochs, "tune").items() if trial not in restarted}
     return ResumeState(ended, curves, failed, readings, retried)
 
 

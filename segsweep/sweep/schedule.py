@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from segsweep.sweep.built import Built, Find, IsTaken
+from segsweep.sweep.built import Built, Find, IsBeingBuilt
 from segsweep.sweep.ready_queue import Ready, ReadyQueue
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Assignment, Task
@@ -47,9 +47,11 @@ class Schedule:
     artifact is there, or never will be. Whoever reads them empties them. `seconds_left` is the price of all that has not ended.
     """
 
-    def __init__(self, find: Find, is_taken: IsTaken, price: Price, ranks: Mapping[str, int], allowance: Allowance) -> None:
+    def __init__(
+        self, find: Find, is_being_built: IsBeingBuilt, price: Price, ranks: Mapping[str, int], allowance: Allowance
+    ) -> None:
         self.running: set[str] = set()
-        self.built = Built(find, is_taken, unfinished=self.running)
+        self.built = Built(find, is_being_built, unfinished=self.running)
         self.failed: dict[str, str] = {}  # id of a task that makes an artifact -> why it failed
         self.unreachable: deque[tuple[Task, Task]] = deque()
         self.settled: deque[str] = deque()
@@ -59,12 +61,12 @@ class Schedule:
         self._wanted: dict[str, Wanted] = {}
         self._waiting: dict[str, list[str]] = defaultdict(list)  # id of what is needed -> ids of tasks that wait for it
         self._paused: set[str] = set()
-        self._elsewhere: set[str] = set()  # another run makes their artifacts now
+        self._built_elsewhere: set[str] = set()  # another run makes their artifacts now
 
     @property
     def done(self) -> bool:
         """Whether nothing runs and nothing can start any more."""
-        return not (self.running or len(self._queue) or self._paused or self._elsewhere)
+        return not (self.running or len(self._queue) or self._paused or self._built_elsewhere)
 
     def __iter__(self) -> Iterator[Task]:
         """Yield the tasks that are wanted and have not ended."""
@@ -135,15 +137,15 @@ class Schedule:
 
     def next(self, workers: int) -> Assignment | None:
         """Return a task that can start now, None where none can. `workers` is how many run at once at most."""
-        for identity in list(self._elsewhere):
-            self._elsewhere.discard(identity)
+        for identity in list(self._built_elsewhere):
+            self._built_elsewhere.discard(identity)
             self._queue.add(_ready(self._wanted[identity]))
         while (ready := self._queue.pop(self.seconds_left / workers)) is not None:
             task = ready.task
             if _makes(task) and self.built.is_built(task):  # another run has built it
                 self._made(task)
-            elif _makes(task) and self.built.is_taken(task):
-                self._elsewhere.add(task.identity)
+            elif _makes(task) and self.built.is_being_built(task):
+                self._built_elsewhere.add(task.identity)
             elif self._allowance.fits(ready.seconds):
                 self.running.add(task.identity)
                 self._allowance.spent_seconds += ready.seconds
@@ -212,7 +214,7 @@ class Schedule:
         idle = [wanted for identity, wanted in self._wanted.items() if identity not in busy]
         self._queue.clear()
         self._waiting.clear()
-        self._elsewhere.clear()
+        self._built_elsewhere.clear()
         for wanted in idle:
             self._drop(wanted.task.identity)
         for wanted in idle:

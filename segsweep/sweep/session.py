@@ -175,7 +175,7 @@ def _planner(
 ) -> Planner:
     """Return the planner that resumes from what the store and the records hold."""
     resume = resume_state(records, plan.study.early_stopping, opening.retry_failed, lost)
-    return Planner(plan, artifacts.find, resume, artifacts.is_taken, artifacts.reading, price)
+    return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price)
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
-from segsweep.sweep.decisions import Ended, News, StoppedWhilePaused, Verdict
+from segsweep.sweep.decisions import Decision, Ended, StoppedWhilePaused, Verdict
 from segsweep.sweep.planner import Planner
 from segsweep.tasks.task import Assignment, Task
 
@@ -27,7 +27,7 @@ class Simulation:
 
     `val_iou` invents the validation IoU of a trial's epoch; one that raises fails the trial. A task without planned results, as a
     stage, takes `task_seconds`; one with results takes `epoch_seconds` for each. Stages whose name is in `broken` fail. `built`
-    maps keys of artifacts to their content hashes. `events` and `news` (what the planner decided) fill up.
+    maps keys of artifacts to their content hashes. `events` and `decisions` (what the planner decided) fill up.
     """
 
     planner: Planner
@@ -38,7 +38,7 @@ class Simulation:
     broken: frozenset[str] = frozenset()
     built: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    news: list[News] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     _paused: dict[str, int] = field(default_factory=dict)  # id of a task -> the epoch that is in its checkpoint
 
     def run(self, until_seconds: float = float("inf")) -> list[Event]:
@@ -47,7 +47,7 @@ class Simulation:
         clock, busy = 0.0, 0
         queue: list[tuple[float, int, Assignment, int]] = []
         while True:
-            self._read_news(clock)
+            self._read_decisions(clock)
             while busy < self.workers and (assignment := self.planner.next()) is not None:
                 task, busy = assignment.task, busy + 1
                 self.events.append(Event(clock, "start", task))
@@ -103,10 +103,10 @@ class Simulation:
         self.planner.record_ended(task.identity, Ended(status, error))
         self.planner.task_ended(task, error)
 
-    def _read_news(self, clock: float) -> None:
+    def _read_decisions(self, clock: float) -> None:
         """Take what the planner has decided; paused tasks that early stopping ends have ended then."""
-        while self.planner.news:
-            each = self.planner.news.popleft()
-            self.news.append(each)
+        while self.planner.decisions:
+            each = self.planner.decisions.popleft()
+            self.decisions.append(each)
             if isinstance(each, StoppedWhilePaused):
                 self._end(clock, each.task, self._paused.pop(each.task.identity), "stopped")

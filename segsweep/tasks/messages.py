@@ -63,7 +63,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class BuiltElsewhere:
     """Another process makes the task's artifact right now: nothing was done."""
 
 
@@ -91,8 +91,8 @@ class Lost:
     reason: str
 
 
-Body = Started | Result | Finished | Done | Elsewhere | Failed | Blocked | Lost
-Last = Done | Elsewhere | Failed | Blocked | Lost  # bodies after which nothing follows
+Body = Started | Result | Finished | Done | BuiltElsewhere | Failed | Blocked | Lost
+Last = Done | BuiltElsewhere | Failed | Blocked | Lost  # bodies after which nothing follows
 
 
 @dataclass(frozen=True)

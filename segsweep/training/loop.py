@@ -135,7 +135,7 @@ def train(
     world = world or World()
 
     # ---- resume: first the results that the checkpoint holds ----
-    yield from (EpochResult.restore(**past) for past in state.history)
+    yield from (EpochResult.restore(**row) for row in state.history)
 
     # ---- length and batches: an epoch shows every example once, and each of its augmented copies ----
     if min(len(train_set), recipe.batch_size) < world.size:

@@ -118,7 +118,7 @@ def pretrain(
     `NonFiniteLossError`, and `UserError` for batches that are too small or too large for the device.
     """
     # ---- resume: first the results that the checkpoint holds ----
-    yield from (PretrainingResult(**past) for past in state.history)
+    yield from (PretrainingResult(**row) for row in state.history)
 
     # ---- length and batches: an epoch shows every image once ----
     assert train_set.augmentable

@@ -43,19 +43,19 @@ class Clock:
         self.end: dict[str, float] = {}
         self.memory_mib: list[float] = []
         self.processes: list[int] = []
-        take = Driver.take
+        handle = Driver.handle
 
         def noting(driver: Driver, task: Task, message: Message) -> bool:
             now = time.time()
             if isinstance(message.body, EpochResult) and message.body.epoch == 1:
                 self.first_step[task.identity] = now - message.body.seconds
-            goes_on = take(driver, task, message)
+            goes_on = handle(driver, task, message)
             if not goes_on:
                 self.end[task.identity] = now
                 self._count()
             return goes_on
 
-        monkeypatch.setattr(Driver, "take", noting)
+        monkeypatch.setattr(Driver, "handle", noting)
 
     def _count(self) -> None:
         here = psutil.Process()

@@ -124,7 +124,7 @@ def drive(driver: Driver) -> list[Stretch]:
         task, bodies = running.popleft()
         body = next(bodies)
         took = {EpochResult: now.epoch, Finished: now.end}.get(type(body), Took())
-        if took(partial(driver.take, task, Message(task.identity, body))):
+        if took(partial(driver.handle, task, Message(task.identity, body))):
             running.append((task, bodies))
         elif (ended := ended + 1) % STRETCH == 0:
             now.memory_mib = psutil.Process().memory_info().rss / 2**20

@@ -16,7 +16,7 @@ import pytest
 from segsweep.errors import LostArtifactError
 from segsweep.store.contents import INDEX_FILE
 from segsweep.store.opening import open_store
-from segsweep.store.protocol import Artifact, Store, TakenError
+from segsweep.store.protocol import Artifact, BeingBuiltError, Store
 
 KIND, KEY, OTHER = "weights", "0123456789abcdef0123", "fedcba9876543210fedc"
 FILES = {"weights": "w" * 1000, "report": "fine"}
@@ -175,7 +175,7 @@ class StoreContract:
         waiting = start(BUILD)
         time.sleep(0.3)
         assert waiting.poll() is None
-        assert (store.find(KIND, KEY), store.is_taken(KIND, KEY)) == (None, True)
+        assert (store.find(KIND, KEY), store.is_being_built(KIND, KEY)) == (None, True)
         child.send_signal(signal.SIGKILL)
         out, error = waiting.communicate(timeout=30)
         assert store.find(KIND, KEY) is not None, error
@@ -227,12 +227,12 @@ class StoreContract:
 
     def test_who_does_not_wait_gets_an_error(self, store: Store) -> None:
         """While a key is being built, one who does not wait gets an error at once; afterwards the key is free."""
-        assert not store.is_taken(KIND, KEY)
+        assert not store.is_being_built(KIND, KEY)
         with store.building(KIND, KEY):
-            assert store.is_taken(KIND, KEY)
-            with pytest.raises(TakenError, match="is being built by another process"), store.building(KIND, KEY, wait=False):
+            assert store.is_being_built(KIND, KEY)
+            with pytest.raises(BeingBuiltError, match="is being built by another process"), store.building(KIND, KEY, wait=False):
                 pass
-        assert not store.is_taken(KIND, KEY)
+        assert not store.is_being_built(KIND, KEY)
         with store.building(KIND, KEY, wait=False) as building:
             assert building.found is None
 

@@ -27,7 +27,7 @@ from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import EarlierProgress, LiveView, PlainView, View
 from segsweep.sweep.rows import planned_rows
-from segsweep.tasks.messages import Blocked, Body, Elsewhere, Failed, Finished, Lost, Message, Started
+from segsweep.tasks.messages import Blocked, Body, BuiltElsewhere, Failed, Finished, Lost, Message, Started
 from segsweep.tasks.stage_task import STAGE, StageTask
 from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TRIAL
@@ -63,16 +63,16 @@ def next_task(driver: Driver) -> Task | None:
     return assignment.task if assignment else None
 
 
-def take(driver: Driver, task: Task, body: Body) -> bool:
+def handle(driver: Driver, task: Task, body: Body) -> bool:
     """Take a message of a task's only record."""
-    return driver.take(task, Message(task.identity, body))
+    return driver.handle(task, Message(task.identity, body))
 
 
 def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
     """The same work is given out again, and its record says that it was interrupted and why."""
     stage = next_task(driver)
     driver.begin(stage)
-    take(driver, stage, Started({"device": "cpu x1"}))
+    handle(driver, stage, Started({"device": "cpu x1"}))
     driver.died(stage, "killed")
     (row,) = load(driver.writer.folder).stages.to_dict("records")
     assert row["status"] == "interrupted"
@@ -108,14 +108,14 @@ def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driv
 
     result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
     driver.begin(trial)
-    assert not take(driver, trial, result)
+    assert not handle(driver, trial, result)
     assert starts() == [1, 1]
     driver.begin(trial)
-    take(driver, trial, Started({"device": "cpu x1"}))
+    handle(driver, trial, Started({"device": "cpu x1"}))
     assert starts() == [1, 0]
     driver.died(trial, "killed")
     driver.begin(trial)
-    take(driver, trial, Started({"device": "cpu x1"}))
+    handle(driver, trial, Started({"device": "cpu x1"}))
     assert starts() == [2, 0]
 
 
@@ -134,7 +134,7 @@ def test_a_stage_that_is_built_elsewhere_leaves_no_record(driver: Driver) -> Non
     """A stage that another run builds is given back without a line; it can be given out again."""
     stage = next_task(driver)
     driver.begin(stage)
-    assert not take(driver, stage, Elsewhere())
+    assert not handle(driver, stage, BuiltElsewhere())
     assert load(driver.writer.folder).stages.empty
     assert next_task(driver) == stage
 
@@ -151,7 +151,7 @@ def test_a_failure_keeps_its_traceback(driver: Driver) -> None:
     """An error that the reason does not explain leaves its traceback in a file that the reason names."""
     stage = next_task(driver)
     driver.begin(stage)
-    assert not take(driver, stage, failure_of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
+    assert not handle(driver, stage, failure_of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
     reason = load(driver.writer.folder).stages["error"].iloc[0]
     assert reason.startswith("RuntimeError: CUDA error: an illegal memory access (traceback: ")
     file = driver.writer.folder.parent / reason.removesuffix(")").split("traceback: ")[1]
@@ -181,9 +181,9 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     for work in islice(iter(lambda: next_task(driver), None), 100):
         driver.begin(work)
         if work.kind == STAGE:
-            take(driver, work, Failed("out of memory", None))
+            handle(driver, work, Failed("out of memory", None))
         else:
-            take(driver, work, Failed(f"loss is nan at {work.spec.settings.learning_rate}", None))
+            handle(driver, work, Failed(f"loss is nan at {work.spec.settings.learning_rate}", None))
     records = load(driver.writer.folder)
     first = records.trials["learning_rate"].iloc[0]
     failed = f"no setting could be chosen: 4 of 4 tuning trials failed; the first: loss is nan at {first}"
@@ -199,8 +199,8 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
 def hinder(driver: Driver, work: Task) -> None:
     """Have the environment hinder work that has begun."""
     driver.begin(work)
-    take(driver, work, Started({"device": "cpu x1"}))
-    assert not take(driver, work, Blocked(Fault("No space left on device: /store", SPACE)))
+    handle(driver, work, Started({"device": "cpu x1"}))
+    assert not handle(driver, work, Blocked(Fault("No space left on device: /store", SPACE)))
 
 
 def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,20 +267,20 @@ def test_work_finds_its_stage_built_anew(driver: Driver) -> None:
     content[key] = "content"
     driver.begin(stage)
     outcome = Finished({"epochs": 7, "key": key, "content_hash": "content"})
-    take(driver, stage, outcome)
+    handle(driver, stage, outcome)
     trial = next(work for work in iter(lambda: next_task(driver), None) if work.spec.stage is not None)
     driver.begin(trial)
     del content[key]
-    assert not take(driver, trial, Lost("weights", key, "is missing"))
+    assert not handle(driver, trial, Lost("weights", key, "is missing"))
     again = next_task(driver)
     assert again == stage
     assert all(work.spec.stage is None for work in iter(lambda: next_task(driver), None))
     driver.begin(again)
-    take(driver, again, Started({"device": "cpu x1"}))
+    handle(driver, again, Started({"device": "cpu x1"}))
     (row,) = load(driver.writer.folder).stages.to_dict("records")
     assert (row["status"], row["starts"]) == ("running", 1)
     content[key] = "content"
-    take(driver, again, outcome)
+    handle(driver, again, outcome)
     assert trial in iter(lambda: next_task(driver), None)
 
 
@@ -291,13 +291,13 @@ def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) ->
     next_task(driver)
     trial = next_task(driver)
     driver.begin(trial)
-    take(driver, trial, Lost("data", "key", "is damaged"))
+    handle(driver, trial, Lost("data", "key", "is damaged"))
     assert prepared == [True]
     assert next_task(driver) == trial
-    take(driver, trial, Lost("data", "key", "is damaged"))
-    take(driver, trial, Lost("data", "key", "is damaged"))
+    handle(driver, trial, Lost("data", "key", "is damaged"))
+    handle(driver, trial, Lost("data", "key", "is damaged"))
     with pytest.raises(OutageError, match="data key of the store is lost after 3 times: is damaged; see to the disk"):
-        take(driver, trial, Lost("data", "key", "is damaged"))
+        handle(driver, trial, Lost("data", "key", "is damaged"))
 
 
 def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,10 +308,10 @@ def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pyte
     trial = next_task(driver)
     result = EpochResult(1, 1, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
     driver.begin(trial)
-    take(driver, trial, result)
+    handle(driver, trial, result)
     driver.died(trial, "killed")
     driver.begin(trial)
-    take(driver, trial, Started({"device": "cpu x1", "note": "started afresh: checkpoint c is cut short"}))
+    handle(driver, trial, Started({"device": "cpu x1", "note": "started afresh: checkpoint c is cut short"}))
     records = load(driver.writer.folder)
     assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "started afresh: checkpoint c is cut short"
     assert records.epochs.empty

@@ -118,7 +118,7 @@ def test_a_failed_stage_skips_only_what_needs_it() -> None:
     simulation, planner = simulate(small_study(), broken=frozenset({"supervised:voc2012"}))
     assert planner.done
     assert {trial.settings.source for trial in trials_of(simulation.events, "finished")} == {"random"}
-    skipped = [each for each in simulation.news if isinstance(each, Skipped)]
+    skipped = [each for each in simulation.decisions if isinstance(each, Skipped)]
     assert len(skipped) == 2 * 4
     assert all("supervised:voc2012 failed: broken" in each.reason for each in skipped)
 
@@ -529,7 +529,7 @@ def test_a_stage_that_another_run_builds_is_left_alone() -> None:
     """While another run builds a stage, the other trials go on; when it is built the rest runs."""
     built: dict[str, str] = {}
     taken = True
-    planner = Planner(plan_of(small_study()), built_in(built), is_taken=lambda *_: taken)
+    planner = Planner(plan_of(small_study()), built_in(built), is_being_built=lambda *_: taken)
     found = [given for _ in range(9) if (given := planner.next()) is not None]
     given = [work.task.spec for work in found if work.task.kind == TRIAL]
     assert len(given) == 8

@@ -119,7 +119,7 @@ def test_a_rate_that_fails_is_not_chosen() -> None:
     assert choice.chosen.stage.spec_id != spec.spec_id
     assert [reading is None for _, reading in choice.tried].count(True) == 1
     broken = Ran(study, broken=frozenset({"supervised:voc2012"})).run()
-    reasons = {each.reason for each in broken.simulation.news if isinstance(each, Skipped)}
+    reasons = {each.reason for each in broken.simulation.decisions if isinstance(each, Skipped)}
     assert reasons == {"source stage supervised:voc2012 failed with each of 3 learning rates: broken"}
     assert broken.planner.done
 

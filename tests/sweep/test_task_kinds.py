@@ -102,4 +102,4 @@ def test_a_task_of_a_new_kind_can_need_a_stage() -> None:
     assert stage in given
     assert "needs" not in {task.identity for task in given}
     planner.task_ended(stage, "no space")
-    assert {each.task.identity for each in planner.news if hasattr(each, "reason")} >= {"needs"}
+    assert {each.task.identity for each in planner.decisions if hasattr(each, "reason")} >= {"needs"}

@@ -13,18 +13,18 @@ class Channel:
         self._jobs: list[bytes | None] = []
         self._answers: list[bool] = []
         self._messages: asyncio.Queue[bytes] = asyncio.Queue()
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     async def put_job(self, job: bytes | None) -> None:
         """Add a job; None means that there will be no more."""
-        async with self._news:
+        async with self._changed:
             self._jobs.append(job)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     async def get_job(self, number: int) -> bytes | None:
         """Wait for a job, by its number."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self._jobs) > number)
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._jobs) > number)
             return self._jobs[number]
 
     async def put_message(self, message: bytes) -> None:
@@ -40,12 +40,12 @@ class Channel:
 
     async def put_answer(self, goes_on: bool) -> None:
         """Say whether to go on after the next message that is not answered."""
-        async with self._news:
+        async with self._changed:
             self._answers.append(goes_on)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     async def get_answer(self, number: int) -> bool:
         """Wait for the answer to a message, by its number."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self._answers) > number)
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._answers) > number)
             return self._answers[number]

@@ -75,7 +75,7 @@ class Dispatcher:
     def took(self, tune_id: str, messages: list[Message]) -> bool:
         """Take the messages of one step, and return whether the work goes on."""
         task = self.running[tune_id]
-        goes_on = all(self.driver.take(task, message) for message in messages)
+        goes_on = all(self.driver.handle(task, message) for message in messages)
         if not goes_on:
             self.actors[tune_id].release.remote()  # at once, not when the worker is needed again
             self._forget(tune_id)

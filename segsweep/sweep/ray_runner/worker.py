@@ -37,9 +37,9 @@ class Worker(tune.Trainable):
         gc.freeze()  # what the libraries brought stays: collections look at what jobs leave, in no time
         self._spoilt = False
         self._group: Group | None = None
-        self._take(config["job"])
+        self._start(config["job"])
 
-    def _take(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
         self._job = job
         if job.group is None:
             self._messages = execute(job.assignment, job.context)
@@ -54,7 +54,7 @@ class Worker(tune.Trainable):
         self._messages.close()
         if self._spoilt:
             raise RuntimeError("the process is replaced after an error on its GPU")
-        self._take(new_config["job"])
+        self._start(new_config["job"])
         return True
 
     def step(self) -> dict[str, Any]:
