@@ -79,9 +79,6 @@ class Schedule:
 
     def _want(self, wanted: Wanted) -> None:
         task = wanted.task
-        if (failed := self.failed_need(task)) is not None:
-            self._cannot_run(task, failed)
-            return
         if (known := self._wanted.get(task.identity)) is not None:
             self._lengthen(known, wanted)
             return
@@ -93,10 +90,10 @@ class Schedule:
         self._enqueue(wanted)
 
     def _cannot_run(self, task: Task, failed: Task) -> None:
-        if _makes(task):
-            self.settled.append(task.identity)
-        else:
+        """Note that a task needs a failed one, and drop all tasks that wait for it."""
+        if not _makes(task):
             self.unreachable.append((task, failed))
+        self._give_up(task.identity)
 
     def _lengthen(self, known: Wanted, again: Wanted) -> None:
         """Note that a wanted task is wanted once more, perhaps at the beginning of a longer path."""
@@ -115,7 +112,11 @@ class Schedule:
         self._want(Wanted(need, seconds, seconds + after_seconds, None, by_plan=False))
 
     def _enqueue(self, wanted: Wanted) -> None:
-        """Queue a task that can start; let another wait for what it needs."""
+        """Queue a task that can start; let another wait for what it needs. One that needs a failed task is dropped."""
+        if (failed := self.failed_need(wanted.task)) is not None:
+            self._drop(wanted.task.identity)
+            self._cannot_run(wanted.task, failed)
+            return
         missing = self._missing(wanted.task)
         for need in missing:
             self._waiting[need.identity].append(wanted.task.identity)
@@ -153,10 +154,16 @@ class Schedule:
         return None
 
     def ended(self, task: Task, error: str | None = None) -> None:
-        """Note that a task has ended; with an error, that nothing which needs it can run."""
+        """Note that a task has ended; with an error, that nothing which needs it can run.
+
+        The artifact of a task whose need was lost meanwhile has no key: the task waits until the need is made again, and counts
+        as made where that leads to the artifact which is there.
+        """
         self.running.discard(task.identity)
         if not _makes(task):
             self._drop(task.identity)
+        elif error is None and self._missing(task):
+            self._enqueue(self._wanted[task.identity])
         elif error is None:
             assert self.built.is_built(task), f"{task.name} was built under another key; it would be built for ever"
             self._made(task)
@@ -180,7 +187,6 @@ class Schedule:
         for waiting in self._waiting.pop(identity, ()):
             if (wanted := self._drop(waiting)) is not None and (failed := self.failed_need(wanted.task)) is not None:
                 self._cannot_run(wanted.task, failed)
-                self._give_up(waiting)
 
     def _drop(self, identity: str) -> Wanted | None:
         self._queue.remove(identity)
