@@ -83,7 +83,8 @@ class Planner:
         With nothing running, None means that the study is `done`, or that another run makes what it needs.
         """
         assignment = self._schedule.next(self.workers)
-        self._settle()
+        while self._settle() and assignment is None:  # what another run has made decides a source, which gives a cell its trials
+            assignment = self._schedule.next(self.workers)
         return assignment
 
     @property
@@ -99,6 +100,7 @@ class Planner:
     def requeue(self, task: Task) -> None:
         """Schedule a task again that was given out and did not come to its end."""
         self._schedule.requeue(task)
+        self._settle()
 
     def recheck_artifacts(self) -> None:
         """Look up all artifacts again, since one is lost: what is not in the store and needed is made again."""
@@ -220,16 +222,21 @@ class Planner:
             self._confirm_seconds[cell.key] = sum(self._price(TrialTask(run)) for run in runs)
         return self._confirm_seconds[cell.key]
 
-    def _settle(self) -> None:
-        """Draw all conclusions: skip what cannot run, choose sources and settings, until nothing new follows."""
-        schedule = self._schedule
+    def _settle(self) -> bool:
+        """Draw all conclusions: skip what cannot run, choose sources and settings, until nothing new follows.
+
+        Returns whether there was anything to conclude from.
+        """
+        schedule, found = self._schedule, False
         while schedule.unreachable or schedule.settled or self._unsettled:
+            found = True
             if schedule.unreachable:
                 self._skip(*schedule.unreachable.popleft())
             elif schedule.settled:
                 self._decide_sources(self._rates.waiting_for(schedule.settled.popleft()))
             else:
                 self._choose(self._unsettled.popleft())
+        return found
 
     def _skip(self, task: Task, failed: Task) -> None:
         """Skip a task that needs a failed one."""

@@ -99,6 +99,19 @@ def test_what_needs_no_source_does_not_wait_for_the_choice() -> None:
     assert not planner.done
 
 
+def test_a_source_that_another_run_tries_is_chosen_as_soon_as_it_is_built() -> None:
+    """The planner waits while another run builds the stages of all rates, and starts the trials of the chosen one at once."""
+    ran, taken = Ran(tuned_study(compare={"source": ["supervised:voc2012"]})), True
+    planner = Planner(plan_of(ran.planner.plan.study), built_in(ran.built), is_being_built=lambda *_: taken, read_stage=ran.read)
+    assert planner.next() is None
+    assert not planner.done
+    ran.built.update(dict.fromkeys(ran.rate_of, "content"))
+    taken = False
+    found = [each.task for each in iter(planner.next, None)]
+    assert {task.kind for task in found} == {TRIAL}
+    assert len(found) == 4
+
+
 def test_an_identity_is_that_of_the_chosen_rate() -> None:
     """A study that has the chosen rate fixed asks for the very trials that the tuned one ran: nothing is computed twice."""
     ran = Ran(tuned_study()).run()
