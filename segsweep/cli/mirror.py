@@ -13,8 +13,10 @@ from rich.text import Text
 from segsweep.cli.mirror_options import mirror_options
 from segsweep.errors import UserError
 from segsweep.records.lines import read_study
-from segsweep.records.wandb.options import FOLDER, LOG, MirrorOptions, check_key
+from segsweep.records.wandb.account import check_key
+from segsweep.records.wandb.options import FOLDER, MirrorOptions
 from segsweep.records.wandb.process import sync
+from segsweep.records.wandb.state import LOG
 
 
 def sync_study(study: Path, options: argparse.Namespace, console: Console) -> None:

@@ -9,7 +9,8 @@ from segsweep.errors import UserError
 from segsweep.records.damage import DamagedRecordsError
 from segsweep.records.driver_lock import driver_alive
 from segsweep.records.lines import read_study
-from segsweep.records.wandb.options import MirrorOptions, check_key
+from segsweep.records.wandb.account import check_key
+from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.writer import held
 from segsweep.store.protocol import Store
 

@@ -21,8 +21,9 @@ from segsweep.records.lines import read_study, write_object
 from segsweep.records.parts import forget_choices, read_index
 from segsweep.records.query import with_all_rows
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
-from segsweep.records.wandb.options import MirrorOptions, read_state
+from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.send import Sender, transfer
+from segsweep.records.wandb.state import read_state
 from segsweep.records.writer import RecordWriter
 
 PROJECT = "lab/pets"
@@ -39,7 +40,7 @@ def send(study: Path, **options) -> None:
     asked.keep(study)
     sender = Sender(study, asked)
     transfer(sender)
-    sender.tell(done=True)
+    sender.report(done=True)
 
 
 def changes(server: WandbServer) -> dict[str, int]:
@@ -97,11 +98,11 @@ def test_a_study_that_is_run_again_keeps_what_wandb_has(study):
     whole = load(study)
     forget_choices(study, read_index(study))  # as a driver that starts leaves it, for a moment
     sender = Sender(study, MirrorOptions("online", PROJECT))
-    sender.whole.begin(sender.study)
-    sender.is_built()
+    sender.study_run.begin(sender.study)
+    sender.look()
     mirrored = load(f"wandb:{PROJECT}")
     write_choices(study, whole)
-    sender.is_built()
+    sender.look()
     sender.end()
     for table in ("epochs", "images", "counts", "stages", "confusions"):
         pd.testing.assert_frame_equal(getattr(whole, table), getattr(mirrored, table), obj=table)
@@ -277,7 +278,7 @@ def test_records_of_another_study_of_the_same_name_are_refused(study):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("wandb:lab/nothing", "lab/nothing"),
         ("wandb:lab", "write wandb:ENTITY/PROJECT"),
@@ -286,9 +287,9 @@ def test_records_of_another_study_of_the_same_name_are_refused(study):
     ],
 )
 @pytest.mark.usefixtures("sent")
-def test_what_is_not_in_wandb_is_said(source, told):
+def test_what_is_not_in_wandb_is_said(source, message):
     """A project or study that W&B does not have is one line."""
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load(source)
 
 

@@ -18,9 +18,11 @@ from segsweep.config import Study
 from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
+from segsweep.records.wandb.account import check_key
 from segsweep.records.wandb.launch import mirroring
-from segsweep.records.wandb.options import MirrorOptions, read_state
+from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.process import sync
+from segsweep.records.wandb.state import read_state
 from segsweep.records.writer import RecordWriter
 
 PROJECT = "lab/pets"
@@ -174,14 +176,14 @@ def test_a_resumed_trial_continues_its_run(killed, tmp_path, wandb_server: Wandb
 def test_the_key_is_nowhere(copy_of_finished, wandb_server: WandbServer):
     """W&B's key stands in no file of a study and in no process's command line."""
     study = copy_of_finished / "runs" / "tiny"
-    told: list[str] = []
-    with mirroring(study, ONLINE, told.append):
+    messages: list[str] = []
+    with mirroring(study, ONLINE, messages.append):
         until(lambda: wandb_server.calls["POST file_stream"])
         lines = [line for process in _mirrors(study) for line in (process.cmdline(), *(c.cmdline() for c in process.children()))]
         assert lines
         assert not [line for line in lines if any(KEY in word for word in line)]
     until(lambda: not _mirrors(study))
-    assert "17 runs sent to" in told[0] or "runs sent" in told[0]
+    assert "17 runs sent to" in messages[0] or "runs sent" in messages[0]
     holding = [path for path in copy_of_finished.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert holding == []
 
@@ -199,8 +201,6 @@ def test_without_a_key_nothing_starts(tmp_path, monkeypatch):
     assert not (tmp_path / "s").exists()
     (tmp_path / ".netrc").write_text("machine api.wandb.ai\n login user\n password secret\n")
     (tmp_path / ".netrc").chmod(0o600)
-    from segsweep.records.wandb.options import check_key
-
     check_key()
 
 
@@ -208,13 +208,13 @@ def test_a_sync_takes_turns_with_the_study_s_own_mirror(copy_of_finished, wandb_
     """A sync is refused while the study runs, and waits for what its command has left sending."""
     monkeypatch.delenv(PATIENCE)
     study = copy_of_finished / "runs" / "tiny"
-    told: list[str] = []
-    with mirroring(study, ONLINE, told.append):
+    messages: list[str] = []
+    with mirroring(study, ONLINE, messages.append):
         until(lambda: wandb_server.calls["mutation UpsertBucket"])
         with RecordWriter(study), pytest.raises(UserError, match="is running, and its command sends it"):
             sync(study, ONLINE, lambda _: None)
         wandb_server.fault = Slow(0.5)
-    assert "goes on" in told[0]
+    assert "goes on" in messages[0]
     wandb_server.fault = None
     assert sync(study, ONLINE, lambda _: None)["done"]
     assert_whole(study)

@@ -1,5 +1,6 @@
-"""Opening W&B runs as the mirror wants them: bounded in time, and telling nothing of this machine."""
+"""W&B's client as the mirror uses it: bounded in time, and sending nothing about this machine."""
 
+import resource
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.options import patience_seconds
 
 RETRIES = 3
+MOST_RUNS, FILES_A_RUN, MOST_FILES = 500, 10, 8192  # the client keeps some connections open for each run that it has sent
 
 
 def settings() -> wandb.Settings:
@@ -38,17 +40,17 @@ def settings() -> wandb.Settings:
 
 def open_run(
     destination: Destination,
-    folder: Path,
     run_id: str,
     *,
     new: bool,
     name: str,
     group: str,
     job_type: str,
+    tag: str,
     config: Mapping[str, Any],
-    tags: list[str],
 ) -> wandb.Run:
-    """Open a run that is `new`, or go on with one that is there. W&B's own files go to `folder/wandb`."""
+    """Open a run that is `new`, or continue one that is there."""
+    online = destination.server is not None
     run = wandb.init(
         entity=destination.entity,
         project=destination.project,
@@ -56,23 +58,44 @@ def open_run(
         name=name,
         group=group,
         job_type=job_type,
-        tags=tags,
+        tags=[tag],
         config=dict(config) if new else None,  # of one that is there, W&B would keep its own values
-        mode="online" if destination.mode == "online" else "offline",
-        resume="allow" if destination.mode == "online" else None,
+        mode="online" if online else "offline",
+        resume="allow" if online else None,
         reinit="create_new",
-        dir=str(folder),
+        dir=str(destination.folder),
         settings=settings(),
     )
     if not new:
-        run.config.update(dict(config), allow_val_change=True)  # type: ignore[no-untyped-call]
+        set_config(run, config)
     run.define_metric("epoch", hidden=True)
     for keys in ("train/*", "val/*", "epoch/*"):
         run.define_metric(keys, step_metric="epoch")
     return run
 
 
+def set_config(run: wandb.Run, config: Mapping[str, Any]) -> None:
+    """Set values of a run's config, also those that it has."""
+    run.config.update(dict(config), allow_val_change=True)  # type: ignore[no-untyped-call]
+
+
+def log_artifact(run: wandb.Run, artifact: wandb.Artifact) -> None:
+    """Log an artifact, and online wait until it has arrived."""
+    logged = run.log_artifact(artifact)
+    if not run.offline:
+        logged.wait(timeout=round(10 * patience_seconds()))
+
+
 def remove_files(run: wandb.Run) -> None:
     """Remove W&B's own files of a run that has been sent."""
-    if run.settings.mode == "online":
+    if not run.offline:
         shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)
+
+
+def most_runs() -> int:
+    """Return how many runs one process may send, as files may be open at once; as many as are allowed are asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
+        soft = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MOST_RUNS if soft == resource.RLIM_INFINITY else min(MOST_RUNS, soft // FILES_A_RUN)

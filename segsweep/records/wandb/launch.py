@@ -1,4 +1,4 @@
-"""Starting a study's mirror from the study's command, and taking leave of it. Needs nothing of W&B's client."""
+"""Starting a study's mirror from the study's command, and parting from it at the end. Imports nothing of W&B's client."""
 
 import subprocess
 import sys
@@ -7,14 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segsweep.records.driver_lock import driver_alive
-from segsweep.records.wandb.options import FOLDER, LOG, STATE, MirrorOptions, check_key, environment, read_state
+from segsweep.records.lines import declared
+from segsweep.records.wandb.account import check_key
+from segsweep.records.wandb.options import FOLDER, MirrorOptions
+from segsweep.records.wandb.state import LOG, STATE, read_state
 
 LEAVE_SECONDS = 5.0  # for the mirror to end with the study; after that it goes on by itself
 
 
 @contextmanager
-def mirroring(study: Path, options: MirrorOptions, tell: Callable[[str], None]) -> Iterator[None]:
-    """Have a study's records mirrored while the context lasts, and tell at the end how far that has come.
+def mirroring(study: Path, options: MirrorOptions, notify: Callable[[str], None]) -> Iterator[None]:
+    """Have a study's records mirrored while the context lasts, and notify at the end how far the mirror has come.
 
     The mirror is a process of its own: it reads the records' files, and whatever becomes of it or of W&B, the study goes on.
     Raises `UserError` where W&B could not know who is sending.
@@ -28,9 +31,7 @@ def mirroring(study: Path, options: MirrorOptions, tell: Callable[[str], None]) 
     (study / FOLDER / STATE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "segsweep.records.wandb.process", str(study)]
     with (study / FOLDER / LOG).open("a", encoding="utf-8") as log:
-        mirror = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment(), start_new_session=True
-        )
+        mirror = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
     assert mirror.stdin is not None
     seconds = 0.0
     try:
@@ -38,13 +39,13 @@ def mirroring(study: Path, options: MirrorOptions, tell: Callable[[str], None]) 
         seconds = LEAVE_SECONDS
     finally:
         mirror.stdin.close()
-        said = _leave(study, mirror, seconds, options.mode)
-        if (study / "study.json").is_file():
-            tell(said)
+        message = _leave(study, mirror, seconds, options.mode)
+        if declared(study):
+            notify(message)
 
 
 def _leave(study: Path, mirror: "subprocess.Popen[bytes]", seconds: float, mode: str) -> str:
-    """Wait so long for the mirror to end, and return what there is to say of it."""
+    """Wait at most `seconds` for the mirror to end, and return a message about it."""
     done, more, again = ("sent", "send", "") if mode == "online" else ("written", "write", " --wandb offline")
     later = f"to {more} what is missing: segsweep wandb sync {study}{again}"
     try:

@@ -18,6 +18,7 @@ SENT = "segsweep/sent"  # in the summary of a run that arrived whole: the digest
 EPOCHS = "segsweep/epochs"  # in the summary of an ended run: how many epochs were sent
 START = "segsweep/start"  # beside an epoch: when the trial that it belongs to began; one that is run anew begins anew
 EXAMPLES = "examples/test"
+MODEL_TYPE, RECORDS_TYPE = "model", "records"  # of artifacts
 SOURCE_ARTIFACT = "source_artifact"  # in the config of a trial or stage that starts from trained weights; no column
 
 PROGRESS = {"status", "error", "planned", "chosen", "starts", "start_number", "started_at", "ended_at", "seconds"}  # of any task

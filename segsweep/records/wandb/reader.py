@@ -15,10 +15,10 @@ from segsweep.records.schema import TABLES, task_tables
 from segsweep.records.study_records import Records, assemble
 from segsweep.records.tables import Entry, frame, rows_of, typed
 from segsweep.records.wandb.names import START, SUMMARY_JOB, epoch_from, records_artifact, row_from
+from segsweep.records.wandb.server import PER_PAGE
 from segsweep.tasks.kind import RecordTable
 
 SECONDS = 60  # for W&B to answer a question
-PER_PAGE = 200
 AT_ONCE = 8  # histories read at the same time
 GOING_ON = ("running", "pending", "preempting")
 

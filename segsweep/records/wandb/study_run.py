@@ -15,110 +15,104 @@ from segsweep.config.digest import digest
 from segsweep.records.plan_status import CHOICES, PLAN
 from segsweep.records.query import with_all_rows
 from segsweep.records.reader import load
-from segsweep.records.wandb import artifacts, names
-from segsweep.records.wandb.client import open_run, remove_files
-from segsweep.records.wandb.destination import Destination, Known
+from segsweep.records.schema import OF_TEST
+from segsweep.records.wandb import names
+from segsweep.records.wandb.client import log_artifact, open_run, remove_files, set_config
+from segsweep.records.wandb.destination import Destination
+from segsweep.records.wandb.server import Known
 
-HERE = ("store", "starts")  # parts of a declaration that say something of this machine alone
+LOCAL = ("store", "starts")  # parts of a declaration that say something of this machine alone
 DECLARED = (PLAN, CHOICES)
-TABLE, PICTURE = "table.csv", "predictions.png"
-HOMELESS = ("images", "counts", "confusions")  # tables that W&B has no place for
+TABLE, PREDICTIONS = "table.csv", "predictions.png"
 STUDY = "study.json"
 
 
 @dataclass
 class StudyRun:
-    """A study's summary run in W&B."""
+    """A study's summary run in W&B. `known` is what was sent of it before, None where it is new."""
 
     destination: Destination
     folder: Path
-    files: Path
     images: bool
     known: Known | None
     url: str | None = None
-    _run: wandb.Run | None = field(default=None)
-    _counted: dict[str, int] = field(default_factory=dict)
+    _run: wandb.Run | None = None
+    _counts: dict[str, int] = field(default_factory=dict)  # keys of the summary
 
-    def begin(self, study: Mapping[str, Any]) -> None:
+    def begin(self, study: Mapping[str, Any]) -> wandb.Run:
         """Open the run, and send what the study declares, so that it can be read while it runs."""
         self._run = open_run(
             self.destination,
-            self.files,
             names.summary_run(study["name"]),
             new=self.known is None,
             name=f"{study['name']}: summary",
             group=study["name"],
             job_type=names.SUMMARY_JOB,
+            tag=names.SUMMARY_JOB,
             config=_config(study),
-            tags=[names.SUMMARY_JOB],
         )
         self.url = self._run.url
-        self._log_records(study)
+        self._log_records(self._run, study)
+        return self._run
 
     def count(self, statuses: Mapping[str, int]) -> None:
-        """Tell how many trials have come how far."""
-        changed, self._counted = dict(statuses) != self._counted, dict(statuses)
-        if self._run is not None and changed:
-            self._run.summary.update(self._counts())
+        """Show how many trials have each status."""
+        counts = {f"trials/{status}": count for status, count in statuses.items()}
+        if self._run is not None and counts != self._counts:
+            self._run.summary.update(counts)
+        self._counts = counts
 
     def end(self, study: Mapping[str, Any]) -> None:
         """Send the table, the figures and what only the records hold, unless all of it has been sent before."""
-        sent = self._digest(study)
-        if self._run is None and self.known is not None and self.known.sent == sent:
+        content = self._digest(study)
+        sent = self.known is not None and self.known.sent == content
+        if self._run is None and sent:
             return
-        if self._run is None:
-            self.begin(study)
+        if (run := self._run) is None:
+            run = self.begin(study)
         else:  # it began with what was declared then
-            self._run.config.update(_config(study), allow_val_change=True)  # type: ignore[no-untyped-call]
-            self._log_records(study)
-        assert self._run is not None
-        if self.known is None or self.known.sent != sent:
-            self._run.log(self._figures())
-        self._run.summary.update({**self._counts(), names.EPOCHS: 0})
-        self._run.finish(exit_code=0)
-        self.destination.confirm(names.summary_run(study["name"]), sent, 0, examples=False)
-        remove_files(self._run)
-        self._run, self.known = None, Known(sent)
-
-    def _counts(self) -> dict[str, int]:
-        return {f"trials/{status}": count for status, count in self._counted.items()}
+            set_config(run, _config(study))
+            self._log_records(run, study)
+        if not sent:
+            run.log(self._figures())
+        run.summary.update({**self._counts, names.EPOCHS: 0})
+        run.finish(exit_code=0)
+        self.destination.confirm(names.summary_run(study["name"]), content)
+        remove_files(run)
 
     def _digest(self, study: Mapping[str, Any]) -> str:
         """Return the digest of all that is sent at the end."""
-        shown = (*DECLARED, TABLE, *([PICTURE] if self.images else []))
+        shown = (*DECLARED, TABLE, *([PREDICTIONS] if self.images else []))
         files = {name: sha256((self.folder / name).read_bytes()).hexdigest() for name in shown if (self.folder / name).is_file()}
         parts = sorted(path.name for path in (self.folder / "parts").glob("*") if path.name.isdigit())
         return digest({"study": _declaration(study), "files": files, "parts": parts, "images": self.images})
 
-    def _log_records(self, study: Mapping[str, Any]) -> None:
-        """Log the artifact from which records are read back, with the tables that are nowhere else."""
-        assert self._run is not None
-        made = wandb.Artifact(names.records_artifact(study["name"]), type=artifacts.RECORDS)
+    def _log_records(self, run: wandb.Run, study: Mapping[str, Any]) -> None:
+        """Log the artifact from which records are read back, with the tables that W&B has no place for."""
+        artifact = wandb.Artifact(names.records_artifact(study["name"]), type=names.RECORDS_TYPE)
         records = load(self.folder)
-        with TemporaryDirectory(dir=self.files) as temporary:
+        with TemporaryDirectory(dir=self.destination.folder) as temporary:
             folder = Path(temporary)
             (folder / STUDY).write_text(json.dumps(_declaration(study)), encoding="utf-8")
-            for table in HOMELESS:
+            for table in OF_TEST:
                 self._shown(records.table(with_all_rows(table))).to_parquet(folder / f"{table}.parquet")
             for path in (*folder.iterdir(), *(self.folder / name for name in DECLARED)):
                 if path.is_file():
-                    made.add_file(str(path), skip_cache=True)
-            logged = self._run.log_artifact(made)
-            if self.destination.mode == "online":
-                logged.wait(timeout=artifacts.SECONDS)
+                    artifact.add_file(str(path), skip_cache=True)
+            log_artifact(run, artifact)
 
     def _shown(self, data: pd.DataFrame) -> pd.DataFrame:
-        """Return a table as it may be sent: without images, a digest stands for a picture's name."""
+        """Return a table as it may be sent: without images, a digest stands for an image's name."""
         return data if self.images or "image" not in data else data.assign(image=data["image"].map(digest).astype("string"))
 
     def _figures(self) -> dict[str, Any]:
-        """Return the table and, where pictures may be sent, the figures and clips that the report has written."""
+        """Return the table and, where images may be sent, the figures and clips that the report has written."""
         shown: dict[str, Any] = {}
         if (self.folder / TABLE).is_file() and (self.folder / TABLE).stat().st_size:
             shown["results"] = wandb.Table(dataframe=pd.read_csv(self.folder / TABLE))
         if self.images:
-            if (self.folder / PICTURE).is_file():
-                shown["predictions"] = wandb.Image(str(self.folder / PICTURE))
+            if (self.folder / PREDICTIONS).is_file():
+                shown["predictions"] = wandb.Image(str(self.folder / PREDICTIONS))
             for clip in sorted((self.folder / "clips").glob("*/clip.gif")):
                 shown[f"clips/{clip.parent.name}"] = wandb.Video(str(clip), format="gif")
         return shown
@@ -130,4 +124,4 @@ def _config(study: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _declaration(study: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in study.items() if name not in HERE}
+    return {name: value for name, value in study.items() if name not in LOCAL}

@@ -1,4 +1,4 @@
-"""Following records as they are written: which trials and stages are new or have gone on since the last look."""
+"""Following records as they are written: which of them are new or have changed since the last look."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.records.lines import Row
-from segsweep.records.parts import Part, parts_of, read_index
+from segsweep.records.parts import Part, as_found, parts_of, read_index
 from segsweep.records.schema import FINAL, needed_first, task_tables
 from segsweep.records.tables import frame, read_live
 from segsweep.tasks.kind import RecordedArtifact, RecordTable
@@ -18,7 +18,7 @@ WHOSE = ("study", "trial_id", "phase")  # columns of an epoch that say whose it 
 
 @dataclass(frozen=True)
 class Item:
-    """A trial or a stage as the records have it now. Its row and epochs hold plain values, without the empty ones."""
+    """A task's record as it is now. Its row and epochs hold plain values, without the empty ones."""
 
     table: RecordTable
     identity: str
@@ -37,13 +37,13 @@ class Item:
 
     @property
     def made(self) -> RecordedArtifact | None:
-        """How its artifact is named; None where it made none."""
+        """How its artifact is named; None where it has none."""
         named = self.table.artifact
         return named if named is not None and self.row["status"] == "finished" and named.made(self.row) else None
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end, so that its row will not change."""
+        """Whether its task has ended, so that its row will not change."""
         return self.row["status"] in FINAL
 
 
@@ -52,21 +52,19 @@ class RecordTail:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.newest: dict[str, str] = {}  # the last part that holds a trial or stage
+        self._newest: dict[str, str] = {}  # by the id of a record, the last part that holds it
         self._seen: set[str] = set()
         self._stamps: dict[str, tuple[int, int]] = {}  # of lines that were read: size and time
 
     def look(self) -> Iterator[Item]:
-        """Yield what is new since the last look: of every trial and stage the newest state, stages before trials."""
+        """Yield what is new since the last look: of every record the newest state, stages before trials."""
         parts = [part for part in parts_of(self.folder, read_index(self.folder)) if part.name not in self._seen]
         for part in parts:
-            tables = [] if part.aside else needed_first()
-            held = [str(each) for table in tables for each in part.read(table.name)[table.identity].to_pylist()]
-            self.newest |= dict.fromkeys((*part.ids, *held), part.name)
+            self._newest |= dict.fromkeys(part.ids or as_found(part.folder).ids, part.name)  # earlier versions listed no ids
         for part in parts:
             self._seen.add(part.name)
             if not part.aside:
-                yield from (item for item in _items_of(part) if self.newest[item.identity] == part.name)
+                yield from (item for item in _items_of(part) if self._newest[item.identity] == part.name)
         yield from self._live()
 
     def _live(self) -> Iterator[Item]:

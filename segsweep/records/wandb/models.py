@@ -1,0 +1,40 @@
+"""A stored model as W&B takes it: its files as an artifact, its example predictions as images with masks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import wandb
+from PIL import Image
+
+from segsweep.records.wandb.names import MODEL_TYPE
+from segsweep.store.contents import BEFORE, IMAGE, INDEX_FILE, PREDICTED, TRUTH, WEIGHTS_FILE, example_file, example_files
+
+MASKS = {PREDICTED: "prediction", TRUTH: "ground_truth", BEFORE: "before"}  # by the names of the files
+
+
+def model_artifact(name: str, folder: Path, weights: bool) -> wandb.Artifact:
+    """Return a stored model as an artifact: its index, and its weights if they are wanted.
+
+    The index holds the weights' checksum, so that an artifact without weights still says which they were.
+    """
+    artifact = wandb.Artifact(name, type=MODEL_TYPE)
+    for file in (INDEX_FILE, WEIGHTS_FILE) if weights else (INDEX_FILE,):
+        if (folder / file).is_file():
+            artifact.add_file(str(folder / file), skip_cache=True)  # not "immutable": W&B would learn the path
+    return artifact
+
+
+def example_images(folder: Path, classes: Sequence[str]) -> list[wandb.Image]:
+    """Return the test images that a confirmed run has kept, with their true and predicted masks; none where it kept none."""
+    labels = dict(enumerate(classes))
+    images = []
+    for position, path in enumerate(example_files(folder, IMAGE)):
+        masks: dict[str, Any] = {
+            name: {"mask_data": np.asarray(Image.open(file)), "class_labels": labels}
+            for what, name in MASKS.items()
+            if (file := folder / example_file(position, what)).is_file()
+        }
+        images.append(wandb.Image(str(path), masks=masks, caption=f"example-{position}"))
+    return images
