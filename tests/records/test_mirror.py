@@ -72,7 +72,7 @@ def sent(finished, tmp_path_factory) -> Iterator[Path]:
         yield study
 
 
-def test_both_homes_give_the_same_tables(sent):
+def test_folder_and_wandb_give_the_same_tables(sent):
     """A study read back from W&B has the tables, columns, types and values of its folder."""
     local, mirrored = load(sent), load(f"wandb:{PROJECT}")
     assert len(local.trials) == 16
@@ -148,8 +148,8 @@ def write_attempt(start_columns, epoch_row):
 
 
 @pytest.mark.usefixtures("wandb_server")
-def test_both_homes_leave_out_what_a_study_has_left_behind(study):
-    """After a study was declared with one cell of four, both homes have its trials alone, with all that belongs to them,
+def test_folder_and_wandb_leave_out_what_a_study_has_left_behind(study):
+    """After a study was declared with one cell of four, both have its trials alone, with all that belongs to them,
     and everything else in the tables of all."""
     before = load(study)
     cell = before.trials["cell"].iloc[-1]
@@ -189,7 +189,7 @@ def test_epochs_are_logged_against_their_number(sent):
 
 
 def test_a_confirmed_run_shows_its_predictions(sent, tmp_path):
-    """Example pictures come with their true and predicted masks and the names of the classes."""
+    """Example images come with their true and predicted masks and the names of the classes."""
     trial, key = load(sent).trials.query("phase == 'confirm'")[["trial_id", "model_key"]].iloc[0]
     run = wandb.Api().run(f"{PROJECT}/{trial}")
     shown = run.summary["examples/test"]
@@ -222,7 +222,7 @@ def test_lineage_leads_from_a_source_to_what_began_from_it(sent, tmp_path):
 
 
 def test_numbers_alone_can_be_sent(study, wandb_server):
-    """Without images no picture leaves the machine, without weights none of these; the tables are the same."""
+    """Without images none leaves the machine, without weights none of these; the tables are the same."""
     Image.new("RGB", (9, 9)).save(study / "predictions.png")
     send(study, images=False, weights=False)
     assert not [name for name in wandb_server.uploads if name.endswith((".png", ".gif", ".jpg", ".safetensors"))]
@@ -244,7 +244,7 @@ def test_numbers_alone_can_be_sent(study, wandb_server):
 
 @pytest.mark.usefixtures("wandb_server")
 def test_the_summary_run_holds_the_result_table(study):
-    """The study's closing run has the table, the counts and the predictions picture."""
+    """The study's closing run has the table, the counts and the predictions figure."""
     (study / "table.csv").write_text("cell,test_iou\na,0.5\nb,0.25\n")
     Image.new("RGB", (9, 9)).save(study / "predictions.png")
     send(study)

@@ -5,17 +5,15 @@ from typing import Any
 
 from wandb_server.artifacts import PREFIX, VERSIONS, artifact_node, content_url, numbered_artifact
 from wandb_server.nodes import Node, identity, number_of
-from wandb_server.runs import run_row
 from wandb_server.site import Site
-from wandb_server.store import Row, now
+from wandb_server.store import RUN, Row, now
 
 Place = tuple[str, str, str]
 
 
 def create_artifact(site: Site, input_: dict[str, Any]) -> Node:
     """`createArtifact`: the version that has the same content, or a new one, which is nobody's until it is committed."""
-    collection = input_.get("artifactCollectionName") or input_["artifactCollectionNames"][0]
-    place = (input_["entityName"], input_["projectName"], collection)
+    place = (input_["entityName"], input_["projectName"], input_["artifactCollectionName"])
     aliases = [each["alias"] for each in input_.get("aliases") or []]
     with site.store.lock:
         row = site.store.row(VERSIONS + "AND digest = ?", *place, input_["digest"])
@@ -28,12 +26,18 @@ def create_artifact(site: Site, input_: dict[str, Any]) -> Node:
 
 def new_version(site: Site, place: Place, input_: dict[str, Any], aliases: list[str]) -> Row:
     """Store an artifact that has no version yet."""
-    run = run_row(site, *place[:2], input_["runName"]) if input_.get("runName") else None
-    columns = ("digest", "metadata", "description", "clientID", "sequenceClientID", "historyStep")
-    values = [*place, input_["artifactTypeName"], run and run["number"], now(), json.dumps(aliases)]
-    insert = f"INSERT INTO artifacts (entity, project, collection, type, run, createdAt, aliases, {', '.join(columns)}) "
-    marks = ", ".join("?" * (len(values) + len(columns)))
-    number = site.store.write(f"{insert} VALUES ({marks})", *values, *(input_.get(column) for column in columns))
+    run = site.store.one(RUN, *place[:2], input_["runName"])
+    columns = "(entity, project, collection, type, run, createdAt, aliases, digest, metadata)"
+    values = (
+        *place,
+        input_["artifactTypeName"],
+        run["number"],
+        now(),
+        json.dumps(aliases),
+        input_["digest"],
+        input_.get("metadata"),
+    )
+    number = site.store.write(f"INSERT INTO artifacts {columns} VALUES ({', '.join('?' * len(values))})", *values)
     return numbered_artifact(site, number)
 
 
@@ -51,11 +55,6 @@ def create_manifest(site: Site, input_: dict[str, Any]) -> Node:
     site.store.write("UPDATE artifacts SET manifest = ? WHERE number = ?", key, number)
     file = {"id": identity("File", number), "uploadUrl": site.url(key), "uploadHeaders": []}
     return {"artifactManifest": {"id": identity("Manifest", number), "file": file}}
-
-
-def update_manifest(site: Site, input_: dict[str, Any]) -> Node:
-    """`updateArtifactManifest`: the list of files is uploaded anew."""
-    return create_manifest(site, {"artifactID": input_["artifactManifestID"]})
 
 
 def announce_contents(site: Site, input_: dict[str, Any]) -> Node:
@@ -88,34 +87,9 @@ def commit_artifact(site: Site, input_: dict[str, Any]) -> Node:
     return answered(site, number)
 
 
-def add_aliases(site: Site, input_: dict[str, Any]) -> Node:
-    """`addAliases`: more names for an artifact."""
-    row = numbered_artifact(site, number_of(input_["artifactID"]))
-    point_aliases(site, row, [each["alias"] for each in input_["aliases"]])
-    return {"success": True}
-
-
-def delete_aliases(site: Site, input_: dict[str, Any]) -> Node:
-    """`deleteAliases`: fewer names for an artifact."""
-    for each in input_["aliases"]:
-        delete = "DELETE FROM aliases WHERE artifact = ? AND alias = ?"
-        site.store.write(delete, number_of(input_["artifactID"]), each["alias"])
-    return {"success": True}
-
-
-def update_artifact(site: Site, input_: dict[str, Any]) -> Node:
-    """`updateArtifact`: change the description and the metadata."""
-    number = number_of(input_["artifactID"])
-    for column in ("description", "metadata"):
-        if input_.get(column) is not None:
-            site.store.write(f"UPDATE artifacts SET {column} = ? WHERE number = ?", input_[column], number)
-    return answered(site, number)
-
-
 def use_artifact(site: Site, input_: dict[str, Any]) -> Node:
     """`useArtifact`: note that a run starts from an artifact."""
-    run = run_row(site, input_["entityName"], input_["projectName"], input_["runName"])
-    assert run is not None
+    run = site.store.one(RUN, input_["entityName"], input_["projectName"], input_["runName"])
     number = number_of(input_["artifactID"])
     site.store.write("INSERT OR IGNORE INTO uses VALUES (?, ?)", run["number"], number)
     return answered(site, number)
@@ -124,10 +98,3 @@ def use_artifact(site: Site, input_: dict[str, Any]) -> Node:
 def answered(site: Site, number: int) -> Node:
     """Return the answer that is an artifact."""
     return {"artifact": artifact_node(site, numbered_artifact(site, number))}
-
-
-def client_mapping(site: Site, clientID: str) -> Node | None:
-    """Return the identity here of an artifact that a client knows by its own."""
-    by_client = "SELECT number FROM artifacts WHERE clientID = ? OR sequenceClientID = ? ORDER BY number DESC"
-    row = site.store.row(by_client, clientID, clientID)
-    return {"serverID": identity("Artifact", row["number"])} if row else None

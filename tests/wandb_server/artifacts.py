@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -17,14 +18,11 @@ VERSIONS = "SELECT * FROM artifacts WHERE entity = ? AND project = ? AND collect
 
 def numbered_artifact(site: Site, number: int) -> Row:
     """Return the stored artifact of a number."""
-    row = site.store.row("SELECT * FROM artifacts WHERE number = ?", number)
-    if row is None:
-        raise LookupError(f"no artifact has number {number}")
-    return row
+    return site.store.one("SELECT * FROM artifacts WHERE number = ?", number)
 
 
 def content_url(site: Site, digest: str, collection: str, name: str) -> str:
-    """Return where a file's content lies; collection and name only tell readers of the address whose it is."""
+    """Return where a file's content lies; collection and name only show readers of the address whose it is."""
     return site.url(f"{PREFIX}{digest}") + f"?name={quote(f'{collection}/{name}')}"
 
 
@@ -35,38 +33,17 @@ def manifest(site: Site, row: Row) -> dict[str, Any]:
     return found
 
 
-def collection_node(site: Site, entity: str, project: str, name: str) -> Node | None:
-    """Return the versions of a name, newest first; None where nothing was logged under it."""
-    rows = site.store.rows(VERSIONS + "ORDER BY version DESC", entity, project, name)
-    if not rows:
-        return None
-
-    def versions(after: str | None = None, first: int | None = 50, filters: str | None = None, order: str | None = None) -> Node:
-        committed = {None, "{}", '{"state":"COMMITTED"}'}
-        assert filters in committed, f"artifacts cannot be filtered here: {filters}"
-        assert order in (None, "-createdAt"), f"artifacts come newest first here: {order}"
-        page = connection(rows, lambda row: artifact_node(site, row), after, first)
-        edges = [{**edge, "version": f"v{edge['node']['versionIndex']}"} for edge in page["edges"]]
-        return {**page, "edges": edges}
-
-    return {
-        **sequence(site, rows[0]),
-        "digestAlgorithm": "MANIFEST_MD5",
-        "type": {"name": rows[0]["type"]},
-        "artifactMembership": lambda aliasName: membership(site, entity, project, f"{name}:{aliasName}"),
-        "artifacts": versions,
-    }
+def collection_node(site: Site, entity: str, project: str, name: str) -> Node:
+    """Return the versions of a name."""
+    member = partial(membership, site, entity, project)
+    return {"__typename": "ArtifactSequence", "artifactMembership": lambda aliasName: member(f"{name}:{aliasName}")}
 
 
 def sequence(site: Site, row: Row) -> dict[str, Any]:
     """Return the collection of an artifact, as the artifact refers to it."""
-    names = (row["entity"], row["project"], row["collection"])
-    everything = "SELECT * FROM artifacts WHERE entity = ? AND project = ? AND collection = ? ORDER BY number"
-    first = site.store.row(everything, *names)
-    newest = site.store.row(VERSIONS + "ORDER BY version DESC", *names)
+    newest = site.store.row(VERSIONS + "ORDER BY version DESC", row["entity"], row["project"], row["collection"])
     return {
         "__typename": "ArtifactSequence",
-        "id": identity("ArtifactSequence", (first or row)["number"]),
         "name": row["collection"],
         "project": site.project(row["entity"], row["project"]),
         "latestArtifact": {"id": identity("Artifact", newest["number"])} if newest else None,
@@ -76,15 +53,14 @@ def sequence(site: Site, row: Row) -> dict[str, Any]:
 def artifact_node(site: Site, row: Row) -> dict[str, Any]:
     """Return one version of a collection."""
     contents, collection = manifest(site, row), sequence(site, row)
-    kept = ("state", "digest", "description", "metadata", "historyStep", "createdAt")
     alias = {"__typename": "ArtifactAlias", "id": identity("Alias", row["number"]), "artifactCollection": collection}
     names = site.store.rows("SELECT alias FROM aliases WHERE artifact = ? ORDER BY alias", row["number"])
     kept_manifest = {"id": identity("Manifest", row["number"]), "file": {"directUrl": site.url(row["manifest"] or "")}}
     return {
         "__typename": "Artifact",
         "id": identity("Artifact", row["number"]),
-        **{key: row[key] for key in kept},
-        "digestAlgorithm": "MANIFEST_MD5",
+        **{key: row[key] for key in ("state", "digest", "metadata", "createdAt")},
+        **dict.fromkeys(("description", "historyStep", "updatedAt")),
         "artifactSequence": collection,
         "versionIndex": row["version"],
         "artifactType": {"name": row["type"]},
@@ -94,42 +70,30 @@ def artifact_node(site: Site, row: Row) -> dict[str, Any]:
         "size": sum(each.get("size") or 0 for each in contents.values()),
         "fileCount": len(contents),
         "commitHash": f"{row['number']:040x}",
-        "updatedAt": None,
         "aliases": [{**alias, "alias": each["alias"]} for each in names],
         "currentManifest": kept_manifest if row["manifest"] else None,
-        **content_fields(site, row, contents),
+        "files": files_of(site, row, contents),
         **lineage_fields(site, row),
     }
 
 
-def content_fields(site: Site, row: Row, contents: dict[str, Any]) -> Node:
-    """Return the fields of an artifact that tell where its files lie."""
+def files_of(site: Site, row: Row, contents: dict[str, Any]) -> Callable[..., Node]:
+    """Return the field of an artifact that says where its files lie."""
 
     def file(name: str, entry: dict[str, Any]) -> Node:
         url = content_url(site, entry["digest"], row["collection"], name)
-        plain = {"id": identity("File", 1), "storagePath": None, "mimetype": None, "updatedAt": None, "md5": entry["digest"]}
-        named = {"__typename": "File", "name": name, "displayName": name, "url": url, "directUrl": url}
-        return {**named, **plain, "digest": entry["digest"], "sizeBytes": entry.get("size") or 0}
+        named = {"__typename": "File", "id": identity("File", 1), "name": name, "url": url, "directUrl": url}
+        return {**named, "md5": entry["digest"], "sizeBytes": entry["size"], **dict.fromkeys(("mimetype", "updatedAt"))}
 
     def files(names: list[str] | None = None, after: str | None = None, first: int | None = 50) -> Node:
         wanted = [name for name in contents if not names or name in names]
         return connection(wanted, lambda name: file(name, contents[name]), after, first)
 
-    def by_entry(
-        entries: list[dict[str, Any]],
-        storageLayout: str | None = None,  # noqa: ARG001
-        manifestVersion: int | None = None,  # noqa: ARG001
-        storageRegion: str | None = None,  # noqa: ARG001
-        first: int | None = None,
-        after: str | None = None,
-    ) -> Node:
-        return connection(entries, lambda entry: file(entry["name"], entry), after, first)
-
-    return {"files": files, "filesByManifestEntries": by_entry}
+    return files
 
 
 def lineage_fields(site: Site, row: Row) -> Node:
-    """Return the fields of an artifact that tell which runs made and used it."""
+    """Return the fields of an artifact that say which runs made and used it."""
 
     def created_by() -> Node | None:
         run = numbered_run(site, row["run"])
@@ -166,7 +130,7 @@ def membership(site: Site, entity: str, project: str, name: str) -> Node | None:
 
 
 def artifacts_of_run(site: Site, run: Row) -> Node:
-    """Return the fields of a run that tell which artifacts it logged and used."""
+    """Return the fields of a run that say which artifacts it logged and used."""
 
     def page(sql: str) -> Callable[..., Node]:
         def artifacts(after: str | None = None, first: int | None = 100) -> Node:

@@ -3,9 +3,6 @@
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".mp4"}
 
 
 @dataclass
@@ -21,7 +18,3 @@ class Notes:
     missing: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def pictures(self) -> list[str]:
-        """Return the names of the uploaded files that are pictures or films."""
-        return [name for name in self.uploads if PurePosixPath(name).suffix.lower() in PICTURES]

@@ -1,7 +1,6 @@
 """A port on loopback that answers HTTP, and that can be closed and opened again while it stays reserved."""
 
 import contextlib
-import gzip
 import socket
 import sys
 import threading
@@ -53,8 +52,6 @@ class Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the connection ended in the middle
             self.close_connection = True
             return
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
         authorization = self.headers.get("Authorization") or ""
         request = Request(self.command, urlsplit(self.path), authorization, body)
         reply = cast(Listener, self.server).answering(request)
@@ -66,10 +63,9 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(reply.body)), "Content-Type": kind, **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
+        self.wfile.write(reply.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = answer
+    do_GET = do_POST = do_PUT = answer
 
 
 class Listener(ThreadingTCPServer):
@@ -101,7 +97,7 @@ class Listener(ThreadingTCPServer):
             self.ended.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let clients end their connections in the middle; all else is told on the console."""
+        """Let clients end their connections in the middle; all else is printed on the console."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -121,9 +117,9 @@ class Listener(ThreadingTCPServer):
 class Port:
     """A port that is open or closed; while closed nobody else can take it."""
 
-    def __init__(self, number: int, answering: Answering) -> None:
+    def __init__(self, answering: Answering) -> None:
         self._answering = answering
-        self._listener = Listener(number, answering)
+        self._listener = Listener(0, answering)
         self.number: int = self._listener.server_address[1]
         self._past: list[Listener] = []
         self._thread: threading.Thread | None = None

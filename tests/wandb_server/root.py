@@ -4,15 +4,10 @@ from functools import partial
 from typing import Any
 
 from wandb_server.artifact_writes import (
-    add_aliases,
     announce_contents,
-    client_mapping,
     commit_artifact,
     create_artifact,
     create_manifest,
-    delete_aliases,
-    update_artifact,
-    update_manifest,
     use_artifact,
 )
 from wandb_server.artifacts import artifact_node, artifacts_of_run, collection_node, membership, numbered_artifact
@@ -27,24 +22,18 @@ def root(site: Site) -> Node:
     """Return the node at which operations begin."""
     project = partial(project_node, site)
     return {
-        "serverInfo": {"features": [], "cliVersionInfo": {"max_cli_version": "99.0.0"}, "latestLocalVersionInfo": None},
+        "serverInfo": {"features": []},
         "viewer": viewer(site),
-        "entity": partial(entity_node, site),
+        "entity": lambda name: {"organization": None},  # noqa: ARG005
         "model": project,
         "project": project,
-        "models": partial(projects, site),
         "artifact": partial(artifact_by_identity, site),
-        "clientIDMapping": partial(client_mapping, site),
         "upsertBucket": partial(upsert_run, site),
         "createRunFiles": partial(announce_files, site),
         "createArtifact": partial(create_artifact, site),
         "createArtifactManifest": partial(create_manifest, site),
-        "updateArtifactManifest": partial(update_manifest, site),
         "createArtifactFiles": partial(announce_contents, site),
         "commitArtifact": partial(commit_artifact, site),
-        "updateArtifact": partial(update_artifact, site),
-        "addAliases": partial(add_aliases, site),
-        "deleteAliases": partial(delete_aliases, site),
         "useArtifact": partial(use_artifact, site),
     }
 
@@ -52,35 +41,18 @@ def root(site: Site) -> Node:
 def viewer(site: Site) -> Node:
     """Return the account that every key of this server belongs to."""
     return {
-        "__typename": "User",
         "id": identity("User", 1),
         "entity": site.user,
         "username": site.user,
-        "name": site.user,
         "email": f"{site.user}@localhost",
-        "admin": False,
         "flags": "{}",
-        "deletedAt": None,
-        "apiKeys": {"edges": []},
         "teams": {"edges": [{"node": {"name": site.user}}]},
     }
-
-
-def entity_node(site: Site, name: str) -> Node:
-    """Return an entity; every name is one."""
-    person = {"__typename": "Entity", "id": identity("Entity", 1), "name": name, "user": None}
-    return {**person, "organization": None, "xxhashDigestsEnabled": False, "isTeam": name != site.user}
 
 
 def artifact_by_identity(site: Site, id_: str) -> Node:
     """Return the artifact of an identity."""
     return artifact_node(site, numbered_artifact(site, number_of(id_)))
-
-
-def projects(site: Site, entityName: str, after: str | None = None, first: int | None = 50) -> Node:
-    """Return the projects of an entity."""
-    rows = site.store.rows("SELECT DISTINCT project FROM runs WHERE entity = ?", entityName)
-    return connection(rows, lambda row: site.project(entityName, row["project"]), after, first)
 
 
 def project_node(site: Site, name: str, entityName: str | None = None) -> Node | None:
@@ -115,24 +87,11 @@ def run_fields(site: Site, entity: str, project: str) -> Node:
 def artifact_fields(site: Site, entity: str, project: str) -> Node:
     """Return the fields of a project that lead to its artifacts."""
 
-    def member(name: str) -> Node | None:
-        return membership(site, entity, project, name)
-
-    def collection(name: str) -> Node | None:
-        return collection_node(site, entity, project, name)
+    member = partial(membership, site, entity, project)
 
     def artifact(name: str) -> Node | None:
         found = member(name)
         return found and found["artifact"]
 
-    def artifact_type(name: str) -> Node:
-        kind = {"__typename": "ArtifactType", "id": identity("ArtifactType", 1), "name": name, "description": None}
-
-        def of_type(name: str) -> Node | None:
-            found = collection(name)
-            return found if found and found["type"] == {"name": kind["name"]} else None
-
-        return {**kind, "createdAt": None, "artifactCollection": of_type}
-
-    fields = {"artifactType": artifact_type, "artifactCollection": collection}
-    return {**fields, "artifactCollectionMembership": member, "artifact": artifact}
+    collection = partial(collection_node, site, entity, project)
+    return {"artifactCollectionMembership": member, "artifactCollection": collection, "artifact": artifact}

@@ -14,6 +14,7 @@ from wandb_server.notes import Notes
 from wandb_server.port import Reply, Request
 from wandb_server.root import root
 from wandb_server.site import Site
+from wandb_server.store import RUN
 
 STREAM = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
 
@@ -32,21 +33,18 @@ def data(value: Any, status: int = 200) -> Reply:
 
 
 def route(site: Site, notes: Notes, key: str, request: Request) -> Call:
-    """Return the call that a request is; all but storage and telemetry need the account's key."""
+    """Return the call that a request is; all but storage needs the account's key."""
     path = unquote(request.address.path)
     if path.startswith("/storage/"):
         return storage(site, notes, request, path.removeprefix("/storage/"))
-    if path.startswith("/sdk/otel"):
-        return Call("POST telemetry", lambda: Reply(404))
     given = base64.b64decode(request.authorization.removeprefix("Basic ")).decode().partition(":")[2]
     if given != key:
         return Call(f"401 {path}", lambda: data({"errors": [{"message": "invalid API key"}]}, 401))
     if path == "/graphql":
         return question(site, notes, json.loads(request.body))
     if match := STREAM.fullmatch(path):
-        entity, project, run = match.groups()
         body = json.loads(request.body)
-        return Call("POST file_stream", lambda: data(history.receive(site.store, entity, project, run, body)))
+        return Call("POST file_stream", lambda: data(history.receive(site.store, site.store.one(RUN, *match.groups()), body)))
     raise LookupError("no such address")
 
 
@@ -64,7 +62,7 @@ def question(site: Site, notes: Notes, body: dict[str, Any]) -> Call:
 
 
 def storage(site: Site, notes: Notes, request: Request, key: str) -> Call:
-    """Return the call that sends or fetches a blob; its kind tells what of: `run`, `artifact` or `manifest`."""
+    """Return the call that sends or fetches a blob; its kind says what of: `run`, `artifact` or `manifest`."""
     blob = site.store.blob(key)
 
     def put() -> Reply:

@@ -1,11 +1,11 @@
-"""The files of runs: pictures, tables and the client's own notes, announced by the client, then uploaded."""
+"""The files of runs: images, tables and the client's own notes, announced by the client, then uploaded."""
 
 import re
 from typing import Any
 
 from wandb_server.nodes import Node, connection, identity
 from wandb_server.site import Site
-from wandb_server.store import Row, now
+from wandb_server.store import RUN, Row
 
 PREFIX = "run/"
 
@@ -17,10 +17,7 @@ def key_of(run: Row, file: str) -> str:
 
 def announce_files(site: Site, input_: dict[str, Any]) -> Node:
     """`createRunFiles`: say where the files are to be uploaded."""
-    wanted = (input_["entityName"], input_["projectName"], input_["runName"])
-    run = site.store.row("SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?", *wanted)
-    if run is None:
-        return {"runID": None, "uploadHeaders": [], "files": []}
+    run = site.store.one(RUN, input_["entityName"], input_["projectName"], input_["runName"])
     files = [{"name": name, "uploadUrl": site.url(key_of(run, name))} for name in input_["files"]]
     return {"runID": identity("Run", run["number"]), "uploadHeaders": [], "files": files}
 
@@ -28,12 +25,12 @@ def announce_files(site: Site, input_: dict[str, Any]) -> Node:
 def keep_file(site: Site, key: str) -> None:
     """Note that the file of a key was uploaded."""
     _, entity, project, run, name = key.split("/", 4)
-    insert = "INSERT OR REPLACE INTO files SELECT number, ?, ? FROM runs WHERE entity = ? AND project = ? AND name = ?"
-    site.store.write(insert, name, now(), entity, project, run)
+    insert = "INSERT OR REPLACE INTO files SELECT number, ? FROM runs WHERE entity = ? AND project = ? AND name = ?"
+    site.store.write(insert, name, entity, project, run)
 
 
 def file_fields(site: Site, run: Row) -> Node:
-    """Return the fields of a run that tell of its files; a pattern has SQL's `%` and `_`."""
+    """Return the fields of a run that list its files; a pattern has SQL's `%` and `_`."""
 
     def files(
         names: list[str] | None = None, after: str | None = None, first: int | None = 50, pattern: str | None = None
@@ -41,7 +38,7 @@ def file_fields(site: Site, run: Row) -> Node:
         rows = site.store.rows("SELECT * FROM files WHERE run = ? ORDER BY name", run["number"])
         like = re.compile(re.escape(pattern or "%").replace("%", ".*").replace("_", "."))
         found = [row for row in rows if (not names or row["name"] in names) and like.fullmatch(row["name"])]
-        return connection(found, lambda row: file_node(site, key_of(run, row["name"]), row), after, first)
+        return connection(found, lambda row: file_node(site, key_of(run, row["name"]), row["name"]), after, first)
 
     def count() -> int:
         return len(site.store.rows("SELECT 1 FROM files WHERE run = ?", run["number"]))
@@ -49,7 +46,7 @@ def file_fields(site: Site, run: Row) -> Node:
     return {"files": files, "fileCount": count}
 
 
-def file_node(site: Site, key: str, row: Row) -> Node:
+def file_node(site: Site, key: str, name: str) -> Node:
     """Return one uploaded file."""
 
     def url(upload: bool = False) -> str:  # noqa: ARG001
@@ -58,11 +55,9 @@ def file_node(site: Site, key: str, row: Row) -> Node:
     return {
         "__typename": "File",
         "id": identity("File", int(site.store.blob(key).name[:12], 16)),
-        "name": row["name"],
-        "md5": None,
-        "mimetype": None,
+        "name": name,
         "url": url,
         "directUrl": site.url(key),
         "sizeBytes": site.store.blob(key).stat().st_size,
-        "updatedAt": row["updatedAt"],
+        **dict.fromkeys(("md5", "mimetype", "updatedAt")),
     }

@@ -9,20 +9,13 @@ from wandb_server.history import finite, history_fields
 from wandb_server.nodes import Node, identity, number_of
 from wandb_server.run_files import file_fields
 from wandb_server.site import Site
-from wandb_server.store import Row, now
+from wandb_server.store import RUN, Row, now
 
 COLUMNS = {
     "displayName": "displayName",
     "groupName": "groupName",
     "jobType": "jobType",
-    "notes": "notes",
-    "description": "description",
     "config": "config",
-    "host": "host",
-    "program": "jobProgram",
-    "gitCommit": "commit",
-    "repo": "jobRepo",
-    "sweep": "sweep",
     "summary": "summaryMetrics",
     "state": "state",
 }
@@ -30,7 +23,7 @@ COLUMNS = {
 
 def run_row(site: Site, entity: str, project: str, name: str) -> Row | None:
     """Return the stored run of a name."""
-    return site.store.row("SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?", entity, project, name)
+    return site.store.row(RUN, entity, project, name)
 
 
 def numbered_run(site: Site, number: int | None) -> Row | None:
@@ -58,7 +51,7 @@ def upsert_run(site: Site, input_: dict[str, Any]) -> Node:
 
 def named_run(site: Site, input_: dict[str, Any]) -> tuple[int, bool]:
     """Return the number of the run that a client names, and whether it is new."""
-    names = (site.entity(input_.get("entityName")), input_.get("modelName") or "uncategorized", input_["name"])
+    names = (site.entity(input_.get("entityName")), input_["modelName"], input_["name"])
     row = run_row(site, *names)
     if row is not None:
         return int(row["number"]), False
@@ -78,20 +71,13 @@ def summary_of(summary: str) -> dict[str, Any]:
     return dict(json.loads(summary))
 
 
-def document(site: Site, row: Row) -> Document:
+def document(row: Row) -> Document:
     """Return a run as filters and orders see it."""
-    summary = summary_of(row["summary"])
     return {
-        **{key: row[key] for key in ("name", "displayName", "jobType", "state", "createdAt", "heartbeatAt", "host", "sweep")},
-        **{key: row[key] for key in ("entity", "project")},
+        **{key: row[key] for key in ("name", "displayName", "jobType", "state", "createdAt")},
         "group": row["groupName"],
-        "updatedAt": row["heartbeatAt"],
-        "tags": json.loads(row["tags"]),
-        "username": site.user,
-        "user": site.user,
-        "duration": summary.get("_runtime"),
         "config": settings_of(row["config"]),
-        "summary": summary,
+        "summary": summary_of(row["summary"]),
         "row": row,
     }
 
@@ -100,13 +86,12 @@ def found_runs(site: Site, entity: str, project: str, filters: str | None, order
     """Return the stored runs of a project that meet a filter, in order."""
     rows = site.store.rows("SELECT * FROM runs WHERE entity = ? AND project = ? ORDER BY number", entity, project)
     query = json.loads(filters or "{}")
-    documents = [each for each in (document(site, row) for row in rows) if matches(each, query)]
-    return [each["row"] for each in ordered(documents, order)]
+    documents = [each for each in map(document, rows) if matches(each, query)]
+    return [each["row"] for each in ordered(documents, order or "+created_at")]
 
 
 def run_node(site: Site, row: Row) -> dict[str, Any]:
     """Return a run, all but its artifacts."""
-    kept = ("name", "displayName", "state", "config", "jobType", "notes", "description", "createdAt", "heartbeatAt", "host")
 
     def own_config(keys: list[str]) -> str:
         own = settings_of(row["config"]).get("_wandb") or {}
@@ -115,17 +100,15 @@ def run_node(site: Site, row: Row) -> dict[str, Any]:
     return {
         "__typename": "Run",
         "id": identity("Run", row["number"]),
-        **{key: row[key] for key in kept},
+        **{key: row[key] for key in ("name", "displayName", "state", "config", "jobType", "createdAt", "heartbeatAt")},
+        **dict.fromkeys(("notes", "description", "sweepName", "commit")),
         "project": lambda: site.project(row["entity"], row["project"]),
         "projectId": lambda: site.project(row["entity"], row["project"])["internalId"],
         "summaryMetrics": json.dumps(finite(summary_of(row["summary"]))),
         "tags": json.loads(row["tags"]),
         "group": row["groupName"],
-        "sweepName": row["sweep"],
-        "commit": row["gitCommit"],
         "user": {"name": site.user, "username": site.user},
         "readOnly": False,
-        "stopped": False,
         "wandbConfig": own_config,
         **history_fields(site.store, row),
         **file_fields(site, row),

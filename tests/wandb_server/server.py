@@ -19,13 +19,13 @@ USER = "lab"
 class WandbServer:
     """A server on loopback that keeps its data in a folder; a context."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
         self.notes = Notes()
         self.calls, self.uploads = self.notes.calls, self.notes.uploads
         self._switch = Switch()
         self._turning = threading.Lock()
-        self._port = Port(port, self._answer)
+        self._port = Port(self._answer)
         self.url = f"http://{HOST}:{self._port.number}"
         self._site = Site(self.store, self.url, USER)
 
@@ -69,7 +69,7 @@ class WandbServer:
         assert not self.notes.errors, f"requests that could not be answered: {self.notes.errors}"
 
     def _answer(self, request: Request) -> Reply | None:
-        """Answer a request; what goes wrong is noted, and told to the client."""
+        """Answer a request; what goes wrong is noted, and answered to the client."""
         try:
             call = route(self._site, self.notes, KEY, request)
             fault, over = self._switch.meet(call.kind)

@@ -25,17 +25,13 @@ class Site:
 
     def project(self, entity: str, name: str) -> Node:
         """Return a project as runs and artifacts refer to it."""
-        first = "SELECT number, createdAt FROM runs NOT INDEXED WHERE entity = ? AND project = ? ORDER BY number LIMIT 1"
-        row = self.store.row(first, entity, name) or {"number": 0, "createdAt": None}
+        first = "SELECT number FROM runs NOT INDEXED WHERE entity = ? AND project = ? ORDER BY number LIMIT 1"
+        row = self.store.row(first, entity, name) or {"number": 0}
         return {
             "__typename": "Project",
             "id": identity("Project", row["number"]),
             "internalId": str(row["number"]),
             "name": name,
-            "entityName": entity,
             "entity": {"id": identity("Entity", 1), "name": entity},
             "readOnly": False,
-            "createdAt": row["createdAt"],
-            "isBenchmark": False,
-            "user": None,
         }

@@ -12,21 +12,19 @@ Row = dict[str, Any]
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
   number INTEGER PRIMARY KEY, entity TEXT, project TEXT, name TEXT, displayName TEXT, groupName TEXT, jobType TEXT,
-  tags TEXT DEFAULT '[]', notes TEXT, description TEXT, sweep TEXT, config TEXT DEFAULT '{}', summary TEXT DEFAULT '{}',
-  state TEXT DEFAULT 'running', exitCode INTEGER, host TEXT, program TEXT, gitCommit TEXT, repo TEXT,
-  createdAt TEXT, heartbeatAt TEXT, UNIQUE (entity, project, name));
-CREATE TABLE IF NOT EXISTS lines (
-  run INTEGER, stream TEXT, place INTEGER, text TEXT, PRIMARY KEY (run, stream, place)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (run INTEGER, name TEXT, updatedAt TEXT, PRIMARY KEY (run, name)) WITHOUT ROWID;
+  tags TEXT DEFAULT '[]', config TEXT DEFAULT '{}', summary TEXT DEFAULT '{}', state TEXT DEFAULT 'running', createdAt TEXT,
+  heartbeatAt TEXT, UNIQUE (entity, project, name));
+CREATE TABLE IF NOT EXISTS lines (run INTEGER, place INTEGER, text TEXT, PRIMARY KEY (run, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (run INTEGER, name TEXT, PRIMARY KEY (run, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS artifacts (
   number INTEGER PRIMARY KEY, entity TEXT, project TEXT, type TEXT, collection TEXT, version INTEGER, digest TEXT,
-  state TEXT DEFAULT 'PENDING', metadata TEXT, description TEXT, run INTEGER, clientID TEXT, sequenceClientID TEXT,
-  historyStep INTEGER, createdAt TEXT, manifest TEXT, aliases TEXT);
+  state TEXT DEFAULT 'PENDING', metadata TEXT, run INTEGER, createdAt TEXT, manifest TEXT, aliases TEXT);
 CREATE TABLE IF NOT EXISTS aliases (
   entity TEXT, project TEXT, collection TEXT, alias TEXT, artifact INTEGER,
   PRIMARY KEY (entity, project, collection, alias)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uses (run INTEGER, artifact INTEGER, PRIMARY KEY (run, artifact)) WITHOUT ROWID;
 """
+RUN = "SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?"
 
 
 def now() -> str:
@@ -59,23 +57,28 @@ class Store:
         """Return the first row of a query, None where there is none."""
         return next(iter(self.rows(sql, *values)), None)
 
+    def one(self, sql: str, *values: Any) -> Row:
+        """Return the row of a query. Raises `LookupError` where there is none."""
+        if (row := self.row(sql, *values)) is None:
+            raise LookupError(f"nothing is stored for {values}")
+        return row
+
     def write(self, sql: str, *values: Any) -> int:
         """Change the database; return the number of the row that was inserted."""
         with self.lock:
             return self.database.execute(sql, values).lastrowid or 0
 
-    def append(self, run: int, stream: str, offset: int, lines: list[str]) -> None:
-        """Write lines of a run's stream at their places; what is sent twice is kept once."""
+    def append(self, run: int, offset: int, lines: list[str]) -> None:
+        """Write lines of a run's history at their places; what is sent twice is kept once."""
         with self.lock:
             self.database.execute("BEGIN")
-            rows = [(run, stream, offset + place, text) for place, text in enumerate(lines)]
-            self.database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", rows)
+            rows = [(run, offset + place, text) for place, text in enumerate(lines)]
+            self.database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", rows)
             self.database.execute("COMMIT")
 
-    def lines(self, run: int, stream: str) -> list[str]:
-        """Return the lines of a run's stream."""
-        found = self.rows("SELECT text FROM lines WHERE run = ? AND stream = ? ORDER BY place", run, stream)
-        return [row["text"] for row in found]
+    def lines(self, run: int) -> list[str]:
+        """Return the lines of a run's history."""
+        return [row["text"] for row in self.rows("SELECT text FROM lines WHERE run = ? ORDER BY place", run)]
 
     def blob(self, key: str) -> Path:
         """Return where a blob lies; keys are hashed, so that none can leave the folder."""

@@ -140,7 +140,7 @@ def test_a_server_started_anew_has_the_same_data(tmp_path: Path, monkeypatch: py
 
 
 def test_what_nobody_serves_fails_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A field that the server does not know is told at the end; the client itself goes on."""
+    """A field that the server does not know is reported at the end; the client itself goes on."""
     with isolated_server(tmp_path, monkeypatch) as server:
         with wandb.init(project="segsweep", id="t1"):
             pass

@@ -7,9 +7,9 @@ import pytest
 from wandb_server.filters import BadFilterError, matches, ordered
 
 RUNS: list[dict[str, Any]] = [
-    {"name": "a", "tags": ["unet", "best"], "createdAt": "1", "config": {"size": 1, "on": True}, "summary": {"best/iou": 0.5}},
-    {"name": "b", "tags": [], "createdAt": "2", "config": {"size": 2, "on": False}, "summary": {"best/iou": 0.9}},
-    {"name": "c", "tags": ["unet"], "createdAt": "3", "config": {"size": None, "deep": {"x": 1}}, "summary": {}},
+    {"name": "a", "createdAt": "1", "config": {"size": 1, "on": True}, "summary": {"best/iou": 0.5}},
+    {"name": "b", "createdAt": "2", "config": {"size": 2, "on": False}, "summary": {"best/iou": 0.9}},
+    {"name": "c", "createdAt": "3", "config": {"size": None, "deep": {"x": 1}}, "summary": {}},
 ]
 
 
@@ -23,19 +23,11 @@ RUNS: list[dict[str, Any]] = [
         ({"config.size": {"$lte": 9}}, "ab"),
         ({"config.size": {"$lte": "nine"}}, ""),
         ({"config.size": None}, "c"),
-        ({"config.deep.x": {"$exists": True}}, "c"),
-        ({"config.size": {"$ne": 1}}, "bc"),
+        ({"config.deep.x": 1}, "c"),
         ({"config.size": {"$in": [1, 2]}}, "ab"),
-        ({"config.size": {"$nin": [1]}}, "bc"),
         ({"config.on": 1}, ""),
-        ({"tags": "unet"}, "ac"),
-        ({"tags": {"$in": ["best"]}}, "a"),
         ({"name": {"$regex": "^[ab]$"}}, "ab"),
-        ({"summary_metrics.best/iou": {"$not": {"$gt": 0.6}}}, "ac"),
         ({"$or": [{"name": "a"}, {"name": "b"}], "config.size": 2}, "b"),
-        ({"$nor": [{"name": "a"}, {"name": "b"}]}, "c"),
-        ({"$and": [{"tags": "unet"}, {"config.size": 1}]}, "a"),
-        ({"config.not.there": {"$exists": False}}, "abc"),
     ],
 )
 def test_a_filter_keeps_the_runs_that_meet_it(query: dict[str, Any], names: str) -> None:
@@ -43,8 +35,8 @@ def test_a_filter_keeps_the_runs_that_meet_it(query: dict[str, Any], names: str)
     assert "".join(run["name"] for run in RUNS if matches(run, query)) == names
 
 
-@pytest.mark.parametrize("query", [{"$where": "1"}, {"size": 1}, {"config.size": {"$near": 1}}, {"tags.first": 1}])
-def test_what_is_not_documented_is_an_error(query: dict[str, Any]) -> None:
+@pytest.mark.parametrize("query", [{"$where": "1"}, {"size": 1}, {"config.size": {"$near": 1}}, {"name.first": 1}])
+def test_what_is_not_served_is_an_error(query: dict[str, Any]) -> None:
     """A filter that the real server might not know does not pass silently."""
     with pytest.raises(BadFilterError):
         matches(RUNS[0], query)
@@ -52,14 +44,8 @@ def test_what_is_not_documented_is_an_error(query: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("order", "names"),
-    [
-        (None, "abc"),
-        ("-created_at", "cba"),
-        ("-summary_metrics.best/iou", "bac"),
-        ("+summary_metrics.best/iou", "abc"),
-        ("+config.on,-name", "bac"),
-    ],
+    [("-created_at", "cba"), ("-summary_metrics.best/iou", "bac"), ("+summary_metrics.best/iou", "abc")],
 )
-def test_an_order_puts_runs_without_the_key_last(order: str | None, names: str) -> None:
-    """Terms count from left to right; `-` is descending."""
+def test_an_order_puts_runs_without_the_key_last(order: str, names: str) -> None:
+    """`-` is descending."""
     assert "".join(run["name"] for run in ordered(RUNS, order)) == names

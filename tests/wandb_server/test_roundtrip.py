@@ -62,8 +62,8 @@ def test_runs_are_filtered_ordered_and_paged(wandb_server: WandbServer) -> None:
     assert len(api.runs("lab/segsweep", filters={"state": "finished"})) == 5
 
 
-def test_pictures_and_tables_come_back(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """A picture's masks and a table's rows can be fetched, and the server tells which pictures were sent."""
+def test_images_and_tables_come_back(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """An image's masks and a table's rows can be fetched, and the server says which images were sent."""
     mask = np.ones((8, 8), np.uint8)
     masks = {"prediction": {"mask_data": mask, "class_labels": CLASSES}}
     with wandb.init(project="segsweep", id="t1") as run:
@@ -77,6 +77,6 @@ def test_pictures_and_tables_come_back(wandb_server: WandbServer, tmp_path: Path
     table = logged.get("results")
     assert isinstance(table, wandb.Table)
     assert table.data == [["a", 0.5], ["b", 0.6]]
-    assert sorted(name.split("/")[:3] for name in wandb_server.notes.pictures()) == [["t1", "media", "images"]] * 2
+    assert [name.split("/")[:3] for name in wandb_server.uploads if name.endswith(".png")] == [["t1", "media", "images"]] * 2
     (row,) = [row for row in read.scan_history() if "val/examples" in row]
     assert row["val/examples"]["all_masks"][0].keys() == {"prediction"}

@@ -19,7 +19,7 @@ def sync(*folders: Path, options: tuple[str, ...] = ()) -> str:
 
 
 def test_offline_runs_arrive_whole_and_once(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """History, summary, picture and artifact of offline runs arrive by `wandb sync`; a second sync sends nothing."""
+    """History, summary, image and artifact of offline runs arrive by `wandb sync`; a second sync sends nothing."""
     for name in ("a", "b"):
         with wandb.init(project="segsweep", id=name, mode="offline", config={"name": name}) as run:
             for epoch in range(3):

@@ -40,7 +40,7 @@ def load_project(path: str, study: str | None) -> Records:
         folder = _records_folder(api, path, study)
         runs = api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
         chosen = frozenset(str(run.config.get("trial_id")) for run in runs if run.summary.get("chosen"))
-        return assemble(folder, read_study(folder), _tables(folder, list(runs)), chosen)  # of which the artifact may not tell yet
+        return assemble(folder, read_study(folder), _tables(folder, list(runs)), chosen)  # which the artifact may not have yet
     except (ValueError, wandb.Error, OSError) as error:
         if isinstance(error, UserError):
             raise
@@ -64,7 +64,6 @@ def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segsweep" / "wandb"
     folder = cache / path / study / str(artifact.version) / str(artifact.digest)
     artifact.download(root=str(folder))
-    read_study(folder)
     return folder
 
 
