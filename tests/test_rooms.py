@@ -41,7 +41,7 @@ HEAVY = {  # libraries that take long to import, and the rooms and files that ma
         *("sweep/worker_pool.py", "sweep/ray_runner/"),
     ),
     "ray": ("sweep/ray_runner/",),
-    "wandb": ("records/wandb/",),
+    "wandb": tuple(f"records/wandb/{name}.py" for name in ("client", "mirror", "models", "reader", "server", "study_run")),
     "matplotlib": ("report/figures.py",),
     "optuna": ("report/optuna_study.py",),
     "scipy": (),
