@@ -22,6 +22,7 @@ from segsweep.config import LogUniform, PerCellASHA, PerCellMedian, PerCellRacin
 from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import SMOOTHED, Reading
 from segsweep.records import load
+from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.points import tuning_points
 
@@ -102,8 +103,8 @@ def replayed(rule: EarlyStopping | None, readings: np.ndarray, workers: int) -> 
         for trial in list(active):
             run[trial] += 1
             found = Reading(float(readings[trial, run[trial] - 1]))
-            goes_on = stopping.report("cell", str(trial), run[trial], found, planned)
-            if run[trial] == planned or not goes_on:
+            verdict = stopping.report("cell", str(trial), run[trial], found, planned)
+            if run[trial] == planned or verdict is Verdict.STOP:
                 active.remove(trial)
                 stopping.ended("cell", str(trial), "finished" if run[trial] == planned else "stopped")
     assert max(run) == planned, "a rule stopped every trial of a cell"

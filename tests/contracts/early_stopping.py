@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from segsweep.config.early_stopping import NO_STOPPING, RULES, EarlyStopping, parse_early_stopping
 from segsweep.config.keep import Reading
+from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import PerCellStopping
 
 EPOCHS = 10  # planned of every trial
@@ -17,8 +18,8 @@ Curves = Mapping[str, Sequence[float]]
 
 
 def report(stopping: PerCellStopping, trial: str, epoch: int, value: float, cell: str = CELL) -> bool:
-    """Report one reading, and return whether the trial goes on."""
-    return stopping.report(cell, trial, epoch, Reading(value), EPOCHS)
+    """Report one reading, and return whether the trial goes on, at once or after a pause."""
+    return Verdict(stopping.report(cell, trial, epoch, Reading(value), EPOCHS)) is not Verdict.STOP
 
 
 def report_curve(stopping: PerCellStopping, trial: str, values: Sequence[float], cell: str = CELL) -> list[bool]:

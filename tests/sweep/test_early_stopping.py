@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from contracts.early_stopping import EPOCHS, EarlyStoppingContract
+from contracts.early_stopping import EPOCHS, EarlyStoppingContract, report, report_curve
 
 from segsweep.config import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.early_stopping import RULES
@@ -47,38 +47,38 @@ def test_asha_stops_below_the_best_third_of_its_rung() -> None:
     """With a factor of three, the fourth trial at a rung goes on only if it is the best of four."""
     stopping = PerCellStopping(PerCellASHA(1, 3))
     readings = (("a", 0.5), ("b", 0.4), ("c", 0.6), ("d", 0.55))
-    assert [stopping.report("cell", name, 1, Reading(value), EPOCHS) for name, value in readings] == [True, False, True, False]
+    assert [report(stopping, name, 1, value) for name, value in readings] == [True, False, True, False]
 
 
 def test_asha_lets_the_best_two_of_six_go_on() -> None:
     """With six reports at a rung, the best third is two trials."""
     stopping = PerCellStopping(PerCellASHA(1, 3))
     for name, value in (("a", 0.1), ("b", 0.2), ("c", 0.3), ("d", 0.4), ("e", 0.9)):
-        stopping.report("cell", name, 1, Reading(value), EPOCHS)
-    assert stopping.report("cell", "f", 1, Reading(0.8), EPOCHS)
+        report(stopping, name, 1, value)
+    assert report(stopping, "f", 1, 0.8)
 
 
 def test_asha_says_nothing_between_rungs() -> None:
     """Rungs are the grace period and its multiples by the factor; at other epochs every trial goes on."""
     stopping = PerCellStopping(PerCellASHA(2, 3))
     for epoch in (1, 2, 6):
-        stopping.report("cell", "good", epoch, Reading(0.9), EPOCHS)
-    assert [stopping.report("cell", "bad", epoch, Reading(0.1), EPOCHS) for epoch in (1, 3, 5, 7)] == [True] * 4
-    assert not stopping.report("cell", "bad", 6, Reading(0.1), EPOCHS)
+        report(stopping, "good", epoch, 0.9)
+    assert [report(stopping, "bad", epoch, 0.1) for epoch in (1, 3, 5, 7)] == [True] * 4
+    assert not report(stopping, "bad", 6, 0.1)
 
 
 def test_the_median_rule_compares_with_running_averages() -> None:
     """A trial stops when its best so far is below the median of the others' averages, once enough are there."""
     stopping = PerCellStopping(PerCellMedian(grace_epochs=2, min_trials=3))
     for name, values in (("a", (0.2, 0.4)), ("b", (0.4, 0.6)), ("c", (0.6, 0.8))):
-        assert [stopping.report("cell", name, epoch, Reading(value), EPOCHS) for epoch, value in enumerate(values, start=1)] == [
+        assert [report(stopping, name, epoch, value) for epoch, value in enumerate(values, start=1)] == [
             True,
             True,
         ]
-    assert stopping.report("cell", "d", 1, Reading(0.1), EPOCHS)
-    assert not stopping.report("cell", "d", 2, Reading(0.45), EPOCHS)  # the median of 0.3, 0.5, 0.7 is 0.5
-    stopping.report("cell", "e", 1, Reading(0.55), EPOCHS)
-    assert stopping.report("cell", "e", 2, Reading(0.1), EPOCHS)
+    assert report(stopping, "d", 1, 0.1)
+    assert not report(stopping, "d", 2, 0.45)  # the median of 0.3, 0.5, 0.7 is 0.5
+    report(stopping, "e", 1, 0.55)
+    assert report(stopping, "e", 2, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,9 @@ def test_impossible_settings_are_refused(make: object) -> None:
         make()  # type: ignore[operator]
 
 
-def report_all(stopping: PerCellStopping, curves: dict[str, list[float]], cell: str = "cell") -> dict[str, bool]:
-    """Report whole curves one after the other, and return what was said of each one's last epoch."""
-    return {
-        name: [stopping.report(cell, name, epoch, Reading(value), EPOCHS) for epoch, value in enumerate(values, start=1)][-1]
-        for name, values in curves.items()
-    }
+def report_all(stopping: PerCellStopping, curves: dict[str, list[float]]) -> dict[str, bool]:
+    """Report whole curves one after the other, and return for each whether the trial goes on after its last epoch."""
+    return {name: report_curve(stopping, name, values)[-1] for name, values in curves.items()}
 
 
 @pytest.mark.parametrize(("behind", "goes_on"), [(0.059, True), (0.061, False)])
@@ -130,9 +127,9 @@ def test_racing_compares_means_of_three_readings() -> None:
 def test_racing_compares_at_the_last_epoch_of_both() -> None:
     """The first to report an epoch is compared where the others are, so that trials side by side stop each other too."""
     stopping = PerCellStopping(PerCellRacing(margin=0.006))
-    assert stopping.report("cell", "a", 1, Reading(0.1), EPOCHS)
-    assert stopping.report("cell", "b", 1, Reading(0.5), EPOCHS)
-    assert not stopping.report("cell", "a", 2, Reading(0.6), EPOCHS)  # which it reports first
+    assert report(stopping, "a", 1, 0.1)
+    assert report(stopping, "b", 1, 0.5)
+    assert not report(stopping, "a", 2, 0.6)  # which it reports first
 
 
 @pytest.mark.parametrize(("status", "goes_on"), [("stopped", True), ("finished", False)])
