@@ -243,7 +243,7 @@ def test_other_work_goes_on_beside_what_alone_is_hindered(driver: Driver, monkey
     time.sleep(0.5)
     given = [next_task(driver) for _ in range(3)]
     assert None not in given
-    driver._put_off = [(time.monotonic() + 5, trial)]
+    driver._postponed = [(time.monotonic() + 5, trial)]
     assert trial not in [next_task(driver) for _ in range(3)]
 
 
