@@ -72,8 +72,8 @@ def make(tmp_path, context):
         values = {"batch_size": 4, "image_px": PX, "precision": "float32", "epochs": 1, "source_epochs": 2, **values}
         values |= {"source": "supervised:source", "domain_shift": "on", "learning_rate": 0.01, "source_learning_rate": 0.01}
         settings = Settings.build(**values)
-        told = stage_settings(settings, Stage("supervised"))
-        spec = StageSpec(Stage("supervised", "source"), "unet16", 0, keyed("source", source_classes, 1), told)
+        stage_options = stage_settings(settings, Stage("supervised"))
+        spec = StageSpec(Stage("supervised", "source"), "unet16", 0, keyed("source", source_classes, 1), stage_options)
         *_, outcome = build_stage(spec, None, context)
         trial = Trial("s", "c", "confirm", settings, 1, target, keyed("target", target_classes, 2), spec)
         return trial, outcome.artifact.key

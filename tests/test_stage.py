@@ -532,10 +532,10 @@ def test_of_twenty_askers_one_builds(data, context):
         return list(build_stage(supervised(data), None, context))
 
     with ThreadPoolExecutor(20) as threads:
-        told = list(threads.map(ask, range(20)))
-    assert sum(any(isinstance(message, EpochResult) for message in messages) for messages in told) == 1
-    assert {type(messages[-1]) for messages in told} <= {Finished, BuiltElsewhere}
-    assert len({messages[-1].artifact.content_hash for messages in told if isinstance(messages[-1], Finished)}) == 1
+        answers = list(threads.map(ask, range(20)))
+    assert sum(any(isinstance(message, EpochResult) for message in messages) for messages in answers) == 1
+    assert {type(messages[-1]) for messages in answers} <= {Finished, BuiltElsewhere}
+    assert len({messages[-1].artifact.content_hash for messages in answers if isinstance(messages[-1], Finished)}) == 1
 
 
 def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):

@@ -159,10 +159,10 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, context, monkeypat
 
 def validated_as(monkeypatch, hits):
     """Let validation find so many of 1000 pixels of either class after each epoch, whatever is predicted."""
-    told = iter(hits)
+    scores = iter(hits)
 
     def measured(*args, **values):
-        hit = next(told)
+        hit = next(scores)
         confusion = np.array([[hit, 1000 - hit], [1000 - hit, hit]])
         each = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
         return replace(evaluate(*args, **values), confusion_CC=confusion, counts_N3C=each[None])

@@ -82,8 +82,8 @@ def assemble(
     }
     everything = {**of_tasks, **rest}
     named = _asked(everything, plan_status) | {with_all_rows(table): data for table, data in everything.items()}
-    own = {each.name: named.pop(each.name) for each in fields(Records) if each.name in named}
-    return Records(folder, **own, study=study, choices=choices, further=named)
+    known = {each.name: named.pop(each.name) for each in fields(Records) if each.name in named}
+    return Records(folder, **known, study=study, choices=choices, further=named)
 
 
 def _asked(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
@@ -131,18 +131,18 @@ def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, plan_status: Pla
         trials = trials.assign(cell=pd.Series(cells, dtype="string"))
         chosen = trials[trials["trial_id"].isin(plan_status.chosen)]
         parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
-        confirmed = set(_told_apart(chosen, parts))
+        confirmed = set(_row_keys(chosen, parts))
         run = set(trials["trial_id"])
-        keys = zip(plan["trial_id"], _told_apart(plan, parts), strict=True)
+        keys = zip(plan["trial_id"], _row_keys(plan, parts), strict=True)
         missing = [trial not in run and key not in confirmed for trial, key in keys]
         if any(missing):
             waiting = plan[missing].dropna(axis=1, how="all")
             trials = typed("trials", pd.concat([trials.dropna(axis=1, how="all"), waiting], ignore_index=True))
     planned = True if plan_status.planned is None else trials["trial_id"].isin(plan_status.planned)
-    marked = {"planned": planned, "chosen": trials["trial_id"].isin(plan_status.chosen)}
-    return trials.assign(**marked).astype(dict.fromkeys(marked, "boolean"))
+    flags = {"planned": planned, "chosen": trials["trial_id"].isin(plan_status.chosen)}
+    return trials.assign(**flags).astype(dict.fromkeys(flags, "boolean"))
 
 
-def _told_apart(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
+def _row_keys(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
     """Return for every row its values in some columns, -1 for those that are missing."""
     return list(zip(*(rows[part].astype(object).where(rows[part].notna(), -1) for part in parts), strict=True))

@@ -146,8 +146,8 @@ def test_a_notebook_answers_alike_from_both_homes(name: str, homes: Mapping[str,
     assert not any(text.startswith(("No ", "Nothing", "This study")) for text in sentences(shown))
     if name in CURVES:
         title, part, lead = CURVES[name]
-        told = drawn(kernel)[title][part]
-        assert {text.removeprefix(lead) for text in told if text and text.startswith(lead)} == OF_FULL
+        shown_here = drawn(kernel)[title][part]
+        assert {text.removeprefix(lead) for text in shown_here if text and text.startswith(lead)} == OF_FULL
     if name in BOTH_HOMES:
         assert run_notebook(name, homes["wandb"], kernel) == shown
 
@@ -155,9 +155,12 @@ def test_a_notebook_answers_alike_from_both_homes(name: str, homes: Mapping[str,
 def test_the_notebook_on_wandb_finds_what_was_sent(homes: Mapping[str, str], kernel: BlockingKernelClient) -> None:
     """Its queries find runs, history, lineage and scores per picture, and both ways of asking tell the same."""
     shown = run_notebook(ASKS_WANDB, homes["wandb"], kernel)
-    told = sentences(shown)
+    shown_here = sentences(shown)
     assert figures(shown) == FIGURES[ASKS_WANDB]
-    assert told == ["From here on: the study `street`.", "12 runs found both ways; the largest difference in test IoU is 0."]
+    assert shown_here == [
+        "From here on: the study `street`.",
+        "12 runs found both ways; the largest difference in test IoU is 0.",
+    ]
 
 
 @pytest.mark.parametrize("name", SHOWN_OF_BARE)

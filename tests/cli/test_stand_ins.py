@@ -33,9 +33,9 @@ def sources_of(changed: Study) -> list[str]:
 
 def test_the_first_that_is_at_hand_takes_the_place(roots: DataRoots) -> None:
     """An absent source is replaced by the first stand-in whose data are found, and one line says so."""
-    changed, told = with_stand_ins(study(), STAND_INS, roots)
+    changed, lines = with_stand_ins(study(), STAND_INS, roots)
     assert sources_of(changed) == ["random", "supervised:coco"]
-    assert told == [f"source {WANTED} is not at hand: supervised:coco takes its place (--set source=... chooses)"]
+    assert lines == [f"source {WANTED} is not at hand: supervised:coco takes its place (--set source=... chooses)"]
     assert sources_of(with_stand_ins(study("coco"), STAND_INS, roots)[0]) == ["random", "imagenet+supervised:voc2012"]
 
 
@@ -71,9 +71,9 @@ def test_a_class_may_be_written_otherwise_in_a_class_map(roots: DataRoots, tmp_p
 def test_a_class_map_keeps_the_classes_of_another_target(roots: DataRoots) -> None:
     """What the new target has no class for is left out of the class map, and told."""
     declared = study("mine", class_map={"car": ["bus"], "sign": ["stop sign"]})
-    changed, told = with_class_map_of_target(declared, roots)
+    changed, lines = with_class_map_of_target(declared, roots)
     assert dict(changed.target.class_map) == {"car": ["bus"]}
-    assert told == ["class_map of sign is left out: no class of mine"]
+    assert lines == ["class_map of sign is left out: no class of mine"]
     assert with_class_map_of_target(changed, roots) == (changed, [])
 
 
@@ -91,7 +91,7 @@ def test_a_chosen_source_and_the_published_run_are_left_alone(
 ) -> None:
     """Stand-ins come in unless the run is the published one or the source is chosen on the command line."""
     declared = study("generated_street")
-    told = ["--runner", "inline", "--plan", "--data", str(roots.root), "--out", str(tmp_path / "runs"), *arguments]
+    options = ["--runner", "inline", "--plan", "--data", str(roots.root), "--out", str(tmp_path / "runs"), *arguments]
     with pytest.raises(SystemExit):
-        main(declared, as_published=declared, stand_ins=STAND_INS, arguments=told)
+        main(declared, as_published=declared, stand_ins=STAND_INS, arguments=options)
     assert ("supervised:coco takes its place" in capsys.readouterr().err) is replaced

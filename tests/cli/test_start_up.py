@@ -81,15 +81,15 @@ def test_version_names_what_results_depend_on(capsys: pytest.CaptureFixture[str]
     """`--version` of both kinds of commands is one line with the versions of segsweep, torch, ray and Python."""
     from importlib.metadata import version
 
-    told = []
+    outputs = []
     study = Study(name="s", target=Target("pets"), compare={"source": ["random"]})
     for command in (partial(command_line, ["--version"]), partial(main, study, arguments=["--version"])):
         with pytest.raises(SystemExit, match="0"):
             command()
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-    assert told[0].count("\n") == 1
-    assert f"torch {version('torch')}, ray {version('ray')}, Python 3." in told[0]
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count("\n") == 1
+    assert f"torch {version('torch')}, ray {version('ray')}, Python 3." in outputs[0]
 
 
 def test_a_mistake_in_the_study_file_itself_exits_with_2(tmp_path: Path) -> None:

@@ -179,10 +179,10 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
     diverges = ["--set", "source=random", "--set", "freeze=none", "--set", "learning_rate=98,99", "--set", "epochs=4"]
     diverges += ["--set", "optimizer=adamw", "--set", "weight_decay=1e6", "--out", str(tmp_path / "runs")]
     assert call(tiny_study, *diverges) == 1
-    told = capsys.readouterr()
-    assert "no setting could be chosen: 2 of 2 tuning trials failed; the first: " in told.out
-    assert "at learning_rate=98" in told.out
-    assert "1 cells came to no result; their reasons stand above" in told.err
+    output = capsys.readouterr()
+    assert "no setting could be chosen: 2 of 2 tuning trials failed; the first: " in output.out
+    assert "at learning_rate=98" in output.out
+    assert "1 cells came to no result; their reasons stand above" in output.err
 
 
 @pytest.mark.parametrize(

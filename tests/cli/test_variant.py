@@ -36,8 +36,8 @@ def test_a_plan_says_what_a_changed_study_leaves_behind(
         with pytest.raises(SystemExit):
             main(tiny_study, arguments=["--plan", "--json", "--runner", "inline", "--out", str(finished / "runs"), *arguments])
         remarks = json.loads(capsys.readouterr().out)["remarks"]
-        said = [line for line in remarks if "was declared differently (epochs: 2, now 3); 16 of its 16 trials" in line]
-        assert len(said) == expected
+        found = [line for line in remarks if "was declared differently (epochs: 2, now 3); 16 of its 16 trials" in line]
+        assert len(found) == expected
         assert len([line for line in remarks if "declared differently" in line]) == expected
 
 

@@ -40,12 +40,12 @@ def flip(path: Path) -> None:
 def test_a_whole_store_is_counted(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Every kind has its number of artifacts and bytes, the exit code is 0, and progress goes to stderr."""
     assert call("verify", "--store", store.root) == 0
-    told = capsys.readouterr()
-    lines = {line.split()[0]: line for line in told.out.splitlines()}
+    output = capsys.readouterr()
+    lines = {line.split()[0]: line for line in output.out.splitlines()}
     assert list(lines) == ["data", "masks", "weights", "model", "checkpoint"]
     assert all("2 whole" in line for line in lines.values())
     assert "2 whole (4.0 MB)" in lines["masks"]
-    assert f"verifying {store.root}: 10/10" in told.err
+    assert f"verifying {store.root}: 10/10" in output.err
 
 
 def test_damage_of_every_kind_is_set_aside(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -239,8 +239,10 @@ def test_one_logit_goes_with_no_map_of_classes(values, message):
 
 def test_a_self_supervised_stage_is_told_its_own_settings():
     """Its length, batch and temperature are those of `ssl_`, else the supervised stages', else the trial's."""
-    told = stage_settings(Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32), Stage("simclr"))
-    assert {name: told[name] for name in ("epochs", "batch_size", "temperature", "image_px")} == {
+    settings_of_stage = stage_settings(
+        Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32), Stage("simclr")
+    )
+    assert {name: settings_of_stage[name] for name in ("epochs", "batch_size", "temperature", "image_px")} == {
         "epochs": 3,
         "batch_size": 4,
         "temperature": 0.5,
@@ -269,11 +271,16 @@ def test_source_settings_hold_only_what_is_not_usual():
     """Settings that later versions brought are told to a stage only where they differ from their default."""
     usual = stage_settings(Settings(), Stage("supervised"))
     assert "schedule" not in usual
-    told = stage_settings(
+    settings_of_stage = stage_settings(
         Settings(schedule="poly", warmup=0.1, source_loss="dice", source_augmentation="none"), Stage("supervised")
     )
-    assert set(told) - set(usual) == {"schedule", "warmup"}
-    assert (told["schedule"], told["warmup"], told["loss"], told["augmentation"]) == ("poly", 0.1, "dice", "none")
+    assert set(settings_of_stage) - set(usual) == {"schedule", "warmup"}
+    assert (
+        settings_of_stage["schedule"],
+        settings_of_stage["warmup"],
+        settings_of_stage["loss"],
+        settings_of_stage["augmentation"],
+    ) == ("poly", 0.1, "dice", "none")
 
 
 def test_a_largest_gradient_is_shared_with_supervised_stages_alone():

@@ -270,8 +270,8 @@ def test_a_run_and_a_prediction_use_the_range_of_training(tmp_path, capsys):
     fixed = {"architecture": "unet16", "image_px": 16, "epochs": 1, "batch_size": 4}
     study = Study("deep", Target(f"folder:{folder}"), compare={"source": ["random"]}, fixed=fixed, seeds=1)
     segsweep.run(study, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)
-    said = capsys.readouterr().err
-    assert "16-bit images reach 4080 at most, so all are read as images of 12 bits" in said
+    output = capsys.readouterr().err
+    assert "16-bit images reach 4080 at most, so all are read as images of 12 bits" in output
     (index,) = (tmp_path / "store" / "model").glob("*/*.json")
     assert json.loads(index.read_text())["metadata"]["bits"] == 12
     photos = tmp_path / "photos"
@@ -283,5 +283,5 @@ def test_a_run_and_a_prediction_use_the_range_of_training(tmp_path, capsys):
     assert command_line([*command, "--probabilities"]) in (0, None)
     twins = [np.asarray(Image.open(tmp_path / "out" / "probabilities" / f"{name}-thing.png")) for name in ("deep", "plain")]
     assert np.array_equal(*twins)
-    said = capsys.readouterr()
-    assert "1 images have values above 4095, which is white in the 16-bit images that the model was trained on" in said.err
+    output = capsys.readouterr()
+    assert "1 images have values above 4095, which is white in the 16-bit images that the model was trained on" in output.err

@@ -144,13 +144,13 @@ def test_a_broken_cache_is_read_past(layouts, tmp_path, quiet, content):
 
 def test_progress_counts_the_files_that_are_read(layouts, tmp_path):
     """Progress says how many files of how many were read, and nothing where none was."""
-    told = []
+    calls = []
     files = Folder(layouts.plain(), "mine").files()
-    file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: told.append(what))
-    assert told[-1] == ("reading file contents", 13, 13)
-    told.clear()
-    file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: told.append(what))
-    assert told == []
+    file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: calls.append(what))
+    assert calls[-1] == ("reading file contents", 13, 13)
+    calls.clear()
+    file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: calls.append(what))
+    assert calls == []
 
 
 def test_a_name_that_is_no_utf8_is_refused_in_every_layout(layouts, tmp_path, quiet):

@@ -92,14 +92,14 @@ def test_pictures_are_decoded_once(layouts, store, quiet):
 
 def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
     """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the data set and the file."""
-    data_spec, told = DataSpec(Folder(layouts.plain(), "mine"), None, PIXELS), []
+    data_spec, lines = DataSpec(Folder(layouts.plain(), "mine"), None, PIXELS), []
     prepare(data_spec, store, quiet)
     path = store.folder(DATA, prepared_key(data_spec, store, quiet)) / "images.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    prepare(data_spec, store, quiet, notify=told.append)
+    prepare(data_spec, store, quiet, notify=lines.append)
     assert path.read_bytes() == whole
-    (line,) = told
+    (line,) = lines
     assert line.startswith(f"prepared data of mine at {PIXELS} px is damaged: images.npy has other bytes")
     assert line.endswith("; it is prepared again")
 

@@ -127,9 +127,9 @@ def test_odd_and_long_names_are_served(study: Path, tmp_path: Path) -> None:
     odd = folder / os.fsdecode(b"b\xff.png")
     figure(32, 32).save(odd)
     predict(load(study), folder, tmp_path / "out", probabilities=True, device="cpu")
-    told = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
-    assert {row["picture"] for row in told["pictures"]} == {odd.name, f"{'l' * 245}.png"}
-    assert all((tmp_path / "out" / row["mask"]).is_file() for row in told["pictures"])
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert {row["picture"] for row in written["pictures"]} == {odd.name, f"{'l' * 245}.png"}
+    assert all((tmp_path / "out" / row["mask"]).is_file() for row in written["pictures"])
     assert len((tmp_path / "out" / "shares.csv").read_bytes().splitlines()) == 3
 
 

@@ -81,8 +81,8 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, begin, w
     }
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        told = rf"^--out: {tmp_path} cannot be written: No space left on device; .* same command again"
-        with pytest.raises(UserError, match=told) as caught:
+        message = rf"^--out: {tmp_path} cannot be written: No space left on device; .* same command again"
+        with pytest.raises(UserError, match=message) as caught:
             calls[call]()
     assert "\n" not in str(caught.value)
     writer.__exit__(UserError, caught.value, None)

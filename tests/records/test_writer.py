@@ -285,15 +285,15 @@ def test_killed_driver_leaves_readable_records(tmp_path, driver, start_columns, 
     """
     monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     for _ in range(12):
-        told = driver.stdout.readline().strip()
+        output = driver.stdout.readline().strip()
     with pytest.raises(UserError, match=rf"is being written by another run .*{driver.pid}"), RecordWriter(tmp_path):
         pass
     os.kill(driver.pid, signal.SIGKILL)
-    told = ([told, *driver.stdout.read().split()])[-1]
+    output = ([output, *driver.stdout.read().split()])[-1]
     driver.wait()
     records = load(tmp_path)
     ended = records.trials[records.trials["status"] == "finished"]
-    assert set(ended["trial_id"]) >= {f"t{number:06d}" for number in range(int(told[1:]) + 1)}
+    assert set(ended["trial_id"]) >= {f"t{number:06d}" for number in range(int(output[1:]) + 1)}
     assert records.trials["trial_id"].is_unique
     assert set(records.trials["status"]) <= {"finished", "interrupted"}
     assert not records.epochs.duplicated(["trial_id", "epoch"]).any()

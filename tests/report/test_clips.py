@@ -57,10 +57,10 @@ def cut(frame: Image.Image, column: int, row: int) -> np.ndarray:
 
 def test_the_first_frame_shows_the_start_model(ran, records):
     """There are as many frames as results and one more, in the GIF too; the first has what the untrained model predicts."""
-    told = write_clips(records, ran[1])
+    lines = write_clips(records, ran[1])
     (folder,) = (records.folder / "clips").iterdir()
     assert folder.name == "source=random"
-    assert told == ["clips/ holds pictures over time of 1 cell"]
+    assert lines == ["clips/ holds pictures over time of 1 cell"]
     assert sorted(path.name for path in folder.glob("*.png")) == [f"frame-{number:04d}.png" for number in range(FRAMES)]
     with Image.open(folder / "clip.gif") as gif:
         assert gif.n_frames == FRAMES

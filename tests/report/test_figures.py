@@ -76,8 +76,8 @@ def test_every_combination_of_what_varies_has_its_panel() -> None:
     cells = pd.DataFrame({"cell": list("abcd"), "freeze": ["none", "none", "encoder", "norm"], "ema": [None, 0.9, None, None]})
     rows = pd.DataFrame({"cell": ["a", "b", "b", "c"], "run": [1, 2, 3, 4]})
     figure, parts = panels(cells, ["freeze", "ema"], rows, ("epoch", "loss"))
-    told = {ax.get_title(): list(part["run"]) for ax, part in parts}
-    assert told == {"freeze none\nema none": [1], "freeze none\nema 0.9": [2, 3], "freeze encoder\nema none": [4]}
+    by_title = {ax.get_title(): list(part["run"]) for ax, part in parts}
+    assert by_title == {"freeze none\nema none": [1], "freeze none\nema 0.9": [2, 3], "freeze encoder\nema none": [4]}
     figure.draw_without_rendering()
     named = [any(tick.get_visible() and tick.get_text() for tick in ax.get_xticklabels()) for ax, _ in parts]
     assert named == [bool(ax.get_xlabel()) for ax, _ in parts] == [False, True, True]  # the second has nothing below it

@@ -142,9 +142,9 @@ def test_other_ranges_are_understood(
 ) -> None:
     """Every kind of range becomes Optuna's, wide enough for what was tried; a missing value of a compared axis is None."""
     tried = 0.01 if isinstance(declared, LogUniform) else 0.0
-    told = {**records.study, "tune": {"warmup": str(declared)}, "compare": [{"dev_share": [None, 0.5]}]}
+    declaration = {**records.study, "tune": {"warmup": str(declared)}, "compare": [{"dev_share": [None, 0.5]}]}
     trials = records.trials.assign(warmup=tried, dev_share=[np.nan, 0.5] * 8)
-    write_optuna(replace(records, study=told, trials=trials), tmp_path)
+    write_optuna(replace(records, study=declaration, trials=trials), tmp_path)
     distributions = study(tmp_path).trials[0].distributions
     assert distributions["warmup"] == expected
     assert set(distributions["dev_share"].choices) == {None, 0.5}

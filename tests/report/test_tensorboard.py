@@ -44,10 +44,10 @@ def test_every_scalar_of_every_epoch_is_there(troubled: Records, tmp_path: Path)
         expected = {}
         for column in numbers:
             tag = re.sub("^(train|val)_", r"\1/", column)
-            told = rows.dropna(subset=column)
-            if len(told):
-                values = [float(np.float32(value)) for value in told[column]]
-                expected[tag if "/" in tag else f"epoch/{tag}"] = dict(zip(told["epoch"], values, strict=True))
+            recorded = rows.dropna(subset=column)
+            if len(recorded):
+                values = [float(np.float32(value)) for value in recorded[column]]
+                expected[tag if "/" in tag else f"epoch/{tag}"] = dict(zip(recorded["epoch"], values, strict=True))
         assert {tag: found[tag] for tag in found if tag not in ("best/val_iou", "test/iou")} == expected
 
 

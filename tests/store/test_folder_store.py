@@ -208,13 +208,13 @@ def test_long_verifications_show_how_far_they_are(store, monkeypatch):
     """Verifying a big artifact tells its progress up to the end; a small one is silent."""
     build(store, a="x" * 3_000_000, b="y" * 2_000_000)
     forget()
-    told = []
-    store.open("weights", KEY, lambda *values: told.append(values))
-    assert told == []
+    calls = []
+    store.open("weights", KEY, lambda *values: calls.append(values))
+    assert calls == []
     monkeypatch.setattr(index_module, "SHOWN_BYTES", 5_000_000)
-    store.open("weights", KEY, lambda *values: told.append(values), verify="always")
-    assert told[-1] == (f"verifying weights {KEY}, MB", 5, 5)
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    store.open("weights", KEY, lambda *values: calls.append(values), verify="always")
+    assert calls[-1] == (f"verifying weights {KEY}, MB", 5, 5)
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
 
 
 def test_an_artifact_survives_a_power_cut(store, disk):

@@ -75,8 +75,10 @@ def test_stages_tell_their_quality(chains: Study, tmp_path: Path) -> None:
     assert stages.loc[~alone, "val_mean_iou"].between(0, 1).all()
     assert stages.loc[alone, "val_mean_iou"].isna().all()
     of_stages = records.epochs[records.epochs["phase"] == "stage"]
-    told = of_stages.set_index("trial_id").loc[stages.loc[alone, "stage_id"], ["train_loss", "val_loss", "contrastive_accuracy"]]
-    assert told.notna().all().all()
+    losses = of_stages.set_index("trial_id").loc[
+        stages.loc[alone, "stage_id"], ["train_loss", "val_loss", "contrastive_accuracy"]
+    ]
+    assert losses.notna().all().all()
 
 
 def test_pictures_alone_are_a_self_supervised_source(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:

@@ -62,22 +62,22 @@ def test_a_synonym_that_nobody_has_is_refused(catalog):
 def test_maps_are_told_where_they_are_used(catalog):
     """Mappings are told for transfer=all and for domain_shift=on, and for nothing else."""
     assert class_remarks(study(["city"]), catalog) == []
-    (told,) = class_remarks(study(["city"], transfer="all"), catalog)
-    assert told.splitlines() == [
+    (lines,) = class_remarks(study(["city"], transfer="all"), catalog)
+    assert lines.splitlines() == [
         "classes of the target <- of supervised:city:",
         "background <- (fresh)",
         "car        <- car",
         "sign       <- (fresh)",
     ]
-    (told,) = class_remarks(study(["city"], ["traffic sign"], domain_shift="on"), catalog)
-    assert "sign       <- traffic sign" in told
-    assert told.endswith("before fine-tuning, all other classes of the source stand for the background")
+    (lines,) = class_remarks(study(["city"], ["traffic sign"], domain_shift="on"), catalog)
+    assert "sign       <- traffic sign" in lines
+    assert lines.endswith("before fine-tuning, all other classes of the source stand for the background")
 
 
 def test_nothing_in_common_is_told_or_refused(catalog):
     """With domain_shift=on a source without a class of the target is told; with transfer=all it is an error."""
-    (told,) = class_remarks(study(["animals"], domain_shift="on"), catalog)
-    assert told.startswith("domain_shift=on: supervised:animals has no class of the target but the background")
+    (lines,) = class_remarks(study(["animals"], domain_shift="on"), catalog)
+    assert lines.startswith("domain_shift=on: supervised:animals has no class of the target but the background")
     with pytest.raises(UserError, match="transfer=all from supervised:animals: no class of the target but the background"):
         class_maps(study(["animals"], transfer="all"), catalog)
 
@@ -95,7 +95,7 @@ def drawn(folder: Path, masks: list[int]) -> Path:
     return folder
 
 
-def told_of(folder: Path, tmp_path: Path, tune=None, **fixed) -> list[str]:
+def remarks_of(folder: Path, tmp_path: Path, tune=None, **fixed) -> list[str]:
     """Return what is said of a target before it is run, once its data are prepared."""
     catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     target = Target(f"folder:{folder}", protocol="official" if (folder / "val.txt").is_file() else "60-20-20")
@@ -111,7 +111,7 @@ def test_a_split_without_a_class_is_told(tmp_path):
     folder = drawn(tmp_path / "few", [1, 2, 1, 1, 2, 2])
     for part, names in {"train": ["00"], "val": ["01", "04"], "test": ["02", "03", "05"]}.items():
         (folder / f"{part}.txt").write_text("\n".join(names))
-    assert told_of(folder, tmp_path) == [
+    assert remarks_of(folder, tmp_path) == [
         "none of the 2 val pictures shows 'car', which has no IoU there and is left out of means",
         "none of the 1 train pictures shows 'sign', which cannot be learned",
     ]
@@ -131,10 +131,10 @@ def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
         with pytest.raises(
             UserError, match="show no foreground, so the validation loss would choose a setting, and loss is tuned"
         ):
-            told_of(folder, tmp_path / "tuned", tune=different_losses, keep=keep)
-    told = [line for line in told_of(folder, tmp_path, keep=keep) if "show no foreground" in line]
+            remarks_of(folder, tmp_path / "tuned", tune=different_losses, keep=keep)
+    lines = [line for line in remarks_of(folder, tmp_path, keep=keep) if "show no foreground" in line]
     start = "the val pictures show no foreground: its IoU is undefined, so"
-    assert told == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
+    assert lines == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
 
 
 def test_shares_compare_by_loss_where_they_validate_alike(tmp_path):
@@ -169,12 +169,12 @@ def test_two_classes_without_a_background_are_told(tmp_path):
 
 def test_a_fraction_that_leaves_a_class_out_is_told(tmp_path):
     """Where the training split shows all classes and the part that a seed gets of it does not, that is told for the seed."""
-    told = told_of(drawn(tmp_path / "ten", [1, 2] * 5), tmp_path, fraction=0.2)
-    assert len(told) == 3
-    for seed, line in enumerate(told):
+    lines = remarks_of(drawn(tmp_path / "ten", [1, 2] * 5), tmp_path, fraction=0.2)
+    assert len(lines) == 3
+    for seed, line in enumerate(lines):
         assert line.startswith(f"none of the 1 train pictures that fraction=0.2 leaves with seed {seed} shows '")
 
 
 def test_nothing_is_told_where_all_classes_are_everywhere(tmp_path):
     """A target whose splits show every class is nothing to talk of."""
-    assert told_of(drawn(tmp_path / "all", [1, 2] * 10), tmp_path) == []
+    assert remarks_of(drawn(tmp_path / "all", [1, 2] * 10), tmp_path) == []

@@ -180,16 +180,16 @@ def test_a_run_leaves_copies_out_and_records_how_many(ellipses, tmp_path, capsys
     copy = copied(ellipses, tmp_path / "copy")
     study = declared(ellipses, f"supervised:folder:{copy}", groups="^(..)")
     records = segsweep.run(study, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     (stage,) = records.stages.to_dict("records")
     (trial,) = records.trials.to_dict("records")
     held = 40 - trial["train_images"]
     assert stage["dropped_duplicates"] == held
     assert stage["train_images"] + stage["val_images"] == 40 - held
     assert trial["dropped_duplicates"] == 0
-    assert f"{held} of 40 images are identical to validation or test images of the target (copy" in said
-    assert "all its images are images of the target" in said
-    assert "groups are not divided: " in said
+    assert f"{held} of 40 images are identical to validation or test images of the target (copy" in output
+    assert "all its images are images of the target" in output
+    assert "groups are not divided: " in output
     target = json.loads((tmp_path / "runs" / "s" / "study.json").read_text())["target"]
     assert (target["groups"], target["leakage"]) == ("^(..)", "prevent")
     assert load(tmp_path / "runs" / "s").trials["status"].tolist() == ["finished"]

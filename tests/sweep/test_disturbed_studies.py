@@ -142,9 +142,9 @@ def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undistur
         (disk / "filler").unlink()
 
     assert_equal(study.run(disturb), undisturbed)
-    said = study.log.getvalue()
-    assert "free some space there; the study goes on by itself" in " ".join(said.split())
-    assert said.index("paused: ") < said.index("goes on\n")
+    output = study.log.getvalue()
+    assert "free some space there; the study goes on by itself" in " ".join(output.split())
+    assert output.index("paused: ") < output.index("goes on\n")
 
 
 @pytest.mark.slow
@@ -296,9 +296,9 @@ def test_a_polite_signal_ends_a_pause(what: str, number: int, ellipses: Path, tm
     process.send_signal(number)
     assert process.wait(timeout=30) == 130, (tmp_path / "log").read_text()
     assert time.monotonic() - pressed < 10
-    said = (tmp_path / "log").read_text()
-    assert "To continue: python" in said
-    assert "Traceback" not in said
+    output = (tmp_path / "log").read_text()
+    assert "To continue: python" in output
+    assert "Traceback" not in output
     (disk / "filler").unlink()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr

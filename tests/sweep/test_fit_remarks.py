@@ -24,7 +24,7 @@ class Cropped(Folder):
 
 @pytest.fixture
 def remarks(ellipses, tmp_path):
-    def said(*sources, leakage="prevent", **fixed) -> list[str]:
+    def remarks_of(*sources, leakage="prevent", **fixed) -> list[str]:
         study = Study(
             "s",
             Target(f"folder:{ellipses}", leakage=leakage),
@@ -34,7 +34,7 @@ def remarks(ellipses, tmp_path):
         catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None, user_objects=study.user_objects)
         return fit_remarks(study, catalog)
 
-    return said
+    return remarks_of
 
 
 def test_other_ways_of_target_and_source_are_said(remarks, boxes):
@@ -73,5 +73,5 @@ def test_a_plan_and_a_run_say_it_alike(ellipses, boxes, tmp_path, monkeypatch, c
         with pytest.raises(SystemExit) as ended:
             main(study)
         assert ended.value.code == 0
-        said = capsys.readouterr()
-        assert f"by crop in supervised:folder:{boxes}: {ALIKE}" in said.out + said.err
+        printed = capsys.readouterr()
+        assert f"by crop in supervised:folder:{boxes}: {ALIKE}" in printed.out + printed.err

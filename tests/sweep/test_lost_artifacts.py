@@ -105,17 +105,17 @@ def test_a_lost_model_is_run_again_by_the_same_command(
     folder = FolderStore(ran / "store").folder("model", str(confirmed(before)["model_key"]))
     shutil.rmtree(folder) if lost == "missing" else flip(folder / "weights.safetensors")
     options = ["--out", str(ran / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]
-    said = f"1 confirmed run counts as not run, for lack of the model: that of trial {confirmed(before)['trial_id']} is {lost}"
+    line = f"1 confirmed run counts as not run, for lack of the model: that of trial {confirmed(before)['trial_id']} is {lost}"
     with pytest.raises(SystemExit) as ended:
         main(study, arguments=[*options, "--plan"])
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert not ended.value.code
-    assert said in told
-    assert "2 trials (1 to tune, 1 to confirm), 1 done" in told
+    assert line in output
+    assert "2 trials (1 to tune, 1 to confirm), 1 done" in output
     assert folder.exists() == (lost == "damaged")
     request.getfixturevalue("other_start")
     after = run(study, ran)
-    assert said in capsys.readouterr().err.replace("\n", "")
+    assert line in capsys.readouterr().err.replace("\n", "")
     assert after.trials["starts"].tolist() == [1, 1]
     assert len(after.epochs) == len(before.epochs)
     assert confirmed(after)["test_iou"] != confirmed(before)["test_iou"]
@@ -138,8 +138,8 @@ def test_export_of_a_damaged_model_says_what_builds_it_again(study: Study, ran: 
     assert "run the study's command again: it runs this confirmed run again" in line
     assert not (ran / "best").exists()
     assert call("report", before.folder) == 0
-    (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("predictions.png leaves out 1 cell:")]
-    assert "run the study's command again" in said
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("predictions.png leaves out 1 cell:")]
+    assert "run the study's command again" in line
     run(study, ran)
     assert call("export", before.folder, "--best", ran / "best") == 0
 
@@ -170,10 +170,12 @@ def test_damaged_data_and_stages_are_built_again(
     flip(target / "images.npy")
     flip(stage / "weights.safetensors")
     after = run(replace(tiny_study, seeds=3), copy_of_finished)
-    told = capsys.readouterr().err.replace("\n", "")
-    assert "px is damaged: images.npy has other bytes than were written; set aside as" in told
-    assert told.count("it is prepared again") == 1
-    assert told.count(f"the stage with the weights {stage.name} counts as not built: they are damaged: weights.safetensors") == 1
+    output = capsys.readouterr().err.replace("\n", "")
+    assert "px is damaged: images.npy has other bytes than were written; set aside as" in output
+    assert output.count("it is prepared again") == 1
+    assert (
+        output.count(f"the stage with the weights {stage.name} counts as not built: they are damaged: weights.safetensors") == 1
+    )
     assert (after.trials["status"] == "finished").all()
     assert len(after.trials) == len(before.trials) + 4
     assert after.stages["content_hash"].tolist() == before.stages["content_hash"].tolist()
@@ -193,8 +195,8 @@ def test_the_same_command_goes_on_without_a_declaration(
     for arguments, code, words in ((["--plan"], 2, "run the study's own command again"), ([], 0, "written anew")):
         with pytest.raises(SystemExit) as end:
             main(tiny_study, arguments=[*options, *arguments])
-        told = capsys.readouterr().err
-        assert (end.value.code or 0) == code, told
-        assert f"{path}: " in told
-        assert words in told
+        output = capsys.readouterr().err
+        assert (end.value.code or 0) == code, output
+        assert f"{path}: " in output
+        assert words in output
     assert load(path.parent).trials["starts"].tolist() == [1] * 16

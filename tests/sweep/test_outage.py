@@ -53,17 +53,17 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def lines() -> list[str]:
     """What is said."""
     return []
 
 
 @pytest.fixture
-def make(tmp_path: Path, said: list[str]) -> Callable[..., Outage]:
+def make(tmp_path: Path, lines: list[str]) -> Callable[..., Outage]:
     """Return what makes an outage over a store and a folder of records."""
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "study.json").touch()
-    return lambda **options: Outage(FolderStore(tmp_path / "store"), tmp_path / "records", said.append, **options)
+    return lambda **options: Outage(FolderStore(tmp_path / "store"), tmp_path / "records", lines.append, **options)
 
 
 def pass_until_ready(outage: Outage, clock: Clock, seconds: float) -> bool:
@@ -74,7 +74,9 @@ def pass_until_ready(outage: Outage, clock: Clock, seconds: float) -> bool:
     return ready
 
 
-def test_a_pause_lasts_until_a_file_can_be_written(make: Callable[..., Outage], clock: Clock, disk: dict[str, int], said) -> None:
+def test_a_pause_lasts_until_a_file_can_be_written(
+    make: Callable[..., Outage], clock: Clock, disk: dict[str, int], lines
+) -> None:
     """While the disk is full nothing is ready; then it is, and both are said once, with what to do."""
     outage = make()
     assert outage.ready()
@@ -82,7 +84,7 @@ def test_a_pause_lasts_until_a_file_can_be_written(make: Callable[..., Outage], 
     assert not pass_until_ready(outage, clock, 50)
     disk["free"] = 1 << 30
     assert pass_until_ready(outage, clock, 61)
-    (paused, goes_on) = said
+    (paused, goes_on) = lines
     assert paused.startswith(f"paused: {FULL.reason}; free some space there; the study goes on by itself; Ctrl-C")
     assert goes_on == "goes on"
 
@@ -128,14 +130,14 @@ def test_waits_grow_up_to_a_minute_and_are_short_after_progress(make: Callable[.
     assert outage.back_off("trial", FULL) == 1
 
 
-def test_many_workers_are_one_line(make: Callable[..., Outage], said: list[str]) -> None:
+def test_many_workers_are_one_line(make: Callable[..., Outage], lines: list[str]) -> None:
     """What hinders several at once is said once; another fault is said too."""
     outage = make()
     for number in range(8):
         outage.back_off(f"trial {number}", FULL)
-    assert len(said) == 1
+    assert len(lines) == 1
     outage.back_off("trial 3", Fault("Input/output error: /store", DISK))
-    assert len(said) == 2
+    assert len(lines) == 2
 
 
 @pytest.mark.usefixtures("disk")

@@ -142,8 +142,8 @@ def test_a_setting_holds_in_the_points_in_which_it_has_an_effect(decides, values
     others = {key: each for key, each in fixed.items() if key != name}
     default = type(small_study()._settings({})).model_fields[name].default
     compare = {"source": ["random"], **({name: [default, value]} if role == "compare" else {})}
-    told = {"epochs": 4, "precision": "float32", **(others if role == "compare" else fixed)}
-    plan = plan_of(small_study(compare=compare, tune={decides: Choice(values)}, fixed=told, trials_per_cell=8))
+    every = {"epochs": 4, "precision": "float32", **(others if role == "compare" else fixed)}
+    plan = plan_of(small_study(compare=compare, tune={decides: Choice(values)}, fixed=every, trials_per_cell=8))
     assert len(plan.cells) == (2 if role == "compare" else 1)
     points = {getattr(trial.settings, decides): getattr(trial.settings, name) for trial in plan.cells[-1].tuning}
     assert points == {each: value if each in kept else default for each in values}

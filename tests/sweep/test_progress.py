@@ -69,10 +69,10 @@ def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]
     if isinstance(shown, LiveView):
         shown._live.refresh()
     shown.close()
-    said = text.getvalue()
-    assert "4/12" in said
-    assert "0.600" in said
-    assert isinstance(shown, PlainView) or ("4/6" in said and "1 failed" in said)
+    output = text.getvalue()
+    assert "4/12" in output
+    assert "0.600" in output
+    assert isinstance(shown, PlainView) or ("4/6" in output and "1 failed" in output)
 
 
 def test_a_trial_of_two_cells_counts_in_both() -> None:

@@ -37,7 +37,7 @@ class Counted:
     images_per_second: float = 1.0
 
     @property
-    def says(self) -> str:
+    def summary(self) -> str:
         """The number to look at."""
         return f"total {self.total}"
 

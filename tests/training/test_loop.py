@@ -176,10 +176,10 @@ UNDEFINED = (None,) * 5
 
 def measuring(ious, losses):
     """Counts and a loss for each validation in turn: an IoU of None is a split without foreground, in which all is predicted."""
-    told = iter(zip(ious, losses, strict=True))
+    measured = iter(zip(ious, losses, strict=True))
 
     def change(found):
-        iou, loss = next(told)
+        iou, loss = next(measured)
         hit = 0 if iou is None else round(1000 * iou)
         confusion = np.array([[1000, 1000], [0, 0]]) if iou is None else np.array([[1000, 0], [1000 - hit, hit]])
         each = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])

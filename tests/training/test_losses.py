@@ -201,20 +201,20 @@ def test_parts_of_a_batch_add_up(name, pieces):
     loss, world = objective(name), World()
     together = logits.clone().requires_grad_()
     loss(together, masks).backward()
-    apart, told = logits.clone().requires_grad_(), 0.0
+    apart, summed = logits.clone().requires_grad_(), 0.0
     for few, labels in zip(apart.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
         backward, part = loss.part(few, labels, masks, len(masks), world)
         backward.backward()
-        told += float(part)
+        summed += float(part)
     if pieces == 1 or not any(whole in name for whole in ("dice", "jaccard", "lovasz")):
-        assert told == pytest.approx(float(loss(logits, masks)), rel=1e-5)
+        assert summed == pytest.approx(float(loss(logits, masks)), rel=1e-5)
         torch.testing.assert_close(apart.grad, together.grad)
     else:
         batchwise = [term for term in loss.terms if term.size is None]
         shares = zip(logits.tensor_split(pieces), masks.tensor_split(pieces), strict=True)
         mean = sum(len(m) / 3 * term.weight * float(term.function(x, m)) for x, m in shares for term in batchwise)
         rest = sum(term.weight * float(term.function(logits, masks)) for term in loss.terms if term.size is not None)
-        assert told == pytest.approx(mean + rest, rel=1e-5)
+        assert summed == pytest.approx(mean + rest, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", BINARY)

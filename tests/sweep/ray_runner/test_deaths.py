@@ -26,7 +26,7 @@ The actor is dead because its node has died."""
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("report", "expected"),
     [
         (KILLED, "its process was killed or crashed, perhaps for want of memory: Worker unexpectedly exits with a connection"),
         (
@@ -40,26 +40,26 @@ The actor is dead because its node has died."""
         ("", "for no known reason"),
     ],
 )
-def test_the_reason_is_one_line(told: str, expected: str) -> None:
+def test_the_reason_is_one_line(report: str, expected: str) -> None:
     """Of each of Ray's texts the line that says why is found."""
-    reason = reason_of(told)
+    reason = reason_of(report)
     assert reason.startswith(expected)
     assert "\n" not in reason
 
 
 def test_a_worker_killed_for_want_of_memory_is_one_that_died():
     """A worker that Ray kills in the middle of a step for want of memory is told as dead to whoever follows it; Tune goes on."""
-    told = []
+    errors = []
 
     def heard(_: object, error: Exception) -> None:
-        told.append(error)
+        errors.append(error)
 
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda **_: None)
     task = SimpleNamespace(_tracked_actor=SimpleNamespace(actor_id=1, _on_error=heard), _on_error=heard)
     killed = {"tracked_actor_task": task, "exception": OutOfMemoryError("killed, the node running low on memory")}
     with memory_kills_as_deaths():
         RayActorManager._actor_task_failed(manager, **killed)
-    assert [type(error) for error in told] == [RayActorError, RayActorError]
-    assert "ran out of memory" in reason_of(str(told[0]))
+    assert [type(error) for error in errors] == [RayActorError, RayActorError]
+    assert "ran out of memory" in reason_of(str(errors[0]))
     with pytest.raises(RuntimeError, match="unexpected"):  # Ray alone
         RayActorManager._actor_task_failed(manager, **killed)
