@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from gpu.blocked import block_imports
+from gpu.part_context import PartContext
 from gpu.parts import PARTS, Check
-from gpu.place import Place
 from gpu.rows import Row, note, write_row
 
 HERE = Path(__file__).parent
@@ -33,29 +33,29 @@ def main() -> None:
 
     part = next(part for part in PARTS if part.name == options.name)
     with tempfile.TemporaryDirectory(prefix=f"gpu-{part.name}-") as folder:
-        place = Place(Device(options.device, options.threads), options.tiny, Path(folder), options.out, options.end)
-        emit = partial(write_row, place.results, part.name)
+        part_context = PartContext(Device(options.device, options.threads), options.tiny, Path(folder), options.out, options.end)
+        emit = partial(write_row, part_context.results, part.name)
         try:
-            place.device.set_up()
+            part_context.device.set_up()
             checks = part.checks()
         except Exception as error:  # a module that is missing here, or a broken driver
             traceback.print_exc(file=sys.stderr)
             emit(failure("start", error))
             return
-        run_checks(checks, place, emit)
+        run_checks(checks, part_context, emit)
 
 
-def run_checks(checks: tuple[Check, ...], place: Place, emit: Callable[[Row], None]) -> None:
+def run_checks(checks: tuple[Check, ...], part_context: PartContext, emit: Callable[[Row], None]) -> None:
     """Run checks one after the other and emit their rows; a check that raises becomes a failed row."""
     for check in checks:
         start = time.perf_counter()
         try:
-            for row in check(place):
+            for row in check(part_context):
                 emit(row)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             emit(failure(check.__name__, error))
-        place.release()
+        part_context.release()
         emit(note(f"time of {check.__name__}", round(time.perf_counter() - start, 2), "s"))
 
 

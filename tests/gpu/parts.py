@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row
 
-Check = Callable[[Place], Iterator[Row]]
+Check = Callable[[PartContext], Iterator[Row]]
 
 
 @dataclass(frozen=True)

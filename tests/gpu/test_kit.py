@@ -18,8 +18,8 @@ from gpu import runner
 from gpu.fast import profile
 from gpu.fast.rates import in_time
 from gpu.part import failure, run_checks
+from gpu.part_context import PartContext
 from gpu.parts import PARTS, Part
-from gpu.place import Place
 from gpu.right import states
 from gpu.rows import Row, at_least, at_most, equal, holds, note, read_rows, write_row
 from gpu.runner import Options, run_parts
@@ -30,10 +30,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def place(tmp_path):
+def part_context(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "out").mkdir()
-    return Place(Device("cpu", 1), True, tmp_path / "folder", tmp_path / "out")
+    return PartContext(Device("cpu", 1), True, tmp_path / "folder", tmp_path / "out")
 
 
 def test_nan_passes_no_bound():
@@ -43,18 +43,18 @@ def test_nan_passes_no_bound():
     assert all(row.passed for row in (at_most("x", 1, 1), at_least("x", 1, 1), equal("x", 1, 1), holds("x", True)))
 
 
-def test_a_check_that_raises_costs_only_itself(place):
+def test_a_check_that_raises_costs_only_itself(part_context):
     """Rows before an error are kept, the error is a failed row that says where it was raised, and the next check runs."""
 
-    def broken(_place):
+    def broken(_part_context):
         yield note("before", 1)
         raise RuntimeError("no kernel image\nmore text")
 
-    def sound(_place):
+    def sound(_part_context):
         yield note("after", 2)
 
     rows = []
-    run_checks((broken, sound), place, rows.append)
+    run_checks((broken, sound), part_context, rows.append)
     names = [row.what for row in rows]
     assert names == ["before", "broken", "time of broken", "after", "time of sound"]
     assert rows[1].passed is False
@@ -107,35 +107,35 @@ def test_parts_for_which_no_time_is_left_are_listed(tmp_path):
     assert outcomes(tmp_path)["late"] == [Row("skipped", "the time was used up", "", "must run", False)]
 
 
-def test_work_for_which_no_time_is_left_is_named(place, monkeypatch):
+def test_work_for_which_no_time_is_left_is_named(part_context, monkeypatch):
     """Work goes on while one and a half times the longest so far is left; the rest is named, and nothing is stopped within."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("gpu.place.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("gpu.part_context.time.monotonic", lambda: clock.now)
     monkeypatch.setattr("gpu.fast.rates.time.perf_counter", lambda: clock.now)
 
     def work(seconds):
-        def do(_place):
+        def do(_part_context):
             clock.now += seconds
             yield note(f"took {seconds}", 1)
 
         return do
 
     pieces = [(f"piece {number}", work(seconds)) for number, seconds in enumerate((6, 20, 20, 8, 8))]
-    rows = list(in_time(replace(place, end=60.0), pieces))
+    rows = list(in_time(replace(part_context, end=60.0), pieces))
     assert [row.what for row in rows] == ["took 6", "took 20", "took 20", "left out, since no time was left"]
     assert rows[-1].value == "piece 3, piece 4"
     assert rows[-1].passed is None
     assert clock.now < 60
 
 
-def test_a_piece_of_work_that_raises_costs_only_itself(place):
+def test_a_piece_of_work_that_raises_costs_only_itself(part_context):
     """An error becomes a failed row under the name of its piece, and the next piece is done."""
 
-    def broken(_place):
+    def broken(_part_context):
         yield note("before", 1)
         raise RuntimeError("no kernel image")
 
-    rows = list(in_time(place, [("broken piece", broken), ("sound piece", lambda _: iter([note("after", 2)]))]))
+    rows = list(in_time(part_context, [("broken piece", broken), ("sound piece", lambda _: iter([note("after", 2)]))]))
     assert [(row.what, row.passed) for row in rows] == [("before", None), ("broken piece", False), ("after", None)]
 
 
@@ -170,15 +170,15 @@ QUICK = ("agreement", "memory", "bf16", "determinism", "states", "profile")
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_checks_pass_at_tiny_size(name, place):
+def test_checks_pass_at_tiny_size(name, part_context):
     """The checks that need one process alone pass on this CPU, and each yields something."""
     part, rows = next(part for part in PARTS if part.name == name), []
-    run_checks(part.checks(), place, rows.append)
+    run_checks(part.checks(), part_context, rows.append)
     assert [row for row in rows if row.passed is False] == []
     assert len(rows) > len(part.checks())
 
 
-def test_a_profile_counts_what_the_driver_and_the_card_did(place, monkeypatch):
+def test_a_profile_counts_what_the_driver_and_the_card_did(part_context, monkeypatch):
     """Launches and waits are calls of the driver; copies belong to the time that the card is busy."""
 
     def event(key, count, microseconds, kind=DeviceType.CUDA):
@@ -192,15 +192,15 @@ def test_a_profile_counts_what_the_driver_and_the_card_did(place, monkeypatch):
     profiler.return_value.__enter__.return_value.key_averages.return_value = averages = MagicMock()
     averages.__iter__.side_effect = lambda: iter(events)
     monkeypatch.setattr(profile, "profile", profiler)
-    counts = profile._profile(place, "title", lambda: None)
+    counts = profile._profile(part_context, "title", lambda: None)
     assert (counts.launches, counts.waits, counts.busy_ms, counts.copy_ms) == (7, 3, 11.0, 2.0)
     assert counts.copied == "Memcpy HtoD (Pinned -> Device) x4"
 
 
-def test_counters_without_dimensions_may_lie_elsewhere(place):
+def test_counters_without_dimensions_may_lie_elsewhere(part_context):
     """Of an optimiser's tensors those with dimensions must be on the device; torch keeps RMSprop's counters on the CPU."""
     weight = torch.nn.Parameter(torch.empty(4, 3, 3, 3, device="meta").to(memory_format=torch.channels_last))
-    there = replace(place, device=Device("meta", 1))
+    there = replace(part_context, device=Device("meta", 1))
     for average, elsewhere in ((torch.empty_like(weight), 0), (torch.empty(4, 3, 3, 3), 1)):
         optimizer = SimpleNamespace(state={weight: {"step": torch.zeros(()), "square_avg": average}})
         model = SimpleNamespace(parameters=lambda: [weight])

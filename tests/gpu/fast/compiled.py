@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gpu.drawn import draw
 from gpu.fast.timing import seconds_each
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, note
 from segsweep.models.architectures import build_model
 
@@ -18,45 +18,47 @@ NETWORK = "deeplabv3plus-mobilenet_v2"
 SMALL = "unet16"  # compiling the other had not ended after a minute
 
 
-def eager(place: Place) -> Iterator[Row]:
+def eager(part_context: PartContext) -> Iterator[Row]:
     """The step that the others are compared with."""
-    for name in place.size((NETWORK, SMALL), (SMALL,)):
-        yield from _measure(place, name, "eager", lambda model, _: model)
+    for name in part_context.size((NETWORK, SMALL), (SMALL,)):
+        yield from _measure(part_context, name, "eager", lambda model, _: model)
 
 
-def graphed(place: Place) -> Iterator[Row]:
+def graphed(part_context: PartContext) -> Iterator[Row]:
     """The whole forward and backward pass recorded as CUDA graphs."""
-    if not place.device.cuda:
+    if not part_context.device.cuda:
         return
 
     def record(model: nn.Module, inputs: Tensor) -> Callable[..., Any]:
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             return torch.cuda.make_graphed_callables(model, (inputs.clone(),))
 
-    yield from _measure(place, NETWORK, "CUDA graphs", record)
+    yield from _measure(part_context, NETWORK, "CUDA graphs", record)
 
 
-def compiled(place: Place) -> Iterator[Row]:
+def compiled(part_context: PartContext) -> Iterator[Row]:
     """`torch.compile` as it is by default."""
-    backend = "inductor" if place.device.cuda else "eager"
-    yield from _measure(place, SMALL, "torch.compile", lambda model, _: torch.compile(model, backend=backend))
+    backend = "inductor" if part_context.device.cuda else "eager"
+    yield from _measure(part_context, SMALL, "torch.compile", lambda model, _: torch.compile(model, backend=backend))
 
 
-def compiled_with_graphs(place: Place) -> Iterator[Row]:
+def compiled_with_graphs(part_context: PartContext) -> Iterator[Row]:
     """`torch.compile` with CUDA graphs."""
-    if place.device.cuda:
+    if part_context.device.cuda:
         change = lambda model, _: torch.compile(model, mode="reduce-overhead")  # noqa: E731
-        yield from _measure(place, SMALL, "torch.compile, reduce-overhead", change)
+        yield from _measure(part_context, SMALL, "torch.compile, reduce-overhead", change)
 
 
-def _measure(place: Place, name: str, what: str, change: Callable[[nn.Module, Tensor], Callable[..., Any]]) -> Iterator[Row]:
+def _measure(
+    part_context: PartContext, name: str, what: str, change: Callable[[nn.Module, Tensor], Callable[..., Any]]
+) -> Iterator[Row]:
     """Yield the rate of a training step whose model was changed, and how long the change and the first step took."""
-    device, batch = place.device, place.size(16, 4)
-    pictures = draw(batch, place.size(256, 32), ignored=True)
+    device, batch = part_context.device, part_context.size(16, 4)
+    image_set = draw(batch, part_context.size(256, 32), ignored=True)
     model = build_model(name, 2, seed=0).to(device.torch, memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    images = torch.from_numpy(pictures.data.images).to(device.torch).permute(0, 3, 1, 2).float().div(255)
-    masks = torch.from_numpy(pictures.data.masks).to(device.torch).long()
+    images = torch.from_numpy(image_set.data.images).to(device.torch).permute(0, 3, 1, 2).float().div(255)
+    masks = torch.from_numpy(image_set.data.masks).to(device.torch).long()
     start = time.perf_counter()
     changed = change(model, images)
 
@@ -71,7 +73,7 @@ def _measure(place: Place, name: str, what: str, change: Callable[[nn.Module, Te
     step()
     device.wait()
     yield note(f"{name}, batch {batch}, {what}: first step", time.perf_counter() - start, "s")
-    rate = batch / median(seconds_each(step, device, place.size(20, 2), warm=place.size(5, 1)))
+    rate = batch / median(seconds_each(step, device, part_context.size(20, 2), warm=part_context.size(5, 1)))
     yield note(f"! {name}, batch {batch}, {what}", rate, "images/s")
 
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import torch
 
 from gpu.drawn import draw_sets
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.processes import answers
 from gpu.rows import Row, holds, note
 from gpu.runs import Run, recipe_of
@@ -31,14 +31,14 @@ class Stretch:
     end: float
 
 
-def processes(place: Place) -> Iterator[Row]:
+def processes(part_context: PartContext) -> Iterator[Row]:
     """Train the same trial in one, two and four processes at once.
 
     All processes start and warm up together, which costs most of the time; then the first trains alone, then the first two, then
     all.
     """
-    counts = place.size((1, 2, 4), (1, 2))
-    found = _together(place, counts)
+    counts = part_context.size((1, 2, 4), (1, 2))
+    found = _together(part_context, counts)
     failed = {rank: outcome for rank, outcome in enumerate(found) if isinstance(outcome, str)}
     for rank, text in failed.items():
         yield holds(f"process {rank}", False, text[-400:])
@@ -48,7 +48,9 @@ def processes(place: Place) -> Iterator[Row]:
     rates = {count: _rate([each for each in stretches if each.count == count]) for count in counts}
     for count, rate in rates.items():
         mark = "! " if count > 1 else ""
-        yield note(f"{mark}{_network(place)}, batch {place.size(16, 4)}: {count} trials on the card", rate, "images/s")
+        yield note(
+            f"{mark}{_network(part_context)}, batch {part_context.size(16, 4)}: {count} trials on the card", rate, "images/s"
+        )
         yield note(f"{count} trials relative to one", rate / rates[1])
     yield note("most memory of one process", max(peak for _, peak in found) / 2**30, "GiB")
 
@@ -58,31 +60,31 @@ def _rate(stretches: list[Stretch]) -> float:
     return sum(each.images for each in stretches) / seconds
 
 
-def _together(place: Place, counts: tuple[int, ...]) -> list[Any]:
+def _together(part_context: PartContext, counts: tuple[int, ...]) -> list[Any]:
     """Return from every process its stretches and its peak memory, or its traceback."""
     context = get_context("spawn")
     queue, barrier = context.Queue(), context.Barrier(max(counts))
-    workers = [context.Process(target=_work, args=(rank, place, counts, queue, barrier)) for rank in range(max(counts))]
+    workers = [context.Process(target=_work, args=(rank, part_context, counts, queue, barrier)) for rank in range(max(counts))]
     return answers(workers, queue, WAIT_SECONDS)
 
 
-def _work(rank: int, place: Place, counts: tuple[int, ...], queue: Queue, barrier: Barrier) -> None:
+def _work(rank: int, part_context: PartContext, counts: tuple[int, ...], queue: Queue, barrier: Barrier) -> None:
     try:
-        queue.put((rank, _trial(rank, place, counts, barrier)))
+        queue.put((rank, _trial(rank, part_context, counts, barrier)))
     except Exception:
         barrier.abort()
         queue.put((rank, traceback.format_exc()))
 
 
-def _trial(rank: int, place: Place, counts: tuple[int, ...], barrier: Barrier) -> tuple[list[Stretch], int]:
+def _trial(rank: int, part_context: PartContext, counts: tuple[int, ...], barrier: Barrier) -> tuple[list[Stretch], int]:
     """Warm up in a first stretch, then train one for each count of processes that this one belongs to; wait in the others."""
-    place.device.set_up()
-    batch, steps = place.size(16, 4), place.size(60, 2)
-    sets = draw_sets(place.size(128, 8), batch, place.size(256, 32))
-    precision = "bfloat16" if place.device.cuda else "float32"
+    part_context.device.set_up()
+    batch, steps = part_context.size(16, 4), part_context.size(60, 2)
+    sets = draw_sets(part_context.size(128, 8), batch, part_context.size(256, 32))
+    precision = "bfloat16" if part_context.device.cuda else "float32"
     stretches = 1 + len(counts)
     recipe = recipe_of(None, stretches * steps, stretches, batch_size=batch, precision=precision)
-    run = Run(_network(place), sets, recipe, place.device, place.folder / f"trial-{rank}.safetensors")
+    run = Run(_network(part_context), sets, recipe, part_context.device, part_context.folder / f"trial-{rank}.safetensors")
     trained = []
     with patch("segsweep.training.loop.save_checkpoint"):
         running = run.stream()
@@ -92,11 +94,11 @@ def _trial(rank: int, place: Place, counts: tuple[int, ...], barrier: Barrier) -
             start = time.time()
             for _ in itertools.islice(running, int(rank < count)):
                 trained.append(Stretch(count, steps * batch, start, time.time()))
-    return trained, torch.cuda.max_memory_reserved() if place.device.cuda else 0
+    return trained, torch.cuda.max_memory_reserved() if part_context.device.cuda else 0
 
 
-def _network(place: Place) -> str:
-    return place.size(NETWORK, "unet16")
+def _network(part_context: PartContext) -> str:
+    return part_context.size(NETWORK, "unet16")
 
 
 CHECKS = (processes,)

@@ -14,7 +14,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from gpu.drawn import draw
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, note
 from gpu.runs import Run, recipe_of
 from segsweep.training.batches import ImageSet
@@ -39,52 +39,52 @@ class Counts:
     copied: str
 
 
-def training(place: Place) -> Iterator[Row]:
+def training(part_context: PartContext) -> Iterator[Row]:
     """Launches, gaps, copies and waits of training steps, with the validation of two images that ends a stretch of them."""
-    name = place.size(NETWORK, "unet16")
-    batch, steps = place.size(BATCH, 4), place.size(10, 2)
-    pictures = _pictures(place)
-    sets = [ImageSet(pictures.data, np.resize(pictures.members, steps * batch)), pictures.first(2)]
-    recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(place))
-    run = Run(name, sets, recipe, place.device, place.folder / "unused.safetensors")
+    name = part_context.size(NETWORK, "unet16")
+    batch, steps = part_context.size(BATCH, 4), part_context.size(10, 2)
+    image_set = _image_set(part_context)
+    sets = [ImageSet(image_set.data, np.resize(image_set.members, steps * batch)), image_set.first(2)]
+    recipe = recipe_of(None, 3 * steps, 3, batch_size=batch, precision=_precision(part_context))
+    run = Run(name, sets, recipe, part_context.device, part_context.folder / "unused.safetensors")
     with patch("segsweep.training.loop.save_checkpoint"), patch.object(TrainingState, "keep"):
         running = run.stream()
         next(running)
         rate = next(running).images_per_second
-        counts = _profile(place, f"training {name}", partial(next, running))
+        counts = _profile(part_context, f"training {name}", partial(next, running))
     yield from _rows(f"{name}, training step", counts, steps, 1000 * batch / rate)
 
 
-def evaluation(place: Place) -> Iterator[Row]:
+def evaluation(part_context: PartContext) -> Iterator[Row]:
     """Launches, gaps, copies and waits of evaluation, as validation does it and as the test does it."""
-    name = place.size(NETWORK, "unet16")
-    batch = place.size(BATCH, 4)
-    pictures, model = _pictures(place).first(2 * batch), _model(place, name)
-    classes = pictures.data.classes
-    values: dict[str, Any] = {"batch_size": batch, "precision": _precision(place), "device": place.device}
+    name = part_context.size(NETWORK, "unet16")
+    batch = part_context.size(BATCH, 4)
+    image_set, model = _image_set(part_context).first(2 * batch), _model(part_context, name)
+    classes = image_set.data.classes
+    values: dict[str, Any] = {"batch_size": batch, "precision": _precision(part_context), "device": part_context.device}
     values["loss"] = make_objective("cross_entropy", classes)
     more = {loss: make_objective(loss, classes) for loss in ("dice", "focal", "bce")}
     for what, extra in (("validation", {}), ("test", {"more_losses": more, "boundary": True})):
-        work = partial(evaluate, model, pictures, **values, **extra)
+        work = partial(evaluate, model, image_set, **values, **extra)
         work()
-        wall_ms = 1000 * _seconds(place, work)
-        steps = len(pictures) // batch
-        yield from _rows(f"{name}, {what}", _profile(place, f"{what} {name}", work), steps, wall_ms / steps)
+        wall_ms = 1000 * _seconds(part_context, work)
+        steps = len(image_set) // batch
+        yield from _rows(f"{name}, {what}", _profile(part_context, f"{what} {name}", work), steps, wall_ms / steps)
 
 
-def checkpoints(place: Place) -> Iterator[Row]:
+def checkpoints(part_context: PartContext) -> Iterator[Row]:
     """Seconds and size of a checkpoint, and of keeping the best weights, beside an epoch of 2,200 images at 256 px."""
-    for name, policy in place.size((("unet-resnet50", "none"), ("fcn-resnet50", "encoder")), (("unet16", "none"),)):
-        batch = place.size(BATCH, 4)
-        pictures = _pictures(place)
-        sets = [ImageSet(pictures.data, np.resize(pictures.members, 12 * batch)), pictures.first(batch)]
-        recipe = recipe_of(2, batch_size=batch, precision=_precision(place))
-        run = Run(name, sets, recipe, place.device, place.folder / f"{name}.safetensors", policy)
+    for name, policy in part_context.size((("unet-resnet50", "none"), ("fcn-resnet50", "encoder")), (("unet16", "none"),)):
+        batch = part_context.size(BATCH, 4)
+        image_set = _image_set(part_context)
+        sets = [ImageSet(image_set.data, np.resize(image_set.members, 12 * batch)), image_set.first(batch)]
+        recipe = recipe_of(2, batch_size=batch, precision=_precision(part_context))
+        run = Run(name, sets, recipe, part_context.device, part_context.folder / f"{name}.safetensors", policy)
         rate = run.go()[-1].images_per_second
         state = run.state
         assert state is not None
-        keeping = median(_seconds(place, state.keep) for _ in range(3))
-        writing = median(_seconds(place, partial(save_checkpoint, state, run.checkpoint)) for _ in range(3))
+        keeping = median(_seconds(part_context, state.keep) for _ in range(3))
+        writing = median(_seconds(part_context, partial(save_checkpoint, state, run.checkpoint)) for _ in range(3))
         label = f"{name}, freeze {policy}"
         yield note(f"{label}: checkpoint", run.checkpoint.stat().st_size / 1e6, "MB")
         yield note(f"{label}: writing it / keeping the best", f"{writing:.2f} / {keeping:.2f}", "s")
@@ -94,38 +94,38 @@ def checkpoints(place: Place) -> Iterator[Row]:
         )
 
 
-def _seconds(place: Place, work: Callable[[], object]) -> float:
-    place.device.wait()
+def _seconds(part_context: PartContext, work: Callable[[], object]) -> float:
+    part_context.device.wait()
     start = time.perf_counter()
     work()
-    place.device.wait()
+    part_context.device.wait()
     return time.perf_counter() - start
 
 
-def _precision(place: Place) -> str:
-    return "bfloat16" if place.device.cuda else "float32"
+def _precision(part_context: PartContext) -> str:
+    return "bfloat16" if part_context.device.cuda else "float32"
 
 
 @cache
-def _pictures(place: Place) -> ImageSet:
-    return draw(place.size(96, 16), place.size(256, 32), ignored=True)
+def _image_set(part_context: PartContext) -> ImageSet:
+    return draw(part_context.size(96, 16), part_context.size(256, 32), ignored=True)
 
 
-def _model(place: Place, name: str) -> Any:
+def _model(part_context: PartContext, name: str) -> Any:
     from segsweep.models.architectures import build_model
 
-    return build_model(name, 2, seed=0).to(place.device.torch, memory_format=torch.channels_last)
+    return build_model(name, 2, seed=0).to(part_context.device.torch, memory_format=torch.channels_last)
 
 
-def _profile(place: Place, title: str, work: Callable[[], object]) -> Counts:
+def _profile(part_context: PartContext, title: str, work: Callable[[], object]) -> Counts:
     """Return what a profile of some work counts; its table goes to `profile.txt`."""
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if place.device.cuda else [])]
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if part_context.device.cuda else [])]
     with profile(activities=activities) as profiler:
         work()
-        place.device.wait()
-    sort = "self_device_time_total" if place.device.cuda else "self_cpu_time_total"
+        part_context.device.wait()
+    sort = "self_device_time_total" if part_context.device.cuda else "self_cpu_time_total"
     averages = profiler.key_averages()
-    with (place.out / "profile.txt").open("a", encoding="utf-8") as file:
+    with (part_context.out / "profile.txt").open("a", encoding="utf-8") as file:
         file.write(f"===== {title}\n{averages.table(sort_by=sort, row_limit=25, max_name_column_width=60)}\n")
     kernels = [each for each in averages if each.device_type == DeviceType.CUDA and not each.is_user_annotation]
     copies = [each for each in kernels if each.key.startswith(("Memcpy", "Memset"))]

@@ -15,7 +15,7 @@ import torch
 from gpu.drawn import draw
 from gpu.fast.timing import copy_rate, matmul_rate, seconds_each, spread
 from gpu.part import failure
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, at_least, note
 from gpu.runs import Run, recipe_of
 from segsweep.models.architectures import build_model
@@ -44,7 +44,7 @@ GOAL = 0.95  # of the hand-written step
 TERAFLOP = 1e12
 LEAST_SECONDS = 5.0  # that a case is assumed to take
 
-Work = Callable[[Place], Iterator[Row]]
+Work = Callable[[PartContext], Iterator[Row]]
 
 
 @dataclass(frozen=True)
@@ -60,48 +60,48 @@ class Case:
         return f"{self.name}, {'frozen' if self.policy == 'encoder' else 'all'}, batch {self.batch}"
 
 
-def card(place: Place) -> Iterator[Row]:
+def card(part_context: PartContext) -> Iterator[Row]:
     """What the card does at best."""
-    yield note("! matrix product in bfloat16", _matmul(place) / TERAFLOP, "Tflop/s")
-    yield note("copying memory", copy_rate(place.device, place.size(2**30, 2**20)) / 1e9, "GB/s")
+    yield note("! matrix product in bfloat16", _matmul(part_context) / TERAFLOP, "Tflop/s")
+    yield note("copying memory", copy_rate(part_context.device, part_context.size(2**30, 2**20)) / 1e9, "GB/s")
 
 
 @cache
-def _matmul(place: Place) -> float:
-    return matmul_rate(place.device, place.size(8192, 128))
+def _matmul(part_context: PartContext) -> float:
+    return matmul_rate(part_context.device, part_context.size(8192, 128))
 
 
-def cases(place: Place) -> Iterator[Row]:
+def cases(part_context: PartContext) -> Iterator[Row]:
     """Every network at batch 16, the speed that prices rest on, the first networks at batch 64, and augmentation.
 
     What lies at the end is left out where no time is left for it.
     """
-    yield from in_time(place, _cases(place))
+    yield from in_time(part_context, _cases(part_context))
 
 
-def in_time(place: Place, works: Sequence[tuple[str, Work]]) -> Iterator[Row]:
+def in_time(part_context: PartContext, works: Sequence[tuple[str, Work]]) -> Iterator[Row]:
     """Do one piece of work after the other while there is time for one that takes half as long again as the longest so far.
 
     The others are named in the last row. Work that raises becomes a failed row.
     """
     longest = LEAST_SECONDS
     for number, (name, work) in enumerate(works):
-        if place.seconds_left < 1.5 * longest:
+        if part_context.seconds_left < 1.5 * longest:
             yield note("left out, since no time was left", ", ".join(each for each, _ in works[number:]))
             return
         start = time.perf_counter()
         try:
-            yield from work(place)
+            yield from work(part_context)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             yield failure(name, error)
-        place.release()
+        part_context.release()
         longest = max(longest, time.perf_counter() - start)
 
 
-def _cases(place: Place) -> list[tuple[str, Work]]:
-    first = _networks(place.size(NETWORKS, NETWORKS[:1]), place.size(16, 4), place.size(256, 32))
-    second = [] if place.tiny else _networks(NETWORKS[:NETWORKS_AT_64], 64, 256)
+def _cases(part_context: PartContext) -> list[tuple[str, Work]]:
+    first = _networks(part_context.size(NETWORKS, NETWORKS[:1]), part_context.size(16, 4), part_context.size(256, 32))
+    second = [] if part_context.tiny else _networks(NETWORKS[:NETWORKS_AT_64], 64, 256)
     return [*first, ("the price", price), *second, ("augmentation", augmentation)]
 
 
@@ -115,52 +115,52 @@ def _networks(names: Sequence[str], batch: int, image_px: int) -> list[tuple[str
 
 
 @cache
-def _pictures(place: Place) -> ImageSet:
-    return draw(place.size(256, 8), place.size(256, 32), ignored=True)
+def _image_set(part_context: PartContext) -> ImageSet:
+    return draw(part_context.size(256, 8), part_context.size(256, 32), ignored=True)
 
 
-def _repeated(pictures: ImageSet, count: int) -> ImageSet:
-    return ImageSet(pictures.data, np.resize(pictures.members, count))
+def _repeated(image_set: ImageSet, count: int) -> ImageSet:
+    return ImageSet(image_set.data, np.resize(image_set.members, count))
 
 
-def _train(place: Place, case: Case) -> Iterator[Row]:
+def _train(part_context: PartContext, case: Case) -> Iterator[Row]:
     """Yield our rate, the hand-written one, their ratio and the share of the arithmetic floor."""
-    pictures = _pictures(place)
-    by_hand = [case.batch / each for each in _hand_written(place, case, pictures)]
-    ours = _ours(place, case, pictures)
+    image_set = _image_set(part_context)
+    by_hand = [case.batch / each for each in _hand_written(part_context, case, image_set)]
+    ours = _ours(part_context, case, image_set)
     rate, best = median(ours), median(by_hand)
     yield note(f"! {case}: training (by hand {best:,.0f}; ratio {rate / best:.2f})", rate, "images/s")
     yield note(f"{case}: spread by hand / ours", f"{spread(by_hand):.1%} / {spread(ours):.1%}")
-    yield at_least(f"{case}: ours / by hand", rate / best, place.size(GOAL, 0.0))
-    floor = _matmul(place) / _operations(case)
+    yield at_least(f"{case}: ours / by hand", rate / best, part_context.size(GOAL, 0.0))
+    floor = _matmul(part_context) / _operations(case)
     yield note(f"{case}: share of the arithmetic floor ({floor:,.0f} images/s)", rate / floor)
 
 
-def _ours(place: Place, case: Case, pictures: ImageSet) -> list[float]:
+def _ours(part_context: PartContext, case: Case, image_set: ImageSet) -> list[float]:
     """Return the rates of the epochs of `train` after the first; checkpoints are measured elsewhere."""
-    steps = 2 if place.tiny else 20 if case.batch <= 16 else 8
-    sets = [_repeated(pictures, steps * case.batch), _repeated(pictures, 2)]
-    recipe = recipe_of(None, 3 * steps, 3, batch_size=case.batch, precision=_precision(place))
-    run = Run(case.name, sets, recipe, place.device, place.folder / "unused.safetensors", case.policy)
+    steps = 2 if part_context.tiny else 20 if case.batch <= 16 else 8
+    sets = [_repeated(image_set, steps * case.batch), _repeated(image_set, 2)]
+    recipe = recipe_of(None, 3 * steps, 3, batch_size=case.batch, precision=_precision(part_context))
+    run = Run(case.name, sets, recipe, part_context.device, part_context.folder / "unused.safetensors", case.policy)
     with patch("segsweep.training.loop.save_checkpoint"):
         return [each.images_per_second for each in run.go()][1:]
 
 
-def _precision(place: Place) -> str:
-    return "bfloat16" if place.device.cuda else "float32"
+def _precision(part_context: PartContext) -> str:
+    return "bfloat16" if part_context.device.cuda else "float32"
 
 
-def _hand_written(place: Place, case: Case, pictures: ImageSet) -> list[float]:
+def _hand_written(part_context: PartContext, case: Case, image_set: ImageSet) -> list[float]:
     """Return the seconds of the steps that one would write by hand, on images that are on the device already."""
-    device = place.device
+    device = part_context.device
     model = build_model(case.name, 2, seed=0)
     freeze(model, case.policy)
     model.to(device.torch, memory_format=torch.channels_last).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
-    rows = np.resize(pictures.members, case.batch)
-    images = torch.from_numpy(pictures.data.images[rows]).to(device.torch).permute(0, 3, 1, 2)
-    masks = torch.from_numpy(pictures.data.masks[rows]).to(device.torch).long()
+    rows = np.resize(image_set.members, case.batch)
+    images = torch.from_numpy(image_set.data.images[rows]).to(device.torch).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(image_set.data.masks[rows]).to(device.torch).long()
     mean, std = (
         torch.tensor(each, device=device.torch).view(1, 3, 1, 1) * 255 for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     )
@@ -173,7 +173,7 @@ def _hand_written(place: Place, case: Case, pictures: ImageSet) -> list[float]:
         loss.backward()
         optimizer.step()
 
-    return seconds_each(step, device, 2 if place.tiny else 20 if case.batch <= 16 else 8)
+    return seconds_each(step, device, 2 if part_context.tiny else 20 if case.batch <= 16 else 8)
 
 
 def _operations(case: Case) -> float:
@@ -183,12 +183,12 @@ def _operations(case: Case) -> float:
     return 2e9 * (encoder * cost.encoder_gmacs + 3 * cost.head_gmacs)
 
 
-def _evaluate(place: Place, case: Case) -> Iterator[Row]:
+def _evaluate(part_context: PartContext, case: Case) -> Iterator[Row]:
     """Yield the rate of `evaluate` with one loss, and of its forward passes alone."""
-    model = build_model(case.name, 2, seed=0).to(place.device.torch, memory_format=torch.channels_last)
-    some = _repeated(_pictures(place), place.size(8, 1) * case.batch)
+    model = build_model(case.name, 2, seed=0).to(part_context.device.torch, memory_format=torch.channels_last)
+    some = _repeated(_image_set(part_context), part_context.size(8, 1) * case.batch)
     objective = make_objective("cross_entropy", some.data.classes)
-    values = {"batch_size": case.batch, "precision": _precision(place), "device": place.device, "loss": objective}
+    values = {"batch_size": case.batch, "precision": _precision(part_context), "device": part_context.device, "loss": objective}
     evaluate(model, some.first(case.batch), **values)
     start = time.perf_counter()
     found = evaluate(model, some, **values)
@@ -198,12 +198,12 @@ def _evaluate(place: Place, case: Case) -> Iterator[Row]:
     yield note(f"{label}: share of evaluation in forward passes", found.predict_seconds / seconds)
 
 
-def augmentation(place: Place) -> Iterator[Row]:
+def augmentation(part_context: PartContext) -> Iterator[Row]:
     """Images per second of every augmentation on the device."""
-    count, image_px = place.size(64, 4), place.size(256, 32)
-    pictures = _repeated(_pictures(place), count)
-    images = torch.from_numpy(pictures.data.images[pictures.members]).to(place.device.torch).permute(0, 3, 1, 2)
-    masks = torch.from_numpy(pictures.data.masks[pictures.members]).to(place.device.torch).long()
+    count, image_px = part_context.size(64, 4), part_context.size(256, 32)
+    image_set = _repeated(_image_set(part_context), count)
+    images = torch.from_numpy(image_set.data.images[image_set.members]).to(part_context.device.torch).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(image_set.data.masks[image_set.members]).to(part_context.device.torch).long()
     chance = torch.Generator().manual_seed(0)
     for name, changes in {**AUGMENTATIONS, "simclr": VIEWS}.items():
 
@@ -212,18 +212,25 @@ def augmentation(place: Place) -> Iterator[Row]:
 
         yield note(
             f"augmentation {name}, batch {count} at {image_px} px",
-            count / median(seconds_each(work, place.device, place.size(10, 2))),
+            count / median(seconds_each(work, part_context.device, part_context.size(10, 2))),
             "images/s",
         )
 
 
-def price(place: Place) -> Iterator[Row]:
+def price(part_context: PartContext) -> Iterator[Row]:
     """The speed that the price of a study rests on, against the rate of training."""
-    name, batch = "unet-resnet50" if not place.tiny else "unet16", place.size(16, 4)
+    name, batch = "unet-resnet50" if not part_context.tiny else "unet16", part_context.size(16, 4)
     estimated, _ = measure_speed(
-        name, 2, place.size(256, 32), batch, "none", _precision(place), place.device, FolderStore(place.folder).text(SPEEDS)
+        name,
+        2,
+        part_context.size(256, 32),
+        batch,
+        "none",
+        _precision(part_context),
+        part_context.device,
+        FolderStore(part_context.folder).text(SPEEDS),
     )
-    real = median(_ours(place, Case(name, "none", batch, place.size(256, 32)), _pictures(place)))
+    real = median(_ours(part_context, Case(name, "none", batch, part_context.size(256, 32)), _image_set(part_context)))
     yield note(f"{name}: estimated speed of training / real", estimated / real)
 
 

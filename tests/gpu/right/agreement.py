@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gpu.drawn import draw, draw_sets
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, at_least, at_most, equal, note
 from gpu.runs import Run, largest_difference, recipe_of, without_chance
 from segsweep.data.dataset import IGNORE
@@ -41,26 +41,26 @@ LEAST_DIFFERENCE = 1e-3
 CPU = Device("cpu", 4)
 
 
-def networks(place: Place) -> Iterator[Row]:
+def networks(part_context: PartContext) -> Iterator[Row]:
     """Logits and gradients of one batch against float64 on the CPU; the CPU's own float32 error sets the scale."""
-    sets = draw(4, place.size(96, 32), ignored=True)
-    for name in place.size(NETWORKS, NETWORKS[:1]):
+    sets = draw(4, part_context.size(96, 32), ignored=True)
+    for name in part_context.size(NETWORKS, NETWORKS[:1]):
         exact = _once(name, sets, CPU, torch.float64)
-        usual, found = (_errors(_once(name, sets, device, torch.float32), exact) for device in (CPU, place.device))
+        usual, found = (_errors(_once(name, sets, device, torch.float32), exact) for device in (CPU, part_context.device))
         for what, cpu, gpu in zip(("logits", "gradients"), usual, found, strict=True):
             yield at_most(f"{name}: error of {what} (CPU {cpu:.1e})", gpu, TIMES_THE_CPU * cpu + LEAST_ERROR)
 
 
-def tf32_would_be_seen(place: Place) -> Iterator[Row]:
+def tf32_would_be_seen(part_context: PartContext) -> Iterator[Row]:
     """The same error with TF32 on: it shows what the check above can tell."""
     sets, name = draw(4, 64, ignored=True), "unet-resnet50"
-    if not place.device.cuda:
+    if not part_context.device.cuda:
         return
     yield equal("TF32 of convolutions", torch.backends.cudnn.allow_tf32, False)
     exact = _once(name, sets, CPU, torch.float64)
-    off = _errors(_once(name, sets, place.device, torch.float32), exact)[0]
+    off = _errors(_once(name, sets, part_context.device, torch.float32), exact)[0]
     torch.backends.cudnn.allow_tf32 = True
-    on = _errors(_once(name, sets, place.device, torch.float32), exact)[0]
+    on = _errors(_once(name, sets, part_context.device, torch.float32), exact)[0]
     torch.backends.cudnn.allow_tf32 = False
     yield note(f"{name}: error of logits, TF32 off", off)
     yield at_least(f"{name}: error of logits, TF32 on, relative to off", on / max(off, 1e-12), 5)
@@ -82,7 +82,7 @@ def _errors(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> list[
     return [float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True)]
 
 
-def losses(place: Place) -> Iterator[Row]:
+def losses(part_context: PartContext) -> Iterator[Row]:
     """Every loss and its gradient on the GPU against the CPU, with two classes and with five, some pixels ignored."""
     for classes in (2, 5):
         chance = torch.Generator().manual_seed(classes)
@@ -92,7 +92,9 @@ def losses(place: Place) -> Iterator[Row]:
         names = [f"class {number}" for number in range(classes)]
         for text in LOSSES:
             objective = make_objective(text, names, np.arange(1.0, classes + 1) / 10)
-            (cpu, cpu_gradient), (gpu, gpu_gradient) = (_loss(objective, logits, masks, device) for device in (CPU, place.device))
+            (cpu, cpu_gradient), (gpu, gpu_gradient) = (
+                _loss(objective, logits, masks, device) for device in (CPU, part_context.device)
+            )
             worst = max(float((cpu - gpu).abs() / cpu.abs()), float((cpu_gradient - gpu_gradient).norm() / cpu_gradient.norm()))
             yield at_most(f"{text}, {classes} classes: loss and gradient", worst, 1e-4)
 
@@ -104,15 +106,15 @@ def _loss(objective: object, logits: Tensor, masks: Tensor, device: Device) -> t
     return loss.detach().cpu(), own.grad.cpu()
 
 
-def augmentations(place: Place) -> Iterator[Row]:
+def augmentations(part_context: PartContext) -> Iterator[Row]:
     """Every augmentation and the views of SimCLR on the GPU against the CPU, from the same draws."""
-    count = place.size(32, 4)
-    pictures = draw(count, place.size(96, 32), classes=3, ignored=True)
+    count = part_context.size(32, 4)
+    image_set = draw(count, part_context.size(96, 32), classes=3, ignored=True)
     for name, augmentation in {**AUGMENTATIONS, "simclr": VIEWS}.items():
         drawn = draw_changes(augmentation, count, torch.Generator().manual_seed(1))
         outputs = []
-        for device in (CPU, place.device):
-            ((images, masks),) = pictures.batches([pictures.members], device)
+        for device in (CPU, part_context.device):
+            ((images, masks),) = image_set.batches([image_set.members], device)
             images, masks = augment(augmentation, images, masks, drawn)
             outputs.append((images.cpu().int(), masks.cpu()))
         (images, masks), (others, other_masks) = outputs
@@ -124,15 +126,15 @@ def _share(differ: Tensor) -> float:
     return float(differ.float().mean())
 
 
-def evaluation(place: Place) -> Iterator[Row]:
+def evaluation(part_context: PartContext) -> Iterator[Row]:
     """`evaluate` on the GPU against the CPU: losses, confusion matrix, boundary scores."""
-    pictures = draw(place.size(40, 6), place.size(64, 32), classes=3, ignored=True)
-    objective = make_objective("cross_entropy", pictures.data.classes)
+    image_set = draw(part_context.size(40, 6), part_context.size(64, 32), classes=3, ignored=True)
+    objective = make_objective("cross_entropy", image_set.data.classes)
     found = []
-    for device in (CPU, place.device):
+    for device in (CPU, part_context.device):
         model = build_model("unet-mobilenet_v2", 3, seed=0).to(device.torch, memory_format=torch.channels_last)
         values = {"batch_size": 8, "precision": "float32", "device": device, "boundary": True, "examples": 3}
-        found.append(evaluate(model, pictures, loss=objective, **values))
+        found.append(evaluate(model, image_set, loss=objective, **values))
     cpu, gpu = found
     yield at_most("loss", abs(cpu.loss - gpu.loss) / cpu.loss, 1e-4)
     moved = np.abs(cpu.confusion_CC - gpu.confusion_CC).sum() / cpu.confusion_CC.sum()
@@ -142,42 +144,48 @@ def evaluation(place: Place) -> Iterator[Row]:
     yield equal("examples", gpu.examples.shape, cpu.examples.shape)
 
 
-def prefetch(place: Place) -> Iterator[Row]:
+def prefetch(part_context: PartContext) -> Iterator[Row]:
     """Batches from memory-mapped files through pinned memory while the device is busy: no value differs."""
-    pictures = draw(place.size(256, 24), 64, ignored=True)
+    image_set = draw(part_context.size(256, 24), 64, ignored=True)
     for name in ("images", "masks"):
-        np.save(place.folder / f"{name}.npy", getattr(pictures.data, name))
-    mapped = {name: np.load(place.folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks")}
-    files, wrong, count = ImageSet(replace(pictures.data, **mapped), pictures.members), 0, 0
-    busy = torch.ones(place.size(4096, 64), place.size(4096, 64), device=place.device.torch)
-    for epoch in range(place.size(20, 2)):
+        np.save(part_context.folder / f"{name}.npy", getattr(image_set.data, name))
+    mapped = {name: np.load(part_context.folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks")}
+    files, wrong, count = ImageSet(replace(image_set.data, **mapped), image_set.members), 0, 0
+    busy = torch.ones(part_context.size(4096, 64), part_context.size(4096, 64), device=part_context.device.torch)
+    for epoch in range(part_context.size(20, 2)):
         batches = epoch_batches(len(files), 16, seed=0, epoch=epoch)
         found = []
-        for batch in files.batches(batches, place.device):  # nothing waits for the device before all are read
+        for batch in files.batches(batches, part_context.device):  # nothing waits for the device before all are read
             busy = busy @ busy / busy.shape[0]
             found.append(batch)
         for positions, (images, masks) in zip(batches, found, strict=True):
-            expected = torch.from_numpy(pictures.data.images[positions]).permute(0, 3, 1, 2)
-            labels = torch.from_numpy(pictures.data.masks[positions]).long()
+            expected = torch.from_numpy(image_set.data.images[positions]).permute(0, 3, 1, 2)
+            labels = torch.from_numpy(image_set.data.masks[positions]).long()
             same = torch.equal(images.cpu(), expected) and torch.equal(masks.cpu(), labels)
             wrong, count = wrong + (not same), count + 1
     yield equal(f"wrong batches of {count}", wrong, 0)
 
 
-def curves(place: Place) -> Iterator[Row]:
+def curves(part_context: PartContext) -> Iterator[Row]:
     """Losses of three epochs on the GPU against the CPU.
 
     The bound is what rounding may do: `TIMES_PERTURBED` times the difference between the CPU's run and one on the CPU whose
     initial weights differ by one part in a million. Learning rates are low, so that this is little: at 1e-3 the losses of such
     a run differ by up to 0.5.
     """
-    sets = draw_sets(place.size(48, 8), place.size(16, 4), 32, ignored=True)
+    sets = draw_sets(part_context.size(48, 8), part_context.size(16, 4), 32, ignored=True)
     cases = (("unet16", "none", 1e-4), ("unet-mobilenet_v2", "encoder", 1e-4), ("unet-resnet18", "norm", 1e-5))
-    for name, policy, learning_rate in place.size(cases, cases[:1]):
-        recipe = recipe_of(place.size(3, 1), learning_rate=learning_rate)
+    for name, policy, learning_rate in part_context.size(cases, cases[:1]):
+        recipe = recipe_of(part_context.size(3, 1), learning_rate=learning_rate)
         runs = {
-            kind: Run(name, sets, recipe, device, place.folder / f"{name}-{kind}.safetensors", policy, perturbation=relative)
-            for kind, device, relative in (("cpu", CPU, 0.0), ("perturbed", CPU, PERTURBATION), ("device", place.device, 0.0))
+            kind: Run(
+                name, sets, recipe, device, part_context.folder / f"{name}-{kind}.safetensors", policy, perturbation=relative
+            )
+            for kind, device, relative in (
+                ("cpu", CPU, 0.0),
+                ("perturbed", CPU, PERTURBATION),
+                ("device", part_context.device, 0.0),
+            )
         }
         found = {kind: run.go() for kind, run in runs.items()}
         perturbed, apart = (largest_difference(found["cpu"], found[kind]) for kind in ("perturbed", "device"))

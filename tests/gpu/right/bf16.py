@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpu.drawn import draw_sets
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, at_most, note
 from gpu.runs import Run, recipe_of
 from segsweep.training.loop import EpochResult
@@ -21,7 +21,7 @@ TIMES_PERTURBED = 3  # how much further apart than the runs in float32 those in 
 class _Case:
     """One network that is trained with one loss."""
 
-    place: Place
+    part_context: PartContext
     name: str
     loss: str
     learning_rate: float
@@ -31,30 +31,30 @@ class _Case:
 
     def go(self, precision: str, perturbation: float = 0.0) -> list[EpochResult]:
         """Return the results of a run."""
-        place = self.place
-        sets = draw_sets(place.size(160, 8), place.size(64, 4), place.size(64, 32))
+        part_context = self.part_context
+        sets = draw_sets(part_context.size(160, 8), part_context.size(64, 4), part_context.size(64, 32))
         values = {"precision": precision, "loss": self.loss, "learning_rate": self.learning_rate}
-        recipe = recipe_of(place.size(4, 1), batch_size=place.size(16, 4), **values)
-        checkpoint = place.folder / f"{self.name}-{self.loss}-{precision}-{perturbation:g}"
-        return Run(self.name, sets, recipe, place.device, checkpoint, perturbation=perturbation).go()
+        recipe = recipe_of(part_context.size(4, 1), batch_size=part_context.size(16, 4), **values)
+        checkpoint = part_context.folder / f"{self.name}-{self.loss}-{precision}-{perturbation:g}"
+        return Run(self.name, sets, recipe, part_context.device, checkpoint, perturbation=perturbation).go()
 
 
-def networks(place: Place) -> Iterator[Row]:
+def networks(part_context: PartContext) -> Iterator[Row]:
     """Every kind of network with cross-entropy.
 
     Where training itself amplifies rounding, as in a deep network of random weights, the bound follows: a second run in
     float32, whose initial weights differ by what bfloat16 rounds, says how much.
     """
-    for name in place.size(NETWORKS, NETWORKS[:1]):
-        case = _Case(place, name, "cross_entropy", 3e-4)
+    for name in part_context.size(NETWORKS, NETWORKS[:1]):
+        case = _Case(part_context, name, "cross_entropy", 3e-4)
         full = case.go("float32")
         yield from _compare(case, full, case.go("float32", ROUNDING))
 
 
-def losses(place: Place) -> Iterator[Row]:
+def losses(part_context: PartContext) -> Iterator[Row]:
     """Every other loss with a small U-Net: losses are computed from logits in bfloat16 that are widened to float32."""
-    for loss in place.size(LOSSES, LOSSES[:1]):
-        case = _Case(place, "unet16", loss, 1e-3)
+    for loss in part_context.size(LOSSES, LOSSES[:1]):
+        case = _Case(part_context, "unet16", loss, 1e-3)
         yield from _compare(case, case.go("float32"))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from gpu.drawn import draw_sets
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, holds, note
 from gpu.runs import Run, largest_difference, recipe_of
 from segsweep.training.device import Device, switches_restored
@@ -34,15 +34,15 @@ def deterministic(device: Device) -> Iterator[Device]:
         yield again
 
 
-def deterministic_twice(place: Place) -> Iterator[Row]:
+def deterministic_twice(part_context: PartContext) -> Iterator[Row]:
     """Weights of two runs in the deterministic mode: equal unless an operation has none, which is then named.
 
     The sum of a cross-entropy over pixels has none, but no gradient depends on its rounding.
     """
-    for setting in place.size(SETTINGS, SETTINGS[:1]):
-        with warnings.catch_warnings(record=True) as caught, deterministic(place.device) as device:
+    for setting in part_context.size(SETTINGS, SETTINGS[:1]):
+        with warnings.catch_warnings(record=True) as caught, deterministic(part_context.device) as device:
             warnings.simplefilter("always")
-            losses_apart, same = _twice(replace(place, device=device), setting)
+            losses_apart, same = _twice(replace(part_context, device=device), setting)
         texts = [str(each.message) for each in caught if "deterministic" in str(each.message)]
         names = sorted({text.split(" does not have", 1)[0][:60] for text in texts})
         blamed = [name for name in names if not name.startswith("nll_loss2d_forward")]
@@ -53,26 +53,26 @@ def deterministic_twice(place: Place) -> Iterator[Row]:
             yield holds(label, same, f"{'equal' if same else 'differ'}{'; beside ' + names[0] if names else ''}")
 
 
-def default_twice(place: Place) -> Iterator[Row]:
+def default_twice(part_context: PartContext) -> Iterator[Row]:
     """How far two runs are apart as they are by default."""
-    for setting in place.size(SETTINGS, SETTINGS[:1]):
-        losses_apart, same = _twice(place, setting)
+    for setting in part_context.size(SETTINGS, SETTINGS[:1]):
+        losses_apart, same = _twice(part_context, setting)
         yield note(f"{_name(setting)}: by default", f"weights {'equal' if same else 'differ'}, losses by {losses_apart:.1e}")
 
 
-def _twice(place: Place, setting: tuple[str, str, str, str]) -> tuple[float, bool]:
+def _twice(part_context: PartContext, setting: tuple[str, str, str, str]) -> tuple[float, bool]:
     """Return the largest relative difference of the losses of two equal runs, and whether their weights are equal."""
-    (one, weights), (other, other_weights) = (_go(place, setting, place.size(2, 1)) for _ in range(2))
+    (one, weights), (other, other_weights) = (_go(part_context, setting, part_context.size(2, 1)) for _ in range(2))
     return largest_difference(one, other), all(torch.equal(weights[name], other_weights[name]) for name in weights)
 
 
-def _go(place: Place, setting: tuple[str, str, str, str], epochs: int) -> tuple[list, dict[str, torch.Tensor]]:
+def _go(part_context: PartContext, setting: tuple[str, str, str, str], epochs: int) -> tuple[list, dict[str, torch.Tensor]]:
     name, loss, augmentation, precision = setting
     recipe = recipe_of(epochs, loss=loss, augmentation=augmentation, precision=precision)
-    sets = draw_sets(place.size(32, 8), 8, place.size(64, 32), ignored=True)
-    checkpoint = place.folder / "run.safetensors"
+    sets = draw_sets(part_context.size(32, 8), 8, part_context.size(64, 32), ignored=True)
+    checkpoint = part_context.folder / "run.safetensors"
     checkpoint.unlink(missing_ok=True)
-    run = Run(name, sets, recipe, place.device, checkpoint)
+    run = Run(name, sets, recipe, part_context.device, checkpoint)
     results = run.go()
     assert run.state is not None
     return results, {key: value.cpu() for key, value in run.state.model.network.state_dict().items()}

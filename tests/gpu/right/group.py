@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 
 from gpu.drawn import draw_sets
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.processes import answers
 from gpu.right.determinism import deterministic
 from gpu.rows import Row, at_most, equal, holds
@@ -28,24 +28,24 @@ WAIT_SECONDS = 60
 CASES = ({}, {"loss": "dice"}, {"policy": "encoder", "unfreeze_every_epochs": 1, "ema": 0.5, "precision": "bfloat16"})
 
 
-def nccl_group_of_one(place: Place) -> Iterator[Row]:
+def nccl_group_of_one(part_context: PartContext) -> Iterator[Row]:
     """Converted normalisation and `DistributedDataParallel` under NCCL give the gradients of the plain model."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    distributed.init_process_group("nccl" if place.device.cuda else "gloo", rank=0, world_size=1)
+    distributed.init_process_group("nccl" if part_context.device.cuda else "gloo", rank=0, world_size=1)
     try:
-        for name in place.size(("unet16", "unet-mobilenet_v2", "unet-tu-efficientnet_b0"), ("unet16",)):
-            plain, joined = (_gradients(name, place, world) for world in (World(), World(0, 2)))
+        for name in part_context.size(("unet16", "unet-mobilenet_v2", "unet-tu-efficientnet_b0"), ("unet16",)):
+            plain, joined = (_gradients(name, part_context, world) for world in (World(), World(0, 2)))
             for key, value in plain.items():
                 yield at_most(f"{name}: {key}", float((joined[key] - value).norm() / value.norm()), 1e-3)
-        total = World(0, 2).total(torch.ones(3, device=place.device.torch))
+        total = World(0, 2).total(torch.ones(3, device=part_context.device.torch))
         yield equal("a sum over the group", float(total.sum()), 3.0)
     finally:
         distributed.destroy_process_group()
 
 
-def _gradients(name: str, place: Place, world: World) -> dict[str, torch.Tensor]:
+def _gradients(name: str, part_context: PartContext, world: World) -> dict[str, torch.Tensor]:
     """Return logits, gradients and running statistics of one batch; a world of two converts and wraps the model."""
-    sets, device = draw_sets(8, 2, 64, ignored=True), place.device
+    sets, device = draw_sets(8, 2, 64, ignored=True), part_context.device
     model = build_model(name, 2, seed=0)
     without_chance(model)
     world.synchronise(model.network, device)
@@ -60,43 +60,43 @@ def _gradients(name: str, place: Place, world: World) -> dict[str, torch.Tensor]
     return {key: value.double().cpu() for key, value in found.items()}
 
 
-def two_processes_on_one_card(place: Place) -> Iterator[Row]:
+def two_processes_on_one_card(part_context: PartContext) -> Iterator[Row]:
     """Two processes share every batch on one card, joined by gloo: results are those of one process."""
     context, port = get_context("spawn"), _free_port()
     queue: Queue = context.Queue()
-    processes = [context.Process(target=_join, args=(rank, port, place, queue)) for rank in (0, 1)]
+    processes = [context.Process(target=_join, args=(rank, port, part_context, queue)) for rank in (0, 1)]
     found = answers(processes, queue, WAIT_SECONDS)
     for rank, outcome in enumerate(found):
         if isinstance(outcome, str):
             yield holds(f"process {rank}", False, outcome[-400:])
             return
-    for number, case in enumerate(place.size(CASES, CASES[:1])):
-        alone = _train(World(), place, case, place.folder)
+    for number, case in enumerate(part_context.size(CASES, CASES[:1])):
+        alone = _train(World(), part_context, case, part_context.folder)
         (one, weights), (_, others) = (found[rank][number] for rank in (0, 1))
         yield at_most(f"{case or 'cross-entropy'}: losses against one process", largest_difference(alone[0], one), 0.05)
         yield equal(f"{case or 'cross-entropy'}: weights that differ between the two", _unequal(weights, others), 0)
 
 
-def _join(rank: int, port: int, place: Place, queue: Queue) -> None:
+def _join(rank: int, port: int, part_context: PartContext, queue: Queue) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     try:
-        place.device.set_up()
+        part_context.device.set_up()
         distributed.init_process_group("gloo", rank=rank, world_size=2)
-        folder = place.folder / f"rank-{rank}"
+        folder = part_context.folder / f"rank-{rank}"
         folder.mkdir()
-        queue.put((rank, [_train(World(rank, 2), place, case, folder) for case in place.size(CASES, CASES[:1])]))
+        queue.put((rank, [_train(World(rank, 2), part_context, case, folder) for case in part_context.size(CASES, CASES[:1])]))
         distributed.destroy_process_group()
     except Exception:
         queue.put((rank, traceback.format_exc()))
 
 
-def _train(world: World, place: Place, case: dict[str, Any], folder: Path) -> tuple[list, dict[str, Any]]:
+def _train(world: World, part_context: PartContext, case: dict[str, Any], folder: Path) -> tuple[list, dict[str, Any]]:
     """Return the results and the weights (NumPy arrays) of a short run."""
     values = dict(case)
     policy = values.pop("policy", "none")
     sets = draw_sets(22, 9, 32, ignored=True)
     checkpoint = folder / f"{world.size}-{len(list(folder.iterdir()))}.safetensors"
-    run = Run("unet16", sets, recipe_of(2, **values), place.device, checkpoint, policy, world=world)
+    run = Run("unet16", sets, recipe_of(2, **values), part_context.device, checkpoint, policy, world=world)
     results = run.go()
     assert run.state is not None
     return results, {name: value.cpu().numpy() for name, value in run.state.model.network.state_dict().items()}
@@ -106,10 +106,10 @@ def _unequal(one: dict[str, Any], other: dict[str, Any]) -> int:
     return sum(bool((one[name] != other[name]).any()) for name in one)
 
 
-def two_separate_runs(place: Place) -> Iterator[Row]:
+def two_separate_runs(part_context: PartContext) -> Iterator[Row]:
     """Two processes that share the card, each with a trial: both give what a run alone gives."""
-    alone = _alone(place.device, place.folder / "alone")
-    for rank, losses in enumerate(_side_by_side(_alone, place, 2)):
+    alone = _alone(part_context.device, part_context.folder / "alone")
+    for rank, losses in enumerate(_side_by_side(_alone, part_context, 2)):
         if isinstance(losses, str):
             yield holds(f"process {rank}", False, losses[-400:])
         else:
@@ -125,10 +125,10 @@ def _alone(device: Device, checkpoint: Path) -> list[float]:
         return [each.train_loss for each in run.go()]
 
 
-def _side_by_side(work: Callable[[Device, Path], list[float]], place: Place, count: int) -> list[list[float] | str]:
+def _side_by_side(work: Callable[[Device, Path], list[float]], part_context: PartContext, count: int) -> list[list[float] | str]:
     context = get_context("spawn")
     queue: Queue = context.Queue()
-    values = [(rank, work, place.device, place.folder / f"side-{rank}", queue) for rank in range(count)]
+    values = [(rank, work, part_context.device, part_context.folder / f"side-{rank}", queue) for rank in range(count)]
     processes = [context.Process(target=_work, args=each) for each in values]
     return answers(processes, queue, WAIT_SECONDS)
 

@@ -5,27 +5,27 @@ from contextlib import contextmanager
 
 import torch
 
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.right.memory import runs_with_too_little
 from gpu.rows import Row
 
 
 @contextmanager
-def reserved(place: Place, left_bytes: float) -> Iterator[None]:
+def reserved(part_context: PartContext, left_bytes: float) -> Iterator[None]:
     """Allocate all free memory of the card except this many bytes."""
-    place.release()
+    part_context.release()
     free, _ = torch.cuda.mem_get_info()
-    held = torch.empty(max(0, int(free - left_bytes)), dtype=torch.uint8, device=place.device.torch)
+    held = torch.empty(max(0, int(free - left_bytes)), dtype=torch.uint8, device=part_context.device.torch)
     try:
         yield
     finally:
         del held
-        place.release()
+        part_context.release()
 
 
-def a_full_card(place: Place) -> Iterator[Row]:
+def a_full_card(part_context: PartContext) -> Iterator[Row]:
     """Whole runs on a card that leaves them too little: they end, and their results record how the batch was cut."""
-    yield from runs_with_too_little(place, reserved)
+    yield from runs_with_too_little(part_context, reserved)
 
 
 CHECKS = (a_full_card,)

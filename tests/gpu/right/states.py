@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gpu.drawn import draw_sets
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.right.contrastive import pretraining
 from gpu.right.determinism import deterministic
 from gpu.rows import Row, at_most, equal, holds, note
@@ -26,17 +26,19 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def resuming(place: Place) -> Iterator[Row]:
+def resuming(part_context: PartContext) -> Iterator[Row]:
     """A run that is stopped after its first epoch and resumed equals one that is not, with every optimiser."""
-    sets = draw_sets(place.size(48, 8), 8, 32, ignored=True)
+    sets = draw_sets(part_context.size(48, 8), 8, 32, ignored=True)
     for number, variant in enumerate(VARIANTS):
         values = dict(variant)
         policy = values.pop("policy", "none")
         normalisation = normalisation_of(values.pop("normalisation", "imagenet"), sets[0])
-        recipe = recipe_of(place.size(3, 2), normalisation=normalisation, **values)
-        name = place.size("unet-resnet18", "unet16")
-        whole, parted = (Run(name, sets, recipe, place.device, place.folder / f"{number}-{kind}", policy) for kind in "ab")
-        with warnings.catch_warnings(), deterministic(place.device):
+        recipe = recipe_of(part_context.size(3, 2), normalisation=normalisation, **values)
+        name = part_context.size("unet-resnet18", "unet16")
+        whole, parted = (
+            Run(name, sets, recipe, part_context.device, part_context.folder / f"{number}-{kind}", policy) for kind in "ab"
+        )
+        with warnings.catch_warnings(), deterministic(part_context.device):
             warnings.simplefilter("ignore")
             expected = whole.go()
             parted.go(1)
@@ -44,16 +46,16 @@ def resuming(place: Place) -> Iterator[Row]:
         label = ", ".join(map(str, variant.values()))
         yield at_most(f"{label}: losses after resuming", largest_difference(expected, found), 1e-3)
         assert parted.state is not None
-        yield from _layout(parted.state, place, label)
+        yield from _layout(parted.state, part_context, label)
 
 
-def _layout(state: TrainingState[Any], place: Place, label: str) -> Iterator[Row]:
+def _layout(state: TrainingState[Any], part_context: PartContext, label: str) -> Iterator[Row]:
     """Where a resumed state lies in memory: on the device, channels last.
 
     Counters of steps have no dimension; torch keeps those of an optimiser that is not fused, as RMSprop, on the CPU.
     """
     tensors = [value for held in state.optimizer.state.values() for value in held.values() if isinstance(value, torch.Tensor)]
-    elsewhere = [tensor for tensor in tensors if tensor.dim() and tensor.device.type != place.device.torch.type]
+    elsewhere = [tensor for tensor in tensors if tensor.dim() and tensor.device.type != part_context.device.torch.type]
     yield equal(f"{label}: optimiser tensors elsewhere than on the device", len(elsewhere), 0)
     yield equal(f"{label}: weights not channels last", _not_last(state.model.parameters()), 0)
     moments = [
@@ -72,13 +74,13 @@ def _not_last(parameters: Any) -> int:
     return sum(not each.is_contiguous(memory_format=torch.channels_last) for each in parameters if each.dim() == 4)
 
 
-def averages(place: Place) -> Iterator[Row]:
+def averages(part_context: PartContext) -> Iterator[Row]:
     """The moving average follows its formula from step to step on the device."""
     from segsweep.models.architectures import build_model
     from segsweep.training.checkpoint import moving_average
 
-    model = build_model(place.size("unet-resnet18", "unet16"), 2, seed=0).to(
-        place.device.torch, memory_format=torch.channels_last
+    model = build_model(part_context.size("unet-resnet18", "unet16"), 2, seed=0).to(
+        part_context.device.torch, memory_format=torch.channels_last
     )
     average = moving_average(model, 0.9)
     expected = {name: value.detach().double().cpu() for name, value in model.state_dict().items()}
@@ -95,33 +97,33 @@ def averages(place: Place) -> Iterator[Row]:
     yield at_most("moving average against float64", worst, 1e-5)
 
 
-def fused_steps(place: Place) -> Iterator[Row]:
+def fused_steps(part_context: PartContext) -> Iterator[Row]:
     """A fused step of Adam equals the plain one on channels-last weights."""
     chance = torch.Generator().manual_seed(0)
     start = torch.randn(64, 32, 3, 3, generator=chance)
     gradients = [torch.randn(64, 32, 3, 3, generator=chance) for _ in range(5)]
     ends = []
     for fused in (False, True):
-        weight = start.to(place.device.torch).to(memory_format=torch.channels_last).requires_grad_()
+        weight = start.to(part_context.device.torch).to(memory_format=torch.channels_last).requires_grad_()
         optimizer = torch.optim.Adam([weight], lr=1e-2, fused=fused, foreach=False)
         for gradient in gradients:
-            weight.grad = gradient.to(place.device.torch).to(memory_format=torch.channels_last)
+            weight.grad = gradient.to(part_context.device.torch).to(memory_format=torch.channels_last)
             optimizer.step()
         ends.append(weight.detach().cpu())
     yield at_most("fused Adam against the plain one", float((ends[0] - ends[1]).abs().max()), 1e-5)
 
 
-def resuming_contrastive(place: Place) -> Iterator[Row]:
+def resuming_contrastive(part_context: PartContext) -> Iterator[Row]:
     """SimCLR with LARS, stopped and resumed, equals a run that is not."""
-    values = {"batch_size": place.size(64, 8), "image_px": 32, "optimizer": "lars", "precision": "float32"}
-    steps, encoder = place.size(8, 2), place.size("resnet18", "unet16")
-    whole = list(pretraining(place, encoder, **values, steps=steps)[1])
-    for path in place.folder.glob("ssl-*"):
+    values = {"batch_size": part_context.size(64, 8), "image_px": 32, "optimizer": "lars", "precision": "float32"}
+    steps, encoder = part_context.size(8, 2), part_context.size("resnet18", "unet16")
+    whole = list(pretraining(part_context, encoder, **values, steps=steps)[1])
+    for path in part_context.folder.glob("ssl-*"):
         path.unlink()
-    _, first = pretraining(place, encoder, **values, steps=steps)
+    _, first = pretraining(part_context, encoder, **values, steps=steps)
     next(first)
     first.close()
-    state, rest = pretraining(place, encoder, **values, steps=steps)
+    state, rest = pretraining(part_context, encoder, **values, steps=steps)
     found = list(rest)
     yield at_most("LARS: training loss after resuming", abs(found[-1].train_loss / whole[-1].train_loss - 1), 0.02)
     yield equal("LARS: weights not channels last", _not_last(state.model.parameters()), 0)

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, equal, holds
 
 TESTS = Path(__file__).parents[2]
@@ -25,16 +25,16 @@ class _Watch:
             self.outcomes[report.nodeid] = report.outcome + text
 
 
-def marked_tests(place: Place) -> Iterator[Row]:
+def marked_tests(part_context: PartContext) -> Iterator[Row]:
     """Run them, found by their marker, with a configuration that needs no plugin of pytest."""
     files = [path for path in sorted(TESTS.rglob("test_*.py")) if "pytest.mark.gpu" in path.read_text(encoding="utf-8")]
-    config = place.folder / "pytest.ini"
+    config = part_context.folder / "pytest.ini"
     config.write_text(CONFIG, encoding="utf-8")
     watch = _Watch()
     arguments = ["-c", config, "--rootdir", TESTS.parent, "-m", "gpu", "-q", "-p", "no:cacheprovider", *files]
     with patch.dict("os.environ", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"):
         code = pytest.main([str(argument) for argument in arguments], plugins=[watch])
-    wanted = "passed" if place.device.cuda else "skipped"
+    wanted = "passed" if part_context.device.cuda else "skipped"
     yield holds("pytest ends well", code in (0, 5), f"exit code {int(code)}")
     yield equal(
         "tests that ended otherwise than expected", sum(not each.startswith(wanted) for each in watch.outcomes.values()), 0

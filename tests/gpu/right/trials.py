@@ -9,42 +9,54 @@ from unittest.mock import patch
 import psutil
 import torch
 
-from gpu.place import Place
+from gpu.part_context import PartContext
 from gpu.rows import Row, at_least, at_most, equal, note
 
 MIB = 2**20
 WARM = 4  # trials, after which every architecture has been there
 
 
-def memory_between_trials(place: Place) -> Iterator[Row]:
+def memory_between_trials(part_context: PartContext) -> Iterator[Row]:
     """Memory that torch has allocated and reserved on the card, and that of the process, after each trial."""
     from segsweep import LogUniform, Study, Target
     from segsweep.sweep import inline
     from segsweep.sweep.run import run
 
-    points = place.size(11, 1)
+    points = part_context.size(11, 1)
     study = Study(
         name="many",
         target=Target("generated_pets", protocol="70-10-20"),
         compare={"architecture": ["unet16", "unet-mobilenet_v2"], "freeze": ["none", "encoder"]},
         tune={"learning_rate": LogUniform(1e-4, 1e-2)},
-        fixed={"image_px": 64 if not place.tiny else 32, "epochs": 1, "batch_size": 8, "fraction": 0.1, "source": "random"},
+        fixed={
+            "image_px": 64 if not part_context.tiny else 32,
+            "epochs": 1,
+            "batch_size": 8,
+            "fraction": 0.1,
+            "source": "random",
+        },
         trials_per_cell=points,
-        seeds=place.size(2, 1),
+        seeds=part_context.size(2, 1),
     )
     seen, times = list[tuple[float, float, float]](), list[float]()
     execute = inline.execute
 
     def watched(*values: Any) -> Generator[Any, None, None]:
-        seen.append(_memory(place))
+        seen.append(_memory(part_context))
         times.append(time.perf_counter())
         yield from execute(*values)
 
     with patch.object(inline, "execute", watched):
-        records = run(study, out=place.folder / "runs", runner="inline", device=place.device.name, threads=place.device.threads)
+        records = run(
+            study,
+            out=part_context.folder / "runs",
+            runner="inline",
+            device=part_context.device.name,
+            threads=part_context.device.threads,
+        )
     finished = int((records.trials["status"] == "finished").sum())
-    yield equal("trials finished", finished, 4 * (points + place.size(2, 1)))
-    yield at_least("trials", finished, place.size(50, 4))
+    yield equal("trials finished", finished, 4 * (points + part_context.size(2, 1)))
+    yield at_least("trials", finished, part_context.size(50, 4))
     allocated, reserved, resident = zip(*seen, strict=True)
     yield at_most(
         "allocated on the card, last less that after 4 trials", allocated[-1] - allocated[min(WARM, len(seen) - 1)], 1, "MiB"
@@ -61,10 +73,10 @@ def memory_between_trials(place: Place) -> Iterator[Row]:
     yield note("! seconds a trial, about", (times[-1] - times[0]) / max(1, len(times) - 1), "s")
 
 
-def _memory(place: Place) -> tuple[float, float, float]:
+def _memory(part_context: PartContext) -> tuple[float, float, float]:
     gc.collect()
     resident = psutil.Process().memory_info().rss / MIB
-    if not place.device.cuda:
+    if not part_context.device.cuda:
         return 0.0, 0.0, resident
     return torch.cuda.memory_allocated() / MIB, torch.cuda.memory_reserved() / MIB, resident
 

@@ -15,7 +15,7 @@ Size = TypeVar("Size")
 
 
 @dataclass(frozen=True)
-class Place:
+class PartContext:
     """The device of a part, whether it runs at tiny size, a scratch `folder`, and the folder `out` of the results.
 
     `end` is when the part is stopped, by `time.monotonic`, which all processes of a machine share.
