@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from segsweep.data.bit_depth import depth_of, eight_bits, largest
 from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Levels, Pixels, Progress
+from segsweep.data.disk_space import allocate
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, unshared_files
 from segsweep.data.image_files import check_shape, square
 from segsweep.data.manifest import stamp_digest
 from segsweep.data.prepared import Counts, Moments, image_moments, pixel_counts
-from segsweep.data.space import allocate
 from segsweep.errors import UserError
 from segsweep.store.contents import IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, SHOWN_FILE
 

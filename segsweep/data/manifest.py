@@ -9,8 +9,8 @@ from pathlib import Path
 
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Fit, Progress
+from segsweep.data.disk_space import one_line_when_full
 from segsweep.data.listing import case_hint, check_name
-from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
 from segsweep.store.contents import MANIFESTS
 from segsweep.store.protocol import SharedText, Store

@@ -18,9 +18,9 @@ from PIL import Image
 from segsweep.config.digest import digest
 from segsweep.data.dataset import Example, Notify, Pixels, Progress, discard_line
 from segsweep.data.decoding import read_checked
+from segsweep.data.disk_space import one_line_when_full
 from segsweep.data.manifest import content_digest
 from segsweep.data.prepare import DataSpec
-from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError
 from segsweep.store.contents import MASKS, MASKS_ARCHIVE
 from segsweep.store.protocol import Store

@@ -11,9 +11,9 @@ import numpy as np
 from segsweep.config.digest import digest
 from segsweep.data.dataset import DataSet, Example, Fit, Notify, Progress, discard_line
 from segsweep.data.decoding import KEPT, Decoded, decode
+from segsweep.data.disk_space import one_line_when_full
 from segsweep.data.manifest import content_digest
 from segsweep.data.prepared import Counts, Prepared
-from segsweep.data.space import one_line_when_full
 from segsweep.errors import UserError, unknown
 from segsweep.store.contents import DATA, DATA_INDEX_FILE, MOMENTS_FILE, PIXELS_FILE
 from segsweep.store.protocol import Build, Store

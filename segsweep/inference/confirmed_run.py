@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from segsweep.errors import LostArtifactError, UserError
-from segsweep.records.models import AGAIN, model_of
+from segsweep.records.confirmed_models import AGAIN, model_of
 from segsweep.records.study_records import Records
 from segsweep.report.cells import best_first
 from segsweep.store.opening import open_store

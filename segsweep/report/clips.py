@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.data.dataset import Pixels
-from segsweep.records.models import models_of
+from segsweep.records.confirmed_models import models_of
 from segsweep.records.study_records import Records
 from segsweep.report.cells import best_runs
 from segsweep.report.overlay import background_of, legend, overlay

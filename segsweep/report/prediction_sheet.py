@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segsweep.data.dataset import Pixels
-from segsweep.records.models import models_of
+from segsweep.records.confirmed_models import models_of
 from segsweep.records.study_records import Records
 from segsweep.report.cells import best_runs, compared_axes
 from segsweep.report.overlay import coloured

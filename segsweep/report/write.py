@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segsweep.errors import disk_errors
-from segsweep.records.models import AGAIN, models_of
+from segsweep.records.confirmed_models import AGAIN, models_of
 from segsweep.records.study_records import Records
 from segsweep.report.cells import best_runs, summarise
 from segsweep.report.prediction_sheet import prediction_sheet

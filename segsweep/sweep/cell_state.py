@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from segsweep.config.keep import Reading, smoothed
-from segsweep.config.space import Choice as Listed
-from segsweep.config.space import Range
+from segsweep.config.space import Choice, Range
 from segsweep.config.work import Trial
-from segsweep.sweep.decisions import Choice, Ended
+from segsweep.sweep.decisions import CellChoice, Ended
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell
 
@@ -28,7 +27,7 @@ class CellState:
         self._open = {identity for identity in self.tuning if identity not in ended}
         self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
         self.paused: dict[str, int] = {}  # paused trials, and after which epoch
-        self.choice: Choice | None = None
+        self.choice: CellChoice | None = None
 
     @property
     def tuned(self) -> bool:
@@ -61,18 +60,18 @@ class CellState:
             return None
         return self._best(trial for trial in self.cell.tuning if trial.trial_id in self.paused)
 
-    def choose(self, tune: Mapping[str, Range]) -> Choice:
+    def choose(self, tune: Mapping[str, Range]) -> CellChoice:
         """Return the setting of the best trial that finished, or why there is none. All tuning trials must have ended."""
         cell = self.cell
         if not cell.tuning:
-            return Choice(cell.name, None, cell.settings, cell.confirm(cell.settings), ())
+            return CellChoice(cell.name, None, cell.settings, cell.confirm(cell.settings), ())
         finished = self._with_status("finished")
         known = any(self._stopping.curve(cell.key, trial.trial_id) for trial in finished)
         assert known or not finished, f"cell {cell.key}: trials have finished of which no epoch is known"
         if self._scored:
             best = self._best(trial for trial in cell.tuning if trial.trial_id in self._scored)
-            return Choice(cell.name, best, best.settings, cell.confirm(best.settings), at_edge(cell, best, tune))
-        return Choice(cell.name, None, cell.settings, (), (), self._why_none())
+            return CellChoice(cell.name, best, best.settings, cell.confirm(best.settings), at_edge(cell, best, tune))
+        return CellChoice(cell.name, None, cell.settings, (), (), self._why_none())
 
     def _with_status(self, status: str) -> list[Trial]:
         """Return the tuning trials that ended so."""
@@ -111,8 +110,8 @@ def at_edge(cell: Cell, best: Trial, tune: Mapping[str, Range]) -> tuple[str, ..
     for axis, tuned in tune.items():
         value: Any = getattr(best.settings, axis)
         tried = list(dict.fromkeys(getattr(trial.settings, axis) for trial in cell.tuning))
-        if isinstance(tuned, Listed):
-            is_edge = Listed(tried).at_edge(value)
+        if isinstance(tuned, Choice):
+            is_edge = Choice(tried).at_edge(value)
         else:
             is_edge = tuned.at_edge(value) or value in (min(tried), max(tried))
         found += [axis] if is_edge else []

@@ -28,7 +28,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Choice:
+class CellChoice:
     """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge.
 
     `cell` is the cell's name, which those of its folds share; its fold is that of `settings`. Where none could be chosen `reason`
@@ -82,7 +82,7 @@ class Chosen:
     """A cell, by its key, that has chosen its setting, or could choose none."""
 
     key: str
-    choice: Choice
+    choice: CellChoice
 
 
 Decision = Skipped | StoppedWhilePaused | SourceChoice | Chosen

@@ -9,7 +9,7 @@ from segsweep.config.work import StageSpec, Trial
 from segsweep.sweep.built import Find, IsBeingBuilt
 from segsweep.sweep.cell_state import CellState
 from segsweep.sweep.decisions import (
-    Choice,
+    CellChoice,
     Chosen,
     Decision,
     Ended,
@@ -54,8 +54,8 @@ class Planner:
         self.plan = plan
         self.workers = 1
         self.decisions: deque[Decision] = deque()
-        self.choices: dict[str, Choice] = {}
-        self.unchosen: dict[str, Choice] = {}
+        self.choices: dict[str, CellChoice] = {}
+        self.unchosen: dict[str, CellChoice] = {}
         self.source_choices: dict[str, SourceChoice] = {}
         ranks = {cell.key: number for number, cell in enumerate(plan.cells)}
         self._schedule = Schedule(find, is_being_built, price, ranks, allowance or Allowance())

@@ -5,7 +5,7 @@ from typing import Any
 
 from segsweep.config.study import SOURCE_RATE
 from segsweep.config.work import Trial
-from segsweep.sweep.decisions import Choice, SourceChoice
+from segsweep.sweep.decisions import CellChoice, SourceChoice
 from segsweep.sweep.planner import Planner
 from segsweep.tasks.trial_task import trial_columns
 
@@ -28,7 +28,7 @@ def _planned(trial: Trial, undecided: Mapping[str, None]) -> dict[str, Any]:
     return {**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"}
 
 
-def choice_columns(choice: Choice, source: SourceChoice | None) -> dict[str, Any]:
+def choice_columns(choice: CellChoice, source: SourceChoice | None) -> dict[str, Any]:
     """Return what is recorded of a cell's choice, or why there is none; in one of its folds where there are some."""
     return {
         **({"fold": choice.settings.fold} if choice.settings.fold is not None else {}),

@@ -24,7 +24,7 @@ from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.resume import earlier_progress, ids_to_restart
 from segsweep.sweep.session import Opening, Purpose, Session, open_session
-from segsweep.sweep.signals import ended_politely
+from segsweep.sweep.signals import sigterm_as_interrupt
 
 
 def run(
@@ -61,7 +61,7 @@ def run_in(study: Study, folders: Folders, options: Options, console: Console, r
     view, notify = choose_view(console), partial(console.print, soft_wrap=True)
     opening = Opening(Purpose.RUN, folders, options, view, notify, retry_failed)
     try:
-        with ended_politely(), open_session(study, opening) as session:
+        with sigterm_as_interrupt(), open_session(study, opening) as session:
             driver = _driver(session)
             announce(session, earlier_progress(session.planner, session.earlier), console)
             if not driver.planner.done:

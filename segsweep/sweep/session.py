@@ -15,9 +15,9 @@ from pathlib import Path
 from segsweep.config.study import Study
 from segsweep.config.user_objects import register
 from segsweep.data.dataset import Notify
+from segsweep.records.confirmed_models import lost_models, lost_remarks
 from segsweep.records.damage import INDEX
 from segsweep.records.lines import declared
-from segsweep.records.models import lost_models, lost_remarks
 from segsweep.records.reader import load
 from segsweep.records.study_records import Records
 from segsweep.records.writer import RecordWriter

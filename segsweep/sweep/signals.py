@@ -8,7 +8,7 @@ from types import FrameType
 
 
 @contextmanager
-def ended_politely() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Have a polite kill (SIGTERM) end what runs here as Ctrl-C does: by `KeyboardInterrupt`, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

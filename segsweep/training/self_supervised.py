@@ -21,8 +21,8 @@ from segsweep.training.batches import epoch_batches, normalise, step_batches
 from segsweep.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from segsweep.training.device import Device
 from segsweep.training.loop import finite
+from segsweep.training.lr_schedule import learning_rate_share
 from segsweep.training.optimiser import clip_gradients
-from segsweep.training.schedule import learning_rate_share
 from segsweep.training.self_supervised_method import Method, PretrainingRecipe
 from segsweep.training.world import World
 

@@ -10,9 +10,9 @@ from segsweep.training.batch_source import BatchSource
 from segsweep.training.checkpoint import TrainingState
 from segsweep.training.device import Device
 from segsweep.training.losses import Objective
+from segsweep.training.lr_schedule import learning_rate_share
 from segsweep.training.optimiser import clip_gradients
 from segsweep.training.recipe import Recipe
-from segsweep.training.schedule import learning_rate_share
 from segsweep.training.world import World
 
 LEAST_PIECE = 2  # images; batch normalisation cannot train on one

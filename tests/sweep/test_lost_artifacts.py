@@ -16,8 +16,8 @@ from segsweep.cli.study_script import main
 from segsweep.config import Study
 from segsweep.inference.confirmed_run import find_weights
 from segsweep.records import Records, load
+from segsweep.records.confirmed_models import lost_models
 from segsweep.records.lines import read_study, write_object
-from segsweep.records.models import lost_models
 from segsweep.store.folder import FolderStore
 from segsweep.training.checkpoint import load_weights
 

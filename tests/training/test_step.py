@@ -13,8 +13,8 @@ from segsweep.models.freeze import freeze
 from segsweep.training import loop
 from segsweep.training.checkpoint import moving_average
 from segsweep.training.loop import start_state, train
+from segsweep.training.lr_schedule import learning_rate_share
 from segsweep.training.recipe import Recipe
-from segsweep.training.schedule import learning_rate_share
 
 
 @pytest.fixture

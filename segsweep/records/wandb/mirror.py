@@ -7,8 +7,8 @@ import wandb
 
 from segsweep.config.digest import digest
 from segsweep.errors import LostArtifactError, UserError
+from segsweep.records.confirmed_models import artifact_of
 from segsweep.records.lines import Row
-from segsweep.records.models import artifact_of
 from segsweep.records.plan_status import PlanStatus
 from segsweep.records.wandb import names
 from segsweep.records.wandb.client import log_artifact, open_run, remove_files, set_config

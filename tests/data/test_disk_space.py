@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from segsweep.data.space import allocate, one_line_when_full
+from segsweep.data.disk_space import allocate, one_line_when_full
 from segsweep.errors import UserError
 
 

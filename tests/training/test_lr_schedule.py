@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segsweep.training.schedule import SCHEDULES, learning_rate_share
+from segsweep.training.lr_schedule import SCHEDULES, learning_rate_share
 
 
 def reference(scheduler, steps: int, **options) -> list[float]:
