@@ -239,7 +239,9 @@ class Planner:
         return found
 
     def _skip(self, task: Task, failed: Task) -> None:
-        """Skip a task that needs a failed one."""
+        """Skip a task that needs a failed one, once where several cells share it."""
+        if self._ended.keys() >= set(task.records):
+            return
         states = self._states_of.get(task.identity, ())
         rates = max((len(state.cell.source_rates) for state in states), default=0)
         each = f" with each of {rates} learning rates" if rates else ""

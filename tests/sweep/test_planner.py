@@ -123,6 +123,15 @@ def test_a_failed_stage_skips_only_what_needs_it() -> None:
     assert all("supervised:voc2012 failed: broken" in each.reason for each in skipped)
 
 
+def test_a_trial_that_cells_share_is_skipped_once() -> None:
+    """Where the source of two cells with the same tuning trials failed at an earlier start, each trial is one skip, not two."""
+    plan = plan_of(small_study(compare={"source": ["supervised:voc2012"], "test_size": ["image_px", "original"]}))
+    planner = Planner(plan, nothing_built, ResumeState(failed_stages={plan.stages()[0].spec_id: "broken"}))
+    skipped = [each.task.identity for each in planner.decisions if isinstance(each, Skipped)]
+    assert sorted(skipped) == sorted(trial.trial_id for trial in plan.cells[0].tuning)
+    assert planner.done
+
+
 def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
     """Where every tuning trial fails, nothing is confirmed in that cell, and the other cells go on."""
     built: dict[str, str] = {}
