@@ -56,7 +56,7 @@ class CellState:
 
     def all_paused(self) -> Trial | None:
         """Return the best paused trial where nothing but paused trials is open, so that no result can come; None elsewhere."""
-        if not self._open or self._open - set(self.paused):
+        if not self.paused or len(self._open) > len(self.paused):
             return None
         return self._best(trial for trial in self.cell.tuning if trial.trial_id in self.paused)
 

@@ -139,13 +139,12 @@ class PerCellStopping:
         self._rule: StoppingRule | None = None if settings is None else RULES[type(settings)](settings)
         self._cells: dict[str, CellCurves] = defaultdict(CellCurves)
 
-    def report(self, cell: str, trial: str, epoch: int, found: Reading, planned: int) -> Verdict:
-        """Record one epoch of a trial of `planned` epochs, and return what becomes of the trial."""
+    def report(self, cell: str, trial: str, epoch: int, found: Reading) -> None:
+        """Record one epoch of a trial."""
         self._cells[cell].curves[trial][epoch] = found
-        return self.judge(cell, trial, epoch, planned)
 
     def judge(self, cell: str, trial: str, epoch: int, planned: int) -> Verdict:
-        """Return what becomes of a trial after a recorded epoch, by what is known of its cell now."""
+        """Return what becomes of a trial of `planned` epochs after a recorded one, by what is known of its cell now."""
         return Verdict.CONTINUE if self._rule is None else self._rule.decide(trial, epoch, planned, self._cells[cell])
 
     def ended(self, cell: str, trial: str, status: str) -> None:

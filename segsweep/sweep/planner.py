@@ -119,16 +119,22 @@ class Planner:
         if not states:
             return Verdict.CONTINUE
         trial = states[0].tuning[record]
-        verdicts = [self._stopping.report(state.cell.key, record, epoch, found, trial.settings.results) for state in states]
-        if Verdict.CONTINUE in verdicts or any(state.is_last(trial) for state in states):
-            verdict = Verdict.CONTINUE
-        elif Verdict.PAUSE in verdicts:
-            verdict = self._pause(task, states, record, epoch)
-        else:
-            verdict = Verdict.STOP
+        for state in states:
+            self._stopping.report(state.cell.key, record, epoch, found)
+        is_repeated = epoch <= self._resumed_at.get(record, 0)  # by a trial that paused: it was decided on then
+        verdict = Verdict.CONTINUE if is_repeated else self._judge(states, trial, epoch)
+        if verdict is Verdict.PAUSE:
+            verdict = self._pause(task, states, trial, epoch)
         for state in states:
             self._revisit(state)
         return verdict
+
+    def _judge(self, states: list[CellState], trial: Trial, epoch: int) -> Verdict:
+        """Return what becomes of a trial after a reported epoch, by what all cells that share it want."""
+        verdicts = [self._stopping.judge(state.cell.key, trial.trial_id, epoch, trial.settings.results) for state in states]
+        if Verdict.CONTINUE in verdicts or any(state.is_last(trial) for state in states):
+            return Verdict.CONTINUE
+        return Verdict.PAUSE if Verdict.PAUSE in verdicts else Verdict.STOP
 
     def record_ended(self, record: str, ended: Ended) -> None:
         """Take how one of a task's records ended. What follows from it is settled when the task has ended, too."""
@@ -207,7 +213,7 @@ class Planner:
         """Report the recorded curves of a cell's tuning trials again."""
         for trial in cell.tuning:
             for epoch, found in self._curves.get(trial.trial_id, {}).items():
-                self._stopping.report(cell.key, trial.trial_id, epoch, found, trial.settings.results)
+                self._stopping.report(cell.key, trial.trial_id, epoch, found)
             if trial.trial_id in self._ended:
                 self._stopping.ended(cell.key, trial.trial_id, self._ended[trial.trial_id].status)
 
@@ -287,6 +293,7 @@ class Planner:
 
     def _reopen(self, trial: Trial) -> None:
         del self._ended[trial.trial_id]
+        self._resumed_at.pop(trial.trial_id, None)
         for state in self._states_of[trial.trial_id]:
             self._stopping.reopened(state.cell.key, trial.trial_id)
             state.reopen(trial)
@@ -294,24 +301,24 @@ class Planner:
 
     # --- Pauses -----------------------------------------------------------------------------------------------------------
 
-    def _pause(self, task: Task, states: list[CellState], record: str, epoch: int) -> Verdict:
-        """Pause a trial after an epoch. One that was resumed reports its earlier epochs again, and goes on past them."""
-        ends = epoch == states[0].tuning[record].settings.results
-        if ends or epoch <= self._resumed_at.get(record, 0) or len(task.records) > 1:
+    def _pause(self, task: Task, states: list[CellState], trial: Trial, epoch: int) -> Verdict:
+        """Pause a trial after an epoch, unless this is its last. A task with several records does not pause."""
+        if epoch == trial.settings.results or len(task.records) > 1:
             return Verdict.CONTINUE
         self._schedule.pause(task)
         for state in states:
-            state.paused[record] = epoch
+            state.paused[trial.trial_id] = epoch
         return Verdict.PAUSE
 
     def _revisit(self, state: CellState) -> None:
         """Decide anew of a cell's paused trials, since there are other readings. One goes on where nothing else is open."""
-        for record, epoch in list(state.paused.items()):
-            verdict = self._stopping.judge(state.cell.key, record, epoch, state.tuning[record].settings.results)
+        for identity, epoch in list(state.paused.items()):
+            trial = state.tuning[identity]
+            verdict = self._judge(self._states_of[identity], trial, epoch)
             if verdict is Verdict.CONTINUE:
-                self._resume(state.tuning[record], epoch)
-            elif verdict is Verdict.STOP and not state.is_last(state.tuning[record]):
-                self._stop(state.tuning[record])
+                self._resume(trial, epoch)
+            elif verdict is Verdict.STOP:
+                self._stop(trial)
         if (best := state.all_paused()) is not None:
             self._resume(best, state.paused[best.trial_id])
 

@@ -103,7 +103,8 @@ def replayed(rule: EarlyStopping | None, readings: np.ndarray, workers: int) -> 
         for trial in list(active):
             run[trial] += 1
             found = Reading(float(readings[trial, run[trial] - 1]))
-            verdict = stopping.report("cell", str(trial), run[trial], found, planned)
+            stopping.report("cell", str(trial), run[trial], found)
+            verdict = stopping.judge("cell", str(trial), run[trial], planned)
             if run[trial] == planned or verdict is Verdict.STOP:
                 active.remove(trial)
                 stopping.ended("cell", str(trial), "finished" if run[trial] == planned else "stopped")

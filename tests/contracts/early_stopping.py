@@ -19,7 +19,8 @@ Curves = Mapping[str, Sequence[float]]
 
 def report(stopping: PerCellStopping, trial: str, epoch: int, value: float, cell: str = CELL) -> bool:
     """Report one reading, and return whether the trial goes on, at once or after a pause."""
-    return Verdict(stopping.report(cell, trial, epoch, Reading(value), EPOCHS)) is not Verdict.STOP
+    stopping.report(cell, trial, epoch, Reading(value))
+    return Verdict(stopping.judge(cell, trial, epoch, EPOCHS)) is not Verdict.STOP
 
 
 def report_curve(stopping: PerCellStopping, trial: str, values: Sequence[float], cell: str = CELL) -> list[bool]:

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 
 import pytest
-from studies import built_in, plan_of, small_study
+from studies import built_in, nothing_built, plan_of, small_study
 
 from segsweep.config import PerCellASHA
+from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
 from segsweep.sweep import early_stopping
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import CellCurves
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.simulated import Simulation
+from segsweep.tasks.task import Task
 
 HALF = 2  # epochs of four
 
@@ -41,6 +43,32 @@ class Waiting:
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
         """Pause."""
         return Verdict.PAUSE
+
+
+class Disagreeing:
+    """Pauses trials after the first epoch; then one of the cells that share them would stop all, another keeps them."""
+
+    def __init__(self, settings: PerCellASHA) -> None:
+        self.settings = settings
+        self.seen: list[CellCurves] = []
+
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Stop for the cell that asked first, where more than one trial has come so far."""
+        self.seen += [] if any(cell is each for each in self.seen) else [cell]
+        return Verdict.STOP if cell is self.seen[0] and len(cell.curves) > 1 else Verdict.PAUSE
+
+
+class Demoting:
+    """Stops a trial at its first epoch once it is no longer the best there; it pauses after the second while it is alone."""
+
+    def __init__(self, settings: PerCellASHA) -> None:
+        self.settings = settings
+
+    def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
+        """Compare at the first epoch, wait at the second."""
+        if epoch == 1 and any(curve[1].value > cell.curves[trial][1].value for curve in cell.curves.values()):
+            return Verdict.STOP
+        return Verdict.PAUSE if epoch == HALF and len(cell.curves) == 1 else Verdict.CONTINUE
 
 
 @pytest.fixture
@@ -98,3 +126,34 @@ def test_a_paused_trial_leaves_its_worker_to_another(use: Callable[[type], None]
     first_past = next(n for n, event in enumerate(simulation.events) if event.task.identity in tuning and event.epoch > HALF)
     started = {event.task.identity for event in simulation.events[:first_past] if event.what == "start"}
     assert tuning <= started
+
+
+def paused_planner(**changes: object) -> tuple[Planner, list[Task]]:
+    """Return a planner of cells without stages, and the first two tasks of it, which run."""
+    planner = Planner(plan_of(small_study(early_stopping=PerCellASHA(), **changes)), nothing_built)
+    return planner, [planner.next().task, planner.next().task]
+
+
+def report(planner: Planner, task: Task, epoch: int, value: float) -> Verdict:
+    """Report an epoch of a trial."""
+    return planner.report(task, task.identity, epoch, Reading(value))
+
+
+def test_a_trial_that_cells_share_stops_only_when_all_of_them_want_it(use: Callable[[type], None]) -> None:
+    """A paused tuning trial that one cell would stop stays paused while another cell that shares it keeps it."""
+    use(Disagreeing)
+    planner, (first, second) = paused_planner(compare={"test_size": ["image_px", "original"]})
+    assert report(planner, first, 1, 0.5) is Verdict.PAUSE
+    assert report(planner, second, 1, 0.6) is Verdict.PAUSE
+    assert not planner.decisions
+
+
+def test_a_trial_that_was_resumed_is_not_decided_on_twice(use: Callable[[type], None]) -> None:
+    """It reports the epochs before its pause again, and goes on past them, though it would be stopped there by now."""
+    use(Demoting)
+    planner, (first, second) = paused_planner(compare={"source": ["random"]})
+    assert report(planner, first, 1, 0.5) is Verdict.CONTINUE
+    assert report(planner, first, 2, 0.5) is Verdict.PAUSE
+    assert report(planner, second, 1, 0.6) is Verdict.CONTINUE
+    assert first in [each.task for each in iter(planner.next, None)]
+    assert [report(planner, first, epoch, 0.5) for epoch in (1, 2)] == [Verdict.CONTINUE] * 2
