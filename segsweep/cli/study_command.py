@@ -19,7 +19,7 @@ from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import run_in
-from segsweep.sweep.session import Opening, Purpose, open_session
+from segsweep.sweep.session import Purpose, SessionConfig, open_session
 
 
 def plan(
@@ -36,7 +36,7 @@ def plan(
     check_mirror(mirror, folders.study_folder(study))
     view, notify = choose_view(console), partial(console.print, soft_wrap=True)
     try:
-        with open_session(study, Opening(Purpose.PLAN, folders, options, view, notify, retry_failed)) as session:
+        with open_session(study, SessionConfig(Purpose.PLAN, folders, options, view, notify, retry_failed)) as session:
             view.close()
             content = plan_content(session)
             print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)

@@ -9,7 +9,7 @@ from segsweep.files import set_permissions, sync
 from segsweep.store.contents import INDEX_FILE
 from segsweep.store.index import DamageError, compare, read_index, write_index
 from segsweep.store.protocol import Progress, Verify
-from segsweep.store.verified import looks, one_verifies, read_verified, write_verified
+from segsweep.store.verified import file_stamps, one_verifies, read_verified, write_verified
 
 
 def move_into_place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
@@ -20,7 +20,7 @@ def move_into_place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> N
         set_permissions(path, permissions)
         sync(path)
     sync(folder)
-    verified = looks(folder, (INDEX_FILE, *index["files"]))
+    verified = file_stamps(folder, (INDEX_FILE, *index["files"]))
     final.parent.mkdir(exist_ok=True)
     folder.rename(final)
     for changed in (final.parent, final.parent.parent):
@@ -35,7 +35,7 @@ def read_intact(folder: Path, verify: Verify, progress: Progress) -> dict[str, A
     """
     index = read_index(folder)
     files = index["files"]
-    found = looks(folder, (INDEX_FILE, *files))
+    found = file_stamps(folder, (INDEX_FILE, *files))
     for name, (size, _) in files.items():
         if found[name][0] != size:
             raise DamageError(f"{name} has {found[name][0]} bytes instead of {size}")

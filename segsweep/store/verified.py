@@ -1,7 +1,7 @@
 """Which artifacts this machine has verified, and how their files looked then: marks, kept outside the store.
 
 Reading 31 GB to compare checksums takes a minute, so it is done once per machine and artifact. A mark is a small JSON file in the
-user's cache folder that holds what `looks` returns. It is no longer valid once any of these numbers differs.
+user's cache folder that holds what `file_stamps` returns. It is no longer valid once any of these numbers differs.
 """
 
 import json
@@ -16,12 +16,12 @@ from filelock import FileLock
 from segsweep.config.digest import digest
 from segsweep.files import replacing
 
-Looks = dict[str, list[int]]
+FileStamps = dict[str, list[int]]
 
-_written: dict[Path, Looks] = {}  # by this process, whose cache folder may not be writable
+_written: dict[Path, FileStamps] = {}  # by this process, whose cache folder may not be writable
 
 
-def looks(folder: Path, names: Iterable[str]) -> Looks:
+def file_stamps(folder: Path, names: Iterable[str]) -> FileStamps:
     """Return each file's size in bytes, modification time and change time in ns, and inode, by name.
 
     The change time tells of a write that took the modification time back. Raises `FileNotFoundError` that names a missing file.
@@ -36,17 +36,17 @@ def verified_file(folder: Path) -> Path:
     return cache / "segsweep" / "verified" / socket.gethostname() / f"{digest(str(folder.resolve()))}.json"
 
 
-def read_verified(folder: Path) -> Looks | None:
+def read_verified(folder: Path) -> FileStamps | None:
     """Return how an artifact's files looked when this machine verified them, None where it has not."""
     try:
         path = verified_file(folder)
-        found: Looks = json.loads(path.read_text(encoding="utf-8"))["files"]
+        found: FileStamps = json.loads(path.read_text(encoding="utf-8"))["files"]
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # RuntimeError: there is no home folder
         return _written.get(folder)
     return found
 
 
-def write_verified(folder: Path, files: Looks) -> None:
+def write_verified(folder: Path, files: FileStamps) -> None:
     """Keep how the files of a verified artifact look. Where the cache folder cannot be written, this process alone knows it."""
     _written[folder] = files
     with suppress(OSError, RuntimeError):

@@ -26,7 +26,7 @@ def seconds_left(session: Session) -> float:
 def announce(session: Session, progress: EarlierProgress, console: Console) -> None:
     """Print what there is to do beside what earlier starts have done, how long it may take, and how to narrow it."""
     planner, plan, seconds = session.planner, session.plan, seconds_left(session)
-    session.opening.view.begin(plan, progress, seconds)
+    session.config.view.begin(plan, progress, seconds)
     if planner.done:
         return
     for line in remarks(plan, session.catalog):

@@ -15,7 +15,7 @@ from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import run_in
-from segsweep.sweep.session import Opening, Purpose, open_session
+from segsweep.sweep.session import Purpose, SessionConfig, open_session
 
 BATCHES = 2
 SHARED = (DATA, MASKS, MANIFESTS)  # by the stores of a rehearsal and of the study
@@ -32,7 +32,7 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
     rehearsal, notify = rehearsal_of(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
-        with open_session(study, Opening(Purpose.CHECK, folders, options, view, notify)):
+        with open_session(study, SessionConfig(Purpose.CHECK, folders, options, view, notify)):
             pass  # a run would refuse nothing
     finally:
         view.close()

@@ -21,7 +21,7 @@ from segsweep.sweep.decisions import (
 )
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell, Plan, chain
-from segsweep.sweep.schedule import Allowance, Price, Schedule
+from segsweep.sweep.schedule import Budget, Price, Schedule
 from segsweep.sweep.source_rates import ReadStage, SourceRates
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Assignment, Task
@@ -48,7 +48,7 @@ class Planner:
         is_being_built: IsBeingBuilt = lambda kind, key: False,  # noqa: ARG005
         read_stage: ReadStage = lambda _: 0.0,
         price: Price = lambda _: 1.0,
-        allowance: Allowance | None = None,
+        budget: Budget | None = None,
     ) -> None:
         resume = resume or ResumeState()
         self.plan = plan
@@ -58,7 +58,7 @@ class Planner:
         self.unchosen: dict[str, CellChoice] = {}
         self.source_choices: dict[str, SourceChoice] = {}
         ranks = {cell.key: number for number, cell in enumerate(plan.cells)}
-        self._schedule = Schedule(find, is_being_built, price, ranks, allowance or Allowance())
+        self._schedule = Schedule(find, is_being_built, price, ranks, budget or Budget())
         self._schedule.failed |= resume.failed_stages
         self._price = price
         self._ended = dict(resume.ended)
@@ -94,7 +94,7 @@ class Planner:
 
     def add(self, task: Task) -> None:
         """Have a task run that the plan does not name."""
-        self._schedule.want(task)
+        self._schedule.add(task)
         self._settle()
 
     def requeue(self, task: Task) -> None:
@@ -206,7 +206,7 @@ class Planner:
                 self._states_of[trial.trial_id].append(state)
         for cell in cells:
             for trial in cell.tuning:
-                self._want(trial, self._confirm_price(cell))
+                self._schedule_trial(trial, self._confirm_price(cell))
             self._unsettled.append(self._states[cell.key])
 
     def _refill(self, cell: Cell) -> None:
@@ -217,9 +217,9 @@ class Planner:
             if trial.trial_id in self._ended:
                 self._stopping.ended(cell.key, trial.trial_id, self._ended[trial.trial_id].status)
 
-    def _want(self, trial: Trial, after_seconds: float) -> None:
+    def _schedule_trial(self, trial: Trial, after_seconds: float) -> None:
         if trial.trial_id not in self._ended:
-            self._schedule.want(TrialTask(trial), self._states_of[trial.trial_id][0].cell.key, after_seconds)
+            self._schedule.add(TrialTask(trial), self._states_of[trial.trial_id][0].cell.key, after_seconds)
 
     def _confirm_price(self, cell: Cell) -> float:
         """Return the price of one confirmed run of a cell, which is the path after each of its tuning trials."""
@@ -262,7 +262,7 @@ class Planner:
         for cell in cells:
             untried = self._rates.untried(cell)
             for last in untried:
-                self._schedule.want(StageTask(last), after_seconds=self._tuning_price(cell))
+                self._schedule.add(StageTask(last), after_seconds=self._tuning_price(cell))
             if not untried:
                 choice, decided[cell.key] = self._rates.choose(cell)
                 self.source_choices[cell.key] = choice
@@ -289,7 +289,7 @@ class Planner:
         self.decisions.append(Chosen(cell.key, choice))
         for trial in choice.confirm:
             self._states_of[trial.trial_id].append(state)
-            self._want(trial, 0.0)
+            self._schedule_trial(trial, 0.0)
 
     def _reopen(self, trial: Trial) -> None:
         del self._ended[trial.trial_id]
@@ -297,7 +297,7 @@ class Planner:
         for state in self._states_of[trial.trial_id]:
             self._stopping.reopened(state.cell.key, trial.trial_id)
             state.reopen(trial)
-        self._want(trial, self._confirm_price(self._states_of[trial.trial_id][0].cell))
+        self._schedule_trial(trial, self._confirm_price(self._states_of[trial.trial_id][0].cell))
 
     # --- Pauses -----------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from segsweep.sweep.options import Options
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.resume import earlier_progress, ids_to_restart
-from segsweep.sweep.session import Opening, Purpose, Session, open_session
+from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
 from segsweep.sweep.signals import sigterm_as_interrupt
 
 
@@ -59,9 +59,9 @@ def run(
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in some folders, report on the console, and return its records."""
     view, notify = choose_view(console), partial(console.print, soft_wrap=True)
-    opening = Opening(Purpose.RUN, folders, options, view, notify, retry_failed)
+    config = SessionConfig(Purpose.RUN, folders, options, view, notify, retry_failed)
     try:
-        with sigterm_as_interrupt(), open_session(study, opening) as session:
+        with sigterm_as_interrupt(), open_session(study, config) as session:
             driver = _driver(session)
             announce(session, earlier_progress(session.planner, session.earlier), console)
             if not driver.planner.done:
@@ -74,11 +74,11 @@ def run_in(study: Study, folders: Folders, options: Options, console: Console, r
 
 def _context(session: Session) -> ExecutionContext:
     """Return the execution context of every worker."""
-    folders = session.opening.folders
+    folders = session.config.folders
     return ExecutionContext(
         folders.store,
         session.runner.device,
-        session.running.records_id,
+        session.run_state.records_id,
         folders.max_images,
         user_objects=for_workers(session.plan.study.user_objects),
     )
@@ -86,14 +86,14 @@ def _context(session: Session) -> ExecutionContext:
 
 def _driver(session: Session) -> Driver:
     """Return the driver of a session that runs; the plan, and what follows from earlier starts, is in the records."""
-    running, stages = session.running, session.earlier.all_stages
+    run_state, stages = session.run_state, session.earlier.all_stages
     driver = Driver(
         session.planner,
-        running.writer,
+        run_state.writer,
         session.catalog.store,
-        session.opening.view,
-        running.outage,
-        running.records_id,
+        session.config.view,
+        run_state.outage,
+        run_state.records_id,
         from_scratch=ids_to_restart(session.earlier, session.lost),
         recorded=set(stages["stage_id"][stages["status"] == "finished"]),
         prepare=partial(prepare_all, session.plan.study, session.catalog),

@@ -13,7 +13,7 @@ Price = Callable[[Task], float]  # predicted seconds on one worker
 
 
 @dataclass
-class Allowance:
+class Budget:
     """What a study may spend: `seconds` of workers in all (None: any), and the `shares` of cells, by their keys."""
 
     seconds: float | None = None
@@ -26,7 +26,7 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Scheduled:
     """A task that has not ended. `path_seconds` is the duration of the longest path of tasks that it begins.
 
     `by_plan` says that it is wanted for itself, and not just because another task needs it.
@@ -47,18 +47,16 @@ class Schedule:
     artifact is there, or never will be. Whoever reads them empties them. `seconds_left` is the price of all that has not ended.
     """
 
-    def __init__(
-        self, find: Find, is_being_built: IsBeingBuilt, price: Price, ranks: Mapping[str, int], allowance: Allowance
-    ) -> None:
+    def __init__(self, find: Find, is_being_built: IsBeingBuilt, price: Price, ranks: Mapping[str, int], budget: Budget) -> None:
         self.running: set[str] = set()
         self.built = Built(find, is_being_built, unfinished=self.running)
         self.failed: dict[str, str] = {}  # id of a task that makes an artifact -> why it failed
         self.unreachable: deque[tuple[Task, Task]] = deque()
         self.settled: deque[str] = deque()
         self.seconds_left = 0.0
-        self._price, self._allowance = price, allowance
-        self._queue = ReadyQueue(ranks, allowance.shares)
-        self._wanted: dict[str, Wanted] = {}
+        self._price, self._budget = price, budget
+        self._queue = ReadyQueue(ranks, budget.shares)
+        self._scheduled: dict[str, Scheduled] = {}
         self._waiting: dict[str, list[str]] = defaultdict(list)  # id of what is needed -> ids of tasks that wait for it
         self._paused: set[str] = set()
         self._built_elsewhere: set[str] = set()  # another run makes their artifacts now
@@ -70,24 +68,24 @@ class Schedule:
 
     def __iter__(self) -> Iterator[Task]:
         """Yield the tasks that are wanted and have not ended."""
-        yield from (wanted.task for wanted in self._wanted.values())
+        yield from (scheduled.task for scheduled in self._scheduled.values())
 
-    def want(self, task: Task, cell: str | None = None, after_seconds: float = 0.0) -> None:
+    def add(self, task: Task, cell: str | None = None, after_seconds: float = 0.0) -> None:
         """Have a task run once, before others that take `after_seconds`. Its needs are wanted too, where the store lacks them."""
         seconds = self._price(task)
-        self._want(Wanted(task, seconds, seconds + after_seconds, cell, by_plan=True))
+        self._add(Scheduled(task, seconds, seconds + after_seconds, cell, by_plan=True))
 
-    def _want(self, wanted: Wanted) -> None:
-        task = wanted.task
-        if (known := self._wanted.get(task.identity)) is not None:
-            self._lengthen(known, wanted)
+    def _add(self, scheduled: Scheduled) -> None:
+        task = scheduled.task
+        if (known := self._scheduled.get(task.identity)) is not None:
+            self._lengthen(known, scheduled)
             return
         if self.built.is_built(task):
             self.settled.append(task.identity)
             return
-        self._wanted[task.identity] = wanted
-        self.seconds_left += wanted.seconds
-        self._enqueue(wanted)
+        self._scheduled[task.identity] = scheduled
+        self.seconds_left += scheduled.seconds
+        self._enqueue(scheduled)
 
     def _cannot_run(self, task: Task, failed: Task) -> None:
         """Note that a task needs a failed one, and drop all tasks that wait for it."""
@@ -95,37 +93,37 @@ class Schedule:
             self.unreachable.append((task, failed))
         self._give_up(task.identity)
 
-    def _lengthen(self, known: Wanted, again: Wanted) -> None:
+    def _lengthen(self, known: Scheduled, again: Scheduled) -> None:
         """Note that a wanted task is wanted once more, perhaps at the beginning of a longer path."""
         path = max(known.path_seconds, again.path_seconds)
-        wanted = replace(known, path_seconds=path, by_plan=known.by_plan or again.by_plan)
-        if wanted == known:
+        scheduled = replace(known, path_seconds=path, by_plan=known.by_plan or again.by_plan)
+        if scheduled == known:
             return
-        self._wanted[known.task.identity] = wanted
+        self._scheduled[known.task.identity] = scheduled
         if known.task.identity in self._queue:
-            self._queue.add(_ready(wanted))
-        for need in self._missing(wanted.task):
-            self._want_need(need, path)
+            self._queue.add(_ready(scheduled))
+        for need in self._missing(scheduled.task):
+            self._add_need(need, path)
 
-    def _want_need(self, need: Task, after_seconds: float) -> None:
+    def _add_need(self, need: Task, after_seconds: float) -> None:
         seconds = self._price(need)
-        self._want(Wanted(need, seconds, seconds + after_seconds, None, by_plan=False))
+        self._add(Scheduled(need, seconds, seconds + after_seconds, None, by_plan=False))
 
-    def _enqueue(self, wanted: Wanted) -> None:
+    def _enqueue(self, scheduled: Scheduled) -> None:
         """Queue a task that can start; let another wait for what it needs. One that needs a failed task is dropped."""
-        if (failed := self.failed_need(wanted.task)) is not None:
-            self._drop(wanted.task.identity)
-            self._cannot_run(wanted.task, failed)
+        if (failed := self.failed_need(scheduled.task)) is not None:
+            self._drop(scheduled.task.identity)
+            self._cannot_run(scheduled.task, failed)
             return
-        missing = self._missing(wanted.task)
+        missing = self._missing(scheduled.task)
         for need in missing:
-            self._waiting[need.identity].append(wanted.task.identity)
-            self._want_need(need, wanted.path_seconds)
+            self._waiting[need.identity].append(scheduled.task.identity)
+            self._add_need(need, scheduled.path_seconds)
         if not missing:
-            self._queue.add(_ready(wanted))
+            self._queue.add(_ready(scheduled))
 
     def _missing(self, task: Task) -> list[Task]:
-        return [need for need in task.needs if need.identity in self._wanted or not self.built.is_built(need)]
+        return [need for need in task.needs if need.identity in self._scheduled or not self.built.is_built(need)]
 
     def failed_need(self, task: Task) -> Task | None:
         """Return the failed task, among all that a task needs, from the first on; None where none failed."""
@@ -140,16 +138,16 @@ class Schedule:
         """Return a task that can start now, None where none can. `workers` is how many run at once at most."""
         for identity in list(self._built_elsewhere):
             self._built_elsewhere.discard(identity)
-            self._queue.add(_ready(self._wanted[identity]))
+            self._queue.add(_ready(self._scheduled[identity]))
         while (ready := self._queue.pop(self.seconds_left / workers)) is not None:
             task = ready.task
             if _makes(task) and self.built.is_built(task):  # another run has built it
                 self._made(task)
             elif _makes(task) and self.built.is_being_built(task):
                 self._built_elsewhere.add(task.identity)
-            elif self._allowance.fits(ready.seconds):
+            elif self._budget.fits(ready.seconds):
                 self.running.add(task.identity)
-                self._allowance.spent_seconds += ready.seconds
+                self._budget.spent_seconds += ready.seconds
                 return Assignment(task, tuple(self.built.key(need) for need in task.needs))
         return None
 
@@ -163,7 +161,7 @@ class Schedule:
         if not _makes(task):
             self._drop(task.identity)
         elif error is None and self._missing(task):
-            self._enqueue(self._wanted[task.identity])
+            self._enqueue(self._scheduled[task.identity])
         elif error is None:
             assert self.built.is_built(task), f"{task.name} was built under another key; it would be built for ever"
             self._made(task)
@@ -176,32 +174,32 @@ class Schedule:
         """Queue what waited for an artifact alone."""
         self._drop(task.identity)
         for identity in self._waiting.pop(task.identity, ()):
-            wanted = self._wanted.get(identity)
-            if wanted is not None and not self._missing(wanted.task):
-                self._queue.add(_ready(wanted))
+            scheduled = self._scheduled.get(identity)
+            if scheduled is not None and not self._missing(scheduled.task):
+                self._queue.add(_ready(scheduled))
         self.settled.append(task.identity)
 
     def _give_up(self, identity: str) -> None:
         """Drop all tasks that wait for one that failed."""
         self.settled.append(identity)
         for waiting in self._waiting.pop(identity, ()):
-            if (wanted := self._drop(waiting)) is not None and (failed := self.failed_need(wanted.task)) is not None:
-                self._cannot_run(wanted.task, failed)
+            if (scheduled := self._drop(waiting)) is not None and (failed := self.failed_need(scheduled.task)) is not None:
+                self._cannot_run(scheduled.task, failed)
 
-    def _drop(self, identity: str) -> Wanted | None:
+    def _drop(self, identity: str) -> Scheduled | None:
         self._queue.remove(identity)
         self._paused.discard(identity)
-        wanted = self._wanted.pop(identity, None)
-        if wanted is not None:
-            self.seconds_left -= wanted.seconds
-        return wanted
+        scheduled = self._scheduled.pop(identity, None)
+        if scheduled is not None:
+            self.seconds_left -= scheduled.seconds
+        return scheduled
 
     def requeue(self, task: Task) -> None:
         """Schedule a running task again that did not come to its end."""
         self.running.discard(task.identity)
-        if (wanted := self._wanted.get(task.identity)) is not None:
-            self._allowance.spent_seconds -= wanted.seconds
-            self._enqueue(wanted)
+        if (scheduled := self._scheduled.get(task.identity)) is not None:
+            self._budget.spent_seconds -= scheduled.seconds
+            self._enqueue(scheduled)
 
     def pause(self, task: Task) -> None:
         """Keep a running task aside until `resume`."""
@@ -211,21 +209,21 @@ class Schedule:
     def resume(self, task: Task) -> None:
         """Let a paused task go on, on any worker."""
         self._paused.discard(task.identity)
-        self._enqueue(self._wanted[task.identity])
+        self._enqueue(self._scheduled[task.identity])
 
     def recheck_artifacts(self) -> None:
         """Look up in the store again all that was built, since something is lost there: what is needed is made again."""
         self.built.forget()
         busy = self.running | self._paused
-        idle = [wanted for identity, wanted in self._wanted.items() if identity not in busy]
+        idle = [scheduled for identity, scheduled in self._scheduled.items() if identity not in busy]
         self._queue.clear()
         self._waiting.clear()
         self._built_elsewhere.clear()
-        for wanted in idle:
-            self._drop(wanted.task.identity)
-        for wanted in idle:
-            if wanted.by_plan:
-                self._want(wanted)
+        for scheduled in idle:
+            self._drop(scheduled.task.identity)
+        for scheduled in idle:
+            if scheduled.by_plan:
+                self._add(scheduled)
 
 
 def _makes(task: Task) -> bool:
@@ -233,5 +231,5 @@ def _makes(task: Task) -> bool:
     return KINDS[task.kind].artifact is not None
 
 
-def _ready(wanted: Wanted) -> Ready:
-    return Ready(wanted.task, wanted.seconds, wanted.path_seconds, wanted.cell)
+def _ready(scheduled: Scheduled) -> Ready:
+    return Ready(scheduled.task, scheduled.seconds, scheduled.path_seconds, scheduled.cell)

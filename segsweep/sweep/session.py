@@ -50,7 +50,7 @@ class Purpose(Enum):
 
 
 @dataclass(frozen=True)
-class Opening:
+class SessionConfig:
     """How a study is opened: for what, where, with which options, and to whom it reports."""
 
     purpose: Purpose
@@ -62,7 +62,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunState:
     """What a run needs beside a session: its records, open for writing, with their id, and what knows of outages."""
 
     writer: RecordWriter
@@ -76,10 +76,10 @@ class Session:
 
     `records` are those of earlier starts; None where there was none. `lost` maps confirmed runs whose models are lost to the
     reason, `notices` are lines on what is damaged, lost or replaced. `undecoded` names the data sets of a plan that the store
-    does not hold at some size. `running` and `earlier` are there where the study runs.
+    does not hold at some size. `run_state` and `earlier` are there where the study runs.
     """
 
-    opening: Opening
+    config: SessionConfig
     catalog: Catalog
     runner: Runner
     planner: Planner
@@ -88,13 +88,13 @@ class Session:
     lost: Mapping[str, str]
     notices: tuple[str, ...] = ()
     undecoded: frozenset[str] = frozenset()
-    _running: "Running | None" = None
+    _run_state: "RunState | None" = None
 
     @property
-    def running(self) -> Running:
+    def run_state(self) -> RunState:
         """What a run needs beside."""
-        assert self._running is not None, "a study that is only planned does not run"
-        return self._running
+        assert self._run_state is not None, "a study that is only planned does not run"
+        return self._run_state
 
     @property
     def earlier(self) -> Records:
@@ -109,7 +109,7 @@ class Session:
 
 
 @contextmanager
-def open_session(study: Study, opening: Opening) -> Iterator[Session]:
+def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
     """Yield an open study once all is checked and, unless it is only planned, its data prepared.
 
     For a plan or a rehearsal the runner starts no Ray and serves to plan alone. A run holds the study's records open for writing.
@@ -117,38 +117,40 @@ def open_session(study: Study, opening: Opening) -> Iterator[Session]:
     once the plan is shown.
     """
     register(study.user_objects)  # again: another study of this process may have brought other things of the same names
-    folders, options, planning = opening.folders, opening.options, opening.purpose is Purpose.PLAN
+    folders, options, planning = config.folders, config.options, config.purpose is Purpose.PLAN
     check_study(study, options)
     check_folders(folders.study_folder(study), folders.store)
     if not planning:
         check_free(folders.study_folder(study))
-    opened = open_runner if opening.purpose is Purpose.RUN else runner_for_plan
+    opened = open_runner if config.purpose is Purpose.RUN else runner_for_plan
     with opened(options, study, folders.store) as runner:
-        view, notify = opening.view, opening.notify
+        view, notify = config.view, config.notify
         catalog = Catalog(
             folders.roots, folders.store, view.data, lenient=planning, notify=notify, user_objects=study.user_objects
         )
         undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
-        if opening.purpose is Purpose.RUN:
+        if config.purpose is Purpose.RUN:
             with RecordWriter(folders.study_folder(study)) as writer:
-                yield _running(plan, catalog, runner, opening, writer)
+                yield _running_session(plan, catalog, runner, config, writer)
         else:
-            yield _resumed(plan, catalog, runner, opening, undecoded)
+            yield _resumed(plan, catalog, runner, config, undecoded)
 
 
-def _resumed(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, undecoded: frozenset[str] = frozenset()) -> Session:
+def _resumed(
+    plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, undecoded: frozenset[str] = frozenset()
+) -> Session:
     """Return a session that only looks: its planner resumes from what the records and the store hold, and nothing is written."""
-    folder, notices = opening.folders.study_folder(plan.study), list[str]()
+    folder, notices = config.folders.study_folder(plan.study), list[str]()
     records = load_or_none(folder)
     lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
-    planner = _planner(plan, Artifacts(catalog.store, notices.append), opening, records, lost)
+    planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost)
     before = None if catalog.absent else records  # without its data every trial looks like another one
     notices += _what_changes(folder, before, plan, planner, lost)
-    return Session(opening, catalog, runner, planner, _costs(plan, catalog, runner), records, lost, tuple(notices), undecoded)
+    return Session(config, catalog, runner, planner, _costs(plan, catalog, runner), records, lost, tuple(notices), undecoded)
 
 
-def _running(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, writer: RecordWriter) -> Session:
+def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, writer: RecordWriter) -> Session:
     """Return a session that runs: the study is declared in its records, and damaged models are moved out of the way.
 
     Its planner waits while the store is out of reach.
@@ -156,25 +158,25 @@ def _running(plan: Plan, catalog: Catalog, runner: Runner, opening: Opening, wri
     before = load(writer.folder) if declared(writer.folder) else None
     records_id = writer.declare({**declaration(plan), "store": catalog.store.location})
     records = load(writer.folder) if before is None else before
-    outage = _outage(opening, writer.folder)
+    outage = _outage(config, writer.folder)
     lost, costs = lost_models(records.all_trials, catalog.store, set_aside=True), _costs(plan, catalog, runner)
-    planner = _planner(plan, Artifacts(catalog.store, opening.notify, outage), opening, records, lost, costs.seconds)
+    planner = _planner(plan, Artifacts(catalog.store, config.notify, outage), config, records, lost, costs.seconds)
     for line in (*writer.notices, *_what_changes(writer.folder, before, plan, planner, lost)):
-        opening.notify(line)
-    running = Running(writer, outage, records_id)
-    return Session(opening, catalog, runner, planner, costs, records, lost, _running=running)
+        config.notify(line)
+    run_state = RunState(writer, outage, records_id)
+    return Session(config, catalog, runner, planner, costs, records, lost, _run_state=run_state)
 
 
 def _planner(
     plan: Plan,
     artifacts: Artifacts,
-    opening: Opening,
+    config: SessionConfig,
     records: Records | None,
     lost: Mapping[str, str],
     price: Price = lambda _: 1.0,
 ) -> Planner:
     """Return the planner that resumes from what the store and the records hold."""
-    resume = resume_state(records, plan.study.early_stopping, opening.retry_failed, lost)
+    resume = resume_state(records, plan.study.early_stopping, config.retry_failed, lost)
     return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price)
 
 
@@ -192,10 +194,10 @@ def _costs(plan: Plan, catalog: Catalog, runner: Runner) -> CostModel:
     return CostModel(plan, catalog, runner.device, runner.measure)
 
 
-def _outage(opening: Opening, folder: Path) -> Outage:
-    minutes = opening.options.wait_minutes
+def _outage(config: SessionConfig, folder: Path) -> Outage:
+    minutes = config.options.wait_minutes
     limit_seconds = math.inf if minutes is None else 60 * minutes
-    return Outage(opening.folders.store, folder, opening.view.notify, limit_seconds)
+    return Outage(config.folders.store, folder, config.view.notify, limit_seconds)
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:

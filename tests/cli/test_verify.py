@@ -69,7 +69,9 @@ def test_damage_of_every_kind_is_set_aside(store: FolderStore, capsys: pytest.Ca
 def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine has verified, and what looks as it did then to the last number, is read again nevertheless."""
     folder = store.folder("model", "one")
-    monkeypatch.setattr("segsweep.store.artifact_folder.looks", lambda _, names: {name: [4_000_000, 1, 1, 1] for name in names})
+    monkeypatch.setattr(
+        "segsweep.store.artifact_folder.file_stamps", lambda _, names: {name: [4_000_000, 1, 1, 1] for name in names}
+    )
     store.open("model", "one")
     content = (folder / "file").read_bytes()
     (folder / "file").write_bytes(b"1" + content[1:])

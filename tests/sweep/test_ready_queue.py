@@ -6,7 +6,7 @@ from studies import built_in, plan_of, small_study
 from segsweep.config.work import Trial
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.ready_queue import Ready, ReadyQueue
-from segsweep.sweep.schedule import Allowance
+from segsweep.sweep.schedule import Budget
 from segsweep.sweep.simulated import Simulation
 from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TrialTask
@@ -94,7 +94,7 @@ def test_a_study_ends_when_its_allowance_is_spent(seconds: float) -> None:
     def price(task: Task) -> float:
         return 10.0 if task.results is None else 4.0
 
-    planner = Planner(plan_of(small_study()), built_in(built), price=price, allowance=Allowance(seconds))
+    planner = Planner(plan_of(small_study()), built_in(built), price=price, budget=Budget(seconds))
     simulation = Simulation(planner, same_iou, workers=3, built=built)
     simulation.run()
     started = [event.task for event in simulation.events if event.what == "start"]
