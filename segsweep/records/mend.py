@@ -93,7 +93,7 @@ def _mend_index(folder: Path, lines: list[Row]) -> Iterator[str]:
 def _mend_parts(folder: Path) -> Iterator[str]:
     """List parts that are not listed, and set those aside that are damaged."""
     index = read_index(folder)
-    parts = [part for part in parts_of(folder, index) if not part.aside]
+    parts = [part for part in parts_of(folder, index) if not part.is_damaged]
     live = {path.stem for path in (folder / "live").glob("*.jsonl")}
     for part in parts:
         wrong = next(damages(part), None)
@@ -102,7 +102,7 @@ def _mend_parts(folder: Path) -> Iterator[str]:
                 list_part(folder, part if part.tables else as_found(part.folder))
             continue
         moved = f"moved to {set_aside(folder, part.folder)}; " if part.folder.exists() else ""
-        list_part(folder, replace(part, aside=True))
+        list_part(folder, replace(part, is_damaged=True))
         elsewhere = live.union(*(other.ids for other in parts if other.name > part.name))
         yield f"{wrong.file}: {wrong.reason}; {moved}{_runs_again(len(set(part.ids) - elsewhere), part.folder)}"
 
@@ -122,7 +122,7 @@ def _mend_live(folder: Path) -> Iterator[str]:
         except DamagedRecordsError as error:
             moved = set_aside(folder, path)
             number = next_number(folder, read_index(folder))
-            list_part(folder, Part(folder / PARTS / f"{number:06d}", ids=(path.stem,), aside=True))
+            list_part(folder, Part(folder / PARTS / f"{number:06d}", ids=(path.stem,), is_damaged=True))
             yield f"{error.file}: {error.reason}; moved to {moved}; it goes on from its checkpoint, or runs again"
 
 

@@ -32,13 +32,13 @@ class Part:
     """A part as it is listed: the checksums of its tables, and the ids of the trials and stages that it holds.
 
     A part of an earlier version has neither until the next start of its study lists it. Of one that was damaged and does not
-    count any more (`aside`), the ids are known: what parts before it hold of them is outdated all the same.
+    count any more (`is_damaged`), the ids are known: what parts before it hold of them is outdated all the same.
     """
 
     folder: Path
     tables: Mapping[str, str] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
-    aside: bool = False
+    is_damaged: bool = False
     last_start: int = 0  # the highest `start_number` in it
 
     @property
@@ -49,9 +49,9 @@ class Part:
     @property
     def row(self) -> Row:
         """The part as a line of the index."""
-        tables = {} if self.aside else {"tables": dict(self.tables)}
+        tables = {} if self.is_damaged else {"tables": dict(self.tables)}
         return {
-            "kind": "aside" if self.aside else "part",
+            "kind": "aside" if self.is_damaged else "part",
             "part": self.name,
             **tables,
             "ids": list(self.ids),

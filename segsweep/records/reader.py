@@ -89,7 +89,7 @@ def _newest(live: Mapping[str, list[Row]], newest_first: list[Part]) -> dict[str
     seen = {row[known.identity] for table, known in task_tables().items() for row in live[table]}
     kept: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
     for part in newest_first:
-        if part.aside:
+        if part.is_damaged:
             seen |= set(part.ids)
             continue
         try:

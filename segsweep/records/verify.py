@@ -31,7 +31,7 @@ def _found(folder: Path) -> Iterator[DamagedRecordsError]:
         if error.file == folder / INDEX:
             yield error
     for part in parts_of(folder, index):
-        if not part.aside:
+        if not part.is_damaged:
             yield from damages(part)
             yield from _in_part_line(part)
     checks: list[Callable[[], object]] = [partial(read_choices, folder, index), partial(read_plan, folder, index)]

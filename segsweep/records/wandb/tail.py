@@ -63,7 +63,7 @@ class RecordTail:
             self._newest |= dict.fromkeys(part.ids or as_found(part.folder).ids, part.name)  # earlier versions listed no ids
         for part in parts:
             self._seen.add(part.name)
-            if not part.aside:
+            if not part.is_damaged:
                 yield from (item for item in _items_of(part) if self._newest[item.identity] == part.name)
         yield from self._live()
 
