@@ -26,11 +26,12 @@ class RecordedArtifact:
 class RecordTable:
     """The table in which a kind of task writes its records.
 
-    `identity` names the column of a record's id, `columns` maps each column to its type, `source` names the column with the id
-    of the stage that it started from (None: it starts from none). `measured` names the columns with results, except those that
-    every kind has (as `status`) and those that begin with the split that they were measured on. In W&B a record is a run of type
-    `job_type`, with the title and the tag that `title` and `tag` make of its row; its results are the run's summary, its other
-    columns the run's config.
+    `identity` names the column of a record's id, `columns` maps each column to its type (among them `study`, `status`, `error`,
+    `starts`, `start_number`, `started_at`, `ended_at`, `seconds`, `method_version` and `schema_version`, which every record has),
+    `source` names the column with the id of the stage that it started from (None: it starts from none). `measured` names the
+    columns with results, except those that every kind has (as `status`) and those that begin with the split that they were
+    measured on. In W&B a record is a run of type `job_type`, with the title and the tag that `title` and `tag` make of its row;
+    its results are the run's summary, its other columns the run's config.
     """
 
     name: str

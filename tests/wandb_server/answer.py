@@ -25,13 +25,11 @@ def parsed(document: str) -> DocumentNode:
 
 
 class Answer:
-    """One operation of a document and its variables; `run` answers it, `missing` then names what nobody serves."""
+    """The operation of a document and its variables; `run` answers it, `missing` then names what nobody serves."""
 
-    def __init__(self, document: str, variables: dict[str, Any], operation: str | None = None) -> None:
+    def __init__(self, document: str, variables: dict[str, Any]) -> None:
         definitions = parsed(document).definitions
-        operations = [each for each in definitions if isinstance(each, ast.OperationDefinitionNode)]
-        named = [each for each in operations if each.name and each.name.value == operation]
-        self.operation = (named or operations)[0]
+        (self.operation,) = (each for each in definitions if isinstance(each, ast.OperationDefinitionNode))
         self.name = self.operation.name.value if self.operation.name else "anonymous"
         self.kind = self.operation.operation.value
         self.fragments = {each.name.value: each for each in definitions if isinstance(each, ast.FragmentDefinitionNode)}

@@ -50,7 +50,7 @@ def route(site: Site, notes: Notes, key: str, request: Request) -> Call:
 
 def question(site: Site, notes: Notes, body: dict[str, Any]) -> Call:
     """Return the call that a GraphQL document is; its kind is the operation's, as `query Runs`."""
-    answer = Answer(body["query"], body.get("variables") or {}, body.get("operationName"))
+    answer = Answer(body["query"], body.get("variables") or {})
 
     def work() -> Reply:
         found = answer.run(root(site))
