@@ -29,7 +29,13 @@ DEFAULT_KEEP: Keep = "val_iou"
 class SettingFields(BaseModel):
     """The fields of `Settings`, which adds the rules between them. Each field's text is what `segsweep settings` prints of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        defer_build=True,  # the validator is built by the first Settings, not by whoever imports this
+    )
 
     source: SourceName = "random"
     """Origin of the initial weights: a chain of stages joined by `+`, each one of `random`, `imagenet[:WEIGHTS]`, `coco-weights`,
