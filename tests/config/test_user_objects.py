@@ -274,7 +274,7 @@ def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():
     space: dict = {}
     exec("def cross(logits, mask):\n    return logits.sum() + mask.sum()", space)  # as a worker has it: without a source
     brought = for_workers()["own:loss"]
-    register({"own:loss": replace(brought, thing=Loss("loss", space["cross"]))})
+    register({"own:loss": replace(brought, value=Loss("loss", space["cross"]))})
     assert fingerprint("own:loss") == before
     assert user_object("own:loss").function is space["cross"]
 
