@@ -16,7 +16,7 @@ from segsweep.records.lines import ANEW, Row, declared, read_declaration
 from segsweep.records.parts import Part, parts_of, read_index
 from segsweep.records.plan_status import CHOICES
 from segsweep.records.query import answer, tables_of
-from segsweep.records.schema import TABLES, identity_column, task_tables
+from segsweep.records.schema import ONGOING, TABLES, identity_column, task_tables
 from segsweep.records.study_records import Records, assemble
 from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stacked, to_arrow
 
@@ -73,7 +73,7 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
     live: dict[str, list[Row]] = {name: [] for name in TABLES}
     for path in sorted((folder / "live").glob("*.jsonl")):
         if (entry := read_live(path)) is not None:
-            if entry.status == "running" and not alive:
+            if entry.status in ONGOING and not alive:
                 entry.row["status"] = "interrupted"
             for table, rows in rows_of(entry).items():
                 live[table] += rows

@@ -100,3 +100,4 @@ def identity_column(table: str) -> str:
 
 
 FINAL = ("finished", "stopped", "failed", "skipped")  # how a record can end; all else goes on
+ONGOING = ("running", "paused")  # while a driver holds the study; without one the record is interrupted

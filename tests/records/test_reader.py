@@ -115,13 +115,15 @@ def test_undefined_numbers_stay_undefined(tmp_path, begin, start_columns, epoch_
 
 
 def test_running_or_interrupted(tmp_path, begin, kill, start_columns):
-    """What has no end is running while a driver holds the study and interrupted when none does."""
+    """What has no end is running or paused while a driver holds the study, and interrupted when none does."""
     writer = begin(tmp_path)
-    writer.start("trials", "t", start_columns("t"))
-    assert load(tmp_path).trials["status"].tolist() == ["running"]
+    for trial in ("t", "u"):
+        writer.start("trials", trial, start_columns(trial))
+    writer.end("u", "paused", {})
+    assert load(tmp_path).trials["status"].tolist() == ["running", "paused"]
     assert driver_alive(tmp_path)
     kill(writer)
-    assert load(tmp_path).trials["status"].tolist() == ["interrupted"]
+    assert load(tmp_path).trials["status"].tolist() == ["interrupted"] * 2
     assert not driver_alive(tmp_path)
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from segsweep.records.schema import EPOCHS, task_tables
 from segsweep.records.wandb.names import config_of, epoch_from, history_of, row_from, run_id, summary_of
+from segsweep.records.wandb.reader import status_of
 
 WHOSE = ("study", "trial_id", "phase")
 TRIALS = task_tables()["trials"]
@@ -46,3 +47,19 @@ def test_results_are_called_as_documented():
 def test_ids_hold_what_wandb_allows():
     """A study's name may hold what a run's id may not."""
     assert run_id("my study/2: ü") == "my-study-2---"
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "expected"),
+    [
+        ("running", "running", "running"),
+        ("paused", "running", "paused"),
+        ("running", "crashed", "interrupted"),
+        ("paused", "crashed", "interrupted"),
+        ("finished", "finished", "finished"),
+        ("stopped", "running", "stopped"),
+    ],
+)
+def test_what_runs_or_pauses_is_interrupted_without_its_process(status, state, expected):
+    """A run whose process is gone says `running` or `paused` for ever; its task is interrupted, as in the study's folder."""
+    assert status_of(status, state) == expected

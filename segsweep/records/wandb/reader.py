@@ -11,7 +11,7 @@ import wandb
 
 from segsweep.errors import UserError
 from segsweep.records.lines import Row, read_study
-from segsweep.records.schema import TABLES, task_tables
+from segsweep.records.schema import ONGOING, TABLES, task_tables
 from segsweep.records.study_records import Records, assemble
 from segsweep.records.tables import Entry, frame, rows_of, typed
 from segsweep.records.wandb.names import START, SUMMARY_JOB, epoch_from, records_artifact, row_from
@@ -84,8 +84,12 @@ def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
 def _entry(table: RecordTable, run: Any) -> Entry:
     """Return what a run says of its task. Epochs of an earlier attempt are left out, and count once."""
     row = row_from(table, run.config, run.summary)
-    if row.get("status", "running") == "running":
-        row["status"] = "running" if run.state in GOING_ON else "interrupted"
+    row["status"] = status_of(row.get("status", "running"), run.state)
     rows = [history for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None]
     epochs = [epoch_from(history) for history in rows if history.get(START) == row.get("started_at")]
     return Entry(table.name, row, {epoch["epoch"]: epoch for epoch in epochs})
+
+
+def status_of(status: str, state: str) -> str:
+    """Return a task's status, given what its run's summary says and the run's state: what runs or pauses needs a driver."""
+    return "interrupted" if status in ONGOING and state not in GOING_ON else status
