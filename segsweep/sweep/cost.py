@@ -1,11 +1,13 @@
 """What a plan will cost in time, from speeds measured here."""
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, cached_property
 
 from segsweep.config.settings import Settings
 from segsweep.config.work import StageSpec
+from segsweep.data.dataset import Notify
 from segsweep.store.contents import SPEEDS
+from segsweep.store.protocol import SharedText
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.small_stem import stem_left_out
@@ -13,17 +15,30 @@ from segsweep.tasks.task import Task
 from segsweep.training.device import Device
 from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
 from segsweep.training.self_supervised import MATCHED_IN_ALL
+from segsweep.training.speed import drop_damaged
 
 Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
 SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
 
 
 class CostModel:
-    """Predicts the seconds of stages and trials on one device, in sequence and without early stopping."""
+    """Predicts the seconds of stages and trials on one device, in sequence and without early stopping.
 
-    def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure) -> None:
+    It measures speeds when it is asked first, unless the store has them; `notify` then gets a line where those are unreadable.
+    """
+
+    def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure, notify: Notify) -> None:
         self._plan, self._catalog, self._device, self._measure = plan, catalog, device, cache(measure)
         self._classes = len(catalog.classes(plan.study.target_name, plan.study.target.classes))
+        self._notify = notify
+
+    @cached_property
+    def _speeds(self) -> SharedText:
+        """Where the store keeps speeds, without those that cannot be read."""
+        speeds = self._catalog.store.text(SPEEDS)
+        if (damaged := drop_damaged(speeds)) is not None:
+            self._notify(damaged)
+        return speeds
 
     def stage(self, spec: StageSpec) -> float:
         """Return the seconds of a stage; published weights and files cost nothing."""
@@ -48,7 +63,7 @@ class CostModel:
             spec.stage.kind,
             settings["precision"],
             self._device,
-            self._catalog.store.text(SPEEDS),
+            self._speeds,
             settings.get("stem") == "small",
         )
         trained = settings["epochs"] * train if settings["epochs"] is not None else settings["steps"] * settings["batch_size"]
@@ -82,7 +97,7 @@ class CostModel:
             "none" if stem_left_out(settings) else settings.freeze,  # a stem that is trained takes gradients through the encoder
             settings.precision,
             self._device,
-            self._catalog.store.text(SPEEDS),
+            self._speeds,
             False,
             settings.frozen_norm,
         )

@@ -206,7 +206,8 @@ class Planner:
                 self._states_of[trial.trial_id].append(state)
         for cell in cells:
             for trial in cell.tuning:
-                self._schedule_trial(trial, self._confirm_price(cell))
+                if trial.trial_id not in self._ended:  # nothing is priced that has ended
+                    self._schedule_trial(trial, self._confirm_price(cell))
             self._unsettled.append(self._states[cell.key])
 
     def _refill(self, cell: Cell) -> None:

@@ -21,7 +21,6 @@ from segsweep.records.lines import declared
 from segsweep.records.reader import load
 from segsweep.records.study_records import Records
 from segsweep.records.writer import RecordWriter
-from segsweep.store.contents import SPEEDS
 from segsweep.sweep.artifacts import Artifacts
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.changed import changed_line
@@ -38,7 +37,6 @@ from segsweep.sweep.progress import View
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
 from segsweep.sweep.schedule import Price
-from segsweep.training.speed import drop_damaged
 
 
 class Purpose(Enum):
@@ -147,7 +145,8 @@ def _resumed(
     planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost)
     before = None if catalog.absent else records  # without its data every trial looks like another one
     notices += _what_changes(folder, before, plan, planner, lost)
-    return Session(config, catalog, runner, planner, _costs(plan, catalog, runner), records, lost, tuple(notices), undecoded)
+    costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
+    return Session(config, catalog, runner, planner, costs, records, lost, tuple(notices), undecoded)
 
 
 def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, writer: RecordWriter) -> Session:
@@ -155,13 +154,17 @@ def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: Sessi
 
     Its planner waits while the store is out of reach.
     """
+    for line in writer.notices:
+        config.notify(line)
     before = load(writer.folder) if declared(writer.folder) else None
     records_id = writer.declare({**declaration(plan), "store": catalog.store.location})
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)
-    lost, costs = lost_models(records.all_trials, catalog.store, set_aside=True), _costs(plan, catalog, runner)
+    lost = lost_models(records.all_trials, catalog.store, set_aside=True)
+    notices: list[str] = []  # of what the planner's prices need, said after what changes
+    costs = CostModel(plan, catalog, runner.device, runner.measure, notices.append)
     planner = _planner(plan, Artifacts(catalog.store, config.notify, outage), config, records, lost, costs.seconds)
-    for line in (*writer.notices, *_what_changes(writer.folder, before, plan, planner, lost)):
+    for line in (*_what_changes(writer.folder, before, plan, planner, lost), *notices):
         config.notify(line)
     run_state = RunState(writer, outage, records_id)
     return Session(config, catalog, runner, planner, costs, records, lost, _run_state=run_state)
@@ -185,13 +188,6 @@ def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Pla
     yield from lost_remarks(planned_among(lost, planner))
     if (changed := changed_line(folder, before, declaration(plan), planner)) is not None:
         yield changed
-
-
-def _costs(plan: Plan, catalog: Catalog, runner: Runner) -> CostModel:
-    """Return what predicts durations on the runner's devices. It measures when it is asked first."""
-    if (damaged := drop_damaged(catalog.store.text(SPEEDS))) is not None:
-        catalog.notify(damaged)
-    return CostModel(plan, catalog, runner.device, runner.measure)
 
 
 def _outage(config: SessionConfig, folder: Path) -> Outage:

@@ -1,5 +1,6 @@
 """Whole studies in one process, on small real files."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from segsweep.records import Records, load
 from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
+from segsweep.store.contents import SPEEDS
 
 REQUIRED = """
     study trial_id cell phase status error source architecture transfer freeze fraction learning_rate seed epochs seconds device
@@ -216,3 +218,33 @@ def test_the_table_is_of_the_study_as_it_is_now(copy_of_finished: Path, tiny_stu
     assert len(records.all_trials) == 16 + 3
     assert len(records.trials) == records.all_trials["planned"].sum() == 3
     assert list(summarise(run(tiny_study, copy_of_finished))["seeds"]) == [2] * 4
+
+
+def test_a_finished_study_measures_no_speed(
+    copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing is left to run no speed is needed: none is measured, and unreadable ones are neither named nor removed."""
+    speeds = copy_of_finished / "store" / SPEEDS
+    speeds.unlink()
+    run(tiny_study, copy_of_finished)
+    assert not speeds.exists()
+    speeds.write_text("{")
+    run(tiny_study, copy_of_finished)
+    assert speeds.read_text() == "{"
+    assert str(speeds) not in capsys.readouterr().err
+
+
+def test_what_is_damaged_or_changed_is_said_in_one_order_and_once(
+    copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run says what of its records was damaged, which models are lost, what it replaces, and which speeds are unreadable."""
+    study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
+    (study / "plan.parquet").write_bytes(b"cut")
+    shutil.rmtree(next((store / "model").iterdir()))
+    (store / SPEEDS).write_text("{")
+    run(replace(tiny_study, compare=[{**tiny_study.grids[0], "freeze": ["none"]}]), copy_of_finished)
+    lines = capsys.readouterr().err.splitlines()
+    marks = ["plan.parquet", "for lack of the model", "was declared differently", f"{SPEEDS}: unreadable", "stages to build"]
+    places = [[number for number, line in enumerate(lines) if mark in line] for mark in marks]
+    assert [len(each) for each in places] == [1] * len(marks), lines
+    assert places == sorted(places)

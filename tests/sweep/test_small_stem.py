@@ -7,6 +7,7 @@ from studies import plan_of
 from segsweep.config import LogUniform, Study, Target
 from segsweep.config.work import StageSpec
 from segsweep.errors import UserError
+from segsweep.store.folder import FolderStore
 from segsweep.sweep.cost import CostModel
 from segsweep.sweep.plan import chain
 from segsweep.sweep.small_stem import stem_left_out, stem_remarks
@@ -78,7 +79,7 @@ def test_the_price_is_that_of_the_stem_that_is_trained(tmp_path: Path):
     asked = []
 
     class Sizes:
-        store = type("store", (), {"root": tmp_path})
+        store = FolderStore(tmp_path)
 
         def classes(self, *_):
             return ("a", "b")
@@ -98,7 +99,7 @@ def test_the_price_is_that_of_the_stem_that_is_trained(tmp_path: Path):
             study_of(freeze="encoder", ssl_stem=stem), tune={"learning_rate": LogUniform(1e-4, 1e-2)}, trials_per_cell=1
         )
         plan = plan_of(study)
-        CostModel(plan, Sizes(), None, measure).total(plan.stages())
+        CostModel(plan, Sizes(), None, measure, print).total(plan.stages())
     assert list(dict.fromkeys(asked)) == [
         ("resnet18", "simclr", (True,)),
         ("unet-resnet18", "none", (False, "eval")),
