@@ -28,16 +28,29 @@ def execute(assignment: Assignment, context: ExecutionContext) -> Generator[Mess
             yield body if isinstance(body, Message) else Message(record, body)
         yield Message(None, Done())
     except Exception as error:
-        yield Message(None, message_of(error, context))
+        yield Message(None, message_of(error, assignment, context))
 
 
-def message_of(error: Exception, context: ExecutionContext) -> Failed | Blocked | Lost:
-    """Return what an error means: a fault of the environment, a lost artifact, or a failed task."""
+def message_of(error: Exception, assignment: Assignment, context: ExecutionContext) -> Failed | Blocked | Lost:
+    """Return what an error of a task means: a fault of the environment, a lost artifact, or a failed task."""
     if (fault := fault_of(error, context.store)) is not None:
         return Blocked(fault)
     if isinstance(error, LostArtifactError):
         return Lost(error.kind, error.key, error.reason)
+    if isinstance(error, FileNotFoundError) and (lost := _lost_need(assignment, context)) is not None:
+        return lost
     return failure_of(error)
+
+
+def _lost_need(assignment: Assignment, context: ExecutionContext) -> Lost | None:
+    """Return the artifact that has vanished from the store since the task opened it, None where all are there."""
+    for need, key in zip(assignment.task.needs, assignment.keys, strict=True):
+        kind = str(kind_of(need.kind).artifact)
+        try:
+            context.store.inspect(kind, key)
+        except LostArtifactError as error:
+            return Lost(error.kind, error.key, error.reason)
+    return None
 
 
 def failure_of(error: Exception) -> Failed:

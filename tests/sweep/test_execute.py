@@ -61,3 +61,24 @@ def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path
     assert isinstance(message.body, Blocked)
     assert message.body.fault.reason == f"{store.root} is gone"
     assert not store.root.exists()
+
+
+def test_weights_that_vanish_while_they_are_read_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is missing since its artifact left the store has the stage built again; another is a failure."""
+    store = FolderStore(tmp_path / "store")
+    store.claim()
+    trial = next(trial for cell in plan_of(small_study()).cells for trial in cell.tuning if trial.stage is not None)
+    with store.building("weights", "key") as build:
+        (build.folder / "weights.safetensors").write_bytes(b"weights")
+        build.commit({})
+
+    def run(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "weights.safetensors")
+
+    monkeypatch.setattr("segsweep.trial.run_trial", run)
+    context = ExecutionContext(store, Device("cpu", 1))
+    (message,) = execute(Assignment(TrialTask(trial), ("key",)), context)
+    assert isinstance(message.body, Failed)
+    store.remove("weights", "key")
+    (message,) = execute(Assignment(TrialTask(trial), ("key",)), context)
+    assert message.body == Lost("weights", "key", message.body.reason)
