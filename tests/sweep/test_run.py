@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from contracts.runner import PauseOnce
 
 import segsweep
 from segsweep.config import PerCellASHA, Study, Target
@@ -16,6 +17,9 @@ from segsweep.records.writer import RecordWriter
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
 from segsweep.store.contents import SPEEDS
+from segsweep.sweep import early_stopping
+from segsweep.sweep.driver import Driver
+from segsweep.tasks.task import Task
 
 REQUIRED = """
     study trial_id cell phase status error source architecture transfer freeze fraction learning_rate seed epochs seconds device
@@ -248,3 +252,32 @@ def test_what_is_damaged_or_changed_is_said_in_one_order_and_once(
     places = [[number for number, line in enumerate(lines) if mark in line] for mark in marks]
     assert [len(each) for each in places] == [1] * len(marks), lines
     assert places == sorted(places)
+
+
+def test_a_trial_that_was_paused_when_the_run_ended_goes_on(
+    finished: Path, tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while trials are paused loses none of their epochs: the same command resumes them, with the same numbers."""
+    monkeypatch.setattr(early_stopping, "RULES", {PerCellASHA: PauseOnce})
+    cell = {"source": ["random"], "freeze": ["none"]}
+    study, pause = replace(tiny_study, compare=cell, seeds=1, early_stopping=PerCellASHA()), Driver._pause
+
+    def interrupted(driver: Driver, task: Task, epoch: int) -> bool:
+        pause(driver, task, epoch)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Driver, "_pause", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(study, tmp_path)
+    before = load(tmp_path / "runs" / "tiny")
+    (paused,) = before.trials.loc[before.trials["status"] == "interrupted", "trial_id"]
+    after = run(study, tmp_path)
+    trials = after.trials.set_index("trial_id")
+    assert (trials["status"] == "finished").all()
+    assert trials.loc[paused, "starts"] >= 2
+    epochs = after.epochs.set_index("trial_id").loc[paused]
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert epochs["seconds"].iloc[0] == before.epochs.set_index("trial_id").loc[[paused], "seconds"].iloc[0]
+    expected = load(finished / "runs" / "tiny").trials.set_index("trial_id").loc[trials.index]
+    pd.testing.assert_frame_equal(trials[["val_iou", "test_iou"]], expected[["val_iou", "test_iou"]], check_exact=True)
