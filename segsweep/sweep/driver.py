@@ -31,7 +31,7 @@ class Driver:
     """Hands out tasks, takes the messages that come of them, and writes records.
 
     A runner calls `next_task`, `begin` when a task starts, then `handle` with every message of it (False: it is over, paused, or
-    to be stopped), and `died` or `interrupt` where it did not come to its end. A task that a fault blocks is put off, and handed
+    to be stopped), and `died` or `interrupt` where it did not end. A task that a fault blocks is put off, and handed
     out again when `outage` says so; meanwhile it counts as running. `prepare` prepares the data again. Every method waits while
     records cannot be written, and raises `OutageError` where that takes too long.
     """
@@ -42,9 +42,7 @@ class Driver:
     view: View
     outage: Outage
     records_id: str = ""
-    from_scratch: frozenset[str] = (
-        frozenset()
-    )  # records that were stopped or failed: should they start again, they do so from nothing
+    from_scratch: frozenset[str] = frozenset()  # records that were stopped or failed: another start of them keeps nothing
     recorded: set[str] = field(default_factory=set)  # ids of stages that the records show as finished
     prepare: Callable[[], None] = lambda: None
     _begun: dict[str, Moment] = field(default_factory=dict)  # tasks that a worker has, and since when
@@ -52,9 +50,7 @@ class Driver:
     _left: dict[str, set[str]] = field(default_factory=dict)  # by task: its records that have not ended
     _best: dict[str, Result] = field(default_factory=dict)  # by record: the result whose weights are kept
     _epochs: dict[str, int] = field(default_factory=dict)  # by record
-    _reached: Counter[str] = field(
-        default_factory=Counter
-    )  # the furthest epoch of a task in this run, also before it was put off
+    _reached: Counter[str] = field(default_factory=Counter)  # by task: its furthest epoch in this run, whatever came between
     _postponed: list[tuple[float, Task]] = field(default_factory=list)  # until when
     _losses: Counter[str] = field(default_factory=Counter)  # how often a task did not find what it needs in the store
     _deaths: dict[str, int] = field(default_factory=dict)

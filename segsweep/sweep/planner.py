@@ -35,7 +35,7 @@ class Planner:
     stopped have failed, the best of the stopped ones starts anew, then the next, until one finishes.
 
     `next` returns a task that can start now; `report`, `record_ended` and `task_ended` say what came of it, `requeue` that it did
-    not come to its end. `decisions` holds what the planner has decided, in order, until its reader removes it; `choices`,
+    not end. `decisions` holds what the planner has decided, in order, until its reader removes it; `choices`,
     `unchosen` (cells that could choose no setting) and `source_choices` keep it. A cell of `plan` whose source's learning rate is
     tuned gets the trials of the chosen rate, and runs none before. `workers` is how many tasks run at once at most.
     """
@@ -98,7 +98,7 @@ class Planner:
         self._settle()
 
     def requeue(self, task: Task) -> None:
-        """Schedule a task again that was given out and did not come to its end."""
+        """Schedule a task again that started and did not end."""
         self._schedule.requeue(task)
         self._settle()
 
@@ -329,7 +329,7 @@ class Planner:
         self._schedule.resume(TrialTask(trial))
 
     def _stop(self, trial: Trial) -> None:
-        """Stop a paused trial: the reader of the news writes it down, and reports the end."""
+        """Stop a paused trial: whoever reads the decision records it, and reports the end."""
         self._leave_pause(trial)
         self.decisions.append(StoppedWhilePaused(TrialTask(trial)))
 

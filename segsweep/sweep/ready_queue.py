@@ -28,10 +28,9 @@ class ReadyQueue:
     """Tasks that can start now, in the order in which they should.
 
     Tasks of no cell, which make what others need, come first, those on the longest path before others. Trials come cell by cell
-    in the order
-    of `ranks`, or, with `shares`, always from the cell that has had the least of its share of the time, so that early cells
-    end early. A trial whose path is nearly as long as all work that is left to each worker comes before its turn: it would end
-    the study late.
+    in the order of `ranks`, or, with `shares`, always from the cell that has had the least of its share of the time, so that
+    early cells end early. A trial whose path is nearly as long as all work that is left to each worker comes before its turn: it
+    would end the study late.
     """
 
     def __init__(self, ranks: Mapping[str, int], shares: Mapping[str, float] | None = None) -> None:

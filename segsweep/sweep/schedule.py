@@ -111,7 +111,7 @@ class Schedule:
 
     def _enqueue(self, scheduled: Scheduled) -> None:
         """Queue a task that can start; let another wait for what it needs. One that needs a failed task is dropped."""
-        if (failed := self.failed_need(scheduled.task)) is not None:
+        if (failed := self._failed_need(scheduled.task)) is not None:
             self._drop(scheduled.task.identity)
             self._cannot_run(scheduled.task, failed)
             return
@@ -125,10 +125,10 @@ class Schedule:
     def _missing(self, task: Task) -> list[Task]:
         return [need for need in task.needs if need.identity in self._scheduled or not self.built.is_built(need)]
 
-    def failed_need(self, task: Task) -> Task | None:
+    def _failed_need(self, task: Task) -> Task | None:
         """Return the failed task, among all that a task needs, from the first on; None where none failed."""
         for need in task.needs:
-            if (failed := self.failed_need(need)) is not None:
+            if (failed := self._failed_need(need)) is not None:
                 return failed
             if need.identity in self.failed:
                 return need
@@ -183,7 +183,7 @@ class Schedule:
         """Drop all tasks that wait for one that failed."""
         self.settled.append(identity)
         for waiting in self._waiting.pop(identity, ()):
-            if (scheduled := self._drop(waiting)) is not None and (failed := self.failed_need(scheduled.task)) is not None:
+            if (scheduled := self._drop(waiting)) is not None and (failed := self._failed_need(scheduled.task)) is not None:
                 self._cannot_run(scheduled.task, failed)
 
     def _drop(self, identity: str) -> Scheduled | None:
@@ -195,7 +195,7 @@ class Schedule:
         return scheduled
 
     def requeue(self, task: Task) -> None:
-        """Schedule a running task again that did not come to its end."""
+        """Schedule a running task again that did not end."""
         self.running.discard(task.identity)
         if (scheduled := self._scheduled.get(task.identity)) is not None:
             self._budget.spent_seconds -= scheduled.seconds
