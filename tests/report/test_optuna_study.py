@@ -110,7 +110,7 @@ def test_the_value_is_what_the_planner_chooses_by(records: Records, tmp_path: Pa
     planner = PerCellStopping(None)
     for trial, curve in curves_of(changed.trials, changed.epochs, "tune").items():
         for epoch, found in curve.items():
-            planner.report("cell", trial, epoch, found, planned=2)
+            planner.report("cell", trial, epoch, found)
     measure = {"val_iou": "-val_loss", "val_loss": "-val_loss", "val_dice": "val_dice", "last": "val_iou"}[keep]
     assert study(tmp_path).user_attrs == {"value": f"{measure}, mean of the last 3 epochs"}
     for trial in study(tmp_path).trials:
