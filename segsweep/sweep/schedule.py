@@ -59,6 +59,7 @@ class Schedule:
         self._scheduled: dict[str, Scheduled] = {}
         self._waiting: dict[str, list[str]] = defaultdict(list)  # id of what is needed -> ids of tasks that wait for it
         self._paused: set[str] = set()
+        self._unaffordable: set[str] = set()
         self._built_elsewhere: set[str] = set()  # another run makes their artifacts now
 
     @property
@@ -149,6 +150,8 @@ class Schedule:
                 self.running.add(task.identity)
                 self._budget.spent_seconds += ready.seconds
                 return Assignment(task, tuple(self.built.key(need) for need in task.needs))
+            else:
+                self._unaffordable.add(task.identity)
         return None
 
     def ended(self, task: Task, error: str | None = None) -> None:
@@ -198,13 +201,21 @@ class Schedule:
         """Schedule a running task again that did not end."""
         self.running.discard(task.identity)
         if (scheduled := self._scheduled.get(task.identity)) is not None:
-            self._budget.spent_seconds -= scheduled.seconds
+            self._refund(scheduled)
             self._enqueue(scheduled)
 
     def pause(self, task: Task) -> None:
-        """Keep a running task aside until `resume`."""
+        """Keep a running task aside until `resume`. It is paid for again then."""
         self.running.discard(task.identity)
         self._paused.add(task.identity)
+        self._refund(self._scheduled[task.identity])
+
+    def _refund(self, scheduled: Scheduled) -> None:
+        """Give a task's price back to the budget, and queue what had been too expensive."""
+        self._budget.spent_seconds -= scheduled.seconds
+        for identity in self._unaffordable & self._scheduled.keys():
+            self._queue.add(_ready(self._scheduled[identity]))
+        self._unaffordable.clear()
 
     def resume(self, task: Task) -> None:
         """Let a paused task go on, on any worker."""

@@ -12,6 +12,7 @@ from segsweep.sweep import early_stopping
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import CellCurves
 from segsweep.sweep.planner import Planner
+from segsweep.sweep.schedule import Budget
 from segsweep.sweep.simulated import Simulation
 from segsweep.tasks.task import Task
 
@@ -115,6 +116,15 @@ def test_an_epoch_is_never_run_twice(workers: int, use: Callable[[type], None]) 
     assert len(epochs) == len(set(epochs)) == 4 * (4 + 2) * 4
     assert planner.done
     assert any(event.what == "paused" for event in simulation.events)
+
+
+def test_a_pause_costs_nothing(use: Callable[[type], None]) -> None:
+    """A budget that pays every task once pays a study whose trials pause after every epoch."""
+    use(Waiting)
+    built: dict[str, str] = {}
+    planner = Planner(plan_of(small_study(early_stopping=PerCellASHA())), built_in(built), budget=Budget(1 + 4 * (4 + 2)))
+    Simulation(planner, by_rate, workers=3, built=built).run()
+    assert all(len(planner.ended(cell)) == 4 + 2 for cell in planner.plan.cells)
 
 
 def test_a_paused_trial_leaves_its_worker_to_another(use: Callable[[type], None]) -> None:

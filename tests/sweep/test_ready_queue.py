@@ -86,6 +86,19 @@ def same_iou(trial: Trial, epoch: int) -> float:  # noqa: ARG001
     return 0.5
 
 
+def test_what_was_too_expensive_starts_once_a_task_comes_back() -> None:
+    """A trial that dies gives its price back; the budget then pays the next trial, or the same one again."""
+    planner = Planner(plan_of(small_study()), built_in({"": ""}), price=lambda _: 4.0, budget=Budget(4.0))
+    first = planner.next()
+    assert first is not None
+    assert planner.next() is None
+    planner.requeue(first.task)
+    assert planner.next() == first
+    assert planner.next() is None
+    planner.task_ended(first.task, "no space")
+    assert planner.done
+
+
 @pytest.mark.parametrize("seconds", [0.0, 7.0, 30.0])
 def test_a_study_ends_when_its_allowance_is_spent(seconds: float) -> None:
     """No task starts that the allowance does not pay; the study is done then, and the time of all workers stays within it."""
