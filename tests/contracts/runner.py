@@ -35,6 +35,7 @@ def measured(records: Records) -> pd.DataFrame:
     return records.trials.set_index("trial_id").sort_index()[MEASURED]
 
 
+@pytest.mark.timeout(180)  # the first one also waits for what all share: a cluster, the reference study
 class RunnerContract:
     """Tests of whole studies. `options` are those of `segsweep.run` that choose the runner."""
 
