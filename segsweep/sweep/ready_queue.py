@@ -11,17 +11,19 @@ URGENT = 0.9  # of the time left: a task that begins a longer path than that sta
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A task that can start.
+class Scheduled:
+    """A task that has not ended.
 
     `seconds` is its price, `path_seconds` that of the longest path of tasks that it begins. `cell` is the key of its cell, None
-    for a task of none, as a stage: these start before all trials.
+    for a task of none, as a stage: these start before all trials. `by_plan` says that it is wanted for itself, and not just
+    because another task needs it.
     """
 
     task: Task
     seconds: float
     path_seconds: float
     cell: str | None = None
+    by_plan: bool = True
 
 
 class ReadyQueue:
@@ -35,7 +37,7 @@ class ReadyQueue:
 
     def __init__(self, ranks: Mapping[str, int], shares: Mapping[str, float] | None = None) -> None:
         self._ranks, self._shares = ranks, shares
-        self._entries: dict[str, Ready] = {}
+        self._entries: dict[str, Scheduled] = {}
         self._numbers: dict[str, int] = {}  # of every task that was ever added: one that comes back has its old place
         self._next = count()
         self._makers: list[tuple[float, int, str]] = []
@@ -50,24 +52,24 @@ class ReadyQueue:
     def __contains__(self, identity: str) -> bool:
         return identity in self._entries
 
-    def add(self, ready: Ready) -> None:
+    def add(self, scheduled: Scheduled) -> None:
         """Add a task, or give one that is queued another path."""
-        identity = ready.task.identity
+        identity = scheduled.task.identity
         number = self._numbers.setdefault(identity, next(self._next))
-        self._entries[identity] = ready
-        if ready.cell is None:
-            heapq.heappush(self._makers, (-ready.path_seconds, number, identity))
+        self._entries[identity] = scheduled
+        if scheduled.cell is None:
+            heapq.heappush(self._makers, (-scheduled.path_seconds, number, identity))
             return
-        heapq.heappush(self._paths, (-ready.path_seconds, number, identity))
-        waiting = self._of_cell.setdefault(ready.cell, [])
+        heapq.heappush(self._paths, (-scheduled.path_seconds, number, identity))
+        waiting = self._of_cell.setdefault(scheduled.cell, [])
         heapq.heappush(waiting, (number, identity))
-        self._give_turn(ready.cell)
+        self._give_turn(scheduled.cell)
 
-    def remove(self, identity: str) -> Ready | None:
+    def remove(self, identity: str) -> Scheduled | None:
         """Remove a task and return it, None where it is not queued."""
         return self._entries.pop(identity, None)  # the heaps drop it when it comes up
 
-    def pop(self, seconds_left: float) -> Ready | None:
+    def pop(self, seconds_left: float) -> Scheduled | None:
         """Remove and return the task that starts next, None where there is none.
 
         `seconds_left` is how long all work that is left takes on all workers.
@@ -84,7 +86,7 @@ class ReadyQueue:
         """Remove all tasks."""
         self._entries, self._makers, self._paths, self._of_cell, self._turns = {}, [], [], {}, []
 
-    def _first(self, heap: list[tuple[float, int, str]]) -> Ready | None:
+    def _first(self, heap: list[tuple[float, int, str]]) -> Scheduled | None:
         """Return the queued task at the top of a heap, without those that have gone or have another path by now."""
         while heap:
             negative, _, identity = heap[0]
@@ -94,11 +96,11 @@ class ReadyQueue:
             heapq.heappop(heap)
         return None
 
-    def _urgent(self, seconds_left: float) -> Ready | None:
+    def _urgent(self, seconds_left: float) -> Scheduled | None:
         found = self._first(self._paths)
         return found if found is not None and found.path_seconds > URGENT * seconds_left else None
 
-    def _in_turn(self) -> Ready | None:
+    def _in_turn(self) -> Scheduled | None:
         """Return the first task of the cell whose turn it is."""
         while self._turns:
             used, _, cell = self._turns[0]

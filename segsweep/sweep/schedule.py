@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from segsweep.sweep.built import Built, Find, IsBeingBuilt
-from segsweep.sweep.ready_queue import Ready, ReadyQueue
+from segsweep.sweep.ready_queue import ReadyQueue, Scheduled
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Assignment, Task
 
@@ -23,20 +23,6 @@ class Budget:
     def fits(self, seconds: float) -> bool:
         """Return whether a task of a price can start."""
         return self.seconds is None or self.spent_seconds + seconds <= self.seconds
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """A task that has not ended. `path_seconds` is the duration of the longest path of tasks that it begins.
-
-    `by_plan` says that it is wanted for itself, and not just because another task needs it.
-    """
-
-    task: Task
-    seconds: float
-    path_seconds: float
-    cell: str | None
-    by_plan: bool
 
 
 class Schedule:
@@ -74,7 +60,7 @@ class Schedule:
     def add(self, task: Task, cell: str | None = None, after_seconds: float = 0.0) -> None:
         """Have a task run once, before others that take `after_seconds`. Its needs are wanted too, where the store lacks them."""
         seconds = self._price(task)
-        self._add(Scheduled(task, seconds, seconds + after_seconds, cell, by_plan=True))
+        self._add(Scheduled(task, seconds, seconds + after_seconds, cell))
 
     def _add(self, scheduled: Scheduled) -> None:
         task = scheduled.task
@@ -102,7 +88,7 @@ class Schedule:
             return
         self._scheduled[known.task.identity] = scheduled
         if known.task.identity in self._queue:
-            self._queue.add(_ready(scheduled))
+            self._queue.add(scheduled)
         for need in self._missing(scheduled.task):
             self._add_need(need, path)
 
@@ -121,7 +107,7 @@ class Schedule:
             self._waiting[need.identity].append(scheduled.task.identity)
             self._add_need(need, scheduled.path_seconds)
         if not missing:
-            self._queue.add(_ready(scheduled))
+            self._queue.add(scheduled)
 
     def _missing(self, task: Task) -> list[Task]:
         return [need for need in task.needs if need.identity in self._scheduled or not self.built.is_built(need)]
@@ -139,16 +125,16 @@ class Schedule:
         """Return a task that can start now, None where none can. `workers` is how many run at once at most."""
         for identity in list(self._built_elsewhere):
             self._built_elsewhere.discard(identity)
-            self._queue.add(_ready(self._scheduled[identity]))
-        while (ready := self._queue.pop(self.seconds_left / workers)) is not None:
-            task = ready.task
+            self._queue.add(self._scheduled[identity])
+        while (scheduled := self._queue.pop(self.seconds_left / workers)) is not None:
+            task = scheduled.task
             if _makes(task) and self.built.is_built(task):  # another run has built it
                 self._made(task)
             elif _makes(task) and self.built.is_being_built(task):
                 self._built_elsewhere.add(task.identity)
-            elif self._budget.fits(ready.seconds):
+            elif self._budget.fits(scheduled.seconds):
                 self.running.add(task.identity)
-                self._budget.spent_seconds += ready.seconds
+                self._budget.spent_seconds += scheduled.seconds
                 return Assignment(task, tuple(self.built.key(need) for need in task.needs))
             else:
                 self._unaffordable.add(task.identity)
@@ -179,7 +165,7 @@ class Schedule:
         for identity in self._waiting.pop(task.identity, ()):
             scheduled = self._scheduled.get(identity)
             if scheduled is not None and not self._missing(scheduled.task):
-                self._queue.add(_ready(scheduled))
+                self._queue.add(scheduled)
         self.settled.append(task.identity)
 
     def _give_up(self, identity: str) -> None:
@@ -214,7 +200,7 @@ class Schedule:
         """Give a task's price back to the budget, and queue what had been too expensive."""
         self._budget.spent_seconds -= scheduled.seconds
         for identity in self._unaffordable & self._scheduled.keys():
-            self._queue.add(_ready(self._scheduled[identity]))
+            self._queue.add(self._scheduled[identity])
         self._unaffordable.clear()
 
     def resume(self, task: Task) -> None:
@@ -230,6 +216,7 @@ class Schedule:
         self._queue.clear()
         self._waiting.clear()
         self._built_elsewhere.clear()
+        self._unaffordable.clear()
         for scheduled in idle:
             self._drop(scheduled.task.identity)
         for scheduled in idle:
@@ -240,7 +227,3 @@ class Schedule:
 def _makes(task: Task) -> bool:
     """Return whether a task makes an artifact that others may need."""
     return KINDS[task.kind].artifact is not None
-
-
-def _ready(scheduled: Scheduled) -> Ready:
-    return Ready(scheduled.task, scheduled.seconds, scheduled.path_seconds, scheduled.cell)

@@ -5,7 +5,7 @@ from studies import built_in, plan_of, small_study
 
 from segsweep.config.work import Trial
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.ready_queue import Ready, ReadyQueue
+from segsweep.sweep.ready_queue import ReadyQueue, Scheduled
 from segsweep.sweep.schedule import Budget
 from segsweep.sweep.simulated import Simulation
 from segsweep.tasks.task import Task
@@ -33,7 +33,7 @@ def test_cells_come_in_their_order_and_trials_in_theirs() -> None:
     tasks = trial_tasks()
     queue = ReadyQueue({"first": 0, "second": 1})
     for number in (4, 0, 5, 1, 6, 2, 7, 3):
-        queue.add(Ready(tasks[number], 1.0, 2.0, "first" if number < 4 else "second"))
+        queue.add(Scheduled(tasks[number], 1.0, 2.0, "first" if number < 4 else "second"))
     assert order(queue, 1e6) == [task.identity for task in tasks]
 
 
@@ -42,7 +42,7 @@ def test_a_task_that_comes_back_has_its_old_place() -> None:
     tasks = trial_tasks()[:3]
     queue = ReadyQueue({"cell": 0})
     for task in tasks:
-        queue.add(Ready(task, 1.0, 2.0, "cell"))
+        queue.add(Scheduled(task, 1.0, 2.0, "cell"))
     first = queue.pop(1e6)
     assert first is not None
     queue.add(first)
@@ -55,7 +55,7 @@ def test_a_long_path_starts_in_time() -> None:
     for seconds_left, first in ((1000.0, tasks[0]), (100.0, tasks[7])):
         queue = ReadyQueue({"first": 0, "second": 1})
         for number, task in enumerate(tasks):
-            queue.add(Ready(task, 1.0, 95.0 if number == 7 else 2.0, "first" if number < 4 else "second"))
+            queue.add(Scheduled(task, 1.0, 95.0 if number == 7 else 2.0, "first" if number < 4 else "second"))
         ready = queue.pop(seconds_left)
         assert ready is not None
         assert ready.task == first
@@ -66,7 +66,7 @@ def test_shares_divide_the_time_among_cells() -> None:
     tasks = trial_tasks()
     queue = ReadyQueue({"first": 0, "second": 1}, {"first": 1.0, "second": 3.0})
     for number, task in enumerate(tasks):
-        queue.add(Ready(task, 10.0, 20.0, "first" if number < 4 else "second"))
+        queue.add(Scheduled(task, 10.0, 20.0, "first" if number < 4 else "second"))
     given = [ready.cell for _ in range(5) if (ready := queue.pop(1e6)) is not None]
     assert given == ["first", "second", "second", "second", "first"]
 
@@ -97,6 +97,28 @@ def test_what_was_too_expensive_starts_once_a_task_comes_back() -> None:
     assert planner.next() is None
     planner.task_ended(first.task, "no space")
     assert planner.done
+
+
+def test_what_was_too_expensive_waits_for_a_stage_that_is_lost() -> None:
+    """A trial that the budget did not pay does not start when a price is given back, while its stage is to be built again."""
+    built: dict[str, str] = {}
+    study = small_study(compare={"source": ["supervised:voc2012"]})
+    planner = Planner(plan_of(study), built_in(built), price=lambda _: 1.0, budget=Budget(3.0))
+    stage = planner.next()
+    assert stage is not None
+    built[stage.task.spec.key(None)] = "content"
+    planner.task_ended(stage.task)
+    given = [planner.next(), planner.next()]
+    assert planner.next() is None
+    built.clear()
+    planner.recheck_artifacts()
+    for each in given:
+        assert each is not None
+        planner.requeue(each.task)
+    again = planner.next()
+    assert again is not None
+    assert again.task == stage.task
+    assert planner.next() is None
 
 
 @pytest.mark.parametrize("seconds", [0.0, 7.0, 30.0])
