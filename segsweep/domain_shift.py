@@ -26,7 +26,7 @@ from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
 
-Evaluate = Callable[..., Evaluation]  # `evaluate` with all but the model and the pictures said
+Evaluate = Callable[..., Evaluation]  # `evaluate` with all arguments bound but the model and the images
 BEFORE = "before_"  # the columns of the test before fine-tuning are those of the test with this in place of `test_`
 
 

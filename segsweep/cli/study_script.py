@@ -1,6 +1,6 @@
 """The command line of a study script: `main(study)`.
 
-Nothing here imports torch, ray or pandas: arguments are read, and mistakes in them are told, before that takes seconds.
+Nothing here imports torch, ray or pandas: arguments are read, and mistakes in them are reported, before that takes seconds.
 `study_command` does the work.
 """
 

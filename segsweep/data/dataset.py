@@ -8,7 +8,7 @@ from typing import Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from segsweep.config.setting_types import Fit as Fit  # told here too, where data sets are described
+from segsweep.config.setting_types import Fit as Fit  # exported here too, where datasets are described
 
 IGNORE = 255  # the mask value that no loss and no metric counts
 
@@ -62,7 +62,7 @@ class DataSet(Protocol):
 
     @property
     def fit(self) -> Fit:
-        """How a picture becomes square, unless a request says otherwise; see `segsweep.data.image_files.square`."""
+        """How an image becomes square, unless a spec says otherwise; see `segsweep.data.image_files.square`."""
 
     @property
     def pool(self) -> Sequence[str]:

@@ -33,7 +33,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def image_files_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder by name, whatever the case of their endings; none where there is no such folder."""
+    """Return the images of a folder by name, whatever the case of their endings; none where there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if is_image_file(path) and not path.name.startswith("."))

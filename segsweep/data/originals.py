@@ -66,7 +66,7 @@ def prepare_originals(spec: DataSpec, store: Store, progress: Progress, notify: 
     """Return the masks of a data set at their own sizes, reading them unless the store has them already.
 
     Raises `UserError` that names a file that cannot be read, for files that change meanwhile, and for a full disk. Masks that
-    were damaged since are set aside and read again, which `notify` is told.
+    were damaged since are set aside and read again; `notify` gets a line.
     """
     dataset, key = spec.dataset, originals_key(spec, store, progress)
     with store.building(MASKS, key, progress=progress) as build:

@@ -25,7 +25,7 @@ PREPARE_VERSION = 4  # 4: 16-bit images by the range of their data set; before, 
 class DataSpec:
     """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`.
 
-    `fit` says how pictures become square where it is not the data set's own way; `fingerprint`
+    `fit` says how images become square where it is not the data set's own way; `fingerprint`
     tells a user's own data sets apart, of which nothing else may be known.
     """
 
@@ -67,7 +67,8 @@ def prepare(spec: DataSpec, store: Store, progress: Progress, key: str | None = 
     Every picture is verified: readable, of the size of its mask, with no mask value outside the classes. What a killed
     process has decoded is not decoded again. Raises `UserError` that names the first bad files and says how many there
     are, for files that change meanwhile, and for a full disk; nothing is kept then. `key` is the `prepared_key` of the
-    request, for a caller that has it. Arrays that were damaged since are set aside and decoded again, which `notify` is told.
+    request, for a caller that has it. Arrays that were damaged since are set aside
+    and decoded again; `notify` gets a line.
     """
     key = key or prepared_key(spec, store, progress)
     with store.building(DATA, key, progress=progress) as build:
@@ -122,7 +123,7 @@ def listed_examples(dataset: DataSet) -> list[Example]:
 
 
 def _describe(spec: DataSpec, examples: Sequence[Example], decoded: Decoded, folder: Path) -> None:
-    """Write what is known of every picture: its moments, its pixels per class, and the index."""
+    """Write what is known of every image: its moments, its pixels per class, and the index."""
     dataset = spec.dataset
     np.save(folder / MOMENTS_FILE, decoded.moments)
     np.save(folder / PIXELS_FILE, decoded.pixels)

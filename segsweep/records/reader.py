@@ -50,7 +50,7 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
 
     These hold what belongs to the studies as they were last declared; `all_trials`, `all_epochs` and so on what was ever run.
     `studies` are folders, W&B projects or loaded records, by default all study folders below `runs/`. Their tables stand below
-    one another, told apart by the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
+    one another, with the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
     can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
     saying which tables and columns there are, where there is no study, and where two hold a study of the same name.
     """

@@ -16,7 +16,7 @@ TEXT_PX, TEXTS_PER_SIDE = 11, 45  # the least height of a legend's text, and how
 
 LAID_COLOURS = np.concatenate(
     [np.full((1, 3), 255, dtype=np.uint8), COLOURS[1:]]
-)  # over a picture: where class 0 is shown, it is white
+)  # over an image: where class 0 is shown, it is white
 
 
 def coloured(mask_HW: Pixels) -> Pixels:
@@ -32,7 +32,7 @@ def background_of(classes: Sequence[str]) -> int | None:
 def overlay(image_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:
     """Return a picture with its mask laid over it in colour, as (H, W, 3) uint8.
 
-    `image_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. The class `clear` leaves the picture as it is, None
+    `image_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. The class `clear` leaves the image as it is, None
     leaves none; `strength` in 0..1 is the share of the colour. A class is outlined on its own side, in its full colour; of
     two that touch, both are.
     """

@@ -1,4 +1,4 @@
-"""Errors of the environment, told from errors of the work: a full disk, a missing permission, a store that is gone."""
+"""Errors of the environment, as opposed to errors of a task: a full disk, a missing permission, a store that is gone."""
 
 import errno
 import os

@@ -53,7 +53,7 @@ def check_names(study: Study) -> None:
 
 
 def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Return the architectures and the encoders that are trained, each with the sizes of pictures that it sees."""
+    """Return the architectures and the encoders that are trained, each with the sizes of images that it sees."""
     models = [(cell.architecture, cell.image_px) for cell in cells]
     encoders = []
     for cell in cells:

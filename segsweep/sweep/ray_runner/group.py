@@ -128,7 +128,7 @@ def _each_process(config: dict[str, Any]) -> None:
         for message in messages:
             if isinstance(message.body, Failed) and _lost_another(message.body):
                 raise RuntimeError(message.body.reason)  # not this task's fault: the group is set up again
-            if world.main or isinstance(message.body, ENDS_GROUP):  # a failure is told by whichever process has it
+            if world.main or isinstance(message.body, ENDS_GROUP):  # whichever process fails reports it
                 ray.get(channel.put_message.remote(pickle.dumps(message)))
             if isinstance(message.body, ENDS_GROUP):
                 raise RuntimeError(str(message))  # has Ray Train end the others, which wait for this one
