@@ -22,7 +22,7 @@ from segsweep.tasks.messages import Blocked, BuiltElsewhere, Done, Failed, Finis
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Assignment, Row, Task
 
-DEATHS = 3  # a worker that died this often over one task is not tried again
+DEATHS = 3  # a task fails whose workers died this often in a row without a further epoch between
 REBUILDS = 3  # an artifact that is lost more often in one run is not built again: its disk cannot be trusted
 
 
@@ -53,7 +53,7 @@ class Driver:
     _reached: Counter[str] = field(default_factory=Counter)  # by task: its furthest epoch in this run, whatever came between
     _postponed: list[tuple[float, Task]] = field(default_factory=list)  # until when
     _losses: Counter[str] = field(default_factory=Counter)  # how often a task did not find what it needs in the store
-    _deaths: dict[str, int] = field(default_factory=dict)
+    _deaths: Counter[str] = field(default_factory=Counter)  # by task: since its last further epoch
 
     def __post_init__(self) -> None:
         self.writer = retrying(self.writer, self.outage)
@@ -108,19 +108,20 @@ class Driver:
                 return self._result(task, record, body)
         return not isinstance(body, Done)
 
-    def died(self, task: Task, reason: str) -> None:
-        """Handle the death of a task's worker: reschedule the task, or let it fail after `DEATHS` deaths.
+    def died(self, task: Task, reason: str, *, counts: bool = True) -> None:
+        """Handle the death of a task's worker: reschedule the task, or let it fail after `DEATHS` deaths without progress.
 
-        Where the process died before it took the task, nothing is written. A death in an environment that hinders all tasks
-        does not count.
+        A death that does not count is that of a machine, or of a preempted worker. Deaths in an environment that hinders all
+        tasks do not count either, and a further epoch cancels those before it. Where the process died before it took the task,
+        nothing is written.
         """
         if (fault := fault_in(reason, self.store.location) or self.outage.fault) is not None:
             self._blocked(task, fault)
             return
-        deaths = self._deaths[task.identity] = self._deaths.get(task.identity, 0) + 1
-        if deaths >= DEATHS:
+        self._deaths[task.identity] += counts
+        if self._deaths[task.identity] >= DEATHS:
             self._write_start(task)
-            self._fail(task, None, f"its worker died {deaths} times, at last: {reason}", None)
+            self._fail(task, None, f"its worker died {DEATHS} times without a further epoch, at last: {reason}", None)
             return
         self._break_off(task, f"its worker died: {reason}")
         self.planner.requeue(task)
@@ -194,6 +195,7 @@ class Driver:
         self.view.epoch(task, result)
         if result.epoch > self._reached[task.identity]:
             self._reached[task.identity] = result.epoch
+            del self._deaths[task.identity]
             self.outage.progressed(task.identity)
         if task.keep is None:
             return True

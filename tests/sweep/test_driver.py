@@ -90,8 +90,49 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
     records = load(driver.writer.folder)
     assert list(records.stages["status"]) == ["failed"]
     assert list(records.stages["starts"]) == [DEATHS]
-    assert f"its worker died {DEATHS} times, at last: the machine ran out of memory" in records.stages["error"].iloc[0]
+    assert (
+        f"its worker died {DEATHS} times without a further epoch, at last: the machine ran out of memory"
+        in records.stages["error"].iloc[0]
+    )
     assert records.trials["error"].str.contains("ran out of memory").sum() == 8
+
+
+def test_deaths_of_machines_never_fail_a_task(driver: Driver) -> None:
+    """A task whose workers die with their machines, however often, is rescheduled each time and counts no death."""
+    for _ in range(3 * DEATHS):
+        stage = next_task(driver)
+        assert stage is not None
+        driver.begin(stage)
+        driver.died(stage, "its node has died.", counts=False)
+    for _ in range(DEATHS - 1):
+        driver.died(next_task(driver) or stage, "killed")
+    assert list(load(driver.writer.folder).stages["status"]) == ["interrupted"]
+
+
+def test_a_further_epoch_cancels_the_deaths_before_it(driver: Driver) -> None:
+    """A trial that reaches a further epoch between its workers' deaths goes on without end; a repeated epoch cancels nothing."""
+    driver.planner.report = lambda *_: Verdict.CONTINUE  # type: ignore[method-assign]
+    next_task(driver)  # the stage
+    trial = next_task(driver)
+    assert trial.kind == TRIAL
+
+    def reach(epoch: int) -> EpochResult:
+        return EpochResult(epoch, epoch, 0.5, 0.5, Scores(*[0.5] * 8, (0.5, 0.5)), 0.5, 1e-3, 1.0, 1.0, best=True)
+
+    def status() -> str:
+        return load(driver.writer.folder).trials.set_index("trial_id").loc[trial.identity, "status"]
+
+    for epoch in range(1, 2 * DEATHS):
+        driver.begin(trial)
+        handle(driver, trial, reach(epoch))
+        driver.died(trial, "killed")
+        assert status() == "interrupted"
+    for _ in range(DEATHS - 1):
+        driver.begin(trial)
+        handle(driver, trial, reach(epoch))  # again, from the last checkpoint
+        assert status() == "running"
+        driver.died(trial, "killed")
+    assert status() == "failed"
 
 
 def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driver) -> None:
