@@ -1,8 +1,9 @@
-"""The simulated runner: whole studies with invented results in an instant, on any number of workers."""
+"""The simulated runner: whole studies with invented results in an instant, on workers that may appear and vanish."""
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
@@ -13,7 +14,7 @@ from segsweep.tasks.task import Assignment, Task
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a simulated time: `start`, `epoch`, `finished`, `stopped`, `paused` or `failed`."""
+    """Something that happened at a simulated time: `start`, `epoch`, `finished`, `stopped`, `paused`, `failed`, or `died`."""
 
     seconds: float
     what: str
@@ -21,47 +22,80 @@ class Event:
     epoch: int = 0
 
 
+@dataclass(frozen=True, order=True)
+class _Step:
+    """The next epoch of a running task, or all of a task without results: when it ends, and which start of a task it is."""
+
+    seconds: float
+    number: int
+    assignment: Assignment = field(compare=False)
+    epoch: int = field(compare=False)
+
+
 @dataclass
 class Simulation:
-    """Runs a planner's tasks on `workers` simulated workers.
+    """Runs a planner's tasks on `workers` simulated workers, at first.
 
-    `val_iou` invents the validation IoU of a trial's epoch; one that raises fails the trial. A task without planned results, as a
-    stage, takes `task_seconds`; one with results takes `epoch_seconds` for each. Stages whose name is in `broken` fail. `built`
-    maps keys of artifacts to their content hashes. `events` and `decisions` (what the planner decided) fill up.
+    `changes` lists how many workers there are from which seconds on. Those vanish whose tasks started last; these tasks return to
+    the planner and go on from their last epoch. `val_iou` invents the validation IoU of a trial's epoch; one that raises fails
+    the trial. A task without planned results, as a stage, takes `task_seconds`; one with results takes `epoch_seconds` for each.
+    Stages whose name is in `broken` fail. `built` maps keys of artifacts to their content hashes. `events` and `decisions` (what
+    the planner decided) fill up.
     """
 
     planner: Planner
     val_iou: Callable[[Trial, int], float]
     workers: int = 1
+    changes: Sequence[tuple[float, int]] = ()
     task_seconds: Callable[[Task], float] = lambda _: 10.0
     epoch_seconds: Callable[[Task], float] = lambda _: 1.0
     broken: frozenset[str] = frozenset()
     built: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    _paused: dict[str, int] = field(default_factory=dict)  # id of a task -> the epoch that is in its checkpoint
+    _reached: dict[str, int] = field(default_factory=dict)  # id of a task that does not run -> the epoch in its checkpoint
+    _running: list["_Step"] = field(default_factory=list)  # a heap
 
     def run(self, until_seconds: float = float("inf")) -> list[Event]:
         """Run until nothing is left or the time is over, and return what happened, in order."""
         self.planner.workers = self.workers
-        clock, busy = 0.0, 0
-        queue: list[tuple[float, int, Assignment, int]] = []
+        changes, clock = deque(sorted(self.changes)), 0.0
         while True:
             self._read_decisions(clock)
-            while busy < self.workers and (assignment := self.planner.next()) is not None:
-                task, busy = assignment.task, busy + 1
-                self.events.append(Event(clock, "start", task))
-                seconds = self.task_seconds(task) if task.results is None else self.epoch_seconds(task)
-                epoch = self._paused.pop(task.identity, 0) + 1
-                heapq.heappush(queue, (clock + seconds, len(self.events), assignment, epoch))
-            if not queue or queue[0][0] > until_seconds:
+            while len(self._running) < self.workers and (assignment := self.planner.next()) is not None:
+                self._start(clock, assignment)
+            next_change = changes[0][0] if changes and not self.planner.done else float("inf")
+            next_step = self._running[0].seconds if self._running else float("inf")
+            clock = min(next_change, next_step)
+            if clock == float("inf") or clock > until_seconds:
                 return self.events
-            clock, _, assignment, epoch = heapq.heappop(queue)
-            if self._advance(clock, assignment, epoch):
-                later = clock + self.epoch_seconds(assignment.task)
-                heapq.heappush(queue, (later, len(self.events), assignment, epoch + 1))
-            else:
-                busy -= 1
+            if next_change <= next_step:
+                self._change_workers(*changes.popleft())
+                continue
+            step = heapq.heappop(self._running)
+            if self._advance(clock, step.assignment, step.epoch):
+                later = clock + self.epoch_seconds(step.assignment.task)
+                heapq.heappush(self._running, replace(step, seconds=later, epoch=step.epoch + 1))
+
+    def _start(self, clock: float, assignment: Assignment) -> None:
+        task = assignment.task
+        self.events.append(Event(clock, "start", task))
+        seconds = self.task_seconds(task) if task.results is None else self.epoch_seconds(task)
+        epoch = self._reached.pop(task.identity, 0) + 1
+        heapq.heappush(self._running, _Step(clock + seconds, len(self.events), assignment, epoch))
+
+    def _change_workers(self, clock: float, workers: int) -> None:
+        """Have so many workers from now on; the tasks of those that vanish return to the planner."""
+        self.workers = workers
+        self.planner.workers = max(1, workers)
+        while len(self._running) > workers:
+            step = max(self._running, key=lambda step: step.number)
+            self._running.remove(step)
+            heapq.heapify(self._running)
+            task = step.assignment.task
+            self.events.append(Event(clock, "died", task, step.epoch - 1))
+            self._reached[task.identity] = step.epoch - 1
+            self.planner.requeue(task)
 
     def _advance(self, clock: float, assignment: Assignment, epoch: int) -> bool:
         """Let one task without results, or one epoch, end; return whether the task goes on."""
@@ -82,7 +116,7 @@ class Simulation:
             self._end(clock, task, epoch, "stopped")
         elif verdict is Verdict.PAUSE:
             self.events.append(Event(clock, "paused", task, epoch))
-            self._paused[task.identity] = epoch
+            self._reached[task.identity] = epoch
         return verdict is Verdict.CONTINUE and epoch != task.results
 
     def _make(self, clock: float, assignment: Assignment) -> None:
@@ -109,4 +143,4 @@ class Simulation:
             each = self.planner.decisions.popleft()
             self.decisions.append(each)
             if isinstance(each, StoppedWhilePaused):
-                self._end(clock, each.task, self._paused.pop(each.task.identity), "stopped")
+                self._end(clock, each.task, self._reached.pop(each.task.identity), "stopped")
