@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from segsweep.context import ExecutionContext
+from segsweep.data.dataset import Notify
 from segsweep.errors import OutageError, UserError
 from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
@@ -54,7 +55,12 @@ class InlineRunner:
 
 
 @contextmanager
-def open_inline(options: Options, at_most: int, store: Store) -> Iterator[InlineRunner]:  # noqa: ARG001  # there is one worker
+def open_inline(
+    options: Options,
+    at_most: int,  # noqa: ARG001  # there is one worker
+    store: Store,  # noqa: ARG001
+    notify: Notify,  # noqa: ARG001
+) -> Iterator[InlineRunner]:
     """Yield the inline runner. Raises `UserError` for options that need Ray, and for a device that is not there."""
     for name in ("gpus_per_trial", "max_concurrent", "workers_per_stage", "workers_per_trial"):
         if (value := getattr(options, name)) not in (None, 1):

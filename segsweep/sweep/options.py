@@ -40,6 +40,12 @@ class Options:
         float,
         metavar="N",
     )
+    wait_for_nodes: float = _option(
+        10.0,
+        "longest wait for the first machine that an autoscaler is to launch, in minutes (default: 10)",
+        float,
+        metavar="MINUTES",
+    )
     deterministic: bool = _option(False, "make results on a GPU equal to the last bit, as far as torch can; slower")
 
     def __post_init__(self) -> None:
@@ -49,6 +55,8 @@ class Options:
                 raise UserError(f"{flag(name)} {value}: must be at least 1")
         if self.wait_minutes is not None and not self.wait_minutes >= 0:
             raise UserError(f"--wait-minutes {self.wait_minutes:g}: must be at least 0")
+        if not self.wait_for_nodes >= 0:
+            raise UserError(f"--wait-for-nodes {self.wait_for_nodes:g}: must be at least 0")
         gpus = self.gpus_per_trial
         if gpus is not None and not (0 < gpus < 1 or gpus == 1):
             raise UserError(

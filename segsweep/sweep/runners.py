@@ -1,11 +1,13 @@
 """The runners, by name: what carries out the work of a driver, and what it has to work with."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from segsweep.config.study import Study
 from segsweep.context import ExecutionContext
+from segsweep.data.dataset import Notify
 from segsweep.errors import unknown
 from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
@@ -13,7 +15,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.options import RUNNER_NAMES, Options
 from segsweep.sweep.points import tuning_points
-from segsweep.sweep.worker_pool import fit_pool, this_machine
+from segsweep.sweep.worker_pool import NotLaunchedYetError, fit_pool, this_machine
 from segsweep.training.device import Device, switches_restored
 
 
@@ -43,10 +45,12 @@ class Runner(Protocol):
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
 
 
-def _open_ray(options: Options, at_most: int, store: Store) -> AbstractContextManager[Runner]:
+def _open_ray(
+    options: Options, at_most: int, store: Store, notify: Notify, *, may_ask: bool = True
+) -> AbstractContextManager[Runner]:
     from segsweep.sweep.ray_runner.runner import open_ray  # takes seconds to import
 
-    return open_ray(options, at_most, store)
+    return open_ray(options, at_most, store, notify, may_ask=may_ask)
 
 
 def _cluster_is_running() -> bool:
@@ -55,28 +59,42 @@ def _cluster_is_running() -> bool:
     return cluster_address() not in (None, "local")
 
 
-RUNNERS: Mapping[str, Callable[[Options, int, Store], AbstractContextManager[Runner]]] = {"ray": _open_ray, "inline": open_inline}
+Open = Callable[[Options, int, Store, Notify], AbstractContextManager[Runner]]
+RUNNERS: Mapping[str, Open] = {"ray": _open_ray, "inline": open_inline}
 
 
 @contextmanager
-def open_runner(options: Options, study: Study, store: Store) -> Iterator[Runner]:
+def open_runner(options: Options, study: Study, store: Store, notify: Notify) -> Iterator[Runner]:
     """Yield the runner that the options name. Raises `UserError` for what does not fit here."""
     if options.runner not in RUNNERS:
         raise unknown("--runner", options.runner, RUNNER_NAMES)
-    with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store) as runner:
+    with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store, notify) as runner:
         yield runner
 
 
 @contextmanager
-def runner_for_plan(options: Options, study: Study, store: Store) -> Iterator[Runner]:
-    """Yield a runner to plan with: it starts no Ray where none is at hand, and looks at this machine instead."""
-    if options.runner == "ray" and not _cluster_is_running():
-        pool = fit_pool([this_machine()], options, most_at_once(study))
-        with switches_restored():
-            yield InlineRunner(pool.device, pool.workers, str(pool))
+def runner_for_plan(options: Options, study: Study, store: Store, notify: Notify) -> Iterator[Runner]:
+    """Yield a runner to plan with. It starts no Ray and asks no autoscaler for machines: it looks at this machine instead."""
+    if options.runner != "ray":
+        with open_runner(options, study, store, notify) as runner:
+            yield runner
         return
-    with open_runner(options, study, store) as runner:
+    with switches_restored(), ExitStack() as stack:
+        if not _cluster_is_running():
+            yield _this_machine(options, study)
+            return
+        try:
+            opened = _open_ray(options, most_at_once(study), store, notify, may_ask=False)
+            runner = stack.enter_context(opened)
+        except NotLaunchedYetError:
+            runner = _this_machine(replace(options, device="auto", gpus_per_trial=None), study)
+            notify("the cluster's autoscaler launches machines when the study runs; this plan is for this machine instead")
         yield runner
+
+
+def _this_machine(options: Options, study: Study) -> InlineRunner:
+    pool = fit_pool([this_machine()], options, most_at_once(study))
+    return InlineRunner(pool.size.device, pool.workers, str(pool))
 
 
 def most_at_once(study: Study) -> int:

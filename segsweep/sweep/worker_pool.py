@@ -1,8 +1,8 @@
-"""How many workers fit on the machines at hand, and what each of them is given."""
+"""What one worker reserves, and how many workers the machines hold."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import floor
 
 import torch
@@ -12,64 +12,160 @@ from segsweep.sweep.options import Options, flag
 from segsweep.training.device import Device, cores
 
 MEMORY_GIB = 2.0  # what a worker on a CPU is taken to need: torch, a small model, a batch
+ROUNDING = 1e-9
+SHOWN = 8  # machines that a message lists
+
+
+class TooSmallError(UserError):
+    """The machines cannot hold what the options ask for. Another machine may."""
+
+
+class NotLaunchedYetError(TooSmallError):
+    """An autoscaler is to launch the machines, and this process may not ask for them."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers: CPU cores, GPUs, memory in GiB."""
+    """What one machine offers: CPU cores, GPUs, memory in GiB. No job holds `free_cpus` and `free_gpus` (None: unknown)."""
 
     cpus: float
     gpus: float
     memory_gib: float
+    name: str = "this machine"
+    free_cpus: float | None = None
+    free_gpus: float | None = None
+
+    @property
+    def free(self) -> "Node":
+        """The machine without what jobs hold."""
+        cpus = self.cpus if self.free_cpus is None else self.free_cpus
+        return replace(self, cpus=cpus, gpus=self.gpus if self.free_gpus is None else self.free_gpus)
+
+    def __str__(self) -> str:
+        parts = [_amount(self.cpus, "core", self.free_cpus)]
+        if self.gpus:
+            parts.append(_amount(self.gpus, "GPU", self.free_gpus))
+        return f"{self.name} has {' and '.join(parts)}"
+
+
+def _amount(total: float, unit: str, free: float | None = None) -> str:
+    text = f"{total:g} {unit}{'' if total == 1 else 's'}"
+    return text if free is None or free >= total else f"{text} ({free:g} free)"
 
 
 @dataclass(frozen=True)
-class WorkerPool:
-    """So many workers, each with so many `cpus` and `gpus`; `device` is what each of them computes on."""
+class WorkerSize:
+    """What one worker reserves: `cpus` cores and `gpus` GPUs, a share or one. `device` is what it computes on."""
 
-    workers: int
     cpus: float
     gpus: float
     device: Device
 
+    @property
+    def bundle(self) -> dict[str, float]:
+        """The resources of one worker, by Ray's names."""
+        return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
+
+    def places(self, node: Node) -> int:
+        """Return how many workers a machine holds, whatever else runs there."""
+        return min(_most_places(node, self.gpus), floor(node.cpus / self.cpus + ROUNDING))
+
+
+@dataclass(frozen=True)
+class WorkerPool:
+    """Workers of one size: how many the machines hold now, and how many there may be at `most`, if machines join."""
+
+    workers: int
+    most: int
+    size: WorkerSize
+
     def __str__(self) -> str:
         many = f"{self.workers} workers" if self.workers > 1 else "1 worker"
-        if not self.gpus:
-            return f"{many} of {self.device.label}"
-        return f"{many} with {self.gpus:g} GPU{', deterministic' if self.device.deterministic else ''}"
+        if not self.size.gpus:
+            return f"{many} of {self.size.device.label}"
+        return f"{many} with {self.size.gpus:g} GPU{', deterministic' if self.size.device.deterministic else ''}"
 
 
 def fit_pool(nodes: Sequence[Node], options: Options, at_most: int) -> WorkerPool:
     """Return the workers that machines and options allow, and no more than there can be work for at once.
 
     With GPUs, a worker has one of them or the share that is asked for. Without, as many as there are cores and memory for.
-    The cores of each machine are divided among its workers. Raises `UserError` where nothing or too little fits.
+    The cores of each machine are divided among its workers. Raises `TooSmallError` where nothing or too little fits.
     """
-    gpus = sum(node.gpus for node in nodes)
-    on_gpus = options.device.startswith("cuda") or (options.device == "auto" and gpus > 0)
-    if (on_gpus or options.gpus_per_trial) and not gpus:
-        what = f"--gpus-per-trial {options.gpus_per_trial:g}" if options.gpus_per_trial else f"--device {options.device}"
-        raise UserError(f"{what}: there are no GPUs here; leave it out to work on the CPU cores")
-    share = (options.gpus_per_trial or 1.0) if on_gpus else 0.0
-    limits = [_places(node, share) for node in nodes]
-    if on_gpus and options.device.startswith("cuda:"):
-        raise UserError(f"--device {options.device}: Ray gives workers their GPUs; set CUDA_VISIBLE_DEVICES, or --runner inline")
-    wanted = min(sum(limits), options.max_concurrent or sum(limits), max(at_most, 1) * options.group)
+    share = gpu_share(nodes, options)
+    most = most_workers(options, at_most)
+    limits = [_most_places(node, share) for node in nodes]
+    wanted = min(sum(limits), most)
     cpus = float(options.threads) if options.threads else _cpus(nodes, limits, wanted)
-    fitting = sum(min(limit, floor(node.cpus / cpus)) for node, limit in zip(nodes, limits, strict=True))
-    if fitting < 1:
-        raise UserError(f"--threads {options.threads}: the largest machine has {max(node.cpus for node in nodes):g} cores")
-    if min(fitting, wanted) < options.group:
-        name = "workers_per_stage" if options.workers_per_stage == options.group else "workers_per_trial"
-        raise UserError(f"{flag(name)} {options.group}: only {min(fitting, wanted)} workers fit here")
-    device = Device("cuda" if on_gpus else "cpu", max(1, int(cpus)), options.deterministic)
-    return WorkerPool(min(fitting, wanted), cpus, share, device)
+    size = WorkerSize(cpus, share, Device("cuda" if share else "cpu", max(1, int(cpus)), options.deterministic))
+    workers = min(most, sum(size.places(node) for node in nodes))
+    if workers < 1:
+        raise TooSmallError(f"{_too_large(options, share)}: {_offers(nodes)}")
+    if workers < options.group:
+        raise TooSmallError(f"{_group_flag(options)} {options.group}: only {workers} workers fit here: {_offers(nodes)}")
+    return WorkerPool(workers, most, size)
 
 
-def _places(node: Node, share: float) -> int:
-    """Return how many workers a machine holds at most."""
+def gpu_share(nodes: Sequence[Node], options: Options) -> float:
+    """Return the GPUs of one worker on these machines: 1 or a share; 0 where it computes on CPU cores.
+
+    Raises `TooSmallError` where the options want GPUs and no machine has one.
+    """
+    there = any(node.gpus for node in nodes)
+    if options.device.startswith("cuda:"):
+        raise UserError(f"--device {options.device}: Ray gives workers their GPUs; set CUDA_VISIBLE_DEVICES, or --runner inline")
+    wanted = options.device == "cuda" or options.gpus_per_trial is not None
+    if wanted and not there:
+        what = f"--gpus-per-trial {options.gpus_per_trial:g}" if options.gpus_per_trial else f"--device {options.device}"
+        raise TooSmallError(f"{what}: no machine has a GPU: {_offers(nodes)}; leave it out to compute on CPU cores")
+    on_gpus = options.device == "cuda" or (options.device == "auto" and there)
+    return (options.gpus_per_trial or 1.0) if on_gpus else 0.0
+
+
+def most_workers(options: Options, at_most: int) -> int:
+    """Return how many workers there may ever be. Raises `UserError` where that is too few for a group."""
+    most = max(at_most, 1) * options.group
+    if options.max_concurrent is None:
+        return most
+    if options.max_concurrent < options.group:
+        raise UserError(f"{_group_flag(options)} {options.group}: --max-concurrent {options.max_concurrent} allows fewer workers")
+    return min(most, options.max_concurrent)
+
+
+def machine_for(bundle: Mapping[str, float]) -> str:
+    """Return in words a machine for a worker with these resources, by Ray's names."""
+    gpus = bundle.get("GPU", 0.0)
+    parts = [_amount(bundle["CPU"], "core"), *([_amount(gpus, "GPU")] if gpus else [])]
+    return f"a machine with {' and '.join(parts)}"
+
+
+def free_places(nodes: Sequence[Node], size: WorkerSize) -> int:
+    """Return how many workers the machines hold beside what runs there now."""
+    return sum(size.places(node.free) for node in nodes)
+
+
+def _too_large(options: Options, share: float) -> str:
+    beside = " beside a GPU" if share else ""
+    if not options.threads:
+        return f"no machine has a core for a worker{beside}"
+    return f"--threads {options.threads}: no machine has {_amount(options.threads, 'core')}{beside}"
+
+
+def _group_flag(options: Options) -> str:
+    return flag("workers_per_stage" if options.workers_per_stage == options.group else "workers_per_trial")
+
+
+def _offers(nodes: Sequence[Node]) -> str:
+    listed = [str(node) for node in nodes[:SHOWN]]
+    if len(nodes) > SHOWN:
+        listed.append(f"and {len(nodes) - SHOWN} more")
+    return ", ".join(listed) or "the cluster has none"
+
+
+def _most_places(node: Node, share: float) -> int:
+    """Return how many workers with a share of a GPU a machine holds at most; with 0, how many on its cores and memory."""
     if share:
-        return floor(node.gpus) * floor(1 / share + 1e-9)
+        return floor(node.gpus) * floor(1 / share + ROUNDING)
     return max(1, min(floor(node.cpus), floor(node.memory_gib / MEMORY_GIB))) if node.cpus >= 1 else 0
 
 

@@ -1,26 +1,19 @@
-"""The Ray cluster: attached to where there is one, started on this machine where there is none, and checked."""
+"""The Ray cluster: attached to where there is one, started on this machine where there is none."""
 
 import logging
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from segsweep.errors import UserError
-from segsweep.store.protocol import Store
-from segsweep.sweep.worker_pool import Node
-from segsweep.training.device import Device, resolve_precision
 
 OBJECTS_BYTES = 256 * 2**20  # for Ray's object store: arrays go through segsweep's own store
 REACH_SECONDS = 2.0
-CHECK_SECONDS = 120.0  # for a node's answer: its first process has to import torch
-GIB = 2**30
 
 
 @contextmanager
@@ -87,63 +80,3 @@ def answers(address: str) -> bool:
             return True
     except (OSError, ValueError, OverflowError):
         return False
-
-
-def nodes() -> list[Node]:
-    """Return what the machines of the cluster offer."""
-    offers = [node["Resources"] for node in living()]
-    return [Node(each.get("CPU", 0.0), each.get("GPU", 0.0), each.get("memory", 0.0) / GIB) for each in offers]
-
-
-def living() -> list[dict[str, Any]]:
-    """Return what Ray knows of the machines that are up."""
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-
-
-def check_nodes(store: Store) -> None:
-    """Have every machine of a cluster say that it sees the store and has the same segsweep.
-
-    Raises `UserError` that names each machine which does not. A cluster of one machine that is this one needs no check.
-    """
-    alive = living()
-    here = ray.get_runtime_context().get_node_id()
-    if [node["NodeID"] for node in alive] == [here]:
-        return
-    with store.beacon() as beacon:
-        strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in alive]
-        asked = [_check_node.options(scheduling_strategy=each).remote(store, beacon, version("segsweep")) for each in strategies]
-        found = [(node["NodeManagerHostname"], _answer(answer)) for node, answer in zip(alive, asked, strict=True)]
-        problems = [f"node {name}: {problem}" for name, problem in found if problem is not None]
-    if problems:
-        raise UserError("; ".join(problems))
-
-
-@ray.remote(num_cpus=0, max_retries=0)
-def _check_node(store: Store, beacon: str, wanted: str) -> str | None:
-    return problem_with(store, beacon, wanted)
-
-
-def problem_with(store: Store, beacon: str, wanted: str) -> str | None:
-    """Return what keeps this machine from working for a driver, None where nothing does."""
-    if version("segsweep") != wanted:
-        return f"has segsweep {version('segsweep')}, the driver {wanted}; install the same"
-    if not store.sees(beacon):
-        return f"does not see the store {store.location}; put --store on a disk that all nodes share"
-    return None
-
-
-def _answer(answer: "ray.ObjectRef[str | None]") -> str | None:
-    try:
-        problem: str | None = ray.get(answer, timeout=CHECK_SECONDS)
-    except ray.exceptions.GetTimeoutError:
-        return f"did not answer within {CHECK_SECONDS:.0f} s"
-    except ray.exceptions.RayError as error:
-        return f"cannot run segsweep: {str(error).strip().splitlines()[-1]}"
-    return problem
-
-
-def precision_on_gpus(precision: str, gpus: float) -> str:
-    """Return what `auto` is on the cluster's GPUs, by asking a process that has one."""
-    ask = ray.remote(num_cpus=0, num_gpus=gpus)(resolve_precision)
-    resolved: str = ray.get(ask.remote(precision, Device("cuda", 1)))
-    return resolved

@@ -1,15 +1,46 @@
 """Why a worker died, in one line, from what Ray tells; and that one that was killed for want of memory is one that died."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError
 
+from segsweep.sweep.ray_runner.machines import UNFIT
+
 DETAIL, CAUSES = "Worker exit detail: ", " Some common causes"
 MEMORY = "running low on memory"
 BECAUSE = "The actor is dead because "
+WITH_MACHINE = ("node has died", "died by preemption", "node preemption", "was preempted", "node it was running on is dead")
+
+
+@dataclass(frozen=True)
+class Death:
+    """Why a worker died, in one line, and whether it died with its machine or because that was preempted.
+
+    `unfit` is a machine, by its id or address, that cannot run segsweep, and the problem; None where that is not the reason.
+    """
+
+    reason: str
+    with_machine: bool
+    unfit: tuple[str, str] | None
+
+
+def death_of(report: str) -> Death:
+    """Return what Ray's text about the death of a worker, or about an error in its creation, says."""
+    return Death(reason_of(report), any(sign in report for sign in WITH_MACHINE), _unfit(report))
+
+
+def _unfit(report: str) -> tuple[str, str] | None:
+    """Return the machine that a worker could not start on, and why, where that is the machine's fault."""
+    if (found := re.search(rf"{UNFIT}(\w+): (.+)", report)) is not None:
+        return found[1], found[2]
+    where = re.search(r"creation task.*\bip=([\w.:]+)", report)
+    missing = re.search(r"^(?:ModuleNotFound|Import)Error: .+", report, re.MULTILINE)
+    return (where[1], f"cannot run segsweep: {missing[0]}") if where and missing else None
 
 
 def reason_of(report: str) -> str:

@@ -14,6 +14,7 @@ from ray import cloudpickle
 from segsweep.context import ExecutionContext
 from segsweep.sweep.execute import execute
 from segsweep.sweep.ray_runner.channel import Channel
+from segsweep.sweep.ray_runner.machines import elsewhere_than
 from segsweep.tasks.messages import Blocked, Failed, Lost, Message
 from segsweep.tasks.task import Assignment
 from segsweep.training.world import World
@@ -27,11 +28,12 @@ QUICK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PREEMPTIO
 
 @dataclass(frozen=True)
 class GroupSize:
-    """How many processes work together, and how many cores and GPUs each of them has."""
+    """How many processes work together, how many cores and GPUs each of them has, and on which machines they must not run."""
 
     processes: int
     cpus: float
     gpus: float
+    excluded: tuple[str, ...] = ()
 
 
 class Group:
@@ -101,7 +103,12 @@ def _train_together(channel: Any, size: GroupSize, context: ExecutionContext) ->
         TorchTrainer(
             _each_process,
             train_loop_config={"context": context, "channel": channel},
-            scaling_config=ScalingConfig(num_workers=size.processes, use_gpu=size.gpus > 0, resources_per_worker=each),
+            scaling_config=ScalingConfig(
+                num_workers=size.processes,
+                use_gpu=size.gpus > 0,
+                resources_per_worker=each,
+                label_selector=elsewhere_than(size.excluded),  # type: ignore[call-arg]  # newer than its types
+            ),
             torch_config=TorchConfig(backend="nccl" if size.gpus else "gloo"),
             run_config=RunConfig(
                 storage_path=str(folder),

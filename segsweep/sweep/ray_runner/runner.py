@@ -1,34 +1,43 @@
 """The Ray runner: the planner decides, Tune's loop carries out."""
 
 import logging
+import math
 import os
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 from uuid import uuid4
 
 import ray
+import torch
 from ray import tune
 
 from segsweep.config.user_objects import for_workers, register
 from segsweep.context import ExecutionContext
-from segsweep.errors import OutageError
+from segsweep.data.dataset import Notify
+from segsweep.errors import OutageError, UserError
 from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.options import Options
-from segsweep.sweep.ray_runner.cluster import check_nodes, cluster, nodes, precision_on_gpus
+from segsweep.sweep.ray_runner.autoscaler import read_report
+from segsweep.sweep.ray_runner.capacity import Capacity
+from segsweep.sweep.ray_runner.cluster import cluster
 from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
+from segsweep.sweep.ray_runner.machines import Machines, UnfitMachineError, elsewhere_than, open_machines
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
+from segsweep.sweep.ray_runner.waiting import Waiting
 from segsweep.sweep.ray_runner.worker import Worker
-from segsweep.sweep.worker_pool import WorkerPool, fit_pool
+from segsweep.sweep.worker_pool import WorkerPool
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Task
-from segsweep.training.device import Device
+from segsweep.training.device import Device, resolve_precision
 from segsweep.training.speed import measure_speed
 
 ENVIRONMENT = {
@@ -38,21 +47,22 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots: nobody reads them
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-MANY = 10**9  # samples: the searcher says when it is over
+MANY = 10**9  # samples, and trials that wait for a place: the searcher says how many there are
 RELAY = {"memory": 1.0}  # what a worker reserves that only passes on what others do; Tune refuses nothing at all
 
 
 @dataclass(frozen=True)
 class RayRunner:
-    """Carries work out on the workers of a Ray cluster."""
+    """Carries work out on the workers of a Ray cluster, whose machines may join and leave. `pool` is what fits at the start."""
 
     pool: WorkerPool
+    machines: Machines
     options: Options
     name: str
 
     @property
     def workers(self) -> int:
-        """How many pieces of work run at once at most."""
+        """How many tasks run at once, at the start."""
         return self.pool.workers
 
     @property
@@ -63,29 +73,35 @@ class RayRunner:
     @property
     def device(self) -> Device:
         """What each worker computes on."""
-        return self.pool.device
+        return self.pool.size.device
 
     def resolve(self, precision: str) -> str:
         """Return `float32` or `bfloat16`."""
-        if precision != "auto" or not self.pool.gpus:
+        if precision != "auto" or not self.pool.size.gpus:
             return "float32" if precision == "auto" else precision
-        return precision_on_gpus(precision, self.pool.gpus)
+        resolved: str = self._on_a_gpu(resolve_precision, precision, Device("cuda", 1))
+        return resolved
 
     @property
     def measure(self) -> Measure:
         """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
-        if not self.pool.gpus:
-            return measure_speed
-        remote, user_objects = ray.remote(num_cpus=0, num_gpus=self.pool.gpus)(_measure_with), for_workers()
-        return lambda *values: ray.get(remote.remote(user_objects, *values))
+        return partial(self._on_a_gpu, _measure_with, for_workers()) if self.pool.size.gpus else measure_speed
+
+    def _on_a_gpu(self, function: Callable[..., Any], *values: Any) -> Any:
+        """Return what a function returns in a process with a worker's GPU. Raises `UserError` where torch finds none there."""
+        remote = ray.remote(num_cpus=0, num_gpus=self.pool.size.gpus, max_retries=3)(_with_gpu)
+        try:
+            return ray.get(remote.remote(function, *values))
+        except UnfitMachineError as error:
+            reason = str(error).strip().splitlines()[-1].rpartition("Error: ")[2]  # Ray puts a traceback before it
+            raise UserError(f"--device {self.options.device}: {reason}, or use --device cpu") from None
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
-        driver.planner.workers = self.workers
-        dispatcher = Dispatcher(driver, context, self.pool, self.processes, self.alike)
+        dispatcher = Dispatcher(driver, context, self.machines, self._capacity(driver.view.notify), self.processes, self.alike)
         driver.outage.check = dispatcher.check
         with (
-            _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(self.pool.workers)}),
+            _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(MANY)}),
             memory_kills_as_deaths(),
             context.store.scratch("tune-") as folder,
             _interruptible(dispatcher),
@@ -102,6 +118,13 @@ class RayRunner:
                     raise dispatcher.error from None  # Tune wraps it in text
                 raise
 
+    def _capacity(self, notify: Notify) -> Capacity:
+        """Return what counts the places for workers while the study runs."""
+        minutes = self.options.wait_minutes
+        limit_seconds = math.inf if minutes is None else 60 * minutes
+        report = read_report if read_report().present else None
+        return Capacity(self.pool, self.machines.nodes, notify, report, limit_seconds)
+
     def processes(self, task: Task) -> int:
         """Return how many processes execute a task together."""
         if not (task.shareable or self.alike):
@@ -115,7 +138,7 @@ class RayRunner:
 
     def _tuner(self, dispatcher: Dispatcher, folder: str) -> tune.Tuner:
         name = f"segsweep-{uuid4().hex[:8]}"  # two tuners on one cluster overwrite trainables of the same name
-        trainable = tune.with_resources(type(name, (Worker,), {}), self._resources)
+        trainable = tune.with_resources(type(name, (Worker,), {}), partial(_reserved, self.pool.size.bundle))
         trainable.__qualname__ = name  # what lists of processes show
         return tune.Tuner(
             trainable,
@@ -135,11 +158,22 @@ class RayRunner:
             ),
         )
 
-    def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
-        if config["job"].group is not None:
-            return tune.PlacementGroupFactory([RELAY])
-        return tune.PlacementGroupFactory([{"CPU": self.pool.cpus, **({"GPU": self.pool.gpus} if self.pool.gpus else {})}])
+
+def _reserved(bundle: dict[str, float], config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
+    job = config["job"]
+    if job.group is not None:
+        return tune.PlacementGroupFactory([RELAY])
+    elsewhere = elsewhere_than(job.excluded)
+    selectors: dict[str, Any] = {} if elsewhere is None else {"bundle_label_selector": [elsewhere]}
+    return tune.PlacementGroupFactory([bundle], **selectors)
+
+
+def _with_gpu(function: Callable[..., Any], *values: Any) -> Any:
+    """Call a function where torch finds a GPU. Raises `UnfitMachineError` elsewhere."""
+    if not torch.cuda.is_available():
+        raise UnfitMachineError(f"torch finds no GPU on {socket.gethostname()}, though Ray counts one; see to its driver")
+    return function(*values)
 
 
 def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, float]:
@@ -149,11 +183,15 @@ def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, fl
 
 
 @contextmanager
-def open_ray(options: Options, at_most: int, store: Store) -> Iterator[RayRunner]:
-    """Yield a runner on the cluster at hand, or on one that is started here for as long. Every machine must see the store."""
-    with cluster() as name:
-        check_nodes(store)
-        yield RayRunner(fit_pool(nodes(), options, at_most), options, name)
+def open_ray(options: Options, at_most: int, store: Store, notify: Notify, *, may_ask: bool) -> Iterator[RayRunner]:
+    """Yield a runner on the cluster at hand, or on one that is started here for as long.
+
+    Machines that cannot run segsweep or do not see the store are left out. Where none fits, an autoscaler is asked for machines
+    if that is allowed. Raises what `Waiting.pool` does.
+    """
+    with cluster() as name, open_machines(store, notify) as machines:
+        machines.check_all()
+        yield RayRunner(Waiting(machines, options, at_most, notify).pool(may_ask=may_ask), machines, options, name)
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from ray.tune.search import Searcher
 
 from segsweep.context import ExecutionContext
 from segsweep.sweep.driver import Driver
-from segsweep.sweep.ray_runner.deaths import reason_of
+from segsweep.sweep.ray_runner.capacity import Capacity
+from segsweep.sweep.ray_runner.deaths import death_of
 from segsweep.sweep.ray_runner.group import GroupSize
+from segsweep.sweep.ray_runner.machines import Machines
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
-from segsweep.sweep.worker_pool import WorkerPool
 from segsweep.tasks.messages import Message
 from segsweep.tasks.task import Assignment, Task
 
@@ -25,13 +26,15 @@ from segsweep.tasks.task import Assignment, Task
 class Dispatcher:
     """Knows which of Tune's trials performs which task, and passes its messages to the driver.
 
-    A task is handed out only while workers are free for it; one for several waits until as many are, and holds back what
-    comes after it. `error` is what the driver itself raised, which Tune would wrap into text.
+    A task is handed out only while workers are free for it, or while an autoscaler is asked for them; one for several waits
+    until as many are, and holds back what comes after it. `error` is what the driver itself raised, which Tune would wrap into
+    text.
     """
 
     driver: Driver
     context: ExecutionContext
-    pool: WorkerPool
+    machines: Machines
+    capacity: Capacity
     processes: Callable[[Task], int]
     keep_groups: bool
     interrupted: bool = False
@@ -47,7 +50,8 @@ class Dispatcher:
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of a new trial of Tune's, None where nothing can start now."""
         self.check()
-        free = self.pool.workers - sum(self.processes(task) for task in self.running.values())
+        free = self.capacity.places() - sum(self.processes(task) for task in self.running.values())
+        self.driver.planner.workers = max(1, self.capacity.workers)
         if free < 1:
             return None
         self._next = self._next or self.driver.next_task()
@@ -59,8 +63,9 @@ class Dispatcher:
             return None
         self._next = None
         self.running[tune_id] = assignment.task
-        group = GroupSize(processes, self.pool.cpus, self.pool.gpus) if processes > 1 else None
-        return {"job": Job(assignment, self.context, group, self.keep_groups)}
+        excluded, size = self.machines.excluded, self.capacity.pool.size
+        group = GroupSize(processes, size.cpus, size.gpus, excluded) if processes > 1 else None
+        return {"job": Job(assignment, self.context, group, self.keep_groups, excluded, self.machines.check)}
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` where the user asked for it."""
@@ -81,11 +86,26 @@ class Dispatcher:
             self._forget(tune_id)
         return goes_on
 
-    def died(self, tune_id: str, reason: str) -> None:
-        """Take that a worker died, or could not be had."""
-        if (task := self.running.get(tune_id)) is not None:
-            self._forget(tune_id)
-            self.driver.died(task, reason)
+    def died(self, tune_id: str, report: str) -> None:
+        """Handle the death of a worker, or one that could not start, by Ray's text about it."""
+        if (task := self.running.get(tune_id)) is None:
+            return
+        self._forget(tune_id)
+        death = death_of(report)
+        unfit = death.unfit is not None and self._exclude(*death.unfit)
+        self.machines.refresh()
+        self.driver.died(task, death.reason, counts=not (death.with_machine or unfit))
+
+    def _exclude(self, machine: str, problem: str) -> bool:
+        """Leave out a machine, named by its id or its address, that cannot run segsweep; return whether it is known.
+
+        Where the driver itself does not find its beacon in the store, the store is at fault and not the machine.
+        """
+        identity = self.machines.find(machine)
+        if identity is None or self.machines.check.problem() is not None:
+            return False
+        self.machines.exclude(identity, problem)
+        return True
 
     def interrupt(self, *reason: str) -> None:
         """Record that all running work was broken off, and have its workers gone at once."""
@@ -150,7 +170,7 @@ class PlannerScheduler(FIFOScheduler):
     @_kept
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:  # noqa: ARG002
         """Take that a worker died."""
-        self.dispatcher.died(trial.trial_id, reason_of(_last_error(trial)))
+        self.dispatcher.died(trial.trial_id, _last_error(trial))
 
 
 class Watch(tune.Callback):

@@ -10,6 +10,7 @@ from ray import tune
 from segsweep.context import ExecutionContext
 from segsweep.sweep.execute import execute
 from segsweep.sweep.ray_runner.group import Group, GroupSize
+from segsweep.sweep.ray_runner.machines import MachineCheck
 from segsweep.tasks.messages import Failed, Finished, Started
 from segsweep.tasks.task import Assignment
 
@@ -20,20 +21,24 @@ MESSAGES = "messages"
 class Job:
     """What a worker gets: a task, its execution context, and the group of processes that performs it (None: it does).
 
-    `keep` says that the group stays up for the next job.
+    `keep` says that the group stays up for the next job. The worker runs on none of the `excluded` machines, and on one that
+    passes the `check`.
     """
 
     assignment: Assignment
     context: ExecutionContext
     group: GroupSize | None
     keep: bool
+    excluded: tuple[str, ...]
+    check: MachineCheck
 
 
 class Worker(tune.Trainable):
     """Performs a job step by step: each step returns the messages up to the next epoch's result, or to the end."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first job."""
+        """Take the first job. Raises `UnfitMachineError` where this machine cannot work for the driver."""
+        config["job"].check.require(config["job"].context.device)
         gc.freeze()  # what the libraries brought stays: collections look at what jobs leave, in no time
         self._spoilt = False
         self._group: Group | None = None

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.store.folder import FolderStore
 from segsweep.sweep.folders import absolute
 from segsweep.sweep.ray_runner import cluster as module
-from segsweep.sweep.ray_runner.cluster import check_nodes, cluster_address, nodes, problem_with, running_here
+from segsweep.sweep.ray_runner.cluster import cluster_address, running_here
 
 
 @pytest.fixture
@@ -52,39 +51,6 @@ def test_without_a_file_there_is_no_cluster(tmp_path: Path, monkeypatch: pytest.
     """On a machine where `ray start` was never called there is no cluster."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     assert running_here() is None
-
-
-def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: Path) -> None:
-    """Each problem is one line that says what to do; a machine that sees the store and has the version has none."""
-    store, other = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "other")
-    with store.beacon() as beacon:
-        assert problem_with(store, beacon, module.version("segsweep")) is None
-        assert "put --store on a disk that all nodes share" in (problem_with(other, beacon, module.version("segsweep")) or "")
-        assert "the driver 99.0; install the same" in (problem_with(store, beacon, "99.0") or "")
-
-
-def test_the_cluster_at_hand_is_described_and_passes(cluster: str, tmp_path: Path) -> None:
-    """The test cluster is the one at hand, offers what it was given, and its one machine is this one."""
-    assert cluster_address() == cluster
-    (node,) = nodes()
-    assert node.cpus == 4
-    assert node.memory_gib > 1
-    check_nodes(FolderStore(tmp_path / "store"))
-
-
-def test_every_other_machine_is_asked(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    """On a cluster of several machines each answers; one that does not see the store is named."""
-    (machine,) = module.living()
-    monkeypatch.setattr(module, "living", lambda: [machine, machine])
-    check_nodes(FolderStore(tmp_path / "store"))
-
-    class Hidden(FolderStore):
-        def sees(self, _: str) -> bool:
-            """As on a machine that does not share the disk."""
-            return False
-
-    with pytest.raises(UserError, match=f"node {machine['NodeManagerHostname']}: does not see the store"):
-        check_nodes(Hidden(tmp_path / "store"))
 
 
 def test_relative_paths_in_a_ray_job_lie_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths, reason_of
+from segsweep.sweep.ray_runner.deaths import Death, death_of, memory_kills_as_deaths, reason_of
 
 KILLED = """The actor died unexpectedly before finishing this task.
 \tclass_name: A
@@ -45,6 +45,30 @@ def test_the_reason_is_one_line(report: str, expected: str) -> None:
     reason = reason_of(report)
     assert reason.startswith(expected)
     assert "\n" not in reason
+
+
+PREEMPTED = """The actor died unexpectedly before finishing this task.
+The actor is dead because its node has died. The node was terminated expectedly: received SIGTERM."""
+UNFIT = """The actor died because of an error raised in its creation task, ray::B.__init__() (pid=14420, ip=192.0.2.2)
+segsweep.sweep.ray_runner.machines.UnfitMachineError: unfit machine 0a1b: does not see the store /x; put --store on a disk"""
+
+
+@pytest.mark.parametrize(
+    ("report", "with_machine", "unfit"),
+    [
+        (KILLED, False, None),
+        (MEMORY, False, None),
+        (TAKEN, True, None),
+        (PREEMPTED, True, None),
+        (CREATION, False, ("192.0.2.2", "cannot run segsweep: ModuleNotFoundError: No module named 'segsweep'")),
+        (UNFIT, False, ("0a1b", "does not see the store /x; put --store on a disk")),
+        (CREATION.replace("ModuleNotFoundError", "ValueError"), False, None),
+        ("ModuleNotFoundError: No module named 'mine'", False, None),  # in the middle of a task: the study's own code
+    ],
+)
+def test_a_machine_at_fault_is_told_from_a_task_at_fault(report: str, with_machine: bool, unfit: tuple[str, str] | None) -> None:
+    """A death with the machine and a machine that cannot start workers are recognised, with the machine's id or address."""
+    assert death_of(report) == Death(reason_of(report), with_machine, unfit)
 
 
 def test_a_worker_killed_for_want_of_memory_is_one_that_died():

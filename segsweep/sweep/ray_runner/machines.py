@@ -1,0 +1,179 @@
+"""The machines of a Ray cluster: what each offers, and which of them can run workers of this driver."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from segsweep.data.dataset import Notify
+from segsweep.errors import UserError
+from segsweep.store.protocol import Store
+from segsweep.sweep.worker_pool import Node
+from segsweep.training.device import Device
+
+CHECK_SECONDS = 120.0  # for a machine's answer: its first process has to import torch
+POLL_SECONDS = 1.0  # how often the cluster is asked which machines it has
+GIB = 2**30
+UNFIT = "unfit machine "  # begins the error of a worker that finds so: the machine's id and the problem follow
+
+
+class UnfitMachineError(Exception):
+    """A worker finds that its machine cannot work for the driver."""
+
+
+@dataclass(frozen=True)
+class MachineCheck:
+    """What a machine must have to work for a driver: the driver's store, in which it left a beacon, and its segsweep."""
+
+    store: Store
+    beacon: str
+    version: str
+
+    def problem(self) -> str | None:
+        """Return what keeps this machine from working for the driver, None where nothing does."""
+        if version("segsweep") != self.version:
+            return f"has segsweep {version('segsweep')}, the driver {self.version}; install the same"
+        if not self.store.sees(self.beacon):
+            return f"does not see the store {self.store.location}; put --store on a disk that all machines share"
+        return None
+
+    def require(self, device: Device) -> None:
+        """Raise `UnfitMachineError` where a worker here that computes on a device cannot work for the driver."""
+        problem = self.problem()
+        if problem is None and device.cuda and not torch.cuda.is_available():
+            problem = "torch finds no GPU there, though Ray counts one; see to its driver"
+        if problem is not None:
+            raise UnfitMachineError(f"{UNFIT}{ray.get_runtime_context().get_node_id()}: {problem}")
+
+
+@dataclass
+class Machines:
+    """The machines of the cluster as they join and leave, without those that cannot work for this driver.
+
+    Whoever finds that a machine cannot says so with `exclude`; its name and the reason go to `notify` once.
+    """
+
+    check: MachineCheck
+    notify: Notify
+    _excluded: dict[str, str] = field(default_factory=dict)  # by the id of a machine: why
+    _checked: set[str] = field(default_factory=set)
+    _alive: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, as Ray describes them
+    _read_at: float = -POLL_SECONDS
+
+    def nodes(self) -> list[Node]:
+        """Return what each usable machine offers now."""
+        self._read()
+        free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
+        return [_node(each, free.get(identity, {})) for identity, each in self._alive.items() if identity not in self._excluded]
+
+    def refresh(self) -> None:
+        """Have the next look ask the cluster."""
+        self._read_at = -POLL_SECONDS
+
+    def _read(self) -> None:
+        if time.monotonic() - self._read_at >= POLL_SECONDS:
+            self._alive = {node["NodeID"]: node for node in living()}
+            self._read_at = time.monotonic()
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The ids of machines that are up and cannot work for this driver."""
+        return tuple(sorted(self._excluded.keys() & self._alive.keys()))
+
+    def exclude(self, identity: str, problem: str) -> None:
+        """Let a machine take no further part."""
+        if identity not in self._excluded:
+            self._excluded[identity] = problem
+            self.notify(f"node {self.name(identity)} is left out: {problem}")
+
+    def name(self, identity: str) -> str:
+        """Return a machine's host name."""
+        return str(self._alive.get(identity, {}).get("NodeManagerHostname", identity))
+
+    def find(self, machine: str) -> str | None:
+        """Return the id of the machine with an id or a network address; None where none has it, or several share it."""
+        self._read()
+        named = [each for each, node in self._alive.items() if machine in (each, node["NodeManagerAddress"])]
+        return named[0] if len(named) == 1 else None
+
+    def check_all(self) -> None:
+        """Exclude the machines that cannot work for this driver; each is asked once. Raises `UserError` where that leaves none.
+
+        The driver's own machine needs no check, and one without cores and GPUs holds no worker. A machine that dies
+        meanwhile is no problem.
+        """
+        self._read()
+        here = ray.get_runtime_context().get_node_id()
+        asked = {
+            identity: _problem_there(self.check, identity)
+            for identity, node in self._alive.items()
+            if identity not in self._checked and identity != here and (node["Resources"].keys() & {"CPU", "GPU"})
+        }
+        if not asked:
+            return
+        deadline = time.monotonic() + CHECK_SECONDS
+        problems = {identity: _answer(answer, deadline) for identity, answer in asked.items()}
+        self._checked.update(asked)
+        self.refresh()
+        self._read()
+        for identity, problem in problems.items():
+            if problem is not None and identity in self._alive:
+                self.exclude(identity, problem)
+        if self._excluded and not any(node.cpus or node.gpus for node in self.nodes()):
+            raise UserError("; ".join(f"node {self.name(each)}: {problem}" for each, problem in self._excluded.items()))
+
+
+def elsewhere_than(machines: Sequence[str]) -> dict[str, str] | None:
+    """Return Ray's label selector of all machines but some, by their ids; None where none is to be avoided."""
+    return {"ray.io/node-id": f"!in({','.join(machines)})"} if machines else None
+
+
+@contextmanager
+def open_machines(store: Store, notify: Notify) -> Iterator[Machines]:
+    """Yield the machines of the cluster that this process is connected to. A beacon lies in the store meanwhile."""
+    with store.beacon() as beacon:
+        yield Machines(MachineCheck(store, beacon, version("segsweep")), notify)
+
+
+def living() -> list[dict[str, Any]]:
+    """Return what Ray knows of the machines that are up."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _node(machine: dict[str, Any], free: dict[str, float]) -> Node:
+    has = machine["Resources"]
+    return Node(
+        has.get("CPU", 0.0),
+        has.get("GPU", 0.0),
+        has.get("memory", 0.0) / GIB,
+        f"node {machine['NodeManagerHostname']}",
+        free.get("CPU", 0.0),
+        free.get("GPU", 0.0),
+    )
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _ask(check: MachineCheck) -> str | None:
+    return check.problem()
+
+
+def _problem_there(check: MachineCheck, identity: str) -> "ray.ObjectRef[str | None]":
+    strategy = NodeAffinitySchedulingStrategy(identity, soft=False)
+    answer: ray.ObjectRef[str | None] = _ask.options(scheduling_strategy=strategy).remote(check)
+    return answer
+
+
+def _answer(answer: "ray.ObjectRef[str | None]", deadline: float) -> str | None:
+    try:
+        problem: str | None = ray.get(answer, timeout=max(0.0, deadline - time.monotonic()))
+    except ray.exceptions.GetTimeoutError:
+        return f"did not answer within {CHECK_SECONDS:.0f} s"
+    except ray.exceptions.RayError as error:
+        return f"cannot run segsweep: {str(error).strip().splitlines()[-1]}"
+    return problem

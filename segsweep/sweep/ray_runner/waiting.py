@@ -1,0 +1,111 @@
+"""Fitting workers to the machines of a cluster, and waiting for those that its autoscaler is to launch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from segsweep.data.dataset import Notify
+from segsweep.errors import OutageError, UserError
+from segsweep.sweep.cost import readable_seconds
+from segsweep.sweep.options import Options
+from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport, asking_for, read_report
+from segsweep.sweep.ray_runner.machines import Machines
+from segsweep.sweep.worker_pool import NotLaunchedYetError, TooSmallError, WorkerPool, fit_pool, free_places, machine_for
+
+POLL_SECONDS = 0.5
+REMIND_SECONDS = 60.0  # how often a line that has not changed is said again
+UNANSWERED_SECONDS = 20.0  # after which a machine with a GPU is no longer expected where the autoscaler says nothing
+
+
+@dataclass
+class Waiting:
+    """Finds the workers for a study on a cluster whose machines may be launched only when they are asked for.
+
+    `at_most` is how many tasks there may be at once. `report` is what the autoscaler says.
+    """
+
+    machines: Machines
+    options: Options
+    at_most: int
+    notify: Notify
+    report: Callable[[], AutoscalerReport] = read_report
+    _said: tuple[float, str] = field(default=(0.0, ""), init=False)
+
+    def pool(self, *, may_ask: bool = True) -> WorkerPool:
+        """Return the workers that fit, asking an autoscaler for machines where there is one and none of them fits.
+
+        With `--device auto` a machine with a GPU is asked for before CPU cores are used. Raises `TooSmallError` at once where
+        no autoscaler runs, `NotLaunchedYetError` where one must not be asked, and after `--wait-for-nodes` a `UserError` where
+        no machine can hold a worker, or an `OutageError` where none has joined.
+        """
+        if self._gpus_may_join():
+            if not may_ask:
+                raise NotLaunchedYetError("the machines of the cluster's autoscaler are not known before it launches them")
+            if (found := self._wait(replace(self.options, device="cuda"), insist=False)) is not None:
+                return found
+            self.notify("no machine with a GPU can join: workers compute on CPU cores; --device cuda waits for GPUs instead")
+        try:
+            return self._fit(self.options)
+        except TooSmallError as error:
+            if not self.report().present:
+                raise
+            if not may_ask:
+                raise NotLaunchedYetError(str(error)) from None
+        found = self._wait(self.options)
+        assert found is not None
+        return found
+
+    def _gpus_may_join(self) -> bool:
+        """Return whether an autoscaler may bring the GPUs that `--device auto` prefers and no machine has yet."""
+        without = self.options.device == "auto" and not any(node.gpus for node in self.machines.nodes())
+        return without and self.options.gpus_per_trial is None and self.report().present
+
+    def _fit(self, options: Options) -> WorkerPool:
+        """Return the workers that fit on the machines that are up, and say how many of their places others hold."""
+        nodes = self.machines.nodes()
+        pool = fit_pool(nodes, options, self.at_most)
+        free = free_places(nodes, pool.size)
+        if free < pool.workers:
+            held = ", ".join(str(node) for node in nodes if pool.size.places(node) and free_places([node], pool.size) == 0)
+            held_places = f"{pool.workers - free} of {pool.workers} places for workers"
+            self.notify(f"other jobs hold {held_places}, and workers start as those are freed: {held}")
+        return pool
+
+    def _wait(self, options: Options, *, insist: bool = True) -> WorkerPool | None:
+        """Ask for machines, and return the workers that fit once they do; without `insist`, None once none is on its way."""
+        bundle = self._bundle(options)
+        started, limit = time.monotonic(), 60 * options.wait_for_nodes
+        with asking_for(bundle, options.group):
+            while True:
+                self.machines.check_all()
+                try:
+                    return fit_pool(self.machines.nodes(), options, self.at_most)
+                except TooSmallError:
+                    report, waited = self.report(), time.monotonic() - started
+                silent = waited > UNANSWERED_SECONDS and not (report.launching or report.failed)
+                if not insist and (report.refuses(bundle) or silent):
+                    return None
+                if waited > limit:
+                    raise self._over(bundle, report)
+                self._say(f"waiting for {machine_for(bundle)}: {report.on(bundle)}", waited)
+                time.sleep(POLL_SECONDS)
+
+    def _bundle(self, options: Options) -> dict[str, float]:
+        """Return what one worker needs at least, by Ray's names."""
+        gpus = (options.gpus_per_trial or 1.0) if options.device == "cuda" or options.gpus_per_trial is not None else 0.0
+        gpus = gpus or float(any(node.gpus for node in self.machines.nodes()) and options.device == "auto")
+        return {"CPU": float(options.threads or 1), **({"GPU": gpus} if gpus else {})}
+
+    def _say(self, line: str, waited: float) -> None:
+        said_at, said = self._said
+        if line != said or waited - said_at >= REMIND_SECONDS:
+            limit = readable_seconds(60 * self.options.wait_for_nodes)
+            self.notify(f"{line} ({readable_seconds(waited)} of at most {limit}, --wait-for-nodes)")
+            self._said = (waited, line)
+
+    def _over(self, bundle: dict[str, float], report: AutoscalerReport) -> Exception:
+        limit = readable_seconds(60 * self.options.wait_for_nodes)
+        text = f"{machine_for(bundle)} did not join within {limit} (--wait-for-nodes): {report.on(bundle)}"
+        if report.refuses(bundle):
+            return UserError(f"{text}; ask for less with --threads or --gpus-per-trial, or give the cluster such a machine type")
+        return OutageError(f"{text}; nothing is lost: the same command continues")

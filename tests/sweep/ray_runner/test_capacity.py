@@ -1,0 +1,85 @@
+"""How many places there are for workers, while machines join and leave; on an invented clock."""
+
+import pytest
+
+from segsweep.errors import OutageError
+from segsweep.sweep.options import Options
+from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport
+from segsweep.sweep.ray_runner.capacity import ASKED, STALLED_SECONDS, Capacity
+from segsweep.sweep.worker_pool import Node, fit_pool
+
+GPU = Node(cpus=8, gpus=1, memory_gib=32)
+HEAD = Node(cpus=4, gpus=0, memory_gib=16)
+
+
+class Cluster:
+    """Machines, an autoscaler's report, the time in seconds, and the lines that were said."""
+
+    def __init__(self, *nodes: Node, most: int = 1000, autoscaler: bool = False, limit_seconds: float = float("inf")) -> None:
+        self.nodes, self.seconds, self.lines = list(nodes), 0.0, []
+        self.report = AutoscalerReport(present=True)
+        pool = fit_pool(nodes, Options(), at_most=most)
+        self.capacity = Capacity(
+            pool,
+            lambda: self.nodes,
+            self.lines.append,
+            (lambda: self.report) if autoscaler else None,
+            limit_seconds,
+            lambda: self.seconds,
+        )
+
+
+def test_machines_that_join_and_leave_are_counted_and_said():
+    """Each change of the number of workers counts at once and is one line; machines without GPUs hold none."""
+    cluster = Cluster(HEAD, GPU)
+    assert cluster.capacity.places() == 1
+    cluster.nodes += [GPU, GPU, HEAD]
+    assert cluster.capacity.places() == 3
+    cluster.nodes = [HEAD, GPU]
+    assert [cluster.capacity.places() for _ in range(3)] == [1, 1, 1]
+    assert cluster.lines == ["machines have joined: 3 workers now, 1 before", "machines have left: 1 worker now, 3 before"]
+
+
+def test_there_are_never_more_places_than_allowed():
+    """However many machines join, and whatever an autoscaler may bring, `--max-concurrent` and the tasks are the limit."""
+    cluster = Cluster(GPU, most=3, autoscaler=True)
+    assert cluster.capacity.places() == 3
+    cluster.nodes = [GPU] * 20
+    assert cluster.capacity.places() == 3
+    assert cluster.capacity.workers == 3
+
+
+def test_an_autoscaler_is_asked_for_more_while_it_launches_and_for_one_once_it_has_stopped():
+    """Places are asked for beside those that there are, twice as many as machines join; at the autoscaler's limit one remains."""
+    cluster = Cluster(GPU, autoscaler=True)
+    assert cluster.capacity.places() == 1 + ASKED
+    cluster.nodes = [GPU] * 20
+    assert cluster.capacity.places() == 40
+    cluster.seconds = STALLED_SECONDS + 1
+    assert cluster.capacity.places() == 21
+    cluster.seconds, cluster.report = 2 * STALLED_SECONDS, AutoscalerReport(True, launching=("1 spot",))
+    assert cluster.capacity.places() == 40
+
+
+def test_without_machines_a_study_waits_and_goes_on():
+    """Where the last machine leaves, that is said once; once one joins, its places count again."""
+    cluster = Cluster(GPU)
+    cluster.nodes = []
+    assert [cluster.capacity.places() for _ in range(3)] == [0, 0, 0]
+    cluster.seconds = 1e6
+    assert cluster.capacity.places() == 0
+    cluster.nodes = [GPU]
+    assert cluster.capacity.places() == 1
+    assert sum("waits for one to join" in line for line in cluster.lines) == 1
+
+
+def test_a_wait_without_machines_has_a_limit():
+    """With a limit the wait ends in an outage after so long, counted from when the last machine left."""
+    cluster = Cluster(GPU, limit_seconds=60.0)
+    cluster.nodes, cluster.seconds = [], 1000.0
+    assert cluster.capacity.places() == 0
+    cluster.seconds = 1059.0
+    assert cluster.capacity.places() == 0
+    cluster.seconds = 1061.0
+    with pytest.raises(OutageError, match="no machine for a worker joined for 61 s; nothing is lost"):
+        cluster.capacity.places()
