@@ -87,8 +87,6 @@ def _of_the_cluster(cluster: Manifest) -> Iterator[str]:
             yield f"{name}: restartPolicy is Never with the autoscaler v2"
     for group in workers:
         least, most = group.get("minReplicas"), group.get("maxReplicas")
-        if not scales and None in (least, most):
-            yield f"{group['groupName']}: minReplicas and maxReplicas without an autoscaler"
         if (least or 0) < 0 or (None not in (least, most) and least > most):
             yield f"{group['groupName']}: minReplicas between 0 and maxReplicas"
     if scales and version is not None and "RAY_enable_autoscaler_v2" in named:
