@@ -1,0 +1,47 @@
+"""Beds of real clusters: several machines in one, and what runs on them. See README.md beside this file."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from machines import Machines, machines_up
+
+MINUTES = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder their marker, and time for machines that share few cores."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(10 * MINUTES))
+
+
+def require(*programs: str) -> None:
+    """Skip the test where this is not root's session or a program is missing."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for machines made of Linux namespaces")
+    missing = [name for name in programs if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (see tests/cluster/README.md)")
+
+
+@pytest.fixture(scope="module")
+def machine_names() -> Sequence[str]:
+    """Names of the machines of a module's tests; a module that wants others overrides this fixture."""
+    return ("n1", "n2", "n3")
+
+
+@pytest.fixture(scope="module")
+def machines(machine_names: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """Machines with addresses, processes and private folders of their own, on which nothing runs yet."""
+    require("ip", "unshare", "nsenter")
+    with machines_up(machine_names, tmp_path_factory.mktemp("machines")) as up:
+        yield up
