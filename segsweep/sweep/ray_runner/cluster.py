@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_ray_address_file
 
+from segsweep.console import error_console
 from segsweep.errors import UserError
+from segsweep.sweep.ray_runner.authentication import environment, lets_in, token_file_remark, token_for
+from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
 
-OBJECTS_BYTES = 256 * 2**20  # for Ray's object store: arrays go through segsweep's own store
 REACH_SECONDS = 2.0
 
 
@@ -20,27 +23,41 @@ REACH_SECONDS = 2.0
 def cluster() -> Iterator[str]:
     """Attach to the Ray cluster at hand, or start one on this machine for as long as it is used. Yields its name.
 
-    At hand is one that this process is connected to already, the one that RAY_ADDRESS names, and one that was started on
-    this machine with `ray start`. Raises `UserError` where a cluster cannot be used.
+    At hand is one that this process is connected to already, the one that RAY_ADDRESS names, and one that this user started
+    on this machine with `ray start`. Raises `UserError` where a cluster cannot be used.
     """
     if ray.is_initialized():
         yield "the Ray cluster at hand"
         return
-    address = cluster_address() or "local"
-    # found by itself, Ray also finds the token that a cluster may ask for
-    arguments: dict[str, Any] = {"address": "local", "object_store_memory": OBJECTS_BYTES} if address == "local" else {}
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"Ray cluster {address}: cannot be used: {reason}; is it up, and does it want RAY_AUTH_MODE=token? "
-            "RAY_ADDRESS=local starts one on this machine"
-        ) from None
-    try:
-        yield "Ray on this machine" if address == "local" else f"the Ray cluster {ray.get_runtime_context().gcs_address}"
-    finally:
-        ray.shutdown()
+    address = cluster_address()
+    if address in (None, "local"):
+        with ray_on_this_machine():
+            yield "Ray on this machine"
+        return
+    with _attached(str(address)):
+        yield f"the Ray cluster {ray.get_runtime_context().gcs_address}"
+
+
+@contextmanager
+def _attached(address: str) -> Iterator[None]:
+    """Be a driver of a cluster, with the token that it asks for."""
+    needed = token_for(address)
+    if needed and (remark := token_file_remark()) is not None:
+        error_console().print(remark, soft_wrap=True)
+    with environment(needed):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            ray.shutdown()
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"Ray cluster {address}: cannot be used: {reason}; is Ray {ray.__version__} up on all its machines? "
+                "RAY_ADDRESS=local starts one on this machine"
+            ) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def cluster_address() -> str | None:
@@ -63,13 +80,26 @@ def cluster_address() -> str | None:
 
 
 def running_here() -> str | None:
-    """Return the address of a cluster that `ray start` left on this machine, None where none answers."""
-    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # Ray's rule, whatever TMPDIR says
+    """Return the address of the cluster that this user's `ray start` left on this machine, None where none answers.
+
+    One that another user started is not this user's cluster: RAY_ADDRESS names it where it is meant.
+    """
+    note = Path(get_ray_address_file(None))
     try:
-        address = (folder / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+        if note.lstat().st_uid != os.getuid():
+            return None
+        address = note.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    return address if answers(address) else None
+    return address if answers(address) and _is_ray(address) else None
+
+
+def _is_ray(address: str) -> bool:
+    try:
+        lets_in(address)
+    except UserError:
+        return False
+    return True
 
 
 def answers(address: str) -> bool:

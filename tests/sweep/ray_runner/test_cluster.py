@@ -1,9 +1,11 @@
 """Finding a cluster, and checking its machines."""
 
-import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from fake_head import fake_head
 
 from segsweep.errors import UserError
 from segsweep.sweep.folders import absolute
@@ -23,12 +25,29 @@ def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
-def test_a_cluster_that_answers_is_found(left_behind) -> None:
-    """The address that `ray start` left is used while something listens there."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+@pytest.mark.parametrize("token", [None, "any"])
+def test_a_cluster_that_answers_is_found(left_behind, token: str | None) -> None:
+    """The address that `ray start` left is used while a head answers there, whatever token it asks for."""
+    with fake_head(token) as address:
         left_behind(address)
         assert running_here() == address
+
+
+def test_a_cluster_of_another_user_is_not_found(left_behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that another user of the machine left is not this user's cluster, although both use one folder."""
+    with fake_head() as address:
+        left_behind(address)
+        monkeypatch.setattr(module.os, "getuid", lambda: 12345)
+        assert running_here() is None
+
+
+def test_another_server_at_the_address_of_a_dead_cluster_is_passed_over(left_behind) -> None:
+    """Where the port that `ray start` left serves something else by now, there is no cluster."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        left_behind(f"127.0.0.1:{server.server_port}")
+        assert running_here() is None
+        server.shutdown()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", ""])

@@ -1,0 +1,31 @@
+"""A head of Ray that answers one question, and asks for a token or not."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+from ray.core.generated import gcs_service_pb2
+
+
+@contextmanager
+def fake_head(token: str | None = None) -> Iterator[str]:
+    """Yield the address of a head that refuses whoever has another token; with None it lets everybody in."""
+
+    def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:
+        given = dict(context.invocation_metadata()).get("authorization")
+        if token is not None and given != f"Bearer {token}":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken: Authentication token is missing or incorrect")
+        return gcs_service_pb2.GetClusterIdReply(cluster_id=b"1" * 28).SerializeToString()
+
+    server = grpc.server(ThreadPoolExecutor(max_workers=1))
+    method = grpc.unary_unary_rpc_method_handler(answer)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", {"GetClusterId": method}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
