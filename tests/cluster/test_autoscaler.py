@@ -20,8 +20,7 @@ SETTINGS = {
     "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_NODE,
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
 }
-RAYLETS = "pgrep -f raylet/raylet"  # of the head and of each node
-NODES_OF_WORKERS = "for p in $(pgrep -f raylet/raylet); do grep -qz OVERRIDE_NODE_ID.*f00000 /proc/$p/environ || echo $p; done"
+NODES_OF_WORKERS = "for p in $(pgrep -x raylet); do grep -qz OVERRIDE_NODE_ID.*f00000 /proc/$p/environ || echo $p; done"
 
 
 @pytest.fixture(scope="module")

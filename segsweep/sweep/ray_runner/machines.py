@@ -129,9 +129,9 @@ class Machines:
             raise UserError("; ".join(f"node {self.name(each)}: {problem}" for each, problem in self._excluded.items()))
 
 
-def elsewhere_than(machines: Sequence[str]) -> dict[str, str] | None:
-    """Return Ray's label selector of all machines but some, by their ids; None where none is to be avoided."""
-    return {"ray.io/node-id": f"!in({','.join(machines)})"} if machines else None
+def elsewhere_than(machines: Sequence[str]) -> dict[str, str]:
+    """Return Ray's label selector of all machines but some, by their ids."""
+    return {"ray.io/node-id": f"!in({','.join(machines)})"} if machines else {}
 
 
 @contextmanager

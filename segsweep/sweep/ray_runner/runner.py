@@ -89,7 +89,8 @@ class RayRunner:
 
     def _on_a_gpu(self, function: Callable[..., Any], *values: Any) -> Any:
         """Return what a function returns in a process with a worker's GPU. Raises `UserError` where torch finds none there."""
-        remote = ray.remote(num_cpus=0, num_gpus=self.pool.size.gpus, max_retries=3)(_with_gpu)
+        elsewhere = elsewhere_than(self.machines.excluded)
+        remote = ray.remote(num_cpus=0, num_gpus=self.pool.size.gpus, label_selector=elsewhere)(_with_gpu)
         try:
             return ray.get(remote.remote(function, *values))
         except UnfitMachineError as error:
@@ -164,9 +165,8 @@ def _reserved(bundle: dict[str, float], config: dict[str, Any]) -> tune.Placemen
     job = config["job"]
     if job.group is not None:
         return tune.PlacementGroupFactory([RELAY])
-    elsewhere = elsewhere_than(job.excluded)
-    selectors: dict[str, Any] = {} if elsewhere is None else {"bundle_label_selector": [elsewhere]}
-    return tune.PlacementGroupFactory([bundle], **selectors)
+    selectors: Any = [elsewhere_than(job.excluded)] if job.excluded else None
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=selectors)
 
 
 def _with_gpu(function: Callable[..., Any], *values: Any) -> Any:
