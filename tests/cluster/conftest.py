@@ -1,7 +1,5 @@
 """Beds of real clusters: several machines in one, and what runs on them. See README.md beside this file."""
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from machines import Machines, machines_up
-
-MINUTES = 60
+from machines import MINUTES, Machines, machines_up, require
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,15 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(10 * MINUTES))
-
-
-def require(*programs: str) -> None:
-    """Skip the test where this is not root's session or a program is missing."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for machines made of Linux namespaces")
-    missing = [name for name in programs if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)} (see tests/cluster/README.md)")
 
 
 @pytest.fixture(scope="module")

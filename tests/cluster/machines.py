@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parent / "machines.sh"
 PROJECT = Path(__file__).parents[2]
+MINUTES = 60  # in seconds
 NETWORKS = 250  # 10.77.0 to 10.77.249: beds of test runs on one machine choose different ones
 
 
@@ -152,3 +156,12 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 60, every
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(every)
+
+
+def require(*programs: str) -> None:
+    """Skip the test where this is not root's session or a program is missing."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for machines made of Linux namespaces")
+    missing = [name for name in programs if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (see tests/cluster/README.md)")

@@ -10,7 +10,7 @@ from pathlib import Path
 import ray
 from ray._common.utils import get_ray_address_file
 
-from segsweep.console import error_console
+from segsweep.data.dataset import Notify
 from segsweep.errors import UserError
 from segsweep.sweep.ray_runner.authentication import environment, lets_in, token_file_remark, token_for
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
@@ -19,11 +19,12 @@ REACH_SECONDS = 2.0
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
+def cluster(notify: Notify) -> Iterator[str]:
     """Attach to the Ray cluster at hand, or start one on this machine for as long as it is used. Yields its name.
 
     At hand is one that this process is connected to already, the one that RAY_ADDRESS names, and one that this user started
-    on this machine with `ray start`. Raises `UserError` where a cluster cannot be used.
+    on this machine with `ray start`. `notify` gets a line where others can read the token. Raises `UserError` where a cluster
+    cannot be used.
     """
     if ray.is_initialized():
         yield "the Ray cluster at hand"
@@ -33,16 +34,16 @@ def cluster() -> Iterator[str]:
         with ray_on_this_machine():
             yield "Ray on this machine"
         return
-    with _attached(str(address)):
+    with _attached(str(address), notify):
         yield f"the Ray cluster {ray.get_runtime_context().gcs_address}"
 
 
 @contextmanager
-def _attached(address: str) -> Iterator[None]:
+def _attached(address: str, notify: Notify) -> Iterator[None]:
     """Be a driver of a cluster, with the token that it asks for."""
     needed = token_for(address)
     if needed and (remark := token_file_remark()) is not None:
-        error_console().print(remark, soft_wrap=True)
+        notify(remark)
     with environment(needed):
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

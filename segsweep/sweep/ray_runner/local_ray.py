@@ -13,7 +13,7 @@ from ray._private.node import Node
 
 from segsweep.errors import UserError
 from segsweep.sweep.ray_runner.authentication import environment, token_for_start
-from segsweep.sweep.ray_runner.ray_folder import OBJECTS_BYTES, ray_folder, short_temporary_folder
+from segsweep.sweep.ray_runner.ray_folder import OBJECTS_BYTES, ray_folder, short_temporary_folder, usable_folder
 
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # off: a machine's address is 127.0.0.1, on which alone Ray listens then
@@ -35,6 +35,12 @@ def ray_on_this_machine() -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def check_start() -> None:
+    """Raise `UserError` for what would keep Ray from starting here, as far as it is seen without writing anything."""
+    usable_folder()
+    token_for_start()
 
 
 def _start(folder: Path) -> None:

@@ -189,7 +189,7 @@ def open_ray(options: Options, at_most: int, store: Store, notify: Notify, *, ma
     Machines that cannot run segsweep or do not see the store are left out. Where none fits, an autoscaler is asked for machines
     if that is allowed. Raises what `Waiting.pool` does.
     """
-    with cluster() as name, open_machines(store, notify) as machines:
+    with cluster(notify) as name, open_machines(store, notify) as machines:
         machines.check_all()
         yield RayRunner(Waiting(machines, options, at_most, notify).pool(may_ask=may_ask), machines, options, name)
 

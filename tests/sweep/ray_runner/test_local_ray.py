@@ -28,7 +28,7 @@ import psutil, ray
 from segsweep.sweep.ray_runner.cluster import cluster
 
 before = dict(os.environ)
-with cluster():
+with cluster(print):
     worker = ray.remote(num_cpus=0)(lambda: (os.environ["GLOO_SOCKET_IFNAME"], ray.util.get_node_ip_address()))
     seen = ray.get(worker.remote())
     own = psutil.Process()
