@@ -59,6 +59,12 @@ def _cluster_is_running() -> bool:
     return cluster_address() not in (None, "local")
 
 
+def _check_start() -> None:
+    from segsweep.sweep.ray_runner.local_ray import check_start
+
+    check_start()
+
+
 Open = Callable[[Options, int, Store, Notify], AbstractContextManager[Runner]]
 RUNNERS: Mapping[str, Open] = {"ray": _open_ray, "inline": open_inline}
 
@@ -81,6 +87,7 @@ def runner_for_plan(options: Options, study: Study, store: Store, notify: Notify
         return
     with switches_restored(), ExitStack() as stack:
         if not _cluster_is_running():
+            _check_start()
             yield _this_machine(options, study)
             return
         try:

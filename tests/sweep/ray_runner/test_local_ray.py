@@ -15,10 +15,14 @@ from pathlib import Path
 import pytest
 from neighbour import neighbour
 
+from segsweep.config import Study
 from segsweep.errors import UserError
+from segsweep.store.folder import FolderStore
+from segsweep.sweep.options import Options
 from segsweep.sweep.ray_runner import local_ray as module
 from segsweep.sweep.ray_runner.authentication import lets_in
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
+from segsweep.sweep.runners import open_runner, runner_for_plan
 
 HOST = """
 import json, os, sys
@@ -200,3 +204,21 @@ def test_a_taken_port_of_the_head_is_named(failing, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RAY_GCS_SERVER_PORT", "6379")
     with pytest.raises(UserError, match="port 6379 may be taken; unset RAY_GCS_SERVER_PORT"), ray_on_this_machine():
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [("RAY_TMPDIR", "/" + "x" * 99, "too long for Ray's sockets"), ("RAY_AUTH_MODE", "on", "unknown mode")],
+)
+def test_a_plan_refuses_what_keeps_ray_from_starting(
+    name: str, value: str, line: str, tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan, which starts no Ray, says the same line as the run."""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setenv(name, value)
+    store, lines = FolderStore(tmp_path / "store"), []
+    for opened in (runner_for_plan, open_runner):
+        with pytest.raises(UserError, match=line) as refused, opened(Options(), tiny_study, store, print):
+            pass
+        lines.append(str(refused.value))
+    assert lines[0] == lines[1]
