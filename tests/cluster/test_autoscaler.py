@@ -63,8 +63,8 @@ def start(machines: Machines, address: str, study: SmallStudy, *options: str) ->
 def test_a_study_grows_loses_a_node_and_leaves_none(
     machines: Machines, address: str, expected: pd.DataFrame, ellipses: Path, boxes: Path
 ) -> None:
-    """From no worker a study asks for nodes and uses them as they join; a node that is killed gives its work back and is replaced;
-    at the end all leave, and every number is that of an undisturbed run."""
+    """From no worker a study asks for nodes and uses them as they join; the work of a node that is killed goes on
+    on another; at the end all leave, and every number is that of an undisturbed run."""
     study = make_study(machines.shared / "grows", ellipses, boxes)
     assert worker_nodes(machines) == []
     driver = start(machines, address, study, "--max-concurrent", "2")

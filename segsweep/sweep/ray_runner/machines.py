@@ -64,13 +64,14 @@ class Machines:
     _excluded: dict[str, str] = field(default_factory=dict)  # by the id of a machine: why
     _checked: set[str] = field(default_factory=set)
     _alive: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, as Ray describes them
+    _free: dict[str, dict[str, float]] = field(default_factory=dict)  # by id: resources that no job holds
     _read_at: float = -POLL_SECONDS
 
     def nodes(self) -> list[Node]:
         """Return what each usable machine offers now."""
         self._read()
-        free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
-        return [_node(each, free.get(identity, {})) for identity, each in self._alive.items() if identity not in self._excluded]
+        usable = {identity: each for identity, each in self._alive.items() if identity not in self._excluded}
+        return [_node(each, self._free.get(identity, {})) for identity, each in usable.items()]
 
     def refresh(self) -> None:
         """Have the next look ask the cluster."""
@@ -79,6 +80,7 @@ class Machines:
     def _read(self) -> None:
         if time.monotonic() - self._read_at >= POLL_SECONDS:
             self._alive = {node["NodeID"]: node for node in living()}
+            self._free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
             self._read_at = time.monotonic()
 
     @property

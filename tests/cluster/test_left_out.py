@@ -1,0 +1,68 @@
+"""Machines that cannot work for a study: named and left out, at its start and when they join later."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from machines import MINUTES, Machines, wait_until
+from small_study import make_study, measured, undisturbed
+
+from segsweep.records import load
+
+OPTIONS = ("--num-cpus=1", "--num-gpus=0", "--object-store-memory=100000000")
+
+
+@pytest.fixture(scope="module")
+def address(machines: Machines) -> str:
+    """The address of a cluster of two machines with a core each; a third one is up and has not joined."""
+    address = f"{machines.address('n1')}:6379"
+    head = ("--head", f"--node-ip-address={machines.address('n1')}", "--port=6379", "--include-dashboard=false")
+    machines.run("n1", "ray", "start", *head, *OPTIONS, RAY_AUTH_MODE="disabled")
+    join(machines, "n2", address)
+    return address
+
+
+def join(machines: Machines, name: str, address: str) -> None:
+    """Have a machine join the cluster."""
+    options = (f"--address={address}", f"--node-ip-address={machines.address(name)}")
+    machines.run(name, "ray", "start", *options, *OPTIONS, RAY_AUTH_MODE="disabled")
+
+
+@pytest.mark.timeout(15 * MINUTES)
+def test_machines_that_do_not_see_the_store_are_left_out(
+    machines: Machines, address: str, ellipses: Path, boxes: Path, tmp_path: Path
+) -> None:
+    """With a store on the head's private disk the machine that is there at the start and the one that joins later are each named
+    once with the remedy, no trial fails by them, and the study ends on the head alone with the numbers of an undisturbed run."""
+    study = make_study(machines.shared / "left-out", ellipses, boxes)
+    expected: pd.DataFrame = undisturbed(study, tmp_path)
+    options = ("--threads", "1", "--store", "/srv/store")
+    driver = machines.start(
+        "n1", "python", study.script, *options, cwd=study.folder, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled"
+    )
+    opened = study.folder / "runs" / "small" / "driver.json"  # written after the machines that are up were asked
+    wait_until(lambda: opened.exists() or driver.poll() is not None, "the study is open", 3 * MINUTES, every=0.05)
+    join(machines, "n3", address)
+    output, _ = driver.communicate(timeout=8 * MINUTES)
+    assert driver.returncode == 0, output
+    left_out = re.findall(
+        r"node (\w+) is left out: does not see the store /srv/store; put --store on a disk that all machines share", output
+    )
+    assert left_out == ["n2", "n3"], output
+    records = load(study.folder / "runs" / "small")
+    assert set(records.trials["status"]) == {"finished"}
+    pd.testing.assert_frame_equal(measured(records), expected, check_exact=True)
+
+
+@pytest.mark.timeout(5 * MINUTES)
+def test_what_no_machine_can_hold_is_refused_alike_by_a_plan_and_a_run(
+    machines: Machines, address: str, ellipses: Path, boxes: Path
+) -> None:
+    """Two cores, which no machine has, are refused with what each has, in the same line by `--plan` as by a run."""
+    study = make_study(machines.shared / "refused", ellipses, boxes)
+    script = ("python", study.script, "--threads", "2", "--device", "cpu")
+    output = machines.run("n1", *script, cwd=study.folder, code=2, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
+    assert re.search(r"error: --threads 2: no machine has 2 cores: (node n\d has 1 core,? ?)+", output)
+    plan = machines.run("n1", *script, "--plan", cwd=study.folder, code=2, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
+    assert [line for line in plan.splitlines() if "error:" in line] == [line for line in output.splitlines() if "error:" in line]
