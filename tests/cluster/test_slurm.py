@@ -1,0 +1,150 @@
+"""`cluster/slurm/study.sbatch` on a real Slurm of three machines: what interrupts a job, what its log and Slurm say, and what is
+repeated."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from machines import MINUTES, PROJECT, Machines, require, wait_until
+from slurm import LOGIN, Slurm, slurm_up
+from small_study import SmallStudy, assert_whole, make_study, undisturbed
+
+BATCH = PROJECT / "cluster" / "slurm" / "study.sbatch"
+COMMAND = ("python", "study.py", "--threads", "1")
+NODES = """
+import ray
+
+ray.init(log_to_driver=False)
+alive = [node for node in ray.nodes() if node["Alive"]]
+has = [(node["NodeManagerHostname"], *(node["Resources"].get(name) for name in ("CPU", "GPU"))) for node in alive]
+print("nodes:", sorted(has))
+"""
+
+
+@pytest.fixture(scope="module")
+def machine_names() -> Sequence[str]:
+    return ("n1", "n2", "n3", LOGIN)
+
+
+@pytest.fixture(scope="module")
+def slurm(machines: Machines) -> Iterator[Slurm]:
+    """A Slurm on the module's machines."""
+    require("sbatch", "slurmctld", "slurmd", "munged")
+    with slurm_up(machines) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def expected(machines: Machines, ellipses: Path, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What the small study measures without Slurm, Ray or any disturbance."""
+    return undisturbed(make_study(machines.shared / "undisturbed", ellipses, boxes), tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest, machines: Machines, ellipses: Path, boxes: Path) -> SmallStudy:
+    """The small study in a folder of the test's own, with the Python environment where the job looks for it."""
+    study = make_study(machines.shared / request.node.name, ellipses, boxes)
+    (study.folder / ".venv").symlink_to(sys.prefix)
+    return study
+
+
+def submit(slurm: Slurm, folder: Path, *command: str, gpus: int = 0, nodes: int = 3, **variables: str) -> str:
+    """Submit a study in its folder, as its user does."""
+    options = ("--partition=low", f"--nodes={nodes}", f"--gpus-per-node={gpus}", "--cpus-per-task=1", "--time=60")
+    return slurm.submit(*options, BATCH, *command, cwd=folder, **variables)
+
+
+def log(study: SmallStudy, job: str) -> str:
+    """Return what a job has printed so far, over all its starts."""
+    path = study.folder / f"segsweep-{job}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def await_epochs(study: SmallStudy, slurm: Slurm, job: str, more: int) -> None:
+    """Wait until some more epochs of trials are recorded than are now."""
+    wanted = study.epochs() + more
+
+    def enough() -> bool:
+        assert slurm.state(job) in ("PENDING", "RUNNING"), log(study, job)
+        return study.epochs() >= wanted
+
+    wait_until(enough, f"{more} more epochs", 5 * MINUTES)
+
+
+@pytest.mark.timeout(20 * MINUTES)
+def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: SmallStudy, expected: pd.DataFrame) -> None:
+    """A job of higher priority gets the nodes within the minute of grace, and the time limit ends the study in time. Each time
+    the driver says how to continue, Slurm queues the job again, and nothing finished is repeated; the table is as undisturbed."""
+    job = submit(slurm, study.folder, *COMMAND)
+    await_epochs(study, slurm, job, 8)
+    urgent = slurm.submit("--partition=high", "--nodes=3", "--wrap", "hostname", cwd=study.folder)
+    slurm.await_state(urgent, "COMPLETED")
+    before = study.finished()
+    assert slurm.job(job)["Restarts"] == "1"
+    assert "Ray's head is gone" in log(study, job)
+    assert log(study, job).count("To continue: python study.py --threads 1") == 1
+
+    slurm.resume(job)
+    await_epochs(study, slurm, job, 8)
+    hours, minutes, _ = (int(part) for part in slurm.job(job)["RunTime"].split(":"))
+    slurm.run("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")  # nearer than the signal's 3 minutes
+    slurm.await_state(job, "PENDING", seconds=3 * MINUTES)
+    between = study.finished()
+    assert slurm.job(job)["Restarts"] == "2"
+    assert "the time limit is near" in log(study, job)
+    assert log(study, job).count("To continue: python study.py --threads 1") == 2
+    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=60")
+
+    slurm.resume(job)
+    slurm.await_state(job, "COMPLETED", "FAILED", seconds=8 * MINUTES)
+    assert slurm.state(job) == "COMPLETED", log(study, job)
+    assert_whole(study, expected, {**before, **between})
+
+
+@pytest.mark.timeout(20 * MINUTES)
+def test_a_cancelled_study_continues_and_outlives_a_machine(
+    slurm: Slurm, machines: Machines, study: SmallStudy, expected: pd.DataFrame
+) -> None:
+    """`scancel` ends the study with the line that says how to continue, and the job stays cancelled; submitted again it
+    continues. A machine that loses its power in the middle costs its own work alone: that job ends with the undisturbed table."""
+    job = submit(slurm, study.folder, *COMMAND)
+    await_epochs(study, slurm, job, 8)
+    slurm.run("scancel", job)
+    slurm.await_state(job, "CANCELLED")
+    assert log(study, job).count("To continue: python study.py --threads 1") == 1
+    before = study.finished()
+
+    again = submit(slurm, study.folder, *COMMAND)
+    await_epochs(study, slurm, again, 4)
+    machines.power_off("n3")
+    try:
+        slurm.await_state(again, "COMPLETED", "FAILED", seconds=10 * MINUTES)
+    finally:
+        machines.replace("n3")
+        slurm.start_daemon("n3")
+    assert slurm.state(again) == "COMPLETED", log(study, again)
+    assert slurm.job(again)["Restarts"] == "0"
+    assert slurm.state(job) == "CANCELLED"
+    assert_whole(study, expected, before)
+
+
+def test_gpus_of_the_job_reach_ray_and_two_jobs_share_nodes(slurm: Slurm, machines: Machines, study: SmallStudy) -> None:
+    """Ray on each node has the cores and GPUs that Slurm gave to the job, whatever the machine has; two jobs on the same nodes at
+    once have a cluster each, in folders that only their owner reads and that go at the end; a long TMPDIR is no matter."""
+    (study.folder / "nodes.py").write_text(NODES)
+    folder = study.folder / ("long" * 25)
+    folder.mkdir()
+    command = ("sh", "-c", "python nodes.py; stat -c %a-%n /tmp/segsweep-*")
+    jobs = {
+        submit(slurm, study.folder, *command, gpus=gpus, nodes=2, TMPDIR=str(folder)): gpu for gpus, gpu in ((1, 1.0), (0, None))
+    }
+    for job, gpu in jobs.items():
+        slurm.await_state(job, "COMPLETED", "FAILED", seconds=4 * MINUTES)
+        text = log(study, job)
+        assert slurm.state(job) == "COMPLETED", text
+        assert f"nodes: {[('n1', 1.0, gpu), ('n2', 1.0, gpu)]}" in text
+        assert f"700-/tmp/segsweep-{job}-0" in text
+    wait_until(lambda: not machines.run("n2", "ls", "/tmp").count("segsweep-"), "the folders are removed")
+    wait_until(lambda: not machines.processes("n2", "raylet"), "Ray is gone")
