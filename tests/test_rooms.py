@@ -15,6 +15,7 @@ from segsweep.store.folder import DAMAGED, LOCKS, TEMPORARY, UNFINISHED
 PACKAGE = Path(__file__).parents[1] / "segsweep"
 FLOORS = {
     "console": 0,
+    "durations": 0,
     "errors": 0,
     "files": 0,
     "version": 0,

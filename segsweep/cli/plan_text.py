@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segsweep.config.work import StageSpec
+from segsweep.durations import readable_seconds
 from segsweep.sweep.announce import remarks, seconds_left
-from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.session import Session
 

@@ -1,17 +1,15 @@
 """What a run says before it starts: what there is to do, how long it may take, and how to narrow it."""
 
-from rich.console import Console
-
+from segsweep.durations import readable_seconds
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.class_remarks import class_remarks
-from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.points import points_remarks
-from segsweep.sweep.progress import EarlierProgress
 from segsweep.sweep.session import Session
 from segsweep.sweep.small_stem import stem_remarks
+from segsweep.sweep.tally import EarlierProgress
 
 
 def seconds_left(session: Session) -> float:
@@ -23,22 +21,24 @@ def seconds_left(session: Session) -> float:
     return session.costs.total(planner.missing_stages()) * share / session.runner.workers
 
 
-def announce(session: Session, progress: EarlierProgress, console: Console) -> None:
-    """Print what there is to do beside what earlier starts have done, how long it may take, and how to narrow it."""
+def announce(session: Session, progress: EarlierProgress) -> None:
+    """Report what there is to do beside what earlier starts have done, how long it may take, and how to narrow it."""
     planner, plan, seconds = session.planner, session.plan, seconds_left(session)
-    session.config.view.begin(plan, progress, seconds)
+    view, notify, runner = session.config.view, session.config.notify, session.runner
+    view.begin(plan, progress, seconds)
+    view.workers(runner.workers, runner.label)
     if planner.done:
         return
     for line in remarks(plan, session.catalog):
-        console.print(line, soft_wrap=True)
+        notify(line)
     text = (
         f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {planner.trials_done} done), {len(planner.missing_stages())} of "
         f"{len(plan.stages())} stages to build; about "
-        f"{readable_seconds(seconds)} on {session.runner.label}, before early stopping. "
+        f"{readable_seconds(seconds)} on {runner.label}, before early stopping. "
         "To narrow: --set NAME=VALUE on any axis or setting, --preset, --plan."
     )
-    console.print(text, soft_wrap=True)
+    notify(text)
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:

@@ -115,11 +115,3 @@ class CostModel:
         tuning = sum(self.trial(trial.settings, tested=False) for cell in self._plan.cells for trial in cell.tuning)
         confirmed = sum(self.trial(cell.settings, tested=True) for cell in self._plan.cells) * self._plan.study.seeds
         return stages + tuning + confirmed
-
-
-def readable_seconds(seconds: float) -> str:
-    """Return a duration as a person would say it, as `45 s`, `12 min`, `3.5 h` or `2.1 days`."""
-    for limit, unit, size in ((100, "s", 1), (6000, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.{0 if seconds / size >= 10 else 1}f} {unit}"
-    return f"{seconds / 86_400:.1f} days"

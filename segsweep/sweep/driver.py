@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from segsweep.errors import OutageError
+from segsweep.records.driver_status import WorkerInfo
 from segsweep.records.writer import Moment, RecordWriter
 from segsweep.store.faults import Fault, fault_in, fault_of
 from segsweep.store.protocol import Store
@@ -93,6 +94,7 @@ class Driver:
         match body:
             case Started(facts):
                 self.writer.facts(record, facts)
+                self.view.placed(task, WorkerInfo(body.machine, str(facts.get("device", "")), task.identity))
             case Finished(facts, tables, artifact):
                 made = {} if artifact is None else {"key": artifact.key, "content_hash": artifact.content_hash}
                 return self._end(task, record, "finished", {**self._best_columns(record), **facts, **made}, tables)

@@ -32,14 +32,23 @@ class Outage:
 
     `back_off` begins a pause, `ready` ends it once a file of some size can be written durably. The wait doubles while nothing
     comes of what is tried again, up to a minute; `progressed` says that something did. `notify` gets one line for every pause
-    and its end. After `limit_seconds` without progress it raises `OutageError`. `check` is called while it waits, and may raise.
+    and its end; `waiting` gets the fault that it waits for, and None at the end of the pause. After `limit_seconds` without
+    progress it raises `OutageError`. `check` is called while it waits, and may raise.
     """
 
-    def __init__(self, store: Store, records: Path, notify: Callable[[str], None], limit_seconds: float = math.inf) -> None:
+    def __init__(
+        self,
+        store: Store,
+        records: Path,
+        notify: Callable[[str], None],
+        limit_seconds: float = math.inf,
+        waiting: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
         if not store.is_reachable():
             store.claim()
         self.check: Callable[[], None] = lambda: None
         self._store, self._records, self._notify, self._limit = store, records, notify, limit_seconds
+        self._waiting = waiting
         self._fault: Fault | None = None
         self._reported: set[tuple[str, Fault]] = set()
         self._tries: Counter[str] = Counter()
@@ -58,6 +67,7 @@ class Outage:
         self._probe_at = max(self._probe_at, now + seconds)
         another = self._fault is None or _kind(self._fault) != _kind(fault)
         self._fault = fault
+        self._waiting(str(fault))
         if another and (who, fault) not in self._reported:
             self._reported.add((who, fault))
             self._announce(f"paused: {fault}; {BY_ITSELF}")
@@ -92,10 +102,12 @@ class Outage:
             if _kind(found) != _kind(self._fault):
                 self._announce(f"still paused: {found}")
             self._fault = found
+            self._waiting(str(found))
             return False
         if self._announced:
             self._notify("goes on")
         self._fault, self._announced = None, False
+        self._waiting(None)
         del self._tries[PROBE]
         return True
 

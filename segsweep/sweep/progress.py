@@ -2,9 +2,7 @@
 
 import math
 import time
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console, Group
@@ -13,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from segsweep.sweep.cost import readable_seconds
+from segsweep.records.driver_status import WorkerInfo
 from segsweep.sweep.plan import Plan
+from segsweep.sweep.tally import EarlierProgress, Tally
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.messages import Result
 from segsweep.tasks.task import Task
@@ -22,20 +21,6 @@ from segsweep.tasks.task import Task
 CELLS_SHOWN = 30
 RUNNING_SHOWN = 8
 DATA_SECONDS = 2.0  # how often a plain line tells how far the data is
-
-
-@dataclass(frozen=True)
-class EarlierProgress:
-    """What earlier starts have done of a plan: trials that have ended, and per cell how many and the best validation IoU.
-
-    `failed` counts trials and stages that failed then, `stages_missing` the stages that are still to be built.
-    """
-
-    ended: Collection[str] = ()
-    cell_done: Mapping[str, int] = field(default_factory=dict)
-    best: Mapping[str, float] = field(default_factory=dict)
-    failed: int = 0
-    stages_missing: int = 0
 
 
 class View(Protocol):
@@ -62,6 +47,15 @@ class View(Protocol):
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
         """Tell that a trial of some cells cannot run."""
 
+    def workers(self, count: int, runs_on: str) -> None:
+        """Tell how many workers there are from now on, and what they run on, in words."""
+
+    def placed(self, task: Task, worker: WorkerInfo) -> None:
+        """Tell on which worker a stage or a trial that has started runs."""
+
+    def waiting(self, reason: str | None) -> None:
+        """Tell what the whole study waits for, as a full disk or machines to come; None: it waits for nothing any more."""
+
     def notify(self, text: str) -> None:
         """Tell a line, as that all work is paused."""
 
@@ -69,68 +63,11 @@ class View(Protocol):
         """End the display."""
 
 
-class Tally:
-    """Counts the tasks of a study that have ended, and keeps the best validation IoU per cell and the time left.
-
-    A trial counts once for every cell that shares it; a task of no cell counts as a stage.
-    """
-
-    def __init__(self) -> None:
-        self.trials = self.trials_done = self.stages = self.stages_done = self.failed = 0
-        self.best: dict[str, float] = {}
-        self.cell_done: dict[str, int] = {}
-        self._counted: set[str] = set()
-        self.per_cell: Counter[str] = Counter()
-        self._seconds_left = 0.0
-        self._started = self._work_at_start = 0.0
-
-    def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Start counting, from what earlier starts have done."""
-        self.trials, self.trials_done, self.failed = plan.trials, sum(earlier.cell_done.values()), earlier.failed
-        self.stages = len(plan.stages())
-        self.stages_done = self.stages - earlier.stages_missing
-        self.cell_done, self.best = dict(earlier.cell_done), dict(earlier.best)
-        self._counted = set(earlier.ended)
-        self.per_cell = Counter()
-        for cell in plan.cells:
-            self.per_cell[cell.name] += len(cell.tuning) + plan.study.seeds
-        self._seconds_left, self._started = seconds_left, time.monotonic()
-        self._work_at_start = self._work_left()
-
-    def _work_left(self) -> float:
-        return float(self.trials - self.trials_done + 2 * (self.stages - self.stages_done))
-
-    def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """Count a task, perhaps of some cells, that ended; once where it was stopped and started anew."""
-        self.failed += status == "failed"
-        value = facts.get("val_iou")
-        for cell in cells:
-            if value is not None and value >= self.best.get(cell, 0.0):  # never for NaN
-                self.best[cell] = value
-        if task.identity in self._counted:
-            return
-        self._counted.add(task.identity)
-        if not cells:
-            self.stages_done += self.stages_done < self.stages
-            return
-        self.trials_done += len(cells)
-        for cell in cells:
-            self.cell_done[cell] = self.cell_done.get(cell, 0) + 1
-
-    def left(self) -> str:
-        """Return the time left: first as predicted, then from the pace so far."""
-        passed = time.monotonic() - self._started
-        share = 1 - self._work_left() / self._work_at_start if self._work_at_start else 1.0
-        pace = passed * (1 - share) / share if share > 0 else self._seconds_left
-        predicted = max(0.0, self._seconds_left - passed)
-        return readable_seconds(share * pace + (1 - share) * predicted)
-
-
 class PlainView:
-    """One line for everything that starts or ends, for logs and pipes."""
+    """One line for everything that starts or ends, for logs and pipes; every `data_seconds` one on the preparation of data."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, data_seconds: float = DATA_SECONDS) -> None:
+        self._console, self._data_seconds = console, data_seconds
         self._tally = Tally()
         self._last_line_at = time.monotonic()
 
@@ -140,7 +77,7 @@ class PlainView:
 
     def data(self, what: str, done: int, total: int) -> None:
         """Tell how far the preparation of data is, every few seconds."""
-        if done == total or time.monotonic() - self._last_line_at > DATA_SECONDS:
+        if done == total or time.monotonic() - self._last_line_at > self._data_seconds:
             self._last_line_at = time.monotonic()
             self.notify(f"{what}: {done}/{total}")
 
@@ -179,6 +116,15 @@ class PlainView:
         self._tally.ended(task, "skipped", {}, cells)
         self.notify(f"skipped {task.name}: {reason}")
 
+    def workers(self, count: int, runs_on: str) -> None:
+        """Say nothing: whoever changes the workers notifies."""
+
+    def placed(self, task: Task, worker: WorkerInfo) -> None:
+        """Say nothing: the status has it."""
+
+    def waiting(self, reason: str | None) -> None:
+        """Say nothing: whoever waits notifies."""
+
     def close(self) -> None:
         """End the display."""
 
@@ -195,6 +141,7 @@ class LiveView:
         self._trials = self._bars.add_task("trials", total=None, note="", visible=False)
         self._stages = self._bars.add_task("stages", total=None, note="", visible=False)
         self._now: dict[str, str] = {}  # what runs, by its identity
+        self._waiting: str | None = None
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
@@ -211,7 +158,8 @@ class LiveView:
             cells.add_row(Text(name), f"{tally.cell_done.get(name, 0)}/{tally.per_cell[name]}", best)
         if len(tally.per_cell) > CELLS_SHOWN:
             cells.add_row(f"and {len(tally.per_cell) - CELLS_SHOWN} more", "", "")
-        now = Text("\n".join(list(self._now.values())[:RUNNING_SHOWN]))
+        waiting = [f"waiting: {self._waiting}"] if self._waiting else []
+        now = Text("\n".join([*waiting, *list(self._now.values())[:RUNNING_SHOWN]]))
         return Group(self._bars, now, *([cells] if tally.per_cell else []))
 
     def data(self, what: str, done: int, total: int) -> None:
@@ -254,6 +202,16 @@ class LiveView:
         """Count a trial that cannot run, and tell why above the display."""
         self._tally.ended(task, "skipped", {}, cells)
         self.notify(f"skipped {task.name}: {reason}")
+
+    def workers(self, count: int, runs_on: str) -> None:
+        """Show nothing: whoever changes the workers notifies."""
+
+    def placed(self, task: Task, worker: WorkerInfo) -> None:
+        """Show nothing: the status has it."""
+
+    def waiting(self, reason: str | None) -> None:
+        """Show what the study waits for."""
+        self._waiting = reason
 
     def close(self) -> None:
         """End the display."""

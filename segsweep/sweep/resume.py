@@ -11,7 +11,7 @@ from segsweep.records.schema import FINAL
 from segsweep.records.study_records import Records
 from segsweep.sweep.decisions import Ended, ResumeState
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import EarlierProgress
+from segsweep.sweep.tally import EarlierProgress
 
 
 def resume_state(

@@ -63,7 +63,7 @@ def run_in(study: Study, folders: Folders, options: Options, console: Console, r
     try:
         with sigterm_as_interrupt(), open_session(study, config) as session:
             driver = _driver(session)
-            announce(session, earlier_progress(session.planner, session.earlier), console)
+            announce(session, earlier_progress(session.planner, session.earlier))
             if not driver.planner.done:
                 session.runner.run(driver, _context(session))
             driver.note_decisions()

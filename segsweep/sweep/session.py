@@ -193,7 +193,7 @@ def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Pla
 def _outage(config: SessionConfig, folder: Path) -> Outage:
     minutes = config.options.wait_minutes
     limit_seconds = math.inf if minutes is None else 60 * minutes
-    return Outage(config.folders.store, folder, config.view.notify, limit_seconds)
+    return Outage(config.folders.store, folder, config.view.notify, limit_seconds, config.view.waiting)
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:

@@ -1,5 +1,6 @@
 """Messages: what an executor reports of a task, and to which of its records each belongs."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -43,9 +44,10 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Started:
-    """What is known before the first epoch, as columns of the record."""
+    """What is known before the first epoch, as columns of the record; and the host name of the worker's `machine`."""
 
     facts: Mapping[str, Any]
+    machine: str = field(default_factory=socket.gethostname, compare=False)
 
 
 @dataclass(frozen=True)

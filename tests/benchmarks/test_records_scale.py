@@ -26,8 +26,9 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import EarlierProgress, PlainView
+from segsweep.sweep.progress import PlainView
 from segsweep.sweep.rows import planned_rows
+from segsweep.sweep.tally import EarlierProgress
 from segsweep.tasks.messages import Body, Finished, Message, Started
 from segsweep.tasks.task import Task
 from segsweep.training.loop import EpochResult

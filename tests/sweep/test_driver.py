@@ -25,8 +25,9 @@ from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.execute import failure_of
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import EarlierProgress, LiveView, PlainView, View
+from segsweep.sweep.progress import LiveView, PlainView, View
 from segsweep.sweep.rows import planned_rows
+from segsweep.sweep.tally import EarlierProgress
 from segsweep.tasks.messages import Blocked, Body, BuiltElsewhere, Failed, Finished, Lost, Message, Started
 from segsweep.tasks.stage_task import STAGE, StageTask
 from segsweep.tasks.task import Task

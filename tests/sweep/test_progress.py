@@ -14,9 +14,10 @@ from segsweep.records.writer import RecordWriter
 from segsweep.sweep.decisions import Ended
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import EarlierProgress, LiveView, PlainView, Tally
+from segsweep.sweep.progress import LiveView, PlainView
 from segsweep.sweep.resume import earlier_progress, resume_state
 from segsweep.sweep.rows import planned_rows, trial_columns
+from segsweep.sweep.tally import EarlierProgress, Tally
 from segsweep.tasks.trial_task import TRIAL, TrialTask
 
 STUDY = small_study(compare={"source": ["random"], "freeze": ["none", "encoder"]})

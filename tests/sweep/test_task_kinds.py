@@ -17,7 +17,8 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.progress import EarlierProgress, PlainView
+from segsweep.sweep.progress import PlainView
+from segsweep.sweep.tally import EarlierProgress
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.stage_task import STAGE
 from segsweep.tasks.task import Assignment, Task

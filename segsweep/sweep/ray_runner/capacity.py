@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from segsweep.data.dataset import Notify
+from segsweep.durations import readable_seconds
 from segsweep.errors import OutageError
-from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport
 from segsweep.sweep.worker_pool import Node, WorkerPool
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from segsweep.data.dataset import Notify
+from segsweep.durations import readable_seconds
 from segsweep.errors import OutageError, UserError
-from segsweep.sweep.cost import readable_seconds
 from segsweep.sweep.options import Options
 from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport, asking_for, read_report
 from segsweep.sweep.ray_runner.machines import Machines
