@@ -21,7 +21,7 @@ from segsweep.sweep.folder_checks import check_mirror
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
 from segsweep.sweep.preparation import prepare_all
-from segsweep.sweep.progress import choose_view
+from segsweep.sweep.reporting import reporting
 from segsweep.sweep.resume import earlier_progress, ids_to_restart
 from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
 from segsweep.sweep.signals import sigterm_as_interrupt
@@ -58,17 +58,14 @@ def run(
 
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in some folders, report on the console, and return its records."""
-    view, notify = choose_view(console), partial(console.print, soft_wrap=True)
-    config = SessionConfig(Purpose.RUN, folders, options, view, notify, retry_failed)
-    try:
-        with sigterm_as_interrupt(), open_session(study, config) as session:
+    with sigterm_as_interrupt(), reporting(folders.study_folder(study), console) as view:
+        config = SessionConfig(Purpose.RUN, folders, options, view, view.notify, retry_failed)
+        with open_session(study, config) as session:
             driver = _driver(session)
             announce(session, earlier_progress(session.planner, session.earlier))
             if not driver.planner.done:
                 session.runner.run(driver, _context(session))
             driver.note_decisions()
-    finally:
-        view.close()
     return load(folders.study_folder(study))
 
 

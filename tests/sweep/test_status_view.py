@@ -1,0 +1,145 @@
+"""The status file: what the driver knows, in the study's folder, at no cost for the study."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from studies import nothing_built, plan_of, small_study
+
+from segsweep.records.driver_status import ENDED, FINISHED, RUNNING, STARTING, DriverStatus, WorkerInfo, read_driver_status
+from segsweep.records.writer import RecordWriter
+from segsweep.sweep import status_view
+from segsweep.sweep.planner import Planner
+from segsweep.sweep.status_view import StatusView
+from segsweep.sweep.tally import EarlierProgress
+
+PLAN = plan_of(small_study(compare={"source": ["random"]}))
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Iterator[StatusView]:
+    """A view that writes every 20 ms."""
+    opened = StatusView(tmp_path, every_seconds=0.02)
+    yield opened
+    opened.close()
+
+
+def seen(folder: Path, wanted: Callable[[DriverStatus], bool], seconds: float = 5.0) -> DriverStatus:
+    """Return the first status that is as wanted."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if (status := read_driver_status(folder)) is not None and wanted(status):
+            return status
+        time.sleep(0.01)
+    raise AssertionError(f"no such status, at last {read_driver_status(folder)}")
+
+
+def test_it_says_what_only_the_driver_knows(tmp_path: Path, view: StatusView) -> None:
+    """Workers, who has which task, what is waited for, pace and time left; a task that has ended or is put off has no worker."""
+    planner = Planner(PLAN, nothing_built)
+    one, other = (planner.next().task for _ in range(2))  # type: ignore[union-attr]
+    view.begin(PLAN, EarlierProgress(), 600.0)
+    view.workers(2, "2 workers of cpu x1")
+    for task, machine in ((one, "n1"), (other, "n2")):
+        view.started(task)
+        view.placed(task, WorkerInfo(machine, "cpu x1", task.identity))
+    view.waiting("No space left on device: /data; free some space there")
+    status = seen(tmp_path, lambda status: len(status.busy) == 2 and status.waiting_for is not None)
+    assert (status.state, status.workers, status.runs_on) == (RUNNING, 2, "2 workers of cpu x1")
+    assert {worker.task: worker.machine for worker in status.busy} == {one.identity: "n1", other.identity: "n2"}
+    assert status.trials_per_hour is None
+    assert 590 < status.seconds_left <= 600
+    view.ended(one, "finished", {"val_iou": 0.5}, ["cell"])
+    view.postponed(other, "its worker died")
+    view.waiting(None)
+    status = seen(tmp_path, lambda status: not status.busy and status.waiting_for is None)
+    assert status.trials_per_hour > 0
+    view.end(FINISHED)
+    view.close()
+    last = read_driver_status(tmp_path)
+    assert (last.state, last.seconds_left, last.revision > status.revision) == (FINISHED, None, True)
+
+
+def test_it_goes_on_writing_while_nothing_happens(tmp_path: Path, view: StatusView) -> None:
+    """A long epoch looks different from a driver that is gone."""
+    view.begin(PLAN, EarlierProgress(), 600.0)
+    first = seen(tmp_path, lambda status: status.state == RUNNING)
+    assert seen(tmp_path, lambda status: status.revision > first.revision + 2).updated_at > first.updated_at
+
+
+def test_a_command_that_is_refused_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a study begins nothing is written, unless it prepares data or waits for machines for longer than some seconds."""
+    monkeypatch.setattr(status_view, "UNCLAIMED_SECONDS", 0.0)
+    refused = StatusView(tmp_path / "refused", every_seconds=0.01)
+    time.sleep(0.05)
+    refused.end(ENDED, "--data: no such folder")
+    refused.close()
+    assert not (tmp_path / "refused").exists()
+    claimed = threading.Event()
+    waits = StatusView(tmp_path / "waits", claimed.set, every_seconds=0.01)
+    waits.waiting("a machine with 1 GPU")
+    assert seen(tmp_path / "waits", lambda status: status.waiting_for == "a machine with 1 GPU").state == STARTING
+    assert claimed.is_set()
+    waits.close()
+
+
+def test_the_status_of_another_driver_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second command, which will be refused, writes nothing while a driver holds the study."""
+    monkeypatch.setattr(status_view, "UNCLAIMED_SECONDS", 0.0)
+    with RecordWriter(tmp_path):
+        second = StatusView(tmp_path, every_seconds=0.01)
+        second.data("preparing pets", 1, 9)
+        time.sleep(0.1)
+        second.close()
+    assert read_driver_status(tmp_path) is None
+
+
+def test_a_disk_that_fails_or_hangs_costs_the_study_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk raises nothing, and one that hangs delays neither the driver's calls nor, for long, its end."""
+    hang, written = threading.Event(), threading.Event()
+
+    def write(status: DriverStatus, folder: Path) -> None:  # noqa: ARG001
+        written.set()
+        hang.wait(10)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(DriverStatus, "write", write)
+    monkeypatch.setattr(status_view, "CLOSE_SECONDS", 0.1)
+    view = StatusView(tmp_path, every_seconds=0.01)
+    view.begin(PLAN, EarlierProgress(), 1.0)
+    assert written.wait(5)
+    began = time.monotonic()
+    view.workers(3, "3 workers")
+    view.end(FINISHED)
+    view.close()
+    assert time.monotonic() - began < 1.0
+    hang.set()
+    view._thread.join(5)
+    assert not view._thread.is_alive()
+
+
+def test_a_file_that_cannot_be_read_is_no_status(tmp_path: Path) -> None:
+    """A cut file, one of something else and one with fields of a later version do not break a reader."""
+    status = DriverStatus("n1", 7, "python a.py", "/", 1.0, 2.0, busy=(WorkerInfo("n1", "cpu x1", "t"),))
+    status.write(tmp_path)
+    assert read_driver_status(tmp_path) == status
+    file = tmp_path / "status.json"
+    whole = file.read_bytes()
+    for broken in (b"", whole[:-40], b"[1]", b"{}", whole.replace(b'"n1"', b'"n2"', 1)):
+        file.write_bytes(broken)
+        assert read_driver_status(tmp_path) is None
+    row = {
+        "kind": "status",
+        "host": "n1",
+        "pid": 7,
+        "command": "c",
+        "folder": "/",
+        "started_at": 1.0,
+        "updated_at": 2.0,
+        "new": 1,
+    }
+    file.write_text(json.dumps(row, indent=1))
+    assert read_driver_status(tmp_path) == DriverStatus("n1", 7, "c", "/", 1.0, 2.0)
