@@ -15,6 +15,7 @@ from segsweep.cli.exits import INCOMPLETE, announce_start, exit_codes
 from segsweep.cli.mirror_options import add_mirror_options
 from segsweep.cli.models_options import add_models_options
 from segsweep.cli.settings_options import add_settings_options
+from segsweep.cli.status_options import add_status_options, add_studies_options
 from segsweep.console import error_console
 from segsweep.errors import UserError
 from segsweep.version import versions
@@ -63,14 +64,19 @@ def _parser() -> argparse.ArgumentParser:
         "studies", nargs="*", metavar="STUDY", help="studies whose records are compared too, and listed first"
     )
     verify_parser.add_argument("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
-    for name, command, text in (
-        ("status", _status, "Count a study's planned trials by cell and status."),
-        ("report", _report, "Print a study's table, and write it and the predictions into its folder."),
-    ):
-        sub = add(name, command, text, f"{name} runs/transfer_grid")
-        sub.add_argument(
-            "study", metavar="STUDY", help="a study's folder, its name where it lies in runs/, or wandb:ENTITY/PROJECT"
+    add_status_options(
+        add(
+            "status",
+            _status,
+            "Print how far a study is, while it runs or afterwards, on any machine that sees its folder.",
+            "status runs/transfer_grid --follow",
         )
+    )
+    add_studies_options(add("studies", _studies, "List the studies of a folder, and how far each is.", "studies runs"))
+    report = add(
+        "report", _report, "Print a study's table, and write it and the predictions into its folder.", "report runs/transfer_grid"
+    )
+    report.add_argument("study", metavar="STUDY", help="a study's folder, its name in runs/, or wandb:ENTITY/PROJECT")
     ask = add(
         "sql",
         _sql,
@@ -189,16 +195,16 @@ def _folder(study: str) -> Path:
     return find_study(study)
 
 
-def _status(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
-    from segsweep.records.reader import load
+def _status(options: argparse.Namespace, console: "Console") -> None:
+    from segsweep.cli.status import show_status
 
-    records = load(_folder(options.study))
-    planned = records.trials
-    print(planned.groupby(["cell", "phase", "status"], sort=False, observed=True).size().to_string())
-    if left_out := len(records.all_trials) - len(planned):
-        print(f"not counted: {left_out} trials that are no longer planned, of an earlier method or declaration (all_trials)")
-    if len(records.stages):
-        print(records.stages[["stage", "model", "status", "seconds", "val_mean_iou"]].to_string(index=False))
+    show_status(options, console)
+
+
+def _studies(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    from segsweep.cli.studies import list_studies
+
+    list_studies(options)
 
 
 def _report(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001

@@ -34,12 +34,24 @@ def load(source: str | Path, study: str | None = None) -> Records:
     folder = Path(source)
     if study is not None:
         raise UserError(f"{folder}: study={study!r} goes with a W&B project; a folder holds one study")
+    return _load(folder, driver_alive(folder), tuple(TABLES))
+
+
+def load_tasks(folder: Path, alive: bool) -> Records:
+    """Return the records of a study folder without what has ended but the rows of trials and stages, and so sooner.
+
+    Tables of epochs and tests hold what runs or has just ended. `alive` says whether a driver lives. Raises as `load` does.
+    """
+    return _load(folder, alive, tuple(task_tables()))
+
+
+def _load(folder: Path, alive: bool, tables_of_parts: tuple[str, ...]) -> Records:
     if not declared(folder):
         if (folder / INDEX).is_file():
             raise DamagedRecordsError(folder / STUDY, "is missing", ANEW)
         raise UserError(f"{folder}: holds no study (no study.json)")
     declaration, checked = read_declaration(folder)  # of a version that can be read
-    tables = _tables(folder)
+    tables = _tables(folder, alive, tables_of_parts)
     if checked and not (folder / CHOICES).is_file():
         raise DamagedRecordsError(folder / CHOICES, "is missing", ANEW)
     return assemble(folder, declaration, tables)
@@ -67,9 +79,11 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
     return answer(query, tables_of(found))
 
 
-def _tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """Join parts and lines: lines are read first, since they may become a part meanwhile; what stands twice counts once."""
-    alive = driver_alive(folder)
+def _tables(folder: Path, alive: bool, of_parts: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Join parts and lines: lines are read first, since they may become a part meanwhile; what stands twice counts once.
+
+    Of parts only the tables `of_parts` are read.
+    """
     live: dict[str, list[Row]] = {name: [] for name in TABLES}
     for path in sorted((folder / "live").glob("*.jsonl")):
         if (entry := read_live(path)) is not None:
@@ -78,10 +92,10 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
             for table, rows in rows_of(entry).items():
                 live[table] += rows
     parts = parts_of(folder, read_index(folder))
-    return {table: from_arrow(table, data) for table, data in _newest(live, parts[::-1]).items()}
+    return {table: from_arrow(table, data) for table, data in _newest(live, parts[::-1], of_parts).items()}
 
 
-def _newest(live: Mapping[str, list[Row]], newest_first: list[Part]) -> dict[str, pa.Table]:
+def _newest(live: Mapping[str, list[Row]], newest_first: list[Part], of_parts: tuple[str, ...]) -> dict[str, pa.Table]:
     """Join lines and parts; all rows of a trial or stage come from the first of them that has it, also where it has none there.
 
     Raises `DamagedRecordsError` for a part that is missing or damaged, unless all that it held stands elsewhere.
@@ -93,7 +107,7 @@ def _newest(live: Mapping[str, list[Row]], newest_first: list[Part]) -> dict[str
             seen |= set(part.ids)
             continue
         try:
-            tables = {table: part.read(table) for table in TABLES}
+            tables = {table: part.read(table) for table in of_parts}
         except DamagedRecordsError:
             if not part.ids or set(part.ids) - seen:
                 raise

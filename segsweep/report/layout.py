@@ -40,9 +40,9 @@ def new_table() -> Table:
     return Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
 
 
-def lines_of(table: Table) -> list[str]:
-    """Return a table as lines of text."""
-    page = Console(file=StringIO(), width=WIDTH, highlight=False, emoji=False, markup=False)
+def lines_of(table: Table, width: int = WIDTH) -> list[str]:
+    """Return a table as lines of text of at most `width` characters, where its columns can be broken."""
+    page = Console(file=StringIO(), width=width, highlight=False, emoji=False, markup=False)
     page.print(table)
     assert isinstance(page.file, StringIO)
     return [line.rstrip() for line in page.file.getvalue().splitlines()]

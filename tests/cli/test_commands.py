@@ -6,8 +6,6 @@ import pandas as pd
 import pytest
 
 from segsweep.cli.commands import command_line
-from segsweep.records import load
-from segsweep.records.writer import RecordWriter
 
 
 def call(*arguments: str) -> int:
@@ -23,34 +21,18 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     """`segsweep COMMAND --help` shows an example for every command that `segsweep --help` lists."""
     assert call("--help") == 0
     listed = capsys.readouterr().out
-    for name in ("datasets", "models", "prepare", "status", "report", "sql", "export", "predict", "verify"):
+    for name in ("datasets", "models", "prepare", "status", "studies", "report", "sql", "export", "predict", "verify"):
         assert name in listed
         assert call(name, "--help") == 0
         assert f"example: segsweep {name}" in capsys.readouterr().out
 
 
-def test_status_and_report_read_the_records(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`status` counts trials by cell; `report` prints the table and writes table and pictures."""
+def test_report_reads_the_records(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`report` prints the table and writes table and pictures."""
     study = copy_of_finished / "runs" / "tiny"
-    assert call("status", str(study)) == 0
-    assert "source=random freeze=encoder" in capsys.readouterr().out
     assert call("report", str(study)) == 0
     assert (study / "table.txt").read_text().strip() == capsys.readouterr().out.strip()
     assert len((study / "table.csv").read_text().splitlines()) == 5
-
-
-def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`status` leaves out trials that the study no longer asks for, as those of an earlier method, and says how many."""
-    study = copy_of_finished / "runs" / "tiny"
-    planned = load(study).trials
-    tuning = planned[planned["phase"] == "tune"].drop_duplicates("cell", keep="last")
-    with RecordWriter(study) as writer:
-        writer.plan(tuning[["trial_id", "cell", "phase"]].to_dict("records"))
-    assert call("status", str(study)) == 0
-    printed = capsys.readouterr().out
-    counts = [line.split()[-1] for line in printed.splitlines() if line.split()[-2:-1] == ["finished"]]
-    assert counts[:4] == ["1"] * 4
-    assert "not counted: 12 trials that are no longer planned" in printed
 
 
 def test_the_example_of_sql_asks_for_planned_trials(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def python(*arguments: str | Path, **options: object) -> "subprocess.CompletedPr
 
 def test_help_of_every_command_imports_nothing_heavy() -> None:
     """`--help`, `--version` and completion of `segsweep` and its commands load neither torch nor pandas nor numpy."""
-    names = ("datasets", "models", "settings", "prepare", "status", "report", "sql", "export", "wandb sync", "predict")
+    names = ("datasets", "models", "settings", "prepare", "status", "studies", "report", "sql", "export", "wandb sync", "predict")
     ended = python("-c", ALL_HELP, "--help", "--version", "completion bash", "settings", *(f"{name} --help" for name in names))
     assert ended.returncode == 0, ended.stderr
 
