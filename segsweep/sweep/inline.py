@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from segsweep.context import ExecutionContext
-from segsweep.data.dataset import Notify
 from segsweep.errors import OutageError, UserError
 from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.execute import execute
 from segsweep.sweep.options import Options, flag
+from segsweep.sweep.progress import View
 from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed
 
@@ -59,7 +59,7 @@ def open_inline(
     options: Options,
     at_most: int,  # noqa: ARG001  # there is one worker
     store: Store,  # noqa: ARG001
-    notify: Notify,  # noqa: ARG001
+    view: View,  # noqa: ARG001
 ) -> Iterator[InlineRunner]:
     """Yield the inline runner. Raises `UserError` for options that need Ray, and for a device that is not there."""
     for name in ("gpus_per_trial", "max_concurrent", "workers_per_stage", "workers_per_trial"):

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from segsweep.config.study import Study
 from segsweep.context import ExecutionContext
-from segsweep.data.dataset import Notify
 from segsweep.errors import unknown
 from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
@@ -15,6 +14,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.options import RUNNER_NAMES, Options
 from segsweep.sweep.points import tuning_points
+from segsweep.sweep.progress import View
 from segsweep.sweep.worker_pool import NotLaunchedYetError, fit_pool, this_machine
 from segsweep.training.device import Device, switches_restored
 
@@ -46,11 +46,11 @@ class Runner(Protocol):
 
 
 def _open_ray(
-    options: Options, at_most: int, store: Store, notify: Notify, *, may_ask: bool = True
+    options: Options, at_most: int, store: Store, view: View, *, may_ask: bool = True
 ) -> AbstractContextManager[Runner]:
     from segsweep.sweep.ray_runner.runner import open_ray  # takes seconds to import
 
-    return open_ray(options, at_most, store, notify, may_ask=may_ask)
+    return open_ray(options, at_most, store, view, may_ask=may_ask)
 
 
 def _cluster_is_running() -> bool:
@@ -65,24 +65,24 @@ def _check_start() -> None:
     check_start()
 
 
-Open = Callable[[Options, int, Store, Notify], AbstractContextManager[Runner]]
+Open = Callable[[Options, int, Store, View], AbstractContextManager[Runner]]
 RUNNERS: Mapping[str, Open] = {"ray": _open_ray, "inline": open_inline}
 
 
 @contextmanager
-def open_runner(options: Options, study: Study, store: Store, notify: Notify) -> Iterator[Runner]:
+def open_runner(options: Options, study: Study, store: Store, view: View) -> Iterator[Runner]:
     """Yield the runner that the options name. Raises `UserError` for what does not fit here."""
     if options.runner not in RUNNERS:
         raise unknown("--runner", options.runner, RUNNER_NAMES)
-    with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store, notify) as runner:
+    with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store, view) as runner:
         yield runner
 
 
 @contextmanager
-def runner_for_plan(options: Options, study: Study, store: Store, notify: Notify) -> Iterator[Runner]:
+def runner_for_plan(options: Options, study: Study, store: Store, view: View) -> Iterator[Runner]:
     """Yield a runner to plan with. It starts no Ray and asks no autoscaler for machines: it looks at this machine instead."""
     if options.runner != "ray":
-        with open_runner(options, study, store, notify) as runner:
+        with open_runner(options, study, store, view) as runner:
             yield runner
         return
     with switches_restored(), ExitStack() as stack:
@@ -91,11 +91,11 @@ def runner_for_plan(options: Options, study: Study, store: Store, notify: Notify
             yield _this_machine(options, study)
             return
         try:
-            opened = _open_ray(options, most_at_once(study), store, notify, may_ask=False)
+            opened = _open_ray(options, most_at_once(study), store, view, may_ask=False)
             runner = stack.enter_context(opened)
         except NotLaunchedYetError:
             runner = _this_machine(replace(options, device="auto", gpus_per_trial=None), study)
-            notify("the cluster's autoscaler launches machines when the study runs; this plan is for this machine instead")
+            view.notify("the cluster's autoscaler launches machines when the study runs; this plan is for this machine instead")
         yield runner
 
 

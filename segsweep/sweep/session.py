@@ -121,7 +121,7 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
     if not planning:
         check_free(folders.study_folder(study))
     opened = open_runner if config.purpose is Purpose.RUN else runner_for_plan
-    with opened(options, study, folders.store, config.notify) as runner:
+    with opened(options, study, folders.store, config.view) as runner:
         view, notify = config.view, config.notify
         catalog = Catalog(
             folders.roots, folders.store, view.data, lenient=planning, notify=notify, user_objects=study.user_objects

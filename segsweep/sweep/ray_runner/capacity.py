@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from segsweep.data.dataset import Notify
 from segsweep.durations import readable_seconds
 from segsweep.errors import OutageError
+from segsweep.sweep.progress import View
 from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport
 from segsweep.sweep.worker_pool import Node, WorkerPool
 
@@ -20,13 +20,15 @@ ASKED = 8  # places that an autoscaler is asked for at least, beside those that 
 class Capacity:
     """Counts the places for workers on the machines that are up, and those that an autoscaler is asked for.
 
-    `nodes` returns the machines that are up, `report` what the autoscaler says; None where there is none. `notify` gets a line
-    when the number of workers changes. Where no machine is left for longer than `limit_seconds`, `places` raises `OutageError`.
+    `nodes` returns the machines that are up, `report` what the autoscaler says; None where there is none. `view` gets each change
+    of the number of workers; `name` is what they run on, in words. Where no machine is left for longer than `limit_seconds`,
+    `places` raises `OutageError`.
     """
 
     pool: WorkerPool
+    name: str
     nodes: Callable[[], Sequence[Node]]
-    notify: Notify
+    view: View
     report: Callable[[], AutoscalerReport] | None = None
     limit_seconds: float = math.inf
     clock: Callable[[], float] = time.monotonic
@@ -50,19 +52,23 @@ class Capacity:
         found = min(most, sum(size.places(node) for node in self.nodes()))
         if found != self.workers:
             change = f"{found} workers" if found != 1 else "1 worker"
-            self.notify(f"machines have {'joined' if found > self.workers else 'left'}: {change} now, {self.workers} before")
+            self.view.notify(f"machines have {'joined' if found > self.workers else 'left'}: {change} now, {self.workers} before")
             self._grew_at = self.clock() if found > self.workers else self._grew_at
+            self.view.workers(found, f"{replace(self.pool, workers=found)}, {self.name}")
             self.workers = found
         self._watch_for_none()
 
     def _watch_for_none(self) -> None:
         if self.workers:
+            if self._none_since is not None:
+                self.view.waiting(None)
             self._none_since = None
             return
         now = self.clock()
         if self._none_since is None:
             self._none_since = now
-            self.notify("no machine is left for workers: the study waits for one to join; Ctrl-C ends it for now")
+            self.view.waiting("a machine to join")
+            self.view.notify("no machine is left for workers: the study waits for one to join; Ctrl-C ends it for now")
         if now - self._none_since > self.limit_seconds:
             waited = readable_seconds(now - self._none_since)
             raise OutageError(f"no machine for a worker joined for {waited}; nothing is lost: the same command continues")

@@ -20,12 +20,12 @@ from ray import tune
 
 from segsweep.config.user_objects import for_workers, register
 from segsweep.context import ExecutionContext
-from segsweep.data.dataset import Notify
 from segsweep.errors import OutageError, UserError
 from segsweep.store.protocol import Store
 from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.options import Options
+from segsweep.sweep.progress import View
 from segsweep.sweep.ray_runner.autoscaler import read_report
 from segsweep.sweep.ray_runner.capacity import Capacity
 from segsweep.sweep.ray_runner.cluster import cluster
@@ -99,7 +99,7 @@ class RayRunner:
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
-        dispatcher = Dispatcher(driver, context, self.machines, self._capacity(driver.view.notify), self.processes, self.alike)
+        dispatcher = Dispatcher(driver, context, self.machines, self._capacity(driver.view), self.processes, self.alike)
         driver.outage.check = dispatcher.check
         with (
             _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(MANY)}),
@@ -119,12 +119,12 @@ class RayRunner:
                     raise dispatcher.error from None  # Tune wraps it in text
                 raise
 
-    def _capacity(self, notify: Notify) -> Capacity:
+    def _capacity(self, view: View) -> Capacity:
         """Return what counts the places for workers while the study runs."""
         minutes = self.options.wait_minutes
         limit_seconds = math.inf if minutes is None else 60 * minutes
         report = read_report if read_report().present else None
-        return Capacity(self.pool, self.machines.nodes, notify, report, limit_seconds)
+        return Capacity(self.pool, self.name, self.machines.nodes, view, report, limit_seconds)
 
     def processes(self, task: Task) -> int:
         """Return how many processes execute a task together."""
@@ -183,15 +183,15 @@ def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, fl
 
 
 @contextmanager
-def open_ray(options: Options, at_most: int, store: Store, notify: Notify, *, may_ask: bool) -> Iterator[RayRunner]:
+def open_ray(options: Options, at_most: int, store: Store, view: View, *, may_ask: bool) -> Iterator[RayRunner]:
     """Yield a runner on the cluster at hand, or on one that is started here for as long.
 
     Machines that cannot run segsweep or do not see the store are left out. Where none fits, an autoscaler is asked for machines
     if that is allowed. Raises what `Waiting.pool` does.
     """
-    with cluster(notify) as name, open_machines(store, notify) as machines:
+    with cluster(view.notify) as name, open_machines(store, view.notify) as machines:
         machines.check_all()
-        yield RayRunner(Waiting(machines, options, at_most, notify).pool(may_ask=may_ask), machines, options, name)
+        yield RayRunner(Waiting(machines, options, at_most, view).pool(may_ask=may_ask), machines, options, name)
 
 
 @contextmanager

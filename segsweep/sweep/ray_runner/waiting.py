@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from segsweep.data.dataset import Notify
 from segsweep.durations import readable_seconds
 from segsweep.errors import OutageError, UserError
 from segsweep.sweep.options import Options
+from segsweep.sweep.progress import View
 from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport, asking_for, read_report
 from segsweep.sweep.ray_runner.machines import Machines
 from segsweep.sweep.worker_pool import NotLaunchedYetError, TooSmallError, WorkerPool, fit_pool, free_places, machine_for
@@ -27,7 +27,7 @@ class Waiting:
     machines: Machines
     options: Options
     at_most: int
-    notify: Notify
+    view: View
     report: Callable[[], AutoscalerReport] = read_report
     _said: tuple[float, str] = field(default=(0.0, ""), init=False)
 
@@ -43,7 +43,7 @@ class Waiting:
                 raise NotLaunchedYetError("the machines of the cluster's autoscaler are not known before it launches them")
             if (found := self._wait(replace(self.options, device="cuda"), insist=False)) is not None:
                 return found
-            self.notify("no machine with a GPU can join: workers compute on CPU cores; --device cuda waits for GPUs instead")
+            self.view.notify("no machine with a GPU can join: workers compute on CPU cores; --device cuda waits for GPUs instead")
         try:
             return self._fit(self.options)
         except TooSmallError as error:
@@ -68,27 +68,34 @@ class Waiting:
         if free < pool.workers:
             held = ", ".join(str(node) for node in nodes if pool.size.places(node) and free_places([node], pool.size) == 0)
             held_places = f"{pool.workers - free} of {pool.workers} places for workers"
-            self.notify(f"other jobs hold {held_places}, and workers start as those are freed: {held}")
+            self.view.notify(f"other jobs hold {held_places}, and workers start as those are freed: {held}")
         return pool
 
     def _wait(self, options: Options, *, insist: bool = True) -> WorkerPool | None:
         """Ask for machines, and return the workers that fit once they do; without `insist`, None once none is on its way."""
         bundle = self._bundle(options)
         started, limit = time.monotonic(), 60 * options.wait_for_nodes
+        self.view.waiting(machine_for(bundle))
         with asking_for(bundle, options.group):
-            while True:
-                self.machines.check_all()
-                try:
-                    return fit_pool(self.machines.nodes(), options, self.at_most)
-                except TooSmallError:
-                    report, waited = self.report(), time.monotonic() - started
+            while (found := self._fitting(options)) is None:
+                report, waited = self.report(), time.monotonic() - started
                 silent = waited > UNANSWERED_SECONDS and not (report.launching or report.failed)
                 if not insist and (report.refuses(bundle) or silent):
-                    return None
+                    break
                 if waited > limit:
                     raise self._over(bundle, report)
                 self._say(f"waiting for {machine_for(bundle)}: {report.on(bundle)}", waited)
                 time.sleep(POLL_SECONDS)
+        self.view.waiting(None)
+        return found
+
+    def _fitting(self, options: Options) -> WorkerPool | None:
+        """Return the workers that fit on the machines that are up and can run segsweep, None where none does."""
+        self.machines.check_all()
+        try:
+            return fit_pool(self.machines.nodes(), options, self.at_most)
+        except TooSmallError:
+            return None
 
     def _bundle(self, options: Options) -> dict[str, float]:
         """Return what one worker needs at least, by Ray's names."""
@@ -100,7 +107,7 @@ class Waiting:
         said_at, said = self._said
         if line != said or waited - said_at >= REMIND_SECONDS:
             limit = readable_seconds(60 * self.options.wait_for_nodes)
-            self.notify(f"{line} ({readable_seconds(waited)} of at most {limit}, --wait-for-nodes)")
+            self.view.notify(f"{line} ({readable_seconds(waited)} of at most {limit}, --wait-for-nodes)")
             self._said = (waited, line)
 
     def _over(self, bundle: dict[str, float], report: AutoscalerReport) -> Exception:

@@ -1,5 +1,7 @@
 """How many places there are for workers, while machines join and leave; on an invented clock."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from segsweep.errors import OutageError
@@ -16,13 +18,17 @@ class Cluster:
     """Machines, an autoscaler's report, the time in seconds, and the lines that were said."""
 
     def __init__(self, *nodes: Node, most: int = 1000, autoscaler: bool = False, limit_seconds: float = float("inf")) -> None:
-        self.nodes, self.seconds, self.lines = list(nodes), 0.0, []
+        self.nodes, self.seconds, self.lines, self.shown, self.waits = list(nodes), 0.0, [], [], []
+        view = SimpleNamespace(
+            notify=self.lines.append, workers=lambda *shown: self.shown.append(shown), waiting=self.waits.append
+        )
         self.report = AutoscalerReport(present=True)
         pool = fit_pool(nodes, Options(), at_most=most)
         self.capacity = Capacity(
             pool,
+            "the cluster",
             lambda: self.nodes,
-            self.lines.append,
+            view,
             (lambda: self.report) if autoscaler else None,
             limit_seconds,
             lambda: self.seconds,
@@ -38,6 +44,7 @@ def test_machines_that_join_and_leave_are_counted_and_said():
     cluster.nodes = [HEAD, GPU]
     assert [cluster.capacity.places() for _ in range(3)] == [1, 1, 1]
     assert cluster.lines == ["machines have joined: 3 workers now, 1 before", "machines have left: 1 worker now, 3 before"]
+    assert cluster.shown == [(3, "3 workers with 1 GPU, the cluster"), (1, "1 worker with 1 GPU, the cluster")]
 
 
 def test_there_are_never_more_places_than_allowed():
@@ -71,6 +78,7 @@ def test_without_machines_a_study_waits_and_goes_on():
     cluster.nodes = [GPU]
     assert cluster.capacity.places() == 1
     assert sum("waits for one to join" in line for line in cluster.lines) == 1
+    assert cluster.waits == ["a machine to join", None]
 
 
 def test_a_wait_without_machines_has_a_limit():

@@ -30,6 +30,7 @@ class Cluster:
     capacity: bool = True  # whether the autoscaler gets the machines that it asks for
     seconds: float = 0.0
     lines: list[str] = field(default_factory=list)
+    waits: list[str | None] = field(default_factory=list)  # what the view shows that the study waits for
     asked: list[tuple[dict[str, float], int]] = field(default_factory=list)
     asking: tuple[float, dict[str, float]] | None = None
 
@@ -70,8 +71,9 @@ def pool_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerPool]:
         clock = SimpleNamespace(monotonic=lambda: cluster.seconds, sleep=cluster.sleep)
         monkeypatch.setattr(waiting, "time", clock)
         monkeypatch.setattr(waiting, "asking_for", cluster.ask)
+        view = SimpleNamespace(notify=cluster.lines.append, waiting=cluster.waits.append)
         machines = SimpleNamespace(nodes=lambda: cluster.nodes, check_all=lambda: None)
-        return Waiting(machines, Options(**options), 100, cluster.lines.append, cluster.report).pool(may_ask=may_ask)
+        return Waiting(machines, Options(**options), 100, view, cluster.report).pool(may_ask=may_ask)
 
     return find
 
@@ -85,6 +87,7 @@ def test_an_empty_head_asks_for_machines_and_gets_workers_on_them(pool_on) -> No
     assert cluster.lines[0].startswith("waiting for a machine with 1 core and 1 GPU: the autoscaler launches nothing yet")
     assert "the autoscaler launches 1 spot" in cluster.lines[1]
     assert cluster.seconds == pytest.approx(LAUNCHES, abs=1)
+    assert cluster.waits == ["a machine with 1 core and 1 GPU", None]
 
 
 def test_a_head_with_cores_does_not_train_on_them_where_gpus_can_join(pool_on) -> None:
