@@ -19,10 +19,10 @@ GOES_ON = (STARTING, RUNNING)
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """A worker that has a task: the host name of its machine, what it computes on, and the id of the task."""
+    """A worker that has a task: its machine's host name, what it computes on (both None while it starts), and the task's id."""
 
-    machine: str
-    device: str
+    machine: str | None
+    device: str | None
     task: str
 
 

@@ -140,9 +140,13 @@ def _rounded(rate: float) -> str:
 def _workers(status: StudyStatus) -> str:
     """Return how many workers there are, on what, and how many of them are busy on which machine."""
     assert status.driver is not None
-    busy = Counter(worker.machine for worker in status.driver.busy)
-    places = f"; busy: {', '.join(f'{count} on {machine}' for machine, count in sorted(busy.items()))}" if busy else ""
-    return f"{status.driver.workers} ({status.driver.runs_on}){places}"
+    driver = status.driver
+    runs_on = str(driver.runs_on)
+    busy = Counter(worker.machine for worker in driver.busy if worker.machine is not None)
+    starting = len(driver.busy) - busy.total()
+    parts = [runs_on if "worker" in runs_on else f"{driver.workers} on {runs_on}"]
+    parts += [f"busy: {', '.join(f'{count} on {machine}' for machine, count in sorted(busy.items()))}"] if busy else []
+    return "; ".join([*parts, *([f"starting: {starting}"] if starting else [])])
 
 
 def clock(at: float) -> str:

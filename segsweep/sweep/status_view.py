@@ -61,7 +61,9 @@ class StatusView:
         self._wake.set()
 
     def started(self, task: Task) -> None:
-        """Wait until the worker is known."""
+        """Keep a task whose worker is not known yet."""
+        with self._lock:
+            self._busy[task.identity] = WorkerInfo(None, None, task.identity)
 
     def placed(self, task: Task, worker: WorkerInfo) -> None:
         """Keep the worker that runs a task."""
@@ -93,8 +95,9 @@ class StatusView:
 
     def waiting(self, reason: str | None) -> None:
         """Keep what the study waits for."""
-        self._set(waiting_for=reason)
-        self._wake.set()
+        if reason != self._status.waiting_for:
+            self._set(waiting_for=reason)
+            self._wake.set()
 
     def notify(self, text: str) -> None:
         """Keep nothing: the log has every line."""
@@ -151,7 +154,8 @@ class StatusView:
         with self._lock:
             values: dict[str, Any] = {"busy": tuple(self._busy.values())}
             if self._tally is not None and self._status.goes_on:
-                values |= {"trials_per_hour": self._tally.trials_per_hour, "seconds_left": self._tally.seconds_left}
+                left = self._tally.seconds_left or None  # 0: longer than predicted, and nothing has ended yet
+                values |= {"trials_per_hour": self._tally.trials_per_hour, "seconds_left": left}
             at = max(time.time(), self._status.updated_at)
             self._status = replace(self._status, updated_at=at, revision=self._status.revision + 1, **values)
             return self._status

@@ -74,7 +74,7 @@ def halfway(tmp_path: Path) -> StudyStatus:
     """The status of a study in the middle, while its driver writes."""
     with RecordWriter(tmp_path / "s") as writer:
         write(writer)
-        busy = (WorkerInfo("n2", "cpu x1", "t2"), WorkerInfo("n3", "cpu x1", "s1"))
+        busy = (WorkerInfo("n2", "cpu x1", "t2"), WorkerInfo("n3", "cpu x1", "s1"), WorkerInfo(None, None, "t9"))
         driver = replace(DRIVER, workers=3, runs_on="3 workers of cpu x1", busy=busy, trials_per_hour=1234.5, seconds_left=5400.0)
         driver.write(tmp_path / "s")
         return read_status(tmp_path / "s")
@@ -113,7 +113,7 @@ def test_a_researcher_reads_it(halfway: StudyStatus) -> None:
     assert "trials   3 of 11 done, 1 running, 4 waiting, 3 failed" in lines
     assert "stages   1 of 3 done, 1 running, 1 waiting" in lines
     assert "pace     1,230 trials/h, 70 images/s; about 90 min left, ends about " in text
-    assert "workers  3 (3 workers of cpu x1); busy: 1 on n2, 1 on n3" in lines
+    assert "workers  3 workers of cpu x1; busy: 1 on n2, 1 on n3; starting: 1" in lines
     assert re.search(r"^source=a +1/6 +1 +3 +1 +0.400$", text, re.MULTILINE)
     assert "failed   2 times: loss is nan (source=a freeze=none)" in lines
     shown = status_lines(halfway, 80, most_cells=1)

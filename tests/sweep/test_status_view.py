@@ -43,11 +43,13 @@ def test_it_says_what_only_the_driver_knows(tmp_path: Path, view: StatusView) ->
     one, other = (planner.next().task for _ in range(2))  # type: ignore[union-attr]
     view.begin(PLAN, EarlierProgress(), 600.0)
     view.workers(2, "2 workers of cpu x1")
-    for task, machine in ((one, "n1"), (other, "n2")):
+    for task in (one, other):
         view.started(task)
+    assert {worker.machine for worker in seen(tmp_path, lambda status: len(status.busy) == 2).busy} == {None}
+    for task, machine in ((one, "n1"), (other, "n2")):
         view.placed(task, WorkerInfo(machine, "cpu x1", task.identity))
     view.waiting("No space left on device: /data; free some space there")
-    status = seen(tmp_path, lambda status: len(status.busy) == 2 and status.waiting_for is not None)
+    status = seen(tmp_path, lambda status: status.waiting_for is not None)
     assert (status.state, status.workers, status.runs_on) == (RUNNING, 2, "2 workers of cpu x1")
     assert {worker.task: worker.machine for worker in status.busy} == {one.identity: "n1", other.identity: "n2"}
     assert status.trials_per_hour is None
@@ -143,3 +145,9 @@ def test_a_file_that_cannot_be_read_is_no_status(tmp_path: Path) -> None:
     }
     file.write_text(json.dumps(row, indent=1))
     assert read_driver_status(tmp_path) == DriverStatus("n1", 7, "c", "/", 1.0, 2.0)
+
+
+def test_a_time_left_that_is_not_known_is_not_said(tmp_path: Path, view: StatusView) -> None:
+    """Where the prediction is over and nothing has ended, no end is expected, rather than now."""
+    view.begin(PLAN, EarlierProgress(), 0.0)
+    assert seen(tmp_path, lambda status: status.state == RUNNING).seconds_left is None
