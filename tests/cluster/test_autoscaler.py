@@ -72,12 +72,13 @@ def test_a_study_grows_loses_a_node_and_leaves_none(
     begun = study.epochs()
     wait_until(lambda: study.epochs() >= begun + 6 or driver.poll() is not None, "six epochs", 5 * MINUTES)
     finished = study.finished()
-    machines.run(HEAD, "kill", "-9", worker_nodes(machines)[0])
+    machines.run(HEAD, "bash", "-c", f"kill -9 {worker_nodes(machines)[0]} $(pgrep -P {worker_nodes(machines)[0]})")
     output, _ = driver.communicate(timeout=10 * MINUTES)
     assert driver.returncode == 0, output
     assert "waiting for a machine with 1 core" in output
     assert re.search(r"machines have joined: 2 workers now, 1 before", output)
     assert "machines have left: 1 worker now, 2 before" in output
+    assert re.search(r"put off .*: its worker died: its node has died", output), output
     assert "Traceback" not in output
     assert_whole(study, expected, finished)
     wait_until(lambda: worker_nodes(machines) == [], "idle nodes leave", 2 * MINUTES)

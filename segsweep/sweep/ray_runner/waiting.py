@@ -75,7 +75,6 @@ class Waiting:
         """Ask for machines, and return the workers that fit once they do; without `insist`, None once none is on its way."""
         bundle = self._bundle(options)
         started, limit = time.monotonic(), 60 * options.wait_for_nodes
-        self.view.waiting(machine_for(bundle))
         with asking_for(bundle, options.group):
             while (found := self._fitting(options)) is None:
                 report, waited = self.report(), time.monotonic() - started
@@ -84,7 +83,7 @@ class Waiting:
                     break
                 if waited > limit:
                     raise self._over(bundle, report)
-                self._say(f"waiting for {machine_for(bundle)}: {report.on(bundle)}", waited)
+                self._say(f"{machine_for(bundle)}: {report.on(bundle)}", waited)
                 time.sleep(POLL_SECONDS)
         self.view.waiting(None)
         return found
@@ -104,10 +103,11 @@ class Waiting:
         return {"CPU": float(options.threads or 1), **({"GPU": gpus} if gpus else {})}
 
     def _say(self, line: str, waited: float) -> None:
+        self.view.waiting(line)
         said_at, said = self._said
         if line != said or waited - said_at >= REMIND_SECONDS:
             limit = readable_seconds(60 * self.options.wait_for_nodes)
-            self.view.notify(f"{line} ({readable_seconds(waited)} of at most {limit}, --wait-for-nodes)")
+            self.view.notify(f"waiting for {line} ({readable_seconds(waited)} of at most {limit}, --wait-for-nodes)")
             self._said = (waited, line)
 
     def _over(self, bundle: dict[str, float], report: AutoscalerReport) -> Exception:

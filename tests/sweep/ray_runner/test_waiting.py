@@ -87,7 +87,8 @@ def test_an_empty_head_asks_for_machines_and_gets_workers_on_them(pool_on) -> No
     assert cluster.lines[0].startswith("waiting for a machine with 1 core and 1 GPU: the autoscaler launches nothing yet")
     assert "the autoscaler launches 1 spot" in cluster.lines[1]
     assert cluster.seconds == pytest.approx(LAUNCHES, abs=1)
-    assert cluster.waits == ["a machine with 1 core and 1 GPU", None]
+    assert cluster.waits[0] == "a machine with 1 core and 1 GPU: the autoscaler launches nothing yet"
+    assert cluster.waits[-2:] == ["a machine with 1 core and 1 GPU: the autoscaler launches 1 spot", None]
 
 
 def test_a_head_with_cores_does_not_train_on_them_where_gpus_can_join(pool_on) -> None:
