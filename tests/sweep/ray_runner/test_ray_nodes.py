@@ -19,13 +19,19 @@ import ray
 from ray.cluster_utils import Cluster
 
 import segsweep
-from segsweep.sweep.ray_runner.cluster import nodes
+from segsweep.sweep.ray_runner.machines import living
 
 study, folder = runpy.run_path(sys.argv[1])["study"], Path(sys.argv[1]).parent
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
 others = [cluster.add_node(num_cpus=1) for _ in range(2)]
 ray.init(address=cluster.address, log_to_driver=False)
-assert sorted(node.cpus for node in nodes()) == [0, 1, 1], nodes()
+
+
+def cores():
+    return sorted(node["Resources"].get("CPU", 0) for node in living())
+
+
+assert cores() == [0, 1, 1], living()
 
 
 def lose_one():
@@ -39,9 +45,9 @@ losing = threading.Thread(target=lose_one, daemon=True)
 losing.start()
 segsweep.run(study, out=folder / "runs", threads=1)
 losing.join()
-while len(nodes()) > 2:  # the study may be over before Ray has noticed
+while len(living()) > 2:  # the study may be over before Ray has noticed
     time.sleep(0.2)
-print("left:", sorted(node.cpus for node in nodes()))
+print("left:", cores())
 ray.shutdown()
 cluster.shutdown()
 """
