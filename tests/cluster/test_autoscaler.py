@@ -72,7 +72,8 @@ def test_a_study_grows_loses_a_node_and_leaves_none(
     begun = study.epochs()
     wait_until(lambda: study.epochs() >= begun + 6 or driver.poll() is not None, "six epochs", 5 * MINUTES)
     finished = study.finished()
-    machines.run(HEAD, "bash", "-c", f"kill -9 {worker_nodes(machines)[0]} $(pgrep -P {worker_nodes(machines)[0]})")
+    node = worker_nodes(machines)[0]
+    machines.run(HEAD, "bash", "-c", f"kill -9 {node} $(pgrep -P {node})")
     output, _ = driver.communicate(timeout=10 * MINUTES)
     assert driver.returncode == 0, output
     assert "waiting for a machine with 1 core" in output

@@ -16,6 +16,7 @@ from segsweep.sweep.ray_runner.authentication import environment, lets_in, token
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
 
 REACH_SECONDS = 2.0
+DEATH_INFO = {"RAY_timeout_ms_task_wait_for_death_info": "60000"}  # by itself Ray does not wait to learn that a machine is dead
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def cluster(notify: Notify) -> Iterator[str]:
         with ray_on_this_machine():
             yield "Ray on this machine"
         return
-    with _attached(str(address), notify):
+    with environment(DEATH_INFO), _attached(str(address), notify):
         yield f"the Ray cluster {ray.get_runtime_context().gcs_address}"
 
 

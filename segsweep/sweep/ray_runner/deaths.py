@@ -13,7 +13,7 @@ from segsweep.sweep.ray_runner.machines import UNFIT
 
 DETAIL, CAUSES = "Worker exit detail: ", " Some common causes"
 MEMORY = "running low on memory"
-BECAUSE = "The actor is dead because "
+BECAUSE = ("The actor is dead because ", "The actor died because its node")  # another "died because" heads a traceback
 WITH_MACHINE = ("node has died", "died by preemption", "node preemption", "was preempted", "node it was running on is dead")
 
 
@@ -57,7 +57,7 @@ def reason_of(report: str) -> str:
             detail = line.partition(DETAIL)[2].partition(CAUSES)[0]
             return f"its process was killed or crashed, perhaps for want of memory: {detail}"
         if line.startswith(BECAUSE):
-            return line.removeprefix(BECAUSE)
+            return line.partition(" because ")[2]
     if not lines:
         return "for no known reason"
     return lines[-1] if "::" in lines[0] else lines[0]

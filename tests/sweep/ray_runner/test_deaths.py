@@ -24,6 +24,10 @@ RuntimeError: the process is replaced after an error on its GPU"""
 TAKEN = """The actor died unexpectedly before finishing this task.
 The actor is dead because its node has died."""
 
+PREEMPTED = """The actor died unexpectedly before finishing this task.
+\tip: 192.0.2.2
+The actor died because its node has died. Node Id: 07cd, the actor's node was terminated expectedly: received SIGTERM."""
+
 
 @pytest.mark.parametrize(
     ("report", "expected"),
@@ -36,6 +40,7 @@ The actor is dead because its node has died."""
         (CREATION, "ModuleNotFoundError: No module named 'segsweep'"),
         (RESET, "RuntimeError: the process is replaced after an error on its GPU"),
         (TAKEN, "its node has died."),
+        (PREEMPTED, "its node has died. Node Id: 07cd"),
         ("something else\nand more", "something else"),
         ("", "for no known reason"),
     ],
@@ -47,8 +52,6 @@ def test_the_reason_is_one_line(report: str, expected: str) -> None:
     assert "\n" not in reason
 
 
-PREEMPTED = """The actor died unexpectedly before finishing this task.
-The actor is dead because its node has died. The node was terminated expectedly: received SIGTERM."""
 UNFIT = """The actor died because of an error raised in its creation task, ray::B.__init__() (pid=14420, ip=192.0.2.2)
 segsweep.sweep.ray_runner.machines.UnfitMachineError: unfit machine 0a1b: does not see the store /x; put --store on a disk"""
 
