@@ -1,5 +1,7 @@
 """segsweep: transfer-learning studies for semantic segmentation, declared in one short file."""
 
+import sys
+from types import FrameType
 from typing import Any
 
 from segsweep.errors import UserError, install_excepthook
@@ -57,7 +59,19 @@ def __getattr__(name: str) -> Any:
 
         return run
     if name == "main":
+        if _is_asked_by_script(sys._getframe(1)):
+            from segsweep.cli.continuing import how_to_continue
+            from segsweep.cli.ending import end_at_once
+
+            end_at_once(how_to_continue)  # until `main` is called, which takes signals itself
         from segsweep.cli.study_script import main
 
         return main
     raise AttributeError(f"module 'segsweep' has no attribute {name!r}")
+
+
+def _is_asked_by_script(frame: FrameType | None) -> bool:
+    """Return whether a frame is, but for Python's own of imports, that of the script which this process runs."""
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == "__main__" and "__file__" in frame.f_globals

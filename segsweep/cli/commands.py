@@ -32,7 +32,7 @@ def command_line(arguments: Sequence[str] | None = None) -> None:
     """Run the `segsweep` command and exit; a user's mistake is one line on stderr and exit code 2."""
     options = _parser().parse_args(arguments)
     console = error_console()
-    with exit_codes(console, lambda: "interrupted"):
+    with exit_codes(console, lambda _: "interrupted"):
         command: Command = options.command
         command(options, console)
 

@@ -1,4 +1,4 @@
-"""How every command ends: exit codes, one line for a mistake or Ctrl-C, and one line while it starts."""
+"""How every command ends: exit codes, one line for a mistake or a request to end, and one line while it starts."""
 
 import os
 import select
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from segsweep.errors import INTERRUPTED, MISTAKE, OutageError, UserError
+from segsweep.cli.ending import ending
+from segsweep.errors import MISTAKE, OutageError, UserError
 from segsweep.store.faults import fault_of
 from segsweep.version import segsweep_version
 
@@ -20,11 +21,25 @@ INCOMPLETE = 1  # a cell without a result, a rehearsal that failed, a file that 
 
 
 @contextmanager
-def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[None]:
-    """End with one line: a mistake with 2, a full disk or lost store with 75, Ctrl-C with 130 and what `interrupted` returns."""
+def exit_codes(console: "Console", interrupted: Callable[[str], str]) -> Iterator[None]:
+    """End with one line: a mistake with 2, a full disk or lost store with 75, a request to end (INT, TERM, HUP) with 130.
+
+    `interrupted` returns the line of a request from its detail, which is empty where that was a signal.
+    """
+    with ending(lambda detail: console.print(interrupted(detail), soft_wrap=True)) as end, _mistakes(console):
+        try:
+            yield
+            sys.stdout.flush()
+        except BaseException as error:  # also what a library makes of an interruption
+            end.leave(error)
+            raise
+
+
+@contextmanager
+def _mistakes(console: "Console") -> Iterator[None]:
+    """End with one line and the code of a mistake, of an environment in trouble, or of a reader that has gone."""
     try:
         yield
-        sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
@@ -40,9 +55,6 @@ def exit_codes(console: "Console", interrupted: Callable[[], str]) -> Iterator[N
             raise
         console.print(f"error: {fault}; everything so far is kept, and the same command continues", soft_wrap=True)
         sys.exit(UNAVAILABLE)
-    except KeyboardInterrupt:
-        console.print(interrupted(), soft_wrap=True)
-        sys.exit(INTERRUPTED)
 
 
 def _reader_is_gone() -> bool:

@@ -5,13 +5,13 @@ Nothing here imports torch, ray or pandas: arguments are read, and mistakes in t
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segsweep.cli.continuing import how_to_continue
 from segsweep.cli.exits import announce_start, exit_codes
 from segsweep.cli.mirror_options import add_mirror_options, mirror_options
 from segsweep.config.narrow import narrow
@@ -45,20 +45,15 @@ def main(
     `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set`
     texts; `stand_ins` maps sources to those that take their place where their data are not at hand, in the order in which
     they are tried, unless the run is `as_published` or `--set source=...` chooses. A user's mistake is one line on stderr and
-    exit code 2; a rehearsal with failures, and a study with a cell without result, exits with 1; Ctrl-C with 130; a full
-    disk or a lost store with 75, where `--wait-minutes` are over or nothing had begun.
+    exit code 2; a rehearsal with failures, and a study with a cell without result, exits with 1; a request to end (Ctrl-C,
+    TERM, HUP, a Ray cluster that has gone) with 130; a full disk or a lost store with 75, where `--wait-minutes` are over or
+    nothing had begun.
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)
     console = error_console()
-    with exit_codes(console, _how_to_continue):
+    with exit_codes(console, how_to_continue):
         sys.exit(_run(_chosen(study, instead, options), presets or {}, stand_ins or {}, options, console))
-
-
-def _how_to_continue() -> str:
-    script = Path(sys.argv[0]).absolute()
-    shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
-    return f"interrupted; everything so far is kept. To continue: python {shlex.join([str(shown), *sys.argv[1:]])}"
 
 
 def _chosen(study: Study, instead: Mapping[str, Study | None], options: argparse.Namespace) -> Study:

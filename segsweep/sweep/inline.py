@@ -13,6 +13,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.execute import execute
 from segsweep.sweep.options import Options, flag
 from segsweep.sweep.progress import View
+from segsweep.sweep.signals import BY_USER
 from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed
 
@@ -33,7 +34,7 @@ class InlineRunner:
         return resolve_precision(precision, self.device)
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
-        """Do all the work that the driver has. Ctrl-C is recorded and raised on, as an outage that takes too long."""
+        """Do all the work that the driver has. A request to end is recorded and raised on, as an outage that takes too long."""
         while not driver.planner.done:
             if (assignment := driver.next_task()) is None:
                 time.sleep(POLL_SECONDS)
@@ -44,8 +45,8 @@ class InlineRunner:
                 for message in messages:
                     if not driver.handle(task, message):
                         break
-            except KeyboardInterrupt:
-                driver.interrupt(task)
+            except KeyboardInterrupt as request:
+                driver.interrupt(task, str(request) or BY_USER)
                 raise
             except OutageError as error:
                 driver.interrupt(task, str(error))

@@ -24,7 +24,7 @@ from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.reporting import reporting
 from segsweep.sweep.resume import earlier_progress, ids_to_restart
 from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
-from segsweep.sweep.signals import sigterm_as_interrupt
+from segsweep.sweep.signals import interruptible
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
 
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
     """Run what a study still lacks in some folders, report on the console, and return its records."""
-    with sigterm_as_interrupt(), reporting(folders.study_folder(study), console) as view:
+    with interruptible(), reporting(folders.study_folder(study), console) as view:
         config = SessionConfig(Purpose.RUN, folders, options, view, view.notify, retry_failed)
         with open_session(study, config) as session:
             driver = _driver(session)

@@ -13,6 +13,7 @@ from ray._common.utils import get_ray_address_file
 from segsweep.data.dataset import Notify
 from segsweep.errors import UserError
 from segsweep.sweep.ray_runner.authentication import environment, lets_in, token_file_remark, token_for
+from segsweep.sweep.ray_runner.head import attended, detach, without_rays_handlers
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
 
 REACH_SECONDS = 2.0
@@ -28,14 +29,15 @@ def cluster(notify: Notify) -> Iterator[str]:
     cannot be used.
     """
     if ray.is_initialized():
-        yield "the Ray cluster at hand"
+        with attended():
+            yield "the Ray cluster at hand"
         return
     address = cluster_address()
     if address in (None, "local"):
-        with ray_on_this_machine():
+        with ray_on_this_machine(), attended():
             yield "Ray on this machine"
         return
-    with environment(DEATH_INFO), _attached(str(address), notify):
+    with environment(DEATH_INFO), _attached(str(address), notify), attended():
         yield f"the Ray cluster {ray.get_runtime_context().gcs_address}"
 
 
@@ -47,7 +49,8 @@ def _attached(address: str, notify: Notify) -> Iterator[None]:
         notify(remark)
     with environment(needed):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with without_rays_handlers():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             ray.shutdown()
             reason = str(error).strip().splitlines()[0]
@@ -58,7 +61,7 @@ def _attached(address: str, notify: Notify) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            detach()
 
 
 def cluster_address() -> str | None:

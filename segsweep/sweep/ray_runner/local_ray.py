@@ -13,6 +13,7 @@ from ray._private.node import Node
 
 from segsweep.errors import UserError
 from segsweep.sweep.ray_runner.authentication import environment, token_for_start
+from segsweep.sweep.ray_runner.head import detach, without_rays_handlers
 from segsweep.sweep.ray_runner.ray_folder import OBJECTS_BYTES, ray_folder, short_temporary_folder, usable_folder
 
 LOOPBACK = {
@@ -34,7 +35,7 @@ def ray_on_this_machine() -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            detach()
 
 
 def check_start() -> None:
@@ -58,7 +59,7 @@ def _start(folder: Path) -> None:
 
 
 def _init(folder: Path) -> None:
-    with _loopback_alone():
+    with _loopback_alone(), without_rays_handlers():
         ray.init(
             address="local",
             log_to_driver=False,

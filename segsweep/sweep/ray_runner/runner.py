@@ -3,14 +3,11 @@
 import logging
 import math
 import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +31,7 @@ from segsweep.sweep.ray_runner.machines import Machines, UnfitMachineError, else
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.waiting import Waiting
 from segsweep.sweep.ray_runner.worker import Worker
+from segsweep.sweep.signals import BY_USER, interruption
 from segsweep.sweep.worker_pool import WorkerPool
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Task
@@ -98,19 +96,19 @@ class RayRunner:
             raise UserError(f"--device {self.options.device}: {reason}, or use --device cpu") from None
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
-        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+        """Do all the work that the driver has. A request to end is recorded and raised on."""
         dispatcher = Dispatcher(driver, context, self.machines, self._capacity(driver.view), self.processes, self.alike)
         driver.outage.check = dispatcher.check
         with (
             _quiet_tune({**ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(MANY)}),
             memory_kills_as_deaths(),
             context.store.scratch("tune-") as folder,
-            _interruptible(dispatcher),
+            interruption().deferred(),
         ):
             try:
                 self._tuner(dispatcher, str(folder)).fit()
-            except KeyboardInterrupt:
-                dispatcher.interrupt()
+            except KeyboardInterrupt as request:
+                dispatcher.interrupt(str(request) or BY_USER)
                 raise
             except Exception:
                 if isinstance(dispatcher.error, OutageError):
@@ -209,23 +207,3 @@ def _quiet_tune(environment: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-
-
-@contextmanager
-def _interruptible(dispatcher: Dispatcher) -> Iterator[None]:
-    """Have Ctrl-C and a polite kill end the sweep between two steps of Tune's loop, where records and memory agree."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if dispatcher.interrupted:
-            raise KeyboardInterrupt
-        dispatcher.interrupted = True
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

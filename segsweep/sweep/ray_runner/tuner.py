@@ -18,6 +18,7 @@ from segsweep.sweep.ray_runner.deaths import death_of
 from segsweep.sweep.ray_runner.group import GroupSize
 from segsweep.sweep.ray_runner.machines import Machines
 from segsweep.sweep.ray_runner.worker import MESSAGES, Job
+from segsweep.sweep.signals import interruption
 from segsweep.tasks.messages import Message
 from segsweep.tasks.task import Assignment, Task
 
@@ -37,7 +38,6 @@ class Dispatcher:
     capacity: Capacity
     processes: Callable[[Task], int]
     keep_groups: bool
-    interrupted: bool = False
     error: Exception | None = None
     running: dict[str, Task] = field(default_factory=dict)
     actors: dict[str, Any] = field(default_factory=dict)
@@ -68,9 +68,10 @@ class Dispatcher:
         return {"job": Job(assignment, self.context, group, self.keep_groups, excluded, self.machines.check)}
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` where the user asked for it."""
-        if self.interrupted:
-            raise KeyboardInterrupt
+        """Raise `KeyboardInterrupt` where the end was asked for; what runs is recorded as interrupted first."""
+        if (reason := interruption().reason) is not None:
+            self.interrupt(reason)
+        interruption().raise_if_asked()
 
     def began(self, tune_id: str, actor: Any) -> None:
         """Take that a worker has its job."""
@@ -107,12 +108,13 @@ class Dispatcher:
         self.machines.exclude(identity, problem)
         return True
 
-    def interrupt(self, *reason: str) -> None:
-        """Record that all running work was broken off, and have its workers gone at once."""
+    def interrupt(self, reason: str) -> None:
+        """Record that all running work was broken off, and have its workers gone at once, unless their cluster has gone."""
         for task in self.running.values():
-            self.driver.interrupt(task, *reason)
-        for actor in self.actors.values():
+            self.driver.interrupt(task, reason)
+        for actor in self.actors.values() if not interruption().detail else ():
             ray.kill(actor)
+        self.running, self.actors = {}, {}
 
     def _forget(self, tune_id: str) -> None:
         del self.running[tune_id]
@@ -196,7 +198,7 @@ class Watch(tune.Callback):
         result.pop(MESSAGES, None)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **_: Any) -> None:  # noqa: ARG002
-        """Stop where the user asked for it."""
+        """Stop where the end was asked for."""
         self.dispatcher.check()
 
 

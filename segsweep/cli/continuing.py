@@ -1,0 +1,13 @@
+"""The line that says how a command is continued."""
+
+import shlex
+import sys
+from pathlib import Path
+
+
+def how_to_continue(detail: str = "") -> str:
+    """Return the last line of a study's command that was asked to end; `detail` says why, where that was no signal."""
+    script = Path(sys.argv[0]).absolute()
+    shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    why = f": {detail}" if detail else ""
+    return f"interrupted{why}; everything so far is kept. To continue: python {shlex.join([str(shown), *sys.argv[1:]])}"
