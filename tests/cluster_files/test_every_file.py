@@ -59,7 +59,7 @@ def test_ray_asks_for_a_token(path):
     """Whoever starts Ray from a file of this folder has token authentication on."""
     if RAY_BY_KUBERAY.search(text(path)):
         assert load(path)["spec"]["rayClusterSpec"]["authOptions"]["mode"] == "token"
-    elif re.search(r"export\b.*\bRAY_AUTH_MODE=token\b", code(path)) is None:
+    elif re.search(r"(?m)^ *export\b.*\bRAY_AUTH_MODE=token\b", code(path)) is None:
         starts = re.findall(r"[^\n]*\bray start\b", code(path))
         assert all("RAY_AUTH_MODE=token" in start for start in starts), starts
 
