@@ -4,11 +4,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from machines import MINUTES, Machines, machines_up, require
+from small_study import make_study, undisturbed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,3 +34,10 @@ def machines(machine_names: Sequence[str], tmp_path_factory: pytest.TempPathFact
     require("ip", "unshare", "nsenter")
     with machines_up(machine_names, tmp_path_factory.mktemp("machines")) as up:
         yield up
+
+
+@pytest.fixture(scope="session")
+def expected(ellipses: Path, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What the small study measures in one process, without Ray, machines or any disturbance."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return undisturbed(make_study(folder / "study", ellipses, boxes), folder)

@@ -64,7 +64,7 @@ boot() { # NAME: what the first process of a machine does
   rm -rf /root/.ray /root/.ssh # hidden by the overlay: no machine has another's tokens and keys
   sed "1r $RUN/hosts" /etc/hosts > "$kept/hosts" && mount --bind "$kept/hosts" /etc/hosts
   exec 3< "$kept" # keeps it within reach once /tmp is covered
-  for folder in /tmp /srv /dev/shm; do mount -t tmpfs -o size=4g,mode=1777 tmpfs "$folder"; done
+  for folder in /tmp /srv /run /dev/shm; do mount -t tmpfs -o size=4g,mode=1777 tmpfs "$folder"; done
   for folder in $SHARED; do
     mkdir -p "$folder" && mount --bind "/proc/self/fd/3/shared$folder" "$folder"
   done

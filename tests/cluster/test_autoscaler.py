@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from machines import MINUTES, Machines, wait_until
-from small_study import SmallStudy, assert_whole, make_study, undisturbed
+from small_study import SmallStudy, assert_whole, make_study
 
 HEAD = "n1"
 HEAD_NODE = "f" * 51 + "00000"
@@ -40,12 +40,6 @@ def address(machines: Machines) -> Iterator[str]:
     machines.run(HEAD, "ray", "start", "--head", *where, *options, RAY_AUTH_MODE="disabled", **SETTINGS)
     yield address
     machines.power_off(HEAD)
-
-
-@pytest.fixture(scope="module")
-def expected(machines: Machines, ellipses: Path, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the small study measures without Ray or any disturbance."""
-    return undisturbed(make_study(machines.shared / "undisturbed", ellipses, boxes), tmp_path_factory.mktemp("undisturbed"))
 
 
 def worker_nodes(machines: Machines) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from machines import MINUTES, Machines, wait_until
-from small_study import make_study, measured, undisturbed
+from small_study import make_study, measured
 
 from segsweep.records import load
 
@@ -31,12 +31,11 @@ def join(machines: Machines, name: str, address: str) -> None:
 
 @pytest.mark.timeout(15 * MINUTES)
 def test_machines_that_do_not_see_the_store_are_left_out(
-    machines: Machines, address: str, ellipses: Path, boxes: Path, tmp_path: Path
+    machines: Machines, address: str, expected: pd.DataFrame, ellipses: Path, boxes: Path
 ) -> None:
     """With a store on the head's private disk the machine that is there at the start and the one that joins later are each named
     once with the remedy, no trial fails by them, and the study ends on the head alone with the numbers of an undisturbed run."""
     study = make_study(machines.shared / "left-out", ellipses, boxes)
-    expected: pd.DataFrame = undisturbed(study, tmp_path)
     options = ("--threads", "1", "--store", "/srv/store")
     driver = machines.start(
         "n1", "python", study.script, *options, cwd=study.folder, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from machines import MINUTES, PROJECT, Machines, require, wait_until
 from slurm import LOGIN, Slurm, slurm_up
-from small_study import SmallStudy, assert_whole, make_study, undisturbed
+from small_study import SmallStudy, assert_whole, make_study
 
 BATCH = PROJECT / "cluster" / "slurm" / "study.sbatch"
 COMMAND = ("python", "study.py", "--threads", "1")
@@ -34,12 +34,6 @@ def slurm(machines: Machines) -> Iterator[Slurm]:
     require("sbatch", "slurmctld", "slurmd", "munged")
     with slurm_up(machines) as up:
         yield up
-
-
-@pytest.fixture(scope="module")
-def expected(machines: Machines, ellipses: Path, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the small study measures without Slurm, Ray or any disturbance."""
-    return undisturbed(make_study(machines.shared / "undisturbed", ellipses, boxes), tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture
@@ -79,7 +73,7 @@ def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: Sm
     the driver says how to continue, Slurm queues the job again, and nothing finished is repeated; the table is as undisturbed."""
     job = submit(slurm, study.folder, *COMMAND)
     await_epochs(study, slurm, job, 8)
-    urgent = slurm.submit("--partition=high", "--nodes=3", "--wrap", "hostname", cwd=study.folder)
+    urgent = slurm.submit("--partition=high", "--nodes=3", "--exclusive", "--wrap", "hostname", cwd=study.folder)
     slurm.await_state(urgent, "COMPLETED")
     before = study.finished()
     assert slurm.job(job)["Restarts"] == "1"
