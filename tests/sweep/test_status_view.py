@@ -4,15 +4,24 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from studies import nothing_built, plan_of, small_study
 
+from segsweep.config import Target
+from segsweep.errors import OutageError
 from segsweep.records.driver_status import ENDED, FINISHED, RUNNING, STARTING, DriverStatus, WorkerInfo, read_driver_status
 from segsweep.records.writer import RecordWriter
-from segsweep.sweep import status_view
+from segsweep.report.status import read_status
+from segsweep.store.protocol import Store
+from segsweep.sweep import runners, status_view
+from segsweep.sweep.options import Options
 from segsweep.sweep.planner import Planner
+from segsweep.sweep.progress import View
+from segsweep.sweep.run import run
+from segsweep.sweep.runners import Runner
 from segsweep.sweep.status_view import StatusView
 from segsweep.sweep.tally import EarlierProgress
 
@@ -151,3 +160,30 @@ def test_a_time_left_that_is_not_known_is_not_said(tmp_path: Path, view: StatusV
     """Where the prediction is over and nothing has ended, no end is expected, rather than now."""
     view.begin(PLAN, EarlierProgress(), 0.0)
     assert seen(tmp_path, lambda status: status.state == RUNNING).seconds_left is None
+
+
+def test_a_run_that_waits_for_machines_is_seen_before_it_has_records(
+    tmp_path: Path, ellipses: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status says what it waits for, and at the end that none came; the log has its lines."""
+    statuses = []
+
+    @contextmanager
+    def nothing_comes(options: Options, at_most: int, store: Store, view: View) -> Iterator[Runner]:  # noqa: ARG001
+        view.waiting("a machine with 1 GPU")
+        view.notify("waiting for a machine with 1 GPU")
+        statuses.append(seen(tmp_path / "runs" / "small", lambda status: status.waiting_for is not None, 20.0))
+        raise OutageError("no machine joined")
+        yield
+
+    monkeypatch.setattr(status_view, "UNCLAIMED_SECONDS", 0.0)
+    monkeypatch.setitem(runners.RUNNERS, "inline", nothing_comes)  # type: ignore[arg-type]
+    study = small_study(target=Target(f"folder:{ellipses}", protocol="70-10-20"), compare={"source": ["random"]})
+    with pytest.raises(OutageError):
+        run(study, out=tmp_path / "runs", runner="inline")
+    (status,) = statuses
+    assert (status.state, status.waiting_for) == (STARTING, "a machine with 1 GPU")
+    last = read_status(tmp_path / "runs" / "small")
+    assert (last.state, last.driver.reason, last.trials.planned) == (ENDED, "no machine joined", 0)
+    log = [line[20:] for line in (tmp_path / "runs" / "small" / "log.txt").read_text().splitlines()]
+    assert log[1:] == ["waiting for a machine with 1 GPU", "ended: no machine joined"]
