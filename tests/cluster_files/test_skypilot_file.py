@@ -25,19 +25,23 @@ def test_skypilot_accepts_the_task(tmp_path, monkeypatch):
             sky.Task.from_yaml_config(config)
 
 
-def run(folder: Path, rank: int, *, study_ends_with: int = 0) -> "subprocess.CompletedProcess[str]":
-    """Run the task's script where `ray` and `python` only note how they are called; the head listens once it is started."""
+def run(folder: Path, rank: int, *, study_ends_with: int = 0, starts: int = 1) -> "subprocess.CompletedProcess[str]":
+    """Run the task's script where programs only note how they are called; the head listens once started, or until `starts`."""
     programs = folder / "home" / "venv" / "bin"
     programs.mkdir(parents=True)
     calls = folder / "calls"
+    calls.touch()
     notes = {
         "ray": f'echo "ray $*" >> {calls}; trap "exit 0" TERM; [ {rank} != 0 ] || while :; do sleep 0.1; done',
+        "sleep": "exec /bin/sleep 0.05",
         "python": f'echo "$RAY_ADDRESS python $*" >> {calls}; exit {study_ends_with}',
     }
     for name, body in notes.items():
         (programs / name).write_text(f"#!/bin/bash\n{body}\n")
         (programs / name).chmod(0o755)
-    script = load(FILE)["run"].replace('(: < "/dev/tcp/$head/$port")', f"[ -s {calls} ]" if rank == 0 else "true")
+    script = load(FILE)["run"].replace(
+        '(: < "/dev/tcp/$head/$port")', f"[ $(wc -l < {calls}) {'-gt 0' if rank == 0 else f'-lt {starts}'} ]"
+    )
     machines = {"SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "SKYPILOT_NODE_RANK": str(rank), "SKYPILOT_NUM_GPUS_PER_NODE": "1"}
     environment = {**os.environ, **machines, "HOME": str(folder / "home"), "STUDY": "study.py --out runs"}
     ended = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=30)
@@ -55,8 +59,9 @@ def test_the_first_machine_runs_the_study_beside_the_head(tmp_path, code):
     assert study == "10.0.0.1:6379 python study.py --out runs"
 
 
-def test_other_machines_join_the_head_and_end_with_it(tmp_path):
-    """Rank 1 joins the head's address; that the head has ended is no failure of the job."""
-    ended = run(tmp_path, 1)
+@pytest.mark.parametrize("starts", [1, 2])
+def test_other_machines_join_the_head_and_end_with_it(tmp_path, starts):
+    """Rank 1 joins the head's address, again where that failed, and ends without a failure once the head listens no more."""
+    ended = run(tmp_path, 1, starts=starts)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == "ray start --address=10.0.0.1:6379 --num-gpus=1 --block\n"
+    assert ended.stdout == "ray start --address=10.0.0.1:6379 --num-gpus=1 --block\n" * starts
