@@ -44,8 +44,8 @@ def config(machines: Machines, ssh: Ssh) -> Path:
     values["auth"] = {"ssh_user": "root", "ssh_private_key": str(ssh.key)}
     values["setup_commands"] = [each.replace("/shared/segsweep/.venv", sys.prefix) for each in values["setup_commands"]]
     for part in ("head", "worker"):
-        commands = values[f"{part}_start_ray_commands"]
-        commands[-1] += " --num-cpus=1"  # machines here share the cores
+        name = f"{part}_start_ray_commands"
+        values[name] = [each.replace("ray start", "ray start --num-cpus=1") for each in values[name]]  # machines share the cores
     path = machines.shared / "machines.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
