@@ -4,16 +4,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import wrap
 
 from rich.table import Table
 
 from segsweep.durations import readable_seconds
-from segsweep.records.driver_status import ENDED, FINISHED, INTERRUPTED, STARTING
+from segsweep.records.driver_status import ENDED, FINISHED, INTERRUPTED, STARTING, DriverStatus
 from segsweep.report.layout import lines_of, new_table
 from segsweep.report.status import CRASHED, WAITING, CellStatus, Counts, Failure, RunningTask, StudyStatus
 
 RUNNING_SHOWN, FAILURES_SHOWN = 16, 12
+UPLOADED = "working_dir_files"  # in the path of a folder to which Ray has copied a job's files
 INDENT = " " * 9  # below the words at the beginning of lines
 STATES = {
     STARTING: "starting",
@@ -88,8 +90,7 @@ def _head(status: StudyStatus) -> Iterator[Line]:
     if status.is_live and driver is not None and driver.workers is not None:
         yield Line(f"workers  {_workers(status)}", ("workers", driver.workers, driver.runs_on))
     if not status.is_live and status.state != FINISHED:
-        place = f" in {driver.folder}" if driver is not None else ""
-        yield Line(f"continue by the same command{place}; what is finished is kept", "continue")
+        yield Line(f"continue by {_how(driver)}; what is finished is kept", "continue")
         if driver is not None:
             yield Line(f"{INDENT}{driver.command}", "command", is_whole=True)
 
@@ -130,6 +131,14 @@ def _pace(status: StudyStatus) -> str:
     if driver is not None and driver.seconds_left is not None and (ends_at := status.ends_at) is not None:
         parts.append(f"about {readable_seconds(driver.seconds_left)} left, ends about {clock(ends_at)}")
     return "; ".join(parts)
+
+
+def _how(driver: DriverStatus | None) -> str:
+    """Return where a study's command is given again. The folder of a Ray job is thrown away with the job."""
+    if driver is None:
+        return "the same command"
+    job = UPLOADED in Path(driver.folder).parts
+    return "submitting the same job again" if job else f"the same command in {driver.folder}"
 
 
 def _rounded(rate: float) -> str:

@@ -25,6 +25,7 @@ from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.send import Sender, transfer
 from segsweep.records.wandb.state import read_state
 from segsweep.records.writer import RecordWriter
+from segsweep.report.status import status_of
 
 PROJECT = "lab/pets"
 
@@ -81,6 +82,14 @@ def test_folder_and_wandb_give_the_same_tables(sent):
     assert_equal(local, mirrored)
     assert_equal(mirrored, load(f"wandb:{PROJECT}", study="tiny"))
     assert_equal(mirrored, load(f"wandb:{PROJECT}/tiny"))
+
+
+def test_the_status_of_a_mirrored_study_is_that_of_its_folder(sent):
+    """`segsweep status wandb:ENTITY/PROJECT` counts the same trials, stages and cells; W&B knows nothing of a driver."""
+    local, mirrored = status_of(load(sent), alive=False), status_of(load(f"wandb:{PROJECT}"))
+    assert (mirrored.state, mirrored.trials, mirrored.stages) == ("finished", local.trials, local.stages)
+    assert mirrored.cells == local.cells
+    assert mirrored.driver is None
 
 
 def test_sending_again_changes_nothing(study, wandb_server):

@@ -169,6 +169,16 @@ def test_a_study_that_does_not_run_says_how_to_continue(tmp_path: Path, state: s
     assert (status.trials.running, status.trials.waiting) == (0, 5)
 
 
+def test_a_job_of_ray_is_submitted_again(tmp_path: Path) -> None:
+    """The folder to which Ray copied its files is gone by then, so it is not named."""
+    with RecordWriter(tmp_path / "s") as writer:
+        write(writer)
+    folder = "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1"
+    text = "\n".join(status_lines(status_of(load(tmp_path / "s"), replace(DRIVER, folder=folder), alive=False), 100))
+    assert "continue by submitting the same job again" in text
+    assert folder not in text
+
+
 def test_an_earlier_drivers_word_is_not_taken_for_the_present_ones(tmp_path: Path) -> None:
     """While a driver lives that has not written yet, what the last one wrote when it ended does not count."""
     with RecordWriter(tmp_path / "s") as writer:
