@@ -11,7 +11,7 @@ from segsweep.context import ExecutionContext
 from segsweep.sweep.execute import execute
 from segsweep.sweep.ray_runner.group import Group, GroupSize
 from segsweep.sweep.ray_runner.machines import MachineCheck
-from segsweep.tasks.messages import Failed, Finished, Started
+from segsweep.tasks.messages import Failed, Finished
 from segsweep.tasks.task import Assignment
 
 MESSAGES = "messages"
@@ -34,7 +34,7 @@ class Job:
 
 
 class Worker(tune.Trainable):
-    """Performs a job step by step: each step returns the messages up to the next epoch's result, or to the end."""
+    """Performs a job step by step: each step returns the start, an epoch's result, or the messages of the end."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first job. Raises `UnfitMachineError` where this machine cannot work for the driver."""
@@ -63,11 +63,11 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return the next messages."""
+        """Return the next messages: the start of a task at once, so that others see where it runs during its first epoch."""
         messages = []
         for message in self._messages:
             messages.append(message)
-            if not isinstance(message.body, Started | Finished):
+            if not isinstance(message.body, Finished):
                 break
         last = messages[-1].body
         self._spoilt = isinstance(last, Failed) and last.trace is not None and _on_gpu()
