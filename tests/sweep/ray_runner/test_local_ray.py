@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 from neighbour import neighbour
+from rich.console import Console
 
 from segsweep.config import Study
 from segsweep.errors import UserError
 from segsweep.store.folder import FolderStore
 from segsweep.sweep.options import Options
+from segsweep.sweep.progress import PlainView
 from segsweep.sweep.ray_runner import local_ray as module
 from segsweep.sweep.ray_runner.authentication import lets_in
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
@@ -45,7 +47,8 @@ with cluster(print):
     ]
     lines = [part for process in every for part in process.cmdline()]
     head, token = ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"]
-    print(json.dumps({"ports": ports, "head": head, "token": token, "worker": seen, "lines": lines}), flush=True)
+    said = {"ports": ports, "head": head, "token": token, "worker": seen, "lines": lines, "process": os.getpid()}
+    print(json.dumps(said), flush=True)
     sys.stdin.readline()
 changed = {name: (before.get(name), os.environ.get(name)) for name in {*before, *os.environ}}
 print(json.dumps({name: values for name, values in changed.items() if values[0] != values[1]}), flush=True)
@@ -133,6 +136,17 @@ def test_the_token_is_in_no_file_and_on_no_command_line(started: tuple[dict, Pat
     assert folder.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to be another user")
+def test_another_user_of_the_machine_stays_out(started: tuple[dict, Path]) -> None:
+    """Another user enters neither the folder with Ray's sockets nor the environment that holds the token."""
+    said, _ = started
+    sockets = Path(f"/tmp/segsweep-{os.getuid()}/r/session_latest/sockets")
+    assert (sockets / "raylet").is_socket()
+    for private in (sockets / "raylet", Path(f"/proc/{said['process']}/environ")):
+        look = subprocess.run(["cat", private], user=65534, env={"LC_ALL": "C"}, capture_output=True, text=True, check=False)
+        assert "Permission denied" in look.stderr
+
+
 def status(port: int, page: str) -> int | None:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=5) as answer:
@@ -216,9 +230,9 @@ def test_a_plan_refuses_what_keeps_ray_from_starting(
     """A plan, which starts no Ray, says the same line as the run."""
     monkeypatch.setenv("RAY_ADDRESS", "local")
     monkeypatch.setenv(name, value)
-    store, lines = FolderStore(tmp_path / "store"), []
+    store, view, lines = FolderStore(tmp_path / "store"), PlainView(Console()), []
     for opened in (runner_for_plan, open_runner):
-        with pytest.raises(UserError, match=line) as refused, opened(Options(), tiny_study, store, print):
+        with pytest.raises(UserError, match=line) as refused, opened(Options(), tiny_study, store, view):
             pass
         lines.append(str(refused.value))
     assert lines[0] == lines[1]
