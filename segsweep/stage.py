@@ -29,7 +29,10 @@ from segsweep.models.pretrained import (
     coco_weights,
     imagenet_encoder,
     imagenet_normalisation,
+    published_coco,
+    published_imagenet,
 )
+from segsweep.models.published_file import Published
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.small_stem import use_small_stem
 from segsweep.models.transfer import TransferReport, transfer_weights
@@ -309,6 +312,12 @@ def check_stage(stage: Stage, architecture: str) -> None:
     """Raise `UserError` for a stage that cannot be built for an architecture."""
     if (check := PUBLISHED_CHECKS.get(stage.kind)) is not None:
         check(stage, architecture)
+
+
+PUBLISHED: Mapping[str, Callable[[Stage, str], Published]] = {
+    "imagenet": lambda stage, architecture: published_imagenet(encoder_name(architecture), stage.weights),
+    "coco-weights": lambda _, architecture: published_coco(architecture),
+}
 
 
 def load_source(

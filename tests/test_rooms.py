@@ -17,6 +17,7 @@ FLOORS = {
     "console": 0,
     "durations": 0,
     "errors": 0,
+    "fetching": 0,
     "files": 0,
     "version": 0,
     "config": 1,

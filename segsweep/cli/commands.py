@@ -59,6 +59,16 @@ def _parser() -> argparse.ArgumentParser:
         "prepare pets coco --data ~/data --image-px 96",
     )
     add_arguments(datasets, prepare)
+    fetched = add(
+        "fetch",
+        _fetch,
+        "Download the published weights and data sets that a study needs, for machines without a network.",
+        "fetch sweeps/transfer_grid.py --data ~/data",
+    )
+    fetched.add_argument("script", metavar="STUDY.py", help="a study's script")
+    fetched.add_argument(
+        "options", nargs=argparse.REMAINDER, metavar="...", help="its own options, as --data ROOT, --set, --preset"
+    )
     verify_parser = add("verify", _verify, "Compare a store, and records, with their checksums.", "verify runs/transfer_grid")
     verify_parser.add_argument(
         "studies", nargs="*", metavar="STUDY", help="studies whose records are compared too, and listed first"
@@ -166,6 +176,17 @@ def _prepare(options: argparse.Namespace, console: "Console") -> None:
     from segsweep.cli.datasets import prepare_datasets
 
     prepare_datasets(options, console)
+
+
+def _fetch(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    if not Path(options.script).is_file():
+        raise UserError(f"fetch {options.script}: there is no such file; name a study's script, as sweeps/transfer_grid.py")
+    import runpy
+
+    sys.argv = [options.script, *options.options, "--fetch"]
+    sys.path.insert(0, str(Path(options.script).absolute().parent))  # as Python does for the script that it runs
+    runpy.run_path(options.script, run_name="__main__")
+    raise UserError(f"fetch {options.script}: calls no main(study); name a study's script")
 
 
 def _verify(options: argparse.Namespace, console: "Console") -> None:

@@ -106,7 +106,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
             if scheme is not None and options.classes is not None:
                 raise UserError(f"--classes {options.classes}: {name} names its classes already; name them once")
             if options.download:
-                download(known, roots)
+                download(known, roots, view.data, f"--download {name}")
             spec = DataSpec(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
             notify = partial(console.print, soft_wrap=True)
             data = prepare(spec, store, view.data, notify=notify)

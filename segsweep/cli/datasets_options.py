@@ -21,5 +21,5 @@ def add_arguments(datasets: argparse.ArgumentParser, prepared: argparse.Argument
     add("--fit", choices=get_args(Fit), help="how images become square (default: the data set's own way)")
     add("--classes", metavar="SCHEME", help="class scheme (default: the data set's first)")
     add("--store", default="store", metavar="DIR", help="folder of artifacts (default: store)")
-    add("--download", action="store_true", help="fetch what is not found and torchvision offers: pets, voc2012, cifar10")
+    add("--download", action="store_true", help="fetch what is not found and public: pets, voc2012, cifar10")
     add("--contact-sheet", metavar="DIR", help=f"write a PNG of {SHEET_IMAGES} images and their masks here")

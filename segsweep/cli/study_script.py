@@ -99,6 +99,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--plan", action="store_true", help="print what would run, and run nothing")
     add("--json", action="store_true", help="with --plan: print one JSON object")
     add("--check", action="store_true", help="rehearse two batches of every cell, and keep nothing")
+    add("--fetch", action="store_true", help="download the weights and data sets of the study, and run nothing: segsweep fetch")
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
     add("--name", metavar="NAME", help="run the study under another name, in another folder: a variant")
@@ -116,8 +117,8 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     """Check what needs no torch, then do what the command line asks for, and return the exit code."""
     if options.json and not options.plan:
         raise UserError("--json: goes with --plan")
-    if options.check and options.plan:
-        raise UserError("--plan and --check: give one of the two")
+    if sum([options.check, options.plan, options.fetch]) > 1:
+        raise UserError("--plan, --check and --fetch: give one of them")
     mirror = mirror_options(options, MirrorOptions())
     run_options = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     preset = getattr(options, "preset", None)
@@ -126,6 +127,12 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
 
     from segsweep.sweep.folders import Folders  # loads numpy
 
+    if options.fetch:
+        announce_start(console)
+        from segsweep.cli.fetch import fetch  # loads torch
+        from segsweep.data.table import DataRoots
+
+        return fetch(narrowed, DataRoots.parse(options.data), console)
     folders = Folders.make(options.out, options.store, options.data)
     study, remarks = _fit_to_data(narrowed, [*chosen, *options.set], stand_ins, options, folders.roots)
     if options.name is not None:

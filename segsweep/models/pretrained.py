@@ -2,16 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 import torchvision
-from huggingface_hub import constants as hub
-from huggingface_hub.utils import logging as hub_logging
 from safetensors.torch import load_file
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import Tensor, nn
@@ -20,6 +16,7 @@ from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.errors import UserError
 from segsweep.models.architectures import PLAIN
 from segsweep.models.encoder_name import TIMM_PREFIX
+from segsweep.models.published_file import HubFile, Published, UrlFile
 from segsweep.models.smp_models import build_smp_encoder
 from segsweep.models.torchvision_models import TORCHVISION
 from segsweep.models.weight_names import modern_name
@@ -34,6 +31,8 @@ TORCHVISION_ENCODERS = (  # those whose names of weights are the encoder's, the 
 CLASSIFIERS = ("fc.", "classifier.")
 WITHOUT_PREFIX = {"mobilenet_v3_large": "features."}  # torchvision's segmentation networks keep its features alone
 
+SMP_FILE = "model.safetensors"
+TIMM_SAFE = {"open_clip_pytorch_model.bin": "open_clip_model.safetensors", "pytorch_model.bin": "model.safetensors"}
 SMP_CONFIG = "config.json"  # beside each file of weights on smp's hub: mean, std, input_range, input_space
 SMP_DPN = Normalisation(mean=(124 / 255, 117 / 255, 104 / 255), std=(1 / (0.0167 * 255),) * 3)
 SMP_FAMILIES: Mapping[str, Normalisation] = {  # beginning of an encoder's name -> what its weights expect; others: ImageNet's
@@ -51,29 +50,6 @@ COCO_WEIGHTS_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Published:
-    """One published file of weights: where it comes from, where it is on this machine (None where unknown), how it is read."""
-
-    origin: Mapping[str, str]
-    file: str
-    folder: Path | None
-    load: Callable[[], nn.Module]
-
-    def network(self, what: str) -> nn.Module:
-        """Return the network with its weights. Raises `UserError` that names the file where it cannot be had."""
-        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the error below reports its retries once
-        try:
-            return self.load()
-        except Exception as error:  # the hubs raise a dozen kinds: no network, no such file, a broken download
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        looked, put = (f", looked for in {self.folder}", "put it there, or ") if self.folder else ("", "")
-        raise UserError(
-            f"{what} cannot be had: {reason}; wanted is {self.file} of {', '.join(self.origin.values())}{looked}; "
-            f"with a network it is downloaded; without one, {put}give it as source file:PATH"
-        )
 
 
 def check_imagenet(encoder: str, weights: str | None = None) -> str:
@@ -103,10 +79,26 @@ def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str
     `IMAGENET1K_V2`), or a tag of timm for `tu-` encoders; None is the pinned default: `imagenet` where smp has it, then
     `IMAGENET1K_V1`, then timm's first tag. Raises `UserError` for a set that does not exist, and for a file that cannot be had.
     """
+    published = published_imagenet(encoder, weights)
+    return published.network().state_dict(), {
+        "dataset": "imagenet",
+        "weights": check_imagenet(encoder, weights),
+        **published.origin,
+    }
+
+
+def published_imagenet(encoder: str, weights: str | None = None) -> Published:
+    """Return the published weights of an encoder; `weights` as for `imagenet_encoder`. Raises `UserError`."""
     name = check_imagenet(encoder, weights)
-    weight_file = _imagenet_file(encoder, name)
-    state = weight_file.network(f"source imagenet: the weights {name!r} of {encoder}").state_dict()
-    return state, {"dataset": "imagenet", "weights": name, **weight_file.origin}
+    what = f"source imagenet: the weights {name!r} of {encoder}"
+    if encoder.startswith(TIMM_PREFIX):
+        return _timm_file(what, encoder, name)
+    if name in smp_encoders.get(encoder, {}).get("pretrained_settings", {}):
+        entry = smp_encoders[encoder]["pretrained_settings"][name]
+        origin = {"repo": entry["repo_id"], "revision": entry["revision"]}
+        file = HubFile(entry["repo_id"], entry["revision"], (SMP_FILE,), (SMP_CONFIG,))
+        return Published(what, origin, file, lambda: _smp_encoder(encoder, name, file.place))
+    return _torchvision_file(what, encoder, name, lambda state: _without_classifier(encoder, _filled(encoder, state)))
 
 
 def imagenet_normalisation(encoder: str, weights: str | None = None) -> Normalisation:
@@ -129,7 +121,7 @@ def _smp_normalisation(encoder: str, name: str) -> Normalisation:
     smp downloads the configuration with the weights; weights that were put into the cache by hand may lack it.
     """
     entry = smp_encoders[encoder]["pretrained_settings"][name]
-    file = _hub_folder(entry["repo_id"], entry["revision"]) / SMP_CONFIG
+    file = HubFile(entry["repo_id"], entry["revision"], (SMP_CONFIG,)).place
     parameters = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if "mean" in parameters:
         return _in_unit_range(parameters, f"source imagenet: the weights {name!r} of {encoder}")
@@ -173,17 +165,6 @@ def _timm_default(encoder: str) -> str | None:
     return config.tag if config else None
 
 
-def _imagenet_file(encoder: str, name: str) -> Published:
-    if encoder.startswith(TIMM_PREFIX):
-        return _timm_file(encoder, name)
-    if name in smp_encoders.get(encoder, {}).get("pretrained_settings", {}):
-        entry = smp_encoders[encoder]["pretrained_settings"][name]
-        origin = {"repo": entry["repo_id"], "revision": entry["revision"]}
-        file, folder = "model.safetensors", _hub_folder(**origin)
-        return Published(origin, file, folder, lambda: _smp_encoder(encoder, name, folder / file))
-    return _torchvision_file(encoder, name, lambda state: _without_classifier(encoder, _filled(encoder, state)))
-
-
 def _smp_encoder(encoder: str, name: str, file: Path) -> nn.Module:
     """Return an encoder with the weights of a file where it lies on this machine; else smp fetches them."""
     if not file.is_file():
@@ -193,7 +174,7 @@ def _smp_encoder(encoder: str, name: str, file: Path) -> nn.Module:
     return network
 
 
-def _timm_file(encoder: str, tag: str) -> Published:
+def _timm_file(what: str, encoder: str, tag: str) -> Published:
     model = _timm_model(encoder).partition(".")[0]
     form = "".join(encoder.partition("@")[1:])
     config: Any = timm.get_pretrained_cfg(f"{model}.{tag}")
@@ -202,17 +183,26 @@ def _timm_file(encoder: str, tag: str) -> Published:
         return build_smp_encoder(f"{TIMM_PREFIX}{model}.{tag}{form}", weights=True)
 
     if not config.hf_hub_id:
-        return Published({"url": config.url}, config.url.rpartition("/")[2], _torch_folder(), load)
-    return Published({"repo": config.hf_hub_id}, config.hf_hub_filename or "model.safetensors", None, load)
+        return Published(what, {"url": config.url}, UrlFile(config.url), load)
+    repo, _, revision = config.hf_hub_id.partition("@")
+    return Published(what, {"repo": config.hf_hub_id}, HubFile(repo, revision or None, _timm_names(config.hf_hub_filename)), load)
 
 
-def _torchvision_file(name: str, weights: str, build: Callable[[Mapping[str, Tensor]], nn.Module]) -> Published:
+def _timm_names(file: str | None) -> tuple[str, ...]:
+    """Return the names of a file that timm takes, in its order: safetensors before what must be unpickled."""
+    if file is None:
+        return ("model.safetensors", "pytorch_model.bin")
+    safe = TIMM_SAFE.get(file, file.replace(".bin", ".safetensors"))
+    return tuple(dict.fromkeys((safe, file)))
+
+
+def _torchvision_file(what: str, name: str, weights: str, build: Callable[[Mapping[str, Tensor]], nn.Module]) -> Published:
     entry = torchvision.models.get_model_weights(name)[weights]
 
     def load() -> nn.Module:  # get_model(weights=entry) would unpickle whatever the file holds
         return build(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
 
-    return Published({"url": entry.url}, entry.url.rpartition("/")[2], _torch_folder(), load)
+    return Published(what, {"url": entry.url}, UrlFile(entry.url), load)
 
 
 def _filled(name: str, state: Mapping[str, Tensor], **options: Any) -> nn.Module:
@@ -232,14 +222,6 @@ def _without_classifier(encoder: str, network: nn.Module) -> nn.Module:
     return network
 
 
-def _torch_folder() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _hub_folder(repo: str, revision: str) -> Path:
-    return Path(hub.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
-
-
 def check_coco_weights(architecture: str) -> None:
     """Raise `UserError` for an architecture that is not published with weights trained on COCO."""
     if architecture not in TORCHVISION:
@@ -255,11 +237,16 @@ def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...],
     `COCO_WEIGHTS_IGNORED` belong to the auxiliary classifier, which the architectures here do not have. Raises `UserError` for
     another architecture, and for a file that cannot be had.
     """
+    published = published_coco(architecture)
+    origin = {"dataset": "coco", "weights": COCO_NAME, **published.origin}
+    return published.network().state_dict(), COCO_WEIGHTS_CLASSES, origin
+
+
+def published_coco(architecture: str) -> Published:
+    """Return the published weights of a whole network. Raises `UserError` for another architecture."""
     check_coco_weights(architecture)
-    name = TORCHVISION[architecture].name
-    weight_file = _torchvision_file(name, COCO_NAME, lambda state: _coco_network(name, state))
-    state = weight_file.network(f"source coco-weights: the weights {COCO_NAME!r} of {architecture}").state_dict()
-    return state, COCO_WEIGHTS_CLASSES, {"dataset": "coco", "weights": COCO_NAME, **weight_file.origin}
+    name, what = TORCHVISION[architecture].name, f"source coco-weights: the weights {COCO_NAME!r} of {architecture}"
+    return _torchvision_file(what, name, COCO_NAME, lambda state: _coco_network(name, state))
 
 
 def classes_of_weights(content_hash: str) -> tuple[str, ...] | None:

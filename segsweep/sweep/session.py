@@ -34,6 +34,7 @@ from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.progress import View
+from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
 from segsweep.sweep.schedule import Price
@@ -120,6 +121,7 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
     check_folders(folders.study_folder(study), folders.store)
     if not planning:
         check_free(folders.study_folder(study))
+    check_published(study, folders.store, config.notify, planning=planning)
     opened = open_runner if config.purpose is Purpose.RUN else runner_for_plan
     with opened(options, study, folders.store, config.view) as runner:
         view, notify = config.view, config.notify

@@ -1,15 +1,22 @@
 """`segsweep datasets` and `segsweep prepare`."""
 
+import hashlib
+import io
 import json
+import shutil
+import tarfile
 import urllib.error
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from file_server import FileServer, file_server
 from PIL import Image
 
 from segsweep.cli.commands import command_line
-from segsweep.data.download import DOWNLOADS
+from segsweep.data.download import BY_HAND, DOWNLOADS
 from segsweep.data.scenes import GENERATED
 from segsweep.data.table import DATASETS
 
@@ -178,61 +185,89 @@ def test_a_wrong_request_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_downloads_go_where_the_reader_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    """`--download` has torchvision fetch into the usual folder, once; what is found is not fetched again."""
-    calls = []
+def archive_of(folder: Path, name: str) -> bytes:
+    """Return a tar archive of a folder, under a name."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        archive.add(folder, name)
+    return content.getvalue()
 
-    def stand_in(root: Path, download: bool) -> None:
-        calls.append((root, download))
-        write_pets(root / "oxford-iiit-pet")
 
-    monkeypatch.setattr("torchvision.datasets.OxfordIIITPet", stand_in)
-    options = ("--data", str(tmp_path), "--image-px", "8", "--store", str(tmp_path / "store"), "--download")
-    assert call("prepare", "pets/trimap", *options) == 0
-    assert "pets/trimap: 4 pictures at 8 px" in capsys.readouterr().out
-    assert call("prepare", "pets", *options) == 0
-    assert calls == [(tmp_path, True)]
+@pytest.fixture
+def pets_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A server with small archives of pets, which the table names with their checksums."""
+    write_pets(tmp_path / "published")
+    parts = {name: archive_of(tmp_path / "published" / name, name) for name in ("images", "annotations")}
+    with file_server({f"/{name}.tar.gz": content for name, content in parts.items()}) as server:
+        archives = [
+            replace(archive, url=f"{server.address}/{archive.name}", md5=hashlib.md5(parts[archive.inside]).hexdigest())
+            for archive in DOWNLOADS["pets"]
+        ]
+        monkeypatch.setattr("segsweep.data.download.DOWNLOADS", {**DOWNLOADS, "pets": tuple(archives)})
+        yield server
+
+
+def test_downloads_go_where_the_reader_looks(pets_server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--download` fetches into the usual folder, once, and leaves no archive; what was broken off between two archives or
+    while one was unpacked is completed."""
+    root = tmp_path / "root"
+    (root / "oxford-iiit-pet" / "images.unpacking" / "images").mkdir(parents=True)
+    write_pets(tmp_path / "other")
+    shutil.copytree(tmp_path / "other" / "annotations", root / "oxford-iiit-pet" / "annotations")
+    options = ("--data", str(root), "--image-px", "8", "--store", str(tmp_path / "store"), "--download")
+    for _ in range(2):
+        assert call("prepare", "pets/trimap", *options) == 0
+        assert "pets/trimap: 4 pictures at 8 px" in capsys.readouterr().out
+    assert pets_server.asked == [("/images.tar.gz", None)]
+    assert sorted(path.name for path in (root / "oxford-iiit-pet").iterdir()) == ["annotations", "images"]
 
 
 @pytest.mark.parametrize(("name", "folder"), [("pets", "oxford-iiit-pet"), ("voc2012", "voc2012"), ("cifar10", "cifar10")])
-@pytest.mark.parametrize(
-    "failure", [urllib.error.URLError("no\nroute"), RuntimeError("File not found or corrupted."), TimeoutError("late")]
-)
+@pytest.mark.parametrize("failure", [urllib.error.URLError("no\nroute"), TimeoutError("late")])
 def test_downloads_that_fail_are_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch, name: str, folder: str, failure: Exception
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    folder: str,
+    failure: Exception,
 ) -> None:
-    """Without a network there is one line: what could not be fetched, why, where to put it by hand, and in which layout."""
+    """Without a network there is one line: the file, why it is not there, where to put it by hand, and in which layout."""
 
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    for module in ("utils", "oxford_iiit_pet", "voc"):
-        monkeypatch.setattr(f"torchvision.datasets.{module}.download_and_extract_archive", fail)
+    monkeypatch.setattr("segsweep.fetching.urlopen", fail)
     options = ("--data", str(tmp_path), "--store", str(tmp_path / "store"), "--download")
     assert call("prepare", name, *options) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: --download {name}: could not be fetched ({type(failure).__name__}: ")
+    reason = "no route" if isinstance(failure, urllib.error.URLError) else "late"
+    assert error.startswith(f"error: --download {name}: could not be fetched ({DOWNLOADS[name][0].url}: {reason})")
     assert f"put it into {tmp_path / folder} by hand (layout: {DATASETS[name].layout})" in error
     assert error.count("\n") == 1
 
 
-def test_downloads_never_unpickle(tmp_path: Path, monkeypatch) -> None:
-    """CIFAR-10 is fetched as an archive with its checksum; torchvision's class, which unpickles freely, is not made."""
-    from torchvision.datasets import CIFAR10
+def test_the_archives_are_those_that_torchvision_knows() -> None:
+    """URLs and checksums of the table are torchvision's, which publishes them too."""
+    from torchvision.datasets import CIFAR10, OxfordIIITPet, voc
 
-    fetched = []
-    monkeypatch.setattr(
-        "torchvision.datasets.utils.download_and_extract_archive", lambda *what, **how: fetched.append((what, how))
-    )
-    monkeypatch.setattr(CIFAR10, "__init__", lambda *_, **__: pytest.fail("made"))
-    DOWNLOADS["cifar10"][0](tmp_path)
-    assert fetched == [((CIFAR10.url, str(tmp_path / "cifar10")), {"filename": CIFAR10.filename, "md5": CIFAR10.tgz_md5})]
+    found = {name: [(archive.url, archive.md5) for archive in archives] for name, archives in DOWNLOADS.items()}
+    old = voc.DATASET_YEAR_DICT["2012"]
+    assert found == {
+        "pets": list(OxfordIIITPet._RESOURCES),
+        "voc2012": [(old["url"], old["md5"])],
+        "cifar10": [(CIFAR10.url, CIFAR10.tgz_md5)],
+    }
+    assert {*DOWNLOADS, *BY_HAND} == set(DATASETS)
 
 
 def test_downloads_that_nobody_offers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A data set that torchvision does not offer says where it goes by hand; without a root there is nowhere to go."""
+    """A data set that cannot be fetched says where it comes from and where it goes; without a root there is nowhere to go."""
     options = ("--store", str(tmp_path / "store"), "--download")
     assert call("prepare", "coco", "--data", str(tmp_path), *options) == 2
-    assert f"only pets, voc2012, cifar10 can be fetched; put it into {tmp_path / 'coco2017'} by hand" in capsys.readouterr().err
+    assert (
+        f"only pets, voc2012, cifar10 can be fetched; get it from cocodataset.org and put it into {tmp_path / 'coco2017'} by hand"
+        in capsys.readouterr().err
+    )
     assert call("prepare", "pets", *options) == 2
     assert "error: --download pets: no root was named; pass --data ROOT" in capsys.readouterr().err
