@@ -4,6 +4,7 @@ Nothing at the top of this file imports torch or pandas: each command imports wh
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+CONTINUED = ("fetch", "prepare", "wandb")  # commands that another start of them continues
 Command = Callable[[argparse.Namespace, "Console"], None]
 
 
@@ -32,9 +34,15 @@ def command_line(arguments: Sequence[str] | None = None) -> None:
     """Run the `segsweep` command and exit; a user's mistake is one line on stderr and exit code 2."""
     options = _parser().parse_args(arguments)
     console = error_console()
-    with exit_codes(console, lambda _: "interrupted"):
+    with exit_codes(console, lambda _: _interrupted(sys.argv[1:] if arguments is None else arguments)):
         command: Command = options.command
         command(options, console)
+
+
+def _interrupted(arguments: Sequence[str]) -> str:
+    """Return the last line of a command that was asked to end."""
+    continues = f"; everything so far is kept. To continue: segsweep {shlex.join(arguments)}"
+    return "interrupted" + (continues if arguments[0] in CONTINUED else "")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -132,6 +132,24 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
             signal.signal(number, handler)
 
 
+def test_a_command_that_continues_says_so(tmp_path: Path) -> None:
+    """`segsweep prepare` that is ended says which command goes on with what it has decoded; a query has nothing to continue."""
+    for arguments, words in (
+        (["prepare", "a b"], "; everything so far is kept. To continue: segsweep prepare 'a b'"),
+        (["sql", "x"], ""),
+    ):
+        code = f"""
+import time
+from segsweep.cli import commands
+
+commands._prepare = commands._sql = lambda *_: (print("there", flush=True), time.sleep(30))
+commands.command_line({arguments})
+"""
+        process = start(tmp_path, code)
+        process.send_signal(signal.SIGTERM)
+        assert (*process.communicate(timeout=10), process.returncode) == ("", f"interrupted{words}\n", 130)
+
+
 @pytest.mark.parametrize(
     ("steps", "seconds"),
     [
