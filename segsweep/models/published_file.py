@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from huggingface_hub import constants as hub
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 
@@ -92,8 +92,10 @@ class HubFile:
     def _download(self, name: str) -> bool:
         try:
             hf_hub_download(self.repo, name, revision=self.revision, cache_dir=hub.HF_HUB_CACHE)
-        except EntryNotFoundError:
+        except RemoteEntryNotFoundError:
             return False
+        except LocalEntryNotFoundError as error:  # neither in the cache nor to be had: the cause says why
+            raise FetchError(f"{self.host}/{self.repo}: {reason_of(error.__cause__ or error)}") from None
         return True
 
 

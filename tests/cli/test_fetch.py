@@ -19,6 +19,7 @@ from segsweep.cli.commands import command_line
 from segsweep.config import Choice, Study, Target
 from segsweep.config.work import StageSpec
 from segsweep.errors import UserError
+from segsweep.fetching import FetchError
 from segsweep.models import published_file
 from segsweep.models.published_file import HubFile, UrlFile
 from segsweep.store.contents import WEIGHTS, WEIGHTS_FILE
@@ -182,3 +183,14 @@ def test_caches_hold_whole_files_alone() -> None:
         assert not file.is_whole
         file.place.touch()
         assert file.is_whole
+
+
+@pytest.mark.usefixtures("no_caches")
+def test_a_hub_that_cannot_be_reached_is_not_taken_for_one_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the host and why it does not answer; that a file is missing there is said only where the hub says so."""
+    file = HubFile("a/b", "0" * 40, ("model.safetensors",))
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
+    )
+    with pytest.raises(FetchError, match=r"/a/b: .*[Cc]onnection refused"):
+        file.fetch(print)
