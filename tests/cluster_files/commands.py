@@ -6,7 +6,6 @@ import re
 import runpy
 import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -94,6 +93,7 @@ def by_sky(words: Sequence[str]) -> str | None:
 
 def by_study(words: Sequence[str]) -> str | None:
     """Parse with the parser of the study's script."""
+    import segsweep
     from segsweep.cli import study_script
 
     def read(study: Any, *, demo: Any = None, as_published: Any = None, presets: Any = None, **_: Any) -> None:
@@ -101,10 +101,7 @@ def by_study(words: Sequence[str]) -> str | None:
 
     script = ROOT / str(words[0]).removeprefix("/opt/segsweep/")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("segsweep.cli.study_script.main", read)
-        for name, module in list(sys.modules.items()):  # where the scripts take `main` from
-            if name.startswith("segsweep") and getattr(module, "main", None) is not None:
-                patch.setattr(module, "main", read)
+        patch.setitem(vars(segsweep), "main", read)  # as long as it is here, the package does not load its own
         return exits(lambda: runpy.run_path(str(script), run_name="__main__"))
 
 
