@@ -56,15 +56,15 @@ def log(study: SmallStudy, job: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def await_epochs(study: SmallStudy, slurm: Slurm, job: str, more: int) -> None:
-    """Wait until some more epochs of trials are recorded than are now."""
-    wanted = study.epochs() + more
+def await_progress(study: SmallStudy, slurm: Slurm, job: str, epochs: int, finished: int = 0) -> None:
+    """Wait until some more epochs of trials are recorded than are now, and a number of trials finished."""
+    wanted = study.epochs() + epochs
 
     def enough() -> bool:
         assert slurm.state(job) in ("PENDING", "RUNNING"), log(study, job)
-        return study.epochs() >= wanted
+        return study.epochs() >= wanted and (not finished or len(study.finished()) >= finished)
 
-    wait_until(enough, f"{more} more epochs", 5 * MINUTES)
+    wait_until(enough, f"{epochs} more epochs, {finished} trials finished", 5 * MINUTES, every=0.5)
 
 
 @pytest.mark.timeout(20 * MINUTES)
@@ -72,7 +72,7 @@ def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: Sm
     """A job of higher priority gets the nodes within the minute of grace, and the time limit ends the study in time. Each time
     the driver says how to continue, Slurm queues the job again, and nothing finished is repeated; the table is as undisturbed."""
     job = submit(slurm, study.folder, *COMMAND)
-    await_epochs(study, slurm, job, 8)
+    await_progress(study, slurm, job, epochs=8)
     urgent = slurm.submit("--partition=high", "--nodes=3", "--exclusive", "--wrap", "hostname", cwd=study.folder)
     slurm.await_state(urgent, "COMPLETED")
     before = study.finished()
@@ -81,7 +81,7 @@ def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: Sm
     assert log(study, job).count("To continue: python study.py --threads 1") == 1
 
     slurm.resume(job)
-    await_epochs(study, slurm, job, 8)
+    await_progress(study, slurm, job, epochs=4, finished=2)
     hours, minutes, _ = (int(part) for part in slurm.job(job)["RunTime"].split(":"))
     slurm.run("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")  # nearer than the signal's 3 minutes
     slurm.await_state(job, "PENDING", seconds=3 * MINUTES)
@@ -104,14 +104,14 @@ def test_a_cancelled_study_continues_and_outlives_a_machine(
     """`scancel` ends the study with the line that says how to continue, and the job stays cancelled; submitted again it
     continues. A machine that loses its power in the middle costs its own work alone: that job ends with the undisturbed table."""
     job = submit(slurm, study.folder, *COMMAND)
-    await_epochs(study, slurm, job, 8)
+    await_progress(study, slurm, job, epochs=8, finished=1)
     slurm.run("scancel", job)
     slurm.await_state(job, "CANCELLED")
     assert log(study, job).count("To continue: python study.py --threads 1") == 1
     before = study.finished()
 
     again = submit(slurm, study.folder, *COMMAND)
-    await_epochs(study, slurm, again, 4)
+    await_progress(study, slurm, again, epochs=4)
     machines.power_off("n3")
     try:
         slurm.await_state(again, "COMPLETED", "FAILED", seconds=10 * MINUTES)
