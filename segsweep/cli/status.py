@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0  # how often --follow looks
 LOOK_SHARE = 0.1  # of its time that it looks at most: a look at 10,000 trials takes 1.5 s of a CPU
+RETRIES = 3  # looks that may fail one after the other once one has succeeded
 PIPE_WIDTH = 100  # characters of a line that is not shown on a terminal
 PASSING = ("updated_at", "age_seconds", "last_change_at", "seconds_left", "ends_at", "trials_per_hour", "images_per_second")
 
@@ -74,15 +75,22 @@ def _width() -> int:
 
 
 def _changes(look: Callable[[], StudyStatus]) -> Iterator[StudyStatus]:
-    """Yield a study's status every few seconds; the last one is of a study that has ended."""
+    """Yield a study's status every few seconds; the last one is of a study that has ended. Raises the first look's errors."""
+    failed, first = 0, True
     while True:
         began = time.monotonic()
-        status = look()
-        seconds = time.monotonic() - began
-        yield status
-        if not status.is_live:
-            return
-        time.sleep(max(LOOK_SECONDS, seconds / LOOK_SHARE))
+        try:
+            status = look()
+        except UserError:  # as of a disk that another machine sees too late
+            failed += 1
+            if first or failed > RETRIES:
+                raise
+        else:
+            failed, first = 0, False
+            yield status
+            if not status.is_live:
+                return
+        time.sleep(max(LOOK_SECONDS, (time.monotonic() - began) / LOOK_SHARE))
 
 
 def _follow_as_json(look: Callable[[], StudyStatus]) -> StudyStatus:

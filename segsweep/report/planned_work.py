@@ -1,5 +1,7 @@
 """Which trials and stages a study asks for, by cell: from its plan and from what its cells have chosen."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -11,48 +13,56 @@ from segsweep.records.study_records import Records
 Key = tuple[str, int | None]  # a cell's name and its fold
 
 
-def cell_trials(records: Records) -> dict[str, list[str]]:
-    """Return the ids of every cell's trials, cells in the study's order; several cells may share a tuning trial.
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial as the plan names it. A confirmed run whose setting is not chosen yet has a provisional id."""
 
-    Confirmed runs whose settings are not chosen yet have provisional ids.
-    """
-    found: dict[str, list[str]] = {str(cell): [] for cell in records.study.get("cells", ())}
-    confirmed: set[Key] = set()
-    choices = _choices(records)
-    for trial, cell, phase, fold in _planned(records):
-        trials, key = found.setdefault(cell, []), (cell, fold)
-        chosen = choices.get(key, {}).get("confirm") if phase == "confirm" else None
-        if not chosen:
-            trials.append(trial)
-        elif key not in confirmed:
-            confirmed.add(key)
-            trials += chosen
-    return found
+    id: str
+    cell: str
+    phase: str
+    fold: int | None
 
 
-def unchosen_trials(records: Records) -> dict[str, str]:
-    """Return the ids of the confirmed runs that cells without a setting cannot have, each with the reason."""
-    choices = _choices(records)
-    confirm = ((trial, choices.get((cell, fold), {})) for trial, cell, phase, fold in _planned(records) if phase == "confirm")
-    return {trial: str(choice["reason"]) for trial, choice in confirm if choice.get("reason")}
+@dataclass(frozen=True)
+class PlannedWork:
+    """The planned trials; the ids of the stages that sources need; and what cells have chosen, by their names and folds."""
+
+    trials: tuple[PlannedTrial, ...]
+    stages: frozenset[str]
+    choices: Mapping[Key, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, records: Records) -> "PlannedWork":
+        """Return the work that records ask for; all that ran where they have no plan."""
+        plan = read_plan(records.folder, read_index(records.folder))
+        choices = {(str(choice["cell"]), choice.get("fold")): choice for choice in records.choices.values()}
+        if plan is None:
+            return cls(tuple(_planned(records.trials)), frozenset(records.stages["stage_id"]), choices)
+        needed = with_those_before(PlanStatus.of(plan, records.choices.values()).stages, records.all_stages)
+        return cls(tuple(_planned(divided(plan)[0])), frozenset(needed), choices)
+
+    def by_cell(self, cells: list[str]) -> dict[str, list[str]]:
+        """Return the ids of every cell's trials, `cells` first; several cells may share a tuning trial."""
+        found: dict[str, list[str]] = {cell: [] for cell in cells}
+        confirmed: set[Key] = set()
+        for trial in self.trials:
+            trials, key = found.setdefault(trial.cell, []), (trial.cell, trial.fold)
+            chosen = self.choices.get(key, {}).get("confirm") if trial.phase == "confirm" else None
+            if not chosen:
+                trials.append(trial.id)
+            elif key not in confirmed:
+                confirmed.add(key)
+                trials += chosen
+        return found
+
+    def unchosen(self) -> dict[str, str]:
+        """Return the ids of the confirmed runs that cells without a setting cannot have, each with the reason."""
+        confirm = ((trial, self.choices.get((trial.cell, trial.fold), {})) for trial in self.trials if trial.phase == "confirm")
+        return {trial.id: str(choice["reason"]) for trial, choice in confirm if choice.get("reason")}
 
 
-def planned_stages(records: Records) -> set[str]:
-    """Return the ids of the stages that the study's sources need, with those before them."""
-    plan = read_plan(records.folder, read_index(records.folder))
-    if plan is None:
-        return set(records.stages["stage_id"])
-    return with_those_before(PlanStatus.of(plan, records.choices.values()).stages, records.all_stages)
-
-
-def _choices(records: Records) -> dict[Key, dict[str, Any]]:
-    return {(str(choice["cell"]), choice.get("fold")): dict(choice) for choice in records.choices.values()}
-
-
-def _planned(records: Records) -> list[tuple[str, str, str, int | None]]:
-    """Return the id, cell, phase and fold of every planned trial; of all that ran where there is no plan."""
-    plan = read_plan(records.folder, read_index(records.folder))
-    rows = records.trials if plan is None else divided(plan)[0]
+def _planned(rows: pd.DataFrame) -> Iterator[PlannedTrial]:
+    """Yield the trials of a plan; earlier plans have no folds."""
     folds = rows["fold"] if "fold" in rows else pd.Series(None, index=rows.index, dtype=object)
-    plain = [None if pd.isna(fold) else int(fold) for fold in folds]
-    return list(zip(rows["trial_id"], rows["cell"], rows["phase"], plain, strict=True))
+    for trial, cell, phase, fold in zip(rows["trial_id"], rows["cell"], rows["phase"], folds, strict=True):
+        yield PlannedTrial(str(trial), str(cell), str(phase), None if pd.isna(fold) else int(fold))

@@ -18,7 +18,7 @@ from segsweep.records.lines import Row, declared
 from segsweep.records.liveness import DriverWatch
 from segsweep.records.reader import load_tasks
 from segsweep.records.study_records import Records
-from segsweep.report.planned_work import cell_trials, planned_stages, unchosen_trials
+from segsweep.report.planned_work import PlannedWork
 from segsweep.report.rows import plain_rows
 
 WAITING, CRASHED = "waiting", "crashed"  # states beside those that drivers say: all work waits; the driver died
@@ -163,7 +163,8 @@ def read_status(
 def status_of(records: Records, driver: DriverStatus | None = None, alive: bool | None = None) -> StudyStatus:
     """Return the status that records mean, beside what their driver says and whether it lives (None: where trials run)."""
     rows = {row["trial_id"]: row for row in plain_rows(records.all_trials[list(_used(records.all_trials))])}
-    of_cells, unchosen = cell_trials(records), unchosen_trials(records)
+    work = PlannedWork.of(records)
+    of_cells, unchosen = work.by_cell([str(cell) for cell in records.study.get("cells", ())]), work.unchosen()
 
     def group(trial: str) -> str:
         known = GROUPS.get(rows[trial]["status"] if trial in rows else "not_run", "waiting")
@@ -172,7 +173,7 @@ def status_of(records: Records, driver: DriverStatus | None = None, alive: bool 
     groups = {cell: [group(trial) for trial in trials] for cell, trials in of_cells.items()}
     cells = tuple(CellStatus(cell, Counts.of(groups[cell]), _best(rows, trials)) for cell, trials in of_cells.items())
     trials = Counts.of(each for cell in groups.values() for each in cell)
-    stages = _stage_counts(records)
+    stages = _stage_counts(records, work)
     lives = trials.running + stages.running > 0 if alive is None else alive
     if lives and driver is not None and not driver.goes_on:
         driver = None  # what an earlier driver said
@@ -211,10 +212,10 @@ def _best(rows: Mapping[str, Row], trials: Iterable[str]) -> float | None:
     return max((float(row["val_iou"]) for row in done if row["val_iou"] is not None), default=None)
 
 
-def _stage_counts(records: Records) -> Counts:
+def _stage_counts(records: Records, work: PlannedWork) -> Counts:
     """Return the counts of the stages that the study needs; those that nobody has begun wait."""
     statuses = dict(zip(records.all_stages["stage_id"], records.all_stages["status"], strict=True))
-    return Counts.of(GROUPS.get(statuses.get(stage, "not_run"), "waiting") for stage in planned_stages(records))
+    return Counts.of(GROUPS.get(statuses.get(stage, "not_run"), "waiting") for stage in work.stages)
 
 
 def _running(records: Records, driver: DriverStatus | None) -> Iterable[RunningTask]:

@@ -17,6 +17,7 @@ import pytest
 
 from segsweep.cli import status
 from segsweep.cli.commands import command_line
+from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.driver_status import DriverStatus
 from segsweep.records.writer import RecordWriter
@@ -143,13 +144,23 @@ def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_follow_prints_changes_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
-    """Of four looks, of which the second shows only that time passes, three are printed, and the exit code says how it ended."""
+    """Of four looks, of which the second shows only that time passes, three are printed; one that fails in between is repeated.
+
+    The exit code says how the study ended.
+    """
     driver = DriverStatus("elsewhere", 1, "python s.py", "/", 0.0, 100.0, state="running", seconds_left=50.0)
     one = StudyStatus("s", "runs/s", "running", driver)
     later = replace(one, driver=replace(driver, updated_at=110.0, revision=2, seconds_left=40.0))
     waiting = replace(later, state="waiting", driver=replace(later.driver, waiting_for="a machine with 1 GPU"))
-    looks = iter([one, later, waiting, replace(waiting, state="ended")])
-    monkeypatch.setattr(status, "_look", lambda study, console: lambda: next(looks))  # noqa: ARG005
+    looks = iter([one, later, UserError("runs/s: cannot be read"), waiting, replace(waiting, state="ended")])
+
+    def look() -> StudyStatus:
+        found = next(looks)
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    monkeypatch.setattr(status, "_look", lambda study, console: look)  # noqa: ARG005
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # noqa: ARG005
     assert call("status", "s", "--follow", *(["--json"] if as_json else [])) == 1
     lines = capsys.readouterr().out.splitlines()
