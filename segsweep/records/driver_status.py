@@ -3,6 +3,7 @@
 All times are of the driver's clock, in seconds since 1970.
 """
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,6 +16,7 @@ from segsweep.records.checked import ChecksumError, parsed, with_checksum
 STATUS = "status.json"  # in a study's folder
 STARTING, RUNNING, FINISHED, INTERRUPTED, ENDED = "starting", "running", "finished", "interrupted", "ended"
 GOES_ON = (STARTING, RUNNING)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,20 @@ class DriverStatus:
         return self.state in GOES_ON
 
     def write(self, folder: Path) -> None:
-        """Replace the file in a study's folder. Raises `OSError`. A power cut may leave the file empty."""
-        with replacing(folder / STATUS, durable=False) as temporary:
-            temporary.write_bytes(with_checksum({"kind": "status", **asdict(self)}, indent=1))
+        """Replace the file in a study's folder. Raises `OSError`. A power cut may leave the file empty.
+
+        On a full disk the file that is there is written over, which needs no space: that all waits for space must be seen.
+        """
+        content = with_checksum({"kind": "status", **asdict(self)}, indent=1)
+        try:
+            with replacing(folder / STATUS, durable=False) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            with (folder / STATUS).open("r+b") as file:
+                file.write(content)
+                file.truncate()
 
 
 def read_driver_status(folder: Path) -> DriverStatus | None:

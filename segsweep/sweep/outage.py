@@ -101,8 +101,8 @@ class Outage:
             self._probe_at = now + self._wait(PROBE)
             if _kind(found) != _kind(self._fault):
                 self._announce(f"still paused: {found}")
+                self._waiting(str(found))
             self._fault = found
-            self._waiting(str(found))
             return False
         if self._announced:
             self._notify("goes on")

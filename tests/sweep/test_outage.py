@@ -77,8 +77,9 @@ def pass_until_ready(outage: Outage, clock: Clock, seconds: float) -> bool:
 def test_a_pause_lasts_until_a_file_can_be_written(
     make: Callable[..., Outage], clock: Clock, disk: dict[str, int], lines
 ) -> None:
-    """While the disk is full nothing is ready; then it is, and both are said once, with what to do."""
-    outage = make()
+    """While the disk is full nothing is ready; then it is, and both are said once, with what to do, as the status shows it."""
+    waits: list[str | None] = []
+    outage = make(waiting=waits.append)
     assert outage.ready()
     outage.back_off("trial", FULL)
     assert not pass_until_ready(outage, clock, 50)
@@ -87,6 +88,7 @@ def test_a_pause_lasts_until_a_file_can_be_written(
     (paused, goes_on) = lines
     assert paused.startswith(f"paused: {FULL.reason}; free some space there; the study goes on by itself; Ctrl-C")
     assert goes_on == "goes on"
+    assert waits == [f"{FULL.reason}; free some space there", None]
 
 
 def test_work_that_fails_again_waits_for_more_space(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:

@@ -1,17 +1,21 @@
 """The status file: what the driver knows, in the study's folder, at no cost for the study."""
 
+import errno
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from studies import nothing_built, plan_of, small_study
 
 from segsweep.config import Target
 from segsweep.errors import OutageError
+from segsweep.records import driver_status
 from segsweep.records.driver_status import ENDED, FINISHED, RUNNING, STARTING, DriverStatus, WorkerInfo, read_driver_status
 from segsweep.records.writer import RecordWriter
 from segsweep.report.status import read_status
@@ -130,6 +134,19 @@ def test_a_disk_that_fails_or_hangs_costs_the_study_nothing(tmp_path: Path, monk
     hang.set()
     view._thread.join(5)
     assert not view._thread.is_alive()
+
+
+def test_a_full_disk_is_seen_in_the_status_that_lies_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no new file fits, the status that is there is written over; a shorter one leaves nothing of it."""
+    status = DriverStatus("n1", 7, "python a.py", "/", 1.0, 2.0)
+    replace(status, reason="x" * 100).write(tmp_path)
+
+    def full(path: Path, durable: bool) -> NoReturn:  # noqa: ARG001
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(driver_status, "replacing", full)
+    replace(status, waiting_for="No space left on device").write(tmp_path)
+    assert read_driver_status(tmp_path) == replace(status, waiting_for="No space left on device")
 
 
 def test_a_file_that_cannot_be_read_is_no_status(tmp_path: Path) -> None:
