@@ -58,7 +58,7 @@ def test_the_head_does_no_work_and_workers_come_and_go(path):
     assert types[config["head_node_type"]]["resources"] == {"CPU": 0}
     workers = [each for name, each in types.items() if name != config["head_node_type"]]
     assert [each["min_workers"] for each in workers] == [0]
-    assert config["max_workers"] == 1 + sum(each["max_workers"] for each in workers)  # Ray's autoscaler v2 counts the head
+    assert config["max_workers"] == sum(each["max_workers"] for each in workers)
     assert config["provider"]["cache_stopped_nodes"] is False
     assert config["idle_timeout_minutes"] <= 10
 

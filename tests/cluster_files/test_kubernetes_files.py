@@ -151,6 +151,18 @@ def test_workers_come_and_go_and_may_end_in_peace(job):
         assert group["template"]["spec"]["terminationGracePeriodSeconds"] > DRAINS_SECONDS
 
 
+def test_rays_autoscaler_reads_from_the_file_what_a_worker_has(job):
+    """Ray's own reading of the cluster that KubeRay makes: a head without cores, and up to 8 workers of 8 cores and a GPU."""
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+    cluster = {"metadata": {"name": "segsweep-a1b2c", "namespace": "default"}, "spec": job["spec"]["rayClusterSpec"]}
+    read = _derive_autoscaling_config_from_ray_cr(cluster)
+    types = read["available_node_types"]
+    assert types[read["head_node_type"]]["resources"]["CPU"] == 0
+    assert types["gpu"]["resources"] == {"CPU": 8, "GPU": 1, "memory": 32 * 2**30}
+    assert (types["gpu"]["min_workers"], types["gpu"]["max_workers"], read["idle_timeout_minutes"]) == (0, 8, 5)
+
+
 def test_only_the_study_and_the_operator_reach_the_pods(job):
     """The head's dashboard listens on its pod's address, since the operator asks it; the study's pods are closed to others."""
     policy = load(KUBERNETES / "base" / "network.yaml")["spec"]
