@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ray
 from ray._common.utils import get_ray_address_file
+from ray._private.services import find_node_ids
 
 from segsweep.data.dataset import Notify
 from segsweep.errors import UserError
@@ -17,6 +18,7 @@ from segsweep.sweep.ray_runner.head import attended, detach, without_rays_handle
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
 
 REACH_SECONDS = 2.0
+NOT_A_NODE = "No node info found"  # in what Ray says on a machine where none of the cluster's raylets runs
 DEATH_INFO = {"RAY_timeout_ms_task_wait_for_death_info": "60000"}  # by itself Ray does not wait to learn that a machine is dead
 
 
@@ -45,23 +47,38 @@ def cluster(notify: Notify) -> Iterator[str]:
 def _attached(address: str, notify: Notify) -> Iterator[None]:
     """Be a driver of a cluster, with the token that it asks for."""
     needed = token_for(address)
+    if not find_node_ids():  # type: ignore[no-untyped-call]
+        raise UserError(f"Ray cluster {address}: {_outside(address)}")  # for which Ray waits for 60 s
     if needed and (remark := token_file_remark()) is not None:
         notify(remark)
     with environment(needed):
         try:
             with without_rays_handlers():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises plain ones
             ray.shutdown()
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"Ray cluster {address}: cannot be used: {reason}; is Ray {ray.__version__} up on all its machines? "
-                "RAY_ADDRESS=local starts one on this machine"
-            ) from None
+            raise UserError(f"Ray cluster {address}: {_reason(error, address)}") from None
         try:
             yield
         finally:
             detach()
+
+
+def _reason(error: Exception, address: str) -> str:
+    """Return what keeps this process from a cluster whose head has answered, and what to do."""
+    if NOT_A_NODE in f"{error} {error.__cause__}":
+        return _outside(address)
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return (
+        f"cannot be used: {reason}; is Ray {ray.__version__} up on all its machines? RAY_ADDRESS=local starts one on this machine"
+    )
+
+
+def _outside(address: str) -> str:
+    return (
+        "this machine is none of its nodes; submit the study there with `ray job submit`, "
+        f"or make it one with `ray start --address={address}`"
+    )
 
 
 def cluster_address() -> str | None:
