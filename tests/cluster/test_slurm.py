@@ -21,6 +21,11 @@ alive = [node for node in ray.nodes() if node["Alive"]]
 has = [(node["NodeManagerHostname"], *(node["Resources"].get(name) for name in ("CPU", "GPU"))) for node in alive]
 print("nodes:", sorted(has))
 """
+SECRETS = """stat -c %a-%n /tmp/segsweep-*
+ps -ww -eo args > processes-$SLURM_JOB_ID
+ss -ltnH > listening-$SLURM_JOB_ID
+echo $RAY_AUTH_TOKEN > token-$SLURM_JOB_ID
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +103,12 @@ def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: Sm
 
 
 @pytest.mark.timeout(20 * MINUTES)
-def test_a_cancelled_study_continues_and_outlives_a_machine(
+def test_a_cancelled_study_continues_and_outlives_machines(
     slurm: Slurm, machines: Machines, study: SmallStudy, expected: pd.DataFrame
 ) -> None:
     """`scancel` ends the study with the line that says how to continue, and the job stays cancelled; submitted again it
-    continues. A machine that loses its power in the middle costs its own work alone: that job ends with the undisturbed table."""
+    continues. A machine without power costs its own work alone, and the job goes on; the first one's has Slurm queue the job
+    again. Nothing finished is repeated, and the table is as undisturbed."""
     job = submit(slurm, study.folder, *COMMAND)
     await_progress(study, slurm, job, epochs=8, finished=1)
     slurm.run("scancel", job)
@@ -112,25 +118,34 @@ def test_a_cancelled_study_continues_and_outlives_a_machine(
 
     again = submit(slurm, study.folder, *COMMAND)
     await_progress(study, slurm, again, epochs=4)
-    machines.power_off("n3")
     try:
-        slurm.await_state(again, "COMPLETED", "FAILED", seconds=10 * MINUTES)
+        machines.power_off("n3")
+        wait_until(lambda: "machines have left: 2 workers now" in log(study, again), "the loss is noticed", 3 * MINUTES)
+        assert slurm.job(again)["Restarts"] == "0"
+        machines.power_off("n1")
+        between = study.finished()
+        slurm.await_state(again, "PENDING", seconds=2 * MINUTES)
     finally:
-        machines.replace("n3")
-        slurm.start_daemon("n3")
+        for name in ("n1", "n3"):
+            machines.power_off(name)
+            machines.replace(name)
+            slurm.start_daemon(name)
+    slurm.resume(again)
+    slurm.await_state(again, "COMPLETED", "FAILED", seconds=8 * MINUTES)
     assert slurm.state(again) == "COMPLETED", log(study, again)
-    assert slurm.job(again)["Restarts"] == "0"
+    assert slurm.job(again)["Restarts"] == "1"
     assert slurm.state(job) == "CANCELLED"
-    assert_whole(study, expected, before)
+    assert_whole(study, expected, {**before, **between})
 
 
 def test_gpus_of_the_job_reach_ray_and_two_jobs_share_nodes(slurm: Slurm, machines: Machines, study: SmallStudy) -> None:
     """Ray on each node has the cores and GPUs that Slurm gave to the job, whatever the machine has; two jobs on the same nodes at
-    once have a cluster each, in folders that only their owner reads and that go at the end; a long TMPDIR is no matter."""
+    once have a cluster each, in folders that only their owner reads and that go at the end; no command line shows a token, and
+    dashboards listen on 127.0.0.1 alone; a long TMPDIR is no matter."""
     (study.folder / "nodes.py").write_text(NODES)
     folder = study.folder / ("long" * 25)
     folder.mkdir()
-    command = ("sh", "-c", "python nodes.py; stat -c %a-%n /tmp/segsweep-*")
+    command = ("sh", "-c", f"python nodes.py; {SECRETS}")
     jobs = {
         submit(slurm, study.folder, *command, gpus=gpus, nodes=2, TMPDIR=str(folder)): gpu for gpus, gpu in ((1, 1.0), (0, None))
     }
@@ -140,5 +155,12 @@ def test_gpus_of_the_job_reach_ray_and_two_jobs_share_nodes(slurm: Slurm, machin
         assert slurm.state(job) == "COMPLETED", text
         assert f"nodes: {[('n1', 1.0, gpu), ('n2', 1.0, gpu)]}" in text
         assert f"700-/tmp/segsweep-{job}-0" in text
+        token, listening, processes = (
+            (study.folder / f"{name}-{job}").read_text() for name in ("token", "listening", "processes")
+        )
+        assert len(token.strip()) == 64
+        assert token.strip() not in processes
+        dashboard = 20001 + 10 * int(job)
+        assert [line.split()[3] for line in listening.splitlines() if f":{dashboard} " in line] == [f"127.0.0.1:{dashboard}"]
     wait_until(lambda: not machines.run("n2", "ls", "/tmp").count("segsweep-"), "the folders are removed")
     wait_until(lambda: not machines.processes("n2", "raylet"), "Ray is gone")
