@@ -119,6 +119,7 @@ def test_web_servers_refuse_who_has_no_token(started: tuple[dict, Path]) -> None
     pages = ("/api/jobs/", "/api/job_agent/jobs/", "/api/v0/actors", "/nodes?view=summary", "/get_or_create_runtime_env")
     answers = {(port, page): status(port, page) for _, port, _ in said["ports"] for page in pages}
     assert 401 in answers.values()
+    assert 200 in [status(port, "/api/jobs/", said["token"]) for _, port, _ in said["ports"]]  # the dashboard, to who has it
     served = {port for (port, _), code in answers.items() if code == 200}
     metrics = {port for port in served if "# HELP" in read(port, "/api/jobs/")}
     assert served == metrics  # Prometheus' pages are readable without a token, and only readable
@@ -147,9 +148,11 @@ def test_another_user_of_the_machine_stays_out(started: tuple[dict, Path]) -> No
         assert "Permission denied" in look.stderr
 
 
-def status(port: int, page: str) -> int | None:
+def status(port: int, page: str, token: str = "") -> int | None:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{page}", headers=headers)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
