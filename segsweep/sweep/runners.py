@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from typing import Protocol
 
 from segsweep.config.study import Study
@@ -94,8 +93,11 @@ def runner_for_plan(options: Options, study: Study, store: Store, view: View) ->
             opened = _open_ray(options, most_at_once(study), store, view, may_ask=False)
             runner = stack.enter_context(opened)
         except NotLaunchedYetError:
-            runner = _this_machine(replace(options, device="auto", gpus_per_trial=None), study)
-            view.notify("the cluster's autoscaler launches machines when the study runs; this plan is for this machine instead")
+            runner = _this_machine(Options(max_concurrent=options.max_concurrent), study)
+            view.notify(
+                "the cluster's autoscaler launches machines when the study runs; "
+                "this plan, and what it counts as done, is for this machine"
+            )
         yield runner
 
 

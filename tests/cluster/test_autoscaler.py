@@ -107,5 +107,5 @@ def test_what_no_node_can_hold_is_said_soon_and_refused_in_time(
     plan = start(machines, address, study, "--plan")
     output, _ = plan.communicate(timeout=2 * MINUTES)
     assert plan.returncode == 0, output
-    assert "this plan is for this machine instead" in output
+    assert "this plan, and what it counts as done, is for this machine" in output
     assert worker_nodes(machines) == []

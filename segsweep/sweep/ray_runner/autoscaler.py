@@ -59,7 +59,10 @@ def read_report() -> AutoscalerReport:
 def _report() -> AutoscalerReport | None:
     reply = GetClusterStatusReply()
     address = ray.get_runtime_context().gcs_address
-    reply.ParseFromString(GcsClient(address).get_cluster_status(timeout_s=READ_SECONDS))
+    try:
+        reply.ParseFromString(GcsClient(address).get_cluster_status(timeout_s=READ_SECONDS))
+    except ray.exceptions.RpcError:  # the head does not answer now
+        return None
     if reply.autoscaling_state.autoscaler_state_version:
         return report_of(reply.autoscaling_state)
     legacy = _internal_kv_get(FIRST_GENERATION)

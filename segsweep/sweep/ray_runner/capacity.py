@@ -12,7 +12,7 @@ from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport
 from segsweep.sweep.worker_pool import Node, WorkerPool
 
 REPORT_SECONDS = 5.0  # how often the autoscaler's report is read
-STALLED_SECONDS = 60.0  # without a launch or a machine that joins, after which the autoscaler is taken to be at its limit
+STALLED_SECONDS = 60.0  # without a launch or a change, after which the autoscaler is taken to be at its limit
 ASKED = 8  # places that an autoscaler is asked for at least, beside those that there are; as many again where there are more
 
 
@@ -21,8 +21,8 @@ class Capacity:
     """Counts the places for workers on the machines that are up, and those that an autoscaler is asked for.
 
     `nodes` returns the machines that are up, `report` what the autoscaler says; None where there is none. `view` gets each change
-    of the number of workers; `name` is what they run on, in words. Where no machine is left for longer than `limit_seconds`,
-    `places` raises `OutageError`.
+    of the number of workers; `name` is what they run on, in words. Where there are too few workers for longer than
+    `limit_seconds`, `places` raises `OutageError`.
     """
 
     pool: WorkerPool
@@ -33,52 +33,69 @@ class Capacity:
     limit_seconds: float = math.inf
     clock: Callable[[], float] = time.monotonic
     workers: int = field(init=False)
-    _grew_at: float = field(init=False)
+    _moved_at: float = field(init=False)  # when machines last joined or left, or were being launched
     _report_at: float = field(default=-math.inf, init=False)
-    _none_since: float | None = field(default=None, init=False)
+    _waiting_since: float | None = field(default=None, init=False)
+    _small: set[str] = field(default_factory=set, init=False)  # machines that were named as too small
 
     def __post_init__(self) -> None:
         self.workers = self.pool.workers
-        self._grew_at = self.clock()
+        self._moved_at = self.clock()
 
-    def places(self) -> int:
-        """Return how many tasks of one process may be handed out at once: for workers that run and for those asked for."""
+    def places(self, wanted: int = 1) -> int:
+        """Return how many processes of tasks may be handed out: for workers that there are, and for those asked for.
+
+        `wanted` is how many the next task has. While there are fewer workers, the study waits for machines.
+        """
         self._count()
-        return min(self.pool.most, self.workers + self._asked())
+        self._wait_for(wanted)
+        return min(self.pool.most, self.workers + self._asked(wanted))
 
     def _count(self) -> None:
         """Count the workers that the machines hold now, and say where that has changed."""
         size, most = self.pool.size, self.pool.most
-        found = min(most, sum(size.places(node) for node in self.nodes()))
+        nodes = self.nodes()
+        found = min(most, sum(size.places(node) for node in nodes))
+        self._name_small(nodes)
         if found != self.workers:
             change = f"{found} workers" if found != 1 else "1 worker"
             self.view.notify(f"machines have {'joined' if found > self.workers else 'left'}: {change} now, {self.workers} before")
-            self._grew_at = self.clock() if found > self.workers else self._grew_at
+            self._moved_at = self.clock()
             self.view.workers(found, f"{replace(self.pool, workers=found)}, {self.name}")
             self.workers = found
-        self._watch_for_none()
 
-    def _watch_for_none(self) -> None:
-        if self.workers:
-            if self._none_since is not None:
+    def _name_small(self, nodes: Sequence[Node]) -> None:
+        """Name each machine once that is too small for a worker of this study."""
+        size = self.pool.size
+        for node in nodes:
+            has = node.gpus if size.gpus else node.cpus
+            if has and not size.places(node) and node.name not in self._small:
+                self._small.add(node.name)
+                self.view.notify(f"{node}, too little for a worker of {size.cpus:g} cores; --threads N sets how many")
+
+    def _wait_for(self, wanted: int) -> None:
+        """Say what is waited for while there are too few workers. Raises `OutageError` where that takes too long."""
+        if self.workers >= wanted:
+            if self._waiting_since is not None:
                 self.view.waiting(None)
-            self._none_since = None
+            self._waiting_since = None
             return
         now = self.clock()
-        if self._none_since is None:
-            self._none_since = now
-            self.view.waiting("a machine to join")
-            self.view.notify("no machine is left for workers: the study waits for one to join; Ctrl-C ends it for now")
-        if now - self._none_since > self.limit_seconds:
-            waited = readable_seconds(now - self._none_since)
-            raise OutageError(f"no machine for a worker joined for {waited}; nothing is lost: the same command continues")
+        if self._waiting_since is None:
+            self._waiting_since = now
+            need = f"{wanted} workers that train together" if wanted > 1 else "a worker"
+            self.view.waiting(f"machines for {need}: there are {self.workers}")
+            self.view.notify(f"too few machines for {need}: the study waits for others to join")
+        if now - self._waiting_since > self.limit_seconds:
+            waited = readable_seconds(now - self._waiting_since)
+            raise OutageError(f"too few machines for workers for {waited}; nothing is lost: the same command continues")
 
-    def _asked(self) -> int:
-        """Return for how many further workers the autoscaler is asked: for one alone while it launches nothing."""
+    def _asked(self, wanted: int) -> int:
+        """Return for how many further workers the autoscaler is asked: for the next task alone while it launches none."""
         if self.report is None:
             return 0
         now = self.clock()
         if now - self._report_at >= REPORT_SECONDS:
             self._report_at = now
-            self._grew_at = now if self.report().launching else self._grew_at
-        return max(ASKED, self.workers) if now - self._grew_at < STALLED_SECONDS else 1
+            self._moved_at = now if self.report().launching else self._moved_at
+        return max(ASKED, self.workers, wanted) if now - self._moved_at < STALLED_SECONDS else wanted

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import packages_distributions, requires
 
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
@@ -39,8 +41,22 @@ def _unfit(report: str) -> tuple[str, str] | None:
     if (found := re.search(rf"{UNFIT}(\w+): (.+)", report)) is not None:
         return found[1], found[2]
     where = re.search(r"creation task.*\bip=([\w.:]+)", report)
-    missing = re.search(r"^(?:ModuleNotFound|Import)Error: .+", report, re.MULTILINE)
-    return (where[1], f"cannot run segsweep: {missing[0]}") if where and missing else None
+    missing = re.search(r"^ModuleNotFoundError: No module named '(\w+).*", report, re.MULTILINE)
+    at_fault = where is not None and missing is not None and missing[1] in _own_modules()
+    return (where[1], f"cannot run segsweep: {missing[0]}") if where and missing and at_fault else None
+
+
+@cache
+def _own_modules() -> frozenset[str]:
+    """Return segsweep and the modules of the libraries that it requires: what a study brings beside them is its own matter."""
+    required = {canonical_name(re.split(r"[^\w.-]", each)[0]) for each in requires("segsweep") or () if "extra ==" not in each}
+    modules = packages_distributions().items()
+    return frozenset({"segsweep"} | {name for name, of in modules if required & {canonical_name(each) for each in of}})
+
+
+def canonical_name(distribution: str) -> str:
+    """Return a distribution's name in the one spelling that packaging compares (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def reason_of(report: str) -> str:

@@ -15,6 +15,7 @@ import ray._private.worker as driver
 from segsweep.sweep.signals import Interruption, interruption
 
 PROBE_SECONDS = 1.0
+DETACH_SECONDS = 10.0
 REFUSED_SECONDS, SILENT_SECONDS = 3.0, 20.0  # until a process, or a machine, counts as gone; a cut cable may heal
 
 
@@ -48,10 +49,17 @@ def attended() -> Iterator[None]:
 
 
 def detach() -> None:
-    """Leave the cluster: now, or after the last line of a command that ends. From one that has gone nothing is to be left."""
+    """Leave the cluster: now, or after the last line of a command that ends.
+
+    From one that has gone nothing is left, and the attempt may hang: a command does without, another process gives it some time.
+    """
     request = interruption()
     if not request.detail:
         request.after_last_line(ray.shutdown)
+    elif not request.ends_process:
+        leaving = threading.Thread(target=ray.shutdown, name="detach", daemon=True)
+        leaving.start()
+        leaving.join(DETACH_SECONDS)
 
 
 def _addresses() -> dict[str, str]:
@@ -71,6 +79,8 @@ def _watch(addresses: Mapping[str, str], request: Interruption, over: threading.
         for line in lines:
             if line.is_gone():
                 request.request(f"{addresses[line.address]} has gone ({line.address})")
+                if not over.wait(PROBE_SECONDS):
+                    request.insist()  # Tune's loop may hang in a call of Ray's
                 return
 
 

@@ -18,6 +18,7 @@ from segsweep.sweep.worker_pool import Node
 from segsweep.training.device import Device
 
 CHECK_SECONDS = 120.0  # for a machine's answer: its first process has to import torch
+SILENT_SECONDS = 5.0  # of waiting for these answers without a line
 POLL_SECONDS = 1.0  # how often the cluster is asked which machines it has
 GIB = 2**30
 UNFIT = "unfit machine "  # begins the error of a worker that finds so: the machine's id and the problem follow
@@ -43,13 +44,19 @@ class MachineCheck:
             return f"does not see the store {self.store.location}; put --store on a disk that all machines share"
         return None
 
-    def require(self, device: Device) -> None:
-        """Raise `UnfitMachineError` where a worker here that computes on a device cannot work for the driver."""
-        problem = self.problem()
-        if problem is None and device.cuda and not torch.cuda.is_available():
-            problem = "torch finds no GPU there, though Ray counts one; see to its driver"
-        if problem is not None:
+    def require(self, device: Device | None) -> None:
+        """Raise `UnfitMachineError` where a worker here cannot work for the driver; None: it computes nothing itself."""
+        if (problem := self.problem()) is not None:
             raise UnfitMachineError(f"{UNFIT}{ray.get_runtime_context().get_node_id()}: {problem}")
+        if device is not None and device.cuda:
+            require_gpu()
+
+
+def require_gpu() -> None:
+    """Raise `UnfitMachineError` where torch finds no GPU on this machine."""
+    if not torch.cuda.is_available():
+        problem = "torch finds no GPU there, though Ray counts one; see to its driver"
+        raise UnfitMachineError(f"{UNFIT}{ray.get_runtime_context().get_node_id()}: {problem}")
 
 
 @dataclass
@@ -94,6 +101,11 @@ class Machines:
             self._excluded[identity] = problem
             self.notify(f"node {self.name(identity)} is left out: {problem}")
 
+    @property
+    def here(self) -> str:
+        """The id of the driver's machine."""
+        return str(ray.get_runtime_context().get_node_id())
+
     def name(self, identity: str) -> str:
         """Return a machine's host name."""
         return str(self._alive.get(identity, {}).get("NodeManagerHostname", identity))
@@ -111,14 +123,15 @@ class Machines:
         meanwhile is no problem.
         """
         self._read()
-        here = ray.get_runtime_context().get_node_id()
         asked = {
             identity: _problem_there(self.check, identity)
             for identity, node in self._alive.items()
-            if identity not in self._checked and identity != here and (node["Resources"].keys() & {"CPU", "GPU"})
+            if identity not in self._checked and identity != self.here and (node["Resources"].keys() & {"CPU", "GPU"})
         }
         if not asked:
             return
+        if ray.wait(list(asked.values()), num_returns=len(asked), timeout=SILENT_SECONDS)[1]:
+            self.notify(f"asking {len(asked)} machines whether they can run segsweep; each imports torch first")
         deadline = time.monotonic() + CHECK_SECONDS
         problems = {identity: _answer(answer, deadline) for identity, answer in asked.items()}
         self._checked.update(asked)
@@ -127,6 +140,10 @@ class Machines:
         for identity, problem in problems.items():
             if problem is not None and identity in self._alive:
                 self.exclude(identity, problem)
+        self.require_some()
+
+    def require_some(self) -> None:
+        """Raise `UserError` where all machines that could hold workers are left out, with each one's problem."""
         if self._excluded and not any(node.cpus or node.gpus for node in self.nodes()):
             raise UserError("; ".join(f"node {self.name(each)}: {problem}" for each, problem in self._excluded.items()))
 
@@ -175,7 +192,7 @@ def _answer(answer: "ray.ObjectRef[str | None]", deadline: float) -> str | None:
     try:
         problem: str | None = ray.get(answer, timeout=max(0.0, deadline - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
-        return f"did not answer within {CHECK_SECONDS:.0f} s"
+        return None  # it may only be slow: a worker that starts there checks again
     except ray.exceptions.RayError as error:
         return f"cannot run segsweep: {str(error).strip().splitlines()[-1]}"
     return problem

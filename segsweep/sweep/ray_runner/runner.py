@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 import ray
-import torch
 from ray import tune
 
 from segsweep.config.user_objects import for_workers, register
@@ -26,8 +24,8 @@ from segsweep.sweep.progress import View
 from segsweep.sweep.ray_runner.autoscaler import read_report
 from segsweep.sweep.ray_runner.capacity import Capacity
 from segsweep.sweep.ray_runner.cluster import cluster
-from segsweep.sweep.ray_runner.deaths import memory_kills_as_deaths
-from segsweep.sweep.ray_runner.machines import Machines, UnfitMachineError, elsewhere_than, open_machines
+from segsweep.sweep.ray_runner.deaths import death_of, memory_kills_as_deaths
+from segsweep.sweep.ray_runner.machines import Machines, UnfitMachineError, elsewhere_than, open_machines, require_gpu
 from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, PlannerSearcher, Watch
 from segsweep.sweep.ray_runner.waiting import Waiting
 from segsweep.sweep.ray_runner.worker import Worker
@@ -46,6 +44,7 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 MANY = 10**9  # samples, and trials that wait for a place: the searcher says how many there are
+FREE_SECONDS = 10.0  # of waiting for a free GPU without a line
 RELAY = {"memory": 1.0}  # what a worker reserves that only passes on what others do; Tune refuses nothing at all
 
 
@@ -86,14 +85,24 @@ class RayRunner:
         return partial(self._on_a_gpu, _measure_with, for_workers()) if self.pool.size.gpus else measure_speed
 
     def _on_a_gpu(self, function: Callable[..., Any], *values: Any) -> Any:
-        """Return what a function returns in a process with a worker's GPU. Raises `UserError` where torch finds none there."""
-        elsewhere = elsewhere_than(self.machines.excluded)
-        remote = ray.remote(num_cpus=0, num_gpus=self.pool.size.gpus, label_selector=elsewhere)(_with_gpu)
-        try:
-            return ray.get(remote.remote(function, *values))
-        except UnfitMachineError as error:
-            reason = str(error).strip().splitlines()[-1].rpartition("Error: ")[2]  # Ray puts a traceback before it
-            raise UserError(f"--device {self.options.device}: {reason}, or use --device cpu") from None
+        """Return what a function returns in a process with a worker's GPU, once one is free.
+
+        Machines on which torch finds none are left out. Raises `UserError` where no other has a GPU.
+        """
+        while True:
+            elsewhere = elsewhere_than(self.machines.excluded)
+            remote = ray.remote(num_cpus=0, num_gpus=self.pool.size.gpus, label_selector=elsewhere)(_with_gpu)
+            answer = remote.remote(function, *values)
+            if not ray.wait([answer], timeout=FREE_SECONDS)[0]:
+                self.machines.notify("waiting for a free GPU, which other jobs hold or an autoscaler is to launch")
+            try:
+                return ray.get(answer)
+            except UnfitMachineError as error:
+                machine, problem = death_of(str(error)).unfit or ("", str(error))
+                self.machines.exclude(machine, problem)
+                self.machines.require_some()
+                if not any(node.gpus for node in self.machines.nodes()):
+                    raise UserError(f"--device {self.options.device}: no machine has a GPU that works; try cpu") from None
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
         """Do all the work that the driver has. A request to end is recorded and raised on."""
@@ -111,7 +120,7 @@ class RayRunner:
                 dispatcher.interrupt(str(request) or BY_USER)
                 raise
             except Exception:
-                if isinstance(dispatcher.error, OutageError):
+                if isinstance(dispatcher.error, OutageError | UserError):
                     dispatcher.interrupt(str(dispatcher.error))
                 if dispatcher.error is not None:
                     raise dispatcher.error from None  # Tune wraps it in text
@@ -161,16 +170,13 @@ class RayRunner:
 def _reserved(bundle: dict[str, float], config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
     job = config["job"]
-    if job.group is not None:
-        return tune.PlacementGroupFactory([RELAY])
     selectors: Any = [elsewhere_than(job.excluded)] if job.excluded else None
-    return tune.PlacementGroupFactory([bundle], bundle_label_selector=selectors)
+    return tune.PlacementGroupFactory([bundle if job.group is None else RELAY], bundle_label_selector=selectors)
 
 
 def _with_gpu(function: Callable[..., Any], *values: Any) -> Any:
     """Call a function where torch finds a GPU. Raises `UnfitMachineError` elsewhere."""
-    if not torch.cuda.is_available():
-        raise UnfitMachineError(f"torch finds no GPU on {socket.gethostname()}, though Ray counts one; see to its driver")
+    require_gpu()
     return function(*values)
 
 

@@ -50,7 +50,8 @@ class Dispatcher:
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of a new trial of Tune's, None where nothing can start now."""
         self.check()
-        free = self.capacity.places() - sum(self.processes(task) for task in self.running.values())
+        wanted = self.processes(self._next.task) if self._next is not None else 1
+        free = self.capacity.places(wanted) - sum(self.processes(task) for task in self.running.values())
         self.driver.planner.workers = max(1, self.capacity.workers)
         if free < 1:
             return None
@@ -98,14 +99,17 @@ class Dispatcher:
         self.driver.died(task, death.reason, counts=not (death.with_machine or unfit))
 
     def _exclude(self, machine: str, problem: str) -> bool:
-        """Leave out a machine, named by its id or its address, that cannot run segsweep; return whether it is known.
+        """Leave out a machine, named by its id or its address, that cannot run segsweep; return whether it is at fault.
 
-        Where the driver itself does not find its beacon in the store, the store is at fault and not the machine.
+        The driver's own machine never is, and none where the driver itself does not find its beacon in the store. Raises
+        `UserError` where no machine is left and no autoscaler launches others.
         """
         identity = self.machines.find(machine)
-        if identity is None or self.machines.check.problem() is not None:
+        if identity in (None, self.machines.here) or self.machines.check.problem() is not None:
             return False
-        self.machines.exclude(identity, problem)
+        self.machines.exclude(str(identity), problem)
+        if self.capacity.report is None:
+            self.machines.require_some()
         return True
 
     def interrupt(self, reason: str) -> None:

@@ -14,7 +14,7 @@ from segsweep.sweep.worker_pool import NotLaunchedYetError, TooSmallError, Worke
 
 POLL_SECONDS = 0.5
 REMIND_SECONDS = 60.0  # how often a line that has not changed is said again
-UNANSWERED_SECONDS = 20.0  # after which a machine with a GPU is no longer expected where the autoscaler says nothing
+UNANSWERED_SECONDS = 60.0  # after which a machine with a GPU is no longer expected where the autoscaler says nothing
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Waiting:
     view: View
     report: Callable[[], AutoscalerReport] = read_report
     _said: tuple[float, str] = field(default=(0.0, ""), init=False)
+    _has_tried: bool = field(default=False, init=False)  # whether the autoscaler has launched a machine, or could not
 
     def pool(self, *, may_ask: bool = True) -> WorkerPool:
         """Return the workers that fit, asking an autoscaler for machines where there is one and none of them fits.
@@ -78,8 +79,9 @@ class Waiting:
         with asking_for(bundle, options.group):
             while (found := self._fitting(options)) is None:
                 report, waited = self.report(), time.monotonic() - started
+                self._has_tried |= bool(report.launching or report.failed)
                 silent = waited > UNANSWERED_SECONDS and not (report.launching or report.failed)
-                if not insist and (report.refuses(bundle) or silent):
+                if not insist and (report.refuses(bundle) or silent or waited > limit):
                     break
                 if waited > limit:
                     raise self._over(bundle, report)
@@ -113,6 +115,6 @@ class Waiting:
     def _over(self, bundle: dict[str, float], report: AutoscalerReport) -> Exception:
         limit = readable_seconds(60 * self.options.wait_for_nodes)
         text = f"{machine_for(bundle)} did not join within {limit} (--wait-for-nodes): {report.on(bundle)}"
-        if report.refuses(bundle):
+        if report.refuses(bundle) or not self._has_tried:
             return UserError(f"{text}; ask for less with --threads or --gpus-per-trial, or give the cluster such a machine type")
         return OutageError(f"{text}; nothing is lost: the same command continues")

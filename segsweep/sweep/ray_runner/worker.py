@@ -38,11 +38,12 @@ class Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first job. Raises `UnfitMachineError` where this machine cannot work for the driver."""
-        config["job"].check.require(config["job"].context.device)
+        job = config["job"]
+        job.check.require(job.context.device if job.group is None else None)  # a relay needs no GPU
         gc.freeze()  # what the libraries brought stays: collections look at what jobs leave, in no time
         self._spoilt = False
         self._group: Group | None = None
-        self._start(config["job"])
+        self._start(job)
 
     def _start(self, job: Job) -> None:
         self._job = job

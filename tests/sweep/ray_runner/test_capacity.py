@@ -17,13 +17,15 @@ HEAD = Node(cpus=4, gpus=0, memory_gib=16)
 class Cluster:
     """Machines, an autoscaler's report, the time in seconds, and the lines that were said."""
 
-    def __init__(self, *nodes: Node, most: int = 1000, autoscaler: bool = False, limit_seconds: float = float("inf")) -> None:
+    def __init__(
+        self, *nodes: Node, most: int = 1000, autoscaler: bool = False, limit_seconds: float = float("inf"), **options: int
+    ) -> None:
         self.nodes, self.seconds, self.lines, self.shown, self.waits = list(nodes), 0.0, [], [], []
         view = SimpleNamespace(
             notify=self.lines.append, workers=lambda *shown: self.shown.append(shown), waiting=self.waits.append
         )
         self.report = AutoscalerReport(present=True)
-        pool = fit_pool(nodes, Options(), at_most=most)
+        pool = fit_pool(nodes, Options(**options), at_most=most)
         self.capacity = Capacity(
             pool,
             "the cluster",
@@ -77,8 +79,8 @@ def test_without_machines_a_study_waits_and_goes_on():
     assert cluster.capacity.places() == 0
     cluster.nodes = [GPU]
     assert cluster.capacity.places() == 1
-    assert sum("waits for one to join" in line for line in cluster.lines) == 1
-    assert cluster.waits == ["a machine to join", None]
+    assert sum("waits for others to join" in line for line in cluster.lines) == 1
+    assert cluster.waits == ["machines for a worker: there are 0", None]
 
 
 def test_a_wait_without_machines_has_a_limit():
@@ -89,5 +91,38 @@ def test_a_wait_without_machines_has_a_limit():
     cluster.seconds = 1059.0
     assert cluster.capacity.places() == 0
     cluster.seconds = 1061.0
-    with pytest.raises(OutageError, match="no machine for a worker joined for 61 s; nothing is lost"):
+    with pytest.raises(OutageError, match="too few machines for workers for 61 s; nothing is lost"):
         cluster.capacity.places()
+
+
+def test_a_group_that_lost_machines_is_asked_for_and_waited_for():
+    """When a preemption leaves too few workers for a task of four, four are asked for however long ago the autoscaler launched,
+    and the status says what is missing; without an autoscaler the wait has the same limit as one without any machine."""
+    cluster = Cluster(GPU, GPU, GPU, GPU, autoscaler=True, workers_per_trial=4)
+    cluster.seconds = 10 * STALLED_SECONDS
+    assert cluster.capacity.places(4) >= 8
+    for left in (2, 0):
+        cluster.nodes = [GPU] * left
+        assert cluster.capacity.places(4) >= 4
+        cluster.seconds += 2 * STALLED_SECONDS
+        assert cluster.capacity.places(4) == left + 4
+    assert cluster.waits == ["machines for 4 workers that train together: there are 2"]
+    alone = Cluster(GPU, GPU, workers_per_trial=2, limit_seconds=60.0)
+    alone.nodes = [GPU]
+    assert alone.capacity.places(2) == 1
+    assert alone.waits == ["machines for 2 workers that train together: there are 1"]
+    assert alone.capacity.places(1) == 1  # a task of one worker goes on meanwhile
+    assert alone.waits[-1] is None
+    assert alone.capacity.places(2) == 1
+    alone.seconds += 61.0
+    with pytest.raises(OutageError):
+        alone.capacity.places(2)
+
+
+def test_a_machine_that_is_too_small_is_named_once():
+    """A machine whose cores are too few for a worker of the first machine's size holds none, which is said with the remedy."""
+    small = Node(cpus=4, gpus=4, memory_gib=32, name="node small")
+    cluster = Cluster(GPU)
+    cluster.nodes = [GPU, small, HEAD]
+    assert [cluster.capacity.places() for _ in range(3)] == [1, 1, 1]
+    assert cluster.lines == ["node small has 4 cores and 4 GPUs, too little for a worker of 8 cores; --threads N sets how many"]

@@ -66,6 +66,12 @@ segsweep.sweep.ray_runner.machines.UnfitMachineError: unfit machine 0a1b: does n
         (CREATION, False, ("192.0.2.2", "cannot run segsweep: ModuleNotFoundError: No module named 'segsweep'")),
         (UNFIT, False, ("0a1b", "does not see the store /x; put --store on a disk")),
         (CREATION.replace("ModuleNotFoundError", "ValueError"), False, None),
+        (
+            CREATION.replace("'segsweep'", "'timm.models'"),
+            False,
+            ("192.0.2.2", "cannot run segsweep: ModuleNotFoundError: No module named 'timm.models'"),
+        ),
+        (CREATION.replace("'segsweep'", "'mymodel'"), False, None),  # what a study brings is no machine's fault
         ("ModuleNotFoundError: No module named 'mine'", False, None),  # in the middle of a task: the study's own code
     ],
 )

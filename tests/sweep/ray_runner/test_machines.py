@@ -9,7 +9,7 @@ import ray
 from segsweep.errors import UserError
 from segsweep.store.folder import FolderStore
 from segsweep.sweep.ray_runner import machines as module
-from segsweep.sweep.ray_runner.machines import MachineCheck, UnfitMachineError, elsewhere_than, open_machines
+from segsweep.sweep.ray_runner.machines import MachineCheck, UnfitMachineError, elsewhere_than, open_machines, require_gpu
 
 
 def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: Path) -> None:
@@ -92,4 +92,22 @@ def test_a_worker_refuses_to_start_on_an_unfit_machine(cluster: str, tmp_path: P
     check = MachineCheck(HiddenStore(tmp_path / "store"), "beacon", module.version("segsweep"))
     identity = ray.get_runtime_context().get_node_id()
     with pytest.raises(UnfitMachineError, match=f"unfit machine {identity}: does not see the store"):
-        check.require()
+        check.require(None)
+    with pytest.raises(UnfitMachineError, match=f"unfit machine {identity}: torch finds no GPU there"):
+        require_gpu()
+
+
+def test_an_answer_that_is_slow_excludes_no_machine(
+    cluster: str,  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine that has not answered in time may only be slow: it stays, and its workers check again; the wait is said."""
+    monkeypatch.setattr(ray.get_runtime_context().__class__, "get_node_id", lambda _: "another")
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.0)
+    lines: list[str] = []
+    with open_machines(FolderStore(tmp_path / "store"), lines.append) as machines:
+        machines.check_all()
+        assert machines.excluded == ()
+        assert lines == ["asking 1 machines whether they can run segsweep; each imports torch first"]

@@ -172,3 +172,18 @@ def test_places_that_other_jobs_hold_are_reported(pool_on) -> None:
         "other jobs hold 1 of 2 places for workers, and workers start as those are freed: "
         "node busy has 8 cores and 1 GPU (0 free)"
     ]
+
+
+def test_an_autoscaler_that_never_says_why_is_refused_as_well(pool_on) -> None:
+    """Ray's first autoscaler does not say what is infeasible: where it has launched nothing in time, nothing can come."""
+    cluster = Cluster([HEAD], types=[])
+    cluster.report = lambda: AutoscalerReport(True)  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="the autoscaler launches nothing yet; ask for less"):
+        pool_on(cluster, device="cpu", wait_for_nodes=1.0)
+
+
+def test_cores_are_used_at_last_where_gpus_cannot_be_had(pool_on) -> None:
+    """With `--device auto` a study that could compute on cores does not end for want of GPUs."""
+    cluster = Cluster([CPU_HEAD], types=[GPU], capacity=False)
+    assert pool_on(cluster, wait_for_nodes=2.0).size.gpus == 0
+    assert cluster.seconds == pytest.approx(120, abs=2)
