@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -63,16 +64,18 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, Pa
     home = tmp_path_factory.mktemp("home")
     dropped = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "GLOO_SOCKET_IFNAME", "PYTHONBREAKPOINT")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    environment |= {"HOME": str(home), "RAY_ADDRESS": "local"}
+    place = Path(tempfile.mkdtemp(prefix="rl", dir="/tmp"))  # pytest's own are too long for Ray
+    environment |= {"HOME": str(home), "RAY_ADDRESS": "local", "RAY_TMPDIR": str(place)}
     command = [sys.executable, "-c", HOST]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline()), home
+        yield {**json.loads(process.stdout.readline()), "folder": place / f"segsweep-{os.getuid()}"}, home
         process.stdin.write("\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline()) == {}, "the environment is not restored"
         assert process.wait(60) == 0
+    shutil.rmtree(place)
 
 
 def test_every_port_is_on_the_loopback_interface(started: tuple[dict, Path]) -> None:
@@ -130,7 +133,7 @@ def test_the_token_is_in_no_file_and_on_no_command_line(started: tuple[dict, Pat
     said, home = started
     assert not (home / ".ray").exists()
     assert not any(said["token"] in part for part in said["lines"])
-    folder = Path(f"/tmp/segsweep-{os.getuid()}")
+    folder = said["folder"]
     files = [path for path in (folder / "r" / "session_latest").resolve().rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if said["token"].encode() in path.read_bytes()]
@@ -141,7 +144,7 @@ def test_the_token_is_in_no_file_and_on_no_command_line(started: tuple[dict, Pat
 def test_another_user_of_the_machine_stays_out(started: tuple[dict, Path]) -> None:
     """Another user enters neither the folder with Ray's sockets nor the environment that holds the token."""
     said, _ = started
-    sockets = Path(f"/tmp/segsweep-{os.getuid()}/r/session_latest/sockets")
+    sockets = said["folder"] / "r" / "session_latest" / "sockets"
     assert (sockets / "raylet").is_socket()
     for private in (sockets / "raylet", Path(f"/proc/{said['process']}/environ")):
         look = subprocess.run(["cat", private], user=65534, env={"LC_ALL": "C"}, capture_output=True, text=True, check=False)
@@ -169,6 +172,7 @@ def read(port: int, page: str) -> str:
 def failing(monkeypatch: pytest.MonkeyPatch):
     """Have `ray.init` raise these errors in turn, then succeed; returns how often it was called."""
     monkeypatch.delenv("RAY_GCS_SERVER_PORT", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
 
     def fail(*errors: Exception) -> list[int]:
         calls: list[int] = []
