@@ -42,9 +42,10 @@ def run(
     `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B, as
     `MirrorOptions` or `online` alone. `options` are the fields of
     `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
-    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`, `wait_minutes`. Raises
-    `UserError` before anything is trained where the study, the data or the setting is wrong, and `OutageError` where a full
-    disk or a lost store has kept it from going on for longer than `wait_minutes`.
+    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`, `wait_minutes`,
+    `wait_for_nodes`. Raises `UserError` before anything is trained where the study, the data or the setting is wrong, and
+    `OutageError` where a full disk, a lost store or a lack of machines has kept it from going on for longer than
+    `wait_minutes`, or `wait_for_nodes` before the first worker.
     """
     for name in options:
         if name not in Options.__dataclass_fields__:

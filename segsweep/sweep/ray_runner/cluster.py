@@ -19,10 +19,7 @@ from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
 
 REACH_SECONDS = 2.0
 NOT_A_NODE = "No node info found"  # in what Ray says on a machine where none of the cluster's raylets runs
-PATIENCE = {
-    "RAY_timeout_ms_task_wait_for_death_info": "60000",  # by itself Ray does not wait to learn that a machine is dead
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # without its head, Ray ends the whole process after 60 s
-}
+DEATH_INFO = {"RAY_timeout_ms_task_wait_for_death_info": "60000"}  # by itself Ray does not wait to learn that a machine is dead
 
 
 @contextmanager
@@ -42,7 +39,7 @@ def cluster(notify: Notify) -> Iterator[str]:
         with ray_on_this_machine(), attended():
             yield "Ray on this machine"
         return
-    with environment(PATIENCE), _attached(str(address), notify), attended():
+    with environment(DEATH_INFO), _attached(str(address), notify), attended():
         yield f"the Ray cluster {ray.get_runtime_context().gcs_address}"
 
 
