@@ -124,7 +124,7 @@ def test_a_cancelled_study_continues_and_outlives_machines(
         assert slurm.job(again)["Restarts"] == "0"
         machines.power_off("n1")
         between = study.finished()
-        slurm.await_state(again, "PENDING", seconds=2 * MINUTES)
+        slurm.await_state(again, "PENDING", seconds=4 * MINUTES)
     finally:
         for name in ("n1", "n3"):
             machines.power_off(name)
