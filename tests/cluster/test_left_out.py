@@ -10,15 +10,15 @@ from small_study import make_study, measured
 
 from segsweep.records import load
 
-OPTIONS = ("--num-cpus=1", "--num-gpus=0", "--object-store-memory=100000000")
+OPTIONS = ("--num-gpus=0", "--object-store-memory=100000000")
 
 
 @pytest.fixture(scope="module")
 def address(machines: Machines) -> str:
-    """The address of a cluster of two machines with a core each; a third one is up and has not joined."""
+    """The address of a cluster of a head with two cores and a machine with one; a third one is up and has not joined."""
     address = f"{machines.address('n1')}:6379"
     head = ("--head", f"--node-ip-address={machines.address('n1')}", "--port=6379", "--include-dashboard=false")
-    machines.run("n1", "ray", "start", *head, *OPTIONS, RAY_AUTH_MODE="disabled")
+    machines.run("n1", "ray", "start", *head, "--num-cpus=2", *OPTIONS, RAY_AUTH_MODE="disabled")
     join(machines, "n2", address)
     return address
 
@@ -26,7 +26,7 @@ def address(machines: Machines) -> str:
 def join(machines: Machines, name: str, address: str) -> None:
     """Have a machine join the cluster."""
     options = (f"--address={address}", f"--node-ip-address={machines.address(name)}")
-    machines.run(name, "ray", "start", *options, *OPTIONS, RAY_AUTH_MODE="disabled")
+    machines.run(name, "ray", "start", *options, "--num-cpus=1", *OPTIONS, RAY_AUTH_MODE="disabled")
 
 
 @pytest.mark.timeout(15 * MINUTES)
@@ -54,14 +54,29 @@ def test_machines_that_do_not_see_the_store_are_left_out(
     pd.testing.assert_frame_equal(measured(records), expected, check_exact=True)
 
 
+@pytest.mark.timeout(10 * MINUTES)
+def test_workers_that_train_together_start_on_no_machine_that_is_left_out(
+    machines: Machines, address: str, ellipses: Path, boxes: Path
+) -> None:
+    """Two workers that train each model together run on the head, and so does the process that relays their messages; the
+    machine that is left out has more free memory, and nothing is put off."""
+    study = make_study(machines.shared / "together", ellipses, boxes)
+    options = ("--threads", "1", "--store", "/srv/store-of-groups", "--workers-per-trial", "2", "--workers-per-stage", "2")
+    script = ("python", study.script, *options)
+    output = machines.run("n1", *script, cwd=study.folder, timeout=9 * MINUTES, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
+    assert "node n2 is left out: does not see the store /srv/store-of-groups" in output
+    assert "put off" not in output
+    assert set(load(study.folder / "runs" / "small").trials["status"]) == {"finished"}
+
+
 @pytest.mark.timeout(5 * MINUTES)
 def test_what_no_machine_can_hold_is_refused_alike_by_a_plan_and_a_run(
     machines: Machines, address: str, ellipses: Path, boxes: Path
 ) -> None:
-    """Two cores, which no machine has, are refused with what each has, in the same line by `--plan` as by a run."""
+    """Three cores, which no machine has, are refused with what each has, in the same line by `--plan` as by a run."""
     study = make_study(machines.shared / "refused", ellipses, boxes)
-    script = ("python", study.script, "--threads", "2", "--device", "cpu")
+    script = ("python", study.script, "--threads", "3", "--device", "cpu")
     output = machines.run("n1", *script, cwd=study.folder, code=2, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
-    assert re.search(r"error: --threads 2: no machine has 2 cores: (node n\d has 1 core,? ?)+", output)
+    assert re.search(r"error: --threads 3: no machine has 3 cores: (node n\d has \d cores?,? ?)+", output)
     plan = machines.run("n1", *script, "--plan", cwd=study.folder, code=2, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
     assert [line for line in plan.splitlines() if "error:" in line] == [line for line in output.splitlines() if "error:" in line]
