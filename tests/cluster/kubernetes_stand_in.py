@@ -1,9 +1,9 @@
-"""What Ray's autoscaler on Kubernetes talks to: API server and operator of one RayCluster, whose pods are processes.
+"""A stand-in for what Ray's autoscaler on Kubernetes talks to: the API server and KubeRay's operator, for one RayCluster.
 
 usage: kubernetes_stand_in.py SPEC.json GCS_ADDRESS PORT CERTIFICATE.pem
 
-It serves the RayCluster `segsweep` and its pods over HTTPS, takes the autoscaler's patches, and starts and ends `ray start` as
-the operator would start and end pods.
+It serves the RayCluster `segsweep` and its pods over HTTPS, applies the autoscaler's patches, and starts and ends `ray start`
+where the operator would start and end pods.
 """
 
 import json

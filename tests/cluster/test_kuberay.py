@@ -31,8 +31,7 @@ def cluster_of_the_manifest() -> dict[str, Any]:
     group["template"]["spec"]["containers"][0]["resources"] = {"requests": small, "limits": small}
     group["maxReplicas"] = 2
     spec["autoscalerOptions"]["idleTimeoutSeconds"] = 10
-    loaded: dict[str, Any] = spec
-    return loaded
+    return spec
 
 
 @pytest.fixture(scope="module")
