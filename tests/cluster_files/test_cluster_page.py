@@ -48,6 +48,7 @@ def test_ray_and_segsweep_accept_their_commands(words):
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("words", OTHERS, ids=" ".join)
 def test_other_tools_accept_their_commands(words):
     """Every option is one that kubectl, docker, SkyPilot or Slurm has."""
@@ -73,6 +74,7 @@ def test_mistakes_in_commands_are_noticed(line):
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "line",
     [

@@ -11,6 +11,7 @@ FILE = CLUSTER / "skypilot.yaml"
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(300)
 def test_skypilot_accepts_the_task(tmp_path, monkeypatch):
     """SkyPilot reads the task as two spot machines with a GPU each; a misspelt field is refused, nested ones too."""
     monkeypatch.setenv("HOME", str(tmp_path))  # SkyPilot makes folders there
