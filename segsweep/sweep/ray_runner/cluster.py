@@ -16,6 +16,7 @@ from segsweep.errors import UserError
 from segsweep.sweep.ray_runner.authentication import environment, lets_in, token_file_remark, token_for
 from segsweep.sweep.ray_runner.head import attended, detach, without_rays_handlers
 from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
+from segsweep.sweep.ray_runner.ownership import is_ours
 
 REACH_SECONDS = 2.0
 NOT_A_NODE = "No node info found"  # in what Ray says on a machine where none of the cluster's raylets runs
@@ -103,7 +104,8 @@ def cluster_address() -> str | None:
 def running_here() -> str | None:
     """Return the address of the cluster that this user's `ray start` left on this machine, None where none answers.
 
-    One that another user started is not this user's cluster: RAY_ADDRESS names it where it is meant.
+    One that another user started is not this user's cluster, also where its head has the port of this user's dead one:
+    RAY_ADDRESS names it where it is meant.
     """
     note = Path(get_ray_address_file(None))
     try:
@@ -112,7 +114,7 @@ def running_here() -> str | None:
         address = note.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    return address if answers(address) and _is_ray(address) else None
+    return address if answers(address) and is_ours(address) and _is_ray(address) else None
 
 
 def _is_ray(address: str) -> bool:
