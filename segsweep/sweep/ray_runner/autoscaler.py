@@ -23,13 +23,15 @@ class AutoscalerReport:
     """What the autoscaler of a cluster says of itself; `present` is False where there is none.
 
     `launching` names what it launches now, as `2 gpu-spot`. `infeasible` holds the resources that are asked for and that none of
-    its machine types has, or no further machine that it may launch. `failed` is its last failure to launch.
+    its machine types has, or no further machine that it may launch. `failed` is its last failure to launch. Ray's first
+    autoscaler says neither: it does not `explain`.
     """
 
     present: bool
     launching: tuple[str, ...] = ()
     infeasible: tuple[Mapping[str, float], ...] = ()
     failed: str | None = None
+    explains: bool = True
 
     def refuses(self, bundle: Mapping[str, float]) -> bool:
         """Return whether no machine that it may launch has these resources."""
@@ -88,7 +90,7 @@ def legacy_report(status: Mapping[str, object]) -> AutoscalerReport:
     launching = [f"{count} {name}" for name, count in (report.get("pending_launches") or {}).items()]
     starting = [node[1] for node in report.get("pending_nodes") or ()]  # address, type, state
     launching += [f"{starting.count(name)} {name}" for name in sorted(set(starting))]
-    return AutoscalerReport(True, tuple(launching))
+    return AutoscalerReport(True, tuple(launching), explains=False)
 
 
 def _one_line(text: str) -> str:

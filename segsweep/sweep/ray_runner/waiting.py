@@ -15,6 +15,7 @@ from segsweep.sweep.worker_pool import NotLaunchedYetError, TooSmallError, Worke
 POLL_SECONDS = 0.5
 REMIND_SECONDS = 60.0  # how often a line that has not changed is said again
 UNANSWERED_SECONDS = 60.0  # after which a machine with a GPU is no longer expected where the autoscaler says nothing
+UNEXPLAINED_SECONDS = 20.0  # the same where it never says what it cannot launch
 
 
 @dataclass
@@ -80,7 +81,8 @@ class Waiting:
             while (found := self._fitting(options)) is None:
                 report, waited = self.report(), time.monotonic() - started
                 self._has_tried |= bool(report.launching or report.failed)
-                silent = waited > UNANSWERED_SECONDS and not (report.launching or report.failed)
+                patience = UNANSWERED_SECONDS if report.explains else UNEXPLAINED_SECONDS
+                silent = waited > patience and not (report.launching or report.failed)
                 if not insist and (report.refuses(bundle) or silent or waited > limit):
                     break
                 if waited > limit:

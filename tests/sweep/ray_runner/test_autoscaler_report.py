@@ -37,4 +37,4 @@ def test_the_first_autoscaler_is_told_from_a_cluster_without_one():
         "pending_launches": {"gpu": 1},
         "pending_nodes": [["10.0.0.1", "gpu", "setting-up"], ["10.0.0.2", "gpu", "setting-up"]],
     }
-    assert legacy_report({"autoscaler_report": launching}) == AutoscalerReport(True, ("1 gpu", "2 gpu"))
+    assert legacy_report({"autoscaler_report": launching}) == AutoscalerReport(True, ("1 gpu", "2 gpu"), explains=False)
