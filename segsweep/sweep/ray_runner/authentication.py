@@ -1,7 +1,7 @@
 """Ray's token: chosen for a cluster that segsweep starts, looked up for a cluster that runs.
 
 Ray reads it from RAY_AUTH_TOKEN, else from the file that RAY_AUTH_TOKEN_PATH names, else from ~/.ray/auth_token; RAY_AUTH_MODE
-(`token` or `disabled`) says whether it is used.
+(`token` or `disabled`) says whether it is used. With RAY_USE_TLS the head is asked by TLS.
 """
 
 import os
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]  # part of ray[default]
+from ray._common.tls_utils import load_certs_from_env
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # Cython
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
@@ -18,6 +19,7 @@ from segsweep.errors import UserError
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 MODES = ("token", "disabled")
+TLS, TLS_FILES = "RAY_USE_TLS", ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
 SET_BY_RAY = ("PYTHONBREAKPOINT", "RAY_USAGE_STATS_ENABLED")  # by `ray.init`, and left behind
 ANSWER_SECONDS = 10.0  # for the head's answer; a busy one takes a second
 
@@ -68,7 +70,7 @@ def token_for(address: str) -> dict[str, str]:
 def lets_in(address: str, token: str | None = None) -> bool:
     """Return whether the head of a cluster answers who has this token, or none. Raises `UserError` where it is no Ray."""
     metadata = [("authorization", f"Bearer {token}")] if token is not None else None
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with _channel(address) as channel:
         ask = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel).GetClusterId  # type: ignore[no-untyped-call]
         try:
             request = gcs_service_pb2.GetClusterIdRequest()  # type: ignore[attr-defined]  # generated code
@@ -78,9 +80,25 @@ def lets_in(address: str, token: str | None = None) -> bool:
                 return False
             raise UserError(
                 f"Ray cluster {address}: what answers there is no head of Ray ({error.code().name}); give HOST:PORT that "
-                "`ray start --head` prints, by default port 6379, not that of the dashboard"
+                "`ray start --head` prints, by default port 6379, not that of the dashboard, with RAY_USE_TLS as on the head"
             ) from None
     return True
+
+
+def tls_credentials() -> grpc.ChannelCredentials | None:
+    """Return the certificates by which Ray's processes know each other, None where RAY_USE_TLS does not ask for them.
+
+    Raises `UserError` where one is not named or cannot be read.
+    """
+    asked = os.environ.get(TLS, "0")
+    if asked.lower() not in ("1", "true"):
+        return None
+    try:
+        certificate, key, authority = load_certs_from_env()  # type: ignore[no-untyped-call]
+    except (RuntimeError, OSError) as error:
+        problem = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "asks for files that are not named"
+        raise UserError(f"{TLS}={asked}: {problem}; export {', '.join(TLS_FILES)}, files in PEM, or unset {TLS}") from None
+    return grpc.ssl_channel_credentials(authority, key, certificate)
 
 
 def token_source() -> str:
@@ -120,6 +138,13 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
             if value is not None:
                 os.environ[name] = value
         _read_again()
+
+
+def _channel(address: str) -> grpc.Channel:
+    credentials, options = tls_credentials(), [("grpc.enable_http_proxy", 0)]
+    if credentials is None:
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, credentials, options)
 
 
 def _mode() -> str | None:

@@ -12,7 +12,7 @@ from ray._private import ray_constants
 from ray._private.node import Node
 
 from segsweep.errors import UserError
-from segsweep.sweep.ray_runner.authentication import environment, token_for_start
+from segsweep.sweep.ray_runner.authentication import environment, tls_credentials, token_for_start
 from segsweep.sweep.ray_runner.head import detach, without_rays_handlers
 from segsweep.sweep.ray_runner.ray_folder import OBJECTS_BYTES, ray_folder, short_temporary_folder, usable_folder
 
@@ -28,6 +28,7 @@ BUSY = "timed out during startup"
 @contextmanager
 def ray_on_this_machine() -> Iterator[None]:
     """Start Ray on this machine for as long as it is used. Raises `UserError` where it does not start, on the second try."""
+    tls_credentials()  # without which Ray's head dies, and Ray waits for it for 60 s
     folder = ray_folder()
     loopback = {name: value for name, value in LOOPBACK.items() if name not in os.environ}
     with environment({**token_for_start(), **loopback, **short_temporary_folder()}):
@@ -42,6 +43,7 @@ def check_start() -> None:
     """Raise `UserError` for what would keep Ray from starting here, as far as it is seen without writing anything."""
     usable_folder()
     token_for_start()
+    tls_credentials()
 
 
 def _start(folder: Path) -> None:

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 from ray.core.generated import gcs_service_pb2
 
 
 @contextmanager
-def fake_head(token: str | None = None) -> Iterator[str]:
-    """Yield the address of a head that refuses whoever has another token; with None it lets everybody in."""
+def fake_head(token: str | None = None, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Yield the address of a head that refuses whoever has another token; with None it lets everybody in.
+
+    With a certificate and its key it speaks TLS, as Ray does, with whoever has a certificate signed by this one.
+    """
 
     def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:
         given = dict(context.invocation_metadata()).get("authorization")
@@ -23,7 +27,11 @@ def fake_head(token: str | None = None) -> Iterator[str]:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", {"GetClusterId": method}),)
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        chain, key = (path.read_bytes() for path in certificate)
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)], chain, require_client_auth=True))
     server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -1,6 +1,8 @@
 """Ray's token: found, refused, and forgotten again."""
 
 import os
+import shutil
+import subprocess
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -11,16 +13,31 @@ from ray._raylet import AuthenticationMode, AuthenticationTokenLoader, get_authe
 
 from segsweep.errors import UserError
 from segsweep.sweep.ray_runner.authentication import environment, token_file_remark, token_for, token_for_start
+from segsweep.sweep.ray_runner.local_ray import check_start, ray_on_this_machine
+
+TLS_FILES = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
 
 
 @pytest.fixture(autouse=True)
 def _without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A user who has no token, in a home folder of its own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS", *TLS_FILES):
         monkeypatch.delenv(name, raising=False)
     yield
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """The files of a certificate for this machine, signed by itself, and of its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("takes openssl, to make a certificate")
+    chain, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=head"
+    subject = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", chain, "-keyout", key]
+    subprocess.run(["openssl", *request.split(), *subject], check=True, capture_output=True)
+    return chain, key
 
 
 def write_token(path: Path, token: str, rights: int = 0o600) -> Path:
@@ -102,6 +119,38 @@ def test_an_open_cluster_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     with fake_head() as address:
         assert token_for(address) == {}
+
+
+@pytest.mark.parametrize("asked", ["1", "True"])
+def test_a_cluster_that_speaks_tls_is_asked_by_tls(
+    asked: str, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With RAY_USE_TLS the head is asked by TLS with Ray's certificates, with a token and without; else it is no head."""
+    chain, key = certificate
+    for name, path in zip(TLS_FILES, (chain, chain, key), strict=True):
+        monkeypatch.setenv(name, str(path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    with fake_head("right", certificate) as closed, fake_head(None, certificate) as opened:
+        with pytest.raises(UserError, match=r"no head of Ray .* with RAY_USE_TLS as on the head"):
+            token_for(opened)
+        monkeypatch.setenv("RAY_USE_TLS", asked)
+        assert token_for(opened) == {}
+        assert token_for(closed) == {"RAY_AUTH_MODE": "token"}
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
+        with pytest.raises(UserError, match="refuses the token"):
+            token_for(closed)
+
+
+def test_tls_without_its_files_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is not named or missing is said at once, also where Ray would be started, which waits for 60 s."""
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    for ask in (lambda: token_for("127.0.0.1:1"), check_start, ray_on_this_machine().__enter__):
+        with pytest.raises(UserError, match="RAY_USE_TLS=1: asks for files that are not named; export RAY_TLS_CA_CERT, "):
+            ask()
+    for name in TLS_FILES:
+        monkeypatch.setenv(name, str(tmp_path / "none.pem"))
+    with pytest.raises(UserError, match=f"RAY_USE_TLS=1: {tmp_path}/none.pem: No such file or directory; export"):
+        token_for("127.0.0.1:1")
 
 
 def test_what_is_no_head_is_named() -> None:
