@@ -302,7 +302,8 @@ def test_imagenet_without_a_network_is_one_line(context, monkeypatch):
     monkeypatch.setattr(smp.encoders, "get_encoder", offline)
     spec = StageSpec(Stage("imagenet"), "resnet18", seed=0)
     with pytest.raises(
-        UserError, match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; with a network"
+        UserError,
+        match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; where there is a network, segsweep fetch",
     ):
         build(spec, context)
     assert context.store.find(WEIGHTS, spec.key(None)) is None

@@ -1,5 +1,6 @@
 """A study of a minute for clusters, as a script in a folder that all machines see, and what its records must say at its end."""
 
+import runpy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,32 @@ from segsweep.records import load
 from segsweep.records.study_records import Records
 
 EPOCHS, SOURCE_EPOCHS = 6, 12
+PAUSE = "SMALL_STUDY_PAUSE"  # the seconds that each step of a trial waits, where a study must last on a fast machine
 SCRIPT = """
-from segsweep import LogUniform, Study, Target, main
+from segsweep import LogUniform, Loss, Study, Target, main
+
+
+def paused(logits, mask):
+    import os, time
+    from torch.nn.functional import cross_entropy
+
+    time.sleep(float(os.environ.get("SMALL_STUDY_PAUSE", "0")))
+    return cross_entropy(logits, mask.long(), ignore_index=255)
+
 
 study = Study(
     name="small",
     target=Target("folder:{target}"),
     compare={{"source": ["random", "supervised:folder:{source}"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
-    fixed={{"architecture": "unet16", "image_px": 32, "epochs": {epochs}, "source_epochs": {source_epochs}, "batch_size": 8}},
+    fixed={{
+        "architecture": "unet16",
+        "image_px": 32,
+        "epochs": {epochs},
+        "source_epochs": {source_epochs},
+        "batch_size": 8,
+        "loss": Loss("paused", paused),
+    }},
     trials_per_cell=2,
     seeds=2,
 )
@@ -76,9 +94,8 @@ def make_study(folder: Path, target: Path, source: Path) -> SmallStudy:
 
 def undisturbed(study: SmallStudy, folder: Path) -> pd.DataFrame:
     """Return what the study's trials measure in one process, without Ray and without any disturbance."""
-    space: dict[str, object] = {"__name__": "study"}
-    exec(study.script.read_text(), space)
-    return measured(segsweep.run(space["study"], out=folder / "runs", runner="inline", threads=1))  # type: ignore[arg-type]
+    space = runpy.run_path(str(study.script), run_name="study")
+    return measured(segsweep.run(space["study"], out=folder / "runs", runner="inline", threads=1))
 
 
 def measured(records: Records) -> pd.DataFrame:

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from machines import MINUTES, PROJECT, Machines, require, wait_until
 from slurm import LOGIN, Slurm, slurm_up
-from small_study import SmallStudy, assert_whole, make_study
+from small_study import PAUSE, SmallStudy, assert_whole, make_study
 
 BATCH = PROJECT / "cluster" / "slurm" / "study.sbatch"
+LASTING = {PAUSE: "2"}  # so that a study outlives what is done to it, also on a fast machine
 COMMAND = ("python", "study.py", "--threads", "1")
 NODES = """
 import ray
@@ -76,7 +77,7 @@ def await_progress(study: SmallStudy, slurm: Slurm, job: str, epochs: int, finis
 def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: SmallStudy, expected: pd.DataFrame) -> None:
     """A job of higher priority gets the nodes within the minute of grace, and the time limit ends the study in time. Each time
     the driver says how to continue, Slurm queues the job again, and nothing finished is repeated; the table is as undisturbed."""
-    job = submit(slurm, study.folder, *COMMAND)
+    job = submit(slurm, study.folder, *COMMAND, **LASTING)
     await_progress(study, slurm, job, epochs=8)
     urgent = slurm.submit("--partition=high", "--nodes=3", "--exclusive", "--wrap", "hostname", cwd=study.folder)
     slurm.await_state(urgent, "COMPLETED")
@@ -109,14 +110,14 @@ def test_a_cancelled_study_continues_and_outlives_machines(
     """`scancel` ends the study with the line that says how to continue, and the job stays cancelled; submitted again it
     continues. A machine without power costs its own work alone, and the job goes on; the first one's has Slurm queue the job
     again. Nothing finished is repeated, and the table is as undisturbed."""
-    job = submit(slurm, study.folder, *COMMAND)
+    job = submit(slurm, study.folder, *COMMAND, **LASTING)
     await_progress(study, slurm, job, epochs=8, finished=1)
     slurm.run("scancel", job)
     slurm.await_state(job, "CANCELLED")
     assert log(study, job).count("To continue: python study.py --threads 1") == 1
     before = study.finished()
 
-    again = submit(slurm, study.folder, *COMMAND)
+    again = submit(slurm, study.folder, *COMMAND, **LASTING)
     await_progress(study, slurm, again, epochs=4)
     try:
         machines.power_off("n3")
