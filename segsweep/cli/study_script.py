@@ -118,7 +118,7 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     if options.json and not options.plan:
         raise UserError("--json: goes with --plan")
     if sum([options.check, options.plan, options.fetch]) > 1:
-        raise UserError("--plan, --check and --fetch: give one of them")
+        raise UserError("--plan, --check and --fetch: give one of the three")
     mirror = mirror_options(options, MirrorOptions())
     run_options = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     preset = getattr(options, "preset", None)

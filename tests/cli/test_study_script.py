@@ -200,7 +200,7 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
         (["--device", "cuda:9"], "torch sees"),
         (["--threads", "99"], "allowed are 1.."),
         (["--json"], "goes with --plan"),
-        (["--plan", "--check"], "--plan and --check: give one of the two"),
+        (["--plan", "--check"], "--plan, --check and --fetch: give one of the three"),
     ],
 )
 def test_mistakes_at_the_command_line_are_one_line(

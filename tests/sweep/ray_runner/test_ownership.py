@@ -61,6 +61,7 @@ def test_another_users_head_at_the_address_of_a_dead_cluster_is_passed_over(left
         with raylet(address, user=os.getuid()):  # of the dead head; it ends some time later
             assert running_here() is None
         monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests have attached this process
         assert cluster_address() == address
     finally:
         head.__exit__(None, None, None)
