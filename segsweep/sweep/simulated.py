@@ -85,7 +85,7 @@ class Simulation:
         heapq.heappush(self._running, _Step(clock + seconds, len(self.events), assignment, epoch))
 
     def _change_workers(self, clock: float, workers: int) -> None:
-        """Have so many workers from now on; the tasks of those that vanish return to the planner."""
+        """Set the number of workers; the tasks of those that vanish return to the planner."""
         self.workers = workers
         self.planner.workers = max(1, workers)
         while len(self._running) > workers:

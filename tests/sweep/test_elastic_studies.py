@@ -20,7 +20,7 @@ def val_iou(trial: Trial, epoch: int) -> float:
 
 
 def simulate(workers: int, changes: Changes, study: Study | None = None) -> tuple[Simulation, Planner]:
-    """Return a finished simulation of a study on so many workers at first, and its planner."""
+    """Return a finished simulation of a study that starts with some workers, and its planner."""
     built: dict[str, str] = {}
     planner = Planner(plan_of(study or small_study()), built_in(built))
     simulation = Simulation(planner, val_iou, workers, changes, built=built)

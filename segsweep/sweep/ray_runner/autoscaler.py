@@ -49,7 +49,7 @@ class AutoscalerReport:
 
 
 def read_report() -> AutoscalerReport:
-    """Return what the autoscaler of the attached cluster says; shortly after the head's start it waits for the first report."""
+    """Return what the autoscaler of the attached cluster says; waits for the first report shortly after the head's start."""
     deadline = time.monotonic() + STARTING_SECONDS
     while (found := _report()) is None:
         if time.monotonic() > deadline:

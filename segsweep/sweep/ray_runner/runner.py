@@ -188,7 +188,7 @@ def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, fl
 
 @contextmanager
 def open_ray(options: Options, at_most: int, store: Store, view: View, *, may_ask: bool) -> Iterator[RayRunner]:
-    """Yield a runner on the cluster at hand, or on one that is started here for as long.
+    """Yield a runner on the running cluster, or on one that is started on this machine and ends with the context.
 
     Machines that cannot run segsweep or do not see the store are left out. Where none fits, an autoscaler is asked for machines
     if that is allowed. Raises what `Waiting.pool` does.
