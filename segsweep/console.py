@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 def error_console() -> "Console":
     """Return the console of all commands: on stderr, without rich's markup, emoji and highlighting.
 
-    Names of data sets, files and cells would otherwise change: rich prints `a:b:` as an emoji and drops `[x]`.
+    Names of datasets, files and cells would otherwise change: rich prints `a:b:` as an emoji and drops `[x]`.
     """
     from rich.console import Console
 

@@ -43,14 +43,14 @@ def _importing(trace: TracebackType | None) -> bool:
 
 
 class UserError(ValueError):
-    """A mistake in a study, a command or a data set: shown as one line, without a traceback.
+    """A mistake in a study, a command or a dataset: shown as one line, without a traceback.
 
     The message names the field, file or node, the value, what is allowed, and what to do.
     """
 
 
 class DataNotFoundError(UserError):
-    """A known data set for which no folder was named or found: a plan can be made without it, a run cannot."""
+    """A known dataset for which no folder was named or found: a plan can be made without it, a run cannot."""
 
 
 class LostArtifactError(Exception):

@@ -124,7 +124,7 @@ demo = Study(
             "supervised:cityscapes/raw": "supervised:generated_middle@60",
             "supervised:isic2018": "supervised:generated_far@60",
         },
-        "Generated pictures stand in for the paper's data sets: this shows what the table looks like, and compares nothing.",
+        "Generated pictures stand in for the paper's datasets: this shows what the table looks like, and compares nothing.",
     ),
 )
 

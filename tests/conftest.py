@@ -1,4 +1,4 @@
-"""Small data sets in real files, and the study that most tests run."""
+"""Small datasets in real files, and the study that most tests run."""
 
 import os
 import shutil
@@ -113,7 +113,7 @@ def _one_thread() -> None:
 
 
 def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:
-    """Write a data set of bright figures on dark ground in the layout of `folder:PATH`."""
+    """Write a dataset of bright figures on dark ground in the layout of `folder:PATH`."""
     rng = np.random.default_rng(seed)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)

@@ -52,7 +52,7 @@ def context(tmp_path) -> ExecutionContext:
 
 @pytest.fixture
 def data(tmp_path, context) -> str:
-    """The key of a prepared data set of 20 drawn pictures with three classes."""
+    """The key of a prepared dataset of 20 drawn pictures with three classes."""
     folder = tmp_path / "drawn"
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):

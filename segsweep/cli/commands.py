@@ -1,4 +1,4 @@
-"""The `segsweep` command: data sets and models, what was run, and what came out.
+"""The `segsweep` command: datasets and models, what was run, and what came out.
 
 Nothing at the top of this file imports torch or pandas: each command imports what it needs when it is called.
 """
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    datasets = add("datasets", _datasets, "List data sets, their layouts, and what is found.", "datasets --data ~/data")
+    datasets = add("datasets", _datasets, "List datasets, their layouts, and what is found.", "datasets --data ~/data")
     add_models_options(add("models", _models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
     add_settings_options(
         add("settings", _settings, "List every setting, its default, what it allows and what it means.", "settings learning_rate")
@@ -63,14 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     prepare = add(
         "prepare",
         _prepare,
-        "Decode data sets into the store, and verify them.",
+        "Decode datasets into the store, and verify them.",
         "prepare pets coco --data ~/data --image-px 96",
     )
     add_arguments(datasets, prepare)
     fetched = add(
         "fetch",
         _fetch,
-        "Download the published weights and data sets that a study needs, for machines without a network.",
+        "Download the published weights and datasets that a study needs, for machines without a network.",
         "fetch sweeps/transfer_grid.py --data ~/data",
     )
     fetched.add_argument("script", metavar="STUDY.py", help="a study's script")

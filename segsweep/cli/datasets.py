@@ -1,4 +1,4 @@
-"""`segsweep datasets` and `segsweep prepare`: which data sets there are, and what is in them."""
+"""`segsweep datasets` and `segsweep prepare`: which datasets there are, and what is in them."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from rich.console import Console
 from segsweep.cli.datasets_options import SHEET_IMAGES
 from segsweep.config.setting_types import LARGEST_PX
 from segsweep.data.bit_depth import range_remarks
-from segsweep.data.dataset import DataSet, folder_remarks
+from segsweep.data.dataset import Dataset, folder_remarks
 from segsweep.data.download import DOWNLOADS, download
 from segsweep.data.duplicates import official_remarks
 from segsweep.data.groups import group_numbers, has_groups
@@ -36,7 +36,7 @@ LINE_PX = 16
 
 
 def list_datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    """Print every data set, its classes, its layout, and what is found of it."""
+    """Print every dataset, its classes, its layout, and what is found of it."""
     rows = dataset_rows(DataRoots.parse(options.data))
     if options.json:
         print(json.dumps(rows, indent=1))
@@ -57,7 +57,7 @@ def _found(row: Mapping[str, Any]) -> str:
 
 
 def dataset_rows(roots: DataRoots) -> list[dict[str, Any]]:
-    """Return a row per data set.
+    """Return a row per dataset.
 
     `name`, `schemes` (how many classes each has, 0 without masks), `layout`, `folder` (null where it is not found),
     `pictures` (null where counting would take long), `downloadable`, and `problem`, what is wrong with the files, or null.
@@ -87,12 +87,12 @@ def _row(name: str, layout: str, folder: Path | None, roots: DataRoots) -> dict[
     return row
 
 
-def _counts(dataset: DataSet) -> dict[str, int]:
+def _counts(dataset: Dataset) -> dict[str, int]:
     return {scheme: len(classes) for scheme, classes in dataset.schemes.items()}
 
 
 def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
-    """Decode data sets into the store, verify them, and print what is in them."""
+    """Decode datasets into the store, verify them, and print what is in them."""
     from segsweep.sweep.progress import choose_view
 
     if not 1 <= options.image_px <= LARGEST_PX:
@@ -124,7 +124,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
 
 
 def data_facts(data: Prepared) -> dict[str, Any]:
-    """Return what is in a prepared data set.
+    """Return what is in a prepared dataset.
 
     `class_shares` are shares of the pixels that are not ignored, `ignored` is the share of all pixels that are; `mean` and
     `std` are those of red, green and blue in 0..1; `groups` is their number, null without any; `bits` is the range of 16-bit
@@ -177,7 +177,7 @@ def _write_sheet(data: Prepared, name: str, folder: Path) -> None:
 
 
 def contact_sheet(data: Prepared) -> Image.Image:
-    """Return some pictures from all over the data set, their masks in colour below them, and the colours' names."""
+    """Return some pictures from all over the dataset, their masks in colour below them, and the colours' names."""
     chosen = np.unique(np.linspace(0, len(data.names) - 1, SHEET_IMAGES).astype(int))
     step, rows = TILE_PX + GAP_PX, 2 if data.labelled else 1
     counts = data.class_pixels(chosen)

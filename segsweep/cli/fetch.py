@@ -1,4 +1,4 @@
-"""`segsweep fetch`: downloading every published weight file and data set of a study, for machines without a network."""
+"""`segsweep fetch`: downloading every published weight file and dataset of a study, for machines without a network."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -43,11 +43,11 @@ def fetch(study: Study, roots: DataRoots, console: Console) -> int:
 
 
 def wanted(study: Study, roots: DataRoots, progress: Progress) -> Iterator[tuple[str, Callable[[], Path | None]]]:
-    """Yield each data set and weight file of a study, with what downloads it and returns where it lies."""
+    """Yield each dataset and weight file of a study, with what downloads it and returns where it lies."""
     stages = [stage for _, settings in study.cells() for stage in settings.chain.stages]
     named = (study.target_name, *(stage.dataset for stage in stages if stage.dataset is not None))
     for name in dict.fromkeys(split_scheme(name)[0] for name in named if not name.startswith((PREFIX, "folder:"))):
-        yield f"data set {name}", partial(download, name, roots, progress, f"fetch {name}")
+        yield f"dataset {name}", partial(download, name, roots, progress, f"fetch {name}")
     for published in published_weights(study):
         yield published.what, partial(_fetched, published, progress)
 

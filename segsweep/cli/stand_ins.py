@@ -19,7 +19,7 @@ def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple
     """Return a study in which absent sources are replaced, and a line for each that tells of it.
 
     `stand_ins` maps a source to those that may take its place; the first whose data are at hand does, unless it is the target.
-    Where none is, the source stays, and its absence is told as that of any data set.
+    Where none is, the source stays, and its absence is told as that of any dataset.
     """
     lines = []
     for wanted, others in stand_ins.items():
@@ -73,7 +73,7 @@ def _datasets(source: str) -> list[str]:
 
 
 def _location(name: str, roots: DataRoots) -> Path | str:
-    """Return where a data set lies, or its name where it is in no folder: two names may mean one."""
+    """Return where a dataset lies, or its name where it is in no folder: two names may mean one."""
     if name.startswith(FOLDER):
         return Path(name.removeprefix(FOLDER)).expanduser().resolve()
     known = split_scheme(name)[0]

@@ -1,4 +1,4 @@
-"""Names of classes, which data sets write in their own ways: `traffic sign`, `Traffic-Sign`, `traffic_sign`."""
+"""Names of classes, which datasets write in their own ways: `traffic sign`, `Traffic-Sign`, `traffic_sign`."""
 
 import re
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 
     `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
     and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
-    `trials_per_cell` and `source_trials` are numbers; `target` is another data set, `protocol` how it is split;
+    `trials_per_cell` and `source_trials` are numbers; `target` is another dataset, `protocol` how it is split;
     `early_stopping` is a rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where
     it is tuned, each is tried. Where values are listed for a tuned axis, and all tuned axes then list theirs, every combination
     is tried, however many trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise.
@@ -58,7 +58,7 @@ def _assign(study: Study, name: str, text: str) -> Study:
     if name == TARGET:
         if text == study.target_name:
             return study
-        return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a data set's own
+        return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a dataset's own
     if name == PROTOCOL:
         return replace(study, target=replace(study.target, protocol=text))
     if name == EARLY_STOPPING:

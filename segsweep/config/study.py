@@ -14,7 +14,7 @@ from segsweep.config.published_results import Published
 from segsweep.config.setting_rules import DECIDED_BY
 from segsweep.config.settings import LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
-from segsweep.config.user_objects import DataSetObject, Naming, UserObject, folder_name, is_data_set, register, with_fingerprints
+from segsweep.config.user_objects import DatasetObject, Naming, UserObject, folder_name, is_dataset, register, with_fingerprints
 from segsweep.errors import UserError, unknown
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -28,11 +28,11 @@ PREVENT: Leakage = "prevent"
 
 @dataclass(frozen=True)
 class Target:
-    """The data set that is fine-tuned and tested on, with its protocol.
+    """The dataset that is fine-tuned and tested on, with its protocol.
 
-    `name` is a data set's name, `folder:PATH` or the path object of a folder, or a data set object of one's own; `classes` one
+    `name` is a dataset's name, `folder:PATH` or the path object of a folder, or a dataset object of one's own; `classes` one
     of its class schemes (its first if None); `protocol` how it is split: per cents for training, validation and test, as
-    `60-20-20`; `official` for the data set's own three splits; `5-fold` for cross-validation, in which every fold tests once,
+    `60-20-20`; `official` for the dataset's own three splits; `5-fold` for cross-validation, in which every fold tests once,
     and `5x2-fold` for five repetitions of two folds; or `holdout-H`, which holds out H per cent of all images as test and a
     tenth of the others as validation, and trains on nine tenths of the share of all images that the setting `dev_share` names
     (`holdout-H-own-val`: validation images are a tenth of each share). `class_map` says, for the transfer `all`,
@@ -40,12 +40,12 @@ class Target:
     `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
     not called background, and class 1 where neither is.
     `groups` is a regular expression with one group in parentheses, which finds in an image's name what it shares with others
-    that must stay on the same side of a split: `"^(video[0-9]+)_"`; None for the data set's own groups. `leakage` says what
+    that must stay on the same side of a split: `"^(video[0-9]+)_"`; None for the dataset's own groups. `leakage` says what
     happens to groups and to identical images, in the target's splits and in sources: `prevent` keeps them apart, `report`
     splits as if there were none and only says so, as studies that repeat a published run do.
     """
 
-    name: str | DataSetObject
+    name: str | DatasetObject
     classes: str | None = None
     protocol: str = "60-20-20"
     class_map: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
@@ -57,9 +57,9 @@ class Target:
         object.__setattr__(self, "name", folder_name(self.name))
         for key in ("name", "classes", "protocol", "foreground"):
             value = getattr(self, key)
-            allowed = (key in ("classes", "foreground") and value is None) or (key == "name" and is_data_set(value))
+            allowed = (key in ("classes", "foreground") and value is None) or (key == "name" and is_dataset(value))
             if not (isinstance(value, str) and value) and not allowed:
-                raise UserError(f"Target {key}={value!r}: must be a text" + (" or a data set" if key == "name" else ""))
+                raise UserError(f"Target {key}={value!r}: must be a text" + (" or a dataset" if key == "name" else ""))
         if not isinstance(self.class_map, Mapping):
             raise UserError(f"Target class_map={self.class_map!r}: must map classes of the target to lists of classes")
         for name, synonyms in self.class_map.items():
@@ -98,7 +98,7 @@ class Study:
     stages of every source are trained at `source_trials` learning rates, of which the source's own validation split chooses one;
     with 1 they have the setting `source_learning_rate`. The rates come from the range that `tune` has for
     `source_learning_rate` (kept in `source_range`), else from that of `learning_rate`. `published`
-    are numbers that a report lays the results beside. Where a name stands, an object may: a data set (`Target(mine)`,
+    are numbers that a report lays the results beside. Where a name stands, an object may: a dataset (`Target(mine)`,
     `Supervised(mine)` as a source), a `File` as a source, an `Architecture`, a `Loss`; they are kept in `own` by the texts
     that replace them. Raises `UserError` when it is built if anything is wrong.
     """
@@ -253,7 +253,7 @@ class Study:
 
     @property
     def target_name(self) -> str:
-        """The name of the target's data set, `own:NAME` for one that the study brings."""
+        """The name of the target's dataset, `own:NAME` for one that the study brings."""
         assert isinstance(self.target.name, str)  # __post_init__ put the text in an object's place
         return self.target.name
 

@@ -1,4 +1,4 @@
-"""A user's own things: a data set, an architecture or a loss that a study file brings as an object where a name would stand.
+"""A user's own things: a dataset, an architecture or a loss that a study file brings as an object where a name would stand.
 
 In settings and records such a thing goes by the text `own:NAME` (`own:NAME.v2` for its second version). The objects
 themselves travel with the study to the processes that need them, which `register` them. A fingerprint tells apart what was
@@ -75,17 +75,17 @@ class Loss:
         _check(self.name, self.version)
 
 
-DataSetObject = Any  # a user's own data set: all that `segsweep.data.dataset.DataSet` asks for, see DATA_SET_PARTS
+DatasetObject = Any  # a user's own dataset: all that `segsweep.data.dataset.Dataset` asks for, see DATASET_PARTS
 
 
 @dataclass(frozen=True)
 class Supervised:
     """A stage of supervised training, cut to `limit` pictures: `supervised:DATASET@N` as an object.
 
-    `dataset` is a user's own data set, or the name of one, as `folder:PATH` with any characters in its path.
+    `dataset` is a user's own dataset, or the name of one, as `folder:PATH` with any characters in its path.
     """
 
-    dataset: DataSetObject | str
+    dataset: DatasetObject | str
     limit: int | None = None
 
 
@@ -93,7 +93,7 @@ class Supervised:
 class SelfSupervised:
     """A stage of training without labels: `simclr:DATASET@N` as an object; `dataset` as of `Supervised`."""
 
-    dataset: DataSetObject | str
+    dataset: DatasetObject | str
     limit: int | None = None
     method: str = "simclr"
 
@@ -127,7 +127,7 @@ class File:
         return Stage.parse(str(Stage("file", str(self.path), prefix=self.prefix, normalisation=stated)))
 
 
-DATA_SET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "files", "revision", "read")
+DATASET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "files", "revision", "read")
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def check_provided(texts: Iterable[str], user_objects: Mapping[str, UserObject],
 
 
 def for_workers(user_objects: Mapping[str, UserObject] | None = None) -> dict[str, UserObject]:
-    """Return the architectures and losses of a study, which workers need; data sets are read by the driver alone.
+    """Return the architectures and losses of a study, which workers need; datasets are read by the driver alone.
 
     Without a study they are those that this process knows.
     """
@@ -214,7 +214,7 @@ class Naming:
             return str(Stage(kind, self.text(folder_name(value.dataset)), plain(value.limit)))
         if isinstance(value, list | tuple):
             return "+".join(str(self.text(part)) for part in value)
-        if is_data_set(value):
+        if is_dataset(value):
             _check(value.name, 1)
             return self._remember(value.name, value)
         return plain(value)
@@ -231,15 +231,15 @@ class Naming:
 
 
 def folder_name(value: Any) -> Any:
-    """Return the name of the data set that a path object means, `folder:PATH`; all else as it is."""
+    """Return the name of the dataset that a path object means, `folder:PATH`; all else as it is."""
     return f"folder:{value}" if isinstance(value, PathLike) else value
 
 
-def is_data_set(value: Any) -> bool:
-    """Return whether a value is meant as a data set. Raises `UserError` for one that lacks some of what is needed."""
+def is_dataset(value: Any) -> bool:
+    """Return whether a value is meant as a dataset. Raises `UserError` for one that lacks some of what is needed."""
     if isinstance(value, str) or not (hasattr(value, "examples") or hasattr(value, "read")):
         return False
-    missing = [name for name in DATA_SET_PARTS if not hasattr(value, name)]
+    missing = [name for name in DATASET_PARTS if not hasattr(value, name)]
     if missing:
-        raise UserError(f"data set {type(value).__name__}: lacks {', '.join(missing)}; see segsweep.data.dataset.DataSet")
+        raise UserError(f"dataset {type(value).__name__}: lacks {', '.join(missing)}; see segsweep.data.dataset.Dataset")
     return True

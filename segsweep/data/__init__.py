@@ -1,1 +1,1 @@
-"""Data sets, one file each, and the way from their files to the arrays that training reads."""
+"""Datasets, one file each, and the way from their files to the arrays that training reads."""

@@ -1,7 +1,7 @@
-"""The range of 16-bit images: one for a whole data set, so that its images stay comparable, and how it becomes 8 bits.
+"""The range of 16-bit images: one for a whole dataset, so that its images stay comparable, and how it becomes 8 bits.
 
 Many sensors have 10, 12 or 14 bits and are stored in files of 16 bits as they are: read as if white were 65535, they are almost
-black. A file does not say so. The largest value of a data set does: the range is that of the fewest bits that hold it.
+black. A file does not say so. The largest value of a dataset does: the range is that of the fewest bits that hold it.
 """
 
 import numpy as np

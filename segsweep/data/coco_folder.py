@@ -96,7 +96,7 @@ class CocoFolder:
 
     @cached_property
     def _listed(self) -> dict[str, tuple[_File, Mapping[str, Any], Path]]:
-        """Every image by its name in this data set: the file that lists it, what that says, and where it lies."""
+        """Every image by its name in this dataset: the file that lists it, what that says, and where it lies."""
         found: dict[str, tuple[_File, Mapping[str, Any], Path]] = {}
         for file in self._files:
             for listed in file.images:

@@ -1,11 +1,11 @@
-"""Decoding a data set's pictures into arrays on disk, in a folder that outlives the process, so that a next one goes on.
+"""Decoding a dataset's pictures into arrays on disk, in a folder that outlives the process, so that a next one goes on.
 
 The folder holds `images.npy`, `masks.npy`, what is known of the originals (`identity.npy`, `shown.npy`, `levels.npy`) and
 `marks.npy`, the done-list: per image a checksum of what was decoded, 0 where nothing was. An image counts as decoded only where
-its bytes still have that checksum, and no file of the data set has changed since the folder was begun; so neither a killed
+its bytes still have that checksum, and no file of the dataset has changed since the folder was begun; so neither a killed
 process nor a lost page can leave a wrong image behind.
 
-Images of 16 bits become 8 bits by one range for the data set, which its largest value decides. It is known once all are decoded:
+Images of 16 bits become 8 bits by one range for the dataset, which its largest value decides. It is known once all are decoded:
 those that were decoded by a smaller range before that value was met are decoded again, so the result depends on no order.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.data.bit_depth import depth_of, eight_bits, largest
-from segsweep.data.dataset import IGNORE, DataSet, Example, Fit, Levels, Pixels, Progress
+from segsweep.data.dataset import IGNORE, Dataset, Example, Fit, Levels, Pixels, Progress
 from segsweep.data.disk_space import allocate
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, image_identity, unshared_files
 from segsweep.data.image_files import check_shape, square
@@ -39,7 +39,7 @@ KEPT = (IMAGES_FILE, MASKS_FILE, IDENTITY_FILE, SHOWN_FILE)  # what becomes prep
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of a data set that is being decoded.
+    """The arrays of a dataset that is being decoded.
 
     images (N, S, S, 3), masks (N, S, S) or (N, 0, 0), marks (N,); `identity` and `shown` as in `Prepared`; levels (N, 2) are the
     largest value of a 16-bit original and the bits of the range by which it became 8 bits, both 0 for an 8-bit original.
@@ -116,7 +116,7 @@ class Decoded:
     largest: int = 0
 
 
-def read_checked(dataset: DataSet, example: Example, scheme: str) -> tuple[Levels, Pixels]:
+def read_checked(dataset: Dataset, example: Example, scheme: str) -> tuple[Levels, Pixels]:
     """Return what a reader gives for an example. Raises `UserError` where it raises or gives what no array can take."""
     try:
         image, mask = dataset.read(example, scheme)
@@ -145,9 +145,9 @@ def read_checked(dataset: DataSet, example: Example, scheme: str) -> tuple[Level
 
 
 class _Decoder:
-    """Decodes single examples of a data set into arrays, and remembers the largest value of its 16-bit images."""
+    """Decodes single examples of a dataset into arrays, and remembers the largest value of its 16-bit images."""
 
-    def __init__(self, dataset: DataSet, scheme: str, fit: Fit, examples: Sequence[Example], arrays: Arrays) -> None:
+    def __init__(self, dataset: Dataset, scheme: str, fit: Fit, examples: Sequence[Example], arrays: Arrays) -> None:
         self._dataset, self._scheme, self._fit, self._examples, self._arrays = dataset, scheme, fit, examples, arrays
         self._files = unshared_files([example.image for example in examples])
         self._classes = len(dataset.schemes[scheme])
@@ -179,9 +179,9 @@ class _Decoder:
 
 
 def decode(
-    dataset: DataSet, scheme: str, fit: Fit, image_px: int, examples: Sequence[Example], folder: Path, progress: Progress
+    dataset: Dataset, scheme: str, fit: Fit, image_px: int, examples: Sequence[Example], folder: Path, progress: Progress
 ) -> Decoded:
-    """Decode what a folder does not hold yet into `images.npy` and, for a labelled data set, `masks.npy`.
+    """Decode what a folder does not hold yet into `images.npy` and, for a labelled dataset, `masks.npy`.
 
     Raises `UserError` that names the first bad files and says how many there are, and `OSError` for a full disk.
     """
@@ -212,4 +212,4 @@ def _all(
             progress(done, len(positions))
     if problems:
         more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
-        raise UserError(f"data set {name!r}: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
+        raise UserError(f"dataset {name!r}: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")

@@ -1,4 +1,4 @@
-"""Fetching public data sets into the folders in which they are looked for."""
+"""Fetching public datasets into the folders in which they are looked for."""
 
 import shutil
 import tarfile
@@ -66,10 +66,10 @@ BY_HAND: Mapping[str, str] = {  # where the others are published
 
 
 def download(name: str, roots: DataRoots, progress: Progress, option: str) -> Path | None:
-    """Fetch a data set into its usual folder below the root, unless it is found already; return where it lies.
+    """Fetch a dataset into its usual folder below the root, unless it is found already; return where it lies.
 
-    What is not in the table, as drawn data sets, has no folder. Raises `UserError`, which begins with `option`, for a data set
-    that is not public, without a root, and when it cannot be fetched; it says where to put the data set by hand.
+    What is not in the table, as drawn datasets, has no folder. Raises `UserError`, which begins with `option`, for a dataset
+    that is not public, without a root, and when it cannot be fetched; it says where to put the dataset by hand.
     """
     if name not in DATASETS:
         return None

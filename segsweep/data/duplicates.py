@@ -1,4 +1,4 @@
-"""Identical images: within a data set, and in two data sets. See `segsweep.data.identity` for when images are identical."""
+"""Identical images: within a dataset, and in two datasets. See `segsweep.data.identity` for when images are identical."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def named(one: Prepared, other: Prepared, pairs: Sequence[Pair]) -> str:
 
 
 def official_remarks(data: Prepared) -> Iterator[str]:
-    """Yield what to know of identical images in a data set as it is, by its official splits."""
+    """Yield what to know of identical images in a dataset as it is, by its official splits."""
     later_first = np.argsort([-LATER.get(split, 0) for split in data.splits], kind="stable").astype(np.int64)
     pairs = repetitions(data, later_first)
     across: dict[tuple[str, str], list[Pair]] = defaultdict(list)

@@ -1,9 +1,9 @@
-"""`folder:PATH`: a user's own data set as a plain folder of pictures and masks.
+"""`folder:PATH`: a user's own dataset as a plain folder of pictures and masks.
 
 Layout: `images/NAME.*`, `masks/NAME.png` (or another lossless format) with the class numbers 0, 1, 2 ... (255 is ignored), and
 `classes.txt` with one class a line, in the order of the numbers (see `segsweep.data.class_list`). Both folders may have folders
 below them, alike: `images/north/1.jpg` has the mask `masks/north/1.png` and the name `north/1`. Optional lists `train.txt`,
-`val.txt` and `test.txt`, one name a line, give the data set's own splits; without lists, folders of such names in `images/` do.
+`val.txt` and `test.txt`, one name a line, give the dataset's own splits; without lists, folders of such names in `images/` do.
 An optional `groups.csv` with lines `NAME,GROUP` says which images must stay on one side of a split (frames of a video, slices
 of a patient). With neither `masks/` nor `classes.txt` the pictures are unlabelled: for self-supervised stages. Whatever else
 lies in the folder is named by `remarks`. A folder with a COCO file instead of masks is read by `segsweep.data.coco_folder`.

@@ -28,7 +28,7 @@ def groups_by_pattern(names: Sequence[str], pattern: str, dataset: str) -> list[
     if missed := [name for name, group in zip(names, found, strict=True) if not group]:
         shown = ", ".join(map(repr, missed[:3]))
         raise UserError(
-            f"Target groups={pattern!r}: gives no group for {len(missed)} of the {len(names)} images of data set {dataset!r} "
+            f"Target groups={pattern!r}: gives no group for {len(missed)} of the {len(names)} images of dataset {dataset!r} "
             f"({shown}{', ...' if len(missed) > 3 else ''})"
         )
     return [group or "" for group in found]
@@ -87,7 +87,7 @@ def check_group_count(data: Prepared, members: Indices, parts: int) -> None:
     count = len(found) + sum(data.groups[int(member)] is None for member in members)
     if count < parts:
         raise UserError(
-            f"data set {data.dataset!r}: {len(members)} images in {count} group{'s' * (count != 1)} ({', '.join(found[:3])}) "
+            f"dataset {data.dataset!r}: {len(members)} images in {count} group{'s' * (count != 1)} ({', '.join(found[:3])}) "
             f"cannot be divided into {parts} parts: no group is divided; give smaller groups, or lists and protocol='official'"
         )
 

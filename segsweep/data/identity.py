@@ -2,7 +2,7 @@
 
 Two images are identical where their decoded pixels are equal, at their original size and with all their bits, turned upright;
 so a PNG and a BMP of one image are. Files of equal bytes are identical too, even where two readers make different pixels of
-them; a file that holds several images of a data set, such as an archive or a volume, identifies none of them. Nearly equal
+them; a file that holds several images of a dataset, such as an archive or a volume, identifies none of them. Nearly equal
 images and re-encoded photographs are not found.
 """
 
@@ -28,7 +28,7 @@ def image_identity(
 
 
 def unshared_files(files: Sequence[Path | None]) -> list[Path | None]:
-    """Return the file of every image of a data set, None for each of several images that share one file."""
+    """Return the file of every image of a dataset, None for each of several images that share one file."""
     images = Counter(files)
     return [file if images[file] == 1 else None for file in files]
 
@@ -42,5 +42,5 @@ def _pixels(pixels: npt.NDArray[np.unsignedinteger]) -> bytes:
 def _bytes(file: Path | None) -> bytes:
     try:
         return hashlib.sha256(Path(file).read_bytes()).digest()[:DIGEST_BYTES] if file is not None else bytes(DIGEST_BYTES)
-    except OSError:  # a data set object may name what is no file
+    except OSError:  # a dataset object may name what is no file
         return bytes(DIGEST_BYTES)

@@ -193,7 +193,7 @@ def _check_channels(path: Path) -> None:
     if channels not in ((4,) if inks else (1, 3)):
         raise UserError(
             f"{path}: has {samples} channels; models see three, red, green and blue: save three of them, "
-            "or write a data set of your own that returns three"
+            "or write a dataset of your own that returns three"
         )
 
 

@@ -1,4 +1,4 @@
-"""The content of a data set as one digest, from a manifest that is cached by path, size and time."""
+"""The content of a dataset as one digest, from a manifest that is cached by path, size and time."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import DataSet, Fit, Progress
+from segsweep.data.dataset import Dataset, Fit, Progress
 from segsweep.data.disk_space import one_line_when_full
 from segsweep.data.listing import case_hint, check_name
 from segsweep.errors import UserError
@@ -16,10 +16,10 @@ from segsweep.store.contents import MANIFESTS
 from segsweep.store.protocol import SharedText, Store
 
 
-def content_digest(dataset: DataSet, scheme: str, store: Store, progress: Progress, fit: Fit | None = None) -> str:
+def content_digest(dataset: Dataset, scheme: str, store: Store, progress: Progress, fit: Fit | None = None) -> str:
     """Return the digest of all that prepared data depends on: files' contents, reader, class scheme, fit, and how it is divided.
 
-    `fit` is the data set's own unless it is given.
+    `fit` is the dataset's own unless it is given.
     File contents are read once; afterwards a file is read again only when its size, modification or change time differs.
     Raises `UserError` that names the first missing file and says how many there are, and for a name that is no UTF-8.
     """

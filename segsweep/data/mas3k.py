@@ -6,7 +6,7 @@ Official layout: `{train,test}/Image/MAS_GROUP_ANIMAL_{Cam,Com}_N.jpg` and `{tra
 
 The study of source domains speaks of "37 types of marine animals such as crab and starfish": 37 counts the animals, not
 the background. `species` therefore has the background and a class for every animal that the names hold, in the order of
-the alphabet: 38 with the whole data set. `binary` tells animal from background alone.
+the alphabet: 38 with the whole dataset. `binary` tells animal from background alone.
 """
 
 import re

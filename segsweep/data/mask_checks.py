@@ -1,4 +1,4 @@
-"""What is wrong with the masks of a prepared data set: a mistake that is refused, or something to know before training."""
+"""What is wrong with the masks of a prepared dataset: a mistake that is refused, or something to know before training."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,14 @@ SHOWN = 3  # names in a line
 
 
 def check_masks(data: Prepared) -> None:
-    """Raise `UserError` where no image of a labelled data set shows more than one class: there is nothing to segment."""
+    """Raise `UserError` where no image of a labelled dataset shows more than one class: there is nothing to segment."""
     if not data.labelled or len(data.shown) == 0:
         return
     *classes, ignored = data.shown.max(axis=0).tolist()
     shown = [number for number, present in enumerate(classes) if present]
     if len(shown) > 1:
         return
-    where, lacking = f"data set {data.dataset!r}", next(number for number in range(len(classes)) if number not in shown)
+    where, lacking = f"dataset {data.dataset!r}", next(number for number in range(len(classes)) if number not in shown)
     if not shown:
         raise UserError(f"{where}: all mask pixels are {IGNORE}, which is ignored; write the class numbers 0..{len(classes) - 1}")
     if ignored:
@@ -44,7 +44,7 @@ def check_split_masks(data: Prepared, split: Split) -> None:
         remedy = "use a larger image_px" if lost else f"write the class numbers 0..{len(data.classes) - 1}"
         names, size = _listed([data.names[int(member)] for member in members]), data.images.shape[1]
         raise UserError(
-            f"data set {data.dataset!r}: all pixels of the {len(members)} {part} masks at {size} px are {IGNORE}, "
+            f"dataset {data.dataset!r}: all pixels of the {len(members)} {part} masks at {size} px are {IGNORE}, "
             f"which is ignored; {remedy}, or choose another protocol: {names}"
         )
 

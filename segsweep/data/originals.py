@@ -1,4 +1,4 @@
-"""The masks of a data set at their own sizes, for tests at the original size: a zip of grey PNGs in the store."""
+"""The masks of a dataset at their own sizes, for tests at the original size: a zip of grey PNGs in the store."""
 
 import json
 import os
@@ -32,7 +32,7 @@ AT_ONCE = 64  # masks that are decoded before they are written
 
 @dataclass(frozen=True)
 class Originals:
-    """The masks of a prepared data set at their own sizes, by the numbers that its images have."""
+    """The masks of a prepared dataset at their own sizes, by the numbers that its images have."""
 
     file: Path
 
@@ -56,14 +56,14 @@ def _archive(file: Path, process: int) -> ZipFile:  # noqa: ARG001
 
 
 def originals_key(spec: DataSpec, store: Store, progress: Progress) -> str:
-    """Return the key of a data set's masks: the digest of its contents and class scheme."""
+    """Return the key of a dataset's masks: the digest of its contents and class scheme."""
     content = content_digest(spec.dataset, spec.chosen_scheme, store, progress)
     user_code = {"mark": spec.fingerprint} if spec.fingerprint else {}
     return digest({"version": ORIGINALS_VERSION, "content": content, **user_code})
 
 
 def prepare_originals(spec: DataSpec, store: Store, progress: Progress, notify: Notify = discard_line) -> Originals:
-    """Return the masks of a data set at their own sizes, reading them unless the store has them already.
+    """Return the masks of a dataset at their own sizes, reading them unless the store has them already.
 
     Raises `UserError` that names a file that cannot be read, for files that change meanwhile, and for a full disk. Masks that
     were damaged since are set aside and read again; `notify` gets a line.
@@ -73,10 +73,10 @@ def prepare_originals(spec: DataSpec, store: Store, progress: Progress, notify: 
         if build.lost is not None:
             notify(f"masks of {dataset.name} at their own sizes: the artifact {build.lost}; they are read again")
         if build.found is None:
-            with one_line_when_full(store.location, f"masks of data set {dataset.name!r} at their own sizes"):
+            with one_line_when_full(store.location, f"masks of dataset {dataset.name!r} at their own sizes"):
                 _write(spec, dataset.examples(), build.folder / MASKS_ARCHIVE, progress)
                 if originals_key(spec, store, progress) != key:
-                    raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
+                    raise UserError(f"dataset {dataset.name!r}: its files changed while they were read; start again")
                 build.commit({"dataset": dataset.name, "scheme": spec.chosen_scheme})
         assert build.found is not None
         return Originals.open(build.found.folder)

@@ -1,4 +1,4 @@
-"""Decoding a data set once, into square uint8 arrays in the store."""
+"""Decoding a dataset once, into square uint8 arrays in the store."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segsweep.config.digest import digest
-from segsweep.data.dataset import DataSet, Example, Fit, Notify, Progress, discard_line
+from segsweep.data.dataset import Dataset, Example, Fit, Notify, Progress, discard_line
 from segsweep.data.decoding import KEPT, Decoded, decode
 from segsweep.data.disk_space import one_line_when_full
 from segsweep.data.manifest import content_digest
@@ -18,18 +18,18 @@ from segsweep.errors import UserError, unknown
 from segsweep.store.contents import DATA, DATA_INDEX_FILE, MOMENTS_FILE, PIXELS_FILE
 from segsweep.store.protocol import Build, Store
 
-PREPARE_VERSION = 4  # 4: 16-bit images by the range of their data set; before, those of 12-bit sensors were almost black
+PREPARE_VERSION = 4  # 4: 16-bit images by the range of their dataset; before, those of 12-bit sensors were almost black
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What to prepare: a data set under one class scheme (None for its first), as squares of `image_px`.
+    """What to prepare: a dataset under one class scheme (None for its first), as squares of `image_px`.
 
-    `fit` says how images become square where it is not the data set's own way; `fingerprint`
-    tells a user's own data sets apart, of which nothing else may be known.
+    `fit` says how images become square where it is not the dataset's own way; `fingerprint`
+    tells a user's own datasets apart, of which nothing else may be known.
     """
 
-    dataset: DataSet
+    dataset: Dataset
     scheme: str | None
     image_px: int
     fit: Fit | None = None
@@ -37,7 +37,7 @@ class DataSpec:
 
     @property
     def chosen_scheme(self) -> str:
-        """The name of the scheme. Raises `UserError` for one that the data set does not have."""
+        """The name of the scheme. Raises `UserError` for one that the dataset does not have."""
         schemes = list(self.dataset.schemes)
         if self.scheme is not None and self.scheme not in schemes:
             raise unknown(f"classes of {self.dataset.name}", self.scheme, schemes)
@@ -50,19 +50,19 @@ class DataSpec:
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names of the classes; none for an unlabelled data set."""
+        """The names of the classes; none for an unlabelled dataset."""
         return self.dataset.schemes[self.chosen_scheme]
 
 
 def prepared_key(spec: DataSpec, store: Store, progress: Progress) -> str:
-    """Return the key of the arrays: the digest of the data set's contents, class scheme, fit and size."""
+    """Return the key of the arrays: the digest of the dataset's contents, class scheme, fit and size."""
     content = content_digest(spec.dataset, spec.chosen_scheme, store, progress, spec.chosen_fit)
     user_code = {"mark": spec.fingerprint} if spec.fingerprint else {}
     return digest({"version": PREPARE_VERSION, "content": content, "image_px": spec.image_px, **user_code})
 
 
 def prepare(spec: DataSpec, store: Store, progress: Progress, key: str | None = None, notify: Notify = discard_line) -> Prepared:
-    """Return the arrays, decoding the data set unless the store has them already.
+    """Return the arrays, decoding the dataset unless the store has them already.
 
     Every picture is verified: readable, of the size of its mask, with no mask value outside the classes. What a killed
     process has decoded is not decoded again. Raises `UserError` that names the first bad files and says how many there
@@ -97,10 +97,10 @@ def _build(spec: DataSpec, key: str, store: Store, build: Build, begun: Path, pr
     dataset, image_px, facts = spec.dataset, spec.image_px, {"scheme": spec.chosen_scheme, "fit": spec.chosen_fit}
     examples = listed_examples(dataset)
     needed_mb = len(examples) * image_px**2 * (4 if spec.classes else 3) / 1e6
-    with one_line_when_full(store.location, f"data set {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
+    with one_line_when_full(store.location, f"dataset {dataset.name!r} at {image_px} px: needs {needed_mb:.1f} MB"):
         decoded = decode(dataset, spec.chosen_scheme, spec.chosen_fit, image_px, examples, begun, progress)
         if prepared_key(spec, store, progress) != key:
-            raise UserError(f"data set {dataset.name!r}: its files changed while they were read; start again")
+            raise UserError(f"dataset {dataset.name!r}: its files changed while they were read; start again")
         _describe(spec, examples, decoded, build.folder)
         for path in (begun / name for name in KEPT):
             if path.is_file():
@@ -108,17 +108,17 @@ def _build(spec: DataSpec, key: str, store: Store, build: Build, begun: Path, pr
         build.commit({"dataset": dataset.name, "image_px": image_px, "bits": decoded.bits, **facts})
 
 
-def listed_examples(dataset: DataSet) -> list[Example]:
-    """Return the examples of a data set. Raises `UserError` for none, one that is listed twice, a group that is no text."""
+def listed_examples(dataset: Dataset) -> list[Example]:
+    """Return the examples of a dataset. Raises `UserError` for none, one that is listed twice, a group that is no text."""
     examples = dataset.examples()
     if not examples:
-        raise UserError(f"data set {dataset.name!r}: holds no pictures")
+        raise UserError(f"dataset {dataset.name!r}: holds no pictures")
     twice = [name for name, count in Counter(example.name for example in examples).items() if count > 1]
     if twice:
-        raise UserError(f"data set {dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
+        raise UserError(f"dataset {dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
     for example in examples:
         if not isinstance(example.group, str | None):
-            raise UserError(f"data set {dataset.name!r}: {example.name}: group={example.group!r}: must be a text or None")
+            raise UserError(f"dataset {dataset.name!r}: {example.name}: group={example.group!r}: must be a text or None")
     return examples
 
 

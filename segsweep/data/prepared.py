@@ -1,4 +1,4 @@
-"""A prepared data set: memory-mapped arrays and what is known of every picture."""
+"""A prepared dataset: memory-mapped arrays and what is known of every picture."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segsweep.config.class_name import foreground_number
-from segsweep.data.dataset import IGNORE, DataSet, Division, Example, Pixels
+from segsweep.data.dataset import IGNORE, Dataset, Division, Example, Pixels
 from segsweep.data.identity import DIGEST_BYTES, DIGESTS, OF_PIXELS
 from segsweep.store.contents import DATA_INDEX_FILE, IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, MOMENTS_FILE, PIXELS_FILE, SHOWN_FILE
 
@@ -23,25 +23,25 @@ LISTED = ("classes", "pool", "names", "splits", "strata", "groups")  # of the in
 
 
 class OriginalMasks(Protocol):
-    """The masks of a prepared data set at their own sizes; see `segsweep.data.originals`."""
+    """The masks of a prepared dataset at their own sizes; see `segsweep.data.originals`."""
 
     def mask(self, number: int) -> Pixels:
-        """Return the class numbers (H, W) of an image, by its number in the data set."""
+        """Return the class numbers (H, W) of an image, by its number in the dataset."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The arrays of one data set at one size.
+    """The arrays of one dataset at one size.
 
     `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8; `names`, `splits` and `strata`
     have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
     picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the number
-    of pixels of each class, the ignored ones last; `protocols` are the data set's own, by name; `groups` are those of
+    of pixels of each class, the ignored ones last; `protocols` are the dataset's own, by name; `groups` are those of
     `Example.group`, or none at all; `fit` says how pictures became square; `bits` is the range by which 16-bit originals
     became 8 bits, the fewest bits that hold their `largest` value, None where there are none. Of the originals, before they
     became square, `identity` (N, 3, 16) uint8 holds digests (see `segsweep.data.identity`) and `shown` (N, C + 1) uint8 is 1
     where the mask shows a class, the ignored pixels last; both have no rows where nothing is known. All arrays are
-    memory-mapped. An unlabelled data set has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class
+    memory-mapped. An unlabelled dataset has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class
     that headline metrics belong to where there are two; `originals` are the masks at their own sizes, where a test is to use
     them.
     """
@@ -67,7 +67,7 @@ class Prepared:
     shown: Pixels = field(default_factory=lambda: np.empty((0, 0), np.uint8))
 
     @classmethod
-    def undecoded(cls, dataset: DataSet, examples: Sequence[Example], classes: Sequence[str]) -> Self:
+    def undecoded(cls, dataset: Dataset, examples: Sequence[Example], classes: Sequence[str]) -> Self:
         """Return what is known of a dataset before its images are decoded: strata only where its reader gives them."""
         nothing = np.empty((len(examples), 0, 0))
         return cls(

@@ -80,18 +80,18 @@ def split_target(
 ) -> Split:
     """Return the split of a target, which depends on nothing but the data and the arguments.
 
-    `official` takes the data set's own three splits; a protocol of the data set's own does what the data set says;
+    `official` takes the dataset's own three splits; a protocol of the dataset's own does what the dataset says;
     `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all images test and a tenth of the
     others validate, the same for every `dev_share`; nine tenths of that share of all images (by default all the rest) train, a
     smaller share on a part of what a larger one has, all stratified. `holdout-H-own-val` divides each development share
     90:10, so that every share has validation images of its own: scores on them do not compare between shares.
     `K-fold` divides the pool into K folds, stratified; `fold` (from 1) tests, and of the others an eighth validates. `RxK-fold`
     does so R times with other divisions, whose folds are numbered on.
-    What is divided in per cent or into folds is divided by whole groups where there are groups: the data set's own, or what
+    What is divided in per cent or into folds is divided by whole groups where there are groups: the dataset's own, or what
     the pattern `groups` finds in the names. Of identical images in two parts the one in the later part stays; see `Split`.
     With the leakage `report` groups are divided and copies stay.
     Raises `UserError` for another protocol, for one that leaves a part empty, for a `dev_share` that the protocol does not
-    have or that is too large, for too few groups, and for a data set without masks.
+    have or that is too large, for too few groups, and for a dataset without masks.
     """
     check_labelled(data.dataset, data.labelled)
     data = grouped(data, groups) if leakage == PREVENT else replace(data, groups=())
@@ -107,7 +107,7 @@ def split_target(
     for part, members in zip(PARTS, parts, strict=True):
         if len(members) == 0:
             raise UserError(
-                f"data set {data.dataset!r}: protocol {protocol!r} leaves the {part} split empty; choose another protocol"
+                f"dataset {data.dataset!r}: protocol {protocol!r} leaves the {part} split empty; choose another protocol"
             )
     return _apart(data, parts, leakage)
 
@@ -123,17 +123,17 @@ def _apart(data: Prepared, parts: Sequence[Indices], leakage: Leakage) -> Split:
     for part, members, copied in (("training", train, copies[0]), ("validation", val, copies[1])):
         if len(members) == 0:
             raise UserError(
-                f"data set {data.dataset!r}: each of the {len(copied)} {part} images is identical to one of a later split; "
-                "remove the copies from the data set"
+                f"dataset {data.dataset!r}: each of the {len(copied)} {part} images is identical to one of a later split; "
+                "remove the copies from the dataset"
             )
     return Split(train, val, test, *copies)
 
 
 def check_labelled(name: str, labelled: bool) -> None:
-    """Raise `UserError` for a data set without masks where they are needed."""
+    """Raise `UserError` for a dataset without masks where they are needed."""
     if not labelled:
         raise UserError(
-            f"data set {name!r}: has no masks, so it is neither a target nor a supervised source; "
+            f"dataset {name!r}: has no masks, so it is neither a target nor a supervised source; "
             "choose another, or give a folder its masks/ and classes.txt"
         )
 
@@ -146,7 +146,7 @@ def _resolve(protocol: str, pool: Sequence[str], protocols: Mapping[str, Divisio
         return protocols[protocol]
     match = re.fullmatch(r"([0-9]+)-([0-9]+)-([0-9]+)", protocol)
     if match is None:
-        further = f", and the data set's own {', '.join(map(repr, protocols))}" if protocols else ""
+        further = f", and the dataset's own {', '.join(map(repr, protocols))}" if protocols else ""
         raise UserError(f"protocol {protocol!r}: {ALLOWED}{further}")
     shares = [int(share) for share in match.groups()]
     if sum(shares) != 100:
@@ -239,7 +239,7 @@ def _cross_validation(data: Prepared, protocol: str, folds: Folds, fold: int) ->
     """Return what trains, validates and tests where one fold tests."""
     pool = np.flatnonzero(np.isin(data.splits, data.pool)).astype(np.int64)
     if len(pool) < folds.count:
-        raise UserError(f"data set {data.dataset!r}: protocol {protocol!r}: {len(pool)} images cannot be divided into {folds}")
+        raise UserError(f"dataset {data.dataset!r}: protocol {protocol!r}: {len(pool)} images cannot be divided into {folds}")
     repetition, number = divmod(fold - 1, folds.count)
     equal = (100 / folds.count,) * folds.count
     test = _divide_members(data, pool, equal, seed_for("protocol", protocol, repetition))[number]
@@ -294,7 +294,7 @@ def split_source(
     `limit` cuts the training part to so many pictures, stratified. `without` are numbers of images that neither train nor
     validate, as those that the target tests on. The tenth is held out by whole groups where there are several, and images
     of the training part that are identical to one that validates are left out unless leakage is only reported.
-    Raises `UserError` where there are fewer than `limit`, and for a data set without masks unless `labelled` is false.
+    Raises `UserError` where there are fewer than `limit`, and for a dataset without masks unless `labelled` is false.
     """
     if labelled:
         check_labelled(data.dataset, data.labelled)
@@ -309,16 +309,14 @@ def split_source(
     copies = np.isin(data.content[train], data.content[val])
     if copies.all() and leakage == PREVENT and len(train):
         raise UserError(
-            f"data set {data.dataset!r}: each of the {len(train)} training images is identical to a validation image; "
-            "remove the copies from the data set"
+            f"dataset {data.dataset!r}: each of the {len(train)} training images is identical to a validation image; "
+            "remove the copies from the dataset"
         )
     train, train_copies = (train[~copies], train[copies]) if leakage == PREVENT else (train, train[copies])
     left_out = f" ({len(without)} are images on which the target validates or tests)" if len(without) else ""
     check_limit(limit, len(train), data.dataset, left_out)
     if len(train) == 0 or len(val) == 0:
-        raise UserError(
-            f"data set {data.dataset!r}: {len(data.names)} pictures are too few for training and validation{left_out}"
-        )
+        raise UserError(f"dataset {data.dataset!r}: {len(data.names)} pictures are too few for training and validation{left_out}")
     if limit is not None:
         train = np.sort(train[stratified_order([data.strata[int(member)] for member in train], seed_for("limit", seed))[:limit]])
     return Split(train.astype(np.int64), val.astype(np.int64), NONE, train_copies)
@@ -340,7 +338,7 @@ def _without_test(pool: Sequence[str]) -> list[str]:
 def check_limit(limit: int | None, images: int, dataset: str, left_out: str = "") -> None:
     """Raise `UserError` for a limit above the number of training images of a source."""
     if limit is not None and limit > images:
-        raise UserError(f"source @{limit}: data set {dataset!r} has only {images} pictures to train on{left_out}")
+        raise UserError(f"source @{limit}: dataset {dataset!r} has only {images} pictures to train on{left_out}")
 
 
 def count_of_fraction(fraction: float, images: int, dataset: str) -> int:
@@ -369,7 +367,7 @@ def split_sizes(
 ) -> tuple[int, int, int]:
     """Return how many pictures a target's protocol gives to training, validation and test, from the official splits alone.
 
-    `protocols` are the data set's own. Raises `UserError` for a protocol that is none, and for a wrong `dev_share`.
+    `protocols` are the dataset's own. Raises `UserError` for a protocol that is none, and for a wrong `dev_share`.
     """
     if (held := _HeldOut.parse(protocol, dev_share)) is not None:
         return held.sizes(len(splits))

@@ -1,4 +1,4 @@
-"""The table of data sets: names, readers, and where each is looked for."""
+"""The table of datasets: names, readers, and where each is looked for."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from segsweep.data.cifar10 import Cifar10
 from segsweep.data.cityscapes import Cityscapes
 from segsweep.data.coco import Coco2017
 from segsweep.data.coco_folder import CocoFolder, coco_files
-from segsweep.data.dataset import DataSet
+from segsweep.data.dataset import Dataset
 from segsweep.data.folder import Folder
 from segsweep.data.isic import Isic2018
 from segsweep.data.mas3k import Mas3k
@@ -24,13 +24,13 @@ from segsweep.errors import DataNotFoundError, UserError, unknown
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: how the reader is made, the folders in which the data set usually lies, and its layout in a line.
+    """One row: how the reader is made, the folders in which the dataset usually lies, and its layout in a line.
 
     A usual folder is one in which one of the `markers` lies. `classes` are how many there are per scheme in the whole data
     set, for a reader that has their names from the files.
     """
 
-    reader: Callable[[Path], DataSet]
+    reader: Callable[[Path], Dataset]
     folders: tuple[str, ...]
     markers: tuple[str, ...]
     layout: str
@@ -108,7 +108,7 @@ FOLDER_LAYOUT = (
 
 @dataclass(frozen=True)
 class DataRoots:
-    """Where a user's data sets lie: one root for all, and folders for single names, which go first."""
+    """Where a user's datasets lie: one root for all, and folders for single names, which go first."""
 
     root: Path | None = None
     named: Mapping[str, Path] = field(default_factory=dict)
@@ -148,7 +148,7 @@ class DataRoots:
             raise UserError(f'{path}: must hold lines NAME = "FOLDER": {error}') from None
 
     def folder(self, name: str) -> Path | None:
-        """Return the folder of a data set, or None where it is not found."""
+        """Return the folder of a dataset, or None where it is not found."""
         if name in self.named:
             return self.named[name]
         if name in (listed := self.listed()):
@@ -167,7 +167,7 @@ class DataRoots:
 
 
 def known_names(roots: DataRoots) -> list[str]:
-    """Return the names that a study may use for a data set."""
+    """Return the names that a study may use for a dataset."""
     return [
         *DATASETS,
         *GENERATED,
@@ -177,13 +177,13 @@ def known_names(roots: DataRoots) -> list[str]:
 
 
 def class_names() -> set[str]:
-    """Return the names of the classes of all data sets, but of those that have them from files."""
+    """Return the names of the classes of all datasets, but of those that have them from files."""
     readers = [*(entry.reader(Path()) for entry in DATASETS.values() if entry.classes is None), *map(Generated, GENERATED)]
     return {name for reader in readers for classes in reader.schemes.values() for name in classes}
 
 
 def split_scheme(name: str) -> tuple[str, str | None]:
-    """Return a data set's name and the class scheme that stands behind it, as in `cityscapes/raw`; None without one.
+    """Return a dataset's name and the class scheme that stands behind it, as in `cityscapes/raw`; None without one.
 
     Only names that are known have schemes: `folder:PATH` and a user's own names stay whole.
     """
@@ -191,8 +191,8 @@ def split_scheme(name: str) -> tuple[str, str | None]:
     return (known, scheme) if slash and (known in DATASETS or known in GENERATED) else (name, None)
 
 
-def open_dataset(name: str, roots: DataRoots) -> DataSet:
-    """Return the reader of a data set; a class scheme behind its name is not looked at.
+def open_dataset(name: str, roots: DataRoots) -> Dataset:
+    """Return the reader of a dataset; a class scheme behind its name is not looked at.
 
     A name that the table does not hold but that `--data` or `datasets.toml` gives a folder, or that is a folder of the root
     with a `classes.txt`, is read as `folder:PATH`.
@@ -209,15 +209,15 @@ def open_dataset(name: str, roots: DataRoots) -> DataSet:
             entry, root = DATASETS[name], roots.root
             looked = f"looked for {' and '.join(entry.folders)} under {root}" if root else "no folder was named"
             raise DataNotFoundError(
-                f"data set {name!r} is not found: {looked}; pass --data ROOT or --data {name}=PATH (layout: {entry.layout})"
+                f"dataset {name!r} is not found: {looked}; pass --data ROOT or --data {name}=PATH (layout: {entry.layout})"
             )
         return DATASETS[name].reader(_existing(name, folder))
     if folder is not None:
         return folder_dataset(_existing(name, folder), name)
-    raise unknown("data set", name, known_names(roots), "segsweep datasets --data ROOT")
+    raise unknown("dataset", name, known_names(roots), "segsweep datasets --data ROOT")
 
 
-def folder_dataset(folder: Path, name: str) -> DataSet:
+def folder_dataset(folder: Path, name: str) -> Dataset:
     """Return the reader of a user's own folder: of masks, or of COCO files where it has neither `masks/` nor `classes.txt`."""
     masks = (folder / "masks").is_dir() or (folder / "classes.txt").is_file()
     return Folder(folder, name) if masks or not coco_files(folder) else CocoFolder(folder, name)
@@ -225,7 +225,7 @@ def folder_dataset(folder: Path, name: str) -> DataSet:
 
 def _existing(name: str, folder: Path) -> Path:
     if not folder.is_dir():
-        raise UserError(f"data set {name!r}: folder {folder} is missing{_divided_hint(folder)}")
+        raise UserError(f"dataset {name!r}: folder {folder} is missing{_divided_hint(folder)}")
     return folder
 
 

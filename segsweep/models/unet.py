@@ -1,7 +1,7 @@
 """The plain U-Net (Ronneberger et al. 2015, arXiv:1505.04597), with padded convolutions, with and without batch normalisation.
 
 The paper has neither. Padding keeps the size; without batch normalisation, which most later U-Nets have, a small share of
-a small data set does not tell sources apart within a few epochs.
+a small dataset does not tell sources apart within a few epochs.
 """
 
 from itertools import pairwise

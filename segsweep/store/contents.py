@@ -31,7 +31,7 @@ CHECKPOINT_FILE = "last.safetensors"
 
 # texts that all users of a store share
 SPEEDS = "speed.json"  # how fast models train and predict here
-MANIFESTS = "manifests"  # the group of those with the contents of data sets
+MANIFESTS = "manifests"  # the group of those with the contents of datasets
 
 
 def example_file(position: int, what: str) -> str:

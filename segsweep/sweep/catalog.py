@@ -13,7 +13,7 @@ from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Study
 from segsweep.config.user_objects import UserObject
 from segsweep.config.work import StageSpec
-from segsweep.data.dataset import FITS, DataSet, Example, Notify, Progress, discard_line, folder_remarks
+from segsweep.data.dataset import FITS, Dataset, Example, Notify, Progress, discard_line, folder_remarks
 from segsweep.data.duplicates import shared_images
 from segsweep.data.groups import grouped, has_groups
 from segsweep.data.manifest import hash_file
@@ -27,9 +27,9 @@ from segsweep.store.contents import DATA
 from segsweep.store.protocol import Store
 from segsweep.sweep.study_values import split_choices
 
-DATASET_FIT = "own"  # the fit of the data set itself
+DATASET_FIT = "own"  # the fit of the dataset itself
 
-Name = tuple[str, str | None, int, str]  # data set, class scheme, image_px, fit
+Name = tuple[str, str | None, int, str]  # dataset, class scheme, image_px, fit
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Catalog:
     notify: Notify = discard_line
     absent: dict[str, str] = field(default_factory=dict)
     user_objects: Mapping[str, UserObject] = field(default_factory=dict)
-    _datasets: dict[str, DataSet] = field(default_factory=dict)
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
     _keys: dict[Name, str] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
     _examples: dict[str, list[Example]] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Catalog:
         return self._data_spec((study.target_name, study.target.classes, settings.image_px, settings.fit)).chosen_fit
 
     def source_fit(self, stage: Stage, settings: Settings) -> str | None:
-        """Return how the images of a stage's data set become square; None where it is absent."""
+        """Return how the images of a stage's dataset become square; None where it is absent."""
         if stage.dataset is None or stage.dataset in self.absent:
             return None
         return self._data_spec((stage.dataset, None, settings.source_px, settings.source_fit)).chosen_fit
@@ -128,14 +128,14 @@ class Catalog:
     def left_out(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
         """Return the numbers of a source's images on which the target validates or tests in some trial of a cell.
 
-        Nothing where leakage is only reported, unless the source is the target's own data set, and where either is not prepared
+        Nothing where leakage is only reported, unless the source is the target's own dataset, and where either is not prepared
         yet.
         """
         prevented = study.target.leakage == PREVENT or self._is_target(study, stage)
         return self.shared(study, stage, settings) if prevented else ()
 
     def _is_target(self, study: Study, stage: Stage) -> bool:
-        """Return whether a stage learns from the target's own data set; not where either is absent."""
+        """Return whether a stage learns from the target's own dataset; not where either is absent."""
         assert stage.dataset is not None
         here = not {stage.dataset, study.target_name} & set(self.absent)
         return here and self.same(stage.dataset, study.target_name)
@@ -161,12 +161,12 @@ class Catalog:
         if name not in self._datasets:
             known = self.user_objects.get(name)
             self._datasets[name] = known.value if known is not None else open_dataset(name, self.roots)
-        chosen = next((known for known in FITS if known == fit), None)  # none of them is the data set's own
+        chosen = next((known for known in FITS if known == fit), None)  # none of them is the dataset's own
         fingerprint = self.user_objects[name].fingerprint if name in self.user_objects else ""
         return DataSpec(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)
 
     def same(self, name: str, other: str) -> bool:
-        """Return whether two names mean one data set: the same name, or the same folder."""
+        """Return whether two names mean one dataset: the same name, or the same folder."""
         folders = [Path(getattr(self._dataset(each), "folder", split_scheme(each)[0])).resolve() for each in (name, other)]
         return bool(folders[0] == folders[1])
 
@@ -197,7 +197,7 @@ class Catalog:
         return has_groups(listing) and "" in listing.strata
 
     def stage_sizes(self, spec: StageSpec) -> tuple[int, int]:
-        """Return how many images a stage has for training and validation; zeros where its data set is absent."""
+        """Return how many images a stage has for training and validation; zeros where its dataset is absent."""
         assert spec.stage.dataset is not None
         choice = spec.settings.get("split", "official")
         data = self._opened(spec.data, spec.stage.dataset) if spec.data else None
@@ -221,7 +221,7 @@ class Catalog:
         return source_sizes([example.split for example in self._listed(name)], self._dataset(name).pool, limit, choice)
 
     def classes(self, name: str, scheme: str | None) -> Sequence[str]:
-        """Return the classes of a data set under a scheme; two without names where it is absent."""
+        """Return the classes of a dataset under a scheme; two without names where it is absent."""
         if name in self.absent:
             return ("", "")
         spec = self._data_spec((name, scheme, 0, DATASET_FIT))
@@ -229,10 +229,10 @@ class Catalog:
         return classes
 
     def folder_remarks(self, name: str) -> list[str]:
-        """Return what the reader of a data set says of the files in its folder; nothing where it is absent."""
+        """Return what the reader of a dataset says of the files in its folder; nothing where it is absent."""
         return [] if name in self.absent else folder_remarks(self._dataset(name))
 
-    def _dataset(self, name: str) -> DataSet:
+    def _dataset(self, name: str) -> Dataset:
         return self._data_spec((name, None, 0, DATASET_FIT)).dataset
 
     def _listing(self, study: Study) -> Prepared:

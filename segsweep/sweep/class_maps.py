@@ -20,7 +20,7 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     classifier or, with `domain_shift`, tests before fine-tuning.
 
     Raises `UserError` where no class of a source that is transferred so is one of the target's, and for a synonym that is a
-    class neither of any source of the study nor of any data set with a name.
+    class neither of any source of the study nor of any dataset with a name.
     """
     if study.target_name in catalog.absent:
         return {}
@@ -54,7 +54,7 @@ def check_target_classes(study: Study, catalog: Catalog) -> None:
 
 
 def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]) -> None:
-    """Raise `UserError` for a synonym that is a class of no source, unless a data set has it that may take a source's place."""
+    """Raise `UserError` for a synonym that is a class of no source, unless a dataset has it that may take a source's place."""
     names = [*class_names(), *(name for classes in theirs.values() for name in classes)]
     for name, synonyms in class_map.items():
         for synonym in synonyms:

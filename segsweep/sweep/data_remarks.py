@@ -27,7 +27,7 @@ def data_remarks(study: Study, catalog: Catalog) -> list[str]:
     Data that are not prepared, as where a run is only planned, are passed over. Raises `UserError` for masks from which
     nothing can be learned.
     """
-    lines = [f"data set {name!r}: {line}" for name in _names(study) for line in catalog.folder_remarks(name)]
+    lines = [f"dataset {name!r}: {line}" for name in _names(study) for line in catalog.folder_remarks(name)]
     targets = {(cell.image_px, cell.fit, dev_shares(study, cell)): cell for _, cell in study.cells()}
     lines += [line for cell in targets.values() for line in _target(study, catalog, cell)]
     sources = {
@@ -41,7 +41,7 @@ def data_remarks(study: Study, catalog: Catalog) -> list[str]:
 
 
 def _names(study: Study) -> list[str]:
-    """Return the names of the data sets that a study reads."""
+    """Return the names of the datasets that a study reads."""
     datasets = (stage.dataset for _, cell in study.cells() for stage in cell.chain.stages)
     return list(dict.fromkeys([study.target_name, *(name for name in datasets if name is not None)]))
 
@@ -62,12 +62,12 @@ def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
 
 
 def _ranges(data: Prepared) -> Iterator[str]:
-    yield from (f"data set {data.dataset!r}: {line}" for line in range_remarks(data))
+    yield from (f"dataset {data.dataset!r}: {line}" for line in range_remarks(data))
 
 
 def _masks(data: Prepared) -> Iterator[str]:
     check_masks(data)
-    yield from (f"data set {data.dataset!r}: {line}" for line in mask_remarks(data))
+    yield from (f"dataset {data.dataset!r}: {line}" for line in mask_remarks(data))
 
 
 def _copies(data: Prepared, split: Split, study: Study) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
         yield f"source {stage}: each fold leaves out its own validation and test images of it, {fewest} to {most}"
         return
     if catalog.same(stage.dataset, study.target_name):
-        yield f"source {stage}: is the target's own data set; its {len(shared)} validation and test images are left out of it"
+        yield f"source {stage}: is the target's own dataset; its {len(shared)} validation and test images are left out of it"
         return
     pairs = pairs_between(source, shared, target)
     then = "they are left out of it" if study.target.leakage == PREVENT else "they are trained on (leakage='report')"

@@ -10,7 +10,7 @@ def fit_remarks(study: Study, catalog: Catalog) -> list[str]:
     """Return a line per pair of ways: which sources, which ways, and the settings that make them alike.
 
     A model that learned from cropped images meets other shapes and scales in squeezed ones, beside the other domain.
-    Self-supervised stages are passed over, since their views are crops of any shape; so are data sets that are absent, and
+    Self-supervised stages are passed over, since their views are crops of any shape; so are datasets that are absent, and
     studies that repeat a published run (`leakage='report'`), which keep what it did.
     """
     if study.target.leakage != PREVENT:

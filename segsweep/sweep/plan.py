@@ -15,7 +15,7 @@ from segsweep.sweep.points import spread_values, tuning_points
 from segsweep.sweep.small_stem import has_small_stem
 
 LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # numbers of the images that a stage must not see
-DataKey = Callable[[str, str | None, int, str], str]  # data set (or file:PATH), scheme, image_px, fit -> its key
+DataKey = Callable[[str, str | None, int, str], str]  # dataset (or file:PATH), scheme, image_px, fit -> its key
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def make_plan(
 ) -> Plan:
     """Return the plan of a study.
 
-    `data_key` gives the key of a prepared data set; `precision` settles what `auto` is on the devices at hand; `left_out`
+    `data_key` gives the key of a prepared dataset; `precision` settles what `auto` is on the devices at hand; `left_out`
     gives the images of a source that are among those on which the target validates or tests; `masks_key` gives the key of the
-    target's masks at their own sizes. Cells that are the same work, as two names of one data set, are one cell.
+    target's masks at their own sizes. Cells that are the same work, as two names of one dataset, are one cell.
     """
     points = tuning_points(study.tune, study.trials_per_cell)
 

@@ -40,7 +40,7 @@ def check_prepared(study: Study, catalog: Catalog) -> frozenset[str]:
 
 
 def _check_data(study: Study, catalog: Catalog, get: Callable[..., Prepared | None]) -> None:
-    """Check splits, fractions, limits and masks of the data sets that `get` returns; it is asked for each once."""
+    """Check splits, fractions, limits and masks of the datasets that `get` returns; it is asked for each once."""
     get = cache(get)
     for _, settings in study.cells():
         if (target := get(study.target_name, study.target.classes, settings.image_px, settings.fit)) is not None:

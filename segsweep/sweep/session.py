@@ -74,7 +74,7 @@ class Session:
     """A study that passed all checks: its data, the runner for it, and a planner that resumes what earlier starts left.
 
     `records` are those of earlier starts; None where there was none. `lost` maps confirmed runs whose models are lost to the
-    reason, `notices` are lines on what is damaged, lost or replaced. `undecoded` names the data sets of a plan that the store
+    reason, `notices` are lines on what is damaged, lost or replaced. `undecoded` names the datasets of a plan that the store
     does not hold at some size. `run_state` and `earlier` are there where the study runs.
     """
 

@@ -71,7 +71,7 @@ def _check_fractions(study: Study, settings: Settings, catalog: Catalog) -> None
 
 
 def _check_sources(settings: Settings, catalog: Catalog) -> None:
-    """Refuse a weight file that is missing, and a data set with fewer images than its limit or than training needs.
+    """Refuse a weight file that is missing, and a dataset with fewer images than its limit or than training needs.
 
     Images are counted as far as the reader's list tells: those that the target holds out are not left out of it here.
     """

@@ -44,7 +44,7 @@ def _check_dataset(stage: Stage, dataset: str, settings: Settings, study: Study,
     if dataset in catalog.absent or stage.self_supervised:
         return
     if study.target_name not in catalog.absent and catalog.same(dataset, study.target_name):
-        raise UserError(f"source {stage}: is the target's own data set; it would train on the target's test pictures")
+        raise UserError(f"source {stage}: is the target's own dataset; it would train on the target's test pictures")
     check_loss(settings.source_loss, catalog.classes(dataset, None))
 
 

@@ -20,7 +20,7 @@ BY_LEVEL = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs
 
 
 def check_user_objects(study: Study) -> None:
-    """Raise `UserError` for an architecture, a loss or a data set `own:NAME` that the study names and does not bring."""
+    """Raise `UserError` for an architecture, a loss or a dataset `own:NAME` that the study names and does not bring."""
     for _, cell in study.cells():
         losses = tuned_values(study, "loss", cell.loss)
         texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]

@@ -196,7 +196,7 @@ def _scaled(loss: Tensor, weight: float) -> Tensor:
 def make_objective(
     text: str, classes: Sequence[str], frequencies: Frequencies | None = None, foreground: int | None = None
 ) -> Objective:
-    """Return the objective that a text as `0.5*cross_entropy+dice` names, for a data set's classes.
+    """Return the objective that a text as `0.5*cross_entropy+dice` names, for a dataset's classes.
 
     `frequencies` (C,) are those of the classes in the training images, by `Prepared.class_frequencies`, which
     `weighted_cross_entropy` needs; `foreground` is the number of that class where there are two, by default the one that is not
@@ -225,7 +225,7 @@ def _term(name: str, weight: float, classes: Sequence[str], frequencies: Frequen
 
 
 def check_loss(text: str, classes: Sequence[str]) -> None:
-    """Raise `UserError` for a loss that a data set's classes do not allow, or that no study file brought."""
+    """Raise `UserError` for a loss that a dataset's classes do not allow, or that no study file brought."""
     make_objective(text, classes, np.ones(len(classes)))
     for term in parse_loss(text):
         if term.name.startswith(PREFIX):

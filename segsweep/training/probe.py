@@ -23,7 +23,7 @@ def knn_facts(
     """Return how good an encoder is, and what it started from, as columns of a stage's record; nothing without labels.
 
     `knn_accuracy` and `knn_accuracy_start` are the shares of the asked images whose label the nearest known images tell;
-    `knn_chance` that of always saying the most frequent label. A label is what the data set says that an image shows: its
+    `knn_chance` that of always saying the most frequent label. A label is what the dataset says that an image shows: its
     stratum. The 20 nearest by the cosine of the encoder's pooled features vote, each with exp(cosine / 0.07), as in Wu et
     al. 2018 (arXiv:1805.01978).
     """

@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Known data sets are listed with their layout, those of datasets.toml with their folder."""
+    """Known datasets are listed with their layout, those of datasets.toml with their folder."""
     (tmp_path / "coco2017" / "annotations").mkdir(parents=True)
     (tmp_path / "datasets.toml").write_text(f'mine = "{ellipses}"\n')
     assert call("datasets", "--data", str(tmp_path)) == 0
@@ -66,7 +66,7 @@ def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: py
 
 
 def test_datasets_for_a_program(root: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--json` has a row per data set: classes per scheme, layout, folder or null, pictures or null, downloadable."""
+    """`--json` has a row per dataset: classes per scheme, layout, folder or null, pictures or null, downloadable."""
     assert call("datasets", "--data", str(root), "--data", f"mine={ellipses}", "--json") == 0
     rows = {row.pop("name"): row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == [*DATASETS, *GENERATED, "mine"]
@@ -89,8 +89,8 @@ def test_datasets_for_a_program(root: Path, ellipses: Path, capsys: pytest.Captu
     assert (rows["mine"]["schemes"], rows["mine"]["pictures"]) == ({"all": 2}, 40)
 
 
-def test_a_broken_data_set_does_not_hide_the_others(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A data set with a missing list is found, without a count, and what is missing is said."""
+def test_a_broken_dataset_does_not_hide_the_others(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dataset with a missing list is found, without a count, and what is missing is said."""
     (root / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
     assert call("datasets", "--data", str(root), "--json") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
@@ -99,7 +99,7 @@ def test_a_broken_data_set_does_not_hide_the_others(root: Path, capsys: pytest.C
     assert rows["generated_far"]["pictures"] == 480
 
 
-def test_prepare_tells_what_is_in_a_data_set(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_tells_what_is_in_a_dataset(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Pictures by official split, class shares, the ignored share, mean and standard deviation are printed."""
     options = ("--data", str(root), "--image-px", "20", "--store", str(tmp_path / "store"))
     assert call("prepare", "pets", "pets/trimap", *options) == 0
@@ -124,7 +124,7 @@ def test_prepare_tells_what_is_in_a_data_set(root: Path, tmp_path: Path, capsys:
 
 
 def test_prepare_for_a_program(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--json` is the same for a program, for several data sets at once, and `--fit` and `--classes` are heeded."""
+    """`--json` is the same for a program, for several datasets at once, and `--fit` and `--classes` are heeded."""
     options = ("--data", str(root), "--image-px", "10", "--store", str(tmp_path / "store"), "--json")
     assert call("prepare", "pets", *options, "--classes", "trimap", "--fit", "raw-crop") == 0
     (facts,) = json.loads(capsys.readouterr().out)
@@ -135,7 +135,7 @@ def test_prepare_for_a_program(root: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_prepare_of_pictures_without_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unlabelled data set has counts, mean and standard deviation, and says that it has no masks."""
+    """An unlabelled dataset has counts, mean and standard deviation, and says that it has no masks."""
     for split in ("train", "test"):
         for kind in ("cats", "dogs"):
             (tmp_path / "cats_dogs" / split / kind).mkdir(parents=True)
@@ -168,10 +168,10 @@ def test_the_contact_sheet_shows_each_picture_above_its_mask(root: Path, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("folder:/no/such",), "error: data set 'folder:/no/such': folder /no/such is missing"),
+        (("folder:/no/such",), "error: dataset 'folder:/no/such': folder /no/such is missing"),
         (("pets", "--image-px", "0"), "error: --image-px 0: allowed are 1..4096"),
         (("pets/breeds",), "error: classes of pets: unknown name 'breeds'; known: foreground, trimap"),
-        (("pats",), "error: data set: unknown name 'pats'; nearest: pets"),
+        (("pats",), "error: dataset: unknown name 'pats'; nearest: pets"),
         (("pets/trimap", "--classes", "foreground"), "error: --classes foreground: pets/trimap names its classes already"),
     ],
 )
@@ -262,7 +262,7 @@ def test_the_archives_are_those_that_torchvision_knows() -> None:
 
 
 def test_downloads_that_nobody_offers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A data set that cannot be fetched says where it comes from and where it goes; without a root there is nowhere to go."""
+    """A dataset that cannot be fetched says where it comes from and where it goes; without a root there is nowhere to go."""
     options = ("--store", str(tmp_path / "store"), "--download")
     assert call("prepare", "coco", "--data", str(tmp_path), *options) == 2
     assert (

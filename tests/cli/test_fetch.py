@@ -78,7 +78,7 @@ def environment(tmp_path: Path, server: FileServer) -> dict[str, str]:
 
 
 def fetch(folder: Path, environment: dict[str, str], server: FileServer, more: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run `segsweep fetch` for a study's script in a folder, whose data sets lie in `data`."""
+    """Run `segsweep fetch` for a study's script in a folder, whose datasets lie in `data`."""
     md5 = [hashlib.md5(server.files[f"/{name}.tar.gz"]).hexdigest() for name in ("images", "annotations")]
     (folder / "study.py").write_text(SCRIPT.format(address=server.address, md5=md5, more=more))
     (folder / "data").mkdir(exist_ok=True)
@@ -89,19 +89,19 @@ def fetch(folder: Path, environment: dict[str, str], server: FileServer, more: s
 
 @pytest.mark.slow
 def test_what_is_fetched_is_found_without_a_network(tmp_path: Path, environment: dict[str, str], server: FileServer) -> None:
-    """Weights and data sets go where they are read from; what fails is one line, and the next call fetches that alone."""
+    """Weights and datasets go where they are read from; what fails is one line, and the next call fetches that alone."""
     server.cuts["/images.tar.gz"] = [5, 10, 15]
     first = fetch(tmp_path, environment, server, ', "supervised:cityscapes"')
     assert first.returncode == 1, first.stderr
     lines = first.stderr.splitlines()
-    assert "images.tar.gz: the connection ended after 15 of" in next(line for line in lines if line.startswith("data set pets: "))
-    by_hand = next(line for line in lines if line.startswith("data set cityscapes: "))
+    assert "images.tar.gz: the connection ended after 15 of" in next(line for line in lines if line.startswith("dataset pets: "))
+    by_hand = next(line for line in lines if line.startswith("dataset cityscapes: "))
     assert "get it from cityscapes-dataset.com (with a login) and put it into" in by_hand
     assert lines[-1] == "2 could not be fetched; the same command fetches what is missing"
     assert "Traceback" not in first.stderr
     second = fetch(tmp_path, environment, server)
     assert second.returncode == 0, second.stderr
-    assert f"data set pets: {tmp_path / 'data' / 'oxford-iiit-pet'}" in second.stdout
+    assert f"dataset pets: {tmp_path / 'data' / 'oxford-iiit-pet'}" in second.stdout
     assert second.stdout.splitlines()[-1].endswith(f"Weights: HF_HOME={tmp_path / 'hf'} TORCH_HOME={tmp_path / 'torch'}")
     assert [path for path, _ in server.asked].count(HUB_FILE) == 1
     assert ("/images.tar.gz", "bytes=15-") in server.asked

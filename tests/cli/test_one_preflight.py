@@ -84,8 +84,8 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study o
     "--set fraction: must read NAME=VALUE": ({}, ["--set", "fraction"]),
     "study s: fold=2: protocol '60-20-20' has no folds": ({}, ["--set", "fold=2"]),
     "protocol '60-20-10': 60+20+10 is not 100": ({}, ["--set", "protocol=60-20-10"]),
-    "data set 'folder:TARGET': protocol 'official' leaves the val split empty": ({}, ["--set", "protocol=official"]),
-    "data set: unknown name 'nothing'": ({}, ["--set", "target=nothing"]),
+    "dataset 'folder:TARGET': protocol 'official' leaves the val split empty": ({}, ["--set", "protocol=official"]),
+    "dataset: unknown name 'nothing'": ({}, ["--set", "target=nothing"]),
     "fraction=0.001: leaves none of the 24 training": ({}, ["--set", "fraction=0.001"]),
     "image_px=40: unet16 needs a multiple of 16": ({}, ["--set", "image_px=40"]),
     "architecture 'unet-resnet999': unknown encoder": ({}, ["--set", "architecture=unet-resnet999"]),
@@ -98,7 +98,7 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study o
     "Target foreground='lesion'": ({"of_target": {"foreground": "lesion"}}, []),
     "Target class_map: unknown name 'lesion'": ({"of_target": {"class_map": {"lesion": ["x"]}}}, []),
     "Target class_map figure <- 'nowhere'": ({"of_target": {"class_map": {"figure": ["nowhere"]}}}, []),
-    "source @9999: data set": ({}, ["--set", "source=supervised:folder:SOURCE@9999"]),
+    "source @9999: dataset": ({}, ["--set", "source=supervised:folder:SOURCE@9999"]),
     "source supervised:folder:SOURCE@1: 1 picture": ({}, ["--set", "source=supervised:folder:SOURCE@1"]),
     "source supervised:folder:TARGET: is the target's own": ({}, ["--set", "source=supervised:folder:TARGET"]),
     "source file:/no/such.pth: file is missing": ({}, ["--set", "source=file:/no/such.pth"]),
@@ -125,10 +125,10 @@ BY_FILES: Mapping[str, Change] = {  # what lies in a folder
     "FOLDER/target/classes.txt": lambda folder: (folder / "target" / "classes.txt").write_text("one\n"),
     "folder:FOLDER/target: FOLDER/target/classes.txt is missing": lambda folder: (folder / "target" / "classes.txt").unlink(),
     "FOLDER/target/images/000.png: has no mask": without_mask,
-    "data set 'folder:FOLDER/target': folder FOLDER/target is missing": lambda folder: shutil.rmtree(folder / "target"),
+    "dataset 'folder:FOLDER/target': folder FOLDER/target is missing": lambda folder: shutil.rmtree(folder / "target"),
     "FOLDER/target/images/000.png: 000.bmp has the same name": one_name_twice,
     "FOLDER/target/groups.csv": lambda folder: (folder / "target" / "groups.csv").write_text("nobody,1\n"),
-    "data set 'folder:FOLDER/target': every mask shows 'figure' alone": one_class,
+    "dataset 'folder:FOLDER/target': every mask shows 'figure' alone": one_class,
 }
 
 
@@ -183,7 +183,7 @@ def test_what_lies_wrong_is_refused_alike(place: Path, capsys: pytest.CaptureFix
 
 
 def test_a_plan_says_which_data_it_did_not_look_into(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What only decoding tells is refused by a rehearsal and a run; a plan, which decodes nothing, names the data sets."""
+    """What only decoding tells is refused by a rehearsal and a run; a plan, which decodes nothing, names the datasets."""
     wrong_mask(place)
     study = declared(place / "target", place / "source")
     assert call(study, place, "--plan") == 0

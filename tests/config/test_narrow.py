@@ -167,7 +167,7 @@ def test_a_wrong_assignment_is_one_line(text, message):
 
 
 def test_another_target_keeps_the_protocol():
-    """`target=NAME` is another data set under its own first class scheme, split as before; a path may hold commas and dots."""
+    """`target=NAME` is another dataset under its own first class scheme, split as before; a path may hold commas and dots."""
     for name in ("street46", "folder:/data/a,b/../street", "cityscapes/raw"):
         target = narrow(STUDY, [f"target={name}"]).target
         assert (target.name, target.classes, target.protocol) == (name, None, STUDY.target.protocol)

@@ -119,8 +119,8 @@ def test_values_of_a_choice_are_the_settings_own():
         Choice([])
 
 
-def test_a_path_object_is_the_folder_of_a_data_set(tmp_path):
-    """A path object where a data set stands means `folder:PATH`."""
+def test_a_path_object_is_the_folder_of_a_dataset(tmp_path):
+    """A path object where a dataset stands means `folder:PATH`."""
     study = Study(name="s", target=Target(tmp_path), compare={"source": [Supervised(tmp_path / "a+b")]})
     assert study.target_name == f"folder:{tmp_path}"
     assert [cell.source for _, cell in study.cells()] == [f"supervised:folder:{tmp_path}/a%2Bb"]

@@ -112,7 +112,7 @@ def test_random_before_a_stage_says_nothing():
 
 
 def test_every_chain_of_known_stages_round_trips():
-    """Each beginning followed by any two data set stages parses, and its canonical form parses to the same chain."""
+    """Each beginning followed by any two dataset stages parses, and its canonical form parses to the same chain."""
     beginnings = ["random", "imagenet", "coco-weights", "file:/x/y.pth"]
     stages = ["supervised:coco", "supervised:coco@12", "simclr:folder:/a@b/c", "simclr:folder:/a@b/c@3"]
     for first, second, third in itertools.product(beginnings, stages, stages):
@@ -122,7 +122,7 @@ def test_every_chain_of_known_stages_round_trips():
 
 
 def test_limit_is_the_number_after_the_last_at():
-    """`@N` limits the data set; an `@` inside a folder's path belongs to the path."""
+    """`@N` limits the dataset; an `@` inside a folder's path belongs to the path."""
     assert Stage.parse("supervised:coco@12") == Stage("supervised", "coco", 12)
     assert Stage.parse("supervised:folder:/a@b/c") == Stage("supervised", "folder:/a@b/c", None)
     assert Stage.parse("simclr:folder:/a@b/c@3") == Stage("simclr", "folder:/a@b/c", 3)

@@ -83,7 +83,7 @@ def test_a_wrong_study_is_refused_when_built(changes, message):
 )
 def test_a_wrong_target_is_refused(changes):
     """A target's names are texts; the error names the field and its value."""
-    with pytest.raises(UserError, match=r"^Target (name|classes|protocol)=.*: must be a text( or a data set)?$"):
+    with pytest.raises(UserError, match=r"^Target (name|classes|protocol)=.*: must be a text( or a dataset)?$"):
         Target(**changes)
 
 

@@ -34,7 +34,7 @@ from segsweep.sweep.study_checks import check_user_objects
 
 @dataclass(frozen=True)
 class Shapes:
-    """What can be told of a data set without reading it."""
+    """What can be told of a dataset without reading it."""
 
     name: str = "shapes"
     schemes: ClassVar = {"all": ("ground", "shape")}
@@ -83,8 +83,8 @@ def test_objects_stand_where_names_would():
     assert user_object("own:tversky") is TVERSKY
 
 
-def test_a_data_set_object_is_a_target_or_a_source():
-    """A data set object is a target as it is, and a source by `Supervised`, alone or at the end of a chain."""
+def test_a_dataset_object_is_a_target_or_a_source():
+    """A dataset object is a target as it is, and a source by `Supervised`, alone or at the end of a chain."""
     mine, other = Shapes(), Shapes("other")
     chain = ("imagenet", SelfSupervised(other, limit=30), Supervised(other, limit=20))
     made = study(target=Target(mine), compare={"source": ["random", Supervised(other), chain]}, fixed={})
@@ -144,7 +144,7 @@ def test_a_class_map_is_checked_when_the_target_is_built():
 
 
 class Half:
-    """A data set that lacks most of what is needed."""
+    """A dataset that lacks most of what is needed."""
 
     name = "half"
 
@@ -152,9 +152,9 @@ class Half:
         return []
 
 
-def test_a_data_set_that_lacks_something_is_told_what():
-    """An object that is meant as a data set but lacks a part is refused when the study is built, with what it lacks."""
-    with pytest.raises(UserError, match="data set Half: lacks schemes, fit, pool, protocols, files, revision, read"):
+def test_a_dataset_that_lacks_something_is_told_what():
+    """An object that is meant as a dataset but lacks a part is refused when the study is built, with what it lacks."""
+    with pytest.raises(UserError, match="dataset Half: lacks schemes, fit, pool, protocols, files, revision, read"):
         study(target=Target(Half()))
 
 
@@ -248,7 +248,7 @@ def test_lambdas_of_one_line_and_within_each_other_are_told_apart():
 
 
 def test_the_study_that_was_declared_last_changes_no_identity():
-    """A trial and a data set keep the identity that they had when their study was declared, whatever is declared after it."""
+    """A trial and a dataset keep the identity that they had when their study was declared, whatever is declared after it."""
     first = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
     again = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
     keys = []
@@ -264,7 +264,7 @@ def test_the_study_that_was_declared_last_changes_no_identity():
 
 @dataclass(frozen=True)
 class Others(Shapes):
-    """Another data set of the same name."""
+    """Another dataset of the same name."""
 
 
 def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():

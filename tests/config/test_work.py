@@ -93,7 +93,7 @@ def with_settings(**changes) -> Trial:
     ids=["study", "cell", "point", "target-name", "source-text", "source-settings", "order-of-keys", "stage-name"],
 )
 def test_equal_work_is_one_trial(same):
-    """What a study, a cell or a data set is called, and what the stage's key covers already, do not make another trial."""
+    """What a study, a cell or a dataset is called, and what the stage's key covers already, do not make another trial."""
     assert same.trial_id == TRIAL.trial_id
 
 
@@ -198,7 +198,7 @@ def test_published_weights_of_another_name_are_another_stage():
 
 
 def test_a_stage_is_the_same_wherever_its_data_lie():
-    """A data set under another name, or the settings in another order, give the same stage: the data's key tells."""
+    """A dataset under another name, or the settings in another order, give the same stage: the data's key tells."""
     moved = replace(STAGE, stage=Stage.parse("supervised:folder:/elsewhere@50"), settings={"precision": "float32", "epochs": 2})
     assert moved.spec_id == STAGE.spec_id
     assert moved.key("weights") == STAGE.key("weights")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segsweep.config.user_objects import is_data_set
-from segsweep.data.dataset import FITS, IGNORE, DataSet
+from segsweep.config.user_objects import is_dataset
+from segsweep.data.dataset import FITS, IGNORE, Dataset
 from segsweep.data.manifest import content_digest
 from segsweep.data.prepared import Prepared
 from segsweep.data.splits import split_source, split_target
@@ -50,32 +50,32 @@ class Entries:
         """Do nothing: all entries are read."""
 
 
-def key(dataset: DataSet, folder: Path, scheme: str | None = None) -> str:
+def key(dataset: Dataset, folder: Path, scheme: str | None = None) -> str:
     """Return the key of a dataset's contents; `folder` keeps what is known of its files."""
     return content_digest(dataset, scheme or next(iter(dataset.schemes)), FolderStore(folder / "store"), lambda *_: None)
 
 
-def undecoded(dataset: DataSet) -> Prepared:
+def undecoded(dataset: Dataset) -> Prepared:
     """Return what protocols need to know of a dataset."""
     return Prepared.undecoded(dataset, dataset.examples(), next(iter(dataset.schemes.values())))
 
 
-def read_all(dataset: DataSet) -> list[tuple[np.ndarray, np.ndarray]]:
+def read_all(dataset: Dataset) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the first examples as arrays, under the first scheme."""
     return [dataset.read(example, next(iter(dataset.schemes))) for example in dataset.examples()[:READ]]
 
 
-class DataSetContract:
+class DatasetContract:
     """The tests of one reader. A subclass has a fixture `make`: each call returns a new reader of the same small dataset."""
 
     @pytest.fixture
-    def make(self) -> Callable[[], DataSet]:
+    def make(self) -> Callable[[], Dataset]:
         raise NotImplementedError
 
-    def test_it_describes_itself(self, make: Callable[[], DataSet]) -> None:
+    def test_it_describes_itself(self, make: Callable[[], Dataset]) -> None:
         """A reader has all parts of a dataset, a name, a revision, a known fit, and schemes of different class names."""
         dataset = make()
-        assert is_data_set(dataset)
+        assert is_dataset(dataset)
         assert dataset.name
         assert dataset.revision()
         assert dataset.fit in FITS
@@ -84,7 +84,7 @@ class DataSetContract:
             assert len(set(classes)) == len(classes) <= IGNORE
         assert all(map(len, dataset.schemes.values())) or list(map(len, dataset.schemes.values())) == [0]
 
-    def test_examples_are_the_same_each_time(self, make: Callable[[], DataSet]) -> None:
+    def test_examples_are_the_same_each_time(self, make: Callable[[], Dataset]) -> None:
         """Two readers list the same examples in one order, each name once, in official splits that a protocol knows."""
         dataset = make()
         examples = dataset.examples()
@@ -94,7 +94,7 @@ class DataSetContract:
         assert splits <= OFFICIAL | set(dataset.pool)
         assert splits & set(dataset.pool)
 
-    def test_arrays_fit_the_scheme(self, make: Callable[[], DataSet]) -> None:
+    def test_arrays_fit_the_scheme(self, make: Callable[[], Dataset]) -> None:
         """An image is (H, W, 3) and its mask (H, W), both bytes; the mask holds classes or 255, and is (0, 0) without classes."""
         dataset = make()
         for scheme, classes in dataset.schemes.items():
@@ -106,7 +106,7 @@ class DataSetContract:
                 assert image.dtype == mask.dtype == np.uint8
                 assert set(np.unique(mask).tolist()) <= {*range(len(classes)), IGNORE}
 
-    def test_an_example_reads_alike_in_any_order(self, make: Callable[[], DataSet]) -> None:
+    def test_an_example_reads_alike_in_any_order(self, make: Callable[[], Dataset]) -> None:
         """An example gives the same image and mask whatever was read before it."""
         dataset, scheme = make(), next(iter(make().schemes))
         examples = dataset.examples()[:READ]
@@ -115,7 +115,7 @@ class DataSetContract:
             assert np.array_equal(image, image_again)
             assert np.array_equal(mask, mask_again)
 
-    def test_protocols_divide_the_pool(self, make: Callable[[], DataSet]) -> None:
+    def test_protocols_divide_the_pool(self, make: Callable[[], Dataset]) -> None:
         """Per cents divide all examples of the pool, and protocols of the dataset's own those of the splits that they name."""
         dataset = make()
         data, splits = undecoded(dataset), [example.split for example in dataset.examples()]
@@ -130,7 +130,7 @@ class DataSetContract:
                 assert {splits[at] for at in part.tolist()} <= allowed
             assert all(sum(shares) == 100 for _, shares in division)
 
-    def test_a_source_holds_no_official_test_image(self, make: Callable[[], DataSet]) -> None:
+    def test_a_source_holds_no_official_test_image(self, make: Callable[[], Dataset]) -> None:
         """As a source, a dataset has images to train and to validate on, none of them both, and none of its test split."""
         data = undecoded(make())
         split = split_source(data, None, 0, labelled=bool(data.classes), leakage="report")
@@ -140,14 +140,14 @@ class DataSetContract:
         assert not train & val
         assert "test" not in {data.splits[at] for at in train | val}
 
-    def test_the_key_is_stable(self, make: Callable[[], DataSet], tmp_path: Path) -> None:
+    def test_the_key_is_stable(self, make: Callable[[], Dataset], tmp_path: Path) -> None:
         """Two readers of the same data have one key for each scheme, and no two schemes share one."""
         keys = [key(make(), tmp_path, scheme) for scheme in make().schemes]
         assert [key(make(), tmp_path / "again", scheme) for scheme in make().schemes] == keys
         assert len(set(keys)) == len(keys)
 
 
-class FolderDataSetContract(DataSetContract):
+class FolderDatasetContract(DatasetContract):
     """The tests of a reader of a folder. A subclass has the fixtures `folder`, a small dataset, and `reader_of`."""
 
     @pytest.fixture
@@ -155,7 +155,7 @@ class FolderDataSetContract(DataSetContract):
         raise NotImplementedError
 
     @pytest.fixture
-    def reader_of(self) -> Callable[[Path], DataSet]:
+    def reader_of(self) -> Callable[[Path], Dataset]:
         raise NotImplementedError
 
     @pytest.fixture
@@ -164,12 +164,12 @@ class FolderDataSetContract(DataSetContract):
         return 200
 
     @pytest.fixture
-    def make(self, folder: Path, reader_of: Callable[[Path], DataSet]) -> Callable[[], DataSet]:
+    def make(self, folder: Path, reader_of: Callable[[Path], Dataset]) -> Callable[[], Dataset]:
         return lambda: reader_of(folder)
 
     @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
     def test_the_file_system_decides_no_order(
-        self, make: Callable[[], DataSet], monkeypatch: pytest.MonkeyPatch, order: Callable[[str], Any]
+        self, make: Callable[[], Dataset], monkeypatch: pytest.MonkeyPatch, order: Callable[[str], Any]
     ) -> None:
         """Examples and files come in one order, whatever the order in which folders list their files."""
         examples, files = make().examples(), make().files()
@@ -184,7 +184,7 @@ class FolderDataSetContract(DataSetContract):
         assert make().examples() == examples
         assert make().files() == files
 
-    def test_every_file_that_counts_exists(self, make: Callable[[], DataSet]) -> None:
+    def test_every_file_that_counts_exists(self, make: Callable[[], Dataset]) -> None:
         """The files are there, each once, and those of the examples are among them."""
         files = make().files()
         assert all(path.is_file() for path in files)
@@ -192,7 +192,7 @@ class FolderDataSetContract(DataSetContract):
         assert {path for example in make().examples() for path in (example.image, example.mask) if path} <= set(files)
 
     def test_other_files_do_not_count(
-        self, folder: Path, reader_of: Callable[[Path], DataSet], make: Callable[[], DataSet], tmp_path: Path
+        self, folder: Path, reader_of: Callable[[Path], Dataset], make: Callable[[], Dataset], tmp_path: Path
     ) -> None:
         """A copy that holds only the files that count, elsewhere, reads alike and has the same key; a note changes neither."""
         copy = tmp_path / "deep" / "copy"
@@ -206,7 +206,7 @@ class FolderDataSetContract(DataSetContract):
             assert np.array_equal(mask, mask_again)
         assert key(reader_of(copy), tmp_path) == key(make(), tmp_path)
 
-    def test_any_changed_file_changes_the_key(self, make: Callable[[], DataSet], tmp_path: Path) -> None:
+    def test_any_changed_file_changes_the_key(self, make: Callable[[], Dataset], tmp_path: Path) -> None:
         """A byte more in any file that counts gives another key, and the old bytes give the old one, whatever the file's time."""
         first, keys = key(make(), tmp_path), []
         for path in make().files():
@@ -217,13 +217,13 @@ class FolderDataSetContract(DataSetContract):
         assert len({first, *keys}) == 1 + len(make().files())
         assert key(make(), tmp_path) == first
 
-    def test_a_missing_folder_is_one_line(self, reader_of: Callable[[Path], DataSet], tmp_path: Path) -> None:
+    def test_a_missing_folder_is_one_line(self, reader_of: Callable[[Path], Dataset], tmp_path: Path) -> None:
         """A reader is made without a look at its folder; listing one that is missing is one line that names it."""
         with pytest.raises(UserError, match="nowhere") as raised:
             reader_of(tmp_path / "nowhere").examples()
         assert "\n" not in str(raised.value)
 
-    def test_a_file_that_is_no_image_is_one_line(self, make: Callable[[], DataSet]) -> None:
+    def test_a_file_that_is_no_image_is_one_line(self, make: Callable[[], Dataset]) -> None:
         """An image that cannot be decoded is one line that names its file."""
         example = make().examples()[0]
         path = example.image or make().files()[0]
@@ -233,7 +233,7 @@ class FolderDataSetContract(DataSetContract):
         assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize("kind", ["missing", "no image", "another size", "a foreign value"])
-    def test_a_wrong_mask_is_one_line(self, make: Callable[[], DataSet], kind: str, foreign: int) -> None:
+    def test_a_wrong_mask_is_one_line(self, make: Callable[[], Dataset], kind: str, foreign: int) -> None:
         """A mask that is missing, no image, of another size than its image, or with a value of no class is named in one line."""
         for example in [example for example in make().examples() if example.mask is not None][:1]:
             assert example.mask is not None

@@ -1,4 +1,4 @@
-"""Small data sets in the official layouts, written by the tests themselves."""
+"""Small datasets in the official layouts, written by the tests themselves."""
 
 import json
 import pickle
@@ -16,7 +16,7 @@ PALETTE = [level for index in range(256) for level in (index, 255 - index, index
 
 
 class Layouts:
-    """Writes pictures, masks and whole data sets below one folder."""
+    """Writes pictures, masks and whole datasets below one folder."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -207,7 +207,7 @@ class Layouts:
 
 @pytest.fixture
 def layouts(tmp_path):
-    """A writer of data sets below `tmp_path`."""
+    """A writer of datasets below `tmp_path`."""
     return Layouts(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""16-bit images become 8 bits by one range for the whole data set, whatever their sensor has."""
+"""16-bit images become 8 bits by one range for the whole dataset, whatever their sensor has."""
 
 import json
 import shutil
@@ -135,7 +135,7 @@ def test_the_range_depends_on_no_order(tmp_path, store, quiet, brightest):
 
 
 def test_8_bit_images_among_others_stay_as_they_are(tmp_path, store, quiet):
-    """In a data set of both kinds those of 8 bits are taken as they are."""
+    """In a dataset of both kinds those of 8 bits are taken as they are."""
     images = [GREYS[0].astype(np.uint8), np.full((20, 24), 1023, np.uint16), GREYS[3].astype(np.uint8)]
     found = prepared(written(tmp_path / "both", images), store, quiet)
     alone = prepared(written(tmp_path / "plain", [images[0], images[2]]), store, quiet)
@@ -178,7 +178,7 @@ def test_a_range_that_was_found_late_survives_an_interruption(tmp_path, store, q
 
 @dataclass(frozen=True)
 class Scanner(Folder):
-    """A user's own data set that gives 16-bit arrays as they are."""
+    """A user's own dataset that gives 16-bit arrays as they are."""
 
     def read(self, example, scheme):
         """Return the image times 4, as a sensor of 10 bits has it."""
@@ -188,7 +188,7 @@ class Scanner(Folder):
 
 @dataclass(frozen=True)
 class Floats(Folder):
-    """A user's own data set that gives fractions."""
+    """A user's own dataset that gives fractions."""
 
     def read(self, example, scheme):
         """Return the image in 0..1."""
@@ -196,7 +196,7 @@ class Floats(Folder):
         return image / 255, mask
 
 
-def test_a_data_set_object_may_give_16_bits(tmp_path, store, quiet):
+def test_a_dataset_object_may_give_16_bits(tmp_path, store, quiet):
     """A reader of the user's own that returns uint16 is scaled as files are; other types are refused and named."""
     folder = written(tmp_path / "plain", [grey.astype(np.uint8) for grey in GREYS])
     found = prepare(DataSpec(Scanner(folder, "mine"), None, PX), store, quiet)

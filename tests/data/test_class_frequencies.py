@@ -10,7 +10,7 @@ SIDE = 6
 
 
 def prepared(masks: np.ndarray) -> Prepared:
-    """A prepared data set with these masks (N, H, W)."""
+    """A prepared dataset with these masks (N, H, W)."""
     count = len(masks)
     return Prepared(
         dataset="drawn",

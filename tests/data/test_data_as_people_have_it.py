@@ -54,7 +54,7 @@ def pair(folder: Path, name: str, size=SIZE, ending="png") -> None:
 
 
 def plain(folder: Path, count=6, classes="ground\nthing\n", **pairs) -> Path:
-    """Write a data set of pairs with a `classes.txt`."""
+    """Write a dataset of pairs with a `classes.txt`."""
     for number in range(count):
         pair(folder, f"p{number}", **pairs)
     folder.mkdir(exist_ok=True, parents=True)

@@ -24,7 +24,7 @@ PX = 16
 
 @dataclass
 class Written:
-    """A folder data set that is written image by image; image `number` is drawn from that number."""
+    """A folder dataset that is written image by image; image `number` is drawn from that number."""
 
     folder: Path
     splits: dict[str, list[str]] = field(default_factory=dict)
@@ -139,7 +139,7 @@ def test_masks_that_differ_are_found(written, store, quiet):
     assert "1 pairs of identical images have different masks (train001 = train000); correct them" in lines
 
 
-def test_what_is_said_of_a_data_set_names_pairs(written, store, quiet):
+def test_what_is_said_of_a_dataset_names_pairs(written, store, quiet):
     """What `prepare` says counts the images of the later split and names up to three pairs."""
     for split, drawn in {"train": [1, 2, 3, 4, 5], "val": [9], "test": [1, 2, 3, 4]}.items():
         for number in drawn:
@@ -214,7 +214,7 @@ def test_equal_bytes_of_another_shape_are_other_images():
 
 @dataclass(frozen=True)
 class Cropped:
-    """A user's own data set that reads another part of the same files, without masks."""
+    """A user's own dataset that reads another part of the same files, without masks."""
 
     folder: Path
     name: str = "cropped"
@@ -237,7 +237,7 @@ class Cropped:
 
 
 def test_files_of_equal_bytes_are_shared_whatever_a_reader_makes_of_them(written, tmp_path, store, quiet):
-    """A data set object that cuts the target's files to another size shares them, also where they were copied and renamed."""
+    """A dataset object that cuts the target's files to another size shares them, also where they were copied and renamed."""
     for number in range(4):
         written.add(number)
     target = written.prepared(store, quiet)
@@ -251,7 +251,7 @@ def test_files_of_equal_bytes_are_shared_whatever_a_reader_makes_of_them(written
 
 @dataclass(frozen=True)
 class Stacked:
-    """A user's own data set whose images all lie in one file; `first` and `last` choose some of them."""
+    """A user's own dataset whose images all lie in one file; `first` and `last` choose some of them."""
 
     file: Path
     first: int = 0
@@ -284,7 +284,7 @@ def stack(tmp_path):
 
 
 def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, quiet):
-    """Of two data sets in one file, images 0 to 39 and 30 to 59, those that are in both are shared, and no others."""
+    """Of two datasets in one file, images 0 to 39 and 30 to 59, those that are in both are shared, and no others."""
     source = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
     target = prepare(DataSpec(Stacked(stack, 30, 60), None, PX), store, quiet)
     assert shared_images(source, target, np.arange(30)).tolist() == list(range(30, 40))
@@ -292,7 +292,7 @@ def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, q
     assert len(split.train) + len(split.val) == 38
 
 
-def test_a_data_set_in_one_file_shares_its_own_held_out_images_alone(stack, store, quiet):
+def test_a_dataset_in_one_file_shares_its_own_held_out_images_alone(stack, store, quiet):
     """As its own source, a target whose images lie in one file loses the images that it holds out and keeps the others."""
     data = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
     assert shared_images(data, data, np.array([3, 17])).tolist() == [3, 17]

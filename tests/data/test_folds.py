@@ -13,7 +13,7 @@ from segsweep.errors import UserError
 
 
 def made(strata: list[str], groups: list[str | None] | None = None) -> Prepared:
-    """Return a data set without arrays, of which all images are in the pool."""
+    """Return a dataset without arrays, of which all images are in the pool."""
     count = len(strata)
     empty, names = np.empty((count, 0, 0), np.uint8), [f"{number:03d}" for number in range(count)]
     moments, pixels = np.zeros((count, 2, 3)), np.zeros((count, 3), np.int64)
@@ -33,7 +33,7 @@ def made(strata: list[str], groups: list[str | None] | None = None) -> Prepared:
 
 
 def in_groups(sizes: list[int]) -> Prepared:
-    """Return a data set of groups of these sizes, of two strata."""
+    """Return a dataset of groups of these sizes, of two strata."""
     groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
     return made([f"s{number % 2}" for number in range(len(groups))], groups)
 

@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from contracts.dataset import DataSetContract
+from contracts.dataset import DatasetContract
 
 from segsweep.data.dataset import Example, Pixels
 from segsweep.data.prepare import DataSpec, prepare
@@ -44,7 +44,7 @@ def best_threshold_iou(pairs: list[tuple[Pixels, Pixels]]) -> float:
     return max(foreground_iou(view > cut if up else view <= cut, wanted) for view in views for cut in cuts for up in (0, 1))
 
 
-class TestEveryGenerated(DataSetContract):
+class TestEveryGenerated(DatasetContract):
     @pytest.fixture(params=GENERATED)
     def make(self, request):
         return lambda: Generated(request.param)
@@ -109,7 +109,7 @@ def test_examples_are_fixed_and_stratified(name, count):
 
 
 def test_identity_is_in_the_revision():
-    """Generated data depend on no files; the revision names data set, version and count; a name tells its index."""
+    """Generated data depend on no files; the revision names dataset, version and count; a name tells its index."""
     data = Generated("generated_pets")
     assert data.files() == []
     assert data.revision() == "generated generated_pets 1 600"
@@ -235,15 +235,15 @@ def test_vehicles_have_a_depth_each(country):
 
 
 def test_unknown_name_lists_the_names():
-    """A data set or a scheme that does not exist is named in the error, with those that do."""
-    with pytest.raises(UserError, match=r"data set: unknown name 'generated_cats'.*generated_pets.*generated_far"):
+    """A dataset or a scheme that does not exist is named in the error, with those that do."""
+    with pytest.raises(UserError, match=r"dataset: unknown name 'generated_cats'.*generated_pets.*generated_far"):
         Generated("generated_cats")
     with pytest.raises(UserError, match=r"scheme: unknown name 'edges'.*foreground, trimap"):
         Generated("generated_pets").read(Example("pets_00000"), "edges")
 
 
 def test_unknown_example_is_refused():
-    """An example of another data set, or past the end, is an error that names it."""
+    """An example of another dataset, or past the end, is an error that names it."""
     for name in ("near_00000", "pets_00600", "pets_x"):
         with pytest.raises(UserError, match=name):
             Generated("generated_pets").read(Example(name), "foreground")

@@ -21,7 +21,7 @@ from segsweep.errors import UserError
 
 
 def in_groups(sizes: list[int], split: str = "train", strata: int = 2) -> Prepared:
-    """Return a data set of groups `g0`, `g1` ... of these sizes, named `g0_0`, `g0_1` ..., without arrays."""
+    """Return a dataset of groups `g0`, `g1` ... of these sizes, named `g0_0`, `g0_1` ..., without arrays."""
     groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
     names = [f"{group}_{at}" for at, group in enumerate(groups)]
     empty, count = np.empty((len(names), 0, 0), np.uint8), len(names)
@@ -59,7 +59,7 @@ def test_no_group_is_divided(protocol, share):
 
 
 def test_five_videos_divide_as_three_one_one():
-    """Five videos of twelve frames under 60-20-20 are three, one and one, in the study's pattern as in the data set's own."""
+    """Five videos of twelve frames under 60-20-20 are three, one and one, in the study's pattern as in the dataset's own."""
     data = in_groups([12] * 5)
     own = split_target(data, "60-20-20")
     found = split_target(replace(data, groups=()), "60-20-20", groups="^(g[0-9]+)_")
@@ -154,7 +154,7 @@ def test_images_without_a_group_stand_alone():
 
 
 def test_as_published_divides_groups():
-    """With leakage='report' the split is that of a data set without groups."""
+    """With leakage='report' the split is that of a dataset without groups."""
     data = in_groups([12] * 5)
     published = split_target(data, "60-20-20", leakage="report", groups="^(g[0-9]+)_")
     plain = split_target(replace(data, groups=()), "60-20-20")
@@ -197,7 +197,7 @@ def test_a_wrong_leakage_is_refused():
 @pytest.mark.parametrize("pattern", ["^(h[0-9]+)_", "_(x?)"])
 def test_a_pattern_that_finds_nothing_is_refused(pattern):
     """A name without a group, or with an empty one, is an error that counts and names such images."""
-    with pytest.raises(UserError, match=r"gives no group for 12 of the 12 images of data set 'made' \('g0_0', 'g0_1', 'g0_2', "):
+    with pytest.raises(UserError, match=r"gives no group for 12 of the 12 images of dataset 'made' \('g0_0', 'g0_1', 'g0_2', "):
         split_target(in_groups([4, 4, 4]), "60-20-20", groups=pattern)
     with pytest.raises(UserError, match=r"gives no group for 1 of the 2 images .* \('b'\)"):
         groups_by_pattern(["a1", "b"], "(a)", "made")
@@ -266,8 +266,8 @@ def test_groups_are_part_of_prepared_data(layouts, store, quiet):
     assert len(set(keys)) == 3
 
 
-def test_groups_of_a_data_set_object_are_part_of_its_key(layouts, store, quiet):
-    """A data set object that gives other groups for the same files is other data; a group that is no text is refused."""
+def test_groups_of_a_dataset_object_are_part_of_its_key(layouts, store, quiet):
+    """A dataset object that gives other groups for the same files is other data; a group that is no text is refused."""
 
     @dataclass(frozen=True)
     class Patients(Folder):

@@ -99,7 +99,7 @@ def test_a_picture_in_no_list_changes_nothing(layouts, identity):
 
 
 def test_the_reader_is_part_of_the_digest(tmp_path, quiet, monkeypatch):
-    """Another version of a reader, or another data set without files, gives another digest."""
+    """Another version of a reader, or another dataset without files, gives another digest."""
     pets = Generated("generated_pets")
     found = [content_digest(pets, "foreground", FolderStore(tmp_path), quiet)]
     found.append(content_digest(Generated("generated_far"), "lesion", FolderStore(tmp_path), quiet))
@@ -120,7 +120,7 @@ def test_missing_files_are_named_and_counted(layouts, identity):
 
 
 def test_a_folder_in_place_of_a_file_is_named(layouts, identity):
-    """A folder that is called like a file of the data set raises one line that names it."""
+    """A folder that is called like a file of the dataset raises one line that names it."""
     folder = layouts.plain()
     (folder / "masks" / "p1.png").unlink()
     (folder / "masks" / "p1.png").mkdir()

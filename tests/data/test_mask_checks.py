@@ -55,7 +55,7 @@ def test_masks_of_one_class_are_refused(with_masks, masks, classes, message):
     data = with_masks(masks, [f"c{number}" for number in range(classes)])
     with pytest.raises(UserError, match=message) as caught:
         check_masks(data)
-    assert str(caught.value).startswith("data set 'mine': ")
+    assert str(caught.value).startswith("dataset 'mine': ")
     assert "\n" not in str(caught.value)
 
 
@@ -72,7 +72,7 @@ def test_a_part_of_which_every_pixel_is_ignored_is_refused(with_masks, position)
     masks = [half(255, 255) if number in members[position] else half(1) for number in range(6)]
     data = with_masks(masks)
     message = (
-        rf"^data set 'mine': all pixels of the 2 {PARTS[position]} masks at 16 px are 255, which is ignored; write the class "
+        rf"^dataset 'mine': all pixels of the 2 {PARTS[position]} masks at 16 px are 255, which is ignored; write the class "
         rf"numbers 0\.\.1, or choose another protocol: 0{2 * position}, 0{2 * position + 1}$"
     )
     with pytest.raises(UserError, match=message):

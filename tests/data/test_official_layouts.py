@@ -1,4 +1,4 @@
-"""Readers of data sets whose pictures are not at hand: the tests write them in their official layouts."""
+"""Readers of datasets whose pictures are not at hand: the tests write them in their official layouts."""
 
 import numpy as np
 import pytest

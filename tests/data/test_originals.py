@@ -1,4 +1,4 @@
-"""The masks of a data set at their own sizes are read from one open archive per process."""
+"""The masks of a dataset at their own sizes are read from one open archive per process."""
 
 import os
 import pickle

@@ -1,11 +1,11 @@
-"""Data sets of a user's own: what their readers give is not believed before it is looked at."""
+"""Datasets of a user's own: what their readers give is not believed before it is looked at."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from contracts.dataset import DataSetContract, FolderDataSetContract
+from contracts.dataset import DatasetContract, FolderDatasetContract
 
 from segsweep.data.dataset import Example
 from segsweep.data.folder import Folder
@@ -17,7 +17,7 @@ IMAGE, MASK = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
 
 @dataclass(frozen=True)
 class Drawn:
-    """A data set without files that gives what it is told."""
+    """A dataset without files that gives what it is told."""
 
     image: Any
     mask: Any
@@ -42,7 +42,7 @@ class Drawn:
         return self.image, self.mask
 
 
-class TestWithoutFiles(DataSetContract):
+class TestWithoutFiles(DatasetContract):
     """The least that a user's own dataset needs."""
 
     @pytest.fixture
@@ -56,7 +56,7 @@ class Cropped(Folder):
     fit = "crop"
 
 
-class TestOfAFolder(FolderDataSetContract):
+class TestOfAFolder(FolderDatasetContract):
     """A user's own dataset that derives from a reader."""
 
     @pytest.fixture
@@ -86,12 +86,12 @@ def test_what_no_array_can_take_is_one_line(store, quiet, image, mask, message):
     request = DataSpec(Drawn(image, mask), None, 16)
     with pytest.raises(UserError, match=message) as caught:
         prepare(request, store, quiet)
-    assert str(caught.value).startswith("data set 'mine': one: ")
+    assert str(caught.value).startswith("dataset 'mine': one: ")
     assert store.find("data", prepared_key(request, store, quiet)) is None
 
 
-def test_fingerprints_tell_data_sets_apart_of_which_nothing_else_is_known(store, quiet):
-    """Two data sets without files share no arrays where their fingerprints differ, and do where they are the same."""
+def test_fingerprints_tell_datasets_apart_of_which_nothing_else_is_known(store, quiet):
+    """Two datasets without files share no arrays where their fingerprints differ, and do where they are the same."""
     keys = [prepared_key(DataSpec(Drawn(IMAGE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
     assert len(set(keys)) == 3
     assert keys[1] == keys[3]

@@ -49,7 +49,7 @@ print(len(prepare(DataSpec(Slow(folder, "mine"), None, 24), FolderStore(store), 
 
 @dataclass(frozen=True)
 class Watched:
-    """A data set that tells of every example that it reads."""
+    """A dataset that tells of every example that it reads."""
 
     data: Folder
     seen: list[str]
@@ -91,7 +91,7 @@ def test_pictures_are_decoded_once(layouts, store, quiet):
 
 
 def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
-    """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the data set and the file."""
+    """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the dataset and the file."""
     data_spec, lines = DataSpec(Folder(layouts.plain(), "mine"), None, PIXELS), []
     prepare(data_spec, store, quiet)
     path = store.folder(DATA, prepared_key(data_spec, store, quiet)) / "images.npy"
@@ -106,7 +106,7 @@ def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
 
 @pytest.mark.parametrize(("layout", "reader"), [("pets", Pets), ("voc", Voc2012), ("plain", lambda path: Folder(path, "mine"))])
 def test_arrays_are_the_pictures_made_square(layouts, store, quiet, layout, reader):
-    """Each row of the arrays is that example's picture and mask, made square as the data set says, in its order."""
+    """Each row of the arrays is that example's picture and mask, made square as the dataset says, in its order."""
     data = reader(getattr(layouts, layout)())
     found = prepare(DataSpec(data, None, PIXELS), store, quiet)
     scheme = next(iter(data.schemes))
@@ -170,7 +170,7 @@ def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
 
 
 def test_the_fit_of_a_request_goes_before_the_own(layouts, store, quiet):
-    """Another fit gives other arrays under another key; the data set's own fit, said or not, gives one key."""
+    """Another fit gives other arrays under another key; the dataset's own fit, said or not, gives one key."""
     own = data_spec(layouts.plain())
     keys = {fit: prepared_key(replace(own, fit=fit), store, quiet) for fit in FITS}
     assert len(set(keys.values())) == len(FITS) == 4
@@ -200,7 +200,7 @@ class Unlabelled:
 
 
 def test_pictures_without_masks(layouts, store, quiet):
-    """An unlabelled data set has pictures, moments and no classes, takes no space for masks, and cannot be a target."""
+    """An unlabelled dataset has pictures, moments and no classes, takes no space for masks, and cannot be a target."""
     found = prepare(DataSpec(Unlabelled(Folder(layouts.plain(), "mine")), None, PIXELS), store, quiet)
     assert (found.images.shape, found.masks.shape, found.classes) == ((6, PIXELS, PIXELS, 3), (6, 0, 0), ())
     assert not found.labelled
@@ -208,12 +208,12 @@ def test_pictures_without_masks(layouts, store, quiet):
     assert found.mean_std(np.arange(6))[0][0] == pytest.approx(found.images[..., 0].mean() / 255)
     assert not list((store.root / DATA).glob("*/masks.npy"))
     for split in (lambda: split_target(found, "60-20-20"), lambda: split_source(found, None, 0)):
-        with pytest.raises(UserError, match="data set 'mine': has no masks, so it is neither a target nor a supervised source"):
+        with pytest.raises(UserError, match="dataset 'mine': has no masks, so it is neither a target nor a supervised source"):
             split()
 
 
 def test_own_protocols_reach_the_arrays(layouts, store, quiet):
-    """Protocols that the data set declares are used under their names: 50-25-25 of pets is trainval, and test in halves."""
+    """Protocols that the dataset declares are used under their names: 50-25-25 of pets is trainval, and test in halves."""
     pets = prepare(DataSpec(Pets(layouts.pets()), None, PIXELS), store, quiet)
     split = split_target(pets, "50-25-25")
     assert split.train.tolist() == list(range(12))
@@ -242,7 +242,7 @@ def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
                 layouts.mask(folder / "masks" / "p0.png", np.full((32, 48), 2, np.uint8))
             return super().read(example, scheme)
 
-    with pytest.raises(UserError, match="data set 'mine': its files changed while they were read; start again"):
+    with pytest.raises(UserError, match="dataset 'mine': its files changed while they were read; start again"):
         prepare(data_spec(folder, dataset=Restless(folder, "mine")), store, quiet)
     assert kept(store) == []
     assert (prepare(data_spec(folder), store, quiet).masks[0] == 2).all()
@@ -402,12 +402,12 @@ def test_a_picture_listed_twice_is_refused(layouts, store, quiet):
     folder = layouts.pets()
     with (folder / "annotations" / "test.txt").open("a") as file:
         file.write("Bengal_0 1 1 1\n")
-    with pytest.raises(UserError, match="data set 'pets': Bengal_0 is listed twice; a picture has one split"):
+    with pytest.raises(UserError, match="dataset 'pets': Bengal_0 is listed twice; a picture has one split"):
         prepare(DataSpec(Pets(folder), None, PIXELS), store, quiet)
 
 
 def test_unknown_classes_are_refused(layouts, store, quiet):
-    """A class scheme that the data set does not have raises with those that it has."""
+    """A class scheme that the dataset does not have raises with those that it has."""
     with pytest.raises(UserError, match=r"classes of pets: unknown name 'breeds'; known: foreground, trimap"):
         prepare(DataSpec(Pets(layouts.pets()), "breeds", PIXELS), store, quiet)
 
@@ -424,7 +424,7 @@ def test_odd_metadata_warns_nobody_and_filters_stay(layouts, store, quiet):
 
 
 def test_generated_sets_are_prepared_without_files(store, quiet):
-    """A drawn data set is prepared as any other; its key does not depend on any folder."""
+    """A drawn dataset is prepared as any other; its key does not depend on any folder."""
     data = DataSpec(Generated("generated_far"), None, 16)
     found = prepare(data, store, quiet)
     assert found.images.shape == (480, 16, 16, 3)
@@ -530,8 +530,8 @@ def test_an_unfinished_folder_that_is_spoilt_is_begun_anew(layouts, tmp_path, qu
     ("limit_kb", "what"),
     [
         (4, "the list of file contents needs 0.0 MB in {}/manifests"),
-        (30, "data set 'mine' at 24 px: needs 0.1 MB in {}"),
-        (50, "data set 'mine' at 24 px: needs 0.1 MB in {}"),
+        (30, "dataset 'mine' at 24 px: needs 0.1 MB in {}"),
+        (50, "dataset 'mine' at 24 px: needs 0.1 MB in {}"),
     ],
 )
 def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from contracts.dataset import FolderDataSetContract
+from contracts.dataset import FolderDatasetContract
 from PIL import Image
 
 from segsweep.data.ade20k import Ade20k
@@ -56,7 +56,7 @@ def frame(outer: int, border: int, inner: int) -> np.ndarray:
     return mask
 
 
-class TestEveryReader(FolderDataSetContract):
+class TestEveryReader(FolderDatasetContract):
     @pytest.fixture(params=READERS)
     def layout(self, request):
         return request.param

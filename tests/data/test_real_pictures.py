@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Prepares a data set at 64 px, once for all tests of this file."""
+    """Prepares a dataset at 64 px, once for all tests of this file."""
     store, made = FolderStore(tmp_path_factory.mktemp("real")), {}
 
     def prepare_once(name, scheme=None):

@@ -97,7 +97,7 @@ def test_source_splits_never_move(data, limit, seed, pinned):
 
 
 def test_official_takes_the_own_splits():
-    """`official` gives the data set's own three splits."""
+    """`official` gives the dataset's own three splits."""
     split = split_target(OWN_SPLITS, "official")
     assert split.train.tolist() == list(range(50))
     assert split.val.tolist() == list(range(50, 70))
@@ -170,7 +170,7 @@ OWN_PROTOCOLS = prepared(
 
 
 def test_a_protocol_of_the_own_divides_official_splits():
-    """A protocol that the data set declares divides each official split by its own per cents, and its sizes say so."""
+    """A protocol that the dataset declares divides each official split by its own per cents, and its sizes say so."""
     split = split_target(OWN_PROTOCOLS, "50-25-25")
     assert split.train.tolist() == list(range(41))
     assert sorted([*split.val, *split.test]) == list(range(41, 80))
@@ -181,8 +181,8 @@ def test_a_protocol_of_the_own_divides_official_splits():
 
 
 def test_a_wrong_protocol_lists_the_own():
-    """An unknown protocol is refused with what is allowed, the data set's own among it."""
-    with pytest.raises(UserError, match=r"'60/20/20'.*'holdout-20' \(per cent that test\), and the data set's own '50-25-25'"):
+    """An unknown protocol is refused with what is allowed, the dataset's own among it."""
+    with pytest.raises(UserError, match=r"'60/20/20'.*'holdout-20' \(per cent that test\), and the dataset's own '50-25-25'"):
         split_target(OWN_PROTOCOLS, "60/20/20")
 
 
@@ -308,7 +308,7 @@ def test_a_limit_is_stratified_nested_and_seeded():
 
 def test_a_limit_beyond_the_data_is_refused():
     """A limit above what there is to train on raises with both numbers."""
-    with pytest.raises(UserError, match=r"source @334: data set 'made' has only 333 pictures"):
+    with pytest.raises(UserError, match=r"source @334: dataset 'made' has only 333 pictures"):
         split_source(PETS, 334, 0)
     with pytest.raises(UserError, match="1 pictures are too few"):
         split_source(prepared(["train"]), None, 0)

@@ -10,7 +10,7 @@ from segsweep.errors import UserError
 
 
 def test_usual_folders_are_found(layouts, tmp_path):
-    """Below one root each data set is found in the folder where it usually lies."""
+    """Below one root each dataset is found in the folder where it usually lies."""
     for name in set(DATASETS) - {"voc2012"}:
         getattr(layouts, name)()
     (layouts.voc() / "VOCdevkit").rename(tmp_path / "VOCdevkit")
@@ -21,8 +21,8 @@ def test_usual_folders_are_found(layouts, tmp_path):
     assert all(open_dataset(name, roots).name == name for name in DATASETS)
 
 
-def test_a_folder_of_another_data_set_is_not_taken(layouts, tmp_path):
-    """A root that itself holds an official folder is found as that data set; a usual name without its parts is not."""
+def test_a_folder_of_another_dataset_is_not_taken(layouts, tmp_path):
+    """A root that itself holds an official folder is found as that dataset; a usual name without its parts is not."""
     (layouts.cityscapes() / "gtFine").rename(tmp_path / "gtFine")
     (tmp_path / "camvid").mkdir()
     roots = DataRoots.parse([str(tmp_path)])
@@ -49,14 +49,14 @@ def test_class_schemes_stand_behind_known_names_alone(name, split):
     assert split_scheme(name) == split
 
 
-def test_a_name_with_a_scheme_opens_the_data_set(layouts, tmp_path):
+def test_a_name_with_a_scheme_opens_the_dataset(layouts, tmp_path):
     """The reader of `pets/trimap` is that of `pets`."""
     layouts.pets()
     assert open_dataset("pets/trimap", DataRoots.parse([str(tmp_path)])) == Pets(tmp_path / "oxford-iiit-pet")
 
 
 def test_a_list_of_folders_goes_before_the_usual_ones(layouts, tmp_path):
-    """`datasets.toml` names folders relative to itself, also of data sets that the table does not know."""
+    """`datasets.toml` names folders relative to itself, also of datasets that the table does not know."""
     layouts.pets().rename(tmp_path / "own-pets")
     layouts.pets()
     layouts.plain()
@@ -82,14 +82,14 @@ def test_a_folder_needs_no_name(layouts):
     assert open_dataset(f"folder:{mine}", DataRoots()) == Folder(mine, f"folder:{mine}")
 
 
-def test_every_data_set_becomes_square_alike(tmp_path):
-    """No data set brings a way of its own: photographs and drawn images, also those of a folder, are resized smoothly."""
+def test_every_dataset_becomes_square_alike(tmp_path):
+    """No dataset brings a way of its own: photographs and drawn images, also those of a folder, are resized smoothly."""
     readers = [*(entry.reader(tmp_path) for entry in DATASETS.values()), *map(Generated, GENERATED), Folder(tmp_path, "mine")]
     assert {reader.fit for reader in readers} == {"resize"}
 
 
 def test_generated_data_need_no_root():
-    """Generated data sets are there without any folder."""
+    """Generated datasets are there without any folder."""
     assert open_dataset("generated_far", DataRoots()) == Generated("generated_far")
 
 
@@ -98,13 +98,13 @@ def test_unknown_names_list_the_nearest(tmp_path):
     (tmp_path / "datasets.toml").write_text('street = "mine"\n')
     roots = DataRoots.parse([str(tmp_path), f"own={tmp_path}"])
     for wrong, near in (("cityscape", "cityscapes"), ("steet", "street")):
-        with pytest.raises(UserError, match=rf"data set: unknown name '{wrong}'; nearest: {near}.*segsweep datasets"):
+        with pytest.raises(UserError, match=rf"dataset: unknown name '{wrong}'; nearest: {near}.*segsweep datasets"):
             open_dataset(wrong, roots)
     assert len(set(known_names(roots))) == len(known_names(roots))
 
 
-def test_a_data_set_that_is_not_there_says_where_it_was_looked_for(tmp_path):
-    """A known data set without a folder names the places that were tried, how to name another, and its layout."""
+def test_a_dataset_that_is_not_there_says_where_it_was_looked_for(tmp_path):
+    """A known dataset without a folder names the places that were tried, how to name another, and its layout."""
     with pytest.raises(UserError, match=r"'pets' is not found: no folder was named; pass --data ROOT or --data pets=PATH"):
         open_dataset("pets", DataRoots())
     with pytest.raises(UserError, match=rf"looked for oxford-iiit-pet and pets under {tmp_path}; .*layout: images/"):
@@ -113,7 +113,7 @@ def test_a_data_set_that_is_not_there_says_where_it_was_looked_for(tmp_path):
 
 @pytest.mark.parametrize("name", ["pets", "street", "folder:{}/gone"])
 def test_a_listed_folder_that_is_missing_is_named(tmp_path, name):
-    """A folder that is named but missing raises one line with the data set and the folder."""
+    """A folder that is named but missing raises one line with the dataset and the folder."""
     (tmp_path / "datasets.toml").write_text('pets = "gone"\nstreet = "gone"\n')
     with pytest.raises(UserError, match=rf"folder {tmp_path}/gone is missing"):
         open_dataset(name.format(tmp_path), DataRoots.parse([str(tmp_path)]))
@@ -154,8 +154,8 @@ def test_a_list_of_folders_that_is_none_is_named(tmp_path, content):
     assert "\n" not in str(raised.value)
 
 
-def test_a_folder_of_the_root_with_a_list_of_classes_is_a_data_set(tmp_path):
-    """A folder below the root that holds classes.txt is a data set of its name; other folders and known names are none."""
+def test_a_folder_of_the_root_with_a_list_of_classes_is_a_dataset(tmp_path):
+    """A folder below the root that holds classes.txt is a dataset of its name; other folders and known names are none."""
     for name in ("street46", "pets", "generated_near"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "images").mkdir()
@@ -172,7 +172,7 @@ def test_a_folder_of_the_root_with_a_list_of_classes_is_a_data_set(tmp_path):
     assert DataRoots(tmp_path, {"street46": elsewhere}).folder("street46") == elsewhere
 
 
-def test_classes_of_all_data_sets_are_known_without_their_files():
+def test_classes_of_all_datasets_are_known_without_their_files():
     """The names of classes are there without data, under every scheme."""
     assert {"stop sign", "traffic sign", "ego vehicle", "boundary", "windowpane"} <= class_names()
 

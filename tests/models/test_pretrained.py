@@ -126,7 +126,7 @@ def test_unknown_weights_list_what_is_published(encoder, weights, published):
 
 
 def test_encoder_without_imagenet_names_what_is_published():
-    """An encoder published on another data set alone has no default; one of its sets must be named."""
+    """An encoder published on another dataset alone has no default; one of its sets must be named."""
     with pytest.raises(UserError, match="resnext101_32x4d has no ImageNet weights; published: ssl, swsl"):
         check_imagenet("resnext101_32x4d")
     assert check_imagenet("resnext101_32x4d", "swsl") == "swsl"

@@ -49,7 +49,7 @@ def test_each_source_takes_the_synonyms_that_it_has(catalog):
 
 
 def test_a_synonym_that_nobody_has_is_refused(catalog):
-    """A synonym that is a class of no source is an error that lists theirs; one that another data set has may stay."""
+    """A synonym that is a class of no source is an error that lists theirs; one that another dataset has may stay."""
     with pytest.raises(
         UserError, match=r"Target class_map sign <- 'trafic sign': is a class of no source; supervised:city: road"
     ):
@@ -83,7 +83,7 @@ def test_nothing_in_common_is_told_or_refused(catalog):
 
 
 def drawn(folder: Path, masks: list[int]) -> Path:
-    """Write a data set of pictures of which each shows the background and, where its number is not 0, one class more."""
+    """Write a dataset of pictures of which each shows the background and, where its number is not 0, one class more."""
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("background\ncar\nsign\n")

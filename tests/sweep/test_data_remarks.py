@@ -117,8 +117,8 @@ def test_simclr_learns_from_the_targets_own_training_images(ellipses, tmp_path, 
         assert len(seen_by(spec, catalog)) > 1
         assert not seen_by(spec, catalog) & held_out(study, catalog)
         (line,) = data_remarks(study, catalog)
-        assert line == f"source {spec.stage}: is the target's own data set; its 16 validation and test images are left out of it"
-    with pytest.raises(UserError, match="is the target's own data set"):
+        assert line == f"source {spec.stage}: is the target's own dataset; its 16 validation and test images are left out of it"
+    with pytest.raises(UserError, match="is the target's own dataset"):
         check_data(declared(ellipses, f"supervised:folder:{ellipses}", leakage=leakage), catalog, decode=True)
 
 
@@ -295,7 +295,7 @@ def test_held_out_masks_that_are_ignored_everywhere_are_refused(ellipses, tmp_pa
         Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
     study = declared(folder, protocol="official")
     message = (
-        f"^data set .*: all pixels of the 8 {part} masks at {PX} px are 255, which is ignored; write the class numbers 0..1, or"
+        f"^dataset .*: all pixels of the 8 {part} masks at {PX} px are 255, which is ignored; write the class numbers 0..1, or"
     )
     with pytest.raises(UserError, match=message):
         prepare_all(study, catalog)

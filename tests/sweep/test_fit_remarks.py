@@ -17,7 +17,7 @@ ALIKE = "shapes and scales differ, not the domain alone; source_fit=resize or fi
 
 @dataclass(frozen=True)
 class Cropped(Folder):
-    """A user's own data set that brings another way."""
+    """A user's own dataset that brings another way."""
 
     fit = "crop"
 

@@ -72,7 +72,7 @@ def folded(tiny_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_image_is_tested_once_with_every_seed(folded: Path) -> None:
-    """The records say the fold of every run, and over the folds each image of the data set has one score a seed."""
+    """The records say the fold of every run, and over the folds each image of the dataset has one score a seed."""
     records = load(folded)
     confirmed = records.trials[records.trials["phase"] == "confirm"]
     assert (confirmed["status"] == "finished").all()

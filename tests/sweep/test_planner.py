@@ -573,7 +573,7 @@ def test_files_of_weights_are_named_absolutely(tmp_path: Path, monkeypatch: pyte
 
 
 def test_cells_that_are_the_same_work_are_one_cell():
-    """Two names of one data set give one cell, which the plan tells; every cell of the plan has its trials."""
+    """Two names of one dataset give one cell, which the plan tells; every cell of the plan has its trials."""
     study = small_study(compare={"source": ["supervised:voc2012", "supervised:voc2012/all"], "freeze": ["none", "encoder"]})
     plan = make_plan(study, lambda name, scheme, image_px, fit: f"data {name.partition('/')[0]} {scheme} {image_px} {fit}")
     policies = ("none", "encoder")

@@ -149,13 +149,13 @@ def test_plan_check_and_run_refuse_it_before_anything_is_decoded(ellipses, tmp_p
 
 
 def test_a_run_refuses_a_loss_and_a_source_before_anything_is_decoded(ellipses, tmp_path, monkeypatch):
-    """What depends on the names of classes and data sets alone is checked before the first image is decoded."""
+    """What depends on the names of classes and datasets alone is checked before the first image is decoded."""
     folder = shutil.copytree(ellipses, tmp_path / "ellipses")
     (folder / "classes.txt").write_text("road\nfigure\n")
     monkeypatch.setattr("segsweep.data.decoding.read_checked", lambda *_: pytest.fail("an image was decoded"))
     catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     for source, loss, message in (
-        (f"supervised:folder:{folder}", "cross_entropy", "is the target's own data set"),
+        (f"supervised:folder:{folder}", "cross_entropy", "is the target's own dataset"),
         ("random", "cross_entropy_foreground", "^loss=cross_entropy_foreground: needs"),
     ):
         fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "loss": loss}

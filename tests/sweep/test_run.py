@@ -173,8 +173,8 @@ def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": Target("nothing")}, r"data set: unknown name 'nothing'; .*segsweep datasets"),
-        ({"target": Target("pets")}, r"data set 'pets' is not found.*--data pets=PATH"),
+        ({"target": Target("nothing")}, r"dataset: unknown name 'nothing'; .*segsweep datasets"),
+        ({"target": Target("pets")}, r"dataset 'pets' is not found.*--data pets=PATH"),
         ({"fixed": {"architecture": "unet-nothing"}}, r"unknown encoder 'nothing'; nearest"),
         (
             {"fixed": {"architecture": "vnet-resnet18"}},
@@ -198,9 +198,9 @@ def test_mistakes_are_said_before_anything_is_trained(
 
 
 def test_a_source_that_is_the_target_is_refused(tiny_study: Study, tmp_path: Path) -> None:
-    """A source stage may not train on the data set whose test split is to be read."""
+    """A source stage may not train on the dataset whose test split is to be read."""
     study = replace(tiny_study, compare={"source": [f"supervised:{tiny_study.target.name}"]})
-    with pytest.raises(UserError, match="is the target's own data set"):
+    with pytest.raises(UserError, match="is the target's own dataset"):
         run(study, tmp_path)
 
 

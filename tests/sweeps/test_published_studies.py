@@ -91,7 +91,7 @@ def script(name: str) -> ModuleType:
 
 
 def data_fit(name: str, choice: str) -> str:
-    """Return how the images of a data set become square; other names than the table's are folders."""
+    """Return how the images of a dataset become square; other names than the table's are folders."""
     known = split_scheme(name)[0]
     reader = Generated(known) if known in GENERATED else DATASETS[known].reader(Path()) if known in DATASETS else Folder
     return reader.fit if choice == "own" else choice

@@ -1,6 +1,6 @@
 """Procedurally drawn scenes: a target like Oxford-IIIT Pet and three sources at a growing distance from it; two streets.
 
-No files are shipped and nothing is downloaded: a picture is a function of (`VERSION`, data set, index) alone.
+No files are shipped and nothing is downloaded: a picture is a function of (`VERSION`, dataset, index) alone.
 
 `generated_pets`, the target, shows furry animals; `generated_near` other figures with the same fur and the same light;
 `generated_middle` man-made objects with other surfaces; `generated_far` dark blobs on skin. Figures, backgrounds and

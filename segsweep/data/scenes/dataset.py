@@ -1,4 +1,4 @@
-"""The generated data sets: how many pictures of what, and their reader."""
+"""The generated datasets: how many pictures of what, and their reader."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ VERSION = 1  # to be raised with every change that gives other arrays
 
 @dataclass(frozen=True)
 class Spec:
-    """One generated data set: how many pictures, of what, with which classes, and the function that draws one."""
+    """One generated dataset: how many pictures, of what, with which classes, and the function that draws one."""
 
     key: int  # what the seed holds in place of the name
     count: int
@@ -82,14 +82,14 @@ GENERATED: Mapping[str, Spec] = {
 
 @dataclass(frozen=True)
 class Generated:
-    """A drawn data set as a `DataSet`; it depends on no files. Raises `UserError` for a name not in `GENERATED`."""
+    """A drawn dataset as a `Dataset`; it depends on no files. Raises `UserError` for a name not in `GENERATED`."""
 
     name: str
     protocols: ClassVar[Mapping[str, Division]] = {}
 
     def __post_init__(self) -> None:
         if self.name not in GENERATED:
-            raise unknown("data set", self.name, list(GENERATED))
+            raise unknown("dataset", self.name, list(GENERATED))
 
     @property
     def schemes(self) -> Mapping[str, Sequence[str]]:
@@ -123,7 +123,7 @@ class Generated:
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
         """Draw the picture (96, 96, 3) and its mask (96, 96), both uint8.
 
-        Raises `UserError` for an unknown scheme and for an example that is not of this data set.
+        Raises `UserError` for an unknown scheme and for an example that is not of this dataset.
         """
         spec = GENERATED[self.name]
         if scheme not in spec.schemes:

@@ -1,4 +1,4 @@
-"""A study file's own data set, architecture and loss, on real workers that know nothing of the file."""
+"""A study file's own dataset, architecture and loss, on real workers that know nothing of the file."""
 
 from collections.abc import Callable
 
@@ -77,7 +77,7 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(150)
 def test_own_objects_reach_the_workers(script: Callable[..., Script]) -> None:
-    """A study with its own data sets, architecture and loss gives the same numbers on Ray's workers as in one process."""
+    """A study with its own datasets, architecture and loss gives the same numbers on Ray's workers as in one process."""
     own = script()
     own.path.write_text(OWN)
     own.run("--max-concurrent", "2")
