@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("contracts")
 
+MEMORY_DISK = Path("/dev/shm")
+MEMORY_DISK_GB = 4
+
+
+def pytest_configure() -> None:
+    """Keep temporary folders in memory where there is room: the code under test syncs every file to disk."""
+    if MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free > MEMORY_DISK_GB * 1e9:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that start Ray, which want the machine for themselves; with `pytest -n`, a file's tests share a process."""
@@ -150,7 +159,7 @@ def tiny_study(ellipses: Path, boxes: Path) -> Study:
         target=Target(f"folder:{ellipses}"),
         compare={"source": ["random", f"supervised:folder:{boxes}"], "freeze": ["none", "encoder"]},
         tune={"learning_rate": LogUniform(1e-4, 1e-2)},
-        fixed={"architecture": "unet16", "image_px": 32, "epochs": 2, "batch_size": 8},
+        fixed={"architecture": "unet4", "image_px": 32, "epochs": 2, "batch_size": 8},
         trials_per_cell=2,
         seeds=2,
     )

@@ -71,9 +71,9 @@ def make(tmp_path, context):
     def build(source_classes=SOURCE_CLASSES, target_classes=TARGET_CLASSES, target=TARGET, **values) -> tuple[Trial, str]:
         values = {"batch_size": 4, "image_px": PX, "precision": "float32", "epochs": 1, "source_epochs": 2, **values}
         values |= {"source": "supervised:source", "domain_shift": "on", "learning_rate": 0.01, "source_learning_rate": 0.01}
-        settings = Settings.build(**values)
+        settings = Settings.build(**{"architecture": "unet4", **values})
         stage_options = stage_settings(settings, Stage("supervised"))
-        spec = StageSpec(Stage("supervised", "source"), "unet16", 0, keyed("source", source_classes, 1), stage_options)
+        spec = StageSpec(Stage("supervised", "source"), "unet4", 0, keyed("source", source_classes, 1), stage_options)
         *_, outcome = build_stage(spec, None, context)
         trial = Trial("s", "c", "confirm", settings, 1, target, keyed("target", target_classes, 2), spec)
         return trial, outcome.artifact.key
@@ -87,7 +87,7 @@ def weights_of(kind: str, key: str, context: ExecutionContext) -> dict[str, torc
 
 def logits(weights, classes: int, data: Prepared, members, mean, std) -> np.ndarray:
     """Return the logits (N, C, H, W) of pictures, one at a time."""
-    model = build_model("unet16", classes, seed=5)
+    model = build_model("unet4", classes, seed=5)
     model.network.load_state_dict(weights)
     model.eval()
     found = []
@@ -219,7 +219,7 @@ def test_a_rehearsal_and_a_world_reach_every_evaluation(make, context, monkeypat
     monkeypatch.setattr(domain_shift, "evaluate", spy)
     test_set = ImageSet(data, np.arange(3))
     few = replace(context, max_images=1, world=World())
-    fine_tuned = build_model("unet16", 3, seed=1).network.state_dict()
+    fine_tuned = build_model("unet4", 3, seed=1).network.state_dict()
     measure_shift(trial, key, fine_tuned, test_set, few, batch_size=4)
     assert [count for count, _ in seen] == [3, 1, 1]
     assert all(world is few.world for _, world in seen)
@@ -234,5 +234,5 @@ def test_both_models_see_images_as_the_source_was_trained(make, context, monkeyp
         domain_shift, "evaluate", lambda *a, **values: used.append(values["normalisation"]) or evaluate(*a, **values)
     )
     test_set = ImageSet(Prepared.open(context.store.folder("data", trial.target_data)), np.arange(3))
-    measure_shift(trial, key, build_model("unet16", 3, seed=1).network.state_dict(), test_set, context, batch_size=4)
+    measure_shift(trial, key, build_model("unet4", 3, seed=1).network.state_dict(), test_set, context, batch_size=4)
     assert used == [Normalisation(*source.mean_std(split_source(source, None, 0).train))] * 3

@@ -68,14 +68,14 @@ def data(tmp_path, context) -> str:
     return prepared_key(request, context.store, lambda *_: None)
 
 
-def supervised(data: str, parent: StageSpec | None = None, model: str = "unet16", **values) -> StageSpec:
+def supervised(data: str, parent: StageSpec | None = None, model: str = "unet4", **values) -> StageSpec:
     settings = stage_settings(
         Settings.build(epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values), Stage("supervised")
     )
     return StageSpec(Stage("supervised", "drawn"), model, seed=0, data=data, settings=settings, parent=parent)
 
 
-def file_stage(path: Path, model: str = "unet16") -> StageSpec:
+def file_stage(path: Path, model: str = "unet4") -> StageSpec:
     return StageSpec(Stage("file", str(path)), model, seed=0, data="hash of the file")
 
 
@@ -115,7 +115,7 @@ def test_supervised_stage_is_built_once(data, context, monkeypatch):
     best = min(epochs, key=lambda result: result.val_loss)
     assert outcome.facts["best_epoch"] == best.epoch
     assert outcome.facts["val_loss"] == best.val_loss
-    assert weights_of(outcome).keys() == build_model("unet16", CLASSES, 0).network.state_dict().keys()
+    assert weights_of(outcome).keys() == build_model("unet4", CLASSES, 0).network.state_dict().keys()
     monkeypatch.setattr(stages, "train", lambda *_, **__: pytest.fail("it trained again"))
     assert build(supervised(data), context) == ([], outcome)
     assert not list((context.store.root / "work").iterdir())
@@ -145,7 +145,7 @@ def test_chain_starts_from_its_parents_weights(data, context, monkeypatch):
     starts = starts_of(monkeypatch, "train")
     second = replace(supervised(data, parent=first, source_learning_rate=1e-4), seed=1)
     _, outcome = build(second, context, parent.artifact.key)
-    given, fresh = weights_of(parent), build_model("unet16", CLASSES, 1).network.state_dict()
+    given, fresh = weights_of(parent), build_model("unet4", CLASSES, 1).network.state_dict()
     for name, tensor in starts[0].items():
         expected = fresh if name.startswith("classifier.") else given
         assert torch.equal(tensor, expected[name]), name
@@ -181,7 +181,7 @@ def test_limit_and_rehearsal_cut_the_pictures(data, context):
 @pytest.mark.parametrize("how", ["safetensors", "pth", "state_dict in pth", "legacy pth"])
 def test_file_stage_takes_a_whole_models_weights(context, tmp_path, how):
     """A file of tensors, safetensors or `.pth`, bare or under `state_dict`, becomes an artifact with the same weights."""
-    weights = dict(build_model("unet16", 5, seed=9).network.state_dict())
+    weights = dict(build_model("unet4", 5, seed=9).network.state_dict())
     path = tmp_path / ("w.safetensors" if how == "safetensors" else "w.pth")
     if how == "safetensors":
         save_weights(weights, path)
@@ -191,7 +191,7 @@ def test_file_stage_takes_a_whole_models_weights(context, tmp_path, how):
     before, outcome = build(file_stage(path), context)
     assert before == []
     assert same(weights_of(outcome), weights)
-    model = build_model("unet16", 2, seed=0)
+    model = build_model("unet4", 2, seed=0)
     report = load_source(model, outcome.artifact, "all-but-classifier")
     assert set(report.kept) == {"classifier.weight", "classifier.bias"}
     assert torch.equal(model.network.state_dict()["encoder.blocks.0.0.weight"], weights["encoder.blocks.0.0.weight"])
@@ -357,7 +357,7 @@ def test_a_damaged_stage_is_built_again(data, context):
     assert len(list((context.store.root / "damaged").iterdir())) == 1
 
 
-def simclr(data: str, model: str = "unet16", parent: StageSpec | None = None, **values) -> StageSpec:
+def simclr(data: str, model: str = "unet4", parent: StageSpec | None = None, **values) -> StageSpec:
     settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32", **values)
     return StageSpec(Stage("simclr", "drawn"), model, 0, data, stage_settings(settings, Stage("simclr")), parent)
 
@@ -369,11 +369,11 @@ def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, cont
     assert [result.epoch for result in epochs] == [1, 2]
     assert outcome.facts["contrastive_accuracy"] == epochs[-1].contrastive_accuracy
     assert {"knn_accuracy", "knn_accuracy_start", "knn_chance"} <= set(outcome.facts)
-    encoder = build_encoder("unet16", 0)
+    encoder = build_encoder("unet4", 0)
     assert weights_of(outcome).keys() == encoder.state_dict().keys()
     assert not same(weights_of(outcome), encoder.state_dict())
     assert outcome.artifact.metadata["encoder_only"]
-    model = build_model("unet16", CLASSES, seed=5)
+    model = build_model("unet4", CLASSES, seed=5)
     load_source(model, outcome.artifact, "encoder")
     assert same(dict(model.encoder.state_dict()), weights_of(outcome))
     assert build(simclr(data), context) == ([], outcome)
@@ -387,12 +387,12 @@ def test_a_second_self_supervised_method_is_one_file_and_one_row(data, context, 
     monkeypatch.setitem(stages.STAGE_BUILDERS, row.name, stages.STAGE_BUILDERS["simclr"])  # from the rows there are at import
     stage = Stage.parse("toy:drawn")
     settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32")
-    spec = StageSpec(stage, "unet16", 0, data, stage_settings(settings, stage))
+    spec = StageSpec(stage, "unet4", 0, data, stage_settings(settings, stage))
     (started, *epochs), outcome = build(spec, context)
     assert started.facts["train_images"] == 18
     assert [result.epoch for result in epochs] == [1, 2]
     assert 0 <= outcome.facts["contrastive_accuracy"] <= 1
-    assert weights_of(outcome).keys() == build_encoder("unet16", 0).state_dict().keys()
+    assert weights_of(outcome).keys() == build_encoder("unet4", 0).state_dict().keys()
     assert build(spec, context) == ([], outcome)
     assert spec.key(None) != simclr(data).key(None)
 
@@ -517,7 +517,7 @@ def test_stages_that_cannot_be_built_are_refused_with_what_can():
     check_stage(Stage("coco-weights"), "fcn-resnet50")
     for text, architecture, known in (
         ("imagenet:V9", "unet-resnet50", "published: .*IMAGENET1K_V2"),
-        ("imagenet", "unet16", "unet16 has no published weights"),
+        ("imagenet", "unet4", "unet4 has no published weights"),
         ("coco-weights", "unet-resnet50", "fcn-resnet50"),
     ):
         with pytest.raises(UserError, match=known):
@@ -552,7 +552,7 @@ def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
 STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
-def stated_file(context, folder, model: str = "unet16") -> tuple[StageSpec, Finished]:
+def stated_file(context, folder, model: str = "unet4") -> tuple[StageSpec, Finished]:
     """Build the stage of a file that states its own normalisation."""
     save_weights(build_model(model, 5, seed=9).network.state_dict(), folder / "w.safetensors")
     spec = StageSpec(Stage("file", str(folder / "w.safetensors"), normalisation=STATED), model, seed=0, data="hash")
@@ -614,5 +614,5 @@ def test_a_prefix_chooses_among_the_networks_of_a_file(context, tmp_path):
     """The artifact of a file that is read below a prefix holds that network alone, by names without it."""
     one, other = ({name: torch.rand(2) for name in ("a.weight", "b.weight")} for _ in range(2))
     torch.save({"student": one, "teacher": {f"backbone.{name}": t for name, t in other.items()}}, tmp_path / "w.pth")
-    spec = StageSpec(Stage.parse(f"file:{tmp_path / 'w.pth'}@prefix=teacher.backbone"), "unet16", seed=0, data="hash")
+    spec = StageSpec(Stage.parse(f"file:{tmp_path / 'w.pth'}@prefix=teacher.backbone"), "unet4", seed=0, data="hash")
     assert same(weights_of(build(spec, context)[1]), other)

@@ -69,7 +69,7 @@ def data(tmp_path, context) -> str:
 
 
 def make(data: str, phase="tune", seed=1, stage=None, **values) -> Trial:
-    standard = {"epochs": 2, "batch_size": 4, "image_px": IMAGE_PX, "precision": "float32", "architecture": "unet16"}
+    standard = {"epochs": 2, "batch_size": 4, "image_px": IMAGE_PX, "precision": "float32", "architecture": "unet4"}
     if stage is not None:
         standard["source"] = "file:w.safetensors"
     settings = Settings.build(**{**standard, **values})
@@ -97,7 +97,7 @@ def opened(data: str, context: ExecutionContext) -> Prepared:
 def source(context, tmp_path):
     """A stage in the store: whole weights of one architecture. Returns how to make one."""
 
-    def make_source(name="unet16", classes=7):
+    def make_source(name="unet4", classes=7):
         weights = build_model(name, classes, seed=99).network.state_dict()
         weights = {key: t if t.dtype == torch.int64 else t + 0.01 for key, t in weights.items()}
         path = tmp_path / "w.safetensors"
@@ -269,7 +269,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, context):
     _, _, outcome = run(trial, context)
     prepared = opened(data, context)
     test = spread_first(ImageSet(prepared, split_target(prepared, TARGET.protocol).test), EXAMPLES).members
-    model = build_model("unet16", 2, seed=0)
+    model = build_model("unet4", 2, seed=0)
     model.network.load_state_dict(load_weights(model_in_store(trial, context).folder / WEIGHTS_FILE)[0])
     loss = make_objective("cross_entropy", prepared.classes)
     options = {"loss": loss, "batch_size": 3, "precision": "float32", "device": context.device}
@@ -335,7 +335,7 @@ def test_model_artifact_has_card_and_examples(data, context):
     assert artifact.metadata["fit"] == "resize"
 
 
-@pytest.mark.parametrize("architecture", ["unet16", "unet-mobilenet_v2"])
+@pytest.mark.parametrize("architecture", ["unet4", "unet-mobilenet_v2"])
 def test_frozen_transferred_encoder_ends_as_the_source(data, context, source, architecture):
     """With a frozen encoder the final model's encoder is the source's bit for bit, statistics and counters included."""
     spec, artifact, weights = source(architecture)
@@ -365,7 +365,7 @@ def test_unfrozen_transferred_model_starts_from_the_source(data, context, source
     monkeypatch.setattr(trials, "train", spy)
     trial = make(data, stage=spec, transfer="all-but-classifier")
     run(trial, context, artifact.key)
-    fresh = build_model("unet16", 2, trial.seed).network.state_dict()
+    fresh = build_model("unet4", 2, trial.seed).network.state_dict()
     for name, tensor in starts[0].items():
         assert torch.equal(tensor, (fresh if name.startswith("classifier.") else weights)[name]), name
 
@@ -498,11 +498,11 @@ def test_examples_come_from_all_over_the_split(data, context):
 def test_everything_is_transferred_with_the_classes_mapped(data, context):
     """With `all` the classifier's rows go to the classes that they are mapped to, which the report says; others stay fresh."""
     classes = ["thing", "sky", "lake"]
-    source = build_model("unet16", 3, seed=9).network.state_dict()
+    source = build_model("unet4", 3, seed=9).network.state_dict()
     with context.store.building(WEIGHTS, "source") as build:
         save_weights(source, build.folder / WEIGHTS_FILE)
         build.commit({"encoder_only": False, "classes": classes, "normalisation": IMAGENET.as_dict(), "facts": {}})
-    stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, data="x")
+    stage = StageSpec(Stage.parse("supervised:coco"), "unet4", 0, data="x")
     trial = replace(
         make(data, stage=stage, transfer="all", learning_rate=1e-12, epochs=1),
         target=replace(TARGET, class_map={"ground": ["sky", "lake"]}),
@@ -615,7 +615,7 @@ def test_a_test_at_the_original_size_counts_there(sized, context):
     trial = replace(make(data, "confirm", test_size="original", epochs=1), target_masks=masks)
     _, _, outcome = run(trial, context)
     prepared = opened(data, context)
-    model = build_model("unet16", 2, seed=0)
+    model = build_model("unet4", 2, seed=0)
     artifact = model_in_store(trial, context)
     model.network.load_state_dict(load_weights(artifact.folder / WEIGHTS_FILE)[0])
     kept, counts = dict(read_predictions(artifact.folder / "predictions.zip")), outcome.tables["counts"]
@@ -656,8 +656,8 @@ def test_a_trial_uses_its_sources_normalisation(data, context, tmp_path, monkeyp
     """Training, validation, test, record and card all have the source's normalisation, or what the setting says."""
     spec, key = None, None
     if begins == "file":
-        save_weights(build_model("unet16", 7, seed=9).network.state_dict(), tmp_path / "w.safetensors")
-        spec = StageSpec(Stage("file", str(tmp_path / "w.safetensors"), normalisation=STATED), "unet16", 0, data="hash")
+        save_weights(build_model("unet4", 7, seed=9).network.state_dict(), tmp_path / "w.safetensors")
+        spec = StageSpec(Stage("file", str(tmp_path / "w.safetensors"), normalisation=STATED), "unet4", 0, data="hash")
         *_, built = build_stage(spec, None, context)
         key = built.artifact.key
     used = []
@@ -677,7 +677,7 @@ def test_a_trial_uses_its_sources_normalisation(data, context, tmp_path, monkeyp
 
 def test_random_weights_make_imagenets_normalisation_the_sources(data):
     """For random weights `source` and `imagenet` are the same work; for others, and for `own`, they are not."""
-    stage = StageSpec(Stage("file", "w"), "unet16", 0, data="hash")
+    stage = StageSpec(Stage("file", "w"), "unet4", 0, data="hash")
     ids = {(s, n): make(data, stage=s, normalisation=n).trial_id for s in (None, stage) for n in ("source", "imagenet", "own")}
     assert ids[None, "source"] == ids[None, "imagenet"]
     assert len(set(ids.values())) == 5
@@ -694,11 +694,11 @@ def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, context
     assert final["classifier.weight"].shape[0] == 1
     assert all(torch.equal(final[name], weights[name]) for name in final if name.startswith("encoder."))
     assert started.facts["trainable_parameters"] == sum(
-        p.numel() for name, p in build_model("unet16", 1, 0).network.named_parameters() if not name.startswith("encoder.")
+        p.numel() for name, p in build_model("unet4", 1, 0).network.named_parameters() if not name.startswith("encoder.")
     )
     prepared = opened(data, context)
     members = split_target(prepared, TARGET.protocol).test
-    network = build_model("unet16", 1, 0).network.eval()
+    network = build_model("unet4", 1, 0).network.eval()
     network.load_state_dict(final)
     with torch.no_grad():
         images = torch.from_numpy(prepared.images[members].copy()).permute(0, 3, 1, 2)
@@ -707,7 +707,7 @@ def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, context
     assert outcome.facts["test_iou"] == pytest.approx(jaccard_score(truth, (logit > 0).numpy().ravel()), abs=1e-3)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(prepared.masks[members]).float())
     assert outcome.facts["test_bce"] == pytest.approx(float(expected), rel=1e-3)
-    back = build_model("unet16", 7, seed=5)
+    back = build_model("unet4", 7, seed=5)
     report = transfer_weights(back, final, "all-but-classifier")
     assert report.kept == ("classifier.weight", "classifier.bias")
     assert torch.equal(back.network.state_dict()["decoder.up.0.weight"], final["decoder.up.0.weight"])

@@ -96,7 +96,11 @@ class Uniform:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """Listed values, which are tried in order and in every combination with those of other axes."""
+    """Listed values, `Choice(a, b)` or `Choice([a, b])`, tried in order and in every combination with other listed axes.
+
+    Raises:
+        UserError: there is no value, or a value occurs twice.
+    """
 
     values: tuple[Any, ...]
 
@@ -108,7 +112,7 @@ class Choice:
         object.__setattr__(self, "values", tuple(flat))
 
     def at_edge(self, value: Any) -> bool:
-        """Return whether a value is the lowest or highest of three numbers or more; other values have no order."""
+        """Return whether a value is the lowest or highest of at least three numbers; values of other types have no order."""
         numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in self.values)
         return numbers and len(self.values) >= LEAST_WITH_EDGE and value in (min(self.values), max(self.values))
 

@@ -24,7 +24,7 @@ def stage_settings(settings: SettingFields, stage: Stage) -> dict[str, Any]:
 
 
 def _self_supervised(settings: SettingFields) -> dict[str, Any]:
-    """Return the settings of a self-supervised stage; those that came later only where they differ from their defaults."""
+    """Return the settings of a self-supervised stage; those in `_changed` only if they differ from their defaults."""
     steps = settings.ssl_steps
     return {
         **_changed(settings, split="source_split", normalisation="normalisation", gradient_clip_norm="ssl_gradient_clip_norm"),

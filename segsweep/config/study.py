@@ -238,7 +238,7 @@ class Study:
 
     @property
     def range_of_source_rates(self) -> Range | None:
-        """The range from which the learning rates of sources are tried, None where sources have the one that is set."""
+        """The range of the learning rates at which sources are trained; None if all use the setting `source_learning_rate`."""
         return None if self.source_trials == 1 else self.source_range or self.tune.get("learning_rate")
 
     @property

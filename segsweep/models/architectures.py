@@ -22,7 +22,7 @@ from segsweep.models.torchvision_models import TORCHVISION, decode_torchvision
 from segsweep.models.unet import PlainUNet
 from segsweep.models.user_model import build_user_network, check_user_architecture
 
-PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16, "unet_no_norm": 64}  # name -> channels of the first block
+PLAIN: Mapping[str, int] = {"unet": 64, "unet16": 16, "unet4": 4, "unet_no_norm": 64}  # name -> channels of the first block
 WITHOUT_NORM = ("unet_no_norm",)
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 PLAIN_STRIDE_PX = 16
@@ -32,6 +32,7 @@ SMALLEST_PX = 32
 NAMED: Mapping[str, str] = {
     "unet": "plain U-Net, 64..1024 channels, with batch norm (Ronneberger 2015)",
     "unet16": "plain U-Net, 16..256 channels",
+    "unet4": "plain U-Net, 4..64 channels: trains in seconds on one core, to try out a study",
     "unet_no_norm": "plain U-Net, 64..1024 channels, without batch norm as published",
     "unet-vgg16": "U-Net decoder on VGG16, without batch norm as published (Simonyan 2015)",
     "unet-resnet50": "U-Net decoder on ResNet-50 (He 2016)",

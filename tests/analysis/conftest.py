@@ -30,15 +30,15 @@ MEASURES = {
     **{f"val_{name}": 0.9 for name in ("iou", "dice", "accuracy")},
     "predict_seconds": 30.0,
 }
-CELL = {"source": CITY, "architecture": "unet16", "freeze": "none"}
+CELL = {"source": CITY, "architecture": "unet4", "freeze": "none"}
 SETTINGS = {"image_px": 32, "batch_size": 16, "source_epochs": 1, "ssl_epochs": 2, "ssl_batch_size": 16}
 FULL = Study(
     name="street",
     target=Target("generated_street", protocol="70-10-20"),
     compare=[
-        {"source": [CITY], "architecture": ["unet16"], "freeze": ["none", "encoder"], "fraction": [0.5]},
-        {"source": ["random"], "architecture": ["unet16"], "freeze": ["none"], "fraction": [0.25, 0.5]},
-        {"source": [SIMCLR], "architecture": ["unet16"], "freeze": ["none"], "fraction": [0.5]},
+        {"source": [CITY], "architecture": ["unet4"], "freeze": ["none", "encoder"], "fraction": [0.5]},
+        {"source": ["random"], "architecture": ["unet4"], "freeze": ["none"], "fraction": [0.25, 0.5]},
+        {"source": [SIMCLR], "architecture": ["unet4"], "freeze": ["none"], "fraction": [0.5]},
         {"source": ["random"], "architecture": [OTHER], "freeze": ["none"], "fraction": [0.5]},
     ],
     tune={"learning_rate": LogUniform(1e-4, 1e-2)},
@@ -62,7 +62,7 @@ BARE = Study(
         {"source": [SIMCLR], "ema": [None], "ssl_temperature": [0.1, 0.5]},
         {"source": [CITY], "ema": [None], "transfer": ["encoder", "all"]},
     ],
-    fixed={**SETTINGS, "architecture": "unet16", "epochs": 1, "learning_rate": 1e-3},
+    fixed={**SETTINGS, "architecture": "unet4", "epochs": 1, "learning_rate": 1e-3},
     seeds=1,
 )
 

@@ -48,7 +48,7 @@ study = Study(
     target=Target("folder:TARGET"),
     compare={"source": ["random"]},
     tune={"learning_rate": LogUniform(1e-4, 1e-2)},
-    fixed={"architecture": "unet16", "image_px": 32, "epochs": 2, "batch_size": 8},
+    fixed={"architecture": "unet4", "image_px": 32, "epochs": 2, "batch_size": 8},
     trials_per_cell=1,
     seeds=1,
 )

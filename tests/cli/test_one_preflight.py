@@ -23,7 +23,7 @@ Change = Callable[[Path], object]
 def declared(folder: Path, source: Path, **changes: Any) -> Study:
     """Return a study of two cells on a folder; `of_target` and `fixed` are added to its own."""
     target = Target(f"folder:{folder}", **changes.pop("of_target", {}))
-    fixed = {"image_px": 32, "architecture": "unet16", "steps": 2, "validations": 1, "batch_size": 4, **changes.pop("fixed", {})}
+    fixed = {"image_px": 32, "architecture": "unet4", "steps": 2, "validations": 1, "batch_size": 4, **changes.pop("fixed", {})}
     compare = {"source": ["random", f"supervised:folder:{source}"]}
     values = {"tune": {"learning_rate": LogUniform(1e-4, 1e-2)}, "trials_per_cell": 1, "seeds": 1, "compare": compare, **changes}
     return Study(name="s", target=target, fixed=fixed, **values)
@@ -87,7 +87,7 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study o
     "dataset 'folder:TARGET': protocol 'official' leaves the val split empty": ({}, ["--set", "protocol=official"]),
     "dataset: unknown name 'nothing'": ({}, ["--set", "target=nothing"]),
     "fraction=0.001: leaves none of the 24 training": ({}, ["--set", "fraction=0.001"]),
-    "image_px=40: unet16 needs a multiple of 16": ({}, ["--set", "image_px=40"]),
+    "image_px=40: unet4 needs a multiple of 16": ({}, ["--set", "image_px=40"]),
     "architecture 'unet-resnet999': unknown encoder": ({}, ["--set", "architecture=unet-resnet999"]),
     "architecture 'unet-resnet18': freeze='encoder:99'": (
         {},

@@ -30,7 +30,7 @@ study = Study(
     name="long",
     target=Target("folder:{folder}"),
     compare={{"freeze": ["none", "encoder"]}},
-    fixed={{"architecture": "unet16", "image_px": 32, "epochs": 5000, "batch_size": 8, "learning_rate": 1e-3}},
+    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 5000, "batch_size": 8, "learning_rate": 1e-3}},
     seeds=1,
 )
 if __name__ == "__main__":

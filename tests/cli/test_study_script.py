@@ -23,7 +23,7 @@ study = Study(
     target=Target("folder:{target}"),
     compare={{"source": ["random", "supervised:folder:{source}"], "freeze": ["none", "encoder"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
-    fixed={{"architecture": "unet16", "image_px": 32, "epochs": 3, "batch_size": 8}},
+    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 3, "batch_size": 8}},
     trials_per_cell=2,
     seeds=1,
 )

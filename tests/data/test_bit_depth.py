@@ -267,7 +267,7 @@ def test_a_run_and_a_prediction_use_the_range_of_training(tmp_path, capsys):
     from segsweep.config import Study, Target
 
     folder = written(tmp_path / "deep", [np.tile(grey << 4, (1, 1)) for grey in [*GREYS, *(GREYS[3] // n for n in range(1, 7))]])
-    fixed = {"architecture": "unet16", "image_px": 16, "epochs": 1, "batch_size": 4}
+    fixed = {"architecture": "unet4", "image_px": 16, "epochs": 1, "batch_size": 4}
     study = Study("deep", Target(f"folder:{folder}"), compare={"source": ["random"]}, fixed=fixed, seeds=1)
     segsweep.run(study, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)
     output = capsys.readouterr().err

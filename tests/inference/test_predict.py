@@ -215,7 +215,7 @@ def test_a_model_of_one_logit_is_exported_and_applied(ellipses: Path, photos: Pa
         name="one",
         target=Target(f"folder:{ellipses}", foreground=foreground),
         compare={"source": ["random"]},
-        fixed={"architecture": "unet16", "image_px": 32, "epochs": 1, "batch_size": 8, "output": "sigmoid", "loss": "dice"},
+        fixed={"architecture": "unet4", "image_px": 32, "epochs": 1, "batch_size": 8, "output": "sigmoid", "loss": "dice"},
         seeds=1,
     )
     segsweep.run(declared, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)

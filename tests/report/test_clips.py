@@ -30,7 +30,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, ellipses: Path) -> tuple[Recor
         "clips",
         Target(f"folder:{ellipses}"),
         compare={"source": ["random"]},
-        fixed={"architecture": "unet16", "image_px": 32, "steps": 2, "validations": 2, "batch_size": 8, "clip_images": SHOWN},
+        fixed={"architecture": "unet4", "image_px": 32, "steps": 2, "validations": 2, "batch_size": 8, "clip_images": SHOWN},
         seeds=1,
     )
     return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1), folder / "store"
@@ -67,7 +67,7 @@ def test_the_first_frame_shows_the_start_model(ran, records):
     trial = records.trials.iloc[0]
     with np.load(FolderStore(ran[1]).folder("model", trial["model_key"]) / "clip.npz") as kept:
         pictures, truths = kept["pictures_KHWC"], kept["truths_KHW"]
-    model = build_model("unet16", 2, seed=int(trial["seed"])).eval()
+    model = build_model("unet4", 2, seed=int(trial["seed"])).eval()
     with torch.no_grad():
         start = model(normalise(torch.from_numpy(pictures).permute(0, 3, 1, 2))).argmax(dim=1).numpy().astype(np.uint8)
     with Image.open(folder / "frame-0000.png") as frame:

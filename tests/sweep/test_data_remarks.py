@@ -32,7 +32,7 @@ PX = 32
 
 def declared(target: Path, *sources: str, protocol: str = "60-20-20", **options) -> Study:
     of_target = {name: options.pop(name) for name in ("groups", "leakage") if name in options}
-    fixed = {"architecture": "unet16", "image_px": PX, "epochs": 1, "batch_size": 8, **options.pop("fixed", {})}
+    fixed = {"architecture": "unet4", "image_px": PX, "epochs": 1, "batch_size": 8, **options.pop("fixed", {})}
     return Study(
         "s",
         Target(f"folder:{target}", protocol=protocol, **of_target),

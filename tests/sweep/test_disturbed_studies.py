@@ -262,7 +262,7 @@ study = Study(
     target=Target("folder:{target}"),
     compare={{"source": ["random"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
-    fixed={{"architecture": "unet16", "image_px": 32, "epochs": 2, "batch_size": 8}},
+    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 2, "batch_size": 8}},
     trials_per_cell=2,
     seeds=1,
 )

@@ -65,7 +65,7 @@ def test_a_published_run_is_repeated_without_the_remark(remarks, boxes):
 
 def test_a_plan_and_a_run_say_it_alike(ellipses, boxes, tmp_path, monkeypatch, capsys):
     """`--plan` prints the line, and so does the run before it trains."""
-    fixed = {"architecture": "unet16", "image_px": 32, "epochs": 1, "source_fit": "crop", "source": f"supervised:folder:{boxes}"}
+    fixed = {"architecture": "unet4", "image_px": 32, "epochs": 1, "source_fit": "crop", "source": f"supervised:folder:{boxes}"}
     study = Study("s", Target(f"folder:{ellipses}"), compare={"freeze": ["none"]}, fixed=fixed, seeds=1)
     for options in (["--plan"], []):
         out = ["--out", str(tmp_path / "runs"), "--runner", "inline", "--device", "cpu", "--threads", "1"]

@@ -65,7 +65,7 @@ def test_a_batch_of_one_is_refused_where_the_batch_is_normalised(check, fixed, m
 @pytest.mark.parametrize(
     "fixed",
     [
-        {"architecture": "unet16", "batch_size": 1},
+        {"architecture": "unet4", "batch_size": 1},
         {"architecture": "unet-resnet18", "image_px": 64, "batch_size": 1},
         {"architecture": "unet-resnet18", "batch_size": 1, "freeze": "encoder"},
         {"batch_size": 2},

@@ -51,7 +51,7 @@ def test_batches_do_not_matter(cpu, image_set, loss, classes):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_is_the_mean_over_images(cpu, image_set, loss):
     """The loss is the mean of the losses of the images, each as if it were alone."""
-    model, shown = build_model("unet16", 2, seed=0), image_set(5, ignored=True)
+    model, shown = build_model("unet4", 2, seed=0), image_set(5, ignored=True)
     alone = [
         evaluate(model, replace(shown, members=shown.members[[position]]), **options(cpu, loss=loss)).loss
         for position in range(5)
@@ -63,7 +63,7 @@ def test_loss_is_the_mean_over_images(cpu, image_set, loss):
 @pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
 def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, image_set, loss):
     """The mean loss is that of the other images, as the mean Dice is."""
-    model, shown = build_model("unet16", 2, seed=0), image_set(5)
+    model, shown = build_model("unet4", 2, seed=0), image_set(5)
     wanted = evaluate(model, replace(shown, members=shown.members[:4]), **options(cpu, loss=loss))
     shown.data.masks[shown.members[4]] = IGNORE
     found = evaluate(model, shown, **options(cpu, loss=loss))
@@ -93,7 +93,7 @@ def test_dropout_is_off(cpu, image_set):
 def test_counts_cover_every_counted_pixel(cpu, image_set):
     """The matrix of the split is the sum over images, and its rows count the true pixels of each class."""
     shown = image_set(5, classes=3, ignored=True)
-    result = evaluate(build_model("unet16", 3, seed=0), shown, **options(cpu))
+    result = evaluate(build_model("unet4", 3, seed=0), shown, **options(cpu))
     assert result.counts_N3C.shape == (5, 3, 3)
     assert result.counts_N3C.dtype == result.confusion_CC.dtype == np.int64
     hit, true, predicted = result.counts_N3C.sum(axis=0)
@@ -107,7 +107,7 @@ def test_counts_cover_every_counted_pixel(cpu, image_set):
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
 def test_examples_are_the_predictions_of_the_first_pictures(cpu, image_set, count):
     """So many predictions as asked for come back, as uint8 (H, W) in order, never more than there are pictures."""
-    model, shown = build_model("unet16", 2, seed=0), image_set(6)
+    model, shown = build_model("unet4", 2, seed=0), image_set(6)
     result = evaluate(model, shown, **options(cpu, batch_size=4), examples=count)
     assert result.examples.shape == (min(count, 6), 16, 16)
     assert result.examples.dtype == np.uint8
@@ -119,7 +119,7 @@ def test_examples_are_the_predictions_of_the_first_pictures(cpu, image_set, coun
 
 def test_order_of_the_members_is_kept(cpu, image_set):
     """Row n of the matrices belongs to member n, whatever its number."""
-    model, shown = build_model("unet16", 2, seed=0), image_set(6)
+    model, shown = build_model("unet4", 2, seed=0), image_set(6)
     straight = evaluate(model, shown, **options(cpu)).counts_N3C
     turned = evaluate(model, replace(shown, members=shown.members[::-1]), **options(cpu)).counts_N3C
     assert np.array_equal(turned[::-1], straight)
@@ -128,7 +128,7 @@ def test_order_of_the_members_is_kept(cpu, image_set):
 
 def test_bfloat16_is_close(cpu, image_set):
     """In bfloat16 loss and counts are close to those in float32, and not the same."""
-    model, shown = build_model("unet16", 2, seed=0), image_set(6)
+    model, shown = build_model("unet4", 2, seed=0), image_set(6)
     exact, rounded = (evaluate(model, shown, **options(cpu, precision=p)) for p in ("float32", "bfloat16"))
     assert rounded.loss != exact.loss
     assert rounded.loss == pytest.approx(exact.loss, rel=0.02)
@@ -137,7 +137,7 @@ def test_bfloat16_is_close(cpu, image_set):
 
 def test_more_can_be_measured_at_once(cpu, image_set):
     """Further losses are each what an evaluation with it alone gives; boundary scores come a row per picture, when asked for."""
-    model, shown = build_model("unet16", 2, seed=0), image_set(5, ignored=True)
+    model, shown = build_model("unet4", 2, seed=0), image_set(5, ignored=True)
     more = {name: make_objective(name, ("one", "other")) for name in ("dice", "focal")}
     result = evaluate(model, shown, **options(cpu), more_losses=more, boundary=True)
     for name in more:

@@ -26,7 +26,7 @@ def go(image_set, recipe, cpu, tmp_path):
         (tmp_path / folder).mkdir(exist_ok=True)
         checkpoint = tmp_path / folder / "last.safetensors"
         kept = Frames(tmp_path / folder, SHOWN) if frames else None
-        state = start_state(build_model("unet16", 2, seed=0), recipe(**values), cpu, checkpoint)
+        state = start_state(build_model("unet4", 2, seed=0), recipe(**values), cpu, checkpoint)
         running = train(state, *sets, recipe(**values), seed=3, device=cpu, checkpoint=checkpoint, frames=kept)
         found = list(itertools.islice(running, results))
         running.close()
@@ -50,7 +50,7 @@ def test_there_is_a_frame_of_the_start_and_of_every_result(go, cpu, values, coun
     kept = frames.load(len(results))
     assert kept.shape == (count, SHOWN, 16, 16)
     assert kept.dtype == np.uint8
-    assert np.array_equal(kept[0], predicted(build_model("unet16", 2, seed=0), val_set, cpu))
+    assert np.array_equal(kept[0], predicted(build_model("unet4", 2, seed=0), val_set, cpu))
     assert np.array_equal(kept[-1], predicted(state.evaluated, val_set, cpu))
     assert not np.array_equal(kept[0], kept[-1])
 

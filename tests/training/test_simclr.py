@@ -52,7 +52,7 @@ def test_the_share_matched_counts_views_whose_other_view_is_nearest():
 def test_two_views_of_a_picture_differ_and_are_drawn_for_each_picture():
     """Equal pictures give views that all differ, the same again from the same generator."""
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    method = SimCLR(build_encoder("unet16", 0), 32, 0.5)
+    method = SimCLR(build_encoder("unet4", 0), 32, 0.5)
     images = picture.repeat(6, 1, 1, 1)
     own = torch.arange(6).numpy()
     views, again = (method.views(images, 6, own, torch.Generator().manual_seed(1)) for _ in range(2))
@@ -88,7 +88,7 @@ def test_colours_change_blur_and_grey_come_with_their_chances():
     assert torch.equal(spread <= 1, drawn.grey_B)  # rounding aside, the three channels are equal
 
 
-@pytest.mark.parametrize("name", ["unet16", "resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["unet4", "resnet18", "mobilenet_v2"])
 def test_a_method_projects_the_pooled_features_of_any_encoder(name):
     """Whatever the encoder, a view becomes 128 numbers, and all of the encoder that is used gets a gradient."""
     method = SimCLR(build_encoder(name, 0), 32, 0.5)

@@ -21,7 +21,7 @@ from segsweep.training.recipe import Recipe
 def go(image_set, recipe, cpu, tmp_path):
     """Train a model and return its state and its results."""
 
-    def run(count=6, name="unet16", image_px=16, policy="none", change=None, watch=None, source=lambda images: images, **values):
+    def run(count=6, name="unet4", image_px=16, policy="none", change=None, watch=None, source=lambda images: images, **values):
         whole = image_set(count + 3, image_px, ignored=True)
         sets = [type(whole)(whole.data, part) for part in np.split(whole.members, [count])]
         sets[0] = source(sets[0])
@@ -81,7 +81,7 @@ def test_a_slower_encoder_moves_less(go, optimizer):
     """With a small factor the encoder's weights move less than with none, whatever the optimiser; the head's do not stay."""
     moved = []
     for factor in (1.0, 0.01):
-        start = build_model("unet16", 2, seed=0).network.state_dict()
+        start = build_model("unet4", 2, seed=0).network.state_dict()
         state, _ = go(epochs=1, encoder_lr_factor=factor, optimizer=optimizer)
         after = state.model.network.state_dict()
         name = "encoder.blocks.0.0.weight"
@@ -92,7 +92,7 @@ def test_a_slower_encoder_moves_less(go, optimizer):
 
 def test_a_frozen_encoder_is_released_level_by_level(go):
     """With gradual unfreezing the deepest level is released first, one more after every so many epochs, and then moves."""
-    start = build_model("unet16", 2, seed=0).network.state_dict()
+    start = build_model("unet4", 2, seed=0).network.state_dict()
     still = []
 
     def watch(state):
@@ -204,7 +204,7 @@ def test_one_step_moves_the_weights_by_the_clipped_norm(go, most):
     values = {"count": 8, "batch_size": 8, "epochs": 1, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1}
     state, results = go(**values, gradient_clip_norm=0.02, change=tight(most))
     assert results[0].micro_batch == (8 if most == 8 else 2)
-    start = build_model("unet16", 2, seed=0)
+    start = build_model("unet4", 2, seed=0)
     tight(8)(start.network)
     assert distance(state.model, start) == pytest.approx(0.1 * 0.02, rel=1e-3)
 

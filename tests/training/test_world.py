@@ -78,7 +78,7 @@ def together():
 
 def trained(world, sets, recipe, policy, folder, norm="eval") -> tuple[list[EpochResult], dict[str, torch.Tensor]]:
     """Train from the start, and return the results and the weights."""
-    model = build_model("unet16", 2, seed=0)
+    model = build_model("unet4", 2, seed=0)
     freeze(model, policy, frozen_norm=norm)
     device, checkpoint = Device("cpu", 1), folder / f"{world.size}.safetensors"
     state = start_state(model, recipe, device, checkpoint, world)
@@ -152,7 +152,7 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(together, sets, l
 
 
 def evaluated(world, sets, weights=None, normalisation=IMAGENET):
-    model = build_model("unet16", 2, seed=0)
+    model = build_model("unet4", 2, seed=0)
     if weights is not None:
         model.network.load_state_dict(weights)
     loss, device = make_objective("dice", ("one", "other")), Device("cpu", 1)
@@ -184,7 +184,7 @@ def test_shares_make_up_the_batch_and_the_main_process_speaks(together):
 def test_fewer_pictures_than_processes_are_refused(sets, recipe, cpu, tmp_path):
     """A batch that leaves a process without a picture is an error that names both numbers."""
     small, two = recipe(batch_size=2), World()
-    state = start_state(build_model("unet16", 2, seed=0), small, cpu, tmp_path / "x", two)
+    state = start_state(build_model("unet4", 2, seed=0), small, cpu, tmp_path / "x", two)
     with pytest.raises(UserError, match="4 workers cannot share a batch of 2 images"):
         next(train(state, *sets, small, seed=0, device=cpu, checkpoint=tmp_path / "x", world=World(0, 4)))
 
@@ -258,7 +258,7 @@ def test_negatives_of_all_processes_give_the_gradients_of_the_whole_batch(togeth
 
 def pretrained(world, sets, folder):
     recipe = PretrainingRecipe(Length(2, None, None), 16, 1e-3, 4, "lars", 1e-6, 0.1, 0.5, "float32")
-    method, device = build_method("simclr", build_encoder("unet16", 0), recipe, seed=0), Device("cpu", 1)
+    method, device = build_method("simclr", build_encoder("unet4", 0), recipe, seed=0), Device("cpu", 1)
     checkpoint = folder / f"ssl-{world.size}.safetensors"
     state = start_pretraining(method, recipe, device, checkpoint, world)
     results = list(pretrain(state, *sets, recipe, seed=3, device=device, checkpoint=checkpoint, world=world))
