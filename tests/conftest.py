@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from segsweep.config import LogUniform, Study, Target
@@ -32,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that start Ray, which want the machine for themselves; with `pytest -n`, a file's tests share a process."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(str(item.path)))
-        if item.path.parent.name == "ray_runner" or item.path.name == "test_study_script.py":
+        if item.path.parent.name == "ray_runner":
             item.add_marker(pytest.mark.ray)
 
 
@@ -140,15 +141,34 @@ def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A target: forty pictures with one ellipse each."""
-    return write_folder(tmp_path_factory.mktemp("data") / "ellipses", 40, 1, "ellipse")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Build a folder once for all processes of a test run: the first one builds it, the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, complete = root / name, root / f"{name}.complete"
+        with FileLock(root / f"{name}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return build
 
 
 @pytest.fixture(scope="session")
-def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A source: forty pictures with one box each."""
-    return write_folder(tmp_path_factory.mktemp("data") / "boxes", 40, 2, "box")
+def ellipses(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A target: forty images with one ellipse each."""
+    return once("data-ellipses", lambda folder: write_folder(folder / "ellipses", 40, 1, "ellipse")) / "ellipses"
+
+
+@pytest.fixture(scope="session")
+def boxes(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A source: forty images with one box each."""
+    return once("data-boxes", lambda folder: write_folder(folder / "boxes", 40, 2, "box")) / "boxes"
 
 
 @pytest.fixture(scope="session")
@@ -166,13 +186,13 @@ def tiny_study(ellipses: Path, boxes: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_study: Study) -> Path:
-    """The folder in which the tiny study was run once: `runs/tiny` and `store`. Not to be changed; see `copy_of_finished`."""
+def finished(once: Callable[[str, Callable[[Path], object]], Path], tiny_study: Study) -> Path:
+    """The folder in which the tiny study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
     import segsweep
 
-    folder = tmp_path_factory.mktemp("finished")
-    segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
-    return folder
+    return once(
+        "finished", lambda folder: segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+    )
 
 
 @pytest.fixture

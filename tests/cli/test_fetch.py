@@ -192,5 +192,6 @@ def test_a_hub_that_cannot_be_reached_is_not_taken_for_one_without_the_file(monk
     monkeypatch.setattr(
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
     )
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # it tries five times
     with pytest.raises(FetchError, match=r"/a/b: .*[Cc]onnection refused"):
         file.fetch(print)

@@ -78,9 +78,7 @@ def run(image_set, recipe, cpu, tmp_path):
     """Make a run whose standard is short: 6 pictures to train on, 3 to validate."""
     count = itertools.count()
 
-    def make(
-        name="unet4", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, one=None, **values
-    ) -> Run:
+    def make(name="unet4", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, one=None, **values) -> Run:
         whole = image_set(train_count + 3, image_px, ignored=True)
         members = np.split(whole.members, [train_count])
         sets = [replace(whole, members=part) for part in members]

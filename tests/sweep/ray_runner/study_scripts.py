@@ -15,15 +15,15 @@ from segsweep.records import Records
 
 EPOCHS, SOURCE_EPOCHS = 4, 24
 SCRIPT = """
-from segsweep import LogUniform, PerCellASHA, Study, Target, main
+from segsweep import LogUniform, Study, Target, main
 
 study = Study(
     name="{name}",
     target=Target("folder:{target}"),
-    compare={{"source": ["random", "supervised:folder:{source}"], "freeze": ["none", "encoder"]}},
+    compare={{"source": ["random", "supervised:folder:{source}"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
     fixed={{"architecture": "unet4", "image_px": 32, "epochs": 4, "source_epochs": 24, "batch_size": 8}},
-    trials_per_cell=2,
+    trials_per_cell=1,
     seeds=1,
 )
 
