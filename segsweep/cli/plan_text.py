@@ -13,7 +13,7 @@ NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # of a
 
 
 def plan_content(session: Session) -> dict[str, Any]:
-    """Return what `--plan --json` prints: plain values under names that stay (the README's section on `--plan` lists them).
+    """Return what `--plan --json` prints: plain values under names that stay (`sweeps/README.md` lists them).
 
     `seconds` is before early stopping, 0 where nothing is left, and null where data
     is absent.

@@ -219,7 +219,7 @@ def test_a_plan_writes_nothing_outside_its_store(place: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["trials_done"] == 2
 
 
-FIELDS = {  # the README documents them
+FIELDS = {  # sweeps/README.md documents them
     **dict.fromkeys(("study", "device", "runs_on"), str),
     **dict.fromkeys(("cells", "folds", "trials", "tuning_trials", "confirmation_trials", "trials_done"), int),
     **dict.fromkeys(("stages", "stages_in_store", "workers"), int),
@@ -237,8 +237,9 @@ def test_the_plan_for_programs_has_its_documented_fields(place: Path, capsys: py
     assert plan["cell_names"] == ["source=random", f"source=supervised:folder:{place}/source"]
     assert plan["stage_list"][0].keys() == {"name", "model", "seed", "settings", "in_store"}
     assert plan["seconds"] > 0
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert [name for name in FIELDS if f"`{name}`" not in readme] == []
+    page = (Path(__file__).parents[2] / "sweeps" / "README.md").read_text(encoding="utf-8")
+    table = page.partition("### The plan as JSON")[2].partition("\n#")[0]
+    assert [name for name in FIELDS if f"`{name}`" not in table] == []
 
 
 CHANGED: Mapping[str, tuple[dict[str, Any], str]] = {

@@ -10,7 +10,7 @@ from segsweep.config.setting_table import markdown_table, setting_entries
 from segsweep.config.settings import Settings
 from segsweep.config.stage_kinds import STAGE_KINDS
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "sweeps" / "README.md"
 TABLE = setting_entries()
 MEANINGS = {entry.name: entry.meaning for entry in TABLE}
 NAMED = {  # what a meaning must name, where the type of the setting does not list its values
@@ -45,7 +45,7 @@ def test_a_meaning_refers_to_settings_that_exist() -> None:
             assert word in (*MEANINGS, "source_trials"), (name, word)
 
 
-def test_the_readme_has_the_table_of_the_fields() -> None:
-    """The table in the README's section on settings is that of `segsweep settings --markdown`."""
-    section = README.read_text(encoding="utf-8").split("\n## Settings\n")[1].split("\n## ")[0]
+def test_the_page_of_studies_has_the_table_of_the_fields() -> None:
+    """The table in the section Settings of `sweeps/README.md` equals the output of `segsweep settings --markdown`."""
+    section = PAGE.read_text(encoding="utf-8").split("\n## Settings\n")[1].split("\n## ")[0]
     assert [line for line in section.splitlines() if line.startswith("|")] == markdown_table(TABLE)

@@ -302,8 +302,8 @@ def test_norm_without_a_source_is_none():
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))
-def test_the_readme_names_every_setting(name):
-    """The README's table of settings, to which `Settings` refers, has every field."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("\n## Settings\n")[2].partition("\n## ")[0]
+def test_the_page_of_studies_names_every_setting(name):
+    """The table of settings in `sweeps/README.md` has every field of `Settings`."""
+    page = (Path(__file__).parents[2] / "sweeps" / "README.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Settings\n")[2].partition("\n## ")[0]
     assert f"`{name}`" in table
