@@ -1,6 +1,7 @@
 """The rooms of the house: imports go downward only."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,12 @@ def test_imports_go_downward_only() -> None:
                 other = name.split(".")[1]
                 below = FLOORS[other] < FLOORS[room] or other == room
                 assert below, f"{path} ({room}) imports {name}"
+
+
+def test_the_page_on_the_package_names_every_room() -> None:
+    """The section Architecture of `segsweep/README.md` names every room of `FLOORS`."""
+    section = (PACKAGE / "README.md").read_text(encoding="utf-8").split("\n## Architecture\n")[1].split("\n## ")[0]
+    assert [name for name in FLOORS if name != "__init__" and not re.search(rf"`{name}/?`", section)] == []
 
 
 @pytest.mark.parametrize("library", HEAVY)
