@@ -1,7 +1,7 @@
 """The decoders of segmentation_models_pytorch (smp) with its encoders and timm's.
 
 `AS_IN_PAPER` sets the options of smp that make a decoder that of its paper and change no name and no shape of a weight. What
-no option reaches stays smp's; the README's table of architectures states these differences.
+no option reaches stays smp's; `segsweep/models/README.md` states these differences.
 """
 
 import inspect
