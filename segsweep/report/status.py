@@ -130,7 +130,7 @@ class StudyStatus:
         return max((cell.best_val_iou for cell in self.cells if cell.best_val_iou is not None), default=None)
 
     def as_row(self) -> Row:
-        """Return plain values under names that stay; the README lists them."""
+        """Return plain values under names that stay; `segsweep/records/README.md` lists them."""
         driver = asdict(self.driver) if self.driver is not None else {}
         names = ("reason", "waiting_for", "preparing", "host", "pid", "command", "started_at", "updated_at", "workers", "runs_on")
         row = asdict(self)

@@ -225,11 +225,11 @@ def test_a_study_finished_by_an_earlier_version_has_its_status(finished: Path) -
     assert {cell.cell: cell.best_val_iou for cell in status.cells} == pytest.approx(dict(best))
 
 
-def test_the_readme_lists_every_field(halfway: StudyStatus) -> None:
-    """What `--json` prints has the names that the README's table lists, and all of it is plain JSON."""
+def test_the_page_on_records_lists_every_field(halfway: StudyStatus) -> None:
+    """The output of `--json` has the names that the table in `segsweep/records/README.md` lists, and all of it is plain JSON."""
     row = json.loads(json.dumps(halfway.as_row(), allow_nan=False))
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme[readme.index("### While it runs") :].split("\n\n## ")[0]
+    page = (Path(__file__).parents[2] / "segsweep" / "records" / "README.md").read_text(encoding="utf-8")
+    section = page.split("\n## Status as JSON\n")[1].split("\n## ")[0]
     table = section[section.index("| field | meaning |") :]
     listed = {
         name for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split("|")[1])
