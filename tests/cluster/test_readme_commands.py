@@ -1,4 +1,4 @@
-"""The README's commands for a cluster, as printed, by a new user on a new machine."""
+"""The commands of `cluster/README.md` for a Ray cluster, as printed, by a new user on a new machine."""
 
 import subprocess
 
@@ -13,14 +13,14 @@ def machine_names() -> list[str]:
 
 
 def commands() -> str:
-    """Return the README's shell block that starts a cluster and submits a job."""
-    blocks = (PROJECT / "README.md").read_text(encoding="utf-8").split("```sh\n")[1:]
+    """Return the shell block of `cluster/README.md` that starts a cluster and submits a job."""
+    blocks = (PROJECT / "cluster" / "README.md").read_text(encoding="utf-8").split("```sh\n")[1:]
     (block,) = (text for block in blocks if "ray start --head\n" in (text := block.split("```")[0]))
     return block
 
 
 @pytest.mark.timeout(12 * MINUTES)
-def test_the_readmes_commands_work_as_printed(machines: Machines) -> None:
+def test_the_pages_commands_work_as_printed(machines: Machines) -> None:
     """In an empty home folder and a fresh clone the block starts a cluster with a token that the user alone can read, and the job
     ends with its table; who has no token is refused."""
     require("git")
