@@ -51,7 +51,7 @@ SHOWN_OF_BARE: dict[str, list[tuple[str, str, list[Any]]]] = {
         ("Test IoU per source", "panels", EMA),
         ("Test IoU per source", "legend", MODELS),
         ("Gain over random weights, all else alike", "rows", GAINS),
-        ("Test IoU against what a cell cost (hollow: something frozen)", "legend", MODELS),
+        ("Test IoU against the cost of a cell (hollow: something frozen)", "legend", MODELS),
     ],
 }
 CURVES = {  # of the whole study, by architecture: the figure, and where its panels or lines of panels say of what they are
