@@ -46,7 +46,11 @@ def _interrupted(arguments: Sequence[str]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="segsweep", description="Transfer-learning studies for semantic segmentation.")
+    parser = argparse.ArgumentParser(
+        prog="segsweep",
+        description="Transfer-learning studies for semantic segmentation.",
+        epilog="Start with: segsweep init NAME. README.md and sweeps/README.md describe studies.",
+    )
     parser.add_argument("--version", action="version", version=versions())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -55,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    created = add("init", _init, "Write a study file to edit, for a folder of images.", "init street --target ~/street")
+    created.add_argument("name", metavar="NAME", help="name of the study; the file is NAME.py in the current folder")
+    created.add_argument("--target", metavar="FOLDER", help="folder of the target: images/ and masks/, or images and a COCO file")
     datasets = add("datasets", _datasets, "List datasets, their layouts, and what is found.", "datasets --data ~/data")
     add_models_options(add("models", _models, "List architectures and what each costs.", "models --classes 3 --freeze encoder"))
     add_settings_options(
@@ -165,6 +172,13 @@ def _add_predict_options(predict: argparse.ArgumentParser) -> None:
 
 def _completion(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
     print(completion(_parser(), options.shell))
+
+
+def _init(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    from segsweep.cli.init import write_study
+
+    for line in write_study(options.name, options.target):
+        print(line)
 
 
 def _datasets(options: argparse.Namespace, console: "Console") -> None:

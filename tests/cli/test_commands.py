@@ -21,7 +21,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     """`segsweep COMMAND --help` shows an example for every command that `segsweep --help` lists."""
     assert call("--help") == 0
     listed = capsys.readouterr().out
-    for name in ("datasets", "models", "prepare", "status", "studies", "report", "sql", "export", "predict", "verify"):
+    for name in ("init", "datasets", "models", "prepare", "status", "studies", "report", "sql", "export", "predict", "verify"):
         assert name in listed
         assert call(name, "--help") == 0
         assert f"example: segsweep {name}" in capsys.readouterr().out

@@ -114,7 +114,7 @@ def declared(name: str) -> list[Study]:
     return [module.study, module.demo, *(narrow(module.study, texts) for texts in presets.values())]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "transfer_grid"])
+@pytest.mark.parametrize("name", [*NAMES, "transfer_grid", "custom_dataset"])
 def test_sources_become_square_as_the_target_does(name):
     """In every study, demo and preset the images of target and supervised sources become square in one way."""
     for study in declared(name):

@@ -1,0 +1,53 @@
+"""`segsweep init`: write a study file to edit, a copy of `sweeps/custom_dataset.py`."""
+
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from segsweep.errors import UserError
+
+TEMPLATE = "custom_dataset"
+TEMPLATE_TARGET = '"folder:/path/to/dataset"'
+PACKAGE = Path(__file__).parents[1]
+LOCATIONS = (  # in a checkout, and in an installed package, for which pyproject.toml has the wheel hold a copy
+    PACKAGE.parent / "sweeps" / f"{TEMPLATE}.py",
+    PACKAGE / "cli" / f"{TEMPLATE}.py",
+)
+
+
+def write_study(name: str, target: str | None) -> list[str]:
+    """Write `NAME.py` into the current folder and return the lines to print; `target` is the folder of the target's images.
+
+    Raises `UserError` for a name that no study can have or that would hide a Python module, for a folder that does not exist,
+    and for a file that does.
+    """
+    _check_name(name)
+    folder = None if target is None else Path(target).expanduser().absolute()
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--target {target}: no such folder; name the folder that holds images/ and masks/, or a COCO file")
+    text = study_text(name, folder)
+    try:
+        with Path(f"{name}.py").open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{name}.py exists, and is not overwritten; choose another name, or move the file") from None
+    if folder is None:
+        line = text[: text.index(TEMPLATE_TARGET)].count("\n") + 1
+        return [f"{name}.py: written. Set the target in line {line}.", f"next: python {name}.py --demo"]
+    return [f"{name}.py: written, with the target {folder}.", f"next: python {name}.py --plan --data ROOT"]
+
+
+def study_text(name: str, folder: Path | None) -> str:
+    """Return the text of a study file: the template under another name, and with a folder as its target."""
+    text = next(path for path in LOCATIONS if path.is_file()).read_text(encoding="utf-8")
+    text = text.replace(f"sweeps/{TEMPLATE}.py", f"{name}.py").replace(TEMPLATE, name)
+    return text if folder is None else text.replace(TEMPLATE_TARGET, repr(f"folder:{folder}"))
+
+
+def _check_name(name: str) -> None:
+    """Raise `UserError` for a name that a study or its file cannot have."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise UserError(f"init {name}: must be letters, digits, '_' and '-', without .py, since file and study bear the name")
+    if name in sys.stdlib_module_names or find_spec(name) is not None:
+        raise UserError(f"init {name}: is a Python module, which a script {name}.py would hide; choose another name")
