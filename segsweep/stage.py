@@ -12,7 +12,6 @@ from torch import nn
 from segsweep.config.keep import smoothed
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.source import Stage
-from segsweep.config.stage_kinds import self_supervised_kinds
 from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
 from segsweep.data.prepared import Prepared
@@ -107,7 +106,8 @@ def build_stage(
             yield BuiltElsewhere()
             return
         if world.agree(build is not None and build.found is None):
-            for step in STAGE_BUILDERS[spec.stage.kind](spec, parent, context):
+            builder = _self_supervised if spec.stage.self_supervised else STAGE_BUILDERS[spec.stage.kind]
+            for step in builder(spec, parent, context):
                 if isinstance(step, Started | Result):
                     yield step
                 elif build is not None:
@@ -229,6 +229,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, context: Executio
         state, train_set, val_set, recipe, seed=spec.seed, device=context.device, checkpoint=checkpoint, world=context.world
     )
     yield from saved(results, checkpoints, context.world)
+    matched = state.history[-1]["contrastive_accuracy"] is not None
     encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent)
     unset = [layer for name, layer in layers_with_statistics(start).items() if parent is None or _absent(name, parent)]
@@ -241,7 +242,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, context: Executio
         "stem": spec.settings.get("stem", "usual"),
         "epochs": state.results,
         **{name: state.history[-1][name] for name in ("steps", "val_loss", "contrastive_accuracy")},
-        "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size),
+        "contrastive_chance": contrastive_chance(len(val_set), recipe.batch_size) if matched else None,
         **knn_facts(encoder, start, train_set, val_set, recipe.normalisation, context.device),
     }
     absent = resnet_stem(spec.model) if spec.settings.get("stem") == "small" else ()
@@ -299,7 +300,6 @@ STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, ExecutionCont
     "coco-weights": _coco_weights,
     "file": _file,
     "supervised": _supervised,
-    **dict.fromkeys(self_supervised_kinds(), _self_supervised),
 }
 
 PUBLISHED_CHECKS: Mapping[str, Callable[[Stage, str], object]] = {  # whether there are weights for an architecture

@@ -384,7 +384,6 @@ def test_a_second_self_supervised_method_is_one_file_and_one_row(data, context, 
     result per epoch and the encoder alone come out, and the next start finds the stage in the store."""
     row = StageKind("toy", "dataset", encoder_only=True, method="contracts.toy_method")
     monkeypatch.setitem(STAGE_KINDS, row.name, row)
-    monkeypatch.setitem(stages.STAGE_BUILDERS, row.name, stages.STAGE_BUILDERS["simclr"])  # from the rows there are at import
     stage = Stage.parse("toy:drawn")
     settings = Settings.build(ssl_epochs=2, batch_size=4, image_px=IMAGE_PX, precision="float32")
     spec = StageSpec(stage, "unet4", 0, data, stage_settings(settings, stage))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from segsweep.cli.exits import INCOMPLETE
 from segsweep.config.study import Study
-from segsweep.config.user_objects import PREFIX
+from segsweep.config.user_text import PREFIX
 from segsweep.data.dataset import Progress
 from segsweep.data.download import MB, download
 from segsweep.data.table import DataRoots, split_scheme

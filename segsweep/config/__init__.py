@@ -6,7 +6,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
 from segsweep.config.space import Choice, LogUniform, Uniform
 from segsweep.config.study import Study, Target
-from segsweep.config.user_objects import Architecture, File, Loss, SelfSupervised, Supervised
+from segsweep.config.user_objects import Architecture, File, Loss, SelfSupervised, SelfSupervisedMethod, Supervised
 from segsweep.config.work import StageSpec, Trial
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Published",
     "PublishedRun",
     "SelfSupervised",
+    "SelfSupervisedMethod",
     "Settings",
     "Source",
     "Stage",

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from segsweep.config.user_objects import NAME_PATTERN, PREFIX
+from segsweep.config.user_text import USER_TEXT
 
 LOSS_NAMES = (
     "cross_entropy",
@@ -16,7 +16,6 @@ LOSS_NAMES = (
     "jaccard",
     "lovasz",
 )
-OWN = re.compile(rf"{PREFIX}{NAME_PATTERN}(\.v[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
     for part in text.split("+"):
         weight, star, name = part.strip().rpartition("*")
         name = name.strip()
-        if (name not in LOSS_NAMES and not OWN.fullmatch(name)) or (star and not _positive(weight)):
+        if (name not in LOSS_NAMES and not USER_TEXT.fullmatch(name)) or (star and not _positive(weight)):
             names = ", ".join(f"'{known}'" for known in LOSS_NAMES)
             raise ValueError(f"{part!r} is no loss; allowed are {names}, WEIGHT*NAME, and sums of them as cross_entropy+dice")
         terms.append(LossTerm(name, float(weight) if star else 1.0))
@@ -44,7 +43,7 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
 
 def user_losses(text: str) -> list[str]:
     """Return the texts of the own losses among the terms."""
-    return [found.group() for found in OWN.finditer(text)]
+    return [found.group() for found in USER_TEXT.finditer(text)]
 
 
 def _positive(text: str) -> bool:

@@ -8,13 +8,13 @@ from pydantic import AfterValidator, Field
 
 from segsweep.config.loss_text import canonical_loss
 from segsweep.config.source import Source
-from segsweep.config.user_objects import NAME_PATTERN, PREFIX
+from segsweep.config.user_text import USER_TEXT
 
 LARGEST_PX = 4096
 
 
 def _architecture(name: str) -> str:
-    if not re.fullmatch(rf"[a-z][a-z0-9_]*(-[A-Za-z0-9_.-]+)?|{PREFIX}{NAME_PATTERN}(\.v[0-9]+)?", name):
+    if not re.fullmatch(rf"[a-z][a-z0-9_]*(-[A-Za-z0-9_.-]+)?|{USER_TEXT.pattern}", name):
         raise ValueError("must read DECODER or DECODER-ENCODER, for instance unet16 or unet-mobilenet_v2")
     return name
 

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 
 from segsweep.config.normalisation import Normalisation, Triple
-from segsweep.config.stage_kinds import STAGE_KINDS, Argument
+from segsweep.config.stage_kinds import STAGE_KINDS, Argument, StageKind, stage_kind
+from segsweep.config.user_text import PREFIX
 from segsweep.errors import UserError
 
 PATH_HINT = "in a path write + as %2B, @ as %40 and , as %2C, or give an object: File('PATH'), Supervised('folder:PATH')"
@@ -21,10 +22,10 @@ LIMIT = re.compile(r"@[^/@]*$")  # of a dataset
 class Stage:
     """One link of a source.
 
-    `kind` is the word before the colon, a key of `STAGE_KINDS`; `name` the dataset, the path of the file, or the published
-    weights (None for the default ones): ask `dataset`, `path` or `weights`. `limit` is the number of images that a dataset is
-    cut to. Of a file, `prefix` is the beginning of the names of the weights to read, and `normalisation` what its weights expect
-    of images; None where the study does not state them.
+    `kind` is a key of `STAGE_KINDS`, or `own:NAME` for a method that the study file brings; `name` the dataset, the path of
+    the file, or the published weights (None for the default ones): ask `dataset`, `path` or `weights`. `limit` is the number of
+    images that a dataset is cut to. Of a file, `prefix` is the beginning of the names of the weights to read, and `normalisation`
+    what its weights expect of images; None where the study does not state them.
     """
 
     kind: str
@@ -63,12 +64,12 @@ class Stage:
     @property
     def trains(self) -> bool:
         """Whether the stage trains on a dataset."""
-        return STAGE_KINDS[self.kind].trains
+        return self._kind.trains
 
     @property
     def self_supervised(self) -> bool:
         """Whether the stage trains an encoder without labels."""
-        return STAGE_KINDS[self.kind].method is not None
+        return self._kind.method is not None
 
     @property
     def supervised(self) -> bool:
@@ -78,11 +79,17 @@ class Stage:
     @property
     def encoder_only(self) -> bool:
         """Whether the stage gives weights for an encoder alone."""
-        return STAGE_KINDS[self.kind].encoder_only
+        return self._kind.encoder_only
 
     @property
     def _argument(self) -> Argument:
-        return STAGE_KINDS[self.kind].argument
+        return self._kind.argument
+
+    @property
+    def _kind(self) -> StageKind:
+        kind = stage_kind(self.kind)
+        assert kind is not None, self.kind
+        return kind
 
     @property
     def options(self) -> dict[str, str]:
@@ -96,8 +103,12 @@ class Stage:
     def parse(cls, text: str) -> "Stage":
         """Return the stage that a text names. Raises `UserError` for any other text."""
         kind, colon, name = text.partition(":")
+        if f"{kind}{colon}" == PREFIX:  # a method that the study file brings: own:NAME:DATASET
+            own, colon, name = name.partition(":")
+            kind = PREFIX + own
         name = "" if re.search(r"^\s|\s$|\n", name) else name
-        argument = STAGE_KINDS[kind].argument if kind in STAGE_KINDS else None
+        known = stage_kind(kind)
+        argument = known.argument if known else None
         if argument in ("none", "weights") and not colon:
             return cls(kind)
         if argument == "weights" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -108,7 +119,7 @@ class Stage:
             name, at, limit = name.rpartition("@") if LIMIT.search(name) else (name, "", "")
             if name and (not at or re.fullmatch(r"[1-9][0-9]*", limit)):
                 return cls(kind, _unescaped(name), int(limit) if at else None)
-        forms = ", ".join(known.form for known in STAGE_KINDS.values())
+        forms = ", ".join(each.form for each in STAGE_KINDS.values())
         raise UserError(f"source: {text!r} is no stage; a stage is one of {forms}, and + joins stages; {PATH_HINT}")
 
 

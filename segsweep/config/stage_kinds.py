@@ -1,8 +1,11 @@
-"""The kinds of stages, one row each. A new kind is a row here and a builder in `segsweep.stage.STAGE_BUILDERS`."""
+"""The kinds of stages, one row each. A new kind is a row here and, unless it is self-supervised, a builder in
+`segsweep.stage.STAGE_BUILDERS`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from segsweep.config.user_text import USER_TEXT
 
 Argument = Literal["none", "weights", "path", "dataset"]  # what the text of a stage names after the kind
 
@@ -51,6 +54,19 @@ STAGE_KINDS: Mapping[str, StageKind] = {
         StageKind("simclr", "dataset", encoder_only=True, method="segsweep.training.simclr"),
     )
 }
+
+
+def stage_kind(name: str) -> StageKind | None:
+    """Return the kind of a name; None for an unknown name. `own:NAME` is a self-supervised method that a study file brings."""
+    if USER_TEXT.fullmatch(name):
+        return StageKind(name, "dataset", encoder_only=True, method=name)
+    return STAGE_KINDS.get(name)
+
+
+def is_self_supervised(name: str) -> bool:
+    """Return whether a name is that of a kind that trains an encoder without labels."""
+    kind = stage_kind(name)
+    return kind is not None and kind.method is not None
 
 
 def self_supervised_kinds() -> list[str]:

@@ -19,10 +19,8 @@ from segsweep.config.plain import plain
 from segsweep.config.source import Stage
 from segsweep.config.source_text import class_code, code_of
 from segsweep.config.stage_kinds import self_supervised_kinds
+from segsweep.config.user_text import NAME_PATTERN, PREFIX
 from segsweep.errors import UserError, unknown
-
-PREFIX = "own:"
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 def _check(name: object, version: object) -> None:
@@ -75,6 +73,22 @@ class Loss:
         _check(self.name, self.version)
 
 
+@dataclass(frozen=True)
+class SelfSupervisedMethod:
+    """A user's own method that trains an encoder without labels, for `SelfSupervised(dataset, method=...)`.
+
+    `build(encoder, recipe)` returns a `segsweep.training.self_supervised_method.Method`, whose class may be `build` itself.
+    Stages depend on the text of `build`, comments included; raise `version` where something that it calls has changed.
+    """
+
+    name: str
+    build: Callable[[Any, Any], Any]
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self.name, self.version)
+
+
 DatasetObject = Any  # a user's own dataset: all that `segsweep.data.dataset.Dataset` asks for, see DATASET_PARTS
 
 
@@ -91,14 +105,17 @@ class Supervised:
 
 @dataclass(frozen=True)
 class SelfSupervised:
-    """A stage of training without labels: `simclr:DATASET@N` as an object; `dataset` as of `Supervised`."""
+    """A stage of training without labels: `simclr:DATASET@N` as an object; `dataset` as of `Supervised`.
+
+    `method` is the name of a method, or a `SelfSupervisedMethod`.
+    """
 
     dataset: DatasetObject | str
     limit: int | None = None
-    method: str = "simclr"
+    method: str | SelfSupervisedMethod = "simclr"
 
     def __post_init__(self) -> None:
-        if self.method not in self_supervised_kinds():
+        if isinstance(self.method, str) and self.method not in self_supervised_kinds():
             raise unknown("SelfSupervised method", self.method, self_supervised_kinds())
 
 
@@ -164,12 +181,12 @@ def check_provided(texts: Iterable[str], user_objects: Mapping[str, UserObject],
 
 
 def for_workers(user_objects: Mapping[str, UserObject] | None = None) -> dict[str, UserObject]:
-    """Return the architectures and losses of a study, which workers need; datasets are read by the driver alone.
+    """Return the architectures, losses and methods of a study, which workers need; datasets are read by the driver alone.
 
     Without a study they are those that this process knows.
     """
     known = _REGISTERED if user_objects is None else user_objects
-    return {text: each for text, each in known.items() if isinstance(each.value, Architecture | Loss)}
+    return {text: each for text, each in known.items() if isinstance(each.value, Architecture | Loss | SelfSupervisedMethod)}
 
 
 def user_object(text: str) -> Any:
@@ -188,6 +205,8 @@ def fingerprint(text: str) -> str | None:
 def _fingerprint(value: Any) -> str:
     if isinstance(value, Loss):
         return digest(code_of(value.function))
+    if isinstance(value, SelfSupervisedMethod):
+        return digest(code_of(value.build))
     if isinstance(value, Architecture):
         return digest([code_of(value.build), value.encoder, value.classifier, [list(level) for level in value.levels]])
     return digest([class_code(value), value.name])
@@ -205,12 +224,12 @@ class Naming:
         A chain of stages may be a sequence: `("imagenet", Supervised(mine))`. Raises `UserError` for two different
         objects of one name.
         """
-        if isinstance(value, Architecture | Loss):
+        if isinstance(value, Architecture | Loss | SelfSupervisedMethod):
             return self._remember(value.name + (f".v{value.version}" if value.version > 1 else ""), value)
         if isinstance(value, File):
             return str(value.stage)
         if isinstance(value, Supervised | SelfSupervised):
-            kind = value.method if isinstance(value, SelfSupervised) else "supervised"
+            kind = self.text(value.method) if isinstance(value, SelfSupervised) else "supervised"
             return str(Stage(kind, self.text(folder_name(value.dataset)), plain(value.limit)))
         if isinstance(value, list | tuple):
             return "+".join(str(self.text(part)) for part in value)

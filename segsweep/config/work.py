@@ -52,7 +52,7 @@ class StageSpec:
         return digest({**self._digest_parts(), "parent": parent_hash})
 
     def _digest_parts(self) -> dict[str, Any]:
-        texts = [self.model, *user_losses(self.settings.get("loss", ""))]
+        texts = [self.model, self.stage.kind, *user_losses(self.settings.get("loss", ""))]
         user_code = {text: self.fingerprints[text] for text in texts if text in self.fingerprints}
         return {
             **({"own": user_code} if user_code else {}),

@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from segsweep.config.normalisation import IMAGENET, Normalisation
-from segsweep.config.user_objects import PREFIX, fingerprint
+from segsweep.config.user_objects import fingerprint
+from segsweep.config.user_text import PREFIX
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_model
 from segsweep.store.contents import WEIGHTS_FILE

@@ -9,7 +9,7 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import nn
 
 from segsweep.config.digest import seed_for
-from segsweep.config.user_objects import PREFIX
+from segsweep.config.user_text import PREFIX
 from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
 from segsweep.models.dilated_densenet import LEVELS as DENSENET_LEVELS

@@ -2,7 +2,7 @@
 
 import re
 
-from segsweep.config.user_objects import PREFIX
+from segsweep.config.user_text import PREFIX
 
 TIMM_PREFIX = "tu-"  # smp's mark for any encoder of timm
 OWN_FORM = ("pspnet", "dpt")  # decoders with which smp drops layers of timm's encoders that the others keep

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from segsweep.config.folds import folds_of
-from segsweep.config.stage_kinds import self_supervised_kinds
+from segsweep.config.stage_kinds import is_self_supervised
 from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs
 from segsweep.report.sources import trained_stages
@@ -70,7 +70,7 @@ def rate_lines(records: Records) -> list[str]:
     """Return how the learning rates of trained sources came about, a sentence for supervised and one for self-supervised ones."""
     rates: dict[bool, list[float]] = {True: [], False: []}  # by whether the stage is self-supervised
     for _, row in trained_stages(records).iterrows():
-        rates[row["kind_of_stage"] in self_supervised_kinds()].append(json.loads(row["settings"])["learning_rate"])
+        rates[is_self_supervised(row["kind_of_stage"])].append(json.loads(row["settings"])["learning_rate"])
     lines = []
     if rates[False] and records.study.get("source_range") is None:
         lines.append(

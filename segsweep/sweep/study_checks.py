@@ -6,26 +6,29 @@ from segsweep.config.loss_text import user_losses
 from segsweep.config.settings import Settings
 from segsweep.config.stage_settings import batch_sizes
 from segsweep.config.study import Study
-from segsweep.config.user_objects import PREFIX, check_provided
+from segsweep.config.user_objects import check_provided
+from segsweep.config.user_text import PREFIX
 from segsweep.errors import UserError
-from segsweep.models.architectures import check_architecture, check_encoder, encoder_name
+from segsweep.models.architectures import build_encoder, check_architecture, check_encoder, encoder_name
 from segsweep.models.freeze import check_freeze_fits, check_levels_known
 from segsweep.models.user_model import check_user_architecture
 from segsweep.stage import check_stage
 from segsweep.sweep.options import Options, flag
 from segsweep.sweep.small_stem import stem_left_out
 from segsweep.sweep.study_values import tuned_values
+from segsweep.training.user_method import check_user_method
 
 BY_LEVEL = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that treat levels differently
 
 
 def check_user_objects(study: Study) -> None:
-    """Raise `UserError` for an architecture, a loss or a dataset `own:NAME` that the study names and does not bring."""
+    """Raise `UserError` for an architecture, a loss, a method or a dataset `own:NAME` that the study names and does not bring."""
     for _, cell in study.cells():
         losses = tuned_values(study, "loss", cell.loss)
         texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
+        methods = [stage.kind for stage in cell.chain.stages]
         datasets = [study.target_name, *(stage.dataset for stage in cell.chain.stages if stage.dataset is not None)]
-        check_provided([*texts, *datasets], study.user_objects, study.name)
+        check_provided([*texts, *methods, *datasets], study.user_objects, study.name)
 
 
 def check_names(study: Study) -> None:
@@ -50,6 +53,11 @@ def check_names(study: Study) -> None:
     for cell in cells:
         for stage in cell.chain.stages:
             check_stage(stage, cell.architecture)
+    for kind, encoder, image_px in dict.fromkeys(
+        (stage.kind, encoder_name(cell.architecture), cell.source_px) for cell in cells for stage in cell.chain.stages
+    ):
+        if kind.startswith(PREFIX):
+            check_user_method(kind, build_encoder(encoder, seed=0), image_px)
 
 
 def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from segsweep.config.class_name import BACKGROUND, foreground_number, is_background
 from segsweep.config.loss_text import parse_loss
-from segsweep.config.user_objects import PREFIX, user_object
+from segsweep.config.user_objects import user_object
+from segsweep.config.user_text import PREFIX
 from segsweep.data.dataset import IGNORE
 from segsweep.data.prepared import Frequencies
 from segsweep.errors import UserError

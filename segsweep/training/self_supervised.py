@@ -1,5 +1,6 @@
 """The training loop of encoders without labels, for all methods. It is meant to be read from top to bottom."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ class PretrainingResult:
     """Results of one epoch, or of the steps between two validations.
 
     Losses are means over images. `contrastive_accuracy` is the share of held-out views that were matched with the other
-    view of their image, among all views of a batch; None where too few are held out, as `val_loss`.
+    view of their image, among all views of a batch; None where too few are held out, as `val_loss`, and for a method that matches
+    no views.
     """
 
     epoch: int
@@ -217,7 +219,7 @@ def _memory_error_explained(recipe: PretrainingRecipe, device: Device) -> Iterat
 def _held_out(matching: _Matching, val_set: BatchSource) -> tuple[float | None, float | None]:
     """Return loss and share of right matches on held-out images, whose views are the same after every epoch.
 
-    None for fewer than can be matched.
+    Both are None for fewer images than can be matched; the share is None for a method that matches no views.
     """
     method, world = matching.method, matching.world
     batches = held_out_batches(len(val_set), matching.recipe.batch_size, world.size)
@@ -232,7 +234,7 @@ def _held_out(matching: _Matching, val_set: BatchSource) -> tuple[float | None, 
             tally += torch.stack(matching(method, images, len(batch), chance)) * len(batch)
     method.train(training)
     loss, right = (tally / sum(map(len, batches))).tolist()
-    return loss, right
+    return loss, None if math.isnan(right) else right
 
 
 def held_out_batches(count: int, batch_size: int, processes: int = 1) -> list[Indices]:

@@ -1,7 +1,7 @@
 """A method that trains an encoder without labels: what the loop calls, and its settings."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, Self
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from segsweep.config.digest import seed_for
 from segsweep.config.normalisation import IMAGENET, Normalisation
 from segsweep.config.stage_kinds import STAGE_KINDS
+from segsweep.config.user_objects import user_object
+from segsweep.config.user_text import PREFIX
 from segsweep.data.splits import Indices
 from segsweep.training.recipe import Length
 from segsweep.training.world import World
@@ -45,8 +47,9 @@ class PretrainingRecipe:
 class Method(nn.Module, ABC):
     """A method that trains an encoder without labels. `network` holds all weights, those of the encoder under `encoder`.
 
-    A method is one file that defines `build(encoder, recipe) -> Method`, and one row of
-    `segsweep.config.stage_kinds.STAGE_KINDS`; its tests inherit `tests/contracts/self_supervised.py`.
+    A study file brings a method as a `segsweep.SelfSupervisedMethod`. A method of the package is one file that defines
+    `build(encoder, recipe) -> Method`, and one row of `segsweep.config.stage_kinds.STAGE_KINDS`. The tests of either inherit
+    `tests/contracts/self_supervised.py`.
     """
 
     network: nn.ModuleDict
@@ -79,7 +82,17 @@ def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe, seed:
     """Return the method of a kind of stage around an encoder; its other weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("method", kind, seed))
+        method: Method = _builder(kind)(encoder, recipe)
+    return method
+
+
+def _builder(kind: str) -> Callable[[nn.Module, PretrainingRecipe], Method]:
+    """Return the function that builds the method of a kind of stage."""
+    build: Callable[[nn.Module, PretrainingRecipe], Method]
+    if kind.startswith(PREFIX):
+        build = user_object(kind).build
+    else:
         module = STAGE_KINDS[kind].method
         assert module is not None
-        method: Method = import_module(module).build(encoder, recipe)
-    return method
+        build = import_module(module).build
+    return build

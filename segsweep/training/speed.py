@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segsweep.config.stage_kinds import self_supervised_kinds
+from segsweep.config.stage_kinds import is_self_supervised
 from segsweep.config.user_objects import fingerprint
 from segsweep.models.architectures import build_encoder, build_model
 from segsweep.models.freeze import freeze
@@ -56,6 +56,7 @@ def measure_speed(
             image_px,
             batch_size,
             policy,
+            *([code] if (code := fingerprint(policy)) else []),
             precision,
             *([True] if small_stem else []),
             *([frozen_norm] if frozen_norm != "eval" else []),
@@ -115,7 +116,7 @@ def _measure(
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
     network: nn.Module
-    if policy in self_supervised_kinds():
+    if is_self_supervised(policy):
         network, loss_of = _pretraining(model, policy, images, half, small_stem)
     else:
         segmenter = build_model(model, classes, seed=0)

@@ -14,6 +14,7 @@ from segsweep.config import (
     Published,
     PublishedRun,
     SelfSupervised,
+    SelfSupervisedMethod,
     Settings,
     StageSpec,
     Study,
@@ -24,7 +25,7 @@ from segsweep.config import (
 from segsweep.config.digest import digest
 from segsweep.config.source import Stage
 from segsweep.config.source_text import code_of
-from segsweep.config.user_objects import fingerprint, for_workers, register, user_object
+from segsweep.config.user_objects import fingerprint, for_workers, register, user_object, with_fingerprints
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog
@@ -93,6 +94,40 @@ def test_a_dataset_object_is_a_target_or_a_source():
     assert sources == ["random", "supervised:own:other", "imagenet+simclr:own:other@30+supervised:own:other@20"]
     assert user_object("own:shapes") is mine
     assert made.own["own:other"] is other
+
+
+def test_a_method_object_is_a_stage_of_a_source():
+    """A self-supervised method is the kind of its stage, which reads from its text again, on any dataset, limit and version."""
+    method = SelfSupervisedMethod("rotation", build=cross, version=2)
+    chain = ("imagenet", SelfSupervised(Shapes(), limit=30, method=method), Supervised("coco"))
+    made = study(compare={"source": [SelfSupervised("folder:/data/a@2", method=method), chain]}, fixed={})
+    first, last = [cell.chain for _, cell in made.cells()]
+    assert str(first) == "own:rotation.v2:folder:/data/a%402"
+    assert str(last) == "imagenet+own:rotation.v2:own:shapes@30+supervised:coco"
+    (stage,), (_, middle, _) = first.stages, last.stages
+    assert (stage.kind, stage.dataset, stage.limit) == ("own:rotation.v2", "folder:/data/a@2", None)
+    assert (middle.kind, middle.dataset, middle.limit) == ("own:rotation.v2", "own:shapes", 30)
+    assert (stage.self_supervised, stage.encoder_only, stage.supervised) == (True, True, False)
+    assert user_object("own:rotation.v2") is method
+    assert for_workers(made.user_objects).keys() == {"own:rotation.v2"}
+    with pytest.raises(UserError, match="'own:other' has no object in this study"):
+        check_user_objects(replace(made, compare={"source": ["own:other:pets"]}))
+    with pytest.raises(UserError, match="is no stage"):
+        study(compare={"source": ["own:rotation"]}, fixed={})
+
+
+def test_the_code_of_a_method_is_part_of_its_stages():
+    """Stages of a method with other code have another identity; stages of all other kinds have the one that they had."""
+    codes = [fingerprint_of(SelfSupervisedMethod("rotation", build)) for build in (cross, fingerprint_of)]
+    stages = [StageSpec(Stage.parse("own:rotation:pets"), "unet16", 0, fingerprints={"own:rotation": code}) for code in codes]
+    assert stages[0].spec_id != stages[1].spec_id
+    simclr = StageSpec(Stage.parse("simclr:pets"), "unet16", 0)
+    assert replace(simclr, fingerprints={"own:rotation": codes[0]}).spec_id == simclr.spec_id
+
+
+def fingerprint_of(value):
+    """Return the fingerprint of an object."""
+    return with_fingerprints({"own:any": value})["own:any"].fingerprint
 
 
 def test_a_narrowed_study_keeps_its_objects():

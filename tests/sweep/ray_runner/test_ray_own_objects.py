@@ -1,4 +1,4 @@
-"""A study file's own dataset, architecture and loss, on real workers that know nothing of the file."""
+"""A study file's own dataset, architecture, loss and self-supervised method, on real workers that know nothing of the file."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from segsweep import Architecture, Loss, Study, Supervised, Target, main
+from segsweep import Architecture, Loss, SelfSupervised, SelfSupervisedMethod, Study, Supervised, Target, main
 from segsweep.data.dataset import Example
+from segsweep.models.pooled import feature_channels, pooled_features
+from segsweep.training.self_supervised_method import Method
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,35 @@ def squared(logits, mask):
     return ((logits.softmax(1)[:, 1] - (mask == 1).float()) ** 2)[mask != 255].mean()
 
 
+class Mirrored(Method):
+    """Tell an image from its mirror image."""
+
+    def __init__(self, encoder, recipe):
+        super().__init__()
+        self.network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(feature_channels(encoder, recipe.image_px), 2)})
+
+    def views(self, images, count, rows, chance):
+        return torch.cat([images, images.flip(3)])
+
+    def forward(self, views):
+        return self.network["head"](pooled_features(self.network["encoder"], views))
+
+    def loss(self, output, count, world):
+        logits = torch.cat([world.gather_rows(half, count) for half in output.chunk(2)])
+        truth = torch.arange(2, device=logits.device).repeat_interleave(count)
+        return nn.functional.cross_entropy(logits, truth), torch.tensor(float("nan"))
+
+
+MIRRORED = SelfSupervisedMethod("mirrored", Mirrored)
 study = Study(
     name="tiny",
     target=Target(Stripes("target")),
     compare={
-        "source": ["random", Supervised(Stripes("source"), limit=10)],
+        "source": [
+            "random",
+            Supervised(Stripes("source"), limit=10),
+            SelfSupervised(Stripes("source"), limit=10, method=MIRRORED),
+        ],
         "architecture": [Architecture("net", Net, encoder="body.", classifier="head.", stride_px=1)],
     },
     fixed={"loss": Loss("squared", squared), "image_px": 32, "epochs": 2, "source_epochs": 2, "batch_size": 4},
@@ -77,7 +103,7 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(150)
 def test_own_objects_reach_the_workers(script: Callable[..., Script]) -> None:
-    """A study with its own datasets, architecture and loss gives the same numbers on Ray's workers as in one process."""
+    """A study with its own datasets, architecture, loss and method gives the same numbers on Ray's workers as in one process."""
     own = script()
     own.path.write_text(OWN)
     own.run("--max-concurrent", "2")
@@ -87,7 +113,7 @@ def test_own_objects_reach_the_workers(script: Callable[..., Script]) -> None:
     columns = ["trial_id", "train_loss", "val_loss", "test_iou", "test_loss", "source_hash"]
     assert (found.trials["status"] == "finished").all()
     assert set(found.trials["architecture"]) == {"own:net"}
-    assert set(found.trials["source"]) == {"random", "supervised:own:source@10"}
+    assert set(found.trials["source"]) == {"random", "supervised:own:source@10", "own:mirrored:own:source@10"}
     assert set(found.trials["loss"]) == {"own:squared"}
     pd.testing.assert_frame_equal(
         *(records.trials[columns].sort_values("trial_id", ignore_index=True) for records in (found, inline)), check_exact=True

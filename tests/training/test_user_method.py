@@ -1,0 +1,81 @@
+"""A self-supervised method that a study file brings: it keeps the contract, and mistakes in it are found before a run."""
+
+import pytest
+import torch
+from contracts.self_supervised import SelfSupervisedContract
+from contracts.toy_method import Darkened
+from contracts.toy_method import build as build_darkened
+
+from segsweep.config.user_objects import SelfSupervisedMethod, register
+from segsweep.errors import UserError
+from segsweep.models.architectures import build_encoder
+from segsweep.training.user_method import check_user_method
+
+
+@pytest.fixture(autouse=True)
+def _registered():
+    register({"own:darkened": SelfSupervisedMethod("darkened", build_darkened)})
+
+
+class TestDarkenedAsAnObject(SelfSupervisedContract):
+    """An object of a study file does what every self-supervised method must do; the reference is that of the cross-entropy."""
+
+    kind = "own:darkened"
+    better_by = 0.2
+    epochs = 9
+
+    def reference(self, output, count, recipe):  # noqa: ARG002
+        probabilities = output.exp() / output.exp().sum(dim=1, keepdim=True)
+        return -torch.cat([probabilities[:count, 0], probabilities[count:, 1]]).log().mean()
+
+
+class FloatViews(Darkened):
+    def views(self, images_BCHW, count, rows, chance):
+        return super().views(images_BCHW, count, rows, chance).float()
+
+
+class WeightsOutside(Darkened):
+    def __init__(self, encoder, image_px):
+        super().__init__(encoder, image_px)
+        self.other = torch.nn.Linear(1, 1)
+
+
+class WithoutGradient(Darkened):
+    def loss(self, output, count, world):
+        return super().loss(output.detach(), count, world)
+
+
+class Raising(Darkened):
+    def forward(self, views):  # noqa: ARG002
+        raise KeyError("head")
+
+
+def check(method_class):
+    register({"own:wrong": SelfSupervisedMethod("wrong", lambda encoder, recipe: method_class(encoder, recipe.image_px))})
+    check_user_method("own:wrong", build_encoder("unet16", 0), 32)
+
+
+def test_a_method_without_mistakes_passes_and_leaves_the_random_state():
+    """The check raises nothing and draws nothing from torch's global generator."""
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    check(Darkened)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("method_class", "message"),
+    [
+        (lambda encoder, _: encoder, "build returns .*; must return a segsweep"),
+        (lambda _, image_px: Darkened(build_encoder("unet16", 1), image_px), "must be an nn.ModuleDict that holds the encoder"),
+        (WeightsOutside, "some weights lie outside network"),
+        (FloatViews, r"views returns torch.float32 \(8, 3, 32, 32\); must return uint8"),
+        (WithoutGradient, "loss must return a finite scalar with a gradient"),
+        (Raising, r"cannot be built and run at 32 px: KeyError\('head'\)"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_method(method_class, message):
+    """A wrong method raises `UserError` with its text and what is wrong."""
+    with pytest.raises(UserError, match="own:wrong.*" + message):
+        check(method_class)
