@@ -80,6 +80,7 @@ class Mirrored(Method):
         return nn.functional.cross_entropy(logits, truth), torch.tensor(float("nan"))
 
 
+SOURCE = Stripes("source")
 MIRRORED = SelfSupervisedMethod("mirrored", Mirrored)
 study = Study(
     name="tiny",
@@ -87,8 +88,8 @@ study = Study(
     compare={
         "source": [
             "random",
-            Supervised(Stripes("source"), limit=10),
-            SelfSupervised(Stripes("source"), limit=10, method=MIRRORED),
+            Supervised(SOURCE, limit=10),
+            SelfSupervised(SOURCE, limit=10, method=MIRRORED),
         ],
         "architecture": [Architecture("net", Net, encoder="body.", classifier="head.", stride_px=1)],
     },
