@@ -43,7 +43,7 @@ class PretrainingResult:
     epoch: int
     steps: int
     train_loss: float
-    train_contrastive_accuracy: float
+    train_contrastive_accuracy: float | None
     val_loss: float | None
     contrastive_accuracy: float | None
     learning_rate: float
@@ -168,7 +168,7 @@ def pretrain(
             epoch=epoch + 1,
             steps=last,
             train_loss=train_loss,
-            train_contrastive_accuracy=train_right,
+            train_contrastive_accuracy=_known(train_right),
             val_loss=val_loss and finite(val_loss, "validation loss", epoch, recipe.learning_rate),
             contrastive_accuracy=right,
             learning_rate=learning_rate,
@@ -234,7 +234,12 @@ def _held_out(matching: _Matching, val_set: BatchSource) -> tuple[float | None, 
             tally += torch.stack(matching(method, images, len(batch), chance)) * len(batch)
     method.train(training)
     loss, right = (tally / sum(map(len, batches))).tolist()
-    return loss, None if math.isnan(right) else right
+    return loss, _known(right)
+
+
+def _known(share: float) -> float | None:
+    """Return the share of views that were matched; None for the NaN of a method that matches none."""
+    return None if math.isnan(share) else share
 
 
 def held_out_batches(count: int, batch_size: int, processes: int = 1) -> list[Indices]:
