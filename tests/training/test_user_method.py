@@ -4,29 +4,47 @@ import pytest
 import torch
 from contracts.self_supervised import SelfSupervisedContract
 from contracts.toy_method import Darkened
-from contracts.toy_method import build as build_darkened
+from extending_page import example
 
-from segsweep.config.user_objects import SelfSupervisedMethod, register
+from segsweep.config.user_objects import SelfSupervisedMethod, register, user_object
 from segsweep.errors import UserError
 from segsweep.models.architectures import build_encoder
 from segsweep.training.user_method import check_user_method
 
 
-@pytest.fixture(autouse=True)
-def _registered():
-    register({"own:darkened": SelfSupervisedMethod("darkened", build_darkened)})
+class TestTheMethodOfThePage(SelfSupervisedContract):
+    """The example of sweeps/EXTENDING.md does what every self-supervised method must do, as an object of a study file.
 
+    The reference is the formula of the cross-entropy. The method matches no views, so its loss on held-out images measures it.
+    """
 
-class TestDarkenedAsAnObject(SelfSupervisedContract):
-    """An object of a study file does what every self-supervised method must do; the reference is that of the cross-entropy."""
-
-    kind = "own:darkened"
-    better_by = 0.2
+    kind = "own:rotation"
+    better_by = 0.05
     epochs = 9
+
+    @pytest.fixture(autouse=True)
+    def _registered(self, tmp_path):
+        register({self.kind: SelfSupervisedMethod("rotation", example("rotation", tmp_path).Rotation)})
+
+    @pytest.fixture
+    def easy(self, monkeypatch):
+        """Show which side of an image is up: a bright stripe along it."""
+        method, views = user_object(self.kind).build, user_object(self.kind).build.views
+
+        def with_stripe(self, images_BCHW, *rest):
+            bright = images_BCHW.clone()
+            bright[:, :, :8] = 255
+            return views(self, bright, *rest)
+
+        monkeypatch.setattr(method, "views", with_stripe)
 
     def reference(self, output, count, recipe):  # noqa: ARG002
         probabilities = output.exp() / output.exp().sum(dim=1, keepdim=True)
-        return -torch.cat([probabilities[:count, 0], probabilities[count:, 1]]).log().mean()
+        return -torch.cat([probabilities[turns * count : (turns + 1) * count, turns] for turns in range(4)]).log().mean()
+
+    def measure(self, result):
+        assert result.contrastive_accuracy is None
+        return -result.val_loss
 
 
 class FloatViews(Darkened):
