@@ -1,36 +1,39 @@
-"""How do FCN, DeepLabV3, DenseASPP and a cut-down DenseASPP compare under transfer to pets?
+"""How do FCN, DeepLabV3, DenseASPP and a cut-down DenseASPP compare after transfer to pets?
 
 Paper: "Comparing Transfer Learning approaches for Neural Networks in Semantic Segmentation" (University of Padova), Tables 1
-and 2. Oxford-IIIT Pet with the trimap's three classes, official trainval for training, test halved; the encoder frozen.
+and 2. Target: Oxford-IIIT Pet with the trimap's three classes, trained on the official trainval split, tested on half of the
+official test split. Encoders are frozen.
 
-    python sweeps/architectures.py --demo                           # generated pictures; about 20 s
-    python sweeps/architectures.py --data ROOT                      # the paper's limits removed, see below
+    python sweeps/architectures.py --demo                           # generated images; about 20 s
+    python sweeps/architectures.py --data ROOT                      # without the paper's limits, see below
     python sweeps/architectures.py --data ROOT --as-published       # the six runs of Table 2
-    python sweeps/architectures.py --data ROOT --preset laptop      # real pictures on two cores, without published weights
+    python sweeps/architectures.py --data ROOT --preset laptop      # real images on two cores, without published weights
 
-By default every architecture starts from the same two sources (ImageNet weights, and these trained on PASCAL VOC), is tried
-frozen and unfrozen, with the learning rate tuned in every cell and three seeds. As published, FCN and DeepLabV3 start from
-torchvision's COCO weights, the others from heads trained on VOC or ADE20K; each training picture comes twice, once augmented;
-images are normalised by the training set's own mean and deviation; at most 10 epochs, with early stopping on validation loss.
+By default every architecture starts from the same two sources (ImageNet weights, and ImageNet weights trained on PASCAL VOC),
+with a frozen and a trained encoder. The learning rate is tuned in every cell and confirmed with three seeds. As published, FCN
+and DeepLabV3 start from torchvision's COCO weights, the other architectures from heads trained on VOC or ADE20K. Each epoch
+shows a training image twice, once augmented; the training set's own mean and deviation normalise the images; a run has at most
+10 epochs and stops early on validation loss.
 
 Deviations from the paper:
 
-- Its heads' VOC is the augmented one; here it is the official set (1,464 training images).
-- How its heads were trained on VOC and ADE20K is not said. Here the whole network is trained from ImageNet weights for 10 epochs
-  by the recipe below, with flips, the set's own mean and deviation, and the epoch of the lowest validation loss kept.
-- The optimiser of FCN and DeepLabV3 is not said; here Adam at 1e-3. DenseASPP's "follows the same procedure as in the original
+- The paper trains its heads on the augmented VOC; here it is the official set (1,464 training images).
+- How its heads were trained on VOC and ADE20K is not stated. Here the whole network is trained from ImageNet weights for 10
+  epochs by the recipe below, with flips and the set's own mean and deviation, and the epoch with the lowest validation loss is
+  kept.
+- The optimiser of FCN and DeepLabV3 is not stated; here Adam at 1e-3. DenseASPP "follows the same procedure as in the original
   paper": Adam at 3e-4, weight decay 1e-5, poly.
-- The loss is not said; here cross-entropy. The batch size is not said; here 8, DenseASPP's.
-- The patience of early stopping and the epoch that is kept are not said; here 3 epochs, and that of the lowest validation loss.
-- Its models come from PyTorch, and whether the frozen backbone was put in eval mode is not said. Here, as where requires_grad
-  alone is set to False, it normalises by the batch and its statistics move (`frozen_norm=train`).
-- FCN is said to enlarge by transposed convolutions; torchvision's, whose parameter count is the paper's, does so bilinearly. Its
-  auxiliary classifier is left out, as in that count.
-- Whether the augmented copies were drawn once or anew in every epoch is not said; here anew. What rotation leaves empty is black,
-  and ignored in the mask.
-- How the test set was halved is not said; here at random, stratified by breed. Duplicates stay where they are.
-- How its mean IoU is weighted is not said; here by the classes' shares of the true pixels.
-- What its prediction time covers is not said, and it is another machine's; here forward passes and arg-max over the test split.
+- The loss is not stated; here cross-entropy. The batch size is not stated; here 8, as in DenseASPP's paper.
+- The patience of early stopping and the kept epoch are not stated; here 3 epochs, and the epoch with the lowest validation loss.
+- The paper's models are PyTorch's; whether its frozen backbone is in eval mode is not stated. Here the backbone normalises by the
+  batch and updates its statistics (`frozen_norm=train`), as in a script that only sets requires_grad to False.
+- The paper describes an FCN with transposed convolutions; torchvision's FCN, which has the paper's number of parameters, enlarges
+  bilinearly. Its auxiliary classifier is left out, as in that number.
+- Whether the augmented copies are drawn once or in every epoch is not stated; here in every epoch. Pixels that rotation leaves
+  empty are black, and ignored in the mask.
+- How the test set is halved is not stated; here at random, stratified by breed. Duplicates stay where they are.
+- How its mean IoU is weighted is not stated; here by the classes' shares of the true pixels.
+- What its prediction time covers is not stated, and the machine differs; here forward passes and arg-max over the test split.
 """
 
 from dataclasses import replace
@@ -50,7 +53,7 @@ MEASURES = ("test_accuracy", "test_weighted_iou", "predict_seconds")
 
 
 def table_2(note: str, instead: dict[str, str] | None = None) -> Published:
-    """The published table; `instead` says what stands here for the paper's architectures and sources."""
+    """Return the published table; `instead` maps the paper's architectures and sources to those that replace them here."""
     instead, runs = instead or {}, []
     for name, (architecture, source, numbers) in TABLE_2.items():
         source = instead.get(source, source)
@@ -85,7 +88,7 @@ study = Study(
     trials_per_cell=8,
     seeds=3,
     early_stopping=PerCellRacing(),
-    published=table_2("Here FCN and DeepLabV3 start from ImageNet weights trained on VOC too.", {"coco-weights": VOC}),
+    published=table_2("Here FCN and DeepLabV3, too, start from ImageNet weights trained on VOC.", {"coco-weights": VOC}),
 )
 
 as_published = Study(
@@ -118,7 +121,7 @@ demo = Study(
     fixed={**SETTINGS, "source": "random", "freeze": "encoder", "image_px": 32, "fraction": 0.02, "epochs": 1},
     seeds=1,
     published=table_2(
-        "Generated pictures, random encoders, and a smaller DeepLabV3: this shows what the table looks like.",
+        "Generated images, random encoders and a smaller DeepLabV3: this demo shows the form of the table.",
         {"deeplabv3-resnet50": "deeplabv3-mobilenet_v3_large", "coco-weights": "random", VOC: "random", ADE20K: ""},
     ),
 )

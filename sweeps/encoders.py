@@ -1,28 +1,28 @@
 """Which pretrained encoder serves a U-Net best, frozen or not?
 
-Paper: a comparison of U-Nets with ImageNet encoders on Oxford-IIIT Pet (University College London), Table 1. A plain U-Net
-from scratch is the base; encoders have ImageNet weights and are frozen, VGG16 also unfrozen.
+Paper: a comparison of U-Nets with ImageNet encoders on Oxford-IIIT Pet (University College London), Table 1. The base is a plain
+U-Net from scratch; encoders have ImageNet weights and are frozen, VGG16 also unfrozen.
 
-    python sweeps/encoders.py --demo                        # generated pictures; about 20 s
-    python sweeps/encoders.py --data ROOT                   # the paper's limits removed, see below
+    python sweeps/encoders.py --demo                        # generated images; about 20 s
+    python sweeps/encoders.py --data ROOT                   # without the paper's limits, see below
     python sweeps/encoders.py --data ROOT --as-published    # the six runs of Table 1
 
-By default every encoder is tried from ImageNet weights and from random ones, frozen and unfrozen, with the learning rate tuned
-in every cell and three seeds. As published: one logit with a sigmoid, Adam at 1e-5, 50 epochs, Dice loss, one seed; the best
-epoch by Dice is kept (`keep=val_dice`). The paper's table lists "the best result (with highest DICE) in 50 epochs" on validation
-data, so our validation stands beside it.
+By default every encoder starts from ImageNet weights and from random weights, frozen and unfrozen. The learning rate is tuned in
+every cell and confirmed with three seeds. As published: one logit with a sigmoid, Adam at 1e-5, 50 epochs, Dice loss, one seed;
+the epoch with the best Dice is kept (`keep=val_dice`). The paper's table lists "the best result (with highest DICE) in 50 epochs"
+on validation data, so the validation scores of this study stand beside it.
 
 Deviations from the paper:
 
-- The paper had a simplified copy of pets with 2,210/738/738 images; here the official trainval is divided into 2,208/736/736,
-  which are resized to 256 px with the trimap's border as foreground, and duplicates stay where they are.
-- Its pretrained encoders are Keras'; here they are torchvision's networks and weights, each with its own input normalisation.
-  What Keras' encoders were given as input is not said.
+- The paper uses a simplified copy of pets with 2,210/738/738 images; here the official trainval is divided into 2,208/736/736
+  images, which are resized to 256 px with the trimap's border as foreground, and duplicates stay where they are.
+- Its pretrained encoders are those of Keras; here they are torchvision's networks and weights, each with its own input
+  normalisation. The input normalisation of the paper is not stated.
 - Its expanding path is the plain U-Net's, with transposed convolutions. The decoders on pretrained encoders are
   segmentation-models-pytorch's here: five blocks of 256 to 16 channels with batch normalisation, enlarging by nearest neighbour.
-- The batch size is not said; here 16. Augmentation is not said; here none. Initial weights of what is not pretrained are not
-  said; here He's, and Xavier's in the last layer of the decoders.
-- Over what Dice and IoU are averaged, and whether of probabilities or masks, is not said. In its table IoU is Dice / (2 - Dice)
+- The batch size is not stated; here 16. Augmentation is not stated; here none. Initial weights of the layers that are not
+  pretrained are not stated; here He's, and Xavier's in the last layer of the decoders.
+- Over what Dice and IoU are averaged, and whether of probabilities or masks, is not stated. In its table IoU is Dice / (2 - Dice)
   within 0.001, so they are not means over single images. Here Dice is the mean over images, IoU of the whole split's counts, both
   of masks.
 - A frozen encoder normalises by fixed statistics, as Keras' `trainable=False` does (`frozen_norm=eval`); Adam's epsilon is
@@ -41,11 +41,11 @@ TABLE_1 = {  # Dice, IoU, accuracy
     "R-Unet": ("unet-resnet50", "imagenet", "encoder", (0.7569, 0.6097, 0.7858)),
     "M-Unet": ("unet-mobilenet_v2", "imagenet", "encoder", (0.8014, 0.6692, 0.9053)),
 }
-MEASURES = ("val_dice", "val_iou", "val_accuracy")  # the paper's numbers are of its validation images
+MEASURES = ("val_dice", "val_iou", "val_accuracy")  # the paper reports scores on its validation images
 
 
 def table_1(note: str, instead: dict[str, str] | None = None) -> Published:
-    """The published table; `instead` says what stands here for the paper's architectures and sources."""
+    """Return the published table; `instead` maps the paper's architectures and sources to those that replace them here."""
     instead, runs = instead or {}, []
     for name, (architecture, source, freeze, numbers) in TABLE_1.items():
         cell = {"architecture": instead.get(architecture, architecture), "source": instead.get(source, source), "freeze": freeze}
@@ -68,7 +68,7 @@ study = Study(
     trials_per_cell=8,
     seeds=3,
     early_stopping=PerCellRacing(),
-    published=table_1("Here the learning rate is tuned in every cell; there it was 1e-5 throughout."),
+    published=table_1("Here the learning rate is tuned in every cell; in the paper it is always 1e-5."),
 )
 
 as_published = Study(
@@ -113,7 +113,7 @@ demo = Study(
     },
     seeds=1,
     published=table_1(
-        "Generated pictures, and a source trained on such in place of ImageNet: this shows what the table looks like.",
+        "Generated images, which also train the source in place of ImageNet: this demo shows the form of the table.",
         {"unet": "unet16", "unet-resnet50": "unet-tu-mobilenetv3_small_050", "imagenet": NEAR},
     ),
 )

@@ -1,39 +1,39 @@
-"""Does SimCLR on a near or a far source help, as the labelled share of the target shrinks?
+"""Does SimCLR on a near or a far source help, as fewer images of the target are labelled?
 
-Paper: "Semantic Segmentation of Images using Self-supervised Learning" (anonymous author), Table 4.1. A U-Net on ResNet-50, its
-encoder first trained by SimCLR on CIFAR-10 or on photos of cats and dogs, against the same without; then Oxford-IIIT Pet,
-20 % of all pictures held out for the test, 80, 50 or 20 % of all to develop with.
+Paper: "Semantic Segmentation of Images using Self-supervised Learning" (anonymous author), Table 4.1. SimCLR trains the encoder
+of a U-Net on ResNet-50 with CIFAR-10 or with photos of cats and dogs; the baseline has no such training. The target is
+Oxford-IIIT Pet: 20 % of all images are held out for the test, and 80, 50 or 20 % of all are used for training and validation.
 
-    python sweeps/self_supervised.py --demo                        # generated pictures; about 20 s
-    python sweeps/self_supervised.py --data ROOT                   # the paper's limits removed, see below
+    python sweeps/self_supervised.py --demo                        # generated images; about 20 s
+    python sweeps/self_supervised.py --data ROOT                   # without the paper's limits, see below
     python sweeps/self_supervised.py --data ROOT --as-published    # the nine runs of Table 4.1
-    python sweeps/self_supervised.py --data ROOT --preset laptop   # real pictures on two cores, without published weights
+    python sweeps/self_supervised.py --data ROOT --preset laptop   # real images on two cores, without published weights
 
-By default both sources are cut to the same number of pictures and train for equally many steps, from ImageNet weights and from
-random ones, at two temperatures (the paper wished for more than one, and for more than 20 epochs); the learning rate is tuned
-in every cell, and three seeds confirm. Every share trains on nine tenths of it, as in the paper, and all validate on the same
-tenth of what does not test (8 % of all), so that the curves over the share do not mix in other validation images. As
-published, each share is divided 90:10 (`holdout-20-own-val`, with the same test images): 20 epochs of SimCLR from ImageNet
-weights on all images of a source; U-Net decoder, one logit and binary cross-entropy, Adam at 1e-4, 60 epochs, the epoch with
-the lowest validation loss.
+By default both sources are limited to the same number of images and train for the same number of steps, from ImageNet weights
+and from random weights, at two temperatures (the paper suggests more than one temperature, and more than 20 epochs). The
+learning rate is tuned in every cell and confirmed with three seeds. Every share trains on nine tenths of its images, as in the
+paper. All shares validate on the same tenth of the images that do not test (8 % of all), so that the curves over the share do
+not depend on other validation images. As published, each share is divided 90:10 (`holdout-20-own-val`, with the same test
+images): 20 epochs of SimCLR from ImageNet weights on all images of a source; U-Net decoder, one logit and binary cross-entropy,
+Adam at 1e-4, 60 epochs; the epoch with the lowest validation loss is kept.
 
 Deviations from the paper:
 
 - A tenth of a source's images is held out from SimCLR to measure it: it trains on 54,000 of CIFAR-10's 60,000, and on nine
   tenths of the photos of cats and dogs.
-- How the baseline's encoder begins is not said; here with ImageNet weights, as SimCLR's does.
-- SimCLR's batch size, optimiser, temperature, projection width and stem are not said; here those of SimCLR's own paper for
+- The initial weights of the baseline's encoder are not stated; here ImageNet's, as for SimCLR.
+- SimCLR's batch size, optimiser, temperature, projection width and stem are not stated; here those of SimCLR's own paper for
   ImageNet: LARS at 0.3 for 256 images, weight decay 1e-6, a tenth of warm-up, cosine, temperature 0.1, 128 numbers, and ResNet's
   usual stem. "Gaussian Deblur" is read as its blur.
-- The sizes of images are not said; here 256 px, and CIFAR-10's own 32 px for SimCLR.
-- Batch size and augmentation of fine-tuning are not said; here 16 and none. Input normalisation is not said; here that of the
+- The sizes of images are not stated; here 256 px, and CIFAR-10's own 32 px for SimCLR.
+- Batch size and augmentation of fine-tuning are not stated; here 16 and none. Input normalisation is not stated; here that of the
   ImageNet weights.
-- The number of output channels is not said; here one logit with a sigmoid, which binary cross-entropy suggests.
+- The number of output channels is not stated; here one logit with a sigmoid, which binary cross-entropy suggests.
 - The decoder is "the decoder of the U-Net"; here segmentation-models-pytorch's, which enlarges by nearest neighbour and has batch
   normalisation.
-- Which images test is not said; here 20 % of all at random, stratified by breed. The trimap's border is foreground, and
+- Which images are tested is not stated; here 20 % of all at random, stratified by breed. The trimap's border is foreground, and
   duplicates stay where they are.
-- Over what losses are averaged, and the focal loss's gamma and balance, are not said; here means over images, gamma 2 and no
+- Over what losses are averaged, and the focal loss's gamma and balance, are not stated; here means over images, gamma 2 and no
   balance.
 """
 
@@ -57,7 +57,7 @@ MEASURES = ("test_iou", "test_f1", "test_dice_loss", "test_focal_loss", "test_bc
 
 
 def table_4_1(note: str, instead: dict[str, str] | None = None) -> Published:
-    """The published table; `instead` says what stands here for the paper's sources."""
+    """Return the published table; `instead` maps the paper's sources to those that replace them here."""
     instead, runs = instead or {}, []
     for (name, source, share), numbers in TABLE_4_1.items():
         cell = {"source": instead.get(source, source), "dev_share": share}
@@ -86,7 +86,7 @@ study = Study(
     seeds=3,
     early_stopping=PerCellRacing(),
     published=table_4_1(
-        "Here, unless narrowed, sources have 20,000 pictures at 128 px and the rate is tuned; shown is the lower temperature.",
+        "Here, unless narrowed, sources have 20,000 images at 128 px and the rate is tuned; the lower temperature is shown.",
         {FAR: f"{FAR}@20000", NEAR: f"{NEAR}@20000"},
     ),
 )
@@ -132,7 +132,7 @@ demo = Study(
     },
     seeds=1,
     published=table_4_1(
-        "Generated pictures, and two epochs of SimCLR: this shows what the table looks like.",
+        "Generated images, and two epochs of SimCLR: this demo shows the form of the table.",
         {"imagenet": "random", FAR: DEMO_FAR, NEAR: DEMO_NEAR},
     ),
 )
@@ -143,7 +143,7 @@ presets = {
         "architecture=unet-resnet18",
         "image_px=64",
         "source_image_px=32",
-        "ssl_stem=usual",  # the one for small images takes 16 times as long
+        "ssl_stem=usual",  # the stem for small images takes 16 times as long
         "epochs=8",
         "learning_rate=1e-3",
         "ssl_epochs=30",

@@ -1,34 +1,36 @@
 """Which source domain transfers best to pets, and does freezing the encoder help?
 
 Paper: "A Study of Transfer Learning Performance for Semantic Segmentation from Various Source Domains" (University College
-London), Table 1. DeepLabV3 with ResNet-50; each source is trained for 10 epochs, its backbone alone moves to Oxford-IIIT Pet.
+London), Table 1. DeepLabV3 with ResNet-50 is trained on each source for 10 epochs; only its backbone is transferred to
+Oxford-IIIT Pet.
 
-    python sweeps/source_domains.py --demo                        # generated pictures; about 20 s
-    python sweeps/source_domains.py --data ROOT                   # the paper's limits removed, see below
+    python sweeps/source_domains.py --demo                        # generated images; about 20 s
+    python sweeps/source_domains.py --data ROOT                   # without the paper's limits, see below
     python sweeps/source_domains.py --data ROOT --as-published    # the seven runs of Table 1
 
-By default every source is cut to the same number of images, and so trained for equally many steps, resized as the target
-is, and tried frozen and unfrozen; the learning rate is tuned in every cell, and three seeds confirm. As published, sources
-have their own sizes and preprocessing (ISIC and MAS3K resized with nearest, Cityscapes and VOC centre-cropped without
-resizing), one learning rate and one seed, and the epoch with the lowest validation loss is kept.
+By default every source is limited to the same number of images, trains for the same number of steps, is resized as the target
+is, and is transferred with a frozen and a trained encoder. The learning rate is tuned in every cell and confirmed with three
+seeds. As published, sources have their own sizes and preprocessing (ISIC and MAS3K resized with nearest, Cityscapes and VOC
+centre-cropped without resizing), one learning rate and one seed, and the epoch with the lowest validation loss is kept.
 
 Deviations from the paper:
 
-- The paper had a pre-processed copy of pets with 2,210/738/738 images; here the official trainval is divided into
-  2,208/736/736, which are resized to 256 px, and duplicates stay where they are. What the trimap's border counts as is not said;
-  here it is foreground.
+- The paper uses a pre-processed copy of pets with 2,210/738/738 images; here the official trainval is divided into
+  2,208/736/736 images, which are resized to 256 px, and duplicates stay where they are. The class of the trimap's border is not
+  stated; here it is foreground.
 - The sizes of its sources are those of the training splits of COCO (118,287), Cityscapes (2,975) and ISIC (2,594) and of all
   labelled images of VOC (2,913) and MAS3K (2,910). Where there are no other images to validate on, a tenth is held out here:
   VOC trains on 2,622, MAS3K on 2,619, ISIC without its official validation images on 2,335.
-- MAS3K's files have one mask of the animal an image; its "37 types of marine animals" are read from the files' names here.
-- The framework is not named. Here it is torchvision's DeepLabV3 without auxiliary classifier, and as in a PyTorch script that
-  only sets requires_grad to False, the fixed backbone normalises by the batch and its statistics move (`frozen_norm=train`).
-- The weights that sources and Baseline begin with are not said beyond "no prior training"; here they are random.
-- Which epoch of a source's training is kept is not said; here it is that with the lowest validation loss.
-- The batch size is not said; here 16. Input normalisation is not said; here ImageNet's mean and deviation.
-- How COCO's images become 256 px is not said; here they are resized. Flips are said of "data samples"; here sources and pets
-  are flipped.
-- Over what the metrics are averaged is not said; here they are those of pets' foreground over the counts of the whole test split.
+- MAS3K's files have one mask of the animal per image; its "37 types of marine animals" are read from the files' names here.
+- The framework is not stated. Here it is torchvision's DeepLabV3 without auxiliary classifier; as in a PyTorch script that only
+  sets requires_grad to False, the frozen backbone normalises by the batch and updates its statistics (`frozen_norm=train`).
+- The initial weights of sources and Baseline are not stated beyond "no prior training"; here they are random.
+- The kept epoch of a source's training is not stated; here it is the one with the lowest validation loss.
+- The batch size is not stated; here 16. Input normalisation is not stated; here ImageNet's mean and deviation.
+- How COCO's images become 256 px is not stated; here they are resized. The paper flips "data samples"; here images of sources and
+  pets are flipped.
+- Over what the metrics are averaged is not stated; here they are those of pets' foreground over the counts of the whole test
+  split.
 """
 
 from dataclasses import replace
@@ -48,16 +50,16 @@ MEASURES = ("test_accuracy", "test_recall", "test_precision", "test_f1", "test_i
 
 
 def table_1(sources: dict[str, str], note: str) -> Published:
-    """The published table, with the sources that stand here for those of the paper."""
+    """Return the published table; `sources` maps the paper's sources to those that replace them here."""
     runs = []
     for name, (cell, numbers) in TABLE_1.items():
         like = {**cell, "source": sources.get(cell["source"], cell["source"])}
         runs.append(PublishedRun(name, like, dict(zip(MEASURES, numbers, strict=True))))
-    return Published("Table 1 of the paper (2,210 training pictures, one seed)", runs, note)
+    return Published("Table 1 of the paper (2,210 training images, one seed)", runs, note)
 
 
 SETTINGS = {"architecture": "deeplabv3-resnet50", "image_px": 256, "epochs": 10, "source_epochs": 10}
-OFFICIAL, WHOLE = ["coco", "isic2018", "cityscapes/raw"], ["voc2012", "mas3k"]  # trained on: the training split, all pictures
+OFFICIAL, WHOLE = ["coco", "isic2018", "cityscapes/raw"], ["voc2012", "mas3k"]  # trained on the training split, on all images
 
 study = Study(
     name="source_domains",
@@ -73,7 +75,7 @@ study = Study(
     early_stopping=PerCellRacing(),
     published=table_1(
         {f"supervised:{name}": f"supervised:{name}@2300" for name in OFFICIAL + WHOLE},
-        "Here all sources have 2,300 pictures and the learning rate is tuned; there COCO had 118,287, and one rate served all.",
+        "Here all sources have 2,300 images and the learning rate is tuned; in the paper COCO has 118,287, and one rate is used.",
     ),
 )
 
@@ -124,7 +126,7 @@ demo = Study(
             "supervised:cityscapes/raw": "supervised:generated_middle@60",
             "supervised:isic2018": "supervised:generated_far@60",
         },
-        "Generated pictures stand in for the paper's datasets: this shows what the table looks like, and compares nothing.",
+        "Generated images replace the paper's datasets: this demo shows the form of the table, and compares nothing.",
     ),
 )
 

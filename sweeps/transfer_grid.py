@@ -1,17 +1,17 @@
 """Which source, which architecture, what to freeze, and how much data, when the target is Oxford-IIIT Pet?
 
-The main study: every combination of source, architecture, freeze policy and share of the training split, the learning
-rate tuned in each cell alike, three confirmed runs per cell.
+The main study: every combination of source, architecture, freeze policy and share of the training split. The learning rate is
+tuned in every cell with the same budget and confirmed with three seeds.
 
     python sweeps/transfer_grid.py --demo                 # generated images, minutes on a laptop
     python sweeps/transfer_grid.py --data ROOT            # Oxford-IIIT Pet, PASCAL VOC and COCO below ROOT
     python sweeps/transfer_grid.py --data ROOT --preset laptop
 
-What is compared differs in nothing else. Sources have 1,400 images each (PASCAL VOC's training split has 1,464) and 2,000
-optimiser steps at the best of three learning rates, chosen on their own validation splits. Fractions have 1,380 steps each,
-which are ten epochs of the whole training split. To compare them as they come instead:
+Cells differ only in the compared axes. Each source has 1,400 images (PASCAL VOC's training split has 1,464) and 2,000 optimiser
+steps at the best of three learning rates, chosen on its own validation split. Each fraction has 1,380 steps, which are ten epochs
+of the whole training split. To compare sources at their full sizes, or fractions at equal epochs:
 
-    --set source=random,supervised:voc2012,supervised:coco --set source_epochs=10     # sources of their own size and steps
+    --set source=random,supervised:voc2012,supervised:coco --set source_epochs=10     # sources at full size, ten epochs each
     --set epochs=10                                                                   # fractions at equal epochs
     --set source_learning_rate=1e-3                                                   # one rate for all sources, not tuned
 """
