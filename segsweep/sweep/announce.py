@@ -1,4 +1,4 @@
-"""What a run says before it starts: what there is to do, how long it may take, and how to narrow it."""
+"""The announcement of a run: remarks on the study, the number of cells, trials and stages, and the predicted time."""
 
 from segsweep.durations import readable_seconds
 from segsweep.sweep.catalog import Catalog
@@ -13,7 +13,7 @@ from segsweep.sweep.tally import EarlierProgress
 
 
 def seconds_left(session: Session) -> float:
-    """Return how long what is left may take on all workers, before early stopping."""
+    """Return the predicted seconds of the remaining work on all workers, without early stopping."""
     planner = session.planner
     if planner.done:
         return 0.0
@@ -22,7 +22,7 @@ def seconds_left(session: Session) -> float:
 
 
 def announce(session: Session, progress: EarlierProgress) -> None:
-    """Report what there is to do beside what earlier starts have done, how long it may take, and how to narrow it."""
+    """Show the plan, the progress of earlier starts, all remarks, the predicted time, and how to narrow the study."""
     planner, plan, seconds = session.planner, session.plan, seconds_left(session)
     view, notify, runner = session.config.view, session.config.notify, session.runner
     view.begin(plan, progress, seconds)
@@ -42,12 +42,12 @@ def announce(session: Session, progress: EarlierProgress) -> None:
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:
-    """Return what is to be known before a plan is carried out: of data, classes, stems and points, and which cells are one."""
+    """Return remarks on a plan: on its data, classes, stems and tuning points, and on cells that are the same work."""
     return [
         *fit_remarks(plan.study, catalog),
         *data_remarks(plan.study, catalog),
         *class_remarks(plan.study, catalog),
         *stem_remarks(plan.study),
         *points_remarks(plan.study),
-        *(f"cell {name} is the same work as {kept}, which stands for both" for name, kept in plan.twins.items()),
+        *(f"cell {name} is identical to cell {kept}: it is run once, as {kept}" for name, kept in plan.twins.items()),
     ]

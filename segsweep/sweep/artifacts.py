@@ -1,4 +1,4 @@
-"""Artifacts of tasks as the planner asks for them: in the store, or made by another run right now."""
+"""Artifact lookups for the planner."""
 
 from functools import cache
 
@@ -10,9 +10,9 @@ from segsweep.sweep.outage import Outage, retrying
 
 
 class Artifacts:
-    """Looks artifacts up in a store. With an `outage` every method waits while the store is out of reach.
+    """Looks up artifacts in a store. With an `outage`, every method waits while the store is unreachable.
 
-    `notify` gets one line for every damaged artifact that counts as not built.
+    `notify` receives one line per damaged artifact; such an artifact counts as not built.
     """
 
     def __init__(self, store: Store, notify: Notify, outage: Outage | None = None) -> None:
@@ -20,22 +20,22 @@ class Artifacts:
         self._notify, self._outage = cache(notify), outage
 
     def find(self, kind: str, key: str) -> str | None:
-        """Return the content hash of an artifact, None where the store has none that is whole."""
+        """Return the content hash of an artifact; None if the store does not have it or it is damaged."""
         try:
             return self._store.inspect(kind, key).content_hash
         except LostArtifactError as error:
             if error.damaged:
-                self._notify(f"the stage with the weights {key} counts as not built: they are {error.reason.removeprefix('is ')}")
+                self._notify(f"the weights {key} are {error.reason.removeprefix('is ')}; their stage is trained again")
         if self._outage is not None:
             self._outage.retry(self._outage.require_store)
         return None
 
     def is_being_built(self, kind: str, key: str) -> bool:
-        """Return whether a living process makes an artifact now."""
+        """Return whether a running process is building an artifact now."""
         return self._store.is_being_built(kind, key)
 
     def reading(self, key: str) -> float:
-        """Return the reading of a built supervised stage, by which its learning rate is chosen; higher is better."""
+        """Return the validation reading of a built supervised stage; the highest one decides its learning rate."""
         artifact = self._store.find(WEIGHTS, key)
         assert artifact is not None, f"stage {key} is not in the store"
         return float(artifact.metadata["facts"]["val_reading"])

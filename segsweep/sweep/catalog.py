@@ -1,4 +1,4 @@
-"""The data that a study needs: found, identified and prepared."""
+"""The catalog of a study's datasets: finds them, computes their keys, prepares them, and reports their sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from segsweep.store.contents import DATA
 from segsweep.store.protocol import Store
 from segsweep.sweep.study_values import split_choices
 
-DATASET_FIT = "own"  # the fit of the dataset itself
+DATASET_FIT = "own"  # the fit that the dataset itself defines
 
 Name = tuple[str, str | None, int, str]  # dataset, class scheme, image_px, fit
 
@@ -36,9 +36,9 @@ Name = tuple[str, str | None, int, str]  # dataset, class scheme, image_px, fit
 class Catalog:
     """The datasets of one study, by name, class scheme, size and fit.
 
-    A `lenient` catalog, as of a plan, gives a stand-in key for a dataset that it does not find, and `absent` says why it is not
-    found; every other one raises. `notify` takes a line for the user where prepared data is damaged. `user_objects` are the
-    study's own objects.
+    For a dataset that is not found, a catalog raises an error. A `lenient` one, as for a plan, returns a placeholder key and
+    stores the reason in `absent`. `notify` receives a line for the user if prepared data is damaged. `user_objects` are the
+    objects that the study file defines.
     """
 
     roots: DataRoots
@@ -76,43 +76,43 @@ class Catalog:
         return self._keys[wanted]
 
     def prepare(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared:
-        """Return prepared data, decoding it where the store does not have it."""
+        """Return prepared data; decode and store it first if the store lacks it."""
         wanted = (name, scheme, image_px, fit)
         data = prepare(self._data_spec(wanted), self.store, self.progress, self.key(*wanted), self.notify)
-        self._sizes.clear()  # those of a listing count copies
+        self._sizes.clear()  # sizes from the listing still include copies
         return data
 
     def masks_key(self, study: Study) -> str | None:
-        """Return the key of the target's masks at their own sizes; None where the target is absent."""
+        """Return the key of the target's masks at their original sizes; None if the target is absent."""
         if study.target_name in self.absent:
             return None
         return originals_key(self._masks_spec(study), self.store, self.progress)
 
     def prepare_masks(self, study: Study) -> None:
-        """Read the target's masks at their own sizes, unless the store has them."""
+        """Read and store the target's masks at their original sizes, unless the store has them."""
         prepare_originals(self._masks_spec(study), self.store, self.progress, self.notify)
 
     def _masks_spec(self, study: Study) -> DataSpec:
         return self._data_spec((study.target_name, study.target.classes, 0, DATASET_FIT))
 
     def target_fit(self, study: Study, settings: Settings) -> str | None:
-        """Return how the target's images become square; None where it is absent."""
+        """Return the fit by which the target's images are made square; None if it is absent."""
         if study.target_name in self.absent:
             return None
         return self._data_spec((study.target_name, study.target.classes, settings.image_px, settings.fit)).chosen_fit
 
     def source_fit(self, stage: Stage, settings: Settings) -> str | None:
-        """Return how the images of a stage's dataset become square; None where it is absent."""
+        """Return the fit by which the images of a stage's dataset are made square; None if it is absent or there is none."""
         if stage.dataset is None or stage.dataset in self.absent:
             return None
         return self._data_spec((stage.dataset, None, settings.source_px, settings.source_fit)).chosen_fit
 
     def find(self, name: str, scheme: str | None, image_px: int, fit: str = DATASET_FIT) -> Prepared | None:
-        """Return prepared data that the store has; None for others, as where a run is only planned."""
+        """Return prepared data from the store; None if the store lacks it."""
         return self._opened(self.key(name, scheme, image_px, fit), f"{name} at {image_px} px")
 
     def _opened(self, key: str, what: str) -> Prepared | None:
-        """Return prepared data by its key, None where the store does not have it whole. A mere plan reads no checksums for it."""
+        """Return prepared data by its key, None if the store lacks it or it is damaged. A lenient catalog skips its checksums."""
         try:
             artifact = self.store.open(DATA, key, self.progress, verify="changed" if self.lenient else "once")
         except LostArtifactError as error:
@@ -122,26 +122,26 @@ class Catalog:
         return Prepared.open(artifact.folder)
 
     def find_target(self, study: Study, settings: Settings) -> Prepared | None:
-        """Return the target's prepared data, None where the store does not have it."""
+        """Return the target's prepared data, None if the store lacks it."""
         return self.find(study.target_name, study.target.classes, settings.image_px, settings.fit)
 
     def left_out(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
-        """Return the numbers of a source's images on which the target validates or tests in some trial of a cell.
+        """Return the indices of a source's images that a stage must not train on.
 
-        Nothing where leakage is only reported, unless the source is the target's own dataset, and where either is not prepared
-        yet.
+        These are the images that some trial of the cell uses for validation or test of the target. Empty if leakage is only
+        reported, unless the source is the target's own dataset; and empty if either dataset is not prepared yet.
         """
         prevented = study.target.leakage == PREVENT or self._is_target(study, stage)
         return self.shared(study, stage, settings) if prevented else ()
 
     def _is_target(self, study: Study, stage: Stage) -> bool:
-        """Return whether a stage learns from the target's own dataset; not where either is absent."""
+        """Return whether a stage trains on the target's own dataset; False if either is absent."""
         assert stage.dataset is not None
         here = not {stage.dataset, study.target_name} & set(self.absent)
         return here and self.same(stage.dataset, study.target_name)
 
     def shared(self, study: Study, stage: Stage, settings: Settings) -> tuple[int, ...]:
-        """Return the numbers of a source's images that are identical to some on which the target validates or tests."""
+        """Return the indices of a source's images that are identical to validation or test images of the target."""
         assert stage.dataset is not None
         source_name = (stage.dataset, None, settings.source_px, settings.source_fit)
         target_name = (study.target_name, study.target.classes, settings.image_px, settings.fit)
@@ -161,20 +161,20 @@ class Catalog:
         if name not in self._datasets:
             known = self.user_objects.get(name)
             self._datasets[name] = known.value if known is not None else open_dataset(name, self.roots)
-        chosen = next((known for known in FITS if known == fit), None)  # none of them is the dataset's own
+        chosen = next((known for known in FITS if known == fit), None)  # None for `DATASET_FIT`
         fingerprint = self.user_objects[name].fingerprint if name in self.user_objects else ""
         return DataSpec(self._datasets[name], scheme or split_scheme(name)[1], image_px, chosen, fingerprint)
 
     def same(self, name: str, other: str) -> bool:
-        """Return whether two names mean one dataset: the same name, or the same folder."""
+        """Return whether two names refer to the same dataset: the same name, or the same folder."""
         folders = [Path(getattr(self._dataset(each), "folder", split_scheme(each)[0])).resolve() for each in (name, other)]
         return bool(folders[0] == folders[1])
 
     def target_sizes(self, study: Study, dev_share: float | None, fold: int | None = None) -> tuple[int, int, int]:
-        """Return how many pictures the target has for training, validation and test; zeros where it is absent.
+        """Return the number of the target's images for training, validation and test; zeros if it is absent.
 
-        Of a protocol with folds these are the sizes of a fold, the first one where none is given. Copies that a split leaves out
-        are only known once the data is prepared, and are counted here.
+        Under a protocol with folds, these are the sizes of `fold`, by default the first one. Before the data is prepared, copies
+        are not known yet and are included.
         """
         if study.target_name in self.absent:
             return 0, 0, 0
@@ -188,7 +188,7 @@ class Catalog:
         return self._sizes[known]
 
     def split_is_open(self, study: Study) -> bool:
-        """Return whether the target's split needs decoded masks: groups are divided by what they show."""
+        """Return whether the target's split is unknown until its masks are decoded, because it stratifies groups by class."""
         if study.target_name in self.absent or study.target.leakage != PREVENT:
             return False
         if any(self.find_target(study, settings) is not None for _, settings in study.cells()):
@@ -197,7 +197,7 @@ class Catalog:
         return has_groups(listing) and "" in listing.strata
 
     def stage_sizes(self, spec: StageSpec) -> tuple[int, int]:
-        """Return how many images a stage has for training and validation; zeros where its dataset is absent."""
+        """Return the number of a stage's images for training and validation; zeros if its dataset is absent."""
         assert spec.stage.dataset is not None
         choice = spec.settings.get("split", "official")
         data = self._opened(spec.data, spec.stage.dataset) if spec.data else None
@@ -215,13 +215,13 @@ class Catalog:
         return len(split.train), len(split.val)
 
     def source_sizes(self, name: str, limit: int | None, choice: str) -> tuple[int, int]:
-        """Return how many pictures a source has for training and validation; zeros where it is absent."""
+        """Return the number of a source's images for training and validation; zeros if it is absent."""
         if name in self.absent:
             return 0, 0
         return source_sizes([example.split for example in self._listed(name)], self._dataset(name).pool, limit, choice)
 
     def classes(self, name: str, scheme: str | None) -> Sequence[str]:
-        """Return the classes of a dataset under a scheme; two without names where it is absent."""
+        """Return the classes of a dataset under a class scheme; two empty names if it is absent."""
         if name in self.absent:
             return ("", "")
         spec = self._data_spec((name, scheme, 0, DATASET_FIT))
@@ -229,14 +229,14 @@ class Catalog:
         return classes
 
     def folder_remarks(self, name: str) -> list[str]:
-        """Return what the reader of a dataset says of the files in its folder; nothing where it is absent."""
+        """Return the remarks of a dataset's reader on the files in its folder; an empty list if it is absent."""
         return [] if name in self.absent else folder_remarks(self._dataset(name))
 
     def _dataset(self, name: str) -> Dataset:
         return self._data_spec((name, None, 0, DATASET_FIT)).dataset
 
     def _listing(self, study: Study) -> Prepared:
-        """Return what is known of the target's images before they are decoded: the strata only where its reader says them."""
+        """Return the target's images as listed before decoding; their strata are known only if its reader gives them."""
         examples, dataset = self._listed(study.target_name), self._dataset(study.target_name)
         return Prepared.undecoded(dataset, examples, self.classes(study.target_name, study.target.classes))
 
@@ -247,6 +247,6 @@ class Catalog:
 
 
 def target_split(data: Prepared, study: Study, dev_share: float | None, fold: int | None) -> Split:
-    """Return the split of a study's target."""
+    """Return the split of a study's target for a development share and a fold."""
     target = study.target
     return split_target(data, target.protocol, dev_share, fold, groups=target.groups, leakage=target.leakage)

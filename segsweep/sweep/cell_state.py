@@ -1,4 +1,4 @@
-"""The tuning of one cell while it runs: which trials are open, and what the cell chooses once none is."""
+"""The state of one cell during tuning: its open trials, and the choice of a setting once all have ended."""
 
 import math
 from collections import Counter
@@ -14,10 +14,10 @@ from segsweep.sweep.plan import Cell
 
 
 class CellState:
-    """The tuning trials of a cell that have ended, and the choice that follows from them.
+    """Tracks the open, paused and finished tuning trials of a cell, and chooses its setting.
 
-    `ended` maps every trial of the study that has ended to how it did, `stopping` holds the curves of all cells; both change
-    while trials run.
+    `ended` maps each ended trial of the study to how it ended; `stopping` holds the curves of all cells. The planner updates
+    both while trials run.
     """
 
     def __init__(self, cell: Cell, ended: Mapping[str, Ended], stopping: PerCellStopping) -> None:
@@ -26,7 +26,7 @@ class CellState:
         self.tuning = {trial.trial_id: trial for trial in cell.tuning}
         self._open = {identity for identity in self.tuning if identity not in ended}
         self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
-        self.paused: dict[str, int] = {}  # paused trials, and after which epoch
+        self.paused: dict[str, int] = {}  # id of a paused trial -> the epoch after which it paused
         self.choice: CellChoice | None = None
 
     @property
@@ -35,14 +35,14 @@ class CellState:
         return not self._open
 
     def record(self, identity: str, ended: Ended) -> None:
-        """Record that a trial has ended. Confirmed runs change nothing here."""
+        """Record that a trial has ended. Confirmed runs are ignored."""
         self._open.discard(identity)
         self.paused.pop(identity, None)
         if identity in self.tuning and ended.status == "finished" and self._is_scored(self.tuning[identity]):
             self._scored.add(identity)
 
     def reopen(self, trial: Trial) -> None:
-        """Record that a stopped trial starts anew."""
+        """Record that a stopped trial is rerun."""
         self._open.add(trial.trial_id)
 
     def is_last(self, trial: Trial) -> bool:
@@ -50,36 +50,39 @@ class CellState:
         return not self._scored and self._open <= {trial.trial_id}
 
     def best_stopped(self) -> Trial | None:
-        """Return the best stopped trial where no trial finished with a reading: it is to start anew. None: there is none."""
+        """Return the best stopped trial if no trial finished with a reading (it is then rerun); otherwise None."""
         stopped = self._with_status("stopped")
         return self._best(stopped) if stopped and not self._scored else None
 
     def all_paused(self) -> Trial | None:
-        """Return the best paused trial where nothing but paused trials is open, so that no result can come; None elsewhere."""
+        """Return the best paused trial if every open trial is paused, so that no further result can arrive; otherwise None."""
         if not self.paused or len(self._open) > len(self.paused):
             return None
         return self._best(trial for trial in self.cell.tuning if trial.trial_id in self.paused)
 
     def choose(self, tune: Mapping[str, Range]) -> CellChoice:
-        """Return the setting of the best trial that finished, or why there is none. All tuning trials must have ended."""
+        """Return the setting of the best finished trial, or the reason why no setting can be chosen.
+
+        All tuning trials must have ended.
+        """
         cell = self.cell
         if not cell.tuning:
             return CellChoice(cell.name, None, cell.settings, cell.confirm(cell.settings), ())
         finished = self._with_status("finished")
         known = any(self._stopping.curve(cell.key, trial.trial_id) for trial in finished)
-        assert known or not finished, f"cell {cell.key}: trials have finished of which no epoch is known"
+        assert known or not finished, f"cell {cell.key}: trials have finished, but no epoch of them is known"
         if self._scored:
             best = self._best(trial for trial in cell.tuning if trial.trial_id in self._scored)
             return CellChoice(cell.name, best, best.settings, cell.confirm(best.settings), at_edge(cell, best, tune))
         return CellChoice(cell.name, None, cell.settings, (), (), self._why_none())
 
     def _with_status(self, status: str) -> list[Trial]:
-        """Return the tuning trials that ended so."""
+        """Return the tuning trials that ended with `status`."""
         ends = ((trial, self._ended.get(trial.trial_id)) for trial in self.cell.tuning)
         return [trial for trial, end in ends if end is not None and end.status == status]
 
     def _score(self, trial: Trial) -> Reading:
-        """Return the mean of a trial's last readings; of one that has none, or reads no number, less than any other."""
+        """Return the mean of a trial's last readings; minus infinity if it has no readings or they are NaN."""
         curve = self._stopping.curve(self.cell.key, trial.trial_id)
         score = smoothed(curve) if curve else Reading(math.nan)
         return Reading(-math.inf) if math.isnan(score.value) else score
@@ -88,23 +91,23 @@ class CellState:
         return self._score(trial).value > -math.inf
 
     def _best(self, trials: Iterable[Trial]) -> Trial:
-        """Return the trial whose last readings are best on average; of equal ones the first point."""
+        """Return the trial with the best mean of its last readings; ties go to the first tuning point."""
         return max(trials, key=lambda trial: (self._score(trial), -(trial.point or 0)))
 
     def _why_none(self) -> str:
-        """Return why a cell whose tuning trials have ended could choose no setting."""
+        """Return the reason why a cell could not choose a setting from its ended tuning trials."""
         ended = [self._ended[trial.trial_id] for trial in self.cell.tuning]
         verbs = {"failed": "failed", "skipped": "had no source"}
-        counts = Counter(verbs.get(end.status, "read no number") for end in ended)
+        counts = Counter(verbs.get(end.status, "finished without a valid reading") for end in ended)
         reasons = ", ".join(f"{count} of {len(ended)} tuning trials {verb}" for verb, count in counts.items())
         first = next((f"; the first: {end.error}" for end in ended if end.error), "")
         return f"no setting could be chosen: {reasons}{first}"
 
 
 def at_edge(cell: Cell, best: Trial, tune: Mapping[str, Range]) -> tuple[str, ...]:
-    """Return the tuned axes whose chosen value is the lowest or highest tried, or in the outer tenth of its range.
+    """Return the tuned axes whose chosen value lies at an edge: the lowest or highest tried, or in the outer tenth of its range.
 
-    Of listed values at least three numbers must have been tried.
+    An axis with listed values counts only if at least three numbers were tried.
     """
     found = []
     for axis, tuned in tune.items():

@@ -1,4 +1,4 @@
-"""What a study that was declared differently than at its last start leaves behind."""
+"""Comparison of a study's declaration with its last one: what has changed, and how many recorded trials no longer belong."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ from segsweep.records.study_records import Records
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.rows import planned_rows
 
-OF_NO_TRIAL = ("schema_version", "segsweep", "records_id", "starts", "store", "cells", "published")  # what no trial depends on
-SHOWN, LONGEST = 3, 60  # differences; characters of a value
+OF_NO_TRIAL = ("schema_version", "segsweep", "records_id", "starts", "store", "cells", "published")  # do not affect any trial
+SHOWN, LONGEST = 3, 60  # differences in a line; characters of a value
 
 
 def changed_line(folder: Path, before: Records | None, declared: Mapping[str, Any], planner: Planner) -> str | None:
-    """Return what is to be said before a study replaces what an earlier declaration of it ran; None where it replaces nothing."""
+    """Return a line on recorded trials that the new declaration no longer contains, and why; None if there are none."""
     if before is None or not (count := _left_behind(before, planner)):
         return None
     what = list(differences(before.study, json.loads(json.dumps(plain(dict(declared))))))
@@ -25,17 +25,17 @@ def changed_line(folder: Path, before: Records | None, declared: Mapping[str, An
     if what:
         why = f"was declared differently ({'; '.join(what[:SHOWN])}{more})"
     elif versions:
-        why = f"was run by an earlier method (version {', '.join(map(str, versions))})"
+        why = f"was run by an earlier version of the method (version {', '.join(map(str, versions))})"
     else:
-        why = "was run on other data or devices"
-    kept = f"{count} of its {len(before.all_trials)} trials are not part of it any more and stay in all_trials alone"
-    return f"the study in {folder} {why}; {kept}; --name NAME gives this one a folder of its own"
+        why = "was run on other data or other devices"
+    kept = f"{count} of its {len(before.all_trials)} trials no longer belong to it and remain only in all_trials"
+    return f"the study in {folder} {why}; {kept}; to keep both studies, give this one another folder with --name NAME"
 
 
 def _left_behind(before: Records, planner: Planner) -> int:
-    """Return how many trials of an earlier declaration have run that this one has no use for.
+    """Return the number of trials that an earlier declaration ran and that the new one does not contain.
 
-    Confirmed runs of a cell that has yet to choose may still be part of it, unless its tuning trials are others.
+    Confirmed runs of a cell that has not chosen its setting yet may still belong to it, unless its tuning trials have changed.
     """
     asked = {row["trial_id"] for row in planned_rows(planner)} | {
         trial.trial_id for each in planner.choices.values() for trial in each.confirm
@@ -49,7 +49,7 @@ def _left_behind(before: Records, planner: Planner) -> int:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in what two declarations differ, as `NAME: VALUE, now VALUE`."""
+    """Yield the differences of two declarations, as `NAME: VALUE, now VALUE`."""
     flat_before, flat_now = dict(_flat(before)), dict(_flat(now))
     for name in dict.fromkeys((*flat_now, *flat_before)):
         values = [_short(flat[name]) if name in flat else "not set" for flat in (flat_before, flat_now)]
@@ -58,7 +58,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
 
 
 def _flat(declared: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the values of a declaration by the names that its user knows."""
+    """Yield the values of a declaration, under the names of the study file and the command line."""
     for name, value in declared.items():
         if name == "compare" and len(value) == 1:
             yield from value[0].items()

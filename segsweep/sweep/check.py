@@ -1,4 +1,4 @@
-"""A rehearsal: two batches of every cell through every path, so that a mistake shows in a minute and not in hour nine."""
+"""A rehearsal: two batches through every stage and phase of every cell, to find mistakes within a minute."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,22 +18,21 @@ from segsweep.sweep.run import run_in
 from segsweep.sweep.session import Purpose, SessionConfig, open_session
 
 BATCHES = 2
-SHARED = (DATA, MASKS, MANIFESTS)  # by the stores of a rehearsal and of the study
+SHARED = (DATA, MASKS, MANIFESTS)  # contents that a rehearsal shares with the study's store
 LENGTHS = ("epochs", "steps", "validations", "source_epochs", "source_steps", "ssl_epochs", "ssl_steps", "patience_epochs")
 
 
 def check(study: Study, folders: Folders, options: Options, console: Console) -> Records:
-    """Rehearse a study and return the records of the rehearsal, which is kept nowhere.
+    """Rehearse a study, and return the records of the rehearsal. Only prepared data stays in the store.
 
-    Every stage and trial makes two optimiser steps and sees two batches of every split; each cell has one tuning trial and one
-    confirmed run, on the first fold where there are some, and each source one learning rate. Data is prepared for real and stays
-    in the store.
+    Every stage and trial takes two optimiser steps and uses two batches of every split. Each cell has one tuning trial and one
+    confirmed run (on the first fold, if the protocol has folds), and each source one learning rate.
     """
     rehearsal, notify = rehearsal_of(study), partial(console.print, soft_wrap=True)
     view = choose_view(console)
     try:
         with open_session(study, SessionConfig(Purpose.CHECK, folders, options, view, notify)):
-            pass  # a run would refuse nothing
+            pass  # only checks: raises `UserError` if a run would refuse the study
     finally:
         view.close()
     batch = max(max(batch_sizes(settings).values()) for _, settings in study.cells())
@@ -42,7 +41,7 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
 
 
 def rehearsal_of(study: Study) -> Study:
-    """Return the same cells with two steps, one tuning trial, one source rate, one seed and one fold each."""
+    """Return a study with the same cells, each with two steps, one tuning trial, one source rate, one seed and one fold."""
     grids = [{axis: values for axis, values in grid.items() if axis not in LENGTHS} for grid in study.grids]
     fixed = {name: value for name, value in study.fixed.items() if name not in LENGTHS}
     firsts = {name: Choice(tuned.values[:1]) if isinstance(tuned, Choice) else tuned for name, tuned in study.tune.items()}

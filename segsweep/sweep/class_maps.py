@@ -1,4 +1,4 @@
-"""How the classes of a study's sources stand for those of its target."""
+"""Mapping of the sources' classes to the target's classes, for all sources of a study."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,15 +12,15 @@ from segsweep.models.pretrained import COCO_WEIGHTS_CLASSES, classes_of_weights
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.study_values import tuned_values
 
-CLASSES_OF_WEIGHTS = {"coco-weights": COCO_WEIGHTS_CLASSES}  # of published whole models, by the kind of stage
+CLASSES_OF_WEIGHTS = {"coco-weights": COCO_WEIGHTS_CLASSES}  # kind of stage -> classes of the published model
 
 
 def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
-    """Return how classes are mapped, for every source whose classes are known and that some cell transfers with its last
-    classifier or, with `domain_shift`, tests before fine-tuning.
+    """Return the class map of every source that needs one, by the source's name.
 
-    Raises `UserError` where no class of a source that is transferred so is one of the target's, and for a synonym that is a
-    class neither of any source of the study nor of any dataset with a name.
+    A source needs one if its classes are known and some cell transfers its classifier (`transfer=all`) or tests its model before
+    fine-tuning (`domain_shift=on`). Raises `UserError` if a source with `transfer=all` shares no class with the target, and
+    for a synonym that is a class neither of a source of the study nor of any known dataset.
     """
     if study.target_name in catalog.absent:
         return {}
@@ -43,7 +43,7 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
 
 
 def check_target_classes(study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` where a study names a class that its target does not have. Nothing is known of an absent target."""
+    """Raise `UserError` if a study names a class that its target does not have. An absent target is not checked."""
     if study.target_name in catalog.absent:
         return
     known = catalog.classes(study.target_name, study.target.classes)
@@ -54,17 +54,17 @@ def check_target_classes(study: Study, catalog: Catalog) -> None:
 
 
 def _check_synonyms(class_map: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]) -> None:
-    """Raise `UserError` for a synonym that is a class of no source, unless a dataset has it that may take a source's place."""
+    """Raise `UserError` for a synonym that is a class neither of a source nor of another known dataset (a possible source)."""
     names = [*class_names(), *(name for classes in theirs.values() for name in classes)]
     for name, synonyms in class_map.items():
         for synonym in synonyms:
             if not any(same_class(synonym, other) for other in names):
                 listed = "; ".join(f"{source}: {', '.join(classes)}" for source, classes in theirs.items())
-                raise UserError(f"Target class_map {name} <- {synonym!r}: is a class of no source; {listed}")
+                raise UserError(f"Target class_map {name} <- {synonym!r}: no source has this class; classes of sources: {listed}")
 
 
 def stage_classes(stage: Stage | None, catalog: Catalog) -> Sequence[str] | None:
-    """Return the classes of the whole model that a stage gives; None where it gives none, or they are unknown."""
+    """Return the classes of the whole model that a stage makes; None if it makes only an encoder or the classes are unknown."""
     if stage is None or stage.encoder_only:
         return None
     if stage.path is not None:

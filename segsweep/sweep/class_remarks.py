@@ -1,4 +1,4 @@
-"""What is to be known of classes before anything is trained: how a source's stand for the target's, and which are nowhere."""
+"""Remarks on classes before a run: the mapping from sources to the target, and classes that no image of a split shows."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -15,46 +15,46 @@ from segsweep.sweep.study_values import tuned_values
 
 UNLEARNT = "cannot be learned"
 UNMEASURED = "has no IoU there and is left out of means"
-UNDECIDED = {  # what the validation loss then chooses, by the setting `keep`; its other values need no IoU
+UNDECIDED = {  # value of `keep` that needs an IoU -> what the validation loss chooses instead
     "val_iou": "epochs and settings are chosen by the validation loss",
     "last": "settings are chosen by the validation loss",
 }
 
 
 def class_remarks(study: Study, catalog: Catalog) -> list[str]:
-    """Return how the classes of sources are mapped, and which classes the pictures of a split do not show."""
+    """Return remarks on the class maps of sources, and on target classes that are absent from a split."""
     maps = class_maps(study, catalog)
     cells = (cell for _, cell in study.cells() if "on" in tuned_values(study, "domain_shift", cell.domain_shift))
     shifted = {cell.source: cell.chain.last for cell in cells}
     lines = []
     for source, mapped in maps.items():
-        rest = "\nbefore fine-tuning, all other classes of the source stand for the background" if source in shifted else ""
-        lines.append(f"classes of the target <- of {source}:\n{mapped}{rest}")
+        rest = "\nbefore fine-tuning, all other classes of the source count as background" if source in shifted else ""
+        lines.append(f"target classes <- classes of {source}:\n{mapped}{rest}")
     for source, last in shifted.items():
         if source not in maps and stage_classes(last, catalog) is not None:
             lines.append(
-                f"domain_shift=on: {source} has no class of the target but the background, so nothing is measured with it "
-                "before fine-tuning; Target class_map can name synonyms"
+                f"domain_shift=on: {source} has no target class except the background, so it is not tested "
+                "before fine-tuning; Target(class_map=...) can name synonyms"
             )
     return lines + list(dict.fromkeys((*_headline(study, catalog), *_absent_classes(study, catalog))))
 
 
 def _headline(study: Study, catalog: Catalog) -> Iterator[str]:
-    """Yield a line where nothing says which of two classes the headline metrics belong to."""
+    """Yield a line if a target has two classes, none is called background, and the study does not name the foreground."""
     if study.target_name in catalog.absent or study.target.foreground is not None:
         return
     classes = catalog.classes(study.target_name, study.target.classes)
     if len(classes) == 2 and not any(map(is_background, classes)):
         yield (
             f"neither {classes[0]!r} nor {classes[1]!r} is called background: IoU, F1, precision and recall are those of "
-            f"{classes[foreground_number(classes)]!r}; Target(foreground=...) chooses"
+            f"{classes[foreground_number(classes)]!r}; choose the other with Target(foreground=...)"
         )
 
 
 def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
-    """Yield a line for every set of pictures that lacks a class of the target: a split, or what a fraction leaves of one.
+    """Yield a line for every split, and every subset of a fraction, whose images lack a class of the target.
 
-    Data that are not prepared, as where a run is only planned, are passed over.
+    Datasets that are not prepared, as for a plan, are skipped.
     """
     for _, cell in study.cells():
         if (data := catalog.find_target(study, cell)) is None:
@@ -63,7 +63,7 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
         for what, members in _image_sets(study, cell, data):
             if missing := [name for name, pixels in zip(data.classes, data.class_pixels(members), strict=True) if not pixels]:
                 means = UNLEARNT if what.startswith("train") else UNMEASURED
-                yield f"none of the {len(members)} {what} shows {', '.join(map(repr, missing))}, which {means}"
+                yield f"none of the {len(members)} {what} shows class {', '.join(map(repr, missing))}, which {means}"
                 without = what.startswith("val") and len(data.classes) == 2 and data.classes[data.foreground] in missing
                 if without and (effect := UNDECIDED.get(cell.keep)):
                     _check_losses_compare(study, what)
@@ -71,23 +71,23 @@ def _absent_classes(study: Study, catalog: Catalog) -> Iterator[str]:
 
 
 def _check_losses_compare(study: Study, what: str) -> None:
-    """Raise `UserError` where the validation loss would choose among different losses, or on different splits."""
+    """Raise `UserError` if the validation loss would choose among trials with different losses or different splits."""
     differing = {"loss", "dev_share"} if study.target.protocol.endswith(OWN_VAL) else {"loss"}
     for axis in sorted(differing & set(study.tune)):
         raise UserError(
-            f"study {study.name}: the {what} show no foreground, so the validation loss would choose a setting, and {axis} is "
-            f"tuned: such values do not compare; compare or fix {axis}, or choose another protocol"
+            f"study {study.name}: the {what} show no foreground, so the validation loss would choose the setting, but {axis} is "
+            f"tuned and its values give losses that are not comparable; compare or fix {axis}, or choose another protocol"
         )
 
 
 def _image_sets(study: Study, cell: Settings, data: Prepared) -> Iterator[tuple[str, Indices]]:
-    """Yield the splits of a target and the fractions of its training split that trials of a cell see, each as it is called."""
+    """Yield the names and members of the splits, and of the subsets of the training split, that trials of a cell use."""
     for dev_share, fold in product(tuned_values(study, "dev_share", cell.dev_share), study.folds(cell)):
         split = target_split(data, study, dev_share, fold)
         of_fold = "" if fold is None else f" of fold {fold}"
         of_share = of_fold if dev_share is None else f"{of_fold} of dev_share={dev_share}"
-        yield from (("val pictures" + of_share, split.val), ("test pictures" + of_fold, split.test))
+        yield from (("val images" + of_share, split.val), ("test images" + of_fold, split.test))
         for fraction in tuned_values(study, "fraction", cell.fraction):
-            for seed in range(TUNING_SEED, TUNING_SEED + (1 if fraction == 1 else study.seeds + 1)):  # the whole has no seed
-                left = "" if fraction == 1 else f" that fraction={fraction} leaves with seed {seed}"
-                yield f"train pictures{of_share}{left}", subset(data, split.train, fraction, seed)
+            for seed in range(TUNING_SEED, TUNING_SEED + (1 if fraction == 1 else study.seeds + 1)):  # all images: no seed
+                of_fraction = "" if fraction == 1 else f" of fraction={fraction} with seed {seed}"
+                yield f"train images{of_share}{of_fraction}", subset(data, split.train, fraction, seed)

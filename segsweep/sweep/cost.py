@@ -1,4 +1,4 @@
-"""What a plan will cost in time, from speeds measured here."""
+"""The cost model: predicted durations of stages and trials, from training speeds measured on this machine."""
 
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property
@@ -22,9 +22,9 @@ SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
 
 
 class CostModel:
-    """Predicts the seconds of stages and trials on one device, in sequence and without early stopping.
+    """Predicts the seconds of stages and trials on one device, without early stopping.
 
-    It measures speeds when it is asked first, unless the store has them; `notify` then gets a line where those are unreadable.
+    It measures speeds on first use, unless the store has them. If the stored speeds are unreadable, `notify` receives a line.
     """
 
     def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure, notify: Notify) -> None:
@@ -34,14 +34,14 @@ class CostModel:
 
     @cached_property
     def _speeds(self) -> SharedText:
-        """Where the store keeps speeds, without those that cannot be read."""
+        """The store's text with measured speeds, after removal of unreadable ones."""
         speeds = self._catalog.store.text(SPEEDS)
         if (damaged := drop_damaged(speeds)) is not None:
             self._notify(damaged)
         return speeds
 
     def stage(self, spec: StageSpec) -> float:
-        """Return the seconds of a stage; published weights and files cost nothing."""
+        """Return the seconds of a stage; 0 for published weights and weight files."""
         if spec.stage.dataset is None:
             return 0.0
         train, val = self._catalog.stage_sizes(spec)
@@ -68,19 +68,19 @@ class CostModel:
         )
         trained = settings["epochs"] * train if settings["epochs"] is not None else settings["steps"] * settings["batch_size"]
         matched = (settings["epochs"] or settings["validations"]) * min(val, MATCHED_IN_ALL)
-        predicted = matched + min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the probe: two encoders, one view each
+        predicted = matched + min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the k-NN probe: two encoders, one view each
         return float(SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed)
 
     def trial(self, settings: Settings, tested: bool) -> float:
-        """Return the seconds of one trial with these settings."""
+        """Return the seconds of one trial; with its test if `tested`."""
         train, val, test = self._catalog.target_sizes(self._plan.study, settings.dev_share)
         count = round(settings.fraction * train) * (1 + settings.augmented_copies)
-        if tested and settings.domain_shift == "on":  # its source's model on the test pictures, and two on the source's own
+        if tested and settings.domain_shift == "on":  # the source model on the test images, and two models on the source's own
             test += test + 2 * self._source_images(settings)
         return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
 
     def _source_images(self, settings: Settings) -> int:
-        """Return how many pictures the last stage of a source validates on; none where it is not supervised."""
+        """Return the number of validation images of a source's last stage; 0 if that is not a supervised stage."""
         last = settings.chain.last
         if last is None or not last.supervised or last.dataset is None:
             return 0
@@ -94,7 +94,7 @@ class CostModel:
             1 if settings.output == "sigmoid" else classes,
             settings.image_px,
             settings.batch_size,
-            "none" if stem_left_out(settings) else settings.freeze,  # a stem that is trained takes gradients through the encoder
+            "none" if stem_left_out(settings) else settings.freeze,  # training the stem backpropagates through the encoder
             settings.precision,
             self._device,
             self._speeds,
@@ -110,7 +110,7 @@ class CostModel:
         return task.seconds(self)
 
     def total(self, missing: Iterable[StageSpec]) -> float:
-        """Return the seconds of all trials of the plan and of the stages that are missing."""
+        """Return the seconds of all trials of the plan and of the `missing` stages, in sequence."""
         stages = sum(self.stage(spec) for spec in missing)
         tuning = sum(self.trial(trial.settings, tested=False) for cell in self._plan.cells for trial in cell.tuning)
         confirmed = sum(self.trial(cell.settings, tested=True) for cell in self._plan.cells) * self._plan.study.seeds

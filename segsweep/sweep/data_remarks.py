@@ -1,4 +1,4 @@
-"""What to know of a study's images before a run: identical ones and groups in its splits, odd masks, ranges of 16-bit files."""
+"""Remarks on a study's images before a run: identical images, groups in several splits, odd masks, ranges of 16-bit files."""
 
 from collections.abc import Iterator
 
@@ -16,16 +16,16 @@ from segsweep.data.splits import PARTS, Split
 from segsweep.sweep.catalog import Catalog, target_split
 from segsweep.sweep.study_values import dev_shares, split_choices
 
-SHOWN = 3  # groups in a line
+SHOWN = 3  # groups that a line lists
 AS_PUBLISHED = "nothing is moved (leakage='report'), so scores may be too high"
 
 
 def data_remarks(study: Study, catalog: Catalog) -> list[str]:
-    """Return what to know of a study's data: files that are not used, copies and groups in its splits, what sources share with
-    it, odd masks, ranges of 16-bit images.
+    """Return remarks on a study's data.
 
-    Data that are not prepared, as where a run is only planned, are passed over. Raises `UserError` for masks from which
-    nothing can be learned.
+    They cover unused files, copies and groups in the target's splits, images that sources share with the target, odd masks and
+    the ranges of 16-bit images. Datasets that are not prepared, as for a plan, are skipped. Raises `UserError` for masks from
+    which nothing can be learned.
     """
     lines = [f"dataset {name!r}: {line}" for name in _names(study) for line in catalog.folder_remarks(name)]
     targets = {(cell.image_px, cell.fit, dev_shares(study, cell)): cell for _, cell in study.cells()}
@@ -47,7 +47,7 @@ def _names(study: Study) -> list[str]:
 
 
 def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
-    """Yield what is said of the target as a cell has it."""
+    """Yield remarks on the target at the size and fit of a cell."""
     if (target := catalog.find_target(study, cell)) is None:
         return
     yield from _ranges(target)
@@ -56,7 +56,7 @@ def _target(study: Study, catalog: Catalog, cell: Settings) -> Iterator[str]:
     for share, fold in split_choices(study, cell):
         split = target_split(target, study, share, fold)
         check_split_masks(target, split)
-        if fold in (None, folds[0]):  # the others are alike
+        if fold in (None, folds[0]):  # remarks on the other folds would be alike
             of = "" if len(folds) == 1 else f"fold {fold} of {len(folds)}: "
             yield from (of + line for line in (*_copies(target, split, study), *_groups(target, split, study)))
 
@@ -71,7 +71,7 @@ def _masks(data: Prepared) -> Iterator[str]:
 
 
 def _copies(data: Prepared, split: Split, study: Study) -> Iterator[str]:
-    """Yield what is said of identical images in the target's splits."""
+    """Yield remarks on identical images in the target's splits."""
     train, val = np.setdiff1d(split.train, split.train_copies), np.setdiff1d(split.val, split.val_copies)
     copies = np.concatenate([split.train_copies, split.val_copies])
     pairs = [(held, copy) for copy, held in partners(data, copies, split.test, val)]
@@ -82,18 +82,19 @@ def _copies(data: Prepared, split: Split, study: Study) -> Iterator[str]:
             for name, part in (("test", split.test), ("val", val))
             if (count := int(np.isin(part, held).sum()))
         ]
-        moved = f"{len(split.train_copies)} copies leave training and {len(split.val_copies)} leave validation"
+        moved = f"{len(split.train_copies)} copies are removed from training and {len(split.val_copies)} from validation"
         then = moved if study.target.leakage == PREVENT else AS_PUBLISHED
         yield f"{' and '.join(counts)} are identical to images of an earlier split ({named(data, data, pairs)}): {then}"
     if differing := conflicting(data, repetitions(data, np.concatenate([split.test, val, train, copies]))):
         yield f"{len(differing)} pairs of identical images have different masks ({named(data, data, differing)}); correct them"
     for name, part in zip(PARTS, (train, val, split.test), strict=True):
         if again := repetitions(data, part):
-            yield f"{len(again)} of {len(part)} {name} images repeat another {name} image ({named(data, data, again)}); all stay"
+            kept = f"({named(data, data, again)}); all are kept"
+            yield f"{len(again)} of {len(part)} {name} images repeat another {name} image {kept}"
 
 
 def _groups(data: Prepared, split: Split, study: Study) -> Iterator[str]:
-    """Yield how groups are divided, and which lie in more than one split."""
+    """Yield a remark on the target's groups: how many each split has, or which ones have images in several splits."""
     data = grouped(data, study.target.groups)
     if not has_groups(data):
         return
@@ -103,18 +104,21 @@ def _groups(data: Prepared, split: Split, study: Study) -> Iterator[str]:
     if not crossing:
         sizes = (f"{len(found)} {name}" for name, found in zip(PARTS, parts, strict=True))
         images = ", ".join(str(len(part)) for part in (split.train, split.val, split.test))
-        yield f"groups are not divided: {', '.join(sizes)} ({images} images)"
+        yield f"each group is in one split: {', '.join(sizes)} groups ({images} images)"
         return
     names = dict(zip(numbers.tolist(), data.groups, strict=True))
     shown = ", ".join(str(names[number]) for number in crossing[:SHOWN]) + (", ..." if len(crossing) > SHOWN else "")
     count = f"{len(crossing)} of {len(set().union(*parts))} groups"
-    divided = f"protocol {study.target.protocol!r} divides them, so scores may be too high; per cents as '60-20-20' do not"
+    divided = (
+        f"protocol {study.target.protocol!r} divides them, so scores may be too high; a percentage protocol such as '60-20-20' "
+        "keeps groups together"
+    )
     then = divided if study.target.leakage == PREVENT else AS_PUBLISHED
     yield f"{count} have images in more than one of train, val and test ({shown}): {then}"
 
 
 def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Iterator[str]:
-    """Yield what is said of a source: what it shares with the target's held-out images, and its masks."""
+    """Yield remarks on a source: its ranges and masks, and the images that it shares with the target's held-out images."""
     assert stage.dataset is not None
     source, target = catalog.find(stage.dataset, None, cell.source_px, cell.source_fit), catalog.find_target(study, cell)
     if source is None or target is None:
@@ -129,13 +133,13 @@ def _source(study: Study, catalog: Catalog, stage: Stage, cell: Settings) -> Ite
         return
     if len(folds) > 1:
         fewest, most = min(map(len, each)), max(map(len, each))
-        yield f"source {stage}: each fold leaves out its own validation and test images of it, {fewest} to {most}"
+        yield f"source {stage}: for each fold, its validation and test images are removed from the source ({fewest} to {most})"
         return
     if catalog.same(stage.dataset, study.target_name):
-        yield f"source {stage}: is the target's own dataset; its {len(shared)} validation and test images are left out of it"
+        yield f"source {stage}: this is the target's own dataset; its {len(shared)} validation and test images are removed"
         return
     pairs = pairs_between(source, shared, target)
-    then = "they are left out of it" if study.target.leakage == PREVENT else "they are trained on (leakage='report')"
+    then = "they are removed from the source" if study.target.leakage == PREVENT else "they are trained on (leakage='report')"
     yield (
         f"source {stage}: {len(shared)} of {len(source.names)} images are identical to validation or test images of the target "
         f"({named(source, target, pairs)}): {then}"

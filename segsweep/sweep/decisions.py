@@ -1,4 +1,4 @@
-"""The values that a planner takes and gives: how tasks end, what early stopping decides, what cells choose."""
+"""The value classes of a planner's input and output: ends of tasks, verdicts of early stopping, choices of cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from segsweep.tasks.task import Task
 
 
 class Verdict(Enum):
-    """What becomes of a task after a result: it goes on, stops for good, or pauses with its checkpoint kept."""
+    """The decision on a task after a result: it continues, stops for good, or pauses and keeps its checkpoint."""
 
     CONTINUE = "continue"
     STOP = "stop"
@@ -29,10 +29,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class CellChoice:
-    """The setting that a cell has chosen: the tuning trial that had it, the confirmed runs, the axes at an edge.
+    """The setting that a cell has chosen, the tuning trial that tried it, its confirmed runs, and the axes at an edge.
 
-    `cell` is the cell's name, which those of its folds share; its fold is that of `settings`. Where none could be chosen `reason`
-    says why, and there are no confirmed runs.
+    `cell` is the cell's name, which the cells of all folds share; `settings` holds the fold. If no setting could be chosen,
+    `reason` states why and `confirm` is empty.
     """
 
     cell: str
@@ -45,7 +45,7 @@ class CellChoice:
 
 @dataclass(frozen=True)
 class SourceChoice:
-    """The learning rate that a cell's source has, and the reading of each that was tried, None where the stage failed."""
+    """The learning rate chosen for a cell's source, and every tried rate with its reading (None if its stage failed)."""
 
     chosen: SourceRate
     tried: tuple[tuple[SourceRate, float | None], ...]
@@ -53,18 +53,18 @@ class SourceChoice:
 
 @dataclass
 class ResumeState:
-    """What the records of earlier starts say: how trials ended, their curves, stages that failed, readings of built ones."""
+    """The state recorded by earlier starts: how trials ended, their curves, failed stages, and readings of built stages."""
 
     ended: Mapping[str, Ended] = field(default_factory=dict)
     curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
     failed_stages: Mapping[str, str] = field(default_factory=dict)
     stage_readings: Mapping[str, float] = field(default_factory=dict)
-    retried_stages: frozenset[str] = frozenset()  # failed ones that count as not run
+    retried_stages: frozenset[str] = frozenset()  # failed stages that count as not run
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A trial that cannot run since a stage of its source failed."""
+    """The decision to skip a trial because a stage of its source failed."""
 
     task: Task
     reason: str
@@ -72,14 +72,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class StoppedWhilePaused:
-    """A paused trial that early stopping ends: it has no worker that could report it."""
+    """The decision to stop a paused trial. No worker runs it, so the driver writes its end."""
 
     task: Task
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A cell, by its key, that has chosen its setting, or could choose none."""
+    """The choice of a cell (`key`): its setting, or the reason why it could not choose one."""
 
     key: str
     choice: CellChoice

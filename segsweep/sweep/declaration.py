@@ -1,4 +1,4 @@
-"""A study's declaration as plain values, for its records and for whoever compares two of them."""
+"""A study's declaration as plain values, for its records and for comparing two declarations."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The driver: between the planner and whatever runs the tasks. It alone writes records."""
+"""The driver: connects the planner with a runner. It is the only writer of records."""
 
 import time
 from collections import Counter
@@ -23,18 +23,20 @@ from segsweep.tasks.messages import Blocked, BuiltElsewhere, Done, Failed, Finis
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Assignment, Row, Task
 
-DEATHS = 3  # a task fails whose workers died this often in a row without a further epoch between
-REBUILDS = 3  # an artifact that is lost more often in one run is not built again: its disk cannot be trusted
+DEATHS = 3  # a task fails after this many deaths of its workers without a new epoch in between
+REBUILDS = 3  # a task that finds artifacts lost more often than this ends the run: the disk cannot be trusted
 
 
 @dataclass
 class Driver:
-    """Hands out tasks, takes the messages that come of them, and writes records.
+    """Assigns tasks to a runner, handles their messages, and writes records.
 
-    A runner calls `next_task`, `begin` when a task starts, then `handle` with every message of it (False: it is over, paused, or
-    to be stopped), and `died` or `interrupt` where it did not end. A task that a fault blocks is put off, and handed
-    out again when `outage` says so; meanwhile it counts as running. `prepare` prepares the data again. Every method waits while
-    records cannot be written, and raises `OutageError` where that takes too long.
+    A runner calls `next_task` for a task, `begin` when the task starts, and `handle` for every message of it; if `handle` returns
+    False, the task has ended, is paused, or must be stopped. If the task does not end, the runner calls `died` or `interrupt`.
+
+    A task that a fault of the environment blocks is postponed and assigned again after the delay that `outage` sets; until then
+    the planner counts it as running. `prepare` prepares the datasets again after one is lost. Every method waits while records
+    cannot be written, and raises `OutageError` if that exceeds the time limit of `outage`.
     """
 
     planner: Planner
@@ -43,26 +45,26 @@ class Driver:
     view: View
     outage: Outage
     records_id: str = ""
-    from_scratch: frozenset[str] = frozenset()  # records that were stopped or failed: another start of them keeps nothing
+    from_scratch: frozenset[str] = frozenset()  # records that were stopped or failed: their next start discards earlier epochs
     recorded: set[str] = field(default_factory=set)  # ids of stages that the records show as finished
     prepare: Callable[[], None] = lambda: None
-    _begun: dict[str, Moment] = field(default_factory=dict)  # tasks that a worker has, and since when
+    _begun: dict[str, Moment] = field(default_factory=dict)  # id of a task on a worker -> when it began
     _open: set[str] = field(default_factory=set)  # records whose start is written and whose end is not
-    _left: dict[str, set[str]] = field(default_factory=dict)  # by task: its records that have not ended
-    _best: dict[str, Result] = field(default_factory=dict)  # by record: the result whose weights are kept
-    _epochs: dict[str, int] = field(default_factory=dict)  # by record
-    _reached: Counter[str] = field(default_factory=Counter)  # by task: its furthest epoch in this run, whatever came between
-    _postponed: list[tuple[float, Task]] = field(default_factory=list)  # until when
-    _losses: Counter[str] = field(default_factory=Counter)  # how often a task did not find what it needs in the store
-    _deaths: Counter[str] = field(default_factory=Counter)  # by task: since its last further epoch
+    _left: dict[str, set[str]] = field(default_factory=dict)  # id of a task -> its records that have not ended
+    _best: dict[str, Result] = field(default_factory=dict)  # record -> the result whose weights are kept
+    _epochs: dict[str, int] = field(default_factory=dict)  # record -> its last epoch
+    _reached: Counter[str] = field(default_factory=Counter)  # id of a task -> its highest epoch in this run, over all attempts
+    _postponed: list[tuple[float, Task]] = field(default_factory=list)  # (monotonic time of the next attempt, task)
+    _losses: Counter[str] = field(default_factory=Counter)  # id of a task -> how often the store had lost an artifact it needs
+    _deaths: Counter[str] = field(default_factory=Counter)  # id of a task -> deaths of its workers since its last new epoch
 
     def __post_init__(self) -> None:
         self.writer = retrying(self.writer, self.outage)
 
-    # --- What a runner calls ----------------------------------------------------------------------------------------------
+    # --- Interface for runners --------------------------------------------------------------------------------------------
 
     def next_task(self) -> Assignment | None:
-        """Return a task that can start now, None where there is none, or where the environment hinders all."""
+        """Return a task that can start now; None if there is none, or during an outage."""
         if not self.outage.ready():
             return None
         now = time.monotonic()
@@ -73,13 +75,13 @@ class Driver:
         return self.planner.next()
 
     def begin(self, task: Task) -> None:
-        """Take that a worker starts a task. Its records start with its first message."""
+        """Note that a worker starts a task. The start of its records is written with its first message."""
         self._begun[task.identity] = Moment.now()
         self._note_needs(task)
         self.view.started(task)
 
     def handle(self, task: Task, message: Message) -> bool:
-        """Take one message of a running task, and return whether the task goes on."""
+        """Handle one message of a running task, and return whether the task continues."""
         record, body = message.record or task.identity, message.body
         if isinstance(body, BuiltElsewhere):
             self._begun.pop(task.identity, None)
@@ -111,11 +113,10 @@ class Driver:
         return not isinstance(body, Done)
 
     def died(self, task: Task, reason: str, *, counts: bool = True) -> None:
-        """Handle the death of a task's worker: reschedule the task, or let it fail after `DEATHS` deaths without progress.
+        """Handle the death of a task's worker: reschedule the task, or mark it failed after `DEATHS` deaths without progress.
 
-        A death that does not count is that of a machine, or of a preempted worker. Deaths in an environment that hinders all
-        tasks do not count either, and a further epoch cancels those before it. Where the process died before it took the task,
-        nothing is written.
+        Pass `counts=False` if the machine died or the worker was preempted. Deaths during an outage do not count either, and a
+        new epoch resets the count. If the process died before the task began, nothing is written.
         """
         if (fault := fault_in(reason, self.store.location) or self.outage.fault) is not None:
             self._blocked(task, fault)
@@ -123,13 +124,13 @@ class Driver:
         self._deaths[task.identity] += counts
         if self._deaths[task.identity] >= DEATHS:
             self._write_start(task)
-            self._fail(task, None, f"its worker died {DEATHS} times without a further epoch, at last: {reason}", None)
+            self._fail(task, None, f"its worker died {DEATHS} times without completing a new epoch; last cause: {reason}", None)
             return
-        self._break_off(task, f"its worker died: {reason}")
+        self._write_interrupted(task, f"its worker died: {reason}")
         self.planner.requeue(task)
 
     def interrupt(self, task: Task, reason: str = "interrupted by the user") -> None:
-        """Record that a task was broken off for good: the next start resumes it, also where that cannot be written."""
+        """Record that a task was interrupted by the end of the run. The next start resumes it, even if this cannot be written."""
         self.outage.end()
         try:
             for record in self._open.intersection(task.records):
@@ -138,27 +139,28 @@ class Driver:
             if fault_of(error) is None:
                 raise
 
-    # --- What becomes of a task -------------------------------------------------------------------------------------------
+    # --- Results, interruptions and ends of tasks -------------------------------------------------------------------------
 
     def _blocked(self, task: Task, fault: Fault) -> bool:
-        """Put off a task that the environment hinders. It keeps its checkpoints, and does not fail."""
+        """Postpone a task that a fault of the environment blocks. It keeps its checkpoints and does not fail."""
         seconds = self.outage.back_off(task.identity, fault)
-        self._break_off(task, str(fault))
+        self._write_interrupted(task, str(fault))
         self._postponed.append((time.monotonic() + seconds, task))
         return False
 
     def _lost(self, task: Task, lost: Lost) -> bool:
-        """Have a lost artifact made again before the task that needs it: a task's by a worker, data here and now.
+        """Rebuild a lost artifact, then reschedule the task that needs it.
 
-        Raises `OutageError` where the same task has found something lost again and again.
+        The planner schedules the task that makes the artifact; a prepared dataset is prepared here, at once. Raises `OutageError`
+        if the same task has found an artifact lost more than `REBUILDS` times.
         """
         self._losses[task.identity] += 1
         if self._losses[task.identity] > REBUILDS:
             raise OutageError(
-                f"{lost.kind} {lost.key} of the store is lost after {REBUILDS} times: {lost.reason}; see to the disk. "
-                "What is finished is kept: the same command continues"
+                f"{lost.kind} {lost.key} in the store was lost again after {REBUILDS} rebuilds: {lost.reason}; "
+                "check the store's disk. Finished work is kept: the same command continues"
             )
-        self._break_off(task, f"{lost.kind} {lost.key} is lost: {lost.reason}; it is built again")
+        self._write_interrupted(task, f"{lost.kind} {lost.key} is lost: {lost.reason}; it is rebuilt")
         if lost.kind in {kind.artifact for kind in KINDS.values()}:
             self.planner.recheck_artifacts()
         else:
@@ -166,8 +168,8 @@ class Driver:
         self.planner.requeue(task)
         return False
 
-    def _break_off(self, task: Task, reason: str) -> None:
-        """Write and show that a task was broken off, and why; nothing is written where it had not begun."""
+    def _write_interrupted(self, task: Task, reason: str) -> None:
+        """Write and show that a task was interrupted, and why. Nothing is written if it had not begun."""
         if task.identity in self._begun or self._open.intersection(task.records):
             self._write_start(task)
             for record in self._left[task.identity]:
@@ -176,7 +178,7 @@ class Driver:
         self.view.postponed(task, reason)
 
     def _write_start(self, task: Task) -> None:
-        """Write that a task's records have started, once a start."""
+        """Write the start of a task's records, once per start of the task."""
         left = self._left.setdefault(task.identity, set(task.records))
         if left <= self._open:
             return
@@ -184,15 +186,15 @@ class Driver:
         for record in (record for record in task.records if record in left - self._open):
             self._open.add(record)
             columns = {**task.columns(record), "study": self.planner.plan.study.name}
-            again = record in self.from_scratch or record in self.recorded  # a stage that was finished and is lost
+            again = record in self.from_scratch or record in self.recorded  # recorded: a finished stage that was lost
             self.writer.start(KINDS[task.kind].table.name, record, columns, again=again, begun=begun)
             self.from_scratch -= {record}
             self.recorded.discard(record)
 
     def _result(self, task: Task, record: str, result: Result) -> bool:
-        """Write a result, and return whether the task goes on."""
+        """Write a result, and return whether the task continues."""
         if record not in self._left[task.identity]:
-            return True  # stopped before: the task goes on for its other records
+            return True  # this record was stopped before; the task continues for its other records
         self.writer.epoch(record, result.row)
         self.view.epoch(task, result)
         if result.epoch > self._reached[task.identity]:
@@ -210,11 +212,11 @@ class Driver:
         return self._pause(task, result.epoch) if verdict is Verdict.PAUSE else self._stop(task, record)
 
     def _pause(self, task: Task, epoch: int) -> bool:
-        """Write that a task pauses: its checkpoints stay, and the planner says when it goes on."""
+        """Write that a task is paused. It keeps its checkpoints, and the planner resumes it."""
         for record in task.records:
             self._open.discard(record)
             self.writer.end(record, "paused", {})
-        self.view.postponed(task, f"pauses after epoch {epoch}")
+        self.view.postponed(task, f"paused after epoch {epoch}")
         return False
 
     def _stop(self, task: Task, record: str) -> bool:
@@ -223,17 +225,18 @@ class Driver:
         return self._end(task, record, "stopped", {**self._best_columns(record), "stopped_by": stopped_by})
 
     def _fail(self, task: Task, record: str | None, reason: str, trace: str | None) -> bool:
-        """Write that a task failed, or one of its records: the sweep goes on without it."""
+        """Write that one record of a task failed, or all its open records if `record` is None.
+
+        Return whether the task continues for other records.
+        """
         if trace is not None:
-            path = self.writer.trace(record or task.identity, trace).relative_to(
-                self.writer.folder.parent
-            )  # records may leave this machine
-            reason = f"{reason} (traceback: {path})"
+            path = self.writer.trace(record or task.identity, trace)
+            reason = f"{reason} (traceback: {path.relative_to(self.writer.folder.parent)})"  # records may leave this machine
         failed = [record] if record is not None else [each for each in task.records if each in self._left[task.identity]]
-        goes_on = True
+        continues = True
         for each in failed:
-            goes_on = self._end(task, each, "failed", {"error": reason, **self._best_columns(each)})
-        return goes_on
+            continues = self._end(task, each, "failed", {"error": reason, **self._best_columns(each)})
+        return continues
 
     def _end(
         self,
@@ -243,7 +246,7 @@ class Driver:
         columns: Mapping[str, Any],
         tables: Mapping[str, Sequence[Row]] = MappingProxyType({}),
     ) -> bool:
-        """Write how a record ended, and return whether its task goes on for others."""
+        """Write how a record ended, and return whether its task continues for other records."""
         left = self._left[task.identity]
         if record not in left:
             return bool(left)
@@ -260,7 +263,7 @@ class Driver:
         return bool(left)
 
     def _task_ended(self, task: Task, status: str, error: str | None) -> None:
-        """Forget the checkpoints of a task all of whose records have ended, then let the planner know."""
+        """Remove the checkpoints of a task whose records have all ended, then notify the planner."""
         del self._left[task.identity]
         if KINDS[task.kind].artifact is not None and status == "finished":
             self.recorded |= set(task.records)
@@ -269,22 +272,22 @@ class Driver:
         self.planner.task_ended(task, error)
 
     def _best_columns(self, record: str) -> dict[str, Any]:
-        """Return the validation numbers of the epoch that is kept so far, as columns of the record."""
+        """Return the validation measures of the epoch whose weights are kept, as columns of the record."""
         best = self._best.pop(record, None)
         epochs_run = self._epochs.pop(record, 0)
         if best is None:
             return {}
         return {"epochs_run": epochs_run, "best_epoch": best.epoch, **best.record_columns}
 
-    # --- What the planner decides -----------------------------------------------------------------------------------------
+    # --- Decisions of the planner -----------------------------------------------------------------------------------------
 
     def _note_needs(self, task: Task) -> None:
-        """Write down what the store had already of a task's needs: made for another study, or by another run."""
+        """Record the needed artifacts that the store already had: built for another study or by another run."""
         for need in task.needs:
             self._note_made(need)
 
     def _note_made(self, task: Task) -> None:
-        """Write down a task whose artifact the store had already, after what it needs itself."""
+        """Record a task whose artifact the store already had, after the tasks that it needs."""
         self._note_needs(task)
         if self.recorded.issuperset(task.records) or not self.planner.is_built(task):
             return
@@ -298,7 +301,7 @@ class Driver:
             self.writer.found(kind.table.name, record, columns)
 
     def note_decisions(self) -> None:
-        """Write down what the planner has decided: skipped trials, chosen sources and settings, and why none could be chosen."""
+        """Write the planner's decisions to the records: skipped and stopped trials, chosen source rates, chosen settings."""
         decisions = self.planner.decisions
         plan_grew = False
         while decisions:
@@ -317,7 +320,7 @@ class Driver:
                     self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))
                 case StoppedWhilePaused(task):
                     self._left.setdefault(task.identity, set(task.records))
-                    decisions.popleft()  # what follows from it comes after it
+                    decisions.popleft()  # first: `_stop` processes the remaining decisions itself
                     self._stop(task, task.records[0])
                     continue
             decisions.popleft()
@@ -331,5 +334,5 @@ class Driver:
         self.view.skipped(task, reason, self.planner.cells_of(task))
 
     def write_plan(self) -> None:
-        """Write the planned trials, some of which follow from what was chosen."""
+        """Write the planned trials and stages; choices add trials to the plan."""
         self.writer.plan(planned_rows(self.planner), [stage.spec_id for stage in self.planner.plan.stages()])

@@ -1,4 +1,4 @@
-"""Early stopping among the tuning trials of one cell: never between cells, so a weak source is measured, not pruned."""
+"""Early stopping among the tuning trials of one cell, never between cells: a weak source is measured, not pruned."""
 
 import math
 from collections import defaultdict
@@ -13,22 +13,25 @@ from segsweep.config.keep import SMOOTHED, Reading
 from segsweep.sweep.decisions import Verdict
 
 Curve = dict[int, Reading]
-BENDS = 5  # second differences from which the error of a reading is estimated
+BENDS = 5  # minimum number of second differences for an estimate of a reading's error
 
 
 @dataclass
 class CellCurves:
-    """The curves of one cell's tuning trials by their names, without failed trials, and which trials were stopped."""
+    """The curves of one cell's tuning trials by trial id, without failed trials, and the ids of stopped trials."""
 
     curves: dict[str, Curve] = field(default_factory=lambda: defaultdict(dict))
     stopped: set[str] = field(default_factory=set)
 
 
 class StoppingRule(Protocol):
-    """Decides from the curves of one cell's trials whether one of them goes on, stops, or pauses until others have gone on."""
+    """Decides from the curves of one cell's trials whether a trial continues, stops, or pauses until others have progressed."""
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:
-        """Return what becomes of a trial of `planned` epochs after an epoch that is in its curve. A paused one is asked again."""
+        """Return the verdict on a trial of `planned` epochs after `epoch`, which is in its curve.
+
+        For a paused trial it is called again whenever the cell has new readings.
+        """
 
 
 class AshaRule:
@@ -38,7 +41,7 @@ class AshaRule:
         self._settings = settings
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Stop a trial that is not among the best of its cell at a rung; between the rungs all go on."""
+        """Stop a trial that is not among the best of its cell at a rung; between rungs every trial continues."""
         rung = self._settings.grace_epochs
         while rung < epoch:
             rung *= self._settings.reduction_factor
@@ -47,7 +50,7 @@ class AshaRule:
         reading = number(cell.curves[trial][epoch])
         others = [number(curve[epoch]) for name, curve in cell.curves.items() if epoch in curve and name != trial]
         better = sum(other > reading for other in others)
-        return _going(better < max(1, (len(others) + 1) // self._settings.reduction_factor))
+        return _continue_if(better < max(1, (len(others) + 1) // self._settings.reduction_factor))
 
 
 class MedianRule:
@@ -57,18 +60,18 @@ class MedianRule:
         self._settings = settings
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Stop a trial whose best so far is below the median of the others' running averages."""
+        """Stop a trial whose best reading so far is below the median of the other trials' running averages."""
         if epoch < self._settings.grace_epochs:
             return Verdict.CONTINUE
         averages = []
         for name, curve in cell.curves.items():
             if name != trial and max(curve, default=0) >= epoch:
                 readings = [number(found) for at, found in curve.items() if at <= epoch]
-                averages.append(min(fmean(readings), max(readings)))  # rounded up, equal readings would stop each other
+                averages.append(min(fmean(readings), max(readings)))  # a mean rounded up would make equal curves stop each other
         if len(averages) < self._settings.min_trials:
             return Verdict.CONTINUE
         best = max(number(found) for at, found in cell.curves[trial].items() if at <= epoch)
-        return _going(best >= median(averages))
+        return _continue_if(best >= median(averages))
 
 
 class RacingRule:
@@ -78,7 +81,7 @@ class RacingRule:
         self._settings = settings
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Stop a trial that another, which runs or has finished, leads by more than the margin and the error."""
+        """Stop a trial that another running or finished trial leads by more than the margin plus the reading error."""
         trial_curve = cell.curves[trial]
         estimate = reading_error(cell.curves.values())
         error = self._settings.reading_error if estimate is None else estimate
@@ -92,26 +95,27 @@ class RacingRule:
         return Verdict.CONTINUE
 
 
-def _going(goes_on: bool) -> Verdict:
-    return Verdict.CONTINUE if goes_on else Verdict.STOP
+def _continue_if(continues: bool) -> Verdict:
+    return Verdict.CONTINUE if continues else Verdict.STOP
 
 
 def number(found: Reading) -> float:
-    """Return the value of a reading; of one that is no number, less than any other."""
+    """Return the value of a reading; minus infinity for NaN."""
     return -math.inf if math.isnan(found.value) else found.value
 
 
 def smoothed_to(curve: Curve, epoch: int) -> float:
-    """Return the mean of a curve's last readings up to an epoch, up to three."""
+    """Return the mean of a curve's last `SMOOTHED` readings up to an epoch, or of all if there are fewer."""
     epochs = (at for at in range(epoch, 0, -1) if at in curve)
     return fmean(number(curve[at]) for at in islice(epochs, SMOOTHED))
 
 
 def reading_error(curves: Iterable[Curve]) -> float | None:
-    """Return the standard deviation of a reading's error, from the median of second differences; None of fewer than five.
+    """Return the standard deviation of a reading's error, estimated from the second differences of the curves; None if unknown.
 
-    A second difference of independent errors has six times their variance, and half of a normal distribution lies within
-    0.6745 standard deviations. What the curves bend adds to it, so early in training the estimate is high.
+    The estimate uses their median absolute value, and needs at least `BENDS` second differences. A second difference of
+    independent errors has six times their variance, and half of a normal distribution lies within 0.6745 standard deviations.
+    The curvature of the curves adds to the estimate, which is therefore too high early in training.
     """
     found = []
     for curve in curves:
@@ -130,9 +134,9 @@ RULES: Mapping[type, Callable[[Any], StoppingRule]] = {
 
 
 class PerCellStopping:
-    """The stopping rule of a study, with one set of curves a cell.
+    """Applies the stopping rule of a study, with one set of curves per cell. Without a rule every trial continues.
 
-    It is refilled by reporting recorded epochs again and saying how recorded trials ended; the order does not matter.
+    To restore its state from records, call `report` for every recorded epoch and `ended` for every ended trial, in any order.
     """
 
     def __init__(self, settings: EarlyStopping | None) -> None:
@@ -144,11 +148,11 @@ class PerCellStopping:
         self._cells[cell].curves[trial][epoch] = found
 
     def judge(self, cell: str, trial: str, epoch: int, planned: int) -> Verdict:
-        """Return what becomes of a trial of `planned` epochs after a recorded one, by what is known of its cell now."""
+        """Return the verdict on a trial of `planned` epochs after a recorded `epoch`, from the cell's current curves."""
         return Verdict.CONTINUE if self._rule is None else self._rule.decide(trial, epoch, planned, self._cells[cell])
 
     def ended(self, cell: str, trial: str, status: str) -> None:
-        """Record how a trial ended. The curve of a failed trial is dropped: it must stop no other."""
+        """Record how a trial ended. The curve of a failed trial is dropped so that it does not stop other trials."""
         known = self._cells[cell]
         if status == "stopped":
             known.stopped.add(trial)
@@ -156,11 +160,11 @@ class PerCellStopping:
             known.curves.pop(trial, None)
 
     def reopened(self, cell: str, trial: str) -> None:
-        """Forget a stopped trial, which starts anew."""
+        """Remove a stopped trial and its curve, because the trial is rerun."""
         known = self._cells[cell]
         known.stopped.discard(trial)
         known.curves.pop(trial, None)
 
     def curve(self, cell: str, trial: str) -> list[Reading]:
-        """Return the readings of a trial so far, in order of its epochs."""
+        """Return the readings of a trial so far, in the order of its epochs."""
         return [found for _, found in sorted(self._cells[cell].curves[trial].items())]

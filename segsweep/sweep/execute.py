@@ -1,4 +1,4 @@
-"""Execution of a task: the executor of its kind, whose messages are the same for every runner."""
+"""Execution of a task in a worker. All runners use it and handle its messages alike."""
 
 import traceback
 from collections.abc import Generator
@@ -16,9 +16,9 @@ from segsweep.training.loop import NonFiniteLossError
 
 
 def execute(assignment: Assignment, context: ExecutionContext) -> Generator[Message, None, None]:
-    """Execute a task, and yield its messages. An error is the last message; `Done` is, where there is none.
+    """Execute a task with the executor of its kind, and yield its messages. The last one is an error's message or `Done`.
 
-    What an executor yields belongs to the task's first record, unless it yields a `Message` that names another.
+    A value that an executor yields belongs to the task's first record, unless it is a `Message` that names another record.
     """
     register(context.user_objects)
     record = assignment.task.records[0]
@@ -32,7 +32,7 @@ def execute(assignment: Assignment, context: ExecutionContext) -> Generator[Mess
 
 
 def message_of(error: Exception, assignment: Assignment, context: ExecutionContext) -> Failed | Blocked | Lost:
-    """Return what an error of a task means: a fault of the environment, a lost artifact, or a failed task."""
+    """Classify an error of a task: a fault of the environment, a lost artifact, or a failure of the task."""
     if (fault := fault_of(error, context.store)) is not None:
         return Blocked(fault)
     if isinstance(error, LostArtifactError):
@@ -43,7 +43,7 @@ def message_of(error: Exception, assignment: Assignment, context: ExecutionConte
 
 
 def _lost_need(assignment: Assignment, context: ExecutionContext) -> Lost | None:
-    """Return the artifact that has vanished from the store since the task opened it, None where all are there."""
+    """Return the needed artifact that has vanished from the store since the task opened it; None if all exist."""
     for need, key in zip(assignment.task.needs, assignment.keys, strict=True):
         kind = str(kind_of(need.kind).artifact)
         try:
@@ -54,7 +54,7 @@ def _lost_need(assignment: Assignment, context: ExecutionContext) -> Lost | None
 
 
 def failure_of(error: Exception) -> Failed:
-    """Return the failure that an error means; a user's mistake and a loss that is no number explain themselves."""
+    """Return the failure message of an error; without a traceback for a user's mistake or a non-finite loss."""
     if isinstance(error, UserError | NonFiniteLossError):
         return Failed(str(error))
     text: list[Any] = str(error).strip().splitlines()

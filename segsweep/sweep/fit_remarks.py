@@ -1,4 +1,4 @@
-"""A remark before a run: images of the target and of a supervised source become square in different ways."""
+"""Remarks on `fit` before a run: images of the target and of a supervised source are made square in different ways."""
 
 from collections import defaultdict
 
@@ -7,11 +7,11 @@ from segsweep.sweep.catalog import Catalog
 
 
 def fit_remarks(study: Study, catalog: Catalog) -> list[str]:
-    """Return a line per pair of ways: which sources, which ways, and the settings that make them alike.
+    """Return a line per pair of differing fits: the sources, the two fits, and the settings that make them equal.
 
-    A model that learned from cropped images meets other shapes and scales in squeezed ones, beside the other domain.
-    Self-supervised stages are passed over, since their views are crops of any shape; so are datasets that are absent, and
-    studies that repeat a published run (`leakage='report'`), which keep what it did.
+    To a model that learned from cropped images, squeezed images differ in shape and scale, in addition to the domain.
+    Self-supervised stages are skipped, since their views are crops of any shape. Absent datasets are skipped, and so are studies
+    that repeat a published run (`leakage='report'`) and keep its fits.
     """
     if study.target.leakage != PREVENT:
         return []
@@ -23,7 +23,7 @@ def fit_remarks(study: Study, catalog: Catalog) -> list[str]:
             if target_fit is not None and source_fit is not None and source_fit != target_fit:
                 sources[target_fit, source_fit][str(stage)] = None
     return [
-        f"images become square by {target_fit} in the target, by {source_fit} in {', '.join(stages)}: shapes and scales differ, "
-        f"not the domain alone; source_fit={target_fit} or fit={source_fit} makes them alike"
+        f"images are made square by {target_fit} in the target and by {source_fit} in {', '.join(stages)}, so shapes and scales "
+        f"differ in addition to the domain; source_fit={target_fit} or fit={source_fit} makes them equal"
         for (target_fit, source_fit), stages in sources.items()
     ]

@@ -1,4 +1,4 @@
-"""What a study needs of the folders for its records and artifacts, and of W&B, before anything starts."""
+"""Checks of the folders for records and artifacts, and of the W&B key, before a study starts."""
 
 import errno
 import os
@@ -16,23 +16,23 @@ from segsweep.store.protocol import Store
 
 
 def check_mirror(mirror: MirrorOptions, folder: Path) -> None:
-    """Raise `UserError` for a study folder that cannot be made and for a mirror that could not send: before either is begun."""
+    """Raise `UserError` if the study folder cannot be written or made, or if an online mirror has no W&B key."""
     check_out(folder)
     if mirror.mode == "online":
         check_key()
 
 
 def check_folders(folder: Path, store: Store) -> None:
-    """Raise `UserError` for a study folder or a store that cannot be written, and for records of a later version."""
+    """Raise `UserError` for a study folder or a store that cannot be written, and for records of a newer version."""
     check_out(folder)
-    with suppress(DamagedRecordsError):  # a run writes it anew, or says what it needs for that
+    with suppress(DamagedRecordsError):  # a run repairs the declaration, or reports what it needs for that
         if (folder / "study.json").is_file():
             read_study(folder)
     store.check_writable()
 
 
 def check_out(folder: Path) -> None:
-    """Raise `UserError` where a study's folder can be neither written nor made. Writes nothing."""
+    """Raise `UserError` if a study's folder can be neither written nor made. Writes nothing."""
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise UserError(f"--out: folder {folder} cannot be made: {os.strerror(errno.ENOTDIR)}: {existing}")
@@ -41,6 +41,6 @@ def check_out(folder: Path) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Raise `UserError` where another process runs the study now."""
+    """Raise `UserError` if another process is running the study now."""
     if driver_alive(folder):
         raise held(folder)

@@ -1,4 +1,4 @@
-"""The folders of a study: for its records, for artifacts, and with data."""
+"""The locations of a study's records, artifacts and data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,15 @@ from segsweep.store.opening import open_store
 from segsweep.store.protocol import Store
 
 STORE_BESIDE = "store"
-JOB_HOME = "segsweep"  # below the home folder: what relative paths are relative to in a Ray job, whose own folder is thrown away
+JOB_HOME = "segsweep"  # below the home folder; relative paths of a Ray job start here, as Ray deletes the job's own folder
 
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders of a study: for records, artifacts and data."""
+    """The locations of a study's records (`out`), artifacts (`store`) and data (`roots`).
+
+    `max_images` limits the images of every split, for a rehearsal.
+    """
 
     out: Path
     store: Store
@@ -23,7 +26,7 @@ class Folders:
 
     @classmethod
     def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Folders":
-        """Return the setting that the command line's words mean. The store lies beside `out` unless it is given."""
+        """Return the folders for the values of `--out`, `--store` and `--data`. The default store is beside `out`."""
         folder = absolute(out)
         kept = open_store(folder.parent / STORE_BESIDE if store is None else absolute(store))
         return cls(folder, kept, DataRoots.parse(data or []))
@@ -34,6 +37,6 @@ class Folders:
 
 
 def absolute(path: str | Path) -> Path:
-    """Return an absolute path. In a Ray job with a working folder of its own, relative ones lie below the home folder."""
-    thrown_away = "working_dir_files" in Path.cwd().parts
-    return (Path.home() / JOB_HOME if thrown_away else Path.cwd()) / Path(path).expanduser()
+    """Return an absolute path. In a Ray job that was submitted with a working folder, relative paths are below `~/segsweep`."""
+    is_temporary = "working_dir_files" in Path.cwd().parts
+    return (Path.home() / JOB_HOME if is_temporary else Path.cwd()) / Path(path).expanduser()

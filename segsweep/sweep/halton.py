@@ -10,10 +10,11 @@ DOUBLE_BITS = 54  # digits beyond these do not change a double below 1
 
 
 def halton(dimensions: int, seed: int | None = None) -> Iterator[tuple[float, ...]]:
-    """Yield points of the unit cube, coordinates in [0, 1), one dimension for each of the first primes, without end.
+    """Yield an endless sequence of points with `dimensions` coordinates in [0, 1).
 
-    With a seed every digit of a coordinate is permuted, by permutations that depend on the seed alone; None leaves the digits
-    as they are, and the first point is 0. Equal to the last bit to `scipy.stats.qmc.Halton`, whose import takes half a second.
+    Dimension i uses the i-th prime as its base. With a seed, every digit of a coordinate is permuted by permutations that depend
+    only on the seed. Without one, the digits are unchanged and the first point is 0. The points are bit-identical to those of
+    `scipy.stats.qmc.Halton`, whose import takes half a second.
     """
     rng = None if seed is None else np.random.default_rng(seed).spawn(1)[0]  # scipy draws from this child generator
     digits = [(base, _digits(base, rng)) for base in islice(_primes(), dimensions)]
@@ -30,7 +31,7 @@ def _primes() -> Iterator[int]:
 
 
 def _digits(base: int, rng: np.random.Generator | None) -> Sequence[Sequence[int]]:
-    """Return a permutation of the digits 0..base-1 for each place, as many places as a double can hold."""
+    """Return a permutation of the digits 0..base-1 for each digit place that a double can hold."""
     places = math.ceil(DOUBLE_BITS / math.log2(base)) - 1
     if rng is None:
         return [range(base)] * places
@@ -38,7 +39,7 @@ def _digits(base: int, rng: np.random.Generator | None) -> Sequence[Sequence[int
 
 
 def _van_der_corput(index: int, base: int, permutations: Sequence[Sequence[int]]) -> float:
-    """Return the number in [0, 1) whose digits after the point are those of `index` in reverse order, each permuted."""
+    """Return the number in [0, 1) whose fractional digits are the digits of `index` in reverse order, each permuted."""
     value, weight = 0.0, 1.0 / base
     for permutation in permutations:
         index, digit = divmod(index, base)

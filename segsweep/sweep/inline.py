@@ -1,4 +1,4 @@
-"""The inline runner: everything in this process, one thing after the other. For debugging, small jobs, machines without Ray."""
+"""The inline runner: runs all tasks in this process, in sequence. For debugging, small studies and machines without Ray."""
 
 import time
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from segsweep.sweep.signals import BY_USER
 from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed
 
-POLL_SECONDS = 0.5  # how often to look whether another run has built a stage, or an outage is over
+POLL_SECONDS = 0.5  # interval between checks whether another run has built a stage, or an outage is over
 
 
 @dataclass(frozen=True)
 class InlineRunner:
-    """Carries work out in this process, on one device."""
+    """Runs tasks in this process, on one device."""
 
     device: Device
     workers: int
@@ -34,7 +34,11 @@ class InlineRunner:
         return resolve_precision(precision, self.device)
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
-        """Do all the work that the driver has. A request to end is recorded and raised on, as an outage that takes too long."""
+        """Run all tasks of the driver.
+
+        On a request to end, and on an outage that exceeds its time limit, the running task is recorded as interrupted and the
+        exception is raised again.
+        """
         while not driver.planner.done:
             if (assignment := driver.next_task()) is None:
                 time.sleep(POLL_SECONDS)
@@ -62,11 +66,11 @@ def open_inline(
     store: Store,  # noqa: ARG001
     view: View,  # noqa: ARG001
 ) -> Iterator[InlineRunner]:
-    """Yield the inline runner. Raises `UserError` for options that need Ray, and for a device that is not there."""
+    """Yield the inline runner. Raises `UserError` for options that need Ray, and for a device that does not exist."""
     for name in ("gpus_per_trial", "max_concurrent", "workers_per_stage", "workers_per_trial"):
         if (value := getattr(options, name)) not in (None, 1):
             raise UserError(f"{flag(name)} {value:g}: the inline runner has one worker; use --runner ray")
     device = choose_device(options.device, options.threads, options.deterministic)
     if device.deterministic:
-        device.set_up()  # before anything starts CUDA, as asking for its precision does
+        device.set_up()  # must precede the start of CUDA, which a query of the precision causes
     yield InlineRunner(device, 1, device.label)

@@ -1,4 +1,4 @@
-"""Waiting while the environment keeps work from going on, and going on when it can."""
+"""Outages: pause a study while the store or its records cannot be written, and resume it afterwards."""
 
 import math
 import os
@@ -14,26 +14,26 @@ from segsweep.files import write_and_remove
 from segsweep.store.faults import Fault, fault_of, gone
 from segsweep.store.protocol import Store
 
-FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # how long to wait before trying again; twice as long each time
-FIRST_BYTES, MOST_BYTES = 1 << 20, 1 << 28  # what must fit on the disks; twice as much where that was too little
-LARGE_PROBES = 7  # after which work is tried again also where only the first size fits: it may need less than the last
+FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # first and longest wait before a retry; the wait doubles each time
+FIRST_BYTES, MOST_BYTES = 1 << 20, 1 << 28  # free space required to resume; doubled each time it proved too little
+LARGE_PROBES = 7  # after this many probes only FIRST_BYTES are required: the blocked work may need less than the last size
 POLL_SECONDS = 0.1
-BY_ITSELF = "the study goes on by itself; Ctrl-C ends it, and the same command continues"
+RESUMES = "the study resumes automatically; Ctrl-C ends it, and the same command continues"
 
-PROBE, DRIVER = "", "driver"  # beside the identities of work
-DECLARED = "study.json"  # what the records' folder holds as long as it is there
+PROBE, DRIVER = "", "driver"  # keys of `_tries`, beside the ids of tasks
+DECLARED = "study.json"  # a file that the records' folder holds as long as it exists
 
 Returned = TypeVar("Returned")
 Wrapped = TypeVar("Wrapped")
 
 
 class Outage:
-    """Knows whether work can be handed out: not while a write into the store or the records' folder fails.
+    """Pauses the assignment of tasks while writes into the store or the records' folder fail.
 
-    `back_off` begins a pause, `ready` ends it once a file of some size can be written durably. The wait doubles while nothing
-    comes of what is tried again, up to a minute; `progressed` says that something did. `notify` gets one line for every pause
-    and its end; `waiting` gets the fault that it waits for, and None at the end of the pause. After `limit_seconds` without
-    progress it raises `OutageError`. `check` is called while it waits, and may raise.
+    `back_off` begins a pause; `ready` ends it once a probe file can be written durably to both places. The wait between attempts
+    doubles, up to a minute, until `progressed` is called. `notify` receives one line at the start and at the end of every pause;
+    `waiting` receives the fault, and None at the end. After `limit_seconds` without progress, `ready` raises `OutageError`.
+    `check` is called during waits in `retry`, and may raise.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Outage:
         self._ended = False
 
     def back_off(self, who: str, fault: Fault) -> float:
-        """Take that the environment kept `who` from going on, and return after how many seconds that should be tried again."""
+        """Begin or extend a pause because a fault blocked `who`; return the seconds after which `who` should try again."""
         if fault.is_out_of_space and self._tries[who]:
-            self._bytes = min(2 * self._bytes, MOST_BYTES)  # there was room for so little, and not for what is needed
+            self._bytes = min(2 * self._bytes, MOST_BYTES)  # the last probe fitted, but the work needs more space
         now, seconds = time.monotonic(), self._wait(who)
         self._since = now if self._since is None else self._since
         self._probe_at = max(self._probe_at, now + seconds)
@@ -70,7 +70,7 @@ class Outage:
         self._waiting(str(fault))
         if another and (who, fault) not in self._reported:
             self._reported.add((who, fault))
-            self._announce(f"paused: {fault}; {BY_ITSELF}")
+            self._announce(f"paused: {fault}; {RESUMES}")
         return seconds
 
     def _wait(self, who: str) -> float:
@@ -82,14 +82,17 @@ class Outage:
         self._announced = True
 
     def progressed(self, who: str) -> None:
-        """Take that something came of work: waits are short again."""
+        """Note that `who` made progress: its next wait is short again, and the time limit restarts."""
         self._since = None
         if self._tries.pop(who, 0):
             self._bytes = FIRST_BYTES
             self._reported = {reported for reported in self._reported if reported[0] != who}
 
     def ready(self) -> bool:
-        """Return whether work can go on; during a pause it looks, when it is time. Raises `OutageError` after the limit."""
+        """Return whether work can continue. During a pause, probe the disks when the wait is over.
+
+        Raises `OutageError` after `limit_seconds` without progress.
+        """
         now = time.monotonic()
         if self._since is not None and now - self._since > self._limit:
             raise OutageError(f"{self._fault or 'no progress'}; nothing is lost: the same command continues")
@@ -105,7 +108,7 @@ class Outage:
             self._fault = found
             return False
         if self._announced:
-            self._notify("goes on")
+            self._notify("resumed")
         self._fault, self._announced = None, False
         self._waiting(None)
         del self._tries[PROBE]
@@ -113,7 +116,7 @@ class Outage:
 
     @property
     def fault(self) -> Fault | None:
-        """What keeps a file from being written where artifacts are made, or where records lie, right now."""
+        """The fault that currently prevents writing a file to the store or to the records' folder; None if both work."""
         if not self._store.is_reachable():
             return gone(self._store.location)
         if not (self._records / DECLARED).is_file():
@@ -123,16 +126,16 @@ class Outage:
             self._store.probe(size)
             write_and_remove(self._records / f"probe.{os.getpid()}.tmp", size)
         except OSError as error:
-            return fault_of(error) or Fault(str(error), "see to that")
+            return fault_of(error) or Fault(str(error), "fix this error")
         return None
 
     def require_store(self) -> None:
-        """Raise `FileNotFoundError` where the store is gone, so that what is not found there may only be out of reach."""
+        """Raise `FileNotFoundError` if the store is gone: an artifact that is not found may then still exist."""
         if not self._store.is_reachable():
             raise FileNotFoundError(f"the store {self._store.location} is gone")
 
     def retry(self, operation: Callable[[], Returned]) -> Returned:
-        """Return what an operation returns, once the environment lets it; it is tried again as a whole."""
+        """Call an operation, repeat it as a whole during an outage until it succeeds, and return its result."""
         while True:
             try:
                 found = operation()
@@ -154,7 +157,7 @@ class Outage:
         return gone(self._records) if lost else fault_of(error, self._store, self._records)
 
     def end(self) -> None:
-        """Wait for nothing any more."""
+        """End all waiting: `retry` raises from now on instead of waiting."""
         self._ended = True
 
 
@@ -172,5 +175,5 @@ class _Retrying:
 
 
 def retrying(wrapped: Wrapped, outage: Outage) -> Wrapped:
-    """Return a thing whose methods wait until the environment lets them, and do then what they do."""
+    """Return a proxy of `wrapped` whose methods are retried during an outage until they succeed."""
     return cast(Wrapped, _Retrying(wrapped, outage))

@@ -1,4 +1,4 @@
-"""A plan: what a study comes to, as cells, trials and stages. Nothing here knows what has been done already."""
+"""A plan: the cells, trials and stages of a study, independent of the work that is already done."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,15 +14,16 @@ from segsweep.models.encoder_name import encoder_name
 from segsweep.sweep.points import spread_values, tuning_points
 from segsweep.sweep.small_stem import has_small_stem
 
-LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # numbers of the images that a stage must not see
-DataKey = Callable[[str, str | None, int, str], str]  # dataset (or file:PATH), scheme, image_px, fit -> its key
+LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # -> indices of the images that a stage must not train on
+DataKey = Callable[[str, str | None, int, str], str]  # dataset (or file:PATH), class scheme, image_px, fit -> its key
 
 
 @dataclass(frozen=True)
 class SourceRate:
-    """A learning rate with which the supervised stages of a cell's source are tried.
+    """A candidate learning rate for the supervised stages of a cell's source.
 
-    `stage` is the last of these stages, by whose validation the rate is chosen; `cell` is the cell with this rate.
+    `stage` is the last of these stages; its validation reading decides whether the rate is chosen. `cell` is the cell with this
+    rate.
     """
 
     learning_rate: float
@@ -32,16 +33,16 @@ class SourceRate:
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination of the compare axes: its tuning trials, and how a confirmed run is made from a choice.
+    """One combination of the compared axes, with its tuning trials. `confirm` makes the confirmed runs of a chosen setting.
 
-    Where the source's learning rate is tuned, `source_rates` holds what is tried, and all else is that of the first rate
-    until one is chosen.
+    If the source's learning rate is tuned, `source_rates` holds the candidates; until one is chosen, all other fields are those
+    of the first candidate.
     """
 
     name: str
     settings: Settings
     tuning: tuple[Trial, ...]
-    stages: tuple[StageSpec | None, ...]  # the source's last stage, one for every source seed
+    stages: tuple[StageSpec | None, ...]  # the source's last stage, one per source seed
     study: Study
     target_data: str
     target_masks: str | None = None
@@ -49,12 +50,12 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What tells the cell from all others of the plan: its name, and its fold where the plan has all folds."""
+        """The unique key of the cell in the plan: its name, plus its fold if the name does not contain it."""
         fold = f"fold={self.settings.fold}"
         return self.name if self.settings.fold is None or fold in self.name.split() else f"{self.name} {fold}"
 
     def trial(self, phase: Phase, settings: Settings, seed: int, point: int | None = None) -> Trial:
-        """Return a trial of this cell; runs of different seeds take the source models in turn."""
+        """Return a trial of this cell. Confirmed runs use the source models in turn, by seed."""
         stage = self.stages[(seed - 1) % len(self.stages) if phase == "confirm" else 0]
         study, data = self.study, self.target_data
         return Trial(
@@ -68,40 +69,40 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a study. Under a protocol with folds each combination of the compare axes is a cell per fold."""
+    """All cells of a study. Under a protocol with folds, each combination of the compared axes has one cell per fold."""
 
     study: Study
     cells: tuple[Cell, ...]
-    twins: Mapping[str, str] = field(default_factory=dict)  # cells left out, by the name of the cell that is the same work
+    twins: Mapping[str, str] = field(default_factory=dict)  # name of an omitted cell -> name of the identical cell that is run
 
     @property
     def names(self) -> list[str]:
-        """The combinations of the compare axes."""
+        """The names of the combinations of the compared axes."""
         return list(dict.fromkeys(cell.name for cell in self.cells))
 
     @property
     def counted_cells(self) -> str:
-        """How many cells there are, in words, and on how many folds each is run."""
+        """The number of cells, and of folds per cell, in words."""
         folds = len(self.cells) // len(self.names) if self.cells else 1
         return f"{len(self.names)} cells" + (f" on {folds} folds each" if folds > 1 else "")
 
     @property
     def tuning_trials(self) -> int:
-        """How many tuning trials there are."""
+        """The number of tuning trials."""
         return sum(len(cell.tuning) for cell in self.cells)
 
     @property
     def confirmation_trials(self) -> int:
-        """How many confirmed runs there will be."""
+        """The number of confirmed runs."""
         return len(self.cells) * self.study.seeds
 
     @property
     def trials(self) -> int:
-        """How many trials there are at most, before early stopping."""
+        """The number of trials, without early stopping."""
         return self.tuning_trials + self.confirmation_trials
 
     def stages(self) -> list[StageSpec]:
-        """Return the distinct stages, each after those that it needs, first needed first."""
+        """Return the distinct stages, each after the stages that it needs, in the order in which cells need them."""
         found: dict[str, StageSpec] = {}
         for cell in self.cells:
             for last in (*(rate.stage for rate in cell.source_rates), *cell.stages):
@@ -111,7 +112,7 @@ class Plan:
 
 
 def chain(last: StageSpec | None) -> Iterator[StageSpec]:
-    """Yield the stages of a chain from its first to its last."""
+    """Yield the stages of a chain, from its first to `last`."""
     if last is not None:
         yield from chain(last.parent)
         yield last
@@ -126,9 +127,9 @@ def make_plan(
 ) -> Plan:
     """Return the plan of a study.
 
-    `data_key` gives the key of a prepared dataset; `precision` settles what `auto` is on the devices at hand; `left_out`
-    gives the images of a source that are among those on which the target validates or tests; `masks_key` gives the key of the
-    target's masks at their own sizes. Cells that are the same work, as two names of one dataset, are one cell.
+    `data_key` returns the key of a prepared dataset. `precision` resolves `auto` for the available devices. `left_out` returns
+    the images of a source that the target uses for validation or test. `masks_key` returns the key of the target's masks at
+    their original sizes. Cells that are identical work, as with two names of one dataset, become one cell.
     """
     points = tuning_points(study.tune, study.trials_per_cell)
 
@@ -157,7 +158,7 @@ def make_plan(
 
 
 def _with_source_rates(study: Study, name: str, settings: Settings, cell_of: Callable[[str, Settings], Cell]) -> Cell:
-    """Return a cell, with the learning rates that its source is tried with where these are tuned."""
+    """Return a cell; if the learning rate of its source is tuned, with the candidate rates."""
     tried = study.range_of_source_rates
     if tried is None or not any(stage.supervised for stage in settings.chain.stages):
         return cell_of(name, settings)
@@ -170,23 +171,26 @@ def _with_source_rates(study: Study, name: str, settings: Settings, cell_of: Cal
 
 
 def _set(settings: Settings, **values: Any) -> Settings:
-    """Return a cell's settings with valid values of some; those whose effect a tuned one decides stay (`Study.cells`)."""
+    """Return a cell's settings with some values replaced by valid ones.
+
+    Unlike `_with`, it keeps settings that have an effect only for some values of a tuned one (see `Study.cells`).
+    """
     return settings.model_copy(update=values)
 
 
 def _with(settings: Settings, **values: Any) -> Settings:
-    """Return the settings of a tuning point of a cell: what has no effect in it has its default."""
+    """Return a cell's settings with the values of a tuning point; settings without effect get their defaults."""
     return Settings.build(**{**settings.model_dump(), **values})
 
 
 def _stages(
     settings: Settings, seed: int, data_key: DataKey, left_out: LeftOut, leakage: Leakage, fingerprints: Mapping[str, str]
 ) -> StageSpec | None:
-    """Return the last stage of a source for one source seed, with the chain before it."""
+    """Return the last stage of a source for one source seed; its `parent` links to the stages before it."""
     last: StageSpec | None = None
     encoder = encoder_name(settings.architecture)
     for stage in settings.chain.stages:
-        if stage.path is not None:  # workers have other current folders than the driver
+        if stage.path is not None:  # absolute, because workers have other working directories than the driver
             stage = replace(stage, name=str(Path(stage.path).expanduser().absolute()))
         small_stem = {"stem": "small"} if has_small_stem(settings, stage, first=last is None) else {}
         data = None

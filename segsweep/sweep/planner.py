@@ -1,4 +1,7 @@
-"""The planner decides what runs next. Runners carry it out; the planner knows neither torch nor Ray nor files."""
+"""The planner: decides which task runs next, in plain Python. Runners execute the tasks.
+
+The planner imports neither torch nor Ray, and reads no files.
+"""
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
@@ -29,15 +32,18 @@ from segsweep.tasks.trial_task import TrialTask
 
 
 class Planner:
-    """Which task runs next, whether a running one goes on, and what every cell has chosen.
+    """Selects the next task, applies early stopping to running trials, and chooses a setting for every cell.
 
-    At least one tuning trial of a cell finishes, unless all fail: the last one is not stopped, and where those that were not
-    stopped have failed, the best of the stopped ones starts anew, then the next, until one finishes.
+    `next` returns a task that can start now. The caller then passes every result to `report`, the end of each record to
+    `record_ended` and the end of the task to `task_ended`; it calls `requeue` if the task was interrupted.
 
-    `next` returns a task that can start now; `report`, `record_ended` and `task_ended` say what came of it, `requeue` that it did
-    not end. `decisions` holds what the planner has decided, in order, until its reader removes it; `choices`,
-    `unchosen` (cells that could choose no setting) and `source_choices` keep it. A cell of `plan` whose source's learning rate is
-    tuned gets the trials of the chosen rate, and runs none before. `workers` is how many tasks run at once at most.
+    `decisions` is a queue of decisions, oldest first; its reader removes them. `choices`, `unchosen` (cells that could not
+    choose a setting) and `source_choices` keep all choices by the cell's key. `workers` is the maximum number of tasks that run
+    at once.
+
+    At least one tuning trial of a cell finishes, unless all fail: the last open trial is never stopped early, and if every trial
+    that was not stopped has failed, the best stopped trial is rerun from its start, then the next best, until one finishes.
+    If the source's learning rate is tuned, a cell of `plan` has no trials until the rate is chosen.
     """
 
     def __init__(
@@ -64,10 +70,10 @@ class Planner:
         self._ended = dict(resume.ended)
         self._curves = resume.curves
         self._stopping = PerCellStopping(plan.study.early_stopping)
-        self._states: dict[str, CellState] = {}  # by the keys of cells whose trials are known
+        self._states: dict[str, CellState] = {}  # key of a cell whose trials are known -> its state
         self._states_of: dict[str, list[CellState]] = defaultdict(list)  # id of a trial -> the cells that share it
-        self._confirm_seconds: dict[str, float] = {}  # of one confirmed run of a cell
-        self._resumed_at: dict[str, int] = {}  # id of a trial -> the epoch after which it paused and went on
+        self._confirm_seconds: dict[str, float] = {}  # key of a cell -> price of one confirmed run
+        self._resumed_at: dict[str, int] = {}  # id of a resumed trial -> the epoch after which it had paused
         self._unsettled: deque[CellState] = deque()
         built, failed = self._schedule.built, self._schedule.failed
         self._rates = SourceRates(plan.cells, built, failed, resume.stage_readings, read_stage, resume.retried_stages)
@@ -78,42 +84,43 @@ class Planner:
     # --- What runs next ---------------------------------------------------------------------------------------------------
 
     def next(self) -> Assignment | None:
-        """Return a task that can start now, None where none can.
+        """Return a task that can start now, or None.
 
-        With nothing running, None means that the study is `done`, or that another run makes what it needs.
+        If nothing runs, None means that the study is `done`, or that another run is building an artifact that this one needs.
         """
         assignment = self._schedule.next(self.workers)
-        while self._settle() and assignment is None:  # what another run has made decides a source, which gives a cell its trials
+        while self._settle() and assignment is None:  # a stage from another run can complete a source choice, which adds trials
             assignment = self._schedule.next(self.workers)
         return assignment
 
     @property
     def done(self) -> bool:
-        """Whether nothing runs and nothing can start any more: all has ended, or the allowance is spent."""
+        """Whether the study is over: nothing runs, and no task is left that the budget still allows."""
         return self._schedule.done
 
     def add(self, task: Task) -> None:
-        """Have a task run that the plan does not name."""
+        """Schedule a task that is not part of the plan."""
         self._schedule.add(task)
         self._settle()
 
     def requeue(self, task: Task) -> None:
-        """Schedule a task again that started and did not end."""
+        """Return a started task that was interrupted to the queue."""
         self._schedule.requeue(task)
         self._settle()
 
     def recheck_artifacts(self) -> None:
-        """Look up all artifacts again, since one is lost: what is not in the store and needed is made again."""
+        """Look up all artifacts again because one is lost: needed artifacts that the store lacks are rebuilt."""
         self._schedule.recheck_artifacts()
         self._settle()
 
-    # --- What comes of it -------------------------------------------------------------------------------------------------
+    # --- Results and ends of tasks ----------------------------------------------------------------------------------------
 
     def report(self, task: Task, record: str, epoch: int, found: Reading) -> Verdict:
-        """Take the reading of one epoch, and return whether the trial goes on. Confirmed runs always do.
+        """Record the reading of one epoch, and return whether the trial continues. Confirmed runs always continue.
 
-        Cells that differ in nothing that tuning sees, as in `test_size`, share their tuning trials: a trial goes on while one
-        of its cells wants it. Of a task with several records none pauses, and it stops when all its records have ended.
+        Cells that differ only in settings that do not affect tuning, such as `test_size`, share their tuning trials; a shared
+        trial continues as long as one of its cells needs it. A task with several records never pauses, and stops when all its
+        records have ended.
         """
         states = [state for state in self._states_of.get(record, ()) if record in state.tuning]
         if not states:
@@ -121,7 +128,7 @@ class Planner:
         trial = states[0].tuning[record]
         for state in states:
             self._stopping.report(state.cell.key, record, epoch, found)
-        is_repeated = epoch <= self._resumed_at.get(record, 0)  # by a trial that paused: it was decided on then
+        is_repeated = epoch <= self._resumed_at.get(record, 0)  # a resumed trial repeats epochs that were judged before its pause
         verdict = Verdict.CONTINUE if is_repeated else self._judge(states, trial, epoch)
         if verdict is Verdict.PAUSE:
             verdict = self._pause(task, states, trial, epoch)
@@ -130,14 +137,14 @@ class Planner:
         return verdict
 
     def _judge(self, states: list[CellState], trial: Trial, epoch: int) -> Verdict:
-        """Return what becomes of a trial after a reported epoch, by what all cells that share it want."""
+        """Return the verdict on a trial after a reported epoch, combined over all cells that share it."""
         verdicts = [self._stopping.judge(state.cell.key, trial.trial_id, epoch, trial.settings.results) for state in states]
         if Verdict.CONTINUE in verdicts or any(state.is_last(trial) for state in states):
             return Verdict.CONTINUE
         return Verdict.PAUSE if Verdict.PAUSE in verdicts else Verdict.STOP
 
     def record_ended(self, record: str, ended: Ended) -> None:
-        """Take how one of a task's records ended. What follows from it is settled when the task has ended, too."""
+        """Record how one of a task's records ended. Decisions that depend on it are made in `task_ended`."""
         self._ended[record] = ended
         for state in self._states_of.get(record, ()):
             self._stopping.ended(state.cell.key, record, ended.status)
@@ -145,31 +152,31 @@ class Planner:
             self._unsettled.append(state)
 
     def task_ended(self, task: Task, error: str | None = None) -> None:
-        """Take that a task has ended, and why it failed where it did: then what needs its artifact is skipped."""
+        """Record that a task has ended. If it failed with `error`, skip the tasks that need its artifact."""
         self._schedule.ended(task, error)
         self._settle()
 
-    # --- What is known ----------------------------------------------------------------------------------------------------
+    # --- State ------------------------------------------------------------------------------------------------------------
 
     @property
     def trials_done(self) -> int:
-        """How many of the trials that are known by now have ended."""
+        """The number of ended trials among those known so far."""
         return sum(len(self.ended(cell)) for cell in self.plan.cells)
 
     def ended(self, cell: Cell) -> dict[str, Ended]:
-        """Return how those trials of a cell ended that have, by their ids."""
+        """Return the ended trials of a cell: id -> how it ended."""
         known = (trial.trial_id for trial in self.trials(cell))
         return {trial: self._ended[trial] for trial in known if trial in self._ended}
 
     def trials(self, cell: Cell) -> tuple[Trial, ...]:
-        """Return the trials of a cell that are known by now: tuning trials, and after the choice the confirmed runs."""
+        """Return the trials of a cell that are known so far: its tuning trials and, after the choice, its confirmed runs."""
         if self.is_undecided(cell):
             return ()
         choice = self.choices.get(cell.key)
         return (*cell.tuning, *(choice.confirm if choice else ()))
 
     def cells_of(self, task: Task) -> list[str]:
-        """Return the names of the cells that a task belongs to: tuning trials may be shared."""
+        """Return the names of the cells that a task belongs to; several cells can share a tuning trial."""
         names = [state.cell.name for state in self._states_of.get(task.identity, ())]
         return names or ([task.cell] if task.cell is not None else [])
 
@@ -186,19 +193,19 @@ class Planner:
         return self._schedule.built.key(task), self._schedule.built.content_hash(task)
 
     def missing_stages(self) -> list[StageSpec]:
-        """Return the stages that waiting trials need and that are not built."""
+        """Return the unbuilt stages that waiting trials need."""
         needed = {stage.spec_id for cell in self._rates.cells.values() for last in cell.stages for stage in chain(last)}
         needed.update(task.identity for task in self._schedule)
         return self.unbuilt(stage for stage in self.plan.stages() if stage.spec_id in needed)
 
     def unbuilt(self, stages: Iterable[StageSpec]) -> list[StageSpec]:
-        """Return those of some stages that are not built."""
+        """Return the stages among `stages` that are not built."""
         return [stage for stage in stages if not self.is_built(StageTask(stage))]
 
-    # --- What follows -----------------------------------------------------------------------------------------------------
+    # --- Decisions --------------------------------------------------------------------------------------------------------
 
     def _begin(self, cells: list[Cell]) -> None:
-        """Want the trials of cells whose source is decided. Cells that share trials must begin together."""
+        """Schedule the trials of cells whose source is chosen. Cells that share trials must be passed in one call."""
         for cell in cells:
             self._refill(cell)
             state = self._states[cell.key] = CellState(cell, self._ended, self._stopping)
@@ -206,12 +213,12 @@ class Planner:
                 self._states_of[trial.trial_id].append(state)
         for cell in cells:
             for trial in cell.tuning:
-                if trial.trial_id not in self._ended:  # nothing is priced that has ended
+                if trial.trial_id not in self._ended:  # do not compute a price for an ended trial
                     self._schedule_trial(trial, self._confirm_price(cell))
             self._unsettled.append(self._states[cell.key])
 
     def _refill(self, cell: Cell) -> None:
-        """Report the recorded curves of a cell's tuning trials again."""
+        """Pass the recorded curves of a cell's tuning trials to early stopping."""
         for trial in cell.tuning:
             for epoch, found in self._curves.get(trial.trial_id, {}).items():
                 self._stopping.report(cell.key, trial.trial_id, epoch, found)
@@ -223,16 +230,16 @@ class Planner:
             self._schedule.add(TrialTask(trial), self._states_of[trial.trial_id][0].cell.key, after_seconds)
 
     def _confirm_price(self, cell: Cell) -> float:
-        """Return the price of one confirmed run of a cell, which is the path after each of its tuning trials."""
+        """Return the price of one confirmed run of a cell: the work that follows each of its tuning trials."""
         if cell.key not in self._confirm_seconds:
             runs = cell.confirm(cell.settings)[:1]
             self._confirm_seconds[cell.key] = sum(self._price(TrialTask(run)) for run in runs)
         return self._confirm_seconds[cell.key]
 
     def _settle(self) -> bool:
-        """Draw all conclusions: skip what cannot run, choose sources and settings, until nothing new follows.
+        """Make all pending decisions: skip tasks that cannot run, choose source rates, choose settings.
 
-        Returns whether there was anything to conclude from.
+        One decision can lead to another, so repeat until none is pending. Return whether any was pending.
         """
         schedule, found = self._schedule, False
         while schedule.unreachable or schedule.settled or self._unsettled:
@@ -246,7 +253,7 @@ class Planner:
         return found
 
     def _skip(self, task: Task, failed: Task) -> None:
-        """Skip a task that needs a failed one, once where several cells share it."""
+        """Skip a task that needs a failed one; only once if several cells share it."""
         if self._ended.keys() >= set(task.records):
             return
         states = self._states_of.get(task.identity, ())
@@ -258,7 +265,10 @@ class Planner:
             self.record_ended(record, Ended("skipped", error=reason))
 
     def _decide_sources(self, cells: list[Cell]) -> None:
-        """Choose the learning rate of every source that has been tried with all, and give its cells their trials."""
+        """Choose the source's learning rate of cells that have tried all rates, and schedule their trials.
+
+        For the other cells, schedule the stages of the untried rates.
+        """
         decided = {}
         for cell in cells:
             untried = self._rates.untried(cell)
@@ -273,11 +283,11 @@ class Planner:
             self._begin(list(decided.values()))
 
     def _tuning_price(self, cell: Cell) -> float:
-        """Return the price of the path after a source's stages: one tuning trial, one confirmed run."""
+        """Return the price of the work that follows a source's stages: one tuning trial and one confirmed run."""
         return sum(self._price(TrialTask(trial)) for trial in cell.tuning[:1]) + self._confirm_price(cell)
 
     def _choose(self, state: CellState) -> None:
-        """Let a cell choose once all its tuning trials have ended, or let its best stopped trial start anew."""
+        """Choose a cell's setting once all its tuning trials have ended; rerun its best stopped trial if none finished."""
         if not state.tuned or state.choice is not None:
             self._revisit(state)
             return
@@ -303,7 +313,7 @@ class Planner:
     # --- Pauses -----------------------------------------------------------------------------------------------------------
 
     def _pause(self, task: Task, states: list[CellState], trial: Trial, epoch: int) -> Verdict:
-        """Pause a trial after an epoch, unless this is its last. A task with several records does not pause."""
+        """Pause a trial after an epoch, unless it is the last epoch or the task has several records."""
         if epoch == trial.settings.results or len(task.records) > 1:
             return Verdict.CONTINUE
         self._schedule.pause(task)
@@ -312,7 +322,7 @@ class Planner:
         return Verdict.PAUSE
 
     def _revisit(self, state: CellState) -> None:
-        """Decide anew of a cell's paused trials, since there are other readings. One goes on where nothing else is open."""
+        """Judge a cell's paused trials again, with its new readings. Resume the best one if all open trials are paused."""
         for identity, epoch in list(state.paused.items()):
             trial = state.tuning[identity]
             verdict = self._judge(self._states_of[identity], trial, epoch)
@@ -329,7 +339,7 @@ class Planner:
         self._schedule.resume(TrialTask(trial))
 
     def _stop(self, trial: Trial) -> None:
-        """Stop a paused trial: whoever reads the decision records it, and reports the end."""
+        """Stop a paused trial: the reader of the decision writes the record and calls `record_ended`."""
         self._leave_pause(trial)
         self.decisions.append(StoppedWhilePaused(TrialTask(trial)))
 

@@ -1,4 +1,4 @@
-"""The points at which every cell of a study is tuned."""
+"""Tuning points: the values of the tuned axes that every cell of a study tries."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice, product
@@ -12,19 +12,22 @@ from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError
 from segsweep.sweep.halton import halton
 
-POINTS_TRIED = 1 << 16
-DRAWN = 8  # points of ranges where a study does not say how many
+POINTS_TRIED = 1 << 16  # points of the sequence before giving up on narrow ranges
+DRAWN = 8  # number of points if a study with ranges does not set `trials_per_cell`
 
 
 def tuning_points(tune: Mapping[str, Range], count: int | None = None) -> list[dict[str, Any]]:
-    """Return the points of the tuned axes: the same for every cell. More points begin with the same ones; no axes give none.
+    """Return the tuning points, which are the same for every cell; an empty list if no axis is tuned.
 
-    Where all axes list their values, they are the combinations in order, the last axis changing fastest; `count` takes the first
-    ones, None all. Where there are ranges, their values are `count` points (None: eight) of a scrambled Halton sequence
-    (Owen 2017, arXiv:1706.02808) with one dimension a range, in the axes' alphabetical order; points outside a range are passed
-    over. Listed combinations go with them in turns: each comes once in every round, in an order that chance gives to the round,
-    since in a fixed one of two combinations each would meet only one half of a range. Raises `UserError` where the ranges are so
-    narrow that hardly a point falls into them.
+    A larger `count` extends the list and keeps its beginning. If all axes list their values, the points are the first `count`
+    combinations (None: all), with the last axis changing fastest.
+
+    If some axes are ranges, their values are the first `count` points (None: eight) of a scrambled Halton sequence (Owen 2017,
+    arXiv:1706.02808), with one dimension per range in the alphabetical order of the axes; points outside a range are skipped.
+    The combinations of listed values are assigned to these points in rounds: each round contains every combination once, in
+    random order. In a fixed order, each of two combinations would meet only one half of a range.
+
+    Raises `UserError` if the ranges are so narrow that too few points fall into them.
     """
     if not tune:
         return []
@@ -38,9 +41,9 @@ def tuning_points(tune: Mapping[str, Range], count: int | None = None) -> list[d
 
 
 def spread_values(tried: Range, count: int) -> list[Any]:
-    """Return values with which few trials cover a range: its middle, then its quarters, eighths ...; of a list the first ones.
+    """Return `count` values that cover a range evenly: its middle, its quarters, its eighths ... For a list, its first values.
 
-    They are van der Corput's sequence in base 2. More values begin with the same ones.
+    They follow van der Corput's sequence in base 2; a larger `count` extends the list and keeps its beginning.
     """
     if isinstance(tried, Choice):
         return list(tried.values[:count])
@@ -48,7 +51,7 @@ def spread_values(tried: Range, count: int) -> list[Any]:
 
 
 def points_remarks(study: Study) -> list[str]:
-    """Return what is to be known where more or fewer tuning trials, or rates of a source, are asked for than are listed."""
+    """Return remarks if a study asks for more or fewer tuning trials, or source rates, than it lists values."""
     rates = study.range_of_source_rates
     sources = _remarks("source_trials", study.source_trials, {SOURCE_RATE: rates}) if rates is not None else []
     return [*_remarks("trials_per_cell", study.trials_per_cell, study.tune), *sources]
@@ -61,20 +64,20 @@ def _remarks(name: str, asked: int | None, tune: Mapping[str, Range]) -> list[st
     every, axes, without_ranges = len(_combinations(tune)), ", ".join(listed), all_listed(tune)
     planned = asked or (every if without_ranges else DRAWN)
     if without_ranges and planned > every:
-        return [f"{name}={planned}: the listed values of {axes} make {every}, and each is tried once"]
+        return [f"{name}={planned}: the listed values of {axes} have only {every} combinations, and each is tried once"]
     if planned < every:
-        return [f"{name}={planned}: only {planned} of the {every} that the listed values of {axes} make are tried"]
+        return [f"{name}={planned}: only {planned} of the {every} combinations of the listed values of {axes} are tried"]
     return []
 
 
 def _combinations(tune: Mapping[str, Range]) -> list[dict[str, Any]]:
-    """Return the combinations of the listed axes, the last changing fastest; a single empty one where none is listed."""
+    """Return the combinations of the listed axes, the last axis changing fastest; one empty combination if none is listed."""
     listed = {axis: tuned.values for axis, tuned in tune.items() if isinstance(tuned, Choice)}
     return [dict(zip(listed, values, strict=True)) for values in product(*listed.values())]
 
 
 def _in_turns(combinations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield combinations for ever, all of them in each round, in an order that chance gives to the round."""
+    """Yield combinations endlessly, in rounds: each round contains all of them, in random order."""
     turn = 0
     while True:
         order = np.random.default_rng(seed_for("listed combinations", turn)).permutation(len(combinations))
@@ -83,7 +86,7 @@ def _in_turns(combinations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _drawn(ranges: Mapping[str, LogUniform | Uniform], count: int) -> list[dict[str, Any]]:
-    """Return `count` low-discrepancy points of some ranges."""
+    """Return `count` low-discrepancy points of the ranges, as axis -> value."""
     axes = sorted(ranges)
     points: list[dict[str, Any]] = []
     for units in islice(halton(len(axes), seed_for("tuning points") % 2**32), POINTS_TRIED):
@@ -92,4 +95,4 @@ def _drawn(ranges: Mapping[str, LogUniform | Uniform], count: int) -> list[dict[
             points.append(values)
             if len(points) == count:
                 return points
-    raise UserError(f"tune: only {len(points)} of {count} points lie in {dict(ranges)}; widen the ranges or fix an axis")
+    raise UserError(f"tune: only {len(points)} of {count} tuning points lie in {dict(ranges)}; widen the ranges or fix an axis")

@@ -1,4 +1,4 @@
-"""What a plan, a rehearsal and a run refuse alike, in one order and with the same words."""
+"""The checks that a plan, a rehearsal and a run share, in a fixed order and with the same messages."""
 
 from segsweep.config.study import Study
 from segsweep.sweep.catalog import Catalog
@@ -10,22 +10,22 @@ from segsweep.sweep.study_checks import check_names, check_processes, check_user
 
 
 def check_study(study: Study, options: Options) -> None:
-    """Raise `UserError` for own objects that are missing, names that cannot be built, and too many processes. Reads no data."""
+    """Raise `UserError` for missing user objects, names that cannot be built, and too many processes. Reads no data."""
     check_user_objects(study)
     check_names(study)
     check_processes(study, options)
 
 
 def check_data(study: Study, catalog: Catalog, *, decode: bool) -> frozenset[str]:
-    """Raise `UserError` for settings, losses, sources, images and masks that do not fit; return the datasets left undecoded.
+    """Check settings, losses, sources, images and masks; return the names of datasets that remain undecoded.
 
-    What needs no decoded image is checked first. With `decode` all data is then prepared; without, as for a plan, only the
-    datasets that the store holds are checked by their images.
+    Checks that need no decoded image come first. With `decode`, all data is then prepared and checked; without, as for a plan,
+    only the images of datasets in the store are checked. Raises `UserError` for a mistake.
     """
     check_settings(study, catalog)
     check_sources(study, catalog)
     if decode:
         prepare_all(study, catalog)
     undecoded = frozenset() if decode else check_prepared(study, catalog)
-    check_settings(study, catalog)  # again: now copies and groups are known
+    check_settings(study, catalog)  # again, because copies and groups are known now
     return undecoded

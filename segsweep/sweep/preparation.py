@@ -1,4 +1,4 @@
-"""Preparing the data of a study, and checks of its decoded images and masks."""
+"""Preparation of a study's data, and checks of its decoded images and masks."""
 
 from collections.abc import Callable
 from functools import cache
@@ -18,8 +18,8 @@ from segsweep.sweep.study_values import fractions, split_choices
 def prepare_all(study: Study, catalog: Catalog) -> None:
     """Prepare every dataset of a study.
 
-    Raises `UserError`, naming the file or the setting, for images and masks that cannot be used, and for splits, fractions and
-    limits that do not fit them.
+    Raises `UserError`, with the file or the setting, for unusable images and masks, and for splits, fractions and limits that do
+    not fit the data.
     """
     _check_data(study, catalog, catalog.prepare)
     if any(settings.test_size == "original" for _, settings in study.cells()):
@@ -27,7 +27,7 @@ def prepare_all(study: Study, catalog: Catalog) -> None:
 
 
 def check_prepared(study: Study, catalog: Catalog) -> frozenset[str]:
-    """Check the datasets that the store holds as `prepare_all` does; return the names of those that it does not hold."""
+    """Check the datasets in the store as `prepare_all` does; return the names of datasets that the store lacks."""
     undecoded: set[str] = set()
 
     def find(*wanted: Any) -> Prepared | None:
@@ -40,7 +40,7 @@ def check_prepared(study: Study, catalog: Catalog) -> frozenset[str]:
 
 
 def _check_data(study: Study, catalog: Catalog, get: Callable[..., Prepared | None]) -> None:
-    """Check splits, fractions, limits and masks of the datasets that `get` returns; it is asked for each once."""
+    """Check splits, fractions, limits and masks of the datasets that `get` returns; it is called once per dataset."""
     get = cache(get)
     for _, settings in study.cells():
         if (target := get(study.target_name, study.target.classes, settings.image_px, settings.fit)) is not None:
@@ -54,7 +54,7 @@ def _check_data(study: Study, catalog: Catalog, get: Callable[..., Prepared | No
 
 
 def _check_target(target: Prepared, study: Study, settings: Settings) -> None:
-    """Raise `UserError` for masks, splits or fractions of the target that cannot be."""
+    """Raise `UserError` for unusable masks, splits or fractions of the target."""
     check_masks(target)
     for share, fold in split_choices(study, settings):
         split = target_split(target, study, share, fold)
@@ -64,7 +64,7 @@ def _check_target(target: Prepared, study: Study, settings: Settings) -> None:
 
 
 def _check_source(stage: Stage, settings: Settings, study: Study, catalog: Catalog, source: Prepared) -> None:
-    """Raise `UserError` for a source that leaves a stage too few images, or whose masks do not fit."""
+    """Raise `UserError` for a source with too few training images or unusable masks."""
     without, leakage = catalog.left_out(study, stage, settings), study.target.leakage
     labelled = stage.supervised
     split = split_source(source, stage.limit, 0, settings.source_split, labelled=labelled, without=without, leakage=leakage)

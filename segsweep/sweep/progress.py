@@ -20,51 +20,51 @@ from segsweep.tasks.task import Task
 
 CELLS_SHOWN = 30
 RUNNING_SHOWN = 8
-DATA_SECONDS = 2.0  # how often a plain line tells how far the data is
+DATA_SECONDS = 2.0  # interval between plain lines on the preparation of data
 
 
 class View(Protocol):
-    """What a driver tells of its progress."""
+    """Shows the progress of a study; the driver and the runner call it with every event."""
 
     def data(self, what: str, done: int, total: int) -> None:
-        """Tell how far the preparation of data is."""
+        """Show the progress of preparing data: `done` of `total` items."""
 
     def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Tell what there is to do, of which a part may be done."""
+        """Show the plan and the part of it that earlier starts have completed."""
 
     def started(self, task: Task) -> None:
-        """Tell that a stage or a trial starts."""
+        """Show that a stage or a trial starts."""
 
     def epoch(self, task: Task, result: Result) -> None:
-        """Tell a result."""
+        """Show the result of an epoch."""
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """Tell how a stage, or a trial of some cells, ended."""
+        """Show how a stage, or a trial of `cells`, ended."""
 
     def postponed(self, task: Task, reason: str) -> None:
-        """Tell that a stage or a trial that had started is put off, and why."""
+        """Show that a started stage or trial is postponed, and why."""
 
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
-        """Tell that a trial of some cells cannot run."""
+        """Show that a trial of `cells` cannot run, and why."""
 
     def workers(self, count: int, runs_on: str) -> None:
-        """Tell how many workers there are from now on, and what they run on, in words."""
+        """Show the new number of workers, and the hardware that they run on, in words."""
 
     def placed(self, task: Task, worker: WorkerInfo) -> None:
-        """Tell on which worker a stage or a trial that has started runs."""
+        """Show the worker that runs a started stage or trial."""
 
     def waiting(self, reason: str | None) -> None:
-        """Tell what the whole study waits for, as a full disk or machines to come; None: it waits for nothing any more."""
+        """Show why the whole study waits, for example for a full disk or for machines to join; None if it no longer waits."""
 
     def notify(self, text: str) -> None:
-        """Tell a line, as that all work is paused."""
+        """Show a line of text, for example that all work is paused."""
 
     def close(self) -> None:
-        """End the display."""
+        """Close the display."""
 
 
 class PlainView:
-    """One line for everything that starts or ends, for logs and pipes; every `data_seconds` one on the preparation of data."""
+    """Prints one line per event, for logs and pipes; during the preparation of data, one line every `data_seconds`."""
 
     def __init__(self, console: Console, data_seconds: float = DATA_SECONDS) -> None:
         self._console, self._data_seconds = console, data_seconds
@@ -76,25 +76,25 @@ class PlainView:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def data(self, what: str, done: int, total: int) -> None:
-        """Tell how far the preparation of data is, every few seconds."""
+        """Print the progress of preparing data, every few seconds."""
         if done == total or time.monotonic() - self._last_line_at > self._data_seconds:
             self._last_line_at = time.monotonic()
             self.notify(f"{what}: {done}/{total}")
 
     def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Tell what there is to do."""
+        """Start counting. Nothing is printed."""
         self._tally.begin(plan, earlier, seconds_left)
 
     def started(self, task: Task) -> None:
-        """Print that a task of a kind which is announced starts; others are printed when they end."""
+        """Print the start of a task if its kind has a verb for it; other tasks are printed only when they end."""
         if (verb := KINDS[task.kind].verb) is not None:
             self.notify(f"{verb} {task.describe()}")
 
     def epoch(self, task: Task, result: Result) -> None:
-        """Say nothing: the records have every epoch."""
+        """Print nothing: the records have every epoch."""
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """Tell how a stage or a trial ended."""
+        """Print how a stage or a trial ended."""
         tally = self._tally
         tally.ended(task, status, facts, cells)
         count = f"trials {tally.trials_done}/{tally.trials}, stages {tally.stages_done}/{tally.stages}, {tally.left()} left"
@@ -102,35 +102,35 @@ class PlainView:
         self.notify(f"[{count}] {task.describe()}: {' '.join([status, *filter(None, notes)])}")
 
     def _best_of_cell(self, task: Task, facts: Mapping[str, Any]) -> str:
-        """Return the best validation IoU of a task's cell; nothing beside an IoU that is undefined."""
+        """Return the best validation IoU of a task's cell, in words; empty if the task's own IoU is undefined."""
         if task.cell is None or math.isnan(facts.get("val_iou", math.nan)):
             return ""
         return f"(best of cell {self._tally.best.get(task.cell, 0.0):.3f})"
 
     def postponed(self, task: Task, reason: str) -> None:
-        """Tell that a stage or a trial is put off, and why."""
-        self.notify(f"put off {task.describe()}: {reason}")
+        """Print that a stage or a trial is postponed, and why."""
+        self.notify(f"postponed {task.describe()}: {reason}")
 
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
-        """Tell that a trial cannot run."""
+        """Print that a trial cannot run, and why."""
         self._tally.ended(task, "skipped", {}, cells)
         self.notify(f"skipped {task.name}: {reason}")
 
     def workers(self, count: int, runs_on: str) -> None:
-        """Say nothing: whoever changes the workers notifies."""
+        """Print nothing: the caller prints a line with `notify`."""
 
     def placed(self, task: Task, worker: WorkerInfo) -> None:
-        """Say nothing: the status has it."""
+        """Print nothing: `segsweep status` shows it."""
 
     def waiting(self, reason: str | None) -> None:
-        """Say nothing: whoever waits notifies."""
+        """Print nothing: the caller prints a line with `notify`."""
 
     def close(self) -> None:
-        """End the display."""
+        """Do nothing: there is no display to close."""
 
 
 class LiveView:
-    """A display that stays in place: bars for trials and stages, what runs now, and the cells with their best so far."""
+    """A display that is redrawn in place: progress bars, the running tasks, and each cell's best validation IoU so far."""
 
     def __init__(self, console: Console) -> None:
         self._tally = Tally()
@@ -140,7 +140,7 @@ class LiveView:
         self._data = self._bars.add_task("data", total=None, note="", visible=False)
         self._trials = self._bars.add_task("trials", total=None, note="", visible=False)
         self._stages = self._bars.add_task("stages", total=None, note="", visible=False)
-        self._now: dict[str, str] = {}  # what runs, by its identity
+        self._now: dict[str, str] = {}  # id of a running task -> its line
         self._waiting: str | None = None
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._live.start()
@@ -163,61 +163,61 @@ class LiveView:
         return Group(self._bars, now, *([cells] if tally.per_cell else []))
 
     def data(self, what: str, done: int, total: int) -> None:
-        """Show how far the preparation of data is."""
+        """Show the progress of preparing data."""
         self._bars.update(self._data, completed=done, total=total, note=what, visible=done < total)
 
     def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Show what there is to do."""
+        """Show the bars of the planned trials and stages."""
         self._tally.begin(plan, earlier, seconds_left)
         self._bars.update(self._trials, total=plan.trials, visible=True)
         self._bars.update(self._stages, total=self._tally.stages, visible=self._tally.stages > 0)
 
     def started(self, task: Task) -> None:
-        """Show what runs now."""
+        """Show that a task runs."""
         self._now[task.identity] = task.describe()
 
     def epoch(self, task: Task, result: Result) -> None:
-        """Show the latest result."""
+        """Show the latest result of a running task."""
         self._now[task.identity] = (
             f"{task.describe()}: epoch {result.epoch}, {result.summary}, {result.images_per_second:.0f} images/s"
         )
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """Count a stage or a trial that ended; tell a failure above the display."""
+        """Count a stage or a trial that ended; print a failure above the display."""
         self._tally.ended(task, status, facts, cells)
         self._now.pop(task.identity, None)
         if status == "failed":
             self.notify(f"{task.describe()}: failed: {facts.get('error')}")
 
     def postponed(self, task: Task, reason: str) -> None:
-        """Show no more what is put off, and tell why above the display."""
+        """Remove a postponed task from the display, and print the reason above it."""
         self._now.pop(task.identity, None)
-        self.notify(f"put off {task.describe()}: {reason}")
+        self.notify(f"postponed {task.describe()}: {reason}")
 
     def notify(self, text: str) -> None:
         """Print a line above the display."""
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def skipped(self, task: Task, reason: str, cells: Sequence[str]) -> None:
-        """Count a trial that cannot run, and tell why above the display."""
+        """Count a trial that cannot run, and print the reason above the display."""
         self._tally.ended(task, "skipped", {}, cells)
         self.notify(f"skipped {task.name}: {reason}")
 
     def workers(self, count: int, runs_on: str) -> None:
-        """Show nothing: whoever changes the workers notifies."""
+        """Show nothing: the caller prints a line with `notify`."""
 
     def placed(self, task: Task, worker: WorkerInfo) -> None:
-        """Show nothing: the status has it."""
+        """Show nothing: `segsweep status` shows it."""
 
     def waiting(self, reason: str | None) -> None:
         """Show what the study waits for."""
         self._waiting = reason
 
     def close(self) -> None:
-        """End the display."""
+        """Remove the display."""
         self._live.stop()
 
 
 def choose_view(console: Console) -> View:
-    """Return the view that fits where the output goes."""
+    """Return a live display for a terminal, plain lines for any other output."""
     return LiveView(console) if console.is_terminal else PlainView(console)

@@ -1,4 +1,4 @@
-"""The published weight files that a study needs, and those that this machine lacks."""
+"""Published weight files: those that a study needs, and those that this machine lacks."""
 
 from segsweep.config.study import Study
 from segsweep.config.work import StageSpec
@@ -11,13 +11,13 @@ from segsweep.store.contents import WEIGHTS
 from segsweep.store.protocol import Store
 
 REMEDY = (
-    "download them where there is a network, by segsweep fetch STUDY.py --data ROOT, "
-    "into the folders that HF_HOME and TORCH_HOME name, and let every machine see these"
+    "download them on a machine with a network, with segsweep fetch STUDY.py --data ROOT, "
+    "into the folders of HF_HOME and TORCH_HOME, and make these folders available on every machine"
 )
 
 
 def published_weights(study: Study, store: Store | None = None) -> list[Published]:
-    """Return the published weights of the study's sources, each once; with a store, those that it does not hold yet."""
+    """Return the published weights of the study's sources, each once; with a store, only those that it lacks."""
     found: dict[str, Published] = {}
     for _, settings in study.cells():
         stage = settings.chain.stages[0] if settings.chain.stages else None
@@ -31,17 +31,17 @@ def published_weights(study: Study, store: Store | None = None) -> list[Publishe
 
 
 def check_published(study: Study, store: Store, notify: Notify, *, planning: bool) -> None:
-    """Name every weight file that neither the store nor this machine has.
+    """Report every weight file that neither the store nor this machine has.
 
-    Raises `UserError` for files that cannot be downloaded from here, unless the study is only planned. Machines of other
-    workers have caches of their own, of which nothing is known here.
+    Raises `UserError` for files that this machine cannot download, unless `planning`. The caches of other machines are not
+    checked.
     """
     missing = [each for each in published_weights(study, store) if not each.file.is_whole]
     if not missing:
         return
     named = "; ".join(f"{each.what}: {each.wanted}" for each in missing)
     if all(each.can_be_fetched for each in missing):
-        notify(f"published weights that are not on this machine, and are downloaded when they are needed: {named}")
+        notify(f"published weights that are not on this machine and will be downloaded when needed: {named}")
         return
     line = f"published weights that are not on this machine: {named}; {REMEDY}"
     if not planning:

@@ -1,4 +1,4 @@
-"""The queue of tasks that can start now. Adding, removing and taking one costs the logarithm of their number."""
+"""The queue of tasks that can start now. Adding, removing and popping a task takes O(log n) time."""
 
 import heapq
 from collections.abc import Mapping
@@ -7,16 +7,16 @@ from itertools import count
 
 from segsweep.tasks.task import Task
 
-URGENT = 0.9  # of the time left: a task that begins a longer path than that starts before its cell's turn
+URGENT = 0.9  # share of the time left: a task whose path is longer starts before its cell's turn
 
 
 @dataclass(frozen=True)
 class Scheduled:
     """A task that has not ended.
 
-    `seconds` is its price, `path_seconds` that of the longest path of tasks that it begins. `cell` is the key of its cell, None
-    for a task of none, as a stage: these start before all trials. `by_plan` says that it is wanted for itself, and not just
-    because another task needs it.
+    `seconds` is its price, and `path_seconds` the price of the longest path of tasks that starts with it. `cell` is the key of
+    its cell; None for a task without a cell, such as a stage: these start before all trials. `by_plan` is True if the plan
+    contains the task, False if only another task needs it.
     """
 
     task: Task
@@ -27,18 +27,18 @@ class Scheduled:
 
 
 class ReadyQueue:
-    """Tasks that can start now, in the order in which they should.
+    """A priority queue of the tasks that can start now.
 
-    Tasks of no cell, which make what others need, come first, those on the longest path before others. Trials come cell by cell
-    in the order of `ranks`, or, with `shares`, always from the cell that has had the least of its share of the time, so that
-    early cells end early. A trial whose path is nearly as long as all work that is left to each worker comes before its turn: it
-    would end the study late.
+    Tasks without a cell, which make artifacts for other tasks, come first, longest path first. Trials follow cell by cell, in the
+    order of `ranks`, so that early cells end early; with `shares`, the next trial is from the cell that has used the least of its
+    share of the time. A trial whose path takes nearly as long as all remaining work divided by the workers comes before its turn,
+    because it would delay the end of the study.
     """
 
     def __init__(self, ranks: Mapping[str, int], shares: Mapping[str, float] | None = None) -> None:
         self._ranks, self._shares = ranks, shares
         self._entries: dict[str, Scheduled] = {}
-        self._numbers: dict[str, int] = {}  # of every task that was ever added: one that comes back has its old place
+        self._numbers: dict[str, int] = {}  # id of every task ever added -> its place, which it keeps when added again
         self._next = count()
         self._makers: list[tuple[float, int, str]] = []
         self._paths: list[tuple[float, int, str]] = []
@@ -53,7 +53,7 @@ class ReadyQueue:
         return identity in self._entries
 
     def add(self, scheduled: Scheduled) -> None:
-        """Add a task, or give one that is queued another path."""
+        """Add a task, or update the path of a queued one."""
         identity = scheduled.task.identity
         number = self._numbers.setdefault(identity, next(self._next))
         self._entries[identity] = scheduled
@@ -66,13 +66,13 @@ class ReadyQueue:
         self._give_turn(scheduled.cell)
 
     def remove(self, identity: str) -> Scheduled | None:
-        """Remove a task and return it, None where it is not queued."""
-        return self._entries.pop(identity, None)  # the heaps drop it when it comes up
+        """Remove a task and return it; None if it is not queued."""
+        return self._entries.pop(identity, None)  # the heaps drop it when it reaches the top
 
     def pop(self, seconds_left: float) -> Scheduled | None:
-        """Remove and return the task that starts next, None where there is none.
+        """Remove and return the task that starts next; None if the queue is empty.
 
-        `seconds_left` is how long all work that is left takes on all workers.
+        `seconds_left` is the time that all remaining work takes on all workers.
         """
         found = self._first(self._makers) or self._urgent(seconds_left) or self._in_turn()
         if found is not None:
@@ -87,7 +87,7 @@ class ReadyQueue:
         self._entries, self._makers, self._paths, self._of_cell, self._turns = {}, [], [], {}, []
 
     def _first(self, heap: list[tuple[float, int, str]]) -> Scheduled | None:
-        """Return the queued task at the top of a heap, without those that have gone or have another path by now."""
+        """Return the first valid task of a heap; drop entries whose task was removed or whose path has changed."""
         while heap:
             negative, _, identity = heap[0]
             entry = self._entries.get(identity)

@@ -1,4 +1,4 @@
-"""To whom a run reports: the display on the console, the log and the status in the study's folder."""
+"""The outputs of a run: the display on the console, and the log and status files in the study's folder."""
 
 import os
 import shlex
@@ -20,15 +20,15 @@ from segsweep.sweep.study_log import StudyLog
 from segsweep.sweep.views import Views
 from segsweep.version import segsweep_version
 
-DATA_SECONDS = 60.0  # how often the log says how far the data is
+DATA_SECONDS = 60.0  # interval between the log's lines on the preparation of data
 
 
 @contextmanager
 def reporting(folder: Path, console: Console) -> Iterator[View]:
-    """Yield the view of a run whose records lie in a folder; at the end the log and the status say how it ended.
+    """Yield the view of a run with records in `folder`. At the end, write how the run ended to the log and the status.
 
-    The log has what a console without a terminal shows, and a line for every start and end. It holds the command's arguments,
-    among which there are no secrets: keys come from the environment.
+    The log contains the lines that a console without a terminal shows, and a line for every start and end. It includes the
+    command's arguments; these contain no secrets, because keys come from the environment.
     """
     log = StudyLog(folder)
     lines = PlainView(Console(file=cast(IO[str], log), emoji=False, markup=False, highlight=False), DATA_SECONDS)
@@ -52,7 +52,7 @@ def reporting(folder: Path, console: Console) -> Iterator[View]:
 
 
 def _start_line() -> str:
-    """Return what a log says of a start: the version, who drives where, and the command."""
+    """Return the log's line for a start: version, machine, process, time zone, folder and command."""
     command = shlex.join(sys.orig_argv)
     return (
         f"start of segsweep {segsweep_version()} on {socket.gethostname()}, process {os.getpid()} "

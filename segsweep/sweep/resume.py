@@ -1,4 +1,4 @@
-"""What the records of earlier starts say: how trials ended, their curves, and what of a plan is done."""
+"""State from the records of earlier starts: how trials ended, their curves, and the progress on a plan."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -17,14 +17,14 @@ from segsweep.sweep.tally import EarlierProgress
 def resume_state(
     records: Records | None, stopping: EarlyStopping | None, retry_failed: bool = False, lost: Collection[str] = ()
 ) -> ResumeState:
-    """Return what earlier starts left, for the planner of a study with a rule of early stopping.
+    """Return the state that earlier starts left, for a planner with the rule of early stopping `stopping`.
 
-    What another rule stopped counts as not run, without a curve; so does, with `retry_failed`, what failed, and so do confirmed
-    runs whose models are `lost`. Trials that were interrupted keep their curves: they go on.
+    Trials that another rule stopped count as not run and have no curve. So do failed trials with `retry_failed`, and confirmed
+    runs whose models are `lost`. Interrupted trials keep their curves, because they are resumed.
     """
     if records is None:
         return ResumeState()
-    every = records.all_trials  # also what an earlier declaration asked for: this one may ask for it again
+    every = records.all_trials  # includes trials of earlier declarations, which this one may contain again
     again = _stopped_otherwise(every, stopping) | ((every["status"] == "failed") & retry_failed)
     again |= every["trial_id"].isin(list(lost))
     trials = every[every["status"].isin(set(FINAL) - {"skipped"}) & ~again]
@@ -46,12 +46,12 @@ def resume_state(
 
 
 def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> "pd.Series[bool]":
-    """Return which trials a rule stopped that is not the given one."""
+    """Return which trials were stopped by a rule other than the given one."""
     return (trials["status"] == "stopped") & (trials["stopped_by"].fillna("") != str(stopping))
 
 
 def earlier_progress(planner: Planner, records: Records) -> EarlierProgress:
-    """Return what earlier starts have done of a plan."""
+    """Return the progress of earlier starts on a plan."""
     val_iou = records.all_trials.set_index("trial_id")["val_iou"].dropna()
     done, best, ended = Counter[str](), dict[str, float](), dict[str, Ended]()
     for cell in planner.plan.cells:
@@ -68,9 +68,9 @@ def earlier_progress(planner: Planner, records: Records) -> EarlierProgress:
 
 
 def ids_to_restart(records: Records, lost: Collection[str] = ()) -> frozenset[str]:
-    """Return the ids of the trials and stages that failed or were stopped, and of those whose models are `lost`.
+    """Return the ids of the trials and stages that start from scratch if they are run again.
 
-    Should they start again, they do so from nothing.
+    These are failed trials and stages, stopped trials, and confirmed runs whose models are `lost`.
     """
     trials, stages = records.all_trials, records.all_stages
     return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]).union(lost) | frozenset(

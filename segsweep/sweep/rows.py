@@ -1,4 +1,4 @@
-"""Rows of the records that the planner decides: planned trials, and what cells have chosen."""
+"""Rows of the records that come from the planner: planned trials and the choices of cells."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from segsweep.tasks.trial_task import trial_columns
 
 
 def planned_rows(planner: Planner) -> list[dict[str, Any]]:
-    """Return a row for every planned trial; one whose settings are not all chosen yet has a provisional id.
+    """Return a row for every planned trial. A trial whose settings are not all chosen yet has a provisional id.
 
-    These are confirmed runs of tuned cells, and all trials of a cell whose source's learning rate is not chosen.
+    Such trials are the confirmed runs of tuned cells, and all trials of a cell whose source's learning rate is not chosen yet.
     """
     plan, rows = planner.plan, []
     for cell in plan.cells:
@@ -29,7 +29,7 @@ def _planned(trial: Trial, undecided: Mapping[str, None]) -> dict[str, Any]:
 
 
 def choice_columns(choice: CellChoice, source: SourceChoice | None) -> dict[str, Any]:
-    """Return what is recorded of a cell's choice, or why there is none; in one of its folds where there are some."""
+    """Return the record of a cell's choice, or of the reason why there is none; with the fold, if the cell has one."""
     return {
         **({"fold": choice.settings.fold} if choice.settings.fold is not None else {}),
         "chosen": choice.trial.trial_id if choice.trial else None,
@@ -41,7 +41,7 @@ def choice_columns(choice: CellChoice, source: SourceChoice | None) -> dict[str,
 
 
 def source_choice(choice: SourceChoice | None) -> dict[str, Any]:
-    """Return what is recorded of a source's tuned learning rate: the chosen one, and each that was tried with its reading."""
+    """Return the record of a source's tuned learning rate: the chosen rate, and every tried rate with its reading."""
     if choice is None:
         return {}
     tried = [

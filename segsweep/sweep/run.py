@@ -37,15 +37,23 @@ def run(
     mirror: MirrorOptions | str = "off",
     **options: Any,
 ) -> Records:
-    """Run what a study still lacks, and return its records.
+    """Run a study, and return its records. Work that is already done is not repeated.
 
-    `data` holds `ROOT` and `NAME=PATH` texts, as `--data` does. `mirror` says what is sent to W&B, as
-    `MirrorOptions` or `online` alone. `options` are the fields of
-    `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`, `threads`,
-    `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`, `wait_minutes`,
-    `wait_for_nodes`. Raises `UserError` before anything is trained where the study, the data or the setting is wrong, and
-    `OutageError` where a full disk, a lost store or a lack of machines has kept it from going on for longer than
-    `wait_minutes`, or `wait_for_nodes` before the first worker.
+    Args:
+        study: The study to run.
+        data: Folders with datasets, as for `--data`: `ROOT` or `NAME=PATH` texts.
+        out: Folder of study folders; the records are written to `out/STUDY`.
+        store: Folder or address of the store; by default the folder `store` beside `out`.
+        retry_failed: Whether to run failed trials and stages again.
+        mirror: What is sent to W&B: a mode such as `online`, or `MirrorOptions`.
+        **options: Fields of `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`,
+            `threads`, `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`,
+            `wait_minutes`, `wait_for_nodes`.
+
+    Raises:
+        UserError: The study, the data or an option is wrong. Nothing has been trained.
+        OutageError: A full disk, a lost store or missing machines have blocked the study for longer than `wait_minutes` (or
+            `wait_for_nodes`, before the first worker).
     """
     for name in options:
         if name not in Options.__dataclass_fields__:
@@ -58,7 +66,7 @@ def run(
 
 
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
-    """Run what a study still lacks in some folders, report on the console, and return its records."""
+    """Run the unfinished work of a study in `folders`, show its progress on the console, and return its records."""
     with interruptible(), reporting(folders.study_folder(study), console) as view:
         config = SessionConfig(Purpose.RUN, folders, options, view, view.notify, retry_failed)
         with open_session(study, config) as session:
@@ -71,7 +79,7 @@ def run_in(study: Study, folders: Folders, options: Options, console: Console, r
 
 
 def _context(session: Session) -> ExecutionContext:
-    """Return the execution context of every worker."""
+    """Return the execution context that all workers use."""
     folders = session.config.folders
     return ExecutionContext(
         folders.store,
@@ -83,7 +91,7 @@ def _context(session: Session) -> ExecutionContext:
 
 
 def _driver(session: Session) -> Driver:
-    """Return the driver of a session that runs; the plan, and what follows from earlier starts, is in the records."""
+    """Return the driver of a session, after writing the plan and the decisions that follow from earlier starts."""
     run_state, stages = session.run_state, session.earlier.all_stages
     driver = Driver(
         session.planner,
@@ -97,5 +105,5 @@ def _driver(session: Session) -> Driver:
         prepare=partial(prepare_all, session.plan.study, session.catalog),
     )
     driver.write_plan()
-    driver.note_decisions()  # the plan alone would count no confirmed run
+    driver.note_decisions()  # records the choices, whose confirmed runs the plan alone does not name
     return driver

@@ -1,4 +1,4 @@
-"""The runners, by name: what carries out the work of a driver, and what it has to work with."""
+"""The runners by name. A runner executes the tasks of a driver on its workers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -19,29 +19,29 @@ from segsweep.training.device import Device, switches_restored
 
 
 class Runner(Protocol):
-    """Carries out the work of a driver, on so many `workers` of one kind of `device`."""
+    """Executes the tasks of a driver, on `workers` workers with one kind of `device`."""
 
     @property
     def workers(self) -> int:
-        """How many pieces of work run at once at most."""
+        """The maximum number of tasks that run at once."""
 
     @property
     def device(self) -> Device:
-        """What each worker computes on."""
+        """The device on which each worker computes."""
 
     @property
     def label(self) -> str:
-        """What the work runs on, in words."""
+        """The workers and their hardware, in words."""
 
     @property
     def measure(self) -> Measure:
-        """How to measure the speed of training there."""
+        """The function that measures training speed on the workers' hardware."""
 
     def resolve(self, precision: str) -> str:
-        """Return what a precision is there: `float32` or `bfloat16`."""
+        """Return the precision that a setting means on the device: `float32` or `bfloat16`."""
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
-        """Do all the work that the driver has. Ctrl-C is recorded and raised on."""
+        """Run all tasks of the driver. On Ctrl-C, record running tasks as interrupted and raise again."""
 
 
 def _open_ray(
@@ -70,7 +70,7 @@ RUNNERS: Mapping[str, Open] = {"ray": _open_ray, "inline": open_inline}
 
 @contextmanager
 def open_runner(options: Options, study: Study, store: Store, view: View) -> Iterator[Runner]:
-    """Yield the runner that the options name. Raises `UserError` for what does not fit here."""
+    """Yield the runner that the options name. Raises `UserError` if the options do not fit the machines."""
     if options.runner not in RUNNERS:
         raise unknown("--runner", options.runner, RUNNER_NAMES)
     with switches_restored(), RUNNERS[options.runner](options, most_at_once(study), store, view) as runner:
@@ -79,7 +79,10 @@ def open_runner(options: Options, study: Study, store: Store, view: View) -> Ite
 
 @contextmanager
 def runner_for_plan(options: Options, study: Study, store: Store, view: View) -> Iterator[Runner]:
-    """Yield a runner to plan with. It starts no Ray and asks no autoscaler for machines: it looks at this machine instead."""
+    """Yield a runner for planning. It starts no Ray and requests no machines from an autoscaler.
+
+    Without a running cluster, or until an autoscaler has launched its machines, it describes this machine.
+    """
     if options.runner != "ray":
         with open_runner(options, study, store, view) as runner:
             yield runner
@@ -95,8 +98,8 @@ def runner_for_plan(options: Options, study: Study, store: Store, view: View) ->
         except NotLaunchedYetError:
             runner = _this_machine(Options(max_concurrent=options.max_concurrent), study)
             view.notify(
-                "the cluster's autoscaler launches machines when the study runs; "
-                "this plan, and what it counts as done, is for this machine"
+                "the cluster's autoscaler launches machines only when the study runs; "
+                "the times and finished trials of this plan are those for this machine"
             )
         yield runner
 
@@ -107,6 +110,6 @@ def _this_machine(options: Options, study: Study) -> InlineRunner:
 
 
 def most_at_once(study: Study) -> int:
-    """Return how many pieces of work there can be at once."""
+    """Return the maximum number of tasks of a study that can run at once."""
     of_a_cell = max(len(tuning_points(study.tune, study.trials_per_cell)), study.seeds, study.source_trials)
     return sum(len(study.folds(settings)) for _, settings in study.cells()) * of_a_cell

@@ -1,4 +1,4 @@
-"""The schedule: tasks with what they need. It knows which can start, which wait, which run; nothing of cells and choices."""
+"""The schedule: tasks with their dependencies. It tracks which ones wait, are ready or run, and ignores cells and choices."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,51 +14,55 @@ Price = Callable[[Task], float]  # predicted seconds on one worker
 
 @dataclass
 class Budget:
-    """What a study may spend: `seconds` of workers in all (None: any), and the `shares` of cells, by their keys."""
+    """The time that a study may use: `seconds` summed over all workers (None: no limit), and the `shares` of cells by key."""
 
     seconds: float | None = None
     shares: Mapping[str, float] | None = None
     spent_seconds: float = field(default=0.0, init=False)
 
     def fits(self, seconds: float) -> bool:
-        """Return whether a task of a price can start."""
+        """Return whether the budget allows a task with a price of `seconds` to start."""
         return self.seconds is None or self.spent_seconds + seconds <= self.seconds
 
 
 class Schedule:
-    """All tasks that are wanted and have not ended.
+    """All scheduled tasks that have not ended.
 
-    A task waits until what it needs is in the store, is ready then, runs once `next` has returned it, may pause, and ends.
-    `unreachable` collects the tasks that can never run, each with the failed task that it needs; `settled` the ids of tasks whose
-    artifact is there, or never will be. Whoever reads them empties them. `seconds_left` is the price of all that has not ended.
+    A task waits until the artifacts that it needs are in the store; then it is ready. It runs once `next` has returned it, may
+    pause, and ends. `unreachable` collects tasks that can never run, each with the failed task that it needs. `settled` collects
+    the ids of tasks whose artifact is built, or can never be. The reader of these queues removes their items. `seconds_left` is
+    the price of all tasks that have not ended.
     """
 
     def __init__(self, find: Find, is_being_built: IsBeingBuilt, price: Price, ranks: Mapping[str, int], budget: Budget) -> None:
         self.running: set[str] = set()
         self.built = Built(find, is_being_built, unfinished=self.running)
-        self.failed: dict[str, str] = {}  # id of a task that makes an artifact -> why it failed
+        self.failed: dict[str, str] = {}  # id of a failed task that makes an artifact -> the reason
         self.unreachable: deque[tuple[Task, Task]] = deque()
         self.settled: deque[str] = deque()
         self.seconds_left = 0.0
         self._price, self._budget = price, budget
         self._queue = ReadyQueue(ranks, budget.shares)
         self._scheduled: dict[str, Scheduled] = {}
-        self._waiting: dict[str, list[str]] = defaultdict(list)  # id of what is needed -> ids of tasks that wait for it
+        self._waiting: dict[str, list[str]] = defaultdict(list)  # id of a needed task -> ids of tasks that wait for it
         self._paused: set[str] = set()
         self._unaffordable: set[str] = set()
-        self._built_elsewhere: set[str] = set()  # another run makes their artifacts now
+        self._built_elsewhere: set[str] = set()  # ids of tasks whose artifacts another run is building now
 
     @property
     def done(self) -> bool:
-        """Whether nothing runs and nothing can start any more."""
+        """Whether nothing runs and no task can start."""
         return not (self.running or len(self._queue) or self._paused or self._built_elsewhere)
 
     def __iter__(self) -> Iterator[Task]:
-        """Yield the tasks that are wanted and have not ended."""
+        """Yield the scheduled tasks that have not ended."""
         yield from (scheduled.task for scheduled in self._scheduled.values())
 
     def add(self, task: Task, cell: str | None = None, after_seconds: float = 0.0) -> None:
-        """Have a task run once, before others that take `after_seconds`. Its needs are wanted too, where the store lacks them."""
+        """Schedule a task once, and the tasks that it needs if the store lacks their artifacts.
+
+        `after_seconds` is the price of the work that follows the task.
+        """
         seconds = self._price(task)
         self._add(Scheduled(task, seconds, seconds + after_seconds, cell))
 
@@ -75,13 +79,13 @@ class Schedule:
         self._enqueue(scheduled)
 
     def _cannot_run(self, task: Task, failed: Task) -> None:
-        """Note that a task needs a failed one, and drop all tasks that wait for it."""
+        """Mark a task that needs a failed one as unreachable, and drop all tasks that wait for it."""
         if not _makes(task):
             self.unreachable.append((task, failed))
         self._give_up(task.identity)
 
     def _lengthen(self, known: Scheduled, again: Scheduled) -> None:
-        """Note that a wanted task is wanted once more, perhaps at the beginning of a longer path."""
+        """Update a scheduled task that is added again: the longer of the two paths counts."""
         path = max(known.path_seconds, again.path_seconds)
         scheduled = replace(known, path_seconds=path, by_plan=known.by_plan or again.by_plan)
         if scheduled == known:
@@ -97,7 +101,7 @@ class Schedule:
         self._add(Scheduled(need, seconds, seconds + after_seconds, None, by_plan=False))
 
     def _enqueue(self, scheduled: Scheduled) -> None:
-        """Queue a task that can start; let another wait for what it needs. One that needs a failed task is dropped."""
+        """Queue a task that can start; otherwise register it as waiting, or drop it if it needs a failed task."""
         if (failed := self._failed_need(scheduled.task)) is not None:
             self._drop(scheduled.task.identity)
             self._cannot_run(scheduled.task, failed)
@@ -113,7 +117,7 @@ class Schedule:
         return [need for need in task.needs if need.identity in self._scheduled or not self.built.is_built(need)]
 
     def _failed_need(self, task: Task) -> Task | None:
-        """Return the failed task, among all that a task needs, from the first on; None where none failed."""
+        """Return the first failed task in the chain of tasks that a task needs; None if none failed."""
         for need in task.needs:
             if (failed := self._failed_need(need)) is not None:
                 return failed
@@ -122,7 +126,7 @@ class Schedule:
         return None
 
     def next(self, workers: int) -> Assignment | None:
-        """Return a task that can start now, None where none can. `workers` is how many run at once at most."""
+        """Return a task that can start now, or None. `workers` is the maximum number of tasks that run at once."""
         for identity in list(self._built_elsewhere):
             self._built_elsewhere.discard(identity)
             self._queue.add(self._scheduled[identity])
@@ -141,10 +145,10 @@ class Schedule:
         return None
 
     def ended(self, task: Task, error: str | None = None) -> None:
-        """Note that a task has ended; with an error, that nothing which needs it can run.
+        """Record that a task has ended. If it failed with `error`, drop the tasks that need it.
 
-        The artifact of a task whose need was lost meanwhile has no key: the task waits until the need is made again, and counts
-        as made where that leads to the artifact which is there.
+        If an artifact that the task needs was lost meanwhile, the key of the task's own artifact is unknown. The task then waits
+        until the lost artifact is rebuilt; it counts as built if its key then matches the artifact in the store.
         """
         self.running.discard(task.identity)
         if not _makes(task):
@@ -152,7 +156,7 @@ class Schedule:
         elif error is None and self._missing(task):
             self._enqueue(self._scheduled[task.identity])
         elif error is None:
-            assert self.built.is_built(task), f"{task.name} was built under another key; it would be built for ever"
+            assert self.built.is_built(task), f"{task.name} was built under another key and would be rebuilt endlessly"
             self._made(task)
         else:
             self.failed[task.identity] = str(error)
@@ -160,7 +164,7 @@ class Schedule:
             self._give_up(task.identity)
 
     def _made(self, task: Task) -> None:
-        """Queue what waited for an artifact alone."""
+        """Queue the tasks that waited only for this task's artifact."""
         self._drop(task.identity)
         for identity in self._waiting.pop(task.identity, ()):
             scheduled = self._scheduled.get(identity)
@@ -169,7 +173,7 @@ class Schedule:
         self.settled.append(task.identity)
 
     def _give_up(self, identity: str) -> None:
-        """Drop all tasks that wait for one that failed."""
+        """Drop all tasks that wait for a failed one."""
         self.settled.append(identity)
         for waiting in self._waiting.pop(identity, ()):
             if (scheduled := self._drop(waiting)) is not None and (failed := self._failed_need(scheduled.task)) is not None:
@@ -184,32 +188,32 @@ class Schedule:
         return scheduled
 
     def requeue(self, task: Task) -> None:
-        """Schedule a running task again that did not end."""
+        """Return a running task that was interrupted to the queue."""
         self.running.discard(task.identity)
         if (scheduled := self._scheduled.get(task.identity)) is not None:
             self._refund(scheduled)
             self._enqueue(scheduled)
 
     def pause(self, task: Task) -> None:
-        """Keep a running task aside until `resume`. It is paid for again then."""
+        """Pause a running task until `resume`. Its price is refunded, and charged again when it restarts."""
         self.running.discard(task.identity)
         self._paused.add(task.identity)
         self._refund(self._scheduled[task.identity])
 
     def _refund(self, scheduled: Scheduled) -> None:
-        """Give a task's price back to the budget, and queue what had been too expensive."""
+        """Refund a task's price to the budget, and queue the tasks that had not fitted it."""
         self._budget.spent_seconds -= scheduled.seconds
         for identity in self._unaffordable & self._scheduled.keys():
             self._queue.add(self._scheduled[identity])
         self._unaffordable.clear()
 
     def resume(self, task: Task) -> None:
-        """Let a paused task go on, on any worker."""
+        """Resume a paused task, on any worker."""
         self._paused.discard(task.identity)
         self._enqueue(self._scheduled[task.identity])
 
     def recheck_artifacts(self) -> None:
-        """Look up in the store again all that was built, since something is lost there: what is needed is made again."""
+        """Look up all artifacts in the store again because one is lost; reschedule the tasks whose artifacts are needed."""
         self.built.forget()
         busy = self.running | self._paused
         idle = [scheduled for identity, scheduled in self._scheduled.items() if identity not in busy]
@@ -225,5 +229,5 @@ class Schedule:
 
 
 def _makes(task: Task) -> bool:
-    """Return whether a task makes an artifact that others may need."""
+    """Return whether a task makes an artifact that other tasks can need."""
     return KINDS[task.kind].artifact is not None

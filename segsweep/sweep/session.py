@@ -1,7 +1,8 @@
-"""A session: a study that is open. A plan, a rehearsal and a run open it alike, so all refuse with the same words.
+"""A session: an open study that has passed all checks.
 
-A plan differs in two ways. Data that is not found is noted instead of refused, and data that the store does not hold is not
-decoded, so what only its pixels tell is unknown.
+A plan, a rehearsal and a run open a study in the same way, so all three report the same errors. A plan differs in two ways: it
+lists datasets that are not found instead of raising an error, and it does not decode datasets that the store lacks, so mistakes
+that only pixels show remain undetected.
 """
 
 import math
@@ -41,7 +42,7 @@ from segsweep.sweep.schedule import Price
 
 
 class Purpose(Enum):
-    """Why a study is opened."""
+    """The purpose for which a study is opened."""
 
     RUN = "run"
     PLAN = "plan"
@@ -50,7 +51,10 @@ class Purpose(Enum):
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """How a study is opened: for what, where, with which options, and to whom it reports."""
+    """The parameters with which a study is opened: its purpose, folders and options, and the receivers of its messages.
+
+    `view` receives the events of the driver, `notify` lines for the user.
+    """
 
     purpose: Purpose
     folders: Folders
@@ -62,7 +66,7 @@ class SessionConfig:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run needs beside a session: its records, open for writing, with their id, and what knows of outages."""
+    """The additional state of a session that runs: its records, open for writing, their id, and the state of outages."""
 
     writer: RecordWriter
     outage: Outage
@@ -71,11 +75,11 @@ class RunState:
 
 @dataclass(frozen=True)
 class Session:
-    """A study that passed all checks: its data, the runner for it, and a planner that resumes what earlier starts left.
+    """A study that has passed all checks: its data, its runner, and a planner that resumes the work of earlier starts.
 
-    `records` are those of earlier starts; None where there was none. `lost` maps confirmed runs whose models are lost to the
-    reason, `notices` are lines on what is damaged, lost or replaced. `undecoded` names the datasets of a plan that the store
-    does not hold at some size. `run_state` and `earlier` are there where the study runs.
+    `records` are those of earlier starts; None if there was none. `lost` maps the ids of confirmed runs whose models are lost to
+    the reason. `notices` are lines on damaged, lost or replaced work. `undecoded` names the datasets of a plan that the store
+    lacks at some size. `run_state` and `earlier` exist only for a run.
     """
 
     config: SessionConfig
@@ -91,31 +95,31 @@ class Session:
 
     @property
     def run_state(self) -> RunState:
-        """What a run needs beside."""
-        assert self._run_state is not None, "a study that is only planned does not run"
+        """The additional state of a run."""
+        assert self._run_state is not None, "a session that only plans has no run state"
         return self._run_state
 
     @property
     def earlier(self) -> Records:
-        """The records of earlier starts, empty where there was none; a run has declared its study in them."""
+        """The records of earlier starts, empty if there was none. A run declares its study in them first."""
         assert self.records is not None
         return self.records
 
     @property
     def plan(self) -> Plan:
-        """The plan, whose cells get their trials as sources are chosen."""
+        """The plan; it grows when a source's learning rate is chosen."""
         return self.planner.plan
 
 
 @contextmanager
 def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
-    """Yield an open study once all is checked and, unless it is only planned, its data prepared.
+    """Check a study, prepare its data unless the purpose is a plan, and yield its session.
 
-    For a plan or a rehearsal the runner starts no Ray and serves to plan alone. A run holds the study's records open for writing.
-    Raises `UserError` for what a run would refuse, with the same words for every purpose; whoever plans calls `check_free`
-    once the plan is shown.
+    For a plan or a rehearsal the runner does not start Ray and can only be used for planning. A run holds the study's records
+    open for writing. Raises `UserError` for every mistake that a run would reject, with the same message for every purpose. After
+    showing a plan, the caller calls `check_free`.
     """
-    register(study.user_objects)  # again: another study of this process may have brought other things of the same names
+    register(study.user_objects)  # again, because another study in this process may have other objects of the same names
     folders, options, planning = config.folders, config.options, config.purpose is Purpose.PLAN
     check_study(study, options)
     check_folders(folders.study_folder(study), folders.store)
@@ -140,21 +144,21 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
 def _resumed(
     plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, undecoded: frozenset[str] = frozenset()
 ) -> Session:
-    """Return a session that only looks: its planner resumes from what the records and the store hold, and nothing is written."""
+    """Return a read-only session, whose planner resumes from the records and the store."""
     folder, notices = config.folders.study_folder(plan.study), list[str]()
     records = load_or_none(folder)
     lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
     planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost)
-    before = None if catalog.absent else records  # without its data every trial looks like another one
+    before = None if catalog.absent else records  # without its data every trial would have another id
     notices += _what_changes(folder, before, plan, planner, lost)
     costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
     return Session(config, catalog, runner, planner, costs, records, lost, tuple(notices), undecoded)
 
 
 def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, writer: RecordWriter) -> Session:
-    """Return a session that runs: the study is declared in its records, and damaged models are moved out of the way.
+    """Declare the study in its records, move damaged models to `damaged/`, and return a session that can run.
 
-    Its planner waits while the store is out of reach.
+    Its planner waits while the store is unreachable.
     """
     for line in writer.notices:
         config.notify(line)
@@ -163,7 +167,7 @@ def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: Sessi
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)
     lost = lost_models(records.all_trials, catalog.store, set_aside=True)
-    notices: list[str] = []  # of what the planner's prices need, said after what changes
+    notices: list[str] = []  # lines of the cost model, printed after the lines on changes
     costs = CostModel(plan, catalog, runner.device, runner.measure, notices.append)
     planner = _planner(plan, Artifacts(catalog.store, config.notify, outage), config, records, lost, costs.seconds)
     for line in (*_what_changes(writer.folder, before, plan, planner, lost), *notices):
@@ -180,13 +184,13 @@ def _planner(
     lost: Mapping[str, str],
     price: Price = lambda _: 1.0,
 ) -> Planner:
-    """Return the planner that resumes from what the store and the records hold."""
+    """Return a planner that resumes from the records and the store."""
     resume = resume_state(records, plan.study.early_stopping, config.retry_failed, lost)
     return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price)
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:
-    """Yield lines on confirmed runs that run again for lack of their models, and on what the study replaces."""
+    """Yield lines on confirmed runs that are rerun because their models are lost, and on recorded trials that are replaced."""
     yield from lost_remarks(planned_among(lost, planner))
     if (changed := changed_line(folder, before, declaration(plan), planner)) is not None:
         yield changed
@@ -199,16 +203,16 @@ def _outage(config: SessionConfig, folder: Path) -> Outage:
 
 
 def plan_of(study: Study, catalog: Catalog, runner: Runner) -> Plan:
-    """Return the plan of a study for the devices of a runner."""
+    """Return the plan of a study for a runner's device."""
     return make_plan(study, catalog.key, cache(runner.resolve), partial(catalog.left_out, study), catalog.masks_key)
 
 
 def load_or_none(folder: Path) -> Records | None:
-    """Return the records of a study folder, None where no study was run. Raises `UserError` for what is damaged."""
+    """Return the records of a study folder, None if no study was run there. Raises `UserError` if they are damaged."""
     return load(folder) if declared(folder) or (folder / INDEX).is_file() else None
 
 
 def planned_among(lost: Mapping[str, str], planner: Planner) -> dict[str, str]:
-    """Return those of some lost models that belong to confirmed runs of the plan, which are to run again."""
+    """Return the lost models of confirmed runs that the plan contains; these runs are repeated."""
     known = {trial.trial_id for cell in planner.plan.cells for trial in planner.trials(cell)}
     return {trial: reason for trial, reason in lost.items() if trial in known}

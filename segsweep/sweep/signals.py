@@ -1,4 +1,4 @@
-"""The request to end a run: by Ctrl-C (INT), a kill (TERM), a lost terminal (HUP), or since its Ray cluster has gone."""
+"""Requests to end a run: Ctrl-C (INT), a kill (TERM), a lost terminal (HUP), or the loss of its Ray cluster."""
 
 import signal
 import threading
@@ -12,11 +12,11 @@ BY_USER = "interrupted by the user"
 
 
 class Interruption:
-    """The request to end what runs in this process: `reason` is None until there is one.
+    """Holds the request to end the current run: `reason` is None until there is one.
 
-    A request raises `KeyboardInterrupt` in the main thread. With `ends_process`, as in a command, only the first one does: what
-    follows must not break off the clean end, and `cli/ending.py` sees that the process ends in time. `detail` is the reason
-    unless that is a signal.
+    A request raises `KeyboardInterrupt` in the main thread. With `ends_process`, as in a command, only the first request does:
+    later ones must not interrupt the clean exit, whose duration `cli/ending.py` limits. `detail` is the reason if the request is
+    not a signal, else empty.
     """
 
     def __init__(self, ends_process: bool = False) -> None:
@@ -27,21 +27,21 @@ class Interruption:
         self._deferred = self._raised = False
 
     def request(self, reason: str) -> None:
-        """Ask for the end, from any thread."""
+        """Request the end, from any thread."""
         if self.reason is None:
             self.reason = self.detail = reason
             if self.ends_process or not self._deferred:
                 self._wake()
 
     def raise_if_asked(self) -> None:
-        """Raise `KeyboardInterrupt` where the end was asked for."""
+        """Raise `KeyboardInterrupt` if the end was requested."""
         if self.reason is not None:
             self._raised = True
             raise KeyboardInterrupt(self.reason)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Have a request set `reason` alone, for code that calls `raise_if_asked` between its steps."""
+        """Within this context, a request only sets `reason`; for code that calls `raise_if_asked` between its steps."""
         self._deferred = True
         try:
             yield
@@ -49,13 +49,13 @@ class Interruption:
             self._deferred = False
 
     def insist(self) -> None:
-        """Break off a step during which a request was deferred: it takes long, or hangs."""
+        """Interrupt the current step despite a deferred request, because the step takes long or hangs."""
         if self._deferred:
             self._deferred = False
             self._wake()
 
     def after_last_line(self, action: Callable[[], Any]) -> None:
-        """Run an action that takes long: now, or after the last line where a command is to end."""
+        """Run a slow action: immediately, or after the last line is printed if a command is ending."""
         if self.reason is None or not self.ends_process:
             action()
         else:
@@ -63,7 +63,7 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take signals while the context lasts. What is ignored, as HUP under nohup, stays ignored."""
+        """Handle signals within this context. Signals that the process ignores, such as HUP under nohup, stay ignored."""
         before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
         for number in before:
             signal.signal(number, self._handle)
@@ -83,7 +83,7 @@ class Interruption:
         raise KeyboardInterrupt(self.reason)
 
     def _wake(self) -> None:
-        """Have the main thread run the handler, also where it waits in a system call."""
+        """Run the handler in the main thread, even if that waits in a system call."""
         handled = [number for number in SIGNALS if signal.getsignal(number) == self._handle]
         if handled:
             signal.pthread_kill(threading.main_thread().ident or 0, handled[0])
@@ -93,15 +93,15 @@ _current: Interruption | None = None
 
 
 def interruption() -> Interruption:
-    """Return the interruption of the command or run of this process; outside of one, one that nobody asks for."""
+    """Return the interruption of the current command or run; outside of both, one that nothing requests."""
     return _current or Interruption()
 
 
 @contextmanager
 def interruptible(ends_process: bool = False) -> Iterator[Interruption]:
-    """Yield the interruption of what runs in this context, which takes signals; within a command it is the command's.
+    """Yield the interruption of the code in this context, which handles signals. Within a command it is the command's.
 
-    Outside of the main thread, where Python allows no handler, only `request` asks for the end.
+    Outside the main thread Python allows no signal handler, so only `request` can end the run.
     """
     global _current
     if _current is not None:

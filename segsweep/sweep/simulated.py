@@ -1,4 +1,4 @@
-"""The simulated runner: whole studies with invented results in an instant, on workers that may appear and vanish."""
+"""The simulated runner: runs a whole study with invented results in an instant, on workers that can join and leave."""
 
 import heapq
 from collections import deque
@@ -14,7 +14,7 @@ from segsweep.tasks.task import Assignment, Task
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a simulated time: `start`, `epoch`, `finished`, `stopped`, `paused`, `failed`, or `died`."""
+    """An event at a simulated time; `what` is `start`, `epoch`, `finished`, `stopped`, `paused`, `failed` or `died`."""
 
     seconds: float
     what: str
@@ -24,7 +24,10 @@ class Event:
 
 @dataclass(frozen=True, order=True)
 class _Step:
-    """The next epoch of a running task, or all of a task without results: when it ends, and which start of a task it is."""
+    """The next step of a running task: one epoch, or a whole task without results.
+
+    `seconds` is the time of its end, `number` the number of the task's start, which breaks ties.
+    """
 
     seconds: float
     number: int
@@ -34,13 +37,13 @@ class _Step:
 
 @dataclass
 class Simulation:
-    """Runs a planner's tasks on `workers` simulated workers, at first.
+    """Runs a planner's tasks on simulated workers, `workers` of them at the start.
 
-    `changes` lists how many workers there are from which seconds on. Those vanish whose tasks started last; these tasks return to
-    the planner and go on from their last epoch. `val_iou` invents the validation IoU of a trial's epoch; one that raises fails
-    the trial. A task without planned results, as a stage, takes `task_seconds`; one with results takes `epoch_seconds` for each.
-    Stages whose name is in `broken` fail. `built` maps keys of artifacts to their content hashes. `events` and `decisions` (what
-    the planner decided) fill up.
+    `changes` lists (seconds, number of workers) pairs. When the number drops, the workers whose tasks started last leave; their
+    tasks are requeued and resume from their last epoch. `val_iou` returns the validation IoU of an epoch of a trial; if it
+    raises, the trial fails. A task without planned results, such as a stage, lasts `task_seconds`; every result of another task
+    takes `epoch_seconds`. Stages whose name is in `broken` fail. `built` maps keys of artifacts to content hashes. `events` and
+    `decisions` collect the events and the planner's decisions.
     """
 
     planner: Planner
@@ -53,11 +56,11 @@ class Simulation:
     built: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    _reached: dict[str, int] = field(default_factory=dict)  # id of a task that does not run -> the epoch in its checkpoint
+    _reached: dict[str, int] = field(default_factory=dict)  # id of an interrupted or paused task -> epoch of its checkpoint
     _running: list["_Step"] = field(default_factory=list)  # a heap
 
     def run(self, until_seconds: float = float("inf")) -> list[Event]:
-        """Run until nothing is left or the time is over, and return what happened, in order."""
+        """Run until no work or no time is left, and return the events in order."""
         self.planner.workers = self.workers
         changes, clock = deque(sorted(self.changes)), 0.0
         while True:
@@ -85,7 +88,7 @@ class Simulation:
         heapq.heappush(self._running, _Step(clock + seconds, len(self.events), assignment, epoch))
 
     def _change_workers(self, clock: float, workers: int) -> None:
-        """Set the number of workers; the tasks of those that vanish return to the planner."""
+        """Set the number of workers, and requeue the tasks of workers that leave."""
         self.workers = workers
         self.planner.workers = max(1, workers)
         while len(self._running) > workers:
@@ -98,7 +101,7 @@ class Simulation:
             self.planner.requeue(task)
 
     def _advance(self, clock: float, assignment: Assignment, epoch: int) -> bool:
-        """Let one task without results, or one epoch, end; return whether the task goes on."""
+        """End one epoch, or a task without results; return whether the task continues."""
         task = assignment.task
         if task.results is None:
             self._make(clock, assignment)
@@ -120,7 +123,7 @@ class Simulation:
         return verdict is Verdict.CONTINUE and epoch != task.results
 
     def _make(self, clock: float, assignment: Assignment) -> None:
-        """Put a task's artifact into the store, or let the task fail."""
+        """Add a task's artifact to `built`, or fail the task if it is broken."""
         task = assignment.task
         if task.name.removeprefix("stage ") in self.broken:
             self.events.append(Event(clock, "failed", task))
@@ -138,7 +141,7 @@ class Simulation:
         self.planner.task_ended(task, error)
 
     def _read_decisions(self, clock: float) -> None:
-        """Take what the planner has decided; paused tasks that early stopping ends have ended then."""
+        """Collect the planner's decisions, and end paused trials that early stopping has stopped."""
         while self.planner.decisions:
             each = self.planner.decisions.popleft()
             self.decisions.append(each)

@@ -1,4 +1,4 @@
-"""Where a self-supervised stage trains a ResNet with the stem for small images, and what that means for trials."""
+"""The ResNet stem for small images in self-supervised stages, and its effect on trials."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ from segsweep.config.source import Stage
 from segsweep.config.study import Study
 from segsweep.models.encoder_name import encoder_name, resnet_stem
 
-LARGEST_PX = 64  # of the images that a stage sees; the usual stem and the levels behind it leave 2x2 places of such an image
+LARGEST_PX = 64  # largest image side for the small stem; the usual stem and encoder reduce such an image to 2x2 positions
 
 
 def has_small_stem(settings: Settings, stage: Stage, *, first: bool) -> bool:
-    """Return whether a stage of a cell's source has the stem for small images.
+    """Return whether a stage of a cell's source uses the stem for small images.
 
-    So has a self-supervised stage that is the `first` of its source, thus begins from random weights, trains a ResNet on images
-    of at most 64 px, and is not denied it by `ssl_stem=usual`.
+    A stage uses it if it is self-supervised, is the `first` of its source (and so begins from random weights), trains a ResNet on
+    images of at most `LARGEST_PX`, and `ssl_stem` is `auto`.
     """
     small = settings.ssl_stem == "auto" and settings.source_px <= LARGEST_PX
     return small and first and stage.self_supervised and bool(resnet_stem(encoder_name(settings.architecture)))
 
 
 def stem_left_out(settings: Settings) -> Sequence[str]:
-    """Return how the names of the encoder's weights begin that the source of a cell does not have; () where it has all."""
+    """Return the name prefixes of the encoder weights that the source of a cell lacks; () if it has all."""
     stages = settings.chain.stages
     if len(stages) == 1 and has_small_stem(settings, stages[0], first=True):
         return resnet_stem(encoder_name(settings.architecture))
@@ -29,13 +29,13 @@ def stem_left_out(settings: Settings) -> Sequence[str]:
 
 
 def stem_remarks(study: Study) -> list[str]:
-    """Return a line for every source whose encoder comes without its stem."""
+    """Return a line for every source whose encoder is transferred without its stem."""
     lines = []
     for _, cell in study.cells():
         if stem_left_out(cell):
             lines.append(
                 f"source {cell.source} trains {encoder_name(cell.architecture)} at {cell.source_px} px with the stem for small "
-                "images, which is not transferred: trials begin with a random stem, and train it under freeze=encoder too; "
-                "ssl_stem=usual trains the usual one"
+                "images, which is not transferred: trials begin with a random stem and train it, also with freeze=encoder; "
+                "ssl_stem=usual trains the usual stem"
             )
     return list(dict.fromkeys(lines))

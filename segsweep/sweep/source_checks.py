@@ -1,4 +1,4 @@
-"""Checks of losses, sources and weight files against listed data."""
+"""Checks of losses, sources and weight files against the listed data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from segsweep.training.weight_file import check_file
 def check_sources(study: Study, catalog: Catalog) -> None:
     """Raise `UserError` for a class map, loss, source or weight file that does not fit the target.
 
-    Nothing is refused for a dataset that a lenient catalog does not find.
+    Datasets that a lenient catalog does not find are not checked.
     """
     maps, files, known = class_maps(study, catalog), set(), study.target_name not in catalog.absent
     classes = catalog.classes(study.target_name, study.target.classes)
@@ -37,24 +37,24 @@ def check_sources(study: Study, catalog: Catalog) -> None:
 
 
 def _check_dataset(stage: Stage, dataset: str, settings: Settings, study: Study, catalog: Catalog) -> None:
-    """Raise `UserError` for a supervised stage on the target's own dataset, without masks, or with a loss that does not fit.
+    """Raise `UserError` for a supervised stage on the target's own dataset, without masks, or with an unsuitable loss.
 
-    A self-supervised stage may train on the target's dataset: held-out images are left out of it.
+    A self-supervised stage may train on the target's dataset, because held-out images are removed from it.
     """
     if dataset in catalog.absent or stage.self_supervised:
         return
     if study.target_name not in catalog.absent and catalog.same(dataset, study.target_name):
-        raise UserError(f"source {stage}: is the target's own dataset; it would train on the target's test pictures")
+        raise UserError(f"source {stage}: this is the target's own dataset; the stage would train on the target's test images")
     check_loss(settings.source_loss, catalog.classes(dataset, None))
 
 
 def _file_uses(stage: Stage, settings: Settings, study: Study, catalog: Catalog) -> set[tuple[Stage, str, str]]:
-    """Return how a cell uses a weight file: its stage, the architecture, and what is transferred."""
+    """Return the uses of a weight file in a cell, as (stage, architecture, transfer)."""
     _, *after = settings.chain.stages
     if after:
         scopes: Sequence[str] = ["encoder" if after[0].self_supervised else "all-but-classifier"]
     else:
         scopes = tuned_values(study, "transfer", settings.transfer)
     if "all" in scopes and study.target.class_map and stage_classes(stage, catalog) is None:
-        raise UserError(f"transfer=all from {stage}: a file does not say its classes, so class_map cannot be applied")
+        raise UserError(f"transfer=all from {stage}: the file does not name its classes, so class_map cannot be applied")
     return {(stage, settings.architecture, scope) for scope in scopes}

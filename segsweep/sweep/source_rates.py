@@ -1,4 +1,4 @@
-"""Cells whose source's learning rate is tuned: which rates are still to be tried, and which one a cell takes."""
+"""Tuning of the source's learning rate: which rates are untried, and which one a cell chooses."""
 
 import math
 from collections import defaultdict
@@ -11,14 +11,14 @@ from segsweep.sweep.decisions import SourceChoice
 from segsweep.sweep.plan import Cell, chain
 from segsweep.tasks.stage_task import StageTask
 
-ReadStage = Callable[[str], float]  # key of a built supervised stage -> its reading by `keep`, higher better
+ReadStage = Callable[[str], float]  # key of a built supervised stage -> its reading by `keep`, higher is better
 
 
 class SourceRates:
     """The cells that wait for the choice of their source's learning rate.
 
-    A rate has been tried once the last supervised stage that it trains is built, or some stage before it failed. On a retry,
-    the stages that `retried` names count as not run, except where another rate of the cell was trained: its choice stands.
+    A rate is tried once its last supervised stage is built, or a stage of its chain has failed. `retried` holds the failed stages
+    that a retry counts as not run. They are not retried in a cell that has trained another rate: its choice stands.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SourceRates:
                 self._cells_of[identity].append(cell.key)
 
     def untried(self, cell: Cell) -> list[StageSpec]:
-        """Return the last stages of the rates that a cell's source is still to be tried with."""
+        """Return the last stages of the rates that a cell has not tried yet."""
         lasts = [rate.stage for rate in cell.source_rates]
         return [last for last in lasts if last.spec_id not in self._given_up and not self._is_tried(last)]
 
@@ -52,7 +52,7 @@ class SourceRates:
         return [self.cells[key] for key in self._cells_of.get(stage_id, ()) if key in self.cells]
 
     def choose(self, cell: Cell) -> tuple[SourceChoice, Cell]:
-        """Return the rate with the best reading, of equal ones the first, and the cell with this rate. All must be tried."""
+        """Return the rate with the best reading (ties: the first), and the cell with this rate. All rates must be tried."""
         tried = tuple((rate, self._reading(rate.stage)) for rate in cell.source_rates)
         readings = [
             (-math.inf if value is None or math.isnan(value) else value, -number) for number, (_, value) in enumerate(tried)
@@ -66,7 +66,7 @@ class SourceRates:
         return failed or stage.spec_id in self._readings or self._built.is_built(StageTask(stage))
 
     def _reading(self, stage: StageSpec) -> float | None:
-        """Return the reading of a stage that has been tried, None where it or one before it failed."""
+        """Return the reading of a tried stage; None if it or a stage before it failed."""
         task = StageTask(stage)
         if stage.spec_id not in self._readings and self._built.is_built(task):
             self._readings[stage.spec_id] = self._read(self._built.key(task))

@@ -1,4 +1,4 @@
-"""The view that keeps a study's status file: what only its driver knows, for `segsweep status` on any machine."""
+"""The view that writes a study's status file: the part of its state that is not in the records, for `segsweep status`."""
 
 import os
 import shlex
@@ -19,17 +19,17 @@ from segsweep.sweep.tally import EarlierProgress, Tally
 from segsweep.tasks.messages import Result
 from segsweep.tasks.task import Task
 
-WRITE_SECONDS = 5.0  # how often the file is written
-UNCLAIMED_SECONDS = 5.0  # after which a start that prepares data, or waits for machines, is shown before it has its records
-CLOSE_SECONDS = 5.0  # for the last writing: a disk that hangs holds nobody up
+WRITE_SECONDS = 5.0  # interval between writes of the file
+UNCLAIMED_SECONDS = 5.0  # a start that prepares data or waits for machines longer than this is shown before it opens its records
+CLOSE_SECONDS = 5.0  # time limit of the last write, so that a hanging disk does not delay the exit
 
 
 class StatusView:
-    """Writes what the driver knows into the status file, every few seconds, in a thread.
+    """Writes the driver's state into the status file every few seconds, in a thread.
 
-    A disk that is full, slow or gone costs the status, never the study. Nothing is written before the study begins, unless its
-    data is prepared or something is waited for: a command that is refused leaves the status as it was. `claimed` is called when
-    the folder is this driver's. `end` says how the driver ended, and `close` writes that.
+    If the disk is full, slow or gone, the status is out of date, but the study is not affected. Nothing is written before the
+    study begins, unless it prepares data or waits for several seconds: a command that is refused leaves the status unchanged.
+    `claimed` is called when this driver owns the folder. `end` sets how the driver ended, and `close` writes it.
     """
 
     def __init__(self, folder: Path, claimed: Callable[[], None] = lambda: None, every_seconds: float = WRITE_SECONDS) -> None:
@@ -39,20 +39,20 @@ class StatusView:
         self._status = DriverStatus(socket.gethostname(), os.getpid(), command, str(Path.cwd()), now, now)
         self._tally: Tally | None = None
         self._busy: dict[str, WorkerInfo] = {}
-        self._lock = threading.Lock()  # over what the driver changes and the thread reads
+        self._lock = threading.Lock()  # guards the state that the driver changes and the thread reads
         self._began, self._is_claimed = time.monotonic(), False
         self._wake, self._closing = threading.Event(), False
         self._thread = threading.Thread(target=self._write_on, name="status", daemon=True)
         self._thread.start()
 
-    # --- What the driver says ---------------------------------------------------------------------------------------------
+    # --- Events of the driver ---------------------------------------------------------------------------------------------
 
     def data(self, what: str, done: int, total: int) -> None:
-        """Keep how far the preparation of data is."""
+        """Store the progress of preparing data."""
         self._set(preparing=f"{what}: {done}/{total}" if done < total else None)
 
     def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Show the study as running: its records are this driver's."""
+        """Set the state to running: this driver owns the records."""
         with self._lock:
             self._tally = Tally()
             self._tally.begin(plan, earlier, seconds_left)
@@ -61,17 +61,17 @@ class StatusView:
         self._wake.set()
 
     def started(self, task: Task) -> None:
-        """Keep a task whose worker is not known yet."""
+        """Store a started task whose worker is not known yet."""
         with self._lock:
             self._busy[task.identity] = WorkerInfo(None, None, task.identity)
 
     def placed(self, task: Task, worker: WorkerInfo) -> None:
-        """Keep the worker that runs a task."""
+        """Store the worker that runs a task."""
         with self._lock:
             self._busy[task.identity] = worker
 
     def epoch(self, task: Task, result: Result) -> None:
-        """Keep nothing: the records have every epoch."""
+        """Store nothing: the records have every epoch."""
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Count a task that ended."""
@@ -81,7 +81,7 @@ class StatusView:
                 self._tally.ended(task, status, facts, cells)
 
     def postponed(self, task: Task, reason: str) -> None:  # noqa: ARG002
-        """Forget the worker of a task that is put off."""
+        """Remove the worker of a postponed task."""
         with self._lock:
             self._busy.pop(task.identity, None)
 
@@ -90,31 +90,31 @@ class StatusView:
         self.ended(task, "skipped", {}, cells)
 
     def workers(self, count: int, runs_on: str) -> None:
-        """Keep how many workers there are, and what they run on."""
+        """Store the number of workers and the hardware that they run on."""
         self._set(workers=count, runs_on=runs_on)
 
     def waiting(self, reason: str | None) -> None:
-        """Keep what the study waits for."""
+        """Store what the study waits for."""
         if reason != self._status.waiting_for:
             self._set(waiting_for=reason)
             self._wake.set()
 
     def notify(self, text: str) -> None:
-        """Keep nothing: the log has every line."""
+        """Store nothing: the log has every line."""
 
     def end(self, state: str, reason: str | None = None) -> None:
-        """Keep how the driver ended."""
+        """Store how the driver ended."""
         with self._lock:
             self._busy.clear()
         self._set(state=state, reason=reason, waiting_for=None, preparing=None, seconds_left=None)
 
     def close(self) -> None:
-        """Write the last status; a disk that hangs is waited for some seconds."""
+        """Write the last status. If the disk hangs, give up after `CLOSE_SECONDS`."""
         self._closing = True
         self._wake.set()
         self._thread.join(CLOSE_SECONDS)
 
-    # --- What is written --------------------------------------------------------------------------------------------------
+    # --- Writing the file -------------------------------------------------------------------------------------------------
 
     def _set(self, **values: Any) -> None:
         with self._lock:
@@ -126,7 +126,7 @@ class StatusView:
             self._claimed()
 
     def _write_on(self) -> None:
-        """Write the status again and again, until the view is closed; then once more."""
+        """Write the status periodically until the view is closed, then once more."""
         while not self._closing:
             self._wake.wait(self._every_seconds)
             self._wake.clear()
@@ -134,7 +134,7 @@ class StatusView:
         self._write_if_ours()
 
     def _write_if_ours(self) -> None:
-        """Write the status, unless the folder may be another driver's."""
+        """Write the status, unless another driver may own the folder."""
         with suppress(OSError):
             if not self._is_claimed:
                 if not self._has_news or driver_alive(self._folder):
@@ -145,16 +145,16 @@ class StatusView:
 
     @property
     def _has_news(self) -> bool:
-        """Whether a start that has not begun its study is worth a look."""
+        """Whether a start that has not begun its study has waited long enough to be shown."""
         waits = self._status.preparing is not None or self._status.waiting_for is not None
         return waits and self._status.goes_on and time.monotonic() - self._began >= UNCLAIMED_SECONDS
 
     def _next(self) -> DriverStatus:
-        """Return the status at this moment."""
+        """Update the status to the current time and return it."""
         with self._lock:
             values: dict[str, Any] = {"busy": tuple(self._busy.values())}
             if self._tally is not None and self._status.goes_on:
-                left = self._tally.seconds_left or None  # 0: longer than predicted, and nothing has ended yet
+                left = self._tally.seconds_left or None  # 0 means unknown: over the predicted time, and no task has ended yet
                 values |= {"trials_per_hour": self._tally.trials_per_hour, "seconds_left": left}
             at = max(time.time(), self._status.updated_at)
             self._status = replace(self._status, updated_at=at, revision=self._status.revision + 1, **values)

@@ -1,4 +1,4 @@
-"""Checks of a study that need no data: objects that it lacks, names that cannot be built, too many processes."""
+"""Checks of a study that need no data: missing user objects, names that cannot be built, too many processes."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,15 @@ from segsweep.sweep.small_stem import stem_left_out
 from segsweep.sweep.study_values import tuned_values
 from segsweep.training.user_method import check_user_method
 
-BY_LEVEL = {"encoder_lr_factor": 1.0, "layer_decay": 1.0, "unfreeze_every_epochs": None}  # settings that treat levels differently
+BY_LEVEL = {
+    "encoder_lr_factor": 1.0,
+    "layer_decay": 1.0,
+    "unfreeze_every_epochs": None,
+}  # setting by level -> value without effect
 
 
 def check_user_objects(study: Study) -> None:
-    """Raise `UserError` for an architecture, a loss, a method or a dataset `own:NAME` that the study names and does not bring."""
+    """Raise `UserError` for an architecture, loss, method or dataset `own:NAME` that the study names but does not define."""
     for _, cell in study.cells():
         losses = tuned_values(study, "loss", cell.loss)
         texts = [cell.architecture, *(name for loss in losses for name in user_losses(loss))]
@@ -61,7 +65,7 @@ def check_names(study: Study) -> None:
 
 
 def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Return the architectures and the encoders that are trained, each with the sizes of images that it sees."""
+    """Return the (architecture, image size) and the (encoder, image size) pairs that are trained; sizes in pixels."""
     models = [(cell.architecture, cell.image_px) for cell in cells]
     encoders = []
     for cell in cells:
@@ -74,19 +78,19 @@ def _sizes_used(cells: Sequence[Settings]) -> tuple[list[tuple[str, int]], list[
 
 
 def _one_logit(study: Study, cell: Settings) -> bool:
-    """Return whether some trial of a cell has one logit for two classes."""
+    """Return whether some trial of a cell uses one logit for two classes."""
     return "sigmoid" in tuned_values(study, "output", cell.output)
 
 
 def _treats_levels_apart(study: Study, cell: Settings) -> bool:
-    """Return whether some trial of a cell treats the levels of its encoder differently."""
+    """Return whether some trial of a cell trains the levels of its encoder differently."""
     return any(value != usual for axis, usual in BY_LEVEL.items() for value in tuned_values(study, axis, getattr(cell, axis)))
 
 
 def check_processes(study: Study, options: Options) -> None:
-    """Raise `UserError` where processes that train one model would have less than one image each of a batch."""
+    """Raise `UserError` if more processes train one model than a batch has images."""
     for name, settings in study.cells():
         for setting, size in batch_sizes(settings).items():
             option = "workers_per_trial" if setting == "batch_size" else "workers_per_stage"
             if (workers := getattr(options, option)) > size:
-                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without a picture")
+                raise UserError(f"{flag(option)} {workers}: {setting}={size} of cell {name} leaves workers without images")

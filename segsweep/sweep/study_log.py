@@ -1,4 +1,4 @@
-"""The log of a study: what its drivers said, start after start, in its folder."""
+"""The log of a study: the lines that its drivers have printed, over all starts, in the study's folder."""
 
 import os
 import threading
@@ -8,15 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 LOG, EARLIER = "log.txt", "log.1.txt"  # in a study's folder
-MOST_BYTES = 4 << 20  # of one file: a longer one becomes the earlier one, in place of the one before
-MOST_KEPT = 1000  # lines that wait for the folder
+MOST_BYTES = 4 << 20  # size of one file; a full log.txt is renamed to log.1.txt and replaces it
+MOST_KEPT = 1000  # lines that wait in memory for the folder
 
 
 class StudyLog:
-    """A file to which lines are appended as they are said, each with its time. It can be given to rich as a file.
+    """A log file whose lines are prefixed with the time. It can serve as the file of a rich console.
 
-    Lines wait in memory until `open` says that the folder is the study's, and then go to the operating system at once: the end
-    of the process loses none. A file that cannot be written costs lines and nothing else: once it can be, a line says how many.
+    Lines wait in memory until `open` is called, because before that the folder may be another driver's. From then on every line
+    is written at once, so that none is lost when the process ends. If the file cannot be written, lines are lost; the next line
+    that can be written is preceded by their number.
     """
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES, clock: Callable[[], float] = time.time) -> None:
@@ -27,7 +28,7 @@ class StudyLog:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Write the lines that wait, and from now on each at once."""
+        """Write the waiting lines, and from now on every line at once."""
         with self._lock:
             self._opened = True
             for line in self._waiting:
@@ -35,7 +36,7 @@ class StudyLog:
             self._waiting.clear()
 
     def write(self, text: str) -> int:
-        """Add some lines, each with the time."""
+        """Add the lines of `text`, each with the time; return its length."""
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._clock()))
         with self._lock:
             for line in text.splitlines():
@@ -50,7 +51,7 @@ class StudyLog:
         """Do nothing: every line is written at once."""
 
     def _append(self, line: str) -> None:
-        """Append a line, and before it one on those that could not be written."""
+        """Append a line; if earlier lines could not be written, append their number before it."""
         gap = f"{line[:19]} ({self._lost} lines could not be written)\n" if self._lost else ""
         try:
             path = self._folder / LOG
@@ -65,7 +66,7 @@ class StudyLog:
 
 
 def _append_at_once(path: Path, content: bytes) -> None:
-    """Append to a file in one write; what only fits in part is taken back. Raises `OSError`."""
+    """Append to a file in one write. Removes a partial write and raises `OSError` if the content does not fit."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         before = os.fstat(descriptor).st_size

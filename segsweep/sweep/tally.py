@@ -1,4 +1,4 @@
-"""Counts of a study's progress, and the time left."""
+"""Counters of a study's progress, and the predicted time left."""
 
 import time
 from collections import Counter
@@ -13,9 +13,9 @@ from segsweep.tasks.task import Task
 
 @dataclass(frozen=True)
 class EarlierProgress:
-    """What earlier starts have done of a plan: trials that have ended, and per cell how many and the best validation IoU.
+    """Progress that earlier starts made on a plan: ids of ended trials, and per cell their number and the best validation IoU.
 
-    `failed` counts trials and stages that failed then, `stages_missing` the stages that are still to be built.
+    `failed` is the number of failed trials and stages, `stages_missing` the number of stages that are not built yet.
     """
 
     ended: Collection[str] = ()
@@ -26,9 +26,9 @@ class EarlierProgress:
 
 
 class Tally:
-    """Counts the tasks of a study that have ended, and keeps the best validation IoU per cell and the time left.
+    """Counts the ended tasks of a study, and keeps the best validation IoU per cell and the time left.
 
-    A trial counts once for every cell that shares it; a task of no cell counts as a stage.
+    A trial counts once for every cell that shares it; a task without a cell counts as a stage.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Tally:
         self._started = self._work_at_start = 0.0
 
     def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Start counting, from what earlier starts have done."""
+        """Start counting from the progress of earlier starts."""
         self.trials, self.trials_done, self.failed = plan.trials, sum(earlier.cell_done.values()), earlier.failed
         self._trials_at_start = self.trials_done
         self.stages = len(plan.stages())
@@ -59,11 +59,11 @@ class Tally:
         return float(self.trials - self.trials_done + 2 * (self.stages - self.stages_done))
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """Count a task, perhaps of some cells, that ended; once where it was stopped and started anew."""
+        """Count an ended task of `cells` (none for a stage). A trial that was stopped and rerun counts once."""
         self.failed += status == "failed"
         value = facts.get("val_iou")
         for cell in cells:
-            if value is not None and value >= self.best.get(cell, 0.0):  # never for NaN
+            if value is not None and value >= self.best.get(cell, 0.0):  # False for NaN
                 self.best[cell] = value
         if task.identity in self._counted:
             return
@@ -77,7 +77,7 @@ class Tally:
 
     @property
     def seconds_left(self) -> float:
-        """The time left: first as predicted, then from the pace so far."""
+        """The time left in seconds: at first as predicted, later increasingly from the pace so far."""
         passed = time.monotonic() - self._started
         share = 1 - self._work_left() / self._work_at_start if self._work_at_start else 1.0
         pace = passed * (1 - share) / share if share > 0 else self._seconds_left
@@ -90,6 +90,6 @@ class Tally:
 
     @property
     def trials_per_hour(self) -> float | None:
-        """How many trials have ended per hour of this start; None while none has."""
+        """The number of ended trials per hour since this start; None until one has ended."""
         ended, passed = self.trials_done - self._trials_at_start, time.monotonic() - self._started
         return 3600 * ended / passed if ended and passed else None

@@ -1,4 +1,4 @@
-"""Several views as one."""
+"""A view that combines several views."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from segsweep.tasks.task import Task
 
 
 class Views:
-    """Passes everything on to several views, in their order."""
+    """Passes every event on to several views, in their order."""
 
     def __init__(self, *views: View) -> None:
         self._views = views
 
     def data(self, what: str, done: int, total: int) -> None:
-        """Pass on how far the preparation of data is."""
+        """Pass on the progress of preparing data."""
         for view in self._views:
             view.data(what, done, total)
 
     def begin(self, plan: Plan, earlier: EarlierProgress, seconds_left: float) -> None:
-        """Pass on what there is to do."""
+        """Pass on the plan and the progress of earlier starts."""
         for view in self._views:
             view.begin(plan, earlier, seconds_left)
 
@@ -43,7 +43,7 @@ class Views:
             view.ended(task, status, facts, cells)
 
     def postponed(self, task: Task, reason: str) -> None:
-        """Pass on that a task is put off."""
+        """Pass on that a task is postponed."""
         for view in self._views:
             view.postponed(task, reason)
 
@@ -53,7 +53,7 @@ class Views:
             view.skipped(task, reason, cells)
 
     def workers(self, count: int, runs_on: str) -> None:
-        """Pass on how many workers there are."""
+        """Pass on the number of workers."""
         for view in self._views:
             view.workers(count, runs_on)
 
@@ -73,6 +73,6 @@ class Views:
             view.notify(text)
 
     def close(self) -> None:
-        """End all views."""
+        """Close all views."""
         for view in self._views:
             view.close()

@@ -1,4 +1,4 @@
-"""What one worker reserves, and how many workers the machines hold."""
+"""The size of one worker (cores and GPUs), and the number of workers that fit on the machines."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,25 @@ from segsweep.errors import UserError
 from segsweep.sweep.options import Options, flag
 from segsweep.training.device import Device, cores
 
-MEMORY_GIB = 2.0  # what a worker on a CPU is taken to need: torch, a small model, a batch
+MEMORY_GIB = 2.0  # assumed memory of a worker on CPU cores: torch, a small model, a batch
 ROUNDING = 1e-9
 SHOWN = 8  # machines that a message lists
 
 
 class TooSmallError(UserError):
-    """The machines cannot hold what the options ask for. Another machine may."""
+    """The available machines are too small for the options; a machine that joins later may be large enough."""
 
 
 class NotLaunchedYetError(TooSmallError):
-    """An autoscaler is to launch the machines, and this process may not ask for them."""
+    """The machines are yet to be launched by an autoscaler, and this process may not request them."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers: CPU cores, GPUs, memory in GiB. No job holds `free_cpus` and `free_gpus` (None: unknown)."""
+    """The resources of one machine: CPU cores, GPUs, memory in GiB.
+
+    `free_cpus` and `free_gpus` are those that no job has reserved (None: unknown).
+    """
 
     cpus: float
     gpus: float
@@ -37,7 +40,7 @@ class Node:
 
     @property
     def free(self) -> "Node":
-        """The machine without what jobs hold."""
+        """The machine's resources without those that jobs have reserved."""
         cpus = self.cpus if self.free_cpus is None else self.free_cpus
         return replace(self, cpus=cpus, gpus=self.gpus if self.free_gpus is None else self.free_gpus)
 
@@ -55,7 +58,7 @@ def _amount(total: float, unit: str, free: float | None = None) -> str:
 
 @dataclass(frozen=True)
 class WorkerSize:
-    """What one worker reserves: `cpus` cores and `gpus` GPUs, a share or one. `device` is what it computes on."""
+    """The resources that one worker reserves: `cpus` cores, and `gpus` GPUs (0, a share, or 1). It computes on `device`."""
 
     cpus: float
     gpus: float
@@ -63,17 +66,17 @@ class WorkerSize:
 
     @property
     def bundle(self) -> dict[str, float]:
-        """The resources of one worker, by Ray's names."""
+        """The resources of one worker, under Ray's names."""
         return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
 
     def places(self, node: Node) -> int:
-        """Return how many workers a machine holds, whatever else runs there."""
+        """Return the number of workers that fit on a machine, ignoring other jobs on it."""
         return min(_most_places(node, self.gpus), floor(node.cpus / self.cpus + ROUNDING))
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Workers of one size: how many the machines hold now, and how many there may be at `most`, if machines join."""
+    """A pool of equal workers: `workers` fit on the machines now, and at `most` that many can run if machines join."""
 
     workers: int
     most: int
@@ -87,10 +90,11 @@ class WorkerPool:
 
 
 def fit_pool(nodes: Sequence[Node], options: Options, at_most: int) -> WorkerPool:
-    """Return the workers that machines and options allow, and no more than there can be work for at once.
+    """Return the worker pool that machines and options allow, limited to the number of tasks that can run at once (`at_most`).
 
-    With GPUs, a worker has one of them or the share that is asked for. Without, as many as there are cores and memory for.
-    The cores of each machine are divided among its workers. Raises `TooSmallError` where nothing or too little fits.
+    With GPUs, a worker has one GPU or the requested share. Without GPUs, the number of cores and the memory limit the number of
+    workers. The cores of each machine are divided among its workers. Raises `TooSmallError` if no worker, or no group of workers,
+    fits.
     """
     share = gpu_share(nodes, options)
     most = most_workers(options, at_most)
@@ -102,45 +106,50 @@ def fit_pool(nodes: Sequence[Node], options: Options, at_most: int) -> WorkerPoo
     if workers < 1:
         raise TooSmallError(f"{_too_large(options, share)}: {_offers(nodes)}")
     if workers < options.group:
-        raise TooSmallError(f"{_group_flag(options)} {options.group}: only {workers} workers fit here: {_offers(nodes)}")
+        raise TooSmallError(f"{_group_flag(options)} {options.group}: only {workers} workers fit: {_offers(nodes)}")
     return WorkerPool(workers, most, size)
 
 
 def gpu_share(nodes: Sequence[Node], options: Options) -> float:
-    """Return the GPUs of one worker on these machines: 1 or a share; 0 where it computes on CPU cores.
+    """Return the number of GPUs per worker on these machines: 1 or a share; 0 if workers compute on CPU cores.
 
-    Raises `TooSmallError` where the options want GPUs and no machine has one.
+    Raises `TooSmallError` if the options require GPUs and no machine has one.
     """
     there = any(node.gpus for node in nodes)
     if options.device.startswith("cuda:"):
-        raise UserError(f"--device {options.device}: Ray gives workers their GPUs; set CUDA_VISIBLE_DEVICES, or --runner inline")
+        raise UserError(
+            f"--device {options.device}: Ray assigns GPUs to workers; restrict them with CUDA_VISIBLE_DEVICES, "
+            "or use --runner inline"
+        )
     wanted = options.device == "cuda" or options.gpus_per_trial is not None
     if wanted and not there:
         what = f"--gpus-per-trial {options.gpus_per_trial:g}" if options.gpus_per_trial else f"--device {options.device}"
-        raise TooSmallError(f"{what}: no machine has a GPU: {_offers(nodes)}; leave it out to compute on CPU cores")
+        raise TooSmallError(f"{what}: no machine has a GPU: {_offers(nodes)}; omit the option to compute on CPU cores")
     on_gpus = options.device == "cuda" or (options.device == "auto" and there)
     return (options.gpus_per_trial or 1.0) if on_gpus else 0.0
 
 
 def most_workers(options: Options, at_most: int) -> int:
-    """Return how many workers there may ever be. Raises `UserError` where that is too few for a group."""
+    """Return the maximum number of workers at any time. Raises `UserError` if a group needs more."""
     most = max(at_most, 1) * options.group
     if options.max_concurrent is None:
         return most
     if options.max_concurrent < options.group:
-        raise UserError(f"{_group_flag(options)} {options.group}: --max-concurrent {options.max_concurrent} allows fewer workers")
+        raise UserError(
+            f"{_group_flag(options)} {options.group}: needs more workers than --max-concurrent {options.max_concurrent} allows"
+        )
     return min(most, options.max_concurrent)
 
 
 def machine_for(bundle: Mapping[str, float]) -> str:
-    """Return in words a machine for a worker with these resources, by Ray's names."""
+    """Return, in words, a machine that fits a worker with these resources (under Ray's names)."""
     gpus = bundle.get("GPU", 0.0)
     parts = [_amount(bundle["CPU"], "core"), *([_amount(gpus, "GPU")] if gpus else [])]
     return f"a machine with {' and '.join(parts)}"
 
 
 def free_places(nodes: Sequence[Node], size: WorkerSize) -> int:
-    """Return how many workers the machines hold beside what runs there now."""
+    """Return the number of workers that fit on the machines beside the running jobs."""
     return sum(size.places(node.free) for node in nodes)
 
 
@@ -163,14 +172,14 @@ def _offers(nodes: Sequence[Node]) -> str:
 
 
 def _most_places(node: Node, share: float) -> int:
-    """Return how many workers with a share of a GPU a machine holds at most; with 0, how many on its cores and memory."""
+    """Return the maximum number of workers on a machine by its GPUs; for a share of 0, by its cores and memory."""
     if share:
         return floor(node.gpus) * floor(1 / share + ROUNDING)
     return max(1, min(floor(node.cpus), floor(node.memory_gib / MEMORY_GIB))) if node.cpus >= 1 else 0
 
 
 def _cpus(nodes: Sequence[Node], limits: Sequence[int], wanted: int) -> float:
-    """Return the most cores per worker with which the wanted number of workers fits; a share of a core where they are few."""
+    """Return the largest number of cores per worker with which `wanted` workers fit; a share of a core if cores are few."""
 
     def fit(cpus: float) -> bool:
         return sum(min(limit, floor(node.cpus / cpus)) for node, limit in zip(nodes, limits, strict=True)) >= wanted
@@ -181,6 +190,6 @@ def _cpus(nodes: Sequence[Node], limits: Sequence[int], wanted: int) -> float:
 
 
 def this_machine() -> Node:
-    """Return what this machine offers."""
+    """Return the resources of this machine."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Node(cores(), torch.cuda.device_count(), memory_bytes / 2**30)

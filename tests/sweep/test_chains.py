@@ -117,7 +117,7 @@ def test_a_file_whose_encoder_fits_begins_a_self_supervised_chain(tiny_study: St
 def test_a_source_of_one_picture_is_refused(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
     """Nothing is trained where a stage would have one picture."""
     study = replace(tiny_study, compare={"source": [f"simclr:folder:{boxes}@1"]})
-    with pytest.raises(UserError, match=r"@1: 1 picture to train on; needs at least 2"):
+    with pytest.raises(UserError, match=r"@1: too few training images: 1; needs at least 2"):
         run(study, tmp_path)
 
 

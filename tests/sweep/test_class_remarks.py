@@ -51,7 +51,8 @@ def test_each_source_takes_the_synonyms_that_it_has(catalog):
 def test_a_synonym_that_nobody_has_is_refused(catalog):
     """A synonym that is a class of no source is an error that lists theirs; one that another dataset has may stay."""
     with pytest.raises(
-        UserError, match=r"Target class_map sign <- 'trafic sign': is a class of no source; supervised:city: road"
+        UserError,
+        match=r"Target class_map sign <- 'trafic sign': no source has this class; classes of sources: supervised:city: road",
     ):
         class_maps(study(["city"], ["trafic sign"], transfer="all"), catalog)
     assert class_maps(study(["city"], ["Stop Sign"], transfer="all"), catalog)  # COCO's
@@ -64,20 +65,20 @@ def test_maps_are_told_where_they_are_used(catalog):
     assert class_remarks(study(["city"]), catalog) == []
     (lines,) = class_remarks(study(["city"], transfer="all"), catalog)
     assert lines.splitlines() == [
-        "classes of the target <- of supervised:city:",
+        "target classes <- classes of supervised:city:",
         "background <- (fresh)",
         "car        <- car",
         "sign       <- (fresh)",
     ]
     (lines,) = class_remarks(study(["city"], ["traffic sign"], domain_shift="on"), catalog)
     assert "sign       <- traffic sign" in lines
-    assert lines.endswith("before fine-tuning, all other classes of the source stand for the background")
+    assert lines.endswith("before fine-tuning, all other classes of the source count as background")
 
 
 def test_nothing_in_common_is_told_or_refused(catalog):
     """With domain_shift=on a source without a class of the target is told; with transfer=all it is an error."""
     (lines,) = class_remarks(study(["animals"], domain_shift="on"), catalog)
-    assert lines.startswith("domain_shift=on: supervised:animals has no class of the target but the background")
+    assert lines.startswith("domain_shift=on: supervised:animals has no target class except the background")
     with pytest.raises(UserError, match="transfer=all from supervised:animals: no class of the target but the background"):
         class_maps(study(["animals"], transfer="all"), catalog)
 
@@ -112,8 +113,8 @@ def test_a_split_without_a_class_is_told(tmp_path):
     for part, names in {"train": ["00"], "val": ["01", "04"], "test": ["02", "03", "05"]}.items():
         (folder / f"{part}.txt").write_text("\n".join(names))
     assert remarks_of(folder, tmp_path) == [
-        "none of the 2 val pictures shows 'car', which has no IoU there and is left out of means",
-        "none of the 1 train pictures shows 'sign', which cannot be learned",
+        "none of the 2 val images shows class 'car', which has no IoU there and is left out of means",
+        "none of the 1 train images shows class 'sign', which cannot be learned",
     ]
 
 
@@ -129,11 +130,11 @@ def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
     different_losses = {"loss": Choice("dice", "cross_entropy")}
     if effect:
         with pytest.raises(
-            UserError, match="show no foreground, so the validation loss would choose a setting, and loss is tuned"
+            UserError, match="show no foreground, so the validation loss would choose the setting, but loss is tuned"
         ):
             remarks_of(folder, tmp_path / "tuned", tune=different_losses, keep=keep)
     lines = [line for line in remarks_of(folder, tmp_path, keep=keep) if "show no foreground" in line]
-    start = "the val pictures show no foreground: its IoU is undefined, so"
+    start = "the val images show no foreground: its IoU is undefined, so"
     assert lines == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
 
 
@@ -148,7 +149,7 @@ def test_shares_compare_by_loss_where_they_validate_alike(tmp_path):
         declared = Study("s", target, compare={"source": ["random"]}, tune=tune, fixed={"image_px": 16}, seeds=1)
         catalog.prepare(declared.target_name, None, 16)
         if protocol.endswith("own-val"):
-            with pytest.raises(UserError, match=r"the validation loss would choose a setting, and dev_share is tuned"):
+            with pytest.raises(UserError, match=r"the validation loss would choose the setting, but dev_share is tuned"):
                 class_remarks(declared, catalog)
         else:
             assert any("show no foreground" in line for line in class_remarks(declared, catalog))
@@ -172,7 +173,7 @@ def test_a_fraction_that_leaves_a_class_out_is_told(tmp_path):
     lines = remarks_of(drawn(tmp_path / "ten", [1, 2] * 5), tmp_path, fraction=0.2)
     assert len(lines) == 3
     for seed, line in enumerate(lines):
-        assert line.startswith(f"none of the 1 train pictures that fraction=0.2 leaves with seed {seed} shows '")
+        assert line.startswith(f"none of the 1 train images of fraction=0.2 with seed {seed} shows class '")
 
 
 def test_nothing_is_told_where_all_classes_are_everywhere(tmp_path):

@@ -117,7 +117,7 @@ def test_simclr_learns_from_the_targets_own_training_images(ellipses, tmp_path, 
         assert len(seen_by(spec, catalog)) > 1
         assert not seen_by(spec, catalog) & held_out(study, catalog)
         (line,) = data_remarks(study, catalog)
-        assert line == f"source {spec.stage}: is the target's own dataset; its 16 validation and test images are left out of it"
+        assert line == f"source {spec.stage}: this is the target's own dataset; its 16 validation and test images are removed"
     with pytest.raises(UserError, match="is the target's own dataset"):
         check_data(declared(ellipses, f"supervised:folder:{ellipses}", leakage=leakage), catalog, decode=True)
 
@@ -189,7 +189,7 @@ def test_a_run_leaves_copies_out_and_records_how_many(ellipses, tmp_path, capsys
     assert trial["dropped_duplicates"] == 0
     assert f"{held} of 40 images are identical to validation or test images of the target (copy" in output
     assert "all its images are images of the target" in output
-    assert "groups are not divided: " in output
+    assert "each group is in one split: " in output
     target = json.loads((tmp_path / "runs" / "s" / "study.json").read_text())["target"]
     assert (target["groups"], target["leakage"]) == ("^(..)", "prevent")
     assert load(tmp_path / "runs" / "s").trials["status"].tolist() == ["finished"]
@@ -206,8 +206,8 @@ def test_copies_in_the_targets_splits_are_said(ellipses, tmp_path, catalog):
     lines = remarks_of(declared(folder, protocol="official"), catalog)
     assert lines == [
         "4 of 8 test images and 1 of 8 val images are identical to images of an earlier split (copy032 = copy000, "
-        "copy033 = copy001, copy034 = copy002, ...): 5 copies leave training and 0 leave validation",
-        "1 of 19 train images repeat another train image (copy006 = copy005); all stay",
+        "copy033 = copy001, copy034 = copy002, ...): 5 copies are removed from training and 0 from validation",
+        "1 of 19 train images repeat another train image (copy006 = copy005); all are kept",
     ]
     published = remarks_of(declared(folder, protocol="official", leakage="report"), catalog)
     assert published[0].endswith(": nothing is moved (leakage='report'), so scores may be too high")
@@ -225,7 +225,7 @@ def remarks_of(study: Study, catalog: Catalog) -> list[str]:
 def test_groups_are_said(ellipses, tmp_path, catalog):
     """How groups are divided is said; those that official lists or a published study divide are counted and named."""
     (line,) = remarks_of(declared(ellipses, groups="(.)$"), catalog)
-    assert line == "groups are not divided: 6 train, 2 val, 2 test (24, 8, 8 images)"
+    assert line == "each group is in one split: 6 train, 2 val, 2 test groups (24, 8, 8 images)"
     folder = with_lists(copied(ellipses, tmp_path / "mine"))
     (line,) = remarks_of(declared(folder, protocol="official", groups="(.)$"), catalog)
     assert line.startswith(

@@ -131,7 +131,7 @@ def assert_equal(records: Records, undisturbed: Records) -> None:
 
 @pytest.mark.parametrize("what", ["store", pytest.param("records", marks=pytest.mark.slow)])
 def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
-    """On a real full disk nothing fails; once there is space again the study goes on by itself, to the same table."""
+    """On a real full disk nothing fails; once there is space again the study resumes automatically and gives the same table."""
     study = Disturbed(small, tmp_path, disk / "store") if what == "store" else Disturbed(small, disk, tmp_path / "store")
 
     def disturb() -> None:
@@ -143,8 +143,8 @@ def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undistur
 
     assert_equal(study.run(disturb), undisturbed)
     output = study.log.getvalue()
-    assert "free some space there; the study goes on by itself" in " ".join(output.split())
-    assert output.index("paused: ") < output.index("goes on\n")
+    assert "free some space there; the study resumes automatically" in " ".join(output.split())
+    assert output.index("paused: ") < output.index("resumed\n")
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_stage_that_is_lost_again_and_again_ends_the_run(
 
     with monkeypatch.context() as patched:
         patched.setattr(FolderStore, "open", open_artifact)
-        with pytest.raises(OutageError, match=r"weights .* is lost after 3 times"):
+        with pytest.raises(OutageError, match=r"weights .* was lost again after 3 rebuilds"):
             study.run()
     statuses = load(study.records).trials["status"]
     assert (statuses == "interrupted").sum() == 1

@@ -92,7 +92,7 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
     assert list(records.stages["status"]) == ["failed"]
     assert list(records.stages["starts"]) == [DEATHS]
     assert (
-        f"its worker died {DEATHS} times without a further epoch, at last: the machine ran out of memory"
+        f"its worker died {DEATHS} times without completing a new epoch; last cause: the machine ran out of memory"
         in records.stages["error"].iloc[0]
     )
     assert records.trials["error"].str.contains("ran out of memory").sum() == 8
@@ -338,7 +338,9 @@ def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) ->
     assert next_task(driver) == trial
     handle(driver, trial, Lost("data", "key", "is damaged"))
     handle(driver, trial, Lost("data", "key", "is damaged"))
-    with pytest.raises(OutageError, match="data key of the store is lost after 3 times: is damaged; see to the disk"):
+    with pytest.raises(
+        OutageError, match="data key in the store was lost again after 3 rebuilds: is damaged; check the store's disk"
+    ):
         handle(driver, trial, Lost("data", "key", "is damaged"))
 
 

@@ -12,12 +12,12 @@ from segsweep.store.folder import FolderStore
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.fit_remarks import fit_remarks
 
-ALIKE = "shapes and scales differ, not the domain alone; source_fit=resize or fit=crop makes them alike"
+ALIKE = "shapes and scales differ in addition to the domain; source_fit=resize or fit=crop makes them equal"
 
 
 @dataclass(frozen=True)
 class Cropped(Folder):
-    """A user's own dataset that brings another way."""
+    """A user-defined dataset with another fit."""
 
     fit = "crop"
 
@@ -37,20 +37,21 @@ def remarks(ellipses, tmp_path):
     return remarks_of
 
 
-def test_other_ways_of_target_and_source_are_said(remarks, boxes):
-    """One line says which sources become square in another way than the target, and which settings make them alike."""
+def test_differing_fits_of_target_and_source_are_reported(remarks, boxes):
+    """One line names the sources whose fit differs from the target's, and the settings that make both equal."""
     mine = Supervised(Cropped(boxes, "mine"))
     source = f"supervised:folder:{boxes}"
     assert remarks("random", source, mine) == [
-        f"images become square by resize in the target, by crop in supervised:own:mine: {ALIKE}"
+        f"images are made square by resize in the target and by crop in supervised:own:mine, so {ALIKE}"
     ]
     assert remarks(source, ("imagenet", Supervised(Cropped(boxes, "b"))), mine, source_fit="crop") == [
-        f"images become square by resize in the target, by crop in {source}, supervised:own:b, supervised:own:mine: {ALIKE}"
+        f"images are made square by resize in the target and by crop in {source}, supervised:own:b, "
+        f"supervised:own:mine, so {ALIKE}"
     ]
 
 
 def test_the_remedy_silences_the_remark(remarks, boxes):
-    """Either setting that the line names makes both alike, and nothing is said then; nor of sources without labels."""
+    """With either setting that the line names there is no remark; sources without labels never get one."""
     mine = Supervised(Cropped(boxes, "mine"))
     assert remarks(mine, source_fit="resize") == []
     assert remarks(mine, fit="crop") == []
@@ -74,4 +75,4 @@ def test_a_plan_and_a_run_say_it_alike(ellipses, boxes, tmp_path, monkeypatch, c
             main(study)
         assert ended.value.code == 0
         printed = capsys.readouterr()
-        assert f"by crop in supervised:folder:{boxes}: {ALIKE}" in printed.out + printed.err
+        assert f"by crop in supervised:folder:{boxes}, so {ALIKE}" in printed.out + printed.err

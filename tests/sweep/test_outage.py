@@ -85,9 +85,9 @@ def test_a_pause_lasts_until_a_file_can_be_written(
     assert not pass_until_ready(outage, clock, 50)
     disk["free"] = 1 << 30
     assert pass_until_ready(outage, clock, 61)
-    (paused, goes_on) = lines
-    assert paused.startswith(f"paused: {FULL.reason}; free some space there; the study goes on by itself; Ctrl-C")
-    assert goes_on == "goes on"
+    (paused, resumed) = lines
+    assert paused.startswith(f"paused: {FULL.reason}; free some space there; the study resumes automatically; Ctrl-C")
+    assert resumed == "resumed"
     assert waits == [f"{FULL.reason}; free some space there", None]
 
 

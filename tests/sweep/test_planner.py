@@ -160,7 +160,7 @@ def test_a_cell_without_choice_says_of_what_its_trials_died() -> None:
     assert planner.done
     assert not planner.choices
     assert [choice.reason for choice in planner.unchosen.values()] == [
-        "no setting could be chosen: 1 of 4 tuning trials read no number, 2 of 4 tuning trials failed, "
+        "no setting could be chosen: 1 of 4 tuning trials finished without a valid reading, 2 of 4 tuning trials failed, "
         "1 of 4 tuning trials had no source; the first: loss is nan"
     ]
 

@@ -82,17 +82,17 @@ def test_listed_values_meet_all_parts_of_a_range(count: int) -> None:
         (
             {"momentum": Choice(0.8, 0.9, 0.95)},
             2,
-            "trials_per_cell=2: only 2 of the 3 that the listed values of momentum make are tried",
+            "trials_per_cell=2: only 2 of the 3 combinations of the listed values of momentum are tried",
         ),
         (
             {"momentum": Choice(0.8, 0.9), "ema": Choice(None, 0.99)},
             8,
-            "trials_per_cell=8: the listed values of momentum, ema make 4, and each is tried once",
+            "trials_per_cell=8: the listed values of momentum, ema have only 4 combinations, and each is tried once",
         ),
         (
             {"batch_size": Choice(list(range(1, 11))), "learning_rate": RATES},
             None,
-            "trials_per_cell=8: only 8 of the 10 that the listed values of batch_size make are tried",
+            "trials_per_cell=8: only 8 of the 10 combinations of the listed values of batch_size are tried",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_no_axes_need_no_points() -> None:
 
 def test_ranges_too_narrow_are_an_error() -> None:
     """A range that the points hardly ever meet is refused, naming how many did."""
-    with pytest.raises(UserError, match="of 8 points lie in"):
+    with pytest.raises(UserError, match="of 8 tuning points lie in"):
         tuning_points({"learning_rate": LogUniform(1e-3, 1.00001e-3)}, 8)
 
 

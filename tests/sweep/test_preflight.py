@@ -111,21 +111,21 @@ def test_a_source_of_one_image_is_refused_before_it_is_decoded(ellipses, tmp_pat
         (folder / part / f"{number:03d}.png").unlink()
     (folder / "train.txt").write_text("000\n")
     (folder / "val.txt").write_text("001\n")
-    with pytest.raises(UserError, match=rf"^source {kind}:folder:.*few: 1 picture to train on; needs at least 2$"):
+    with pytest.raises(UserError, match=rf"^source {kind}:folder:.*few: too few training images: 1; needs at least 2$"):
         check({}, {"source": [f"{kind}:folder:{folder}"]})
 
 
 def test_a_test_at_the_original_size_needs_whole_images(check):
     """With a fit that cuts images a test at the masks' own sizes is refused, with the remedy."""
     check({"test_size": "original", "fit": "nearest"})
-    with pytest.raises(UserError, match=r"^test_size=original: with fit=crop parts .* take fit=resize or nearest, or test"):
+    with pytest.raises(UserError, match=r"^test_size=original: fit=crop crops .* use fit=resize or nearest, or test"):
         check({"test_size": "original", "fit": "crop"})
 
 
 REFUSED = {
     "batch_size=1: deeplabv3plus-resnet18 normalises over the batch": ({"batch_size": 1}, {}),
     "fraction=0.04 leaves one of 24 training images": ({"fraction": 0.04}, {}),
-    "test_size=original: with fit=crop": ({"test_size": "original", "fit": "crop"}, {}),
+    "test_size=original: fit=crop crops": ({"test_size": "original", "fit": "crop"}, {}),
     "Target foreground='lesion': allowed are background, figure": ({}, {"foreground": "lesion"}),
     "Target class_map: unknown name 'lesion'": ({}, {"class_map": {"lesion": ["figure"]}}),
 }
@@ -218,7 +218,7 @@ def test_one_logit_is_refused_for_other_than_two_classes(tmp_path, role):
         study = Study(name="s", target=target, compare={"image_px": [32]}, **values)
         catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
         if refused:
-            message = r"^output=sigmoid: one logit tells two classes apart; generated_pets has 3: .*; take output=softmax$"
+            message = r"^output=sigmoid: one logit separates two classes, but generated_pets has 3: .*; use output=softmax$"
             with pytest.raises(UserError, match=message):
                 check_settings(study, catalog)
         else:

@@ -123,9 +123,7 @@ def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study, caps
     assert set(grown.trials.set_index("trial_id").loc[list(new), "seed"]) == {3}
     assert (grown.trials["starts"] == 1).all()
     assert run(tiny_study, copy_of_finished).all_trials["trial_id"].nunique() == 20
-    assert (
-        "seeds: 3, now 2); 4 of its 20 trials are not part of it any more and stay in all_trials alone" in capsys.readouterr().err
-    )
+    assert "seeds: 3, now 2); 4 of its 20 trials no longer belong to it and remain only in all_trials" in capsys.readouterr().err
 
 
 def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

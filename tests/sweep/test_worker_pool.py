@@ -50,18 +50,22 @@ def test_workers_fit_the_machines(nodes, options, at_most, expected):
 @pytest.mark.parametrize(
     ("nodes", "options", "message"),
     [
-        ([LAPTOP], {"gpus_per_trial": 1.0}, "--gpus-per-trial 1: no machine has a GPU: this machine has 2 cores; leave it out"),
+        ([LAPTOP], {"gpus_per_trial": 1.0}, "--gpus-per-trial 1: no machine has a GPU: this machine has 2 cores; omit the option"),
         ([LAPTOP], {"device": "cuda"}, "--device cuda: no machine has a GPU"),
-        ([GPU], {"device": "cuda:1"}, "--device cuda:1: Ray gives workers their GPUs; set CUDA_VISIBLE_DEVICES"),
+        ([GPU], {"device": "cuda:1"}, "--device cuda:1: Ray assigns GPUs to workers; restrict them with CUDA_VISIBLE_DEVICES"),
         ([LAPTOP], {"threads": 3}, "--threads 3: no machine has 3 cores: this machine has 2 cores"),
         ([BUSY], {"threads": 3}, r"--threads 3: no machine has 3 cores: node a has 2 cores \(0 free\)"),
         ([GPU], {"threads": 17}, "--threads 17: no machine has 17 cores beside a GPU: this machine has 16 cores and 4 GPUs"),
         ([EMPTY_HEAD], {}, "no machine has a core for a worker: node head has 0 cores"),
         ([], {}, "no machine has a core for a worker: the cluster has none"),
         ([EMPTY_HEAD] * 10, {}, "node head has 0 cores, and 2 more$"),
-        ([LAPTOP], {"workers_per_stage": 3}, "--workers-per-stage 3: only 2 workers fit here"),
-        ([GPU], {"workers_per_trial": 8}, "--workers-per-trial 8: only 4 workers fit here"),
-        ([GPU], {"workers_per_trial": 2, "max_concurrent": 1}, "--workers-per-trial 2: --max-concurrent 1 allows fewer workers"),
+        ([LAPTOP], {"workers_per_stage": 3}, "--workers-per-stage 3: only 2 workers fit"),
+        ([GPU], {"workers_per_trial": 8}, "--workers-per-trial 8: only 4 workers fit"),
+        (
+            [GPU],
+            {"workers_per_trial": 2, "max_concurrent": 1},
+            "--workers-per-trial 2: needs more workers than --max-concurrent 1 allows",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(nodes, options, message):
