@@ -71,9 +71,9 @@ def test_a_study_grows_loses_a_node_and_leaves_none(
     output, _ = driver.communicate(timeout=10 * MINUTES)
     assert driver.returncode == 0, output
     assert "waiting for a machine with 1 core" in output
-    assert re.search(r"machines have joined: 2 workers now, 1 before", output)
-    assert "machines have left: 1 worker now, 2 before" in output
-    assert re.search(r"put off .*: its worker died: its node has died", output), output
+    assert re.search(r"machines joined: 2 workers now, 1 before", output)
+    assert "machines left: 1 worker now, 2 before" in output
+    assert re.search(r"postponed .*: its worker died: its node has died", output), output
     assert "Traceback" not in output
     assert_whole(study, expected, finished)
     wait_until(lambda: worker_nodes(machines) == [], "idle nodes leave", 2 * MINUTES)
@@ -92,7 +92,7 @@ def test_what_no_node_can_hold_is_said_soon_and_refused_in_time(
     lines: list[str] = []
     for line in driver.stdout:
         lines.append(line)
-        if "none of its machine types has that" in line:
+        if "no machine type has these resources" in line:
             break
     asked = next(line for line in lines if "waiting for a machine with 8 cores" in line)
     waited = float(re.search(r"\((\d+\.?\d*) s of at most", lines[-1])[1])  # type: ignore[index]
@@ -107,5 +107,5 @@ def test_what_no_node_can_hold_is_said_soon_and_refused_in_time(
     plan = start(machines, address, study, "--plan")
     output, _ = plan.communicate(timeout=2 * MINUTES)
     assert plan.returncode == 0, output
-    assert "this plan, and what it counts as done, is for this machine" in output
+    assert "finished trials of this plan are those for this machine" in output
     assert worker_nodes(machines) == []

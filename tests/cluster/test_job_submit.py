@@ -179,7 +179,7 @@ def test_a_driver_without_the_clusters_token_is_refused_in_one_line(job: Job) ->
     job.variables.pop("RAY_AUTH_TOKEN")
     for variables, line in (
         ({}, "this user has none in RAY_AUTH_TOKEN"),
-        ({"RAY_AUTH_TOKEN": "wrong"}, "refuses the token of RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_TOKEN": "wrong"}, "rejects the token from RAY_AUTH_TOKEN"),
     ):
         given = {**job.variables, **variables}
         said = job.machines.run(job.name, *command, cwd=job.folder / "clone", code=2, **given)
@@ -195,5 +195,5 @@ def test_a_driver_on_a_machine_outside_the_cluster_is_refused_in_one_line(job: J
     address = f"{job.machines.address(job.name)}:6379"
     given = {**job.variables, "RAY_ADDRESS": address}
     said = job.machines.run("outside", "python", "study.py", cwd=job.folder / "clone", code=2, **given)
-    assert f"Ray cluster {address}: this machine is none of its nodes; submit the study there" in said.splitlines()[-1]
+    assert f"Ray cluster {address}: this machine is not a node of the cluster; submit the study" in said.splitlines()[-1]
     assert "Traceback" not in said

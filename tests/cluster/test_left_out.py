@@ -46,7 +46,7 @@ def test_machines_that_do_not_see_the_store_are_left_out(
     output, _ = driver.communicate(timeout=8 * MINUTES)
     assert driver.returncode == 0, output
     left_out = re.findall(
-        r"node (\w+) is left out: does not see the store /srv/store; put --store on a disk that all machines share", output
+        r"node (\w+) is excluded: does not see the store /srv/store; put --store on a disk that all machines share", output
     )
     assert left_out == ["n2", "n3"], output
     records = load(study.folder / "runs" / "small")
@@ -59,13 +59,13 @@ def test_workers_that_train_together_start_on_no_machine_that_is_left_out(
     machines: Machines, address: str, ellipses: Path, boxes: Path
 ) -> None:
     """Two workers that train each model together run on the head, and so does the process that relays their messages; the
-    machine that is left out has more free memory, and nothing is put off."""
+    machine that is left out has more free memory, and nothing is postponed."""
     study = make_study(machines.shared / "together", ellipses, boxes)
     options = ("--threads", "1", "--store", "/srv/store-of-groups", "--workers-per-trial", "2", "--workers-per-stage", "2")
     script = ("python", study.script, *options)
     output = machines.run("n1", *script, cwd=study.folder, timeout=9 * MINUTES, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
-    assert "node n2 is left out: does not see the store /srv/store-of-groups" in output
-    assert "put off" not in output
+    assert "node n2 is excluded: does not see the store /srv/store-of-groups" in output
+    assert "postponed" not in output
     assert set(load(study.folder / "runs" / "small").trials["status"]) == {"finished"}
 
 

@@ -121,7 +121,7 @@ def test_a_cancelled_study_continues_and_outlives_machines(
     await_progress(study, slurm, again, epochs=4)
     try:
         machines.power_off("n3")
-        wait_until(lambda: "machines have left: 2 workers now" in log(study, again), "the loss is noticed", 3 * MINUTES)
+        wait_until(lambda: "machines left: 2 workers now" in log(study, again), "the loss is noticed", 3 * MINUTES)
         assert slurm.job(again)["Restarts"] == "0"
         machines.power_off("n1")
         between = study.finished()

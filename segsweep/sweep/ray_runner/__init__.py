@@ -1,1 +1,1 @@
-"""The Ray runner: work is carried out by warm worker processes on one machine or many."""
+"""The Ray runner: executes tasks in warm worker processes, on one machine or on a cluster."""

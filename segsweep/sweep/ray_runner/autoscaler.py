@@ -1,4 +1,4 @@
-"""What an autoscaler does about the machines that a study asks for."""
+"""The report of a cluster's autoscaler, and requests to it for machines."""
 
 import json
 import time
@@ -12,19 +12,19 @@ from ray.core.generated.autoscaler_pb2 import AutoscalingState, GetClusterStatus
 from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group, remove_placement_group
 
-STARTING_SECONDS = 10.0  # a head that has just started has no report yet
+STARTING_SECONDS = 10.0  # time limit of waiting for the first report after the head's start
 READ_SECONDS = 5.0
-FIRST_GENERATION = b"__autoscaling_status"  # where Ray's first autoscaler writes its report, also where it can launch nothing
-UNMANAGED = "node_"  # how that report names a machine that no autoscaler launched
+FIRST_GENERATION = b"__autoscaling_status"  # key of the report of Ray's v1 autoscaler, written even if it can launch nothing
+UNMANAGED = "node_"  # prefix in that report of the type of a machine that no autoscaler launched
 
 
 @dataclass(frozen=True)
 class AutoscalerReport:
-    """What the autoscaler of a cluster says of itself; `present` is False where there is none.
+    """The report of a cluster's autoscaler; `present` is False if the cluster has none.
 
-    `launching` names what it launches now, as `2 gpu-spot`. `infeasible` holds the resources that are asked for and that none of
-    its machine types has, or no further machine that it may launch. `failed` is its last failure to launch. Ray's first
-    autoscaler says neither: it does not `explain`.
+    `launching` lists the machines that it launches now, for example `2 gpu-spot`. `infeasible` lists requested resources that no
+    machine type has, or no further machine that it may launch. `failed` is its last failure to launch a machine. The v1
+    autoscaler of Ray reports neither of the two; `explains` is False for it.
     """
 
     present: bool
@@ -34,22 +34,22 @@ class AutoscalerReport:
     explains: bool = True
 
     def refuses(self, bundle: Mapping[str, float]) -> bool:
-        """Return whether no machine that it may launch has these resources."""
+        """Return whether no machine that the autoscaler may launch has these resources."""
         return not self.launching and dict(bundle) in [dict(each) for each in self.infeasible]
 
     def on(self, bundle: Mapping[str, float]) -> str:
-        """Return in words what it does about a machine with these resources."""
+        """Return, in words, the autoscaler's reaction to a request for a machine with these resources."""
         if self.launching:
             return f"the autoscaler launches {', '.join(self.launching)}"
         if self.refuses(bundle):
-            return "the autoscaler says that none of its machine types has that, or that it may launch no more of them"
+            return "the autoscaler reports that no machine type has these resources, or that it may launch no more of them"
         if self.failed:
             return f"the autoscaler could not launch a machine: {self.failed}"
-        return "the autoscaler launches nothing yet"
+        return "the autoscaler has not launched a machine yet"
 
 
 def read_report() -> AutoscalerReport:
-    """Return what the autoscaler of the attached cluster says; waits for the first report shortly after the head's start."""
+    """Return the report of the attached cluster's autoscaler. If there is none yet, wait for it up to `STARTING_SECONDS`."""
     deadline = time.monotonic() + STARTING_SECONDS
     while (found := _report()) is None:
         if time.monotonic() > deadline:
@@ -63,7 +63,7 @@ def _report() -> AutoscalerReport | None:
     address = ray.get_runtime_context().gcs_address
     try:
         reply.ParseFromString(GcsClient(address).get_cluster_status(timeout_s=READ_SECONDS))
-    except ray.exceptions.RpcError:  # the head does not answer now
+    except ray.exceptions.RpcError:  # the head does not answer at the moment
         return None
     if reply.autoscaling_state.autoscaler_state_version:
         return report_of(reply.autoscaling_state)
@@ -72,7 +72,7 @@ def _report() -> AutoscalerReport | None:
 
 
 def report_of(state: AutoscalingState) -> AutoscalerReport:
-    """Return the report of Ray's second autoscaler, from its state."""
+    """Return the report of Ray's v2 autoscaler, from its state."""
     launching = [f"{each.count} {each.ray_node_type_name}" for each in state.pending_instance_requests]
     starting = [each.ray_node_type_name for each in state.pending_instances]
     launching += [f"{starting.count(name)} {name}" for name in sorted(set(starting))]
@@ -82,7 +82,7 @@ def report_of(state: AutoscalingState) -> AutoscalerReport:
 
 
 def legacy_report(status: Mapping[str, object]) -> AutoscalerReport:
-    """Return the report of Ray's first autoscaler, from the status that it writes. What is infeasible it does not say."""
+    """Return the report of Ray's v1 autoscaler, from the status that it writes. It does not list infeasible requests."""
     report = status.get("autoscaler_report") or {}
     assert isinstance(report, dict)
     if all(name.startswith(UNMANAGED) for name in report.get("active_nodes") or {}):
@@ -99,7 +99,7 @@ def _one_line(text: str) -> str:
 
 @contextmanager
 def asking_for(bundle: Mapping[str, float], count: int) -> Iterator[None]:
-    """Ask for places until the end: the autoscaler launches machines for what fits on none that is up."""
+    """Within this context, request resources for `count` workers: the autoscaler launches machines for those that do not fit."""
     asked = [placement_group([dict(bundle)]) for _ in range(count)]
     try:
         yield

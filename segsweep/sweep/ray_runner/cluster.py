@@ -1,4 +1,4 @@
-"""The Ray cluster: attached to where there is one, started on this machine where there is none."""
+"""The Ray cluster: attach to a running one, or start one on this machine."""
 
 import logging
 import os
@@ -19,21 +19,23 @@ from segsweep.sweep.ray_runner.local_ray import ray_on_this_machine
 from segsweep.sweep.ray_runner.ownership import is_ours
 
 REACH_SECONDS = 2.0
-NOT_A_NODE = "No node info found"  # in what Ray says on a machine where none of the cluster's raylets runs
-DEATH_INFO = {"RAY_timeout_ms_task_wait_for_death_info": "60000"}  # by itself Ray does not wait to learn that a machine is dead
+NOT_A_NODE = "No node info found"  # part of Ray's error on a machine that is not a node of the cluster
+DEATH_INFO = {
+    "RAY_timeout_ms_task_wait_for_death_info": "60000"
+}  # wait for the cause of a worker's death; Ray's default is short
 
 
 @contextmanager
 def cluster(notify: Notify) -> Iterator[str]:
-    """Attach to the Ray cluster at hand, or start one on this machine for as long as it is used. Yields its name.
+    """Within this context, attach to a running Ray cluster, or start one on this machine. Yields its name in words.
 
-    At hand is one that this process is connected to already, the one that RAY_ADDRESS names, and one that this user started
-    on this machine with `ray start`. `notify` gets a line where others can read the token. Raises `UserError` where a cluster
-    cannot be used.
+    A running cluster is, in this order: the one that this process is connected to, the one that RAY_ADDRESS names, or one that
+    this user started on this machine with `ray start`. `notify` receives a line if other users can read the token. Raises
+    `UserError` if the cluster cannot be used.
     """
     if ray.is_initialized():
         with attended():
-            yield "the Ray cluster at hand"
+            yield "the connected Ray cluster"
         return
     address = cluster_address()
     if address in (None, "local"):
@@ -46,17 +48,17 @@ def cluster(notify: Notify) -> Iterator[str]:
 
 @contextmanager
 def _attached(address: str, notify: Notify) -> Iterator[None]:
-    """Be a driver of a cluster, with the token that it asks for."""
+    """Within this context, be a driver of a cluster, with the token that it requires."""
     needed = token_for(address)
     if not find_node_ids():  # type: ignore[no-untyped-call]
-        raise UserError(f"Ray cluster {address}: {_outside(address)}")  # for which Ray waits for 60 s
+        raise UserError(f"Ray cluster {address}: {_outside(address)}")  # Ray itself would wait for 60 s
     if needed and (remark := token_file_remark()) is not None:
         notify(remark)
     with environment(needed):
         try:
             with without_rays_handlers():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray raises plain ones
+        except Exception as error:  # Ray raises no narrower exception
             ray.shutdown()
             raise UserError(f"Ray cluster {address}: {_reason(error, address)}") from None
         try:
@@ -66,26 +68,27 @@ def _attached(address: str, notify: Notify) -> Iterator[None]:
 
 
 def _reason(error: Exception, address: str) -> str:
-    """Return what keeps this process from a cluster whose head has answered, and what to do."""
+    """Return the reason why this process cannot use a cluster whose head has answered, and the remedy."""
     if NOT_A_NODE in f"{error} {error.__cause__}":
         return _outside(address)
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return (
-        f"cannot be used: {reason}; is Ray {ray.__version__} up on all its machines? RAY_ADDRESS=local starts one on this machine"
+        f"cannot be used: {reason}; check that Ray {ray.__version__} runs on all its machines, or start a cluster on this one "
+        "with RAY_ADDRESS=local"
     )
 
 
 def _outside(address: str) -> str:
     return (
-        "this machine is none of its nodes; submit the study there with `ray job submit`, "
-        f"or make it one with `ray start --address={address}`"
+        "this machine is not a node of the cluster; submit the study with `ray job submit`, "
+        f"or make this machine a node with `ray start --address={address}`"
     )
 
 
 def cluster_address() -> str | None:
-    """Return the address of the cluster that this process would attach to, `local` where one is to be started, else None.
+    """Return the address of the cluster that this process would attach to; None or `local` if it would start one here.
 
-    Raises `UserError` where RAY_ADDRESS names a cluster that does not answer.
+    Raises `UserError` if RAY_ADDRESS names a cluster that does not answer.
     """
     if ray.is_initialized():
         address: str = ray.get_runtime_context().gcs_address
@@ -95,17 +98,17 @@ def cluster_address() -> str | None:
         return running_here()
     if named != "local" and not answers(str(named)):
         raise UserError(
-            f"RAY_ADDRESS={named}: no Ray cluster answers there; give HOST:PORT of its head (not ray://), "
-            "or local to start one on this machine"
+            f"RAY_ADDRESS={named}: no Ray cluster answers there; set it to HOST:PORT of the head (not ray://), "
+            "or to local to start a cluster on this machine"
         )
     return named
 
 
 def running_here() -> str | None:
-    """Return the address of the cluster that this user's `ray start` left on this machine, None where none answers.
+    """Return the address of the cluster that this user started on this machine with `ray start`; None if none answers.
 
-    One that another user started is not this user's cluster, also where its head has the port of this user's dead one:
-    RAY_ADDRESS names it where it is meant.
+    A cluster of another user is ignored, even if its head has taken over the port of this user's dead one. To use it, the user
+    sets RAY_ADDRESS.
     """
     note = Path(get_ray_address_file(None))
     try:
@@ -126,7 +129,7 @@ def _is_ray(address: str) -> bool:
 
 
 def answers(address: str) -> bool:
-    """Return whether something listens at HOST:PORT. Ray itself would wait for ever where nothing does."""
+    """Return whether a process listens at HOST:PORT. Ray itself would wait forever if none does."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS):

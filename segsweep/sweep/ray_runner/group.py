@@ -1,4 +1,4 @@
-"""Work by several processes at once, each with its own device: Ray Train sets them up, torch's DDP joins them."""
+"""A group of processes that execute a task together, one device each. Ray Train starts them; torch's DDP connects them."""
 
 import os
 import pickle
@@ -19,16 +19,16 @@ from segsweep.tasks.messages import Blocked, Failed, Lost, Message
 from segsweep.tasks.task import Assignment
 from segsweep.training.world import World
 
-WAIT_SECONDS = 0.5  # how often to look whether the processes still run, while no message comes
+WAIT_SECONDS = 0.5  # interval between checks whether the processes still run, while no message arrives
 END_SECONDS = 30.0
-ENDS_GROUP = (Failed, Blocked, Lost)  # messages of a process for which the others wait in vain
-LOST_ANOTHER = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")  # what torch.distributed says
+ENDS_GROUP = (Failed, Blocked, Lost)  # messages after which a process leaves, while the others still wait for it
+LOST_ANOTHER = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")  # in errors of torch.distributed
 QUICK = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
 
 @dataclass(frozen=True)
 class GroupSize:
-    """How many processes work together, how many cores and GPUs each of them has, and on which machines they must not run."""
+    """The size of a group: its number of processes, the cores and GPUs of each, and the ids of machines to avoid."""
 
     processes: int
     cpus: float
@@ -37,7 +37,7 @@ class GroupSize:
 
 
 class Group:
-    """Several processes that do one piece of work after the other together."""
+    """Several processes that execute tasks together, one task after another."""
 
     def __init__(self, size: GroupSize, context: ExecutionContext) -> None:
         self.size = size
@@ -48,14 +48,14 @@ class Group:
 
     @property
     def usable(self) -> bool:
-        """Whether the processes can take another job."""
+        """Whether the processes can accept another job."""
         return not self._running.done() and not self._failed
 
     def execute(self, assignment: Assignment) -> Generator[Message, None, None]:
-        """Yield the messages of a task.
+        """Execute a task, and yield its messages.
 
-        Closing it has the processes leave the task after their current epoch. Raises what Ray Train raises where one of
-        them dies.
+        If the generator is closed, the processes leave the task after their current epoch. Raises the exception of Ray Train if
+        a process dies.
         """
         job = cloudpickle.dumps(assignment)  # type: ignore[no-untyped-call]
         ray.get(self._channel.put_job.remote(job))
@@ -81,23 +81,23 @@ class Group:
                 return message
             if over:
                 self._running.result()
-                raise RuntimeError("the processes of a group ended without a word")
+                raise RuntimeError("the processes of a group ended without a message")
 
     def close(self) -> None:
-        """Have the processes end, and wait until their devices are free."""
+        """End the processes, and wait until their devices are free."""
         ray.get(self._channel.put_job.remote(None))
-        self._running.exception(timeout=END_SECONDS)  # what it was has been told
+        self._running.exception(timeout=END_SECONDS)  # ignored: an error was reported before
         self._thread.shutdown()
         ray.kill(self._channel)
 
 
 def _train_together(channel: Any, size: GroupSize, context: ExecutionContext) -> None:
-    """Run the processes to their end. Raises what Ray Train raises where one of them dies or fails."""
+    """Run the processes until they end. Raises the exception of Ray Train if a process dies or fails."""
     os.environ.update(QUICK)
     from ray.train import FailureConfig, RunConfig, ScalingConfig  # reads the environment
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    environment = context.device.environment  # which must be there before Ray Train starts NCCL
+    environment = context.device.environment  # must be set before Ray Train starts NCCL
     each = {"CPU": size.cpus, **({"GPU": size.gpus} if size.gpus else {})}
     with context.store.scratch("train-") as folder:
         TorchTrainer(
@@ -119,7 +119,7 @@ def _train_together(channel: Any, size: GroupSize, context: ExecutionContext) ->
 
 
 def _each_process(config: dict[str, Any]) -> None:
-    """Do one job after the other, as one process of several."""
+    """Execute one job after another, as one process of the group."""
     import ray.train
     import ray.train.torch
 
@@ -127,26 +127,26 @@ def _each_process(config: dict[str, Any]) -> None:
     world = World(context.get_world_rank(), context.get_world_size())
     device = replace(config["context"].device, name=str(ray.train.torch.get_device()))
     if device.cuda:
-        torch.cuda.set_device(device.torch)  # on which NCCL exchanges objects
+        torch.cuda.set_device(device.torch)  # the device on which NCCL exchanges objects
     context, jobs, answers = replace(config["context"], device=device, world=world), 0, 0
     while (job := ray.get(channel.get_job.remote(jobs))) is not None:
         jobs += 1
         messages = execute(pickle.loads(job), context)  # noqa: S301  # from our own driver
         for message in messages:
             if isinstance(message.body, Failed) and _lost_another(message.body):
-                raise RuntimeError(message.body.reason)  # not this task's fault: the group is set up again
-            if world.main or isinstance(message.body, ENDS_GROUP):  # whichever process fails reports it
+                raise RuntimeError(message.body.reason)  # not the task's fault: the group is set up again
+            if world.main or isinstance(message.body, ENDS_GROUP):  # any process that fails reports it
                 ray.get(channel.put_message.remote(pickle.dumps(message)))
             if isinstance(message.body, ENDS_GROUP):
-                raise RuntimeError(str(message))  # has Ray Train end the others, which wait for this one
+                raise RuntimeError(str(message))  # makes Ray Train end the other processes, which wait for this one
             if not message.is_last:
-                goes_on = ray.get(channel.get_answer.remote(answers))
+                continues = ray.get(channel.get_answer.remote(answers))
                 answers += 1
-                if not goes_on:
+                if not continues:
                     break
         messages.close()
 
 
 def _lost_another(failed: Failed) -> bool:
-    """Return whether work failed because another process of the group is gone."""
+    """Return whether a task failed because another process of the group has died."""
     return failed.trace is not None and any(sign in failed.trace for sign in LOST_ANOTHER)

@@ -1,4 +1,4 @@
-"""What the driver does about Ray itself: its handlers of signals, what it prints, and the death of the head."""
+"""Protection of the driver from Ray: its signal handlers, its output, and the death of the head."""
 
 import threading
 import time
@@ -16,12 +16,15 @@ from segsweep.sweep.signals import Interruption, interruption
 
 PROBE_SECONDS = 1.0
 DETACH_SECONDS = 10.0
-REFUSED_SECONDS, SILENT_SECONDS = 3.0, 20.0  # until a process, or a machine, counts as gone; a cut cable may heal
+REFUSED_SECONDS, SILENT_SECONDS = 3.0, 20.0  # until a process, or a machine, counts as gone; a network failure may be short
 
 
 @contextmanager
 def without_rays_handlers() -> Iterator[None]:
-    """Keep Ray 2.60 from handling signals in this process: in Python it would exit with 15, in C++ abort with a stack trace."""
+    """Within this context, prevent Ray 2.60 from installing signal handlers in this process.
+
+    Its Python handler would exit with 15, its C++ handler abort with a stack trace.
+    """
     before = utils.set_sigterm_handler, constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
     utils.set_sigterm_handler, constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = lambda _: None, True
     try:
@@ -32,10 +35,10 @@ def without_rays_handlers() -> Iterator[None]:
 
 @contextmanager
 def attended() -> Iterator[None]:
-    """While this process is attached to Ray: print none of Ray's reports, and ask for the end where the cluster has gone.
+    """Within this context, in which this process is attached to Ray, silence Ray's output and request the end if Ray is gone.
 
-    Ray 2.60 prints the log of each raylet that dies to stdout, twice, and has no switch for it. It notices the death of the head
-    after 60 s, and then ends the process; without the raylet of this machine, every worker that it starts dies.
+    Ray 2.60 prints the log of each raylet that dies to stdout, twice, and has no option to prevent it. It detects the death of
+    the head only after 60 s, and then ends the process; without the raylet of this machine, every worker that it starts dies.
     """
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=[_addresses(), interruption(), over], name="head", daemon=True)
@@ -49,9 +52,9 @@ def attended() -> Iterator[None]:
 
 
 def detach() -> None:
-    """Leave the cluster: now, or after the last line of a command that ends.
+    """Disconnect from the cluster: at once, or after the last line of a command that is ending.
 
-    From one that has gone nothing is left, and the attempt may hang: a command does without, another process gives it some time.
+    If the cluster has gone, disconnecting may hang: a command omits it, any other process waits up to `DETACH_SECONDS`.
     """
     request = interruption()
     if not request.detail:
@@ -63,7 +66,7 @@ def detach() -> None:
 
 
 def _addresses() -> dict[str, str]:
-    """Return the addresses without which this process can do nothing on its cluster, by what listens there."""
+    """Return the addresses that this process depends on (the head and the local raylet), each with its name in words."""
     context = ray.get_runtime_context()
     head, here = context.gcs_address, context.get_node_id()
     own = [node for node in ray.nodes() if node["NodeID"] == here]  # type: ignore[no-untyped-call]
@@ -73,26 +76,26 @@ def _addresses() -> dict[str, str]:
 
 
 def _watch(addresses: Mapping[str, str], request: Interruption, over: threading.Event) -> None:
-    """Look at addresses every second until it is over, or one of them has not answered for long."""
+    """Probe the addresses every second until `over` is set; request the end if one has not answered for too long."""
     lines = [Line(address) for address in addresses]
     while not over.wait(PROBE_SECONDS):
         for line in lines:
             if line.is_gone():
                 request.request(f"{addresses[line.address]} has gone ({line.address})")
                 if not over.wait(PROBE_SECONDS):
-                    request.insist()  # Tune's loop may hang in a call of Ray's
+                    request.insist()  # Tune's loop may hang in a call to Ray
                 return
 
 
 @dataclass
 class Line:
-    """Whether something still listens at HOST:PORT."""
+    """A probe of HOST:PORT that remembers when it last answered."""
 
     address: str
     _answered: float = field(default_factory=time.monotonic)
 
     def is_gone(self) -> bool:
-        """Return whether nothing has answered for long: a refusal needs less patience than silence."""
+        """Return whether the address has not answered for too long; the limit is shorter if it refuses the connection."""
         host, _, port = self.address.rpartition(":")
         patience = SILENT_SECONDS
         try:

@@ -1,4 +1,4 @@
-"""Ray on this machine, started by segsweep: reachable from this machine alone, and by its user alone."""
+"""A Ray cluster on this machine, started by segsweep. Only this user can reach it, and only from this machine."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from segsweep.sweep.ray_runner.head import detach, without_rays_handlers
 from segsweep.sweep.ray_runner.ray_folder import OBJECTS_BYTES, ray_folder, short_temporary_folder, usable_folder
 
 LOOPBACK = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # off: a machine's address is 127.0.0.1, on which alone Ray listens then
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # off: Ray uses 127.0.0.1 as the machine's address and listens only there
     "GLOO_SOCKET_IFNAME": "lo",  # for several processes that train one model
     "NCCL_SOCKET_IFNAME": "lo",
 }
@@ -27,8 +27,8 @@ BUSY = "timed out during startup"
 
 @contextmanager
 def ray_on_this_machine() -> Iterator[None]:
-    """Start Ray on this machine for as long as it is used. Raises `UserError` where it does not start, on the second try."""
-    tls_credentials()  # without which Ray's head dies, and Ray waits for it for 60 s
+    """Within this context, run Ray on this machine. Raises `UserError` if it does not start in two attempts."""
+    tls_credentials()  # checked first: with unusable certificates Ray's head dies, and Ray waits for it for 60 s
     folder = ray_folder()
     loopback = {name: value for name, value in LOOPBACK.items() if name not in os.environ}
     with environment({**token_for_start(), **loopback, **short_temporary_folder()}):
@@ -40,7 +40,7 @@ def ray_on_this_machine() -> Iterator[None]:
 
 
 def check_start() -> None:
-    """Raise `UserError` for what would keep Ray from starting here, as far as it is seen without writing anything."""
+    """Raise `UserError` for problems that would prevent Ray from starting here. Writes nothing."""
     usable_folder()
     token_for_start()
     tls_credentials()
@@ -49,7 +49,7 @@ def check_start() -> None:
 def _start(folder: Path) -> None:
     try:
         _init(folder)
-    except Exception as error:  # Ray raises plain ones
+    except Exception as error:  # Ray raises no narrower exception
         _end_half_started(error)
         if not _worth_another_try(error):
             raise UserError(_line(error, folder)) from None
@@ -73,7 +73,7 @@ def _init(folder: Path) -> None:
 
 @contextmanager
 def _loopback_alone() -> Iterator[None]:
-    """Have this process, which has imported Ray already, obey what `LOOPBACK` says to those that Ray starts."""
+    """Within this context, apply the first setting of `LOOPBACK` to this process, which has already imported Ray."""
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
@@ -83,12 +83,12 @@ def _loopback_alone() -> Iterator[None]:
 
 
 def _worth_another_try(error: Exception) -> bool:
-    """Return whether a part of Ray did not answer in time, and not what the user has set is wrong."""
+    """Return whether Ray did not answer in time, as opposed to a mistake in the user's settings."""
     return isinstance(error, ConnectionError) or not isinstance(error, OSError | ValueError)
 
 
 def _end_half_started(error: Exception) -> None:
-    """End the processes of a start that failed, which Ray leaves running, and forgets where `Node` itself has raised."""
+    """End the processes of a failed start. Ray leaves them running, and loses track of them if `Node` itself raised."""
     ray.shutdown()
     for frame, _ in walk_tb(error.__traceback__):
         node = frame.f_locals.get("self")
@@ -97,10 +97,10 @@ def _end_half_started(error: Exception) -> None:
 
 
 def _line(error: Exception, folder: Path) -> str:
-    reason, remedy = next(iter(str(error).strip().splitlines()), type(error).__name__), "free what it lacks"
+    reason, remedy = next(iter(str(error).strip().splitlines()), type(error).__name__), "free the missing resource"
     if BUSY in reason:
-        reason, remedy = "did not answer within 30 s, in two tries", "wait until this machine has cores and memory free"
+        reason, remedy = "did not answer within 30 s, in two attempts", "wait until this machine has free cores and memory"
     elif port := os.environ.get(GCS_PORT):
-        reason, remedy = f"its head did not start, and port {port} may be taken", f"unset {GCS_PORT}"
+        reason, remedy = f"its head did not start; port {port} may be in use", f"unset {GCS_PORT}"
     logs = folder / "session_latest" / "logs"
-    return f"Ray on this machine: {reason}; {remedy}, or work without Ray: --runner inline. Its logs: {logs}"
+    return f"Ray on this machine: {reason}; {remedy}, or run without Ray: --runner inline. Logs of Ray: {logs}"

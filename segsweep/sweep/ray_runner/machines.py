@@ -1,4 +1,4 @@
-"""The machines of a Ray cluster: what each offers, and which of them can run workers of this driver."""
+"""The machines of a Ray cluster: their resources, and whether they can run workers of this driver."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,35 +17,38 @@ from segsweep.store.protocol import Store
 from segsweep.sweep.worker_pool import Node
 from segsweep.training.device import Device
 
-CHECK_SECONDS = 120.0  # for a machine's answer: its first process has to import torch
-SILENT_SECONDS = 5.0  # of waiting for these answers without a line
-POLL_SECONDS = 1.0  # how often the cluster is asked which machines it has
+CHECK_SECONDS = 120.0  # time limit of a machine's answer: its first process must import torch
+SILENT_SECONDS = 5.0  # of waiting for these answers before a line is printed
+POLL_SECONDS = 1.0  # interval between queries of the cluster's machines
 GIB = 2**30
-UNFIT = "unfit machine "  # begins the error of a worker that finds so: the machine's id and the problem follow
+UNFIT = "unfit machine "  # begins the error message of a worker on an unfit machine; its id and the problem follow
 
 
 class UnfitMachineError(Exception):
-    """A worker finds that its machine cannot work for the driver."""
+    """The machine of a worker cannot work for the driver."""
 
 
 @dataclass(frozen=True)
 class MachineCheck:
-    """What a machine must have to work for a driver: the driver's store, in which it left a beacon, and its segsweep."""
+    """A check whether a machine can work for a driver: it must see the driver's store and have the same segsweep.
+
+    The driver has put the `beacon` into its store, by which a machine recognises the store.
+    """
 
     store: Store
     beacon: str
     version: str
 
     def problem(self) -> str | None:
-        """Return what keeps this machine from working for the driver, None where nothing does."""
+        """Return the problem of this machine, None if it can work for the driver."""
         if version("segsweep") != self.version:
-            return f"has segsweep {version('segsweep')}, the driver {self.version}; install the same"
+            return f"has segsweep {version('segsweep')}, but the driver has {self.version}; install the driver's version"
         if not self.store.sees(self.beacon):
             return f"does not see the store {self.store.location}; put --store on a disk that all machines share"
         return None
 
     def require(self, device: Device | None) -> None:
-        """Raise `UnfitMachineError` where a worker here cannot work for the driver; None: it computes nothing itself."""
+        """Raise `UnfitMachineError` if this machine cannot work for the driver on `device` (None: no computation here)."""
         if (problem := self.problem()) is not None:
             raise UnfitMachineError(f"{UNFIT}{ray.get_runtime_context().get_node_id()}: {problem}")
         if device is not None and device.cuda:
@@ -53,35 +56,35 @@ class MachineCheck:
 
 
 def require_gpu() -> None:
-    """Raise `UnfitMachineError` where torch finds no GPU on this machine."""
+    """Raise `UnfitMachineError` if torch finds no GPU on this machine."""
     if not torch.cuda.is_available():
-        problem = "torch finds no GPU there, though Ray counts one; see to its driver"
+        problem = "torch finds no GPU there, although Ray counts one; check the machine's GPU driver"
         raise UnfitMachineError(f"{UNFIT}{ray.get_runtime_context().get_node_id()}: {problem}")
 
 
 @dataclass
 class Machines:
-    """The machines of the cluster as they join and leave, without those that cannot work for this driver.
+    """The current machines of the cluster, except those that cannot work for this driver.
 
-    Whoever finds that a machine cannot says so with `exclude`; its name and the reason go to `notify` once.
+    `exclude` removes a machine for good, and reports its name and the reason to `notify` once.
     """
 
     check: MachineCheck
     notify: Notify
-    _excluded: dict[str, str] = field(default_factory=dict)  # by the id of a machine: why
+    _excluded: dict[str, str] = field(default_factory=dict)  # id of a machine -> the reason
     _checked: set[str] = field(default_factory=set)
-    _alive: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, as Ray describes them
-    _free: dict[str, dict[str, float]] = field(default_factory=dict)  # by id: resources that no job holds
+    _alive: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> Ray's description of the machine
+    _free: dict[str, dict[str, float]] = field(default_factory=dict)  # id -> resources that no job has reserved
     _read_at: float = -POLL_SECONDS
 
     def nodes(self) -> list[Node]:
-        """Return what each usable machine offers now."""
+        """Return the current resources of each usable machine."""
         self._read()
         usable = {identity: each for identity, each in self._alive.items() if identity not in self._excluded}
         return [_node(each, self._free.get(identity, {})) for identity, each in usable.items()]
 
     def refresh(self) -> None:
-        """Have the next look ask the cluster."""
+        """Make the next access query the cluster, even if the last query is recent."""
         self._read_at = -POLL_SECONDS
 
     def _read(self) -> None:
@@ -92,14 +95,14 @@ class Machines:
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """The ids of machines that are up and cannot work for this driver."""
+        """The ids of running machines that cannot work for this driver."""
         return tuple(sorted(self._excluded.keys() & self._alive.keys()))
 
     def exclude(self, identity: str, problem: str) -> None:
-        """Let a machine take no further part."""
+        """Exclude a machine from now on, and report the problem."""
         if identity not in self._excluded:
             self._excluded[identity] = problem
-            self.notify(f"node {self.name(identity)} is left out: {problem}")
+            self.notify(f"node {self.name(identity)} is excluded: {problem}")
 
     @property
     def here(self) -> str:
@@ -111,16 +114,16 @@ class Machines:
         return str(self._alive.get(identity, {}).get("NodeManagerHostname", identity))
 
     def find(self, machine: str) -> str | None:
-        """Return the id of the machine with an id or a network address; None where none has it, or several share it."""
+        """Return the id of the machine with an id or a network address; None if there is no such machine or several."""
         self._read()
         named = [each for each, node in self._alive.items() if machine in (each, node["NodeManagerAddress"])]
         return named[0] if len(named) == 1 else None
 
     def check_all(self) -> None:
-        """Exclude the machines that cannot work for this driver; each is asked once. Raises `UserError` where that leaves none.
+        """Check each new machine once, and exclude those that cannot work for this driver.
 
-        The driver's own machine needs no check, and one without cores and GPUs holds no worker. A machine that dies
-        meanwhile is no problem.
+        The driver's own machine is not checked, nor are machines without cores and GPUs. A machine that dies during the check is
+        ignored. Raises `UserError` if no machine is left.
         """
         self._read()
         asked = {
@@ -131,7 +134,7 @@ class Machines:
         if not asked:
             return
         if ray.wait(list(asked.values()), num_returns=len(asked), timeout=SILENT_SECONDS)[1]:
-            self.notify(f"asking {len(asked)} machines whether they can run segsweep; each imports torch first")
+            self.notify(f"checking whether {len(asked)} machines can run segsweep; each imports torch first")
         deadline = time.monotonic() + CHECK_SECONDS
         problems = {identity: _answer(answer, deadline) for identity, answer in asked.items()}
         self._checked.update(asked)
@@ -143,25 +146,25 @@ class Machines:
         self.require_some()
 
     def require_some(self) -> None:
-        """Raise `UserError` where all machines that could hold workers are left out, with each one's problem."""
+        """Raise `UserError` with the problem of each machine if all machines that could run workers are excluded."""
         if self._excluded and not any(node.cpus or node.gpus for node in self.nodes()):
             raise UserError("; ".join(f"node {self.name(each)}: {problem}" for each, problem in self._excluded.items()))
 
 
 def elsewhere_than(machines: Sequence[str]) -> dict[str, str]:
-    """Return Ray's label selector of all machines but some, by their ids."""
+    """Return Ray's label selector for all machines except those with these ids."""
     return {"ray.io/node-id": f"!in({','.join(machines)})"} if machines else {}
 
 
 @contextmanager
 def open_machines(store: Store, notify: Notify) -> Iterator[Machines]:
-    """Yield the machines of the cluster that this process is connected to. A beacon lies in the store meanwhile."""
+    """Yield the machines of the connected cluster. Within this context, a beacon is in the store."""
     with store.beacon() as beacon:
         yield Machines(MachineCheck(store, beacon, version("segsweep")), notify)
 
 
 def living() -> list[dict[str, Any]]:
-    """Return what Ray knows of the machines that are up."""
+    """Return Ray's descriptions of the running machines."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
@@ -192,7 +195,7 @@ def _answer(answer: "ray.ObjectRef[str | None]", deadline: float) -> str | None:
     try:
         problem: str | None = ray.get(answer, timeout=max(0.0, deadline - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
-        return None  # it may only be slow: a worker that starts there checks again
+        return None  # it may just be slow; a worker that starts there checks again
     except ray.exceptions.RayError as error:
         return f"cannot run segsweep: {str(error).strip().splitlines()[-1]}"
     return problem

@@ -1,4 +1,7 @@
-"""Whose Ray answers at an address: the note that `ray start` leaves outlives its head, whose port any user may take then."""
+"""The owner of the Ray head at an address.
+
+The address file of `ray start` outlives its head, and then another user's process can listen on the same port.
+"""
 
 import os
 import socket
@@ -7,24 +10,24 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from ray._private.services import psutil  # type: ignore[attr-defined]  # the one that Ray brings along
+from ray._private.services import psutil  # type: ignore[attr-defined]  # the copy that Ray bundles
 
-TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # the sockets of this network namespace, see proc(5)
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # sockets of this network namespace, see proc(5)
 LISTEN = "0A"
 
 
 def is_ours(address: str) -> bool:
-    """Return whether the head that answers at HOST:PORT runs as this user.
+    """Return whether the head at HOST:PORT runs as this user.
 
-    Where this machine's kernel does not say, as of a head on another machine, the answer is whether a raylet of this user
-    runs here that belongs to this head.
+    If this machine's kernel does not list the owner, for example because the head is on another machine, return whether a raylet
+    of this user runs here that belongs to the head.
     """
     owners = listeners(address)
     return owners == {os.getuid()} if owners else _has_raylet(address)
 
 
 def listeners(address: str) -> set[int]:
-    """Return the ids of the users whose sockets on this machine listen at HOST:PORT, as far as the kernel shows them."""
+    """Return the ids of the users whose sockets listen at HOST:PORT on this machine, as far as the kernel lists them."""
     host, _, port = address.rpartition(":")
     here = {_plain(name) for name in _local_addresses(host)}
     if not here:
@@ -33,7 +36,7 @@ def listeners(address: str) -> set[int]:
 
 
 def _local_addresses(host: str) -> Iterator[str]:
-    """Yield those IP addresses of a host that are this machine's: a socket can be bound to them."""
+    """Yield the IP addresses of a host that belong to this machine: a socket can be bound to them."""
     for family, kind, protocol, _, (name, _, *scope) in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
         with socket.socket(family, kind, protocol) as probe:
             try:
@@ -44,7 +47,7 @@ def _local_addresses(host: str) -> Iterator[str]:
 
 
 def _listening_sockets() -> Iterator[tuple[IPv4Address | IPv6Address, int, int]]:
-    """Yield address, port and user of each TCP socket that listens on this machine; nothing where the kernel does not say."""
+    """Yield address, port and user of each TCP socket that listens on this machine; nothing if the kernel does not list them."""
     for table in TABLES:
         try:
             rows = table.read_text().splitlines()[1:]
@@ -58,13 +61,13 @@ def _listening_sockets() -> Iterator[tuple[IPv4Address | IPv6Address, int, int]]
 
 
 def _plain(address: str | bytes) -> IPv4Address | IPv6Address:
-    """Return an IP address, an IPv4 one also where it is written as IPv6."""
+    """Return an IP address; an IPv4-mapped IPv6 address as IPv4."""
     ip = ip_address(address)
     return (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip
 
 
 def _has_raylet(address: str) -> bool:
-    """Return whether a raylet of this user runs on this machine whose head is at HOST:PORT."""
+    """Return whether a raylet of this user with its head at HOST:PORT runs on this machine."""
     for process in psutil.process_iter(["cmdline", "uids"]):
         command, users = process.info["cmdline"] or [""], process.info["uids"]
         if Path(command[0]).name == "raylet" and f"--gcs-address={address}" in command and users.real == os.getuid():

@@ -1,4 +1,4 @@
-"""The Ray runner: the planner decides, Tune's loop carries out."""
+"""The Ray runner: Ray Tune's loop executes the tasks that the planner selects."""
 
 import logging
 import math
@@ -37,20 +37,20 @@ from segsweep.training.device import Device, resolve_precision
 from segsweep.training.speed import measure_speed
 
 ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records are our own
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # results hold messages, no metrics
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours does not wait for the end of an epoch
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots: nobody reads them
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # segsweep writes its own records
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # results contain messages, no metrics
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # segsweep's handler does not wait for the end of an epoch
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # effectively never: Tune's own snapshots are not used
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-MANY = 10**9  # samples, and trials that wait for a place: the searcher says how many there are
-FREE_SECONDS = 10.0  # of waiting for a free GPU without a line
-RELAY = {"memory": 1.0}  # what a worker reserves that only passes on what others do; Tune refuses nothing at all
+MANY = 10**9  # limit of samples and of pending trials; the searcher determines the real number
+FREE_SECONDS = 10.0  # time of waiting for a free GPU before a line is printed
+RELAY = {"memory": 1.0}  # resources of a worker that only relays messages of its group; Tune rejects an empty reservation
 
 
 @dataclass(frozen=True)
 class RayRunner:
-    """Carries work out on the workers of a Ray cluster, whose machines may join and leave. `pool` is what fits at the start."""
+    """Executes tasks on the workers of a Ray cluster, whose machines may join and leave. `pool` fits at the start."""
 
     pool: WorkerPool
     machines: Machines
@@ -59,21 +59,21 @@ class RayRunner:
 
     @property
     def workers(self) -> int:
-        """How many tasks run at once, at the start."""
+        """The number of tasks that run at once, at the start."""
         return self.pool.workers
 
     @property
     def label(self) -> str:
-        """What the work runs on, in words."""
+        """The workers and their cluster, in words."""
         return f"{self.pool}, {self.name}"
 
     @property
     def device(self) -> Device:
-        """What each worker computes on."""
+        """The device on which each worker computes."""
         return self.pool.size.device
 
     def resolve(self, precision: str) -> str:
-        """Return `float32` or `bfloat16`."""
+        """Return the precision that a setting means on the workers: `float32` or `bfloat16`."""
         if precision != "auto" or not self.pool.size.gpus:
             return "float32" if precision == "auto" else precision
         resolved: str = self._on_a_gpu(resolve_precision, precision, Device("cuda", 1))
@@ -81,20 +81,20 @@ class RayRunner:
 
     @property
     def measure(self) -> Measure:
-        """How to measure the speed of training: here on a CPU, by a worker on a GPU."""
+        """The function that measures training speed: in this process for CPU workers, in a worker for GPUs."""
         return partial(self._on_a_gpu, _measure_with, for_workers()) if self.pool.size.gpus else measure_speed
 
     def _on_a_gpu(self, function: Callable[..., Any], *values: Any) -> Any:
-        """Return what a function returns in a process with a worker's GPU, once one is free.
+        """Call a function in a process with a worker's share of a GPU, once one is free, and return its result.
 
-        Machines on which torch finds none are left out. Raises `UserError` where no other has a GPU.
+        Machines on which torch finds no GPU are excluded. Raises `UserError` if no other machine has a GPU.
         """
         while True:
             elsewhere = elsewhere_than(self.machines.excluded)
             remote = ray.remote(num_cpus=0, num_gpus=self.pool.size.gpus, label_selector=elsewhere)(_with_gpu)
             answer = remote.remote(function, *values)
             if not ray.wait([answer], timeout=FREE_SECONDS)[0]:
-                self.machines.notify("waiting for a free GPU, which other jobs hold or an autoscaler is to launch")
+                self.machines.notify("waiting for a free GPU: other jobs use all GPUs, or an autoscaler has yet to launch one")
             try:
                 return ray.get(answer)
             except UnfitMachineError as error:
@@ -102,10 +102,10 @@ class RayRunner:
                 self.machines.exclude(machine, problem)
                 self.machines.require_some()
                 if not any(node.gpus for node in self.machines.nodes()):
-                    raise UserError(f"--device {self.options.device}: no machine has a GPU that works; try cpu") from None
+                    raise UserError(f"--device {self.options.device}: no machine has a working GPU; use cpu") from None
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:
-        """Do all the work that the driver has. A request to end is recorded and raised on."""
+        """Run all tasks of the driver. On a request to end, record running tasks as interrupted and raise again."""
         dispatcher = Dispatcher(driver, context, self.machines, self._capacity(driver.view), self.processes, self.alike)
         driver.outage.check = dispatcher.check
         with (
@@ -123,31 +123,31 @@ class RayRunner:
                 if isinstance(dispatcher.error, OutageError | UserError):
                     dispatcher.interrupt(str(dispatcher.error))
                 if dispatcher.error is not None:
-                    raise dispatcher.error from None  # Tune wraps it in text
+                    raise dispatcher.error from None  # Tune raises an error with only the text of this one
                 raise
 
     def _capacity(self, view: View) -> Capacity:
-        """Return what counts the places for workers while the study runs."""
+        """Return the capacity that counts workers while the study runs."""
         minutes = self.options.wait_minutes
         limit_seconds = math.inf if minutes is None else 60 * minutes
         report = read_report if read_report().present else None
         return Capacity(self.pool, self.name, self.machines.nodes, view, report, limit_seconds)
 
     def processes(self, task: Task) -> int:
-        """Return how many processes execute a task together."""
+        """Return the number of processes that execute a task together."""
         if not (task.shareable or self.alike):
             return 1
         return int(getattr(self.options, KINDS[task.kind].group_option))
 
     @property
     def alike(self) -> bool:
-        """Whether all tasks are performed by equally many processes, so that groups can stay up."""
+        """Whether all tasks are executed by the same number of processes, so that groups can be reused."""
         return self.options.workers_per_stage == self.options.workers_per_trial
 
     def _tuner(self, dispatcher: Dispatcher, folder: str) -> tune.Tuner:
-        name = f"segsweep-{uuid4().hex[:8]}"  # two tuners on one cluster overwrite trainables of the same name
+        name = f"segsweep-{uuid4().hex[:8]}"  # unique: two tuners on one cluster overwrite trainables of the same name
         trainable = tune.with_resources(type(name, (Worker,), {}), partial(_reserved, self.pool.size.bundle))
-        trainable.__qualname__ = name  # what lists of processes show
+        trainable.__qualname__ = name  # the name in lists of processes
         return tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -168,30 +168,33 @@ class RayRunner:
 
 
 def _reserved(bundle: dict[str, float], config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """Return what a worker reserves. Of several processes each reserves its own, and the relay next to nothing."""
+    """Return the resources that a worker reserves.
+
+    The processes of a group reserve their own resources, so the worker that relays their messages reserves almost nothing.
+    """
     job = config["job"]
     selectors: Any = [elsewhere_than(job.excluded)] if job.excluded else None
     return tune.PlacementGroupFactory([bundle if job.group is None else RELAY], bundle_label_selector=selectors)
 
 
 def _with_gpu(function: Callable[..., Any], *values: Any) -> Any:
-    """Call a function where torch finds a GPU. Raises `UnfitMachineError` elsewhere."""
+    """Call a function. Raises `UnfitMachineError` if torch finds no GPU on this machine."""
     require_gpu()
     return function(*values)
 
 
 def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, float]:
-    """Measure in another process, which knows nothing yet of the architectures that the study brought."""
+    """Measure training speed in another process, after registering the user objects of the study there."""
     register(user_objects)
     return measure_speed(*values)
 
 
 @contextmanager
 def open_ray(options: Options, at_most: int, store: Store, view: View, *, may_ask: bool) -> Iterator[RayRunner]:
-    """Yield a runner on the running cluster, or on one that is started on this machine and ends with the context.
+    """Yield a runner on the running cluster, or on a cluster on this machine that exists only within this context.
 
-    Machines that cannot run segsweep or do not see the store are left out. Where none fits, an autoscaler is asked for machines
-    if that is allowed. Raises what `Waiting.pool` does.
+    Machines that cannot run segsweep or do not see the store are excluded. If no worker fits and `may_ask` is set, machines are
+    requested from an autoscaler. Raises the errors of `Waiting.pool`.
     """
     with cluster(view.notify) as name, open_machines(store, view.notify) as machines:
         machines.check_all()
@@ -200,7 +203,7 @@ def open_ray(options: Options, at_most: int, store: Store, view: View, *, may_as
 
 @contextmanager
 def _quiet_tune(environment: dict[str, str]) -> Iterator[None]:
-    """Set what Tune reads from the environment, and keep it silent: its user never meets it."""
+    """Within this context, set environment variables for Tune and silence its log; users do not interact with Tune."""
     logger, before = logging.getLogger("ray.tune"), {name: os.environ.get(name) for name in environment}
     level = logger.level
     os.environ.update(environment)

@@ -1,4 +1,4 @@
-"""What stands between Tune's loop and the planner: a searcher that hands out work, a scheduler that takes what comes of it."""
+"""The adapters between Ray Tune's loop and the driver: a searcher that assigns tasks, and a scheduler that passes on results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ from segsweep.tasks.task import Assignment, Task
 
 @dataclass
 class Dispatcher:
-    """Knows which of Tune's trials performs which task, and passes its messages to the driver.
+    """Maps each trial of Tune to the task that it executes, and passes its messages to the driver.
 
-    A task is handed out only while workers are free for it, or while an autoscaler is asked for them; one for several waits
-    until as many are, and holds back what comes after it. `error` is what the driver itself raised, which Tune would wrap into
-    text.
+    A task is assigned only if enough workers are free for it or are requested from an autoscaler. A task that needs several
+    workers waits until that many are free, and later tasks wait behind it. `error` is the first exception that the driver raised;
+    Tune itself would keep only its text.
     """
 
     driver: Driver
@@ -41,14 +41,14 @@ class Dispatcher:
     error: Exception | None = None
     running: dict[str, Task] = field(default_factory=dict)
     actors: dict[str, Any] = field(default_factory=dict)
-    _next: Assignment | None = None
+    _next: Assignment | None = None  # a task that waits for enough free workers
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune pickles all it is given, for a restore that is not used."""
+        """Return an empty state: Tune pickles this object for its own restore, which is not used."""
         return {}
 
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
-        """Return the configuration of a new trial of Tune's, None where nothing can start now."""
+        """Return the configuration of a new trial of Tune; None if no task can start now."""
         self.check()
         wanted = self.processes(self._next.task) if self._next is not None else 1
         free = self.capacity.places(wanted) - sum(self.processes(task) for task in self.running.values())
@@ -69,27 +69,27 @@ class Dispatcher:
         return {"job": Job(assignment, self.context, group, self.keep_groups, excluded, self.machines.check)}
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` where the end was asked for; what runs is recorded as interrupted first."""
+        """Raise `KeyboardInterrupt` if the end was requested, after recording running tasks as interrupted."""
         if (reason := interruption().reason) is not None:
             self.interrupt(reason)
         interruption().raise_if_asked()
 
     def began(self, tune_id: str, actor: Any) -> None:
-        """Take that a worker has its job."""
+        """Note that a worker has received its job."""
         self.actors[tune_id] = actor
         self.driver.begin(self.running[tune_id])
 
-    def took(self, tune_id: str, messages: list[Message]) -> bool:
-        """Take the messages of one step, and return whether the work goes on."""
+    def handle(self, tune_id: str, messages: list[Message]) -> bool:
+        """Pass the messages of one step to the driver, and return whether the task continues."""
         task = self.running[tune_id]
-        goes_on = all(self.driver.handle(task, message) for message in messages)
-        if not goes_on:
-            self.actors[tune_id].release.remote()  # at once, not when the worker is needed again
+        continues = all(self.driver.handle(task, message) for message in messages)
+        if not continues:
+            self.actors[tune_id].release.remote()  # at once, not only when the worker receives its next job
             self._forget(tune_id)
-        return goes_on
+        return continues
 
     def died(self, tune_id: str, report: str) -> None:
-        """Handle the death of a worker, or one that could not start, by Ray's text about it."""
+        """Handle the death of a worker, or a failed start of one, from Ray's text about it."""
         if (task := self.running.get(tune_id)) is None:
             return
         self._forget(tune_id)
@@ -99,10 +99,10 @@ class Dispatcher:
         self.driver.died(task, death.reason, counts=not (death.with_machine or unfit))
 
     def _exclude(self, machine: str, problem: str) -> bool:
-        """Leave out a machine, named by its id or its address, that cannot run segsweep; return whether it is at fault.
+        """Exclude a machine (id or address) that cannot run segsweep; return whether the machine is at fault.
 
-        The driver's own machine never is, and none where the driver itself does not find its beacon in the store. Raises
-        `UserError` where no machine is left and no autoscaler launches others.
+        The driver's own machine is never at fault, and no machine is if the driver itself does not find its beacon in the store.
+        Raises `UserError` if no machine is left and there is no autoscaler to launch others.
         """
         identity = self.machines.find(machine)
         if identity in (None, self.machines.here) or self.machines.check.problem() is not None:
@@ -113,7 +113,7 @@ class Dispatcher:
         return True
 
     def interrupt(self, reason: str) -> None:
-        """Record that all running work was broken off, and have its workers gone at once, unless their cluster has gone."""
+        """Record all running tasks as interrupted, and kill their workers at once, unless their cluster has gone."""
         for task in self.running.values():
             self.driver.interrupt(task, reason)
         for actor in self.actors.values() if not interruption().detail else ():
@@ -125,8 +125,8 @@ class Dispatcher:
         self.actors.pop(tune_id, None)
 
 
-def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a hook of Tune's keep what the driver raises."""
+def _keeps_error(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a hook of Tune so that the dispatcher keeps the first exception that the driver raises."""
 
     def hook(self: Any, *values: Any, **named: Any) -> Any:
         try:
@@ -139,55 +139,55 @@ def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class PlannerSearcher(Searcher):
-    """Hands out the planner's work. It gives nothing while the stage that a trial needs is not built."""
+    """A searcher of Tune that returns the planner's tasks. A trial is not returned before the stage that it needs is built."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self.dispatcher = dispatcher
 
-    @_kept
+    @_keeps_error
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the configuration of a new trial of Tune's, None where nothing can start now."""
+        """Return the configuration of a new trial of Tune; None if no task can start now."""
         return self.dispatcher.suggest(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Do nothing: the scheduler has told all."""
+        """Do nothing: the scheduler has already passed on every result."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Do nothing: the records are what is kept."""
+        """Do nothing: the study's state is in its records."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: every start plans afresh."""
+        """Do nothing: every start makes a new plan from the records."""
 
 
 class PlannerScheduler(FIFOScheduler):
-    """Passes every result to the driver, and ends a trial of Tune's when its work is over or stopped early."""
+    """A scheduler of Tune that passes every result to the driver, and stops a trial of Tune when its task has ended."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dispatcher = dispatcher
 
-    @_kept
+    @_keeps_error
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:  # noqa: ARG002
-        """Take the messages of one step."""
-        goes_on = self.dispatcher.took(trial.trial_id, result[MESSAGES])
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        """Handle the messages of one step."""
+        continues = self.dispatcher.handle(trial.trial_id, result[MESSAGES])
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
-    @_kept
+    @_keeps_error
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:  # noqa: ARG002
-        """Take that a worker died."""
+        """Handle the death of a worker."""
         self.dispatcher.died(trial.trial_id, _last_error(trial))
 
 
 class Watch(tune.Callback):
-    """Tells the dispatcher when work starts, and has Tune forget results."""
+    """A callback of Tune that notifies the dispatcher of started tasks, and removes handled messages from results."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
 
-    @_kept
+    @_keeps_error
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:  # noqa: ARG002
-        """Take that a worker has its job."""
+        """Notify the dispatcher that a worker has received its job."""
         self.dispatcher.began(trial.trial_id, trial.temporary_state.ray_actor)
 
     def on_trial_result(
@@ -198,15 +198,15 @@ class Watch(tune.Callback):
         result: dict[str, Any],
         **_: Any,
     ) -> None:
-        """Drop the messages, which the driver has."""
+        """Remove the messages, which the driver has handled."""
         result.pop(MESSAGES, None)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **_: Any) -> None:  # noqa: ARG002
-        """Stop where the end was asked for."""
+        """Stop if the end was requested."""
         self.dispatcher.check()
 
 
 def _last_error(trial: TuneTrial) -> str:
-    """Return the text that Tune has kept of a trial's last error, without the line above it that counts errors."""
+    """Return the text of a trial's last error from Tune's error file, without the line that numbers it."""
     errors = Path(trial.error_file).read_text(encoding="utf-8").split("Failure # ")
     return errors[-1].partition("\n")[2]

@@ -1,4 +1,4 @@
-"""A warm worker: a process that takes one piece of work after the other, and keeps its libraries and its GPU context."""
+"""A warm worker: a process that executes one job after another, and keeps its libraries and its GPU context loaded."""
 
 import gc
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ MESSAGES = "messages"
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker gets: a task, its execution context, and the group of processes that performs it (None: it does).
+    """The job of a worker: a task, its execution context, and the size of the group that executes it.
 
-    `keep` says that the group stays up for the next job. The worker runs on none of the `excluded` machines, and on one that
-    passes the `check`.
+    Without a `group`, the worker executes the task itself. `keep` states whether the group is kept for the next job. The worker
+    does not run on `excluded` machines, and its machine must pass the `check`.
     """
 
     assignment: Assignment
@@ -34,13 +34,13 @@ class Job:
 
 
 class Worker(tune.Trainable):
-    """Performs a job step by step: each step returns the start, an epoch's result, or the messages of the end."""
+    """A trainable of Tune that executes jobs in steps: a step returns the start, an epoch's result, or the last messages."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first job. Raises `UnfitMachineError` where this machine cannot work for the driver."""
+        """Start the first job. Raises `UnfitMachineError` if this machine cannot work for the driver."""
         job = config["job"]
-        job.check.require(job.context.device if job.group is None else None)  # a relay needs no GPU
-        gc.freeze()  # what the libraries brought stays: collections look at what jobs leave, in no time
+        job.check.require(job.context.device if job.group is None else None)  # a worker that only relays needs no GPU
+        gc.freeze()  # exclude the libraries' objects from garbage collection, which is then fast
         self._spoilt = False
         self._group: Group | None = None
         self._start(job)
@@ -56,7 +56,10 @@ class Worker(tune.Trainable):
         self._messages = self._group.execute(job.assignment)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another job. An unforeseen error on a GPU can spoil all that follows: then this process is given up."""
+        """Start the next job. Raises `RuntimeError` after an unexpected error on a GPU, so that this process is replaced.
+
+        Such an error can corrupt the state of the GPU for all later jobs.
+        """
         self._messages.close()
         if self._spoilt:
             raise RuntimeError("the process is replaced after an error on its GPU")
@@ -64,7 +67,10 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return the next messages: the start of a task at once, so that others see where it runs during its first epoch."""
+        """Return the next messages.
+
+        The start of a task is returned at once, so that `segsweep status` shows its worker during the first epoch.
+        """
         messages = []
         for message in self._messages:
             messages.append(message)
@@ -75,7 +81,7 @@ class Worker(tune.Trainable):
         return {MESSAGES: messages}
 
     def release(self) -> None:
-        """Let go of the job, finished or not, and of the devices and the memory that others may need."""
+        """Release the job, even if it has not ended, and free the devices and the memory that other processes may need."""
         self._messages.close()
         if not self._job.keep:
             self._leave_group()
@@ -84,7 +90,7 @@ class Worker(tune.Trainable):
             torch.cuda.empty_cache()
 
     def cleanup(self) -> None:
-        """End."""
+        """End the job and the group before the process ends."""
         self._messages.close()
         self._leave_group()
 

@@ -93,15 +93,19 @@ def test_a_cluster_that_asks_for_a_token_is_attached_to_with_it(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("asked", "values", "line"),
     [
-        ("right", {}, "asks for a token, and this user has none in RAY_AUTH_TOKEN, .* `ray get-auth-token` on the head"),
-        ("right", {"RAY_AUTH_MODE": "token"}, "asks for a token, and this user has none"),
-        ("right", {"RAY_AUTH_TOKEN": "wrong"}, "refuses the token of RAY_AUTH_TOKEN; `ray get-auth-token` on the head"),
+        ("right", {}, "requires a token, but there is none in RAY_AUTH_TOKEN, .* `ray get-auth-token` on the head"),
+        ("right", {"RAY_AUTH_MODE": "token"}, "requires a token, but there is none"),
+        ("right", {"RAY_AUTH_TOKEN": "wrong"}, "rejects the token from RAY_AUTH_TOKEN; `ray get-auth-token` on the head"),
         (
             "right",
             {"RAY_AUTH_TOKEN": "right", "RAY_AUTH_MODE": "disabled"},
             "RAY_AUTH_MODE=disabled is set; export RAY_AUTH_MODE",
         ),
-        (None, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right"}, "asks for no token, so whoever reaches it gets in"),
+        (
+            None,
+            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right"},
+            "requires no token, so everyone who can reach it has access",
+        ),
     ],
 )
 def test_a_token_that_does_not_fit_is_one_line(
@@ -137,7 +141,7 @@ def test_a_cluster_that_speaks_tls_is_asked_by_tls(
         assert token_for(opened) == {}
         assert token_for(closed) == {"RAY_AUTH_MODE": "token"}
         monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
-        with pytest.raises(UserError, match="refuses the token"):
+        with pytest.raises(UserError, match="rejects the token"):
             token_for(closed)
 
 
@@ -145,7 +149,7 @@ def test_tls_without_its_files_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     """A certificate that is not named or missing is said at once, also where Ray would be started, which waits for 60 s."""
     monkeypatch.setenv("RAY_USE_TLS", "1")
     for ask in (lambda: token_for("127.0.0.1:1"), check_start, ray_on_this_machine().__enter__):
-        with pytest.raises(UserError, match="RAY_USE_TLS=1: asks for files that are not named; export RAY_TLS_CA_CERT, "):
+        with pytest.raises(UserError, match="RAY_USE_TLS=1: needs files that are not named; export RAY_TLS_CA_CERT, "):
             ask()
     for name in TLS_FILES:
         monkeypatch.setenv(name, str(tmp_path / "none.pem"))
@@ -157,7 +161,7 @@ def test_what_is_no_head_is_named() -> None:
     """Another server at the address is not waited for: the line says which port is meant."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(UserError, match=r"what answers there is no head of Ray .* by default port 6379"):
+        with pytest.raises(UserError, match=r"the process that answers there is not a Ray head .* by default port 6379"):
             token_for(f"127.0.0.1:{server.server_port}")
         server.shutdown()
 
@@ -166,7 +170,7 @@ def test_a_token_file_that_others_can_read_is_remarked(tmp_path: Path, monkeypat
     """The line names the file, its rights and the command; a private file and a token in the environment have none."""
     path = write_token(tmp_path / ".ray" / "auth_token", "mine", 0o644)
     assert token_file_remark() == (
-        f"{path}: others on this machine can read the token of the Ray cluster (rights 644): chmod 600 {path}"
+        f"{path}: other users of this machine can read the Ray cluster's token (mode 644); run chmod 600 {path}"
     )
     path.chmod(0o600)
     assert token_file_remark() is None

@@ -23,8 +23,8 @@ def test_a_demand_is_refused_only_where_it_is_named():
     found = AutoscalerReport(True, infeasible=({"CPU": 8.0},))
     assert found.refuses({"CPU": 8.0})
     assert not found.refuses({"CPU": 4.0})
-    assert "none of its machine types" in found.on({"CPU": 8.0})
-    assert found.on({"CPU": 4.0}) == "the autoscaler launches nothing yet"
+    assert "no machine type has these resources" in found.on({"CPU": 8.0})
+    assert found.on({"CPU": 4.0}) == "the autoscaler has not launched a machine yet"
 
 
 def test_the_first_autoscaler_is_told_from_a_cluster_without_one():

@@ -45,7 +45,7 @@ def test_machines_that_join_and_leave_are_counted_and_said():
     assert cluster.capacity.places() == 3
     cluster.nodes = [HEAD, GPU]
     assert [cluster.capacity.places() for _ in range(3)] == [1, 1, 1]
-    assert cluster.lines == ["machines have joined: 3 workers now, 1 before", "machines have left: 1 worker now, 3 before"]
+    assert cluster.lines == ["machines joined: 3 workers now, 1 before", "machines left: 1 worker now, 3 before"]
     assert cluster.shown == [(3, "3 workers with 1 GPU, the cluster"), (1, "1 worker with 1 GPU, the cluster")]
 
 
@@ -79,7 +79,7 @@ def test_without_machines_a_study_waits_and_goes_on():
     assert cluster.capacity.places() == 0
     cluster.nodes = [GPU]
     assert cluster.capacity.places() == 1
-    assert sum("waits for others to join" in line for line in cluster.lines) == 1
+    assert sum("waits for machines to join" in line for line in cluster.lines) == 1
     assert cluster.waits == ["machines for a worker: there are 0", None]
 
 
@@ -125,4 +125,6 @@ def test_a_machine_that_is_too_small_is_named_once():
     cluster = Cluster(GPU)
     cluster.nodes = [GPU, small, HEAD]
     assert [cluster.capacity.places() for _ in range(3)] == [1, 1, 1]
-    assert cluster.lines == ["node small has 4 cores and 4 GPUs, too little for a worker of 8 cores; --threads N sets how many"]
+    assert cluster.lines == [
+        "node small has 4 cores and 4 GPUs, too few for a worker with 8 cores; --threads N sets the cores per worker"
+    ]

@@ -32,7 +32,7 @@ The actor died because its node has died. Node Id: 07cd, the actor's node was te
 @pytest.mark.parametrize(
     ("report", "expected"),
     [
-        (KILLED, "its process was killed or crashed, perhaps for want of memory: Worker unexpectedly exits with a connection"),
+        (KILLED, "its process was killed or crashed, possibly for lack of memory: Worker unexpectedly exits with a connection"),
         (
             MEMORY,
             "the machine ran out of memory: 1 worker(s) were killed due to the node running low on memory. Memory on the node",
@@ -42,7 +42,7 @@ The actor died because its node has died. Node Id: 07cd, the actor's node was te
         (TAKEN, "its node has died."),
         (PREEMPTED, "its node has died. Node Id: 07cd"),
         ("something else\nand more", "something else"),
-        ("", "for no known reason"),
+        ("", "the reason is unknown"),
     ],
 )
 def test_the_reason_is_one_line(report: str, expected: str) -> None:

@@ -202,9 +202,13 @@ def test_a_start_that_times_out_is_tried_again(failing) -> None:
 @pytest.mark.parametrize(
     ("errors", "tries", "line"),
     [
-        ([Exception(BUSY)] * 2, 2, "did not answer within 30 s, in two tries; wait until this machine has cores and memory"),
+        (
+            [Exception(BUSY)] * 2,
+            2,
+            "did not answer within 30 s, in two attempts; wait until this machine has free cores and memory",
+        ),
         ([RuntimeError("Failed to start GCS.  Last 1 lines\nof error files")] * 2, 2, "Failed to start GCS.  Last 1 lines; free"),
-        ([OSError(28, "No space left on device")], 1, "No space left on device; free what it lacks"),
+        ([OSError(28, "No space left on device")], 1, "No space left on device; free the missing resource"),
         ([ValueError("Invalid address port 99999")], 1, "Invalid address port 99999; "),
         ([KeyError()] * 2, 2, "KeyError; "),
     ],
@@ -216,14 +220,14 @@ def test_a_start_that_fails_is_one_line(failing, errors: list[Exception], tries:
         pass
     assert len(calls) == tries
     assert "\n" not in str(refused.value)
-    assert "--runner inline. Its logs: /tmp/segsweep-" in str(refused.value)
+    assert "--runner inline. Logs of Ray: /tmp/segsweep-" in str(refused.value)
 
 
 def test_a_taken_port_of_the_head_is_named(failing, monkeypatch: pytest.MonkeyPatch) -> None:
     """The port of the head is one that the user chose: the line names the variable."""
     failing(*[RuntimeError("Failed to start GCS.")] * 2)
     monkeypatch.setenv("RAY_GCS_SERVER_PORT", "6379")
-    with pytest.raises(UserError, match="port 6379 may be taken; unset RAY_GCS_SERVER_PORT"), ray_on_this_machine():
+    with pytest.raises(UserError, match="port 6379 may be in use; unset RAY_GCS_SERVER_PORT"), ray_on_this_machine():
         pass
 
 

@@ -19,7 +19,7 @@ def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: 
         check = MachineCheck(store, beacon, module.version("segsweep"))
         assert check.problem() is None
         assert "put --store on a disk that all machines share" in (replace(check, store=other).problem() or "")
-        assert "the driver 99.0; install the same" in (replace(check, version="99.0").problem() or "")
+        assert "but the driver has 99.0; install the driver's version" in (replace(check, version="99.0").problem() or "")
 
 
 def test_the_cluster_at_hand_is_described_and_passes(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
@@ -57,7 +57,7 @@ def test_every_other_machine_is_asked(cluster: str, tmp_path: Path, monkeypatch:
             machines.check_all()
         assert machines.excluded == (identity,)
         assert machines.nodes() == []
-        assert lines == [f"node {name} is left out: does not see the store {tmp_path / 'store'}; {REMEDY}"]
+        assert lines == [f"node {name} is excluded: does not see the store {tmp_path / 'store'}; {REMEDY}"]
         machines.check_all()  # each is asked once
     gone = iter([[{**machine, "NodeID": "0" * 56}], []])
     monkeypatch.setattr(module, "living", lambda: next(gone))
@@ -76,7 +76,7 @@ def test_a_machine_is_left_out_once_and_not_used(cluster: str, tmp_path: Path) -
         assert machines.find("nowhere") is None
         for _ in range(2):
             machines.exclude(identity, "has no disk")
-        assert lines == [f"node {machine['NodeManagerHostname']} is left out: has no disk"]
+        assert lines == [f"node {machine['NodeManagerHostname']} is excluded: has no disk"]
         assert machines.nodes() == []
     group = ray.util.placement_group([{"CPU": 1}], bundle_label_selector=[elsewhere_than([identity])])
     assert not group.wait(1)
@@ -110,4 +110,4 @@ def test_an_answer_that_is_slow_excludes_no_machine(
     with open_machines(FolderStore(tmp_path / "store"), lines.append) as machines:
         machines.check_all()
         assert machines.excluded == ()
-        assert lines == ["asking 1 machines whether they can run segsweep; each imports torch first"]
+        assert lines == ["checking whether 1 machines can run segsweep; each imports torch first"]

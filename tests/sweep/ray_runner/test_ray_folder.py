@@ -92,5 +92,5 @@ def test_a_full_disk_is_one_line(short: Path, monkeypatch: pytest.MonkeyPatch, s
     sizes = {"/dev/shm": shared_gib * 2**30}
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=sizes.get(str(path), 20 * 2**20)))
     monkeypatch.setenv("RAY_TMPDIR", str(short))
-    with pytest.raises(UserError, match=f"RAY_TMPDIR={short}: 20 MiB free, and Ray needs {needed}"):
+    with pytest.raises(UserError, match=f"RAY_TMPDIR={short}: 20 MiB are free, but Ray needs {needed}"):
         usable_folder()

@@ -118,8 +118,8 @@ def test_an_error_in_a_group_is_a_record(short_study: Study, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workers_per_trial": 9}, "--workers-per-trial 9: batch_size=8 of cell .* leaves workers without a picture"),
-        ({"workers_per_stage": 9}, "--workers-per-stage 9: source_batch_size=8 of cell .* leaves workers without a picture"),
+        ({"workers_per_trial": 9}, "--workers-per-trial 9: batch_size=8 of cell .* leaves workers without images"),
+        ({"workers_per_stage": 9}, "--workers-per-stage 9: source_batch_size=8 of cell .* leaves workers without images"),
         ({"runner": "inline", "workers_per_trial": 2}, "--workers-per-trial 2: the inline runner has one worker"),
         ({"runner": "inline", "gpus_per_trial": 0.5}, "--gpus-per-trial 0.5: the inline runner has one worker"),
         ({"runner": "slurm"}, "--runner: unknown name 'slurm'; known: ray, inline"),

@@ -84,10 +84,12 @@ def test_an_empty_head_asks_for_machines_and_gets_workers_on_them(pool_on) -> No
     pool = pool_on(cluster)
     assert (pool.workers, pool.size.cpus, pool.size.gpus, pool.most) == (1, 8, 1, 100)
     assert cluster.asked == [({"CPU": 1.0, "GPU": 1.0}, 1)]
-    assert cluster.lines[0].startswith("waiting for a machine with 1 core and 1 GPU: the autoscaler launches nothing yet")
+    assert cluster.lines[0].startswith(
+        "waiting for a machine with 1 core and 1 GPU: the autoscaler has not launched a machine yet"
+    )
     assert "the autoscaler launches 1 spot" in cluster.lines[1]
     assert cluster.seconds == pytest.approx(LAUNCHES, abs=1)
-    assert cluster.waits[0] == "a machine with 1 core and 1 GPU: the autoscaler launches nothing yet"
+    assert cluster.waits[0] == "a machine with 1 core and 1 GPU: the autoscaler has not launched a machine yet"
     assert cluster.waits[-2:] == ["a machine with 1 core and 1 GPU: the autoscaler launches 1 spot", None]
 
 
@@ -131,9 +133,9 @@ def test_what_no_machine_can_hold_is_warned_of_and_then_refused(pool_on) -> None
     cluster = Cluster([HEAD], types=[GPU])
     with pytest.raises(UserError, match=r"a machine with 64 cores and 1 GPU did not join within 2\.0 min") as raised:
         pool_on(cluster, device="cuda", threads=64, wait_for_nodes=2.0)
-    assert "none of its machine types has that" in str(raised.value)
-    assert "ask for less with --threads" in str(raised.value)
-    assert "none of its machine types has that" in cluster.lines[1]
+    assert "no machine type has these resources" in str(raised.value)
+    assert "reduce --threads" in str(raised.value)
+    assert "no machine type has these resources" in cluster.lines[1]
     assert "(1.0 s of at most 2.0 min, --wait-for-nodes)" in cluster.lines[1]
     assert len(cluster.lines) <= 4
 
@@ -169,7 +171,7 @@ def test_places_that_other_jobs_hold_are_reported(pool_on) -> None:
     cluster = Cluster([GPU, busy])
     assert pool_on(cluster).workers == 2
     assert cluster.lines == [
-        "other jobs hold 1 of 2 places for workers, and workers start as those are freed: "
+        "other jobs occupy the resources of 1 of 2 workers, which start when these are freed: "
         "node busy has 8 cores and 1 GPU (0 free)"
     ]
 
@@ -178,7 +180,7 @@ def test_an_autoscaler_that_never_says_why_is_refused_as_well(pool_on) -> None:
     """Ray's first autoscaler does not say what is infeasible: where it has launched nothing in time, nothing can come."""
     cluster = Cluster([HEAD], types=[])
     cluster.report = lambda: AutoscalerReport(True)  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="the autoscaler launches nothing yet; ask for less"):
+    with pytest.raises(UserError, match="the autoscaler has not launched a machine yet; reduce --threads"):
         pool_on(cluster, device="cpu", wait_for_nodes=1.0)
 
 
