@@ -1,4 +1,4 @@
-"""One row per cell: what was chosen, what the confirmed runs measured, how far they spread."""
+"""Summary of a study with one row per cell: the chosen setting, the measures of the confirmed runs, and their spread."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ MEASURES = ("test_iou", "test_f1", "test_accuracy", "test_precision", "test_reca
 
 
 def compared_axes(records: Records) -> list[str]:
-    """Return the axes that the study compares, in its order."""
+    """Return the axes that the study compares, in the order of its declaration."""
     return list(dict.fromkeys(axis for grid in records.study["compare"] for axis in grid))
 
 
@@ -23,32 +23,32 @@ def tuned_axes(records: Records) -> list[str]:
 
 
 def follows_source(axis: str) -> bool:
-    """Return whether an axis says how a source is made or moved, and so means little between one source and another."""
+    """Return whether an axis describes how a source is trained or transferred, and so is not comparable between sources."""
     return axis == "transfer" or axis.startswith(("source_", "ssl_"))
 
 
 def varied(rows: pd.DataFrame, axes: Iterable[str]) -> list[str]:
-    """Return those of `axes` on which rows differ; not to be set counts as a value."""
+    """Return the `axes` on which rows differ; a missing value counts as a value."""
     return [axis for axis in axes if rows[axis].nunique(dropna=False) > 1]
 
 
 def having(rows: pd.DataFrame, settings: Mapping[str, object]) -> pd.DataFrame:
-    """Return the rows that have these settings; what is None or NaN is equal to what is missing."""
+    """Return the rows with these settings; None or NaN matches a missing value."""
     for axis, value in settings.items():
         rows = rows[rows[axis].isna() if pd.isna(value) else rows[axis] == value]  # type: ignore[call-overload]
     return rows
 
 
 def confirmed_runs(records: Records) -> pd.DataFrame:
-    """Return the confirmed runs of the study as it was last declared that finished."""
+    """Return the finished confirmed runs of the study as it was last declared."""
     trials = records.trials
     return trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
 
 
 def best_runs(records: Records) -> pd.DataFrame:
-    """Return for every cell the confirmed run with the best validation reading, in the order of the records.
+    """Return the confirmed run with the best validation reading of every cell, in the order of the records.
 
-    Under a protocol with folds only runs of the first fold count, so that all runs are of the same test images.
+    Under a protocol with folds, only runs of the first fold are considered, so that all runs have the same test images.
     """
     trials = confirmed_runs(records)
     trials = trials[trials["fold"].isna() | (trials["fold"] == trials["fold"].min())]
@@ -56,10 +56,10 @@ def best_runs(records: Records) -> pd.DataFrame:
 
 
 def best_first(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return trials by their validation reading at the epoch that they kept, the best first.
+    """Return trials sorted by the validation reading of their kept epoch, best first.
 
-    The measure is the trials' setting `keep`; validation IoU where they differ in it, and for `val_loss` where they differ in
-    the loss, whose values then do not compare.
+    The measure is the trials' setting `keep`. It is validation IoU if they differ in `keep`, or if `keep` is `val_loss` and they
+    differ in the loss, whose values are then not comparable.
     """
     keeps = trials["keep"].fillna(DEFAULT_KEEP).unique().tolist()
     losses_compare = trials["loss"].nunique() < 2
@@ -71,13 +71,12 @@ def best_first(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(records: Records) -> pd.DataFrame:
-    """Return one row per cell of the study as it was last declared, in its order.
+    """Return one row per cell of the study as it was last declared, in the order of its cells.
 
-    Columns: `cell`; the compared axes; the chosen value of every tuned axis (a text where folds chose
-    differently); `val_iou` (mean over confirmed runs);
-    the test measures (means); `test_iou_std` (standard deviation over confirmed runs, NaN for fewer than two); `seeds`
-    (confirmed runs that finished) of `seeds_planned`; `failed`, `skipped` and `stopped` (numbers of trials); `at_edge`
-    (tuned axes whose choice lies at an edge); `note` (why numbers are missing).
+    Columns: `cell`; the compared axes; the chosen value of every tuned axis (a text if folds chose differently); `val_iou` and
+    the test measures (means over confirmed runs); `test_iou_std` (sample standard deviation over confirmed runs, NaN for fewer
+    than two); `seeds` (finished confirmed runs) and `seeds_planned`; `failed`, `skipped` and `stopped` (numbers of trials);
+    `at_edge` (tuned axes whose choice lies at an edge); `note` (the reason for missing numbers).
     """
     trials = records.trials
     choices: dict[str, list[Mapping[str, Any]]] = {}
@@ -88,7 +87,7 @@ def summarise(records: Records) -> pd.DataFrame:
 
 
 def _chosen(values: "pd.Series[Any]") -> Any:
-    """Return the value that was chosen; where folds chose differently, all values as a text, from the lowest."""
+    """Return the chosen value; if folds chose differently, all values as a text, in ascending order."""
     distinct = list(dict.fromkeys(values))
     if len(distinct) < 2:
         return distinct[0] if distinct else float("nan")
@@ -97,7 +96,7 @@ def _chosen(values: "pd.Series[Any]") -> Any:
 
 
 def _mean(values: "pd.Series[float]", folds: "pd.Series[Any]") -> float:
-    """Return the mean over runs, with folds the mean over folds of theirs; NaN where it is undefined for a run."""
+    """Return the mean over runs; with folds, the mean over folds of each fold's mean. NaN if any run's value is NaN."""
     numbers = values.astype("float64")
     if numbers.empty or numbers.isna().any():
         return float("nan")
@@ -108,7 +107,7 @@ def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], 
     confirmed = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
     planned = int(records.study["seeds"]) * max(1, trials["fold"].nunique())
     ids = [choice["chosen"] for choice in choices if choice["chosen"]]
-    chosen = records.trials[records.trials["trial_id"].isin(ids)]  # cells may share their tuning trials
+    chosen = records.trials[records.trials["trial_id"].isin(ids)]  # from all trials, because cells can share tuning trials
     count = {status: int((trials["status"] == status).sum()) for status in ("failed", "skipped", "stopped")}
     spread = float(confirmed["test_iou"].std(ddof=1)) if len(confirmed) > 1 else float("nan")
     reasons = [*_reasons(choices), *trials["error"].dropna()]
@@ -127,6 +126,6 @@ def _row(cell: str, trials: pd.DataFrame, choices: Sequence[Mapping[str, Any]], 
 
 
 def _reasons(choices: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return why a cell could choose no setting, in each fold where that is so."""
+    """Return the reasons why a cell could not choose a setting, one per fold."""
     failed = [choice for choice in choices if choice.get("reason")]
     return [f"fold {choice['fold']}: {choice['reason']}" if "fold" in choice else choice["reason"] for choice in failed]

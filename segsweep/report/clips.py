@@ -1,4 +1,4 @@
-"""Pictures over time: what the best confirmed run of every cell predicted as it was trained, as frames and as a clip."""
+"""Clips: the predictions of every cell's best confirmed run during its training, as frames, a GIF and a movie."""
 
 import json
 import math
@@ -25,16 +25,19 @@ from segsweep.store.contents import CLIP_FILE
 from segsweep.store.protocol import Artifact
 
 MOVIE, DRAWN_FILE = "clip.mp4", "drawn.json"
-DRAWING = 1  # raise by hand when frames are drawn otherwise, so that they are drawn again
+DRAWING = 1  # version of the drawing; raise it by hand when frames look different, so that existing ones are redrawn
 TILE_PX, GAP_PX, TEXT_PX, LINE_PX, ACROSS = 192, 6, 12, 18, 4
 FRAME_MS, LAST_MS = 250, 1500
-MOVIE_SECONDS = 300  # at most, to make one
+MOVIE_SECONDS = 300  # time limit of encoding one movie
 NAME_LENGTH = 100
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What a confirmed run kept, and how its frames are called: class names, a line that says which run it is, one a frame."""
+    """The clip of a confirmed run: K images (uint8), their masks, predictions at T moments, and the texts to draw.
+
+    `title` names the run; `captions` has one line per frame.
+    """
 
     images_KHWC: Pixels
     truths_KHW: Pixels
@@ -45,10 +48,10 @@ class Clip:
 
 
 def write_clips(records: Records, store: str | Path) -> list[str]:
-    """Draw `clips/CELL/frame-0000.png` ..., `clip.gif` and, where there is an `ffmpeg`, `clip.mp4` into a study's folder.
+    """Draw `clips/CELL/frame-0000.png` ..., `clip.gif` and, if `ffmpeg` is installed, `clip.mp4` into a study's folder.
 
-    Every cell shows its best confirmed run, where that kept a clip. What was drawn before is left as it is, but for cells that
-    are no more. Returns lines that tell of it.
+    Each cell shows its best confirmed run, if that run kept a clip. Existing drawings are kept, except those of cells that no
+    longer exist, which are removed. Returns lines on the result for the user.
     """
     best = {str(trial["cell"]): trial for _, trial in best_runs(records).iterrows()}
     models, _ = models_of(best_runs(records), store)
@@ -70,11 +73,11 @@ def write_clips(records: Records, store: str | Path) -> list[str]:
     for stale in (records.folder / "clips").glob(f"*/{DRAWN_FILE}"):
         if stale.parent not in current:
             shutil.rmtree(stale.parent, ignore_errors=True)
-    return ([f"clips/ holds pictures over time of {drawn} cell{'s' if drawn > 1 else ''}"] if drawn else []) + problems
+    return ([f"clips/ shows the predictions of {drawn} cell{'s' if drawn > 1 else ''} over time"] if drawn else []) + problems
 
 
 def _folder_names(cells: Sequence[str]) -> list[str]:
-    """Return a folder's name for every cell: short, without what file systems refuse, and no two alike."""
+    """Return a unique folder name for every cell, short and with only characters that all file systems accept."""
     names: list[str] = []
     for cell in cells:
         name = re.sub(r"[^A-Za-z0-9._=-]+", "_", cell)[-NAME_LENGTH:].lstrip(".")
@@ -83,7 +86,7 @@ def _folder_names(cells: Sequence[str]) -> list[str]:
 
 
 def _draw_unless_drawn(folder: Path, trial: "pd.Series[Any]", model: Artifact) -> None:
-    """Draw a run's frames and its GIF, unless the folder has them."""
+    """Draw a run's frames and its GIF, unless the folder already has them."""
     drawn_from = json.dumps({"trial": str(trial["trial_id"]), "drawing": DRAWING})
     if (folder / DRAWN_FILE).is_file() and (folder / DRAWN_FILE).read_text(encoding="utf-8") == drawn_from:
         return
@@ -98,7 +101,7 @@ def _draw_unless_drawn(folder: Path, trial: "pd.Series[Any]", model: Artifact) -
 
 
 def _animate(paths: Sequence[Path], into: Path) -> None:
-    """Write frames as a GIF, all in one palette of 256 colours, that of the first and the last together."""
+    """Write frames as a GIF with one palette of 256 colours, computed from the first and the last frame together."""
     first, last = (Image.open(path) for path in (paths[0], paths[-1]))
     both = Image.new("RGB", (first.width, 2 * first.height))
     both.paste(first)
@@ -131,7 +134,7 @@ def _captions(arrays: Mapping[str, npt.NDArray[np.generic]], in_steps: bool) -> 
 
 
 def draw_frames(clip: Clip) -> Iterator[Image.Image]:
-    """Yield one picture a frame: what was predicted, laid over the pictures, above the same with the truth."""
+    """Yield one image per frame: for each image of the clip, the overlaid prediction, and below it the overlaid truth."""
     clear = background_of(clip.classes)
     present = np.unique(np.concatenate([clip.truths_KHW.ravel(), clip.frames_TKHW.ravel()])).tolist()
     across = min(ACROSS, len(clip.images_KHWC))
@@ -167,12 +170,12 @@ def _write(onto: Image.Image, text: str, left: int, top: int) -> None:
 
 
 def _movie(folder: Path) -> str | None:
-    """Make `clip.mp4` of a folder's frames where there is an ffmpeg and no such file, and return what went wrong, if anything."""
+    """Encode a folder's frames as `clip.mp4`, if ffmpeg is installed and the file does not exist. Return the error, if any."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None or (folder / MOVIE).is_file():
         return None
     source = ["-framerate", str(1000 / FRAME_MS), "-i", "frame-%04d.png"]
-    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # what players ask for
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # common players require both
     temporary = folder / f"{MOVIE}.tmp"
     command = [ffmpeg, "-v", "error", "-y", *source, *even, "-f", "mp4", temporary.name]
     how: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}

@@ -1,4 +1,4 @@
-"""On what terms a study compares fractions and sources: equal steps or epochs, equal sizes, and which source learning rates."""
+"""The terms on which a study compares fractions and sources: steps or epochs, sizes, and source learning rates."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,11 +11,11 @@ from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs
 from segsweep.report.sources import trained_stages
 
-PARTS = ("fraction", "dev_share")  # axes that change how many target images a trial is trained on
+PARTS = ("fraction", "dev_share")  # axes that change the number of target images that a trial is trained on
 
 
 def comparison_lines(records: Records) -> list[str]:
-    """Return the terms on which fractions and trained sources are compared, a sentence each; nothing where there is one."""
+    """Return one sentence each on the terms of folds, fractions and trained sources; none for what the study does not compare."""
     return [*_of_folds(records), *_of_target_images(records), *_of_sources(records)]
 
 
@@ -33,7 +33,8 @@ def _of_folds(records: Records) -> Iterator[str]:
         else:
             note = "not all runs of all folds have finished, so cells may be averages over different images"
         tuned = " Each fold is tuned on its own training and validation images." if records.study["tune"] else ""
-        yield f"Cross-validation, {folds}: {note}.{tuned} Means are over folds, the spread is that of runs over folds and seeds."
+        averages = "Means are over folds; the spread is over the runs of all folds and seeds."
+        yield f"Cross-validation, {folds}: {note}.{tuned} {averages}"
 
 
 def _of_target_images(records: Records) -> Iterator[str]:
@@ -54,7 +55,7 @@ def _of_target_images(records: Records) -> Iterator[str]:
 def _of_sources(records: Records) -> Iterator[str]:
     planned = records.trials["stage_id"]
     stages = trained_stages(records)
-    sources = stages[stages["stage_id"].isin(set(planned))]  # of a chain the last stage
+    sources = stages[stages["stage_id"].isin(set(planned))]  # only the last stage of each chain
     if sources["stage"].nunique() < 2:
         return
     sizes, steps = sources["train_images"], sources["steps"]
@@ -67,8 +68,8 @@ def _of_sources(records: Records) -> Iterator[str]:
 
 
 def rate_lines(records: Records) -> list[str]:
-    """Return how the learning rates of trained sources came about, a sentence for supervised and one for self-supervised ones."""
-    rates: dict[bool, list[float]] = {True: [], False: []}  # by whether the stage is self-supervised
+    """Return a sentence on fixed learning rates of supervised sources, and one on those of self-supervised sources."""
+    rates: dict[bool, list[float]] = {True: [], False: []}  # whether the stages are self-supervised -> their rates
     for _, row in trained_stages(records).iterrows():
         rates[is_self_supervised(row["kind_of_stage"])].append(json.loads(row["settings"])["learning_rate"])
     lines = []
@@ -83,7 +84,7 @@ def rate_lines(records: Records) -> list[str]:
 
 
 def _between(values: Iterable[float]) -> str:
-    """Return the value that all share, or the lowest and the highest."""
+    """Return the common value of all, or the lowest and the highest value, as text."""
     numbers = pd.Series(values).dropna().astype("float64")
     if numbers.empty:
         return "unknown"

@@ -1,4 +1,4 @@
-"""A study's records in the formats of other tools: which there are."""
+"""Export of a study's records to the formats of other tools."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,10 +20,10 @@ WRITERS: Mapping[str, Writer] = {
 
 
 def export_records(records: Records, tool: str, folder: Path | None = None) -> list[str]:
-    """Write a study's records for another tool into a folder, new or empty (default: `exports/STUDY-TOOL`).
+    """Write a study's records for another tool into a new or empty folder (default: `exports/STUDY-TOOL`).
 
-    Returns lines that say what was written, and how it is opened. Raises `UserError` for a tool that is not in `WRITERS` and for
-    a folder that is not empty.
+    Returns lines for the user: the written files, and the command that opens them. Raises `UserError` for a tool that is not in
+    `WRITERS`, and for a folder that is not empty.
     """
     if tool not in WRITERS:
         raise unknown("--to", tool, list(WRITERS))

@@ -1,6 +1,7 @@
-"""What figures of a study have in common: colours that tell apart, seeds as points, curves per epoch, intervals.
+"""Building blocks of a study's figures: distinct colours, panels, seeds as points, curves per epoch, intervals.
 
-Each but `panels` draws into the axes that it is given, so that whoever calls chooses the layout; matplotlib is needed only then.
+Every drawing function except `panels` draws into given axes, so the caller chooses the layout. Importing this module does not
+import matplotlib.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 # M. A. Petroff, "Accessible color sequences for data visualization", https://arxiv.org/abs/2107.02270
 COLOURS = ("#3f90da", "#e76300", "#832db6", "#94a4a2", "#bd1f01", "#b9ac70", "#ffa90e", "#717581", "#a96b59", "#92dadd")
 MARKERS = "osD^vP*X<>"
-APART = 0.012  # of the axis, between lines whose points would else lie on one another
-FEW_DECADES = 1000  # the highest over the lowest value, up to which a logarithmic axis has room for more than powers of ten
-SPEAKING = ("source", "architecture")  # axes whose values need no name beside them
+APART = 0.012  # distance, as a share of the axis, between lines whose points would otherwise overlap
+FEW_DECADES = 1000  # largest ratio of values for which a logarithmic axis has room for labels between powers of ten
+SPEAKING = ("source", "architecture")  # axes whose values are clear without the axis's name
 Style = Mapping[str, Any]  # keyword arguments of `Axes.plot`
 
 
 def looks(names: Iterable[object]) -> dict[str, Style]:
-    """Return for every name a colour and a marker, to be used in all figures alike."""
+    """Return a colour and a marker for every name, for use in all figures."""
     return {
         str(name): {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
         for number, name in enumerate(dict.fromkeys(names))
@@ -33,18 +34,18 @@ def looks(names: Iterable[object]) -> dict[str, Style]:
 
 
 def cell_labels(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
-    """Return a text for every cell (the index) that tells it from the others: its values on those of `axes` that vary.
+    """Return a distinguishing label for every cell (the index): its values on the `axes` that vary.
 
-    `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them. Where none varies the first is told, without
-    any axis nothing.
+    `cells` has one row per cell, as `segsweep.report.cells.summarise` returns them. If no axis varies, the label is the value on
+    the first one; without axes it is empty.
     """
     return _labels(cells, varied(cells, axes) or list(axes)[:1])
 
 
 def model_names(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
-    """Return for every cell (the index) what it starts from: its source, and what of `axes` follows it and varies for it.
+    """Return a name of the initial weights for every cell (the index): its source, and the `axes` of the source that vary for it.
 
-    Cells that share a name start alike, and so can share a line.
+    Cells with the same name start from the same weights, so they can share a line in a figure.
     """
     following = [axis for axis in axes if follows_source(axis)]
     parts = [
@@ -63,11 +64,11 @@ def _labels(cells: pd.DataFrame, axes: Sequence[str]) -> "pd.Series[str]":
 def panels(
     cells: pd.DataFrame, axes: Sequence[str], rows: pd.DataFrame, labels: tuple[str, str], size: tuple[float, float] = (4.2, 3.0)
 ) -> tuple["Figure", list[tuple["Axes", pd.DataFrame]]]:
-    """Return a figure with a panel for every combination of values on those of `axes` that vary, and each panel with its rows.
+    """Return a figure with one panel per combination of values on the `axes` that vary, and each panel with its rows.
 
-    `cells` has a row per cell, as `segsweep.report.cells.summarise` returns them; `rows` (of runs, trials or epochs) name theirs.
-    Panels share their axes, and stand in the order of `cells`, in each line as many as the last axis has values. `labels` name
-    the horizontal and the vertical axis; `size` is a panel's width and height in inches.
+    `cells` has one row per cell, as `segsweep.report.cells.summarise` returns them. `rows` are runs, trials or epochs with a
+    column `cell`. Panels share their axes and follow the order of `cells`; a line has as many panels as the last axis has values.
+    `labels` are the names of the horizontal and the vertical axis; `size` is a panel's width and height in inches.
     """
     from matplotlib.pyplot import subplots
 
@@ -83,7 +84,7 @@ def panels(
     for number, (ax, name) in enumerate(zip(grid.flat, names, strict=False)):
         ax.set_title(name.replace(", ", "\n"), fontsize="medium")
         ax.set_ylabel("" if number % across else labels[1])
-        if number + across >= len(names):  # nothing below it
+        if number + across >= len(names):  # no panel is below it
             ax.set_xlabel(labels[0])
             ax.tick_params(labelbottom=True)
         parts.append((ax, rows[rows["cell"].isin(titles.index[titles == name])]))
@@ -93,7 +94,7 @@ def panels(
 
 
 def name_rows(ax: "Axes", names: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... of a figure, the first on top."""
+    """Label the rows 0, 1, ... of a figure, the first row at the top."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
@@ -102,7 +103,7 @@ def name_rows(ax: "Axes", names: Sequence[str]) -> None:
 def draw_rows(ax: "Axes", runs: pd.DataFrame, label: str, measure: str, published: Mapping[str, float] | None = None) -> None:
     """Draw one row per value of the column `label`: a point per run, a bar at their mean, a diamond at the published number.
 
-    Rows stand in the order of `runs`, the first on top.
+    Rows are in the order of `runs`, the first one at the top.
     """
     published = published or {}
     names = list(dict.fromkeys([*runs[label], *published]))
@@ -119,7 +120,7 @@ def draw_rows(ax: "Axes", runs: pd.DataFrame, label: str, measure: str, publishe
 def draw_lines(ax: "Axes", runs: pd.DataFrame, x: str, y: str, by: str, styles: Mapping[str, Style]) -> dict[str, float]:
     """Draw `y` against `x`, one line per value of the column `by`: through the means, with a bar at each and a point per run.
 
-    Where `x` is a number, lines stand a little aside of one another, so that points do not hide. Returns how far each does.
+    If `x` is numeric, lines are shifted slightly so that points do not overlap. Returns the shift of each line along `x`.
     """
     names = [str(name) for name in dict.fromkeys(runs[by])]
     reach = float(runs[x].max() - runs[x].min()) if pd.api.types.is_numeric_dtype(runs[x]) else 0.0
@@ -137,9 +138,9 @@ def draw_lines(ax: "Axes", runs: pd.DataFrame, x: str, y: str, by: str, styles: 
 def draw_curves(
     ax: "Axes", epochs: pd.DataFrame, measure: str, by: str, styles: Mapping[str, Style], x: str = "epoch", **line: Any
 ) -> None:
-    """Draw a measure per epoch, one line per value of the column `by`: the mean over runs, and a band from the least to the most.
+    """Draw a measure per epoch, one line per value of the column `by`: the mean over runs, and a band from minimum to maximum.
 
-    `x` may be `steps` instead; `line` holds further keyword arguments of `Axes.plot`.
+    `x` can be `steps` instead of `epoch`. `line` are further keyword arguments of `Axes.plot`.
     """
     for name, group in epochs.dropna(subset=[measure]).groupby(by, sort=False):
         spread = group.groupby(x)[measure].agg(["mean", "min", "max"])
@@ -154,9 +155,9 @@ def draw_curves(
 
 
 def scale_losses(ax: "Axes") -> None:
-    """Scale the vertical axis of what is drawn by logarithm, labelled with plain numbers, where losses differ tenfold or more.
+    """Make the vertical axis logarithmic, with plain numbers as labels, if the drawn losses span a factor of ten or more.
 
-    Axes that share it count with it.
+    The values of all axes that share the vertical axis count.
     """
     lows, highs = zip(*(each.dataLim.intervaly for each in ax.get_shared_y_axes().get_siblings(ax)), strict=True)
     if 0 < min(lows) <= max(highs) / 10:
@@ -165,13 +166,13 @@ def scale_losses(ax: "Axes") -> None:
 
 
 def scale_rates(ax: "Axes") -> None:
-    """Scale the horizontal axis by logarithm, labelled with plain numbers that leave one another room."""
+    """Make the horizontal axis logarithmic, with plain numbers as labels that do not overlap."""
     ax.set_xscale("log")
     _name_plainly(ax.xaxis)
 
 
 def _name_plainly(axis: "Axis") -> None:
-    """Label a logarithmic axis with plain numbers: powers of ten, and between them where it spans few."""
+    """Label a logarithmic axis with plain numbers: powers of ten, and numbers between them if it spans few decades."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axis.get_data_interval()
@@ -181,9 +182,9 @@ def _name_plainly(axis: "Axis") -> None:
 
 
 def draw_differences(ax: "Axes", differences: pd.DataFrame, label: str) -> None:
-    """Draw a row per difference with its interval, as `paired_differences` returns them, the first on top.
+    """Draw one row per difference with its interval, the first row at the top.
 
-    `label` is the column that names the rows.
+    `differences` is the result of `paired_differences`; `label` is the column with the rows' labels.
     """
     rows, mean = range(len(differences)), differences["difference"]
     reach = [mean - differences["low"], differences["high"] - mean]

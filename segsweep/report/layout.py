@@ -1,4 +1,4 @@
-"""How tables are laid out as text: headings, numbers, lines."""
+"""Layout of tables as text: headings, numbers and lines."""
 
 import re
 from io import StringIO
@@ -27,21 +27,21 @@ HEADINGS = {
     "contrastive_accuracy": "contrastive",
     "contrastive_chance": "chance",
     "source_seed": "seed",
-    "train_images": "pictures",
+    "train_images": "images",
     "knn_accuracy": "k-NN",
-    "knn_accuracy_start": "start",
-    "knn_chance": "usual",
+    "knn_accuracy_start": "k-NN before",
+    "knn_chance": "k-NN chance",
 }
-WIDTH = 400  # the table is as wide as its contents; a terminal wraps or scrolls
+WIDTH = 400  # wide enough for any table; a terminal wraps or scrolls
 
 
 def new_table() -> Table:
-    """Return an empty table without lines around its cells."""
+    """Return an empty table without borders."""
     return Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
 
 
 def lines_of(table: Table, width: int = WIDTH) -> list[str]:
-    """Return a table as lines of text of at most `width` characters, where its columns can be broken."""
+    """Return a table as lines of text of at most `width` characters, if its columns can be wrapped that far."""
     page = Console(file=StringIO(), width=width, highlight=False, emoji=False, markup=False)
     page.print(table)
     assert isinstance(page.file, StringIO)
@@ -49,18 +49,18 @@ def lines_of(table: Table, width: int = WIDTH) -> list[str]:
 
 
 def heading(measure: str) -> str:
-    """Return what a measure is called at the head of a column."""
+    """Return the column heading of a measure."""
     name = measure.removeprefix("test_").removeprefix("before_")
     return HEADINGS.get(f"test_{name}", HEADINGS.get(measure, re.sub("^iou_", "IoU ", name)))
 
 
 def number(value: float) -> str:
-    """Return a number as a cell shows it; nothing for one that is missing."""
+    """Return a number as text with three decimals; empty if it is missing."""
     return "" if pd.isna(value) else f"{value:.3f}"
 
 
 def text(value: object) -> str:
-    """Return a value of an axis as a cell shows it; nothing for one that is missing."""
+    """Return the value of an axis as text; empty if it is missing."""
     if pd.isna(value):  # type: ignore[call-overload]  # a scalar
         return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""By which method a study's numbers were made, in sentences: what decided, what IoU belongs to, and at which size is counted."""
+"""Sentences on the method of a study's numbers: the measure that decided, the classes of IoU, the size of the masks."""
 
 from collections.abc import Iterator
 
@@ -9,20 +9,20 @@ from segsweep.config.work import TRIAL_VERSION
 from segsweep.records.study_records import Records
 from segsweep.report.cells import confirmed_runs
 
-KEEP_SINCE = 3  # the method version from which the setting `keep` decides
+KEEP_SINCE = 3  # first method version in which the setting `keep` decides
 BEFORE_KEEP = (
     "in which epochs were chosen by validation loss and settings by one reading of validation IoU; IoU, F1, precision and recall "
-    "of a two-class target belong to its second class, else they are means over the classes that truth or prediction shows"
+    "of a two-class target are those of its second class, otherwise means over the classes that truth or prediction shows"
 )
 BEFORE_NORMALISATION = "in which input normalisation was ImageNet's or that of the training images, never the source's"
 BEFORE_RECIPES = (
     "in which DeepLabV3+ had atrous rates 12, 24 and 36, median-frequency weights divided by the pixels of all images, and "
     "SimCLR had another projection head and, on images up to 64 px, another stem"
 )
-EARLIER = {1: BEFORE_KEEP, 2: BEFORE_KEEP, 3: BEFORE_NORMALISATION, 4: BEFORE_RECIPES}  # by method version
+EARLIER = {1: BEFORE_KEEP, 2: BEFORE_KEEP, 3: BEFORE_NORMALISATION, 4: BEFORE_RECIPES}  # method version -> its difference
 NAMES = {"val_iou": "validation IoU", "val_loss": "validation loss", "val_dice": "validation Dice"}
-MEASURES = {  # by `keep`: the column that it reads, and what that is
-    "val_iou": ("val_iou", "validation IoU (equal ones by the lower loss)"),
+MEASURES = {  # value of `keep` -> the column that it reads, and the measure in words
+    "val_iou": ("val_iou", "validation IoU (ties: by the lower loss)"),
     "val_loss": ("val_loss", "validation loss"),
     "val_dice": ("val_dice", "mean validation Dice over images"),
     "last": ("val_iou", "validation IoU"),
@@ -30,7 +30,7 @@ MEASURES = {  # by `keep`: the column that it reads, and what that is
 
 
 def method_lines(records: Records) -> list[str]:
-    """Return a line each for what the headline metrics belong to, what decided, and every earlier method of confirmed runs."""
+    """Return lines on the classes of the headline metrics, the measure that decided, and earlier methods of confirmed runs."""
     runs = confirmed_runs(records)
     versions = runs["method_version"]
     decided = runs[versions >= KEEP_SINCE]
@@ -43,9 +43,9 @@ def method_lines(records: Records) -> list[str]:
 
 
 def protocol_lines(records: Records) -> list[str]:
-    """Return what is counted, at which size, and over what is averaged."""
+    """Return lines on the computation of metrics: the counted pixels, the size of the masks, and the averages."""
     trials = records.trials
-    sizes = set(trials["test_size"].dropna()) if "test_size" in trials else set()  # older records have no such column
+    sizes = set(trials["test_size"].dropna()) if "test_size" in trials else set()  # older records lack this column
     if sizes == {"original"}:
         size = "the masks' original sizes (validation and losses: at image_px)"
     elif "original" in sizes:
@@ -54,7 +54,7 @@ def protocol_lines(records: Records) -> list[str]:
         size = "image_px"
     return [
         f"Protocol: integer counts over the whole split at {size}, ignored pixels left out; accuracy: share of correct pixels;",
-        "Dice and boundary_f (within 0.75 % of the diagonal): means over pictures; losses: means over pictures, each by itself.",
+        "Dice and boundary_f (within 0.75 % of the diagonal): means over images; losses: means over images, computed per image.",
     ]
 
 
@@ -65,7 +65,7 @@ def _headline(runs: pd.DataFrame) -> str:
 
 
 def _choices(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield for each `keep` of some runs by which measure epochs and settings were chosen."""
+    """Yield a sentence per value of `keep` on the measure that chose epochs and settings."""
     groups = list(runs.groupby(runs["keep"].fillna(DEFAULT_KEEP), sort=False))
     for keep, group in groups:
         column, measure = MEASURES[str(keep)]

@@ -1,4 +1,4 @@
-"""Records as studies of Optuna, in a file that optuna-dashboard opens."""
+"""Export of records to studies of Optuna, in a file for optuna-dashboard."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ from segsweep.report.rows import plain_rows
 from segsweep.tasks.trial_task import COLUMNS
 
 DATABASE = "optuna.db"
-Curve = Mapping[int, Reading]  # by epoch
+Curve = Mapping[int, Reading]  # epoch -> reading
 STATES = {
     "finished": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
@@ -37,27 +37,30 @@ STATES = {
 }
 TEST_MEASURES = [
     name for name in COLUMNS if name.startswith("test_") and name not in ("test_images", "test_iou")
-]  # no class's own
-ATTRIBUTES = ("trial_id", "cell", "seed", "status", "best_epoch", "val_iou", *TEST_MEASURES)  # few: each takes Optuna half a ms
+]  # without the measures of single classes
+ATTRIBUTES = ("trial_id", "cell", "seed", "status", "best_epoch", "val_iou", *TEST_MEASURES)  # few: each costs Optuna 0.5 ms
 
 
 def write_optuna(records: Records, folder: Path) -> list[str]:
     """Write `optuna.db` (SQLite) with two studies of Optuna: NAME has the tuning trials, NAME-confirmed the confirmed runs.
 
-    Both are to be maximised. The tuning trials' value is what the planner chooses a setting by: the mean reading of `keep` over
-    the last three epochs, a loss with its sign changed; for trials from before `keep`, their validation IoU. The confirmed runs'
-    value is their test IoU, which is what the study measures. Parameters are the compared axes, as categories, and the tuned
-    ones in their declared ranges; intermediate values are the readings of every epoch. Trials that were stopped early are PRUNED,
-    failed and skipped ones FAIL with the reason as `error`; those that have not ended, and those that the study as it was last
-    declared does not ask for, are left out. Returns lines that say what was written, and how it is opened. Raises `UserError`
-    where no trial has ended, and for a folder with `?` in its path, where SQLite's addresses end.
+    Both are maximised. The value of a tuning trial is the value by which the planner chooses a setting: the mean reading of
+    `keep` over the last three epochs, negated for a loss; for trials of versions before `keep`, the validation IoU. The value of
+    a confirmed run is its test IoU, the measure of the study.
+
+    Parameters are the compared axes (as categories) and the tuned axes (with their declared ranges). Intermediate values are the
+    readings of all epochs. Trials that were stopped early are PRUNED; failed and skipped trials are FAIL, with the reason in
+    `error`. Trials that have not ended or are no longer planned are omitted.
+
+    Returns lines for the user: the written studies, and the command that opens them. Raises `UserError` if no trial has ended,
+    and for a folder with `?` in its path, which an SQLite address cannot contain.
     """
     if "?" in str(folder):
-        raise UserError(f"--out {folder}: has a '?', which Optuna's addresses of SQLite cannot hold; name a folder without")
+        raise UserError(f"--out {folder}: contains '?', which an SQLite address of Optuna cannot; name a folder without it")
     trials, name = records.trials, str(records.study["name"])
     ended = trials[trials["status"].isin(FINAL)]
     if ended.empty:
-        raise UserError(f"{name}: no trial has ended; wait for the first, or run the study")
+        raise UserError(f"{name}: no trial has ended; run the study, or wait until its first trial has ended")
     distributions = _distributions(records, ended)
     curves = curves_of(trials, records.epochs, "tune", "confirm")
     path = folder / DATABASE
@@ -73,13 +76,13 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
                 [_trial(row, values[row["trial_id"]], measure, distributions, curves.get(row["trial_id"], {})) for row in rows]
             )
             written.append(f"{title} has {len(rows)} trials (value: {measure})")
-    left_out = f"; left out: {len(trials) - len(ended)} not ended" if len(ended) < len(trials) else ""
-    return [f"{path}: {', '.join(written)}{left_out}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
+    omitted = f"; omitted: {len(trials) - len(ended)} that have not ended" if len(ended) < len(trials) else ""
+    return [f"{path}: {', '.join(written)}{omitted}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
 
 
 @contextmanager
 def _storage(path: Path) -> Iterator[RDBStorage]:
-    """Give a new SQLite storage, without Optuna's lines about it, and let go of its file."""
+    """Yield a new SQLite storage without log lines of Optuna; close its file at the end."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = RDBStorage(f"sqlite:///{path}")
@@ -92,7 +95,7 @@ def _storage(path: Path) -> Iterator[RDBStorage]:
 
 
 def _value(row: Row, curve: Curve) -> float | None:
-    """Return what a tuning trial was chosen by, or the test IoU of a confirmed run; None where there is no number."""
+    """Return the value by which a tuning trial is chosen, or the test IoU of a confirmed run; None if there is none."""
     if row["phase"] == "confirm":
         return cast("float | None", row["test_iou"])
     if row["method_version"] < KEEP_SINCE:
@@ -101,7 +104,7 @@ def _value(row: Row, curve: Curve) -> float | None:
 
 
 def _measures(rows: Sequence[Row], curves: Mapping[str, Curve]) -> str:
-    """Return the names of what tuning trials were chosen by."""
+    """Return the names of the measures by which tuning trials are chosen."""
     names = []
     for row in rows:
         column = MEASURES[row["keep"] or DEFAULT_KEEP][0]
@@ -117,7 +120,7 @@ def _trial(
     row: Row, value: float | None, measure: str, distributions: Mapping[str, BaseDistribution], curve: Curve
 ) -> FrozenTrial:
     state, error = STATES[row["status"]], row["error"]
-    if state is TrialState.COMPLETE and value is None:  # which Optuna does not have
+    if state is TrialState.COMPLETE and value is None:  # Optuna does not allow this
         state, error = TrialState.FAIL, f"{measure} is undefined"
     attributes = {name: row[name] for name in ATTRIBUTES} | {"error": error}
     trial = create_trial(
@@ -135,7 +138,7 @@ def _trial(
 
 
 def _distributions(records: Records, trials: pd.DataFrame) -> dict[str, BaseDistribution]:
-    """Return where the values of every axis lie, the same for all trials, as Optuna wants it."""
+    """Return the distribution of every axis. It is the same for all trials, as Optuna requires."""
     axes = [*compared_axes(records), *tuned_axes(records)]
     tried = {axis: list(dict.fromkeys(row[axis] for row in plain_rows(trials[[axis]]))) for axis in axes}
     tuned = {axis: _declared(text, tried[axis]) for axis, text in records.study["tune"].items()}
@@ -143,11 +146,11 @@ def _distributions(records: Records, trials: pd.DataFrame) -> dict[str, BaseDist
 
 
 def _declared(text: str, tried: Sequence[Any]) -> BaseDistribution:
-    """Return a tuned axis's declared distribution, so wide that it holds what was tried.
+    """Return the declared distribution of a tuned axis, widened to include all tried values.
 
-    That may lie outside: values are rounded, and where a setting has no effect it takes its default.
+    These can lie outside the declared range: values are rounded, and a setting without effect has its default.
     """
-    call = ast.parse(re.sub(r"np\.\w+\(([^()]*)\)", r"\1", text), mode="eval").body  # a number of NumPy's tells its type
+    call = ast.parse(re.sub(r"np\.\w+\(([^()]*)\)", r"\1", text), mode="eval").body  # NumPy numbers are written with their type
     assert isinstance(call, ast.Call), text
     assert isinstance(call.func, ast.Name), text
     keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}

@@ -1,4 +1,4 @@
-"""Masks in colour, alone or laid over their picture, and the legend of their classes."""
+"""Coloured masks, alone or overlaid on their image, and the legend of their classes."""
 
 from collections.abc import Sequence
 
@@ -10,31 +10,31 @@ from segsweep.config.class_name import is_background
 from segsweep.data.dataset import IGNORE, Pixels
 from segsweep.data.palette import COLOURS
 
-LINES_PER_SIDE = 400  # how many outlines would cover a picture's short side: they grow with it
-TEXT_PX, TEXTS_PER_SIDE = 11, 45  # the least height of a legend's text, and how many would cover its width
+LINES_PER_SIDE = 400  # an outline's width is the image's short side divided by this
+TEXT_PX, TEXTS_PER_SIDE = 11, 45  # minimum height of a legend's text; otherwise the width divided by the second number
 
 
 LAID_COLOURS = np.concatenate(
     [np.full((1, 3), 255, dtype=np.uint8), COLOURS[1:]]
-)  # over an image: where class 0 is shown, it is white
+)  # colours of an overlay, in which class 0 is white
 
 
 def coloured(mask_HW: Pixels) -> Pixels:
-    """Return class numbers (H, W) as colours (H, W, 3): class 0 black, 255 grey, the others apart in hue."""
+    """Return class numbers (H, W) as colours (H, W, 3), both uint8: class 0 is black, 255 grey, all others differ in hue."""
     return COLOURS[mask_HW]
 
 
 def background_of(classes: Sequence[str]) -> int | None:
-    """Return the number of the class called background, however it is written, which pictures show clear; None without one."""
+    """Return the number of the class called background (in any spelling), which overlays leave clear; None if there is none."""
     return next((number for number, name in enumerate(classes) if is_background(name)), None)
 
 
 def overlay(image_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, strength: float = 0.5) -> Pixels:
-    """Return a picture with its mask laid over it in colour, as (H, W, 3) uint8.
+    """Return an image with its coloured mask overlaid, as (H, W, 3) uint8.
 
-    `image_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. The class `clear` leaves the image as it is, None
-    leaves none; `strength` in 0..1 is the share of the colour. A class is outlined on its own side, in its full colour; of
-    two that touch, both are.
+    `image_HWC` is (H, W, 3) and `mask_HW` (H, W), both uint8. Pixels of the class `clear` keep the image (None: no class does).
+    `strength` in 0..1 is the opacity of the colours. Every class has an opaque outline inside its own area; where two classes
+    touch, both have one.
     """
     assert image_HWC.shape == (*mask_HW.shape, 3), (image_HWC.shape, mask_HW.shape)
     share_HW = np.full(mask_HW.shape, round(255 * strength), dtype=np.uint8)
@@ -46,7 +46,7 @@ def overlay(image_HWC: Pixels, mask_HW: Pixels, *, clear: int | None = 0, streng
 
 
 def _outlines(mask_HW: Pixels) -> npt.NDArray[np.bool_]:
-    """Return where another class is near, to the left or right, above or below."""
+    """Return the pixels (H, W, bool) with another class within an outline's width to the left, right, above or below."""
     near = np.zeros(mask_HW.shape, dtype=bool)
     for distance in range(1, 1 + max(1, round(min(mask_HW.shape) / LINES_PER_SIDE))):
         differs = mask_HW[distance:] != mask_HW[:-distance]
@@ -59,10 +59,10 @@ def _outlines(mask_HW: Pixels) -> npt.NDArray[np.bool_]:
 
 
 def legend(classes: Sequence[str], numbers: Sequence[int], width_px: int) -> Image.Image:
-    """Return the names of some classes beside their colours, on white, in as many lines as a width takes.
+    """Return an image, `width_px` wide, with the colours and names of classes on white, in as many lines as needed.
 
-    `classes` are all names, `numbers` those to show (255 is what is ignored). The text grows with the width; a name that is
-    wider than the picture is shortened. Without numbers it is one blank line.
+    `classes` are the names of all classes, `numbers` the classes to show (255: ignored pixels). The text grows with the width; a
+    name that is wider than the image is shortened. Without numbers the image is one blank line.
     """
     size = max(TEXT_PX, width_px // TEXTS_PER_SIDE)
     font, line_px, gap_px = ImageFont.load_default(size), round(1.6 * size), size // 2

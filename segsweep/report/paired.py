@@ -1,4 +1,4 @@
-"""Differences between cells in pairs: the same seed and the same test picture on both sides, with an interval."""
+"""Paired differences between cells, by seed and test image, with a bootstrap interval."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from segsweep.records.study_records import Records
 from segsweep.report.cells import compared_axes, confirmed_runs, follows_source, having
 
 DRAWS, LEVEL, SEED = 2000, 0.95, 0
-FEW_SEEDS = 5  # fewer, drawn anew, vary less than seeds do
+FEW_SEEDS = 5  # a bootstrap over fewer seeds underestimates their variance
 COLUMNS = ("cell", "reference", "difference", "low", "high", "images", "seeds")
 
 
 def reference_cells(records: Records, reference: Mapping[str, object]) -> dict[str, str]:
-    """Return for every other cell its partner: the cell with the settings `reference` that is like it on the other compared axes.
+    """Return the partner of every other cell: the cell with the settings `reference` and equal values on all other compared axes.
 
-    Where the partner has another source, axes that follow the source may differ. A cell without a partner, or with several, is
-    left out.
+    If the partner has another source, axes that describe the source may differ. Cells without a partner, or with several, are
+    omitted.
     """
     cells = records.trials.drop_duplicates("cell")
     references = having(cells, reference)
@@ -33,14 +33,14 @@ def reference_cells(records: Records, reference: Mapping[str, object]) -> dict[s
 
 
 def paired_differences(records: Records, partners: Mapping[str, str], measure: str = "iou") -> pd.DataFrame:
-    """Return one row per cell of which confirmed runs, and those of its partner, left scores of the same pictures.
+    """Return one row per cell whose confirmed runs share seeds and test images with the runs of its partner.
 
-    Columns: `cell`; `reference` (its partner); `difference` (mean of `measure`, a column of `images`, over test pictures
-    and seeds, minus the partner's); `low` and `high`, the 95 % interval of it; `images` and `seeds`, how many there are of each.
+    Columns: `cell`; `reference` (its partner); `difference` (mean of `measure`, a column of `images`, over test images and seeds,
+    minus the partner's); `low` and `high` (the 95 % interval of the difference); `images` and `seeds` (their numbers).
 
-    The interval is a bootstrap in which pictures and, where there are several, seeds are drawn anew, each with all that belongs
-    to it (the "pigeonhole" bootstrap, Owen 2007, https://doi.org/10.1214/07-AOAS122): with one seed it says nothing of the chance
-    of training, with two or three little.
+    The interval is a bootstrap that resamples images and, if there are several, seeds, each with all of its values (the
+    "pigeonhole" bootstrap, Owen 2007, https://doi.org/10.1214/07-AOAS122). With one seed it does not cover the randomness of
+    training, with two or three seeds only a part of it.
     """
     images = records.images[["trial_id", "seed", "image", measure]]
     images = images.merge(confirmed_runs(records)[["trial_id", "cell"]], on="trial_id")
@@ -57,38 +57,38 @@ def paired_differences(records: Records, partners: Mapping[str, str], measure: s
 
 
 def difference_text(differences: pd.DataFrame) -> str:
-    """Return in sentences how many differences have their whole interval on one side of zero, and what the intervals cover.
+    """Return sentences on the number of differences with their interval on one side of zero, and on the intervals' coverage.
 
-    An empty text for an empty frame.
+    The text is empty for an empty frame.
     """
     if differences.empty:
         return ""
     above, below = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
-    images, seeds = _count(differences["images"], "test picture"), _count(differences["seeds"], "seed")
+    images, seeds = _count(differences["images"], "test image"), _count(differences["seeds"], "seed")
     text = (
         f"Of {len(differences)} {'difference' if len(differences) == 1 else 'differences'}, {above} lie above zero and {below} "
         f"below it with their whole interval ({images}, {seeds})."
     )
     fewest = differences["seeds"].min()
     if len(differences) > 1:
-        text += " Of many 95 % intervals about 1 in 20 leaves out zero by chance alone."
+        text += " Of many 95 % intervals about 1 in 20 excludes zero by chance alone."
     if fewest == 1:
-        text += " With one seed an interval covers the choice of pictures alone: another seed may turn a sign that looks sure."
+        text += " With one seed an interval covers only the choice of images: another seed may reverse a sign that looks certain."
     elif fewest < FEW_SEEDS:
-        text += " With so few seeds the intervals are rather too narrow."
+        text += " With so few seeds the intervals tend to be too narrow."
     return text
 
 
 def _count(numbers: "pd.Series[int]", what: str) -> str:
-    """Return how many of what there are, from the least to the most."""
+    """Return a number or a range of numbers with its noun, in words."""
     least, most = numbers.min(), numbers.max()
     return f"{least if least == most else f'{least} to {most}'} {what if most == 1 else f'{what}s'}"
 
 
 def bootstrap_interval(differences_SN: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of differences per seed and picture (S, N); NaN is left out.
+    """Return the 95 % bootstrap percentile interval of the mean of differences per seed and image (S, N), ignoring NaN.
 
-    The draws are the same for the same shape: the same records give the same interval.
+    The resampling is seeded and depends only on the shape, so the same records give the same interval.
     """
     seeds, images = differences_SN.shape
     rng = np.random.default_rng(SEED)

@@ -1,4 +1,4 @@
-"""Which trials and stages a study asks for, by cell: from its plan and from what its cells have chosen."""
+"""The planned trials and stages of a study by cell, from its recorded plan and the choices of its cells."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Key = tuple[str, int | None]  # a cell's name and its fold
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial as the plan names it. A confirmed run whose setting is not chosen yet has a provisional id."""
+    """A trial of the plan. A confirmed run whose setting is not chosen yet has a provisional id."""
 
     id: str
     cell: str
@@ -25,7 +25,7 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class PlannedWork:
-    """The planned trials; the ids of the stages that sources need; and what cells have chosen, by their names and folds."""
+    """The planned trials, the ids of the stages that sources need, and the choices of cells by name and fold."""
 
     trials: tuple[PlannedTrial, ...]
     stages: frozenset[str]
@@ -33,7 +33,7 @@ class PlannedWork:
 
     @classmethod
     def of(cls, records: Records) -> "PlannedWork":
-        """Return the work that records ask for; all that ran where they have no plan."""
+        """Return the planned work of records; without a recorded plan, all trials and stages that ran."""
         plan = read_plan(records.folder, read_index(records.folder))
         choices = {(str(choice["cell"]), choice.get("fold")): choice for choice in records.choices.values()}
         if plan is None:
@@ -42,7 +42,7 @@ class PlannedWork:
         return cls(tuple(_planned(divided(plan)[0])), frozenset(needed), choices)
 
     def by_cell(self, cells: list[str]) -> dict[str, list[str]]:
-        """Return the ids of every cell's trials, `cells` first; several cells may share a tuning trial."""
+        """Return the ids of each cell's trials, beginning with `cells`. Several cells can share a tuning trial."""
         found: dict[str, list[str]] = {cell: [] for cell in cells}
         confirmed: set[Key] = set()
         for trial in self.trials:
@@ -56,13 +56,13 @@ class PlannedWork:
         return found
 
     def unchosen(self) -> dict[str, str]:
-        """Return the ids of the confirmed runs that cells without a setting cannot have, each with the reason."""
+        """Return the confirmed runs that cannot run because their cell could not choose a setting: id -> the reason."""
         confirm = ((trial, self.choices.get((trial.cell, trial.fold), {})) for trial in self.trials if trial.phase == "confirm")
         return {trial.id: str(choice["reason"]) for trial, choice in confirm if choice.get("reason")}
 
 
 def _planned(rows: pd.DataFrame) -> Iterator[PlannedTrial]:
-    """Yield the trials of a plan; earlier plans have no folds."""
+    """Yield the trials of a plan. Plans of earlier versions have no folds."""
     folds = rows["fold"] if "fold" in rows else pd.Series(None, index=rows.index, dtype=object)
     for trial, cell, phase, fold in zip(rows["trial_id"], rows["cell"], rows["phase"], folds, strict=True):
         yield PlannedTrial(str(trial), str(cell), str(phase), None if pd.isna(fold) else int(fold))

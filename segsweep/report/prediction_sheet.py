@@ -1,4 +1,4 @@
-"""Predictions side by side: test pictures, their masks, and what the best confirmed run of every cell predicts."""
+"""A sheet of predictions: test images, their masks, and the predictions of every cell's best confirmed run."""
 
 from pathlib import Path
 
@@ -16,20 +16,20 @@ TILE_PX = 128
 GAP_PX = 6
 HEADER_PX = 52
 COLUMNS_SHOWN = 24
-OF_THE_SOURCE = ("source", "architecture")  # axes that tell one source model from another
+OF_THE_SOURCE = ("source", "architecture")  # axes that identify a source model
 
 
 def prediction_sheet(records: Records, store: str | Path) -> Image.Image | None:
-    """Return one picture: a row per test picture, the columns being picture, truth, and one prediction per cell.
+    """Return an image with one row per test image; its columns are the image, its mask, and one prediction per cell.
 
-    For every cell the confirmed run with the best validation IoU is shown. Before the first cell of a source whose own model was
-    tested too, as `domain_shift` asks for, stands what that predicts. Cells whose models are lost are left out; None where
-    none is left.
+    The prediction is that of the cell's confirmed run with the best validation reading. With `domain_shift`, the predictions of a
+    source's own model precede the first cell of that source. Cells whose models are lost are omitted. Returns None if no cell is
+    left.
     """
     best = best_runs(records)
     axes = [axis for axis in compared_axes(records) if best[axis].nunique() > 1]
     columns: list[tuple[list[str], list[Image.Image]]] = []
-    tested: set[str] = set()  # source models, by their content
+    tested: set[str] = set()  # content hashes of source models
     models, _ = models_of(best, store)
     for _, trial in best.iterrows():
         model = models.get(str(trial["trial_id"]))
@@ -37,7 +37,7 @@ def prediction_sheet(records: Records, store: str | Path) -> Image.Image | None:
             continue
         folder = model.folder
         if not columns:
-            columns = [(["picture"], _tiles(folder, IMAGE)), (["truth"], _tiles(folder, TRUTH))]
+            columns = [(["image"], _tiles(folder, IMAGE)), (["truth"], _tiles(folder, TRUTH))]
         if (folder / example_file(0, BEFORE)).is_file() and trial["source_hash"] not in tested:
             tested.add(trial["source_hash"])
             whose = [str(trial[axis]) for axis in axes if axis in OF_THE_SOURCE]
@@ -71,7 +71,7 @@ def _sheet(columns: list[tuple[list[str], list[Image.Image]]]) -> Image.Image:
 
 
 def _shortened(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Return a text that fits a column, its beginning dropped if need be: sources differ at their end."""
+    """Return a text that fits a column. If it is too long, its beginning is dropped, because sources differ at their end."""
     kept = text
     while draw.textlength(kept, font=font) > TILE_PX and len(text) > 1:
         text = text[1:]

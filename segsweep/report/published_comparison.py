@@ -1,4 +1,4 @@
-"""A study's results beside the published numbers that it was declared with."""
+"""Comparison of a study's results with the published numbers in its declaration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,13 @@ from segsweep.report.cells import having
 
 
 def beside_published(records: Records) -> pd.DataFrame:
-    """Return one row per published run: `run`, `cell` (empty where the study has none like it), and for each measure
-    the mean over this study's confirmed runs (NaN where there are none; of their source's model for a run `before`) and the
-    published number, as `MEASURE` and `MEASURE_published`. The frame is empty for a study without published numbers.
+    """Return one row per published run; an empty frame for a study without published numbers.
 
-    Where the run's source is none of this study's, a cell like it but for the source is taken, and named in `run`.
+    Columns: `run`; `cell` (empty if the study has no such cell); and for each measure `MEASURE` (the mean over the confirmed runs
+    of this study, NaN if there are none; for a run `before` fine-tuning, of their source's model) and `MEASURE_published`.
+
+    If the study does not have the run's source, the first cell that differs from it only in the source is used; `run` then names
+    the source of that cell.
     """
     published = records.study.get("published")
     if published is None:
@@ -33,13 +35,13 @@ def _row(run: Mapping[str, Any], planned: pd.DataFrame) -> dict[str, Any]:
     numbers: dict[str, float] = {}
     for measure, number in run["measures"].items():
         column = f"before_{measure.removeprefix('test_')}" if run.get("before") else measure
-        alike = [name for name in confirmed.columns if same_class(str(name), column)]  # a class may be written otherwise
+        alike = [name for name in confirmed.columns if same_class(str(name), column)]  # class names may differ in spelling
         found = confirmed[alike[0]] if alike else pd.Series(dtype="float64")
         numbers |= {measure: float(found.mean()), f"{measure}_published": number}
     return {"run": name, "cell": cell or "", **numbers}
 
 
 def like_cell(wanted: Mapping[str, Any], planned: pd.DataFrame) -> str | None:
-    """Return the first cell whose settings are those that are wanted, None where there is none."""
+    """Return the first cell with the wanted settings, None if there is none."""
     alike = having(planned, wanted)
     return str(alike["cell"].iloc[0]) if len(alike) else None

@@ -1,4 +1,4 @@
-"""What stands below the table of a study: its sources, before and after, the published numbers."""
+"""Sections below a study's table: its sources, before and after fine-tuning, and the published numbers."""
 
 from collections.abc import Mapping
 from textwrap import wrap
@@ -12,21 +12,21 @@ from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.sources import QUALITY, source_rates, trained_sources
 
-NOTE_WIDTH = 130  # characters of a line
+NOTE_WIDTH = 130  # characters per line
 SHIFT = (
-    "Before: its classes mapped by name and class_map, all others taken for background. Source mean IoU: on the source's",
-    "validation pictures; after fine-tuning with all that was transferred at its new values, and the source's own rest.",
+    "Before: source classes are mapped by name and class_map; all others count as background. Source mean IoU: on the source's",
+    "validation images; after: the transferred parameters have their fine-tuned values, all others those of the source model.",
 )
 QUALITY_NOTES = {
-    "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their picture in a batch; "
+    "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their image in a batch; "
     "chance: by guessing",
-    "knn_accuracy": "k-NN: share of held-out pictures whose label their neighbours tell; start: by the encoder before the stage; "
-    "usual: by always saying the most frequent label",
+    "knn_accuracy": "k-NN: share of held-out images whose label a k-NN classifier on the encoder's features predicts; "
+    "before: with the encoder before the stage; chance: always the most frequent label",
 }
 
 
 def source_lines(records: Records) -> list[str]:
-    """Return what the trained sources reached on their own held-out pictures; nothing for a study without such."""
+    """Return lines on the quality of the trained sources on their own held-out images; none without trained sources."""
     rows = trained_sources(records)
     if rows.empty:
         return []
@@ -41,7 +41,7 @@ def source_lines(records: Records) -> list[str]:
 
 
 def _rates_tried(records: Records) -> list[str]:
-    """Return the table of learning rates that sources were tried with; nothing where they are not tuned."""
+    """Return the table of tried source learning rates; no lines if they are not tuned."""
     rows = source_rates(records)
     if rows.empty:
         return []
@@ -51,13 +51,13 @@ def _rates_tried(records: Records) -> list[str]:
     for _, row in rows.iterrows():
         chosen = text(row["learning_rate"]) + ("*" if row["at_edge"] else "")
         table.add_row(row["stage"], row["model"], chosen, row["tried"])
-    edge = "* the lowest or highest rate tried was best: widen the range of source_learning_rate, or try more (source_trials)"
+    edge = "* the lowest or highest tried rate was best: widen the range of source_learning_rate, or try more (source_trials)"
     title = "Source learning rates, chosen by the source's own validation split (keep, the mean of the last three epochs):"
     return ["", title, "", *lines_of(table), *([edge] if rows["at_edge"].any() else [])]
 
 
 def shift_lines(records: Records, axes: list[str]) -> list[str]:
-    """Return what was measured before and after fine-tuning, as lines of text; nothing for a study without `domain_shift`."""
+    """Return lines on the measures before and after fine-tuning; none for a study without `domain_shift`."""
     rows = shift_table(records)
     if rows.empty:
         return []
@@ -80,7 +80,7 @@ def shift_lines(records: Records, axes: list[str]) -> list[str]:
 
 
 def published_lines(records: Records) -> list[str]:
-    """Return the results beside the published ones, as lines of text; nothing for a study without such."""
+    """Return lines with the results beside the published numbers; none for a study without published numbers."""
     rows = beside_published(records)
     if rows.empty:
         return []
@@ -96,11 +96,11 @@ def published_lines(records: Records) -> list[str]:
         pairs = [(row[name.removesuffix("_published")], row[name]) for name in measures]
         table.add_row(row["run"], *(number(each) for pair in pairs for each in pair))
     note = [published["note"]] if published["note"] else []
-    return ["", f"Beside {published['where']}:", "", *lines_of(table), *note, *_deviation_lines(published)]
+    return ["", f"Compared with {published['where']}:", "", *lines_of(table), *note, *_deviation_lines(published)]
 
 
 def _deviation_lines(published: Mapping[str, Any]) -> list[str]:
-    """Return in what a study that repeats published runs differs from them; nothing where none is stated."""
+    """Return the deviations of a study from the published runs that it repeats; no lines if none are stated."""
     points = [
         wrap(f"- {each}", NOTE_WIDTH, subsequent_indent="  ", break_on_hyphens=False) for each in published.get("deviations", ())
     ]

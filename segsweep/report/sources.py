@@ -1,4 +1,4 @@
-"""How good the sources came out, so that a bad source model is not taken for a bad domain."""
+"""Quality of the trained sources, to distinguish a badly trained source model from an unsuitable domain."""
 
 import json
 from collections.abc import Iterable
@@ -11,16 +11,17 @@ from segsweep.records.study_records import Records
 
 QUALITY = ("val_mean_iou", "contrastive_accuracy", "contrastive_chance", "knn_accuracy", "knn_accuracy_start", "knn_chance")
 NAMES = ("stage", "model", "source_seed")
-LENGTHS = ("epochs", "steps", "validations")  # of the settings; the steps that were made say them
+LENGTHS = ("epochs", "steps", "validations")  # settings that the column `steps` (optimiser steps taken) replaces
 
 
 def trained_sources(records: Records) -> pd.DataFrame:
     """Return one row per trained stage that the study's sources need.
 
-    Columns: `stage` (the chain up to it), `model`, `source_seed`; the settings in which stages of one name differ;
-    `train_images`, `steps`, and what it reached on held-out pictures of its own data: `val_mean_iou` of a supervised one; of a
-    self-supervised one `contrastive_accuracy` beside `contrastive_chance`, and where there are labels `knn_accuracy`, beside the
-    encoder's that it started from and the most frequent label's. Only those columns of quality that some stage has.
+    Columns: `stage` (the chain up to it), `model`, `source_seed`; the settings in which stages of the same name differ;
+    `train_images`, `steps`; and its quality on held-out images of its own dataset. That is `val_mean_iou` for a supervised stage;
+    `contrastive_accuracy` and `contrastive_chance` for a self-supervised stage, and, if its dataset has labels, `knn_accuracy`,
+    `knn_accuracy_start` (of the encoder before the stage) and `knn_chance` (share of the most frequent label). Quality columns
+    that no stage has are omitted.
     """
     trained = trained_stages(records)
     settings = pd.DataFrame([json.loads(text) for text in trained["settings"]], index=trained.index)
@@ -33,7 +34,7 @@ def trained_sources(records: Records) -> pd.DataFrame:
 
 
 def trained_stages(records: Records) -> pd.DataFrame:
-    """Return the records of the trained stages that finished and that the study's sources need."""
+    """Return the records of the finished, trained stages that the study's sources need."""
     stages = records.stages[records.stages["stage_id"].isin(_needed(records))]
     return stages[(stages["status"] == "finished") & stages["steps"].notna()].reset_index(drop=True)
 
@@ -41,8 +42,8 @@ def trained_stages(records: Records) -> pd.DataFrame:
 def source_rates(records: Records) -> pd.DataFrame:
     """Return one row per source whose learning rate is tuned: `stage`, `model`, `learning_rate`, `at_edge`, and `tried`, a text.
 
-    `tried` holds each rate, from the lowest, with its reading on the source's own validation split (see the setting `keep`);
-    `at_edge` says that the lowest or the highest was chosen. Stages that differ between folds name theirs.
+    `tried` lists each rate in ascending order with its reading on the source's own validation split (see the setting `keep`).
+    `at_edge` is True if the lowest or the highest rate was chosen. If stages differ between folds, `stage` includes the folds.
     """
     models = dict(zip(records.stages["stage_id"], records.stages["model"], strict=True))
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -56,7 +57,7 @@ def source_rates(records: Records) -> pd.DataFrame:
             row = {"stage": source["stage"], "model": model, "learning_rate": source["learning_rate"], "at_edge": extreme}
             rows.setdefault(ids, {**row, "tried": tried, "folds": []})["folds"].append(choice.get("fold"))
     frame = pd.DataFrame(rows.values(), columns=["stage", "model", "learning_rate", "at_edge", "tried", "folds"])
-    several = frame.duplicated(["stage", "model"], keep=False)  # folds of which the source leaves out other images
+    several = frame.duplicated(["stage", "model"], keep=False)  # stages differ by fold if each fold removes other source images
     fold_names = frame["folds"].map(lambda folds: ", ".join(str(fold) for fold in dict.fromkeys(folds)))
     return frame.assign(stage=frame["stage"].where(~several, frame["stage"] + " (fold " + fold_names + ")")).drop(columns="folds")
 
@@ -66,10 +67,10 @@ def _reading(value: float | None) -> str:
 
 
 def stage_names(records: Records) -> "pd.Series[str]":
-    """Return for the id of every stage that the study's sources need, also of one that still runs, what tells it from others.
+    """Return a distinguishing name for the id of every stage that the study's sources need, including running ones.
 
-    That is the chain up to it and, where stages of one chain differ in them, its model, its settings, and those of the stages
-    before it; source seeds share a name.
+    The name is the chain up to the stage and, if stages of the same chain differ in them, its model, its settings, and the
+    settings of the stages before it. Stages that differ only in the source seed share a name.
     """
     rows = records.stages.drop_duplicates("stage_id").set_index("stage_id", drop=False)
     of_id = rows.to_dict("index")
@@ -90,10 +91,10 @@ def stage_names(records: Records) -> "pd.Series[str]":
 
 
 def with_those_before(records: Records, stage_ids: Iterable[str]) -> set[str]:
-    """Return the ids of stages, and of all that come before them in their chains."""
+    """Return the ids of stages and of all stages before them in their chains."""
     return plan_status.with_those_before(stage_ids, records.stages)
 
 
 def _needed(records: Records) -> set[str]:
-    """Return the ids of the stages that planned trials start from, and of those before them."""
+    """Return the ids of the stages that planned trials start from, and of the stages before them."""
     return with_those_before(records, records.trials["stage_id"].dropna())

@@ -1,4 +1,4 @@
-"""How far a study is: its state, and its cells, trials, stages and workers, from its records and from what its driver says."""
+"""The status of a study: its state, cells, trials, stages and workers, from its records and its driver's status file."""
 
 import json
 import re
@@ -21,9 +21,9 @@ from segsweep.records.study_records import Records
 from segsweep.report.planned_work import PlannedWork
 from segsweep.report.rows import plain_rows
 
-WAITING, CRASHED = "waiting", "crashed"  # states beside those that drivers say: all work waits; the driver died
+WAITING, CRASHED = "waiting", "crashed"  # states that no driver writes itself: all work waits; the driver has died
 LIVE = (STARTING, RUNNING, WAITING)
-GROUPS: Mapping[str, str] = {  # the statuses of trials and stages, as they are counted
+GROUPS: Mapping[str, str] = {  # status of a trial or stage -> the group in which it is counted
     "finished": "done",
     "stopped": "done",
     "running": "running",
@@ -35,7 +35,7 @@ TRACEBACK = re.compile(r" \(traceback: [^)]*\)$")
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials or stages are planned, and of these done, running, waiting and failed."""
+    """The number of planned trials or stages, and how many of them are done, running, waiting and failed."""
 
     planned: int = 0
     done: int = 0
@@ -45,14 +45,14 @@ class Counts:
 
     @classmethod
     def of(cls, groups: Iterable[str]) -> "Counts":
-        """Return the counts of some groups, one for each trial or stage."""
+        """Return the counts from the group of each trial or stage."""
         counted = Counter(groups)
         return cls(counted.total(), **counted)
 
 
 @dataclass(frozen=True)
 class CellStatus:
-    """A cell's counts of trials, and the best validation IoU of those that are done; None while there is none."""
+    """The counts of a cell's trials, and the best validation IoU of the done ones (None if there is none)."""
 
     cell: str
     trials: Counts
@@ -61,7 +61,7 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class RunningTask:
-    """A trial or a stage that runs: its last epoch of how many, what it measured, and the worker that runs it."""
+    """A running trial or stage: its last epoch, the measures of that epoch, and its worker. `epochs` is the planned number."""
 
     kind: str
     id: str
@@ -77,7 +77,7 @@ class RunningTask:
 
 @dataclass(frozen=True)
 class Failure:
-    """A reason for which trials or stages failed, how many, and an example of a cell or stage."""
+    """A reason for failures, the number of failed trials or stages, and the cell or stage of one of them."""
 
     reason: str
     count: int
@@ -86,11 +86,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """How far a study is.
+    """The status of a study at one moment.
 
-    `state` is starting, running or waiting (all work waits for something) while its driver lives; else finished, interrupted,
-    ended (by an error) or crashed. `age_seconds` is how long ago the driver wrote; None where that is not known, as on a machine
-    with another clock. `left_out` counts trials that are no longer planned.
+    While its driver is alive, `state` is starting, running or waiting (all work waits for something); afterwards it is finished,
+    interrupted, ended (by an error) or crashed. `age_seconds` is the time since the driver last wrote its status; None on another
+    machine, whose clock may differ. `left_out` is the number of recorded trials that are no longer planned.
     """
 
     study: str
@@ -108,29 +108,29 @@ class StudyStatus:
 
     @property
     def is_live(self) -> bool:
-        """Whether the study's driver lives."""
+        """Whether the study's driver is alive."""
         return self.state in LIVE
 
     @property
     def ends_at(self) -> float | None:
-        """The expected end by the driver's clock."""
+        """The expected end, in seconds since 1970 by the driver's clock; None if unknown."""
         if self.driver is None or self.state != RUNNING or self.driver.seconds_left is None:
             return None
         return self.driver.updated_at + self.driver.seconds_left
 
     @property
     def images_per_second(self) -> float | None:
-        """The training speed of all that runs."""
+        """The total training speed of all running tasks; None if unknown."""
         speeds = [task.images_per_second for task in self.running if task.images_per_second is not None]
         return sum(speeds) if speeds else None
 
     @property
     def best_val_iou(self) -> float | None:
-        """The best validation IoU of all cells."""
+        """The best validation IoU of all cells; None if there is none."""
         return max((cell.best_val_iou for cell in self.cells if cell.best_val_iou is not None), default=None)
 
     def as_row(self) -> Row:
-        """Return plain values under names that stay; `segsweep/records/README.md` lists them."""
+        """Return the status as plain values, for `--json`. The names are stable; `segsweep/records/README.md` lists them."""
         driver = asdict(self.driver) if self.driver is not None else {}
         names = ("reason", "waiting_for", "preparing", "host", "pid", "command", "started_at", "updated_at", "workers", "runs_on")
         row = asdict(self)
@@ -150,18 +150,22 @@ class StudyStatus:
 def read_status(
     folder: Path, watch: DriverWatch | None = None, watched: Callable[[DriverStatus], None] = lambda _: None
 ) -> StudyStatus:
-    """Return the status of a study folder now. `watched` is called where it takes seconds to know whether the driver lives.
+    """Return the current status of a study folder.
 
-    Raises `UserError` where there is no study, and for damaged records.
+    `watched` is called if it takes seconds to find out whether the driver is alive. Raises `UserError` if there is no study, and
+    for damaged records.
     """
     driver, alive = (watch or DriverWatch(folder)).wait(watched)
-    if driver is not None and not declared(folder) and not (folder / INDEX).is_file():  # it has not begun its records
+    if driver is not None and not declared(folder) and not (folder / INDEX).is_file():  # the driver has no records yet
         return StudyStatus(folder.name, str(folder), state_of(driver, alive, 1), driver, _age(driver), driver.updated_at)
     return status_of(load_tasks(folder, alive), driver, alive)
 
 
 def status_of(records: Records, driver: DriverStatus | None = None, alive: bool | None = None) -> StudyStatus:
-    """Return the status that records mean, beside what their driver says and whether it lives (None: where trials run)."""
+    """Return the status of records, with their driver's status and whether it is alive.
+
+    If `alive` is None, the driver counts as alive if the records have running trials or stages.
+    """
     rows = {row["trial_id"]: row for row in plain_rows(records.all_trials[list(_used(records.all_trials))])}
     work = PlannedWork.of(records)
     of_cells, unchosen = work.by_cell([str(cell) for cell in records.study.get("cells", ())]), work.unchosen()
@@ -176,7 +180,7 @@ def status_of(records: Records, driver: DriverStatus | None = None, alive: bool 
     stages = _stage_counts(records, work)
     lives = trials.running + stages.running > 0 if alive is None else alive
     if lives and driver is not None and not driver.goes_on:
-        driver = None  # what an earlier driver said
+        driver = None  # this status is from an earlier driver
     return StudyStatus(
         str(records.study["name"]),
         str(records.folder),
@@ -194,7 +198,7 @@ def status_of(records: Records, driver: DriverStatus | None = None, alive: bool 
 
 
 def state_of(driver: DriverStatus | None, alive: bool, left: int) -> str:
-    """Return a study's state: by its driver, or where none said anything, by whether one lives and how many trials are `left`."""
+    """Return a study's state from its driver's status, or without one from `alive` and the number of trials `left`."""
     if driver is None:
         return RUNNING if alive else INTERRUPTED if left else FINISHED
     if not alive:
@@ -207,19 +211,19 @@ def _used(trials: pd.DataFrame) -> Iterable[str]:
 
 
 def _best(rows: Mapping[str, Row], trials: Iterable[str]) -> float | None:
-    """Return the best validation IoU of those trials that are done."""
+    """Return the best validation IoU of the trials that are done; None if there is none."""
     done = (rows[trial] for trial in trials if trial in rows and GROUPS.get(rows[trial]["status"]) == "done")
     return max((float(row["val_iou"]) for row in done if row["val_iou"] is not None), default=None)
 
 
 def _stage_counts(records: Records, work: PlannedWork) -> Counts:
-    """Return the counts of the stages that the study needs; those that nobody has begun wait."""
+    """Return the counts of the stages that the study needs; stages that have not started count as waiting."""
     statuses = dict(zip(records.all_stages["stage_id"], records.all_stages["status"], strict=True))
     return Counts.of(GROUPS.get(statuses.get(stage, "not_run"), "waiting") for stage in work.stages)
 
 
 def _running(records: Records, driver: DriverStatus | None) -> Iterable[RunningTask]:
-    """Yield what runs, stages first, with its last epoch and its worker."""
+    """Yield the running tasks, stages first, each with its last epoch and its worker."""
     workers = {worker.task: worker for worker in driver.busy} if driver is not None else {}
     epochs = dict(iter(records.epochs.groupby("trial_id", sort=False)))
     for stage in plain_rows(records.stages[records.stages["status"] == "running"]):
@@ -233,7 +237,7 @@ def _running(records: Records, driver: DriverStatus | None) -> Iterable[RunningT
 
 
 def _trial_name(trial: Row) -> str:
-    """Return a trial's phase, cell, learning rate, fold and seed, as the log names it."""
+    """Return a trial's phase, cell, learning rate, fold and seed in words, as the log does."""
     rate = f" lr={trial['learning_rate']:g}" if trial["learning_rate"] is not None else ""
     fold = f" fold={trial['fold']}" if trial["fold"] is not None else ""
     return f"{trial['phase']} {trial['cell']}{rate}{fold} seed={trial['seed']}"
@@ -265,7 +269,7 @@ def _running_task(
 
 
 def _failures(records: Records, unchosen: Mapping[str, str]) -> Iterable[Failure]:
-    """Yield every reason once: of stages, then of trials, and then why cells could choose no setting."""
+    """Yield every reason once: of failed stages, of failed trials, then of cells that could not choose a setting."""
     bad = ["failed", "skipped"]
     stages, trials = (data[data["status"].isin(bad)] for data in (records.stages, records.trials))
     failed = [*zip(stages["error"], stages["stage"], strict=True), *zip(trials["error"], trials["cell"], strict=True)]
@@ -279,7 +283,7 @@ def _failures(records: Records, unchosen: Mapping[str, str]) -> Iterable[Failure
 
 
 def _last_change(records: Records, driver: DriverStatus | None) -> float | None:
-    """Return when something was recorded last, or the driver wrote, by the driver's clock; None where nothing was."""
+    """Return the time of the last record or of the driver's last status, by the driver's clock; None if there is none."""
     times = [
         records.all_trials[["started_at", "ended_at"]].max().max(),
         records.all_stages[["started_at", "ended_at"]].max().max(),
@@ -290,7 +294,7 @@ def _last_change(records: Records, driver: DriverStatus | None) -> float | None:
 
 
 def _age(driver: DriverStatus | None) -> float | None:
-    """Return how long ago a driver wrote; None where its clock is another machine's."""
+    """Return the seconds since a driver wrote its status; None if it is on another machine, whose clock may differ."""
     if driver is None or driver.host != socket.gethostname():
         return None
     return max(0.0, time.time() - driver.updated_at)

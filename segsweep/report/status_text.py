@@ -1,4 +1,4 @@
-"""The status of a study as lines for a terminal, and of a change as lines for a log."""
+"""The status of a study as lines for a terminal, and its changes as lines for a log."""
 
 import time
 from collections import Counter
@@ -15,48 +15,54 @@ from segsweep.report.layout import lines_of, new_table
 from segsweep.report.status import CRASHED, WAITING, CellStatus, Counts, Failure, RunningTask, StudyStatus
 
 RUNNING_SHOWN, FAILURES_SHOWN = 16, 12
-UPLOADED = "working_dir_files"  # in the path of a folder to which Ray has copied a job's files
-INDENT = " " * 9  # below the words at the beginning of lines
+UPLOADED = "working_dir_files"  # part of the path of a folder to which Ray has copied a job's files
+INDENT = " " * 9  # aligns continuation lines with the text after a line's first word
 STATES = {
     STARTING: "starting",
     WAITING: "waiting",
     FINISHED: "finished",
     INTERRUPTED: "interrupted",
     ENDED: "ended by an error",
-    CRASHED: "crashed: its driver ended without a word, as by kill -9 or a power cut",
+    CRASHED: "crashed: its driver ended without recording why, as after kill -9 or a power failure",
 }
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line, and what in it is news when it changes: times that pass are none. One that `is_whole` is never broken."""
+    """A line of text. `news` is the value whose change makes the line worth logging; it excludes values that change with time.
+
+    A line with `is_whole` is never wrapped.
+    """
 
     text: str
     news: object
     is_whole: bool = False
 
-    def broken(self, width: int) -> list[str]:
-        """Return the line in pieces of at most `width` characters."""
+    def wrapped(self, width: int) -> list[str]:
+        """Return the line, wrapped to at most `width` characters."""
         if self.is_whole:
             return [self.text]
         return wrap(self.text, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
 
 
 def status_lines(status: StudyStatus, width: int, most_cells: int | None = None) -> list[str]:
-    """Return the status in lines of about `width` characters; at most so many cells, those with work to do first to stay."""
+    """Return the status as lines of about `width` characters, with at most `most_cells` cells.
+
+    If there are more cells, those with running or waiting trials are shown first.
+    """
     cells = _shown(status.cells, most_cells)
     hidden = [] if len(cells) == len(status.cells) else [f"and {len(status.cells) - len(cells)} more cells"]
     parts = [
-        [piece for line in _head(status) for piece in line.broken(width)],
+        [piece for line in _head(status) for piece in line.wrapped(width)],
         lines_of(_running_table(status.running), width) if status.running else [],
         [*(lines_of(_cell_table(cells), width) if cells else []), *hidden],
-        [piece for line in _failure_lines(status.failures) for piece in line.broken(width)],
+        [piece for line in _failure_lines(status.failures) for piece in line.wrapped(width)],
     ]
     return [line for number, part in enumerate(part for part in parts if part) for line in ([""] * bool(number) + part)]
 
 
 def news(before: StudyStatus | None, now: StudyStatus) -> list[str]:
-    """Return the lines that have changed from one status to the next, for a log: all where there is none before."""
+    """Return the lines that have changed from one status to the next, for a log; all lines if `before` is None."""
     known = {line.news for line in _log_lines(before)} if before is not None else set()
     return [line.text for line in _log_lines(now) if line.news not in known]
 
@@ -74,7 +80,7 @@ def _log_lines(status: StudyStatus) -> Iterator[Line]:
 
 
 def _head(status: StudyStatus) -> Iterator[Line]:
-    """Yield what concerns the whole study."""
+    """Yield the lines on the whole study."""
     driver = status.driver
     yield Line(f"{status.study}: {_state(status)}", (status.state, driver and (driver.host, driver.pid, driver.reason)))
     if driver is not None and driver.waiting_for is not None and status.is_live:
@@ -90,13 +96,13 @@ def _head(status: StudyStatus) -> Iterator[Line]:
     if status.is_live and driver is not None and driver.workers is not None:
         yield Line(f"workers  {_workers(status)}", ("workers", driver.workers, driver.runs_on))
     if not status.is_live and status.state != FINISHED:
-        yield Line(f"continue by {_how(driver)}; what is finished is kept", "continue")
+        yield Line(f"continue by {_how(driver)}; finished work is kept", "continue")
         if driver is not None:
             yield Line(f"{INDENT}{driver.command}", "command", is_whole=True)
 
 
 def _state(status: StudyStatus) -> str:
-    """Return the state with who drives, since when, and how old this is."""
+    """Return the state, with the driver's machine, its running time and the age of the status."""
     driver = status.driver
     words = STATES.get(status.state, status.state)
     if driver is None:
@@ -116,12 +122,12 @@ def _counted(counts: Counts) -> str:
 
 
 def _left_out(status: StudyStatus) -> str:
-    """Return how many trials are not counted since the study does not ask for them any more."""
+    """Return, in words, the number of trials that are not counted because they are no longer planned."""
     return f"; not counted: {status.left_out} trials that are no longer planned (all_trials)" if status.left_out else ""
 
 
 def _pace(status: StudyStatus) -> str:
-    """Return the rates, and the expected end."""
+    """Return the rates and the expected end, in words."""
     driver, rates = status.driver, []
     if driver is not None and driver.trials_per_hour is not None:
         rates.append(f"{_rounded(driver.trials_per_hour)} trials/h")
@@ -134,20 +140,20 @@ def _pace(status: StudyStatus) -> str:
 
 
 def _how(driver: DriverStatus | None) -> str:
-    """Return where a study's command is given again. The folder of a Ray job is thrown away with the job."""
+    """Return, in words, how to continue a study. The folder of a Ray job is deleted with the job, so it is not named."""
     if driver is None:
         return "the same command"
-    job = UPLOADED in Path(driver.folder).parts
-    return "submitting the same job again" if job else f"the same command in {driver.folder}"
+    is_job = UPLOADED in Path(driver.folder).parts
+    return "submitting the same job again" if is_job else f"the same command in {driver.folder}"
 
 
 def _rounded(rate: float) -> str:
-    """Return a rate with three digits that count."""
+    """Return a rate with three significant digits."""
     return f"{float(f'{rate:.3g}'):,.10g}"
 
 
 def _workers(status: StudyStatus) -> str:
-    """Return how many workers there are, on what, and how many of them are busy on which machine."""
+    """Return, in words, the number of workers, their hardware, and the number of busy ones per machine."""
     assert status.driver is not None
     driver = status.driver
     runs_on = str(driver.runs_on)
@@ -159,14 +165,14 @@ def _workers(status: StudyStatus) -> str:
 
 
 def clock(at: float) -> str:
-    """Return a moment as the time of today, or with its date."""
+    """Return a moment (seconds since 1970) as local time, with the date unless it is today."""
     moment = time.localtime(at)
     today = time.strftime("%Y%j", moment) == time.strftime("%Y%j")
     return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", moment)
 
 
 def short_names(cells: Sequence[CellStatus]) -> list[str]:
-    """Return the names of cells without the settings that all of them share."""
+    """Return the names of cells without the settings that all cells share."""
     words = [cell.cell.split(" ") for cell in cells]
     if len(cells) < 2 or len({len(each) for each in words}) > 1:
         return [cell.cell for cell in cells]
@@ -175,7 +181,7 @@ def short_names(cells: Sequence[CellStatus]) -> list[str]:
 
 
 def _shown(cells: Sequence[CellStatus], most: int | None) -> tuple[CellStatus, ...]:
-    """Return at most so many cells, in their order: those where something runs or waits before others."""
+    """Return at most `most` cells in their order; cells with running or waiting trials take precedence."""
     if most is None or len(cells) <= most:
         return tuple(cells)
     ranked = sorted(range(len(cells)), key=lambda number: (_rank(cells[number].trials), number))
@@ -223,7 +229,7 @@ def _place(task: RunningTask) -> str:
 
 
 def _failure_lines(failures: Sequence[Failure]) -> Iterator[Line]:
-    """Yield each reason once, with how often it occurred."""
+    """Yield each reason for failures once, with its number of occurrences."""
     for failure in failures[:FAILURES_SHOWN]:
         yield Line(f"failed   {failure.count} times: {failure.reason} ({failure.example})", failure)
     if len(failures) > FAILURES_SHOWN:

@@ -1,4 +1,4 @@
-"""The tables of records as one file each."""
+"""Export of the tables of records, one file per table."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from segsweep.records.study_records import Records
 
 
 def write_csv(records: Records, folder: Path) -> list[str]:
-    """Write every table as `TABLE.csv` (UTF-8, with a header, missing values empty), and what was declared as `study.json`.
+    """Write every table as `TABLE.csv` (UTF-8, with a header, missing values empty), and the declaration as `study.json`.
 
-    Returns lines that say what was written.
+    Returns a line on the written files.
     """
     for name, table in _tables(records).items():
         table.to_csv(folder / f"{name}.csv", index=False)
@@ -20,9 +20,9 @@ def write_csv(records: Records, folder: Path) -> list[str]:
 
 
 def write_parquet(records: Records, folder: Path) -> list[str]:
-    """Write every table as `TABLE.parquet`, which keeps the types of columns, and what was declared as `study.json`.
+    """Write every table as `TABLE.parquet`, which keeps the types of columns, and the declaration as `study.json`.
 
-    Returns lines that say what was written.
+    Returns a line on the written files.
     """
     for name, table in _tables(records).items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
@@ -30,7 +30,7 @@ def write_parquet(records: Records, folder: Path) -> list[str]:
 
 
 def _tables(records: Records) -> dict[str, pd.DataFrame]:
-    """Return every table of the study as it was last declared, by its name."""
+    """Return the tables of the study as it was last declared: name -> table."""
     return {name: records.table(name) for name in TABLES}
 
 

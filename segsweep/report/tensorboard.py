@@ -1,6 +1,6 @@
-"""Records as TensorBoard's event files: a run folder per trial and stage, and what the HPARAMS tab needs.
+"""Export of records to TensorBoard event files: one run folder per trial and stage, with data for the HPARAMS tab.
 
-The tab's format is that of https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/plugins/hparams/api.proto.
+The tab's format is defined in https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/plugins/hparams/api.proto.
 """
 
 import re
@@ -19,7 +19,7 @@ from segsweep.records.wandb.names import history_of
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.rows import plain_rows
 
-METRICS = {"best/val_iou": "val_iou", "test/iou": "test_iou"}  # by the names that the scalars have
+METRICS = {"best/val_iou": "val_iou", "test/iou": "test_iou"}  # name of a scalar -> column of the record
 NAME_LENGTH = 150
 SUCCEEDED = ("finished", "stopped")
 
@@ -27,10 +27,12 @@ SUCCEEDED = ("finished", "stopped")
 def write_tensorboard(records: Records, folder: Path) -> list[str]:
     """Write event files: `PHASE/CELL/seed=S_ID` for every trial that has begun, `stage/STAGE_MODEL/seed=S_ID` for every stage.
 
-    Scalars are the numbers of every epoch, called as in W&B (`val/iou`, `train/loss`, `epoch/seconds` ...; the step is the epoch)
-    and, once, those of `METRICS`; hyperparameters are the compared and tuned axes and the phase. An epoch's time is the start of
-    the trial and the seconds of the epochs up to it: pauses between starts are not in the records. Returns lines that say what
-    was written, and how it is opened. Importing tensorboardX loads torch where that is installed.
+    Scalars are the numbers of every epoch, with the same names as in W&B (`val/iou`, `train/loss`, `epoch/seconds` ...; the step
+    is the epoch), and once those of `METRICS`. Hyperparameters are the compared and tuned axes and the phase. The time of an
+    epoch is the start of the trial plus the seconds of all epochs up to it, because records do not contain pauses between starts.
+    Importing tensorboardX loads torch if it is installed.
+
+    Returns lines for the user: the written runs, and the command that opens them.
     """
     axes = [*compared_axes(records), *tuned_axes(records), "phase"]
     trials = records.trials[records.trials["status"] != "not_run"]
@@ -64,7 +66,7 @@ def _trial_events(trial: Row, axes: Sequence[str], epochs: pd.DataFrame | None) 
 
 
 def _epoch_events(run: Row, epochs: pd.DataFrame | None) -> list[Row]:
-    """Return one event an epoch of a trial or a stage. What an epoch has no number for is left out."""
+    """Return one event per epoch of a trial or a stage, without the numbers that the epoch lacks."""
     if epochs is None:
         return []
     epochs = epochs.sort_values("epoch")
@@ -77,7 +79,7 @@ def _epoch_events(run: Row, epochs: pd.DataFrame | None) -> list[Row]:
 
 
 def _experiment(records: Records, axes: Sequence[str], trials: pd.DataFrame) -> Row:
-    """Return the study's hyperparameters and metrics for the HPARAMS tab: tuned numbers as a range, others one by one."""
+    """Return the study's hyperparameters and metrics for the HPARAMS tab: tuned numbers as a range, others as a list."""
     hparams: list[Row] = []
     for axis in axes:
         values = sorted(trials[axis].dropna().unique().tolist())
@@ -121,5 +123,5 @@ def _write_events(folder: Path, events: Iterable[Row]) -> None:
 
 
 def _safe(name: str) -> str:
-    """Return a name as file systems take it."""
+    """Return a name with only characters that file systems accept."""
     return re.sub(r"[^A-Za-z0-9._=-]+", "_", name)[:NAME_LENGTH]

@@ -14,7 +14,7 @@ from segsweep.report.sections import published_lines, shift_lines, source_lines
 
 
 def table_text(records: Records) -> str:
-    """Return the table of a study, one row per cell, with a line for each failure and the protocol of the numbers."""
+    """Return a study's table with one row per cell, then notes on failures, protocol, sources and published numbers."""
     summary = summarise(records)
     axes = [axis for axis in compared_axes(records) if summary[axis].nunique() > 1] or compared_axes(records)[:1]
     folded = folds_of(records.study["target"]["protocol"]) is not None
@@ -66,7 +66,7 @@ def table_text(records: Records) -> str:
 
 
 def _title(records: Records, summary: pd.DataFrame) -> str:
-    """Return the study's name, its target, and all that is the same in every row."""
+    """Return the study's name, its target, and the settings that all rows share."""
     study, target = records.study, records.study["target"]
     same = {axis: summary[axis].iloc[0] for axis in compared_axes(records) if summary[axis].nunique() == 1}
     fixed_text = ", ".join(f"{name}={value}" for name, value in {**same, **study["fixed"]}.items())
@@ -79,13 +79,13 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
         *method_lines(records),
         "Means over confirmed runs; ± one standard deviation of test IoU over them"
         + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
-        + ". failed counts skipped trials too.",
+        + ". The column failed includes skipped trials.",
         *comparison_lines(records),
     ]
     notes += _edge_notes(summary, records)
     absent = runs[["absent_classes", "test_images"]].dropna().drop_duplicates()
     notes += [
-        f"None of the {count} test pictures shows {names}: its IoU is undefined and left out of means."
+        f"None of the {count} test images shows {names}: its IoU is undefined and left out of means."
         for names, count in absent.itertuples(index=False)
     ]
     notes += [f"{row['cell']}: {row['note']}" for _, row in summary.iterrows() if row["note"]]
@@ -93,7 +93,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
 
 
 def _edge_notes(summary: pd.DataFrame, records: Records) -> list[str]:
-    """Return what to do where a chosen value lies at the edge of what was tried."""
+    """Return a note on values that were chosen at the edge of the tried values, with the remedy."""
     axes = {axis for names in summary["at_edge"] for axis in names.split(",") if axis}
     listed = {axis for axis in axes if str(records.study["tune"].get(axis)).startswith("Choice(")}
     advice = {
@@ -101,4 +101,4 @@ def _edge_notes(summary: pd.DataFrame, records: Records) -> list[str]:
         "list values beyond it (--set NAME=VALUE,VALUE,...)": listed,
     }
     remedies = [f"{', '.join(sorted(names))}: {remedy}" for remedy, names in advice.items() if names]
-    return [f"* best at the edge of what was tried; {'; '.join(remedies)}"] if axes else []
+    return [f"* the best value lies at the edge of the tried values; {'; '.join(remedies)}"] if axes else []

@@ -1,4 +1,4 @@
-"""Writing a study's answers into its folder."""
+"""The report of a study, written into its folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +14,15 @@ from segsweep.report.text import table_text
 
 
 def write_report(records: Records, store: str | Path) -> str:
-    """Write `table.txt`, `table.csv`, `predictions.png` and, where there is something of it, `published.csv` and `shift.csv`
-    into the folder.
+    """Write a study's report into its folder, and return the table as text, with a line on lost models below it.
 
-    Returns the table as text, and below it a line on models that are lost. Clips, which take longer to draw, are
-    `segsweep.report.clips.write_clips`'s.
+    The files are `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv` and `shift.csv`.
+    Clips take longer to draw; see `segsweep.report.clips.write_clips`.
     """
     text = table_text(records)
     lost = models_of(best_runs(records), store)[1]
     sheet = prediction_sheet(records, store)
-    with disk_errors("--out", records.folder, f"make room, then: segsweep report {records.folder}"):
+    with disk_errors("--out", records.folder, f"free some space, then run segsweep report {records.folder}"):
         (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
         summarise(records).to_csv(records.folder / "table.csv", index=False)
         if not (published := beside_published(records)).empty:
@@ -36,9 +35,9 @@ def write_report(records: Records, store: str | Path) -> str:
 
 
 def _lost_lines(lost: Mapping[str, str]) -> list[str]:
-    """Return a line that says for which cells there are no images, and what to do; none where all have some."""
+    """Return a line on cells without predictions because their models are lost, with the remedy; none if there are none."""
     if not lost:
         return []
     trial, reason = next(iter(lost.items()))
     cells = "1 cell" if len(lost) == 1 else f"{len(lost)} cells"
-    return [f"predictions.png leaves out {cells}: the model of trial {trial} {reason}; {AGAIN}"]
+    return [f"predictions.png omits {cells}: the model of trial {trial} {reason}; {AGAIN}"]

@@ -58,5 +58,5 @@ def test_a_full_disk_is_one_line(
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --out: ")
-    assert "No space left on device; make room" in error
+    assert "No space left on device; free some space" in error
     assert error.count("\n") == 1

@@ -44,6 +44,6 @@ def test_a_choice_at_the_edge_has_its_remedy(records: Records, declared: str, re
         choices = {name: {**choice, "at_edge": []} for name, choice in records.choices.items()}
         choices[cell] = {**choices[cell], "at_edge": at_edge}
         text = table_text(replace(records, study=study, choices=choices))
-        notes = [line for line in text.splitlines() if line.startswith("* best at the edge of what was tried")]
+        notes = [line for line in text.splitlines() if line.startswith("* the best value lies at the edge of the tried values")]
         assert len(notes) == len(at_edge)
         assert all(remedy in note for note in notes for remedy in remedies)

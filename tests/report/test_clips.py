@@ -60,7 +60,7 @@ def test_the_first_frame_shows_the_start_model(ran, records):
     lines = write_clips(records, ran[1])
     (folder,) = (records.folder / "clips").iterdir()
     assert folder.name == "source=random"
-    assert lines == ["clips/ holds pictures over time of 1 cell"]
+    assert lines == ["clips/ shows the predictions of 1 cell over time"]
     assert sorted(path.name for path in folder.glob("*.png")) == [f"frame-{number:04d}.png" for number in range(FRAMES)]
     with Image.open(folder / "clip.gif") as gif:
         assert gif.n_frames == FRAMES

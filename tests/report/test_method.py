@@ -21,7 +21,7 @@ def test_runs_of_an_earlier_method_are_not_described_by_the_present_one(records:
     assert (
         "8 of 8 confirmed runs were made by an earlier method (version 1), in which epochs were chosen by validation loss" in text
     )
-    assert "two-class target belong to its second class" in text
+    assert "two-class target are those of its second class" in text
     assert "last three epochs" not in text
     assert "that the split's ground truth shows" not in text
 
@@ -38,7 +38,7 @@ def test_an_earlier_method_in_which_keep_decided_is_named(records: Records) -> N
 @pytest.mark.parametrize(
     ("keep", "undefined", "expected"),
     [
-        ("val_iou", [], "Epochs are chosen by validation IoU (equal ones by the lower loss), settings by its mean over the last"),
+        ("val_iou", [], "Epochs are chosen by validation IoU (ties: by the lower loss), settings by its mean over the last"),
         ("val_iou", ["val_iou"], "Epochs are chosen by validation loss, since validation IoU is undefined, settings by"),
         ("val_dice", ["val_iou"], "Epochs are chosen by mean validation Dice over images, settings by its mean over the last"),
         ("val_loss", ["val_iou"], "Epochs are chosen by validation loss, settings by its mean over the last three epochs."),

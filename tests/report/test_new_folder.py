@@ -27,7 +27,7 @@ def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     """A file in the place of the folder, or of one above it, is one line each."""
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(UserError, match=r"^--out .*/file: is a file; name a folder, new or empty$"):
+    with pytest.raises(UserError, match=r"^--out .*/file: is a file; name a new or empty folder$"):
         make_new("--out", tmp_path / "file")
     with pytest.raises(UserError, match=r"^--best .*/file/below: cannot be written: Not a directory; name another folder$"):
         make_new("--best", tmp_path / "file" / "below")

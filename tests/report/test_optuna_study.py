@@ -70,7 +70,7 @@ def test_what_is_left_out_is_told(troubled: Records, tmp_path: Path) -> None:
     counts = (
         f"tiny has {ended['tune']} trials (value: {TUNED_BY}), tiny-confirmed has {ended['confirm']} trials (value: test_iou)"
     )
-    assert lines[0] == f"{database}: {counts}; left out: 3 not ended"
+    assert lines[0] == f"{database}: {counts}; omitted: 3 that have not ended"
     assert lines[1] == f"to open it: optuna-dashboard sqlite:///{database}"
 
 
@@ -164,7 +164,7 @@ def test_a_finished_trial_without_its_value_is_a_failure(records: Records, tmp_p
 def test_a_path_that_an_address_cannot_hold_is_refused(records: Records, tmp_path: Path) -> None:
     """SQLite would write into another file than the one that is told: a `?` is refused before anything is written."""
     (tmp_path / "why?").mkdir()
-    with pytest.raises(UserError, match=r"^--out .*why\?: has a '\?', .*; name a folder without$"):
+    with pytest.raises(UserError, match=r"^--out .*why\?: contains '\?', .*; name a folder without it$"):
         write_optuna(records, tmp_path / "why?")
     assert [path.name for path in tmp_path.rglob("*")] == ["why?"]
 

@@ -106,11 +106,11 @@ def test_runs_that_are_not_planned_any_more_are_not_compared(finished: Path) -> 
 def test_the_sentence_counts_the_signs_that_are_sure_and_warns_of_few_seeds() -> None:
     """An interval that crosses zero counts on neither side; how many pictures and seeds there are is a range where it differs."""
     table = pd.DataFrame({"low": [0.1, -0.2, -0.3], "high": [0.2, 0.1, -0.1], "images": 9})
-    several = "Of 3 differences, 1 lie above zero and 1 below it with their whole interval (9 test pictures, 5 seeds)."
-    chance = " Of many 95 % intervals about 1 in 20 leaves out zero by chance alone."
+    several = "Of 3 differences, 1 lie above zero and 1 below it with their whole interval (9 test images, 5 seeds)."
+    chance = " Of many 95 % intervals about 1 in 20 excludes zero by chance alone."
     assert difference_text(table.assign(seeds=5)) == several + chance
     assert difference_text(table.assign(seeds=3)).endswith("too narrow.")
-    assert "another seed may turn a sign" in difference_text(table.assign(seeds=1))
-    assert "(7 to 9 test pictures, 1 to 3 seeds)" in difference_text(table.assign(images=[7, 9, 8], seeds=[3, 1, 2]))
+    assert "another seed may reverse a sign" in difference_text(table.assign(seeds=1))
+    assert "(7 to 9 test images, 1 to 3 seeds)" in difference_text(table.assign(images=[7, 9, 8], seeds=[3, 1, 2]))
     assert difference_text(table.assign(seeds=1).iloc[:1]).startswith("Of 1 difference, 1 lie above")
     assert difference_text(table.assign(seeds=2).iloc[:0]) == ""

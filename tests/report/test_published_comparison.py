@@ -38,7 +38,7 @@ def test_the_text_has_both_columns_and_the_note(finished):
     """The report names the table, shows both numbers and the note; without published numbers there is nothing of it."""
     records = load(finished / "runs" / "tiny")
     text = table_text(published(records, source="random", freeze="encoder"))
-    table = text.partition("Beside Table 9:")[2].splitlines()
+    table = text.partition("Compared with Table 9:")[2].splitlines()
     assert "published" in table[2]
     assert table[3].split()[0] == "Theirs"
     assert table[3].split()[2] == "0.500"

@@ -94,4 +94,4 @@ def test_an_absent_class_is_noted(finished):
     records = load(finished / "runs" / "tiny")
     assert "None of the" not in table_text(records)
     trials = records.trials.assign(absent_classes=pd.Series("figure", index=records.trials.index, dtype="string"))
-    assert "None of the 8 test pictures shows figure: its IoU is undefined" in table_text(replace(records, trials=trials))
+    assert "None of the 8 test images shows figure: its IoU is undefined" in table_text(replace(records, trials=trials))

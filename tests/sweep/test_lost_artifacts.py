@@ -138,7 +138,7 @@ def test_export_of_a_damaged_model_says_what_builds_it_again(study: Study, ran: 
     assert "run the study's command again: it runs this confirmed run again" in line
     assert not (ran / "best").exists()
     assert call("report", before.folder) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("predictions.png leaves out 1 cell:")]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("predictions.png omits 1 cell:")]
     assert "run the study's command again" in line
     run(study, ran)
     assert call("export", before.folder, "--best", ran / "best") == 0
