@@ -1,4 +1,4 @@
-"""Tab completion of the `segsweep` command: a shell script written from its parser, so that every option exists once."""
+"""Tab completion of the `segsweep` command: a shell script that is generated from the command's parser."""
 
 import argparse
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ complete -o bashdefault -o default -F _segsweep {program}
 
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
-    """Return a script that completes commands, options and the values of options in a shell; else names of files."""
+    """Return a shell script that completes commands, options and their values, and file names everywhere else."""
     parsers = dict(_parsers(parser, ""))
     ways = [path.rpartition("/") for path in parsers if path]
     commands = "\n".join(f'      "{above} {name}") command="{above}/{name}" ;;' for above, _, name in ways)
@@ -37,7 +37,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _parsers(parser: argparse.ArgumentParser, path: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield every command by its path, `/wandb/sync`; the whole command's path is empty."""
+    """Yield the path and the parser of every command, such as `/wandb/sync`; the path of `segsweep` itself is empty."""
     yield path, parser
     for name, command in _commands(parser).items():
         yield from _parsers(command, f"{path}/{name}")
@@ -49,13 +49,13 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
-    """Return what may stand anywhere behind a command: its own commands, values of its arguments, its options."""
+    """Return the words that can follow a command: its subcommands, the values of its arguments, and its options."""
     arguments = [str(choice) for action in parser._actions if not action.option_strings for choice in action.choices or ()]
     return [*arguments, *(flag for action in parser._actions for flag in action.option_strings if flag.startswith("--"))]
 
 
 def _values(path: str, parser: argparse.ArgumentParser) -> str:
-    """Return the cases of a command's options that take one of some values."""
+    """Return the shell cases for the options of a command that accept only listed values."""
     chosen = [action for action in parser._actions if action.option_strings and action.choices]
     return "\n".join(
         f'    "{path} {flag}") {_reply([str(choice) for choice in action.choices or ()])}; return ;;'

@@ -1,4 +1,4 @@
-"""The line that says how a command is continued."""
+"""The last line of an interrupted study command, with the command that continues it."""
 
 import shlex
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def how_to_continue(detail: str = "") -> str:
-    """Return the last line of a study's command that was asked to end; `detail` says why, where that was no signal."""
+    """Return the last line of an interrupted study command. `detail` is the reason, empty if it was a signal."""
     script = Path(sys.argv[0]).absolute()
     shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
     why = f": {detail}" if detail else ""

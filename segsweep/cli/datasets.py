@@ -1,4 +1,4 @@
-"""`segsweep datasets` and `segsweep prepare`: which datasets there are, and what is in them."""
+"""`segsweep datasets` and `segsweep prepare`: list the available datasets, and decode datasets into the store."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ from segsweep.errors import UserError
 from segsweep.report.overlay import coloured
 from segsweep.store.opening import open_store
 
-SLOW_TO_COUNT = ("coco",)  # its pictures are told by half a gigabyte of text
+SLOW_TO_COUNT = ("coco",)  # counting its images requires parsing half a gigabyte of JSON
 SHARE_SHOWN = 0.0005
 TILE_PX = 160
 GAP_PX = 6
@@ -36,7 +36,7 @@ LINE_PX = 16
 
 
 def list_datasets(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    """Print every dataset, its classes, its layout, and what is found of it."""
+    """Print every dataset with its layout, its classes, and the folder in which it was found."""
     rows = dataset_rows(DataRoots.parse(options.data))
     if options.json:
         print(json.dumps(rows, indent=1))
@@ -49,18 +49,19 @@ def list_datasets(options: argparse.Namespace, console: Console) -> None:  # noq
 
 def _found(row: Mapping[str, Any]) -> str:
     if row["name"] in GENERATED:
-        return f"{row['pictures']} pictures"
+        return f"{row['pictures']} images"
     if row["folder"] is None:
         return "not found; pass --data" + (", or prepare it with --download" if row["downloadable"] else "")
-    count = "" if row["pictures"] is None else f": {row['pictures']} pictures"
+    count = "" if row["pictures"] is None else f": {row['pictures']} images"
     return f"found in {row['folder']}{count}" + (f"; {row['problem']}" if row["problem"] else "")
 
 
 def dataset_rows(roots: DataRoots) -> list[dict[str, Any]]:
-    """Return a row per dataset.
+    """Return one row per dataset.
 
-    `name`, `schemes` (how many classes each has, 0 without masks), `layout`, `folder` (null where it is not found),
-    `pictures` (null where counting would take long), `downloadable`, and `problem`, what is wrong with the files, or null.
+    Fields: `name`, `schemes` (number of classes of each class scheme, 0 without masks), `layout`, `folder` (null if not found),
+    `pictures` (number of images, null if counting is slow), `downloadable`, and `problem` (what is wrong with the files, or
+    null).
     """
     rows = [_row(name, entry.layout, roots.folder(name), roots) for name, entry in DATASETS.items()]
     rows += [_row(name, "generated on the spot", None, roots) for name in GENERATED]
@@ -104,7 +105,7 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
         for name in options.names:
             known, scheme = split_scheme(name)
             if scheme is not None and options.classes is not None:
-                raise UserError(f"--classes {options.classes}: {name} names its classes already; name them once")
+                raise UserError(f"--classes {options.classes}: {name} already names a class scheme; omit one of the two")
             if options.download:
                 download(known, roots, view.data, f"--download {name}")
             spec = DataSpec(open_dataset(known, roots), scheme or options.classes, options.image_px, options.fit)
@@ -124,11 +125,12 @@ def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
 
 
 def data_facts(data: Prepared) -> dict[str, Any]:
-    """Return what is in a prepared dataset.
+    """Return statistics of a prepared dataset.
 
-    `class_shares` are shares of the pixels that are not ignored, `ignored` is the share of all pixels that are; `mean` and
-    `std` are those of red, green and blue in 0..1; `groups` is their number, null without any; `bits` is the range of 16-bit
-    images and `largest` their largest value, null without any; `remarks` are lines on identical images, ranges and masks.
+    `class_shares` are shares of the pixels that are not ignored; `ignored` is the share of ignored pixels among all. `mean` and
+    `std` are those of red, green and blue, in 0..1. `groups` is the number of groups, null if there are none. `bits` is the range
+    of 16-bit images and `largest` their largest value, null without such images. `remarks` are lines on identical images, ranges
+    and masks.
     """
     every = np.arange(len(data.names))
     mean, std = data.mean_std(every)
@@ -152,7 +154,7 @@ def data_facts(data: Prepared) -> dict[str, Any]:
 
 def _readable(facts: Mapping[str, Any]) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in facts["splits"].items())
-    lines = [f"{facts['name']}: {facts['pictures']} pictures at {facts['image_px']} px (fit {facts['fit']}): {splits}"]
+    lines = [f"{facts['name']}: {facts['pictures']} images at {facts['image_px']} px (fit {facts['fit']}): {splits}"]
     if facts["labelled"]:
         ranked = sorted(facts["class_shares"].items(), key=lambda item: -item[1])
         shown = [f"{name} {100 * share:.2f} %" for name, share in ranked if share > SHARE_SHOWN]
@@ -163,7 +165,7 @@ def _readable(facts: Mapping[str, Any]) -> str:
         lines.append("no masks")
     mean, std = (" ".join(f"{value:.3f}" for value in facts[key]) for key in ("mean", "std"))
     lines.append(f"red, green, blue: mean {mean}, std {std}")
-    lines += [f"{facts['groups']} groups, which no study divides"] if facts["groups"] else []
+    lines += [f"{facts['groups']} groups; no study splits a group"] if facts["groups"] else []
     lines += facts["remarks"]
     return "\n  ".join(lines)
 
@@ -177,7 +179,7 @@ def _write_sheet(data: Prepared, name: str, folder: Path) -> None:
 
 
 def contact_sheet(data: Prepared) -> Image.Image:
-    """Return some pictures from all over the dataset, their masks in colour below them, and the colours' names."""
+    """Return a sheet of evenly spaced images of a dataset, with their coloured masks below, and a legend of the classes."""
     chosen = np.unique(np.linspace(0, len(data.names) - 1, SHEET_IMAGES).astype(int))
     step, rows = TILE_PX + GAP_PX, 2 if data.labelled else 1
     counts = data.class_pixels(chosen)

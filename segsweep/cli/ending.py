@@ -1,6 +1,6 @@
-"""How a command ends that is asked to: its last line, and by force where the main thread does not get there.
+"""The end of a command on request: print its last line and exit, by force if the main thread does not respond.
 
-Records are whole at any moment, so an end by force loses what a kill with -9 does: the running epochs.
+Records are complete at any moment, so a forced exit loses no more than `kill -9`: the running epochs.
 """
 
 import os
@@ -16,22 +16,25 @@ from types import FrameType
 from segsweep.errors import INTERRUPTED
 from segsweep.sweep.signals import SIGNALS, Interruption, interruptible
 
-ONE_REQUEST_SECONDS = 1.0  # signals within it are one request: `timeout`, and a terminal that is closed, send two
-SPEAK_SECONDS = 2.5  # `ray job stop` kills with -9 after 3
-LEAVE_SECONDS = 10.0
-STUCK_SECONDS = 1.0  # for a last line that the terminal does not take
-OVER = 255  # beside the numbers of signals
+ONE_REQUEST_SECONDS = 1.0  # signals within this time are one request: `timeout` and a closing terminal send two
+SPEAK_SECONDS = 2.5  # the last line is printed by then at the latest: `ray job stop` kills with -9 after 3 s
+LEAVE_SECONDS = 10.0  # the process is ended by force after this time
+STUCK_SECONDS = 1.0  # time limit of printing the last line when the terminal hangs
+OVER = 255  # written to the pipe when the command has ended; not the number of a signal
 
 
 class Ending:
-    """Prints a command's last line once, and ends its process. `last_line` prints from any thread; it gets the detail."""
+    """Prints a command's last line once, and ends its process.
+
+    `last_line` prints the line for a detail of the request; it is called from any thread.
+    """
 
     def __init__(self, interruption: Interruption, last_line: Callable[[str], None]) -> None:
         self._interruption, self._last_line = interruption, last_line
         self._speaking = threading.Lock()
 
     def leave(self, error: BaseException) -> None:
-        """Print the last line, run what was put off, and end the process; return where an error has another cause."""
+        """Print the last line, run the deferred actions, and end the process. Return if `error` has another cause."""
         asked = self._interruption.reason is not None
         if not asked and not isinstance(error, KeyboardInterrupt):
             return
@@ -43,14 +46,14 @@ class Ending:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-        os._exit(INTERRUPTED)  # with torch and Ray loaded, the interpreter itself takes seconds to end
+        os._exit(INTERRUPTED)  # a normal exit of the interpreter takes seconds with torch and Ray loaded
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """See that a request ends the process, whatever the main thread does. For the main thread."""
+        """Within this context, ensure that a request ends the process even if the main thread hangs. Call in the main thread."""
         read, write = os.pipe()
         os.set_blocking(write, False)
-        before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # written even while the main thread runs C code
+        before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # is written even while the main thread runs C code
         watch = threading.Thread(target=self._watch, args=[read], name="ending", daemon=True)
         watch.start()
         try:
@@ -74,7 +77,7 @@ class Ending:
             self._end_by_force()
 
     def _is_over(self, pipe: int, start: float, until: float) -> bool:
-        """Wait, and return whether the command has ended meanwhile. Another request ends the process."""
+        """Wait until a moment, and return whether the command has ended by then. A second request ends the process."""
         while (found := _next(pipe, until)) not in (None, OVER):
             if time.monotonic() - start > ONE_REQUEST_SECONDS:
                 self._end_by_force()
@@ -87,12 +90,12 @@ class Ending:
 
     def _speak(self) -> None:
         if self._speaking.acquire(blocking=False):
-            with suppress(OSError, SystemExit):  # of a terminal that is gone; rich makes an exit of it
+            with suppress(OSError, SystemExit):  # the terminal is gone; rich raises SystemExit then
                 self._last_line(self._interruption.detail)
 
 
 def _next(pipe: int, until: float | None) -> int | None:
-    """Return the next number of a request in a pipe, or `OVER`; None where there is none by a moment."""
+    """Return the next signal number from a pipe, or `OVER`; None if none arrives until a moment (None: no limit)."""
     while True:
         seconds = None if until is None else max(0.0, until - time.monotonic())
         if not select.select([pipe], [], [], seconds)[0]:
@@ -103,7 +106,7 @@ def _next(pipe: int, until: float | None) -> int | None:
 
 @contextmanager
 def ending(last_line: Callable[[str], None]) -> Iterator[Ending]:
-    """Yield how a command ends that is asked to, by signals or by what runs in it."""
+    """Yield the ending of a command, which handles requests to end by signals and by the command's own code."""
     with interruptible(ends_process=True) as interruption:
         end = Ending(interruption, last_line)
         if threading.current_thread() is not threading.main_thread():
@@ -114,7 +117,10 @@ def ending(last_line: Callable[[str], None]) -> Iterator[Ending]:
 
 
 def end_at_once(last_line: Callable[[], str]) -> None:
-    """Have requests end this process with one line, while it has begun nothing. What is ignored stays ignored."""
+    """Install handlers that print one line and exit at once, for a process that has not begun its work.
+
+    Signals that the process ignores stay ignored.
+    """
 
     def end(_number: int, _frame: FrameType | None) -> None:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""How every command ends: exit codes, one line for a mistake or a request to end, and one line while it starts."""
+"""Exit codes of all commands, with one line per mistake or request to end, and the line that announces a slow start."""
 
 import os
 import select
@@ -15,29 +15,30 @@ from segsweep.version import segsweep_version
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPE_CLOSED = 141  # 128 + SIGPIPE: as a shell reports a command whose reader has gone, for instance `| head`
-UNAVAILABLE = 75  # sysexits.h's EX_TEMPFAIL: to be tried again later
-INCOMPLETE = 1  # a cell without a result, a rehearsal that failed, a file that cannot be read; 0 is success
+PIPE_CLOSED = 141  # 128 + SIGPIPE: the code in a shell when the reader of the output has gone, for example `| head`
+UNAVAILABLE = 75  # EX_TEMPFAIL of sysexits.h: a temporary failure, retry later
+INCOMPLETE = 1  # a cell without a result, a failed rehearsal, a file that cannot be read; 0 is success
 
 
 @contextmanager
 def exit_codes(console: "Console", interrupted: Callable[[str], str]) -> Iterator[None]:
-    """End with one line: a mistake with 2, a full disk or lost store with 75, a request to end (INT, TERM, HUP) with 130.
+    """Within this context, print one line and exit: 2 for a mistake, 75 for a full disk or lost store, 130 for a request to end.
 
-    `interrupted` returns the line of a request from its detail, which is empty where that was a signal.
+    Requests are the signals INT, TERM and HUP. `interrupted` returns the line for a request from its detail, which is empty for
+    a signal.
     """
     with ending(lambda detail: console.print(interrupted(detail), soft_wrap=True)) as end, _mistakes(console):
         try:
             yield
             sys.stdout.flush()
-        except BaseException as error:  # also what a library makes of an interruption
+        except BaseException as error:  # includes errors that libraries raise instead of an interruption
             end.leave(error)
             raise
 
 
 @contextmanager
 def _mistakes(console: "Console") -> Iterator[None]:
-    """End with one line and the code of a mistake, of an environment in trouble, or of a reader that has gone."""
+    """Within this context, print one line and exit for a mistake, a fault of the environment, or a closed output pipe."""
     try:
         yield
     except BrokenPipeError:
@@ -58,7 +59,7 @@ def _mistakes(console: "Console") -> Iterator[None]:
 
 
 def _reader_is_gone() -> bool:
-    """Return whether nobody reads stdout any more; what is still to be written there is then dropped."""
+    """Return whether the reader of stdout has gone; if so, discard the remaining output."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLERR)
     if not poll.poll(0):
@@ -68,6 +69,6 @@ def _reader_is_gone() -> bool:
 
 
 def announce_start(console: "Console", imported: str = "torch") -> None:
-    """Print one line before imports that take seconds; nothing where they are done already."""
+    """Print one line before imports that take seconds, unless they are already done."""
     if "torch" not in sys.modules:
         console.print(f"segsweep {segsweep_version()}: starting (importing {imported}) ...", soft_wrap=True)

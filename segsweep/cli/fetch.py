@@ -1,4 +1,4 @@
-"""`segsweep fetch`: downloading every published weight file and dataset of a study, for machines without a network."""
+"""`segsweep fetch`: download every published weight file and dataset of a study, for machines without a network."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,7 +21,7 @@ from segsweep.sweep.study_checks import check_names
 
 
 def fetch(study: Study, roots: DataRoots, console: Console) -> int:
-    """Download what a study needs and this machine lacks, print where all of it lies, and return 1 where something is missing."""
+    """Download the files that a study needs and this machine lacks; print where each is. Return 1 if any is missing."""
     check_names(study)
     view, missing = choose_view(console), 0
     try:
@@ -36,14 +36,14 @@ def fetch(study: Study, roots: DataRoots, console: Console) -> int:
     finally:
         view.close()
     if missing:
-        console.print(f"{missing} could not be fetched; the same command fetches what is missing", soft_wrap=True)
+        console.print(f"{missing} downloads failed; the same command tries them again", soft_wrap=True)
         return INCOMPLETE
-    print(f"All that {study.name} needs is on this machine. Weights: {caches()}")
+    print(f"All files that {study.name} needs are on this machine. Weights: {caches()}")
     return 0
 
 
 def wanted(study: Study, roots: DataRoots, progress: Progress) -> Iterator[tuple[str, Callable[[], Path | None]]]:
-    """Yield each dataset and weight file of a study, with what downloads it and returns where it lies."""
+    """Yield each dataset and weight file of a study, with a function that downloads it and returns its path."""
     stages = [stage for _, settings in study.cells() for stage in settings.chain.stages]
     named = (study.target_name, *(stage.dataset for stage in stages if stage.dataset is not None))
     for name in dict.fromkeys(split_scheme(name)[0] for name in named if not name.startswith((PREFIX, "folder:"))):
@@ -53,7 +53,7 @@ def wanted(study: Study, roots: DataRoots, progress: Progress) -> Iterator[tuple
 
 
 def _fetched(published: Published, progress: Progress) -> Path:
-    """Return where a weight file lies, downloading it if need be."""
+    """Return the path of a weight file; download it first if it is missing or incomplete."""
     file = published.file
     if not file.is_whole:
         file.fetch(lambda done, total: progress(f"{file.place.name}, MB", done // MB, total // MB))

@@ -1,4 +1,4 @@
-"""`segsweep wandb sync`: sending a study's records to W&B."""
+"""`segsweep wandb sync`: send a study's records to W&B."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ from segsweep.records.wandb.state import LOG
 
 
 def sync_study(study: Path, options: argparse.Namespace, console: Console) -> None:
-    """Send what W&B does not have of a study, and exit with 1 where something could not be sent."""
+    """Send the records of a study that W&B lacks. Exit with 1 if some could not be sent."""
     if not (study / "study.json").is_file():
         raise UserError(f"{study}: holds no study (no study.json)")
     read_study(study)
@@ -38,7 +38,7 @@ def sync_study(study: Path, options: argparse.Namespace, console: Console) -> No
     if not state.get("done"):
         console.print(
             f"{state.get('sent', 0)} trials and stages {done}; then: {state.get('trouble') or 'the client died'} "
-            f"(log: {study / FOLDER / LOG}). The same command goes on.",
+            f"(log: {study / FOLDER / LOG}). The same command continues.",
             soft_wrap=True,
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`segsweep models`: what architectures there are, and what each costs."""
+"""`segsweep models`: list the architectures, and the cost of each."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from rich.console import Console
 
 
 def models(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    """Print a table of architectures with their parameters and multiply-adds, or the names that can be combined."""
+    """Print a table of architectures with their parameters and multiply-adds, or the decoders and encoders to combine."""
     from segsweep.models.architectures import NAMED
     from segsweep.models.measure import measure
 
@@ -37,16 +37,16 @@ def models(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
     ]
     print(_table(rows, [NAMED.get(cost.name, "") for cost in costs]))
     print(
-        f"\n{options.classes} classes, freeze={options.freeze}; GMACs: 10^9 multiply-adds of one picture of "
-        f"{options.image_px} px; stride: of the deepest features; stages: what freeze=encoder:K counts.\n"
-        "Any decoder goes with any encoder that fits it: segsweep models --encoders"
+        f"\n{options.classes} classes, freeze={options.freeze}; GMACs: 10^9 multiply-adds for one image of "
+        f"{options.image_px} px; output stride: of the deepest features; encoder levels: the K of freeze=encoder:K.\n"
+        "More decoders and encoders can be combined: segsweep models --encoders"
     )
 
 
 def _table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    """Return rows of figures under their columns, two lines of heading, each row ended by its note."""
+    """Return rows of numbers as an aligned table with two heading lines; each row ends with its note."""
     groups = ("", "parameters", "", "", "", "GMACs", "", "", "output", "encoder")
-    heads = ("architecture", "trainable", "total", "encoder", "head", "total", "encoder", "head", "stride", "stages")
+    heads = ("architecture", "trainable", "total", "encoder", "head", "total", "encoder", "head", "stride", "levels")
     lines = [groups, heads, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     text = []

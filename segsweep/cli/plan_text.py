@@ -1,4 +1,4 @@
-"""What `--plan` prints: as text, and as one JSON object for a program."""
+"""The output of `--plan`: text, or one JSON object."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from segsweep.sweep.announce import remarks, seconds_left
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.session import Session
 
-NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # of a declaration
+NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # fields of a declaration that a plan omits
 
 
 def plan_content(session: Session) -> dict[str, Any]:
-    """Return what `--plan --json` prints: plain values under names that stay (`sweeps/README.md` lists them).
+    """Return the content of `--plan --json` as plain values. The names of the fields are stable
+    (`sweeps/README.md` lists them).
 
-    `seconds` is before early stopping, 0 where nothing is left, and null where data
-    is absent.
+    `seconds` is the predicted time without early stopping: 0 if nothing is left to do, null if data is absent.
     """
     planner, plan, catalog, runner = session.planner, session.plan, session.catalog, session.runner
     stages = plan.stages()
@@ -57,7 +57,7 @@ def _stage(stage: StageSpec, in_store: bool) -> dict[str, Any]:
 
 
 def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of `--plan`. Whatever is declared is in them, so plans that differ in a value print the difference."""
+    """Yield the lines of `--plan`. They contain the whole declaration, so the plans of two variants differ where these do."""
     folds = f" on {content['folds']} folds each" if content["folds"] > 1 else ""
     phases = f"{content['tuning_trials']} to tune, {content['confirmation_trials']} to confirm"
     trials = f"{content['trials']} trials ({phases}), {content['trials_done']} done"
@@ -78,20 +78,21 @@ def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
     for reason in content["absent_reasons"]:
         yield f"  {reason}"
     if content["data_undecoded"]:
-        yield f"not decoded yet, so its images and masks are unchecked: {', '.join(content['data_undecoded'])} (--check decodes)"
+        undecoded = ", ".join(content["data_undecoded"])
+        yield f"not decoded yet: {undecoded}; their images and masks are unchecked (--check decodes and checks them)"
     if content["seconds"]:
         yield f"about {readable_seconds(content['seconds'])} on {content['runs_on']}, before early stopping"
 
 
 def _words(value: Any) -> str:
-    """Return a declared value in one line: `NAME=VALUE` of tables, the values of lists."""
+    """Return a declared value in one line: `NAME=VALUE` for each entry of a mapping, values with commas for a list."""
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_words(each)}" for name, each in value.items() if each not in (None, {}))
     return ",".join(map(_words, value)) if isinstance(value, list) else str(value)
 
 
 def _varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings in which stages differ, and the learning rate."""
+    """Return the names of settings in which stages differ, and of the learning rate."""
     names = list(dict.fromkeys(name for each in settings for name in each))
     differ = [name for name in names if len({str(each[name]) for each in settings if name in each}) > 1]
     return list(dict.fromkeys([name for name in names if name == "learning_rate" or name in differ]))

@@ -1,4 +1,4 @@
-"""`segsweep settings`: every setting with its default, what it allows and what it means."""
+"""`segsweep settings`: list every setting with its default, its allowed values and its meaning."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ INDENT = "    "
 
 
 def settings(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
-    """Print the settings that are asked for, by default all, as text, JSON or Markdown; and what else `--set` takes."""
+    """Print the named settings (default: all) as text, JSON or Markdown, and the other names that `--set` accepts."""
     entries = setting_entries(options.names)
     if options.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
@@ -27,11 +27,12 @@ def settings(options: argparse.Namespace, console: "Console") -> None:  # noqa: 
     else:
         print("\n".join(_text(entries)))
         if not options.names:
-            print("\n" + "\n".join(wrap(f"--set takes these and {', '.join(OTHER_NAMES)}", COLUMNS, subsequent_indent=INDENT)))
+            others = f"--set also accepts {', '.join(OTHER_NAMES)}"
+            print("\n" + "\n".join(wrap(others, COLUMNS, subsequent_indent=INDENT)))
 
 
 def _text(entries: Sequence[SettingEntry]) -> Iterator[str]:
-    """Yield the lines of the settings: name, default and allowed values under each other, and below these the meaning."""
+    """Yield lines on the settings: name, default and allowed values in columns, and the meaning below them."""
     names, defaults = (
         max(len(str(text)) for text in texts) for texts in zip(*((e.name, e.default) for e in entries), strict=True)
     )

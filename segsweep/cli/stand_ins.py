@@ -1,4 +1,4 @@
-"""Fitting a declared study to the data at hand: sources that take the place of absent ones, and the classes of another target."""
+"""Adaptation of a study to the available data: substitutes for absent sources, and the class map of another target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ FOLDER = "folder:"
 
 
 def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple[Study, list[str]]:
-    """Return a study in which absent sources are replaced, and a line for each that tells of it.
+    """Return a study in which absent sources are replaced, and a line on each replacement.
 
-    `stand_ins` maps a source to those that may take its place; the first whose data are at hand does, unless it is the target.
-    Where none is, the source stays, and its absence is told as that of any dataset.
+    `stand_ins` maps a source to possible substitutes; the first one is used whose data is available and is not the target. If
+    there is none, the source remains, and its absence is reported like that of any dataset.
     """
     lines = []
     for wanted, others in stand_ins.items():
@@ -31,15 +31,15 @@ def with_stand_ins(study: Study, stand_ins: StandIns, roots: DataRoots) -> tuple
         possible = [other for other in apart if _has_data(other, roots)]
         if possible:
             study = _replaced(study, wanted, possible[0])
-            lines.append(f"source {wanted} is not at hand: {possible[0]} takes its place (--set source=... chooses)")
+            lines.append(f"source {wanted} is not available: {possible[0]} replaces it (--set source=... chooses another)")
     return study, lines
 
 
 def with_class_map_of_target(study: Study, roots: DataRoots) -> tuple[Study, list[str]]:
-    """Return a study whose class map is of the target's classes alone, and a line that names what was left out."""
+    """Return a study whose class map has only classes of the target, and a line on the removed entries."""
     try:
         schemes = open_dataset(study.target_name, roots).schemes
-    except DataNotFoundError:  # told where it is needed
+    except DataNotFoundError:  # reported later, where the data is needed
         return study, []
     classes = schemes.get(split_scheme(study.target_name)[1] or next(iter(schemes)), ())
     shown = study.target.class_map
@@ -47,12 +47,12 @@ def with_class_map_of_target(study: Study, roots: DataRoots) -> tuple[Study, lis
     dropped = [name for name in shown if name not in kept]
     if not dropped:
         return study, []
-    remark = f"class_map of {', '.join(dropped)} is left out: no class of {study.target_name}"
+    remark = f"class_map entries are ignored: {', '.join(dropped)}; {study.target_name} has no such class"
     return replace(study, target=replace(study.target, class_map=kept)), [remark]
 
 
 def _settings(source: str) -> Settings:
-    """Return settings with a source, which hold it as an object and in its canonical text."""
+    """Return settings with a source, to read its canonical text and its chain of stages."""
     return Settings.build(source=source)
 
 
@@ -73,7 +73,7 @@ def _datasets(source: str) -> list[str]:
 
 
 def _location(name: str, roots: DataRoots) -> Path | str:
-    """Return where a dataset lies, or its name where it is in no folder: two names may mean one."""
+    """Return the folder of a dataset, or its name if it has none. Two names can refer to the same folder."""
     if name.startswith(FOLDER):
         return Path(name.removeprefix(FOLDER)).expanduser().resolve()
     known = split_scheme(name)[0]
@@ -82,7 +82,7 @@ def _location(name: str, roots: DataRoots) -> Path | str:
 
 
 def _has_data(source: str, roots: DataRoots) -> bool:
-    """Return whether the data of all stages of a source are there."""
+    """Return whether the data of all stages of a source is available."""
     return all(
         Path(name.removeprefix(FOLDER)).expanduser().is_dir()
         if name.startswith(FOLDER)

@@ -1,4 +1,4 @@
-"""`segsweep status`: how far a study is, once or until it has ended."""
+"""`segsweep status`: print the progress of a study, once or until it has ended."""
 
 import argparse
 import json
@@ -19,15 +19,15 @@ from segsweep.report.status_text import news, status_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOOK_SECONDS = 2.0  # how often --follow looks
-LOOK_SHARE = 0.1  # of its time that it looks at most: a look at 10,000 trials takes 1.5 s of a CPU
-RETRIES = 3  # looks that may fail one after the other once one has succeeded
-PIPE_WIDTH = 100  # characters of a line that is not shown on a terminal
+LOOK_SECONDS = 2.0  # interval between reads of the status with --follow
+LOOK_SHARE = 0.1  # largest share of the time spent on reading: the status of 10,000 trials takes 1.5 CPU seconds
+RETRIES = 3  # reads that may fail in a row after the first success
+PIPE_WIDTH = 100  # characters per line if the output is not a terminal
 PASSING = ("updated_at", "age_seconds", "last_change_at", "seconds_left", "ends_at", "trials_per_hour", "images_per_second")
 
 
 def show_status(options: argparse.Namespace, console: "Console") -> None:
-    """Print a study's status, with `--follow` until it has ended: then exit with 1 unless it is finished."""
+    """Print a study's status; with `--follow`, until the study has ended. Then exit with 1 unless it is finished."""
     look = _look(options.study, console)
     if not options.follow:
         print(json.dumps(look().as_row()) if options.json else "\n".join(status_lines(look(), _width())))
@@ -43,7 +43,7 @@ def show_status(options: argparse.Namespace, console: "Console") -> None:
 
 
 def _look(study: str, console: "Console") -> Callable[[], StudyStatus]:
-    """Return what reads a study's status now. Raises `UserError` where there is no such study."""
+    """Return a function that reads a study's current status. Raises `UserError` if there is no such study."""
     if study.startswith(WANDB):
         from segsweep.records.reader import load
 
@@ -52,13 +52,13 @@ def _look(study: str, console: "Console") -> Callable[[], StudyStatus]:
     watch = DriverWatch(folder)
 
     def watched(driver: DriverStatus) -> None:
-        console.print(f"looking for up to {WATCH_SECONDS:.0f} s whether the driver on {driver.host} lives", soft_wrap=True)
+        console.print(f"checking for up to {WATCH_SECONDS:.0f} s whether the driver on {driver.host} is alive", soft_wrap=True)
 
     return lambda: read_status(folder, watch, watched)
 
 
 def _find(study: str) -> Path:
-    """Return a study's folder, also of one that has not begun its records."""
+    """Return a study's folder, even if it has no records yet."""
     try:
         return find_study(study)
     except UserError:
@@ -75,13 +75,13 @@ def _width() -> int:
 
 
 def _changes(look: Callable[[], StudyStatus]) -> Iterator[StudyStatus]:
-    """Yield a study's status every few seconds; the last one is of a study that has ended. Raises the first look's errors."""
+    """Yield a study's status every few seconds until the study has ended. Raises an error of the first read at once."""
     failed, first = 0, True
     while True:
         began = time.monotonic()
         try:
             status = look()
-        except UserError:  # as of a disk that another machine sees too late
+        except UserError:  # for example, a shared disk shows another machine's writes late
             failed += 1
             if first or failed > RETRIES:
                 raise
@@ -104,7 +104,7 @@ def _follow_as_json(look: Callable[[], StudyStatus]) -> StudyStatus:
 
 
 def _lasting(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a status does not change by itself."""
+    """Return the part of a status without values that change with time alone."""
     running = [{**task, "seconds": None, "images_per_second": None} for task in row["running"]]
     return {name: value for name, value in row.items() if name not in PASSING} | {"running": running}
 
@@ -119,7 +119,7 @@ def _follow_as_lines(look: Callable[[], StudyStatus]) -> StudyStatus:
 
 
 def _follow_on_terminal(look: Callable[[], StudyStatus]) -> StudyStatus:
-    """Redraw the status in place, and leave the last one whole."""
+    """Redraw the status in place; at the end, print the last status in full."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""`segsweep studies`: what studies a folder holds, and how far they are."""
+"""`segsweep studies`: list the studies of a folder and their progress."""
 
 import argparse
 import json
@@ -16,15 +16,15 @@ from segsweep.report.layout import lines_of, new_table, number
 from segsweep.report.status import StudyStatus, read_status
 from segsweep.report.status_text import clock
 
-AT_ONCE = 8  # studies that are looked at together: a driver on another machine may have to be watched for seconds
+AT_ONCE = 8  # studies that are read in parallel: checking a driver on another machine can take seconds
 DAMAGED = "damaged"
 
 
 def list_studies(options: argparse.Namespace) -> None:
-    """Print one line for each study of a folder; exit with 1 where the records of one cannot be read."""
+    """Print one line per study of a folder. Exit with 1 if the records of a study cannot be read."""
     folder = Path(options.folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name the one that the studies' --out names (default: runs)")
+        raise UserError(f"{folder}: no such folder; name the folder that the studies got as --out (default: runs)")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(_status, _folders(folder)))
     print(json.dumps([_row(each) for each in found]) if options.json else "\n".join(_lines(found, folder)))
@@ -33,7 +33,7 @@ def list_studies(options: argparse.Namespace) -> None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Return the folders of studies in a folder, by name; the folder itself where it is a study's."""
+    """Return the study folders in a folder, by name; the folder itself if it is a study's folder."""
     names = (STUDY, INDEX, STATUS)
     if any((folder / name).is_file() for name in names):
         return [folder]
@@ -48,7 +48,7 @@ def _status(folder: Path) -> tuple[Path, StudyStatus | UserError]:
 
 
 def _row(found: tuple[Path, StudyStatus | UserError]) -> dict[str, object]:
-    """Return a study as plain values; of one that cannot be read its state is `damaged`, with the reason."""
+    """Return a study's status as plain values. If it cannot be read, its state is `damaged`, with the reason."""
     folder, status = found
     if isinstance(status, UserError):
         return {"study": folder.name, "folder": str(folder), "state": DAMAGED, "reason": str(status)}

@@ -1,4 +1,4 @@
-"""What a study's command does once its arguments are read: plan, rehearse, run. Each returns an exit code."""
+"""The actions of a study's command, after its arguments are parsed: plan, rehearse, run. Each returns an exit code."""
 
 import json
 from functools import partial
@@ -32,7 +32,7 @@ def plan(
     *,
     as_json: bool,
 ) -> int:
-    """Print what a run would do; raise what it would refuse. Nothing is written but to the store."""
+    """Print the plan of a study. Raises the errors that a run would raise, and writes only to the store."""
     check_mirror(mirror, folders.study_folder(study))
     view, notify = choose_view(console), partial(console.print, soft_wrap=True)
     try:
@@ -42,12 +42,12 @@ def plan(
             print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)
     finally:
         view.close()
-    check_free(folders.study_folder(study))  # last: what is planned can be seen while it runs
+    check_free(folders.study_folder(study))  # last, so that the plan of a running study is shown
     return 0
 
 
 def rehearse(study: Study, folders: Folders, options: Options, mirror: MirrorOptions, console: Console) -> int:
-    """Rehearse every cell, print which fail, and return 1 where some do."""
+    """Rehearse every cell, and print the cells that fail. Return 1 if any fails."""
     check_mirror(mirror, folders.study_folder(study))
     records = check(study, folders, options, console)
     bad = records.trials[records.trials["status"] != "finished"]
@@ -55,20 +55,20 @@ def rehearse(study: Study, folders: Folders, options: Options, mirror: MirrorOpt
     for cell, trials in bad.groupby("cell", sort=False):
         reasons = trials["error"].dropna()
         print(f"FAILED {cell}: {reasons.iloc[0] if len(reasons) else 'did not run'}")
-    print(f"{cells - bad['cell'].nunique()} of {cells} cells pass; nothing of this rehearsal is kept but prepared data")
+    print(f"{cells - bad['cell'].nunique()} of {cells} cells pass; only prepared data is kept from this rehearsal")
     return INCOMPLETE if len(bad) else 0
 
 
 def run(study: Study, folders: Folders, options: Options, mirror: MirrorOptions, console: Console, retry_failed: bool) -> int:
-    """Run what the study still lacks, print its table, and return 1 where a cell came to no result."""
+    """Run the unfinished work of a study, and print its table. Return 1 if a cell has no result."""
     check_mirror(mirror, folders.study_folder(study))
     with mirroring(folders.study_folder(study), mirror, print):
         records = run_in(study, folders, options, console, retry_failed)
         print(write_report(records, folders.store.location), flush=True)
         for line in write_clips(records, folders.store.location):
             print(line)
-    print(f"\nEverything is in {records.folder} (predictions.png, table.csv, records); artifacts in {folders.store.location}")
+    print(f"\nResults: {records.folder} (predictions.png, table.csv, records); artifacts: {folders.store.location}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:
-        console.print(f"{empty} cells came to no result; their reasons stand above")
+        console.print(f"{empty} cells have no result; the reasons are listed above")
     return INCOMPLETE if empty else 0

@@ -1,7 +1,7 @@
 """The command line of a study script: `main(study)`.
 
-Nothing here imports torch, ray or pandas: arguments are read, and mistakes in them are reported, before that takes seconds.
-`study_command` does the work.
+This module does not import torch, ray or pandas, which takes seconds, so that arguments are parsed and mistakes in them are
+reported at once. `study_command` executes the command.
 """
 
 import argparse
@@ -40,14 +40,20 @@ def main(
     stand_ins: StandIns | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Run a study script's command line and exit.
+    """Run the command line of a study script, and exit.
 
-    `demo` and `as_published` are the studies that `--demo` and `--as-published` run instead; `presets` maps names to `--set`
-    texts; `stand_ins` maps sources to those that take their place where their data are not at hand, in the order in which
-    they are tried, unless the run is `as_published` or `--set source=...` chooses. A user's mistake is one line on stderr and
-    exit code 2; a rehearsal with failures, and a study with a cell without result, exits with 1; a request to end (Ctrl-C,
-    TERM, HUP, a Ray cluster that has gone) with 130; a full disk or a lost store with 75, where `--wait-minutes` are over or
-    nothing had begun.
+    Exit codes: 0 for success; 1 for a rehearsal with failures or a cell without a result; 2 for a mistake of the user, with one
+    line on stderr; 75 for a full disk or a lost store, after `--wait-minutes` or before any work; 130 for a request to end
+    (Ctrl-C, TERM, HUP, or a Ray cluster that has gone).
+
+    Args:
+        study: The study of the script.
+        demo: The study that `--demo` runs instead.
+        as_published: The study that `--as-published` runs instead.
+        presets: For each name that `--preset` accepts, a list of `--set` texts.
+        stand_ins: For a source, the substitutes to use if its data is not available, in order of preference. They are ignored
+            with `--as-published` and with `--set source=...`.
+        arguments: The arguments of the command line; by default those of this process.
     """
     instead = {"demo": demo, "as_published": as_published}
     options = _parser(study, instead, presets or {}).parse_args(arguments)
@@ -57,10 +63,10 @@ def main(
 
 
 def _chosen(study: Study, instead: Mapping[str, Study | None], options: argparse.Namespace) -> Study:
-    """Return the study that the command line asks for."""
+    """Return the study that the command line selects."""
     asked = [other for name, other in instead.items() if other is not None and getattr(options, name)]
     if len(asked) > 1:
-        raise UserError("--demo and --as-published: give one of the two")
+        raise UserError("--demo and --as-published exclude each other; omit one")
     return asked[0] if asked else study
 
 
@@ -74,38 +80,38 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add = parser.add_argument
     add("--version", action="version", version=versions())
     if instead["demo"] is not None:
-        add("--demo", action="store_true", help="run small, on images generated on the spot")
+        add("--demo", action="store_true", help="run a small version of the study on generated images")
     if instead["as_published"] is not None:
         add(
             "--as-published",
             action="store_true",
-            help="run the paper's runs with its settings; the script's docstring lists deviations",
+            help="repeat the runs of the paper with its settings; the script's docstring lists the deviations",
         )
     add(
         "--data",
         action="append",
         default=[],
         metavar="ROOT|NAME=PATH",
-        help="folder of datasets, or path of one dataset; repeatable",
+        help="folder that contains datasets, or the path of one dataset; repeatable",
     )
     add(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUES",
-        help="narrow or change an axis or a setting; repeatable",
+        help="change or narrow an axis or a setting (segsweep settings lists them); repeatable",
     )
-    add("--preset", choices=sorted(presets), help="apply one of this study's named lists of --set") if presets else None
-    add("--plan", action="store_true", help="print what would run, and run nothing")
+    add("--preset", choices=sorted(presets), help="apply a named list of --set of this study") if presets else None
+    add("--plan", action="store_true", help="print the plan and the predicted time, without running it")
     add("--json", action="store_true", help="with --plan: print one JSON object")
-    add("--check", action="store_true", help="rehearse two batches of every cell, and keep nothing")
-    add("--fetch", action="store_true", help="download the weights and datasets of the study, and run nothing: segsweep fetch")
+    add("--check", action="store_true", help="rehearse every cell with two batches; only prepared data is kept")
+    add("--fetch", action="store_true", help="download the weights and datasets of the study, without running it")
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
-    add("--name", metavar="NAME", help="run the study under another name, in another folder: a variant")
-    add("--retry-failed", action="store_true", help="run again what failed")
+    add("--name", metavar="NAME", help="run a variant under another name, in another folder")
+    add("--retry-failed", action="store_true", help="run failed trials and stages again")
     group = parser.add_argument_group(
-        "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or this machine)"
+        "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or of this machine)"
     )
     for flag, keywords in command_line_options():
         group.add_argument(flag, **keywords)
@@ -114,11 +120,11 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
 
 
 def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.Namespace, console: "Console") -> int:
-    """Check what needs no torch, then do what the command line asks for, and return the exit code."""
+    """Check the options that need no torch, execute the command, and return the exit code."""
     if options.json and not options.plan:
-        raise UserError("--json: goes with --plan")
+        raise UserError("--json: only allowed with --plan")
     if sum([options.check, options.plan, options.fetch]) > 1:
-        raise UserError("--plan, --check and --fetch: give one of the three")
+        raise UserError("--plan, --check and --fetch exclude each other; give only one")
     mirror = mirror_options(options, MirrorOptions())
     run_options = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     preset = getattr(options, "preset", None)
@@ -153,7 +159,7 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
 def _fit_to_data(
     study: Study, narrowing: Sequence[str], stand_ins: StandIns, options: argparse.Namespace, roots: "DataRoots"
 ) -> tuple[Study, list[str]]:
-    """Return a study that fits the data at hand, and lines that tell how it was changed."""
+    """Return the study adapted to the available data, and lines on the changes."""
     from segsweep.cli.stand_ins import with_class_map_of_target, with_stand_ins
 
     named = {text.partition("=")[0].strip() for text in narrowing}

@@ -1,4 +1,4 @@
-"""`segsweep verify`: everything in a store compared with its checksums."""
+"""`segsweep verify`: compare all contents of a store, and the records of studies, with their checksums."""
 
 import argparse
 import sys
@@ -17,22 +17,22 @@ from segsweep.store.opening import open_store
 from segsweep.store.protocol import Progress, Store
 from segsweep.store.verified import forget_gone
 
-INTACT = "records are whole"  # of a study
-CHECKPOINT = "checkpoint"  # beside the kinds of artifacts
+INTACT = "records are intact"
+CHECKPOINT = "checkpoint"  # a kind of content that is not an artifact
 BUILT_AGAIN: Mapping[str, str] = {
-    DATA: "the commands of studies that use it prepare it again",
-    MASKS: "the commands of studies that use them read them again",
-    WEIGHTS: "the commands of studies build this stage again when a trial needs it",
-    MODEL: "the command of its study runs this confirmed run again",
-    CHECKPOINT: "what it belongs to starts afresh, and says so",
+    DATA: "the next study that uses it prepares it again",
+    MASKS: "the next study that uses them reads them again",
+    WEIGHTS: "the next study with a trial that needs this stage trains it again",
+    MODEL: "the command of its study repeats this confirmed run",
+    CHECKPOINT: "its trial or stage restarts from scratch, with a note in its record",
 }
 
 
 @dataclass
 class Verified:
-    """What a store holds: by kind, how many artifacts and bytes are whole and how many are damaged, and a line on each of those.
+    """The result of verifying a store: per kind, the number and bytes of intact artifacts and the number of damaged ones.
 
-    `unread` has a line on each that cannot be read, for lack of permission or since the disk fails.
+    `lines` has a line per damaged artifact; `unread` a line per artifact that cannot be read (no permission, or a disk error).
     """
 
     intact: Counter[str] = field(default_factory=Counter)
@@ -43,7 +43,7 @@ class Verified:
 
 
 def verify(options: argparse.Namespace, console: Console) -> None:
-    """Read a store, print what is whole of every kind and what builds the rest again; exit code 1 where something is damaged."""
+    """Verify a store and the named studies; print the result. Exit with 1 if anything is damaged or cannot be read."""
     from segsweep.sweep.progress import choose_view
 
     damaged = [damage for study in options.studies for damage in records_lines(find_study(study))]
@@ -62,12 +62,12 @@ def verify(options: argparse.Namespace, console: Console) -> None:
 
 
 def records_lines(study: Path) -> list[str]:
-    """Return a line for everything that is damaged or missing in a study's records, or one that they are whole."""
+    """Return a line for every damaged or missing part of a study's records, or one line that they are intact."""
     return [str(damage) for damage in damaged_records(study)] or [f"{study}: {INTACT}"]
 
 
 def verify_store(store: Store, progress: Progress) -> Verified:
-    """Compare the checksums of everything in a store, also of what this machine has verified, and set aside what is damaged."""
+    """Compare the checksums of all contents of a store, even those verified before, and set aside damaged artifacts."""
     found, contents = Verified(), list(_contents(store))
     for done, (kind, key) in enumerate(contents, 1):
         try:
@@ -86,7 +86,7 @@ def verify_store(store: Store, progress: Progress) -> Verified:
 
 
 def _contents(store: Store) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the key of every artifact, and the identities of all work that has a checkpoint."""
+    """Yield the kind and the key of every artifact, then (`CHECKPOINT`, id) of all work with a checkpoint."""
     for kind in BUILT_AGAIN:
         yield from ((kind, key) for key in (_with_checkpoint(store) if kind == CHECKPOINT else store.keys(kind)))
 
@@ -97,13 +97,16 @@ def _with_checkpoint(store: Store) -> list[str]:
 
 
 def _read_artifact(store: Store, kind: str, key: str, progress: Progress) -> int:
-    """Return the bytes of a whole artifact. Raises `LostArtifactError`."""
+    """Return the size in bytes of an intact artifact. Raises `LostArtifactError` if it is damaged."""
     store.open(kind, key, progress, verify="always")
     return store.size(kind, key)
 
 
 def _read_checkpoint(store: Store, identity: str) -> int | None:
-    """Return the bytes of a whole checkpoint, None where it has gone meanwhile. Raises `LostArtifactError`; moves nothing."""
+    """Return the size in bytes of an intact checkpoint; None if it has been removed meanwhile.
+
+    Raises `LostArtifactError` if it is damaged, and does not move it.
+    """
     from segsweep.training.checkpoint import damage_of
 
     if (folder := store.checkpoints(identity).find()) is None:
@@ -111,7 +114,7 @@ def _read_checkpoint(store: Store, identity: str) -> int | None:
     path = folder / CHECKPOINT_FILE
     try:
         size, damage = path.stat().st_size, damage_of(path)
-    except FileNotFoundError:  # its trial has ended
+    except FileNotFoundError:  # its trial or stage has ended
         return None
     if damage is not None:
         raise LostArtifactError(CHECKPOINT, identity, f"is damaged: {path.name} {damage}")
@@ -119,11 +122,11 @@ def _read_checkpoint(store: Store, identity: str) -> int | None:
 
 
 def lines_of(found: Verified, store: Store) -> Iterator[str]:
-    """Yield a line per kind, one per damaged artifact with what builds it again, and one per artifact that cannot be read."""
+    """Yield a line per kind, a line per damaged artifact with its remedy, and a line per artifact that cannot be read."""
     for kind in BUILT_AGAIN:
         damaged = f", {found.damaged[kind]} damaged" if found.damaged[kind] else ""
-        yield f"{kind:10} {found.intact[kind]} whole ({found.size[kind] / 1e6:.1f} MB){damaged}"
+        yield f"{kind:10} {found.intact[kind]} intact ({found.size[kind] / 1e6:.1f} MB){damaged}"
     yield from found.lines
     yield from found.unread
     if kept := store.damaged():
-        yield f"{kept[0].rpartition('/')[0]} holds {len(kept)} damaged artifacts, which nothing reads; remove it when you like"
+        yield f"{kept[0].rpartition('/')[0]} contains {len(kept)} damaged artifacts that were set aside; it can be deleted"

@@ -60,7 +60,7 @@ def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: py
     assert f"found in {tmp_path / 'coco2017'}" in output
     assert "not found; pass --data, or prepare it with --download" in output
     assert f"read as folder:{ellipses}" in output
-    assert f"found in {ellipses}: 40 pictures" in output
+    assert f"found in {ellipses}: 40 images" in output
     assert "evaluated (19), raw (34)" in output
     assert all(name in output for name in (*DATASETS, *GENERATED, "folder:PATH"))
 
@@ -109,12 +109,12 @@ def test_prepare_tells_what_is_in_a_dataset(root: Path, tmp_path: Path, capsys: 
         "  a study keeps identical images on one side of its split: test before val before train",
     ]
     assert capsys.readouterr().out.splitlines() == [
-        "pets: 4 pictures at 20 px (fit resize): trainval 2, test 2",
+        "pets: 4 images at 20 px (fit resize): trainval 2, test 2",
         "  2 classes (foreground): background 75.00 %, pet 25.00 %",
         "  ignored: 0.00 % of all pixels",
         "  red, green, blue: mean 0.250 0.000 0.750, std 0.433 0.000 0.433",
         *copies,
-        "pets/trimap: 4 pictures at 20 px (fit resize): trainval 2, test 2",
+        "pets/trimap: 4 images at 20 px (fit resize): trainval 2, test 2",
         "  3 classes (trimap): background 75.00 %, pet 25.00 %, and 1 more",
         "  ignored: 0.00 % of all pixels",
         "  red, green, blue: mean 0.250 0.000 0.750, std 0.433 0.000 0.433",
@@ -143,7 +143,7 @@ def test_prepare_of_pictures_without_masks(tmp_path: Path, capsys: pytest.Captur
     options = ("--data", str(tmp_path), "--image-px", "8", "--store", str(tmp_path / "store"))
     assert call("prepare", "cats_dogs", *options, "--contact-sheet", str(tmp_path / "sheets")) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [
-        "cats_dogs: 4 pictures at 8 px (fit resize): train 2, test 2",
+        "cats_dogs: 4 images at 8 px (fit resize): train 2, test 2",
         "  no masks",
         "  red, green, blue: mean 0.200 0.400 0.800, std 0.000 0.000 0.000",
     ]
@@ -172,7 +172,7 @@ def test_the_contact_sheet_shows_each_picture_above_its_mask(root: Path, tmp_pat
         (("pets", "--image-px", "0"), "error: --image-px 0: allowed are 1..4096"),
         (("pets/breeds",), "error: classes of pets: unknown name 'breeds'; known: foreground, trimap"),
         (("pats",), "error: dataset: unknown name 'pats'; nearest: pets"),
-        (("pets/trimap", "--classes", "foreground"), "error: --classes foreground: pets/trimap names its classes already"),
+        (("pets/trimap", "--classes", "foreground"), "error: --classes foreground: pets/trimap already names a class scheme"),
     ],
 )
 def test_a_wrong_request_is_one_line(
@@ -217,7 +217,7 @@ def test_downloads_go_where_the_reader_looks(pets_server: FileServer, tmp_path: 
     options = ("--data", str(root), "--image-px", "8", "--store", str(tmp_path / "store"), "--download")
     for _ in range(2):
         assert call("prepare", "pets/trimap", *options) == 0
-        assert "pets/trimap: 4 pictures at 8 px" in capsys.readouterr().out
+        assert "pets/trimap: 4 images at 8 px" in capsys.readouterr().out
     assert pets_server.asked == [("/images.tar.gz", None)]
     assert sorted(path.name for path in (root / "oxford-iiit-pet").iterdir()) == ["annotations", "images"]
 

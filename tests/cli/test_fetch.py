@@ -97,7 +97,7 @@ def test_what_is_fetched_is_found_without_a_network(tmp_path: Path, environment:
     assert "images.tar.gz: the connection ended after 15 of" in next(line for line in lines if line.startswith("dataset pets: "))
     by_hand = next(line for line in lines if line.startswith("dataset cityscapes: "))
     assert "get it from cityscapes-dataset.com (with a login) and put it into" in by_hand
-    assert lines[-1] == "2 could not be fetched; the same command fetches what is missing"
+    assert lines[-1] == "2 downloads failed; the same command tries them again"
     assert "Traceback" not in first.stderr
     second = fetch(tmp_path, environment, server)
     assert second.returncode == 0, second.stderr
@@ -158,7 +158,7 @@ def test_every_missing_weight_file_is_named_in_one_line(tmp_path: Path, monkeypa
     assert "resnet50-11ad3fa6.pth" in lines[-1]
     monkeypatch.setattr(published_file, "reachable", lambda _: True)
     check_published(STUDY, store, lines.append, planning=False)
-    assert lines[-1].startswith("published weights that are not on this machine, and are downloaded when they are needed: ")
+    assert lines[-1].startswith("published weights that are not on this machine and will be downloaded when needed: ")
 
 
 @pytest.mark.usefixtures("no_caches")

@@ -94,13 +94,13 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study o
         ["--set", "architecture=unet-resnet18", "--set", "freeze=encoder:99"],
     ),
     "batch_size=1: deeplabv3plus-resnet18 normalises over the batch": ({"fixed": BATCH_OF_ONE}, []),
-    "test_size=original: with fit=crop": ({}, ["--set", "test_size=original", "--set", "fit=crop"]),
+    "test_size=original: fit=crop crops": ({}, ["--set", "test_size=original", "--set", "fit=crop"]),
     "Target foreground='lesion'": ({"of_target": {"foreground": "lesion"}}, []),
     "Target class_map: unknown name 'lesion'": ({"of_target": {"class_map": {"lesion": ["x"]}}}, []),
     "Target class_map figure <- 'nowhere'": ({"of_target": {"class_map": {"figure": ["nowhere"]}}}, []),
     "source @9999: dataset": ({}, ["--set", "source=supervised:folder:SOURCE@9999"]),
-    "source supervised:folder:SOURCE@1: 1 picture": ({}, ["--set", "source=supervised:folder:SOURCE@1"]),
-    "source supervised:folder:TARGET: is the target's own": ({}, ["--set", "source=supervised:folder:TARGET"]),
+    "source supervised:folder:SOURCE@1: too few training images: 1": ({}, ["--set", "source=supervised:folder:SOURCE@1"]),
+    "source supervised:folder:TARGET: this is the target's own": ({}, ["--set", "source=supervised:folder:TARGET"]),
     "source file:/no/such.pth: file is missing": ({}, ["--set", "source=file:/no/such.pth"]),
     "source file:STUDY": ({}, ["--set", "source=file:STUDY"]),
     "--set source='imagnet': source: 'imagnet' is no stage": ({}, ["--set", "source=imagnet"]),
@@ -188,7 +188,7 @@ def test_a_plan_says_which_data_it_did_not_look_into(place: Path, capsys: pytest
     study = declared(place / "target", place / "source")
     assert call(study, place, "--plan") == 0
     shown = capsys.readouterr().out
-    assert f"not decoded yet, so its images and masks are unchecked: folder:{place}/source, folder:{place}/target" in shown
+    assert f"not decoded yet: folder:{place}/source, folder:{place}/target; their images and masks are unchecked" in shown
     refused = []
     for mode in (["--check"], []):
         assert call(study, place, *mode) == 2

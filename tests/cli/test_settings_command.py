@@ -19,7 +19,7 @@ def test_settings_fit_100_columns_and_begin_lines_with_names(capsys: pytest.Capt
     assert any(line.split() == ["warmup", "0.0", "number", ">=", "0", "<", "1"] for line in lines)
     words = " ".join(printed.split())
     assert all(entry.meaning in words for entry in setting_entries())
-    assert "--set takes these and trials_per_cell, seeds," in words
+    assert "--set also accepts trials_per_cell, seeds," in words
 
 
 def test_settings_of_some_names_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:

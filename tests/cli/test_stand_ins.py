@@ -35,7 +35,7 @@ def test_the_first_that_is_at_hand_takes_the_place(roots: DataRoots) -> None:
     """An absent source is replaced by the first stand-in whose data are found, and one line says so."""
     changed, lines = with_stand_ins(study(), STAND_INS, roots)
     assert sources_of(changed) == ["random", "supervised:coco"]
-    assert lines == [f"source {WANTED} is not at hand: supervised:coco takes its place (--set source=... chooses)"]
+    assert lines == [f"source {WANTED} is not available: supervised:coco replaces it (--set source=... chooses another)"]
     assert sources_of(with_stand_ins(study("coco"), STAND_INS, roots)[0]) == ["random", "imagenet+supervised:voc2012"]
 
 
@@ -73,7 +73,7 @@ def test_a_class_map_keeps_the_classes_of_another_target(roots: DataRoots) -> No
     declared = study("mine", class_map={"car": ["bus"], "sign": ["stop sign"]})
     changed, lines = with_class_map_of_target(declared, roots)
     assert dict(changed.target.class_map) == {"car": ["bus"]}
-    assert lines == ["class_map of sign is left out: no class of mine"]
+    assert lines == ["class_map entries are ignored: sign; mine has no such class"]
     assert with_class_map_of_target(changed, roots) == (changed, [])
 
 
@@ -94,4 +94,4 @@ def test_a_chosen_source_and_the_published_run_are_left_alone(
     options = ["--runner", "inline", "--plan", "--data", str(roots.root), "--out", str(tmp_path / "runs"), *arguments]
     with pytest.raises(SystemExit):
         main(declared, as_published=declared, stand_ins=STAND_INS, arguments=options)
-    assert ("supervised:coco takes its place" in capsys.readouterr().err) is replaced
+    assert ("supervised:coco replaces it" in capsys.readouterr().err) is replaced

@@ -73,7 +73,7 @@ def kill_at(script: Path, epochs: int, how: signal.Signals) -> "subprocess.Popen
 
 def last_table(output: str) -> list[str]:
     """Return the lines of the table without where it lies."""
-    return [line for line in output.splitlines() if line and "Everything is in" not in line]
+    return [line for line in output.splitlines() if line and not line.startswith("Results: ")]
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
     output = capsys.readouterr()
     assert "no setting could be chosen: 2 of 2 tuning trials failed; the first: " in output.out
     assert "at learning_rate=98" in output.out
-    assert "1 cells came to no result; their reasons stand above" in output.err
+    assert "1 cells have no result; the reasons are listed above" in output.err
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
         (["--data", "/no/such/folder"], "folder /no/such/folder is missing"),
         (["--device", "cuda:9"], "torch sees"),
         (["--threads", "99"], "allowed are 1.."),
-        (["--json"], "goes with --plan"),
-        (["--plan", "--check"], "--plan, --check and --fetch: give one of the three"),
+        (["--json"], "only allowed with --plan"),
+        (["--plan", "--check"], "--plan, --check and --fetch exclude each other; give only one"),
     ],
 )
 def test_mistakes_at_the_command_line_are_one_line(
@@ -230,7 +230,7 @@ def test_listed_values_of_the_command_are_all_tried(
     """Values listed by `--set` replace a count of a preset or the study, not one of the same command; the plan says so."""
     presets = {"laptop": ["seeds=1", "freeze=none", "trials_per_cell=1"]}
     listed = ["--preset", "laptop", "--set", "learning_rate=1e-4,1e-3,1e-2"]
-    fewer = "trials_per_cell=2: only 2 of the 3 that the listed values of learning_rate make are tried"
+    fewer = "trials_per_cell=2: only 2 of the 3 combinations of the listed values of learning_rate are tried"
     for arguments, each, remark in ((listed, 3, ""), (["--set", "trials_per_cell=2", *listed], 2, fewer)):
         plan = [*arguments, "--plan", "--out", str(tmp_path / "runs")]
         assert call(tiny_study, *plan, presets=presets) == 0

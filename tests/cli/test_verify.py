@@ -43,8 +43,8 @@ def test_a_whole_store_is_counted(store: FolderStore, capsys: pytest.CaptureFixt
     output = capsys.readouterr()
     lines = {line.split()[0]: line for line in output.out.splitlines()}
     assert list(lines) == ["data", "masks", "weights", "model", "checkpoint"]
-    assert all("2 whole" in line for line in lines.values())
-    assert "2 whole (4.0 MB)" in lines["masks"]
+    assert all("2 intact" in line for line in lines.values())
+    assert "2 intact (4.0 MB)" in lines["masks"]
     assert f"verifying {store.root}: 10/10" in output.err
 
 
@@ -58,12 +58,13 @@ def test_damage_of_every_kind_is_set_aside(store: FolderStore, capsys: pytest.Ca
     assert [line.endswith("1 damaged") for line in lines[:5]] == [True] * 5
     there = store.root / "damaged" / "model-one-1"
     reason = "is damaged: file has other bytes than were written"
-    assert f"model one: {reason}; set aside as {there}; the command of its study runs this confirmed run again" in lines
-    assert "checkpoint a: is damaged: last.safetensors has other bytes than were written; what it belongs to starts" in lines[-2]
-    assert lines[-1].startswith(f"{store.root / 'damaged'} holds 4 damaged artifacts")
+    assert f"model one: {reason}; set aside as {there}; the command of its study repeats this confirmed run" in lines
+    damaged = "checkpoint a: is damaged: last.safetensors has other bytes than were written"
+    assert lines[-2].startswith(f"{damaged}; its trial or stage restarts")
+    assert lines[-1].startswith(f"{store.root / 'damaged'} contains 4 damaged artifacts")
     store.checkpoints("a").clear()
     assert call("verify", "--store", store.root) == 0
-    assert "model      1 whole (4.0 MB)" in capsys.readouterr().out
+    assert "model      1 intact (4.0 MB)" in capsys.readouterr().out
 
 
 def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_records_of_a_study_are_compared_too(
     """A study that is named has its records read; what is damaged of them is one line with the remedy, and the exit code is 1."""
     monkeypatch.chdir(copy_of_finished)
     command_line(["verify", "tiny"])
-    assert capsys.readouterr().out.startswith("runs/tiny: records are whole\n")
+    assert capsys.readouterr().out.startswith("runs/tiny: records are intact\n")
     damaged = copy_of_finished / "runs" / "tiny" / "parts" / "000001" / "counts.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(SystemExit) as end:
