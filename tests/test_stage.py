@@ -260,7 +260,7 @@ def test_bad_weight_file_is_one_line(tmp_path, name):
 def test_file_without_a_table_of_tensors_is_refused(tmp_path, content):
     """A `.pth` of anything but a table of tensors is refused."""
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(UserError, match="holds no table of tensors"):
+    with pytest.raises(UserError, match="holds no dictionary of tensors"):
         read_weight_file(tmp_path / "w.pth")
 
 

@@ -14,7 +14,7 @@ from segsweep.sweep.small_stem import stem_left_out
 from segsweep.tasks.task import Task
 from segsweep.training.device import Device
 from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
-from segsweep.training.self_supervised import MATCHED_IN_ALL
+from segsweep.training.self_supervised import MOST_HELD_OUT
 from segsweep.training.speed import drop_damaged
 
 Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
@@ -67,7 +67,7 @@ class CostModel:
             settings.get("stem") == "small",
         )
         trained = settings["epochs"] * train if settings["epochs"] is not None else settings["steps"] * settings["batch_size"]
-        matched = (settings["epochs"] or settings["validations"]) * min(val, MATCHED_IN_ALL)
+        matched = (settings["epochs"] or settings["validations"]) * min(val, MOST_HELD_OUT)
         predicted = matched + min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the k-NN probe: two encoders, one view each
         return float(SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed)
 

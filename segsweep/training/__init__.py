@@ -1,1 +1,1 @@
-"""The training loop, and what it is made of: batches, losses, metrics, evaluation, checkpoints."""
+"""The two training loops and their parts: batches, losses, metrics, evaluation, checkpoints."""

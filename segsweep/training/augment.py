@@ -1,7 +1,7 @@
-"""Augmentation: batched, on the device where training runs, drawn for every image by itself, mask moved with its image.
+"""Batched augmentation on the training device, with independent parameters per image; masks move with their images.
 
-What is drawn comes from a generator on the CPU, for a whole batch at once, so it depends neither on the device nor on how
-many processes share the batch.
+A generator on the CPU draws the parameters for a whole batch at once, so they depend neither on the device nor on the number of
+processes that share the batch.
 """
 
 import math
@@ -24,16 +24,20 @@ JITTERS = ("brightness", "contrast", "saturation", "hue")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image, each drawn uniformly for every image by itself.
+    """Ranges of the random changes to an image. Each parameter is drawn uniformly and independently for each image.
 
-    `flip`: mirrored left to right with this chance. `rotation_degrees`: turned by up to this number of degrees either way; what
-    comes from outside is black, and ignored in the mask. `crop`: cut to a square of at least this share of the side, at a
-    random place, and resized back; `crop_area` instead: cut to a rectangle of such a share of the area and such a ratio of
-    its sides (`crop_ratio`), as torchvision's `RandomResizedCrop`. `brightness`, `contrast`, `saturation`: multiplied by a
-    factor 1 ± this, not below 0; `hue`: shifted by up to this share of the colour circle; these four in random order, as
-    torchvision's `ColorJitter`, together with the chance `jitter_chance`. `grey`: made grey with this chance. `blur_sigma_px`:
-    blurred by a Gaussian of this range of widths with the chance `blur_chance`; its kernel has `blur_kernel` of the side in
-    pixels, odd and at least 3.
+    `flip`: probability of a flip from left to right.
+    `rotation_degrees`: largest rotation in either direction. Pixels from outside are black, and ignored in the mask.
+    `crop`: smallest side of a square crop at a random position, as a share of the side; the crop is resized to the image's size.
+    `crop_area`, `crop_ratio`: instead, ranges of a rectangular crop's share of the area and of its ratio of width to height, as
+    in torchvision's `RandomResizedCrop`.
+    `brightness`, `contrast`, `saturation`: multiplied by a factor of 1 ± this, at least 0.
+    `hue`: shifted by up to this share of the colour circle, in either direction.
+    `jitter_chance`: probability that these four change at all, in random order, as in torchvision's `ColorJitter`.
+    `grey`: probability of conversion to grey.
+    `blur_sigma_px`: range of the standard deviation of a Gaussian blur, in pixels.
+    `blur_chance`: probability of a blur.
+    `blur_kernel`: side of the blur's kernel as a share of the image's side; the kernel is odd and at least 3 pixels.
     """
 
     flip: float = 0.0
@@ -53,20 +57,20 @@ class Augmentation:
 
     @property
     def moves(self) -> bool:
-        """Whether pixels move, flips aside."""
+        """Whether pixels may move other than by a flip."""
         return self.rotation_degrees > 0 or self.crop < 1 or self.crop_area is not None
 
     @property
     def jitters(self) -> tuple[str, ...]:
-        """Which of the four colour changes may happen."""
+        """The names of the four colour changes that may happen."""
         return tuple(name for name in JITTERS if getattr(self, name) > 0)
 
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "none": Augmentation(),
     "flip": Augmentation(flip=0.5),
-    # study 3 names its three kinds without their strengths: these are what torchvision's segmentation reference and ColorJitter's
-    # documentation use, scales from a half and factors of 1 ± 0.5
+    # study 3 names its three augmentations without their strengths; these are those of torchvision's segmentation reference and
+    # of ColorJitter's documentation: scales from a half, factors of 1 ± 0.5
     "crop_flip_jitter": Augmentation(flip=0.5, crop=0.5, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.05),
     "rotate_flip_jitter_blur": Augmentation(
         flip=0.5, rotation_degrees=90, brightness=1, contrast=1, saturation=1, hue=0.1, blur_sigma_px=(0.1, 2.0)
@@ -76,11 +80,16 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn for the images of a batch, a row each.
+    """Random parameters of an augmentation for a batch of B images and J colour changes, on the CPU.
 
-    `flip_B` holds booleans, `angle_B` radians, `sides_B2` the cropped shares of width and height, `position_B2` where the crop
-    lies (0..1 of what is left over, x and y), `factors_BJ` the colour changes in the order of `Augmentation.jitters`,
-    `order_BJ` their order, `grey_B` booleans, `sigma_B` blur in pixels (0 for none).
+    `flip_B`: (B,), bool, whether to flip.
+    `angle_B`: (B,), rotation in radians.
+    `sides_B2`: (B, 2), the crop's shares of width and height.
+    `position_B2`: (B, 2), x and y of the crop, in 0..1 of the remaining width and height.
+    `factors_BJ`: (B, J), strengths of the colour changes, in the order of `Augmentation.jitters`.
+    `order_BJ`: (B, J), int64, the order in which each image's colour changes are applied.
+    `grey_B`: (B,), bool, whether to convert to grey.
+    `sigma_B`: (B,), standard deviation of the blur in pixels, 0 for none.
     """
 
     flip_B: Tensor
@@ -93,13 +102,13 @@ class Drawn:
     sigma_B: Tensor
 
     def rows(self, positions: Indices) -> "Drawn":
-        """Return what was drawn for some of the images."""
+        """Return the parameters of the images at some positions (R,), int64."""
         chosen = torch.from_numpy(positions)
         return Drawn(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Drawn:
-    """Draw for `count` images. What an augmentation does not do takes no chance from the generator."""
+    """Draw the parameters for `count` images. Changes that the augmentation does not make consume no random numbers."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         if low == high:
@@ -133,7 +142,7 @@ def draw(augmentation: Augmentation, count: int, chance: torch.Generator) -> Dra
 
 
 def _rectangles(augmentation: Augmentation, count: int, chance: torch.Generator) -> Tensor:
-    """Return shares of width and height (B, 2): the first of ten draws that fits into the image, else the whole."""
+    """Return shares of width and height (B, 2): the first of ten draws that fits into the image, or the whole image."""
     assert augmentation.crop_area is not None
     smallest, largest = augmentation.crop_area
     low, high = map(math.log, augmentation.crop_ratio)
@@ -148,9 +157,14 @@ def _rectangles(augmentation: Augmentation, count: int, chance: torch.Generator)
 def augment(
     augmentation: Augmentation, images: Tensor, masks: Tensor, drawn: Drawn, chosen: Flags | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return images (B, 3, H, W), uint8, and masks (B, H, W), int64, changed as was drawn for them.
+    """Return augmented images (B, 3, H, W), uint8, and masks (B, H, W), int64.
 
-    With `chosen` (B,) those alone are changed.
+    Args:
+        augmentation: The kinds of changes.
+        images: (B, 3, H, W), uint8.
+        masks: (B, H, W), int64, class numbers or `IGNORE`.
+        drawn: Random parameters of the B images, by `draw`.
+        chosen: (B,), bool, the images to change; by default all.
     """
     if chosen is not None:
         rows = np.flatnonzero(chosen)
@@ -174,16 +188,17 @@ def augment(
 
 
 def flip(images_BCHW: Tensor, masks_BHW: Tensor, chosen_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return images and masks, those that are chosen mirrored left to right."""
+    """Return images (B, C, H, W) and masks (B, H, W), flipped from left to right where `chosen_B` (B,), bool, is true."""
     chosen = chosen_B.to(images_BCHW.device)
     images = torch.where(chosen.view(-1, 1, 1, 1), images_BCHW.flip(-1), images_BCHW)
     return images, torch.where(chosen.view(-1, 1, 1), masks_BHW.flip(-1), masks_BHW)
 
 
 def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "zeros") -> tuple[Tensor, Tensor]:
-    """Return images turned and cropped, bilinear, and masks the same way, nearest; outside of masks is ignored.
+    """Return rotated and cropped images (B, 3, H, W), uint8, and masks (B, H, W), int64.
 
-    `outside` of images is black with `zeros`, and as their edge with `border`.
+    Images are interpolated bilinearly, masks by the nearest pixel. Pixels from outside an image are black for `outside="zeros"`
+    and repeat its edge for `"border"`; in masks they are `IGNORE`.
     """
     cos_B2, sin_B2 = drawn.sides_B2 * drawn.angle_B.cos()[:, None], drawn.sides_B2 * drawn.angle_B.sin()[:, None]
     shift_B2 = (2 * drawn.position_B2 - 1) * (1 - drawn.sides_B2)
@@ -191,13 +206,13 @@ def move(images_BCHW: Tensor, masks_BHW: Tensor, drawn: Drawn, outside: str = "z
     theta_B23 = torch.stack([top_B3, torch.stack([sin_B2[:, 0], cos_B2[:, 1], shift_B2[:, 1]], 1)], 1)
     grid = functional.affine_grid(theta_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False)
     images = functional.grid_sample(images_BCHW.float(), grid, mode="bilinear", padding_mode=outside, align_corners=False)
-    shifted = (masks_BHW + 1)[:, None].float()  # so that what comes from outside, 0, is no class
+    shifted = (masks_BHW + 1)[:, None].float()  # so that 0, the value of pixels from outside, is not a class
     labels = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0].long() - 1
     return images.round().to(torch.uint8), labels.masked_fill(labels < 0, IGNORE)
 
 
 def jitter(images_BCHW: Tensor, jitters: tuple[str, ...], drawn: Drawn) -> Tensor:
-    """Return images (floats in 0..1) with their colours changed, each image in its own order of changes."""
+    """Return images (B, 3, H, W), floats in 0..1, with changed colours; each image has its own order of changes."""
     change = _colour_changes()
     for index in range(len(jitters)):
         for number, name in enumerate(jitters):
@@ -210,7 +225,7 @@ def jitter(images_BCHW: Tensor, jitters: tuple[str, ...], drawn: Drawn) -> Tenso
 
 
 def _colour_changes() -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
-    from kornia import enhance  # half a second to import, which only those who jitter spend
+    from kornia import enhance  # its import takes half a second, which only runs with colour changes need
 
     return {
         "brightness": enhance.adjust_brightness_accumulative,
@@ -221,17 +236,17 @@ def _colour_changes() -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
 
 
 def blur(images_BCHW: Tensor, sigma_B: Tensor, kernel_px: int = 3) -> Tensor:
-    """Return images (floats) blurred by Gaussians of their own width in pixels; a width of 0 leaves an image as it is."""
+    """Return images (B, C, H, W), floats, blurred by Gaussians of `sigma_B` (B,) pixels; 0 means no blur."""
     from kornia.filters import gaussian_blur2d
 
     rows = torch.nonzero(sigma_B)[:, 0]
-    on_device, widths_B2 = rows.to(images_BCHW.device), sigma_B[rows].to(images_BCHW.device)[:, None].expand(-1, 2)
+    on_device, sigma_R2 = rows.to(images_BCHW.device), sigma_B[rows].to(images_BCHW.device)[:, None].expand(-1, 2)
     if len(rows) == 0:
         return images_BCHW
-    blurred: Tensor = gaussian_blur2d(images_BCHW[on_device], (kernel_px, kernel_px), widths_B2)
+    blurred: Tensor = gaussian_blur2d(images_BCHW[on_device], (kernel_px, kernel_px), sigma_R2)
     return images_BCHW.index_copy(0, on_device, blurred)
 
 
 def _kernel_px(share: float, side_px: int) -> int:
-    """Return the odd side of a blur's kernel, at least 3."""
+    """Return the side of a blur's kernel in pixels: odd, at least 3."""
     return max(3, 2 * (round(share * side_px) // 2) + 1)

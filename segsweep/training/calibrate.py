@@ -1,7 +1,7 @@
-"""Statistics of frozen normalisation layers that no data has set.
+"""Calibration of frozen normalisation layers whose running statistics still have their initial values.
 
-A layer that is frozen normalises by its running mean and variance. Where neither the transfer nor training has set them they are
-0 and 1, and a deep encoder of random weights then gives features that vanish or explode. So they are computed from the training
+A frozen layer normalises by its running mean and variance. If neither the transfer nor training has set them, they are 0 and 1,
+and the features of a deep encoder with random weights vanish or explode. The statistics are therefore computed from the training
 images, without labels, before such a layer is frozen.
 """
 
@@ -18,8 +18,8 @@ from segsweep.training.batches import ImageSet, epoch_batches, normalise
 from segsweep.training.device import Device
 from segsweep.training.world import World
 
-BATCH = 32  # images that share the statistics of one forward pass; fewer where they do not fit the GPU
-IMAGES = 1000  # at most that are read, from all over the set
+BATCH = 32  # images per forward pass; halved while they do not fit the GPU
+IMAGES = 1000  # most images that are read, evenly spaced over the set
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Norm = nn.modules.batchnorm._NormBase
 
@@ -34,11 +34,11 @@ def calibrate(
     device: Device,
     world: World,
 ) -> int:
-    """Set the statistics of held layers that the transfer did not bring, and return the number of these layers.
+    """Set the statistics of frozen layers that the transfer did not load, and return the number of these layers.
 
-    Layers that are held in train mode need none: they normalise by the batch, and training moves their statistics.
-    `transferred` are the names of the weights that were loaded. Weights stay as they are. The processes of a world all get the
-    main one's statistics.
+    Frozen layers in train mode need no calibration: they normalise by the batch, and training updates their statistics.
+    `transferred` holds the names of the loaded weights. Weights do not change. All processes of a world get the statistics of the
+    main process.
     """
     layers = {
         name: layer
@@ -49,8 +49,8 @@ def calibrate(
         return 0
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if world.main:
-        until = model.encoder if all(name.startswith(model.parts.encoder) for name in layers) else model
-        with _no_further(until):
+        last = model.encoder if all(name.startswith(model.parts.encoder) for name in layers) else model
+        with _forward_ends_after(last):
             set_statistics(model, list(layers.values()), images, normalisation, seed, device)
     statistics = {name: [getattr(layer, part).cpu() for part in STATISTICS] for name, layer in layers.items()}
     for name, values in world.agree(statistics).items():
@@ -60,9 +60,9 @@ def calibrate(
 
 
 def layers_with_statistics(network: nn.Module) -> dict[str, Norm]:
-    """Return the normalisation layers of a network that normalise by running statistics, by their names."""
+    """Return the normalisation layers of a network that have running statistics, by their names."""
     modules = network.named_modules()
-    return {name: each for name, each in modules if isinstance(each, Norm) and each.running_mean is not None}
+    return {name: module for name, module in modules if isinstance(module, Norm) and module.running_mean is not None}
 
 
 def set_statistics(
@@ -73,11 +73,11 @@ def set_statistics(
     seed: int,
     device: Device,
 ) -> None:
-    """Set the statistics of some layers of a network on the device from one pass over images, in an order fixed by the seed.
+    """Set the running statistics of some layers from one pass over images, in an order fixed by the seed.
 
-    Each layer gets the mean over the batches of their means and variances. All layers are set in the same pass: a layer's input
-    is normalised by the statistics of its batch, as in training. At most 1,000 images are read, from all over the set. The
-    network's mode is restored.
+    The network is on the device already. Each layer gets the mean over the batches of the batch means and variances. One pass
+    sets all layers: a layer's input is normalised by the statistics of its batch, as in training. At most 1,000 images are read,
+    evenly spaced over the set. The network's mode is restored.
     """
     training, momenta = network.training, [layer.momentum for layer in layers]
     network.eval()
@@ -87,7 +87,7 @@ def set_statistics(
     while True:
         batches = few.batches(epoch_batches(len(few), batch_size, seed, 0), device)
         try:
-            _pass(network, layers, (normalise(shown, normalisation) for shown, _ in batches))
+            _update_statistics(network, layers, (normalise(shown, normalisation) for shown, _ in batches))
             break
         except torch.OutOfMemoryError:
             if batch_size <= 2:
@@ -98,28 +98,28 @@ def set_statistics(
     network.train(training)
 
 
-def _pass(network: nn.Module, layers: Sequence[Norm], batches: Iterable[Tensor]) -> None:
-    """Set the statistics anew from one pass over batches of inputs (B, 3, H, W)."""
+def _update_statistics(network: nn.Module, layers: Sequence[Norm], batches: Iterable[Tensor]) -> None:
+    """Reset the statistics of the layers and set them from one pass over batches of inputs (B, 3, H, W)."""
     for layer in layers:
         layer.reset_running_stats()
     with torch.no_grad():
         for number, inputs in enumerate(batches, start=1):
             for layer in layers:
-                layer.momentum = 1 / number  # a cumulative average; for None instance normalisation would not move
-            with suppress(_Enough):
+                layer.momentum = 1 / number  # a cumulative average; with momentum None, instance normalisation would not update
+            with suppress(_ForwardEnded):
                 network(inputs)
 
 
-class _Enough(Exception):  # noqa: N818  # no error: a signal
-    """All layers that matter have seen the batch."""
+class _ForwardEnded(Exception):  # noqa: N818  # a signal, not an error
+    """The last layer to be calibrated has seen the batch."""
 
 
 @contextmanager
-def _no_further(module: nn.Module) -> Iterator[None]:
-    """End every forward pass with `_Enough` once this module is through: a decoder takes a third to two thirds of it."""
+def _forward_ends_after(module: nn.Module) -> Iterator[None]:
+    """End every forward pass with `_ForwardEnded` after this module, to save a decoder's third to two thirds of the time."""
 
     def stop(*_: Any) -> None:
-        raise _Enough
+        raise _ForwardEnded
 
     hook = module.register_forward_hook(stop)
     try:

@@ -1,4 +1,4 @@
-"""The state of a training run, and its checkpoint: one safetensors file, replaced as a whole."""
+"""The state of a training run, and its checkpoint: one safetensors file that is replaced atomically."""
 
 import hashlib
 import json
@@ -26,11 +26,11 @@ NOTHING_READ = Reading(float("-inf"), float("-inf"))
 
 
 class Learner(Protocol):
-    """What a training loop changes. All its weights are those of its `network`."""
+    """An object that a training loop trains. Its `network` holds all its weights."""
 
     @property
     def network(self) -> nn.Module:
-        """The network."""
+        """The network that holds all weights."""
 
 
 AnyLearner = TypeVar("AnyLearner", bound=Learner)
@@ -38,13 +38,13 @@ AnyLearner = TypeVar("AnyLearner", bound=Learner)
 
 @dataclass
 class TrainingState(Generic[AnyLearner]):
-    """All that training changes: the model, its optimiser, the results so far, and the weights that are kept of them.
+    """The state that training changes: the model, its optimiser, the results so far, and the kept weights.
 
-    `history` holds every result since the start as plain values, so that a result whose report was lost is not. `average`
-    is the exponential moving average of the weights, where there is one; it is what is evaluated and kept then. `best_result`
-    is the number of the result with the best reading, `kept_result` of the one whose weights `best` holds; they differ where the
-    last epoch is kept. `lost_checkpoint` says what is wrong with the checkpoint from which it should have gone on, None where
-    nothing is; the state is a fresh one then.
+    `history` holds every result since the start as plain values, so that a lost report does not lose a result. `average` is the
+    exponential moving average of the weights, or None; if there is one, it is evaluated and kept instead of the weights.
+    `best_result` is the number of the result with the best reading, `kept_result` that of the result whose weights `best` holds;
+    they differ if the recipe keeps the last epoch. `lost_checkpoint` describes the damage of the checkpoint from which the run
+    should have resumed, in which case the state is a fresh one; None if the checkpoint is sound or missing.
     """
 
     model: AnyLearner
@@ -59,42 +59,42 @@ class TrainingState(Generic[AnyLearner]):
 
     @property
     def evaluated(self) -> AnyLearner:
-        """The model whose numbers count: the average where there is one."""
+        """The model that is evaluated and kept: the moving average if there is one."""
         return self.model if self.average is None else cast(AnyLearner, self.average.module)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Columns of the record that say how training began."""
+        """Columns of the record about the start of training: a note if a checkpoint was lost."""
         return {} if self.lost_checkpoint is None else {"note": f"started afresh: {self.lost_checkpoint}"}
 
     @property
     def results(self) -> int:
-        """How many results there are."""
+        """The number of results so far."""
         return len(self.history)
 
     def read(self, found: Reading) -> None:
-        """Take the reading of the newest result."""
+        """Record the reading of the newest result; it becomes the best if it is better than all earlier ones."""
         if found > self.best_reading:
             self.best_reading, self.best_result = found, self.results
 
     def keep(self) -> None:
-        """Keep the current weights, as those of the newest result."""
+        """Copy the current weights to `best`, as those of the newest result."""
         self.kept_result = self.results
         weights = self.evaluated.network.state_dict()
         self.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
 
 def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
-    """Return the exponential moving average of a model's weights and statistics, at a decay per optimiser step.
+    """Return the exponential moving average of a model's weights and statistics, with a decay per optimiser step.
 
-    The decay rises with the number n of steps so far, min(decay, (1 + n) / (10 + n)), so that a short run does not keep the
-    weights that it began with; TensorFlow's `ExponentialMovingAverage` does the same when it is given `num_updates`.
-    Whole numbers, as the tables of indices that some networks hold, are copied.
+    The decay rises with the number n of steps so far, min(decay, (1 + n) / (10 + n)), so that the average of a short run is not
+    dominated by the initial weights. TensorFlow's `ExponentialMovingAverage` does the same with `num_updates`. Integer tensors,
+    such as the index tables of some networks, are copied, not averaged.
     """
 
     def move(averaged: Tensors, current: Tensors, _: Tensor | int) -> None:
         if averaged[0].is_floating_point():
-            number = int(average.n_averaged)  # on the CPU; the copy of it that torch hands over is on the GPU, which would wait
+            number = int(average.n_averaged)  # on the CPU; torch's argument is a copy on the GPU, whose reading would wait for it
             torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + number) / (10 + number)))
         else:
             torch._foreach_copy_(averaged, current)
@@ -104,9 +104,9 @@ def moving_average(model: SegmentationModel, decay: float) -> AveragedModel:
 
 
 def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
-    """Write the state, so that a reader sees the old file or the new one, never a part, and after a power cut, too.
+    """Write the state atomically: a reader sees the old file or the new one, never a part, even after a power cut.
 
-    A checksum of all tensors and of the progress lies in the file.
+    The file holds a checksum of all tensors and of the progress.
     """
     tensors = {MODEL + name: tensor for name, tensor in state.model.network.state_dict().items()}
     tensors |= {BEST + name: tensor for name, tensor in state.best.items()}
@@ -120,10 +120,10 @@ def save_checkpoint(state: TrainingState[Any], path: Path) -> None:
 
 
 def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
-    """Bring a freshly built state to where a checkpoint left off. Returns False where there is no whole checkpoint.
+    """Load a checkpoint into a freshly built state. Return False, and leave the state, if the checkpoint is missing or damaged.
 
-    `state.lost_checkpoint` then says what is wrong with the one that is there. Raises `SafetensorError` where the disk cannot
-    be read, so that the driver waits for it.
+    `state.lost_checkpoint` then describes the damage. Raises `SafetensorError` if the disk cannot be read, so that the driver
+    waits for the disk.
     """
     try:
         tensors, metadata = _read_checked(path)
@@ -141,8 +141,8 @@ def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
         position, _, slot = name.partition(".")
         slots.setdefault(int(position), {})[slot] = tensor
     state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
-    for parameter, held in state.optimizer.state.items():  # channels last as the parameter, which safetensors does not keep
-        held |= {slot: torch.empty_like(parameter).copy_(value) for slot, value in held.items() if value.dim() == 4}
+    for parameter, slot_values in state.optimizer.state.items():  # safetensors loses the channels-last format of the parameter
+        slot_values |= {slot: torch.empty_like(parameter).copy_(value) for slot, value in slot_values.items() if value.dim() == 4}
     progress = json.loads(metadata["progress"])
     for name in PROGRESS:
         setattr(state, name, progress[name])
@@ -151,11 +151,11 @@ def load_checkpoint(state: TrainingState[Any], path: Path) -> bool:
 
 
 class _DamageError(Exception):
-    """What is wrong with a checkpoint."""
+    """A checkpoint is damaged; the message describes how."""
 
 
 def damage_of(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint, None where nothing is. Raises `FileNotFoundError` where there is none."""
+    """Return a description of a checkpoint's damage; None if it is sound. Raises `FileNotFoundError` if it is missing."""
     try:
         _read_checked(path)
     except _DamageError as error:
@@ -164,11 +164,14 @@ def damage_of(path: Path) -> str | None:
 
 
 def _read_checked(path: Path) -> tuple[Weights, dict[str, str]]:
-    """Return the tensors and the metadata of a checkpoint. Raises `_DamageError`; those of earlier versions have no checksum."""
+    """Return the tensors and the metadata of a checkpoint. Raises `_DamageError`.
+
+    Checkpoints of earlier versions have no checksum and are accepted without.
+    """
     try:
         tensors, metadata = load_weights(path)
     except SafetensorError as error:
-        if "os error" in str(error):  # the disk's, not the file's
+        if "os error" in str(error):  # an error of the disk, not of the file
             raise
         raise _DamageError("is cut short, or is no checkpoint") from None
     known = set(metadata) in ({"progress"}, {"progress", "sha256"})
@@ -186,19 +189,19 @@ def _under(prefix: str, tensors: Weights) -> Weights:
 
 
 def save_weights(weights: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a safetensors file by rename."""
+    """Write named tensors of any shape to a safetensors file atomically, with optional metadata."""
     with replacing(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary, metadata)
 
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
-    """Return the tensors (on the CPU) and the metadata of a safetensors file."""
+    """Return the tensors by name, on the CPU, and the metadata of a safetensors file."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of tensors with their names, types and shapes; they may be on any device."""
+    """Return the SHA-256, in hexadecimal, of tensors on any device with their names, dtypes and shapes."""
     found = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         values = tensor.detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""Logits at another size, a few rows at a time: 24 megapixels of 150 classes would take 14 GB at once."""
+"""Resizing of logits in bands of rows: all logits of 24 megapixels and 150 classes at once would need 14 GB."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-BAND_VALUES = 2**24  # logits that are held at once: 64 MiB
+BAND_VALUES = 2**24  # logits in memory at once: 64 MiB
 
 
 def enlarged(logits_Chw: Tensor, height: int, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield logits (C, h, w), float32, at a height and width: rows, columns, and the logits (C, rows, columns) there.
+    """Resize logits (C, h, w), float32, to a height and width in pixels, and yield them in bands of rows.
 
-    Bilinear, as `torch.nn.functional.interpolate` with `align_corners=False`, in bands of rows.
+    Each band is (rows, columns, logits): two slices of the result, and the logits (C, rows, columns), float32, in them. The
+    interpolation is bilinear, as `torch.nn.functional.interpolate` with `align_corners=False`.
     """
     classes, short = logits_Chw.shape[:2]
     step = max(1, BAND_VALUES // (classes * width))
@@ -27,7 +28,7 @@ def enlarged(logits_Chw: Tensor, height: int, width: int) -> Iterator[tuple[slic
 
 
 def predicted_at(logits_Chw: Tensor, height: int, width: int) -> Tensor:
-    """Return the class numbers (height, width) with the highest logits at that size."""
+    """Return the predicted class numbers, (height, width) int64: the arg-max of logits (C, h, w) resized to that size."""
     predicted = torch.empty((height, width), dtype=torch.long, device=logits_Chw.device)
     for rows, columns, band in enlarged(logits_Chw, height, width):
         predicted[rows, columns] = band.argmax(dim=0)

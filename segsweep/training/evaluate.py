@@ -22,14 +22,17 @@ from segsweep.training.world import World
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation gives.
+    """Results of one evaluation on N images of C classes.
 
-    `loss` is the mean over the images, each taken by itself (NaN where none was asked for), and so are `losses`; an image that
-    is ignored altogether counts nowhere.
-    `confusion_CC` has the truth in rows and the prediction in columns; `counts_N3C` holds every image's pixels per class:
-    hit, true, predicted. `predict_seconds` is the time of forward passes and arg-max alone. `examples` (K, H, W) are the
-    predictions for the first images, `predictions` those for more of them, as palette PNGs; `boundary_NC` the boundary F-scores,
-    where they were asked for. `foreground` is the number of the headline's class where there are two.
+    `loss`, `losses`: means over the images of the loss of each single image; NaN without a loss. Images whose pixels are all
+    ignored are left out.
+    `confusion_CC`: (C, C), int64, pixels by true class (rows) and predicted class (columns).
+    `counts_N3C`: (N, 3, C), int64, per image and class the number of correct, true and predicted pixels.
+    `predict_seconds`: wall time of the forward passes and arg-max, in seconds.
+    `examples`: (K, H, W), uint8, the predicted class numbers of the first K images.
+    `boundary_NC`: (N, C), float64, boundary F-scores; None if they were not requested.
+    `foreground`: number of the class that the main metrics describe if there are two classes.
+    `predictions`: predictions for the first images as palette PNGs, at the size at which they are counted.
     """
 
     loss: float
@@ -49,21 +52,21 @@ class Evaluation:
 
     @property
     def image_scores(self) -> dict[str, Floats]:
-        """Every image's accuracy, IoU and Dice (N,), and its boundary F-score where that was asked for."""
-        each = image_scores(self.counts_N3C, self.foreground)
+        """Each image's `accuracy`, `iou` and `dice`, arrays (N,), and its `boundary_f` if boundary scores were requested."""
+        scores_by_name = image_scores(self.counts_N3C, self.foreground)
         if self.boundary_NC is not None:
             shown_NC, occurs_NC = self.counts_N3C[:, 1] > 0, ~np.isnan(self.boundary_NC)
-            each["boundary_f"] = image_mean(self.boundary_NC, shown_NC, occurs_NC, self.foreground)
-        return each
+            scores_by_name["boundary_f"] = image_mean(self.boundary_NC, shown_NC, occurs_NC, self.foreground)
+        return scores_by_name
 
     @property
     def dice(self) -> float:
-        """The mean Dice over the images; one that is ignored altogether counts nowhere. NaN where all are."""
+        """The mean Dice over the images, except images whose pixels are all ignored; NaN if no image is left."""
         dice_N = self.image_scores["dice"]
         return float(np.nanmean(dice_N)) if not np.isnan(dice_N).all() else float("nan")
 
     def measures(self, classes: Sequence[str]) -> dict[str, float]:
-        """Return the metrics by name, the IoU of every class as `iou_CLASS`; `dice` is the mean over the images."""
+        """Return the metrics by name, with the IoU of each class as `iou_CLASS`; `dice` is the mean over the images."""
         means = self.scores
         return {
             "accuracy": means.accuracy,
@@ -81,7 +84,7 @@ class Evaluation:
 
 @dataclass
 class _Tally:
-    """What one process has counted so far, on its device: `kept` predictions are to be kept as PNGs."""
+    """Counts of one process during an evaluation, on its device; the first `kept` predictions are kept as PNGs."""
 
     confusion: Tensor
     kept: int
@@ -94,7 +97,7 @@ class _Tally:
     seconds: float = 0.0
 
     def count(self, masks_BHW: Tensor, predicted_BHW: Tensor) -> None:
-        """Count what was predicted for some images of one size."""
+        """Count true and predicted class numbers (B, H, W) of images of one size."""
         classes = len(self.confusion)
         matrices = confusion(masks_BHW, predicted_BHW, classes)
         self.confusion += matrices.sum(dim=0)
@@ -121,12 +124,24 @@ def evaluate(
     predictions: int = 0,
     world: World | None = None,
 ) -> Evaluation:
-    """Run a model over images in eval mode and count; the model's mode is restored.
+    """Evaluate a model on images in eval mode, and restore the model's mode.
 
-    The model gives logits (B, classes, H, W) for the images' classes. The predicted class numbers (H, W) are kept for the first
-    `examples` images as an array, and for the first `predictions` ones as PNGs. Where the images' data have `originals`, logits
-    are resized to each mask's original size before the arg-max, and all but losses and `examples` is counted there. The processes
-    of a world take a share each, and all get the whole.
+    If the dataset has `originals`, logits are resized to each mask's original size before the arg-max, and everything except
+    losses and `examples` is computed at that size. The processes of a world evaluate a share each, and all return the whole.
+
+    Args:
+        model: Maps the model inputs of `batch_source` to logits (B, C, H, W), where C is the number of the dataset's classes.
+        batch_source: The images and their masks, at least one.
+        loss: The objective whose mean becomes `Evaluation.loss`.
+        batch_size: Images per forward pass.
+        precision: `float32` or `bfloat16` (autocast); losses are computed in float32.
+        device: The device of the model.
+        normalisation: Mean and standard deviation of the inputs.
+        examples: Number of images whose predicted class numbers (H, W) are kept as an array.
+        more_losses: Objectives by name, whose means become `Evaluation.losses`.
+        boundary: Whether to compute boundary F-scores.
+        predictions: Number of images whose predictions are kept as PNGs.
+        world: The processes that share the evaluation.
     """
     world = world or World()
     count, classes = len(batch_source), len(batch_source.data.classes)
@@ -148,7 +163,7 @@ def evaluate(
             device.wait()
             tally.seconds += time.perf_counter() - start
             if objectives:
-                pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # each by itself: batches must not matter
+                pairs = zip(logits_BCHW.float(), masks_BHW, strict=True)  # image by image: the batch size must not matter
                 tally.losses += [_losses(objectives, logits_CHW, mask_HW) for logits_CHW, mask_HW in pairs]
             if sum(len(part) for part in tally.examples) < examples:
                 tally.examples.append(predicted_BHW.to(torch.uint8))
@@ -164,21 +179,21 @@ def evaluate(
 
 
 def _losses(objectives: Mapping[str, Objective], logits_CHW: Tensor, mask_HW: Tensor) -> Tensor:
-    """Return an image's losses, and at last whether any of its pixels counts: 1 or 0."""
-    each = [objective.measured(logits_CHW[None], mask_HW[None]) for objective in objectives.values()]
-    return torch.stack([*each, (mask_HW != IGNORE).any().to(logits_CHW.dtype)])
+    """Return an image's losses, followed by 1 if any of its pixels is valid, else 0."""
+    losses = [objective.measured(logits_CHW[None], mask_HW[None]) for objective in objectives.values()]
+    return torch.stack([*losses, (mask_HW != IGNORE).any().to(logits_CHW.dtype)])
 
 
 def _gathered(tally: _Tally, names: list[str], batch_source: BatchSource, examples: int, world: World) -> Evaluation:
-    """Return what all processes have counted together."""
+    """Return the evaluation that the tallies of all processes add up to."""
     classes = len(batch_source.data.classes)
 
     def numbers(parts: list[Tensor], *shape: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, *shape))
 
-    each = torch.stack(tally.losses).double().cpu().numpy() if tally.losses else np.zeros((0, len(names) + 1))
+    image_losses = torch.stack(tally.losses).double().cpu().numpy() if tally.losses else np.zeros((0, len(names) + 1))
     local = (
-        each,
+        image_losses,
         tally.confusion.cpu().numpy(),
         numbers(tally.counts, 3, classes),
         numbers(tally.boundaries, classes),
@@ -187,7 +202,7 @@ def _gathered(tally: _Tally, names: list[str], batch_source: BatchSource, exampl
         tally.seconds,
     )
     losses, confusions, counts, boundaries, kept, predicted, seconds = zip(*world.gather(local), strict=True)
-    *sums, counted = np.concatenate(losses).sum(axis=0)  # those of images that are ignored altogether are 0
+    *sums, counted = np.concatenate(losses).sum(axis=0)  # the losses of fully ignored images are 0
     means = {name: float(total / max(1, counted)) for name, total in zip(names, sums, strict=True)}
     return Evaluation(
         loss=means.pop("", float("nan")),
@@ -203,8 +218,11 @@ def _gathered(tally: _Tally, names: list[str], batch_source: BatchSource, exampl
 
 
 def confusion(masks_BHW: Tensor, predicted_BHW: Tensor, classes: int) -> Tensor:
-    """Return integer confusion matrices (B, C, C), truth in rows; ignored pixels are left out."""
+    """Return one confusion matrix per image, (B, C, C) int64, with true classes in rows; ignored pixels are left out.
+
+    `masks_BHW` and `predicted_BHW` (B, H, W), int64, hold class numbers 0..C-1; the masks may also hold `IGNORE`.
+    """
     batch = len(masks_BHW)
-    cells = (torch.arange(batch, device=masks_BHW.device).view(-1, 1, 1) * classes + masks_BHW) * classes + predicted_BHW
-    counted = cells[masks_BHW != IGNORE]
+    entries = (torch.arange(batch, device=masks_BHW.device).view(-1, 1, 1) * classes + masks_BHW) * classes + predicted_BHW
+    counted = entries[masks_BHW != IGNORE]
     return torch.bincount(counted, minlength=batch * classes * classes).view(batch, classes, classes)

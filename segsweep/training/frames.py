@@ -1,4 +1,4 @@
-"""What a model predicts for a few images as it is trained: a small file for each result, beside the checkpoint."""
+"""Predictions of a model for a few images during training: one small file per result, beside the checkpoint."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ from segsweep.training.batches import ImageSet
 
 @dataclass(frozen=True)
 class Frames:
-    """The predictions for the first `count` validation images: before training as frame 0, and after every result.
+    """Predictions for the first `count` validation images: before training as frame 0, then after each result.
 
-    A frame is written before the checkpoint that holds its result: a run that is broken off and started again has them all, and
-    writes a frame that no checkpoint knew of once more in its place.
+    A frame is written before the checkpoint that holds its result. A run that is interrupted and started again therefore has all
+    frames of its checkpoint, and overwrites a frame that the checkpoint does not include.
     """
 
     folder: Path
     count: int
 
     def keep(self, result: int, predicted_KHW: Pixels) -> None:
-        """Write the predicted class numbers (K, H, W) after result number `result`, 0 for the start."""
+        """Write the predicted class numbers, (K, H, W) uint8, after result number `result`; 0 is the start."""
         with replacing(self._path(result)) as temporary, temporary.open("wb") as file:
             np.save(file, predicted_KHW, allow_pickle=False)
             file.flush()
-            os.fsync(file.fileno())  # a torn frame would be missing at the end of a run whose checkpoint is whole
+            os.fsync(file.fileno())  # after a power cut, the checkpoint could be complete and its frame cut short
 
     def load(self, results: int) -> Pixels:
         """Return all frames of a run with `results` results, (results + 1, K, H, W) uint8."""
@@ -40,10 +40,10 @@ class Frames:
 
 
 def save_clip(path: Path, frames: Frames, val_set: ImageSet, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write a few validation images (K, H, W, 3), their masks (K, H, W), and what was predicted over time (T, K, H, W).
+    """Write a few validation images (K, H, W, 3), their masks (K, H, W), and their predictions over time (T, K, H, W).
 
-    Beside each of the T frames, the first of which is the start, stand its optimiser step, its number of results, and the mean
-    IoU over all validation images (NaN at the start, where they were not looked at).
+    All are uint8. The first of the T frames is the start. The file also holds each frame's optimiser step (T,), its number of
+    results (T,), and the mean IoU over all validation images (T,), which is NaN at the start, before the first validation.
     """
     shown, data = val_set.members[: frames.count], val_set.data
     np.savez_compressed(

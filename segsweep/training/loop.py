@@ -1,4 +1,4 @@
-"""The training loop of source stages and of trials. It is meant to be read from top to bottom."""
+"""The supervised training loop, used by source stages and trials. Read it from top to bottom."""
 
 import math
 import time
@@ -31,16 +31,17 @@ from segsweep.training.world import World
 
 
 class NonFiniteLossError(ValueError):
-    """The loss became NaN or infinite; the run ends with this reason."""
+    """The loss became NaN or infinite, which ends the run."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
     """Results of one epoch, or of the steps between two validations.
 
-    Losses and `val_dice` are means over images; `learning_rate` is the head's at the last step; `seconds` are wall time; `best`
-    says that this epoch's weights are kept, until another's are; `micro_batch` is the number of images in one forward pass,
-    smaller than the batch size where memory was short.
+    `epoch` counts from 1, `steps` from the start of training. Losses and `val_dice` are means over images. `learning_rate` is
+    that of the head at the last step. `seconds` are wall time, including validation; `images_per_second` covers training only.
+    `best` means that this epoch's weights are kept until those of a later epoch replace them. `micro_batch` is the number of
+    images in one forward pass, smaller than the batch size if memory was short.
     """
 
     epoch: int
@@ -81,7 +82,7 @@ class EpochResult:
 
     @property
     def record_columns(self) -> dict[str, float]:
-        """The columns that the row of an epoch shares with the record whose weights are this epoch's."""
+        """The columns that the row of an epoch shares with the record of a run that keeps this epoch's weights."""
         return {
             "train_loss": self.train_loss,
             "val_loss": self.val_loss,
@@ -94,16 +95,16 @@ class EpochResult:
 
     @classmethod
     def restore(cls, *, val: dict[str, Any], **values: Any) -> Self:
-        """Return the result whose `asdict` a checkpoint holds."""
+        """Return the result from the `asdict` form that a checkpoint holds."""
         return cls(val=Scores(**{**val, "class_iou": tuple(val["class_iou"])}), **values)
 
 
 def start_state(
     model: SegmentationModel, recipe: Recipe, device: Device, checkpoint: Path, world: World | None = None
 ) -> TrainingState[SegmentationModel]:
-    """Return the state from which training begins: that of the checkpoint where there is one, else the model as it is."""
+    """Return the state from which training starts: that of the checkpoint if there is one, otherwise the model as it is."""
     if recipe.by_level:
-        _ = model.encoder_levels  # needs a forward pass, before the encoder's normalisation needs other processes
+        _ = model.encoder_levels  # runs a forward pass, which must precede the synchronisation of batch normalisation
     (world or World()).synchronise(model.network, device)
     model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     average = moving_average(model, recipe.ema) if recipe.ema is not None else None
@@ -124,33 +125,40 @@ def train(
     world: World | None = None,
     frames: Frames | None = None,
 ) -> Iterator[EpochResult]:
-    """Train from the state to the end of the recipe, and yield a result per epoch.
+    """Train from the state to the end of the recipe, and yield one result per epoch.
 
-    The checkpoint holds the state after each result: a run that is interrupted and started again first yields the results of
-    the checkpoint, then continues with the same numbers. `state.best` holds the weights of the best epoch by `recipe.keep`, the
-    first of equal ones. Order, augmentation and dropout depend on `seed` and the epoch alone. All processes of a world call this
-    with the same arguments and share every batch; the main one writes checkpoint and `frames`. Raises `NonFiniteLossError`, and
-    `UserError` for fewer examples than processes.
+    The checkpoint holds the state after each result. An interrupted run that is started again first yields the results of the
+    checkpoint, then continues with the same numbers as an uninterrupted run. `state.best` holds the weights of the best epoch by
+    `recipe.keep`, the first of equal ones. Order, augmentation and dropout depend on `seed` and the epoch only. All processes of
+    a world call this with the same arguments and share every batch; the main process writes the checkpoint and `frames`.
+
+    Raises:
+        NonFiniteLossError: A loss became NaN or infinite.
+        UserError: A batch has fewer examples than the world has processes.
     """
     world = world or World()
 
-    # ---- resume: first the results that the checkpoint holds ----
+    # ---- resume: yield the results that the checkpoint holds, since their report may have been lost ----
     yield from (EpochResult.restore(**row) for row in state.history)
 
-    # ---- length and batches: an epoch shows every example once, and each of its augmented copies ----
+    # ---- length and batches: an epoch shows every example once, and each of its augmented copies once ----
     if min(len(train_set), recipe.batch_size) < world.size:
         raise UserError(
             f"{world.size} workers cannot share a batch of {min(len(train_set), recipe.batch_size)} images; "
-            "give fewer workers or a larger batch_size"
+            "use fewer workers or a larger batch_size"
         )
     count, least = len(train_set) * (1 + recipe.augmented_copies), max(2, world.size)
     steps_per_epoch = len(epoch_batches(count, recipe.batch_size, seed, 0, least))
     steps = recipe.length.end_step(recipe.length.results, steps_per_epoch)
+
+    # ---- augmentation, objective and stepper: batch sources such as cached features cannot be augmented ----
     augmentation = AUGMENTATIONS[recipe.augmentation]
     assert train_set.augmentable or (recipe.augmentation == "none" and not recipe.augmented_copies)
     model, data = state.model, train_set.data
     objective = make_objective(recipe.loss, data.classes, data.class_frequencies(train_set.members), data.foreground)
     stepper = Stepper(state, recipe, objective, train_set, device, world)
+
+    # ---- frame 0: the predictions for a few validation images before the first step ----
     shown = frames.count if frames is not None else 0
     validate = partial(
         evaluate, examples=shown, precision=recipe.precision, device=device, normalisation=recipe.normalisation, world=world
@@ -161,7 +169,7 @@ def train(
             frames.keep(0, before.examples)
 
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
-        # ---- one epoch of optimiser steps ----
+        # ---- prepare the epoch: steps, batches and random numbers follow from seed and epoch, so a resumed run repeats them ----
         start, epoch = time.perf_counter(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
         batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, least))
@@ -169,11 +177,13 @@ def train(
         total, seen, learning_rate = torch.zeros((), device=device.torch), 0, recipe.learning_rate
         stepper.unfreeze(epoch)
         model.train()
+
+        # ---- train: one optimiser step per batch; the loss stays on the device, so that no step waits for it ----
         with torch.random.fork_rng(devices=[device.torch] if device.cuda else []):
             torch.manual_seed(seed_for("dropout", seed, epoch, *([world.rank] if world.rank else [])))
             local_batches = train_set.batches([world.share(batch) % len(train_set) for batch in batches], device)
             for step, (batch, (inputs, masks)) in enumerate(zip(batches, local_batches, strict=True), start=first):
-                if train_set.augmentable:  # drawn for the whole batch: one process or several see the same images
+                if train_set.augmentable:  # drawn for the whole batch, so that any number of processes sees the same images
                     rows = world.share(np.arange(len(batch)))
                     drawn = draw(augmentation, len(batch), chance).rows(rows)
                     copies = batch[rows] >= len(train_set) if recipe.augmented_copies else None
@@ -184,11 +194,11 @@ def train(
         train_loss = finite(float(world.total(total)) / seen, "training loss", epoch, recipe.learning_rate)
         images_per_second = seen / (time.perf_counter() - start)
 
-        # ---- validation: of the moving average of the weights where there is one ----
+        # ---- validate: the moving average of the weights if the recipe has one, otherwise the weights ----
         held_out = validate(state.evaluated, val_set, loss=objective, batch_size=stepper.micro_batch)
         val_loss = finite(held_out.loss, "validation loss", epoch, recipe.learning_rate)
 
-        # ---- what is kept: the result, and the weights where it is the best so far ----
+        # ---- keep the result, and the weights if it is the best so far ----
         found = reading(recipe.keep, val_iou=held_out.scores.iou, val_loss=val_loss, val_dice=held_out.dice)
         result = EpochResult(
             epoch=epoch + 1,
@@ -208,7 +218,7 @@ def train(
         if result.best:
             state.keep()
 
-        # ---- checkpoint: written before anyone learns of the result ----
+        # ---- checkpoint before the result is reported: a reported result is never lost ----
         if world.main:
             if frames is not None:
                 frames.keep(state.results, held_out.examples)
@@ -226,7 +236,7 @@ def _plateau(state: TrainingState[SegmentationModel], patience: int | None) -> b
 
 
 def finite(loss: float, which: str, epoch: int, learning_rate: float) -> float:
-    """Return a loss. Raises `NonFiniteLossError` for one that is NaN or infinite."""
+    """Return the loss. Raises `NonFiniteLossError` if it is NaN or infinite."""
     if not math.isfinite(loss):
         raise NonFiniteLossError(f"{which} is {loss} in epoch {epoch + 1} at learning_rate={learning_rate}")
     return loss

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: what share of a run's learning rate each optimiser step gets."""
+"""Learning-rate schedules: the share of a run's learning rate at each optimiser step."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,11 +10,11 @@ ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 
 def learning_rate_share(schedule: str, step: int, steps: int, warmup: float = 0.0) -> float:
-    """Return the share (0..1] of the learning rate at a step, of 0..steps-1.
+    """Return the share of the learning rate at step 0..steps-1, in (0, 1].
 
-    `constant`; `poly`: (1 - t)^0.9 (DeepLab, arXiv:1606.00915); `cosine`: half a cosine down to 0 (Loshchilov and Hutter 2017,
-    arXiv:1608.03983); `one_cycle`: from 1/25 up to 1 over the first 30 per cent and down to 1/250,000 (Smith and Topin 2018,
-    arXiv:1708.07120). The share `warmup` of the steps goes before, in which the rate rises linearly.
+    `constant`: 1. `poly`: (1 - t)^0.9 (DeepLab, arXiv:1606.00915). `cosine`: half a cosine towards 0 (Loshchilov and Hutter 2017,
+    arXiv:1608.03983). `one_cycle`: from 1/25 up to 1 over the first 30 per cent, then down to 1/250,000 (Smith and Topin 2018,
+    arXiv:1708.07120). The schedule starts after a warm-up: the share `warmup` of the steps, over which the rate rises linearly.
     """
     rising = round(warmup * steps)
     if step < rising:

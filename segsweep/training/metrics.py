@@ -2,8 +2,8 @@
 
 This is the protocol of every number in records and reports. With two classes, precision, recall, F1 and IoU are those of
 the foreground, the class that is not the background. With more, they are means over a class set that is fixed per split:
-the classes that its ground truth shows, whatever is predicted. Ignored pixels count nowhere. What is undefined is NaN: the
-IoU of a class that the ground truth does not show among them.
+the classes that its ground truth shows, whatever the model predicts. Ignored pixels are never counted. An undefined value is
+NaN, such as the IoU of a class that the ground truth does not show.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of one confusion matrix, each in [0, 1].
+    """The metrics of one confusion matrix, each in [0, 1] or NaN where undefined.
 
-    `accuracy`: share of correct pixels. `mean_accuracy` and `mean_iou`: means over the classes that the ground truth shows
-    of the share of their pixels found, and of their IoU. `weighted_iou`: IoU weighted by the classes' shares of the true
-    pixels (frequency-weighted). `class_iou` has one value per class, NaN for a class that the ground truth does not show.
+    `accuracy`: share of correct pixels.
+    `mean_accuracy`, `mean_iou`: means of recall and of IoU over the classes that the ground truth shows.
+    `precision`, `recall`, `f1`, `iou`: of the foreground with two classes, else means over the classes that the truth shows.
+    `weighted_iou`: mean IoU weighted by the classes' shares of the true pixels (frequency-weighted IoU).
+    `class_iou`: C values, one per class, NaN for a class that the ground truth does not show.
     """
 
     accuracy: float
@@ -37,9 +39,11 @@ class Scores:
 
 
 def scores(confusion_CC: Counts, foreground: int = 1) -> Scores:
-    """Return the metrics of a confusion matrix whose rows are the truth and whose columns the prediction.
+    """Return the metrics of a confusion matrix.
 
-    `foreground` is the number of the headline's class where there are two.
+    Args:
+        confusion_CC: (C, C), int64, number of pixels by true class (rows) and predicted class (columns).
+        foreground: Number of the class that precision, recall, F1 and IoU describe if there are two classes.
     """
     hit = np.diag(confusion_CC).astype(np.float64)
     true, predicted = confusion_CC.sum(axis=1).astype(np.float64), confusion_CC.sum(axis=0).astype(np.float64)
@@ -65,7 +69,7 @@ def scores(confusion_CC: Counts, foreground: int = 1) -> Scores:
 
 
 def _ratio(part: Floats, whole: Floats, shown: Flags) -> Floats:
-    """Return part / whole; 0 for a class that is shown and never predicted, NaN for one that is not shown."""
+    """Return part / whole per class (C,): 0 for a class that is shown but never predicted, NaN for one that is not shown."""
     ratio = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
     return np.where(shown, ratio, np.nan)
 
@@ -75,10 +79,15 @@ def _mean(values: Floats) -> float:
 
 
 def image_scores(counts_N3C: Counts, foreground: int = 1) -> dict[str, Floats]:
-    """Return accuracy, IoU and Dice of every image (N,), from its counts (N, 3, C) of hit, true and predicted pixels.
+    """Return `accuracy`, `iou` and `dice` of each image, three arrays (N,) of float64 in 0..1.
 
-    IoU and Dice are the foreground's with two classes: 1 where it is rightly absent, 0 where it is predicted and absent. With
-    more they are means over the classes that the image's ground truth shows. An image that is ignored altogether has NaN.
+    With two classes, IoU and Dice are those of the foreground: 1 if it is absent from truth and prediction, 0 if it is absent
+    from the truth but predicted. With more, they are means over the classes that the image's ground truth shows. All are NaN for
+    an image whose pixels are all ignored.
+
+    Args:
+        counts_N3C: (N, 3, C), int64, per image and class the number of correct, true and predicted pixels.
+        foreground: Number of the foreground class, 0 or 1. Used with two classes only.
     """
     hit, true, predicted = (counts_N3C[:, row].astype(np.float64) for row in range(3))
     both, shown = true + predicted, true > 0
@@ -89,11 +98,16 @@ def image_scores(counts_N3C: Counts, foreground: int = 1) -> dict[str, Floats]:
 
 
 def image_mean(class_scores_NC: Floats, shown_NC: Flags, occurs_NC: Flags, foreground: int = 1) -> Floats:
-    """Return one score per image (N,) from its scores per class.
+    """Return one score per image, (N,) float64: NaN for an image whose pixels are all ignored.
 
-    `shown_NC` says which classes an image's ground truth shows, `occurs_NC` which its truth or its prediction does. With two
-    classes the foreground's score, 1 where it occurs in neither; with more, the mean over the classes that are shown. NaN for an
-    image of which no pixel counts.
+    With two classes, it is the foreground's score, or 1 if the foreground occurs neither in truth nor in prediction. With more,
+    it is the mean over the classes that the ground truth shows.
+
+    Args:
+        class_scores_NC: (N, C), float64, a score per image and class.
+        shown_NC: (N, C), bool, whether the image's ground truth shows the class.
+        occurs_NC: (N, C), bool, whether the class occurs in the image's ground truth or prediction.
+        foreground: Number of the foreground class, 0 or 1. Used with two classes only.
     """
     counted_N = shown_NC.any(axis=1)
     if class_scores_NC.shape[1] == 2:

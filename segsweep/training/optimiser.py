@@ -1,4 +1,4 @@
-"""Optimisers, by name."""
+"""Optimisers by name, and gradient clipping."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from segsweep.models.parameter_groups import parameter_groups
 from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.training.recipe import Recipe
 
-# fused: one call a step instead of six a tensor, five times as fast on a CPU too; there is none of RMSprop
+# fused: one call per step instead of six per tensor, five times as fast on a CPU too; torch has no fused RMSprop
 OPTIMIZERS: Mapping[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
     "adam": lambda groups, recipe: torch.optim.Adam(groups, weight_decay=recipe.weight_decay, fused=True),
     "adamw": lambda groups, recipe: torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True),
@@ -18,11 +18,11 @@ OPTIMIZERS: Mapping[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
     "rmsprop": lambda groups, recipe: torch.optim.RMSprop(groups, weight_decay=recipe.weight_decay, momentum=recipe.momentum),
 }
 
-DECOUPLED = ("adamw",)  # weight decay as Loshchilov and Hutter 2019 have it, which timm too applies to weights alone
+DECOUPLED = ("adamw",)  # weight decay of Loshchilov and Hutter 2019 (arXiv:1711.05101); only weights are decayed, as in timm
 
 
 def build_optimizer(model: SegmentationModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe over what it trains, at the learning rates of its groups."""
+    """Return the optimiser of a recipe over the trained parameters of a model, with one learning rate per group."""
     groups = parameter_groups(
         model,
         recipe.learning_rate,
@@ -36,7 +36,7 @@ def build_optimizer(model: SegmentationModel, recipe: Recipe) -> torch.optim.Opt
 
 
 def _by_decay(group: dict[str, Any], weight_decay: float) -> list[dict[str, Any]]:
-    """Return a group in two: weights, and what has one dimension, biases and normalisation, which is not decayed."""
+    """Split a group: weights, and parameters of one dimension (biases, normalisation), which are not decayed."""
     weights = [parameter for parameter in group["params"] if parameter.dim() > 1]
     others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
     parts = [{**group, "params": weights, "weight_decay": weight_decay}, {**group, "params": others, "weight_decay": 0.0}]
@@ -44,10 +44,10 @@ def _by_decay(group: dict[str, Any], weight_decay: float) -> list[dict[str, Any]
 
 
 def clip_gradients(model: nn.Module, largest_norm: float | None) -> None:
-    """Scale all gradients of a model down to a largest L2 norm of all of them together; None leaves them (Pascanu et al. 2013).
+    """Scale the gradients of a model so that their joint L2 norm is at most `largest_norm`; None leaves them unchanged.
 
-    To be called once all of a batch's gradients are there, so that what is clipped is the gradient of the whole batch, whether
-    it came in pieces or was averaged over processes. The device is not waited for.
+    Pascanu et al. 2013, arXiv:1211.5063. Call it after the last backward pass of a batch, so that it clips the gradient of the
+    whole batch, which may be summed over micro-batches or averaged over processes. It does not wait for the device.
     """
     if largest_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), largest_norm)

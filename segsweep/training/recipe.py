@@ -9,7 +9,7 @@ from segsweep.config.normalisation import IMAGENET, Normalisation
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is: in `epochs`, or in optimiser `steps` with a number of equally spaced `validations`."""
+    """Length of a run: in `epochs`, or in optimiser `steps` with a number of equally spaced `validations`."""
 
     epochs: int | None
     steps: int | None
@@ -17,11 +17,11 @@ class Length:
 
     @property
     def results(self) -> int:
-        """How many results a full run yields."""
+        """The number of results that a full run yields."""
         return self.epochs or self.validations or 1
 
     def end_step(self, result: int, steps_per_epoch: int) -> int:
-        """Return after how many optimiser steps a result is due; result 0 is the start."""
+        """Return the number of optimiser steps after which a result is due; result 0 is the start."""
         if self.steps is None:
             return result * steps_per_epoch
         return result * self.steps // self.results
@@ -29,9 +29,9 @@ class Length:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of the training loop. Fields and defaults are those of `segsweep.config.Settings`, and explained there.
+    """Settings of the training loop. Fields and defaults are those of `segsweep.config.Settings`, which documents them.
 
-    `normalisation` holds the values that the setting means for the data and the source of this run.
+    `normalisation` holds the values to which the setting resolves for the data and the source of this run.
     """
 
     length: Length
@@ -57,12 +57,12 @@ class Recipe:
 
     @property
     def by_level(self) -> bool:
-        """Whether the levels of the encoder are treated differently."""
+        """Whether the levels of the encoder have different learning rates or are unfrozen at different epochs."""
         return self.encoder_lr_factor != 1 or self.layer_decay != 1 or self.unfreeze_every_epochs is not None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], normalisation: Normalisation = IMAGENET) -> Self:
-        """Return the recipe that settings mean; those that are left out keep their defaults."""
+        """Return the recipe of some settings; settings that are missing have their defaults."""
         assert settings["precision"] != "auto"
         names = {field.name for field in fields(cls)} & set(settings) - {"normalisation"}
         length = Length(settings["epochs"], settings["steps"], settings["validations"])

@@ -1,4 +1,4 @@
-"""A method that trains an encoder without labels: what the loop calls, and its settings."""
+"""The interface of a self-supervised method, which trains an encoder without labels, and its settings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from segsweep.training.world import World
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """Settings of the loop. The fields are the `ssl_` settings of `segsweep.config.Settings`, and explained there."""
+    """Settings of the loop. The fields are the `ssl_` settings of `segsweep.config.Settings`, which documents them."""
 
     length: Length
     image_px: int
@@ -37,7 +37,7 @@ class PretrainingRecipe:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], normalisation: Normalisation = IMAGENET) -> Self:
-        """Return the recipe that settings mean."""
+        """Return the recipe of some settings."""
         assert settings["precision"] != "auto"
         names = {field.name for field in fields(cls)} & set(settings) - {"normalisation"}
         length = Length(settings["epochs"], settings["steps"], settings["validations"])
@@ -45,10 +45,13 @@ class PretrainingRecipe:
 
 
 class Method(nn.Module, ABC):
-    """A method that trains an encoder without labels. `network` holds all weights, those of the encoder under `encoder`.
+    """A self-supervised method. `network` holds all its weights, those of the encoder under the name `encoder`.
 
-    A study file brings a method as a `segsweep.SelfSupervisedMethod`. A method of the package is one file that defines
-    `build(encoder, recipe) -> Method`, and one row of `segsweep.config.stage_kinds.STAGE_KINDS`. The tests of either inherit
+    `views` maps images (B, 3, H, W) to V views of each (V * B, 3, H, W), `forward` maps normalised views to an output, and `loss`
+    maps the output to a scalar.
+
+    A study file adds a method as a `segsweep.SelfSupervisedMethod`. To add one to the package, write one file that defines
+    `build(encoder, recipe) -> Method`, and add one row to `segsweep.config.stage_kinds.STAGE_KINDS`. The tests of either inherit
     `tests/contracts/self_supervised.py`.
     """
 
@@ -56,30 +59,38 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def views(self, images_BCHW: Tensor, count: int, rows: Indices, chance: torch.Generator) -> Tensor:
-        """Return V views of each of the images (B, 3, H, W), uint8: (V * B, 3, H, W), uint8, all first views first.
+        """Return V views of each image, (V * B, 3, H, W) uint8: all first views, then all second views, and so on.
 
-        The images are those at the positions `rows` of a batch of `count`. A method draws from `chance` for the whole batch, so
-        that a process sees the same views whatever its share.
+        Args:
+            images_BCHW: (B, 3, H, W), uint8, this process's images of a batch.
+            count: Number of images in the batch, over all processes.
+            rows: (B,), int64, positions of this process's images in the batch.
+            chance: Generator of random numbers. Draw for the whole batch, so that an image has the same views whichever process
+                holds it.
         """
 
     @abstractmethod
     def forward(self, views: Tensor) -> Tensor:
-        """Return what the loss needs of normalised views, floats."""
+        """Return the input of `loss`, (V * B, ...), for normalised views (V * B, 3, H, W), float32."""
 
     @abstractmethod
     def loss(self, output: Tensor, count: int, world: World) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of `count` images, and the share of views matched correctly (NaN without matching).
+        """Return the loss of a batch and the share of correctly matched views (NaN if the method matches none), two scalars.
 
-        `output` are the rows of this process. Both values are those of the whole batch in every process of a world, and
-        gradients reach the rows of this one.
+        Both values are those of the whole batch in every process of a world; gradients reach the rows of this process only.
+
+        Args:
+            output: (V * B, ...), float32, the result of `forward` for this process's images.
+            count: Number of images in the batch, over all processes.
+            world: The processes that share the batch.
         """
 
     def after_step(self) -> None:  # most methods need none
-        """Update what an optimiser step does not, such as a moving average of the encoder."""
+        """Update state that the optimiser does not, such as a moving average of the encoder."""
 
 
 def build_method(kind: str, encoder: nn.Module, recipe: PretrainingRecipe, seed: int) -> Method:
-    """Return the method of a kind of stage around an encoder; its other weights depend on the seed alone."""
+    """Return the self-supervised method of a kind of stage for an encoder. Its other weights depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("method", kind, seed))
         method: Method = _builder(kind)(encoder, recipe)

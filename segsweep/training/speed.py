@@ -1,4 +1,4 @@
-"""How fast a model trains and predicts here, measured on a few batches and remembered."""
+"""The speed of training and prediction of a model on this device, measured on a few batches and cached."""
 
 import json
 import time
@@ -25,7 +25,7 @@ from segsweep.training.self_supervised_method import PretrainingRecipe, build_me
 from segsweep.training.world import World
 
 MEASURED_SECONDS = 0.2
-CPU_BATCH = 8  # on a CPU the speed per image hardly depends on the batch
+CPU_BATCH = 8  # on a CPU, the speed per image hardly depends on the batch size
 
 
 def measure_speed(
@@ -42,10 +42,9 @@ def measure_speed(
 ) -> tuple[float, float]:
     """Return images per second of training and of prediction.
 
-    `model` is an architecture with `classes` output channels, and `policy` and `frozen_norm` say what is frozen and how; or
-    `model` is an encoder and `policy` the self-supervised method that trains it, with the stem for small images where
-    `small_stem` says so. Training steps and predictions are timed for a fifth of a second each, after one step to warm up;
-    `cache` holds as JSON what was measured.
+    Either `model` is an architecture with `classes` output channels, and `policy` and `frozen_norm` its freeze policy; or `model`
+    is an encoder and `policy` the self-supervised method that trains it, with the stem for small images if `small_stem`. Training
+    steps and predictions are timed for 0.2 seconds each, after one warm-up step. `cache` holds the measured speeds as JSON.
     """
     key = json.dumps(
         [
@@ -67,14 +66,14 @@ def measure_speed(
         device.set_up()
         count = batch_size if device.cuda else max(2, min(batch_size, CPU_BATCH))
         known[key] = _measure(model, classes, image_px, count, policy, precision, device, small_stem, frozen_norm)
-        with suppress(OSError):  # a full disk: it is measured again
+        with suppress(OSError):  # on a full disk, the next call measures again
             cache.write(json.dumps(known, indent=1))
     train_speed, predict_speed = known[key]
     return float(train_speed), float(predict_speed)
 
 
 def drop_damaged(cache: SharedText) -> str | None:
-    """Remove a cache of speeds that cannot be read, and return a line that says so; None where there is nothing to say."""
+    """Remove a cache of speeds that cannot be read, and return a line that reports it; None if the cache is sound or missing."""
     try:
         if _parsed(cache.read()):
             return None
@@ -84,11 +83,11 @@ def drop_damaged(cache: SharedText) -> str | None:
         pass
     with suppress(OSError):
         cache.remove()
-    return f"{cache.location}: unreadable; speeds are measured afresh"
+    return f"{cache.location}: unreadable; speeds are measured again"
 
 
 def _known(cache: SharedText) -> dict[str, Any]:
-    """Return the speeds that a cache holds by what was measured: none where it is not there or cannot be read."""
+    """Return the speeds in a cache by their keys: none if the cache is missing or cannot be read."""
     try:
         return _parsed(cache.read())
     except (OSError, ValueError):
@@ -112,7 +111,7 @@ def _measure(
     small_stem: bool,
     frozen_norm: str,
 ) -> tuple[float, float]:
-    """Measure on batches of `count` images, or of half as many where they do not fit the device."""
+    """Measure on batches of `count` images, halved while they do not fit the device."""
     images = torch.zeros(count, image_px, image_px, 3, dtype=torch.uint8, device=device.torch).permute(0, 3, 1, 2)
     half = torch.autocast(device.torch.type, torch.bfloat16, enabled=precision == "bfloat16")
     network: nn.Module
@@ -124,7 +123,7 @@ def _measure(
         network, loss_of = segmenter, _segmentation(segmenter, images, half)
     try:
         return _speeds(network, loss_of, count, device)
-    except torch.OutOfMemoryError:  # by several workers a batch is shared, and one takes its pieces
+    except torch.OutOfMemoryError:  # in a run, workers would share the batch or one would split it into micro-batches
         if count < 4:
             raise
     del network, loss_of
@@ -132,7 +131,7 @@ def _measure(
 
 
 def _segmentation(model: nn.Module, images: Tensor, half: torch.autocast) -> Callable[[], Tensor]:
-    """Return what computes a model's loss on some images."""
+    """Return a function that computes a model's loss on images (B, 3, H, W), uint8."""
     masks = torch.zeros(len(images), *images.shape[2:], dtype=torch.long, device=images.device)
 
     def loss() -> Tensor:
@@ -146,7 +145,7 @@ def _segmentation(model: nn.Module, images: Tensor, half: torch.autocast) -> Cal
 def _pretraining(
     encoder: str, kind: str, images: Tensor, half: torch.autocast, small_stem: bool
 ) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """Return a self-supervised method around an encoder, and what computes its loss on some images."""
+    """Return a self-supervised method around an encoder, and a function that computes its loss on images (B, 3, H, W), uint8."""
     recipe = PretrainingRecipe(Length(1, None, None), images.shape[-1], 1.0, len(images), "adam", 0.0, 0.0, 1.0, "float32")
     network = build_encoder(encoder, seed=0)
     method = build_method(kind, use_small_stem(network, encoder, seed=0) if small_stem else network, recipe, seed=0)
@@ -162,6 +161,7 @@ def _pretraining(
 
 
 def _speeds(network: nn.Module, loss_of: Callable[[], Tensor], count: int, device: Device) -> tuple[float, float]:
+    """Return images per second of training and of prediction, for batches of `count` images."""
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = torch.optim.Adam([parameter for parameter in network.parameters() if parameter.requires_grad])
 
@@ -179,7 +179,7 @@ def _speeds(network: nn.Module, loss_of: Callable[[], Tensor], count: int, devic
 
 
 def _seconds(work: Callable[[], object], device: Device) -> float:
-    """Return the median time of a few repetitions, fewer where they are long."""
+    """Return the median wall time of up to nine calls; the calls end once they have used `MEASURED_SECONDS`."""
     times: list[float] = []
     while len(times) < 9 and (not times or sum(times) < MEASURED_SECONDS):
         device.wait()

@@ -1,4 +1,4 @@
-"""One optimiser step: forward, backward, update, on all of a batch at once or, where memory is short, in pieces."""
+"""One optimiser step: forward, backward, update. If memory is short, the batch is split into micro-batches."""
 
 import math
 
@@ -19,12 +19,12 @@ LEAST_PIECE = 2  # images; batch normalisation cannot train on one
 
 
 class Stepper:
-    """Makes the optimiser steps of a run.
+    """The optimiser steps of one run.
 
-    A GPU that runs out of memory has the batch cut in halves, again and again, whose gradients add up to the batch's: the
-    batch that the optimiser sees stays the same, and its gradient is clipped once. Batch normalisation then takes its statistics
-    from each piece, and losses of a batch as a whole, as Dice, are averaged over the pieces. Workers that train together do not
-    cut their batches.
+    When a GPU runs out of memory, the batch is halved into micro-batches, repeatedly if needed, whose gradients add up to the
+    gradient of the batch: the batch size of the optimiser does not change, and the gradient is clipped once. Batch normalisation
+    then computes its statistics per micro-batch, and losses that need the batch as a whole, such as Dice, are averaged over the
+    micro-batches. Workers that train one model together do not split their batches; they raise `torch.OutOfMemoryError`.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Stepper:
 
     @property
     def micro_batch(self) -> int:
-        """How many images go through the network at once."""
+        """The number of images in one forward pass."""
         return math.ceil(self._recipe.batch_size / self._pieces)
 
     def unfreeze(self, epoch: int) -> None:
-        """Release as many levels of a frozen encoder as are due at an epoch (of 0, 1, ...), the deepest first."""
+        """Unfreeze the levels of a frozen encoder that are due at an epoch (0, 1, ...), the deepest first."""
         every, changed = self._recipe.unfreeze_every_epochs, False
         while every is not None and self._released < epoch // every and self._state.model.release_level():
             self._released, changed = self._released + 1, True
@@ -59,14 +59,20 @@ class Stepper:
             self._parallel = self._world.parallel(self._state.model, self._device)
 
     def set_learning_rate(self, step: int, steps: int) -> float:
-        """Set each group's learning rate for `step` of `steps`, and return the head's."""
+        """Set each group's learning rate for `step` of `steps`; return the head's."""
         share = learning_rate_share(self._recipe.schedule, step, steps, self._recipe.warmup)
         for group, rate in zip(self._state.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
         return self._recipe.learning_rate * share
 
     def step(self, inputs: Tensor, masks: Tensor, count: int) -> Tensor:
-        """Learn from this process's share of a batch of `count` examples, and return its part of the batch's loss."""
+        """Make one optimiser step, and return this process's share of the batch's loss, a scalar without gradient.
+
+        Args:
+            inputs: This process's L inputs of the batch, (L, 3, H, W) uint8 for images or (L, ...) for other batch sources.
+            masks: (L, H, W), int64, their masks.
+            count: Number of examples in the batch, over all processes.
+        """
         _copy(self._statistics, self._kept)
         while (part := self._backward(inputs, masks, count)) is None:
             self._pieces *= 2
@@ -80,14 +86,14 @@ class Stepper:
         return part
 
     def _backward(self, inputs: Tensor, masks: Tensor, count: int) -> Tensor | None:
-        """Leave the gradients of a batch, and return its loss; None where memory was too short and smaller pieces may help."""
+        """Compute the gradients of a batch, and return its loss; None if memory ran out and smaller micro-batches may fit."""
         self._state.optimizer.zero_grad(set_to_none=True)
         total, pieces = None, min(self._pieces, max(1, len(masks) // LEAST_PIECE))
         try:
-            for few, labels in zip(inputs.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
+            for micro_inputs, micro_masks in zip(inputs.tensor_split(pieces), masks.tensor_split(pieces), strict=True):
                 with torch.autocast(self._device.torch.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
-                    logits_BCHW = self._parallel(self._batch_source.model_inputs(few, self._recipe.normalisation))
-                loss, part = self._objective.part(logits_BCHW.float(), labels, masks, count, self._world)
+                    logits_BCHW = self._parallel(self._batch_source.model_inputs(micro_inputs, self._recipe.normalisation))
+                loss, part = self._objective.part(logits_BCHW.float(), micro_masks, masks, count, self._world)
                 loss.backward()  # type: ignore[no-untyped-call]
                 total = part if total is None else total + part
         except torch.OutOfMemoryError:
@@ -98,5 +104,5 @@ class Stepper:
 
 
 def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
-    if tensors:  # there are networks without running statistics
-        torch._foreach_copy_(to, tensors)  # one call for all
+    if tensors:  # empty for networks without running statistics
+        torch._foreach_copy_(to, tensors)  # one call for all tensors

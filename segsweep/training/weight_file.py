@@ -1,4 +1,4 @@
-"""Files of weights that a user brings: reading them without unpickling anything but tensors and plain values."""
+"""Weight files of users, for the source `file:PATH`. Only tensors and plain values are unpickled."""
 
 import argparse
 import re
@@ -17,50 +17,56 @@ from segsweep.models.transfer import TransferReport, transfer_weights
 from segsweep.models.weight_names import NamedWeights, by_network_names
 from segsweep.training.checkpoint import Weights, load_weights
 
-BEGINNINGS_SHOWN = 8
+PREFIXES_SHOWN = 8
 
 
 def read_weight_file(path: Path, prefix: str | None = None) -> Weights:
-    """Return the tensors of a weight file by their names; below a `prefix` alone, without it, where one is given.
+    """Return the tensors of a weight file by name; with a `prefix`, only those below it, with the prefix removed.
 
-    A `.pth` may hold tables within tables: their names are joined by dots, and where only one table holds tensors, the names
-    are that table's. Nothing is unpickled but tensors and plain values. Raises `UserError` that names the file.
+    A `.pth` file may hold nested dictionaries: their keys are joined by dots, except that if only one dictionary holds tensors,
+    the names are its keys. Only tensors and plain values are unpickled. Raises `UserError`, which names the file, if it is
+    missing, unreadable, or without tensors, or if no name starts with the prefix.
     """
     tables = dict(_tables(_content(path)))
     if not tables:
-        raise UserError(f"source file:{path}: holds no table of tensors")
+        raise UserError(f"source file:{path}: holds no dictionary of tensors")
     joined = {f"{table}{name}": tensor for table, tensors in tables.items() for name, tensor in tensors.items()}
     weights = joined if len(tables) > 1 else next(iter(tables.values()))
     if prefix is not None:
         weights = _below(prefix, joined) or _below(prefix, weights)
         if not weights:
             tops = list(dict.fromkeys(name.partition(".")[0] for name in joined))
-            more = " ..." if len(tops) > BEGINNINGS_SHOWN else ""
+            more = " ..." if len(tops) > PREFIXES_SHOWN else ""
             raise UserError(
-                f"source file:{path}: no name begins with {prefix!r}; they begin with {', '.join(tops[:BEGINNINGS_SHOWN])}{more}"
+                f"source file:{path}: no name begins with {prefix!r}; names begin with {', '.join(tops[:PREFIXES_SHOWN])}{more}"
             )
-    return {name: tensor.clone() for name, tensor in weights.items()}  # some share memory, which safetensors refuses
+    return {name: tensor.clone() for name, tensor in weights.items()}  # safetensors refuses tensors that share memory
 
 
 def _content(path: Path) -> Any:
-    """Return what a file holds, as plain values and tensors."""
+    """Return the content of a file: plain values and tensors."""
     try:
         if path.suffix == ".safetensors":
             return load_weights(path)[0]
-        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values by name; many projects keep options so
+        with torch.serialization.safe_globals([argparse.Namespace]):  # holds plain values; many projects save their options in it
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"source file:{path}: file is missing") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"source file:{path}: cannot be read: {error}") from None
-    except Exception as error:  # whatever unpickling raises; its long advice is to unpickle freely
+    except Exception as error:  # unpickling may raise anything; torch's long message advises to unpickle without restriction
         named = re.search(r"GLOBAL (\S+)", str(error))
         reason = named[1] if named else type(error).__name__
-        raise UserError(f"source file:{path}: is cut short, is no weight file, or holds more than tensors ({reason})") from None
+        raise UserError(
+            f"source file:{path}: is cut short, is not a weight file, or holds more than tensors ({reason})"
+        ) from None
 
 
 def _tables(content: Any, path: str = "") -> Iterator[tuple[str, Weights]]:
-    """Yield the tables that hold tensors, by where they are, a dot at its end; others hold an optimiser's state by number."""
+    """Yield the nested dictionaries that hold tensors, with the path of keys to each, which ends with a dot.
+
+    Dictionaries with keys other than strings are skipped: they hold an optimiser's state by parameter number.
+    """
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         return
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
@@ -76,17 +82,18 @@ def _below(prefix: str, weights: Mapping[str, Tensor]) -> Weights:
 
 
 def file_scope(weights: NamedWeights, scope: str) -> str:
-    """Return what a file can give of what is asked for: its encoder alone, where nothing else of the model is in it."""
+    """Return the transfer that a file allows: `scope`, or `encoder` if the file holds no other part of the model."""
     return scope if weights.beyond_encoder else "encoder"
 
 
 def load_file_weights(
     model: SegmentationModel, weights: Mapping[str, Tensor], scope: str, classes: ClassMap | None = None
 ) -> TransferReport:
-    """Load the weights of a file into a model, whatever the file calls them, and report what was done.
+    """Load the weights of a file into a model, under any known naming scheme, and return a report of the transfer.
 
-    `classes` maps the last classifier's rows where the file's classes are known, as in `transfer_weights`. Raises `UserError`
-    for weights that are not this model's, with names of both sides.
+    `weights` holds tensors by the file's names, in the shapes of the model's weights: (out, in, kernel, kernel) for convolutions.
+    `classes` maps the rows of the last classifier if the file's classes are known, as in `transfer_weights`. Raises `UserError`,
+    with names of both sides, for weights of another model.
     """
     named = by_network_names(model, weights)
     device = next(model.parameters()).device
@@ -98,7 +105,7 @@ def load_file_weights(
 def check_file(
     path: Path, model: SegmentationModel, scope: str, prefix: str | None = None, classes: ClassMap | None = None
 ) -> None:
-    """Raise `UserError` where a weight file is none, or is not one of this model. The model may be without numbers."""
+    """Raise `UserError` unless a file is a weight file of this model. The model is moved to the meta device."""
     weights = read_weight_file(path, prefix)
     try:
         load_file_weights(model.to("meta"), weights, scope, classes)

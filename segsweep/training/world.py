@@ -1,7 +1,7 @@
-"""Several processes that train one model together, each on its own device and its own share of every batch.
+"""Several processes that train one model together, each on its own device and with its own share of every batch.
 
-What they compute equals what one process computes at the same batch size, but for rounding: losses are those of the whole
-batch, batch normalisation uses the whole batch's statistics, and evaluations are gathered. Dropout alone draws otherwise.
+They compute what one process computes at the same batch size, except for rounding: losses are those of the whole batch, batch
+normalisation uses the statistics of the whole batch, and evaluations are gathered. Only dropout draws other random numbers.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class World:
-    """The processes that do one piece of work: `size` of them, this one with number `rank`. The usual world has one.
+    """The `size` processes that train one model together; this one has number `rank`. Most worlds have one process.
 
-    With more than one, torch's default process group must be up. Every method is to be called by all of them.
+    With several processes, torch's default process group must be initialised, and all of them must call every method together.
     """
 
     rank: int = 0
@@ -34,11 +34,11 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes files and speaks for all."""
+        """Whether this process is the main one, which writes files and reports results."""
         return self.rank == 0
 
     def share(self, positions: Indices) -> Indices:
-        """Return this process's part of a batch; the parts in order of rank make up the batch."""
+        """Return this process's share (L,) of a batch's positions (B,); the shares in order of rank make up the batch."""
         return np.array_split(positions, self.size)[self.rank]
 
     def agree(self, value: Value) -> Value:
@@ -58,14 +58,17 @@ class World:
         return values  # type: ignore[return-value]  # all are filled
 
     def total(self, number: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes, without gradient."""
+        """Return the elementwise sum of a tensor over all processes, which hold tensors of one shape, without gradient."""
         total = number.detach().clone()
         if self.size > 1:
             distributed.all_reduce(total)
         return total
 
     def gather_rows(self, local: Tensor, count: int) -> Tensor:
-        """Return the `count` rows of which every process has its share, in order; gradients reach the own ones alone."""
+        """Return the rows (count, ...) of all processes in order, from this process's share (L, ...).
+
+        Gradients reach the rows of this process only.
+        """
         if self.size == 1:
             return local
         sizes = [len(part) for part in np.array_split(np.arange(count), self.size)]
@@ -77,20 +80,23 @@ class World:
         return torch.cat(rows)
 
     def synchronise(self, network: nn.Module, device: Device) -> None:
-        """Have a network's batch normalisation use the statistics of all processes' images while it trains."""
+        """Make a network's batch normalisation use the statistics of the images of all processes in training.
+
+        Raises `UserError` for a layer that cannot be synchronised on CPUs.
+        """
         if self.size == 1:
             return
         if device.cuda:
-            convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # timm's, which keeps the activation that its own layers hold
+            convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # timm's keeps the activation in timm's own layers
             return
         for name, module in network.named_modules():
             if type(module) in SYNCED:
-                module.__class__ = SYNCED[type(module)]  # torch's own runs on GPUs only
+                module.__class__ = SYNCED[type(module)]  # torch's SyncBatchNorm runs on GPUs only
             elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-                raise UserError(f"{name}: {type(module).__name__} cannot be trained by several workers on CPUs; give one worker")
+                raise UserError(f"{name}: {type(module).__name__} cannot be trained by several workers on CPUs; use one worker")
 
     def parallel(self, model: nn.Module, device: Device) -> nn.Module:
-        """Return a model whose gradients are averaged over all processes."""
+        """Return the model, wrapped so that backward passes average its gradients over all processes."""
         if self.size == 1:
             return model
         return DistributedDataParallel(
@@ -99,13 +105,14 @@ class World:
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over the images of all processes, on CPUs, where `torch.nn.SyncBatchNorm` does not run.
+    """Batch normalisation of inputs (B, C, ...) over the images of all processes, on CPUs.
 
-    Ioffe and Szegedy 2015, arXiv:1502.03167, with mean and variance over the union of all batches.
+    Ioffe and Szegedy 2015, arXiv:1502.03167, with mean and variance over the union of the processes' batches. torch's
+    `SyncBatchNorm` runs on GPUs only.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        """Return the normalised input (B, C) or (B, C, H, W)."""
+        """Return the input, (B, C) or (B, C, H, W), normalised per channel."""
         if not self.training:
             return super().forward(input)
         axes = tuple(axis for axis in range(input.dim()) if axis != 1)
@@ -114,15 +121,15 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         mean = _sum(input.sum(axes)) / count
         centred = input - mean.view(shape)
         variance = _sum(centred.square().sum(axes)) / count
-        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        self._update_running_statistics(mean.detach(), variance.detach() * count / (count - 1))
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
         return normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
-        """Take any number of dimensions."""
+        """Accept any number of dimensions."""
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics towards those of this batch."""
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics towards the mean (C,) and unbiased variance (C,) of this batch."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -132,13 +139,13 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class SyncedBatchNormAct2d(SyncedBatchNorm):
-    """timm's batch normalisation, which ends with dropout and an activation, over the images of all processes."""
+    """timm's batch normalisation with dropout and an activation, over the images (B, C, H, W) of all processes."""
 
     drop: nn.Module
     act: nn.Module
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return the normalised and activated images (B, C, H, W)."""
+        """Return the normalised and activated feature maps (B, C, H, W)."""
         activated: Tensor = self.act(self.drop(super().forward(input)))
         return activated
 
@@ -151,6 +158,6 @@ SYNCED: Mapping[type[nn.Module], type[nn.Module]] = {
 
 
 def _sum(local: Tensor) -> Tensor:
-    """Return the sum over all processes, through which gradients flow."""
+    """Return the sum over all processes; gradients flow through it to all of them."""
     total: Tensor = all_reduce(local)  # type: ignore[no-untyped-call]
     return total

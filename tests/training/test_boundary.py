@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from segsweep.data.dataset import IGNORE
-from segsweep.training.boundary import TOLERANCE, _thickened, boundary_scores
+from segsweep.training.boundary import TOLERANCE, _dilated, boundary_scores
 
 
 def boundary(numbers: np.ndarray, label: int) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_pixels_near_a_boundary_are_those_of_a_convolution_with_a_disk(shape, sh
         offsets = torch.arange(-radius, radius + 1)
         disk = (offsets[:, None] ** 2 + offsets[None] ** 2 <= radius**2).double()
         covered = torch.nn.functional.conv2d(edges[:, None].double(), disk[None, None], padding=radius)[:, 0] > 0.5
-        assert torch.equal(_thickened(edges, radius), covered)
+        assert torch.equal(_dilated(edges, radius), covered)
 
 
 @pytest.mark.slow

@@ -155,7 +155,7 @@ def test_too_little_memory_is_said_with_what_to_do(run, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(self_supervised.Method, "__call__", full)
-    with pytest.raises(UserError, match=r"ssl_batch_size=4: .* at 32 px do not fit the memory of cpu x1; take a smaller batch"):
+    with pytest.raises(UserError, match=r"ssl_batch_size=4: .* at 32 px do not fit the memory of cpu x1; use a smaller batch"):
         run().go()
 
 

@@ -36,7 +36,7 @@ def test_a_cache_that_was_cut_off_is_measured_afresh_and_told(cpu, store):
         values = ("unet4", 2, 32, 2, "none", "float32", cpu, store.text("speed.json"))
         assert min(measure_speed(*values)) > 0
         cache.write_text(content)
-        assert drop_damaged(store.text("speed.json")) == f"{cache}: unreadable; speeds are measured afresh"
+        assert drop_damaged(store.text("speed.json")) == f"{cache}: unreadable; speeds are measured again"
         assert not cache.exists()
     assert drop_damaged(store.text("speed.json")) is None
     measure_speed(*values)

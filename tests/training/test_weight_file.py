@@ -139,7 +139,7 @@ def test_of_two_different_networks_the_study_must_say_which(tmp_path):
     model = build_model(PUBLISHED, 2, seed=0)
     load_file_weights(model, read_weight_file(path, "state_dict_ema"), "encoder")
     assert torch.equal(model.encoder.bn1.weight, sources[1]["bn1.weight"])
-    with pytest.raises(UserError, match="no name begins with 'teacher'; they begin with state_dict, state_dict_ema"):
+    with pytest.raises(UserError, match="no name begins with 'teacher'; names begin with state_dict, state_dict_ema"):
         read_weight_file(path, "teacher")
 
 
