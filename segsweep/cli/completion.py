@@ -2,6 +2,10 @@
 
 import argparse
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHELLS = ("bash", "zsh")
 
@@ -23,6 +27,11 @@ SCRIPT = """_segsweep() {{
 }}
 complete -o bashdefault -o default -F _segsweep {program}
 """
+
+
+def print_completion(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    """Print the completion script of the command for a shell."""
+    print(completion(options.parser, options.shell))
 
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:

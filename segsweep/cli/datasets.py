@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
-from segsweep.cli.datasets_options import SHEET_IMAGES
+from segsweep.cli.command_options import SHEET_IMAGES
 from segsweep.config.setting_types import LARGEST_PX
 from segsweep.data.bit_depth import range_remarks
 from segsweep.data.dataset import Dataset, folder_remarks

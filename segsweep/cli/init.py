@@ -1,11 +1,16 @@
 """`segsweep init`: write a study file to edit, a copy of `sweeps/custom_dataset.py`."""
 
+import argparse
 import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segsweep.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TEMPLATE = "custom_dataset"
 TEMPLATE_TARGET = '"folder:/path/to/dataset"'
@@ -14,6 +19,12 @@ LOCATIONS = (  # in a checkout, and in an installed package, for which pyproject
     PACKAGE.parent / "sweeps" / f"{TEMPLATE}.py",
     PACKAGE / "cli" / f"{TEMPLATE}.py",
 )
+
+
+def init(options: argparse.Namespace, console: "Console") -> None:  # noqa: ARG001
+    """Write a study file into the current folder, and print the next command."""
+    for line in write_study(options.name, options.target):
+        print(line)
 
 
 def write_study(name: str, target: str | None) -> list[str]:

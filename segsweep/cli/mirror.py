@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from segsweep.cli.mirror_options import mirror_options
 from segsweep.errors import UserError
+from segsweep.records.find import find_study
 from segsweep.records.lines import read_study
 from segsweep.records.wandb.account import check_key
 from segsweep.records.wandb.options import FOLDER, MirrorOptions
@@ -19,8 +19,9 @@ from segsweep.records.wandb.process import sync
 from segsweep.records.wandb.state import LOG
 
 
-def sync_study(study: Path, options: argparse.Namespace, console: Console) -> None:
+def sync_study(options: argparse.Namespace, console: Console) -> None:
     """Send the records of a study that W&B lacks. Exit with 1 if some could not be sent."""
+    study = find_study(options.study).absolute()
     if not (study / "study.json").is_file():
         raise UserError(f"{study}: holds no study (no study.json)")
     read_study(study)

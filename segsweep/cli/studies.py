@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.console import Console
+
 from segsweep.cli.exits import INCOMPLETE
 from segsweep.cli.status import PIPE_WIDTH
 from segsweep.errors import UserError
@@ -20,7 +22,7 @@ AT_ONCE = 8  # studies that are read in parallel: checking a driver on another m
 DAMAGED = "damaged"
 
 
-def list_studies(options: argparse.Namespace) -> None:
+def list_studies(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
     """Print one line per study of a folder. Exit with 1 if the records of a study cannot be read."""
     folder = Path(options.folder)
     if not folder.is_dir():

@@ -99,8 +99,8 @@ def test_export_writes_records_for_other_tools(
         ((), "one of the arguments --best --to is required"),
         (("--to", "csv", "--best", "new"), "--best: not allowed with argument --to"),
         (("--to", "excel"), "error: --to: unknown name 'excel'; known: tensorboard, optuna, csv, parquet"),
-        (("--to", "csv", "--store", "new"), "error: --store: goes with --best; leave it out"),
-        (("--best", "new", "--out", "new"), "error: --out: goes with --to; leave it out"),
+        (("--to", "csv", "--store", "new"), "error: --store: only allowed with --best; omit it"),
+        (("--best", "new", "--out", "new"), "error: --out: only allowed with --to; omit it"),
     ],
 )
 def test_export_is_told_one_thing(

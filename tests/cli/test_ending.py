@@ -142,7 +142,7 @@ def test_a_command_that_continues_says_so(tmp_path: Path) -> None:
 import time
 from segsweep.cli import commands
 
-commands._prepare = commands._sql = lambda *_: (print("there", flush=True), time.sleep(30))
+commands.Command.run = lambda *_: (print("there", flush=True), time.sleep(30))
 commands.command_line({arguments})
 """
         process = start(tmp_path, code)

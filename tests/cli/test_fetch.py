@@ -113,7 +113,7 @@ def test_what_is_fetched_is_found_without_a_network(tmp_path: Path, environment:
 def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not there, and one that calls no `main`, are one line and exit code 2."""
     (tmp_path / "other.py").write_text("x = 1\n")
-    for name, words in (("none.py", "there is no such file"), ("other.py", "calls no main(study)")):
+    for name, words in (("none.py", "no such file"), ("other.py", "does not call main(study)")):
         with pytest.raises(SystemExit, match="2"):
             command_line(["fetch", str(tmp_path / name)])
         error = capsys.readouterr().err

@@ -43,8 +43,8 @@ def test_an_unreadable_picture_does_not_stop_the_rest(
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out") == 1
     printed = capsys.readouterr()
     assert f"error: {photos / 'broken.jpg'}: picture cannot be read" in printed.err
-    assert "1 of 4 pictures could not be read: broken.jpg" in printed.err
-    assert "3 pictures, predicted by trial" in printed.out
+    assert "1 of 4 images could not be read: broken.jpg" in printed.err
+    assert "3 images, predicted by trial" in printed.out
     assert "predicting: 4/4" in printed.err
     card = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [row["picture"] for row in card["failed"]] == ["broken.jpg"]
@@ -70,7 +70,7 @@ def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: 
         (("--images", tmp_path / "none", "--out", out), "is no folder"),
         (("--images", tmp_path / "full", "--out", out), "holds no pictures (.jpg"),
         (("--images", photos, "--out", tmp_path / "full"), "the folder is not empty"),
-        (("--images", photos, "--out", tmp_path / "full" / "file"), "is a file; name a folder"),
+        (("--images", photos, "--out", tmp_path / "full" / "file"), "is a file; name a new or empty folder"),
         (("--images", photos, "--out", out, "--store", tmp_path / "empty"), "there is no such folder"),
         (("--images", photos, "--out", out, "--trial", "zz"), "no trial of"),
         (("--images", photos, "--out", out, "--trial", tuning), "this run (tune, finished) keeps no weights"),

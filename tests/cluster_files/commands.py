@@ -109,7 +109,7 @@ def by_segsweep(words: Sequence[str]) -> str | None:
     """Parse with the parser of the `segsweep` command."""
     from segsweep.cli import commands
 
-    return exits(lambda: commands._parser().parse_args(words))
+    return exits(lambda: commands.command_parser().parse_args(words))
 
 
 def exits(parse: Callable[[], object]) -> str | None:

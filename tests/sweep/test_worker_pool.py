@@ -50,7 +50,11 @@ def test_workers_fit_the_machines(nodes, options, at_most, expected):
 @pytest.mark.parametrize(
     ("nodes", "options", "message"),
     [
-        ([LAPTOP], {"gpus_per_trial": 1.0}, "--gpus-per-trial 1: no machine has a GPU: this machine has 2 cores; omit the option"),
+        (
+            [LAPTOP],
+            {"gpus_per_trial": 1.0},
+            "--gpus-per-trial 1: no machine has a GPU: this machine has 2 cores; omit the option",
+        ),
         ([LAPTOP], {"device": "cuda"}, "--device cuda: no machine has a GPU"),
         ([GPU], {"device": "cuda:1"}, "--device cuda:1: Ray assigns GPUs to workers; restrict them with CUDA_VISIBLE_DEVICES"),
         ([LAPTOP], {"threads": 3}, "--threads 3: no machine has 3 cores: this machine has 2 cores"),
