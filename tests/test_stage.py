@@ -303,7 +303,7 @@ def test_imagenet_without_a_network_is_one_line(context, monkeypatch):
     spec = StageSpec(Stage("imagenet"), "resnet18", seed=0)
     with pytest.raises(
         UserError,
-        match=r"the weights 'imagenet' of resnet18 cannot be had: no route to the hub .*; where there is a network, ",
+        match=r"the weights 'imagenet' of resnet18 cannot be loaded: no route to the hub .*; run segsweep fetch STUDY.py ",
     ):
         build(spec, context)
     assert context.store.find(WEIGHTS, spec.key(None)) is None

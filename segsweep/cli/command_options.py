@@ -85,7 +85,7 @@ def add_settings_options(parser: Parser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="settings to list (default: all)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list of JSON objects: name, default, allowed, meaning")
-    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form.add_argument("--markdown", action="store_true", help="print a table in Markdown, as in sweeps/README.md")
 
 
 def add_status_options(parser: Parser) -> None:

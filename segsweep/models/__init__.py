@@ -1,1 +1,1 @@
-"""Architectures, freeze policies, and the transfer of weights with its report."""
+"""Architectures, freeze policies, published weights, and the transfer of weights with its report."""

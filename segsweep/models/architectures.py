@@ -1,4 +1,4 @@
-"""Architectures: the tables of names, and building a model by name. Models are always built with random weights."""
+"""Architectures: tables of names, and functions that build a model by name. Models are always built with random weights."""
 
 import difflib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from segsweep.errors import UserError, unknown
 from segsweep.models.dense_aspp import RATES, DenseASPP
 from segsweep.models.dilated_densenet import LEVELS as DENSENET_LEVELS
 from segsweep.models.encoder_name import TIMM_PREFIX
-from segsweep.models.encoder_name import encoder_name as encoder_name  # for those who import architectures
+from segsweep.models.encoder_name import encoder_name as encoder_name  # re-exported
 from segsweep.models.pooled import pooled_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 from segsweep.models.smp_models import DECODERS, build_smp, build_smp_encoder, is_encoder, timm_names
@@ -63,18 +63,18 @@ NAMED: Mapping[str, str] = {
 
 
 def architecture_names() -> list[str]:
-    """Return how architectures are named, for messages."""
+    """Return the names and name patterns of architectures, for messages."""
     names = [*PLAIN, *TORCHVISION, *(f"{head}-{densenet}" for head in RATES for densenet in DENSENETS)]
     return [*names, *(f"{decoder}-ENCODER" for decoder in DECODERS), "or an Architecture object"]
 
 
 def encoder_names() -> list[str]:
-    """Return the encoders that go by a name of their own; beside them there is `tu-NAME` for every encoder of timm."""
+    """Return the names of smp's encoders. Every encoder of timm is available too, as `tu-NAME`."""
     return sorted(smp_encoders)
 
 
 def check_architecture(name: str, image_px: int) -> None:
-    """Raise `UserError` where no model of this name can be built for images of this size."""
+    """Raise `UserError` if no model of this name can be built for images (3, image_px, image_px)."""
     if name.startswith(PREFIX):
         check_user_architecture(name, image_px)
         return
@@ -85,15 +85,15 @@ def check_architecture(name: str, image_px: int) -> None:
         stride_px = 1
     elif decoder in DECODERS and encoder:
         _check_encoder(name, encoder)
-        stride_px = 1 if decoder == "dpt" else ENCODER_STRIDE_PX  # a ViT has its own, which the rehearsal tells
+        stride_px = 1 if decoder == "dpt" else ENCODER_STRIDE_PX  # each ViT has another stride; the trial build below checks it
     else:
         raise unknown("architecture", name, architecture_names(), "segsweep models --encoders")
     if image_px % stride_px:
         raise UserError(f"image_px={image_px}: {name} needs a multiple of {stride_px}")
     if stride_px == 1 and image_px < SMALLEST_PX:
         raise UserError(f"image_px={image_px}: {name} needs at least {SMALLEST_PX}")
-    if (obstacle := _obstacle(name, image_px)) is not None:
-        raise UserError(f"architecture {name!r} cannot be built for image_px={image_px}: {obstacle}")
+    if (error := _build_error(name, image_px)) is not None:
+        raise UserError(f"architecture {name!r} cannot be built for image_px={image_px}: {error}")
 
 
 def _check_encoder(name: str, encoder: str) -> None:
@@ -106,32 +106,32 @@ def _check_encoder(name: str, encoder: str) -> None:
 
 
 @cache
-def _obstacle(name: str, image_px: int) -> str | None:
-    """Return what stands against a decoder with an encoder at a size, by rehearsing both without numbers; None for nothing."""
+def _build_error(name: str, image_px: int) -> str | None:
+    """Return the error of building and running an architecture on the meta device at an image size; None if it succeeds."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             _build(name, classes=2)(torch.empty(2, 3, image_px, image_px))
-    except Exception as error:  # each library has its own kinds
+    except Exception as error:  # each library raises its own types
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        return None if "meta" in reason[0] else reason[0]  # a few encoders need numbers to be built at all
+        return None if "meta" in reason[0] else reason[0]  # a few encoders cannot be built on the meta device
     return None
 
 
 def build_model(name: str, classes: int, seed: int, sigmoid_class: int | None = None) -> SegmentationModel:
-    """Return a model with random weights: equal for an equal name, number of classes and seed.
+    """Return a model from images (B, 3, H, W) to logits (B, classes, H, W), with random weights.
 
-    With `sigmoid_class` its network has one output channel, the logit of that class of two. The seed is used alone: no global
-    random state is read or left changed.
+    The weights are equal for equal name, number of classes and seed. With `sigmoid_class`, the network has one output channel,
+    the logit of that class of two. Global random state is neither read nor changed.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_for("weights", seed))  # torch.manual_seed would reach the GPUs' too
+        torch.default_generator.manual_seed(seed_for("weights", seed))  # torch.manual_seed would seed the GPUs too
         return _build(name, classes, sigmoid_class)
 
 
 def build_encoder(name: str, seed: int) -> nn.Module:
-    """Return an encoder alone with random weights, by the name that `encoder_name` gives; the seed as in `build_model`.
+    """Return an encoder with random weights, by the name that `encoder_name` returns; the seed is that of `build_model`.
 
-    Its weights bear the names that they have in every architecture with this encoder, without the encoder's own prefix.
+    Its weights have the names that they have in every architecture with this encoder, without the prefix of the encoder.
     """
     architecture = name if name in PLAIN or name.startswith(PREFIX) else _architecture_with(name)
     with torch.random.fork_rng(devices=[]):
@@ -140,30 +140,30 @@ def build_encoder(name: str, seed: int) -> nn.Module:
 
 
 def check_encoder(name: str, image_px: int) -> None:
-    """Raise `UserError` where an encoder alone, by the name that `encoder_name` gives, takes no images of this size."""
+    """Raise `UserError` if an encoder, by its name of `encoder_name`, does not accept images (3, image_px, image_px)."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             pooled_features(build_encoder(name, 0), torch.empty(2, 3, image_px, image_px))
-    except Exception as error:  # each library has its own kinds
+    except Exception as error:  # each library raises its own types
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        if "meta" not in reason[0]:  # a few encoders need numbers to be built at all
-            raise UserError(f"encoder {name!r} takes no images of {image_px} px: {reason[0]}") from None
+        if "meta" not in reason[0]:  # a few encoders cannot be built on the meta device
+            raise UserError(f"encoder {name!r} does not accept images of {image_px} px: {reason[0]}") from None
 
 
 def _architecture_with(encoder: str) -> str | None:
-    """Return an architecture of torchvision's with an encoder that smp does not have; None for all others."""
+    """Return an architecture that has an encoder which smp lacks; None for smp's encoders."""
     if is_encoder(encoder.partition("@")[0]):
         return None
     return next((name for name in TORCHVISION if encoder_name(name) == encoder), f"{next(iter(RATES))}-{encoder}")
 
 
-def build_without_numbers(name: str, classes: int) -> SegmentationModel:
-    """Return a model whose weights have names and shapes alone, on torch's meta device: for counting and for checking."""
+def build_on_meta(name: str, classes: int) -> SegmentationModel:
+    """Return a model on torch's meta device, whose weights have names and shapes but no values: for counts and checks."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
                 return _build(name, classes)
-        except RuntimeError:  # a few encoders need numbers to be built at all
+        except RuntimeError:  # a few encoders cannot be built on the meta device
             return _build(name, classes).to("meta")
 
 

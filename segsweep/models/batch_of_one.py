@@ -2,24 +2,24 @@
 
 import torch
 
-from segsweep.models.architectures import build_without_numbers
+from segsweep.models.architectures import build_on_meta
 from segsweep.models.freeze import freeze
 
-REFUSED = "more than 1 value per channel"  # torch's words for batch normalisation of a single number
+REFUSED = "more than 1 value per channel"  # part of torch's message when batch normalisation gets one value per channel
 
 
 def needs_two_images(architecture: str, image_px: int, policy: str = "none") -> bool:
-    """Return whether batch normalisation would meet a single number per channel in a batch of one image of this size.
+    """Return whether batch normalisation gets a single value per channel for a batch of one image of this size.
 
-    So it is where features are pooled to one place, and at the deepest level of small images. What the freeze policy holds
-    normalises by statistics instead. Costs no memory and no device.
+    This happens if features are pooled to one position, and at the deepest level of small images. Layers that the freeze policy
+    freezes do not count: they normalise by running statistics. The check uses no memory for weights and no device.
     """
-    model = build_without_numbers(architecture, classes=2)
+    model = build_on_meta(architecture, classes=2)
     freeze(model, policy)
     model.train()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             model(torch.empty(1, 3, image_px, image_px, device="meta"))
-    except Exception as error:  # a few encoders need numbers; what else there is shows when they are checked
+    except Exception as error:  # a few encoders cannot run on the meta device; `check_architecture` reports other errors
         return REFUSED in str(error)
     return False

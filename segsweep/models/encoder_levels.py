@@ -1,4 +1,4 @@
-"""Which weights of an encoder belong to which of its levels, read off what its feature maps are computed from."""
+"""The levels of an encoder: which weights belong to which level, derived from the autograd graphs of its feature maps."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,27 +7,27 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-SIDES_PX = (224, 256, 384, 512)  # tried in turn: encoders with a fixed input want one of them
+SIDES_PX = (224, 256, 384, 512)  # tried in this order: encoders with a fixed input size need one of them
 
 Levels = tuple[tuple[str, ...], ...]
 
 
 def feature_maps(output: Any) -> list[Tensor]:
-    """Return what an encoder gives as a list of feature maps (B, C, H, W), deepest last."""
+    """Return the output of an encoder as a list of feature maps (B, C, H, W), the deepest last."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, dict):
         return list(output.values())
-    nested = isinstance(output, tuple) and isinstance(output[0], list | tuple)  # smp's ViTs give (features, prefix tokens)
+    nested = isinstance(output, tuple) and isinstance(output[0], list | tuple)  # smp's ViTs return (features, prefix tokens)
     return list(output[0] if nested else output)
 
 
 def levels_by_features(encoder: nn.Module) -> Levels | None:
-    """Return, from input to output, how the names of the parameters of each level of an encoder begin.
+    """Return the parameter names of each level of an encoder, from input to output; None if it cannot run on the meta device.
 
-    A level is what one feature map is computed from beyond the maps before it; parameters that no map needs count to the last. A
-    name that ends in a dot stands for all below it, another one for itself. None where the encoder cannot be rehearsed
-    without numbers.
+    A level holds the parameters from which one feature map is computed and no earlier map is. Parameters that no map depends on
+    belong to the last level. A name that ends in a dot is a module and covers all parameters below it; other names are
+    parameters.
     """
     parameters = {name: torch.empty_like(tensor, device="meta").requires_grad_() for name, tensor in encoder.named_parameters()}
     buffers = {name: torch.empty_like(tensor, device="meta") for name, tensor in encoder.named_buffers()}
@@ -36,7 +36,7 @@ def levels_by_features(encoder: nn.Module) -> Levels | None:
             with torch.random.fork_rng(devices=[]), torch.enable_grad():
                 images = torch.empty(2, 3, side_px, side_px, device="meta")
                 output = torch.func.functional_call(encoder, (parameters, buffers), (images,))
-        except Exception:  # each library has its own kinds
+        except Exception:  # each library raises its own types
             continue
         numbers = _levels(feature_maps(output), parameters)
         cover = list(_cover(encoder, "", numbers))
@@ -45,7 +45,7 @@ def levels_by_features(encoder: nn.Module) -> Levels | None:
 
 
 def _levels(features: list[Tensor], parameters: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return the number of the first feature map that each parameter is needed for."""
+    """Return, for each parameter, the number of the first feature map that depends on it."""
     names = {parameter: name for name, parameter in parameters.items()}
     levels: dict[str, int] = {}
     for level, feature in enumerate(features):
@@ -57,20 +57,20 @@ def _levels(features: list[Tensor], parameters: Mapping[str, Tensor]) -> dict[st
 
 
 def _origins(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield the leaves that a tensor is computed from."""
-    waiting, seen = [tensor.grad_fn], set[Node]()
-    while waiting:
-        node = waiting.pop()
+    """Yield the leaf tensors from which a tensor is computed."""
+    pending, seen = [tensor.grad_fn], set[Node]()
+    while pending:
+        node = pending.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            yield node.variable  # only the nodes that stand for leaves have one
-        waiting.extend(parent for parent, _ in node.next_functions)
+            yield node.variable  # only nodes of leaf tensors have this attribute
+        pending.extend(parent for parent, _ in node.next_functions)
 
 
 def _cover(module: nn.Module, prefix: str, levels: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Yield the largest parts of a module that lie in one level, with its number."""
+    """Yield the names of the largest submodules and parameters that lie in one level, with the number of the level."""
     for name, _ in module.named_parameters(recurse=False):
         yield prefix + name, levels[prefix + name]
     for name, child in module.named_children():

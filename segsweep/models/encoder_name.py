@@ -1,20 +1,20 @@
-"""What an architecture's encoder is called. Needs no torch, so that plans can be made without it."""
+"""Names of encoders. This module does not import torch, so that a plan can be made without it."""
 
 import re
 
 from segsweep.config.user_text import PREFIX
 
-TIMM_PREFIX = "tu-"  # smp's mark for any encoder of timm
-OWN_FORM = ("pspnet", "dpt")  # decoders with which smp drops layers of timm's encoders that the others keep
+TIMM_PREFIX = "tu-"  # smp's prefix for any encoder of timm
+OWN_FORM = ("pspnet", "dpt")  # decoders for which smp drops layers of timm's encoders that other decoders keep
 
 RESNET = re.compile(rf"({TIMM_PREFIX})?resnet(?:18|34|50|101|152)(?:\.[A-Za-z0-9_.]+)?(?:@[a-z]+)?")
 
 
 def encoder_name(architecture: str) -> str:
-    """Return the name of an architecture's encoder: architectures with the same one can exchange its weights.
+    """Return the name of an architecture's encoder. Architectures with the same encoder name can exchange its weights.
 
-    It is what follows the decoder, or the whole name of a plain U-Net and of an own architecture; where smp gives a decoder
-    less of an encoder than it gives others, `ENCODER@DECODER`.
+    It is the part after the decoder, or the whole name for a plain U-Net and for a user's architecture. If smp builds fewer
+    layers of an encoder for this decoder than for others, it is `ENCODER@DECODER`.
     """
     if architecture.startswith(PREFIX):
         return architecture
@@ -25,9 +25,9 @@ def encoder_name(architecture: str) -> str:
 
 
 def resnet_stem(encoder: str) -> tuple[str, ...]:
-    """Return how the names of a ResNet's first convolution and normalisation, its stem, begin; () for other encoders.
+    """Return the name prefixes of a ResNet's stem, its first convolution and normalisation; () for other encoders.
 
-    `encoder` is a name that `encoder_name` gives. ResNets of timm with another stem, as `tu-resnet50d`, count to the others.
+    `encoder` is a name that `encoder_name` returns. ResNets of timm with another stem, such as `tu-resnet50d`, return ().
     """
     match = RESNET.fullmatch(encoder)
     if match is None:

@@ -1,4 +1,4 @@
-"""What an architecture costs: its parameters and multiply-adds in encoder and head, counted without numbers."""
+"""The cost of an architecture: parameters and multiply-adds of encoder and head, counted on the meta device."""
 
 import math
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segsweep.models.architectures import build_without_numbers, check_architecture
+from segsweep.models.architectures import build_on_meta, check_architecture
 from segsweep.models.encoder_levels import feature_maps
 from segsweep.models.freeze import freeze
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Counts of one architecture. `gmacs` are 10^9 multiply-adds of one image; the head is all that is not the encoder.
+    """Counts of one architecture. `gmacs` are 10^9 multiply-adds for one image; the head is everything except the encoder.
 
-    `output_stride` is how many pixels of the image's side the deepest feature's pixel stands for, `encoder_levels` how
-    many levels freezing and layer-wise learning rates can tell apart.
+    `output_stride` is the image's side divided by the side of the deepest feature map, rounded up. `encoder_levels` is the number
+    of levels that freeze policies and layer-wise learning rates distinguish.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Cost:
 
 
 def measure(name: str, classes: int, image_px: int, policy: str = "none") -> Cost:
-    """Return what an architecture costs under a freeze policy, on images of (3, image_px, image_px).
+    """Return the cost of an architecture under a freeze policy, for one image (3, image_px, image_px).
 
-    Raises `UserError` where it cannot be built for that size, or the policy does not fit.
+    Raises `UserError` if the architecture cannot be built for that size, or if the policy does not fit it.
     """
     check_architecture(name, image_px)
-    model = build_without_numbers(name, classes).eval()
+    model = build_on_meta(name, classes).eval()
     freeze(model, policy)
     trainable, total = model.parameter_counts()
     encoder_parameters = sum(parameter.numel() for parameter in model.encoder.parameters())
@@ -60,7 +60,7 @@ def measure(name: str, classes: int, image_px: int, policy: str = "none") -> Cos
 
 
 def _gmacs(model: nn.Module, encoder: nn.Module, image_px: int) -> tuple[float, float]:
-    """Return the multiply-adds of the encoder and of all, in 10^9; a floating-point operation is half of one."""
+    """Return the multiply-adds of the encoder and of the whole model, in 10^9; one multiply-add is two operations."""
     within: list[int] = []
     counter = FlopCounterMode(display=False)
     hooks = (

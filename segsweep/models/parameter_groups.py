@@ -1,7 +1,7 @@
-"""Learning rates per part of a model: a slower encoder, and slower levels the nearer they are to the image.
+"""Learning rates per part of a model: lower for the encoder, and lower for levels nearer to the input.
 
-Discriminative fine-tuning (Howard and Ruder 2018, arXiv:1801.06146); the layer-wise decay as in BEiT (Bao et al. 2022,
-arXiv:2106.08254), with the encoder's levels for layers.
+Discriminative fine-tuning (Howard and Ruder 2018, arXiv:1801.06146), with the layer-wise decay of BEiT (Bao et al. 2022,
+arXiv:2106.08254) applied to the encoder's levels.
 """
 
 from typing import Any
@@ -19,11 +19,11 @@ def parameter_groups(
     *,
     all_parameters: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return parameter groups for an optimiser of torch, each with its `params` and `lr`.
+    """Return parameter groups for a torch optimiser, each with its `params` and `lr`.
 
-    What lies outside the encoder has `learning_rate`; level k of K of the encoder, counted from the input,
-    `learning_rate * encoder_lr_factor * layer_decay ** (K - k)`. With both at 1 there is one group, in the order of
-    `model.parameters()`. Held parameters are left out unless `all_parameters` is set, for those that are released later.
+    Parameters outside the encoder have `learning_rate`. Level k of K of the encoder, counted from 1 at the input, has
+    `learning_rate * encoder_lr_factor * layer_decay ** (K - k)`. If both factors are 1, there is one group, in the order of
+    `model.parameters()`. Frozen parameters are left out, unless `all_parameters` is set for parameters that are unfrozen later.
     """
     chosen = {
         name: parameter for name, parameter in model.network.named_parameters() if all_parameters or parameter.requires_grad

@@ -1,4 +1,4 @@
-"""What an encoder says of an image as a whole: its deepest feature map, averaged over all places."""
+"""Image features of an encoder: global average pooling of its deepest feature map."""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +7,12 @@ from segsweep.models.encoder_levels import feature_maps
 
 
 def pooled_features(encoder: nn.Module, images_BCHW: Tensor) -> Tensor:
-    """Return the mean of an encoder's deepest feature map over all places, (B, channels)."""
+    """Return the spatial mean of an encoder's deepest feature map, (B, channels), for images (B, 3, H, W)."""
     return feature_maps(encoder(images_BCHW))[-1].mean(dim=(2, 3))
 
 
 def feature_channels(encoder: nn.Module, image_px: int) -> int:
-    """Return how many channels an encoder's deepest feature map has. Its mode and its statistics stay as they are."""
+    """Return the number of channels of an encoder's deepest feature map. Its mode and its statistics do not change."""
     training = encoder.training
     with torch.inference_mode():
         channels = pooled_features(encoder.eval(), torch.zeros(1, 3, image_px, image_px)).shape[1]

@@ -1,4 +1,4 @@
-"""Published weights: torchvision's, and those of the hubs that smp and timm know; each by a pinned name."""
+"""Published weights of torchvision, smp and timm, each by a pinned name."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,26 +23,26 @@ from segsweep.models.weight_names import modern_name
 
 SMP_DEFAULT = "imagenet"
 TORCHVISION_DEFAULT = "IMAGENET1K_V1"
-TORCHVISION_ENCODERS = (  # those whose names of weights are the encoder's, the classifier aside
+TORCHVISION_ENCODERS = (  # networks whose weight names, except those of the classifier, are the encoder's
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
     "densenet121", "densenet161", "densenet169", "densenet201",
     "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "mobilenet_v2", "mobilenet_v3_large",
 )  # fmt: skip
 CLASSIFIERS = ("fc.", "classifier.")
-WITHOUT_PREFIX = {"mobilenet_v3_large": "features."}  # torchvision's segmentation networks keep its features alone
+WITHOUT_PREFIX = {"mobilenet_v3_large": "features."}  # torchvision's segmentation networks use only its features
 
 SMP_FILE = "model.safetensors"
 TIMM_SAFE = {"open_clip_pytorch_model.bin": "open_clip_model.safetensors", "pytorch_model.bin": "model.safetensors"}
-SMP_CONFIG = "config.json"  # beside each file of weights on smp's hub: mean, std, input_range, input_space
+SMP_CONFIG = "config.json"  # beside each weight file on smp's hub: mean, std, input_range, input_space
 SMP_DPN = Normalisation(mean=(124 / 255, 117 / 255, 104 / 255), std=(1 / (0.0167 * 255),) * 3)
-SMP_FAMILIES: Mapping[str, Normalisation] = {  # beginning of an encoder's name -> what its weights expect; others: ImageNet's
+SMP_FAMILIES: Mapping[str, Normalisation] = {  # prefix of an encoder's name -> its normalisation; ImageNet's for all others
     "dpn": SMP_DPN,
     "inceptionresnetv2": HALF,
     "inceptionv4": HALF,
     "xception": HALF,
     "timm-tf_efficientnet_lite": HALF,
 }
-SMP_HALF_SETS = ("advprop",)  # of the EfficientNets
+SMP_HALF_SETS = ("advprop",)  # weights of EfficientNets
 
 COCO_NAME = "COCO_WITH_VOC_LABELS_V1"
 COCO_WEIGHTS_IGNORED = ("aux_classifier.",)
@@ -53,13 +53,13 @@ COCO_WEIGHTS_CLASSES = (
 
 
 def check_imagenet(encoder: str, weights: str | None = None) -> str:
-    """Return the name of the published set of an encoder's weights that is meant, the pinned default for None.
+    """Return the name of a set of published weights of an encoder; for None, the name of the pinned default set.
 
-    Raises `UserError` that lists the sets where there is none of that name.
+    Raises `UserError`, which lists the published sets, for an unknown name.
     """
     if encoder in PLAIN:
         raise UserError(f"source imagenet: {encoder} has no published weights; use an architecture DECODER-ENCODER")
-    names = _sets(encoder)
+    names = _set_names(encoder)
     if not names:
         raise UserError(f"source imagenet: {encoder} has no published weights")
     if weights is not None:
@@ -73,11 +73,14 @@ def check_imagenet(encoder: str, weights: str | None = None) -> str:
 
 
 def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return an encoder's published weights by its own names, and where they come from.
+    """Return the published weights of an encoder by the encoder's own names, and their origin.
+
+    The weights have the shapes of the encoder's `state_dict`, (out, in, kernel, kernel) for convolutions, and lie on the CPU. The
+    origin holds `dataset`, `weights`, and the repository or URL.
 
     `weights` names one of the published sets: smp's (`imagenet`, `ssl`, `swsl`, ...), torchvision's (`IMAGENET1K_V1`,
-    `IMAGENET1K_V2`), or a tag of timm for `tu-` encoders; None is the pinned default: `imagenet` where smp has it, then
-    `IMAGENET1K_V1`, then timm's first tag. Raises `UserError` for a set that does not exist, and for a file that cannot be had.
+    `IMAGENET1K_V2`), or a tag of timm for `tu-` encoders. None means the pinned default: `imagenet` if smp has it, then
+    `IMAGENET1K_V1`, then timm's first tag. Raises `UserError` for an unknown set, and for a file that cannot be downloaded.
     """
     published = published_imagenet(encoder, weights)
     return published.network().state_dict(), {
@@ -88,7 +91,7 @@ def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str
 
 
 def published_imagenet(encoder: str, weights: str | None = None) -> Published:
-    """Return the published weights of an encoder; `weights` as for `imagenet_encoder`. Raises `UserError`."""
+    """Return the published weights of an encoder; `weights` is that of `imagenet_encoder`. Raises `UserError` as it does."""
     name = check_imagenet(encoder, weights)
     what = f"source imagenet: the weights {name!r} of {encoder}"
     if encoder.startswith(TIMM_PREFIX):
@@ -102,9 +105,9 @@ def published_imagenet(encoder: str, weights: str | None = None) -> Published:
 
 
 def imagenet_normalisation(encoder: str, weights: str | None = None) -> Normalisation:
-    """Return the normalisation that an encoder's published weights expect; `weights` as for `imagenet_encoder`.
+    """Return the normalisation that an encoder's published weights expect; `weights` is that of `imagenet_encoder`.
 
-    Raises `UserError` for a set that does not exist, and for one that was not trained on RGB images.
+    Raises `UserError` for an unknown set, and for a set that was not trained on RGB images.
     """
     name = check_imagenet(encoder, weights)
     if encoder.startswith(TIMM_PREFIX):
@@ -116,9 +119,9 @@ def imagenet_normalisation(encoder: str, weights: str | None = None) -> Normalis
 
 
 def _smp_normalisation(encoder: str, name: str) -> Normalisation:
-    """Return the normalisation in the configuration file on smp's hub if it is in the cache, else that of smp 0.3.4's tables.
+    """Return the normalisation of the configuration file of smp's hub if it is in the cache, else that of smp 0.3.4's tables.
 
-    smp downloads the configuration with the weights; weights that were put into the cache by hand may lack it.
+    smp downloads the configuration with the weights; weights that a user copied into the cache may lack it.
     """
     entry = smp_encoders[encoder]["pretrained_settings"][name]
     file = HubFile(entry["repo_id"], entry["revision"], (SMP_CONFIG,)).place
@@ -131,23 +134,24 @@ def _smp_normalisation(encoder: str, name: str) -> Normalisation:
 
 
 def _in_unit_range(parameters: Mapping[str, Any], what: str) -> Normalisation:
-    """Return the normalisation in units of 0..1 from smp's parameters, whose images may be 0..255.
+    """Return the normalisation for images in 0..1 from smp's parameters, which may be for images in 0..255.
 
     Raises `UserError` for images that are not RGB: a mean and a standard deviation cannot express the order of channels.
     """
     if (space := parameters.get("input_space") or "RGB") != "RGB":
-        raise UserError(f"{what}: expect images in {space}, but images are RGB here; take another set of weights")
+        raise UserError(f"{what}: expect images in {space}, but segsweep's images are RGB; use another set of weights")
     top = float((parameters.get("input_range") or (0, 1))[1])
     return Normalisation.of({part: [value / top for value in parameters[part]] for part in ("mean", "std")})
 
 
 def _torchvision_normalisation(name: str, weights: str) -> Normalisation:
-    """Return the mean and standard deviation of torchvision's own transforms for a set of weights."""
+    """Return the mean and standard deviation of torchvision's transforms for a set of weights."""
     transforms = torchvision.models.get_model_weights(name)[weights].transforms()
     return Normalisation.of({"mean": transforms.mean, "std": transforms.std})
 
 
-def _sets(encoder: str) -> list[str]:
+def _set_names(encoder: str) -> list[str]:
+    """Return the names of the published sets of weights of an encoder."""
     if encoder.startswith(TIMM_PREFIX):
         model, _, tag = _timm_model(encoder).partition(".")
         known = [name.removeprefix(f"{model}.") for name in timm.list_pretrained() if name.startswith(f"{model}.")]
@@ -166,7 +170,7 @@ def _timm_default(encoder: str) -> str | None:
 
 
 def _smp_encoder(encoder: str, name: str, file: Path) -> nn.Module:
-    """Return an encoder with the weights of a file where it lies on this machine; else smp fetches them."""
+    """Return an encoder with the weights of a file if it exists on this machine; otherwise smp downloads them."""
     if not file.is_file():
         return build_smp_encoder(encoder, name)
     network = build_smp_encoder(encoder, None)
@@ -189,7 +193,7 @@ def _timm_file(what: str, encoder: str, tag: str) -> Published:
 
 
 def _timm_names(file: str | None) -> tuple[str, ...]:
-    """Return the names of a file that timm takes, in its order: safetensors before what must be unpickled."""
+    """Return the file names that timm tries, in its order: safetensors before formats that must be unpickled."""
     if file is None:
         return ("model.safetensors", "pytorch_model.bin")
     safe = TIMM_SAFE.get(file, file.replace(".bin", ".safetensors"))
@@ -199,21 +203,21 @@ def _timm_names(file: str | None) -> tuple[str, ...]:
 def _torchvision_file(what: str, name: str, weights: str, build: Callable[[Mapping[str, Tensor]], nn.Module]) -> Published:
     entry = torchvision.models.get_model_weights(name)[weights]
 
-    def load() -> nn.Module:  # get_model(weights=entry) would unpickle whatever the file holds
+    def load() -> nn.Module:  # get_model(weights=entry) would unpickle arbitrary objects
         return build(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
 
     return Published(what, {"url": entry.url}, UrlFile(entry.url), load)
 
 
 def _filled(name: str, state: Mapping[str, Tensor], **options: Any) -> nn.Module:
-    """Return a network of torchvision's with these weights, all of them and no others."""
+    """Return a torchvision network with exactly these weights, none missing and none unused."""
     network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     network.load_state_dict({modern_name(key): tensor for key, tensor in state.items()})
     return network
 
 
 def _without_classifier(encoder: str, network: nn.Module) -> nn.Module:
-    """Return a network of torchvision's as an encoder, by the encoder's names of weights."""
+    """Return a torchvision network without its classifier, with the encoder's weight names."""
     if encoder in WITHOUT_PREFIX:
         return network.get_submodule(WITHOUT_PREFIX[encoder].rstrip("."))
     for classifier in CLASSIFIERS:
@@ -223,19 +227,20 @@ def _without_classifier(encoder: str, network: nn.Module) -> nn.Module:
 
 
 def check_coco_weights(architecture: str) -> None:
-    """Raise `UserError` for an architecture that is not published with weights trained on COCO."""
+    """Raise `UserError` for an architecture without published weights that were trained on COCO."""
     if architecture not in TORCHVISION:
         raise UserError(
-            f"source coco-weights: {architecture} is not published with such weights; those that are: {', '.join(TORCHVISION)}"
+            f"source coco-weights: {architecture} is not published with such weights; allowed are {', '.join(TORCHVISION)}"
         )
 
 
 def coco_weights(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Any]]:
-    """Return the weights of a whole network of torchvision, its classes, and where they come from.
+    """Return the weights of a whole torchvision network, its classes, and the origin of the weights.
 
-    They were trained on the images of COCO train2017 that show PASCAL VOC's 20 classes. Names that begin as one of
-    `COCO_WEIGHTS_IGNORED` belong to the auxiliary classifier, which the architectures here do not have. Raises `UserError` for
-    another architecture, and for a file that cannot be had.
+    They were trained on the images of COCO train2017 that show PASCAL VOC's 20 classes; the classifier's weight has 21 rows, (21,
+    in, 1, 1), with the background first. Names that start with one of `COCO_WEIGHTS_IGNORED` belong to the auxiliary classifier,
+    which segsweep's architectures do not have. Raises `UserError` for another architecture, and for a file that cannot be
+    downloaded.
     """
     published = published_coco(architecture)
     origin = {"dataset": "coco", "weights": COCO_NAME, **published.origin}
@@ -250,13 +255,13 @@ def published_coco(architecture: str) -> Published:
 
 
 def classes_of_weights(content_hash: str) -> tuple[str, ...] | None:
-    """Return the classes of a weight file by its SHA-256: known of torchvision's files for `coco-weights`, None for others."""
+    """Return the classes of a weight file by its SHA-256, for torchvision's files of `coco-weights`; None for other files."""
     return COCO_WEIGHTS_CLASSES if content_hash.startswith(_coco_hashes()) else None
 
 
 @cache
 def _coco_hashes() -> tuple[str, ...]:
-    """Return how the SHA-256 of each of torchvision's files begins, which its name ends with."""
+    """Return the prefix of the SHA-256 of each of torchvision's files, with which the file's name ends."""
     urls = (torchvision.models.get_model_weights(network.name)[COCO_NAME].url for network in TORCHVISION.values())
     return tuple(url.rpartition("-")[2].removesuffix(".pth") for url in urls)
 

@@ -1,8 +1,8 @@
 """The stem of ResNets for small images: one 3x3 convolution at stride 1 and no max-pooling.
 
-SimCLR replaces the stem so on CIFAR-10 (Chen et al. 2020, arXiv:2002.05709, appendix B.9):
+SimCLR uses this stem on CIFAR-10 (Chen et al. 2020, arXiv:2002.05709, appendix B.9):
 https://github.com/google-research/simclr/blob/be265c2266ba20ed5a6eb8fdb80817f591c8625f/tf2/model.py (`cifar_stem`). The usual
-stem shrinks images four times, so that of 32 px one place is left at the deepest level.
+stem reduces images by a factor of four, so that an image of 32 px has a single position at the deepest level.
 """
 
 import torch
@@ -13,10 +13,10 @@ from segsweep.models.encoder_name import resnet_stem
 
 
 def use_small_stem(encoder: nn.Module, name: str, seed: int) -> nn.Module:
-    """Give a ResNet the stem for small images, with random weights that depend on the seed alone, and return it.
+    """Replace the stem of a ResNet by that for small images, with random weights that depend on the seed only, and return it.
 
-    `name` is the encoder's, by `encoder_name`. Its output stride becomes 8; the names of its weights stay, the first
-    convolution has another shape.
+    `name` is the encoder's name by `encoder_name`. The output stride becomes 8. The names of the weights do not change; the
+    weight of the first convolution becomes (out, 3, 3, 3).
     """
     convolution, _ = resnet_stem(name)
     inside, _, attribute = convolution.rstrip(".").rpartition(".")
@@ -26,7 +26,7 @@ def use_small_stem(encoder: nn.Module, name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for("small stem", seed))
         small = nn.Conv2d(usual.in_channels, usual.out_channels, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")  # as ResNets begin
+        nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")  # the initialisation of ResNets
     setattr(network, attribute, small)
     network.maxpool = nn.Identity()
     return encoder

@@ -1,7 +1,7 @@
 """The decoders of segmentation_models_pytorch (smp) with its encoders and timm's.
 
-`AS_IN_PAPER` sets the options of smp that make a decoder that of its paper and change no name and no shape of a weight. What
-no option reaches stays smp's; `segsweep/models/README.md` states these differences.
+`AS_IN_PAPER` sets the options of smp that make a decoder follow its paper, as far as they change no name and no shape of a
+weight. Differences that no option removes remain; `segsweep/models/README.md` lists them.
 """
 
 import inspect
@@ -50,7 +50,7 @@ CLASSIFIERS: Mapping[str, str] = {"dpt": "segmentation_head.head.4."}  # its hea
 
 
 def is_encoder(name: str) -> bool:
-    """Return whether an encoder goes by this name: one of smp's, or `tu-NAME` or `tu-NAME.TAG` of timm."""
+    """Return whether this is the name of an encoder: of smp, or of timm as `tu-NAME` or `tu-NAME.TAG`."""
     if not name.startswith(TIMM_PREFIX):
         return name in smp_encoders
     model = name.removeprefix(TIMM_PREFIX)
@@ -59,7 +59,7 @@ def is_encoder(name: str) -> bool:
 
 @cache
 def timm_names() -> frozenset[str]:
-    """Return the names of timm's encoders, without tags of weights."""
+    """Return the names of timm's encoders, without the tags of weights."""
     return frozenset(timm.list_models())
 
 
@@ -69,8 +69,8 @@ def _timm_tagged() -> frozenset[str]:
 
 
 def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Parts]:
-    """Return a decoder with an encoder, with random weights, and its parts."""
-    # encoder_weights: only None is random; False loads published weights for tu- encoders
+    """Return a network from images (B, 3, H, W) to logits (B, classes, H, W) with random weights, and its parts."""
+    # encoder_weights: only None means random weights; False loads published weights for tu- encoders
     options = AS_IN_PAPER.get(decoder, {})
     build = partial(DECODERS[decoder], encoder_name=encoder, encoder_weights=None, classes=classes, **options)
     network = build() if decoder != "dpt" else _for_any_size(build)
@@ -80,7 +80,10 @@ def build_smp(decoder: str, encoder: str, classes: int) -> tuple[nn.Module, Part
 
 
 def _decode(network: Any, features: Any, size: tuple[int, int]) -> Tensor:
-    """Return what smp's networks return. Raises `UserError` for a size that they refuse: no multiple of the encoder's stride."""
+    """Return logits (B, classes, H, W) as smp's forward pass does.
+
+    Raises `UserError` if smp refuses the size (H, W), since it is not a multiple of the encoder's stride.
+    """
     stride_px = network.encoder.output_stride
     if network.requires_divisible_input_shape and any(side_px % stride_px for side_px in size):
         raise UserError(f"image of {size[1]}x{size[0]} pixels: {network.name} needs multiples of {stride_px}")
@@ -90,9 +93,9 @@ def _decode(network: Any, features: Any, size: tuple[int, int]) -> Tensor:
 
 
 def build_smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
-    """Return an encoder alone, by the name that `encoder_name` gives.
+    """Return an encoder by the name that `encoder_name` returns.
 
-    `weights` None is random; True loads timm's weights, a text the set of smp's encoder that it names.
+    `weights` is None for random weights, True for timm's published weights, or the name of a set of weights of smp's encoder.
     """
     encoder, _, decoder = name.partition("@")
     if decoder == "dpt":
@@ -104,10 +107,10 @@ def build_smp_encoder(name: str, weights: str | bool | None) -> nn.Module:
 
 
 def publisher_names(encoder: nn.Module) -> dict[str, str | None] | None:
-    """Return the encoder's name of each weight of the network that timm publishes, None for those that the encoder leaves out.
+    """Map each weight name of the network that timm publishes to the encoder's name, or to None if the encoder lacks the weight.
 
-    timm's encoders lack the classifier, and may lack late layers; the first level of a sequence is flattened
-    (`stages.0` becomes `stages_0`), or the network lies below `model.` or `body.`. Returns None for encoders that are not timm's.
+    timm's encoders lack the classifier, and may lack late layers. The first level of a sequence is flattened (`stages.0` becomes
+    `stages_0`), or the network lies below `model.` or `body.`. Returns None for encoders that are not timm's.
     """
     if not isinstance(encoder, TimmUniversalEncoder | TimmViTEncoder):
         return None
@@ -126,12 +129,12 @@ def publisher_names(encoder: nn.Module) -> dict[str, str | None] | None:
 
 @cache
 def _publisher_form(name: str) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Return the shapes of the weights of timm's network of a name, and its parts that are flattened, by the flat name."""
+    """Return the shapes of the weights of a timm network by name, and its nested module names by their flattened names."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
                 network = timm.create_model(name)
-        except Exception:  # a few need numbers to be built at all
+        except Exception:  # a few networks cannot be built on the meta device
             network = timm.create_model(name)
     flattened = {
         f"{top}_{part}": f"{top}.{part}"
@@ -143,15 +146,15 @@ def _publisher_form(name: str) -> tuple[dict[str, tuple[int, ...]], dict[str, st
 
 
 def _for_any_size(build: Callable[..., nn.Module]) -> nn.Module:
-    """Build something on a ViT such that it takes images of other sizes than the ViT is published for, where it can."""
+    """Build a network on a ViT, if possible one that accepts image sizes other than the published one."""
     try:
         return build(dynamic_img_size=True)
-    except TypeError:  # not one of those that can
+    except TypeError:  # this ViT does not support it
         return build()
 
 
 def _prune(encoder: Any) -> nn.Module:
-    """Drop what a ViT has beyond the blocks that give its features: its last normalisation and its classifier."""
+    """Remove a ViT's last normalisation, its classifier, and the blocks after the last feature map."""
     encoder.model.prune_intermediate_layers(encoder._output_indices, prune_norm=True, prune_head=True)
     pruned: nn.Module = encoder
     return pruned

@@ -1,4 +1,4 @@
-"""torchvision's own segmentation networks, with its names of weights, and the levels of their encoders."""
+"""torchvision's segmentation networks, with torchvision's weight names, and the levels of their encoders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import LRASPP
 
 RESNET_LEVELS = (("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",))
-MOBILENET_V3_LEVELS = tuple(  # a level begins with a block that halves the size, or would without dilation
+MOBILENET_V3_LEVELS = tuple(  # a level starts with a block that halves the size, or would halve it without dilation
     tuple(f"{block}." for block in blocks) for blocks in (range(2), range(2, 4), range(4, 7), range(7, 13), range(13, 17))
 )
 LRASPP_CLASSIFIERS = ("classifier.low_classifier.", "classifier.high_classifier.")
@@ -16,7 +16,7 @@ LRASPP_CLASSIFIERS = ("classifier.low_classifier.", "classifier.high_classifier.
 
 @dataclass(frozen=True)
 class TorchvisionNetwork:
-    """One of torchvision's networks: its name there, its encoder's levels, and how the names of its last classifier begin."""
+    """A torchvision network: its name in torchvision, its encoder with levels, and the name prefixes of its last classifier."""
 
     name: str
     encoder: str
@@ -24,13 +24,16 @@ class TorchvisionNetwork:
     classifier: tuple[str, ...] = ("classifier.4.",)
 
     def build(self, classes: int) -> nn.Module:
-        """Return the network with random weights and without auxiliary classifier; it gives its logits as `out`."""
+        """Return the network with random weights and no auxiliary classifier. Its output is a dictionary, logits as `out`."""
         network: nn.Module = torchvision.models.get_model(self.name, weights=None, weights_backbone=None, num_classes=classes)
         return network
 
 
 def decode_torchvision(network: nn.Module, features: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
-    """Return logits (B, classes, *size) from what the backbone returns: `out`, or `low` and `high` for LR-ASPP."""
+    """Return logits (B, classes, H, W) of images of `size` (H, W) from the backbone's output.
+
+    `features` holds the feature maps (B, C, h, w): `out`, or `low` and `high` for LR-ASPP.
+    """
     classifier = network.get_submodule("classifier")
     logits = classifier(features if isinstance(network, LRASPP) else features["out"])
     return nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)

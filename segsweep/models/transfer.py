@@ -1,4 +1,4 @@
-"""Moving weights from a source into a model: the one place where weights come in, and its report."""
+"""Transfer of weights from a source into a model, and its report. Weights enter a model nowhere else."""
 
 import difflib
 from collections import Counter
@@ -16,11 +16,10 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class TransferReport:
-    """The names of the weights that were loaded, those of the model that kept their start, those of the source left unused.
+    """Names of the weights that a transfer loaded, that it kept at their initial values, and that it left unused in the source.
 
-    `absent` are those that kept their start though they lie in the scope, since the source was announced not to have them.
-    `classes` says how the rows of the last classifier were mapped, where they were; `prefix` what a file had in front of the
-    network's names.
+    `absent` are those of `kept` that lie in the scope, since the source declares that it lacks them. `classes` is the map of the
+    last classifier's rows; None if they were not mapped. `prefix` is the prefix of the network's names in a file.
     """
 
     loaded: tuple[str, ...]
@@ -50,46 +49,57 @@ def transfer_weights(
     origin: Mapping[str, str] | None = None,
     prefix: str = "",
 ) -> TransferReport:
-    """Load weights into a model and report what was done.
+    """Load weights into a model, and return a report.
 
-    `scope` announces what moves: `encoder`, `all-but-classifier`, or `all`. All that lies in the scope must be there on
-    both sides with the same shape, otherwise `UserError` names what is not; nothing else is loaded. `weights` bears
-    the names of `model.network`; names that begin as one of `ignored` are announced as of no use, and names of the model
-    that begin as one of `absent` as not in the source. With `classes`, and the scope `all`, the last classifier is taken row by
-    row instead; without, it is loaded as all else. Of weights that a file names otherwise, `origin` gives the file's names for
-    messages, and `prefix` what it had in front of them for the report.
+    Only weights in the scope are loaded, and both sides must have all of them with the same shapes.
+
+    Args:
+        model: The model, which is changed.
+        weights: Tensors by the names of `model.network`, in its shapes; a classifier that is mapped has S rows, (S, ...), for S
+            source classes.
+        scope: The part that is transferred: `encoder`, `all-but-classifier`, or `all`.
+        ignored: Prefixes of names of the source that are declared unused.
+        absent: Prefixes of names of the model that the source declares absent.
+        classes: Map of the classes, by which the scope `all` fills the last classifier row by row; without it, the classifier is
+            loaded like all other weights.
+        origin: Names in the source's file by the network's names, for messages.
+        prefix: Prefix of the names in the file, for the report.
+
+    Raises:
+        UserError: A weight is missing, unexpected, or of another shape, or the model has no weights in the scope. The message has
+            names of both sides.
     """
     model_state = model.network.state_dict()
     in_scope = [name for name in model_state if _in_scope(name, scope, model)]
-    announced = [name for name in in_scope if not name.startswith(tuple(absent))]
-    if not announced:
-        raise UserError(f"transfer={scope}: names nothing in this model")
-    mapped = [name for name in announced if classes is not None and name.startswith(model.parts.classifier)]
-    expected = {name: _expected_shape(model_state[name], classes if name in mapped else None) for name in announced}
+    expected_names = [name for name in in_scope if not name.startswith(tuple(absent))]
+    if not expected_names:
+        raise UserError(f"transfer={scope}: this model has no weights in this scope")
+    mapped = [name for name in expected_names if classes is not None and name.startswith(model.parts.classifier)]
+    expected = {name: _expected_shape(model_state[name], classes if name in mapped else None) for name in expected_names}
     offered = [name for name in weights if _in_scope(name, scope, model) and not name.startswith(tuple(ignored))]
-    _refuse_unexplained(scope, weights, expected, [name for name in offered if name not in model_state], origin or {})
-    moved = {name: weights[name] for name in announced}
+    _refuse_differences(scope, weights, expected, [name for name in offered if name not in model_state], origin or {})
+    moved = {name: weights[name] for name in expected_names}
     if classes is not None:
         moved |= {name: classes.apply(model_state[name], weights[name].to(model_state[name])) for name in mapped}
     model.network.load_state_dict({**model_state, **moved})
     return TransferReport(
-        loaded=tuple(announced),
-        kept=tuple(name for name in model_state if name not in set(announced)),
-        unused=tuple(name for name in weights if name not in set(announced)),
+        loaded=tuple(expected_names),
+        kept=tuple(name for name in model_state if name not in set(expected_names)),
+        unused=tuple(name for name in weights if name not in set(expected_names)),
         classes=classes if mapped else None,
         prefix=prefix,
-        absent=tuple(name for name in in_scope if name not in set(announced)),
+        absent=tuple(name for name in in_scope if name not in set(expected_names)),
     )
 
 
-def _refuse_unexplained(
+def _refuse_differences(
     scope: str,
     weights: Mapping[str, Tensor],
     expected: Mapping[str, tuple[int, ...]],
     foreign: Sequence[str],
     origin: Mapping[str, str],
 ) -> None:
-    """Raise `UserError`, with names of both sides, unless the weights have all that is expected, in its shapes, and no more."""
+    """Raise `UserError`, with names of both sides, unless the weights have exactly the expected names and shapes."""
     missing = [name for name in expected if name not in weights]
     if missing:
         rest = [origin.get(name, name) for name in weights if name not in expected] or list(weights)
@@ -97,26 +107,26 @@ def _refuse_unexplained(
     if foreign:
         found = [origin.get(name, name) for name in foreign]
         near = ", ".join(difflib.get_close_matches(foreign[0], expected, NAMES_SHOWN, cutoff=0))
-        raise UserError(f"transfer={scope}: the source has, beyond the model, {_few(found)}; the model has {near}, ...")
+        raise UserError(f"transfer={scope}: the source has {_few(found)}, which the model lacks; the model has {near}, ...")
     shapes = [
         f"{origin.get(name, name)} {tuple(weights[name].shape)} instead of {shape}" + (f" of {name}" if name in origin else "")
         for name, shape in expected.items()
         if tuple(weights[name].shape) != shape
     ]
     if shapes:
-        raise UserError(f"transfer={scope}: the source has another shape of {_few(shapes)}")
+        raise UserError(f"transfer={scope}: the shapes of source and model differ: {_few(shapes)}")
 
 
 def _few(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first few names, and the number of the remaining ones."""
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
 
 
 def _expected_shape(weight: Tensor, classes: ClassMap | None) -> tuple[int, ...]:
-    """Return the shape that the source must have for a weight of the model; a mapped one has a row per source class."""
+    """Return the shape of a weight of the model in the source; a mapped weight has one row per source class."""
     if classes is None:
         return tuple(weight.shape)
-    assert weight.shape[0] == len(classes.target), "the class map is another model's"
+    assert weight.shape[0] == len(classes.target), "the class map belongs to another model"
     return (len(classes.source), *weight.shape[1:])
 
 

@@ -1,7 +1,7 @@
 """The plain U-Net (Ronneberger et al. 2015, arXiv:1505.04597), with padded convolutions, with and without batch normalisation.
 
-The paper has neither. Padding keeps the size; without batch normalisation, which most later U-Nets have, a small share of
-a small dataset does not tell sources apart within a few epochs.
+The paper has neither padding nor batch normalisation. Padding preserves the image size. Batch normalisation, which most later
+U-Nets have, is needed to see differences between sources on a small share of a small dataset within a few epochs.
 """
 
 from itertools import pairwise
@@ -13,16 +13,19 @@ LEVELS = 5
 
 
 def _block(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
-    """Two 3x3 convolutions, each followed by batch normalisation where it is asked for, and a ReLU."""
+    """Return two 3x3 convolutions, each followed by batch normalisation if `norm`, and a ReLU."""
     layers: list[nn.Module] = []
-    for channels in (inputs, outputs):  # batch normalisation takes a bias out, whose gradient would be rounding noise
+    for channels in (inputs, outputs):  # batch normalisation removes a bias, whose gradient would be rounding noise
         layers.append(nn.Conv2d(channels, outputs, 3, padding=1, bias=not norm))
         layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)] if norm else [nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
 class PlainEncoder(nn.Module):
-    """The contracting path: five blocks, 2x2 max pooling between them, channels doubling from `width`."""
+    """The contracting path: five blocks with 2x2 max pooling between them, images (B, 3, H, W) to five feature maps.
+
+    The number of channels starts at `width` and doubles with each block.
+    """
 
     def __init__(self, width: int, norm: bool) -> None:
         super().__init__()
@@ -30,7 +33,7 @@ class PlainEncoder(nn.Module):
         self.blocks = nn.ModuleList(_block(a, b, norm) for a, b in pairwise(channels))
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Return the output of every block, finest first."""
+        """Return the output of each block k = 0..4, (B, width * 2^k, H / 2^k, W / 2^k), for images (B, 3, H, W)."""
         outputs = [self.blocks[0](images_BCHW)]
         for block in self.blocks[1:]:
             outputs.append(block(nn.functional.max_pool2d(outputs[-1], 2)))
@@ -38,7 +41,10 @@ class PlainEncoder(nn.Module):
 
 
 class PlainDecoder(nn.Module):
-    """The expanding path: four transposed convolutions that halve the channels, each with its skip and a block."""
+    """The expanding path: five feature maps to features (B, width, H, W).
+
+    Four transposed convolutions double the size and halve the channels, each followed by a skip connection and a block.
+    """
 
     def __init__(self, width: int, norm: bool) -> None:
         super().__init__()
@@ -48,7 +54,7 @@ class PlainDecoder(nn.Module):
         self.blocks = nn.ModuleList(_block(2 * b, b, norm) for _, b in pairs)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return features at full resolution from the outputs of the encoder's blocks."""
+        """Return features (B, width, H, W) from the outputs of the encoder's blocks, finest first."""
         x = features[-1]
         for up, block, skip in zip(self.up, self.blocks, reversed(features[:-1]), strict=True):
             x = block(torch.cat([skip, up(x)], dim=1))
@@ -56,10 +62,11 @@ class PlainDecoder(nn.Module):
 
 
 class PlainUNet(nn.Module):
-    """The plain U-Net: `width` channels in the first block, 16 times as many in the last.
+    """The plain U-Net from images (B, 3, H, W) to logits (B, classes, H, W).
 
-    With `norm` each 3x3 convolution is batch-normalised, without it has a bias. Initialised as He et al. 2015 for ReLU, which the
-    paper asks for.
+    The first block has `width` channels, the last 16 times as many. With `norm`, each 3x3 convolution is followed by batch
+    normalisation; without, it has a bias. Weights are initialised for ReLU (He et al. 2015, arXiv:1502.01852), as the U-Net paper
+    recommends.
     """
 
     def __init__(self, width: int, classes: int, norm: bool = True) -> None:
@@ -74,11 +81,11 @@ class PlainUNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return logits (B, classes, H, W). Height and width must be multiples of 16."""
+        """Return logits (B, classes, H, W) of images (B, 3, H, W). H and W must be multiples of 16."""
         height, width = images_BCHW.shape[-2:]
         return self.decode(self.encoder(images_BCHW), (height, width))
 
-    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:  # noqa: ARG002  # the first block's output has it
-        """Return logits (B, classes, *size) from the outputs of the encoder's blocks."""
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:  # noqa: ARG002  # the first feature map has the size
+        """Return logits (B, classes, H, W) of images of `size` (H, W) from the outputs of the encoder's blocks, finest first."""
         logits: Tensor = self.classifier(self.decoder(features))
         return logits

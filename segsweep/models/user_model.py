@@ -1,4 +1,4 @@
-"""Architectures that a study file brings as objects."""
+"""Architectures that a study file declares as objects."""
 
 import torch
 from torch import nn
@@ -7,13 +7,13 @@ from segsweep.config.user_objects import Architecture, user_object
 from segsweep.errors import UserError
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 
-REHEARSED_CLASSES = 2
+CHECKED_CLASSES = 2
 
 
 def build_user_network(text: str, channels: int) -> tuple[nn.Module, Parts]:
-    """Return the network of a text `own:NAME` with `channels` output channels, and its parts.
+    """Return the network of the architecture `own:NAME` with `channels` output channels, and its parts.
 
-    Raises `UserError` where this process was not brought the object.
+    Raises `UserError` if this process does not have the object.
     """
     architecture: Architecture = user_object(text)
     network = architecture.build(channels)
@@ -22,7 +22,7 @@ def build_user_network(text: str, channels: int) -> tuple[nn.Module, Parts]:
 
 
 def _part(network: nn.Module, encoder: str, name: str) -> str:
-    """Return the name of a part of the encoder without the encoder's own: of a module, dot at its end, or a parameter."""
+    """Return the name of a module, with a dot at its end, or of a parameter, without the prefix of the encoder."""
     if not name.startswith(encoder):
         raise UserError(f"levels name {name!r}, which does not begin with the encoder's {encoder!r}")
     if name.rstrip(".") in dict(network.named_modules()):
@@ -32,8 +32,11 @@ def _part(network: nn.Module, encoder: str, name: str) -> str:
     raise UserError(f"levels name {name!r}, which is neither a module nor a parameter of the network")
 
 
-def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_CLASSES) -> None:
-    """Raise `UserError` where a user's architecture differs from its declaration: parts, sizes, `channels` of the output."""
+def check_user_architecture(text: str, image_px: int, channels: int = CHECKED_CLASSES) -> None:
+    """Raise `UserError` unless a user's architecture has the declared parts and maps one image to logits (1, channels, H, W).
+
+    The network is built on the CPU and run on an image (1, 3, image_px, image_px).
+    """
     architecture: Architecture = user_object(text)
     if image_px % architecture.stride_px:
         raise UserError(f"image_px={image_px}: {text} needs a multiple of {architecture.stride_px}")
@@ -43,12 +46,12 @@ def check_user_architecture(text: str, image_px: int, channels: int = REHEARSED_
             logits = model(torch.zeros(1, 3, image_px, image_px))
     except UserError as error:
         raise UserError(f"architecture {text!r}: {error}") from None
-    except Exception as error:  # whatever a user's code raises
+    except Exception as error:  # a user's code may raise anything
         raise UserError(f"architecture {text!r} cannot be built and run at {image_px} px: {error!r}") from None
     wanted = (1, channels, image_px, image_px)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UserError(f"architecture {text!r}: gives {shape} for one image of {image_px} px; must give logits {wanted}")
+        raise UserError(f"architecture {text!r}: returns {shape} for one image of {image_px} px; must return logits {wanted}")
     _check_parts(text, architecture, model.network)
 
 
@@ -58,14 +61,14 @@ def _check_parts(text: str, architecture: Architecture, network: nn.Module) -> N
         prefix = getattr(architecture, part)
         if not any(name.startswith(prefix) for name in names):
             tops = sorted({name.partition(".")[0] + "." for name in names})
-            raise UserError(f"architecture {text!r}: {part}={prefix!r} names no parameter; they begin with {', '.join(tops)}")
+            raise UserError(f"architecture {text!r}: {part}={prefix!r} names no parameter; names begin with {', '.join(tops)}")
     if not architecture.encoder.endswith(".") or architecture.encoder[:-1] not in dict(network.named_modules()):
         raise UserError(f"architecture {text!r}: encoder={architecture.encoder!r} must be a module's name and a dot")
     for name in names if architecture.levels else ():
-        holding = [level for level in architecture.levels if any(_holds(part, name) for part in level)]
-        if name.startswith(architecture.encoder) and len(holding) != 1:
-            raise UserError(f"architecture {text!r}: {name} of its encoder lies in {len(holding)} of its levels; must be one")
+        found = [level for level in architecture.levels if any(_covers(part, name) for part in level)]
+        if name.startswith(architecture.encoder) and len(found) != 1:
+            raise UserError(f"architecture {text!r}: {name} of its encoder lies in {len(found)} of its levels; must be one")
 
 
-def _holds(part: str, name: str) -> bool:
+def _covers(part: str, name: str) -> bool:
     return name == part or name.startswith(f"{part.rstrip('.')}.")

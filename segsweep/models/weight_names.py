@@ -1,9 +1,9 @@
-"""Reading a weight file by a model's names, whatever stands in front of them and whoever published the encoder.
+"""Matching the names of a weight file with a model's names, for any prefix and any known publisher of the encoder.
 
 A file is one table of dotted names. The weights of a network are those under one common prefix: `module.`, `state_dict.`,
-`encoder_q.` or any other. Behind the prefix they bear the names of the whole network or, in a file of an encoder alone, those
-of the encoder: its own, its publisher's, or the numbers of its children. A name is inside the encoder where it shares a
-top-level module with the encoder's names; the encoder must have every name inside. Other names are outside, and listed.
+`encoder_q.` or any other. After the prefix, they have the names of the whole network or, in a file of an encoder only, those of
+the encoder: its own, its publisher's, or the numbers of its children. A name is inside the encoder if it shares a top-level
+module with the encoder's names; the encoder must have every name inside. Other names are outside, and are reported.
 """
 
 import re
@@ -18,18 +18,18 @@ from segsweep.models.segmentation_model import SegmentationModel
 from segsweep.models.smp_models import publisher_names
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # in torchvision's files of 2017
-COUNTER = ".num_batches_tracked"  # of normalisation layers, not in files of that time
+COUNTER = ".num_batches_tracked"  # of normalisation layers, missing in files of 2017
 COMPUTED = (".relative_position_index", ".relative_coords_table", ".attn_mask")  # tables that networks compute when built
-AUXILIARY = ("aux_classifier.", "auxiliary_head.", "classification_head.")  # heads for training alone: torchvision, mmseg, smp
-FOLLOWERS = ("encoder_k", "momentum", "student")  # beside the network that MoCo (its query), BYOL and DINO (its teacher) evaluate
+AUXILIARY = ("aux_classifier.", "auxiliary_head.", "classification_head.")  # heads for training only: torchvision, mmseg, smp
+NOT_EVALUATED = ("encoder_k", "momentum", "student")  # MoCo evaluates its query encoder, BYOL the online one, DINO its teacher
 
 
 class NamedWeights(dict[str, Tensor]):
-    """The weights of a file by the names of a network, where they have one there; all others by the file's names.
+    """The weights of a file by the names of a network; weights outside the network by the file's names.
 
-    `prefix` is what the file has in front of the names; `outside` are names of the file that belong to no part of the model;
-    `beyond_encoder` says whether the file holds more of the model than its encoder; `origin` gives the file's name of each
-    other one.
+    `prefix` is the prefix of the network's names in the file. `outside` are names of the file that belong to no part of the
+    model. `beyond_encoder` states whether the file holds more of the model than its encoder. `origin` maps each network name to
+    the file's name.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class NamedWeights(dict[str, Tensor]):
 
 @dataclass(frozen=True)
 class _Naming:
-    """One way to name a model's weights in a file: `table` leads from a name in the file to the network's.
+    """One way to name a model's weights in a file: `table` maps a name in the file to the network's name.
 
-    `left_out` are names that the publisher's network has and the model's encoder has not.
+    `left_out` are names that the publisher's network has and the model's encoder lacks.
     """
 
     table: Mapping[str, str]
@@ -56,7 +56,7 @@ class _Naming:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A naming with a prefix, and how many of its names the file has with the model's shape, and in all."""
+    """A naming with a prefix: `found` of its names are in the file, `fitting` of them with the model's shape."""
 
     naming: _Naming
     prefix: str
@@ -66,16 +66,16 @@ class _Reading:
 
 
 def modern_name(name: str) -> str:
-    """Return the name that a layer of torchvision's DenseNets has now; all other names are left."""
+    """Return the current name of a layer of torchvision's DenseNets; other names are returned unchanged."""
     return OLD_DENSENET.sub(r"\1\2", name)
 
 
 def by_network_names(model: SegmentationModel, weights: Mapping[str, Tensor]) -> NamedWeights:
     """Return the weights of a file by the names of `model.network`.
 
-    A name inside the model that the model lacks is kept inside, so that the transfer refuses it. Counters of
-    normalisation layers are filled with zeros where the file has none at all. Raises `UserError` for a file that holds several
-    different networks that all fit.
+    Tensors keep their shapes, such as (out, in, kernel, kernel) for a convolution. A name inside the model that the model lacks
+    is kept, so that the transfer refuses it. Counters of normalisation layers are set to zero if the file has none at all. Raises
+    `UserError` for a file with several different networks that all fit.
     """
     model_state = model.network.state_dict()
     files = {modern_name(name): name for name in weights}
@@ -104,7 +104,7 @@ def _counters(model_state: Mapping[str, Tensor], names: Iterable[str]) -> dict[s
 
 
 def _namings(model: SegmentationModel, model_state: Mapping[str, Tensor]) -> Iterator[_Naming]:
-    """Yield the ways in which a file may name this model's weights, the likeliest first."""
+    """Yield the namings that a file may use for this model's weights, the most likely first."""
     prefix = model.parts.encoder
     inner = {name.removeprefix(prefix): name for name in model_state if name.startswith(prefix)}
     yield _Naming({name: name for name in model_state}, of_network=True)
@@ -121,7 +121,7 @@ def _namings(model: SegmentationModel, model_state: Mapping[str, Tensor]) -> Ite
 def _readings(
     model: SegmentationModel, model_state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> list[_Reading]:
-    """Return every naming with every prefix under which the file has some of its names."""
+    """Return every combination of a naming and a prefix under which the file has some names."""
     readings = []
     for naming in _namings(model, model_state):
         found: dict[str, dict[str, str]] = {}
@@ -144,10 +144,10 @@ def _prefixes(name: str) -> Iterator[str]:
 def _choose(
     readings: Sequence[_Reading], model: SegmentationModel, model_state: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> _Reading | None:
-    """Return the reading that fits best, None where the file has no name of the model.
+    """Return the reading that fits best; None if the file has no name of the model.
 
-    Of several networks in one file that fit whole, that at the file's own top goes first, then the one that is no tail of
-    another. Raises `UserError` where that does not decide and they differ.
+    If several networks of one file fit completely, the one without a prefix is preferred, then the one that its method evaluates
+    (see `NOT_EVALUATED`). Raises `UserError` if several different networks remain.
     """
     if not readings:
         return None
@@ -163,12 +163,12 @@ def _choose(
         return best
     several = [best, *rivals]
     leading = [reading for reading in several if not reading.prefix] or [
-        reading for reading in several if not any(word in reading.prefix for word in FOLLOWERS)
+        reading for reading in several if not any(word in reading.prefix for word in NOT_EVALUATED)
     ]
     if leading and not any(_differ(reading, leading[0], wanted, weights) for reading in leading):
         return max(leading, key=lambda reading: (reading.fitting, reading.found))
     names = ", ".join(sorted({repr(reading.prefix.rstrip(".")) for reading in several}))
-    raise UserError(f"holds several networks that fit, under {names}; say which one: file:PATH@prefix=NAME")
+    raise UserError(f"holds several networks that fit, under {names}; choose one: file:PATH@prefix=NAME")
 
 
 def _differ(one: _Reading, other: _Reading, names: Sequence[str], weights: Mapping[str, Tensor]) -> bool:
@@ -177,13 +177,13 @@ def _differ(one: _Reading, other: _Reading, names: Sequence[str], weights: Mappi
 
 
 def _is_beyond_encoder(model: SegmentationModel, model_state: Mapping[str, Tensor], names: Iterable[str]) -> bool:
-    """Return whether names of a file, behind its prefix, are of more than the model's encoder."""
+    """Return whether names of a file, after its prefix, cover more of the model than its encoder."""
     beside = {_top(name) for name in model_state if not name.startswith(model.parts.encoder)}
     return any(_top(name) in beside and not name.startswith(model.parts.encoder) for name in names)
 
 
 def _network_name(name: str, naming: _Naming, model: SegmentationModel, beyond_encoder: bool) -> str | None:
-    """Return the network's name of a weight, or the one that it would have inside the model; None outside the model."""
+    """Return the network's name of a weight, or the name that it would have inside the model; None for a name outside."""
     if name in naming.table:
         return naming.table[name]
     if name in naming.left_out or name.endswith(COMPUTED):
@@ -198,6 +198,6 @@ def _network_name(name: str, naming: _Naming, model: SegmentationModel, beyond_e
 
 
 def _top(name: str) -> str:
-    """Return the top-level module of a name; numbered ones are parts of one sequence."""
+    """Return the top-level module of a name; all numbered modules count as one, since they are parts of one sequence."""
     top = name.partition(".")[0]
     return "0" if top.isdecimal() else top

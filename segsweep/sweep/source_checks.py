@@ -7,7 +7,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import Study
 from segsweep.errors import UserError
-from segsweep.models.architectures import build_without_numbers
+from segsweep.models.architectures import build_on_meta
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.class_maps import class_maps, stage_classes
 from segsweep.sweep.study_values import tuned_values
@@ -32,7 +32,7 @@ def check_sources(study: Study, catalog: Catalog) -> None:
                 _check_dataset(stage, stage.dataset, settings, study, catalog)
     for stage, architecture, scope in sorted(files, key=lambda use: (str(use[0]), *use[1:])):
         assert stage.path is not None
-        model, mapped = build_without_numbers(architecture, len(classes)), maps.get(str(stage)) if scope == "all" else None
+        model, mapped = build_on_meta(architecture, len(classes)), maps.get(str(stage)) if scope == "all" else None
         check_file(Path(stage.path).expanduser(), model, scope, stage.prefix, mapped)
 
 

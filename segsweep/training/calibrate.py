@@ -43,7 +43,7 @@ def calibrate(
     layers = {
         name: layer
         for name, layer in layers_with_statistics(model.network).items()
-        if model.holds_statistics(name) and f"{name}.running_mean" not in transferred
+        if model.freezes_statistics(name) and f"{name}.running_mean" not in transferred
     }
     if not layers:
         return 0

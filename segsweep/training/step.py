@@ -53,7 +53,7 @@ class Stepper:
     def unfreeze(self, epoch: int) -> None:
         """Unfreeze the levels of a frozen encoder that are due at an epoch (0, 1, ...), the deepest first."""
         every, changed = self._recipe.unfreeze_every_epochs, False
-        while every is not None and self._released < epoch // every and self._state.model.release_level():
+        while every is not None and self._released < epoch // every and self._state.model.unfreeze_level():
             self._released, changed = self._released + 1, True
         if changed:
             self._parallel = self._world.parallel(self._state.model, self._device)

@@ -11,7 +11,7 @@ from segsweep.models.architectures import (
     NAMED,
     PLAIN,
     build_model,
-    build_without_numbers,
+    build_on_meta,
     check_architecture,
     encoder_name,
     encoder_names,
@@ -136,7 +136,7 @@ def test_building_leaves_global_chance_alone():
 )
 def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
     """Where two architectures name the same encoder, it bears the same names and shapes, so a stage keyed by it fits both."""
-    model = build_without_numbers(f"{decoder}-{encoder}", 2)
+    model = build_on_meta(f"{decoder}-{encoder}", 2)
     alone = shapes(get_encoder(encoder, weights=None))
     assert (encoder_name(f"{decoder}-{encoder}") == encoder) == (shapes(model.encoder) == alone)
     assert all(model.parts.encoder + name in model.network.state_dict() for name in shapes(model.encoder))
@@ -165,7 +165,7 @@ def dilations(network: torch.nn.Module) -> list[int]:
 )
 def test_atrous_rates_and_output_stride_are_those_of_the_papers(name, stride, rates):
     """Chen et al. 2018 take rates 6, 12 and 18 at output stride 16; at stride 8 they are doubled (Chen et al. 2017)."""
-    model = build_without_numbers(name, 2)
+    model = build_on_meta(name, 2)
     head = torch.nn.ModuleList(each for part, each in model.network.named_children() if f"{part}." != model.parts.encoder)
     assert dilations(head) == rates
     assert measure(name, 2, 128).output_stride == stride
@@ -185,7 +185,7 @@ def test_fpn_has_no_dropout():
 @pytest.mark.parametrize("decoder", AS_IN_PAPER)
 def test_what_is_set_as_in_the_paper_changes_no_weight(decoder):
     """Checkpoints of smp's own decoders fit: names and shapes are those of smp's defaults."""
-    ours = build_without_numbers(f"{decoder}-resnet18", 2)
+    ours = build_on_meta(f"{decoder}-resnet18", 2)
     assert shapes(ours.network) == shapes(DECODERS[decoder]("resnet18", encoder_weights=None, classes=2))
 
 
@@ -201,7 +201,7 @@ def test_the_page_on_models_compares_each_decoder_with_its_paper(decoder):
 @pytest.mark.parametrize("name", ["pspnet-tu-resnet18", "dpt-tu-vit_tiny_patch16_224", "unet-tu-resnet18"])
 def test_encoder_alone_is_that_of_the_architecture(name):
     """An encoder built alone by the name that an architecture gives it fits that architecture."""
-    assert shapes(build_smp_encoder(encoder_name(name), weights=None)) == shapes(build_without_numbers(name, 2).encoder)
+    assert shapes(build_smp_encoder(encoder_name(name), weights=None)) == shapes(build_on_meta(name, 2).encoder)
 
 
 @pytest.mark.parametrize(("name", "encoder"), [("unet", "unet"), ("unet16", "unet16"), ("unet-tu-resnet18", "tu-resnet18")])
@@ -221,7 +221,7 @@ def test_encoders_are_told_apart(name, encoder):
 )
 def test_published_parameter_counts(name, trainable, total):
     """With 3 classes and a frozen encoder the published numbers of trainable parameters come out exactly, the totals about."""
-    model = build_without_numbers(name, 3)
+    model = build_on_meta(name, 3)
     freeze(model, "encoder")
     counted = model.parameter_counts()
     assert counted[0] == trainable

@@ -46,11 +46,11 @@ def test_the_table_reads_target_from_source():
     ("target", "synonyms", "words"),
     [
         (("background", "pet"), {}, ("background, pet", "aeroplane, cat, dog", "synonyms", "all-but-classifier")),
-        (("pet",), {"pets": ["cat"]}, ("'pets' is no class of the target", "pet")),
+        (("pet",), {"pets": ["cat"]}, ("'pets' is not a class of the target", "pet")),
     ],
 )
 def test_a_mapping_that_says_nothing_is_refused(target, synonyms, words):
-    """Nothing but background in common, and synonyms for what is no class of the target, are errors that list both sides."""
+    """Nothing but background in common, and synonyms for what is not a class of the target, are errors that list both sides."""
     with pytest.raises(UserError) as caught:
         map_classes(VOC, target, synonyms)
     assert "\n" not in str(caught.value)

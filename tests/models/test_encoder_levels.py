@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from segsweep.errors import UserError
-from segsweep.models.architectures import NAMED, build_model, build_without_numbers
+from segsweep.models.architectures import NAMED, build_model, build_on_meta
 from segsweep.models.encoder_levels import feature_maps, levels_by_features
 from segsweep.models.segmentation_model import Parts, SegmentationModel
 
@@ -16,7 +16,7 @@ def under(name: str, level: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("name", [*NAMED, *TIMM, "deeplabv3plus-tu-convnext_atto", "unet-efficientnet-b0"])
 def test_stages_cover_the_encoder_once(name):
     """Every parameter of the encoder lies in exactly one level, none of the rest lies in any."""
-    model = build_without_numbers(name, 2)
+    model = build_on_meta(name, 2)
     for parameter, _ in model.network.named_parameters():
         held = sum(under(parameter, level) for level in model.encoder_levels)
         assert held == parameter.startswith(model.parts.encoder), parameter
@@ -43,13 +43,13 @@ def test_resnets_stages_are_stem_and_layers():
     """torchvision's and smp's ResNet-50 have the same five levels: the stem, and its four layers."""
     expected = [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)]
     for name, prefix in (("unet-resnet50", "encoder."), ("fcn-resnet50", "backbone."), ("deeplabv3plus-resnet50", "encoder.")):
-        levels = build_without_numbers(name, 2).encoder_levels
+        levels = build_on_meta(name, 2).encoder_levels
         assert [tuple(part.removeprefix(prefix) for part in level) for level in levels] == expected
 
 
 def test_a_bare_parameter_is_named_alone():
     """A parameter that belongs to no submodule, such as a ViT's position embedding, stands under its own name."""
-    first = build_without_numbers("dpt-tu-vit_tiny_patch16_224", 2).encoder_levels[0]
+    first = build_on_meta("dpt-tu-vit_tiny_patch16_224", 2).encoder_levels[0]
     assert {"encoder.model.pos_embed", "encoder.model.cls_token", "encoder.model.patch_embed."} < set(first)
 
 
@@ -75,7 +75,7 @@ def test_encoder_that_needs_numbers_is_refused():
 
     network = torch.nn.Sequential(Fickle(3, 2, 1))
     assert levels_by_features(network[0]) is None
-    with pytest.raises(UserError, match="Fickle: the levels of this encoder cannot be determined; freeze none or encoder"):
+    with pytest.raises(UserError, match="Fickle: the levels of this encoder cannot be determined; use freeze none or encoder"):
         _ = SegmentationModel(network, Parts("0.", "1.")).encoder_levels
 
 

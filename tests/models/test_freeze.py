@@ -96,13 +96,13 @@ def test_stages_are_released_deepest_first(name, policy):
     freeze(model, policy)
     count = 3 if policy.endswith("3") else 5
     for remaining in range(count - 1, -1, -1):
-        assert model.release_level()
+        assert model.unfreeze_level()
         before = copy_of(model)
         steps(model)
         after = model.network.state_dict()
         first = tuple(part for level in model.encoder_levels[:remaining] for part in level)
         assert {key for key in before if torch.equal(before[key], after[key])} == {key for key in before if key.startswith(first)}
-    assert not model.release_level()
+    assert not model.unfreeze_level()
     assert model.parameter_counts()[0] == model.parameter_counts()[1]
 
 
@@ -112,7 +112,7 @@ def test_nothing_to_release(policy):
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, policy)
     before = model.parameter_counts()
-    assert not model.release_level()
+    assert not model.unfreeze_level()
     assert model.parameter_counts() == before
 
 

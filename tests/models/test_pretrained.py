@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from segsweep.config.normalisation import HALF, IMAGENET, Normalisation
 from segsweep.data.voc import CLASSES
 from segsweep.errors import UserError
-from segsweep.models.architectures import build_without_numbers, encoder_name
+from segsweep.models.architectures import build_on_meta, encoder_name
 from segsweep.models.dilated_densenet import DilatedDenseNet
 from segsweep.models.pretrained import (
     COCO_WEIGHTS_CLASSES,
@@ -178,7 +178,7 @@ def test_torchvisions_file_is_loaded_into_the_encoder(encoder, weights, architec
     prefix = "features." if encoder == "mobilenet_v3_large" else ""
     assert all(torch.equal(tensor, source[prefix + name]) for name, tensor in state.items())
     assert encoder_name(architecture) == encoder
-    encoder_state = build_without_numbers(architecture, 2).encoder.state_dict()
+    encoder_state = build_on_meta(architecture, 2).encoder.state_dict()
     assert {name: tensor.shape for name, tensor in state.items()} == {name: t.shape for name, t in encoder_state.items()}
 
 
@@ -203,7 +203,7 @@ def test_torchvisions_encoders_have_the_same_names_here(encoder):
     with torch.device("meta"):
         ordinary = torchvision.models.get_model(encoder, weights=None).state_dict()
     decoder = "lraspp" if encoder == "mobilenet_v3_large" else "unet"
-    for name, tensor in build_without_numbers(f"{decoder}-{encoder}", 2).encoder.state_dict().items():
+    for name, tensor in build_on_meta(f"{decoder}-{encoder}", 2).encoder.state_dict().items():
         assert tensor.shape == ordinary[f"features.{name}" if decoder == "lraspp" else name].shape
 
 
@@ -218,7 +218,7 @@ def test_coco_weights_load_into_the_whole_model(architecture):
     state, classes, facts = coco_weights(architecture)
     assert facts == {"dataset": "coco", "weights": "COCO_WITH_VOC_LABELS_V1", "url": entry.url}
     assert set(state) == set(source)
-    model = build_without_numbers(architecture, len(classes)).to_empty(device="cpu")
+    model = build_on_meta(architecture, len(classes)).to_empty(device="cpu")
     report = transfer_weights(model, state, "all", ignored=COCO_WEIGHTS_IGNORED)
     assert not report.kept
     assert all(name.startswith("aux_classifier.") for name in report.unused)
@@ -235,10 +235,10 @@ class Trap:
 def test_nothing_but_tensors_is_unpickled():
     """A file in the cache that holds more than tensors is refused, and nothing in it is run."""
     put(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url, {"trap": Trap()})
-    with pytest.raises(UserError, match="the weights 'IMAGENET1K_V1' of resnet18 cannot be had"):
+    with pytest.raises(UserError, match="the weights 'IMAGENET1K_V1' of resnet18 cannot be loaded"):
         imagenet_encoder("resnet18", "IMAGENET1K_V1")
     put(torchvision.models.segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.url, {"trap": Trap()})
-    with pytest.raises(UserError, match="'COCO_WITH_VOC_LABELS_V1' of fcn-resnet50 cannot be had"):
+    with pytest.raises(UserError, match="'COCO_WITH_VOC_LABELS_V1' of fcn-resnet50 cannot be loaded"):
         coco_weights("fcn-resnet50")
 
 
@@ -250,7 +250,7 @@ def test_coco_classes_are_vocs():
 
 def test_coco_weights_of_another_architecture_are_refused():
     """An architecture that torchvision does not publish is refused with those that it does; a missing file is named."""
-    with pytest.raises(UserError, match="unet-resnet50 is not published with such weights; those that are: fcn-resnet50, "):
+    with pytest.raises(UserError, match="unet-resnet50 is not published with such weights; allowed are fcn-resnet50, "):
         coco_weights("unet-resnet50")
     with pytest.raises(UserError, match=r"fcn_resnet50_coco-1167a1af\.pth .*checkpoints.*file:PATH"):
         coco_weights("fcn-resnet50")

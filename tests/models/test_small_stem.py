@@ -94,10 +94,10 @@ def test_a_fresh_stem_is_trained_under_every_policy(name, policy):
     fresh = [parameter for key, parameter in model.network.named_parameters() if key.startswith(tuple(stem))]
     assert len(fresh) == 3
     assert all(parameter.requires_grad for parameter in fresh)
-    assert not any(model.holds_statistics(each.rstrip(".")) for each in stem)
+    assert not any(model.freezes_statistics(each.rstrip(".")) for each in stem)
     held = {"encoder": "layer4", "encoder:2": "layer1", "norm": "layer4.0.bn1"}[policy]
     below = stem[0].removesuffix("conv1.")
-    assert model.holds_statistics(f"{below}{held}")
+    assert model.freezes_statistics(f"{below}{held}")
     assert model.network.get_submodule(stem[1].rstrip(".")).training
     assert not model.network.get_submodule(f"{below}layer1.0.bn1").training
 
@@ -109,7 +109,7 @@ def test_a_released_encoder_begins_with_its_deepest_stage():
     report = transfer_weights(model, weights, "encoder", absent=stem)
     freeze(model, "encoder", report.loaded, report.absent)
     released = []
-    while model.release_level():
+    while model.unfreeze_level():
         released.append(sum(any(p.requires_grad for p in each.parameters()) for each in list(model.encoder.children())[4:8]))
     assert released == [1, 2, 3, 4]
     assert all(parameter.requires_grad for parameter in model.parameters())

@@ -68,7 +68,7 @@ def test_source_with_other_classes_gives_all_but_the_classifier(name):
     report = transfer_weights(model, source, "all-but-classifier")
     classifier = [key for key in start if key.startswith(model.parts.classifier)]
     assert set(report.kept) == set(report.unused) == set(classifier)
-    with pytest.raises(UserError, match="another shape"):
+    with pytest.raises(UserError, match="the shapes of source and model differ"):
         transfer_weights(model, source, "all")
 
 
@@ -80,8 +80,8 @@ def test_unexplained_weights_are_refused_and_nothing_is_loaded(scope):
     lacking = {key: tensor for key, tensor in source.items() if key != name}
     for weights, words in (
         (lacking, ("lacks", name)),
-        ({**source, "encoder.blocks.9.weight": torch.zeros(1)}, ("beyond the model", "encoder.blocks.9.weight")),
-        ({**source, name: torch.zeros(2, 2)}, ("another shape", name, "(2, 2)", "(32, 16, 3, 3)")),
+        ({**source, "encoder.blocks.9.weight": torch.zeros(1)}, ("which the model lacks", "encoder.blocks.9.weight")),
+        ({**source, name: torch.zeros(2, 2)}, ("shapes of source and model differ", name, "(2, 2)", "(32, 16, 3, 3)")),
     ):
         with pytest.raises(UserError) as caught:
             transfer_weights(model, weights, scope)
@@ -121,7 +121,7 @@ def test_what_is_announced_as_of_no_use_is_left():
     """Names of the source that begin as announced are unused; without the announcement they are refused."""
     model, _, source = pair("unet16")
     source["aux_classifier.4.weight"] = torch.zeros(21)
-    with pytest.raises(UserError, match=r"beyond the model, aux_classifier\.4\.weight"):
+    with pytest.raises(UserError, match=r"the source has aux_classifier\.4\.weight.*, which the model lacks"):
         transfer_weights(model, source, "all")
     report = transfer_weights(model, source, "all", ignored=("aux_classifier.",))
     assert report.unused == ("aux_classifier.4.weight",)

@@ -73,9 +73,9 @@ def small(classes: int) -> nn.Module:
         (
             {"build": lambda classes: nn.Conv2d(3, classes, 3), "levels": ()},
             32,
-            r"gives \(1, 2, 30, 30\) .* logits \(1, 2, 32, 32\)",
+            r"returns \(1, 2, 30, 30\) .* logits \(1, 2, 32, 32\)",
         ),
-        ({"encoder": "backbone.", "levels": ()}, 32, r"encoder='backbone.' names no parameter; they begin with body\., head\."),
+        ({"encoder": "backbone.", "levels": ()}, 32, r"encoder='backbone.' names no parameter; names begin with body\., head\."),
         ({"classifier": "classifier."}, 32, "classifier='classifier.' names no parameter"),
         ({"encoder": "bod", "levels": ()}, 32, "encoder='bod' must be a module's name and a dot"),
         ({"levels": [["body.0."]]}, 32, "body.1.weight of its encoder lies in 0 of its levels"),
@@ -104,6 +104,6 @@ def test_an_own_architecture_of_one_logit_is_rehearsed_with_one_channel():
         if good:
             check_names(study)
         else:
-            with pytest.raises(UserError, match=r"own:net'?: gives \(1, 2, 32, 32\) .* must give logits \(1, 1, 32, 32\)"):
+            with pytest.raises(UserError, match=r"own:net'?: returns \(1, 2, 32, 32\) .* must return logits \(1, 1, 32, 32\)"):
                 check_names(study)
         check_names(replace(study, fixed={"image_px": 32}))

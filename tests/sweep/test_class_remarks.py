@@ -79,7 +79,7 @@ def test_nothing_in_common_is_told_or_refused(catalog):
     """With domain_shift=on a source without a class of the target is told; with transfer=all it is an error."""
     (lines,) = class_remarks(study(["animals"], domain_shift="on"), catalog)
     assert lines.startswith("domain_shift=on: supervised:animals has no target class except the background")
-    with pytest.raises(UserError, match="transfer=all from supervised:animals: no class of the target but the background"):
+    with pytest.raises(UserError, match="from supervised:animals: source and target share no class except the background"):
         class_maps(study(["animals"], transfer="all"), catalog)
 
 

@@ -54,7 +54,7 @@ def frozen(kind: type[SegmentationModel]) -> SegmentationModel:
     encoder = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU())
     network = nn.Sequential(encoder, nn.Sequential(nn.ConvTranspose2d(6, 4, 2, stride=2), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)))
     model = kind(network, Parts("0.", "1.2.", decode=lambda network, features, _: network[1](features)))
-    model.hold(["0."])
+    model.freeze_parts(["0."])
     return model
 
 
