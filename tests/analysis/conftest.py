@@ -1,4 +1,4 @@
-"""Two small real studies, one with all that the notebooks show and one that lacks much; homes; one kernel for all notebooks."""
+"""Fixtures: a study with everything that notebooks show, one that lacks much of it, the places of records, and one kernel."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ BARE = Study(
 
 
 def run(study: Study, folder: Path) -> Path:
-    """Run a study, and return its folder. The city has few pictures, and nothing is measured to tell how long it will take."""
+    """Run a study and return its folder. The city has few images, and no speed is measured to predict the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(GENERATED, "generated_city", replace(GENERATED["generated_city"], count=60))
         patch.setattr("segsweep.sweep.announce.seconds_left", lambda *_, **__: 1.0)
@@ -78,7 +78,7 @@ def run(study: Study, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a study that has all that notebooks ask for: some seconds on one core."""
+    """The folder of a study that has everything that notebooks show: some seconds on one core."""
     return run(FULL, tmp_path_factory.mktemp("notebooks"))
 
 
@@ -86,14 +86,14 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(full: Path) -> Path:
     """A study of one seed, one fraction and one architecture, without tuning, published numbers or shift, on the same store.
 
-    It compares what no notebook names, among it an axis that is none for some cells, and what follows the source.
+    It compares axes that no notebook names: one that is None for some cells, and two that only some sources have.
     """
     return run(BARE, full.parents[1])
 
 
 @pytest.fixture(scope="session")
 def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The whole study, planned, of which nothing has ended: one source runs, and has made an epoch."""
+    """The full study at its beginning: planned, with one source in training after one epoch, and nothing finished."""
     before = load(full)
     stage = before.stages[before.stages["stage"] == SIMCLR].iloc[0]
     epoch = before.epochs[before.epochs["trial_id"] == stage["stage_id"]].iloc[0]
@@ -109,7 +109,7 @@ def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture(scope="module")
 def homes(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """What stands in a notebook's cell `STUDY` for the whole study: its folder, and where it was sent to."""
+    """Values of a notebook's `STUDY` for the full study: its folder, and its W&B project."""
     folder = Path(copytree(full.parents[1], tmp_path_factory.mktemp("wandb") / "sent"))
     study = folder / "runs" / FULL.name
     with pytest.MonkeyPatch.context() as patch, isolated_server(folder / "client", patch):
@@ -121,8 +121,8 @@ def homes(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapp
 
 
 @pytest.fixture(scope="module")
-def kernel(homes: Mapping[str, str]) -> Iterator[BlockingKernelClient]:  # noqa: ARG001  # it finds W&B by the environment
-    """A Python kernel that draws into the notebook, as Jupyter's does; one for all notebooks."""
+def kernel(homes: Mapping[str, str]) -> Iterator[BlockingKernelClient]:  # noqa: ARG001  # the kernel finds W&B by the environment
+    """A Python kernel that draws figures inline, as Jupyter's does; all notebooks share it."""
     manager, client = start_new_kernel(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     yield client
     client.stop_channels()

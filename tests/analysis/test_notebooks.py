@@ -1,4 +1,4 @@
-"""The notebooks are committed clean, and answer from studies that have all, that lack much, and that have just begun."""
+"""The notebooks are committed clean, and run on a full study, on one that lacks much, and on one that has just begun."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 CITY, SIMCLR = "supervised:generated_city@48", "simclr:generated_city@48"  # as in the studies
 ANALYSIS = Path(__file__).parents[2] / "analysis"
-FIGURES = {  # that a study with all that it can have gives
+FIGURES = {  # number of figures from the full study
     "architectures": 4,
     "domain_shift": 4,
     "encoders": 3,
@@ -19,9 +19,9 @@ FIGURES = {  # that a study with all that it can have gives
     "transfer_grid": 5,
     "querying_wandb": 2,
 }
-ASKS_WANDB = "querying_wandb"  # besides records
+ASKS_WANDB = "querying_wandb"  # reads W&B as well as records
 OF_RECORDS = [name for name in FIGURES if name != ASKS_WANDB]
-BOTH_HOMES = ("domain_shift", "transfer_grid")  # which between them ask for every table
+BOTH_HOMES = ("domain_shift", "transfer_grid")  # together they read every table
 MODELS = [
     "random",
     *(f"{SIMCLR}, ssl temperature {value}" for value in (0.1, 0.5)),
@@ -40,7 +40,11 @@ SHOWN_OF_BARE: dict[str, list[tuple[str, str, list[Any]]]] = {
     "self_supervised": [
         ("Test IoU per source as the labelled share shrinks", "panels", EMA),
         ("Gain of SimCLR over the weights that it started from", "rows", GAINS[:2]),
-        ("SimCLR on each source", "legend", [f"{SIMCLR}, temperature 0.5"]),  # the other one was in the store
+        (
+            "SimCLR on each source",
+            "legend",
+            [f"{SIMCLR}, temperature 0.5"],
+        ),  # the stage of the other temperature was in the store
     ],
     "source_domains": [
         ("Training and validation loss as each source is fine-tuned", "panels", EMA),
@@ -54,17 +58,17 @@ SHOWN_OF_BARE: dict[str, list[tuple[str, str, list[Any]]]] = {
         ("Test IoU against the cost of a cell (hollow: something frozen)", "legend", MODELS),
     ],
 }
-CURVES = {  # of the whole study, by architecture: the figure, and where its panels or lines of panels say of what they are
+CURVES = {  # curves of the full study by architecture: the figure, the part that labels its panels, and the labels' beginning
     "architectures": ("Loss per epoch of each architecture", "panels", "training\n"),
     "encoders": ("Each metric per epoch and architecture", "heights", ""),
 }
-OF_FULL = {  # source, freeze policy and fraction: all that must not share such a curve
+OF_FULL = {  # source, freeze policy and fraction: combinations that must not share a curve
     *(f"{CITY}\nfreeze {policy}\nfraction 0.5" for policy in ("none", "encoder")),
     *(f"random\nfreeze none\nfraction {fraction}" for fraction in (0.25, 0.5)),
     f"{SIMCLR}\nfreeze none\nfraction 0.5",
 }
 Outputs = list[dict[str, Any]]
-pytestmark = pytest.mark.timeout(240)  # the first one runs the study
+pytestmark = pytest.mark.timeout(240)  # the first test runs the study
 
 
 def notebook(name: str) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def notebook(name: str) -> dict[str, Any]:
 
 
 def run_code(kernel: BlockingKernelClient, code: str) -> Outputs:
-    """Run code in the kernel and return what it put out."""
+    """Run code in the kernel and return its outputs."""
     outputs: Outputs = []
 
     def keep(message: dict[str, Any]) -> None:
@@ -108,7 +112,7 @@ def keep_drawn():
 
 
 def run_notebook(name: str, study: str, kernel: BlockingKernelClient) -> list[dict[str, str]]:
-    """Run a notebook on a study and return what it shows, by format. No cell may fail, print or warn."""
+    """Run a notebook on a study and return its displayed data, by format. No cell may fail, print or warn."""
     run_code(kernel, f"%reset -f\n{RECORD}")
     shown = []
     for cell in (cell for cell in notebook(name)["cells"] if cell["cell_type"] == "code"):
@@ -128,19 +132,21 @@ def sentences(shown: list[dict[str, str]]) -> list[str]:
 
 
 def value(kernel: BlockingKernelClient, expression: str) -> Any:
-    """Return what an expression in the kernel's names, after a notebook has run there, gives."""
+    """Return the value of an expression in the kernel, after a notebook has run there."""
     (output,) = run_code(kernel, f"import json; print(json.dumps({expression}))")
     return json.loads(output["text"])
 
 
 def drawn(kernel: BlockingKernelClient) -> dict[str, Any]:
-    """Return what the figures that a notebook drew say, by their titles; see `RECORD`."""
+    """Return the texts of the figures that a notebook drew, by their titles; see `RECORD`."""
     return {figure["title"]: figure for figure in value(kernel, "DRAWN")}
 
 
 @pytest.mark.parametrize("name", OF_RECORDS)
-def test_a_notebook_answers_alike_from_both_homes(name: str, homes: Mapping[str, str], kernel: BlockingKernelClient) -> None:
-    """A whole study gives every figure, and from W&B the same tables, sentences and pictures as from its folder."""
+def test_a_notebook_shows_the_same_from_folder_and_wandb(
+    name: str, homes: Mapping[str, str], kernel: BlockingKernelClient
+) -> None:
+    """The full study has every figure, and from W&B the same tables, sentences and figures as from its folder."""
     shown = run_notebook(name, homes["local"], kernel)
     assert figures(shown) == FIGURES[name]
     assert not any(text.startswith(("No ", "Nothing", "This study")) for text in sentences(shown))
@@ -153,7 +159,7 @@ def test_a_notebook_answers_alike_from_both_homes(name: str, homes: Mapping[str,
 
 
 def test_the_notebook_on_wandb_finds_what_was_sent(homes: Mapping[str, str], kernel: BlockingKernelClient) -> None:
-    """Its queries find runs, history, lineage and scores per picture, and both ways of asking tell the same."""
+    """Its queries find runs, history, lineage and scores per image, and both kinds of query return the same."""
     shown = run_notebook(ASKS_WANDB, homes["wandb"], kernel)
     shown_here = sentences(shown)
     assert figures(shown) == FIGURES[ASKS_WANDB]
@@ -164,8 +170,8 @@ def test_the_notebook_on_wandb_finds_what_was_sent(homes: Mapping[str, str], ker
 
 
 @pytest.mark.parametrize("name", SHOWN_OF_BARE)
-def test_a_notebook_tells_unlike_cells_apart(name: str, bare: Path, kernel: BlockingKernelClient) -> None:
-    """No line, panel or difference joins cells that differ, in whatever axis; what cannot be shown is said in a sentence."""
+def test_a_notebook_separates_cells_that_differ(name: str, bare: Path, kernel: BlockingKernelClient) -> None:
+    """No line, panel or difference joins cells that differ in any axis; a sentence replaces each figure that cannot be shown."""
     shown = run_notebook(name, str(bare), kernel)
     assert any(text.startswith(("This study", "Nothing was measured")) for text in sentences(shown))
     found = drawn(kernel)
@@ -175,8 +181,8 @@ def test_a_notebook_tells_unlike_cells_apart(name: str, bare: Path, kernel: Bloc
 
 
 @pytest.mark.parametrize("name", OF_RECORDS)
-def test_a_notebook_answers_from_a_study_that_has_just_begun(name: str, begun: Path, kernel: BlockingKernelClient) -> None:
-    """A sentence stands in place of each figure, but for published numbers and the curve of the source that runs."""
+def test_a_notebook_runs_on_a_study_that_has_just_begun(name: str, begun: Path, kernel: BlockingKernelClient) -> None:
+    """A sentence replaces each figure, except those of published numbers and of the source in training."""
     shown = run_notebook(name, str(begun), kernel)
     assert figures(shown) == (name in ("architectures", "encoders", "self_supervised", "source_domains"))
     assert sum(text.startswith(("No ", "This study tunes")) for text in sentences(shown)) >= 2
@@ -184,13 +190,13 @@ def test_a_notebook_answers_from_a_study_that_has_just_begun(name: str, begun: P
 
 
 def test_every_notebook_is_run_by_this_test() -> None:
-    """A notebook that is added is added here too."""
+    """The list of notebooks in this file is complete."""
     assert {path.stem for path in ANALYSIS.glob("*.ipynb")} == set(FIGURES)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_notebook_is_clean(name: str) -> None:
-    """It opens with its question, has one cell that says which study, and holds no outputs and nothing of who ran it."""
+    """It opens with its question, names its study in one cell, and holds no outputs and no metadata of a user."""
     whole = notebook(name)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     assert whole["metadata"] == {"kernelspec": kernel, "language_info": {"name": "python"}}
@@ -206,7 +212,7 @@ def test_a_notebook_is_clean(name: str) -> None:
 
 @pytest.mark.parametrize("name", OF_RECORDS)
 def test_a_notebook_reads_through_records_load_alone(name: str) -> None:
-    """No files, no W&B: the same notebook serves every home."""
+    """It reads no files and no W&B by itself, so it runs wherever the records are."""
     code = "".join(line for cell in notebook(name)["cells"] if cell["cell_type"] == "code" for line in cell["source"])
     assert "load(STUDY, study=STUDY_NAME)" in code
     assert not any(word in code for word in ("read_parquet", "read_csv", "open(", "Path(", "import wandb"))

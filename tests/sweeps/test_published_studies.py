@@ -1,4 +1,4 @@
-"""The scripts of the published studies declare exactly the runs of the papers, and lay theirs beside the published numbers."""
+"""The scripts of the published studies declare exactly the papers' runs, and show their results beside the published numbers."""
 
 import importlib.util
 from pathlib import Path
@@ -53,7 +53,7 @@ PUBLISHED_CELLS = {  # source, architecture, transfer, freeze, and the developme
         for share in (0.2, 0.5, 0.8)
     },
 }
-PUBLISHED_SETTINGS = {  # what the papers say of every run
+PUBLISHED_SETTINGS = {  # settings that the papers state for every run
     "source_domains": {"epochs": 10, "source_epochs": 10, "learning_rate": 1e-3, "optimizer": "adam", "loss": "cross_entropy",
                        "augmentation": "flip", "image_px": 256},
     "architectures": {"epochs": 10, "augmentation": "rotate_flip_jitter_blur", "augmented_copies": 1, "normalisation": "own",
@@ -72,7 +72,7 @@ PROTOCOLS = {
     "encoders": ("pets", "foreground", "60-20-20"),
     "self_supervised": ("pets", "foreground", "holdout-20-own-val"),
 }
-FITS = {  # what the paper did with its sources; it does not say what with COCO
+FITS = {  # how the paper resizes its sources; it does not state how it resizes COCO
     "supervised:coco": "resize",
     "supervised:isic2018": "nearest",
     "supervised:mas3k": "nearest",
@@ -91,7 +91,7 @@ def script(name: str) -> ModuleType:
 
 
 def data_fit(name: str, choice: str) -> str:
-    """Return how the images of a dataset become square; other names than the table's are folders."""
+    """Return how the images of a dataset become square; a name that is not in the table is a folder."""
     known = split_scheme(name)[0]
     reader = Generated(known) if known in GENERATED else DATASETS[known].reader(Path()) if known in DATASETS else Folder
     return reader.fit if choice == "own" else choice
@@ -102,21 +102,21 @@ def target_fit(study: Study, cell: Settings) -> str:
 
 
 def source_fits(cell: Settings) -> set[str]:
-    """Return how the images of a cell's supervised sources become square."""
+    """Return the ways in which the images of a cell's supervised sources become square."""
     stages = [stage for stage in Source.parse(cell.source).stages if stage.kind == "supervised"]
     return {data_fit(stage.name, cell.source_fit) for stage in stages}
 
 
 def declared(name: str) -> list[Study]:
-    """Return what a script runs, its published study aside: its study, its demo, and its study under each preset."""
+    """Return the studies of a script except the published one: its study, its demo, and its study under each preset."""
     module = script(name)
     presets = getattr(module, "presets", {})
     return [module.study, module.demo, *(narrow(module.study, texts) for texts in presets.values())]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "transfer_grid", "custom_dataset"])
-def test_sources_become_square_as_the_target_does(name):
-    """In every study, demo and preset the images of target and supervised sources become square in one way."""
+def test_sources_become_square_like_the_target(name):
+    """In every study, demo and preset, images of supervised sources become square in the same way as those of the target."""
     for study in declared(name):
         for _, cell in study.cells():
             assert source_fits(cell) <= {target_fit(study, cell)}, (study.name, cell.source)
@@ -124,7 +124,7 @@ def test_sources_become_square_as_the_target_does(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_as_published_declares_exactly_the_published_cells(name):
-    """`--as-published` has one confirmed run for every row of the paper's table, with the settings that the paper says."""
+    """`--as-published` has one confirmed run for every row of the paper's table, with the settings that the paper states."""
     study = script(name).as_published
     cells = [settings for _, settings in study.cells()]
     shares = [() if cell.dev_share is None else (cell.dev_share,) for cell in cells]
@@ -142,8 +142,8 @@ def test_as_published_declares_exactly_the_published_cells(name):
             assert cell.source_split == ("all" if cell.source in ("supervised:voc2012", "supervised:mas3k") else "official")
 
 
-def test_dense_aspp_has_its_own_optimiser():
-    """As published, DenseASPP is trained by its own paper's recipe: Adam, 3e-4, weight decay 1e-5, poly."""
+def test_dense_aspp_has_the_optimiser_of_its_paper():
+    """As published, DenseASPP is trained by the recipe of its paper: Adam, 3e-4, weight decay 1e-5, poly."""
     cells = [cell for _, cell in script("architectures").as_published.cells() if "aspp" in cell.architecture]
     assert {(c.optimizer, c.learning_rate, c.weight_decay, c.schedule) for c in cells} == {("adam", 3e-4, 1e-5, "poly")}
 
@@ -159,8 +159,8 @@ def test_every_model_of_the_scripts_can_be_built(name, which):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", ["study", "as_published"])
-def test_every_published_run_has_its_like(name, which):
-    """Each row of the published table finds a cell, in the paper's study as in the one without its limits."""
+def test_every_published_run_has_a_matching_cell(name, which):
+    """Each row of the published table has a matching cell, in `--as-published` and in the default study."""
     study = getattr(script(name), which)
     cells = [settings.model_dump() for _, settings in study.cells()]
     for run in study.published.runs:
@@ -168,12 +168,12 @@ def test_every_published_run_has_its_like(name, which):
         alike = [cell for cell in cells if all(cell[axis] == value for axis, value in wanted.items())]
         if which == "as_published":
             assert len(alike) == 1, run.name
-        elif not (name == "architectures" and run.cell["source"] == ADE20K):  # which the other study leaves out
+        elif not (name == "architectures" and run.cell["source"] == ADE20K):  # the default study leaves it out
             assert alike, run.name
 
 
-def test_without_its_limits_the_study_of_sources_is_fair():
-    """By default sources have equal size and so equal steps, one preprocessing, frozen and unfrozen runs, and three seeds."""
+def test_the_default_study_of_sources_is_fair():
+    """By default sources have equal size and equal steps, one preprocessing, frozen and unfrozen runs, and three seeds."""
     study = script("source_domains").study
     cells = [settings for _, settings in study.cells()]
     sources = {cell.source for cell in cells}
@@ -184,28 +184,29 @@ def test_without_its_limits_the_study_of_sources_is_fair():
     assert (study.seeds, list(study.tune)) == (3, ["learning_rate"])
 
 
-def test_without_its_limits_the_self_supervised_study_is_fair():
-    """Both sources have equally many pictures and steps, from random and ImageNet weights, at two temperatures."""
+def test_the_default_self_supervised_study_is_fair():
+    """Both sources have the same number of images and steps, from random and ImageNet weights, at two temperatures."""
     study = script("self_supervised").study
     cells = [settings for _, settings in study.cells()]
     simclr = [cell for cell in cells if "simclr" in cell.source]
     assert {cell.source.rpartition(":")[2] for cell in simclr} == {"cifar10@20000", "cats_dogs@20000"}
     assert {cell.source.partition("simclr")[0] for cell in simclr} == {"", "imagenet+"}
     assert {(cell.ssl_temperature, cell.dev_share) for cell in simclr} == {(t, s) for t in (0.1, 0.5) for s in (0.2, 0.5, 0.8)}
-    assert study.target.protocol == "holdout-20"  # one validation part for all shares
+    assert study.target.protocol == "holdout-20"  # one validation split for all shares
     assert len({(cell.ssl_steps, cell.ssl_batch_size, cell.source_image_px) for cell in simclr}) == 1
     assert {cell.source for cell in cells} - {cell.source for cell in simclr} == {"random", "imagenet"}
 
 
-def test_the_papers_cifar_is_seen_in_its_own_size():
-    """As published, SimCLR sees CIFAR-10 at 32 pixels and photos at the target's size; a whole source with a tenth held out."""
+def test_as_published_cifar_is_not_resized():
+    """As published, SimCLR sees CIFAR-10 at 32 pixels and photos at the target's size."""
     sizes = {(cell.source, cell.source_px) for _, cell in script("self_supervised").as_published.cells()}
     assert {size for source, size in sizes if source.endswith("cifar10")} == {32}
     assert {size for source, size in sizes if source.endswith("cats_dogs")} == {256}
 
 
 def test_the_domain_shift_has_both_rows_and_the_papers_split():
-    """The paper's tables are a row before and one after; 46 pictures are split 32/5/9; its background counts in the loss."""
+    """The paper's tables are one row before fine-tuning and one after; 46 images are split 32/5/9; as published, only the source
+    is cropped."""
     module = script("domain_shift")
     for study in (module.study, module.as_published, module.demo):
         assert [(run.name, run.before) for run in study.published.runs] == [("Before", True), ("After", False)]
@@ -217,7 +218,7 @@ def test_the_domain_shift_has_both_rows_and_the_papers_split():
     assert "supervised:camvid" not in module.STAND_INS[module.CITYSCAPES]
 
 
-FOLLOWED = {  # what the papers say, or their framework implies, of the output, frozen normalisation and the kept epoch
+FOLLOWED = {  # output, frozen normalisation and kept epoch, as the papers state them or their framework implies
     "source_domains": ("softmax", {"encoder": "train", "none": "eval"}, "val_loss"),
     "architectures": ("softmax", {"encoder": "train"}, "val_loss"),
     "domain_shift": ("softmax", {"none": "eval"}, "last"),
@@ -228,7 +229,7 @@ FOLLOWED = {  # what the papers say, or their framework implies, of the output, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_as_published_follows_the_papers_framework(name):
-    """Outputs, the normalisation of frozen encoders and the kept epoch are those of the paper in every one of its runs."""
+    """In every run, outputs, the normalisation of frozen encoders and the kept epoch are those of the paper."""
     cells = [cell for _, cell in script(name).as_published.cells()]
     output, frozen_norm, keep = FOLLOWED[name]
     assert {(cell.output, cell.keep) for cell in cells} == {(output, keep)}
@@ -236,9 +237,9 @@ def test_as_published_follows_the_papers_framework(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_deviation_stands_in_the_docstring_and_beside_the_table(name):
-    """The deviations of the published table are the points of the script's docstring, once each; the docstring says them nowhere
-    else, and the studies that do not repeat the paper carry none."""
+def test_every_deviation_is_in_the_docstring_and_below_the_table(name):
+    """The deviations of the published table are the points of the script's docstring, each once. No other part of the docstring
+    repeats them, and the default study and the demo have none."""
     module = script(name)
     stated, text = module.as_published.published.deviations, " ".join(module.__doc__.split())
     assert len(stated) == len(set(stated)) >= 5
@@ -248,8 +249,8 @@ def test_every_deviation_stands_in_the_docstring_and_beside_the_table(name):
     assert module.as_published.published.note == ""
 
 
-def test_numbers_of_validation_images_stand_beside_validation():
-    """The table of encoders lists each run's best epoch on validation images, so ours beside it are of validation images too."""
+def test_the_table_of_encoders_compares_validation_scores():
+    """The paper lists each run's best epoch on validation images, so the scores beside it are of validation images too."""
     module = script("encoders")
     for study in (module.study, module.as_published, module.demo):
         assert {tuple(run.measures) for run in study.published.runs} == {("val_dice", "val_iou", "val_accuracy")}
