@@ -256,8 +256,8 @@ def test_every_named_architecture_can_be_built(name):
 @pytest.mark.parametrize(
     ("name", "image_px", "words"),
     [
-        ("vnet", 32, ("unknown name 'vnet'", "nearest: unet, unet16; all 30: segsweep models")),
-        ("segnet-resnet18", 32, ("unknown name 'segnet-resnet18'", "all 30: segsweep models")),
+        ("vnet", 32, ("unknown name 'vnet'", "nearest: unet, unet4, unet16; all 31: segsweep models")),
+        ("segnet-resnet18", 32, ("unknown name 'segnet-resnet18'", "all 31: segsweep models")),
         ("unet-resnet19", 32, ("unknown encoder 'resnet19'", "resnet18", "segsweep models")),
         ("unet-tu-resnt18", 32, ("unknown encoder 'tu-resnt18'", "tu-resnet18")),
         ("fcn-resnet18", 64, ("unknown name 'fcn-resnet18'", "fcn-resnet50")),
