@@ -1,5 +1,6 @@
 """Every code block, command and link of the repository's Markdown pages works; blocks that need no data are executed."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from markdown_pages import ROOT, Page, docstring_commands, mistakes, pages, read, shell_mistakes
 
 import segsweep.records
+from segsweep.cli.init import study_text
 from segsweep.records import load
 
 EXECUTED_ELSEWHERE = {"sweeps/EXTENDING.md"}  # by tests/sweeps/test_extending.py, which trains
@@ -53,6 +55,20 @@ def test_studies_of_pages_can_be_built(path: Path) -> None:
     """A block that declares a study builds it: its axes, settings and values are right. Nothing is trained."""
     for text in blocks_with(path, "Study("):
         exec(compile(text, path, "exec"), {"__name__": "page", **READERS_NAMES})
+
+
+def test_pages_show_the_template_as_it_is() -> None:
+    """Where a page writes a study with `segsweep init` and shows it, the block declares the study of that file."""
+    shown = 0
+    for path in pages():
+        for name, folder in re.findall(r"^segsweep init (\S+) --target (\S+)", read(path).text, re.MULTILINE):
+            for text in blocks_with(path, f'name="{name}"'):
+                names: list[dict[str, Any]] = [{"__name__": "page"}, {"__name__": "page"}]
+                for code, into in zip((text, study_text(name, Path(folder))), names, strict=True):
+                    exec(compile(code, path, "exec"), into)
+                assert names[0]["study"] == names[1]["study"], page_name(path)
+                shown += 1
+    assert shown
 
 
 def test_blocks_that_read_records_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
