@@ -169,6 +169,7 @@ def test_the_summary_has_at_most_forty_lines(tmp_path):
 QUICK = ("agreement", "memory", "bf16", "determinism", "states", "profile")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_checks_pass_at_tiny_size(name, part_context):
     """The checks that need one process alone pass on this CPU, and each yields something."""

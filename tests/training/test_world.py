@@ -54,7 +54,8 @@ def _serve(rank: int, jobs: Queue, results: Queue) -> None:
 @pytest.fixture(scope="module")
 def together():
     """Run a function of a world in so many processes, and return what each of them returned."""
-    context = get_context("spawn")
+    context = get_context("forkserver")  # which imports torch once for all of them
+    context.set_forkserver_preload([__name__])
     results, queues = context.Queue(), [context.Queue() for _ in range(3)]
     processes = [context.Process(target=_serve, args=(rank, jobs, results)) for rank, jobs in enumerate(queues)]
     for process in processes:
