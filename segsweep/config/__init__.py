@@ -1,4 +1,4 @@
-"""Frozen, validated settings: study, target, source, trial, stage, and their digests. Knows nothing of torch or Ray."""
+"""Frozen, validated settings: study, target, source, trial, stage, and their digests. Imports neither torch nor Ray."""
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.published_results import Published, PublishedRun, deviations_in

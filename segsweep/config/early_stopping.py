@@ -1,4 +1,4 @@
-"""Early stopping, as a study declares it or a command line names it. The rules are in `segsweep.sweep.early_stopping`."""
+"""Early-stopping rules as a study declares them or a command line names them; `segsweep.sweep.early_stopping` applies them."""
 
 import math
 import re
@@ -16,8 +16,16 @@ NO_STOPPING = "none"
 class PerCellASHA:
     """Asynchronous successive halving among the tuning trials of one cell (Li et al. 2020, arXiv:1810.05934).
 
-    At `grace_epochs`, and at each multiple of it by `reduction_factor`, a trial goes on only if its reading (validation IoU,
-    unless the setting `keep` says otherwise) is among the best 1/`reduction_factor` of its cell at that epoch so far.
+    A rung is an epoch `grace_epochs` * `reduction_factor`**k, k = 0, 1, ... At a rung a trial continues only if its reading
+    (validation IoU, unless the setting `keep` names another measure) is among the best 1/`reduction_factor` of the readings that
+    its cell has at that rung so far.
+
+    Attributes:
+        grace_epochs: First rung, in epochs; at least 1.
+        reduction_factor: Inverse of the share of trials that continue at a rung; at least 2.
+
+    Raises:
+        UserError: a value is out of range or not a whole number.
     """
 
     grace_epochs: int = 1
@@ -33,8 +41,15 @@ class PerCellASHA:
 class PerCellMedian:
     """The median stopping rule among the tuning trials of one cell (Golovin et al. 2017, Vizier, section 3.2).
 
-    After `grace_epochs`, a trial stops when its best reading so far is below the median of the running averages
-    of its cell's other trials at the same epoch, once `min_trials` of them have got there.
+    After `grace_epochs`, a trial stops when its best reading so far is below the median of the running averages of the other
+    trials of its cell at the same epoch, once `min_trials` of them have reached that epoch.
+
+    Attributes:
+        grace_epochs: Epochs before the rule applies; at least 1.
+        min_trials: Number of other trials that the median needs; at least 1.
+
+    Raises:
+        UserError: a value is out of range or not a whole number.
     """
 
     grace_epochs: int = 1
@@ -50,14 +65,23 @@ class PerCellMedian:
 class PerCellRacing:
     """Racing among the tuning trials of one cell (after Maron and Moore 1994, "Hoeffding races").
 
-    After every epoch from `grace_epochs` on, a trial stops when another trial of its cell, which is running or has finished, was
-    better at the same epoch by more than `margin` times (planned epochs / epoch), and one standard error of that difference.
-    "At the same epoch" means the last one that both have reached; compared are the means of the last three readings up to it, as
-    in the choice of a setting. The error of a reading is estimated from the second differences of the cell's own readings; until
-    there are five, `reading_error` (a standard deviation) is assumed. Both are in units of the measure that the setting `keep`
-    names: with the defaults a lead of 0.05 IoU counts after the first of ten epochs, of 0.015 after the last. A trial that is
-    stopped stops no other, so at least one trial of a cell finishes, unless it fails: under every rule the stopped trials then
-    start anew, the best one first, until one finishes.
+    From epoch `grace_epochs` on, after every epoch, a trial stops when another running or finished trial of its cell was better
+    at the same epoch by more than `margin` * (planned epochs / epoch) plus one standard error of the difference. "The same epoch"
+    is the last epoch that both trials have reached; the rule compares the means of the last three readings up to it, as the
+    choice of a setting does. The standard error of a reading is estimated from the second differences of the cell's readings;
+    until there are five of them, the rule assumes `reading_error`. With the defaults a lead of 0.05 IoU decides after the first
+    of ten epochs, a lead of 0.015 after the last.
+
+    A stopped trial stops no other trial, so at least one trial of a cell finishes, unless it fails. If it fails, the stopped
+    trials restart from scratch, the best one first, until one finishes; this holds for every rule.
+
+    Attributes:
+        margin: Lead in units of the measure that the setting `keep` names; at least 0.
+        reading_error: Assumed standard deviation of one reading, in the same units; at least 0.
+        grace_epochs: First epoch at which the rule applies; at least 1.
+
+    Raises:
+        UserError: a value is out of range, or `grace_epochs` is not a whole number.
     """
 
     margin: float = 0.003
@@ -71,7 +95,7 @@ class PerCellRacing:
 
 
 def _set_plain(rule: object) -> None:
-    """Replace the parameters of a rule by plain numbers."""
+    """Convert the parameters of a rule to plain Python numbers."""
     for name, value in list(vars(rule).items()):
         object.__setattr__(rule, name, plain(value))
 
@@ -91,7 +115,8 @@ RULES: Mapping[str, type[EarlyStopping]] = {"asha": PerCellASHA, "median": PerCe
 def parse_early_stopping(text: str) -> EarlyStopping | None:
     """Return the rule that a text names: `none`, `asha`, or with parameters `asha(grace_epochs=2,reduction_factor=3)`.
 
-    Parameters that are left out have their defaults. Raises `UserError` for an unknown rule or parameter and for wrong values.
+    Parameters that the text omits keep their defaults. Raises `UserError` for an unknown rule, an unknown parameter or a value
+    out of range.
     """
     if text.lower() == NO_STOPPING:
         return None
@@ -105,7 +130,7 @@ def parse_early_stopping(text: str) -> EarlyStopping | None:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         number = _number(value)
         if not equals or name not in names or name in values or number is None:
-            raise UserError(f"early_stopping={text!r}: {part.strip()!r} is no parameter NAME=NUMBER; allowed are {_allowed()}")
+            raise UserError(f"early_stopping={text!r}: {part.strip()!r} is not a parameter NAME=NUMBER; allowed are {_allowed()}")
         values[name] = number
     try:
         return rule(**values)
@@ -121,6 +146,6 @@ def _number(text: str) -> int | float | None:
 
 
 def _allowed() -> str:
-    """Return every rule with its parameters and their defaults."""
+    """Return all rules with their parameters and default values, for error messages."""
     rules = [f"{name}({','.join(f'{f.name}={f.default}' for f in fields(rule))})" for name, rule in RULES.items()]
     return ", ".join([NO_STOPPING, *rules])

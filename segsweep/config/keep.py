@@ -1,4 +1,4 @@
-"""The measure that decides: which epoch of a run is kept, which trials stop early, and which setting a cell chooses."""
+"""The measure of the setting `keep`: it selects the best epoch of a run, stops trials early and chooses the setting of a cell."""
 
 import math
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 Keep = Literal["val_iou", "val_loss", "val_dice", "last"]
-SMOOTHED = 3  # readings, the last of a run, whose mean a setting is chosen by
+SMOOTHED = 3  # last readings of a run whose mean decides the choice of a setting
 
 
 class Reading(NamedTuple):
-    """What validation after one epoch says by the measure that decides. Readings compare: the greater one is better.
+    """Validation result of one epoch in the measure of `keep`. Readings compare: the greater one is better.
 
-    `value` is the measure, higher better, a loss with its sign changed; `tie` decides between equal ones.
+    `value` is the measure, higher is better (a loss has its sign changed); `tie` decides between equal values.
     """
 
     value: float
@@ -22,16 +22,20 @@ class Reading(NamedTuple):
 def reading(keep: str, *, val_iou: float, val_loss: float, val_dice: float) -> Reading:
     """Return the reading of one epoch.
 
-    `val_iou`: the validation IoU over the split's counts, equal ones by the lower loss; `val_loss`: the validation loss;
-    `val_dice`: the mean over the validation images; `last` reads the IoU too, and keeps the last epoch. A measure that the split
-    does not define, as the IoU of a split without foreground, gives way to the loss; it does so in all epochs of all trials on
-    this split, so that readings stay comparable.
+    If the split does not define the measure, for instance the IoU of a split without foreground, the negative loss replaces it.
+    The loss then replaces it in all epochs of all trials on this split, so readings stay comparable.
+
+    Args:
+        keep: `val_iou`, `val_loss`, `val_dice` or `last`; `last` compares by IoU, and keeps the last epoch.
+        val_iou: Validation IoU computed from the pixel counts of the whole split; the lower loss decides between equal values.
+        val_loss: Validation loss.
+        val_dice: Mean Dice coefficient over the validation images.
     """
     measure = {"val_iou": val_iou, "last": val_iou, "val_dice": val_dice, "val_loss": -val_loss}[keep]
     return Reading(-val_loss if math.isnan(measure) else measure, -val_loss)
 
 
 def smoothed(readings: Sequence[Reading]) -> Reading:
-    """Return the mean of a run's last readings, up to three: one reading is too noisy to choose a setting by."""
+    """Return the mean of the last readings of a run, at most three: a single reading is too noisy to choose a setting."""
     last = readings[-SMOOTHED:]
     return Reading(fmean(each.value for each in last), fmean(each.tie for each in last))

@@ -1,4 +1,4 @@
-"""Losses as texts: one name, or a weighted sum as `0.5*cross_entropy+dice`."""
+"""Losses as texts: a name, or a weighted sum as `0.5*cross_entropy+dice`."""
 
 import math
 import re
@@ -27,22 +27,22 @@ class LossTerm:
 
 
 def parse_loss(text: str) -> tuple[LossTerm, ...]:
-    """Return the terms of a loss. Raises `ValueError` that lists the names for a text that is none."""
+    """Return the terms of a loss text. Raises `ValueError`, which lists the allowed names, if the text is not a loss."""
     terms = []
     for part in text.split("+"):
         weight, star, name = part.strip().rpartition("*")
         name = name.strip()
         if (name not in LOSS_NAMES and not USER_TEXT.fullmatch(name)) or (star and not _positive(weight)):
             names = ", ".join(f"'{known}'" for known in LOSS_NAMES)
-            raise ValueError(f"{part!r} is no loss; allowed are {names}, WEIGHT*NAME, and sums of them as cross_entropy+dice")
+            raise ValueError(f"{part!r} is not a loss; allowed are {names}, WEIGHT*NAME, and sums of them as cross_entropy+dice")
         terms.append(LossTerm(name, float(weight) if star else 1.0))
     if len({term.name for term in terms}) < len(terms):
-        raise ValueError("names a loss twice; give it one weight")
+        raise ValueError("names a loss twice; name each loss once, with one weight")
     return tuple(terms)
 
 
 def user_losses(text: str) -> list[str]:
-    """Return the texts of the own losses among the terms."""
+    """Return the texts `own:NAME` of the user-defined losses among the terms."""
     return [found.group() for found in USER_TEXT.finditer(text)]
 
 
@@ -51,10 +51,10 @@ def _positive(text: str) -> bool:
 
 
 def canonical_loss(text: str) -> str:
-    """Return the one way to write a loss: terms in their order, weights of 1 left out."""
+    """Return the canonical text of a loss: terms in the given order, without weights of 1."""
     return "+".join(term.name if term.weight == 1 else f"{_shortest(term.weight)}*{term.name}" for term in parse_loss(text))
 
 
 def _shortest(weight: float) -> str:
-    """Return the shortest text that reads as the same number."""
+    """Return the shortest text that parses to the same number."""
     return repr(weight).removesuffix(".0").replace("e+", "e")

@@ -1,4 +1,4 @@
-"""Narrowing a study from the command line: `--set fraction=0.5,1.0 --set epochs=2 --set seeds=1`."""
+"""Change a study from the command line: `--set fraction=0.5,1.0 --set epochs=2 --set seeds=1`."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,8 +12,8 @@ from segsweep.errors import UserError, unknown
 COUNTS = ("trials_per_cell", "seeds", "source_seeds", "source_trials")
 TARGET, PROTOCOL = "target", "protocol"
 EARLY_STOPPING = "early_stopping"
-OTHER_NAMES = (*COUNTS, EARLY_STOPPING, TARGET, PROTOCOL)  # that are no settings
-PATHS = ("source",)  # settings whose values may hold a path, and so two dots that are no range
+OTHER_NAMES = (*COUNTS, EARLY_STOPPING, TARGET, PROTOCOL)  # names that `--set` accepts beside the settings
+PATHS = ("source",)  # settings whose values may contain a path, in which ".." does not mean a range
 INSTEAD_OF = {
     f"{stage}{a}": f"{stage}{b}" for stage in ("", "source_", "ssl_") for a, b in (("epochs", "steps"), ("steps", "epochs"))
 }
@@ -22,16 +22,21 @@ INSTEAD_OF = {
 def narrow(study: Study, assignments: list[str]) -> Study:
     """Return a study with settings replaced.
 
-    `NAME=VALUE` fixes a setting or leaves a compare axis one value; `NAME=VALUE,VALUE` gives a compare axis these values,
-    and makes one of a fixed setting; `NAME=LOW..HIGH` gives a tuned axis another range; `seeds`, `source_seeds`,
-    `trials_per_cell` and `source_trials` are numbers; `target` is another dataset, `protocol` how it is split;
-    `early_stopping` is a rule as `racing(margin=0.01)` or `none`. One `source_learning_rate` ends its tuning; of several, where
-    it is tuned, each is tried. Where values are listed for a tuned axis, and all tuned axes then list theirs, every combination
-    is tried, however many trials the study asked for before; only `trials_per_cell` among the same assignments says otherwise.
-    Raises `UserError` for an unknown name or value.
+    - `NAME=VALUE` fixes a setting; of a compared axis it leaves this one value.
+    - `NAME=VALUE,VALUE` gives a compared axis these values, and makes a fixed setting a compared axis. For a tuned axis it lists
+      the values to try; if all tuned axes then list their values, every combination is tried and the study's `trials_per_cell` no
+      longer applies, unless another assignment sets `trials_per_cell`.
+    - `NAME=LOW..HIGH` gives a tuned axis another range.
+    - `seeds`, `source_seeds`, `trials_per_cell` and `source_trials` take a whole number.
+    - `target` names another dataset, `protocol` its split.
+    - `early_stopping` takes a rule as `racing(margin=0.01)`, or `none`.
+    - One value of `source_learning_rate` ends the tuning of source rates; several values replace its range where it is tuned.
+
+    Raises:
+        UserError: a name or a value is unknown.
     """
     pairs = [_pair(text) for text in assignments]
-    counts = {name: value for name, value in pairs if name in COUNTS}  # the last of each; they hold whatever follows
+    counts = {name: value for name, value in pairs if name in COUNTS}  # set first: the order of names does not matter
     for name, value in (*counts.items(), *(pair for pair in pairs if pair[0] not in COUNTS)):
         study = _assign(study, name, value)
     named = {name for name, _ in pairs}
@@ -43,7 +48,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not value:
-        raise UserError(f"--set {text}: must read NAME=VALUE or NAME=VALUE,VALUE")
+        raise UserError(f"--set {text}: must have the form NAME=VALUE or NAME=VALUE,VALUE")
     return name, value
 
 
@@ -58,7 +63,7 @@ def _assign(study: Study, name: str, text: str) -> Study:
     if name == TARGET:
         if text == study.target_name:
             return study
-        return replace(study, target=replace(study.target, name=text, classes=None))  # a class scheme is a dataset's own
+        return replace(study, target=replace(study.target, name=text, classes=None))  # class schemes differ between datasets
     if name == PROTOCOL:
         return replace(study, target=replace(study.target, protocol=text))
     if name == EARLY_STOPPING:
@@ -87,14 +92,14 @@ def _range(study: Study, name: str, text: str) -> Study:
     low, high = (_parse(name, part) for part in text.split("..", 1))
     tuned = study.range_of_source_rates if name == SOURCE_RATE else study.tune.get(name)
     if not isinstance(tuned, LogUniform | Uniform):
-        raise UserError(f"--set {name}={text}: {name} is not tuned over a range here; give a value, or several with commas")
+        raise UserError(f"--set {name}={text}: this study does not tune {name} over a range; give a value, or values with commas")
     if name == SOURCE_RATE:
         return replace(study, source_range=tuned.with_range(low, high))
     return replace(study, tune={**study.tune, name: tuned.with_range(low, high)})
 
 
 def _parse(name: str, text: str) -> Any:
-    """Return the value of a setting, or the stopping rule, that a text names."""
+    """Return the value of a setting, or the early-stopping rule, that a text names."""
     try:
         return parse_early_stopping(text) if name == EARLY_STOPPING else Settings.parse_value(name, text.strip())
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Input normalisation: the mean and standard deviation of the images that a network's weights were trained on."""
+"""Input normalisation: the mean and standard deviation that a network's weights expect of images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Stated = float | Sequence[float]  # one value for all channels, or one each for 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of red, green and blue, in units of 0..1: a network sees (image / 255 - mean) / std."""
+    """Mean and standard deviation of red, green and blue, in units of 0..1: a network receives (image / 255 - mean) / std."""
 
     mean: Triple
     std: Triple
@@ -23,13 +23,18 @@ class Normalisation:
     def stated(cls, mean: Stated, std: Stated) -> "Normalisation":
         """Return the normalisation that a user states.
 
-        Raises `UserError` unless means are in 0..1 and standard deviations above 0 and at most 1, one or three of each.
+        Args:
+            mean: One number for all channels or one each for red, green and blue, in 0..1.
+            std: One number or three, above 0 and at most 1.
+
+        Raises:
+            UserError: a value is out of range, or there are neither one nor three of them.
         """
         return cls(_triple("mean", mean, lambda value: 0 <= value <= 1), _triple("std", std, lambda value: 0 < value <= 1))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Normalisation":
-        """Return the normalisation whose `as_dict` was kept in JSON."""
+        """Return the normalisation that `as_dict` wrote to JSON."""
         return cls(_three(values["mean"]), _three(values["std"]))
 
     def as_dict(self) -> dict[str, list[float]]:

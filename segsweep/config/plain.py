@@ -1,4 +1,4 @@
-"""Values of a study as plain Python has them, whichever library they come from: numpy, pandas, torch, decimal, pathlib."""
+"""Conversion of values of numpy, pandas, torch, decimal and pathlib to plain Python values."""
 
 import math
 import os
@@ -11,14 +11,14 @@ from typing import Any
 
 from segsweep.errors import UserError
 
-SHORT_FLOATS = {2: "e", 4: "f"}  # by their bytes, as `struct` calls them
-DIGITS = 9  # which tell any two floats of 4 bytes apart
+SHORT_FLOATS = {2: "e", 4: "f"}  # number of bytes -> format character of `struct`
+DIGITS = 9  # enough to distinguish any two 4-byte floats
 
 
 def plain(value: Any) -> Any:
-    """Return a number, text or path of any library as int, float, bool or str; all else as it is.
+    """Return a number, text or path of any library as int, float, bool or str; return any other value unchanged.
 
-    A float of 4 bytes becomes the shortest number that it stands for: numpy's float32(1e-4) is 1e-4, as who wrote it meant.
+    A 2- or 4-byte float becomes the shortest decimal number that rounds to it: numpy's float32(1e-4) becomes 1e-4.
     """
     if isinstance(value, Enum):
         return plain(value.value)
@@ -37,7 +37,7 @@ def plain(value: Any) -> Any:
 
 
 def _shortest(value: float, form: str) -> float:
-    """Return the number of fewest digits that a short float holds as this value."""
+    """Return the number with the fewest digits that rounds to this value in a short float."""
     if not math.isfinite(value):
         return value
     numbers = (float(f"{value:.{digits}g}") for digits in range(1, DIGITS + 1))
@@ -52,14 +52,17 @@ def _held(number: float, form: str) -> float | None:
 
 
 def listed(values: Any) -> list[Any] | None:
-    """Return the values of a list, tuple, range, or array of one dimension, each as `plain` has it; None for all else."""
+    """Return the plain values of a list, tuple, range or one-dimensional array; None for any other value."""
     if isinstance(values, str) or not (isinstance(values, Sequence) or getattr(values, "ndim", 0) == 1):
         return None
     return [plain(value) for value in values]
 
 
 def number(what: str, value: Any) -> float:
-    """Return a finite number, also from a text as "1e-4". Raises `UserError` that says what is no number."""
+    """Return a finite number, parsed from a text such as "1e-4" if necessary.
+
+    Raises `UserError`, which begins with `what`, for any other value.
+    """
     found = plain(value)
     if isinstance(found, str):
         try:
@@ -67,5 +70,5 @@ def number(what: str, value: Any) -> float:
         except ValueError:
             found = None
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise UserError(f"{what}: {value!r} is no finite number; give one as 1e-4")
+        raise UserError(f"{what}: {value!r} is not a finite number; give a number such as 1e-4")
     return found

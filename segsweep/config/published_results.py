@@ -1,4 +1,4 @@
-"""Published numbers that a study's results are laid beside, and in what a study that repeats them deviates."""
+"""Published numbers that a report shows beside a study's results, and the deviations of the study from the publication."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,13 @@ DEVIATIONS = "Deviations from the paper:"
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """One row of a published table: what it is called, which cell is its like here, and its numbers.
+    """One row of a published table.
 
-    `cell` maps compare axes to values; of the cells that hold them all the first is taken. `measures` maps columns of
-    the trials table (`test_iou`) to numbers; `before` says that they are of the source's model, before fine-tuning, so that
-    `before_iou` is what a number stands beside.
+    Attributes:
+        name: Name of the row.
+        cell: Values of compared axes that identify the matching cell; the first cell with all these values matches.
+        measures: Columns of the trials table (`test_iou`) and their published numbers.
+        before: Whether the numbers belong to the source's model before fine-tuning; they then stand beside `before_iou`.
     """
 
     name: str
@@ -28,10 +30,17 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class Published:
-    """A published table: where it stands, its rows, and what to know when they are laid beside one's own.
+    """A published table: its origin, its rows, and notes on the comparison with this study's results.
 
-    `deviations` says in what a study that repeats the published runs differs from them, and what it assumes where the
-    publication says nothing: a text each, usually those of the study file's docstring (`deviations_in`).
+    Attributes:
+        where: Publication and table.
+        runs: Rows of the table; all have the same measures.
+        note: What a reader must know to compare the numbers.
+        deviations: Differences between the study and the published runs, and assumptions where the publication is silent: one
+            text each, usually from the docstring of the study file (`deviations_in`).
+
+    Raises:
+        UserError: `deviations` is not a list of texts, or the runs do not all have the same measures.
     """
 
     where: str
@@ -47,12 +56,12 @@ class Published:
             raise UserError(f"published {self.where!r}: every run must give the same measures, at least one")
 
     def named(self, name: Callable[[Any], Any]) -> "Published":
-        """Return the same with every value of the cells replaced by what a function gives for it."""
+        """Return the table with `name` applied to every value of its cells."""
         runs = [replace(run, cell={axis: name(value) for axis, value in run.cell.items()}) for run in self.runs]
         return replace(self, runs=runs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, for the records."""
+        """Return plain values for the records."""
         runs = [
             {**vars(run), "cell": dict(run.cell), "measures": {name: plain(value) for name, value in run.measures.items()}}
             for run in self.runs
@@ -61,16 +70,16 @@ class Published:
 
 
 def deviations_in(docstring: str | None) -> tuple[str, ...]:
-    """Return the points of the list below the line `Deviations from the paper:` of a study file's docstring, a line each.
+    """Return the list below the line `Deviations from the paper:` in the docstring of a study file, one text per point.
 
-    A point begins with `- `; its further lines are indented. Returns none without a docstring, as with `python -OO`. Raises
-    `UserError` for a docstring without such a list.
+    A point begins with `- `; its further lines are indented. Without a docstring, as with `python -OO`, the result is empty.
+    Raises `UserError` for a docstring without such a list.
     """
     if docstring is None:
         return ()
     points = re.findall(r"^- (.+(?:\n  .+)*)", docstring.partition(f"\n{DEVIATIONS}\n")[2], re.MULTILINE)
     if not points:
         raise UserError(
-            f"the docstring of the study file has no list below a line {DEVIATIONS!r}, each point beginning with '- '"
+            f"the docstring of the study file has no list below a line {DEVIATIONS!r}; write one, with '- ' before each point"
         )
     return tuple(" ".join(point.split()) for point in points)

@@ -12,7 +12,7 @@ LIMITS = {"exclusiveMinimum": "> ", "minimum": ">= ", "exclusiveMaximum": "< ", 
 
 @dataclass(frozen=True)
 class SettingEntry:
-    """One setting. `allowed` is a text as `number > 0 <= 1 or None`; `meaning` is the text at the field."""
+    """One setting. `allowed` is a text as `number > 0 <= 1 or None`; `meaning` is the docstring of the field."""
 
     name: str
     default: Any
@@ -21,7 +21,10 @@ class SettingEntry:
 
 
 def setting_entries(names: Sequence[str] = ()) -> list[SettingEntry]:
-    """Return the settings of these names, by default all, in the order of the fields. Raises `UserError` for an unknown name."""
+    """Return the settings with these names, by default all, in the order of the fields.
+
+    Raises `UserError` for an unknown name.
+    """
     properties = Settings.model_json_schema()["properties"]
     for name in names:
         if name not in properties:
@@ -34,7 +37,7 @@ def setting_entries(names: Sequence[str] = ()) -> list[SettingEntry]:
 
 
 def _allowed(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a property of a JSON schema allows, an alternative at a time."""
+    """Yield the alternatives that a property of a JSON schema allows, one text each."""
     for each in facts.get("anyOf", [facts]):
         if "enum" in each or "const" in each:
             yield ", ".join(map(str, each.get("enum", [each.get("const")])))
@@ -46,6 +49,6 @@ def _allowed(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def markdown_table(entries: Sequence[SettingEntry]) -> list[str]:
-    """Return the lines of a table in Markdown."""
+    """Return the lines of the Markdown table of settings."""
     rows = [f"| `{entry.name}` | `{entry.default}` | {entry.allowed} | {entry.meaning} |" for entry in entries]
     return ["| setting | default | allowed | meaning |", "|---|---|---|---|", *rows]

@@ -1,4 +1,4 @@
-"""The types of settings: which values each allows."""
+"""The types of settings, which define the values that each allows."""
 
 import re
 from functools import cache
@@ -15,7 +15,7 @@ LARGEST_PX = 4096
 
 def _architecture(name: str) -> str:
     if not re.fullmatch(rf"[a-z][a-z0-9_]*(-[A-Za-z0-9_.-]+)?|{USER_TEXT.pattern}", name):
-        raise ValueError("must read DECODER or DECODER-ENCODER, for instance unet16 or unet-mobilenet_v2")
+        raise ValueError("must be DECODER or DECODER-ENCODER, for instance unet16 or unet-mobilenet_v2")
     return name
 
 
@@ -27,7 +27,7 @@ def _freeze(policy: str) -> str:
 
 @cache
 def parsed_source(source: str) -> Source:
-    """Return the source that a text names. Every process parses a text once, and all settings with it share the object."""
+    """Return the source that a text names. A process parses each text once; all settings with this text share the object."""
     return Source.parse(source)
 
 

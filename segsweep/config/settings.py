@@ -8,20 +8,20 @@ from segsweep.config.setting_fields import SettingFields
 from segsweep.config.setting_rules import canonical, check_consistent, without_effect
 from segsweep.errors import UserError, unknown
 
-LISTED = "segsweep settings"  # the command that prints them all
+LISTED = "segsweep settings"  # the command that prints all settings
 
 
 class Settings(SettingFields):
     """Settings of one fine-tuning run, except its seed.
 
-    Lengths are in epochs or in optimiser steps, never both; with steps, `validations` equally spaced validations take
-    the place of epochs. `source_*` settings are those of the supervised stages of the source, `ssl_*` those of its
-    self-supervised ones.
+    Lengths are in epochs or in optimiser steps, never both; with steps, `validations` equally spaced validations replace the
+    epochs. Settings `source_*` belong to the supervised stages of the source, settings `ssl_*` to its self-supervised stages. The
+    fields document their meaning and allowed values; `segsweep settings` prints them.
     """
 
     @classmethod
     def build(cls, **values: Any) -> "Settings":
-        """Return validated settings. Raises `UserError` with one line that names the field, the value and what is allowed."""
+        """Return validated settings. Raises `UserError` with one line that names the field, the value and the allowed values."""
         for name in values:
             if name not in cls.model_fields:
                 raise unknown("setting", name, list(cls.model_fields), LISTED)
@@ -32,7 +32,10 @@ class Settings(SettingFields):
 
     @classmethod
     def parse_value(cls, name: str, text: str) -> Any:
-        """Return the value of one field from its text on a command line."""
+        """Return the value of one field, parsed from its text on a command line.
+
+        Raises `UserError` for an unknown name or a value that the field does not allow.
+        """
         if name not in cls.model_fields:
             raise unknown("setting", name, list(cls.model_fields), LISTED)
         field = cls.model_fields[name]
@@ -41,20 +44,20 @@ class Settings(SettingFields):
         try:
             return adapter.validate_python(None if text == "None" else text)
         except ValidationError as error:
-            if text.lower() == "none" and field.default is None:  # unless the text itself is a value
+            if text.lower() == "none" and field.default is None:  # the text itself is not an allowed value
                 return None
             raise _one_line(error, name) from None
 
     @model_validator(mode="before")
     @classmethod
     def _canonical(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return values with a length where none is given, and with one text for what means the same."""
+        """Return the values with a default length if none is given, and with one spelling for equivalent values."""
         return canonical(values)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_consistent(self)
-        for name in without_effect(self):  # so that they make no other cell
+        for name in without_effect(self):  # so that cells that differ only in these are one cell
             object.__setattr__(self, name, type(self).model_fields[name].default)
         return self
 

@@ -1,7 +1,7 @@
-"""Sources: where initial weights come from, as a chain of stages written `imagenet+simclr:cats_dogs`.
+"""Sources: the origin of initial weights, a chain of stages written as `imagenet+simclr:cats_dogs`.
 
-Characters of a path that would divide the text are written as in URLs: `+` as `%2B`, `@` as `%40`, `,` as `%2C` (and a `%` that
-stands before such digits as `%25`).
+Characters of a path that would split the text are escaped as in URLs: `+` as `%2B`, `@` as `%40`, `,` as `%2C` (and a `%` before
+such digits as `%25`).
 """
 
 import re
@@ -14,18 +14,21 @@ from segsweep.errors import UserError
 
 PATH_HINT = "in a path write + as %2B, @ as %40 and , as %2C, or give an object: File('PATH'), Supervised('folder:PATH')"
 ESCAPE = re.compile("%(2B|40|2C|25)", re.IGNORECASE)
-OPTION = re.compile("@(prefix|mean|std)=")  # of a file
-LIMIT = re.compile(r"@[^/@]*$")  # of a dataset
+OPTION = re.compile("@(prefix|mean|std)=")  # option of a file
+LIMIT = re.compile(r"@[^/@]*$")  # number of images of a dataset
 
 
 @dataclass(frozen=True)
 class Stage:
     """One link of a source.
 
-    `kind` is a key of `STAGE_KINDS`, or `own:NAME` for a method that the study file brings; `name` the dataset, the path of
-    the file, or the published weights (None for the default ones): ask `dataset`, `path` or `weights`. `limit` is the number of
-    images that a dataset is cut to. Of a file, `prefix` is the beginning of the names of the weights to read, and `normalisation`
-    what its weights expect of images; None where the study does not state them.
+    Attributes:
+        kind: A key of `STAGE_KINDS`, or `own:NAME` for a method that the study file passes.
+        name: Dataset, path of the file, or published weights (None for the default weights). Read it through `dataset`, `path` or
+            `weights`.
+        limit: Number of images that the dataset is limited to; None for all.
+        prefix: For a file, the prefix of the names of the weights to read; None for all.
+        normalisation: For a file, the input normalisation that its weights expect; None if the study does not state it.
     """
 
     kind: str
@@ -40,7 +43,7 @@ class Stage:
         return f"{self.kind}{name}{limit}" + "".join(f"@{option}={value}" for option, value in self.options.items())
 
     def _written(self) -> str:
-        """Return the name with those characters escaped that would read as something else."""
+        """Return the name with the characters escaped that `parse` would read as separators."""
         assert self.name is not None
         text = ESCAPE.sub(lambda found: f"%25{found[1]}", self.name).replace("+", "%2B")
         divides = OPTION.search(text) if self.path is not None else self.limit is None and LIMIT.search(text)
@@ -48,17 +51,17 @@ class Stage:
 
     @property
     def dataset(self) -> str | None:
-        """The name of the dataset that the stage trains on; None where it does not train."""
+        """The name of the dataset that the stage trains on; None if the stage does not train."""
         return self.name if self._argument == "dataset" else None
 
     @property
     def path(self) -> str | None:
-        """The path of the weight file; None for all other stages."""
+        """The path of the weight file; None for every other kind of stage."""
         return self.name if self._argument == "path" else None
 
     @property
     def weights(self) -> str | None:
-        """The name of the published weights; None for the default ones and for all other stages."""
+        """The name of the published weights; None for the default weights and for every other kind of stage."""
         return self.name if self._argument == "weights" else None
 
     @property
@@ -78,7 +81,7 @@ class Stage:
 
     @property
     def encoder_only(self) -> bool:
-        """Whether the stage gives weights for an encoder alone."""
+        """Whether the stage produces weights for an encoder only."""
         return self._kind.encoder_only
 
     @property
@@ -101,7 +104,7 @@ class Stage:
 
     @classmethod
     def parse(cls, text: str) -> "Stage":
-        """Return the stage that a text names. Raises `UserError` for any other text."""
+        """Return the stage that a text names. Raises `UserError`, which lists the forms, for any other text."""
         kind, colon, name = text.partition(":")
         if f"{kind}{colon}" == PREFIX:  # a method that the study file brings: own:NAME:DATASET
             own, colon, name = name.partition(":")
@@ -120,7 +123,7 @@ class Stage:
             if name and (not at or re.fullmatch(r"[1-9][0-9]*", limit)):
                 return cls(kind, _unescaped(name), int(limit) if at else None)
         forms = ", ".join(each.form for each in STAGE_KINDS.values())
-        raise UserError(f"source: {text!r} is no stage; a stage is one of {forms}, and + joins stages; {PATH_HINT}")
+        raise UserError(f"source: {text!r} is not a stage; a stage is one of {forms}, and + joins stages; {PATH_HINT}")
 
 
 def _unescaped(text: str) -> str:
@@ -132,14 +135,14 @@ def _text(values: Triple) -> str:
 
 
 def _file(kind: str, text: str) -> Stage:
-    """Return the stage of a path with its options, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
+    """Return the stage of a weight file with its options, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
     match = re.fullmatch(r"(.+?)((?:@(?:prefix|mean|std)=[^@]*)*)", text)
     assert match is not None  # any text that is not empty matches
     options = dict(option.split("=", 1) for option in match[2].split("@")[1:])
     if ("mean" in options) != ("std" in options):
         raise UserError(f"source: file:{text}: give both mean and std, or neither")
     if options.get("prefix") == "":
-        raise UserError(f"source: file:{text}: prefix is empty; it must be how the names of the weights begin")
+        raise UserError(f"source: file:{text}: prefix is empty; it must be the beginning of the names of the weights")
     normalisation = None
     if "mean" in options:
         try:
@@ -167,21 +170,21 @@ class Source:
     def parse(cls, text: str) -> "Source":
         """Return the source that a text names.
 
-        Published weights, files and `random` can only begin a chain; `random+supervised:voc2012` is `supervised:voc2012`.
-        Raises `UserError` for a text that is no source.
+        Published weights, files and `random` may only start a chain; `random+supervised:voc2012` is `supervised:voc2012`. Raises
+        `UserError` for a text that is not a source.
         """
         stages = tuple(Stage.parse(part) for part in text.split("+"))
         for later in stages[1:]:
             if not later.trains:
-                raise UserError(f"source: {text!r}: {later} gives initial weights, so it can only begin a chain")
+                raise UserError(f"source: {text!r}: {later} provides initial weights, so it must be the first stage of a chain")
         return cls(tuple(stage for stage in stages if stage.kind != "random"))
 
     @property
     def last(self) -> Stage | None:
-        """The last stage, whose weights a trial starts from; None for `random`."""
+        """The last stage, whose weights initialise a trial; None for `random`."""
         return self.stages[-1] if self.stages else None
 
     @property
     def encoder_only(self) -> bool:
-        """Whether the chain ends with weights for an encoder alone."""
+        """Whether the last stage of the chain produces weights for an encoder only."""
         return self.last is not None and self.last.encoder_only

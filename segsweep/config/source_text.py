@@ -1,4 +1,4 @@
-"""What tells the code of a user's functions and classes apart: its source text, which no version of Python writes otherwise."""
+"""Fingerprint input of user-defined functions and classes: their source text, which does not depend on the Python version."""
 
 import ast
 import inspect
@@ -8,16 +8,17 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-DEEP = 3  # functions within the closures of functions that are looked at
+DEEP = 3  # depth to which functions in closures of functions are followed
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 def code_of(function: Any, depth: int = 0) -> Any:
-    """Return what a function, class or callable object does, as plain values: its text, and the plain values that it holds.
+    """Return plain values that identify what a function, class or callable object does: its source text and the values it holds.
 
-    The text is that of its file without the indentation that all its lines have, comments included. Held are arguments of a
-    `functools.partial`, values of a closure, defaults, and the public attributes of an object that is called; of these numbers,
-    texts and their lists count, and functions by their own code. What a function only names, as a module's constant, does not.
+    The text is the source in its file without common indentation, comments included. The held values are the arguments of a
+    `functools.partial`, closure variables, defaults, and the public attributes of a callable object. Numbers, texts and their
+    containers count by value, functions by their code. Globals that a function refers to, such as a module's constants, do not
+    count.
     """
     if isinstance(function, partial):
         held = [_held(value, depth) for value in function.args]
@@ -32,12 +33,12 @@ def code_of(function: Any, depth: int = 0) -> Any:
 
 
 def class_code(value: Any) -> Any:
-    """Return the text of an object's class, whatever the object holds."""
+    """Return the source text of an object's class, independent of the object's attributes."""
     return _text(type(value))
 
 
 def _bound(function: FunctionType, depth: int) -> list[Any]:
-    """Return the values that a function's closure and defaults hold, where there are any."""
+    """Return the values in a function's closure and defaults, if there are any."""
     cells = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -50,7 +51,7 @@ def _bound(function: FunctionType, depth: int) -> list[Any]:
 
 
 def _state(value: Any, depth: int) -> Mapping[str, Any]:
-    """Return the public attributes of an object."""
+    """Return the public attributes of an object, converted like other held values."""
     return _all_held({name: value for name, value in getattr(value, "__dict__", {}).items() if not name.startswith("_")}, depth)
 
 
@@ -59,7 +60,7 @@ def _all_held(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
 
 
 def _held(value: Any, depth: int) -> Any:
-    """Return a value that a function holds as a text, functions as their code; of other objects the name of their type alone."""
+    """Return a held value as plain values: its repr, a function's code, or for other objects only the name of the type."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, list | tuple):
@@ -72,7 +73,7 @@ def _held(value: Any, depth: int) -> Any:
 
 
 def _text(function: Callable[..., Any]) -> Any:
-    """Return the source text of a function or class; its byte code where there is none, as for what was typed at a prompt."""
+    """Return the source text of a function or class; its byte code if there is no source, as for code typed at a prompt."""
     try:
         if isinstance(function, FunctionType) and function.__name__ == "<lambda>":
             return _lambda_text(function)
@@ -83,19 +84,19 @@ def _text(function: Callable[..., Any]) -> Any:
 
 
 def _lambda_text(function: FunctionType) -> str:
-    """Return the text of a lambda alone, not that of the lines on which it stands: another one may stand there too."""
+    """Return the text of a lambda only, not of the lines that contain it: they may contain another lambda."""
     lines, _ = inspect.findsource(function)
     text, code = "".join(lines), function.__code__
     found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno]
     held = [(_held_spans(node, code), node.lineno, node.col_offset, node) for node in found]
-    if not held or (most := max(held, key=lambda each: each[:3]))[0] == 0:  # of equal ones the innermost
+    if not held or (most := max(held, key=lambda each: each[:3]))[0] == 0:  # among equal lambdas the innermost
         raise OSError("the lambda is not found in its file")
     segment = ast.get_source_segment(text, most[3]) or ""
     return "\n".join(line.strip() for line in segment.splitlines())
 
 
 def _held_spans(node: ast.Lambda, code: CodeType) -> int:
-    """Return how many instructions of a code lie within the body of a lambda."""
+    """Return the number of instructions in `code` whose source position lies within the body of a lambda."""
     body = node.body
     first, last = (body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0)
     count = 0

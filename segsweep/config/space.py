@@ -1,4 +1,4 @@
-"""What a tuned axis may be: a range, which maps a point of the unit interval to a value, or listed values."""
+"""Values of a tuned axis: a range, which maps a point of the unit interval to a value, or listed values."""
 
 import math
 from collections.abc import Mapping
@@ -8,18 +8,25 @@ from typing import Any
 from segsweep.config.plain import listed, number, plain
 from segsweep.errors import UserError
 
-LOG_SPAN = (-12.0, 4.0)  # the decades in which every LogUniform's points lie; see `LogUniform.at`
+LOG_SPAN = (-12.0, 4.0)  # decimal exponents of the interval on which every LogUniform draws its points; see `LogUniform`
 OUTER_SHARE = 0.1
-LEAST_WITH_EDGE = 3  # of two listed values either is at an edge
-GOLDEN = 0.6180339887  # of a range; no whole number where its ends are whole
+LEAST_WITH_EDGE = 3  # listed values; with fewer every value is at an edge
+GOLDEN = 0.6180339887  # share of a range at which a sample is not a whole number, even between whole ends
 
 
 @dataclass(frozen=True)
 class LogUniform:
     """A positive number whose logarithm is uniform on [low, high].
 
-    Points are drawn on the sixteen decades 1e-12..1e4, and those inside the range are used: when a range grows, the
-    points that it already had stay, and only the new part is run.
+    Points are drawn on all sixteen decades 1e-12..1e4, and the points inside the range are used. If the range grows, its earlier
+    points remain, and only points in the new part run.
+
+    Attributes:
+        low: Lower end, at least 1e-12.
+        high: Upper end, above `low` and at most 1e4.
+
+    Raises:
+        UserError: an end is not a number or out of range.
     """
 
     low: float
@@ -31,12 +38,12 @@ class LogUniform:
             raise UserError(f"LogUniform({self.low}, {self.high}): needs 1e-12 <= low < high <= 1e4")
 
     def at(self, unit: float) -> float | None:
-        """Return the value at a point of the unit interval, or None where it lies outside the range."""
+        """Return the value at a point of the unit interval, to 4 significant digits; None if it lies outside the range."""
         value = float(f"{10 ** (LOG_SPAN[0] + unit * (LOG_SPAN[1] - LOG_SPAN[0])):.4g}")
         return value if self.low <= value <= self.high else None
 
     def inside(self, unit: float) -> float:
-        """Return the value at a share of the range, of 0 to 1."""
+        """Return the value at a share of the range, from 0 (`low`) to 1 (`high`), to 4 significant digits."""
         return float(f"{self.low * (self.high / self.low) ** unit:.4g}")
 
     def at_edge(self, value: float) -> bool:
@@ -45,11 +52,11 @@ class LogUniform:
         return not OUTER_SHARE <= share <= 1 - OUTER_SHARE
 
     def contains(self, value: Any) -> bool:
-        """Return whether the value lies in the range."""
+        """Return whether the value is a number in the range."""
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def samples(self) -> tuple[float, ...]:
-        """Return values that a study is checked with before it starts; one is no whole number."""
+        """Return values that check a study before it starts; one of them is not a whole number."""
         return (self.low, self.high, self.low + GOLDEN * (self.high - self.low))
 
     def with_range(self, low: float, high: float) -> "LogUniform":
@@ -59,7 +66,15 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Uniform:
-    """A number that is uniform on [low, high]."""
+    """A number that is uniform on [low, high].
+
+    Attributes:
+        low: Lower end.
+        high: Upper end, above `low`.
+
+    Raises:
+        UserError: an end is not a number, or `low` is not below `high`.
+    """
 
     low: float
     high: float
@@ -70,11 +85,11 @@ class Uniform:
             raise UserError(f"Uniform({self.low}, {self.high}): needs low < high")
 
     def at(self, unit: float) -> float | None:
-        """Return the value at a point of the unit interval."""
+        """Return the value at a point of the unit interval, to 4 significant digits."""
         return float(f"{self.low + unit * (self.high - self.low):.4g}")
 
     def inside(self, unit: float) -> float:
-        """Return the value at a share of the range, of 0 to 1."""
+        """Return the value at a share of the range, from 0 (`low`) to 1 (`high`), to 4 significant digits."""
         return float(f"{self.low + unit * (self.high - self.low):.4g}")
 
     def at_edge(self, value: float) -> bool:
@@ -82,11 +97,11 @@ class Uniform:
         return not OUTER_SHARE <= (value - self.low) / (self.high - self.low) <= 1 - OUTER_SHARE
 
     def contains(self, value: Any) -> bool:
-        """Return whether the value lies in the range."""
+        """Return whether the value is a number in the range."""
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def samples(self) -> tuple[float, ...]:
-        """Return values that a study is checked with before it starts; one is no whole number."""
+        """Return values that check a study before it starts; one of them is not a whole number."""
         return (self.low, self.high, self.low + GOLDEN * (self.high - self.low))
 
     def with_range(self, low: float, high: float) -> "Uniform":
@@ -121,12 +136,12 @@ class Choice:
         return value in self.values
 
     def samples(self) -> tuple[Any, ...]:
-        """Return values that a study is checked with before it starts."""
+        """Return values that check a study before it starts."""
         return self.values
 
 
 def _set_numbers(bounds: LogUniform | Uniform) -> None:
-    """Replace the ends of a range by plain numbers. Raises `UserError` for what is none."""
+    """Convert the ends of a range to plain numbers. Raises `UserError` for an end that is not a number."""
     written = f"{type(bounds).__name__}({bounds.low!r}, {bounds.high!r})"
     for end in ("low", "high"):
         object.__setattr__(bounds, end, number(written, getattr(bounds, end)))

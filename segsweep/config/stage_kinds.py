@@ -1,5 +1,7 @@
-"""The kinds of stages, one row each. A new kind is a row here and, unless it is self-supervised, a builder in
-`segsweep.stage.STAGE_BUILDERS`."""
+"""The kinds of stages, one row each.
+
+A new kind needs a row here and, unless it is self-supervised, a builder in `segsweep.stage.STAGE_BUILDERS`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +9,9 @@ from typing import Literal
 
 from segsweep.config.user_text import USER_TEXT
 
-Argument = Literal["none", "weights", "path", "dataset"]  # what the text of a stage names after the kind
+Argument = Literal["none", "weights", "path", "dataset"]  # what the text of a stage names after the colon
 
-FORMS: Mapping[Argument, str] = {  # how the argument is written
+FORMS: Mapping[Argument, str] = {  # how the text of a stage writes the argument
     "none": "",
     "weights": "[:WEIGHTS]",
     "path": ":PATH[@prefix=NAME][@mean=M@std=S]",
@@ -21,10 +23,11 @@ FORMS: Mapping[Argument, str] = {  # how the argument is written
 class StageKind:
     """One kind of stage.
 
-    `name` is the word in texts, digests and records. `argument` is what a stage of this kind names: published weights, the path
-    of a weight file, or a dataset, on which it trains. `encoder_only` says that it gives weights for an encoder alone, not for a
-    whole model. `method` is the module of a self-supervised method (`segsweep.training.self_supervised_method.Method`); None for
-    all other kinds.
+    Attributes:
+        name: The word in texts, digests and records.
+        argument: What a stage of this kind names: published weights, the path of a weight file, or a dataset to train on.
+        encoder_only: Whether it produces weights for an encoder only, not for a whole model.
+        method: Module of a self-supervised method (`segsweep.training.self_supervised_method.Method`); None for every other kind.
     """
 
     name: str
@@ -34,12 +37,12 @@ class StageKind:
 
     @property
     def form(self) -> str:
-        """How a stage of this kind is written, as `imagenet[:WEIGHTS]`."""
+        """The notation of a stage of this kind, as `imagenet[:WEIGHTS]`."""
         return self.name + FORMS[self.argument]
 
     @property
     def trains(self) -> bool:
-        """Whether a stage trains on a dataset. Only such a stage may follow another one in a chain."""
+        """Whether the stage trains on a dataset. Only such a stage may follow another stage in a chain."""
         return self.argument == "dataset"
 
 

@@ -1,4 +1,4 @@
-"""The settings of the stages of a source, derived from those of a trial."""
+"""Settings of the stages of a source, derived from the settings of a trial."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from segsweep.config.source import Stage
 
 
 def batch_sizes(settings: SettingFields) -> dict[str, int]:
-    """Return the sizes of the batches that training needs, the trial's own and those of its source, by their settings."""
+    """Return the batch sizes of the trial and of the training stages of its source, by the names of their settings."""
     sizes = {"batch_size": settings.batch_size}
     if any(stage.supervised for stage in settings.chain.stages):
         sizes["source_batch_size"] = _supervised(settings)["batch_size"]
@@ -17,7 +17,7 @@ def batch_sizes(settings: SettingFields) -> dict[str, int]:
 
 
 def stage_settings(settings: SettingFields, stage: Stage) -> dict[str, Any]:
-    """Return the settings of a stage of the source: none for one that does not train."""
+    """Return the settings of a stage of the source; empty for a stage that does not train."""
     if stage.self_supervised:
         return _self_supervised(settings)
     return _supervised(settings) if stage.supervised else {}
@@ -43,9 +43,9 @@ def _self_supervised(settings: SettingFields) -> dict[str, Any]:
 
 
 def _supervised(settings: SettingFields) -> dict[str, Any]:
-    """Return the settings of a supervised stage; shared ones that have their default are left out.
+    """Return the settings of a supervised stage, without those shared settings that have their default value.
 
-    So a new setting changes the identity of no stage that does not use it.
+    A new setting therefore does not change the identity of stages that do not use it.
     """
     values = {
         "image_px": settings.source_px,
@@ -65,6 +65,6 @@ def _supervised(settings: SettingFields) -> dict[str, Any]:
 
 
 def _changed(settings: SettingFields, **names: str) -> dict[str, Any]:
-    """Return the values, under other names, of those of some settings that differ from their defaults."""
+    """Return those of some settings that differ from their defaults, under the given new names."""
     fields = type(settings).model_fields
     return {name: value for name, of in names.items() if (value := getattr(settings, of)) != fields[of].default}

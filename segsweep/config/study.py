@@ -1,4 +1,4 @@
-"""A study: one research question, as its author writes it."""
+"""A study: one research question, as its author declares it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,30 +19,36 @@ from segsweep.errors import UserError, unknown
 
 Grid = Mapping[str, tuple[Any, ...]]
 TUNING_SEED = 0
-# no tuning trials of one cell differ in these: it has one source, one model, one measure and one set of prepared images
+# the tuning trials of one cell share these: one source, one model, one measure and one set of prepared images
 NOT_TUNED = ("source", "architecture", "keep", "fold", "image_px", "fit", "test_size")
-SOURCE_RATE = "source_learning_rate"  # the one setting of sources that can be tuned, in trials of the source itself
-Leakage = Literal["prevent", "report"]  # of images of the target's validation or test split into training
+SOURCE_RATE = "source_learning_rate"  # the only setting of sources that a study can tune, by training the source several times
+Leakage = Literal["prevent", "report"]  # rule for images of the target's validation or test split that would reach training
 PREVENT: Leakage = "prevent"
 
 
 @dataclass(frozen=True)
 class Target:
-    """The dataset that is fine-tuned and tested on, with its protocol.
+    """The dataset to fine-tune and test on, with its protocol.
 
-    `name` is a dataset's name, `folder:PATH` or the path object of a folder, or a dataset object of one's own; `classes` one
-    of its class schemes (its first if None); `protocol` how it is split: per cents for training, validation and test, as
-    `60-20-20`; `official` for the dataset's own three splits; `5-fold` for cross-validation, in which every fold tests once,
-    and `5x2-fold` for five repetitions of two folds; or `holdout-H`, which holds out H per cent of all images as test and a
-    tenth of the others as validation, and trains on nine tenths of the share of all images that the setting `dev_share` names
-    (`holdout-H-own-val`: validation images are a tenth of each share). `class_map` says, for the transfer `all`,
-    which classes of a source a class of the target takes beside those of its own name: `{"pet": ["cat", "dog"]}`.
-    `foreground` names the class that the headline metrics of a target with two classes belong to; by default the one that is
-    not called background, and class 1 where neither is.
-    `groups` is a regular expression with one group in parentheses, which finds in an image's name what it shares with others
-    that must stay on the same side of a split: `"^(video[0-9]+)_"`; None for the dataset's own groups. `leakage` says what
-    happens to groups and to identical images, in the target's splits and in sources: `prevent` keeps them apart, `report`
-    splits as if there were none and only says so, as studies that repeat a published run do.
+    Attributes:
+        name: Name of a dataset, `folder:PATH`, a path object of a folder, or a user's dataset object.
+        classes: One of the dataset's class schemes; None for its first.
+        protocol: The split. `60-20-20` gives per cents of images for training, validation and test; `official` uses the dataset's
+            three splits; `5-fold` is cross-validation in which each fold is the test split once, `5x2-fold` repeats two folds
+            five times; `holdout-H` tests on H per cent of all images, validates on a tenth of the others, and trains on nine
+            tenths of the share of all images that the setting `dev_share` names (`holdout-H-own-val`: a tenth of each share
+            validates).
+        class_map: For the transfer `all`: further source classes that initialise a class of the target, beside the class with the
+            same name: `{"pet": ["cat", "dog"]}`.
+        foreground: With two classes: the class that the headline metrics measure. None: the class that is not called background;
+            class 1 if neither or both are.
+        groups: Regular expression with one group in parentheses, `"^(video[0-9]+)_"`. Images whose names share the matched text
+            stay on one side of every split. None: the dataset's groups.
+        leakage: Treatment of groups and identical images, in the target's splits and in sources: `prevent` keeps them out of the
+            other splits; `report` splits as if there were none and reports them, as a study that repeats a published run does.
+
+    Raises:
+        UserError: a value has the wrong type or is not allowed.
     """
 
     name: str | DatasetObject
@@ -72,35 +78,51 @@ class Target:
 
 
 def _check_groups(pattern: object) -> None:
-    """Raise `UserError` for what is no regular expression with one group."""
+    """Raise `UserError` unless the pattern is a regular expression with exactly one group."""
     example = "give a regular expression with one group in parentheses, as '^(video[0-9]+)_'"
     try:
         count = re.compile(pattern).groups if isinstance(pattern, str) else 0
     except re.error as error:
-        raise UserError(f"Target groups={pattern!r}: is no regular expression: {error}; {example}") from None
+        raise UserError(f"Target groups={pattern!r}: is not a regular expression: {error}; {example}") from None
     if count != 1:
         raise UserError(f"Target groups={pattern!r}: has {count} groups in parentheses; {example}")
 
 
 def _canonical(axis: str, tuned: Range) -> Range:
-    """Return listed values of a setting as the setting has them, so that "1e-3" is 1e-3; a range as it is."""
+    """Return listed values as the type of their setting, so that "1e-3" becomes 1e-3; return a range unchanged."""
     return Choice([Settings.parse_value(axis, value) for value in tuned.values]) if isinstance(tuned, Choice) else tuned
 
 
 @dataclass(frozen=True)
 class Study:
-    """One research question: a target, axes to compare, axes to tune, fixed settings, and how often.
+    """One research question: a target, axes to compare, axes to tune, fixed settings, and numbers of trials and seeds.
 
-    `compare` maps setting names to lists of values, or is a list of such grids (their union); `tune` maps setting names
-    to ranges; `fixed` maps setting names to values. Every combination of compare values is a cell; in every cell
-    `trials_per_cell` tuning trials choose the tuned settings (None: every combination where all tuned axes list their values,
-    else eight), and `seeds` confirmed runs measure the choice. The supervised
-    stages of every source are trained at `source_trials` learning rates, of which the source's own validation split chooses one;
-    with 1 they have the setting `source_learning_rate`. The rates come from the range that `tune` has for
-    `source_learning_rate` (kept in `source_range`), else from that of `learning_rate`. `published`
-    are numbers that a report lays the results beside. Where a name stands, an object may: a dataset (`Target(mine)`,
-    `Supervised(mine)` as a source), a `File` as a source, an `Architecture`, a `Loss`; they are kept in `own` by the texts
-    that replace them. Raises `UserError` when it is built if anything is wrong.
+    Every combination of compared values is a cell. In each cell, tuning trials choose the values of the tuned axes, and confirmed
+    runs with other seeds measure that choice on the test split. Wherever a value names something, the object itself is allowed
+    too: a dataset (`Target(mine)`, `Supervised(mine)` as a source), a `File` as a source, an `Architecture`, a `Loss`.
+
+    Attributes:
+        name: Name of the study and of its folder: letters, digits, `_`, `.` and `-`.
+        target: Dataset to fine-tune and test on.
+        compare: Lists of values by setting, or a list of such grids, whose union the study compares.
+        tune: Ranges (`LogUniform`, `Uniform`) or `Choice` by setting; chosen within each cell.
+        fixed: Values by setting; all other settings have their defaults.
+        trials_per_cell: Tuning trials per cell, at least 1. None: every combination if all tuned axes list their values,
+            otherwise 8.
+        seeds: Confirmed runs per cell, at least 1.
+        source_seeds: Models that each source is trained to, with different seeds; at least 1.
+        source_trials: Learning rates at which the supervised stages of each source are trained; the source's validation split
+            chooses one. With 1, stages use the setting `source_learning_rate`. The rates come from the range of
+            `source_learning_rate` in `tune`, otherwise from that of `learning_rate`.
+        source_range: Range of `source_learning_rate`, moved here from `tune`.
+        early_stopping: Rule that compares tuning trials within a cell; None for no early stopping.
+        published: Published numbers that a report shows beside the results.
+        own: User objects by the texts `own:NAME` that replace them in settings and records.
+        user_objects: The objects in `own` with their fingerprints.
+
+    Raises:
+        UserError: a name, role, value or combination is not allowed; raised when the study is built, with the name of the
+            setting.
     """
 
     name: str
@@ -116,13 +138,11 @@ class Study:
     early_stopping: EarlyStopping | None = None
     published: Published | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
-    user_objects: Mapping[str, UserObject] = field(
-        init=False, repr=False, default_factory=dict
-    )  # what `own` holds, with its fingerprints
+    user_objects: Mapping[str, UserObject] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
-            raise UserError(f"study name={self.name!r}: must be letters, digits, '_', '.' and '-', since a folder bears it")
+            raise UserError(f"study name={self.name!r}: must be letters, digits, '_', '.' and '-', since it names a folder")
         if not isinstance(self.target, Target):
             raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
         for count in ("trials_per_cell", "seeds", "source_seeds", "source_trials"):
@@ -154,7 +174,7 @@ class Study:
         self._check_source_trials()
         self._check_folds()
         if not list(self.cells()):
-            raise UserError(f"study {self.name}: compare={self.compare!r}: names no cell")
+            raise UserError(f"study {self.name}: compare={self.compare!r}: contains no cell; compare at least one value")
 
     def _grid(self, grid: Mapping[str, Sequence[Any]], naming: Naming) -> Grid:
         if not isinstance(grid, Mapping):
@@ -165,7 +185,7 @@ class Study:
         return MappingProxyType({axis: naming.texts(listed(values) or ()) for axis, values in grid.items()})
 
     def _check_roles(self) -> None:
-        """Every key is a setting and has one role; every tuned range holds allowed values."""
+        """Raise `UserError` unless every key is a setting with one role and every tuned range holds allowed values."""
         compared = {axis for grid in self.grids for axis in grid}
         for role, names in (("compare", compared), ("tune", self.tune), ("fixed", self.fixed)):
             for axis in names:
@@ -179,7 +199,7 @@ class Study:
             raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
         for axis in self.tune:
             if axis in NOT_TUNED:
-                raise UserError(f"study {self.name}: {axis} is compared or fixed, not tuned; neither are {', '.join(NOT_TUNED)}")
+                raise UserError(f"study {self.name}: {axis} cannot be tuned, only compared or fixed, as {', '.join(NOT_TUNED)}")
         for axis in self.tune:
             if axis.startswith(("source_", "ssl_")):
                 raise UserError(
@@ -189,7 +209,7 @@ class Study:
         keeps = {self.fixed.get("keep"), *(keep for grid in self.grids for keep in grid.get("keep", ()))}
         if "loss" in self.tune and "val_loss" in keeps:
             raise UserError(
-                f"study {self.name}: keep='val_loss' with loss tuned: values of different losses do not compare; "
+                f"study {self.name}: keep='val_loss' with loss tuned: values of different losses are not comparable; "
                 "compare or fix loss, or use keep='val_iou'"
             )
         source_range = {SOURCE_RATE: self.source_range} if self.source_range is not None else {}
@@ -210,12 +230,12 @@ class Study:
             raise UserError(f"study {self.name}: protocol {protocol!r} has no dev_share; only 'holdout-H' has one")
 
     def folds(self, settings: Settings) -> tuple[int | None, ...]:
-        """Return the folds on which a cell is run: that of its settings, else all that the protocol has; None without folds."""
+        """Return the folds on which a cell runs: the fold of its settings, or all of the protocol; `(None,)` without folds."""
         folds = folds_of(self.target.protocol)
         return (settings.fold,) if folds is None or settings.fold is not None else tuple(folds.numbers)
 
     def _check_source_trials(self) -> None:
-        """Raise `UserError` where the number of rates that sources are tried with contradicts how their rate is declared."""
+        """Raise `UserError` if `source_trials` contradicts the declaration of the source's learning rate."""
         stated = [
             role
             for role, names in (("compare", {a for g in self.grids for a in g}), ("fixed", self.fixed))
@@ -225,7 +245,7 @@ class Study:
         if stated and self.source_range is not None:
             raise UserError(f"study {self.name}: {SOURCE_RATE} has two roles; an axis is compared, tuned or fixed")
         if self.source_range is not None and self.source_trials == 1:
-            raise UserError(f"{several}: tries one {SOURCE_RATE} of the range in tune; give at least 2, or fix {SOURCE_RATE}")
+            raise UserError(f"{several}: would try one {SOURCE_RATE} of the range in tune; give at least 2, or fix {SOURCE_RATE}")
         if self.source_trials > 1 and stated:
             raise UserError(
                 f"{several}: {SOURCE_RATE} is in {stated[0]}, so no rate is left to choose; remove it there, or give 1"
@@ -248,13 +268,13 @@ class Study:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """The fingerprints of the objects that the study brings, by their texts, as their code was when it was declared."""
+        """The fingerprints of the study's user objects, by their texts, computed from their code when the study was declared."""
         return {text: each.fingerprint for text, each in self.user_objects.items()}
 
     @property
     def target_name(self) -> str:
-        """The name of the target's dataset, `own:NAME` for one that the study brings."""
-        assert isinstance(self.target.name, str)  # __post_init__ put the text in an object's place
+        """The name of the target's dataset; `own:NAME` for a user's dataset object."""
+        assert isinstance(self.target.name, str)  # __post_init__ replaced an object by its text
         return self.target.name
 
     def _settings(self, values: Mapping[str, Any]) -> Settings:
@@ -264,15 +284,15 @@ class Study:
             raise UserError(f"study {self.name}: {error}") from None
 
     def _undecided(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of a cell of which only a tuned one decides whether they have an effect."""
+        """Return those settings of a cell whose effect depends on a tuned setting."""
         given = {**self.fixed, **values}
         open_ones = [name for name, others in DECIDED_BY.items() if name in given and any(axis in self.tune for axis in others)]
         return {name: Settings.parse_value(name, given[name]) for name in open_ones}
 
     def cells(self) -> Iterator[tuple[str, Settings]]:
-        """Yield each cell once, as its name and its settings without the tuned ones (these keep their defaults).
+        """Yield each cell once, as its name and its settings, in which tuned settings have their defaults.
 
-        Cells that mean the same, as `random` with either transfer, are one cell.
+        Equivalent combinations, as `random` with either transfer, are one cell.
         """
         seen = set()
         axes = list(dict.fromkeys(axis for grid in self.grids for axis in grid))

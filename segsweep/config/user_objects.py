@@ -1,9 +1,9 @@
-"""A user's own things: a dataset, an architecture or a loss that a study file brings as an object where a name would stand.
+"""User objects: a dataset, architecture or loss that a study file passes as an object instead of a name.
 
-In settings and records such a thing goes by the text `own:NAME` (`own:NAME.v2` for its second version). The objects
-themselves travel with the study to the processes that need them, which `register` them. A fingerprint tells apart what was
-computed with different code under one name. It is taken when the study is declared: each study, and each of its trials and
-stages, has its fingerprints, whatever other studies the process knows.
+Settings and records name such an object by the text `own:NAME` (`own:NAME.v2` for its second version). The objects travel with
+the study to the processes that need them, which `register` them. A fingerprint distinguishes results that were computed with
+different code under one name. It is computed when the study is declared: each study, and each of its trials and stages, has
+fingerprints that do not depend on other studies in the process.
 """
 
 import re
@@ -32,14 +32,23 @@ def _check(name: object, version: object) -> None:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A user's own architecture.
+    """A user's architecture.
 
-    `build(classes)` returns a `torch.nn.Module` from images (B, 3, H, W), normalised floats, to logits (B, classes, H, W); with
-    `output=sigmoid` it is asked for one. `encoder` and `classifier` are how the names of its parameters begin in its encoder and
-    in its last classifier (`"encoder."`, `"head.out."`); `levels` how they begin in each level of the encoder from input to
-    output (`stages` is its former name), needed for `encoder:K`, `layer_decay` and gradual unfreezing alone. Heights and widths
-    must be multiples of `stride_px`. Trials know the text of `build`, comments included; raise `version` where something that it
-    calls has changed.
+    Attributes:
+        name: Letters, digits, `_` and `-`.
+        build: `build(classes)` returns a `torch.nn.Module` that maps images (B, 3, H, W), normalised floats, to logits (B,
+            classes, H, W). With `output=sigmoid`, `classes` is 1.
+        encoder: Prefix of the names of the encoder's parameters, as `"encoder."`.
+        classifier: Prefix of the names of the last classifier's parameters, as `"head.out."`.
+        levels: Prefixes of the parameter names of each level of the encoder, from input to output; required only for `encoder:K`,
+            `layer_decay` and gradual unfreezing.
+        stride_px: Number of pixels of which heights and widths must be multiples.
+        version: Counts from 1. A trial's id covers the source text of `build`, comments included; raise the version after a
+            change in code that `build` calls.
+        stages: Former name of `levels`.
+
+    Raises:
+        UserError: the name has other characters, or the version is not a whole number >= 1.
     """
 
     name: str
@@ -59,10 +68,17 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Loss:
-    """A user's own loss: `function(logits_BCHW, mask_BHW)` returns a scalar tensor for float logits and int64 masks.
+    """A user's loss.
 
-    Masks hold class numbers and 255, which is to be ignored. Trials know the text of `function`, comments
-    included; raise `version` where something that it calls has changed.
+    Attributes:
+        name: Letters, digits, `_` and `-`.
+        function: `function(logits_BCHW, mask_BHW)` returns a scalar tensor for float logits (B, C, H, W) and an int64 mask (B, H,
+            W) of class numbers, in which 255 marks pixels to ignore.
+        version: Counts from 1. A trial's id covers the source text of `function`, comments included; raise the version after a
+            change in code that `function` calls.
+
+    Raises:
+        UserError: the name has other characters, or the version is not a whole number >= 1.
     """
 
     name: str
@@ -75,10 +91,16 @@ class Loss:
 
 @dataclass(frozen=True)
 class SelfSupervisedMethod:
-    """A user's own method that trains an encoder without labels, for `SelfSupervised(dataset, method=...)`.
+    """A user's method that trains an encoder without labels, for `SelfSupervised(dataset, method=...)`.
 
-    `build(encoder, recipe)` returns a `segsweep.training.self_supervised_method.Method`, whose class may be `build` itself.
-    Stages depend on the text of `build`, comments included; raise `version` where something that it calls has changed.
+    Attributes:
+        name: Letters, digits, `_` and `-`.
+        build: `build(encoder, recipe)` returns a `segsweep.training.self_supervised_method.Method`; it may be the method's class.
+        version: Counts from 1. A stage's key covers the source text of `build`, comments included; raise the version after a
+            change in code that `build` calls.
+
+    Raises:
+        UserError: the name has other characters, or the version is not a whole number >= 1.
     """
 
     name: str
@@ -89,14 +111,16 @@ class SelfSupervisedMethod:
         _check(self.name, self.version)
 
 
-DatasetObject = Any  # a user's own dataset: all that `segsweep.data.dataset.Dataset` asks for, see DATASET_PARTS
+DatasetObject = Any  # a user's dataset, which implements `segsweep.data.dataset.Dataset`; see DATASET_PARTS
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """A stage of supervised training, cut to `limit` pictures: `supervised:DATASET@N` as an object.
+    """A stage of supervised training as an object: `supervised:DATASET@N`.
 
-    `dataset` is a user's own dataset, or the name of one, as `folder:PATH` with any characters in its path.
+    Attributes:
+        dataset: A user's dataset object, or the name of a dataset, as `folder:PATH` with any characters in its path.
+        limit: Number of images, at least 1; None for all.
     """
 
     dataset: DatasetObject | str
@@ -105,9 +129,15 @@ class Supervised:
 
 @dataclass(frozen=True)
 class SelfSupervised:
-    """A stage of training without labels: `simclr:DATASET@N` as an object; `dataset` as of `Supervised`.
+    """A stage of training without labels as an object: `simclr:DATASET@N`.
 
-    `method` is the name of a method, or a `SelfSupervisedMethod`.
+    Attributes:
+        dataset: A user's dataset object, or the name of a dataset, such as `folder:PATH` with any characters in its path.
+        limit: Number of images, at least 1; None for all.
+        method: Name of the self-supervised method, or a `SelfSupervisedMethod`.
+
+    Raises:
+        UserError: the method is unknown.
     """
 
     dataset: DatasetObject | str
@@ -123,9 +153,13 @@ class SelfSupervised:
 class File:
     """Weights in a file, safetensors or `.pth`, as the first stage of a source: `file:PATH` as an object.
 
-    `mean` and `std` are the normalisation that the weights expect, in units of 0..1, one number each or three for red, green
-    and blue; ImageNet's where they are not given. `prefix` is how the names of the weights to read begin, needed where a file
-    holds several networks: `File("dino.pth", prefix="teacher")`.
+    Attributes:
+        path: Path of the file.
+        mean: Mean of the input normalisation that the weights expect, in units of 0..1: one number, or three for red, green and
+            blue. None: ImageNet's.
+        std: Standard deviation of the same normalisation, above 0 and at most 1; given if and only if `mean` is.
+        prefix: Prefix of the names of the weights to read, required if the file holds several networks: `File("dino.pth",
+            prefix="teacher")`.
     """
 
     path: str | Path
@@ -135,7 +169,7 @@ class File:
 
     @property
     def stage(self) -> Stage:
-        """The stage that this stands for. Raises `UserError` for mean without std, and for values out of range."""
+        """The stage for this file. Raises `UserError` for mean without std, and for values out of range."""
         if (self.mean is None) != (self.std is None):
             raise UserError(f"File {self.path}: give both mean and std, or neither")
         stated = None
@@ -149,56 +183,56 @@ DATASET_PARTS = ("name", "schemes", "fit", "pool", "protocols", "examples", "fil
 
 @dataclass(frozen=True)
 class UserObject:
-    """A thing that a study file brought, and the digest of what it is, taken where its code can be read."""
+    """An object that a study file passes, with the digest of its code."""
 
     value: Any
     fingerprint: str
 
 
-_REGISTERED: dict[str, UserObject] = {}  # a table of names that the running study brought; the same in every process of it
+_REGISTERED: dict[str, UserObject] = {}  # objects by text; equal in every process of a run
 
 
 def with_fingerprints(values: Mapping[str, Any]) -> dict[str, UserObject]:
-    """Return things with their fingerprints, as their code is now."""
+    """Return the objects with fingerprints of their present code."""
     return {
         text: value if isinstance(value, UserObject) else UserObject(value, _fingerprint(value)) for text, value in values.items()
     }
 
 
 def register(values: Mapping[str, Any]) -> None:
-    """Make things known in this process by their texts; a text that is known already is replaced."""
+    """Make objects known in this process by their texts; an object replaces an earlier one with the same text."""
     _REGISTERED.update(with_fingerprints(values))
 
 
 def check_provided(texts: Iterable[str], user_objects: Mapping[str, UserObject], study: str) -> None:
-    """Raise `UserError` for a text `own:NAME` without an object in its study, whatever other studies of this process have."""
+    """Raise `UserError` for a text `own:NAME` without an object in its study, even if another study of this process has one."""
     for text in texts:
         if text.startswith(PREFIX) and text not in user_objects:
             known = ", ".join(sorted(user_objects)) or "none"
             raise UserError(
-                f"study {study}: {text!r} has no object in this study, which has: {known}; give the object in place of its name"
+                f"study {study}: {text!r} has no object in this study, which has: {known}; pass the object instead of its name"
             )
 
 
 def for_workers(user_objects: Mapping[str, UserObject] | None = None) -> dict[str, UserObject]:
-    """Return the architectures, losses and methods of a study, which workers need; datasets are read by the driver alone.
+    """Return the architectures, losses and methods of a study, which workers need; only the driver reads its datasets.
 
-    Without a study they are those that this process knows.
+    Without a study, return those that this process knows.
     """
     known = _REGISTERED if user_objects is None else user_objects
     return {text: each for text, each in known.items() if isinstance(each.value, Architecture | Loss | SelfSupervisedMethod)}
 
 
 def user_object(text: str) -> Any:
-    """Return the thing that a text `own:NAME` stands for. Raises `UserError` where this process does not know it."""
+    """Return the object that a text `own:NAME` names. Raises `UserError` if this process does not know it."""
     if text not in _REGISTERED:
-        hint = "such objects exist only where their study file is run"
+        hint = "such objects exist only in a run of their study file"
         raise UserError(f"{unknown('object', text, sorted(_REGISTERED) or ['none'])}; {hint}")
     return _REGISTERED[text].value
 
 
 def fingerprint(text: str) -> str | None:
-    """Return the digest of what the thing of a text `own:NAME` is, None for any other text and where the thing is unknown."""
+    """Return the fingerprint of the object that a text `own:NAME` names; None for any other text and for an unknown object."""
     return _REGISTERED[text].fingerprint if text in _REGISTERED else None
 
 
@@ -214,15 +248,15 @@ def _fingerprint(value: Any) -> str:
 
 @dataclass
 class Naming:
-    """Puts texts in the place of objects, and remembers which stands for which."""
+    """Replaces objects by texts, and records which text stands for which object."""
 
     found: dict[str, Any] = field(default_factory=dict)
 
     def text(self, value: Any) -> Any:
-        """Return the text that stands for an object; a plain value as it is, a number of numpy as a plain one.
+        """Return the text that stands for an object; return a plain value unchanged and a numpy number as a plain number.
 
-        A chain of stages may be a sequence: `("imagenet", Supervised(mine))`. Raises `UserError` for two different
-        objects of one name.
+        A chain of stages may be a sequence: `("imagenet", Supervised(mine))`. Raises `UserError` for two different objects with
+        one name.
         """
         if isinstance(value, Architecture | Loss | SelfSupervisedMethod):
             return self._remember(value.name + (f".v{value.version}" if value.version > 1 else ""), value)
@@ -245,17 +279,17 @@ class Naming:
     def _remember(self, name: str, value: Any) -> str:
         text = PREFIX + name
         if self.found.setdefault(text, value) is not value:
-            raise UserError(f"{text}: two different objects have this name; give each its own")
+            raise UserError(f"{text}: two different objects have this name; give them different names")
         return text
 
 
 def folder_name(value: Any) -> Any:
-    """Return the name of the dataset that a path object means, `folder:PATH`; all else as it is."""
+    """Return the dataset name `folder:PATH` of a path object; return any other value unchanged."""
     return f"folder:{value}" if isinstance(value, PathLike) else value
 
 
 def is_dataset(value: Any) -> bool:
-    """Return whether a value is meant as a dataset. Raises `UserError` for one that lacks some of what is needed."""
+    """Return whether a value is a dataset object. Raises `UserError` for one that lacks required attributes."""
     if isinstance(value, str) or not (hasattr(value, "examples") or hasattr(value, "read")):
         return False
     missing = [name for name in DATASET_PARTS if not hasattr(value, name)]

@@ -1,4 +1,4 @@
-"""What there is to do: a stage to build, a trial to run. Both are plain values that any process can be handed."""
+"""Specifications of schedulable work: a stage to build and a trial to run, as plain values that any process can receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
 from segsweep.config.study import PREVENT, Leakage, Target
 
-TRIAL_VERSION = 5  # raise by hand when the method, or the default of a setting, changes so that old trials do not compare
+TRIAL_VERSION = 5  # raise by hand after a change of a method or default that makes results incomparable with old ones
 STAGE_VERSION = 5
 
 Phase = Literal["tune", "confirm"]
@@ -19,12 +19,18 @@ Phase = Literal["tune", "confirm"]
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One stage of one chain, with all that its result depends on.
+    """Specification of one stage of a chain, with everything that its result depends on.
 
-    `model` is the architecture, or the encoder alone for stages that give one; `data` the key of the prepared data, or
-    the content hash of a file; `settings` what the training loop is told; `parent` the stage whose weights it starts from.
-    `without` are the numbers of the images of the data that are left out, since the target validates or tests on
-    them; `leakage` is the target's; `fingerprints` are those of the objects that the study brings.
+    Attributes:
+        stage: The stage.
+        model: Architecture, or the encoder only for a stage that produces one.
+        seed: Seed of the training.
+        data: Key of the prepared data, or content hash of a weight file.
+        settings: Settings of the training loop (`segsweep.config.stage_settings`).
+        parent: Stage whose weights this stage starts from; None for the first of a chain.
+        without: Numbers of images that are left out because the target validates or tests on them.
+        leakage: The target's rule for such images.
+        fingerprints: Fingerprints of the study's user objects, by their texts.
     """
 
     stage: Stage
@@ -39,16 +45,16 @@ class StageSpec:
 
     @property
     def name(self) -> str:
-        """The chain up to this stage, as a source is written."""
+        """The chain up to this stage, in the notation of a source."""
         return str(self.stage) if self.parent is None else f"{self.parent.name}+{self.stage}"
 
     @cached_property
     def spec_id(self) -> str:
-        """The identity of the stage before anything is built."""
+        """Digest of the specification, known before any stage of the chain is built."""
         return digest({**self._digest_parts(), "parent": self.parent.spec_id if self.parent else None})
 
     def key(self, parent_hash: str | None) -> str:
-        """Return the key in the store, given the content hash of the weights that the stage starts from."""
+        """Return the key in the store, given the content hash of the parent's weights (None without a parent)."""
         return digest({**self._digest_parts(), "parent": parent_hash})
 
     def _digest_parts(self) -> dict[str, Any]:
@@ -71,7 +77,7 @@ class StageSpec:
 
     @property
     def encoder_only(self) -> bool:
-        """Whether the stage gives an encoder alone."""
+        """Whether the stage produces weights for an encoder only."""
         return self.stage.encoder_only
 
 
@@ -79,10 +85,19 @@ class StageSpec:
 class Trial:
     """One fine-tuning run: a cell, values of the tuned axes, a seed.
 
-    `target_data` is the key of the target's prepared data, `stage` the last stage of the source's chain (None for
-    `random`). `point` numbers the tuning trials of a cell from 0. `target_masks` is the key of the target's masks at their own
-    sizes, where a test uses them; the key of the data covers their contents. `fingerprints` are those of the user objects
-    that the study brings.
+    Attributes:
+        study: Name of the study.
+        cell: Name of the cell.
+        phase: `tune`, or `confirm` for a confirmed run.
+        settings: All settings of the run.
+        seed: Seed of the run.
+        target: Target with its protocol.
+        target_data: Key of the target's prepared data.
+        stage: Last stage of the source's chain; None for `random`.
+        point: Number of a tuning trial in its cell, from 0; None for a confirmed run.
+        target_masks: Key of the target's masks at their original sizes, if the test uses them. The id does not cover it: the key
+            of the data covers the contents of the masks.
+        fingerprints: Fingerprints of the study's user objects, by their texts.
     """
 
     study: str
@@ -99,7 +114,7 @@ class Trial:
 
     @cached_property
     def trial_id(self) -> str:
-        """The identity of the trial: equal for equal work, whatever the study is called or how its cells are named."""
+        """Digest of the trial: equal for equal work, independent of the names of its study and cell."""
         settings = self.settings.model_dump(exclude={"source"}, exclude_defaults=True)  # a new setting changes no old id
         settings = {name: value for name, value in settings.items() if not name.startswith(("source_", "ssl_"))}
         settings = {name: value for name, value in settings.items() if name not in self._without_effect()}
@@ -125,9 +140,10 @@ class Trial:
         )
 
     def _without_effect(self) -> set[str]:
-        """The settings that change nothing of this trial: only confirmed runs are filmed, and shift with a whole model.
+        """Return settings that do not affect this trial.
 
-        With random weights, `source` and `imagenet` mean the same normalisation.
+        Only confirmed runs store clips and test; domain shift needs a whole source model. With random weights, the normalisations
+        `source` and `imagenet` are equal.
         """
         idle = {"normalisation"} if self.stage is None and self.settings.normalisation == "imagenet" else set()
         if self.phase == "tune":
@@ -135,10 +151,10 @@ class Trial:
         return idle | ({"domain_shift"} if self.stage is None or self.stage.encoder_only else set())
 
     def _texts(self) -> list[str]:
-        """The texts in the settings that may stand for objects."""
+        """Return the texts in the settings that may name user objects."""
         return [self.settings.architecture, *user_losses(self.settings.loss)]
 
     @property
     def source_seed(self) -> int | None:
-        """The seed of the source model, or None where there is none."""
+        """The seed of the source model; None without a source."""
         return self.stage.seed if self.stage else None

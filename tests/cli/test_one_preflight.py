@@ -81,7 +81,7 @@ NET = Architecture("net", build=lambda classes: nn.Conv2d(3, classes + 1, 1), en
 BATCH_OF_ONE = {"architecture": "deeplabv3plus-resnet18", "batch_size": 1}
 BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study or a command line says
     "--set: unknown name 'frction'; nearest: fraction": ({}, ["--set", "frction=1"]),
-    "--set fraction: must read NAME=VALUE": ({}, ["--set", "fraction"]),
+    "--set fraction: must have the form NAME=VALUE": ({}, ["--set", "fraction"]),
     "study s: fold=2: protocol '60-20-20' has no folds": ({}, ["--set", "fold=2"]),
     "protocol '60-20-10': 60+20+10 is not 100": ({}, ["--set", "protocol=60-20-10"]),
     "dataset 'folder:TARGET': protocol 'official' leaves the val split empty": ({}, ["--set", "protocol=official"]),
@@ -103,7 +103,7 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study o
     "source supervised:folder:TARGET: this is the target's own": ({}, ["--set", "source=supervised:folder:TARGET"]),
     "source file:/no/such.pth: file is missing": ({}, ["--set", "source=file:/no/such.pth"]),
     "source file:STUDY": ({}, ["--set", "source=file:STUDY"]),
-    "--set source='imagnet': source: 'imagnet' is no stage": ({}, ["--set", "source=imagnet"]),
+    "--set source='imagnet': source: 'imagnet' is not a stage": ({}, ["--set", "source=imagnet"]),
     "--device cuda:9": ({}, ["--device", "cuda:9"]),
     "--threads 999": ({}, ["--threads", "999"]),
     "--threads 0: must be at least 1": ({}, ["--threads", "0"]),

@@ -195,7 +195,7 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
         (["--set", "freeze=encodr"], "freeze='encodr': allowed are 'none', 'encoder', 'encoder:K'"),
         (["--set", "fraction=1.5"], "fraction='1.5': input should be less than or equal to 1"),
         (["--set", "seeds=0"], "seeds=0: must be a whole number >= 1"),
-        (["--set", "learning_rate"], "must read NAME=VALUE"),
+        (["--set", "learning_rate"], "must have the form NAME=VALUE"),
         (["--data", "/no/such/folder"], "folder /no/such/folder is missing"),
         (["--device", "cuda:9"], "torch sees"),
         (["--threads", "99"], "allowed are 1.."),

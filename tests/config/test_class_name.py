@@ -30,7 +30,7 @@ def test_a_study_can_name_the_foreground():
     ("classes", "message"),
     [
         (("skin", "lesion"), r"^Target foreground='nail': allowed are skin, lesion$"),
-        (("nail", "skin", "lesion"), r"^Target foreground='nail': it goes with two classes; with more, IoU is a mean$"),
+        (("nail", "skin", "lesion"), r"^Target foreground='nail': needs exactly two classes; with more, IoU is a mean$"),
     ],
 )
 def test_another_name_is_refused(classes, message):

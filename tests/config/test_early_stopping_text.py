@@ -34,11 +34,11 @@ def test_a_rule_has_a_text(text, rule):
         ("", "early_stopping=''"),
         ("asha(", r"early_stopping='asha\('"),
         ("none(grace_epochs=1)", r"early_stopping='none\(grace_epochs=1\)'"),
-        ("asha(rungs=2)", "'rungs=2' is no parameter NAME=NUMBER"),
-        ("asha(2,3)", "'2' is no parameter NAME=NUMBER"),
-        ("asha(grace_epochs=two)", "'grace_epochs=two' is no parameter"),
-        ("asha(grace_epochs=1,grace_epochs=2)", "'grace_epochs=2' is no parameter"),
-        ("asha(grace_epochs=1,)", "'' is no parameter"),
+        ("asha(rungs=2)", "'rungs=2' is not a parameter NAME=NUMBER"),
+        ("asha(2,3)", "'2' is not a parameter NAME=NUMBER"),
+        ("asha(grace_epochs=two)", "'grace_epochs=two' is not a parameter"),
+        ("asha(grace_epochs=1,grace_epochs=2)", "'grace_epochs=2' is not a parameter"),
+        ("asha(grace_epochs=1,)", "'' is not a parameter"),
     ],
 )
 def test_another_text_is_refused_with_what_is_allowed(text, message):

@@ -31,7 +31,7 @@ def test_weights_keep_their_value(weight):
 )
 def test_what_is_no_loss_is_refused(text):
     """Anything else raises one line that lists the losses."""
-    with pytest.raises(UserError, match=r"loss=.*no loss; allowed are 'cross_entropy', .*'lovasz'"):
+    with pytest.raises(UserError, match=r"loss=.*is not a loss; allowed are 'cross_entropy', .*'lovasz'"):
         Settings.build(loss=text)
 
 

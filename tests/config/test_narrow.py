@@ -131,15 +131,15 @@ def test_a_path_with_two_dots_is_a_path():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fraction", "must read NAME=VALUE"),
-        ("fraction=", "must read NAME=VALUE"),
+        ("fraction", "must have the form NAME=VALUE"),
+        ("fraction=", "must have the form NAME=VALUE"),
         ("=3", "unknown name ''"),
         ("lr=1", "unknown name 'lr'; nearest: learning_rate; all "),
         ("trials=3", "unknown name 'trials'; nearest: source_trials, trials_per_cell; all "),
         ("name=x", "unknown name 'name'"),
         ("fraction=2", "fraction='2': input should be less than or equal to 1"),
         ("fraction=0.5,,1", "fraction=''"),
-        ("fraction=0.1..0.5", "fraction is not tuned over a range here"),
+        ("fraction=0.1..0.5", "this study does not tune fraction over a range"),
         ("loss=dice..mse", "loss"),
         ("learning_rate=1e-3..", "learning_rate=''"),
         ("learning_rate=1e-2..1e-5", "needs 1e-12 <= low < high"),
@@ -155,7 +155,7 @@ def test_a_path_with_two_dots_is_a_path():
         ("early_stopping=asha(grace_epochs=0)", "--set early_stopping='asha(grace_epochs=0)': PerCellASHA"),
         ("early_stopping=none,asha", "--set early_stopping='none,asha': allowed are none, asha("),
         ("epochs=two", "epochs='two'"),
-        ("source=imagnet", "is no stage"),
+        ("source=imagnet", "is not a stage"),
     ],
 )
 def test_a_wrong_assignment_is_one_line(text, message):
@@ -190,5 +190,5 @@ def test_of_a_number_given_twice_the_last_holds():
 def test_a_protocol_is_replaced():
     """Another protocol splits the same target; one that is misspelt is refused as in a study file."""
     assert narrow(STUDY, ["protocol=5-fold"]).target == Target("pets", protocol="5-fold")
-    with pytest.raises(UserError, match="must read '5-fold'"):
+    with pytest.raises(UserError, match="must be written '5-fold'"):
         narrow(STUDY, ["protocol=5-Fold"])

@@ -102,8 +102,8 @@ def test_a_study_is_the_same_whichever_numbers_declare_it(number, array):
 @pytest.mark.parametrize("kind", [LogUniform, Uniform])
 @pytest.mark.parametrize("ends", [("low", 1.0), (1e-4, None), (True, 2.0), (1e-4, "nan"), (1e-4, float("inf")), ([1e-4], 1e-2)])
 def test_a_range_of_no_numbers_is_one_line(kind, ends):
-    """What is no finite number is refused as the end of a range, with the range as it was written."""
-    with pytest.raises(UserError, match=rf"^{kind.__name__}\(.*\): .* is no finite number; give one as 1e-4$"):
+    """An end of a range that is not a finite number raises an error that shows the range."""
+    with pytest.raises(UserError, match=rf"^{kind.__name__}\(.*\): .* is not a finite number; give a number such as 1e-4$"):
         kind(*ends)
 
 

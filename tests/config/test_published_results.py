@@ -28,7 +28,7 @@ def test_the_points_of_a_docstring_are_read_a_line_each():
 def test_a_docstring_without_the_list_is_refused():
     """A study file that asks for its deviations and has none below the heading is told so; without docstrings there are none."""
     for text in ("A question?", DOCSTRING.replace("Deviations from the paper:", "Remarks:"), "\nDeviations from the paper:\n"):
-        with pytest.raises(UserError, match=r"'Deviations from the paper:', each point beginning with '- '$"):
+        with pytest.raises(UserError, match=r"'Deviations from the paper:'; write one, with '- ' before each point$"):
             deviations_in(text)
     assert deviations_in(None) == ()
 

@@ -95,7 +95,7 @@ def test_an_unknown_key_names_the_nearest_fields(key, near):
 @pytest.mark.parametrize("key", ["", "xyzzy"])
 def test_an_unknown_key_that_is_like_none_says_what_lists_all(key):
     """Where no setting is like a key, the line says so, and how to list all."""
-    with pytest.raises(UserError, match=rf"^setting: unknown name '{key}'; none is like it; all \d+: segsweep settings$"):
+    with pytest.raises(UserError, match=rf"^setting: unknown name '{key}'; no similar name; all \d+: segsweep settings$"):
         Settings.build(**{key: 1})
 
 
@@ -110,9 +110,9 @@ def test_direct_construction_refuses_unknown_keys_too():
     [
         ({"epochs": 3, "steps": 40}, "epochs=3 and steps=40: give one of the two"),
         ({"source_epochs": 3, "source_steps": 40}, "source_epochs=3 and source_steps=40: give one of the two"),
-        ({"steps": 5, "validations": 6}, "validations=6: more than steps=5"),
+        ({"steps": 5, "validations": 6}, "validations=6: must be at most steps=5"),
         ({"source": "supervised:coco", "transfer": "none"}, "transfer='none' with source='supervised:coco': allowed are encoder"),
-        ({"unfreeze_every_epochs": 2}, "unfreeze_every_epochs=2 with freeze='none': goes with encoder or encoder:K"),
+        ({"unfreeze_every_epochs": 2}, "unfreeze_every_epochs=2 with freeze='none': needs freeze=encoder or encoder:K"),
         ({"unfreeze_every_epochs": 2, "freeze": "norm", "source": "imagenet"}, "unfreeze_every_epochs=2 with freeze='norm'"),
         ({"augmented_copies": 1, "augmentation": "none"}, "augmented_copies=1 with augmentation='none'"),
         ({"source": "imagenet", "transfer": "none"}, "transfer='none' with source='imagenet': allowed are encoder"),
@@ -225,7 +225,7 @@ def test_settings_that_change_nothing_are_one_value():
     [
         (
             {"source": "supervised:coco", "transfer": "all"},
-            "^output='sigmoid' with transfer='all': .* encoder or all-but-classifier",
+            "^output='sigmoid' with transfer='all': .* use transfer=.encoder. or .all-but-classifier.",
         ),
         ({"domain_shift": "on"}, "^output='sigmoid' with domain_shift='on': "),
     ],

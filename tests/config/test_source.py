@@ -100,7 +100,7 @@ def test_bad_text_is_refused_in_one_line(text):
 @pytest.mark.parametrize("text", LATE_WEIGHTS)
 def test_weights_only_begin_a_chain(text):
     """Published weights, files and `random` stand first or not at all, since a later one would discard the stages before."""
-    with pytest.raises(UserError, match="can only begin a chain"):
+    with pytest.raises(UserError, match="must be the first stage of a chain"):
         Source.parse(text)
 
 

@@ -33,14 +33,14 @@ def test_log_points_are_uniform_in_the_logarithm():
 )
 def test_impossible_log_ranges_are_refused(low, high):
     """A range that is empty, reaches zero or leaves the sixteen decades raises with what is needed."""
-    with pytest.raises(UserError, match=r"LogUniform\(.*(needs 1e-12 <= low < high <= 1e4|no finite number)"):
+    with pytest.raises(UserError, match=r"LogUniform\(.*(needs 1e-12 <= low < high <= 1e4|not a finite number)"):
         LogUniform(low, high)
 
 
 def test_impossible_uniform_ranges_are_refused():
     """A range without width raises with its ends."""
     for low, high in ((1, 1), (2, 1), (float("nan"), 1)):
-        with pytest.raises(UserError, match=r"needs low < high|no finite number"):
+        with pytest.raises(UserError, match=r"needs low < high|not a finite number"):
             Uniform(low, high)
 
 

@@ -167,7 +167,7 @@ def test_a_name_that_no_text_can_hold_is_refused(values):
 
 def test_a_text_without_its_object_says_where_it_exists():
     """A text whose object this process was not brought raises, and says that its study file brings it."""
-    with pytest.raises(UserError, match=r"unknown name 'own:nothing'.*only where their study file is run"):
+    with pytest.raises(UserError, match=r"unknown name 'own:nothing'.*only in a run of their study file"):
         user_object("own:nothing")
 
 

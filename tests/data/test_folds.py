@@ -129,7 +129,7 @@ def test_a_protocol_names_its_folds(protocol, folds):
 @pytest.mark.parametrize("protocol", ["0x2-fold", "05-fold", "3x-fold", "5-Fold"])
 def test_a_misspelt_number_of_folds_is_refused(protocol):
     """What looks like folds and is not is no other protocol: the message says how they are written."""
-    with pytest.raises(UserError, match="must read '5-fold'"):
+    with pytest.raises(UserError, match="must be written '5-fold'"):
         folds_of(protocol)
 
 

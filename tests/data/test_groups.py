@@ -176,7 +176,7 @@ def test_a_source_holds_out_whole_groups():
     [
         ("video", "has 0 groups in parentheses"),
         ("(a)(b)", "has 2 groups in parentheses"),
-        ("(a", "is no regular expression"),
+        ("(a", "is not a regular expression"),
         ("", "has 0 groups"),
         (7, "has 0 groups"),
     ],

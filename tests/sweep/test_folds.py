@@ -131,8 +131,8 @@ def test_the_mean_is_over_folds_and_not_over_runs(folded: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": Target("pets", protocol="5x2-Fold")}, "must read '5-fold'"),
-        ({"target": Target("pets", protocol="05-fold")}, "must read '5-fold'"),
+        ({"target": Target("pets", protocol="5x2-Fold")}, "must be written '5-fold'"),
+        ({"target": Target("pets", protocol="05-fold")}, "must be written '5-fold'"),
         ({"target": FOLDED, "fixed": {"fold": "2"}}, "fold='2': protocol '3-fold' has the folds 1 to 3, whole numbers"),
         ({"target": FOLDED, "fixed": {"dev_share": 0.5}}, "has no dev_share"),
     ],

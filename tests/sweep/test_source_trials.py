@@ -187,7 +187,7 @@ def test_rates_come_from_the_range_of_the_trials_unless_sources_have_one() -> No
     ("changes", "message"),
     [
         ({"tune": {}, "source_trials": 2}, "neither source_learning_rate nor learning_rate has a range"),
-        ({"source_trials": 1}, "tries one source_learning_rate of the range in tune"),
+        ({"source_trials": 1}, "would try one source_learning_rate of the range in tune"),
         ({"fixed": {SOURCE_RATE: 1e-3}, "tune": {"learning_rate": LogUniform(1e-5, 1e-2)}}, "is in fixed, so no rate is left"),
         ({"fixed": {SOURCE_RATE: 1e-3}}, "source_learning_rate has two roles"),
         ({"tune": {"source_epochs": Choice(1, 2)}}, "only its learning rate is tuned"),
