@@ -1,4 +1,4 @@
-"""segsweep: transfer-learning studies for semantic segmentation, declared in one short file."""
+"""segsweep: transfer-learning studies for semantic segmentation, each declared in one short file."""
 
 import sys
 from types import FrameType
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load `run` and `main` when they are asked for: `run` needs torch, which reading records does not."""
+    """Import `run` and `main` on first use: `run` needs torch, which a program that only reads records does not need."""
     if name == "run":
         from segsweep.sweep.run import run
 
@@ -65,7 +65,7 @@ def __getattr__(name: str) -> Any:
             from segsweep.cli.continuing import how_to_continue
             from segsweep.cli.ending import end_at_once
 
-            end_at_once(how_to_continue)  # until `main` is called, which takes signals itself
+            end_at_once(how_to_continue)  # until `main` runs, which handles signals itself
         from segsweep.cli.study_script import main
 
         return main
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _is_asked_by_script(frame: FrameType | None) -> bool:
-    """Return whether a frame is, but for Python's own of imports, that of the script which this process runs."""
+    """Return whether a frame, or its caller outside Python's import machinery, belongs to the script that this process runs."""
     while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__") == "__main__" and "__file__" in frame.f_globals

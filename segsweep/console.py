@@ -1,4 +1,4 @@
-"""The console on stderr that shows what a user wrote as it is written."""
+"""The console on stderr, which prints names and messages verbatim."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 def error_console() -> "Console":
     """Return the console of all commands: on stderr, without rich's markup, emoji and highlighting.
 
-    Names of datasets, files and cells would otherwise change: rich prints `a:b:` as an emoji and drops `[x]`.
+    They would change names of datasets, files and cells: rich prints `a:b:` as an emoji and drops `[x]`.
     """
     from rich.console import Console
 

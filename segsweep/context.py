@@ -1,4 +1,4 @@
-"""The execution context: what an executor needs to know of the process that runs it."""
+"""The execution context: what an executor knows about the process that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,15 @@ from segsweep.training.world import World
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """The store and the device of one worker process, and the identity of the study's records.
+    """Store, device and options of the worker process that executes a task.
 
-    `max_images` limits the images of every split: a rehearsal goes through every path on a few of them. `world` names the other
-    processes that execute the same task on other devices. `user_objects` are those that the study file brings.
+    Attributes:
+        store: Store of artifacts and checkpoints.
+        device: Device to compute on.
+        records_id: Identity of the study's records.
+        max_images: Limit on the number of images of every split, for a rehearsal; None for no limit.
+        world: Processes that execute the same task together on several devices.
+        user_objects: Objects that the study file passes, by their texts.
     """
 
     store: Store

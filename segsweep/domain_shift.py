@@ -1,7 +1,7 @@
-"""Domain shift: what a source's own model does on the target before fine-tuning, and what of the source is forgotten after it.
+"""Domain shift: the source model's test on the target before fine-tuning, and how much of the source fine-tuning forgets.
 
-The fine-tuned model cannot tell the source's classes apart where its head was replaced. What is tested on the source again is
-therefore the source's model in which all that was transferred has its fine-tuned values, beside a head that was kept aside.
+The fine-tuned model cannot classify the source's classes, since its head was replaced. The second test on the source therefore
+uses the source's model with the fine-tuned values of all transferred weights and with the source's original head.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,15 +26,15 @@ from segsweep.training.batches import ImageSet
 from segsweep.training.checkpoint import Weights
 from segsweep.training.evaluate import Evaluation, evaluate
 
-Evaluate = Callable[..., Evaluation]  # `evaluate` with all arguments bound but the model and the images
-BEFORE = "before_"  # the columns of the test before fine-tuning are those of the test with this in place of `test_`
+Evaluate = Callable[..., Evaluation]  # `evaluate` with all arguments bound except the model and the images
+BEFORE = "before_"  # prefix of the columns of the test before fine-tuning; replaces `test_`
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What was measured, as columns of the trial's record, and predictions of the first test pictures before fine-tuning.
+    """Measured columns of the trial's record, and predictions for the first test images before fine-tuning.
 
-    Both are empty where the source has no model with known classes, or none with a class of the target.
+    Both are empty if the source has no model with known classes, or shares no class with the target.
     """
 
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Shift:
 
 
 class InTargetClasses(nn.Module):
-    """A model of a source's classes that answers in the target's."""
+    """The source's model with its logits mapped to the target's classes."""
 
     def __init__(self, model: nn.Module, classes: ClassMap) -> None:
         super().__init__()
@@ -63,10 +63,19 @@ def measure_shift(
     batch_size: int,
     examples: int = 0,
 ) -> Shift:
-    """Test the source's model on the target, and the fine-tuned one on the source's validation pictures.
+    """Test the source's model on the target, and the fine-tuned model on the source's validation images.
 
-    `fine_tuned` are the weights of the trial's model; pictures are normalised as the source's model was trained with. The
-    processes of a world share them, and all get the whole.
+    All processes of a world share the images, and each returns the whole result. Images are normalised as in the training of the
+    source's model.
+
+    Args:
+        trial: The finished trial.
+        source_key: Key of the source's last stage in the store; None for random weights.
+        fine_tuned: Weights of the trial's model.
+        test_set: Test split of the target.
+        context: Execution context.
+        batch_size: Images per forward pass.
+        examples: Number of test images whose predictions are returned.
     """
     artifact = context.store.open(WEIGHTS, source_key) if source_key is not None else None
     if artifact is None or artifact.metadata["encoder_only"] or artifact.metadata["classes"] is None:
@@ -76,7 +85,7 @@ def measure_shift(
     load_source(model, artifact, "all", classes)
     model.to(context.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     stage = trial.stage
-    sets = source_sets(stage, context) if stage is not None and stage.stage.supervised else None  # published ones have none
+    sets = source_sets(stage, context) if stage is not None and stage.stage.supervised else None  # published ones have no data
     evaluate_on: Evaluate = partial(
         evaluate,
         batch_size=batch_size,
@@ -86,7 +95,7 @@ def measure_shift(
         world=context.world,
     )
     mapped = None
-    with suppress(UserError):  # no class but the background in common: this was told before the run
+    with suppress(UserError):  # no common class except background, which the preflight has reported
         mapped = map_classes(classes, data.classes, trial.target.class_map)
     shift = Shift() if mapped is None else _before(model, mapped, test_set, evaluate_on, examples)
     if sets is None:
@@ -101,7 +110,7 @@ def measure_shift(
 
 
 def _before(model: SegmentationModel, mapped: ClassMap, test_set: ImageSet, evaluate_on: Evaluate, examples: int) -> Shift:
-    """Test the source's model: what of its classes stands for none of the target's is background."""
+    """Test the source's model on the target; source classes without a class of the target count as background."""
     tested = evaluate_on(InTargetClasses(model, mapped.rest_as_background()), test_set, examples=examples)
     measures = tested.measures(test_set.data.classes)
     return Shift({BEFORE + name: value for name, value in measures.items()}, tested.examples)

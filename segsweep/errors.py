@@ -1,4 +1,4 @@
-"""The exception for a user's mistakes, and what derives from it; those for lost artifacts and for an environment in trouble."""
+"""Exceptions: mistakes of the user, lost artifacts, and faults of the environment."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,14 +8,14 @@ from traceback import walk_tb
 from types import TracebackType
 
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
-SHORT_TABLE = 16  # names that an error lists whole
+SHORT_TABLE = 16  # most names that an error message lists in full
 
 
 def install_excepthook() -> None:
-    """Have a process end with one line where nothing catches a user's mistake or Ctrl-C during imports.
+    """End the process with one line on stderr after an uncaught `UserError`, or Ctrl-C during imports.
 
-    So mistakes in a study file's own lines exit with 2, as those of its command line do, and Ctrl-C while torch is imported
-    with 130. In an interactive session the line is printed and the session goes on.
+    A mistake in a study file exits with code 2, like a mistake on the command line; Ctrl-C during the import of torch exits with
+    130. An interactive session prints the line and continues.
     """
     before = sys.excepthook
 
@@ -33,28 +33,28 @@ def install_excepthook() -> None:
 def _end(line: str, code: int) -> None:
     sys.stderr.write(f"{line}\n")
     if not (hasattr(sys, "ps1") or sys.flags.interactive):
-        sys.exit(code)  # which Python obeys in an excepthook
+        sys.exit(code)  # Python exits with this code, even from an excepthook
 
 
 def _importing(trace: TracebackType | None) -> bool:
-    """Return whether a traceback goes through the top level of an imported module."""
+    """Return whether a traceback passes through the top level of an imported module."""
     modules = sum(frame.f_code.co_name == "<module>" for frame, _ in walk_tb(trace))
     return modules > 1
 
 
 class UserError(ValueError):
-    """A mistake in a study, a command or a dataset: shown as one line, without a traceback.
+    """A mistake in a study, a command or a dataset, printed as one line without a traceback.
 
-    The message names the field, file or node, the value, what is allowed, and what to do.
+    The message names the field, file or node, the value, the allowed values, and the remedy.
     """
 
 
 class DataNotFoundError(UserError):
-    """A known dataset for which no folder was named or found: a plan can be made without it, a run cannot."""
+    """No folder is known for a dataset. A plan works without it, a run does not."""
 
 
 class LostArtifactError(Exception):
-    """An artifact that was expected in the store is missing or `damaged`: whoever asked for it has it built again."""
+    """An expected artifact is missing in the store, or `damaged`. The caller must have it rebuilt."""
 
     def __init__(self, kind: str, key: str, reason: str, damaged: bool = False) -> None:
         super().__init__(kind, key, reason, damaged)
@@ -65,25 +65,26 @@ class LostArtifactError(Exception):
 
 
 class OutageError(Exception):
-    """The environment keeps a study from going on, as a full disk does: nothing is lost, and the same command continues."""
+    """A fault of the environment, as a full disk, stops a study. Nothing is lost; the same command continues it."""
 
 
 def unknown(what: str, name: object, known: Sequence[str], listed_by: str = "") -> UserError:
-    """Return the error for a name that no table holds.
+    """Return the error for a name that is not in a table.
 
-    A short table is listed whole. Of a long one the nearest names are listed, and `listed_by`, what prints them all.
+    A table of at most 16 names is listed in full. For a longer one the message lists the nearest names and `listed_by`, the
+    command that prints all names.
     """
     beginning = f"{what}: unknown name {str(name)!r}"
     if len(known) <= SHORT_TABLE:
         return UserError(f"{beginning}; known: {', '.join(known)}")
     near = nearest(str(name), known)
-    likely = f"nearest: {', '.join(near)}" if near else "none is like it"
+    likely = f"nearest: {', '.join(near)}" if near else "no similar name"
     rest = f"all {len(known)}: {listed_by}" if listed_by else f"{len(known)} are known"
     return UserError(f"{beginning}; {likely}; {rest}")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return the names most like one: those that it abbreviates (`lr`), those with few other letters, those that contain it."""
+    """Return the names most similar to `name`: abbreviated by it (`lr`), different in few letters, or containing it."""
     by_lower = {each.lower(): each for each in reversed(list(known))}
     wanted, names = name.lower(), list(reversed(by_lower))
     abbreviated = [each for each in names if "".join(part[:1] for part in each.split("_")) == wanted]
@@ -94,13 +95,13 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 @contextmanager
 def disk_errors(option: str, folder: object, then: str) -> Iterator[None]:
-    """Raise `UserError` in place of what the system says of a disk that takes no more, or is gone.
+    """Convert an `OSError` of a disk that is full, read-only or gone to a `UserError`.
 
-    `option` and `folder` say what was written, `then` what to do.
+    The message names `option` and `folder`, where the write failed, and `then`, the remedy.
     """
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # no error of the system
+        if error.errno is None:  # not an error of the operating system
             raise
         raise UserError(f"{option}: {folder} cannot be written: {error.strerror}; {then}") from error

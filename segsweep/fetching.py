@@ -1,4 +1,4 @@
-"""Downloads that can be broken off at any moment: a file gets its name once it is whole."""
+"""Resumable downloads: a file gets its final name when it is complete."""
 
 import hashlib
 import os
@@ -10,25 +10,32 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, getproxies, urlopen
 
-PARTIAL = ".partial"  # at the end of the name of a file that is not whole
+PARTIAL = ".partial"  # suffix of an incomplete file
 CHUNK_BYTES = 1 << 20
-SECONDS = 30.0  # without a byte
+SECONDS = 30.0  # timeout without a byte
 REACH_SECONDS = 3.0
 TRIES = 3
 OUT_OF_RANGE = 416
 PARTIAL_CONTENT = 206
 
-Progress = Callable[[int, int], None]  # bytes that are there, bytes in all (0: unknown)
+Progress = Callable[[int, int], None]  # bytes received, bytes in total (0: unknown)
 
 
 class FetchError(Exception):
-    """A file cannot be fetched: one line that names it, its host and the reason."""
+    """A download failed. The message is one line with the URL and the reason."""
 
 
 def fetch_file(url: str, path: Path, checksum: tuple[str, str] | None, progress: Progress) -> None:
-    """Download a file unless it is there, and go on where an earlier download was broken off.
+    """Download a file unless it exists, and resume an interrupted download.
 
-    `checksum` is the name of an algorithm and how the hexadecimal digest begins. Raises `FetchError`.
+    Args:
+        url: Address of the file.
+        path: Where to write it.
+        checksum: Name of a hash algorithm and the first hexadecimal digits of the digest; None for no check.
+        progress: Called after every chunk with the bytes received and the bytes in total (0 if unknown).
+
+    Raises:
+        FetchError: the download fails three times, or the checksum differs.
     """
     if path.is_file():
         return
@@ -47,19 +54,19 @@ def fetch_file(url: str, path: Path, checksum: tuple[str, str] | None, progress:
             return
         partial.unlink()
         if not resumed:
-            raise FetchError(f"{url}: the file has another {checksum[0]} than the published one, and was removed")
-    raise FetchError(f"{url}: broken off {TRIES} times; the same command continues")
+            raise FetchError(f"{url}: the {checksum[0]} of the file differs from the published one; the file was removed")
+    raise FetchError(f"{url}: interrupted {TRIES} times; run the same command again to continue")
 
 
 def _download(url: str, partial: Path, progress: Progress) -> None:
-    """Append to a file what it lacks of a URL. Raises `OSError` or `HTTPException` where the connection ends before that."""
+    """Append the missing bytes of a URL to a file. Raises `OSError` or `HTTPException` if the connection ends early."""
     have = partial.stat().st_size if partial.is_file() else 0
     try:
         answer = urlopen(Request(url, headers={"Range": f"bytes={have}-"} if have else {}), timeout=SECONDS)
     except HTTPError as error:
         error.close()
         if error.code == OUT_OF_RANGE and have:
-            return  # all is there
+            return  # the file is complete
         raise
     with answer:
         have = have if answer.status == PARTIAL_CONTENT else 0
@@ -77,7 +84,7 @@ def _download(url: str, partial: Path, progress: Progress) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether another try may succeed: not where the host says no, or is not found."""
+    """Return whether a retry may succeed: False if the host refused the request or is unknown."""
     refused = isinstance(error, HTTPError) and error.code < 500
     return not refused and not isinstance(getattr(error, "reason", None), socket.gaierror | ConnectionRefusedError)
 
@@ -88,13 +95,13 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a download failed, in one line that names no error's class where its text suffices."""
+    """Return the reason of a failed download in one line, without the exception's class if its text suffices."""
     found = error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error
     return " ".join(str(found).split()) or type(found).__name__
 
 
 def reachable(url: str) -> bool:
-    """Return whether the host of a URL, or the proxy that leads there, takes connections."""
+    """Return whether the host of a URL, or the proxy for it, accepts connections."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy is not None:

@@ -1,19 +1,19 @@
-"""Writing files so that a reader sees the old one or the new one, whole, and that both survive a power cut."""
+"""Atomic, durable file writes: a reader sees the whole old file or the whole new one, and both survive a power cut."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WRITTEN_BYTES = 1 << 20  # at once, by `write_and_remove`
+WRITTEN_BYTES = 1 << 20  # chunk size of `write_and_remove`
 
 
 @contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Give an empty file beside a file to write to; it takes the file's place when all went well, and is removed otherwise.
+    """Yield an empty temporary file beside `path`, which replaces `path` on success and is removed on an error.
 
-    The new file has the permissions that the user's umask gives, whatever wrote it. When this returns it is on disk: its content
-    before it has the name, then the name. Without `durable` a power cut may leave a part of it, or none.
+    The new file has the permissions of the user's umask, whichever library wrote it. On return its content and then its name are
+    on disk. Without `durable`, a power cut may leave a truncated file, or none.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,13 +32,13 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def set_permissions(path: Path, mode: int) -> None:
-    """Give a file some permissions, unless it has them: some libraries write files that nobody else can read."""
+    """Set the permissions of a file if they differ: some libraries write files that only their owner can read."""
     if path.stat().st_mode & 0o777 != mode & 0o777:
         path.chmod(mode & 0o777)
 
 
 def sync(path: Path) -> None:
-    """Have the operating system put a file or a folder on disk."""
+    """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,7 +47,7 @@ def sync(path: Path) -> None:
 
 
 def write_and_remove(path: Path, size: int) -> None:
-    """Write a file of `size` bytes to the disk, and remove it. Raises `OSError`."""
+    """Write a file of `size` bytes to disk and remove it, to test for free space. Raises `OSError`."""
     try:
         with path.open("wb") as file:
             for first in range(0, size, WRITTEN_BYTES):

@@ -1,4 +1,4 @@
-"""Building a stage: weights in the store, from data or from published files. The seam: no Ray in here."""
+"""The executor of stages: builds weights from data or from published files. It does not import Ray."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -55,7 +55,7 @@ from segsweep.training.self_supervised_method import PretrainingRecipe, build_me
 from segsweep.training.weight_file import load_file_weights, read_weight_file
 from segsweep.training.world import World
 
-CLASSES_OF_NO_USE = 2  # of a model whose encoder alone is wanted
+UNUSED_CLASSES = 2  # classes of a model of which only the encoder is used
 
 Result = EpochResult | PretrainingResult
 AnyResult = TypeVar("AnyResult", EpochResult, PretrainingResult)
@@ -63,11 +63,15 @@ AnyResult = TypeVar("AnyResult", EpochResult, PretrainingResult)
 
 @dataclass(frozen=True)
 class Built:
-    """What a stage gives: weights by the network's own names, and facts for its record.
+    """The output of a stage.
 
-    `normalisation` is what the weights expect of images; `classes` are those that the last classifier tells apart, None where
-    there is none or nobody knows; `unused` is how the names of weights begin that belong to no part of the model, and `absent`
-    how those of the encoder begin that the stage does not give.
+    Attributes:
+        weights: Tensors by the network's parameter names.
+        facts: Columns of the stage's record.
+        normalisation: Input normalisation that the weights expect.
+        classes: Classes of the last classifier; None if there is no classifier or its classes are unknown.
+        unused: Prefixes of the names of weights that belong to no part of the model.
+        absent: Prefixes of the names of encoder weights that the stage does not provide.
     """
 
     weights: Weights
@@ -84,19 +88,26 @@ StageSteps = Iterator[Started | Result | Built]
 def execute_stage(
     task: StageTask, keys: Sequence[str], context: ExecutionContext
 ) -> Iterator[Started | Result | Finished | BuiltElsewhere]:
-    """Perform a task of the kind `stage`; `keys` holds the key of the stage that it starts from, if any."""
+    """Execute a task of the kind `stage`; `keys` holds the key of the preceding stage, if there is one."""
     yield from build_stage(task.spec, keys[0] if keys else None, context)
 
 
 def build_stage(
     spec: StageSpec, parent_key: str | None, context: ExecutionContext
 ) -> Iterator[Started | Result | Finished | BuiltElsewhere]:
-    """Build one stage from the one before it, yielding a result per epoch and at last the outcome.
+    """Build one stage on the preceding one; yield a result per epoch and finally the outcome.
 
-    `parent_key` is the key of the stage that it starts from. A stage that is in the store yields its outcome at once; one
-    that another process builds now yields `BuiltElsewhere` and is left alone; one that was broken off continues from its last
-    epoch. Raises `UserError` for published weights and files that cannot be had, and `LostArtifactError` where the store
-    lacks the stage before or the data, or has them damaged.
+    A stage that is already in the store yields its outcome at once. A stage that another process is building yields
+    `BuiltElsewhere`. An interrupted stage resumes from its last epoch.
+
+    Args:
+        spec: Specification of the stage.
+        parent_key: Key of the preceding stage in the store; None for the first stage.
+        context: Execution context.
+
+    Raises:
+        UserError: published weights or a weight file cannot be read.
+        LostArtifactError: the preceding stage or the data is missing in the store, or damaged.
     """
     parent = context.store.open(WEIGHTS, parent_key) if parent_key else None
     assert (parent is None) == (spec.parent is None)
@@ -134,7 +145,7 @@ def build_stage(
 
 @contextmanager
 def _only_builder(key: str, context: ExecutionContext) -> Iterator[Build | None]:
-    """Give the main process of a world the building of a stage, or None where another has it, and all others None."""
+    """Yield the build of a stage in the main process of a world; None in others, or if another process is building the stage."""
     if not context.world.main:
         yield None
         return
@@ -147,7 +158,7 @@ def _only_builder(key: str, context: ExecutionContext) -> Iterator[Build | None]
 
 
 def saved(results: Iterable[AnyResult], checkpoints: Checkpoints, world: World) -> Iterator[AnyResult]:
-    """Yield a loop's results, each after the store was asked to keep the checkpoint that holds it."""
+    """Yield a loop's results, each after the checkpoint that contains it has been saved to the store."""
     for result in results:
         if world.main:
             checkpoints.save()
@@ -155,7 +166,7 @@ def saved(results: Iterable[AnyResult], checkpoints: Checkpoints, world: World) 
 
 
 def normalisation_from(parent: Artifact | None) -> Normalisation:
-    """Return the normalisation that a stage's weights expect, ImageNet's for the random weights of None."""
+    """Return the normalisation that a stage's weights expect; ImageNet's if there is no stage."""
     return IMAGENET if parent is None else Normalisation.of(parent.metadata["normalisation"])
 
 
@@ -164,7 +175,7 @@ def _stage_normalisation(spec: StageSpec, parent: Artifact | None, train_set: Im
 
 
 def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[ImageSet, ImageSet]:
-    """Return what a stage is trained and validated on."""
+    """Return the training and validation images of a stage."""
     assert spec.data is not None
     data = Prepared.open(context.store.open(DATA, spec.data).folder)
     choice, labelled = spec.settings.get("split", "official"), spec.stage.supervised
@@ -174,12 +185,12 @@ def source_sets(spec: StageSpec, context: ExecutionContext) -> tuple[ImageSet, I
 
 
 def _sizes(spec: StageSpec, train_set: ImageSet, val_set: ImageSet) -> dict[str, int]:
-    """Return how many images a stage sees, and how many it leaves out since the target holds them out."""
+    """Return the numbers of training and validation images, and of images left out because the target holds them out."""
     return {"train_images": len(train_set), "val_images": len(val_set), "dropped_duplicates": len(spec.without)}
 
 
 def _supervised(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:
-    """Train a whole model for segmentation on a source; the setting `keep` decides which epoch is kept."""
+    """Train a whole segmentation model on a source; the setting `keep` selects the epoch whose weights are kept."""
     context.device.set_up()
     train_set, val_set = source_sets(spec, context)
     data = train_set.data
@@ -212,9 +223,9 @@ def _supervised(spec: StageSpec, parent: Artifact | None, context: ExecutionCont
 
 
 def _self_supervised(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:
-    """Train an encoder on a source's images alone; how good it came out is told beside what it was at the start.
+    """Train an encoder on a source's images without masks, and measure its quality before and after.
 
-    The stem for small images is not given: its weights fit no other image size and no architecture.
+    The stem for small images is not part of the result: it fits neither other image sizes nor other architectures.
     """
     context.device.set_up()
     train_set, val_set = (image_set.without_masks() for image_set in source_sets(spec, context))
@@ -233,7 +244,7 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, context: Executio
     encoder = state.model.network["encoder"]
     start = _start_encoder(spec, parent)
     unset = [layer for name, layer in layers_with_statistics(start).items() if parent is None or _absent(name, parent)]
-    if unset:  # statistics of 0 and 1 would leave the features of random weights without meaning
+    if unset:  # with statistics of 0 and 1 the features of random weights would be meaningless
         start.to(context.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         set_statistics(start, unset, train_set, recipe.normalisation, spec.seed, context.device)
     facts = {
@@ -253,14 +264,14 @@ def _self_supervised(spec: StageSpec, parent: Artifact | None, context: Executio
 
 
 def _absent(name: str, parent: Artifact) -> bool:
-    """Return whether a stage does not give a module of its encoder."""
+    """Return whether a stage does not provide a module of its encoder."""
     return f"{name}.".startswith(tuple(parent.metadata.get("absent", ())))
 
 
 def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
-    """Return the encoder from which self-supervised training begins: that of the stage before, or random weights.
+    """Return the encoder that self-supervised training starts from: that of the preceding stage, or random weights.
 
-    What the stage before does not give is random.
+    Weights that the preceding stage does not provide are random.
     """
     encoder = build_encoder(spec.model, spec.seed)
     if parent is None:
@@ -269,26 +280,26 @@ def _start_encoder(spec: StageSpec, parent: Artifact | None) -> nn.Module:
         random = {name: tensor for name, tensor in encoder.state_dict().items() if _absent(name, parent)}
         encoder.load_state_dict({**random, **load_weights(parent.folder / WEIGHTS_FILE)[0]})
         return encoder
-    parent_model = build_model(parent.metadata["model"], CLASSES_OF_NO_USE, spec.seed)
+    parent_model = build_model(parent.metadata["model"], UNUSED_CLASSES, spec.seed)
     load_source(parent_model, parent, "encoder")
     encoder.load_state_dict(parent_model.encoder.state_dict())
     return encoder
 
 
 def _imagenet(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
-    """Take published ImageNet weights for an encoder."""
+    """Load published ImageNet weights of an encoder."""
     weights, facts = imagenet_encoder(spec.model, spec.stage.weights)
     yield Built(weights, facts, imagenet_normalisation(spec.model, spec.stage.weights))
 
 
 def _coco_weights(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
-    """Take published weights of a whole model, trained on COCO pictures with PASCAL VOC's classes."""
+    """Load published weights of a whole model, trained on COCO images with the classes of PASCAL VOC."""
     weights, classes, facts = coco_weights(spec.model)
     yield Built(weights, facts, coco_normalisation(spec.model), list(classes), COCO_WEIGHTS_IGNORED)
 
 
 def _file(spec: StageSpec, parent: Artifact | None, context: ExecutionContext) -> StageSteps:  # noqa: ARG001
-    """Take a whole model's weights from a file, safetensors or a `.pth` of tensors alone."""
+    """Load the weights of a whole model from a file: safetensors, or a `.pth` file that contains only tensors."""
     assert spec.stage.path is not None
     weights = read_weight_file(Path(spec.stage.path), spec.stage.prefix)
     classes = classes_of_weights(spec.data) if spec.data is not None else None
@@ -302,7 +313,7 @@ STAGE_BUILDERS: Mapping[str, Callable[[StageSpec, Artifact | None, ExecutionCont
     "supervised": _supervised,
 }
 
-PUBLISHED_CHECKS: Mapping[str, Callable[[Stage, str], object]] = {  # whether there are weights for an architecture
+PUBLISHED_CHECKS: Mapping[str, Callable[[Stage, str], object]] = {  # raise `UserError` without weights for an architecture
     "imagenet": lambda stage, architecture: check_imagenet(encoder_name(architecture), stage.weights),
     "coco-weights": lambda _, architecture: check_coco_weights(architecture),
 }
@@ -327,9 +338,17 @@ def load_source(
     classes: Sequence[str] = (),
     class_map: Mapping[str, Sequence[str]] | None = None,
 ) -> TransferReport:
-    """Move a stage's weights into a model; an artifact of an encoder alone gives its encoder.
+    """Transfer a stage's weights into a model, and return a report of what was transferred.
 
-    With the scope `all`, the rows of the last classifier go to the model's `classes` by name, and as `class_map` says.
+    Args:
+        model: Model that receives the weights.
+        artifact: Artifact of the stage. If it contains an encoder only, the scope is always `encoder`.
+        scope: Value of the setting `transfer`.
+        classes: Classes of the model; with the scope `all`, rows of the last classifier move to these by name.
+        class_map: Further source classes for a class of the model (`Target.class_map`).
+
+    Raises:
+        UserError: the weights do not fit the model.
     """
     weights, _ = load_weights(artifact.folder / WEIGHTS_FILE)
     metadata = artifact.metadata

@@ -1,4 +1,4 @@
-"""Running a trial: fine-tuning on the target, and for confirmed runs the test. The seam: no Ray in here."""
+"""The executor of trials: fine-tunes on the target and, for confirmed runs, tests. It does not import Ray."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,25 +51,31 @@ from segsweep.training.losses import make_objective
 from segsweep.training.metrics import Counts
 from segsweep.training.recipe import Recipe
 
-TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # measured whatever was trained with
-EXAMPLES = 6  # test images that are kept of every confirmed run, with truth and prediction
-PREDICTED_IMAGES = 2000  # test images whose predictions are kept of every confirmed run; of a larger split the first
+TEST_LOSSES = {"dice": "test_dice_loss", "focal": "test_focal_loss", "bce": "test_bce"}  # in every test
+EXAMPLES = 6  # test images that every confirmed run stores with truth and prediction
+PREDICTED_IMAGES = 2000  # most test images whose predictions a confirmed run stores: the first of the split
 
 
 def execute_trial(task: TrialTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
-    """Perform a task of the kind `trial`; `keys` holds the key of its source's last stage, if any."""
+    """Execute a task of the kind `trial`; `keys` holds the key of the source's last stage, if there is one."""
     yield from run_trial(task.spec, keys[0] if keys else None, context)
 
 
 def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -> Iterator[Started | EpochResult | Finished]:
-    """Fine-tune, yielding what is known at the start, a result per epoch, and at last the outcome.
+    """Fine-tune on the target; yield the facts known at the start, a result per epoch, and finally the outcome.
 
-    The outcome of a confirmed run has three tables: `images` with a row per test image; `counts` with one per test image and
-    class that occurs in it; `confusions`, the confusion matrix of the whole split, with a row per pair of classes that occurs.
-    `source_key` is the key of the source's last stage in the store, None for `random`. Only a confirmed run reads the
-    test split; its best weights and first predictions are put into the store, and named by its facts. A trial that was
-    broken off continues from its last epoch. Raises `LostArtifactError` where the store lacks the data or the stage, or has them
-    damaged.
+    Only a confirmed run reads the test split. Its outcome has three tables: `images` with a row per test image; `counts` with a
+    row per test image and class that occurs in it; `confusions`, the confusion matrix of the whole split, with a row per pair of
+    classes that occurs. It writes its best weights and first predictions to the store, and its record names them. An interrupted
+    trial resumes from its last epoch.
+
+    Args:
+        trial: Specification of the trial.
+        source_key: Key of the source's last stage in the store; None for `random`.
+        context: Execution context.
+
+    Raises:
+        LostArtifactError: the data or the stage is missing in the store, or damaged.
     """
     context.device.set_up()
     settings = trial.settings
@@ -111,7 +117,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     if settings.domain_shift == "on":
         batch_size = micro_batch["micro_batch"] or settings.batch_size
         shift = measure_shift(trial, source_key, state.best, test_set, context, batch_size=batch_size, examples=EXAMPLES)
-    kept = _keep(trained, test_set, tested, shift, frames, val_set) if context.world.main else {}
+    kept = _store_model(trained, test_set, tested, shift, frames, val_set) if context.world.main else {}
     tables = {
         "images": _image_rows(tested, test_set),
         "counts": _count_rows(tested.counts_N3C, test_set),
@@ -122,7 +128,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
 
 @dataclass(frozen=True)
 class _Trained:
-    """A trial whose training is over, with all that its test needs."""
+    """A trained trial, with everything that its test needs."""
 
     trial: Trial
     data: Prepared
@@ -135,7 +141,7 @@ class _Trained:
 def _start_model(
     trial: Trial, source: Artifact | None, train_set: ImageSet, normalisation: Normalisation, context: ExecutionContext
 ) -> tuple[SegmentationModel, dict[str, Any]]:
-    """Return the model from which fine-tuning begins, and columns of the record that describe it."""
+    """Return the model with its initial weights, and the columns of the record that describe it."""
     settings, data = trial.settings, train_set.data
     facts: dict[str, Any] = {}
     transferred, absent = tuple[str, ...](), tuple[str, ...]()
@@ -155,7 +161,7 @@ def _start_model(
 
 
 def _test_set(trained: _Trained, members: Indices) -> ImageSet:
-    """Return the test split's pictures, with their masks at the original size where the trial is measured there."""
+    """Return the images of the test split, with masks at their original size if the trial is measured at that size."""
     trial, data, context = trained.trial, trained.data, trained.context
     if trial.target_masks is not None and trial.settings.test_size == "original":
         data = replace(data, originals=Originals.open(context.store.open(MASKS, trial.target_masks).folder))
@@ -163,7 +169,7 @@ def _test_set(trained: _Trained, members: Indices) -> ImageSet:
 
 
 def _test(trained: _Trained, test_set: ImageSet) -> Evaluation:
-    """Read the test split with the best weights."""
+    """Evaluate the best weights on the test split."""
     settings, data, state = trained.trial.settings, test_set.data, trained.state
     frequencies = data.class_frequencies(trained.train_set.members)
     state.model.network.load_state_dict(state.best)
@@ -183,13 +189,13 @@ def _test(trained: _Trained, test_set: ImageSet) -> Evaluation:
     )
 
 
-def _keep(
+def _store_model(
     trained: _Trained, test_set: ImageSet, tested: Evaluation, shift: Shift, frames: Frames | None, val_set: ImageSet
 ) -> dict[str, str]:
-    """Put the best weights, the first predictions and the clip of a confirmed run into the store, unless they are there.
+    """Write the best weights, the first predictions and the clip of a confirmed run to the store, unless they exist.
 
-    Returns the columns by which the record names them. Their key follows from the weights and all that the test found, so that
-    no other run of the same trial, as by another study, on other hardware or with changed code, is taken for this one.
+    Return the columns by which the record names them. Their key is a digest of the weights and of all test results, so that it
+    differs from that of any other run of the same trial: by another study, on other hardware or with changed code.
     """
     state, card = trained.state, _card(trained, tested)
     key = digest([json.dumps(card, sort_keys=True), weights_digest(state.best), tested.confusion_CC.tolist()])
@@ -207,7 +213,7 @@ def _keep(
 
 
 def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
-    """Return what a test measured, as columns of the trials table."""
+    """Return the test results as columns of the trials table."""
     absent = [name for name, pixels in zip(data.classes, tested.confusion_CC.sum(axis=1), strict=True) if not pixels]
     return {
         "test_images": len(tested.counts_N3C),
@@ -222,12 +228,12 @@ def _measured(tested: Evaluation, data: Prepared) -> dict[str, Any]:
 
 
 def _foreground_name(data: Prepared) -> str | None:
-    """Return the class that headline metrics belong to; None where they are means over classes."""
+    """Return the class that headline metrics measure; None if they are means over classes."""
     return data.classes[data.foreground] if len(data.classes) == 2 else None
 
 
 def _image_rows(tested: Evaluation, test_set: ImageSet) -> list[dict[str, Any]]:
-    """Return a row per test picture."""
+    """Return a row per test image."""
     each, names = tested.image_scores, test_set.data.names
     return [
         {"image": names[member], **{metric: float(values[position]) for metric, values in each.items()}}
@@ -236,7 +242,7 @@ def _image_rows(tested: Evaluation, test_set: ImageSet) -> list[dict[str, Any]]:
 
 
 def _count_rows(counts_N3C: Counts, test_set: ImageSet) -> list[dict[str, Any]]:
-    """Return a row per test image and class that occurs in its truth or its prediction: its pixels hit, true, predicted."""
+    """Return a row per test image and class in its truth or prediction: pixels that are hit, true and predicted."""
     data = test_set.data
     rows = []
     for position, number in np.argwhere(counts_N3C.any(axis=1)):
@@ -247,7 +253,7 @@ def _count_rows(counts_N3C: Counts, test_set: ImageSet) -> list[dict[str, Any]]:
 
 
 def _confusion_rows(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a row per true and predicted class that have pixels in common."""
+    """Return a row per pair of true and predicted class with common pixels."""
     return [
         {"truth": classes[truth], "predicted": classes[predicted], "pixels": int(confusion_CC[truth, predicted])}
         for truth, predicted in np.argwhere(confusion_CC)
@@ -255,14 +261,14 @@ def _confusion_rows(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[s
 
 
 def spread_first(image_set: ImageSet, count: int) -> ImageSet:
-    """Return the same pictures with some from all over the set at the front, whose predictions will be kept."""
+    """Return the same images, reordered so that `count` evenly spaced ones, whose predictions are stored, come first."""
     shown = np.unique(np.linspace(0, len(image_set) - 1, count).astype(int))
     members = image_set.members
     return ImageSet(image_set.data, np.concatenate([members[shown], np.delete(members, shown)]))
 
 
 def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
-    """Return what is kept beside the weights: what the model is, and all that whoever applies it has to know."""
+    """Return the model card stored beside the weights: what the model is, and what its users need to know."""
     trial, data = trained.trial, trained.data
     return {
         "study": trial.study,
@@ -283,7 +289,7 @@ def _card(trained: _Trained, tested: Evaluation) -> dict[str, Any]:
 
 
 def _save_examples(folder: Path, test_set: ImageSet, predictions: Mapping[str, Iterable[Pixels]]) -> None:
-    """Write pictures, true and predicted class numbers of the first test pictures as PNG; predictions by what they are."""
+    """Write the first test images, their masks and their predictions as PNG; `predictions` maps the kind to the pixels."""
     shown = test_set.members[:EXAMPLES]
     data = test_set.data
     for what, pixels in {IMAGE: data.images[shown], TRUTH: data.masks[shown], **predictions}.items():

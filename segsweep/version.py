@@ -1,18 +1,18 @@
-"""The version of segsweep, without importing what it runs on."""
+"""The version of segsweep, found without importing torch or Ray."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-SHOWN = ("torch", "ray")  # on whose versions results and errors depend most
+SHOWN = ("torch", "ray")  # the packages on which results and errors depend most
 
 
 def segsweep_version() -> str:
-    """Return the version of segsweep; it may also run from a checkout that is not installed."""
+    """Return the version of segsweep, or "not installed" for a checkout that is not installed."""
     return _installed("segsweep")
 
 
 def versions() -> str:
-    """Return the version of segsweep and of what it runs on, in one line, as `--version` prints it."""
+    """Return the versions of segsweep, torch, Ray and Python in one line, as `--version` prints them."""
     others = ", ".join(f"{name} {_installed(name)}" for name in SHOWN)
     return f"segsweep {segsweep_version()} ({others}, Python {platform.python_version()})"
 

@@ -54,7 +54,7 @@ def test_what_was_left_by_another_download_is_not_taken_for_the_file(server: Fil
 def test_another_content_is_refused(server: FileServer, tmp_path: Path) -> None:
     """A file with another checksum is one line, and leaves nothing behind."""
     server.files["/file"] = b"changed"
-    with pytest.raises(FetchError, match="/file: the file has another sha256 than the published one, and was removed"):
+    with pytest.raises(FetchError, match="/file: the sha256 of the file differs from the published one; the file was removed"):
         fetch_file(f"{server.address}/file", tmp_path / "file", CHECKSUM, ignore)
     assert not list(tmp_path.iterdir())
 

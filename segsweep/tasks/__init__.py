@@ -1,1 +1,1 @@
-"""Tasks: what can be scheduled, and the table of its kinds."""
+"""Tasks, the units of schedulable work, and the table of their kinds."""

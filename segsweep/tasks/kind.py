@@ -1,18 +1,22 @@
-"""A kind of task: who performs it, and in which table its records stand."""
+"""A kind of task: its executor, and the table that holds its records."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TEXT, NUMBER, INTEGER, FLAG = "string", "float64", "Int64", "boolean"  # types of columns, as pandas names them
+TEXT, NUMBER, INTEGER, FLAG = "string", "float64", "Int64", "boolean"  # column types, by their names in pandas
 
 
 @dataclass(frozen=True)
 class RecordedArtifact:
-    """The artifacts that the records of a table name.
+    """The artifacts to which the records of a table refer.
 
-    `kind` is the store's, `key` the column with an artifact's key. `made` says of a finished record's row whether it has one,
-    `prefix` begins its name in W&B, and `examples` says whether example predictions are in it.
+    Attributes:
+        kind: Kind of the artifact in the store.
+        key: Column with the artifact's key.
+        prefix: Beginning of the artifact's name in W&B.
+        made: Returns whether the row of a finished record has an artifact.
+        examples: Whether the artifact contains example predictions.
     """
 
     kind: str
@@ -24,14 +28,22 @@ class RecordedArtifact:
 
 @dataclass(frozen=True)
 class RecordTable:
-    """The table in which a kind of task writes its records.
+    """The table that holds the records of a kind of task.
 
-    `identity` names the column of a record's id, `columns` maps each column to its type (among them `study`, `status`, `error`,
-    `starts`, `start_number`, `started_at`, `ended_at`, `seconds`, `method_version` and `schema_version`, which every record has),
-    `source` names the column with the id of the stage that it started from (None: it starts from none). `measured` names the
-    columns with results, except those that every kind has (as `status`) and those that begin with the split that they were
-    measured on. In W&B a record is a run of type `job_type`, with the title and the tag that `title` and `tag` make of its row;
-    its results are the run's summary, its other columns the run's config.
+    In W&B a record is a run: its results are the run's summary, its other columns the run's config.
+
+    Attributes:
+        name: Name of the table.
+        identity: Column of a record's id.
+        columns: Type of each column. Every record has `study`, `status`, `error`, `starts`, `start_number`, `started_at`,
+            `ended_at`, `seconds`, `method_version` and `schema_version`.
+        job_type: Type of the W&B run.
+        title: Returns the title of the W&B run for a row.
+        tag: Returns the tag of the W&B run for a row.
+        measured: Columns with results, except those that every kind has (as `status`) and those whose name begins with the split
+            that they were measured on.
+        source: Column with the id of the stage that provides the initial weights; None if there is none.
+        artifact: Artifacts of the records; None if they have none.
     """
 
     name: str
@@ -46,7 +58,7 @@ class RecordTable:
 
     @property
     def planned(self) -> bool:
-        """Whether its rows belong to cells and are marked as planned or not."""
+        """Whether the rows belong to cells and are marked as planned or not planned."""
         return "planned" in self.columns
 
 
@@ -54,9 +66,13 @@ class RecordTable:
 class Kind:
     """One kind of task.
 
-    `executor` is `MODULE:FUNCTION`, imported where tasks are executed; it takes an `Assignment` and an execution context and
-    yields messages. `artifact` is the store's kind of what it makes (None: nothing that other tasks need). `group_option` names
-    the option that says how many workers execute one such task together. `verb` announces its start; None: nothing does.
+    Attributes:
+        executor: `MODULE:FUNCTION`, imported where tasks execute. The function takes the task, the keys of the artifacts that it
+            needs and an `ExecutionContext`, and yields the bodies of messages.
+        table: Table of the records.
+        artifact: Kind of the artifact that the task makes for other tasks; None if it makes none.
+        group_option: Option that sets the number of workers that execute one such task together.
+        verb: Verb that announces the start of a task; None if it is not announced.
     """
 
     executor: str

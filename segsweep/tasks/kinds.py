@@ -1,4 +1,4 @@
-"""The kinds of tasks: one row each. Who adds a kind writes its file and its row here."""
+"""The table of task kinds. A new kind needs a file and a row here."""
 
 from segsweep.errors import unknown
 from segsweep.tasks.kind import Kind

@@ -1,4 +1,4 @@
-"""Messages: what an executor reports of a task, and to which of its records each belongs."""
+"""Messages: reports of an executor about a task, each with the record that it belongs to."""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -12,39 +12,39 @@ from segsweep.tasks.task import Row
 
 
 class Result(Protocol):
-    """The numbers of one epoch, or of one stretch of optimiser steps."""
+    """The results of one epoch, or of the optimiser steps between two validations."""
 
     @property
     def epoch(self) -> int:
-        """Its number, from 1."""
+        """Number of the epoch, from 1."""
 
     @property
     def best(self) -> bool:
-        """Whether its weights are kept, until those of another are."""
+        """Whether this is the best epoch so far, whose weights are kept."""
 
     @property
     def images_per_second(self) -> float:
-        """The speed of training."""
+        """Training speed in images per second."""
 
     @property
     def summary(self) -> str:
-        """The number to look at, in words."""
+        """The most important number, as text."""
 
     @property
     def row(self) -> Row:
-        """Its row in the table of epochs."""
+        """Row of the table of epochs."""
 
     @property
     def record_columns(self) -> Row:
-        """Its columns of the task's record, where its weights are kept."""
+        """Columns of the task's record that this epoch sets if its weights are kept."""
 
     def reading(self, keep: str) -> Reading:
-        """Return its reading by a measure."""
+        """Return the reading in the measure `keep`."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """What is known before the first epoch, as columns of the record; and the host name of the worker's `machine`."""
+    """The task has started: the record's columns known before the first epoch, and the host name of the worker's machine."""
 
     facts: Mapping[str, Any]
     machine: str = field(default_factory=socket.gethostname, compare=False)
@@ -52,7 +52,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Finished:
-    """A record is complete: its further columns, the rows of its test by table, and the artifact that other tasks need."""
+    """A record is complete: its remaining columns, the rows of its test by table, and the artifact for other tasks."""
 
     facts: Mapping[str, Any]
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -61,17 +61,17 @@ class Finished:
 
 @dataclass(frozen=True)
 class Done:
-    """Nothing follows: the executor has ended."""
+    """The executor has ended; no message follows."""
 
 
 @dataclass(frozen=True)
 class BuiltElsewhere:
-    """Another process makes the task's artifact right now: nothing was done."""
+    """Another process is building the task's artifact; the executor did nothing."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a task failed, and the traceback where the reason alone does not explain it."""
+    """The task failed: the reason, and the traceback if the reason alone does not explain the failure."""
 
     reason: str
     trace: str | None = None
@@ -79,14 +79,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Blocked:
-    """The environment keeps a task from going on. Nothing is wrong with the task, and its checkpoints are kept."""
+    """A fault of the environment prevents the task from continuing. The task itself is correct, and its checkpoints are kept."""
 
     fault: Fault
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The store has lost an artifact that a task needs: it must be made again."""
+    """An artifact that the task needs is missing in the store and must be rebuilt."""
 
     kind: str
     key: str
@@ -94,17 +94,17 @@ class Lost:
 
 
 Body = Started | Result | Finished | Done | BuiltElsewhere | Failed | Blocked | Lost
-Last = Done | BuiltElsewhere | Failed | Blocked | Lost  # bodies after which nothing follows
+Last = Done | BuiltElsewhere | Failed | Blocked | Lost  # bodies of the last message of a task
 
 
 @dataclass(frozen=True)
 class Message:
-    """One report of an executor. `record` is the id of the record that it belongs to; None: it concerns the whole task."""
+    """One report of an executor. `record` is the id of the record that it belongs to; None if it concerns the whole task."""
 
     record: str | None
     body: Body
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing follows it."""
+        """Whether this is the last message of its task."""
         return isinstance(self.body, Last)

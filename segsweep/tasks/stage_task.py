@@ -1,4 +1,4 @@
-"""The task of building one stage of a source."""
+"""The task that builds one stage of a source."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ COLUMNS: Mapping[str, str] = {
     "method_version": INTEGER,
     "schema_version": INTEGER,
 }
-QUALITY = {  # columns of a built stage that say how good it is
+QUALITY = {  # columns that measure the quality of a built stage
     "val_mean_iou": "val mean IoU",
     "contrastive_accuracy": "contrastive accuracy",
     "knn_accuracy": "k-NN accuracy",
@@ -61,7 +61,7 @@ QUALITY = {  # columns of a built stage that say how good it is
 
 @dataclass(frozen=True)
 class StageTask:
-    """Build one stage. It needs the stage before it, and makes weights."""
+    """Build one stage. The task needs the preceding stage and makes weights."""
 
     spec: StageSpec
     kind = STAGE
@@ -81,20 +81,20 @@ class StageTask:
 
     @cached_property
     def needs(self) -> "tuple[StageTask, ...]":
-        """The stage whose weights it starts from."""
+        """The task of the stage that provides the initial weights."""
         return (StageTask(self.spec.parent),) if self.spec.parent else ()
 
     def key(self, hashes: Sequence[str]) -> str | None:
-        """Return the key of its weights."""
+        """Return the key of the stage's weights in the store."""
         return self.spec.key(hashes[0] if hashes else None)
 
     @property
     def records(self) -> tuple[str, ...]:
-        """Its one row of the stages table."""
+        """The id of the stage's row in the stages table."""
         return (self.identity,)
 
-    def columns(self, record: str) -> Row:  # noqa: ARG002  # it has one
-        """Return what is known of the stage before it is built."""
+    def columns(self, record: str) -> Row:  # noqa: ARG002  # there is one record
+        """Return the columns of the record that are known before the stage is built."""
         spec = self.spec
         return {
             "stage_id": spec.spec_id,
@@ -109,29 +109,29 @@ class StageTask:
 
     @property
     def shareable(self) -> bool:
-        """Whether it trains: published weights are read by one worker."""
+        """Whether the stage trains; a single worker reads published weights."""
         return self.spec.stage.trains
 
     def seconds(self, costs: Costs) -> float:
-        """Return its predicted duration on one worker."""
+        """Return the predicted duration on one worker, in seconds."""
         return costs.stage(self.spec)
 
     def checkpoints_id(self, records_id: str) -> None:
-        """Return nothing: its executor clears its checkpoints, which all studies share."""
+        """Return None: the executor clears the checkpoints, which all studies share."""
 
     def describe(self) -> str:
-        """Return the chain of stages and the model that it is built for."""
+        """Return the chain of stages and the model for which it is built."""
         return f"{self.name} for {self.spec.model}"
 
     def outcome(self, facts: Row) -> str:
-        """Return how good its weights are; nothing for published ones."""
+        """Return the quality of the weights as text; an empty text for published weights."""
         measures = [f"{words} {facts[name]:.3f}" for name, words in QUALITY.items() if facts.get(name) is not None]
         start = facts.get("knn_accuracy_start")
         return ", ".join(measures) + ("" if start is None else f" ({start:.3f} at the start)")
 
 
 def stage_title(row: Mapping[str, Any]) -> str:
-    """Return the name of a stage's run in W&B."""
+    """Return the title of a stage's run in W&B."""
     return f"{row['stage']} for {row['model']}, seed {row['source_seed']}"
 
 

@@ -1,7 +1,7 @@
 """A task: one piece of schedulable work, as a stage to build or a trial to run.
 
-A task says what it needs and makes, which records it writes, what it reserves, what it costs and how it is shown. Its kind, a
-row of `segsweep.tasks.kinds.KINDS`, says who performs it and in which table its records stand.
+A task names the artifacts that it needs and makes, its records, resources, cost and label. Its kind, a row of
+`segsweep.tasks.kinds.KINDS`, names its executor and the table of its records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ class Costs(Protocol):
     """Predicted durations, in seconds on one worker."""
 
     def stage(self, spec: StageSpec) -> float:
-        """Return the duration of a stage."""
+        """Return the predicted duration of a stage."""
 
     def trial(self, settings: Settings, tested: bool) -> float:
-        """Return the duration of a trial without early stopping, with its test where it is `tested`."""
+        """Return the predicted duration of a trial without early stopping, including its test if it is `tested`."""
 
 
 class Task(Protocol):
@@ -29,71 +29,71 @@ class Task(Protocol):
 
     @property
     def kind(self) -> str:
-        """The name of its row in `KINDS`."""
+        """Name of the task's row in `KINDS`."""
 
     @property
     def identity(self) -> str:
-        """The id of the task, equal for equal work."""
+        """Id of the task, equal for equal work."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the task in messages."""
 
     @property
     def spec(self) -> Any:
-        """The settings that its executor works from."""
+        """Specification that the executor works from."""
 
     @property
     def needs(self) -> "tuple[Task, ...]":
-        """The tasks whose artifacts it reads."""
+        """Tasks whose artifacts this task reads."""
 
     def key(self, hashes: Sequence[str]) -> str | None:
-        """Return the key of the artifact that it makes, from the content hashes of those that it needs; None: it makes none."""
+        """Return the key of the task's artifact, given the content hashes of the artifacts it needs; None if it makes none."""
 
     @property
     def records(self) -> tuple[str, ...]:
-        """The ids of the records that it writes."""
+        """Ids of the records that the task writes."""
 
     def columns(self, record: str) -> Row:
-        """Return the columns of one of its records that are known before it runs."""
+        """Return the columns of one of the task's records that are known before it runs."""
 
     @property
     def keep(self) -> str | None:
-        """The measure by which its results are compared; None: they decide nothing."""
+        """Measure that compares the task's results; None if nothing depends on them."""
 
     @property
     def results(self) -> int | None:
-        """How many results it yields unless it is stopped; None: nobody plans with their number."""
+        """Number of results of a task that is not stopped early; None if the planner does not use it."""
 
     @property
     def cell(self) -> str | None:
-        """The cell that it belongs to, if any."""
+        """Name of the task's cell; None if it has none."""
 
     @property
     def shareable(self) -> bool:
-        """Whether several workers can execute it together."""
+        """Whether several workers can execute the task together."""
 
     def seconds(self, costs: Costs) -> float:
-        """Return its predicted duration on one worker."""
+        """Return the predicted duration on one worker, in seconds."""
 
     def checkpoints_id(self, records_id: str) -> str | None:
-        """Return the id under which the driver clears its checkpoints once it has ended; None: its executor clears them."""
+        """Return the id under which the driver clears the task's checkpoints after its end; None if the executor clears them."""
 
     def describe(self) -> str:
-        """Return what it is, in a few words."""
+        """Return a short description of the task."""
 
     def outcome(self, facts: Row) -> str:
-        """Return how well it ended, in a few words, from the columns of its record."""
+        """Return a short description of the result, from the columns of the record."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A task that can start now, with the keys of the artifacts that it needs, in the order of `task.needs`."""
+    """A task that can start, with the keys of the artifacts that it needs, in the order of `task.needs`."""
 
     task: Task
     keys: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
-        """The id of its task."""
+        """Id of the task."""
         return self.task.identity

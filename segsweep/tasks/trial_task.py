@@ -1,4 +1,4 @@
-"""The task of one trial: fine-tuning, and for a confirmed run its test."""
+"""The task of one trial: fine-tuning and, for a confirmed run, the test."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ COLUMNS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class TrialTask:
-    """Run one trial. It needs the last stage of its source; the model of a confirmed run is needed by no other task."""
+    """Run one trial. The task needs the last stage of its source; no other task needs the model of a confirmed run."""
 
     spec: Trial
     kind = TRIAL
@@ -132,57 +132,57 @@ class TrialTask:
 
     @property
     def name(self) -> str:
-        """Its phase and cell."""
+        """The trial's phase and cell."""
         return f"{self.spec.phase} {self.cell}"
 
     @cached_property
     def needs(self) -> tuple[StageTask, ...]:
-        """The last stage of its source."""
+        """The task of the last stage of the source."""
         return (StageTask(self.spec.stage),) if self.spec.stage else ()
 
     def key(self, hashes: Sequence[str]) -> None:
-        """Return nothing: the key of a confirmed run's model follows from its weights."""
+        """Return None: the key of a confirmed run's model depends on its trained weights."""
 
     @property
     def records(self) -> tuple[str, ...]:
-        """Its one row of the trials table."""
+        """The id of the trial's row in the trials table."""
         return (self.identity,)
 
-    def columns(self, record: str) -> Row:  # noqa: ARG002  # it has one
-        """Return what is known of the trial before it runs."""
+    def columns(self, record: str) -> Row:  # noqa: ARG002  # there is one record
+        """Return the columns of the record that are known before the trial runs."""
         return trial_columns(self.spec)
 
     @property
     def keep(self) -> Keep:
-        """The measure by which its epochs and its cell's trials are compared."""
+        """Measure that compares the epochs of the trial and the trials of its cell."""
         return self.spec.settings.keep
 
     @property
     def results(self) -> int:
-        """How many validations it has unless it is stopped."""
+        """Number of validations of a trial that is not stopped early."""
         return self.spec.settings.results
 
     @property
     def cell(self) -> str:
-        """The name of its cell."""
+        """Name of the trial's cell."""
         return self.spec.cell
 
     def seconds(self, costs: Costs) -> float:
-        """Return its predicted duration on one worker, without early stopping."""
+        """Return the predicted duration on one worker without early stopping, in seconds."""
         return costs.trial(self.spec.settings, tested=self.spec.phase == "confirm")
 
     def checkpoints_id(self, records_id: str) -> str:
-        """Return the id of its checkpoints. Each study has its own, since two studies may run equal trials at once."""
+        """Return the id of the trial's checkpoints. It differs between studies, which may run equal trials at the same time."""
         return f"{records_id}-{self.identity}" if records_id else self.identity
 
     def describe(self) -> str:
-        """Return its phase, cell, learning rate and seed."""
+        """Return the trial's phase, cell, learning rate, fold and seed."""
         settings = self.spec.settings
         fold = f" fold={settings.fold}" if settings.fold is not None else ""
         return f"{self.name} lr={settings.learning_rate:g}{fold} seed={self.spec.seed}"
 
     def outcome(self, facts: Row) -> str:
-        """Return its validation IoU, or the loss where the IoU is undefined; nothing without an epoch."""
+        """Return the validation IoU as text, or the loss if the IoU is undefined; an empty text before the first epoch."""
         if (val_iou := facts.get("val_iou")) is None:
             return ""
         if math.isnan(val_iou):
@@ -209,7 +209,7 @@ def trial_columns(trial: Trial) -> Row:
 
 
 def trial_title(row: Mapping[str, Any]) -> str:
-    """Return the name of a trial's run in W&B."""
+    """Return the title of a trial's run in W&B."""
     point = f", point {row['point']}" if row["phase"] == "tune" and "point" in row else ""
     fold = f", fold {row['fold']}" if row.get("fold") is not None else ""
     return f"{row['cell']}: {row['phase']}{point}{fold}, seed {row['seed']}"
