@@ -25,7 +25,7 @@ def sync_study(options: argparse.Namespace, console: Console) -> None:
     if not (study / "study.json").is_file():
         raise UserError(f"{study}: holds no study (no study.json)")
     read_study(study)
-    asked = mirror_options(options, replace(MirrorOptions.kept(study), mode="online"))
+    asked = mirror_options(options, replace(MirrorOptions.saved(study), mode="online"))
     if asked.mode == "online":
         check_key()
     online = asked.mode == "online"

@@ -1,4 +1,4 @@
-"""Records: what every trial leaves behind, written by the driver alone, read back as tables."""
+"""Records: what every task leaves for analysis. Only the driver writes them; readers get them as tables."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ __all__ = ["Records", "load", "sql"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what reads records when it is asked for: pandas, which it needs, is not needed by all that imports this room."""
+    """Import `load`, `sql` and `Records` on first use: they need pandas, which most importers of this package do not."""
     if name in __all__:
         from segsweep.records import reader
 

@@ -1,8 +1,8 @@
-"""Lines and files of JSON that carry the checksum of their bytes.
+"""JSON lines and files that carry a checksum of their bytes.
 
-A checked line is a JSON object whose first key is `crc32`, the CRC-32 of all that follows that key: `{"crc32": "1c291ca3",
-"kind": "end", ...}`. A checked file is the same over several lines. What earlier versions wrote has no checksum and is known by
-its first key; nothing that differs in one bit from a checked line begins so.
+A checked line is a JSON object whose first key is `crc32`, the CRC-32 of all bytes after that key and its value: `{"crc32":
+"1c291ca3", "kind": "end", ...}`. A checked file is the same, indented over several lines. Lines of earlier versions have no
+checksum and are recognised by their first key; no checked line with one wrong bit starts with such a key.
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any
 from segsweep.records.damage import DamagedRecordsError
 
 Row = dict[str, Any]
-LINE, FILE = b'{"crc32": "', b'{\n "crc32": "'
+LINE, FILE = b'{"crc32": "', b'{\n "crc32": "'  # beginnings of a checked line and a checked file
 DIGITS = 8  # of a CRC-32 in hexadecimal
-FIRST_KEYS = ("kind", "cell", "run", "schema_version")  # of what earlier versions wrote
+FIRST_KEYS = ("kind", "cell", "run", "schema_version")  # of lines and files that earlier versions wrote
 
 
 class ChecksumError(ValueError):
-    """The bytes of a line or file are not those that were written."""
+    """The bytes of a line or file differ from those that were written."""
 
 
 def crc32(content: Any) -> str:
@@ -28,18 +28,18 @@ def crc32(content: Any) -> str:
 
 
 def with_checksum(row: Row, indent: int | None = None) -> bytes:
-    """Return a row as a checked line without its end; with `indent`, as a checked file."""
+    """Return a row as a checked line without its newline; with `indent`, as a checked file."""
     text = json.dumps({"crc32": "0" * DIGITS, **row}, allow_nan=False, ensure_ascii=False, indent=indent).encode()
     start = len(FILE if indent else LINE)
     return text[:start] + crc32(text[start + DIGITS :]).encode() + text[start + DIGITS :]
 
 
 def parsed(content: bytes) -> Row:
-    """Return the row that a line or file holds. Raises `ChecksumError` where it is damaged."""
+    """Return the row in a line or file. Raises `ChecksumError` if it is damaged."""
     if is_checked(content):
         start = len(FILE if content.startswith(FILE) else LINE)
         if crc32(content[start + DIGITS :]).encode() != content[start : start + DIGITS]:
-            raise ChecksumError("its checksum does not fit")
+            raise ChecksumError("its checksum does not match")
     elif not content.replace(b"\n ", b"").startswith(tuple(f'{{"{key}": '.encode() for key in FIRST_KEYS)):
         raise ChecksumError("its beginning is damaged")
     try:
@@ -50,14 +50,14 @@ def parsed(content: bytes) -> Row:
 
 
 def is_checked(content: bytes) -> bool:
-    """Return whether a line or file says that it has a checksum."""
+    """Return whether a line or file starts like one with a checksum."""
     return content.startswith((LINE, FILE))
 
 
 def parsed_lines(path: Path, content: bytes) -> list[Row]:
-    """Return the whole lines of a file's content; the last one counts as being written while it has no end.
+    """Return the rows of all complete lines in a file's content; a last line without a newline is still being written.
 
-    Raises `DamagedRecordsError` that names the first damaged line.
+    Raises `DamagedRecordsError`, which names the first damaged line.
     """
     *complete, tail = content.split(b"\n")
     rows = []
@@ -72,7 +72,7 @@ def parsed_lines(path: Path, content: bytes) -> list[Row]:
 
 
 def _has_lost_its_end(tail: bytes) -> bool:
-    """Return whether a line without its end is whole but for that: one more byte is there, which is no end."""
+    """Return whether the last byte of a line is a damaged newline: without this byte the line is complete."""
     try:
         parsed(tail[:-1])
     except ChecksumError:

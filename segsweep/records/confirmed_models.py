@@ -1,4 +1,4 @@
-"""The models of confirmed runs: found in the store by what their records say, so that what is served is what was recorded."""
+"""The models of confirmed runs, found in the store by the keys and hashes in their records."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from segsweep.store.protocol import Artifact, ArtifactInfo, Store
 from segsweep.tasks.kind import RecordedArtifact
 
 AGAIN = "run the study's command again: it runs this confirmed run again"
-COMPARED = ("seed", "total_parameters", "test_iou")  # of a card and a record, where the record does not name its model
+COMPARED = ("seed", "total_parameters", "test_iou")  # compared between a model card and a record that does not name its model
 
 Found = TypeVar("Found", bound=ArtifactInfo)
 
@@ -26,18 +26,20 @@ def artifact_of(named: RecordedArtifact, row: Mapping[Any, Any], store: Store) -
 
 
 def model_of(trial: Mapping[Any, Any], store: Store) -> Artifact:
-    """Return the model of a confirmed run, its bytes compared with their checksums. `trial` is its record, a row of `trials`.
+    """Return the model of a confirmed run after comparing its bytes with their checksums. `trial` is its row of `trials`.
 
-    A record names its model by `model_key` and `model_hash`. Those of earlier versions do not: their models were stored by the
-    trial's id, where another study or a retry may have stored other weights before, so the card is compared with the record.
-    Raises `LostArtifactError` where the store lacks the model, has it damaged, or has that of another run.
+    A record names its model by `model_key` and `model_hash`. Records of earlier versions do not: their models are stored under
+    the trial's id, where another study or a retry may have stored other weights, so the model card is compared with the record.
+
+    Raises:
+        LostArtifactError: the model is missing in the store, is damaged, or belongs to another run.
     """
     return _recorded(trial, store.open)
 
 
 def _recorded(trial: Mapping[Any, Any], get: Callable[[str, str], Found]) -> Found:
     key, content_hash = trial.get("model_key"), trial.get("model_hash")
-    if not isinstance(key, str):  # missing values of a frame are no text either
+    if not isinstance(key, str):  # a missing value of a frame is not a text either
         artifact = get(MODEL, str(trial["trial_id"]))
         _check_card(trial, artifact)
         return artifact
@@ -58,7 +60,7 @@ def _check_card(trial: Mapping[Any, Any], artifact: ArtifactInfo) -> None:
 
 
 def models_of(trials: pd.DataFrame, location: str | Path) -> tuple[dict[str, Artifact], dict[str, str]]:
-    """Return the models of confirmed runs by trial id, and why others are lost. `location` is the study's store."""
+    """Return the models of confirmed runs, and the reasons for lost ones, both by trial id. `location` is the study's store."""
     found, lost = dict[str, Artifact](), dict[str, str]()
     try:
         store = open_store(location, create=False)
@@ -74,10 +76,10 @@ def models_of(trials: pd.DataFrame, location: str | Path) -> tuple[dict[str, Art
 
 
 def lost_models(trials: pd.DataFrame, store: Store, set_aside: bool = False) -> dict[str, str]:
-    """Return the confirmed runs that finished and whose models the store lacks or has damaged, and what is wrong, by trial id.
+    """Return the finished confirmed runs whose models are missing or damaged, and the reasons, by trial id.
 
-    They are to run again. Checksums are compared only where files were changed since this machine verified them. With
-    `set_aside` damaged models are moved out of the way.
+    These runs must run again. Checksums are compared only for files that have changed since this machine verified them. With
+    `set_aside`, damaged models are moved out of the way.
     """
     lost = dict[str, str]()
     ended = trials[(trials["phase"] == "confirm") & (trials["status"] == "finished")]
@@ -95,7 +97,7 @@ def lost_models(trials: pd.DataFrame, store: Store, set_aside: bool = False) -> 
 
 
 def lost_remarks(lost: Mapping[str, str]) -> list[str]:
-    """Return a line that says which confirmed runs are to run again since their models are lost; none where there are none."""
+    """Return a line that reports the confirmed runs to run again because their models are lost; no line if there are none."""
     if not lost:
         return []
     trial, reason = next(iter(lost.items()))

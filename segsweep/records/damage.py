@@ -1,4 +1,4 @@
-"""Damaged records: the error that names a file and the remedy, and where damaged files are moved to."""
+"""Damaged records: the error that names a file and its remedy, and the folder into which damaged files are moved."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from segsweep.errors import UserError
 from segsweep.files import sync
 
-ASIDE = "damaged"  # in a study's folder: what is damaged lies here, for whoever wants to look at it
+ASIDE = "damaged"  # in a study's folder: damaged files, kept for inspection
 STUDY, INDEX, MIRROR = "study.json", "index.jsonl", Path("wandb") / "options.json"  # in a study's folder
 
 
 class DamagedRecordsError(UserError):
-    """A file of records is missing, or does not hold the bytes that were written.
+    """A file of records is missing or damaged.
 
-    The message names the file, what is wrong with it, and how to go on. `file` and `reason` are the first two of these.
+    The message names the file, the reason and the remedy; the attributes `file` and `reason` hold the first two.
     """
 
     def __init__(self, file: Path, reason: str, remedy: str | None = None) -> None:
@@ -22,30 +22,31 @@ class DamagedRecordsError(UserError):
 
 
 def unreadable(file: Path, error: OSError, remedy: str | None = None) -> UserError:
-    """Return the error for a file of records that the system does not let be read.
+    """Return the error for a file of records that the operating system cannot read.
 
-    That is damage where something else lies in its place. For lack of a permission, or since the disk fails, it is none: nothing
-    may be set aside, and what waits for the disk knows it by its cause.
+    A missing file, or a folder in its place, is damage. A missing permission or a failing disk is not: the error is then a plain
+    `UserError`, so that nothing is set aside, with the `OSError` as its cause, by which a study that pauses for the disk
+    recognises it.
     """
     if isinstance(error, FileNotFoundError):
         return DamagedRecordsError(file, "is missing", remedy)
     if isinstance(error, IsADirectoryError | NotADirectoryError):
         return DamagedRecordsError(file, f"cannot be read ({error.strerror})", remedy)
-    mend = "let its owner run: chmod -R a+rX" if isinstance(error, PermissionError) else "see to the disk"
-    user_error = UserError(f"{file}: cannot be read: {error.strerror or error}; {mend}, then run the same command again")
+    remedy = "let its owner run: chmod -R a+rX" if isinstance(error, PermissionError) else "check the disk"
+    user_error = UserError(f"{file}: cannot be read: {error.strerror or error}; {remedy}, then run the same command again")
     user_error.__cause__ = error
     return user_error
 
 
 def remedy_of(file: Path) -> str:
-    """Return how to go on where a file of records is damaged: the study's command, and W&B where it has a copy."""
+    """Return the remedy for a damaged file of records: the study's command, and the copy in W&B if there is one."""
     copy = copy_in_wandb(file)
     other = f"; W&B has a copy: load({copy!r})" if copy else ""
     return f"run the study's own command again: it sets the file aside and runs again what only this file held{other}"
 
 
 def copy_in_wandb(file: Path) -> str | None:
-    """Return the address of a study's copy in W&B, for `load`; None where the study was never sent there."""
+    """Return the address of a study's copy in W&B, for `load`; None if the study was never mirrored there."""
     for folder in list(file.parents)[:3]:
         try:
             options = json.loads((folder / MIRROR).read_text(encoding="utf-8"))
@@ -57,7 +58,7 @@ def copy_in_wandb(file: Path) -> str | None:
 
 
 def set_aside(folder: Path, path: Path) -> Path:
-    """Move a damaged file or folder of a study's records to `damaged/`, and return where it lies now."""
+    """Move a damaged file or folder of a study's records to `damaged/`, and return its new path."""
     damaged = folder / ASIDE
     damaged.mkdir(exist_ok=True)
     names = (f"{path.name}{suffix}" for suffix in ("", *(f".{number}" for number in range(1, 10_000))))

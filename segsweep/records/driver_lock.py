@@ -1,7 +1,7 @@
-"""Whether a driver writes to a study now.
+"""The lock that shows whether a driver is writing to a study.
 
-A driver holds a lock on its own `driver.json` for as long as it lives, from before the file appears. Readers ask whether it
-is held, and touch nothing that a driver needs to start.
+A driver locks its `driver.json` from before the file gets its name until the process ends. Readers test the lock and touch no
+file that a starting driver needs.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ DRIVER = "driver.json"
 
 
 def acquire_driver_lock(folder: Path) -> int:
-    """Write who drives a study, and return the descriptor that holds the lock: closed, or at the process's death, it is free."""
+    """Write the driver's host and pid, and return the descriptor that holds the lock until closed or the process ends."""
     with replacing(folder / DRIVER) as temporary:
         temporary.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
         descriptor = os.open(temporary, os.O_RDWR)
@@ -25,7 +25,7 @@ def acquire_driver_lock(folder: Path) -> int:
 
 
 def driver_alive(folder: Path) -> bool:
-    """Return whether a driver writes to this study now."""
+    """Return whether a driver is writing to this study now."""
     try:
         descriptor = os.open(folder / DRIVER, os.O_RDONLY)
     except OSError:
@@ -34,7 +34,7 @@ def driver_alive(folder: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # a disk without locks has no driver
+    except OSError:  # on a disk without locks no driver can hold one
         return False
     finally:
         os.close(descriptor)
@@ -42,7 +42,7 @@ def driver_alive(folder: Path) -> bool:
 
 
 def driver_details(folder: Path) -> str:
-    """Return who drives a study, as far as that can be read."""
+    """Return the host and pid of a study's driver as JSON, or "?" if they cannot be read."""
     try:
         return (folder / DRIVER).read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,6 +1,6 @@
-"""What only the driver of a study knows of its progress: one small file in the study's folder, replaced every few seconds.
+"""The status of a study's driver: a small file in the study's folder, replaced every few seconds.
 
-All times are of the driver's clock, in seconds since 1970.
+All times are seconds since 1970 by the driver's clock.
 """
 
 import errno
@@ -21,7 +21,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """A worker that has a task: its machine's host name, what it computes on (both None while it starts), and the task's id."""
+    """A worker with a task: its machine's host name and its device (both None while it starts), and the task's id."""
 
     machine: str | None
     device: str | None
@@ -30,12 +30,25 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class DriverStatus:
-    """What a driver says of itself and of its workers.
+    """The status that a driver reports of itself and its workers.
 
-    `state` is `starting` (checks, data), `running`, or how it ended: `finished`, `interrupted` (Ctrl-C or a signal) or `ended`
-    (an error), with the `reason`. `host`, `pid`, `command` and `folder` (where the command was given) name the driver.
-    `revision` counts the writings of one driver. `preparing` says how far the data is, `waiting_for` what keeps all work from
-    going on. `workers` is how many there are, `runs_on` what they are, in words, and `busy` those that have a task.
+    Attributes:
+        host: Host name of the driver's machine.
+        pid: Process id of the driver.
+        command: Command that started it.
+        folder: Working directory of that command.
+        started_at: Start of the driver.
+        updated_at: Time of this status.
+        revision: Number of statuses that this driver has written before.
+        state: `starting` (checks, data), `running`, `finished`, `interrupted` (Ctrl-C or a signal) or `ended` (an error).
+        reason: Reason for the end.
+        preparing: Progress of data preparation, as text.
+        waiting_for: Fault that all work waits for, as text.
+        workers: Number of workers.
+        runs_on: Description of the workers.
+        busy: Workers with a task.
+        trials_per_hour: Speed of the study.
+        seconds_left: Predicted remaining time.
     """
 
     host: str
@@ -57,13 +70,13 @@ class DriverStatus:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the driver lived when it wrote this."""
+        """Whether the driver was alive when it wrote this status."""
         return self.state in GOES_ON
 
     def write(self, folder: Path) -> None:
-        """Replace the file in a study's folder. Raises `OSError`. A power cut may leave the file empty.
+        """Replace the status file in a study's folder. Raises `OSError`. A power cut may leave the file empty.
 
-        On a full disk the file that is there is written over, which needs no space: that all waits for space must be seen.
+        On a full disk, overwrite the existing file, which needs no space, so that readers see that the study waits for space.
         """
         content = with_checksum({"kind": "status", **asdict(self)}, indent=1)
         try:
@@ -78,7 +91,7 @@ class DriverStatus:
 
 
 def read_driver_status(folder: Path) -> DriverStatus | None:
-    """Return what the last driver of a study said; None where it said nothing, or nothing that can be read."""
+    """Return the last status of a study's driver; None if there is none or it cannot be read."""
     try:
         row = parsed((folder / STATUS).read_bytes())
         return _from_row(row)
@@ -87,7 +100,7 @@ def read_driver_status(folder: Path) -> DriverStatus | None:
 
 
 def _from_row(row: Mapping[str, Any]) -> DriverStatus:
-    """Return a status without the fields that only a later version knows."""
+    """Return a status without fields that only later versions know."""
     known = {each.name: row[each.name] for each in fields(DriverStatus) if each.name in row}
     busy = tuple(WorkerInfo(each["machine"], each["device"], each["task"]) for each in row.get("busy", ()))
     return replace(DriverStatus(**known), busy=busy)

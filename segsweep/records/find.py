@@ -1,23 +1,23 @@
-"""Which study is meant by a name on a command line."""
+"""Find the study that a command line names."""
 
 from pathlib import Path
 
 from segsweep.errors import UserError
 from segsweep.records.damage import INDEX, STUDY
 
-RUNS = Path("runs")  # whose studies are meant where a name is no folder
+RUNS = Path("runs")  # searched for a name that is not a folder
 WANDB = "wandb:"
 
 
 def study_folders(runs: Path = RUNS) -> list[Path]:
-    """Return the folders of all studies below a folder, by name."""
+    """Return the folders of all studies in a folder, sorted by name."""
     return sorted({file.parent for name in (STUDY, INDEX) for file in runs.glob(f"*/{name}")})
 
 
 def find_study(named: str | Path) -> Path:
-    """Return the folder of the study that is meant by a folder, or by a name in `runs/`; a project in W&B stays as it is.
+    """Return the folder of a study, given the folder or a name in `runs/`. A W&B address is returned unchanged.
 
-    Raises `UserError`, with the studies that there are, where there is none.
+    Raises `UserError`, which lists the existing studies, if there is no such study.
     """
     if str(named).startswith(WANDB):
         return Path(named)

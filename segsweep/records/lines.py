@@ -1,4 +1,4 @@
-"""The append-only lines of one running trial or stage, one JSON object a line; and the study's declaration."""
+"""The append-only lines of one running trial or stage, one JSON object per line; and the study's declaration."""
 
 import math
 import os
@@ -14,11 +14,11 @@ from segsweep.records.schema import SCHEMA_VERSION
 
 __all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "replace_text", "write_object"]
 
-ANEW = "run the study's own command again: it is written anew"
+REWRITE = "run the study's own command again: it rewrites the file"
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: NaN and infinities become None."""
+    """Return a value that JSON can represent: NaN and infinities become None."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -27,9 +27,9 @@ def plain(value: Any) -> Any:
 
 
 def append_line(path: Path, row: Row, durable: bool = False) -> None:
-    """Add one line with its checksum, in one write. A part of a line that a killed process left is cut off first.
+    """Append one line with its checksum in one write, after cutting off a partial line that a killed process left.
 
-    `durable` waits until the line is on disk.
+    With `durable`, return after the line is on disk.
     """
     line = with_checksum(plain(row)) + b"\n"
     with path.open("a+b") as file:
@@ -45,13 +45,13 @@ def append_line(path: Path, row: Row, durable: bool = False) -> None:
 
 
 def read_lines(path: Path) -> list[Row]:
-    """Return the whole lines of a file; one that is still being written is left out, and a file that is not there has none.
+    """Return the rows of all complete lines of a file, without one that is still being written; a missing file has none.
 
-    Raises `DamagedRecordsError` for a line that is not as it was written.
+    Raises `DamagedRecordsError` for a damaged line.
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:  # compacted meanwhile
+    except FileNotFoundError:  # its lines have just become a part
         return []
     except OSError as error:
         raise unreadable(path, error) from error
@@ -59,21 +59,22 @@ def read_lines(path: Path) -> list[Row]:
 
 
 def declared(folder: Path) -> bool:
-    """Return whether a folder holds a study."""
+    """Return whether a folder contains a study."""
     return (folder / STUDY).is_file()
 
 
 def read_study(folder: Path) -> Row:
     """Return a study's declaration.
 
-    Raises `DamagedRecordsError` where it cannot be read, and `UserError` for records of a later version, which must be neither
-    read nor changed.
+    Raises:
+        DamagedRecordsError: the declaration is missing or damaged.
+        UserError: the records are of a later version, and must be neither read nor changed.
     """
     return read_declaration(folder)[0]
 
 
 def read_declaration(folder: Path) -> tuple[Row, bool]:
-    """Return a study's declaration, and whether it has a checksum, as since the version that lists what records there are."""
+    """Return a study's declaration, and whether it has a checksum, as in all versions that keep an index of parts."""
     file = folder / STUDY
     try:
         content = file.read_bytes()
@@ -91,7 +92,7 @@ def read_declaration(folder: Path) -> tuple[Row, bool]:
 
 
 def _remedy_of_study(folder: Path) -> str:
-    return ANEW if (folder / INDEX).is_file() else f"restore it, or move {folder} elsewhere"
+    return REWRITE if (folder / INDEX).is_file() else f"restore it, or move {folder} elsewhere"
 
 
 def write_object(path: Path, row: Mapping[str, Any]) -> None:
@@ -100,6 +101,6 @@ def write_object(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def replace_text(path: Path, content: str) -> None:
-    """Write a text file by rename, so that a reader sees the old one or the new one."""
+    """Write a text file by rename, so that a reader sees the whole old file or the whole new one."""
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8")

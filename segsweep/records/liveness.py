@@ -1,4 +1,4 @@
-"""Whether a study's driver lives, as far as that is seen from this machine."""
+"""Whether a study's driver is alive, as seen from this machine."""
 
 import socket
 import time
@@ -8,26 +8,26 @@ from pathlib import Path
 from segsweep.records.driver_lock import driver_alive
 from segsweep.records.driver_status import DriverStatus, read_driver_status
 
-WATCH_SECONDS = 20.0  # how long a driver that lives may be silent: it writes its status every 5 s
+WATCH_SECONDS = 20.0  # longest silence of a live driver, which writes its status every 5 s
 LOOK_SECONDS = 0.5
 
 
 class DriverWatch:
-    """Tells from one look to the next whether the driver of a study lives.
+    """Observes over repeated looks whether the driver of a study is alive.
 
-    A driver holds a lock while it writes records. Without that lock it may still start, or end; and some network file systems
-    do not show the locks of other machines. Then it lives while it writes its status. Clocks of two machines are not compared:
-    for a driver on another machine, this one measures the time since the last change that it saw.
+    A driver holds a lock while it writes records. Without the lock it may still be starting or ending, and some network file
+    systems do not show locks of other machines; it then counts as alive while it writes its status. Clocks of two machines are
+    never compared: for a driver on another machine, this object measures the time since the last change that it saw.
     """
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._now = folder, now
         self._seen: tuple[int, int, float] | None = None
-        self._changed_at: float | None = None  # None: no change was seen
+        self._changed_at: float | None = None  # None: no change seen yet
         self._began_at = now()
 
     def alive(self, status: DriverStatus | None) -> bool | None:
-        """Return whether the driver that wrote a status lives; None while that cannot be known yet."""
+        """Return whether the driver that wrote a status is alive; None while that is unknown."""
         self._note(status)
         if driver_alive(self._folder):
             return True
@@ -41,7 +41,7 @@ class DriverWatch:
         return None if now - self._began_at < WATCH_SECONDS else False
 
     def _note(self, status: DriverStatus | None) -> None:
-        """Note when the status changed."""
+        """Record the time at which the status changed."""
         if status is None:
             return
         seen = (status.pid, status.revision, status.started_at)
@@ -50,7 +50,7 @@ class DriverWatch:
         self._seen = seen
 
     def wait(self, watched: Callable[[DriverStatus], None] = lambda _: None) -> tuple[DriverStatus | None, bool]:
-        """Return the driver's status and whether it lives, once that is known; `watched` is called where that takes a while."""
+        """Return the driver's status and whether it is alive, once known; call `watched` before a longer wait."""
         status = read_driver_status(self._folder)
         if (alive := self.alive(status)) is None and status is not None:
             watched(status)

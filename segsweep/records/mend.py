@@ -1,5 +1,7 @@
-"""What a driver does at its start about records that are damaged or missing: it sets them aside, says so, and what only they
-held runs again."""
+"""Repair of damaged or missing records at the start of a driver.
+
+Damaged files are set aside and reported; trials and stages whose only record was damaged run again.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,10 +32,13 @@ from segsweep.records.tables import read_live
 
 
 def mend(folder: Path) -> tuple[Index, list[str]]:
-    """Set aside what is damaged of a study's records, and list parts that are not listed yet.
+    """Set aside the damaged parts of a study's records, and list parts that are not in the index.
 
-    Returns the index as it is then, and a line for everything that was damaged. Raises `UserError` for records of a later
-    version and where the declaration is damaged and nothing else says whose records these are; then nothing has been changed.
+    Return the index afterwards, and one line for each damaged file.
+
+    Raises:
+        UserError: the records are of a later version, or the declaration is damaged and nothing else identifies the study.
+            Nothing has been changed then.
     """
     lines = list(_intact_lines(folder / INDEX))
     notices = [*_mend_study(folder, index_of(folder, lines)), *_mend_index(folder, lines)]
@@ -42,13 +47,13 @@ def mend(folder: Path) -> tuple[Index, list[str]]:
 
 
 def next_number(folder: Path, index: Index) -> int:
-    """Return the number of the next part."""
+    """Return the number for the next part."""
     names = (path.name.removesuffix(".tmp") for path in (folder / PARTS).iterdir() if path.name.isdigit())
     return max((int(name) for name in (*names, *index.parts)), default=0) + 1
 
 
 def _intact_lines(path: Path) -> Iterator[Row]:
-    """Yield the lines of the index that are not damaged."""
+    """Yield the undamaged lines of the index."""
     try:
         content = path.read_bytes() if path.is_file() else b""
     except OSError as error:
@@ -63,22 +68,22 @@ def _intact_lines(path: Path) -> Iterator[Row]:
 
 
 def _mend_study(folder: Path, index: Index) -> Iterator[str]:
-    """Set a declaration aside that is damaged: the driver writes it anew under the identity that the index keeps."""
+    """Set a damaged declaration aside; the driver rewrites it with the identity that the index keeps."""
     try:
         if (folder / STUDY).exists():
             read_study(folder)
         elif index.study:
-            yield f"{folder / STUDY}: is missing; written anew"
+            yield f"{folder / STUDY}: is missing; rewritten"
     except DamagedRecordsError as error:
         if not index.study:
             raise
         if index.study["schema_version"] > SCHEMA_VERSION:
             raise UserError(f"{folder}: records are of a later version of segsweep than this one; update it") from None
-        yield f"{error.file}: {error.reason}; moved to {set_aside(folder, folder / STUDY)}, and written anew"
+        yield f"{error.file}: {error.reason}; moved to {set_aside(folder, folder / STUDY)}, and rewritten"
 
 
 def _mend_index(folder: Path, lines: list[Row]) -> Iterator[str]:
-    """Write an index anew that is damaged, of its whole lines; the parts that it does not list are listed afterwards."""
+    """Rewrite a damaged index from its undamaged lines; parts that these do not list are listed afterwards."""
     path = folder / INDEX
     try:
         read_index(folder)
@@ -87,11 +92,11 @@ def _mend_index(folder: Path, lines: list[Row]) -> Iterator[str]:
             set_aside(folder, path)
         with replacing(path) as temporary:
             temporary.write_bytes(b"".join(with_checksum(line) + b"\n" for line in lines))
-        yield f"{error.file}: {error.reason}; written anew from the parts that are there"
+        yield f"{error.file}: {error.reason}; rewritten from the existing parts"
 
 
 def _mend_parts(folder: Path) -> Iterator[str]:
-    """List parts that are not listed, and set those aside that are damaged."""
+    """List parts that are not in the index, and set damaged parts aside."""
     index = read_index(folder)
     parts = [part for part in parts_of(folder, index) if not part.is_damaged]
     live = {path.stem for path in (folder / "live").glob("*.jsonl")}
@@ -108,14 +113,14 @@ def _mend_parts(folder: Path) -> Iterator[str]:
 
 
 def _runs_again(count: int, file: Path) -> str:
-    """Return what is to be said of trials and stages whose records are lost, and where there is a copy of them."""
+    """Return the consequence of lost records as text: which tasks run again, and where a copy of the records is."""
     copy = copy_in_wandb(file)
     kept = f" (W&B has a copy: load({copy!r}))" if copy else ""
     return f"the {count} trials and stages that only it held run again; stages are still in the store{kept}"
 
 
 def _mend_live(folder: Path) -> Iterator[str]:
-    """Set lines aside that are damaged: their trial goes on from its checkpoint, or starts anew."""
+    """Set damaged lines aside; their task resumes from its checkpoint, or restarts."""
     for path in sorted((folder / "live").glob("*.jsonl")):
         try:
             read_live(path)
@@ -123,37 +128,37 @@ def _mend_live(folder: Path) -> Iterator[str]:
             moved = set_aside(folder, path)
             number = next_number(folder, read_index(folder))
             list_part(folder, Part(folder / PARTS / f"{number:06d}", ids=(path.stem,), is_damaged=True))
-            yield f"{error.file}: {error.reason}; moved to {moved}; it goes on from its checkpoint, or runs again"
+            yield f"{error.file}: {error.reason}; moved to {moved}; it resumes from its checkpoint, or runs again"
 
 
 def _mend_plan(folder: Path) -> Iterator[str]:
-    """Set a plan aside that is damaged: the driver writes it anew."""
+    """Set a damaged plan aside; the driver rewrites it."""
     try:
         read_plan(folder, read_index(folder))
     except DamagedRecordsError as error:
         moved = f"moved to {set_aside(folder, error.file)}, and " if error.file.exists() else ""
         append_line(folder / INDEX, {"kind": "unplanned"}, durable=True)
-        yield f"{error.file}: {error.reason}; {moved}written anew"
+        yield f"{error.file}: {error.reason}; {moved}rewritten"
 
 
 def _mend_choices(folder: Path) -> Iterator[str]:
-    """Set choices aside that are damaged: the driver chooses anew."""
+    """Set damaged choices aside; the driver chooses again."""
     path, missing = folder / CHOICES, declared(folder)
     index = read_index(folder)
     if path.exists() or not missing:
         try:
             read_choices(folder, index)
         except DamagedRecordsError as error:
-            yield f"{error.file}: {error.reason}; moved to {set_aside(folder, path)}, and written anew"
+            yield f"{error.file}: {error.reason}; moved to {set_aside(folder, path)}, and rewritten"
             missing = False
     if not path.exists():
         if missing:
-            yield f"{path}: is missing; written anew"
+            yield f"{path}: is missing; rewritten"
         forget_choices(folder, index)
 
 
 def begin_index(folder: Path, study: Row) -> None:
-    """Note in the index whose records these are, unless it does. Its name is on disk with that of the declaration."""
+    """Write the identity of the study to the index, unless it is there. The index is on disk before the declaration."""
     if not index_of(folder, read_lines(folder / INDEX)).study:
         identity = {name: study[name] for name in ("schema_version", "name", "records_id")}
         append_line(folder / INDEX, {"kind": "study", **identity}, durable=True)

@@ -1,10 +1,10 @@
-"""Parts: what has ended, as Parquet files that do not change any more; and the index, which lists them with their checksums.
+"""Parts: immutable Parquet files of tasks that have ended; and the index, which lists them with their checksums.
 
-`index.jsonl` is append-only, each line with its checksum and on disk before anything depends on it. Its lines are `study` (whose
-records these are), `part` (a part's tables with their checksums, and the ids of the trials and stages that it holds), `aside` (a
-part that was damaged and does not count any more), `plan` (the checksum of a `plan.parquet`, before it is there), `planned` (it
-is there), `unplanned` (it was damaged), and `choices` (how many lines `choices.jsonl` has by now). Each part also holds its own
-line, `part.json`, so that the index can be written anew.
+`index.jsonl` is append-only. Each line has a checksum, and is on disk before anything depends on it. The kinds of lines: `study`
+(identity of the study), `part` (checksums of a part's tables, and ids of its trials and stages), `aside` (a damaged part, which
+no longer counts), `plan` (checksum of a `plan.parquet`, written before the file), `planned` (the plan is written), `unplanned`
+(the plan was damaged), and `choices` (present number of lines in `choices.jsonl`). Each part also contains its line as
+`part.json`, from which the index can be rebuilt.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from pyarrow.parquet import ParquetFile
 from segsweep.files import sync
 from segsweep.records.checked import ChecksumError, Row, crc32, parsed, with_checksum
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError, unreadable
-from segsweep.records.lines import ANEW, append_line, read_declaration, read_lines, replace_text
+from segsweep.records.lines import REWRITE, append_line, read_declaration, read_lines, replace_text
 from segsweep.records.schema import TABLES, task_tables
 from segsweep.records.tables import frame, to_arrow
 
@@ -29,21 +29,21 @@ PLAN, CHOICES, PARTS, OWN = "plan.parquet", "choices.jsonl", "parts", "part.json
 
 @dataclass(frozen=True)
 class Part:
-    """A part as it is listed: the checksums of its tables, and the ids of the trials and stages that it holds.
+    """A part as the index lists it: the checksums of its tables, and the ids of its trials and stages.
 
-    A part of an earlier version has neither until the next start of its study lists it. Of one that was damaged and does not
-    count any more (`is_damaged`), the ids are known: what parts before it hold of them is outdated all the same.
+    Parts of earlier versions have neither until the next start of their study lists them. A damaged part (`is_damaged`) keeps its
+    ids: records of these tasks in earlier parts are outdated all the same.
     """
 
     folder: Path
     tables: Mapping[str, str] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
     is_damaged: bool = False
-    last_start: int = 0  # the highest `start_number` in it
+    last_start: int = 0  # highest `start_number` in the part
 
     @property
     def name(self) -> str:
-        """The part's number, of six digits."""
+        """The part's number, as six digits."""
         return self.folder.name
 
     @property
@@ -59,7 +59,7 @@ class Part:
         }
 
     def read(self, table: str) -> pa.Table:
-        """Return one table, its bytes checked; an empty one where the part is older than the table.
+        """Return one table after checking its bytes; an empty table if the part is older than the table.
 
         Raises `DamagedRecordsError`.
         """
@@ -67,7 +67,7 @@ class Part:
         return to_arrow(frame(table, [])) if content is None else parquet(self.folder / f"{table}.parquet", content)
 
     def content(self, table: str) -> pa.Buffer | None:
-        """Return the bytes of one table, checked; None where the part is older than the table. Raises `DamagedRecordsError`."""
+        """Return the checked bytes of one table; None if the part is older than the table. Raises `DamagedRecordsError`."""
         path = self.folder / f"{table}.parquet"
         if self.tables and table not in self.tables:
             return None
@@ -79,40 +79,40 @@ class Part:
                 return None
             raise DamagedRecordsError(path, "is missing") from None
         except OSError as error:
-            if error.errno is None:  # Arrow's own, of a folder in the file's place
+            if error.errno is None:  # an error of Arrow: a folder in place of the file
                 raise DamagedRecordsError(path, f"cannot be read ({_first_line(error)})") from None
             raise unreadable(path, error) from error
-        except pa.ArrowException as error:  # an empty file too
+        except pa.ArrowException as error:  # also for an empty file
             raise DamagedRecordsError(path, f"cannot be read ({_first_line(error)})") from None
         if self.tables and crc32(content) != self.tables[table]:
-            raise DamagedRecordsError(path, "is damaged (its checksum does not fit)")
+            raise DamagedRecordsError(path, "is damaged (its checksum does not match)")
         return content
 
 
 @dataclass(frozen=True)
 class Index:
-    """What the index lists: the parts that count, the checksums of every plan, and whose records they are (empty: unknown)."""
+    """Content of the index: the valid parts, the checksums of all plans, and the identity of the study (empty if unknown)."""
 
     parts: Mapping[str, Part] = field(default_factory=dict)
     plans: frozenset[str] = frozenset()
-    planned: bool = False  # a plan has been written: it must be there
+    planned: bool = False  # a plan was written, so its file must exist
     study: Mapping[str, Any] = field(default_factory=dict)
-    choices: int = 0  # lines that the file of choices has at least
+    choices: int = 0  # least number of lines in the file of choices
 
 
 def parquet(path: Path, content: Any) -> pa.Table:
-    """Return the table in a Parquet file's bytes. Raises `DamagedRecordsError` where there is none."""
+    """Return the table in a Parquet file's bytes. Raises `DamagedRecordsError` if they are not a Parquet file."""
     try:
         with ParquetFile(pa.BufferReader(content)) as file:
             return file.read(use_threads=False)
-    except Exception as error:  # whatever Arrow raises of bytes that have no checksum
+    except Exception as error:  # Arrow raises many types for damaged bytes without a checksum
         raise DamagedRecordsError(path, f"is damaged ({_first_line(error)})") from None
 
 
 def read_index(folder: Path) -> Index:
-    """Return what a study's index lists, nothing where its records are of a version that had none.
+    """Return the content of a study's index; empty for records of a version without one.
 
-    Raises `DamagedRecordsError` where the index is damaged, or missing though the study has one.
+    Raises `DamagedRecordsError` if the index is damaged, or missing although the study has one.
     """
     path = folder / INDEX
     if not path.is_file() and (folder / STUDY).is_file() and read_declaration(folder)[1]:
@@ -121,7 +121,10 @@ def read_index(folder: Path) -> Index:
 
 
 def index_of(folder: Path, lines: Sequence[Row]) -> Index:
-    """Return what lines of an index say; later ones count. Raises `DamagedRecordsError` for lines that are none of an index."""
+    """Return the content of index lines, where later lines override earlier ones.
+
+    Raises `DamagedRecordsError` for lines that do not belong to an index.
+    """
     try:
         return _index_of(folder, lines)
     except (KeyError, TypeError, AttributeError) as error:
@@ -152,14 +155,14 @@ def _index_of(folder: Path, lines: Sequence[Row]) -> Index:
 
 
 def parts_of(folder: Path, index: Index) -> list[Part]:
-    """Return a study's parts by their numbers: those that are listed, and those that lie there and are not listed yet."""
+    """Return a study's parts by number, including folders that the index does not list yet."""
     folders = {path.name: path for path in (folder / PARTS).glob("*") if path.name.isdigit()}
     unlisted = {name: line_in_part(folders[name]) or Part(folders[name]) for name in set(folders) - set(index.parts)}
     return [part for _, part in sorted({**unlisted, **index.parts}.items())]
 
 
 def line_in_part(part: Path) -> Part | None:
-    """Return what a part says of itself, None where it does not or that is damaged."""
+    """Return a part from its `part.json`; None if that is missing or damaged."""
     try:
         row = parsed((part / OWN).read_bytes())
     except (OSError, ChecksumError):
@@ -168,12 +171,12 @@ def line_in_part(part: Path) -> Part | None:
 
 
 def _part(folder: Path, row: Row) -> Part:
-    """Return the part that a line of the index says."""
+    """Return the part that a line of the index describes."""
     return Part(folder, row.get("tables", {}), tuple(row["ids"]), row["kind"] == "aside", row["last_start"])
 
 
 def write_part(folder: Path, number: int, tables: Mapping[str, pd.DataFrame]) -> Part:
-    """Write tables as a part: a folder that appears by one rename, whole and on disk."""
+    """Write tables as a part: a folder that appears complete by one rename, after its files are on disk."""
     parts = folder / PARTS
     temporary, final = parts / f"{number:06d}.tmp", parts / f"{number:06d}"
     rmtree(temporary, ignore_errors=True)
@@ -190,7 +193,7 @@ def write_part(folder: Path, number: int, tables: Mapping[str, pd.DataFrame]) ->
 
 
 def as_found(found_in: Path, final: Path | None = None) -> Part:
-    """Return a part with the checksums and ids of the tables that lie in a folder, as if in `final`.
+    """Return a part with the checksums and ids of the tables in the folder `found_in`, as if it were at `final`.
 
     Raises `DamagedRecordsError` for a table that cannot be read.
     """
@@ -207,49 +210,49 @@ def as_found(found_in: Path, final: Path | None = None) -> Part:
 
 
 def read_plan(folder: Path, index: Index) -> pd.DataFrame | None:
-    """Return the plan of a study, None where it has none yet. Raises `DamagedRecordsError`."""
+    """Return the plan of a study; None before the first plan. Raises `DamagedRecordsError`."""
     path = folder / PLAN
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         if index.planned:
-            raise DamagedRecordsError(path, "is missing", ANEW) from None
+            raise DamagedRecordsError(path, "is missing", REWRITE) from None
         return None
     except OSError as error:
         raise unreadable(path, error) from error
-    if index.plans and crc32(content) not in index.plans:  # a plan that has just appeared is in the index by now
+    if index.plans and crc32(content) not in index.plans:  # the index now lists a plan that was written meanwhile
         index = read_index(folder)
     if index.plans and crc32(content) not in index.plans:
-        raise DamagedRecordsError(path, "is damaged (its checksum does not fit)", ANEW)
+        raise DamagedRecordsError(path, "is damaged (its checksum does not match)", REWRITE)
     data: pd.DataFrame = parquet(path, content).to_pandas()
     return data
 
 
 def read_choices(folder: Path, index: Index) -> list[Row]:
-    """Return what cells have chosen. Raises `DamagedRecordsError`, also where lines are missing at the end."""
+    """Return the choices of all cells. Raises `DamagedRecordsError`, also if lines at the end are missing."""
     path = folder / CHOICES
     choices = read_lines(path)
-    if len(choices) < index.choices and len(choices) < read_index(folder).choices:  # a start, which chooses anew, says so first
-        raise DamagedRecordsError(path, f"has {len(choices)} lines instead of {index.choices}", ANEW)
+    if len(choices) < index.choices and len(choices) < read_index(folder).choices:  # a start may have reset it
+        raise DamagedRecordsError(path, f"has {len(choices)} lines instead of {index.choices}", REWRITE)
     if not all({"cell", "chosen", "confirm"} <= choice.keys() for choice in choices):
-        raise DamagedRecordsError(path, "is damaged (it holds other lines than choices)", ANEW)
+        raise DamagedRecordsError(path, "is damaged (it holds other lines than choices)", REWRITE)
     return choices
 
 
 def forget_choices(folder: Path, index: Index) -> None:
-    """Empty the file of choices. The index says so first, where it has counted any."""
+    """Empty the file of choices, after resetting the count in the index."""
     if index.choices:
         append_line(folder / INDEX, {"kind": "choices", "count": 0}, durable=True)
     replace_text(folder / CHOICES, "")
 
 
 def list_part(folder: Path, part: Part) -> None:
-    """Add a part to the index, on disk before this returns."""
+    """Append a part to the index, and return after the line is on disk."""
     append_line(folder / INDEX, part.row, durable=True)
 
 
 def damages(part: Part) -> Iterator[DamagedRecordsError]:
-    """Yield what is wrong with a part that counts: all of its bytes are read."""
+    """Yield an error for each damaged table of a part; this reads all of its bytes."""
     for table in part.tables or TABLES:
         try:
             part.content(table) if part.tables else part.read(table)

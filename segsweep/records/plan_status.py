@@ -1,4 +1,4 @@
-"""How a study as last declared calls and marks its trials: by its plan, and by what cells have chosen."""
+"""Cell names and marks (planned, chosen) of trials in the present declaration of a study, from its plan and its choices."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,17 +9,20 @@ import pandas as pd
 
 from segsweep.records.parts import CHOICES, PLAN, read_choices, read_index, read_plan
 
-STAGE = "stage"  # the phase of a plan's rows that name a stage
+STAGE = "stage"  # phase of plan rows that name a stage
 
 __all__ = ["CHOICES", "PLAN", "STAGE", "PlanStatus"]
 
 
 @dataclass(frozen=True)
 class PlanStatus:
-    """The cells of trials by the plan's names, and which trials are planned, and chosen or confirm what was chosen.
+    """Cell names of trials, and which trials are planned, and chosen.
 
-    `planned` is None where there is no plan: then everything is. `stages` are the ids of the stages that the plan names, and of
-    those with which sources were tried.
+    Attributes:
+        cells: Name of each trial's cell in the present plan.
+        planned: Ids of planned trials; None without a plan, when every trial counts as planned.
+        chosen: Ids of trials with the chosen setting, and of their confirmed runs.
+        stages: Ids of stages that the plan names, and of stages trained to choose a source's learning rate.
     """
 
     cells: Mapping[str, str]
@@ -29,7 +32,7 @@ class PlanStatus:
 
     @classmethod
     def of(cls, plan: pd.DataFrame | None, choices: Iterable[Mapping[str, Any]], more: Iterable[str] = ()) -> "PlanStatus":
-        """Return the marks that follow from a plan, where there is one, and from the choices of cells; `more` is chosen too."""
+        """Return the marks that a plan (if there is one) and the choices of cells imply. Trials in `more` are chosen too."""
         listed = list(choices)
         chosen = frozenset(trial for choice in listed for trial in (choice["chosen"], *choice["confirm"]) if trial).union(more)
         if plan is None:
@@ -42,27 +45,27 @@ class PlanStatus:
 
     @classmethod
     def read(cls, folder: Path) -> "PlanStatus":
-        """Return the marks that a study's folder holds now."""
+        """Return the present marks in a study's folder."""
         index = read_index(folder)
         return cls.of(read_plan(folder, index), read_choices(folder, index))
 
     def is_planned(self, trial: str) -> bool:
-        """Return whether a trial belongs to the study as it was last declared."""
+        """Return whether a trial belongs to the present declaration of the study."""
         return self.planned is None or trial in self.planned
 
     def row(self, trial: str, cell: str) -> dict[str, Any]:
-        """Return the marked columns of a trial, whose own name for its cell is `cell`."""
+        """Return the marked columns of a trial whose recorded cell name is `cell`."""
         return {"cell": self.cells.get(trial, cell), "planned": self.is_planned(trial), "chosen": trial in self.chosen}
 
 
 def divided(plan: pd.DataFrame) -> tuple[pd.DataFrame, frozenset[str]]:
-    """Return the rows of a plan that are trials, and the ids of the stages that it names; earlier versions named none."""
+    """Return the trial rows of a plan, and the ids of its stages (none in plans of earlier versions)."""
     named = (plan["phase"] == STAGE).fillna(False).astype(bool)
     return plan[~named], frozenset(plan.loc[named, "stage_id"]) if named.any() else frozenset()
 
 
 def with_those_before(stage_ids: Iterable[str], stages: pd.DataFrame) -> set[str]:
-    """Return the ids of stages, and of all that come before them in their chains, by the table of stages."""
+    """Return the ids of stages and of all stages before them in their chains, from the table of stages."""
     before = dict(zip(stages["stage_id"], stages["parent_stage_id"], strict=True))
     found: set[str] = set()
     waiting = set(stage_ids)

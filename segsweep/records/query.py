@@ -1,4 +1,4 @@
-"""Questions in SQL to the tables of records, through DuckDB, which is shown nothing else."""
+"""SQL queries over the tables of records with DuckDB, which has access to nothing else."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from segsweep.records.schema import TABLES
 from segsweep.records.tables import stacked, to_arrow
 
 SEALED: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,  # neither files nor network nor extensions
+    "enable_external_access": False,  # no files, no network, no extensions
     "python_enable_replacements": False,  # no variables of this process
     "temp_directory": "",
 }
-BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # a column that is a word of DuckDB's SQL
-WORD = '"freeze" is a word of SQL: as a column it needs its double quotes; '
+BARE = re.compile(r"""(?<![\w."'])freeze(?![\w"'])""", re.IGNORECASE)  # a column whose name is a keyword of DuckDB
+WORD = '"freeze" is a keyword of SQL: write the column in double quotes; '
 NOT_CODE = re.compile(  # quoted names, strings and comments
     r"""(?P<name>"(?:[^"]|"")*")|\be'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/""",
     re.IGNORECASE | re.DOTALL,
 )
-ASKS_COUNTS = re.compile(  # behind FROM or JOIN, or in FROM's list
+ASKS_COUNTS = re.compile(  # table `counts` after FROM or JOIN, or in a list of FROM
     r"\b(?:from|join)\b[\s(]*(?:\w+\.)?(?:all_)?counts\b"
     r"|\bfrom\b(?:(?!\b(?:select|where|group|having|order|limit|union)\b).)*,[\s(]*(?:\w+\.)?(?:all_)?counts\b",
     re.IGNORECASE | re.DOTALL,
@@ -30,35 +30,35 @@ ASKS_COUNTS = re.compile(  # behind FROM or JOIN, or in FROM's list
 NAMES_COUNTS = re.compile(  # WITH counts AS (...)
     r"\b(?:all_)?counts\s*(?:\([^()]*\)\s*)?as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE
 )
-TRUTH = re.compile(  # another such word, which has a value: 1 in sums. Behind a comparison or IS it is meant as a constant
+TRUTH = re.compile(  # `true` is a keyword with a value (1 in sums); after a comparison or IS it is meant as a constant
     r"(?P<constant>(?:(?<![<>])=|<>|\bis|\bnot)\s*)?(?<![\w.])true\b", re.IGNORECASE
 )
-PIXELS = re.compile(r"\b(?:hit|predicted)\s*(?:=|<>|!=)\s*true\b", re.IGNORECASE)  # numbers, compared with the column
+PIXELS = re.compile(r"\b(?:hit|predicted)\s*(?:=|<>|!=)\s*true\b", re.IGNORECASE)  # compared with the column
 
 
 class Tables(Protocol):
-    """Something that has tables by name, as the records of a study."""
+    """An object with tables by name, as the records of a study."""
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table, as `trials` or `all_trials`."""
+        """Return a table by name, as `trials` or `all_trials`."""
 
 
 def with_all_rows(table: str) -> str:
-    """Return the name of a table with all rows that there are."""
+    """Return the name of the table with all rows, planned or not."""
     return f"all_{table}"
 
 
 def tables_of(studies: Sequence[Tables]) -> dict[str, pa.Table]:
-    """Return the tables of studies below one another, by name."""
+    """Return the concatenated tables of several studies, by name."""
     tables = {table: _below_one_another(studies, table) for table in TABLES}
     return tables | {with_all_rows(table): _everything(studies, table, tables[table]) for table in TABLES}
 
 
 def answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
-    """Return the answer to an SQL query over tables. Raises `UserError` for a query that cannot be answered."""
+    """Return the result of an SQL query over tables. Raises `UserError` if the query fails."""
     if _misreads_true(query):
         raise UserError(
-            'sql: "true" is a column of counts and a word of SQL: write the column in double quotes, the constant as 1=1'
+            'sql: "true" is a column of counts and a keyword of SQL: write the column in double quotes, the constant as 1=1'
         )
     return _answer(query, tables)
 
@@ -68,13 +68,13 @@ def _below_one_another(studies: Sequence[Tables], table: str) -> pa.Table:
 
 
 def _everything(studies: Sequence[Tables], table: str, asked: pa.Table) -> pa.Table:
-    """Return a table with all rows that there are; where nothing was left behind that is the one that was made already."""
+    """Return a table with all rows; this is the `asked` table if every row is planned."""
     alike = all(records.table(table) is records.table(with_all_rows(table)) for records in studies)
     return asked if alike else _below_one_another(studies, with_all_rows(table))
 
 
 def _misreads_true(query: str) -> bool:
-    """Return whether a query to the table `counts` has `true` without quotes where the column may be meant."""
+    """Return whether a query over `counts` has an unquoted `true` that may mean the column."""
     code = NOT_CODE.sub(_name_alone, query)
     if not ASKS_COUNTS.search(code) or NAMES_COUNTS.search(code):
         return False
@@ -82,13 +82,13 @@ def _misreads_true(query: str) -> bool:
 
 
 def _name_alone(found: re.Match[str]) -> str:
-    """Return a space for a string or comment; a quoted name without its quotes, unless it is `true` or has other signs."""
+    """Replace a string or comment by a space; unquote a quoted name, unless it is `true` or not an identifier."""
     name = (found["name"] or "").strip('"')
     return name if name.isidentifier() and name.lower() != "true" else " _ " if name else " "
 
 
 def _answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
-    import duckdb  # here, since only who asks needs it
+    import duckdb  # imported here, since only queries need it
 
     with duckdb.connect(":memory:", config=SEALED) as connection:
         for name, table in tables.items():
@@ -104,7 +104,7 @@ def _answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
 
 
 def _known(query: str, message: str, tables: Mapping[str, pa.Table]) -> str:
-    """Return which tables there are, the columns like the one that is missing, and the query that lists all."""
+    """Return the tables, the columns similar to a missing one, and the query that lists all columns, for an error message."""
     missing = re.search(r'column (?:named )?"([^"]+)"', message)
     named = [name for name in tables if re.search(rf"\b{name}\b", query, re.IGNORECASE)]
     columns = {name: tables[name].column_names for name in named}
@@ -114,5 +114,5 @@ def _known(query: str, message: str, tables: Mapping[str, pa.Table]) -> str:
         listed += [f"all columns: describe {name}" for name in named]
     else:
         listed = [f"columns of {name}: describe {name}" for name in named]
-    known = f"tables: {', '.join(TABLES)}; all_trials and so on have everything that was ever run"
+    known = f"tables: {', '.join(TABLES)}; all_trials and so on contain all runs, planned or not"
     return "; ".join([known, *listed])

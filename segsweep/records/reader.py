@@ -1,4 +1,4 @@
-"""Reading records back as one set of tables, while a sweep runs or afterwards."""
+"""Read records as one set of tables, while a sweep runs or afterwards."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -12,7 +12,7 @@ from segsweep.errors import UserError
 from segsweep.records.damage import INDEX, STUDY, DamagedRecordsError
 from segsweep.records.driver_lock import driver_alive
 from segsweep.records.find import RUNS, WANDB, study_folders
-from segsweep.records.lines import ANEW, Row, declared, read_declaration
+from segsweep.records.lines import REWRITE, Row, declared, read_declaration
 from segsweep.records.parts import Part, parts_of, read_index
 from segsweep.records.plan_status import CHOICES
 from segsweep.records.query import answer, tables_of
@@ -22,10 +22,17 @@ from segsweep.records.tables import frame, from_arrow, read_live, rows_of, stack
 
 
 def load(source: str | Path, study: str | None = None) -> Records:
-    """Return the records of a study folder, for instance `runs/transfer_grid`, or of `wandb:ENTITY/PROJECT`.
+    """Return the records of one study.
 
-    `study` names one of the studies of a W&B project; it can be left out where there is only one. Raises `UserError` where there
-    is no study, and for records of a later version of segsweep.
+    Args:
+        source: A study folder, for instance `runs/transfer_grid`, or a W&B project as `wandb:ENTITY/PROJECT`.
+        study: Name of the study in a W&B project; required only if the project has several.
+
+    Returns:
+        The tables of the study (`Records`); of a running sweep, their present state.
+
+    Raises:
+        UserError: there is no such study, its records are damaged, or they are of a later version of segsweep.
     """
     if str(source).startswith(WANDB):
         from segsweep.records.wandb.reader import load_project
@@ -33,14 +40,15 @@ def load(source: str | Path, study: str | None = None) -> Records:
         return load_project(str(source).removeprefix(WANDB), study)
     folder = Path(source)
     if study is not None:
-        raise UserError(f"{folder}: study={study!r} goes with a W&B project; a folder holds one study")
+        raise UserError(f"{folder}: study={study!r} is for a W&B project; a folder holds one study")
     return _load(folder, driver_alive(folder), tuple(TABLES))
 
 
 def load_tasks(folder: Path, alive: bool) -> Records:
-    """Return the records of a study folder without what has ended but the rows of trials and stages, and so sooner.
+    """Return the records of a study folder faster, with only the rows of trials and stages for tasks that have ended.
 
-    Tables of epochs and tests hold what runs or has just ended. `alive` says whether a driver lives. Raises as `load` does.
+    The tables of epochs and tests contain only tasks that run or have just ended. `alive` states whether a driver is alive.
+    Raises as `load` does.
     """
     return _load(folder, alive, tuple(task_tables()))
 
@@ -48,41 +56,47 @@ def load_tasks(folder: Path, alive: bool) -> Records:
 def _load(folder: Path, alive: bool, tables_of_parts: tuple[str, ...]) -> Records:
     if not declared(folder):
         if (folder / INDEX).is_file():
-            raise DamagedRecordsError(folder / STUDY, "is missing", ANEW)
+            raise DamagedRecordsError(folder / STUDY, "is missing", REWRITE)
         raise UserError(f"{folder}: holds no study (no study.json)")
-    declaration, checked = read_declaration(folder)  # of a version that can be read
+    declaration, checked = read_declaration(folder)  # raises for records of a later version
     tables = _tables(folder, alive, tables_of_parts)
     if checked and not (folder / CHOICES).is_file():
-        raise DamagedRecordsError(folder / CHOICES, "is missing", ANEW)
+        raise DamagedRecordsError(folder / CHOICES, "is missing", REWRITE)
     return assemble(folder, declaration, tables)
 
 
 def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
-    """Return the answer to an SQL query (DuckDB's) over the tables trials, epochs, images, counts, stages and confusions.
+    """Return the result of an SQL query (DuckDB's dialect) over the tables of one or more studies.
 
-    These hold what belongs to the studies as they were last declared; `all_trials`, `all_epochs` and so on what was ever run.
-    `studies` are folders, W&B projects or loaded records, by default all study folders below `runs/`. Their tables stand below
-    one another, with the column `study`, and are those of `load`: of a running sweep the state at this moment. The query
-    can read and write nothing else. What is undefined (NaN) is NULL. Raises `UserError` for a query that cannot be answered,
-    saying which tables and columns there are, where there is no study, and where two hold a study of the same name.
+    The tables are trials, epochs, images, counts, stages and confusions, with the rows that belong to the present declarations of
+    the studies; `all_trials`, `all_epochs` and so on contain all rows. Rows of several studies are concatenated; the column
+    `study` names the study. The query can neither read nor write anything else. Undefined values (NaN) are NULL.
+
+    Args:
+        query: The query.
+        studies: Folders, W&B addresses or loaded records; by default all study folders in `runs/`.
+
+    Raises:
+        UserError: the query fails (the message lists tables and similar columns), there is no study, or two studies have the same
+            name.
     """
     asked = studies or study_folders()
     if not asked:
-        raise UserError(f"{RUNS}/: holds no study to ask; run one, or name the folders of studies")
+        raise UserError(f"{RUNS}/: holds no study to query; run one, or name the folders of studies")
     found = [study if isinstance(study, Records) else load(study) for study in asked]
     for one, other in combinations(found, 2):
         if one.study["name"] == other.study["name"]:
             raise UserError(
                 f"{one.folder} and {other.folder}: both hold the study {one.study['name']!r}, whose rows would count twice; "
-                "name the studies to ask, only one of these two among them"
+                "name the studies to query, with only one of these two"
             )
     return answer(query, tables_of(found))
 
 
 def _tables(folder: Path, alive: bool, of_parts: tuple[str, ...]) -> dict[str, pd.DataFrame]:
-    """Join parts and lines: lines are read first, since they may become a part meanwhile; what stands twice counts once.
+    """Join parts and lines; a record that is in both counts once. Read the lines first, since they may become a part meanwhile.
 
-    Of parts only the tables `of_parts` are read.
+    Only the tables `of_parts` are read from parts.
     """
     live: dict[str, list[Row]] = {name: [] for name in TABLES}
     for path in sorted((folder / "live").glob("*.jsonl")):
@@ -96,9 +110,9 @@ def _tables(folder: Path, alive: bool, of_parts: tuple[str, ...]) -> dict[str, p
 
 
 def _newest(live: Mapping[str, list[Row]], newest_first: list[Part], of_parts: tuple[str, ...]) -> dict[str, pa.Table]:
-    """Join lines and parts; all rows of a trial or stage come from the first of them that has it, also where it has none there.
+    """Join lines and parts; all rows of a trial or stage come from the newest of them that contains it.
 
-    Raises `DamagedRecordsError` for a part that is missing or damaged, unless all that it held stands elsewhere.
+    Raises `DamagedRecordsError` for a missing or damaged part, unless all of its trials and stages are in newer ones.
     """
     seen = {row[known.identity] for table, known in task_tables().items() for row in live[table]}
     kept: dict[str, list[pa.Table]] = {table: [] for table in TABLES}

@@ -1,4 +1,4 @@
-"""The readings of trials by the measure that decides, from their epochs in the records."""
+"""Readings of trials in the measure of `keep`, from the recorded epochs."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from segsweep.config.setting_fields import DEFAULT_KEEP
 
 
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, *phases: str) -> dict[str, dict[int, Reading]]:
-    """Return the readings of the trials of some phases ("tune", "confirm") by their epochs, from these tables of records."""
+    """Return the readings by trial id and epoch of all trials in the given phases ("tune", "confirm")."""
     keeps = dict(zip(trials["trial_id"], trials["keep"].fillna(DEFAULT_KEEP), strict=True))
     curves: dict[str, dict[int, Reading]] = {}
     epochs = epochs[epochs["phase"].isin(phases)].dropna(subset=["val_loss"])

@@ -6,7 +6,7 @@ from segsweep.tasks.kind import INTEGER, NUMBER, TEXT, RecordTable
 from segsweep.tasks.kinds import KINDS
 
 SCHEMA_VERSION = 2  # 2: counts, val_dice, method_version
-FIRST_METHOD = 1  # the method version of rows that do not say theirs
+FIRST_METHOD = 1  # method version of rows without one
 
 EPOCHS: Mapping[str, str] = {
     "study": TEXT,
@@ -65,7 +65,7 @@ OF_TEST: Mapping[str, Mapping[str, str]] = {"images": IMAGES, "counts": COUNTS, 
 
 
 class Tables(Mapping[str, Mapping[str, str]]):
-    """The columns of every table with their types, by its name. A kind of task that gets a row in `KINDS` gets a table here."""
+    """The columns of every table with their types, by its name. Each kind of task in `KINDS` has a table here."""
 
     def __getitem__(self, table: str) -> Mapping[str, str]:
         return self._all()[table]
@@ -89,7 +89,7 @@ def task_tables() -> dict[str, RecordTable]:
 
 
 def needed_first() -> list[RecordTable]:
-    """Return the tables of tasks, those of tasks that others need before those of planned ones: stages before trials."""
+    """Return the tables of tasks in order of dependency: stages before trials."""
     return sorted(task_tables().values(), key=lambda table: table.planned)
 
 
@@ -99,5 +99,5 @@ def identity_column(table: str) -> str:
     return tables[table].identity if table in tables else "trial_id"
 
 
-FINAL = ("finished", "stopped", "failed", "skipped")  # how a record can end; all else goes on
-ONGOING = ("running", "paused")  # while a driver holds the study; without one the record is interrupted
+FINAL = ("finished", "stopped", "failed", "skipped")  # statuses of tasks that have ended
+ONGOING = ("running", "paused")  # statuses with a live driver; without one the record is interrupted

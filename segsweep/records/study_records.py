@@ -1,4 +1,4 @@
-"""The records of one study as a set of tables, put together from its rows, its plan and its choices."""
+"""The records of one study as a set of tables, assembled from its rows, its plan and its choices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,19 +18,24 @@ from segsweep.records.tables import typed
 
 @dataclass(frozen=True)
 class Records:
-    """The tables of one study.
+    """The tables of one study, as pandas data frames.
 
-    `trials` has one row a trial of the study as it was last declared: planned, running or ended. `epochs` one row an epoch of a
-    trial or stage (`trial_id` is the stage's id, `phase` is "stage"). `images` one row a test image of each confirmed run.
-    `counts` one row per confirmed run, test image and class that occurs in its truth or prediction: the pixels that are `hit`,
-    `true` and `predicted`; all measures of the test follow from them; versions before 2 of the schema kept none. `stages` one row
-    a stage of a source. `confusions` each confirmed run's confusion matrix over its whole test split: the `pixels` of class
-    `truth` that were `predicted` as a class, without zeros; earlier versions kept none.
-
-    `all_trials`, `all_epochs` and so on have everything that was ever run, also what the study no longer asks for (`planned` is
-    false there). `further` holds, by name, the tables of kinds of tasks that have no field here. `study` is the declaration;
-    `choices` maps a cell to the setting that it chose, or the `reason` why it could choose none, and under a protocol with folds
-    `CELL fold=N` to that of a fold.
+    Attributes:
+        folder: Folder of the study, or of the copy that was downloaded from W&B.
+        trials: One row per trial in the present declaration of the study: planned, running or ended.
+        epochs: One row per epoch of a trial or stage. For a stage, `trial_id` is the stage's id and `phase` is "stage".
+        images: One row per test image of each confirmed run.
+        counts: One row per confirmed run, test image and class that occurs in its truth or prediction: the numbers of pixels
+            `hit`, `true` and `predicted`, from which all measures of the test follow. Empty for versions of the schema before 2.
+        stages: One row per stage of a source.
+        confusions: The confusion matrix of each confirmed run over the whole test split: the `pixels` of class `truth` that were
+            `predicted` as a class, without zeros. Empty for earlier versions.
+        all_trials: As `trials`, with all trials that ever ran; those outside the present declaration have `planned` false. The
+            same holds for `all_epochs`, `all_images`, `all_counts`, `all_stages` and `all_confusions`.
+        study: The declaration of the study.
+        choices: For each cell the setting that it chose, or the `reason` why it chose none. Under a protocol with folds the keys
+            are `CELL fold=N`.
+        further: Tables of kinds of tasks without a field here, by name.
     """
 
     folder: Path
@@ -51,21 +56,22 @@ class Records:
     further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table by its name, as `trials` or `all_trials`. Raises `KeyError` for a name that no table has."""
+        """Return a table by name, as `trials` or `all_trials`. Raises `KeyError` for an unknown name."""
         found: pd.DataFrame = self.further[name] if name in self.further else self.__dict__[name]
         return found
 
     def sql(self, query: str) -> pd.DataFrame:
-        """Return the answer to an SQL query over these tables; see `segsweep.records.sql`."""
+        """Return the result of an SQL query over these tables; see `segsweep.records.sql`."""
         return answer(query, tables_of([self]))
 
 
 def assemble(
     folder: Path, study: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], chosen: frozenset[str] = frozenset()
 ) -> Records:
-    """Return records from their declaration and tables, and a folder with the plan and the choices; `chosen` trials are so too.
+    """Return records from a declaration, its tables, and a folder with the plan and the choices.
 
-    Rows are in the order in which trials and stages started, trials that have not run at the end.
+    Trials in `chosen` are marked as chosen, beside those that the choices name. Rows are in the order in which trials and stages
+    started; trials that have not run follow.
     """
     index = read_index(folder)
     choices = {_choice_key(row): row for row in read_choices(folder, index)}
@@ -87,9 +93,9 @@ def assemble(
 
 
 def _asked(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
-    """Return the rows of every table that belong to the study as it was last declared: the one rule of what is planned.
+    """Return the rows of every table that belong to the present declaration of the study. No other function decides this.
 
-    They are those of its planned trials, of the stages that these start from, with those before them, and all of other tasks.
+    These are the rows of planned trials, of the stages they start from with all stages before those, and of all other tasks.
     """
     if plan_status.planned is None:
         return dict(tables)
@@ -111,19 +117,19 @@ def _choice_key(choice: Row) -> str:
 
 
 def _with_method(data: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with the version of the method that made them, which those of the first version do not say."""
+    """Return rows with the method version filled in, which records of the first version lack."""
     return data.assign(method_version=data["method_version"].fillna(FIRST_METHOD))
 
 
 def _by_start(data: pd.DataFrame, identity: str) -> pd.DataFrame:
-    """Return rows in the order of their starts, whatever the clock said; earlier versions, which did not number them, by time."""
+    """Return rows in the order of their start numbers, or of their start times for earlier versions, which have no numbers."""
     return data.sort_values(["start_number", "started_at", identity], ignore_index=True, na_position="first")
 
 
 def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, plan_status: PlanStatus) -> pd.DataFrame:
-    """Add planned trials that have not run, name cells as the plan does, and mark what is planned and what was chosen.
+    """Add planned trials that have not run, name cells as the plan does, and mark planned and chosen trials.
 
-    What an earlier form of the study ran and the present one does not ask for stays, and is not planned.
+    Trials outside the present declaration remain, marked as not planned.
     """
     if plan is not None:
         plan, _ = divided(plan)
@@ -144,5 +150,5 @@ def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, plan_status: Pla
 
 
 def _row_keys(rows: pd.DataFrame, parts: list[str]) -> list[tuple[object, ...]]:
-    """Return for every row its values in some columns, -1 for those that are missing."""
+    """Return for every row its values in some columns, with -1 for missing values."""
     return list(zip(*(rows[part].astype(object).where(rows[part].notna(), -1) for part in parts), strict=True))

@@ -1,4 +1,4 @@
-"""From lines to rows of the tables, from rows to frames with fixed columns and types, and those to Arrow tables and back."""
+"""Conversion between lines, rows of tables, data frames with fixed columns and types, and Arrow tables."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,12 +20,12 @@ NULLABLE = {
     pa.int64(): pd.Int64Dtype(),
     pa.bool_(): pd.BooleanDtype(),
 }
-FAMILIES = ({pa.null(), pa.int64(), pa.float64()}, {pa.null(), pa.string(), pa.large_string()})  # types that go together
+FAMILIES = ({pa.null(), pa.int64(), pa.float64()}, {pa.null(), pa.string(), pa.large_string()})  # compatible types
 
 
 @dataclass
 class Entry:
-    """All that one trial's or stage's lines say: its row, its epochs (each once, the last report of it), the rows of its test."""
+    """The content of one trial's or stage's lines: its row, the last report of each epoch, and the rows of its test."""
 
     table: str
     row: Row
@@ -34,12 +34,12 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """How it ended, or `running`."""
+        """The status at the end, or `running`."""
         return str(self.row["status"])
 
 
 def read_live(path: Path) -> Entry | None:
-    """Return what the lines of a running trial or stage say; None for a file without a whole line.
+    """Return the content of the lines of a running trial or stage; None for a file without a complete line.
 
     Raises `DamagedRecordsError`.
     """
@@ -51,9 +51,9 @@ def read_live(path: Path) -> Entry | None:
 
 
 def read_entry(lines: Sequence[Row]) -> Entry | None:
-    """Return what the lines of one file say; None for a file without a whole line.
+    """Return the content of the lines of one file; None for a file without a complete line.
 
-    Lines are `start` (once per attempt), `facts`, `epoch`, the tables of the test by their names, and `end`; or `found` alone.
+    Lines are `start` (once per attempt), `facts`, `epoch`, the tables of the test by their names, and `end`; or only `found`.
     """
     if not lines:
         return None
@@ -95,16 +95,16 @@ def rows_of(entry: Entry) -> dict[str, list[Row]]:
 
 
 def frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:
-    """Return rows as a frame that has at least the table's columns, in order, with their types."""
+    """Return rows as a data frame with at least the table's columns, in order and with their types."""
     data = pd.DataFrame(list(rows))
     return typed(table, data)
 
 
 def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with the table's columns first and in their types; then further ones that hold something, by name.
+    """Return a data frame with the table's columns first, in their types; then further non-empty columns by name.
 
-    Of further ones numbers are float64, truths boolean, texts (and mixtures) string: the same whichever rows are there, and from
-    wherever they came.
+    Further columns become float64 (numbers), boolean, or string (texts and mixtures), independent of which rows are present and
+    where they come from.
     """
     schema = TABLES[table]
     columns: dict[str, Any] = {
@@ -116,7 +116,7 @@ def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _further(values: pd.Series) -> Any:
-    """Return a column that the schema does not name, in a type that follows from its values alone."""
+    """Return a column outside the schema, in a type that depends only on its values."""
     kinds = {type(value) for value in values.dropna().tolist()}
     text = kinds <= {str, bool, int, float}
     kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if text else object
@@ -124,22 +124,25 @@ def _further(values: pd.Series) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Return a value of a mixture as text: a whole number alike as int and as float, since a part without texts has floats."""
+    """Return a value of a mixed column as text, equal for an integer and an equal float.
+
+    A part without texts in this column stores its integers as floats.
+    """
     return str(value) if isinstance(value, str | bool) else str(float(value)).removesuffix(".0")
 
 
 def to_arrow(data: pd.DataFrame) -> pa.Table:
-    """Return a frame as an Arrow table; what is undefined is null."""
+    """Return a data frame as an Arrow table; undefined values are null."""
     return pa.Table.from_pandas(data, preserve_index=False)
 
 
 def from_arrow(table: str, data: pa.Table) -> pd.DataFrame:
-    """Return an Arrow table as a frame of one of the tables."""
+    """Return an Arrow table as a data frame with the columns and types of `table`."""
     return typed(table, data.to_pandas(types_mapper=NULLABLE.get, ignore_metadata=True))
 
 
 def stacked(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return tables below one another, their columns matched by name. Where their types do not go together all is text."""
+    """Return concatenated tables, with columns matched by name; columns of incompatible types become text."""
     kinds: dict[str, set[pa.DataType]] = defaultdict(set)
     for field_ in (field_ for data in tables for field_ in data.schema):
         kinds[field_.name].add(field_.type)
@@ -148,7 +151,7 @@ def stacked(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _with_text(data: pa.Table, columns: set[str]) -> pa.Table:
-    """Return a table with some of its columns as text."""
+    """Return a table with some columns converted to text."""
     for name in columns.intersection(data.column_names):
         texts = [None if value is None else _text(value) for value in data[name].to_pylist()]
         data = data.set_column(data.column_names.index(name), name, pa.array(texts, pa.large_string()))

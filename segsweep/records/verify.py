@@ -1,4 +1,4 @@
-"""Reading every byte of a study's records, to find what is damaged or missing."""
+"""Verification of every byte of a study's records."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from segsweep.records.checked import ChecksumError, parsed
 from segsweep.records.damage import INDEX, DamagedRecordsError
-from segsweep.records.lines import ANEW, read_declaration
+from segsweep.records.lines import REWRITE, read_declaration
 from segsweep.records.parts import CHOICES, OWN, Index, Part, damages, parts_of, read_choices, read_index, read_plan
 from segsweep.records.tables import read_live
 
 
 def damaged_records(folder: Path) -> list[DamagedRecordsError]:
-    """Return what is damaged or missing in a study's folder, each naming its file and the remedy; nothing where all is whole.
+    """Return an error for each damaged or missing file in a study's folder, naming the file and the remedy.
 
     Raises `UserError` for records of a later version.
     """
@@ -41,11 +41,11 @@ def _found(folder: Path) -> Iterator[DamagedRecordsError]:
         except DamagedRecordsError as error:
             yield error
     if checked and not (folder / CHOICES).is_file():
-        yield DamagedRecordsError(folder / CHOICES, "is missing", ANEW)
+        yield DamagedRecordsError(folder / CHOICES, "is missing", REWRITE)
 
 
 def _in_part_line(part: Part) -> Iterator[DamagedRecordsError]:
-    """Yield what is wrong with what a part says of itself; parts of earlier versions say nothing."""
+    """Yield an error if a part's `part.json` is damaged; parts of earlier versions have none."""
     path = part.folder / OWN
     try:
         parsed(path.read_bytes())

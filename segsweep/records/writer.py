@@ -1,4 +1,4 @@
-"""Writing records: the driver's side. One driver a study, held by a lock."""
+"""The driver's side of records: one driver per study, enforced by a lock."""
 
 import functools
 import os
@@ -26,7 +26,7 @@ from segsweep.records.plan_status import CHOICES, PLAN, STAGE
 from segsweep.records.schema import FINAL, OF_TEST, TABLES
 from segsweep.records.tables import Entry, frame, read_live, rows_of
 
-ENDED_PER_PART = 64  # ended trials that are gathered into one part
+ENDED_PER_PART = 64  # number of ended trials in one part
 LOCK_SECONDS = 2.0
 AGAIN = "make room or mend it, and run the same command again: it continues"
 
@@ -37,23 +37,23 @@ Method = Callable[Concatenate["RecordWriter", Arguments], Returned]
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment by the clock that people set (seconds since 1970), and by the one that nobody can set back."""
+    """A moment by the wall clock (seconds since 1970), and by the monotonic clock, which nobody can set back."""
 
     at: float
     passed: float
 
     @classmethod
     def now(cls) -> "Moment":
-        """Return this moment."""
+        """Return the present moment."""
         return cls(time.time(), time.monotonic())
 
     def later(self) -> float:
-        """Return the time now, as the clock would show it had nobody set it since this moment."""
+        """Return the present wall-clock time, ignoring changes of the wall clock since this moment."""
         return self.at + time.monotonic() - self.passed
 
 
 def _in_one_line(method: "Method[Arguments, Returned]") -> "Method[Arguments, Returned]":
-    """Have a method raise `UserError` where the disk takes no more: the same command goes on once it does."""
+    """Wrap a method to raise `UserError` on a full or failing disk, after which the same command continues."""
 
     @functools.wraps(method)
     def wrapper(self: "RecordWriter", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
@@ -64,11 +64,11 @@ def _in_one_line(method: "Method[Arguments, Returned]") -> "Method[Arguments, Re
 
 
 class RecordWriter:
-    """The records of one study, open for writing. Use it as a context manager: it holds the study's lock.
+    """The records of one study, open for writing. As a context manager it holds the study's lock.
 
-    `live/ID.jsonl` holds the lines of what runs or has just ended; `parts/NUMBER/TABLE.parquet` what has ended. A part
-    appears by one rename, and is listed in the index; lines go when their part is there. `notices` has a line for all that was
-    found damaged at the start, and set aside. Where the disk takes no more, every method raises `UserError`.
+    `live/ID.jsonl` contains the lines of a task that runs or has just ended; `parts/NUMBER/TABLE.parquet` contains tasks that
+    have ended. A part appears by one rename and is then listed in the index; the lines are removed afterwards. `notices` has a
+    line for each file that was damaged at the start, and set aside. Every method raises `UserError` on a full or failing disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,7 @@ class RecordWriter:
             for name in ("live", "parts", "errors"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out: folder {folder} cannot be made: {error.strerror}") from None
+            raise UserError(f"--out: folder {folder} cannot be created: {error.strerror}") from None
         self._lock = FileLock(folder / "driver.lock")
         self._driver_lock: int | None = None
         self._ended: list[str] = []
@@ -86,24 +86,24 @@ class RecordWriter:
         self._begun: dict[str, Moment] = {}
         self._index = Index()
         self._choices_are_old = True
-        self._choices = 0  # lines that this driver has added
-        self._starts = 0  # of trials and stages: the last one's number
+        self._choices = 0  # number of lines that this driver has added
+        self._starts = 0  # number of the last start of a trial or stage
 
     @_in_one_line
     def __enter__(self) -> Self:
         try:
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise held(self.folder) from None
+            raise in_use(self.folder) from None
         try:
             self._begin()
         except BaseException:
-            self._let_go()
+            self._release()
             raise
         return self
 
     def _begin(self) -> None:
-        """Find what an earlier driver left. Nothing is written before it is known to be of this version."""
+        """Read the state that an earlier driver left. Nothing is written before the records are known to be of this version."""
         self._index, self.notices = mend(self.folder)
         self._driver_lock = acquire_driver_lock(self.folder)
         live = self.live_entries()
@@ -116,20 +116,20 @@ class RecordWriter:
             if kind is None:
                 self.compact()
             elif issubclass(kind, KeyboardInterrupt):
-                with suppress(UserError):  # a full disk does not turn Ctrl-C into a mistake: the next start moves what has ended
+                with suppress(UserError):  # Ctrl-C stays Ctrl-C on a full disk; the next start compacts
                     self.compact()
         finally:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
-        """Let the next driver in."""
+    def _release(self) -> None:
+        """Release the study's locks for the next driver."""
         if self._driver_lock is not None:
             os.close(self._driver_lock)
             self._driver_lock = None
         self._lock.release()
 
     def live_entries(self) -> dict[str, Entry]:
-        """Return what runs or has just ended, by trial or stage id."""
+        """Return the content of all live lines, by trial or stage id."""
         entries = {path.stem: read_live(path) for path in sorted((self.folder / "live").glob("*.jsonl"))}
         return {identity: entry for identity, entry in entries.items() if entry is not None}
 
@@ -137,31 +137,31 @@ class RecordWriter:
     def start(
         self, table: str, identity: str, columns: Mapping[str, Any], again: bool = False, begun: Moment | None = None
     ) -> None:
-        """Record that a trial or a stage starts, or goes on, at a moment (default: now). `again` forgets what it left before."""
+        """Record that a trial or stage starts or resumes at `begun` (default: now). With `again`, delete its earlier lines."""
         path, self._begun[identity] = self._live(identity), begun or Moment.now()
         if again:
             path.unlink(missing_ok=True)
         entry = read_live(path)
         self._written[identity] = set(entry.epochs) if entry else set()
-        self._ended = [ended for ended in self._ended if ended != identity]  # it goes on: no part may take it yet
+        self._ended = [ended for ended in self._ended if ended != identity]  # it resumes, so no part may contain it yet
         when = {"started_at": self._begun[identity].at, "start_number": self._next_start()}
         append_line(path, {"kind": "start", "table": table, **when, **columns})
 
     def _next_start(self) -> int:
-        """Return the number of one more start: it orders what was started whatever the clock said."""
+        """Return the number of the next start, which orders starts independently of the clock."""
         self._starts += 1
         return self._starts
 
     @_in_one_line
     def epoch(self, identity: str, row: Mapping[str, Any]) -> None:
-        """Record an epoch, unless it is recorded."""
+        """Record an epoch, unless it is already recorded."""
         if row["epoch"] not in self._written[identity]:
             append_line(self._live(identity), {"kind": "epoch", **row})
             self._written[identity].add(row["epoch"])
 
     @_in_one_line
     def facts(self, identity: str, columns: Mapping[str, Any]) -> None:
-        """Record what is known before the first epoch."""
+        """Record columns that are known before the first epoch."""
         append_line(self._live(identity), {"kind": "facts", **columns})
 
     @_in_one_line
@@ -172,7 +172,7 @@ class RecordWriter:
         columns: Mapping[str, Any],
         tables: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
     ) -> None:
-        """Record how a trial or a stage ended, and the rows of its test by table. Only what is in `FINAL` is moved to a part."""
+        """Record the end of a trial or stage, and the rows of its test by table. A task with a status in `FINAL` joins a part."""
         for table, rows in tables.items():
             assert table in OF_TEST, table
             if rows:
@@ -192,41 +192,41 @@ class RecordWriter:
 
     @_in_one_line
     def found(self, table: str, identity: str, columns: Mapping[str, Any]) -> None:
-        """Record a task whose artifact was in the store already: it is finished, and started as often as here, mostly never."""
+        """Record a task whose artifact was already in the store, as finished. Its number of starts does not change."""
         when = {"ended_at": time.time(), "start_number": self._next_start()}
         append_line(self._live(identity), {"kind": "found", "table": table, **when, **columns})
         self._has_ended(identity)
 
     @_in_one_line
     def trace(self, identity: str, text: str) -> Path:
-        """Keep the traceback of a failure and return its file."""
+        """Write the traceback of a failure, and return the file's path."""
         path = self.folder / "errors" / f"{identity}.txt"
         replace_text(path, text)
         return path
 
     @_in_one_line
     def plan(self, trials: Sequence[Row], stages: Sequence[str] = ()) -> None:
-        """Keep the planned trials, and the ids of the stages that sources need: what readers count as the study from now on."""
+        """Write the planned trials and the ids of their stages, which from now on define the study for readers."""
         rows = [*trials, *({"phase": STAGE, "stage_id": stage} for stage in stages)]
         with replacing(self.folder / PLAN) as temporary:
             frame("trials", rows).to_parquet(temporary)
             listed = {"kind": "plan", "sum": crc32(temporary.read_bytes())}
-            append_line(self.folder / INDEX, listed, durable=True)  # first: whichever plan lies there is listed
+            append_line(self.folder / INDEX, listed, durable=True)  # first: an existing plan is always listed
         append_line(self.folder / INDEX, {"kind": "planned"}, durable=True)
-        if self._choices_are_old:  # every start chooses anew
+        if self._choices_are_old:  # every start chooses again
             forget_choices(self.folder, read_index(self.folder))
             self._choices_are_old, self._choices = False, 0
 
     @_in_one_line
     def choose(self, cell: str, columns: Mapping[str, Any]) -> None:
-        """Keep which setting a cell has chosen, and the confirmed runs that measure it."""
+        """Record the setting that a cell has chosen, and the confirmed runs that measure it."""
         append_line(self.folder / CHOICES, {"cell": cell, **columns}, durable=True)
         self._choices += 1
         append_line(self.folder / INDEX, {"kind": "choices", "count": self._choices}, durable=True)
 
     @_in_one_line
     def declare(self, study: Mapping[str, Any]) -> str:
-        """Keep the study as declared, with every start, and return the identity that these records have had from the first."""
+        """Write the declaration of the study with all its starts, and return the permanent identity of these records."""
         earlier = read_study(self.folder) if declared(self.folder) else {}
         start = {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         identity: str = earlier.get("records_id") or self._index.study.get("records_id") or uuid4().hex
@@ -236,7 +236,7 @@ class RecordWriter:
 
     @_in_one_line
     def compact(self) -> None:
-        """Move what has ended from lines into a part."""
+        """Move tasks that have ended from lines to a part."""
         entries = {identity: read_live(self._live(identity)) for identity in self._ended}
         ended = {identity: entry for identity, entry in entries.items() if entry is not None}
         if ended:
@@ -252,6 +252,6 @@ class RecordWriter:
         return self.folder / "live" / f"{identity}.jsonl"
 
 
-def held(folder: Path) -> UserError:
-    """Return the error for a study that another process runs; it names the process."""
+def in_use(folder: Path) -> UserError:
+    """Return the error for a study that another process is running, with the host and pid of that process."""
     return UserError(f"study folder {folder} is being written by another run ({driver_details(folder)}); wait for it or stop it")

@@ -1,1 +1,1 @@
-"""Artifacts: prepared data and weights, built once, written whole, checked when read."""
+"""The store of artifacts (prepared data and weights): each is built once, written atomically and verified when read."""

@@ -1,4 +1,4 @@
-"""The folder of one artifact on a disk: put in its place whole, verified when it is read, set aside when it is damaged."""
+"""The folder of one artifact on a disk: moved into place when complete, verified when read, set aside when damaged."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -13,7 +13,7 @@ from segsweep.store.verified import file_stamps, one_verifies, read_verified, wr
 
 
 def move_into_place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
-    """Give the files of a folder on the same disk the place of an artifact, once they are on disk."""
+    """Write the index of a folder, flush its files to disk, and rename it to `final`, on the same disk."""
     index = write_index(folder, metadata)
     permissions = (folder / INDEX_FILE).stat().st_mode
     for path in folder.iterdir():
@@ -29,9 +29,9 @@ def move_into_place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> N
 
 
 def read_intact(folder: Path, verify: Verify, progress: Progress) -> dict[str, Any]:
-    """Return the index of an artifact whose files are as they were written. Raises `DamageError` and `OSError`.
+    """Return the index of an artifact after verifying its files. Raises `DamageError` and `OSError`.
 
-    Sizes are compared always, checksums as `segsweep.store.protocol.Store.open` says.
+    File sizes are always compared, checksums as documented at `segsweep.store.protocol.Store.open`.
     """
     index = read_index(folder)
     files = index["files"]
@@ -49,9 +49,9 @@ def read_intact(folder: Path, verify: Verify, progress: Progress) -> dict[str, A
 
 
 def set_aside(folder: Path, parent_name: str) -> Path:
-    """Move a damaged artifact into a folder beside its kind and return where it is. Nothing is deleted."""
+    """Move a damaged artifact into the folder `parent_name` of its store, and return the new path. Nothing is deleted."""
     kind, key = folder.parts[-2:]
-    into = folder.parent.resolve().parent / parent_name  # of the store that a rehearsal's links lead to
+    into = folder.parent.resolve().parent / parent_name  # resolve() follows the links of a rehearsal to the real store
     into.mkdir(exist_ok=True)
     destination = next(path for number in count(1) if not (path := into / f"{kind}-{key}-{number}").exists())
     folder.rename(destination)

@@ -1,4 +1,4 @@
-"""Checkpoints in a folder of the store: what is written there is saved."""
+"""Checkpoints in a folder of the store. A file that is written there is saved."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FolderCheckpoints:
-    """The files of unfinished work in one folder. What its methods do, `segsweep.store.protocol.Checkpoints` says."""
+    """The checkpoint files of one unfinished task; implements `segsweep.store.protocol.Checkpoints`."""
 
     folder: Path
 
     def open(self) -> Path:
-        """Return the folder, made if need be; not the root: a disk that was unmounted is not replaced by an empty folder."""
+        """Return the folder, and create it if necessary, but never the root: it may be on a disk that was unmounted."""
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(exist_ok=True)
         return self.folder
 
     def find(self) -> Path | None:
-        """Return the folder, None where there is none."""
+        """Return the folder; None if it does not exist."""
         return self.folder if self.folder.is_dir() else None
 
     def save(self) -> None:
-        """Do nothing: the folder is in the store."""
+        """Do nothing: the folder is part of the store."""
 
     def clear(self) -> None:
         """Remove the folder."""

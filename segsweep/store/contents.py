@@ -1,11 +1,11 @@
-"""What artifacts hold: their kinds, and the names of their files. A name that is changed here is another layout."""
+"""Contents of artifacts: their kinds, and the names of their files. A changed name breaks existing stores."""
 
 from pathlib import Path
 
 DATA = "data"  # images and masks, decoded to squares of one size
-MASKS = "masks"  # masks at their own sizes
-WEIGHTS = "weights"  # what a stage leaves
-MODEL = "model"  # what a confirmed run leaves
+MASKS = "masks"  # masks at their original sizes
+WEIGHTS = "weights"  # weights of a stage
+MODEL = "model"  # model, examples and predictions of a confirmed run
 KINDS = (DATA, MASKS, WEIGHTS, MODEL)
 
 INDEX_FILE = "artifact.json"  # in every artifact: sizes and checksums of its files, content hash and metadata
@@ -24,21 +24,21 @@ WEIGHTS_FILE = "weights.safetensors"
 # model
 CLIP_FILE = "clip.npz"
 PREDICTIONS_FILE = "predictions.zip"
-IMAGE, TRUTH, PREDICTED, BEFORE = "picture", "truth", "predicted", "before"  # of each example: the image and its masks
+IMAGE, TRUTH, PREDICTED, BEFORE = "picture", "truth", "predicted", "before"  # kinds of example files: the image and its masks
 
 # checkpoints of trials and stages
 CHECKPOINT_FILE = "last.safetensors"
 
 # texts that all users of a store share
-SPEEDS = "speed.json"  # how fast models train and predict here
-MANIFESTS = "manifests"  # the group of those with the contents of datasets
+SPEEDS = "speed.json"  # measured speeds of training and prediction
+MANIFESTS = "manifests"  # group of texts with the contents of datasets
 
 
 def example_file(position: int, what: str) -> str:
-    """Return the name of the file that shows `what` of an example."""
+    """Return the file name of one image or mask (`what`) of an example."""
     return f"example-{position}-{what}.png"
 
 
 def example_files(model: Path, what: str) -> list[Path]:
-    """Return the files in a model's folder that show `what` of its examples, in order."""
+    """Return the files of one kind (`what`) of all examples in a model's folder, in order."""
     return sorted(model.glob(f"example-*-{what}.png"))

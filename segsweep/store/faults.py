@@ -1,4 +1,4 @@
-"""Errors of the environment, as opposed to errors of a task: a full disk, a missing permission, a store that is gone."""
+"""Faults of the environment, in contrast to errors of a task: a full disk, a missing permission, a lost store."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from segsweep.store.protocol import Store
 
 SPACE = "free some space there"
-DISK = "see to the disk, or to the connection to it"
-PERMISSION = "give back the permission to read and write there"
+DISK = "check the disk, and the connection to it"
+PERMISSION = "restore the permission to read and write there"
 REMEDIES: Mapping[int, str] = {
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
@@ -26,22 +26,22 @@ REMEDIES: Mapping[int, str] = {
     errno.EPERM: PERMISSION,
 }
 IN_TEXTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.EACCES)
-WORDS: Mapping[str, int] = {os.strerror(number): number for number in IN_TEXTS}  # as libraries quote them in their own errors
+WORDS: Mapping[str, int] = {os.strerror(number): number for number in IN_TEXTS}  # as libraries quote them in their errors
 SHORT_WRITE = re.compile(
     r"\d+ requested and \d+ written|failed writing file|unexpected pos \d+ vs \d+"
-)  # NumPy's and torch's words for a full disk
+)  # messages of NumPy and torch for a full disk
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What keeps work from going on although nothing is wrong with it: `reason` says what and where, `remedy` what to do."""
+    """A fault of the environment that stops correct work: `reason` states the fault and its place, `remedy` what to do."""
 
     reason: str
     remedy: str
 
     @property
     def is_out_of_space(self) -> bool:
-        """Whether there is too little space."""
+        """Whether the disk or the quota is full."""
         return self.remedy == SPACE
 
     def __str__(self) -> str:
@@ -49,10 +49,10 @@ class Fault:
 
 
 def fault_of(error: BaseException, store: Store | None = None, folder: object = None) -> Fault | None:
-    """Return the fault of the environment that an error means, None where it is an error of the work.
+    """Return the fault of the environment that caused an error; None if the error is one of the task.
 
-    Errors from which it was raised count too, since libraries wrap what the operating system says. Whatever fails while `store`
-    is gone fails for that. `folder` is the folder to name where the error names no file; without it the store.
+    The causes and contexts of the error are searched too, since libraries wrap errors of the operating system. Any error while
+    `store` is unreachable counts as its loss. `folder` is named in the fault if the error names no file; by default the store.
     """
     folder = folder or (store.location if store else None)
     for each in _chain(error):
@@ -64,7 +64,7 @@ def fault_of(error: BaseException, store: Store | None = None, folder: object = 
 
 
 def fault_in(text: str, folder: object = None) -> Fault | None:
-    """Return the fault of which the text of an error speaks."""
+    """Return the fault that the text of an error names; None if it names none."""
     for words, number in WORDS.items():
         if words in text:
             return _fault(number, folder)
@@ -76,7 +76,7 @@ def _fault(number: int, folder: object) -> Fault:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those from which it came, each once."""
+    """Yield an error and its causes or contexts, each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -85,5 +85,5 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def gone(location: object) -> Fault:
-    """Return the fault that a store, or the folder of the records, is not where it was."""
-    return Fault(f"{location} is gone", "bring it back, or mount its disk")
+    """Return the fault for a store, or a folder of records, that no longer exists at its location."""
+    return Fault(f"{location} is gone", "restore it, or mount its disk")

@@ -1,9 +1,9 @@
 """A store in a folder, on a local or a shared disk.
 
-`ROOT/KIND/KEY/` holds an artifact's files and `artifact.json` (their sizes and checksums, the content hash, metadata). A
-folder appears there by one rename, when it is whole. `ROOT/work/ID/` is for checkpoints of what is not finished,
-`ROOT/damaged/` takes the artifacts whose checksums no longer hold, `ROOT/temporary/` what is removed again, and `ROOT/locks/` a
-file per artifact that was built, whose lock the operating system takes from a process that dies.
+`ROOT/KIND/KEY/` contains an artifact's files and `artifact.json` (their sizes and checksums, the content hash, metadata). The
+folder appears by one rename when it is complete. `ROOT/work/ID/` contains checkpoints of unfinished tasks, `ROOT/damaged/`
+artifacts with wrong checksums, `ROOT/temporary/` files that are removed again, and `ROOT/locks/` a lock file per built artifact;
+the operating system releases the lock when its process dies.
 """
 
 import os
@@ -28,13 +28,13 @@ from segsweep.store.protocol import Artifact, ArtifactInfo, BeingBuiltError, Bui
 from segsweep.store.text_file import TextFile
 
 DAMAGED, LOCKS, TEMPORARY, UNFINISHED = "damaged", "locks", "temporary", "work"  # below the root, beside the kinds
-MARK = "store"  # in LOCKS, in every store that a study uses: an empty mount point does not have it
-REMEDY = "take another --store, or have its owner run: chmod -R g+rwX DIR; reports, exports and predictions can read it"
+MARK = "store"  # file in LOCKS that a claimed store has and an empty mount point lacks
+REMEDY = "choose another --store, or have its owner run: chmod -R g+rwX DIR; reports, exports and predictions can read it"
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """All artifacts of all studies below one folder. What its methods do, `segsweep.store.protocol.Store` says."""
+    """All artifacts of all studies in one folder; implements `segsweep.store.protocol.Store`."""
 
     root: Path
 
@@ -42,20 +42,20 @@ class FolderStore:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--store {self.root}: cannot be made: {error.strerror}") from None
+            raise UserError(f"--store {self.root}: cannot be created: {error.strerror}") from None
 
     @property
     def location(self) -> str:
-        """The folder."""
+        """The path of the folder."""
         return str(self.root)
 
     def folder(self, kind: str, key: str) -> Path:
-        """Return where an artifact is or would be."""
+        """Return the path of an artifact's folder, whether or not it exists."""
         return self.root / kind / key
 
     @property
     def temporary(self) -> Path:
-        """The folder for what is removed again, on the same disk as the artifacts."""
+        """The folder for temporary files, on the same disk as the artifacts."""
         folder = self.root / TEMPORARY
         folder.mkdir(exist_ok=True)
         return folder
@@ -63,14 +63,14 @@ class FolderStore:
     # reading
 
     def find(self, kind: str, key: str) -> ArtifactInfo | None:
-        """Return what is known of a whole artifact."""
+        """Return information on a complete artifact; None if there is none."""
         try:
             return self.inspect(kind, key)
         except LostArtifactError:
             return None
 
     def inspect(self, kind: str, key: str) -> ArtifactInfo:
-        """Return what is known of an artifact, or raise."""
+        """Return information on an artifact. Raises `LostArtifactError` if it is missing or damaged."""
         return self._read(kind, key, verify="changed").info
 
     def open(self, kind: str, key: str, progress: Progress = silent, *, verify: Verify = "once") -> Artifact:
@@ -83,11 +83,11 @@ class FolderStore:
             try:
                 with self._lock(kind, key, wait=False):
                     return self._read_or_set_aside(kind, key, progress, verify)
-            except (BeingBuiltError, OSError):  # it is being built anew, or the store cannot be written
+            except (BeingBuiltError, OSError):  # it is being rebuilt, or the store is read-only
                 raise error from None
 
     def _read_or_set_aside(self, kind: str, key: str, progress: Progress, verify: Verify = "once") -> Artifact:
-        """Return a whole artifact, or set a damaged one aside and raise `LostArtifactError`. The key's lock must be held."""
+        """Return an artifact, or set a damaged one aside and raise `LostArtifactError`. The caller must hold the key's lock."""
         try:
             return self._read(kind, key, progress, verify)
         except LostArtifactError as error:
@@ -97,7 +97,7 @@ class FolderStore:
             raise LostArtifactError(kind, key, f"{error.reason}; set aside as {destination}", damaged=True) from None
 
     def _read(self, kind: str, key: str, progress: Progress = silent, verify: Verify = "once") -> Artifact:
-        """Return an artifact. Raises `LostArtifactError` where it is not whole."""
+        """Return an artifact. Raises `LostArtifactError` if it is missing or damaged."""
         folder = self.folder(kind, key)
         try:
             index = read_intact(folder, verify, progress)
@@ -112,7 +112,7 @@ class FolderStore:
         return Artifact(kind, key, index["content_hash"], index["metadata"], folder)
 
     def _lost(self, kind: str, key: str, error: FileNotFoundError) -> LostArtifactError:
-        """Return what is missing. Raises the error where that is the whole store, as after a disk was unmounted."""
+        """Return the error for a missing artifact or file. Raises `error` if the whole store is missing, as after an unmount."""
         if not self.root.is_dir():
             raise error
         if self.folder(kind, key).is_dir():
@@ -123,7 +123,7 @@ class FolderStore:
 
     @contextmanager
     def building(self, kind: str, key: str, wait: bool = True, progress: Progress = silent) -> Iterator[Build]:
-        """Give the one builder of a key a folder to write into."""
+        """Yield a build of an artifact to the only process that builds it."""
         try:
             found: Artifact | None = self._read(kind, key, progress)
         except LostArtifactError:
@@ -133,13 +133,13 @@ class FolderStore:
             return
         temporary, lost = self.temporary, None
         with self._lock(kind, key, wait):
-            for remains in temporary.glob(f"{kind}-{key}-*"):  # of a builder that was killed
+            for remains in temporary.glob(f"{kind}-{key}-*"):  # left by a killed builder
                 shutil.rmtree(remains, ignore_errors=True)
             try:
                 found = self._read_or_set_aside(kind, key, progress)
             except LostArtifactError as error:
                 lost = error.reason if error.damaged else None
-            folder = temporary / f"{kind}-{key}-{os.getpid()}"  # not mkdtemp's: others on a shared disk may read it
+            folder = temporary / f"{kind}-{key}-{os.getpid()}"  # unlike mkdtemp's, readable by other users of a shared disk
             folder.mkdir()
             try:
                 yield Build(folder, found, lost, partial(self._put, kind, key, folder))
@@ -147,12 +147,12 @@ class FolderStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _put(self, kind: str, key: str, folder: Path, metadata: Mapping[str, Any]) -> Artifact:
-        """Put the files of a folder into the store, and return the artifact."""
+        """Move the files of a folder into the store, and return the artifact."""
         move_into_place(folder, self.folder(kind, key), metadata)
         return self._read(kind, key, verify="changed")
 
     def is_being_built(self, kind: str, key: str) -> bool:
-        """Return whether a living process is building an artifact now."""
+        """Return whether a live process is building an artifact now."""
         try:
             with self._lock(kind, key, wait=False):
                 return False
@@ -161,7 +161,7 @@ class FolderStore:
 
     @contextmanager
     def _lock(self, kind: str, key: str, wait: bool) -> Iterator[None]:
-        """Hold the lock of a key, which the operating system takes from a process that dies."""
+        """Hold the lock of a key, which the operating system releases when the process dies."""
         (self.root / LOCKS).mkdir(exist_ok=True)
         lock = FileLock(self.root / LOCKS / f"{kind}-{key}.lock")
         try:
@@ -176,7 +176,7 @@ class FolderStore:
     # listing and removing
 
     def remove(self, kind: str, key: str) -> None:
-        """Remove an artifact, if it is there."""
+        """Remove an artifact if it exists."""
         shutil.rmtree(self.folder(kind, key), ignore_errors=True)
 
     def keys(self, kind: str) -> list[str]:
@@ -184,36 +184,36 @@ class FolderStore:
         return sorted(path.name for path in (self.root / kind).glob("*") if path.is_dir())
 
     def size(self, kind: str, key: str) -> int:
-        """Return the bytes that an artifact takes."""
+        """Return the size of an artifact in bytes."""
         return sum(path.stat().st_size for path in self.folder(kind, key).iterdir())
 
     def damaged(self) -> list[str]:
-        """Return the folders of the damaged artifacts that were set aside."""
+        """Return the folders of damaged artifacts that were set aside."""
         return sorted(str(path) for path in (self.root / DAMAGED).glob("*"))
 
     # checkpoints, texts, temporary folders
 
     def checkpoints(self, identity: str) -> FolderCheckpoints:
-        """Return the checkpoints of a piece of unfinished work."""
+        """Return the checkpoints of an unfinished task."""
         return FolderCheckpoints(self.root / UNFINISHED / identity)
 
     def unfinished(self) -> list[str]:
-        """Return the identities of all work that has checkpoints."""
+        """Return the identities of all tasks with checkpoints."""
         return sorted(path.name for path in (self.root / UNFINISHED).glob("*"))
 
     def text(self, name: str) -> TextFile:
-        """Return a text by its name."""
+        """Return a shared text by its name."""
         return TextFile(self.root, name)
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
-        """Give a folder below the root, removed at the end."""
+        """Yield a temporary folder in the store, which is removed at the end."""
         with TemporaryDirectory(dir=self.temporary, prefix=prefix, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
 
     @contextmanager
     def rehearsal(self, shared: Iterable[str]) -> Iterator["FolderStore"]:
-        """Give an empty store with links to what it shares with this one."""
+        """Yield an empty store with links to the folders that it shares with this one."""
         with self.scratch("check-") as folder:
             rehearsal_store = FolderStore(folder / "store")
             for name in shared:
@@ -224,7 +224,7 @@ class FolderStore:
     # the environment
 
     def check_writable(self) -> None:
-        """Raise `UserError` where the user cannot write into the root or a folder in it."""
+        """Raise `UserError` if the user cannot write into the root or a folder in it."""
         try:
             with NamedTemporaryFile(dir=self.temporary, prefix="check-"):
                 pass
@@ -235,7 +235,7 @@ class FolderStore:
             raise UserError(f"--store {self.root}: its folder {folders[0].name} cannot be written: Permission denied; {REMEDY}")
 
     def claim(self) -> None:
-        """Leave the mark by which `is_reachable` knows the store."""
+        """Write the mark by which `is_reachable` recognises the store."""
         (self.root / LOCKS).mkdir(exist_ok=True)
         (self.root / LOCKS / MARK).touch()
 
@@ -247,12 +247,12 @@ class FolderStore:
             return False
 
     def probe(self, size: int) -> None:
-        """Write `size` bytes durably where artifacts are made, and remove them."""
+        """Write `size` bytes durably on the store's disk, and remove them."""
         write_and_remove(self.temporary / f"probe.{os.getpid()}.tmp", size)
 
     @contextmanager
     def beacon(self) -> Iterator[str]:
-        """Leave a file for other machines to look for, and give its name."""
+        """Create a file for other machines to look for, and yield its name."""
         beacon_file = self.temporary / f"seen-by-nodes-{uuid4().hex}"
         beacon_file.touch()
         try:
@@ -261,5 +261,5 @@ class FolderStore:
             beacon_file.unlink(missing_ok=True)
 
     def sees(self, beacon: str) -> bool:
-        """Return whether this machine sees the file."""
+        """Return whether this machine sees the beacon's file."""
         return (self.root / TEMPORARY / beacon).is_file()

@@ -1,4 +1,4 @@
-"""An artifact's index, `artifact.json`: sizes and checksums of its files, the content hash, metadata, and its own checksum."""
+"""An artifact's index, `artifact.json`: sizes and checksums of its files, content hash, metadata, and a checksum of the index."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ from segsweep.store.contents import INDEX_FILE
 from segsweep.store.protocol import Progress
 
 CHUNK_BYTES = 1 << 22
-SHOWN_BYTES = 1 << 28  # from this size on the progress of a verification is shown
+SHOWN_BYTES = 1 << 28  # least size at which a verification shows progress
 
 
 class DamageError(Exception):
-    """What is wrong with the files of an artifact."""
+    """An artifact's files are damaged; the message states how."""
 
 
 def write_index(folder: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the index of the files that lie in a folder, and return it."""
+    """Write the index of the files in a folder, and return it."""
     files = {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(folder.iterdir())}
     index = {"files": files, "content_hash": digest(files), "metadata": json.loads(json.dumps(dict(metadata)))}
     (folder / INDEX_FILE).write_text(json.dumps({**index, "checksum": _index_checksum(index)}, indent=1), encoding="utf-8")
@@ -27,7 +27,10 @@ def write_index(folder: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """Return an artifact's index: `files`, `content_hash` and `metadata`. Indexes of earlier versions have no checksum."""
+    """Return an artifact's index: `files`, `content_hash` and `metadata`. Indexes of earlier versions have no checksum.
+
+    Raises `DamageError` for a damaged index.
+    """
     content = (folder / INDEX_FILE).read_bytes()
     try:
         index: dict[str, Any] = json.loads(content.decode("utf-8"))
@@ -47,7 +50,7 @@ def _index_checksum(index: Mapping[str, Any]) -> str:
 
 
 def compare(folder: Path, files: Mapping[str, Any], what: str, progress: Progress) -> None:
-    """Compare the checksums of an artifact's files. Raises `DamageError` that names the first file with another one."""
+    """Compare the checksums of an artifact's files. Raises `DamageError` that names the first damaged file."""
     total, before = sum(size for size, _ in files.values()), 0
     for name, (size, checksum) in files.items():
 
@@ -61,7 +64,7 @@ def compare(folder: Path, files: Mapping[str, Any], what: str, progress: Progres
 
 
 def _checksum(path: Path, show: Callable[[int], None] = lambda _: None) -> str:
-    """Return the SHA-256 of a file, and show how many bytes are read."""
+    """Return the SHA-256 of a file; call `show` with the number of bytes read so far."""
     found, buffer, done = hashlib.sha256(), bytearray(CHUNK_BYTES), 0
     view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:

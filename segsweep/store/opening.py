@@ -1,4 +1,4 @@
-"""Opening a store by its location."""
+"""Open a store by its location."""
 
 from pathlib import Path
 
@@ -8,9 +8,14 @@ from segsweep.store.protocol import Store
 
 
 def open_store(location: str | Path, *, create: bool = True) -> Store:
-    """Return the store in a folder, which is made if need be; to read from one, without `create`.
+    """Return the store in a folder.
 
-    Raises `UserError` for a folder that cannot be made, or that is not there and is not to be made.
+    Args:
+        location: Path of the folder.
+        create: Whether to create a missing folder; a reader sets this to False.
+
+    Raises:
+        UserError: the folder cannot be created, or is missing and `create` is False.
     """
     root = Path(location)
     if not create and not root.is_dir():

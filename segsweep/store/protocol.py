@@ -1,7 +1,7 @@
-"""What a store offers to all who use it, wherever it keeps its contents: a folder, a shared disk, an object store.
+"""The interface of a store, independent of its medium: a folder, a shared disk, an object store.
 
-An artifact has a kind and a key. It appears whole or not at all, is built by one process at a time, and is verified before its
-files are read. Nobody outside the store knows where it keeps anything: `location` is a text, for `open_store` and for messages.
+An artifact has a kind and a key. It appears complete or not at all, is built by one process at a time, and is verified before its
+files are read. Only the store knows where its files are: `location` is a text for `open_store` and for messages.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+Progress = Callable[[str, int, int], None]  # activity, amount done, total amount
 Verify = Literal["changed", "once", "always"]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Show no progress."""
+    """Ignore progress."""
 
 
 class BeingBuiltError(Exception):
@@ -24,7 +24,7 @@ class BeingBuiltError(Exception):
 
 @dataclass(frozen=True)
 class ArtifactInfo:
-    """What a store knows of an artifact without reading its files. `content_hash` is the digest of their checksums."""
+    """Information on an artifact that needs no reading of its files. `content_hash` is the digest of their checksums."""
 
     kind: str
     key: str
@@ -34,22 +34,25 @@ class ArtifactInfo:
 
 @dataclass(frozen=True)
 class Artifact(ArtifactInfo):
-    """An artifact whose files lie in a local folder, to be read and never changed. `contents` says how they are named."""
+    """An artifact in a local folder, which must not be changed. `segsweep.store.contents` defines the file names."""
 
     folder: Path
 
     @property
     def info(self) -> ArtifactInfo:
-        """What the store knows of it."""
+        """The artifact without its folder."""
         return ArtifactInfo(self.kind, self.key, self.content_hash, self.metadata)
 
 
 @dataclass
 class Build:
-    """The building of one artifact: write files into the local `folder`, then `commit`.
+    """The construction of one artifact: the builder writes files into the local `folder`, then calls `commit`.
 
-    `found` is the artifact, once there is one. `lost` says what was wrong with the one that was there before and is set aside,
-    None where there was none. `put` is the store's own part of a commit.
+    Attributes:
+        folder: Folder for the files.
+        found: The artifact, if it existed before or has been committed.
+        lost: Damage of an earlier artifact, which has been set aside; None if there was none.
+        put: The store's part of a commit.
     """
 
     folder: Path
@@ -58,130 +61,140 @@ class Build:
     put: Callable[[Mapping[str, Any]], Artifact]
 
     def commit(self, metadata: Mapping[str, Any]) -> Artifact:
-        """Put what lies in the folder into the store, whole and durable, and return it."""
+        """Move the files of the folder into the store, atomically and durably, and return the artifact."""
         assert self.found is None, f"{self.found} is in the store already"
         self.found = self.put(metadata)
         return self.found
 
 
 class Checkpoints(Protocol):
-    """The files of unfinished work, which outlive the process that wrote them: whoever opens them next resumes the work.
+    """The files of an unfinished task, which outlive the process that wrote them; the next process resumes from them.
 
-    One process at a time writes. Each file is written whole by rename, as `segsweep.files.replacing` does.
+    One process at a time writes. Each file is replaced atomically, as by `segsweep.files.replacing`.
     """
 
     def open(self) -> Path:
-        """Return a local folder with the files that were saved last, empty where there are none.
+        """Return a local folder with the last saved files; empty if there are none.
 
-        It lies on the same disk as the folders of builds, so that a finished file can be moved into one of those.
+        It is on the same disk as the folders of builds, so that a finished file can be moved into one of them.
         """
 
     def find(self) -> Path | None:
-        """Return a local folder with the files that were saved last, None where there are none. Changes nothing."""
+        """Return a local folder with the last saved files; None if there are none. Changes nothing."""
 
     def save(self) -> None:
-        """Have the store keep the files that the folder holds now. It may return before the store has them."""
+        """Save the present files of the folder to the store. May return before the store has them."""
 
     def clear(self) -> None:
-        """Remove all files of work that has ended."""
+        """Remove all files after the task has ended."""
 
 
 class SharedText(Protocol):
-    """A small text that all users of a store share, as a cache of facts that take long to find out."""
+    """A small text that all users of a store share, for example a cache of facts that are slow to compute."""
 
     def __hash__(self) -> int:
-        """Return an equal number for equal texts of equal stores: what reads one may be cached by it."""
+        """Return a hash that is equal for the same text of equal stores, so that functions of a text can be cached."""
 
     @property
     def location(self) -> str:
-        """Where it is, for messages."""
+        """Location of the text, for messages."""
 
     def read(self) -> str:
-        """Return the text. Raises `FileNotFoundError` where nothing was written, and another `OSError` where it is unreadable."""
+        """Return the text. Raises `FileNotFoundError` if it was never written, and another `OSError` if it is unreadable."""
 
     def write(self, text: str) -> None:
-        """Replace the text as a whole, durably. Raises `OSError`."""
+        """Replace the text atomically and durably. Raises `OSError`."""
 
     def remove(self) -> None:
-        """Remove the text, if there is one. Raises `OSError`."""
+        """Remove the text if it exists. Raises `OSError`."""
 
 
 class Store(Protocol):
-    """All artifacts of all studies in one place. It can be sent to other processes and machines (it is picklable)."""
+    """All artifacts of all studies in one place. Stores are picklable, for use in other processes and on other machines."""
 
     @property
     def location(self) -> str:
-        """The text by which `open_store` opens the store."""
+        """The text with which `open_store` opens the store."""
 
     def find(self, kind: str, key: str) -> ArtifactInfo | None:
-        """Return what is known of an artifact, or None where the store has no whole one. For planning; cheap.
+        """Return information on an artifact; None if it is missing or damaged. Cheap, for planning.
 
-        Sizes are compared. Checksums are, too, where this machine has verified the artifact and its files were changed since.
+        File sizes are compared; checksums only if this machine has verified the artifact and its files have changed since.
         """
 
     def inspect(self, kind: str, key: str) -> ArtifactInfo:
-        """Return what `find` does. Raises `LostArtifactError`, which says what is wrong, where that is None; moves nothing."""
+        """Return what `find` returns. Raises `LostArtifactError` with the reason instead of returning None. Moves nothing."""
 
     def open(self, kind: str, key: str, progress: Progress = silent, *, verify: Verify = "once") -> Artifact:
-        """Return an artifact whose files can be read: all have the checksums with which they were written.
+        """Return an artifact whose files have the checksums with which they were written.
 
-        The checksums are compared `once` per machine, and once more after the files were changed; `always`; or as `find` does
-        (`changed`). Raises `LostArtifactError` where the artifact is missing or damaged; a damaged one is set aside first, except
-        with `changed`. Raises `UserError` for files that the user may not read, and `OSError` where the disk fails or the whole
-        store is gone.
+        Args:
+            kind: Kind of the artifact.
+            key: Key of the artifact.
+            progress: Called while checksums are computed.
+            verify: When to compare checksums: `once` per machine, and again after the files changed; `always`; or `changed`, as
+                `find` does.
+
+        Raises:
+            LostArtifactError: the artifact is missing or damaged. A damaged one is set aside first, except with `changed`.
+            UserError: the user may not read the files.
+            OSError: the disk fails, or the whole store is missing.
         """
 
     def building(self, kind: str, key: str, wait: bool = True, progress: Progress = silent) -> AbstractContextManager[Build]:
-        """Give the one builder of a key a folder to write into.
+        """Enter a context with a `Build` that only one process at a time holds per key.
 
-        Other processes wait here until it is done or dead; those that do not `wait` get a `BeingBuiltError` instead. `found` is
-        set from the start where the artifact exists and is whole, as `open` says. What is not committed leaves nothing behind.
+        Other processes wait for the builder to finish or die; without `wait` they get a `BeingBuiltError`. `found` is set at
+        entry if the artifact exists and passes the verification of `open`. Files that are not committed are removed.
         """
 
     def is_being_built(self, kind: str, key: str) -> bool:
-        """Return whether a living process is building an artifact now."""
+        """Return whether a live process is building an artifact now."""
 
     def remove(self, kind: str, key: str) -> None:
-        """Remove an artifact, if it is there."""
+        """Remove an artifact if it exists."""
 
     def keys(self, kind: str) -> list[str]:
-        """Return the keys of all artifacts of a kind, in order, damaged ones included."""
+        """Return the sorted keys of all artifacts of a kind, damaged ones included."""
 
     def size(self, kind: str, key: str) -> int:
-        """Return the bytes that an artifact takes. Raises `OSError` where it is not there."""
+        """Return the size of an artifact in bytes. Raises `OSError` if it does not exist."""
 
     def damaged(self) -> list[str]:
-        """Return where the damaged artifacts are that were set aside. Nothing reads them."""
+        """Return the locations of damaged artifacts that were set aside. Nothing reads them."""
 
     def checkpoints(self, identity: str) -> Checkpoints:
-        """Return the checkpoints of a piece of unfinished work."""
+        """Return the checkpoints of an unfinished task."""
 
     def unfinished(self) -> list[str]:
-        """Return the identities of all work that has checkpoints, in order."""
+        """Return the sorted identities of all tasks with checkpoints."""
 
     def text(self, name: str) -> SharedText:
-        """Return a text by its name, as `speed.json`; a name may have a group, as `manifests/pets.json`."""
+        """Return a shared text by name, as `speed.json`; a name may have a group, as `manifests/pets.json`."""
 
     def scratch(self, prefix: str) -> AbstractContextManager[Path]:
-        """Give a folder for files of this process, removed at the end. Other machines see it where they see the store."""
+        """Enter a context with a temporary folder, removed at the end. Machines that see the store see it too."""
 
     def rehearsal(self, shared: Iterable[str]) -> AbstractContextManager["Store"]:
-        """Give an empty store that is removed at the end. It shares kinds of artifacts and groups of texts with this one."""
+        """Enter a context with an empty store that shares some kinds of artifacts and groups of texts with this one.
+
+        The store is removed at the end. `shared` are the names of kinds and groups.
+        """
 
     def check_writable(self) -> None:
-        """Raise `UserError` where the user cannot write into the store, or into a part of it that somebody else has made."""
+        """Raise `UserError` if the user cannot write into the store, or into a part of it that another user created."""
 
     def claim(self) -> None:
-        """Leave the mark by which `is_reachable` knows the store. Raises `OSError`."""
+        """Write the mark by which `is_reachable` recognises the store. Raises `OSError`."""
 
     def is_reachable(self) -> bool:
-        """Return whether a store that was claimed is there: not moved, and its disk mounted and answering."""
+        """Return whether a claimed store is available: not moved, with its disk mounted and responding."""
 
     def probe(self, size: int) -> None:
-        """Write `size` bytes durably where artifacts are made, and remove them. Raises `OSError`."""
+        """Write `size` bytes durably on the store's disk, and remove them. Raises `OSError`."""
 
     def beacon(self) -> AbstractContextManager[str]:
-        """Leave a mark for other machines to look for, and give its name; it is removed at the end."""
+        """Enter a context with the name of a mark that other machines can look for; the mark is removed at the end."""
 
     def sees(self, beacon: str) -> bool:
-        """Return whether this machine sees a beacon: whether it has the same store as the machine that left it."""
+        """Return whether this machine sees a beacon, so that it uses the same store as the machine that created the beacon."""

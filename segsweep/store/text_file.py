@@ -1,4 +1,4 @@
-"""A text that is shared by a file."""
+"""A shared text in a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,19 @@ from segsweep.files import replacing
 
 @dataclass(frozen=True)
 class TextFile:
-    """A small text in a file below a folder. What its methods do, `segsweep.store.protocol.SharedText` says."""
+    """A small text in a file of a folder; implements `segsweep.store.protocol.SharedText`."""
 
     root: Path
     name: str
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the file."""
         return self.root / self.name
 
     @property
     def location(self) -> str:
-        """The file."""
+        """The path of the file."""
         return str(self.path)
 
     def read(self) -> str:
@@ -28,12 +28,12 @@ class TextFile:
         return self.path.read_text(encoding="utf-8")
 
     def write(self, text: str) -> None:
-        """Replace the text by rename; the folder of its group is made if need be, and never the root."""
+        """Replace the text by rename, creating the folder of its group if necessary, but never the root."""
         if self.path.parent != self.root:
             self.path.parent.mkdir(exist_ok=True)
         with replacing(self.path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def remove(self) -> None:
-        """Remove the file, if there is one."""
+        """Remove the file if it exists."""
         self.path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Which artifacts this machine has verified, and how their files looked then: marks, kept outside the store.
+"""Marks of verified artifacts, kept on this machine outside the store.
 
-Reading 31 GB to compare checksums takes a minute, so it is done once per machine and artifact. A mark is a small JSON file in the
-user's cache folder that holds what `file_stamps` returns. It is no longer valid once any of these numbers differs.
+Comparing the checksums of 31 GB takes a minute, so it is done once per machine and artifact. A mark is a small JSON file in the
+user's cache folder with the result of `file_stamps`. It is invalid once any of these numbers differs.
 """
 
 import json
@@ -18,26 +18,26 @@ from segsweep.files import replacing
 
 FileStamps = dict[str, list[int]]
 
-_written: dict[Path, FileStamps] = {}  # by this process, whose cache folder may not be writable
+_written: dict[Path, FileStamps] = {}  # marks of this process, whose cache folder may not be writable
 
 
 def file_stamps(folder: Path, names: Iterable[str]) -> FileStamps:
     """Return each file's size in bytes, modification time and change time in ns, and inode, by name.
 
-    The change time tells of a write that took the modification time back. Raises `FileNotFoundError` that names a missing file.
+    The change time reveals a write that restored the modification time. Raises `FileNotFoundError`, which names the missing file.
     """
     stats = {name: (folder / name).stat() for name in names}
     return {name: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for name, stat in stats.items()}
 
 
 def verified_file(folder: Path) -> Path:
-    """Return where this machine's mark of an artifact's folder is or would be."""
+    """Return the path of this machine's mark for an artifact's folder, whether or not it exists."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "segsweep" / "verified" / socket.gethostname() / f"{digest(str(folder.resolve()))}.json"
 
 
 def read_verified(folder: Path) -> FileStamps | None:
-    """Return how an artifact's files looked when this machine verified them, None where it has not."""
+    """Return the file stamps of an artifact when this machine last verified it; None if it never has."""
     try:
         path = verified_file(folder)
         found: FileStamps = json.loads(path.read_text(encoding="utf-8"))["files"]
@@ -47,7 +47,7 @@ def read_verified(folder: Path) -> FileStamps | None:
 
 
 def write_verified(folder: Path, files: FileStamps) -> None:
-    """Keep how the files of a verified artifact look. Where the cache folder cannot be written, this process alone knows it."""
+    """Write the mark of a verified artifact; if the cache folder is not writable, only this process remembers it."""
     _written[folder] = files
     with suppress(OSError, RuntimeError):
         path = verified_file(folder)
@@ -58,7 +58,7 @@ def write_verified(folder: Path, files: FileStamps) -> None:
 
 @contextmanager
 def one_verifies(folder: Path) -> Iterator[None]:
-    """Have one process of this machine verify an artifact while others wait, who then find its mark."""
+    """Hold the verification lock of an artifact on this machine: processes that waited then find its mark."""
     try:
         path = verified_file(folder).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def one_verifies(folder: Path) -> Iterator[None]:
 
 
 def forget_gone() -> None:
-    """Remove this machine's marks of artifacts that are no more."""
+    """Remove this machine's marks of artifacts that no longer exist."""
     with suppress(OSError, RuntimeError):
         for path in verified_file(Path()).parent.glob("*.json"):
             with suppress(OSError, ValueError, KeyError, TypeError):

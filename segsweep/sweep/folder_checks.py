@@ -11,7 +11,7 @@ from segsweep.records.driver_lock import driver_alive
 from segsweep.records.lines import read_study
 from segsweep.records.wandb.account import check_key
 from segsweep.records.wandb.options import MirrorOptions
-from segsweep.records.writer import held
+from segsweep.records.writer import in_use
 from segsweep.store.protocol import Store
 
 
@@ -35,7 +35,7 @@ def check_out(folder: Path) -> None:
     """Raise `UserError` if a study's folder can be neither written nor made. Writes nothing."""
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not existing.is_dir():
-        raise UserError(f"--out: folder {folder} cannot be made: {os.strerror(errno.ENOTDIR)}: {existing}")
+        raise UserError(f"--out: folder {folder} cannot be created: {os.strerror(errno.ENOTDIR)}: {existing}")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"--out: folder {folder} cannot be written: {os.strerror(errno.EACCES)}: {existing}")
 
@@ -43,4 +43,4 @@ def check_out(folder: Path) -> None:
 def check_free(folder: Path) -> None:
     """Raise `UserError` if another process is running the study now."""
     if driver_alive(folder):
-        raise held(folder)
+        raise in_use(folder)

@@ -115,7 +115,7 @@ def homes(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapp
     with pytest.MonkeyPatch.context() as patch, isolated_server(folder / "client", patch):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         asked = MirrorOptions(mode="online", project=PROJECT)
-        asked.keep(study)
+        asked.save(study)
         transfer(Sender(study, asked))
         yield {"local": str(full), "wandb": f"wandb:{PROJECT}"}
 

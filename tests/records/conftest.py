@@ -11,7 +11,7 @@ from segsweep.records.writer import RecordWriter
 
 
 def columns(identity: str, phase: str = "tune", **values: Any) -> dict[str, Any]:
-    """What a driver tells of a trial at its start."""
+    """The columns that a driver records at the start of a trial."""
     standard = {"study": "s", "trial_id": identity, "cell": f"cell of {identity}", "phase": phase, "seed": 1, "point": None}
     return {**standard, "learning_rate": 0.1, "source": "random", "target": "pets", **values}
 
@@ -25,7 +25,7 @@ def declare(writer: RecordWriter, **values: Any) -> None:
 
 
 def run_one(writer: RecordWriter, identity: str, epochs: int = 2, status: str = "finished", images: int = 0) -> None:
-    """Write a whole trial."""
+    """Write the record of one complete trial."""
     writer.start("trials", identity, columns(identity))
     writer.facts(identity, {"train_images": 9, "device": "cpu x1"})
     for number in range(1, epochs + 1):
@@ -41,7 +41,7 @@ def write() -> Callable[..., None]:
 
 @pytest.fixture
 def begin() -> Callable[[Path], RecordWriter]:
-    """Open and declare a study; the writer is left as a killed driver leaves it where it is not closed by its context."""
+    """Return a function that opens and declares a study; a writer outside a `with` block is left as by a killed driver."""
 
     def make(folder: Path) -> RecordWriter:
         writer = RecordWriter(folder).__enter__()
@@ -52,8 +52,8 @@ def begin() -> Callable[[Path], RecordWriter]:
 
 
 def killed(writer: RecordWriter) -> None:
-    """Let go of the lock as the system does for a dead process: nothing else is done."""
-    writer._let_go()
+    """Release the writer's lock without any other step, as the operating system does for a dead process."""
+    writer._release()
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def epoch_row() -> Callable[..., dict[str, Any]]:
 
 
 def without_checksums(folder: Path) -> None:
-    """Make records those of a version that had no checksums: no index, and lines and declaration without them."""
+    """Convert records to a version without checksums: no index, and lines and declaration without them."""
     study = read_study(folder)
     (folder / "study.json").write_text(json.dumps(study, indent=1))
     (folder / "index.jsonl").unlink()

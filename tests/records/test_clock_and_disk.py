@@ -1,4 +1,4 @@
-"""Records where the clock is set back, the disk is full, and readers come while a driver starts."""
+"""Records with a clock that is set back, with a full disk, and with readers during the start of a driver."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ from segsweep.records.writer import RecordWriter
 
 
 class Clock:
-    """A clock that can be set, beside one that only goes on."""
+    """A wall clock that can be set, and a monotonic clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.passed = 1_000_000.0, 50.0
@@ -27,8 +27,8 @@ class Clock:
         self.passed += seconds
 
 
-def test_a_clock_that_is_set_back_changes_neither_durations_nor_order(tmp_path, monkeypatch, start_columns):
-    """Trials stand in the order of their starts and take as long as they took, whatever the clock said meanwhile."""
+def test_a_clock_set_back_changes_neither_durations_nor_order(tmp_path, monkeypatch, start_columns):
+    """Trials are ordered by their starts and have their real durations, whatever the wall clock shows."""
     clock = Clock(monkeypatch)
     for life, compacts in enumerate((True, False)):
         with RecordWriter(tmp_path) as writer:
@@ -47,8 +47,8 @@ def test_a_clock_that_is_set_back_changes_neither_durations_nor_order(tmp_path, 
     assert (trials["ended_at"] - trials["started_at"]).tolist() == pytest.approx([7.0] * 4)
 
 
-def test_a_trial_that_goes_on_under_an_earlier_clock_does_not_end_before_it_began(tmp_path, monkeypatch, start_columns):
-    """Between two starts nobody knows how much time has passed: the end is then not before the beginning."""
+def test_a_trial_resumed_under_an_earlier_clock_does_not_end_before_its_start(tmp_path, monkeypatch, start_columns):
+    """The time between two starts is unknown if the clock was set back; the end is then not before the start."""
     clock = Clock(monkeypatch)
     with RecordWriter(tmp_path) as writer:
         writer.declare({"schema_version": 2, "name": "s"})
@@ -63,8 +63,8 @@ def test_a_trial_that_goes_on_under_an_earlier_clock_does_not_end_before_it_bega
 
 
 @pytest.mark.parametrize("call", ["declare", "plan", "end", "choose", "compact"])
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, begin, write, start_columns, monkeypatch, call):
-    """Where the disk takes no more, each of a driver's calls says so in one line; once it does, all that had ended is there."""
+def test_a_full_disk_is_one_line_and_the_same_command_continues(tmp_path, begin, write, start_columns, monkeypatch, call):
+    """On a full disk each call of a driver raises one line; after space is freed, all ended trials are recorded."""
     writer = begin(tmp_path)
     write(writer, "before")
     writer.start("trials", "t", start_columns("t"))
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, begin, w
 
 
 def test_ctrl_c_with_a_full_disk_stays_ctrl_c(tmp_path, begin, write, monkeypatch):
-    """Where what has ended cannot be moved to a part, Ctrl-C is no mistake of the user; the next start moves it."""
+    """If ended trials cannot be moved to a part, Ctrl-C raises no user error; the next start moves them."""
     writer = begin(tmp_path)
     write(writer, "t")
 
@@ -109,8 +109,8 @@ def test_ctrl_c_with_a_full_disk_stays_ctrl_c(tmp_path, begin, write, monkeypatc
     assert not list((tmp_path / "live").iterdir())
 
 
-def test_readers_take_nothing_that_a_driver_needs(tmp_path, begin, kill, monkeypatch):
-    """Readers see whether a driver lives without its lock, and one that holds what it asked for keeps no driver from starting."""
+def test_readers_block_no_driver(tmp_path, begin, kill, monkeypatch):
+    """Readers test whether a driver is alive without its lock; an open reader prevents no driver from starting."""
     kill(begin(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(filelock.FileLock, "acquire", lambda *_, **__: pytest.fail("a reader takes a lock"))

@@ -1,4 +1,4 @@
-"""Bytes of records that are not as they were written, and files of them that are gone."""
+"""Damaged and missing files of records."""
 
 import errno
 import json
@@ -21,13 +21,13 @@ from segsweep.records.verify import damaged_records
 from segsweep.records.writer import RecordWriter
 
 FLIPS = 200
-HARMLESS = ("driver.json", "part.json")  # who drives; what the index has too
+HARMLESS = ("driver.json", "part.json")  # the driver's host and pid; a copy of a line of the index
 RUN_AGAIN = "run the study's own command again"
 
 
 @pytest.fixture
 def study(tmp_path, begin, kill, write, start_columns, epoch_row) -> Path:
-    """Two parts, lines of a trial that ended and of one that runs, a stage, a plan, choices; its driver was killed."""
+    """Two parts, lines of an ended and a running trial, a stage, a plan, choices; the driver was killed."""
     folder = tmp_path / "s"
     writer = begin(folder)
     rows = [{**start_columns(name), "status": "not_run"} for name in ("a", "b", "c", "ended", "waits")]
@@ -61,8 +61,8 @@ def flipped(content: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def test_no_flipped_bit_is_read_in_silence(study):
-    """Whichever bit of whichever file is flipped, records read as they were, or one line names the file and the remedy."""
+def test_no_flipped_bit_goes_unnoticed(study):
+    """After any flipped bit in any file, records read as before, or one line names the file and the remedy."""
     whole, rng = load(study), random.Random(0)
     files = sorted(path for path in study.rglob("*") if path.is_file() and path.stat().st_size)
     files = [file for file in files if file.name in HARMLESS] + [file for file in files if file.name not in HARMLESS] * FLIPS
@@ -93,10 +93,10 @@ def test_no_flipped_bit_is_read_in_silence(study):
     ],
 )
 @pytest.mark.parametrize("how", ["flipped", "missing", "cut"])
-def test_a_start_sets_damage_aside_and_says_so(study, name, lost, how):
-    """Readers refuse what is damaged or missing; the next driver sets it aside, says which, and has all else as it was.
+def test_a_start_sets_damage_aside_and_reports_it(study, name, lost, how):
+    """Readers refuse damaged or missing files; the next driver sets them aside, reports them, and keeps everything else.
 
-    Nothing of what is set aside is shown, also nothing older of the same trials, so that they run again.
+    No row of a damaged file is shown, nor an older row of the same trials, so that they run again.
     """
     whole, file = load(study), study / name
     content = file.read_bytes()
@@ -104,7 +104,7 @@ def test_a_start_sets_damage_aside_and_says_so(study, name, lost, how):
         file.unlink()
     else:
         file.write_bytes(flipped(content, 8 * (len(content) // 2)) if how == "flipped" else content[: len(content) // 2] + b"\n")
-    if (how, name) == ("missing", "live/ended.jsonl"):  # as if it had never run
+    if (how, name) == ("missing", "live/ended.jsonl"):  # equals a trial that never ran
         assert not damaged_records(study)
     else:
         assert str(file) in " ".join(map(str, damaged_records(study)))
@@ -129,7 +129,7 @@ def test_a_start_sets_damage_aside_and_says_so(study, name, lost, how):
 
 
 def test_a_whole_part_that_is_missing_is_noticed(study):
-    """A part's folder that is gone is an error for readers; the trials that only it held are named by count at the next start."""
+    """A missing part is an error for readers; the next start reports the number of trials that only it contained."""
     shutil.rmtree(study / "parts" / "000002")
     with pytest.raises(DamagedRecordsError, match=r"parts/000002/trials.parquet: is missing; run the study's own command again"):
         load(study)
@@ -138,11 +138,11 @@ def test_a_whole_part_that_is_missing_is_noticed(study):
             f"{study}/parts/000002/trials.parquet: is missing; the 3 trials and stages that only it held run again; "
             "stages are still in the store"
         ]
-    assert sorted(load(study).all_trials["trial_id"]) == ["a", "b", "c", "ended", "waits"]  # b and c as planned
+    assert sorted(load(study).all_trials["trial_id"]) == ["a", "b", "c", "ended", "waits"]  # b and c are only planned
 
 
-def test_a_part_whose_trials_stand_elsewhere_is_not_needed(study, begin, kill):
-    """Where every trial of a damaged part was run again since, readers have all that they need."""
+def test_a_part_whose_trials_are_in_newer_parts_is_not_needed(study, begin, kill):
+    """If every trial of a damaged part has run again since, readers have everything that they need."""
     writer = begin(study)
     for name in ("b", "c", "left behind"):
         writer.start("trials", name, {"study": "s", "trial_id": name, "cell": "c"}, again=True)
@@ -152,7 +152,7 @@ def test_a_part_whose_trials_stand_elsewhere_is_not_needed(study, begin, kill):
 
 
 def test_an_older_attempt_does_not_come_back(study, begin, kill):
-    """A trial that failed, was run again and lost its newer records to damage is not taken for failed: it runs again."""
+    """A trial that failed, ran again, and lost its newer record to damage does not count as failed: it runs again."""
     writer = begin(study)
     writer.start("trials", "c", {"study": "s", "trial_id": "c", "cell": "c", "phase": "tune"}, again=True)
     writer.end("c", "finished", {})
@@ -164,8 +164,8 @@ def test_an_older_attempt_does_not_come_back(study, begin, kill):
     assert load(study).all_trials.set_index("trial_id").loc["c", "status"] == "not_run"
 
 
-def test_what_w_and_b_has_is_offered(study):
-    """The line of a damaged part says how the copy in W&B is loaded, where the study was sent there."""
+def test_the_copy_in_wandb_is_offered(study):
+    """The message for a damaged part names the command that loads the copy in W&B, if the study was mirrored."""
     (study / "wandb").mkdir()
     (study / "wandb" / "options.json").write_text(json.dumps({"mode": "online", "project": "lab/pets"}))
     (study / "parts" / "000001" / "trials.parquet").write_bytes(b"damaged")
@@ -174,7 +174,7 @@ def test_what_w_and_b_has_is_offered(study):
 
 
 def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
-    """Records without checksums read as ever, and have them after the next start: then every flipped bit is seen."""
+    """Records without checksums are readable, and get them at the next start; then every flipped bit is detected."""
     whole = load(study)
     as_earlier(study)
     assert_equal(load(study), whole)
@@ -188,8 +188,8 @@ def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
 
 
 @pytest.mark.parametrize("rest", [b"", bytes(40)], ids=["nothing", "zeros"])
-def test_choices_that_were_cut_off_are_missed(study, rest):
-    """The index counts the choices: a file that has lost its last lines is damaged, and the next start chooses anew."""
+def test_truncated_choices_are_detected(study, rest):
+    """The index counts the choices: a file without its last lines is damaged, and the next start chooses again."""
     path = study / "choices.jsonl"
     path.write_bytes(rest)
     with pytest.raises(DamagedRecordsError, match=f"^{path}: has 0 lines instead of 1; {RUN_AGAIN}"):
@@ -209,7 +209,7 @@ def test_choices_that_were_cut_off_are_missed(study, rest):
 
 @pytest.mark.parametrize("name", ["index.jsonl", "choices.jsonl", "plan.parquet", "study.json"])
 def test_a_folder_or_other_lines_in_place_of_a_file_are_damage(study, name):
-    """A folder where a file should be, or the lines of another file, are one line, and the next start goes on."""
+    """A folder in place of a file, or the lines of another file, raise one line, and the next start continues."""
     path = study / name
     other = (study / ("index.jsonl" if name == "choices.jsonl" else "choices.jsonl")).read_bytes()
     for change in (lambda: path.mkdir(), lambda: path.write_bytes(other)):
@@ -224,8 +224,8 @@ def test_a_folder_or_other_lines_in_place_of_a_file_are_damage(study, name):
         assert len(load(study).all_trials)
 
 
-def test_what_may_not_be_read_is_not_set_aside(study, monkeypatch):
-    """What the system does not let be read is no damage: a start refuses in one line, and moves nothing."""
+def test_an_unreadable_file_is_not_set_aside(study, monkeypatch):
+    """A file that the operating system refuses to read is not damaged: a start raises one line, and moves nothing."""
     load(study)
     read, mapped = Path.read_bytes, pa.memory_map
     for name in ("index.jsonl", "choices.jsonl", "plan.parquet", "trials.parquet"):

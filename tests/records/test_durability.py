@@ -1,4 +1,4 @@
-"""What of records survives a power cut at any moment, in the two worst ways in which a disk may keep what it was given."""
+"""Records after a power cut at any moment, for two extreme behaviours of a disk."""
 
 import os
 import stat
@@ -17,9 +17,9 @@ from segsweep.records.writer import RecordWriter
 
 
 class Disk:
-    """A folder, and what of it the disk surely has: the bytes of files, and the names in folders, as of their last `fsync`.
+    """A folder, and the state that is surely on disk: file contents and folder entries as of their last `fsync`.
 
-    Each file that was synced is kept open, so that the system gives its inode to no other.
+    Each synced file is kept open, so that the system does not reuse its inode.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ class Disk:
             os.close(descriptor)
 
     def fsync(self, descriptor: int) -> None:
-        """Sync a file or folder, and note what the disk has of it from now on."""
+        """Sync a file or folder, and record its state."""
         self._fsync(descriptor)
         self._open.append(os.dup(descriptor))
         state, path = os.fstat(descriptor), Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -45,10 +45,10 @@ class Disk:
             self.contents[state.st_ino] = path.read_bytes()
 
     def survives(self, into: Path, lazy: bool) -> Path:
-        """Write what survives into a new folder.
+        """Write the state after a power cut into a new folder.
 
-        A `lazy` disk has new names only where their folder was synced, and old ones no more once they were removed; another has
-        every name at once. Both have of a file's bytes only what was synced.
+        A `lazy` disk has new names only if their folder was synced, and no removed names; the other has every name at once. Both
+        have only the synced bytes of a file.
         """
         self._copy(self.folder, self.folder.stat().st_ino, into, lazy)
         return into
@@ -78,9 +78,11 @@ def disk(tmp_path, monkeypatch) -> Iterator[Disk]:
 
 
 @pytest.mark.parametrize("lazy", [True, False], ids=["names late", "bytes late"])
-def test_what_ended_survives_a_power_cut(disk, tmp_path, write, lazy):
-    """A trial of which the driver was told the end is there after a power cut, with its epochs and images, whether its lines
-    still stand, or its part has just been made, or was made long ago; and no file is half."""
+def test_an_ended_trial_survives_a_power_cut(disk, tmp_path, write, lazy):
+    """A trial whose end was recorded survives with its epochs and images, and no file is truncated.
+
+    This holds while it is in live lines, just after its part was made, and long after.
+    """
     writer = RecordWriter(disk.folder).__enter__()
     writer.declare({"schema_version": SCHEMA_VERSION, "name": "s"})
     writer.plan([{"trial_id": name, "cell": "c", "phase": "tune", "seed": 1, "status": "not_run"} for name in ("a", "b")])
@@ -102,7 +104,7 @@ def test_what_ended_survives_a_power_cut(disk, tmp_path, write, lazy):
 
 
 def test_a_power_cut_while_a_plan_is_replaced_leaves_a_plan(disk, tmp_path, begin, write, monkeypatch):
-    """Just before and just after a new plan takes the old one's place, whichever is there is whole and known to the index."""
+    """Just before and just after a plan is replaced, the existing plan is complete and listed in the index."""
     writer, left = begin(disk.folder), []
     write(writer, "a")
     writer.plan([{"trial_id": "a", "cell": "old", "phase": "tune", "seed": 1}])
@@ -120,8 +122,8 @@ def test_a_power_cut_while_a_plan_is_replaced_leaves_a_plan(disk, tmp_path, begi
 
 
 @pytest.mark.parametrize("lazy", [True, False], ids=["names late", "bytes late"])
-def test_what_is_written_whole_survives_a_power_cut(disk, tmp_path, lazy):
-    """A file that was written whole, or a line that is durable, has its new content on disk when the call returns."""
+def test_durable_writes_survive_a_power_cut(disk, tmp_path, lazy):
+    """A replaced file, or a durable line, has its new content on disk when the call returns."""
     replace_text(disk.folder / "lines", "")
     for content in ("old", "new and longer"):
         replace_text(disk.folder / "text", content)
@@ -134,7 +136,7 @@ def test_what_is_written_whole_survives_a_power_cut(disk, tmp_path, lazy):
 
 
 def test_a_part_appears_by_a_rename(tmp_path, begin, write, monkeypatch):
-    """A part's folder is the one that was written and synced, not a copy of it."""
+    """A part's folder is the one that was written and synced, not a copy."""
     writer, renamed = begin(tmp_path), []
     rename = Path.rename
     monkeypatch.setattr(Path, "rename", lambda path, to: renamed.append((path.stat().st_ino, Path(to))) or rename(path, to))

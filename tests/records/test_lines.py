@@ -13,7 +13,7 @@ def path(tmp_path):
 
 
 def test_lines_round_trip(path):
-    """What is appended is read back in order, whatever letters and line breaks it holds."""
+    """Appended lines are read back in order, with any letters and line breaks."""
     rows = [{"a": 1}, {"text": "two\nlines\r\n and \u2028 ünï"}, {"nested": {"list": [1, None, "x"]}}, {}]
     for row in rows:
         append_line(path, row, durable=True)
@@ -24,7 +24,7 @@ def test_lines_round_trip(path):
 @pytest.mark.parametrize("torn", [b"{", b'{"b": 2', b'{"b": 2}', '{"ü'.encode()[:-1]])
 @pytest.mark.parametrize("before", [[], [{"a": 1}], [{"a": 1}, {"a": "x" * 5000}]])
 def test_torn_last_line_is_ignored_and_then_repaired(path, torn, before):
-    """A line without its end is left out by readers and cut off by the next append; the others stay."""
+    """A line without newline is ignored by readers and cut off by the next append; the other lines stay."""
     path.touch()
     for row in before:
         append_line(path, row)
@@ -36,12 +36,12 @@ def test_torn_last_line_is_ignored_and_then_repaired(path, torn, before):
 
 
 def test_missing_file_has_no_lines(path):
-    """A file that has been compacted meanwhile reads as empty."""
+    """A file whose lines have just become a part reads as empty."""
     assert read_lines(path) == []
 
 
-def test_what_json_cannot_hold_becomes_none(path):
-    """NaN and infinities become null wherever they stand, so that every line is standard JSON."""
+def test_nan_and_infinities_become_null(path):
+    """NaN and infinities at any depth become null, so that every line is standard JSON."""
     append_line(path, {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (float("-inf"), np.float64("nan"))}})
     assert read_lines(path) == [{"a": None, "b": [1.5, None], "c": {"d": [None, None]}}]
     json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(word))
@@ -49,8 +49,8 @@ def test_what_json_cannot_hold_becomes_none(path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"name": "s"', b"\xff", b"[]", b'{"name": "s"}', b'{"schema_version": 1}', None])
-def test_a_study_that_cannot_be_read_is_one_line_with_its_file(tmp_path, content):
-    """Whatever is wrong with `study.json`, the message names the file, and what to do."""
+def test_an_unreadable_declaration_is_one_line_with_its_file(tmp_path, content):
+    """For any damage of `study.json` the message names the file and the remedy."""
     file = tmp_path / "study.json"
     file.mkdir() if content is None else file.write_bytes(content)
     with pytest.raises(
@@ -61,7 +61,7 @@ def test_a_study_that_cannot_be_read_is_one_line_with_its_file(tmp_path, content
 
 
 def test_whole_file_is_replaced_at_once(tmp_path, monkeypatch):
-    """A write that is broken off leaves the old file."""
+    """An interrupted write leaves the old file."""
     replace_text(tmp_path / "f", "old")
     monkeypatch.setattr(type(tmp_path), "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

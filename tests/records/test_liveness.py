@@ -1,4 +1,4 @@
-"""Whether a driver lives, as seen from its own machine and from another one."""
+"""Whether a driver is alive, as seen from its machine and from another one."""
 
 import os
 import socket
@@ -20,8 +20,8 @@ def status(host: str, pid: int, revision: int = 1, state: str = RUNNING, at: flo
     return DriverStatus(host, pid, "python a.py", "/", now, now, revision, state)
 
 
-def test_the_lock_says_it(tmp_path: Path) -> None:
-    """A driver that holds the study's records lives, whatever its last status says."""
+def test_a_held_lock_means_alive(tmp_path: Path) -> None:
+    """A driver that locks the study's records is alive, whatever its last status."""
     watch = DriverWatch(tmp_path)
     with RecordWriter(tmp_path):
         assert watch.alive(status("elsewhere", 1, state=FINISHED)) is True
@@ -29,8 +29,8 @@ def test_the_lock_says_it(tmp_path: Path) -> None:
     assert watch.alive(None) is False
 
 
-def test_on_its_own_machine_its_process_and_its_last_word_say_it(tmp_path: Path) -> None:
-    """Without a lock, as while machines are waited for, a driver lives that wrote lately; one whose process is gone does not."""
+def test_without_a_lock_a_local_process_with_a_fresh_status_is_alive(tmp_path: Path) -> None:
+    """Without a lock, as during a wait for machines, a driver is alive if its status is fresh and its process exists."""
     watch = DriverWatch(tmp_path)
     ended = subprocess.Popen(["true"])
     ended.wait()
@@ -40,8 +40,8 @@ def test_on_its_own_machine_its_process_and_its_last_word_say_it(tmp_path: Path)
     assert watch.alive(status(HERE, os.getpid(), state=FINISHED)) is False
 
 
-def test_on_another_machine_whose_lock_is_not_seen_its_changes_say_it(tmp_path: Path) -> None:
-    """It lives while its status changes, by this machine's time alone: the other clock may be a year off."""
+def test_on_another_machine_a_changing_status_means_alive(tmp_path: Path) -> None:
+    """The driver is alive while its status changes, by this machine's clock: the other clock may be a year off."""
     clock = [0.0]
     watch = DriverWatch(tmp_path, lambda: clock[0])
     assert watch.alive(status("elsewhere", 1, 1, at=1.0)) is None
@@ -56,8 +56,8 @@ def test_on_another_machine_whose_lock_is_not_seen_its_changes_say_it(tmp_path: 
     assert watch.alive(status("elsewhere", 1, 3, FINISHED)) is False
 
 
-def test_a_driver_elsewhere_that_says_nothing_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look waits no longer than it must, and says for whom; a machine that has changed nothing meanwhile has no driver."""
+def test_a_silent_driver_elsewhere_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look waits no longer than necessary, and reports for whom; a machine without changes has no live driver."""
     clock, watched = [0.0], list[DriverStatus]()
     monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     said = status("elsewhere", 1)

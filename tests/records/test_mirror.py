@@ -1,4 +1,4 @@
-"""What of real records arrives in W&B, by the real client and the server in `tests/wandb_server`."""
+"""The mirror of real records, sent by the real client to the server in `tests/wandb_server`."""
 
 import json
 import shutil
@@ -36,16 +36,16 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def send(study: Path, **options) -> None:
-    """Send a study as an attempt of the mirror does, in this process."""
+    """Send a study in this process, as an attempt of the mirror does."""
     asked = MirrorOptions(**{"mode": "online", "project": PROJECT, **options})
-    asked.keep(study)
+    asked.save(study)
     sender = Sender(study, asked)
     transfer(sender)
     sender.report(done=True)
 
 
 def changes(server: WandbServer) -> dict[str, int]:
-    """What clients have asked the server to change, and forget it."""
+    """Return the clients' requests that change data, and reset the list."""
     asked = {kind: count for kind, count in server.calls.items() if kind.startswith(("mutation", "PUT", "POST"))}
     server.calls.clear()
     return asked
@@ -64,7 +64,7 @@ def study(copy_of_finished) -> Path:
 
 @pytest.fixture(scope="module")
 def sent(finished, tmp_path_factory) -> Iterator[Path]:
-    """A study that was sent once, while the server that has it runs. Not to be changed."""
+    """A study that was mirrored once, with its running server. Tests must not change it."""
     folder = tmp_path_factory.mktemp("sent")
     study = Path(shutil.copytree(finished, folder / "copy")) / "runs" / "tiny"
     with pytest.MonkeyPatch.context() as patch, isolated_server(folder / "wandb", patch):
@@ -85,7 +85,7 @@ def test_folder_and_wandb_give_the_same_tables(sent):
 
 
 def test_the_status_of_a_mirrored_study_is_that_of_its_folder(sent):
-    """`segsweep status wandb:ENTITY/PROJECT` counts the same trials, stages and cells; W&B knows nothing of a driver."""
+    """`segsweep status wandb:ENTITY/PROJECT` counts the same trials, stages and cells; W&B has no driver status."""
     local, mirrored = status_of(load(sent), alive=False), status_of(load(f"wandb:{PROJECT}"))
     assert (mirrored.state, mirrored.trials, mirrored.stages) == ("finished", local.trials, local.stages)
     assert mirrored.cells == local.cells
@@ -93,7 +93,7 @@ def test_the_status_of_a_mirrored_study_is_that_of_its_folder(sent):
 
 
 def test_sending_again_changes_nothing(study, wandb_server):
-    """What has arrived is not sent again."""
+    """Data that has arrived is not sent again."""
     send(study)
     assert changes(wandb_server)
     send(study)
@@ -101,11 +101,11 @@ def test_sending_again_changes_nothing(study, wandb_server):
 
 
 @pytest.mark.usefixtures("wandb_server")
-def test_a_study_that_is_run_again_keeps_what_wandb_has(study):
-    """While a finished study is looked at again, as when it grows, and afterwards, all of it can be read from W&B."""
+def test_a_restarted_study_stays_readable_in_wandb(study):
+    """During a restart of a finished study, and afterwards, the whole study can be read from W&B."""
     send(study)
     whole = load(study)
-    forget_choices(study, read_index(study))  # as a driver that starts leaves it, for a moment
+    forget_choices(study, read_index(study))  # the state while a driver starts
     sender = Sender(study, MirrorOptions("online", PROJECT))
     sender.study_run.begin(sender.study)
     sender.look()
@@ -127,8 +127,8 @@ def write_choices(study: Path, records) -> None:
 @pytest.mark.usefixtures("wandb_server")
 @pytest.mark.parametrize("broken", ["failed", "interrupted"])
 @pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])
-def test_an_attempt_leaves_nothing_in_the_next(broken, longer, tmp_path, write_attempt):
-    """A trial that failed and is run anew, or was interrupted and goes on, reads back as it ended: nothing old is left."""
+def test_an_attempt_leaves_no_trace_in_the_next(broken, longer, tmp_path, write_attempt):
+    """A failed trial that restarts, or an interrupted one that resumes, reads back as it ended, without old values."""
     study = tmp_path / "runs" / "s"
     write_attempt(study, broken, epochs=2, offset=0.0, columns={"error": "boom", "val_iou": 0.1, "val_f1": 0.2})
     send(study)
@@ -143,7 +143,7 @@ def test_an_attempt_leaves_nothing_in_the_next(broken, longer, tmp_path, write_a
 
 @pytest.fixture
 def write_attempt(start_columns, epoch_row):
-    """Write an attempt of a trial by a real driver's writer."""
+    """Write an attempt of a trial with a real record writer."""
 
     def write(study: Path, status: str, *, epochs: int, offset: float, columns, again: bool = False) -> None:
         with RecordWriter(study) as writer:
@@ -157,9 +157,8 @@ def write_attempt(start_columns, epoch_row):
 
 
 @pytest.mark.usefixtures("wandb_server")
-def test_folder_and_wandb_leave_out_what_a_study_has_left_behind(study):
-    """After a study was declared with one cell of four, both have its trials alone, with all that belongs to them,
-    and everything else in the tables of all."""
+def test_folder_and_wandb_leave_out_abandoned_trials(study):
+    """After a study is reduced to one of four cells, both show only its trials; the `all_` tables show everything."""
     before = load(study)
     cell = before.trials["cell"].iloc[-1]
     rows = before.trials[before.trials["cell"] == cell]
@@ -173,8 +172,8 @@ def test_folder_and_wandb_leave_out_what_a_study_has_left_behind(study):
     assert set(local.images["trial_id"]) == set(rows.loc[rows["phase"] == "confirm", "trial_id"])
 
 
-def test_runs_are_found_by_what_they_are(sent):
-    """Runs can be filtered and ordered by settings and results, and each says its group, job and state."""
+def test_runs_are_found_by_settings_and_results(sent):
+    """Runs can be filtered and ordered by settings and results, and have their group, job type and state."""
     trials = load(sent).trials
     filters = {"group": "tiny", "jobType": "finetune", "config.phase": "confirm", "config.freeze": "encoder"}
     found = wandb.Api().runs(PROJECT, filters, order="-summary_metrics.test/iou", lazy=False)
@@ -187,7 +186,7 @@ def test_runs_are_found_by_what_they_are(sent):
 
 
 def test_epochs_are_logged_against_their_number(sent):
-    """A run's history holds each epoch once, by W&B's usual names."""
+    """A run's history has each epoch once, with the key names that W&B users expect."""
     records = load(sent)
     trial = records.trials["trial_id"].iloc[0]
     history = [row for row in wandb.Api().run(f"{PROJECT}/{trial}").scan_history() if "epoch" in row]
@@ -198,7 +197,7 @@ def test_epochs_are_logged_against_their_number(sent):
 
 
 def test_a_confirmed_run_shows_its_predictions(sent, tmp_path):
-    """Example images come with their true and predicted masks and the names of the classes."""
+    """Example images have true and predicted masks and the names of the classes."""
     trial, key = load(sent).trials.query("phase == 'confirm'")[["trial_id", "model_key"]].iloc[0]
     run = wandb.Api().run(f"{PROJECT}/{trial}")
     shown = run.summary["examples/test"]
@@ -213,8 +212,8 @@ def test_a_confirmed_run_shows_its_predictions(sent, tmp_path):
     assert np.array_equal(shown, np.asarray(Image.open(stored)))
 
 
-def test_lineage_leads_from_a_source_to_what_began_from_it(sent, tmp_path):
-    """A stage logs its model; every trial that started from it uses that; a confirmed run logs its own, byte for byte."""
+def test_lineage_leads_from_a_source_to_its_trials(sent, tmp_path):
+    """A stage logs its model, each trial that starts from it uses that model, and a confirmed run logs its own unchanged."""
     records = load(sent)
     stage = records.stages.iloc[0]
     made = wandb.Api().artifact(f"{PROJECT}/stage-{stage['stage_id']}:latest")
@@ -230,8 +229,8 @@ def test_lineage_leads_from_a_source_to_what_began_from_it(sent, tmp_path):
     assert not models
 
 
-def test_numbers_alone_can_be_sent(study, wandb_server):
-    """Without images none leaves the machine, without weights none of these; the tables are the same."""
+def test_images_and_weights_can_be_withheld(study, wandb_server):
+    """Without `images` no image, without `weights` no weights leave the machine; the tables are the same."""
     Image.new("RGB", (9, 9)).save(study / "predictions.png")
     send(study, images=False, weights=False)
     assert not [name for name in wandb_server.uploads if name.endswith((".png", ".gif", ".jpg", ".safetensors"))]
@@ -253,7 +252,7 @@ def test_numbers_alone_can_be_sent(study, wandb_server):
 
 @pytest.mark.usefixtures("wandb_server")
 def test_the_summary_run_holds_the_result_table(study):
-    """The study's closing run has the table, the counts and the predictions figure."""
+    """The study's summary run has the table, the numbers of trials and the figure of predictions."""
     (study / "table.csv").write_text("cell,test_iou\na,0.5\nb,0.25\n")
     Image.new("RGB", (9, 9)).save(study / "predictions.png")
     send(study)
@@ -266,23 +265,23 @@ def test_the_summary_run_holds_the_result_table(study):
 
 @pytest.mark.usefixtures("wandb_server")
 def test_two_studies_share_a_project(study, tmp_path):
-    """A trial that two studies have in common is in W&B twice, once for each, and both studies read back whole."""
+    """A trial of two studies is in W&B twice, once for each study, and both studies read back completely."""
     other = Path(shutil.copytree(study, tmp_path / "runs" / "other"))
     write_object(other / "study.json", {**read_study(other), "name": "other", "records_id": "another"})
     send(study)
     send(other)
     assert_equal(load(study), load(f"wandb:{PROJECT}", study="tiny"))
     assert_equal(load(other), load(f"wandb:{PROJECT}", study="other"))
-    with pytest.raises(UserError, match="holds the studies other, tiny; name one with study="):
+    with pytest.raises(UserError, match="contains the studies other, tiny; name one with study="):
         load(f"wandb:{PROJECT}")
 
 
 @pytest.mark.usefixtures("wandb_server")
 def test_records_of_another_study_of_the_same_name_are_refused(study):
-    """Two studies of one name do not mix in a project."""
+    """Two studies with one name do not mix in a project."""
     send(study)
     write_object(study / "study.json", {**read_study(study), "records_id": "another"})
-    with pytest.raises(UserError, match=r"holds another study 'tiny'.*--wandb-project"):
+    with pytest.raises(UserError, match=r"contains another study 'tiny'.*--wandb-project"):
         send(study)
 
 
@@ -292,19 +291,19 @@ def test_records_of_another_study_of_the_same_name_are_refused(study):
         ("wandb:lab/nothing", "lab/nothing"),
         ("wandb:lab", "write wandb:ENTITY/PROJECT"),
         ("wandb:/", "write wandb:ENTITY/PROJECT"),
-        (f"wandb:{PROJECT}/missing", "no study 'missing'.*holds the studies tiny"),
+        (f"wandb:{PROJECT}/missing", "no study 'missing'.*contains the studies tiny"),
     ],
 )
 @pytest.mark.usefixtures("sent")
-def test_what_is_not_in_wandb_is_said(source, message):
-    """A project or study that W&B does not have is one line."""
+def test_a_missing_project_or_study_is_one_line(source, message):
+    """A project or study that W&B does not have raises one line."""
     with pytest.raises(UserError, match=message):
         load(source)
 
 
 @pytest.mark.usefixtures("wandb_server")
 def test_offline_runs_are_synced_afterwards(study):
-    """Runs written offline arrive by W&B's own `wandb sync`; a sync of the study then completes them, and doubles nothing."""
+    """Offline runs arrive by W&B's `wandb sync`; a later sync of the study completes them without duplicates."""
     send(study, mode="offline")
     folders = sorted(str(path) for path in (study / "wandb" / "wandb").glob("offline-run-*"))
     assert len(folders) == 18

@@ -1,4 +1,4 @@
-"""The mirror knows kinds of tasks by their rows alone: one that is added as a file and a row is sent and read back."""
+"""The mirror handles any kind of task by its row: an added kind is sent and read back."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def _toy_kind(tmp_path, monkeypatch, wandb_server):  # noqa: ARG001
 
 
 def write_toys(study: Path, total: int | None, again: bool = False) -> None:
-    """Write what a driver writes of three toys: one fails unless it has a `total`, one finishes, one still runs."""
+    """Write the records of three toys: one fails unless it has a `total`, one finishes, one is still running."""
     with RecordWriter(study) as writer:
         writer.declare({"schema_version": SCHEMA_VERSION, "name": "s", "store": str(study.parent / "store")})
         writer.plan([])
@@ -65,12 +65,12 @@ def write_toys(study: Path, total: int | None, again: bool = False) -> None:
 
 def send(study: Path) -> None:
     options = MirrorOptions("online", PROJECT)
-    options.keep(study)
+    options.save(study)
     transfer(Sender(study, options))
 
 
 def test_records_of_a_new_kind_are_mirrored(tmp_path):
-    """A kind without cell, artifact and source reads back from W&B as from its folder, also after a failed record ran again."""
+    """A kind without cell, artifact and source reads back from W&B as from its folder, also after a retry."""
     study = tmp_path / "runs" / "s"
     for total in (None, 6):
         write_toys(study, total, again=total is not None)

@@ -1,4 +1,4 @@
-"""The mirror's processes, against a server that fails in every way, and processes that are killed."""
+"""The mirror's processes with a server that fails in many ways, and with processes that are killed."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def _impatient(tmp_path, monkeypatch):
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Wait for something that another process does."""
+    """Wait until a condition in another process holds."""
     deadline = time.monotonic() + SECONDS
     while not happened():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -46,7 +46,7 @@ def until(happened: Callable[[], object]) -> None:
 
 
 def assert_whole(study: Path) -> None:
-    """W&B has all of a study, and nothing of it twice."""
+    """Check that W&B has the whole study, and nothing of it twice."""
     local, mirrored = load(study), load(f"wandb:{PROJECT}")
     for table in TABLES:
         pd.testing.assert_frame_equal(getattr(local, table), getattr(mirrored, table), obj=table)
@@ -68,8 +68,8 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_could_not_be_sent_is_sent_later(fault, copy_of_finished, wandb_server, monkeypatch):
-    """However W&B fails in the middle, a later sync completes what is there, without duplicates."""
+def test_data_that_failed_to_send_is_sent_later(fault, copy_of_finished, wandb_server, monkeypatch):
+    """After any failure of W&B, a later sync completes the study without duplicates."""
     study = copy_of_finished / "runs" / "tiny"
     wandb_server.fault = fault
     sync(study, ONLINE, lambda _: None)
@@ -81,7 +81,7 @@ def test_what_could_not_be_sent_is_sent_later(fault, copy_of_finished, wandb_ser
 
 
 def test_a_silent_server_changes_nothing_of_a_study(tiny_study: Study, finished, tmp_path, wandb_server, monkeypatch):
-    """With a W&B that never answers, a study ends before its mirror, with the numbers that it has without; a sync sends all."""
+    """With a W&B that never answers, a study ends before its mirror, with unchanged numbers; a sync sends everything."""
     wandb_server.fault = Silent()
     records = segsweep.run(
         tiny_study, out=tmp_path / "runs", runner="inline", device="cpu", threads=1, mirror=MirrorOptions("online", PROJECT)
@@ -116,7 +116,7 @@ def _mirrors(study: Path) -> list[psutil.Process]:
 
 
 def _end(study: Path) -> bool:
-    """Kill the mirror of a study without warning, as a machine that goes down does."""
+    """Kill the mirror of a study, as the end of its machine does."""
     for process in _mirrors(study):
         for each in (*process.children(recursive=True), process):
             try:
@@ -131,7 +131,7 @@ def epoch(number: int) -> dict[str, object]:
 
 
 def epochs_of(trial: str) -> list[int]:
-    """The epochs of a trial that W&B has."""
+    """The epochs of a trial in W&B."""
     try:
         return [row["epoch"] for row in wandb.Api().run(f"{PROJECT}/{trial}").scan_history() if row.get("epoch") is not None]
     except (ValueError, wandb.Error):
@@ -139,7 +139,7 @@ def epochs_of(trial: str) -> list[int]:
 
 
 def write(study: Path, numbers: range, status: str) -> None:
-    """Have a driver write some epochs of trial `a`, one after the other as they arrive, and then how it ended."""
+    """Write some epochs of trial `a` in a driver process, each after the previous one has arrived, and then its end."""
     with RecordWriter(study) as writer:
         writer.declare({"schema_version": SCHEMA_VERSION, "name": "s", "store": str(study.parent / "store")})
         columns = {"study": "s", "trial_id": "a", "cell": "c", "phase": "tune", "seed": 0, "source": "random"}
@@ -153,7 +153,7 @@ def write(study: Path, numbers: range, status: str) -> None:
 
 @pytest.mark.parametrize("killed", [pytest.param(False, id="ended", marks=pytest.mark.slow), pytest.param(True, id="killed")])
 def test_a_resumed_trial_continues_its_run(killed, tmp_path, wandb_server: WandbServer, monkeypatch):
-    """Epochs arrive as they are written; a trial that goes on after an interruption goes on in the same W&B run."""
+    """Epochs arrive as they are written; a resumed trial continues in the same W&B run."""
     monkeypatch.delenv(PATIENCE)
     study = tmp_path / "runs" / "s"
     study.mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_a_resumed_trial_continues_its_run(killed, tmp_path, wandb_server: Wandb
 
 
 def test_the_key_is_nowhere(copy_of_finished, wandb_server: WandbServer):
-    """W&B's key stands in no file of a study and in no process's command line."""
+    """W&B's key is in no file of a study and in no command line of a process."""
     study = copy_of_finished / "runs" / "tiny"
     messages: list[str] = []
     with mirroring(study, ONLINE, messages.append):
@@ -189,7 +189,7 @@ def test_the_key_is_nowhere(copy_of_finished, wandb_server: WandbServer):
 
 
 def test_without_a_key_nothing_starts(tmp_path, monkeypatch):
-    """Without a key `online` is refused with what to do; `offline` needs none."""
+    """Without a key, `online` is refused with the remedy; `offline` needs none."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -205,7 +205,7 @@ def test_without_a_key_nothing_starts(tmp_path, monkeypatch):
 
 
 def test_a_sync_takes_turns_with_the_study_s_own_mirror(copy_of_finished, wandb_server: WandbServer, monkeypatch):
-    """A sync is refused while the study runs, and waits for what its command has left sending."""
+    """A sync is refused while the study runs, and waits for a mirror that the command left running."""
     monkeypatch.delenv(PATIENCE)
     study = copy_of_finished / "runs" / "tiny"
     messages: list[str] = []

@@ -1,4 +1,4 @@
-"""Which rows count as a study's: those that it asked for when it was last declared, by one rule in every place."""
+"""Which rows belong to a study: those of its present declaration, by one rule everywhere."""
 
 import pandas as pd
 import pytest
@@ -19,7 +19,7 @@ OF_TEST = {
 
 @pytest.fixture
 def changed(tmp_path, begin, start_columns, epoch_row):
-    """A study whose source was another before, from a chain of two stages: its tables now, and what it left behind."""
+    """A study whose source was changed from a chain of two stages: its present tables, and the abandoned ones."""
     folder = tmp_path / "runs" / "s"
     writer = begin(folder)
     for name, stages, test_iou in (("old", ("g1", "g2"), 0.272), ("new", ("h1", "h2"), 0.028)):
@@ -34,7 +34,7 @@ def changed(tmp_path, begin, start_columns, epoch_row):
             writer.end(f"{name} {phase}", "finished", {"test_iou": test_iou}, OF_TEST if phase == "confirm" else {})
         shared = {"cell": "c", "seed": 1, "status": "not_run", "stage_id": stages[1]}
         rows = [{**shared, "trial_id": f"{name} tune", "phase": "tune"}]
-        writer._choices_are_old = True  # as each start takes them
+        writer._choices_are_old = True  # each start computes them again
         writer.plan([*rows, {**shared, "trial_id": "later-undecided", "phase": "confirm"}], stages)
         writer.choose("c", {"chosen": f"{name} tune", "confirm": [f"{name} confirm"], "at_edge": []})
     yield folder
@@ -42,18 +42,18 @@ def changed(tmp_path, begin, start_columns, epoch_row):
 
 
 def test_abandoned_runs_are_not_averaged_in(changed):
-    """What a changed study has left behind counts in no table, query, or answer that does not ask for it."""
+    """Abandoned runs of a changed study count in no table, query or answer unless requested."""
     records = load(changed)
     question = "select avg(test_iou) from {} where phase = 'confirm'"
     assert records.sql(question.format("trials")).iloc[0, 0] == pytest.approx(0.028)
     assert records.sql(question.format("all_trials")).iloc[0, 0] == pytest.approx(0.150)
-    assert sql(question.format("trials") + " and planned", changed).iloc[0, 0] == pytest.approx(0.028)  # as queries once had it
+    assert sql(question.format("trials") + " and planned", changed).iloc[0, 0] == pytest.approx(0.028)  # earlier form
     assert confirmed_runs(records)["trial_id"].tolist() == ["new confirm"]
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_follows_the_one_rule(changed, table):
-    """Each table has the rows of planned trials, and of the stages that they need, in order; its `all_` one has every row."""
+    """Each table has the rows of planned trials and of the stages they need, in order; its `all_` table has every row."""
     records = load(changed)
     asked, everything = getattr(records, table), getattr(records, with_all_rows(table))
     column = everything[identity_column(table)]
@@ -68,7 +68,7 @@ def test_every_table_follows_the_one_rule(changed, table):
 
 
 def test_a_plan_of_an_earlier_version_names_no_stages(changed):
-    """Where a plan lists trials alone, their stages are found by what the trials start from, with those before."""
+    """If a plan lists only trials, their stages are those the trials start from, with all stages before."""
     (changed / "plan.parquet").unlink()
     with (changed / "index.jsonl").open("w"):
         pass
@@ -79,14 +79,14 @@ def test_a_plan_of_an_earlier_version_names_no_stages(changed):
 
 
 def test_without_a_plan_everything_counts(changed):
-    """Records of which no plan says what is asked for are read as they are."""
+    """Without a plan all records count."""
     (changed / "plan.parquet").unlink()
     (changed / "index.jsonl").write_text("")
     assert len(load(changed).trials) == len(load(changed).all_trials) == 4
 
 
 def test_a_study_is_found_by_its_name_or_the_message_lists_them(changed, monkeypatch):
-    """A study is named by its folder, or its name in `runs/`; what is neither is one line with the studies that there are."""
+    """A study is named by its folder or its name in `runs/`; any other name raises one line with the existing studies."""
     monkeypatch.chdir(changed.parents[1])
     assert find_study("s").resolve() == find_study("runs/s").resolve() == find_study(changed).resolve() == changed.resolve()
     assert str(find_study("wandb:lab/pets")) == "wandb:lab/pets"

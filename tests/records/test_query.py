@@ -22,7 +22,7 @@ def confirm(writer: RecordWriter, start_columns, identity: str, test_iou: float 
 
 @pytest.fixture
 def study(tmp_path, begin, start_columns, write, epoch_row):
-    """A study below `runs/` with confirmed runs in a part and in lines, a tuning trial, a stage and a running trial."""
+    """A study in `runs/` with confirmed runs in a part and in lines, a tuning trial, a stage and a running trial."""
     writer = begin(tmp_path / "runs" / "s")
     writer.start("stages", "g", {"study": "s", "stage_id": "g", "stage": "supervised:pets"})
     writer.end("g", "finished", {"key": "k"})
@@ -37,15 +37,15 @@ def study(tmp_path, begin, start_columns, write, epoch_row):
     writer.__exit__(None, None, None)
 
 
-def test_a_question_over_all_studies_below_runs(study, monkeypatch):
-    """Without a study named, all below `runs/` are asked, while one of them is written; undefined scores count nowhere."""
+def test_a_query_over_all_studies_in_runs(study, monkeypatch):
+    """Without a named study all studies in `runs/` are queried, also while one is written; undefined scores are NULL."""
     monkeypatch.chdir(study.parent.parent)
     answer = records.sql(QUESTION)
     assert answer.to_dict("records") == [{"source": "random", "avg(test_iou)": 0.5}]
 
 
-def test_a_question_to_loaded_records(study):
-    """Loaded records answer the same, as they were when they were loaded."""
+def test_a_query_over_loaded_records(study):
+    """Loaded records give the same answer, as of the time of loading."""
     loaded = records.load(study)
     assert loaded.sql(QUESTION).equals(records.sql(QUESTION, study))
     assert loaded.sql("select status, count(*) n from trials group by all order by 1").values.tolist() == [
@@ -55,8 +55,8 @@ def test_a_question_to_loaded_records(study):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_can_be_asked(study, table):
-    """Each table has all rows and columns of its frame."""
+def test_every_table_can_be_queried(study, table):
+    """Each table has all rows and columns of its data frame."""
     data = getattr(records.load(study), table)
     answer = records.sql(f"select * from {table}", study)
     assert list(answer.columns) == list(data.columns)
@@ -67,13 +67,13 @@ def test_every_table_can_be_asked(study, table):
 
 
 def test_tables_join(study):
-    """Tables can be joined: counts of the confusion matrices beside what the trials table says."""
+    """Tables can be joined: counts of the confusion matrices with columns of the trials table."""
     answer = records.sql("select trial_id, test_iou, pixels from trials join confusions using (trial_id) order by 1", study)
     assert answer[["trial_id", "pixels"]].values.tolist() == [["a", 7], ["b", 7], ["undefined", 7]]
 
 
-def test_several_studies_stand_below_one_another(study, tmp_path, begin, start_columns):
-    """Studies with other columns, or with other types in them, are asked at once; a column that one lacks is NULL there."""
+def test_rows_of_several_studies_are_concatenated(study, tmp_path, begin, start_columns):
+    """Studies with different columns or column types can be queried together; a missing column is NULL."""
     other = begin(tmp_path / "other")
     other.declare({"schema_version": SCHEMA_VERSION, "name": "o"})
     confirm(other, start_columns, "c", 1.0, study="o", augmentation=5, only_here=True)
@@ -99,8 +99,8 @@ def test_several_studies_stand_below_one_another(study, tmp_path, begin, start_c
         ("", r"tables: "),
     ],
 )
-def test_a_bad_query_says_what_there_is(study, query, message):
-    """A query that cannot be answered is one line: DuckDB's reason, the tables, the nearest columns, and what lists all."""
+def test_a_bad_query_lists_tables_and_columns(study, query, message):
+    """A failing query raises one line: DuckDB's reason, the tables, the nearest columns, and the query that lists all."""
     with pytest.raises(UserError, match=message) as caught:
         records.sql(query, study)
     assert "\n" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_a_bad_query_says_what_there_is(study, query, message):
     ],
 )
 def test_a_query_reaches_nothing_else(study, tmp_path, monkeypatch, query):
-    """No query writes a file, reads one, loads an extension, lifts these limits, or sees variables of the process."""
+    """No query writes or reads a file, loads an extension, lifts these limits, or sees variables of the process."""
     monkeypatch.chdir(tmp_path)
     secret = records.load(study).trials  # noqa: F841
     (tmp_path / "there.csv").write_text("a,b\n1,2\n")
@@ -144,16 +144,16 @@ def test_a_query_reaches_nothing_else(study, tmp_path, monkeypatch, query):
     ],
 )
 def test_freeze_without_quotes_is_explained(study, query):
-    """Where a query fails at the column `freeze`, the message says why; it does not where the column is quoted."""
-    with pytest.raises(UserError, match=r'syntax error .*; "freeze" is a word of SQL: as a column it needs its double quotes; '):
+    """If a query fails at the column `freeze`, the message explains it; with quotes the query works."""
+    with pytest.raises(UserError, match=r'syntax error .*; "freeze" is a keyword of SQL: write the column in double quotes; '):
         records.sql(query, study)
     with pytest.raises(UserError) as caught:
         records.sql("""select "freeze", 'freeze' from trials where""", study)
     assert "word of SQL" not in str(caught.value)
 
 
-def test_no_other_column_is_a_word_of_sql():
-    """All columns but `freeze` and `true` can stand in a query without quotes."""
+def test_no_other_column_is_a_keyword_of_sql():
+    """All columns except `freeze` and `true` work without quotes."""
     words = "select keyword_name from duckdb_keywords() where keyword_category != 'unreserved'"
     with duckdb.connect() as connection:
         reserved = {word for (word,) in connection.execute(words).fetchall()}
@@ -174,9 +174,9 @@ def test_no_other_column_is_a_word_of_sql():
     ],
 )
 def test_the_column_true_of_counts_needs_its_quotes(study, query):
-    """Without quotes `true` is a constant, whose sum counts rows: a question to counts that has it so is refused."""
+    """Without quotes `true` is a constant, whose sum counts rows: such a query over `counts` is refused."""
     with pytest.raises(
-        UserError, match=r'^sql: "true" is a column of counts and a word of SQL: write the column in double quotes'
+        UserError, match=r'^sql: "true" is a column of counts and a keyword of SQL: write the column in double quotes'
     ):
         records.sql(query, study)
     assert records.sql('select sum(hit) / sum("true") as recall from counts', study)["recall"].item() == pytest.approx(7 / 9)
@@ -197,15 +197,15 @@ def test_the_column_true_of_counts_needs_its_quotes(study, query):
         "select 'from counts' from trials where true",
     ],
 )
-def test_true_as_a_constant_is_no_mistake(study, query):
-    """Strings, comments, comparisons with `true`, and queries that ask another table than `counts` are answered."""
+def test_true_as_a_constant_is_allowed(study, query):
+    """Strings, comments, comparisons with `true`, and queries over tables other than `counts` are answered."""
     records.sql(query, study)
 
 
-def test_a_study_is_asked_once(study, tmp_path, monkeypatch):
-    """A study that is named twice, or a copy of it below `runs/`, would count twice: both are named."""
+def test_a_study_is_queried_once(study, tmp_path, monkeypatch):
+    """A study that is named twice, or whose copy is in `runs/`, would count twice: the error names both."""
     monkeypatch.chdir(tmp_path)
-    advice = "both hold the study 's', whose rows would count twice; name the studies to ask, only one of these two among them$"
+    advice = "both hold the study 's', whose rows would count twice; name the studies to query, with only one of these two$"
     with pytest.raises(UserError, match=f"^{study} and {study}: {advice}"):
         records.sql(QUESTION, study, records.load(study))
     shutil.copytree(study, tmp_path / "runs" / "copy")
@@ -214,7 +214,7 @@ def test_a_study_is_asked_once(study, tmp_path, monkeypatch):
 
 
 def test_no_study_is_one_line(tmp_path, monkeypatch):
-    """Where `runs/` holds no study that is said."""
+    """If `runs/` contains no study, one line says so."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^runs/: holds no study to ask; run one, or name the folders of studies$"):
+    with pytest.raises(UserError, match=r"^runs/: holds no study to query; run one, or name the folders of studies$"):
         records.sql(QUESTION)

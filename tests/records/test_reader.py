@@ -25,7 +25,7 @@ def assert_schema(records) -> None:
 @pytest.mark.parametrize("live", [0, 2])
 @pytest.mark.parametrize("planned", [0, 1])
 def test_tables_have_the_schema(tmp_path, write, begin, kill, parts, live, planned):
-    """Columns and types are the schema's, whether rows lie in parts, in lines, in the plan, in all of them or nowhere."""
+    """Columns and types are those of the schema, whether rows are in parts, lines, the plan, all of them or nowhere."""
     first = begin(tmp_path)
     for number in range(parts):
         write(first, f"part{number}", images=2)
@@ -45,7 +45,7 @@ def test_tables_have_the_schema(tmp_path, write, begin, kill, parts, live, plann
 
 
 def test_round_trip(tmp_path, begin, start_columns, epoch_row):
-    """What a driver writes is what a reader reads, from lines and from a part alike."""
+    """A reader reads what a driver has written, from lines and from a part."""
     writer = begin(tmp_path)
     writer.start("trials", "t", start_columns("t", phase="confirm", fraction=0.5, seed=7))
     writer.facts("t", {"train_images": 12, "device": "cpu x1"})
@@ -77,7 +77,7 @@ def test_round_trip(tmp_path, begin, start_columns, epoch_row):
 
 @pytest.mark.parametrize("newer", [0, 1])
 def test_parts_of_earlier_versions_still_load(tmp_path, write, begin, as_earlier, newer):
-    """Parts that have no counts and no confusion matrices load as ever; what newer parts and lines have of them is there."""
+    """Parts without counts and confusion matrices load; rows of newer parts and lines are present."""
     writer = begin(tmp_path)
     write(writer, "old", images=2)
     writer.compact()
@@ -100,7 +100,7 @@ def test_parts_of_earlier_versions_still_load(tmp_path, write, begin, as_earlier
 
 
 def test_undefined_numbers_stay_undefined(tmp_path, begin, start_columns, epoch_row):
-    """A metric that is NaN reads as NaN from lines and parts; an infinite one too; whole numbers that lack are NA."""
+    """A NaN metric reads as NaN from lines and parts, and so does an infinite one; missing integers are NA."""
     writer = begin(tmp_path)
     writer.start("trials", "t", start_columns("t"))
     writer.epoch("t", epoch_row(1, val_iou=math.nan, val_loss=math.inf))
@@ -115,7 +115,7 @@ def test_undefined_numbers_stay_undefined(tmp_path, begin, start_columns, epoch_
 
 
 def test_running_or_interrupted(tmp_path, begin, kill, start_columns):
-    """What has no end is running or paused while a driver holds the study, and interrupted when none does."""
+    """A record without an end is running or paused while a driver holds the study, otherwise interrupted."""
     writer = begin(tmp_path)
     for trial in ("t", "u"):
         writer.start("trials", trial, start_columns(trial))
@@ -128,7 +128,7 @@ def test_running_or_interrupted(tmp_path, begin, kill, start_columns):
 
 
 def test_running_is_seen_from_another_process(tmp_path, begin, start_columns):
-    """A reader in another process sees that a driver is at work."""
+    """A reader in another process sees that a driver is alive."""
     writer = begin(tmp_path)
     writer.start("trials", "t", start_columns("t"))
     code = f"from segsweep.records import load; print(load({str(tmp_path)!r}).trials['status'].tolist())"
@@ -138,7 +138,7 @@ def test_running_is_seen_from_another_process(tmp_path, begin, start_columns):
 
 
 def test_planned_trials_wait(tmp_path, write, begin):
-    """A planned trial without lines is `not_run`; one that has run stands once, under the plan's name of its cell."""
+    """A planned trial without lines is `not_run`; one that has run has one row, with the plan's name of its cell."""
     writer = begin(tmp_path)
     write(writer, "a")
     shared = {"phase": "tune", "seed": 0, "status": "not_run", "study": "s", "learning_rate": 0.25}
@@ -150,8 +150,8 @@ def test_planned_trials_wait(tmp_path, write, begin):
     writer.__exit__(None, None, None)
 
 
-def test_confirmed_run_takes_the_place_of_its_provisional_row(tmp_path, begin, start_columns):
-    """A confirmed run that has started stands for the undecided row of its cell and seed; other seeds still wait."""
+def test_a_confirmed_run_replaces_its_provisional_row(tmp_path, begin, start_columns):
+    """A started confirmed run replaces the undecided row of its cell and seed; other seeds still wait."""
     writer = begin(tmp_path)
     shared = {"cell": "c", "phase": "confirm", "status": "not_run"}
     writer.plan([{**shared, "trial_id": f"p{seed}-undecided", "seed": seed} for seed in (1, 2)])
@@ -163,7 +163,7 @@ def test_confirmed_run_takes_the_place_of_its_provisional_row(tmp_path, begin, s
 
 
 def test_chosen_trials_are_marked(tmp_path, write, begin):
-    """The chosen tuning trial and its confirmed runs are marked; a later choice of the same cell replaces the earlier."""
+    """The chosen tuning trial and its confirmed runs are marked; a later choice of the cell replaces the earlier one."""
     writer = begin(tmp_path)
     for name in ("a", "b", "k"):
         write(writer, name)
@@ -174,13 +174,13 @@ def test_chosen_trials_are_marked(tmp_path, write, begin):
     assert records.trials.set_index("trial_id")["chosen"].to_dict() == {"a": False, "b": True, "k": True}
     assert records.choices["c"]["at_edge"] == ["learning_rate"]
     writer.__exit__(None, None, None)
-    with RecordWriter(tmp_path) as again:  # choices are made afresh by every start
+    with RecordWriter(tmp_path) as again:  # every start chooses again
         again.plan([])
         assert not load(tmp_path).all_trials["chosen"].any()
 
 
 def test_stages_have_their_own_table(tmp_path, begin, epoch_row):
-    """A stage stands among the stages, its epochs among the epochs under its id, and no trial appears."""
+    """A stage is in the table of stages, its epochs are under its id, and the trials table has no row for it."""
     writer = begin(tmp_path)
     writer.start("stages", "g", {"study": "s", "stage_id": "g", "stage": "supervised:pets"})
     writer.epoch("g", epoch_row(1))
@@ -196,7 +196,7 @@ def test_stages_have_their_own_table(tmp_path, begin, epoch_row):
 
 
 def test_torn_line_is_left_out(tmp_path, write, begin, kill):
-    """A line that was not finished does not count: the trial is as its whole lines say."""
+    """An incomplete line is ignored: the trial has the state of its complete lines."""
     writer = begin(tmp_path)
     write(writer, "t", epochs=2)
     path = tmp_path / "live" / "t.jsonl"
@@ -208,6 +208,6 @@ def test_torn_line_is_left_out(tmp_path, write, begin, kill):
 
 
 def test_folder_without_a_study_is_one_line(tmp_path):
-    """Where there is no study the error names the folder."""
+    """For a folder without a study the error names the folder."""
     with pytest.raises(UserError, match=r"none: holds no study \(no study.json\)"):
         load(tmp_path / "none")

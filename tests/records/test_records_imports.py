@@ -14,6 +14,6 @@ assert not loaded, loaded
 
 
 def test_reading_needs_neither_torch_nor_ray():
-    """No module of records and report loads torch, ray or wandb, but for those of the mirror."""
+    """No module of records and report imports torch, ray or wandb, except those of the mirror."""
     result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

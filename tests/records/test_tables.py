@@ -16,7 +16,7 @@ def epoch(number: int, seconds: float = 1.0, **values):
 
 
 def test_entry_joins_its_lines():
-    """A trial's row holds what its start, facts and end say; seconds are the sum over its epochs."""
+    """A trial's row has the columns of its start, facts and end lines; seconds are the sum over its epochs."""
     lines = [
         start(10.0),
         {"kind": "facts", "device": "cpu x1"},
@@ -33,8 +33,8 @@ def test_entry_joins_its_lines():
     assert rows_of(entry)["images"] == [{"study": "s", "trial_id": "t", "cell": "c", "seed": 1, "image": "a"}]
 
 
-def test_entry_that_goes_on_is_running_again():
-    """A trial that was interrupted and goes on counts its starts, keeps its first time, and has neither end nor error."""
+def test_a_resumed_entry_is_running_again():
+    """A trial that resumes counts its starts, keeps its first start time, and has neither end nor error."""
     end = {"kind": "end", "status": "interrupted", "ended_at": 20.0, "error": "interrupted by the user"}
     entry = read_entry([start(10.0), epoch(1), end, start(30.0)])
     assert (entry.status, entry.row["starts"], entry.row["started_at"]) == ("running", 2, 10.0)
@@ -42,8 +42,8 @@ def test_entry_that_goes_on_is_running_again():
     assert entry.row["ended_at"] is None
 
 
-def test_epoch_that_stands_twice_counts_once():
-    """An epoch that was recorded twice gives one row, the last report of it."""
+def test_an_epoch_recorded_twice_counts_once():
+    """An epoch that was recorded twice gives one row, the last report."""
     entry = read_entry([start(1.0), epoch(1, val_iou=0.1), epoch(2), epoch(1, val_iou=0.2)])
     rows = rows_of(entry)["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2]
@@ -52,12 +52,12 @@ def test_epoch_that_stands_twice_counts_once():
 
 
 def test_file_without_a_whole_line_is_no_entry():
-    """Nothing is known of a trial whose first line was never finished."""
+    """A file whose first line is incomplete gives no entry."""
     assert read_entry([]) is None
 
 
 def test_stage_has_epochs_under_its_own_id():
-    """The epochs of a stage carry the stage's id and the phase `stage`, its row goes to the stages."""
+    """The epochs of a stage have the stage's id and the phase `stage`; its row is in the stages table."""
     rows = rows_of(read_entry([{"kind": "start", "table": "stages", "started_at": 1.0, "study": "s", "stage_id": "g"}, epoch(1)]))
     assert rows["trials"] == []
     assert rows["stages"][0]["stage_id"] == "g"
@@ -70,7 +70,7 @@ SAMPLES = {"string": "text", "float64": 0.5, "Int64": 3, "boolean": True}
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("filled", ["nothing", "empty row", "full row", "both", "nan"])
 def test_frames_have_the_schema(table, filled):
-    """Whatever rows there are, a frame has the columns of its table in order and with their types."""
+    """For any rows, a data frame has the columns of its table in order and with their types."""
     full = {name: SAMPLES[kind] for name, kind in TABLES[table].items()}
     nan = dict.fromkeys(full, math.nan)
     rows = {"nothing": [], "empty row": [{}], "full row": [full], "both": [full, {}], "nan": [full, nan]}[filled]
@@ -84,8 +84,8 @@ def test_frames_have_the_schema(table, filled):
         assert data.iloc[1].isna().all()
 
 
-def test_further_columns_stand_last():
-    """Columns that the schema does not name follow it by name, where they hold something; rows that lack them are empty there."""
+def test_further_columns_come_last():
+    """Non-empty columns outside the schema follow it by name; rows without them are empty there."""
     data = frame("images", [{"image": "a", "odd": 1.5, "empty": None}, {"image": "b", "even": "x"}])
     assert list(data.columns) == [*TABLES["images"], "even", "odd"]
     assert data["odd"].tolist()[0] == 1.5
@@ -103,7 +103,7 @@ def test_further_columns_stand_last():
     ],
 )
 def test_further_columns_have_one_type(values, kind, expected):
-    """What type a further column has follows from its values; a mixture is text, so that a part can hold it."""
+    """The type of a further column depends only on its values; a mixture becomes text, so that a part can store it."""
     data = frame("images", [{"further": value} for value in values])
     for found in (data, from_arrow("images", to_arrow(data))):
         assert str(found["further"].dtype) == kind
@@ -112,7 +112,7 @@ def test_further_columns_have_one_type(values, kind, expected):
 
 @pytest.mark.parametrize("values", [[3, "a"], [3.0, "a"], [1e-5, "a"], [1e20, "a"], [True, "a"], [True, 3], [False, 2.5, None]])
 def test_a_mixture_reads_the_same_however_it_is_divided(values):
-    """Text of numbers and truths does not depend on whether they stand in one part or in several."""
+    """The text of numbers and booleans does not depend on whether they are in one part or in several."""
     rows = [{"further": value} for value in values]
     whole = frame("images", rows)["further"]
     parts = from_arrow("images", stacked([to_arrow(frame("images", [row])) for row in rows]))["further"]
@@ -120,8 +120,8 @@ def test_a_mixture_reads_the_same_however_it_is_divided(values):
     assert whole.equals(parts)
 
 
-def test_what_is_text_somewhere_is_text_everywhere():
-    """Tables stand below one another whatever types their further columns have; one that lacks a column is empty there."""
+def test_a_column_with_text_in_one_table_is_text_in_all():
+    """Tables are concatenated whatever types their further columns have; a table without a column is empty there."""
     several = [{"image": "a", "mix": 1.5}, {"image": "b", "mix": "x", "whole": 2}, {"image": "c"}]
     data = from_arrow("images", stacked([to_arrow(frame("images", [row])) for row in several]))
     assert data["image"].tolist() == ["a", "b", "c"]

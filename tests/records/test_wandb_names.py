@@ -10,7 +10,7 @@ TRIALS = task_tables()["trials"]
 
 @pytest.mark.parametrize("name", task_tables())
 def test_every_column_comes_back(name):
-    """A row that is taken apart into config and summary, and put together again, is the same row."""
+    """A row that is split into config and summary, and joined again, is unchanged."""
     table = task_tables()[name]
     row = {name: number for number, name in enumerate([*table.columns, "test_iou_a cat", "before_iou_car", "weight_decay"])}
     config, summary = config_of(table, row), summary_of(table, row)
@@ -19,20 +19,20 @@ def test_every_column_comes_back(name):
 
 
 def test_every_column_of_an_epoch_comes_back():
-    """An epoch that is written as a row of history, and read again, is the same epoch; what W&B adds is left out."""
+    """An epoch that is written as a row of history, and read again, is unchanged; keys that W&B adds are ignored."""
     row = {name: number for number, name in enumerate(EPOCHS) if name not in WHOSE}
     assert epoch_from({"segsweep/start": 2.5, **history_of(row), "_step": 3, "_timestamp": 1.5, "examples/test": {}}) == row
 
 
 def test_an_epoch_does_not_overwrite_a_result():
-    """The last epoch's values, which W&B puts into the summary, are taken for no column of the trial."""
+    """The last epoch's values, which W&B copies into the summary, do not become columns of the trial."""
     epoch = {name: 1.0 for name in EPOCHS if name not in WHOSE}
     last = {**history_of(epoch), "_wandb": {"runtime": 3}, "_runtime": 3.5}
     assert row_from(TRIALS, {"trial_id": "a"}, last) == {"trial_id": "a"}
 
 
 def test_results_are_called_as_documented():
-    """Settings keep their names; results stand under the split that they were measured on."""
+    """Settings keep their names; the keys of results begin with the split that they were measured on."""
     row = {"source": "random", "val_iou": 0.5, "best_epoch": 3, "test_iou": 0.4, "status": "finished", "train_images": 9}
     assert config_of(TRIALS, row) == {"source": "random", "train_images": 9}
     assert summary_of(TRIALS, row) == {"best/val_iou": 0.5, "best/epoch": 3, "test/iou": 0.4, "status": "finished"}
@@ -45,7 +45,7 @@ def test_results_are_called_as_documented():
 
 
 def test_ids_hold_what_wandb_allows():
-    """A study's name may hold what a run's id may not."""
+    """A study's name may contain characters that a run's id may not."""
     assert run_id("my study/2: ü") == "my-study-2---"
 
 
@@ -60,6 +60,6 @@ def test_ids_hold_what_wandb_allows():
         ("stopped", "running", "stopped"),
     ],
 )
-def test_what_runs_or_pauses_is_interrupted_without_its_process(status, state, expected):
-    """A run whose process is gone says `running` or `paused` for ever; its task is interrupted, as in the study's folder."""
+def test_a_run_without_its_process_is_interrupted(status, state, expected):
+    """A run whose process died keeps the status `running` or `paused` in W&B; its task is interrupted, as in the folder."""
     assert status_of(status, state) == expected

@@ -20,7 +20,7 @@ from segsweep.records.writer import RecordWriter
 
 
 def test_ended_trials_become_parts(tmp_path, write, begin):
-    """When a run closes, what has ended lies in a part and its lines are gone; what was interrupted keeps its lines."""
+    """When a writer closes, ended trials are in a part and their lines are removed; interrupted ones keep their lines."""
     open_writer = begin(tmp_path)
     for status in (*FINAL, "interrupted"):
         write(open_writer, f"t-{status}", status=status)
@@ -32,7 +32,7 @@ def test_ended_trials_become_parts(tmp_path, write, begin):
 
 
 def test_parts_are_made_as_trials_end(tmp_path, write, begin, monkeypatch):
-    """So many ended trials as fill a part are moved while the run goes on, each exactly once."""
+    """As soon as enough trials for a part have ended they are moved to it, each exactly once."""
     monkeypatch.setattr(writer, "ENDED_PER_PART", 3)
     open_writer = begin(tmp_path)
     for number in range(7):
@@ -44,7 +44,7 @@ def test_parts_are_made_as_trials_end(tmp_path, write, begin, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_trials(tmp_path, write, begin):
-    """A writer keeps nothing of a trial that lies in a part: after hundreds more it holds what it held before."""
+    """A writer keeps nothing of trials in parts: after hundreds more trials its memory is the same."""
     open_writer = begin(tmp_path)
     held = []
     tracemalloc.start()
@@ -54,12 +54,12 @@ def test_memory_does_not_grow_with_the_trials(tmp_path, write, begin):
             held.append(tracemalloc.get_traced_memory()[0])
         write(open_writer, f"t{trial}", epochs=1)
     tracemalloc.stop()
-    assert held[-1] - held[1] < 25_000  # a set of epochs and a name for each would be 40 kB
+    assert held[-1] - held[1] < 25_000  # a set of epochs and a name per trial would take 40 kB
     open_writer.__exit__(None, None, None)
 
 
 def test_crash_between_part_and_lines_doubles_nothing(tmp_path, write, begin, kill, monkeypatch):
-    """A driver that dies when the part is there and the lines are not gone yet leaves every row once, for ever after."""
+    """A driver that dies after writing a part and before removing the lines leaves every row once, permanently."""
     open_writer = begin(tmp_path)
     write(open_writer, "a", epochs=2, images=3)
     write(open_writer, "b", epochs=1)
@@ -80,7 +80,7 @@ def test_crash_between_part_and_lines_doubles_nothing(tmp_path, write, begin, ki
 
 
 def test_crash_while_a_part_is_written_loses_nothing(tmp_path, write, begin, kill, monkeypatch):
-    """A driver that dies before the part is renamed leaves the lines, and its half a part is not read and is replaced."""
+    """A driver that dies before the rename of a part leaves the lines; the incomplete part is ignored and replaced."""
     open_writer = begin(tmp_path)
     write(open_writer, "a")
     with monkeypatch.context() as patch:
@@ -98,7 +98,7 @@ def test_crash_while_a_part_is_written_loses_nothing(tmp_path, write, begin, kil
 
 @pytest.mark.parametrize("moment", range(4))
 def test_part_that_appears_during_a_load_hides_nothing(tmp_path, write, begin, monkeypatch, moment):
-    """Whatever lines a reader has read when all that has ended is moved to a part, it finds every row once."""
+    """If all ended trials move to a part during a load, the reader finds every row once, whichever lines it has read."""
     open_writer = begin(tmp_path)
     for name in ("a", "b", "c"):
         write(open_writer, name, images=1)
@@ -137,7 +137,7 @@ def test_epoch_is_written_once(tmp_path, begin, kill, start_columns, epoch_row):
 
 
 def test_second_writer_is_refused(tmp_path, begin, write, kill, monkeypatch):
-    """A study has one driver: a second one is refused in one line with the holder's name, and disturbs nothing."""
+    """A study has one driver: a second one is refused in one line that names the holder, and changes nothing."""
     monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     first = begin(tmp_path)
     first.choose("cell", {"chosen": "a", "confirm": []})
@@ -155,8 +155,8 @@ def test_second_writer_is_refused(tmp_path, begin, write, kill, monkeypatch):
         pass
 
 
-def test_trial_that_starts_again_is_not_moved_while_it_runs(tmp_path, write, begin, kill, start_columns, epoch_row):
-    """A trial that a killed driver left as ended and that is started anew stays live until it ends again."""
+def test_a_restarted_trial_is_not_moved_while_it_runs(tmp_path, write, begin, kill, start_columns, epoch_row):
+    """A trial that ended under a killed driver and restarts stays live until it ends again."""
     first = begin(tmp_path)
     write(first, "again", status="failed")
     kill(first)
@@ -172,8 +172,8 @@ def test_trial_that_starts_again_is_not_moved_while_it_runs(tmp_path, write, beg
     assert load(tmp_path).trials["status"].tolist() == ["finished"]
 
 
-def test_start_anew_forgets_what_was(tmp_path, write, begin, start_columns):
-    """`again` drops the rows of the earlier attempt at once, those in parts too."""
+def test_a_start_again_drops_the_earlier_attempt(tmp_path, write, begin, start_columns):
+    """`again` drops the rows of the earlier attempt at once, including those in parts."""
     with RecordWriter(tmp_path) as first:
         first.declare({"schema_version": SCHEMA_VERSION, "name": "s"})
         write(first, "t", epochs=3, status="failed", images=2)
@@ -191,7 +191,7 @@ def test_start_anew_forgets_what_was(tmp_path, write, begin, start_columns):
 
 
 def test_error_keeps_the_lines(tmp_path, write, begin):
-    """A run that ends by an error lets go of the lock and leaves lines as they are; Ctrl-C compacts them."""
+    """A writer that ends with an error releases the lock and leaves lines unchanged; Ctrl-C compacts them."""
     open_writer = begin(tmp_path)
     write(open_writer, "a")
     open_writer.__exit__(ValueError, ValueError(), None)
@@ -209,7 +209,7 @@ def test_every_start_is_kept(tmp_path, begin):
 
 
 def test_records_of_a_later_version_are_neither_read_nor_changed(tmp_path, write, begin):
-    """Records of a later version are refused in one line, by readers and by writers, and every byte of them stays."""
+    """Readers and writers refuse records of a later version in one line, and leave every byte unchanged."""
     open_writer = begin(tmp_path)
     write(open_writer, "a")
     open_writer.choose("c", {"chosen": "a", "confirm": []})
@@ -217,7 +217,7 @@ def test_records_of_a_later_version_are_neither_read_nor_changed(tmp_path, write
     write_object(tmp_path / "study.json", read_study(tmp_path) | {"schema_version": SCHEMA_VERSION + 1})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     message = f"schema {SCHEMA_VERSION + 1}, this segsweep reads {SCHEMA_VERSION}; update it$"
-    for _ in range(2):  # the lock is free again
+    for _ in range(2):  # the lock was released
         with pytest.raises(UserError, match=message), RecordWriter(tmp_path):
             pass
     with pytest.raises(UserError, match=message):
@@ -225,15 +225,15 @@ def test_records_of_a_later_version_are_neither_read_nor_changed(tmp_path, write
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_folder_that_cannot_be_made_is_one_line(tmp_path):
-    """Where records cannot be, one line names the folder."""
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path):
+    """If the folder for records cannot be created, one line names it."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--out: folder .*file/study cannot be made: Not a directory"):
+    with pytest.raises(UserError, match=r"--out: folder .*file/study cannot be created: Not a directory"):
         RecordWriter(tmp_path / "file" / "study")
 
 
 def test_trace_is_kept(tmp_path, begin):
-    """A failure's traceback lies in a file of its own that the writer names."""
+    """The traceback of a failure is in a file that the writer names."""
     open_writer = begin(tmp_path)
     path = open_writer.trace("t", "Traceback\nValueError: ü")
     assert path.read_text(encoding="utf-8") == "Traceback\nValueError: ü"
@@ -264,7 +264,7 @@ DRIVER = """
 
 @contextmanager
 def driving(folder):
-    """A process that goes on to write trial after trial until it is killed; begins after its first."""
+    """A process that writes one trial after another until it is killed; the fixture returns after the first trial."""
     command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("t")
@@ -279,9 +279,9 @@ def driver(tmp_path):
 
 
 def test_killed_driver_leaves_readable_records(tmp_path, driver, start_columns, monkeypatch):
-    """After kill -9 in the middle of writing, all that was reported as ended is there once, and a new driver goes on.
+    """After kill -9 during a write, every trial reported as ended is recorded once, and a new driver continues.
 
-    While the first one lives, a second is refused.
+    While the first driver is alive, a second one is refused.
     """
     monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     for _ in range(12):
@@ -310,7 +310,7 @@ def test_killed_driver_leaves_readable_records(tmp_path, driver, start_columns, 
 
 
 def test_readers_see_whole_rows_whatever_is_killed(tmp_path):
-    """While drivers append and compact and are killed at any step, every load is whole: no row torn, doubled, or gone again."""
+    """While drivers append, compact and are killed at any step, every load is consistent: no row is torn, doubled or lost."""
     done, epochs_seen = set(), pd.Series(dtype="int64")
     for life in range(3):
         with driving(tmp_path) as process:
@@ -335,4 +335,4 @@ def test_readers_see_whole_rows_whatever_is_killed(tmp_path):
                 for table in (records.images, records.counts, records.confusions):
                     assert table["trial_id"].is_unique
                     assert done <= set(table["trial_id"]) <= set(trials.index)
-    assert len(done) > 10  # two parts at least
+    assert len(done) > 10  # at least two parts

@@ -1,4 +1,4 @@
-"""Which errors are the environment's, and which the work's."""
+"""Faults of the environment, and their distinction from errors of a task."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from segsweep.errors import LostArtifactError, UserError
 from segsweep.store.faults import SPACE, fault_of
 from segsweep.store.folder import FolderStore
 
-FULL = Path("/dev/full")  # every write into it fails as on a full disk
+FULL = Path("/dev/full")  # every write to it fails as on a full disk
 
 
 def wrapped(error: Exception, last: Exception, *, hidden: bool = False) -> Exception:
@@ -32,7 +32,7 @@ def wrapped(error: Exception, last: Exception, *, hidden: bool = False) -> Excep
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "ESTALE", "ENOTCONN"])
 def test_what_the_operating_system_refuses_is_a_fault(name: str) -> None:
-    """The error, and every error that was raised from it, says in words what is wrong, where, and what to do."""
+    """An `OSError`, and every error raised from it, gives a fault with the reason, the place and the remedy."""
     number = getattr(errno, name)
     error = OSError(number, os.strerror(number), "/store/file")
     for each in (error, wrapped(error, RuntimeError("writing failed")), wrapped(error, UserError("cannot be read"), hidden=True)):
@@ -53,15 +53,15 @@ def test_what_the_operating_system_refuses_is_a_fault(name: str) -> None:
         KeyError("a"),
     ],
 )
-def test_other_errors_are_the_work_s(error: Exception) -> None:
-    """What the work itself does wrong is no fault of the environment."""
+def test_other_errors_are_not_faults(error: Exception) -> None:
+    """An error of the task itself is not a fault of the environment."""
     assert fault_of(error) is None
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("library", ["plain", "numpy", "torch", "pyarrow", "json"])
-def test_a_full_disk_is_known_from_whatever_library_met_it(library: str, tmp_path: Path) -> None:
-    """Real errors of a real full device, as the libraries raise them."""
+def test_a_full_disk_is_recognised_in_errors_of_all_libraries(library: str, tmp_path: Path) -> None:
+    """Errors that the libraries really raise on a full device are recognised."""
     (tmp_path / "link").symlink_to(FULL)
     path = tmp_path / "link"
 
@@ -86,14 +86,14 @@ def test_a_full_disk_is_known_from_whatever_library_met_it(library: str, tmp_pat
     assert fault.remedy == SPACE
 
 
-def test_errors_of_safetensors_are_known_by_their_text() -> None:
-    """The error of the library that writes checkpoints holds no number."""
+def test_errors_of_safetensors_are_recognised_by_their_text() -> None:
+    """The library that writes checkpoints raises errors without an error number."""
     error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert fault_of(error, folder=Path("/store")).reason == "No space left on device: /store"
 
 
-def test_whatever_fails_while_the_store_is_gone_fails_for_that(tmp_path: Path) -> None:
-    """A store that was marked and is moved away, or whose mount point is empty, explains any error."""
+def test_any_error_while_the_store_is_gone_is_its_fault(tmp_path: Path) -> None:
+    """A claimed store that was moved away, or whose mount point is empty, explains any error."""
     store = FolderStore(tmp_path / "store")
     store.claim()
     error = FileNotFoundError(errno.ENOENT, "No such file or directory", store.root / "weights")

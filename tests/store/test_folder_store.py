@@ -1,4 +1,4 @@
-"""The store in a folder: what any store must do, and its own layout, permissions, marks and durability."""
+"""The store in a folder: the contract of stores, and its layout, permissions, marks and durability."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def store(tmp_path):
 
 
 def forget() -> None:
-    """Forget what this machine has verified: the next to open an artifact is like another machine."""
+    """Forget which artifacts this machine has verified, so that the next process acts like another machine."""
     verified._written.clear()
     shutil.rmtree(Path(os.environ["XDG_CACHE_HOME"]) / "segsweep", ignore_errors=True)
 
@@ -43,7 +43,7 @@ def names(folder: Path) -> list[str]:
 
 
 class TestFolderStore(StoreContract):
-    """A folder keeps the contract of all stores."""
+    """A folder fulfils the contract of stores."""
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> FolderStore:
@@ -68,7 +68,7 @@ class TestFolderStore(StoreContract):
 
 
 def test_the_layout_on_disk_is_that_of_all_versions(store):
-    """Files lie where earlier versions wrote them: artifacts, what is set aside, checkpoints, texts; temporary files go."""
+    """Artifacts, damaged artifacts, checkpoints and texts are where earlier versions wrote them; temporary files are removed."""
     build(store)
     build(store, OTHER)
     flip(store.root / "weights" / OTHER / "report")
@@ -92,7 +92,7 @@ def test_the_layout_on_disk_is_that_of_all_versions(store):
 
 @pytest.mark.parametrize("known", [True, False], ids=["verified here before", "new to this machine"])
 def test_a_flipped_bit_is_found_although_the_times_are_as_before(store, known):
-    """Bytes that a disk has changed are found, whatever the modification time says."""
+    """Bytes that a disk has changed are found, whatever the modification time."""
     made = build(store)
     if not known:
         forget()
@@ -102,7 +102,7 @@ def test_a_flipped_bit_is_found_although_the_times_are_as_before(store, known):
 
 
 def as_nobody(work: Callable[[], Iterable[str]]) -> list[str]:
-    """Do some work in a process of a user who owns nothing and has verified nothing, and return the lines that it yields."""
+    """Run `work` in a process of a user without files and without verified artifacts, and return the lines that it yields."""
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
     there, here = os.pipe()
@@ -125,7 +125,7 @@ def as_nobody(work: Callable[[], Iterable[str]]) -> list[str]:
 
 
 def tried(root: Path, *keys: str) -> Iterator[str]:
-    """Yield what comes of opening some artifacts, and of asking whether the store can be written."""
+    """Yield the outcomes of opening some artifacts, and of checking whether the store is writable."""
     store = open_store(root, create=False)
     for key in keys:
         try:
@@ -147,11 +147,11 @@ def shared() -> "Iterator[FolderStore]":
 
 
 def test_every_flipped_bit_of_an_index_is_found_or_changes_nothing(store):
-    """No single bit of `artifact.json`, which holds what a model expects of images, can change without notice."""
+    """No single flipped bit of `artifact.json`, which holds the input normalisation of models, goes unnoticed."""
     made = build(store, weights="abc")
     index = made.folder / "artifact.json"
     content = index.read_bytes()
-    for position in range(0, 8 * len(content), 3):  # every byte, every place in one
+    for position in range(0, 8 * len(content), 3):  # every byte, each bit position in turn
         flipped = bytearray(content)
         flipped[position // 8] ^= 1 << position % 8
         index.write_bytes(flipped)
@@ -161,7 +161,7 @@ def test_every_flipped_bit_of_an_index_is_found_or_changes_nothing(store):
 
 
 def test_checksums_are_read_once_per_machine(store, monkeypatch):
-    """What was committed or opened on this machine is not read again, in any process, until a file changes; then once."""
+    """After a commit or verification on this machine, no process reads the checksums again until a file changes; then once."""
     read = []
     real = index_module._checksum
     monkeypatch.setattr(index_module, "_checksum", lambda path, *more: read.append(path.name) or real(path, *more))
@@ -185,7 +185,7 @@ def test_checksums_are_read_once_per_machine(store, monkeypatch):
 
 @pytest.mark.parametrize("content", ["", "{}", '{"files": 3}', "\0" * 40], ids=["empty", "no files", "no table", "zeros"])
 def test_a_spoilt_mark_means_verifying_again(store, content):
-    """A mark that cannot be read verifies nothing: a flipped bit is found in spite of it."""
+    """An unreadable mark does not count: a flipped bit is found in spite of it."""
     made = build(store)
     verified._written.clear()
     verified.verified_file(made.folder).write_text(content)
@@ -195,7 +195,7 @@ def test_a_spoilt_mark_means_verifying_again(store, content):
 
 
 def test_no_cache_folder_is_needed(store, monkeypatch):
-    """Where the cache folder cannot be written, artifacts are verified once per process."""
+    """Without a writable cache folder, artifacts are verified once per process."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     made = build(store)
     assert store.open("weights", KEY) == made
@@ -205,7 +205,7 @@ def test_no_cache_folder_is_needed(store, monkeypatch):
 
 
 def test_long_verifications_show_how_far_they_are(store, monkeypatch):
-    """Verifying a big artifact tells its progress up to the end; a small one is silent."""
+    """The verification of a large artifact reports progress up to the end; that of a small one reports none."""
     build(store, a="x" * 3_000_000, b="y" * 2_000_000)
     forget()
     calls = []
@@ -218,7 +218,7 @@ def test_long_verifications_show_how_far_they_are(store, monkeypatch):
 
 
 def test_an_artifact_survives_a_power_cut(store, disk):
-    """At the commit all files and their names are on disk before the folder takes its name by one rename, which is, too, then."""
+    """At a commit, all files and their names are on disk before the rename of the folder, and the rename is on disk after it."""
     made = build(store)
     ((_, target, synced),) = [each for each in disk.renames if each[1].parent.parent == store.root]
     assert (target, synced) == (made.folder, True)
@@ -229,7 +229,7 @@ def test_an_artifact_survives_a_power_cut(store, disk):
 
 
 def test_artifacts_can_be_read_by_others(store, umask):
-    """Files and folders of the store have the permissions that the user's umask gives, whatever wrote them."""
+    """Files and folders of the store have the permissions of the user's umask, whichever library wrote them."""
     umask(0o027)
     with store.building("weights", KEY) as building:
         (building.folder / "closed").write_text("x")
@@ -241,8 +241,8 @@ def test_artifacts_can_be_read_by_others(store, umask):
     assert made.folder.is_dir()
 
 
-def test_a_store_that_is_closed_to_writing_is_read_and_refused(shared):
-    """Another user reads artifacts of a store that only its owner may write; damage is named and stays; a run is refused."""
+def test_a_read_only_store_serves_reads_and_refuses_runs(shared):
+    """Another user reads a store that only its owner may write; damage is reported and not moved; a run is refused."""
     made = build(shared)
     (shared.root / "temporary").mkdir(exist_ok=True)
     damaged, closed = build(shared, OTHER), build(shared, "closed")
@@ -253,21 +253,21 @@ def test_a_store_that_is_closed_to_writing_is_read_and_refused(shared):
     assert lost == f"weights {OTHER}: is damaged: weights has other bytes than were written"
     assert damaged.folder.is_dir()
     assert unread.startswith(f"{closed.folder / 'weights'}: cannot be read: Permission denied; ask its owner")
-    assert refused.startswith(f"--store {shared.root}: cannot be written: Permission denied; take another --store")
+    assert refused.startswith(f"--store {shared.root}: cannot be written: Permission denied; choose another --store")
 
 
 def test_a_store_with_one_closed_folder_is_refused(shared):
-    """Where only a folder within the store is somebody else's, it is named before anything is trained."""
+    """A folder of the store that belongs to another user is named before any training."""
     for folder in (shared.root, shared.temporary):
         folder.chmod(0o777)
     (shared.root / "weights").mkdir()
     (refused,) = as_nobody(lambda: tried(shared.root))
-    assert refused.startswith(f"--store {shared.root}: its folder weights cannot be written: Permission denied; take another")
+    assert refused.startswith(f"--store {shared.root}: its folder weights cannot be written: Permission denied; choose another")
     shared.check_writable()
 
 
 def test_artifact_index_is_readable_json(store):
-    """The index holds size and SHA-256 of every file, which other tools can check."""
+    """The index contains the size and SHA-256 of every file, which other tools can check."""
     made = build(store, weights="abc")
     index = json.loads((made.folder / "artifact.json").read_text())
     assert index["files"] == {"weights": [3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]}
@@ -275,7 +275,7 @@ def test_artifact_index_is_readable_json(store):
 
 
 def test_artifacts_of_earlier_versions_are_opened(store):
-    """An index without a checksum of its own, as earlier versions wrote it, is read, and the files are verified."""
+    """An index without its own checksum, as earlier versions wrote it, is read, and the files are verified."""
     made = build(store)
     path = made.folder / "artifact.json"
     index = json.loads(path.read_text())
@@ -285,7 +285,7 @@ def test_artifacts_of_earlier_versions_are_opened(store):
 
 
 def test_a_builder_leaves_no_temporary_files(store):
-    """What a builder that raised, or committed, has written elsewhere than into the artifact is removed."""
+    """Files that a builder wrote outside the artifact are removed after a commit or an error."""
     with pytest.raises(RuntimeError):
         break_off(store)
     build(store)
@@ -293,7 +293,7 @@ def test_a_builder_leaves_no_temporary_files(store):
 
 
 def test_clearing_remains_spares_other_builders(store):
-    """A builder removes what a dead one left under its own key, and not the work of one that is still building another."""
+    """A builder removes the remains of a dead builder of its key, but not the files of a live builder of another key."""
     (store.root / "temporary").mkdir()
     dead = store.root / "temporary" / f"weights-{KEY}-dead"
     dead.mkdir()
@@ -304,17 +304,17 @@ def test_clearing_remains_spares_other_builders(store):
         assert other.folder.is_dir()
 
 
-def test_a_store_that_cannot_be_made_is_named(tmp_path):
-    """A store whose path is a file, or lies below one, raises one line with the path."""
+def test_a_store_that_cannot_be_created_is_named(tmp_path):
+    """A store whose path is a file, or below one, raises one line with the path."""
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "store"):
-        with pytest.raises(UserError, match=rf"--store {path}: cannot be made: ") as raised:
+        with pytest.raises(UserError, match=rf"--store {path}: cannot be created: ") as raised:
             FolderStore(path)
         assert "\n" not in str(raised.value)
 
 
-def test_a_store_that_is_not_there_is_not_made_to_read_from(tmp_path):
-    """Opening a store to read from it raises one line where there is no folder, and makes none."""
+def test_opening_a_missing_store_for_reading_creates_none(tmp_path):
+    """Opening a missing store for reading raises one line, and creates no folder."""
     for path in (tmp_path / "none", str(tmp_path / "none")):
         with pytest.raises(UserError, match=rf"^--store {tmp_path}/none: there is no such folder$"):
             open_store(path, create=False)
@@ -324,7 +324,7 @@ def test_a_store_that_is_not_there_is_not_made_to_read_from(tmp_path):
 
 @pytest.mark.parametrize("write", [lambda store: store.checkpoints("trial").open(), lambda store: store.text("a/b").write("x")])
 def test_an_unmounted_disk_is_not_replaced_by_an_empty_folder(store, write):
-    """Writing below a root that is gone fails instead of making another store in its place."""
+    """Writing below a missing root fails and does not create another store in its place."""
     store.root.rename(store.root.with_name("away"))
     with pytest.raises(FileNotFoundError):
         write(store)

@@ -155,7 +155,7 @@ def test_a_store_that_goes_and_comes_back(small: Study, undisturbed: Records, tm
     def disturb() -> None:
         study.wait_for_epochs(1)
         (tmp_path / "store").rename(tmp_path / "away")
-        study.wait_for("store is gone; bring it back")
+        study.wait_for("store is gone; restore it")
         time.sleep(0.5)
         made.append((tmp_path / "store").exists())
         (tmp_path / "away").rename(tmp_path / "store")
@@ -181,7 +181,7 @@ def test_what_may_not_be_written_is_waited_for(
     records = study.run()
     assert left == [0]
     assert_equal(records, undisturbed)
-    assert "give back the permission" in " ".join(study.log.getvalue().split())
+    assert "restore the permission" in " ".join(study.log.getvalue().split())
 
 
 def test_a_stage_that_is_lost_while_trials_run_is_built_again(small: Study, undisturbed: Records, tmp_path: Path) -> None:

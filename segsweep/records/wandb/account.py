@@ -1,4 +1,4 @@
-"""Whether W&B's client will know who is sending. The key itself is read by the client alone."""
+"""Check that W&B's client has credentials. Only the client reads the key itself."""
 
 import netrc
 import os
@@ -14,7 +14,7 @@ DEFAULT_SERVER = "https://api.wandb.ai"
 
 
 def check_key() -> None:
-    """Raise `UserError` where no key is set or stored for the server."""
+    """Raise `UserError` if no key is set or stored for the server."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return
     server = urlsplit(_base_url())
@@ -27,14 +27,14 @@ def check_key() -> None:
             return
     raise UserError(
         f"--wandb online: there is no key for {server.netloc}: run `wandb login`, or set WANDB_API_KEY; "
-        "or take --wandb offline, or off"
+        "or use --wandb offline, or off"
     )
 
 
 def _base_url() -> str:
-    """Return the server that W&B's client will talk to: the environment's, or the one that `wandb login --host` has kept."""
+    """Return the server that W&B's client will use: the environment's, or the one that `wandb login --host` has stored."""
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
-    kept = ConfigParser(interpolation=None)
+    stored = ConfigParser(interpolation=None)
     with suppress(ConfigParserError):
-        kept.read([folder / "settings", Path(os.environ.get("WANDB_DIR", "."), "wandb", "settings")])
-    return os.environ.get("WANDB_BASE_URL") or str(kept.get("default", "base_url", fallback=DEFAULT_SERVER))
+        stored.read([folder / "settings", Path(os.environ.get("WANDB_DIR", "."), "wandb", "settings")])
+    return os.environ.get("WANDB_BASE_URL") or str(stored.get("default", "base_url", fallback=DEFAULT_SERVER))

@@ -1,4 +1,4 @@
-"""W&B's client as the mirror uses it: bounded in time, and sending nothing about this machine."""
+"""W&B's client as the mirror uses it: with timeouts, and without any data about this machine."""
 
 import resource
 import shutil
@@ -12,11 +12,11 @@ from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.options import patience_seconds
 
 RETRIES = 3
-MOST_RUNS, FILES_A_RUN, MOST_FILES = 500, 10, 8192  # the client keeps some connections open for each run that it has sent
+MOST_RUNS, FILES_A_RUN, MOST_FILES = 500, 10, 8192  # the client keeps connections open for each run that it has sent
 
 
 def settings() -> wandb.Settings:
-    """Return the client's settings: quiet, no console, code, machine or package lists, and no waiting without end."""
+    """Return the client's settings: quiet; no console, code, machine or package lists; every wait has a limit."""
     return wandb.Settings(
         silent=True,
         console="off",
@@ -49,7 +49,7 @@ def open_run(
     tag: str,
     config: Mapping[str, Any],
 ) -> wandb.Run:
-    """Open a run that is `new`, or continue one that is there."""
+    """Open a `new` run, or resume an existing one."""
     online = destination.server is not None
     run = wandb.init(
         entity=destination.entity,
@@ -59,7 +59,7 @@ def open_run(
         group=group,
         job_type=job_type,
         tags=[tag],
-        config=dict(config) if new else None,  # of one that is there, W&B would keep its own values
+        config=dict(config) if new else None,  # for an existing run, W&B would keep its own values
         mode="online" if online else "offline",
         resume="allow" if online else None,
         reinit="create_new",
@@ -75,25 +75,25 @@ def open_run(
 
 
 def set_config(run: wandb.Run, config: Mapping[str, Any]) -> None:
-    """Set values of a run's config, also those that it has."""
+    """Set values of a run's config, overwriting existing ones."""
     run.config.update(dict(config), allow_val_change=True)  # type: ignore[no-untyped-call]
 
 
 def log_artifact(run: wandb.Run, artifact: wandb.Artifact) -> None:
-    """Log an artifact, and online wait until it has arrived."""
+    """Log an artifact; online, wait until it has arrived."""
     logged = run.log_artifact(artifact)
     if not run.offline:
         logged.wait(timeout=round(10 * patience_seconds()))
 
 
 def remove_files(run: wandb.Run) -> None:
-    """Remove W&B's own files of a run that has been sent."""
+    """Remove W&B's local files of a run that has been sent."""
     if not run.offline:
         shutil.rmtree(Path(run.settings.sync_dir), ignore_errors=True)
 
 
 def most_runs() -> int:
-    """Return how many runs one process may send, as files may be open at once; as many as are allowed are asked for."""
+    """Return how many runs one process may send, given the limit on open files, which is raised as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
         soft = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)

@@ -1,4 +1,4 @@
-"""Where runs are sent: to a project on W&B's server, or offline into W&B's own files, with a list of those that are whole."""
+"""The destination of runs: a project on W&B's server, or W&B's offline files with a list of the complete ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +7,15 @@ from segsweep.records.lines import append_line, read_lines
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.server import Known, Server
 
-WRITTEN = "offline.jsonl"  # in a study's folder of W&B: the runs that are written whole
+WRITTEN = "offline.jsonl"  # in a study's W&B folder: the list of complete runs
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A project of W&B: on its `server`, or offline (`server` is None), where nothing can be asked and only whole runs are
-    written. `folder` takes W&B's own files."""
+    """A project of W&B: on its `server`, or offline (`server` is None).
+
+    Offline, nothing can be queried and only complete runs are written. `folder` contains W&B's local files.
+    """
 
     folder: Path
     entity: str | None
@@ -22,7 +24,7 @@ class Destination:
 
     @classmethod
     def of(cls, options: MirrorOptions, folder: Path) -> "Destination":
-        """Return the destination that options name."""
+        """Return the destination that the options name."""
         entity, _, project = options.path.rpartition("/")
         if options.mode == "offline":
             return cls(folder, entity or None, project, None)
@@ -36,7 +38,7 @@ class Destination:
         return {row["run"]: Known(row["sent"]) for row in read_lines(self.folder / WRITTEN)}
 
     def confirm(self, run_id: str, digest: str, epochs: int = 0, examples: bool = False) -> None:
-        """Mark that a run which has ended is sent whole. Raises `NotArrivedError` where W&B's server does not have it."""
+        """Mark an ended run as completely sent. Raises `NotArrivedError` if W&B's server does not have all of it."""
         if self.server is not None:
             self.server.confirm(run_id, digest, epochs, examples)
         else:

@@ -1,4 +1,4 @@
-"""The mirror: sends the records of tasks to W&B, each once."""
+"""The mirror, which sends each record of a task to W&B once."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +20,19 @@ from segsweep.records.wandb.tail import Item
 from segsweep.store.opening import open_store
 from segsweep.store.protocol import Artifact
 
-PLANNED = ("cell", "planned", "chosen")  # columns that follow from the plan, which may change after a record has ended
+PLANNED = ("cell", "planned", "chosen")  # columns that depend on the plan, which may change after a record has ended
 
 
 @dataclass
 class OpenRun:
-    """A run that W&B's client has open: the epochs and keys of results that it has by now, and whether its examples are there."""
+    """A run that is open in W&B's client.
+
+    Attributes:
+        run: The client's run.
+        epochs: Numbers of the epochs that it has.
+        keys: Keys of the results in its summary.
+        examples: Whether its example predictions have arrived.
+    """
 
     run: wandb.Run
     epochs: set[int]
@@ -35,11 +42,17 @@ class OpenRun:
 
 @dataclass
 class Mirror:
-    """Sends items of the study `study` to a destination. `store` has the models and example images, `known` the runs that were
-    sent before.
+    """Sends items of one study to a destination.
 
-    Sending raises whatever W&B's client raises. The process is to end then, and another to send the same again: what a
-    destination does not know to have arrived whole is compared with what is there and completed, so that nothing arrives twice.
+    Sending raises any exception of W&B's client. The process must then end, and another must send the same items again: a run
+    that the destination does not know as complete is compared with what has arrived and completed, so nothing arrives twice.
+
+    Attributes:
+        destination: Where to send.
+        study: Name of the study.
+        store: Location of the store with models and example images.
+        options: Options of the mirror.
+        known: Runs that were sent before, by run id.
     """
 
     destination: Destination
@@ -48,11 +61,11 @@ class Mirror:
     options: MirrorOptions
     known: dict[str, Known]
     _open: dict[str, OpenRun] = field(default_factory=dict)  # by run id
-    _ids: dict[str, str] = field(default_factory=dict)  # run ids by the ids of records
-    _cells: dict[str, str] = field(default_factory=dict)  # of trials that arrived, the cell by its own name
+    _ids: dict[str, str] = field(default_factory=dict)  # run ids by record ids
+    _cells: dict[str, str] = field(default_factory=dict)  # recorded cell names of trials that have arrived
 
     def send(self, item: Item, plan_status: PlanStatus) -> bool:
-        """Send what W&B does not have of an item, and return whether it has arrived whole just now."""
+        """Send what W&B lacks of an item, and return whether this call completed it."""
         if self.destination.server is None and not item.ended:
             return False
         run_id, content = self._run_id(item), self._digest(item)
@@ -70,15 +83,15 @@ class Mirror:
         return new
 
     def update_plan_status(self, plan_status: PlanStatus, final: bool = False) -> None:
-        """Change the columns of the plan of ended runs, where the study was declared anew or a cell has chosen.
+        """Update the plan columns of ended runs after a new declaration or a cell's choice.
 
-        That something is no longer chosen counts at the end alone: a driver that starts chooses anew what it had chosen.
+        `chosen` becomes false only at the end (`final`), since a restarted driver chooses the same settings again.
         """
         for identity in self._cells:
             self._set_plan_status(identity, plan_status, final)
 
     def close(self) -> None:
-        """Close the runs of what has not ended: the next start continues them."""
+        """Close the runs of tasks that have not ended; the next start continues them."""
         for opened in self._open.values():
             opened.run.summary["status"] = "interrupted"
             opened.run.finish(exit_code=1)
@@ -105,20 +118,20 @@ class Mirror:
         return self._ids[item.identity]
 
     def _digest(self, item: Item) -> str:
-        """Return the digest of all that is to be sent of an item, except its columns of the plan."""
+        """Return the digest of everything to send of an item, except its plan columns."""
         row = {name: value for name, value in item.row.items() if name not in PLANNED}
         weights = self.options.weights and item.made is not None
         return digest({"row": row, "epochs": len(item.epochs), "images": self._with_examples(item), "weights": weights})
 
     def _send(self, run_id: str, item: Item, row: Row, content: str) -> None:
-        """Send the epochs and results that a run lacks, and of an ended item the rest; then check that it has arrived."""
+        """Send the epochs and results that a run lacks; for an ended item also the rest, and check that it has arrived."""
         opened = self._open.get(run_id) or self._begin(run_id, item, row)
         for epoch in item.epochs:
             if epoch["epoch"] not in opened.epochs:
                 opened.run.log({names.START: row["started_at"], **names.history_of(epoch)})
                 opened.epochs.add(epoch["epoch"])
         results = names.summary_of(item.table, row)
-        opened.run.summary.update(dict.fromkeys(opened.keys - set(results)) | results)  # nothing of an earlier attempt is left
+        opened.run.summary.update(dict.fromkeys(opened.keys - set(results)) | results)  # clears results of an earlier attempt
         opened.keys = set(results)
         if item.ended:
             examples = self._end(opened, item, row)
@@ -144,7 +157,7 @@ class Mirror:
         return self._open[run_id]
 
     def _end(self, opened: OpenRun, item: Item, row: Row) -> bool:
-        """Send what an ended run leaves, finish it, and return whether example predictions belong to it."""
+        """Send the artifact and examples of an ended run, finish it, and return whether it has example predictions."""
         run, stored = opened.run, self._stored(item)
         set_config(run, _config(item, row))
         examples = []
@@ -165,7 +178,7 @@ class Mirror:
         return self.options.images and item.made is not None and item.made.examples
 
     def _stored(self, item: Item) -> Artifact | None:
-        """Return what a task has made, as recorded; None where it made nothing, or the store has it no more, or damaged."""
+        """Return the artifact of a task; None if it made none, or if the artifact is missing or damaged."""
         if item.made is None:
             return None
         try:
@@ -175,6 +188,6 @@ class Mirror:
 
 
 def _config(item: Item, row: Row) -> dict[str, Any]:
-    """Return a run's config: what is known of it before it runs, and the artifact that it starts from."""
+    """Return a run's config: the columns that are known before it runs, and the name of its source's artifact."""
     source = {} if item.source is None else {names.SOURCE_ARTIFACT: names.source_artifact(item.source)}
     return names.config_of(item.table, row) | source

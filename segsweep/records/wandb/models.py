@@ -1,4 +1,4 @@
-"""A stored model as W&B takes it: its files as an artifact, its example predictions as images with masks."""
+"""A stored model in W&B's types: its files as an artifact, its example predictions as images with masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,23 +11,23 @@ from PIL import Image
 from segsweep.records.wandb.names import MODEL_TYPE
 from segsweep.store.contents import BEFORE, IMAGE, INDEX_FILE, PREDICTED, TRUTH, WEIGHTS_FILE, example_file, example_files
 
-MASKS = {PREDICTED: "prediction", TRUTH: "ground_truth", BEFORE: "before"}  # by the names of the files
+MASKS = {PREDICTED: "prediction", TRUTH: "ground_truth", BEFORE: "before"}  # kind in the file name -> key in W&B
 
 
 def model_artifact(name: str, folder: Path, weights: bool) -> wandb.Artifact:
-    """Return a stored model as an artifact: its index, and its weights if they are wanted.
+    """Return a stored model as an artifact: its index and, if `weights`, its weights.
 
-    The index holds the weights' checksum, so that an artifact without weights still says which they were.
+    The index contains the checksum of the weights, so an artifact without weights still identifies them.
     """
     artifact = wandb.Artifact(name, type=MODEL_TYPE)
     for file in (INDEX_FILE, WEIGHTS_FILE) if weights else (INDEX_FILE,):
         if (folder / file).is_file():
-            artifact.add_file(str(folder / file), skip_cache=True)  # not "immutable": W&B would learn the path
+            artifact.add_file(str(folder / file), skip_cache=True)  # the policy "immutable" would send the path to W&B
     return artifact
 
 
 def example_images(folder: Path, classes: Sequence[str]) -> list[wandb.Image]:
-    """Return the test images that a confirmed run has kept, with their true and predicted masks; none where it kept none."""
+    """Return the example images of a confirmed run with their true and predicted masks; empty if it has none."""
     labels = dict(enumerate(classes))
     images = []
     for position, path in enumerate(example_files(folder, IMAGE)):

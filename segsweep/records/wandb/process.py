@@ -1,6 +1,6 @@
-"""The process beside a study's command that keeps attempts to send going until all is sent or the study is over.
+"""The process beside a study's command that repeats attempts to send until everything is sent.
 
-Run as `python -m segsweep.records.wandb.process STUDY`; its standard input ends when the command ends, however it does.
+Run as `python -m segsweep.records.wandb.process STUDY`. Its standard input ends when the study's command ends for any reason.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ from segsweep.records.wandb.options import FOLDER, MirrorOptions
 from segsweep.records.wandb.state import DONE, ENOUGH, LOCK, LOG, REFUSED, read_state, write_state
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
-NICE = 10  # the study's own work goes first
+NICE = 10  # the study's own processes have priority
 READY_SECONDS = 0.5
 OF_ONE_RUN = ("RUN_ID", "RUN_GROUP", "NAME", "JOB_TYPE", "TAGS", "NOTES", "RESUME", "SWEEP_ID", "SWEEP_PARAM_PATH")
-NOT_PASSED_ON = {f"WANDB_{name}" for name in (*OF_ONE_RUN, "MODE", "DISABLED", "SERVICE")}  # SERVICE: a client that runs already
+NOT_PASSED_ON = {f"WANDB_{name}" for name in (*OF_ONE_RUN, "MODE", "DISABLED", "SERVICE")}  # SERVICE: address of a running client
 
 Notify = Callable[[Mapping[str, Any]], None]
 
 
 def attend(folder: Path) -> None:
-    """Have attempts follow a study until its command has ended, and then send the rest, as long as that gets on."""
+    """Run attempts while a study's command lives, and afterwards as long as they make progress."""
     os.nice(NICE)
     while not declared(folder):
         if _is_over(READY_SECONDS):
@@ -46,13 +46,15 @@ def attend(folder: Path) -> None:
 
 
 def sync(folder: Path, options: MirrorOptions, notify: Notify) -> Mapping[str, Any]:
-    """Send what W&B does not have of a study, as long as that gets on, and return how it ended (see `read_state`).
+    """Send what W&B lacks of a study, as long as attempts make progress, and return the final state (see `read_state`).
 
-    What the study's own command has left sending is waited for. `notify` is called every second with how far it has come.
-    Raises `UserError` where the study runs and its command mirrors it.
+    First wait for a mirror that the study's command left running. `notify` receives the state every second.
+
+    Raises:
+        UserError: the study is running, so that its command mirrors it.
     """
     _wait_for_mirror(folder, notify)
-    options.keep(folder)
+    options.save(folder)
     while attempt(folder, follow=False, notify=notify) not in (DONE, REFUSED) and read_state(folder)["newly"] > 0:
         pass
     return read_state(folder)
@@ -71,7 +73,7 @@ def _wait_for_mirror(folder: Path, notify: Notify) -> None:
 
 
 def attempt(folder: Path, follow: bool, notify: Notify = lambda _: None) -> int:
-    """Run one attempt to its end, remove what W&B's client leaves running, and return its exit code."""
+    """Run one attempt to its end, kill processes that W&B's client leaves, and return the exit code."""
     write_state(folder, newly=0)
     command = [sys.executable, "-m", "segsweep.records.wandb.send", str(folder), *(["--follow"] if follow else [])]
     environment = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
@@ -90,7 +92,7 @@ def attempt(folder: Path, follow: bool, notify: Notify = lambda _: None) -> int:
 
 
 def _is_over(seconds: float) -> bool:
-    """Return whether the command has ended, or ends within some seconds."""
+    """Return whether the command has ended, or ends within `seconds`."""
     return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 

@@ -1,4 +1,4 @@
-"""Reading a study back from W&B: the same tables as from its folder."""
+"""Read a study back from W&B into the same tables as from its folder."""
 
 import os
 from collections.abc import Sequence
@@ -18,17 +18,19 @@ from segsweep.records.wandb.names import START, SUMMARY_JOB, epoch_from, records
 from segsweep.records.wandb.server import PER_PAGE
 from segsweep.tasks.kind import RecordTable
 
-SECONDS = 60  # for W&B to answer a question
-AT_ONCE = 8  # histories read at the same time
+SECONDS = 60  # timeout of a request to W&B
+AT_ONCE = 8  # histories that are read in parallel
 GOING_ON = ("running", "pending", "preempting")
 
 
 def load_project(path: str, study: str | None) -> Records:
-    """Return the records of a study in the project `ENTITY/PROJECT`; the path may end with the study, `ENTITY/PROJECT/STUDY`.
+    """Return the records of a study in the project `ENTITY/PROJECT`; the path may also name the study, `ENTITY/PROJECT/STUDY`.
 
-    Trials, stages and epochs are read from the runs; images, counts, confusion matrices, the declaration and choices, for
-    which W&B has no place, from the artifact of the study's summary run. Raises `UserError` where there is no such project or
-    study, or W&B does not answer.
+    Trials, stages and epochs come from the runs. Images, counts, confusion matrices, the declaration and choices come from the
+    artifact of the study's summary run, since W&B has no place for them in runs.
+
+    Raises:
+        UserError: there is no such project or study, or W&B does not answer.
     """
     if path.count("/") == 2:
         path, _, study = path.rpartition("/")
@@ -40,7 +42,7 @@ def load_project(path: str, study: str | None) -> Records:
         folder = _records_folder(api, path, study)
         runs = api.runs(path, {"group": study}, per_page=PER_PAGE, lazy=False)
         chosen = frozenset(str(run.config.get("trial_id")) for run in runs if run.summary.get("chosen"))
-        return assemble(folder, read_study(folder), _tables(folder, list(runs)), chosen)  # which the artifact may not have yet
+        return assemble(folder, read_study(folder), _tables(folder, list(runs)), chosen)  # newer than the artifact
     except (ValueError, wandb.Error, OSError) as error:
         if isinstance(error, UserError):
             raise
@@ -48,18 +50,18 @@ def load_project(path: str, study: str | None) -> Records:
 
 
 def _chosen(api: wandb.Api, path: str, study: str | None) -> str:
-    """Return the study that is meant, which has a summary run in the project."""
+    """Return the name of the study to load, which must have a summary run in the project."""
     found = sorted({str(run.group) for run in api.runs(path, {"jobType": SUMMARY_JOB}, per_page=PER_PAGE, lazy=False)})
     if study is None and len(found) == 1:
         return found[0]
     if study in found:
         return str(study)
-    content = f"holds the studies {', '.join(found)}; name one with study=" if found else "holds no study of segsweep"
+    content = f"contains the studies {', '.join(found)}; name one with study=" if found else "contains no study of segsweep"
     raise UserError(f"wandb:{path}: {content}" if study is None else f"wandb:{path}: has no study {study!r}, it {content}")
 
 
 def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
-    """Return the folder to which the newest artifact of a study's records was downloaded."""
+    """Download the newest artifact of a study's records, and return its folder."""
     artifact = api.artifact(f"{path}/{records_artifact(study)}:latest")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segsweep" / "wandb"
     folder = cache / path / study / str(artifact.version) / str(artifact.digest)
@@ -68,11 +70,11 @@ def _records_folder(api: wandb.Api, path: str, study: str) -> Path:
 
 
 def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
-    """Return the tables, from the runs where these hold them."""
+    """Return the tables: from the artifact where it contains them, otherwise from the runs."""
     tables: dict[str, list[Row]] = {table: [] for table in TABLES}
     of_type = {table.job_type: table for table in task_tables().values()}
     own = [(of_type[run.job_type], run) for run in runs if run.job_type in of_type]
-    whole = [(table, run) for table, run in own if table.identity in run.config]  # no user's, none half made
+    whole = [(table, run) for table, run in own if table.identity in run.config]  # without users' runs and half-made ones
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for entry in pool.map(lambda run: _entry(*run), whole):
             for name, rows in rows_of(entry).items():
@@ -82,7 +84,7 @@ def _tables(folder: Path, runs: Sequence[Any]) -> dict[str, pd.DataFrame]:
 
 
 def _entry(table: RecordTable, run: Any) -> Entry:
-    """Return what a run says of its task. Epochs of an earlier attempt are left out, and count once."""
+    """Return the record that a run contains. Epochs of earlier attempts are left out; each epoch counts once."""
     row = row_from(table, run.config, run.summary)
     row["status"] = status_of(row.get("status", "running"), run.state)
     rows = [history for history in run.scan_history(page_size=PER_PAGE) if history.get("epoch") is not None]
@@ -91,5 +93,5 @@ def _entry(table: RecordTable, run: Any) -> Entry:
 
 
 def status_of(status: str, state: str) -> str:
-    """Return a task's status, given what its run's summary says and the run's state: what runs or pauses needs a driver."""
+    """Return a task's status, given the status in its run's summary and the run's state: without a driver it is `interrupted`."""
     return "interrupted" if status in ONGOING and state not in GOING_ON else status

@@ -1,7 +1,7 @@
-"""One attempt to send a study's records: a process that ends at the first trouble, for another to go on.
+"""One attempt to send a study's records: a process that ends at the first error; another process continues.
 
-W&B's client is started anew with every attempt, so that nothing of an attempt that went wrong is sent late. Run as
-`python -m segsweep.records.wandb.send STUDY`; with `--follow` it follows the records until its standard input ends.
+Every attempt starts a new W&B client, so that no data of a failed attempt arrives late. Run as `python -m
+segsweep.records.wandb.send STUDY`; with `--follow` it follows the records until its standard input ends.
 """
 
 import os
@@ -29,11 +29,11 @@ from segsweep.records.wandb.study_run import StudyRun
 from segsweep.records.wandb.tail import Item, RecordTail
 
 POLL_SECONDS = 2.0
-WAITS = 2  # attempts for which what began from a source is held back until that has arrived
+WAITS = 2  # failed attempts at a source during which items that depend on it are sent after it
 
 
 class EnoughError(Exception):
-    """This attempt has sent as many runs as one should."""
+    """This attempt has sent the largest number of runs for one process."""
 
 
 class Sender:
@@ -49,15 +49,15 @@ class Sender:
         self.tail = RecordTail(folder)
         self.statuses: dict[str, str] = {}
         self.sent: set[str] = set()
-        self.newly = 0  # how many items have arrived whole in this attempt
-        self._before = before.get("sent", 0)  # by earlier attempts, which this one goes through again
+        self.newly = 0  # number of items that this attempt completed
+        self._before = before.get("sent", 0)  # number completed by earlier attempts; this attempt counts them again
         self._failed: Counter[str] = Counter(before.get("failed", {}))
         self._most = most_runs()
         self._plan_status = PlanStatus({}, None, frozenset())
-        self._plan_times: tuple[int, ...] | None = None  # when the files of the plan status were changed; None: not read yet
+        self._plan_times: tuple[int, ...] | None = None  # modification times of the files of the plan status; None: not read yet
 
     def look(self) -> None:
-        """Send what is new. What has failed before, and what began from it, is sent after all else."""
+        """Send new items. Items that failed before, and items that depend on them, follow after all others."""
         self._read_plan_status()
         later: list[Item] = []
         for item in self.tail.look():
@@ -73,7 +73,7 @@ class Sender:
         self.report()
 
     def report(self, **more: Any) -> None:
-        """Write how far this has come, for whoever asks."""
+        """Write the progress to the state file."""
         far = {
             "sent": max(self._before, len(self.sent)),
             "newly": self.newly,
@@ -89,7 +89,7 @@ class Sender:
         self.study_run.end(read_study(self.folder))
 
     def _failures(self, item: Item) -> int:
-        """Return how often an item failed, or its source, for which it does not wait for ever."""
+        """Return how often an item, or its source, has failed to be sent. After `WAITS` failures the source no longer counts."""
         source = self._failed[item.source or ""]
         return max(self._failed[item.identity], source if source <= WAITS else 0)
 
@@ -105,7 +105,7 @@ class Sender:
             raise EnoughError
 
     def _read_plan_status(self) -> None:
-        """Read the plan and the choices where they have changed, and correct what was sent."""
+        """Read the plan and the choices if they have changed, and update runs that were sent."""
         files = [self.folder / name for name in (PLAN, CHOICES)]
         times = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
         if times != self._plan_times:
@@ -114,7 +114,7 @@ class Sender:
 
 
 def transfer(sender: Sender, follow: bool = False) -> None:
-    """Send a study's records; while `follow`, also what is written until standard input ends."""
+    """Send a study's records; with `follow`, also those written until standard input ends."""
     if follow:
         sender.study_run.begin(sender.study)
     sender.look()
@@ -125,10 +125,10 @@ def transfer(sender: Sender, follow: bool = False) -> None:
 
 
 def attempt(folder: Path, follow: bool) -> int:
-    """Try to send a study's records, and return the exit code of this process. What goes wrong is written into the state."""
+    """Try to send a study's records, and return the exit code of this process. Errors are written to the state file."""
     report: Callable[..., None] = partial(write_state, folder, newly=0, pid=os.getpid())
     try:
-        sender = Sender(folder, MirrorOptions.kept(folder))
+        sender = Sender(folder, MirrorOptions.saved(folder))
         report = sender.report
         transfer(sender, follow)
     except EnoughError:
@@ -137,7 +137,7 @@ def attempt(folder: Path, follow: bool) -> int:
     except UserError as error:
         report(trouble=str(error))
         return REFUSED
-    except Exception as error:  # whatever W&B's client raises
+    except Exception as error:  # W&B's client raises exceptions of many types
         traceback.print_exc()
         report(trouble=f"{type(error).__name__}: {error}".splitlines()[0])
         return TROUBLE
@@ -146,7 +146,7 @@ def attempt(folder: Path, follow: bool) -> int:
 
 
 if __name__ == "__main__":
-    with FileLock(Path(sys.argv[1]) / FOLDER / LOCK):  # an earlier command's may still be sending
+    with FileLock(Path(sys.argv[1]) / FOLDER / LOCK):  # the mirror of an earlier command may still be sending
         code = attempt(Path(sys.argv[1]), follow="--follow" in sys.argv[2:])
         sys.stderr.flush()
-        os._exit(code)  # at once: W&B's client would go on trying; whoever started this ends what it leaves behind
+        os._exit(code)  # at once: W&B's client would keep retrying; the parent process kills its children

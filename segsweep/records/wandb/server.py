@@ -1,4 +1,4 @@
-"""W&B's server: what of a study has arrived there. It alone knows: a run that is removed there is sent again."""
+"""W&B's server, which alone knows what of a study has arrived: a run that is deleted there is sent again."""
 
 import time
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from segsweep.records.wandb.names import EPOCHS, EXAMPLES, SENT, START, summary_
 from segsweep.records.wandb.options import patience_seconds
 
 PER_PAGE = 200
-LOOK_AGAIN_SECONDS = (0, 1, 3)  # what has arrived may be seen a little later
+LOOK_AGAIN_SECONDS = (0, 1, 3)  # arrived data may become visible after a delay
 
 
 @dataclass(frozen=True)
 class Known:
-    """A run that was sent before: the digest of what was sent, None where not all has arrived, and its columns of the plan."""
+    """A run that was sent before: the digest of what was sent (None if incomplete), and its plan columns."""
 
     sent: str | None = None
     plan_status: Mapping[str, Any] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What of a run has arrived: the numbers of epochs, the keys of its summary, and whether all example predictions have."""
+    """What has arrived of a run: its epochs' numbers, its summary's keys, and whether all example predictions are there."""
 
     epochs: frozenset[int] = frozenset()
     summary_keys: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class Arrived:
 
 
 class NotArrivedError(Exception):
-    """W&B took what was sent and does not have it."""
+    """W&B accepted data but does not have it."""
 
 
 class Server:
@@ -46,7 +46,10 @@ class Server:
         self._path = f"{self.entity}/{project}"
 
     def known(self, study: str, records_id: str) -> dict[str, Known]:
-        """Return the runs of a study by their ids. Raises `UserError` where other records of a study of this name are there."""
+        """Return the runs of a study by their ids.
+
+        Raises `UserError` if the project contains other records of a study with the same name.
+        """
         try:
             runs = self._api.runs(self._path, {"group": study}, per_page=PER_PAGE, lazy=False)
             found = {run.id: (run.config, run.summary) for run in runs}
@@ -54,13 +57,13 @@ class Server:
             return {}
         if summary_run(study) in found and found[summary_run(study)][0].get("records_id", records_id) != records_id:
             raise UserError(
-                f"W&B project {self._path}: holds another study {study!r}, whose records lie elsewhere; choose another project "
+                f"W&B project {self._path}: contains another study {study!r} with other records; choose another project "
                 "(--wandb-project), or delete that study's runs there"
             )
         return {run_id: _known(config, summary) for run_id, (config, summary) in found.items()}
 
     def free_id(self, run_id: str, study: str) -> str:
-        """Return the id for a run that is not there yet: another where another study of the project has it."""
+        """Return an id for a new run: `run_id`, or another if a different study of the project uses it."""
         try:
             (group,) = [run.group for run in self._api.runs(self._path, {"name": run_id}, lazy=True)] or [study]
         except ValueError:  # there is no such project yet
@@ -68,19 +71,19 @@ class Server:
         return run_id if group == study else f"{run_id}-{study}"
 
     def arrived(self, run_id: str, started_at: float) -> Arrived:
-        """Return what of a run has arrived. Epochs are those of the attempt that began at `started_at`."""
+        """Return what has arrived of a run. Epochs are those of the attempt that started at `started_at`."""
         run = self._run(run_id)
         rows = run.scan_history(keys=["epoch", START])
         epochs = frozenset(int(row["epoch"]) for row in rows if row[START] == started_at)
         return Arrived(epochs, frozenset(run.summary.keys()), _has_examples(run))
 
     def newest(self, artifact: str) -> str | None:
-        """Return the full name of the newest version of an artifact, None where there is none."""
+        """Return the full name of the newest version of an artifact; None if there is none."""
         name = f"{self._path}/{artifact}:latest"
         return name if self._api.artifact_exists(name) else None
 
     def confirm(self, run_id: str, digest: str, epochs: int, examples: bool) -> None:
-        """Check that a run which has ended has arrived whole, and mark it so: W&B's client does not report all that is refused.
+        """Check that an ended run has arrived completely, and mark it: W&B's client does not report all rejected data.
 
         Raises `NotArrivedError`.
         """
@@ -93,14 +96,14 @@ class Server:
         raise NotArrivedError(f"run {run_id}: W&B has only a part of it")
 
     def set_plan_status(self, run_id: str, columns: Row) -> None:
-        """Change the columns of the plan of a run that has ended."""
+        """Update the plan columns of an ended run."""
         run = self._run(run_id)
         run.config["cell"] = columns["cell"]
         run.update()
         run.summary.update({name: value for name, value in columns.items() if name != "cell"})
 
     def _run(self, run_id: str) -> Any:
-        self._api.flush()  # type: ignore[no-untyped-call]  # it would remember a run as it was
+        self._api.flush()  # type: ignore[no-untyped-call]  # otherwise it returns a cached run
         return self._api.run(f"{self._path}/{run_id}")
 
 
@@ -110,6 +113,6 @@ def _known(config: Mapping[str, Any], summary: Mapping[str, Any]) -> Known:
 
 
 def _has_examples(run: Any) -> bool:
-    """Return whether a run's example predictions have arrived, with all their files."""
+    """Return whether a run's example predictions have arrived with all their files."""
     wanted = set((run.summary.get(EXAMPLES) or {}).get("filenames", ()))
     return bool(wanted) and wanted <= {file.name for file in run.files(per_page=PER_PAGE)}

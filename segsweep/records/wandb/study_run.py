@@ -1,4 +1,4 @@
-"""The run that stands for a whole study: its declaration at the start, and at the end its table, figures and records."""
+"""The W&B run of a whole study: its declaration at the start; its table, figures and records at the end."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from segsweep.records.wandb.client import log_artifact, open_run, remove_files, 
 from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.server import Known
 
-LOCAL = ("store", "starts")  # parts of a declaration that say something of this machine alone
+LOCAL = ("store", "starts")  # parts of a declaration that describe only this machine
 DECLARED = (PLAN, CHOICES)
 TABLE, PREDICTIONS = "table.csv", "predictions.png"
 STUDY = "study.json"
@@ -29,7 +29,7 @@ STUDY = "study.json"
 
 @dataclass
 class StudyRun:
-    """A study's summary run in W&B. `known` is what was sent of it before, None where it is new."""
+    """A study's summary run in W&B. `known` describes what was sent of it before; None if it is new."""
 
     destination: Destination
     folder: Path
@@ -37,10 +37,10 @@ class StudyRun:
     known: Known | None
     url: str | None = None
     _run: wandb.Run | None = None
-    _counts: dict[str, int] = field(default_factory=dict)  # keys of the summary
+    _counts: dict[str, int] = field(default_factory=dict)  # values by keys of the summary
 
     def begin(self, study: Mapping[str, Any]) -> wandb.Run:
-        """Open the run, and send what the study declares, so that it can be read while it runs."""
+        """Open the run, and send the study's declaration so that it can be read while the study runs."""
         self._run = open_run(
             self.destination,
             names.summary_run(study["name"]),
@@ -56,21 +56,21 @@ class StudyRun:
         return self._run
 
     def count(self, statuses: Mapping[str, int]) -> None:
-        """Show how many trials have each status."""
+        """Update the numbers of trials by status."""
         counts = {f"trials/{status}": count for status, count in statuses.items()}
         if self._run is not None and counts != self._counts:
             self._run.summary.update(counts)
         self._counts = counts
 
     def end(self, study: Mapping[str, Any]) -> None:
-        """Send the table, the figures and what only the records hold, unless all of it has been sent before."""
+        """Send the table, the figures and the tables of tests, unless all were sent before."""
         content = self._digest(study)
         sent = self.known is not None and self.known.sent == content
         if self._run is None and sent:
             return
         if (run := self._run) is None:
             run = self.begin(study)
-        else:  # it began with what was declared then
+        else:  # it was opened with an earlier declaration
             set_config(run, _config(study))
             self._log_records(run, study)
         if not sent:
@@ -81,14 +81,14 @@ class StudyRun:
         remove_files(run)
 
     def _digest(self, study: Mapping[str, Any]) -> str:
-        """Return the digest of all that is sent at the end."""
+        """Return the digest of everything that is sent at the end."""
         shown = (*DECLARED, TABLE, *([PREDICTIONS] if self.images else []))
         files = {name: sha256((self.folder / name).read_bytes()).hexdigest() for name in shown if (self.folder / name).is_file()}
         parts = sorted(path.name for path in (self.folder / "parts").glob("*") if path.name.isdigit())
         return digest({"study": _declaration(study), "files": files, "parts": parts, "images": self.images})
 
     def _log_records(self, run: wandb.Run, study: Mapping[str, Any]) -> None:
-        """Log the artifact from which records are read back, with the tables that W&B has no place for."""
+        """Log the artifact from which records are read back, with the tables that W&B runs cannot hold."""
         artifact = wandb.Artifact(names.records_artifact(study["name"]), type=names.RECORDS_TYPE)
         records = load(self.folder)
         with TemporaryDirectory(dir=self.destination.folder) as temporary:
@@ -102,11 +102,11 @@ class StudyRun:
             log_artifact(run, artifact)
 
     def _shown(self, data: pd.DataFrame) -> pd.DataFrame:
-        """Return a table as it may be sent: without images, a digest stands for an image's name."""
+        """Return a table in the form to send: without permission for images, digests replace image names."""
         return data if self.images or "image" not in data else data.assign(image=data["image"].map(digest).astype("string"))
 
     def _figures(self) -> dict[str, Any]:
-        """Return the table and, where images may be sent, the figures and clips that the report has written."""
+        """Return the table and, if images may be sent, the figures and clips of the report."""
         shown: dict[str, Any] = {}
         if (self.folder / TABLE).is_file() and (self.folder / TABLE).stat().st_size:
             shown["results"] = wandb.Table(dataframe=pd.read_csv(self.folder / TABLE))
@@ -119,7 +119,7 @@ class StudyRun:
 
 
 def _config(study: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a declaration is a run's config: its plain values."""
+    """Return the plain values of a declaration, as a run's config."""
     return {name: value for name, value in _declaration(study).items() if isinstance(value, str | int | float)}
 
 

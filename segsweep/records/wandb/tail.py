@@ -1,4 +1,4 @@
-"""Following records as they are written: which of them are new or have changed since the last look."""
+"""Follow records while they are written: find those that are new or changed since the last look."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from segsweep.records.schema import FINAL, needed_first, task_tables
 from segsweep.records.tables import frame, read_live
 from segsweep.tasks.kind import RecordedArtifact, RecordTable
 
-WHOSE = ("study", "trial_id", "phase")  # columns of an epoch that say whose it is
+WHOSE = ("study", "trial_id", "phase")  # columns that identify an epoch's task
 
 
 @dataclass(frozen=True)
 class Item:
-    """A task's record as it is now. Its row and epochs hold plain values, without the empty ones."""
+    """The present record of a task. Its row and epochs contain plain values, without empty ones."""
 
     table: RecordTable
     identity: str
@@ -27,37 +27,37 @@ class Item:
 
     @property
     def rank(self) -> int:
-        """Its place among items that are sent at once: what others start from comes first."""
+        """The position among items that are sent together: sources before the tasks that start from them."""
         return needed_first().index(self.table)
 
     @property
     def source(self) -> str | None:
-        """The id of the record that it started from."""
+        """The id of the record from which the task started."""
         return self.row.get(self.table.source) if self.table.source is not None else None
 
     @property
     def made(self) -> RecordedArtifact | None:
-        """How its artifact is named; None where it has none."""
+        """The reference to the task's artifact; None if it has none."""
         named = self.table.artifact
         return named if named is not None and self.row["status"] == "finished" and named.made(self.row) else None
 
     @property
     def ended(self) -> bool:
-        """Whether its task has ended, so that its row will not change."""
+        """Whether the task has ended, so that its row will not change."""
         return self.row["status"] in FINAL
 
 
 class RecordTail:
-    """Reads what has changed in a study's folder: every part once, lines again when they have grown."""
+    """Reads what has changed in a study's folder: each part once, live lines again after they have grown."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._newest: dict[str, str] = {}  # by the id of a record, the last part that holds it
+        self._newest: dict[str, str] = {}  # record id -> last part that contains it
         self._seen: set[str] = set()
-        self._stamps: dict[str, tuple[int, int]] = {}  # of lines that were read: size and time
+        self._stamps: dict[str, tuple[int, int]] = {}  # size and modification time of the live files read so far
 
     def look(self) -> Iterator[Item]:
-        """Yield what is new since the last look: of every record the newest state, stages before trials."""
+        """Yield the newest state of every record that changed since the last look, stages before trials."""
         parts = [part for part in parts_of(self.folder, read_index(self.folder)) if part.name not in self._seen]
         for part in parts:
             self._newest |= dict.fromkeys(part.ids or as_found(part.folder).ids, part.name)  # earlier versions listed no ids
@@ -68,7 +68,7 @@ class RecordTail:
         yield from self._live()
 
     def _live(self) -> Iterator[Item]:
-        """Yield what runs, or has just ended, and has more lines than before."""
+        """Yield the records whose live files have grown."""
         paths = {path.stem: path for path in sorted((self.folder / "live").glob("*.jsonl"))}
         found = []
         for identity, path in paths.items():
@@ -86,7 +86,7 @@ class RecordTail:
 
 
 def _items_of(part: Part) -> Iterator[Item]:
-    """Yield what a part holds, stages first."""
+    """Yield the records in a part, stages first."""
     epochs = part.read("epochs").to_pandas()
     of_identity = dict(iter(epochs.groupby("trial_id", sort=False)))
     for table in needed_first():
@@ -96,7 +96,7 @@ def _items_of(part: Part) -> Iterator[Item]:
 
 
 def plain_rows(data: pd.DataFrame) -> Iterator[Row]:
-    """Yield the rows of a frame as plain values, without the empty ones and without what says whose an epoch is."""
+    """Yield the rows of a frame as plain values, without empty ones and without the columns that identify an epoch's task."""
     shown = data.drop(columns=[name for name in WHOSE if "epoch" in data and name in data])
     for record in shown.astype(object).to_dict("records"):
         yield {str(name): plain for name, value in record.items() if (plain := _plain(value)) is not None}

@@ -57,7 +57,7 @@ def test_a_store_that_goes_and_comes_back(script: Callable[..., Script], undistu
     (tmp_path / "away").rename(tmp_path / "store")
     assert driver.wait(timeout=150) == 0, said.text
     said.end()
-    assert "is gone; bring it back" in said.text
+    assert "is gone; restore it" in said.text
     records = load(study.records)
     assert set(records.trials["status"]) == {"finished"}
     pd.testing.assert_frame_equal(measured(records), undisturbed, check_exact=True)
