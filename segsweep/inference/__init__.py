@@ -1,1 +1,1 @@
-"""Applying trained models: prediction on images of any size, and export."""
+"""Use of trained models: prediction on images of any size, and export."""

@@ -1,4 +1,4 @@
-"""The confirmed runs of a study: the best one, one by its id, and the model that each left in the store."""
+"""The confirmed runs of a study: the best one, one by its id, and their models in the store."""
 
 from pathlib import Path
 
@@ -15,14 +15,17 @@ IDS_SHOWN = 20
 
 
 def store_of(records: Records, store: str | Path | None = None) -> Store:
-    """Return the store in the folder `store`, by default the one that the study used. Raises `UserError` where there is none."""
+    """Return the store in the folder `store`, by default the one that the study used. Raises `UserError` if it does not exist."""
     if (folder := store or records.study.get("store")) is None:
-        raise UserError("--store: records from W&B do not say where artifacts lie; name the folder")
+        raise UserError("--store: records from W&B do not name the store; give its folder")
     return open_store(folder, create=False)
 
 
 def best_trial(records: Records) -> pd.Series:
-    """Return the confirmed run with the best validation reading (never chosen by test scores)."""
+    """Return the confirmed run with the best validation reading; test scores play no part.
+
+    Raises `UserError` if no confirmed run has finished.
+    """
     confirmed = _confirmed(records)
     chosen = confirmed[confirmed["chosen"]]
     if chosen.empty:
@@ -31,22 +34,25 @@ def best_trial(records: Records) -> pd.Series:
 
 
 def named_trial(records: Records, beginning: str) -> pd.Series:
-    """Return the confirmed run whose id starts with `beginning`. Raises `UserError`, with all ids, unless it is exactly one."""
+    """Return the confirmed run whose id starts with `beginning`.
+
+    Raises `UserError`, which lists the ids, unless exactly one id does.
+    """
     confirmed = _confirmed(records)
     if not beginning:
-        raise UserError(f"--trial: is empty; those with weights: {_listed(confirmed)}")
+        raise UserError(f"--trial: is empty; trials with weights: {_listed(confirmed)}")
     found = confirmed[confirmed["trial_id"].str.startswith(beginning)]
     if len(found) == 1:
         return found.iloc[0]
     if len(found):
-        raise UserError(f"--trial {beginning}: several ids begin so: {_listed(found)}; give more of it")
+        raise UserError(f"--trial {beginning}: several ids start with it: {_listed(found)}; give more digits")
     others = records.all_trials[records.all_trials["trial_id"].str.startswith(beginning)]
     if len(others):
         kind = f"{others['phase'].iloc[0]}, {others['status'].iloc[0]}"
-        reason = f"this run ({kind}) keeps no weights, only confirmed runs that finished do"
+        reason = f"this run ({kind}) keeps no weights, only finished confirmed runs do"
     else:
         reason = f"no trial of {records.folder} has this id"
-    raise UserError(f"--trial {beginning}: {reason}; those with weights: {_listed(confirmed)}")
+    raise UserError(f"--trial {beginning}: {reason}; trials with weights: {_listed(confirmed)}")
 
 
 def _confirmed(records: Records) -> pd.DataFrame:
@@ -60,9 +66,9 @@ def _listed(trials: pd.DataFrame) -> str:
 
 
 def find_weights(trial: pd.Series, store: Store) -> Artifact:
-    """Return a confirmed run's model, its bytes verified. Raises `UserError` where the store lacks it or has it damaged."""
+    """Return a confirmed run's verified model. Raises `UserError` if it is missing in the store, or damaged."""
     try:
         return model_of({str(column): value for column, value in trial.items()}, store)
     except LostArtifactError as error:
-        again = AGAIN if trial["planned"] else "take another trial: the study no longer plans this one"
+        again = AGAIN if trial["planned"] else "choose another trial: the study no longer plans this one"
         raise UserError(f"the model of trial {trial['trial_id']} {error.reason}; pass another --store, or {again}") from None

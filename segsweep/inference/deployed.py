@@ -1,4 +1,4 @@
-"""The model of a confirmed run, built from its artifact: its network, its weights and its normalisation."""
+"""The model of a confirmed run, loaded from its artifact: network, weights and normalisation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from segsweep.training.checkpoint import load_weights
 
 
 class Deployed(nn.Module):
-    """A network with its normalisation: RGB images (B, 3, H, W), uint8 0..255, to logits (B, classes, H, W)."""
+    """A network with its normalisation: maps RGB images (B, 3, H, W), uint8 0..255, to logits (B, classes, H, W)."""
 
     def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Deployed(nn.Module):
         self.normalisation = normalisation
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the logits (B, classes, H, W)."""
         logits: Tensor = self.network(normalise(images_BCHW, self.normalisation))
         return logits
 
@@ -33,8 +33,9 @@ class Deployed(nn.Module):
 def deployed(artifact: Artifact) -> Deployed:
     """Return a confirmed run's model with its weights, in eval mode.
 
-    Raises `UserError` for an architecture of a study file that this process has not imported, or that has other code here than
-    when it was trained.
+    Raises:
+        UserError: the architecture comes from a study file that this process has not imported, or whose code has changed since
+            the training.
     """
     card = artifact.metadata
     architecture = card["settings"]["architecture"]
@@ -52,29 +53,29 @@ def deployed(artifact: Artifact) -> Deployed:
 
 
 def _check_known(architecture: str, trained: str | None) -> None:
-    """Raise `UserError` where this process lacks a user's architecture, or has other code of that name than was `trained`.
+    """Raise `UserError` if this process lacks a user's architecture, or has different code than was `trained`.
 
-    Models of earlier versions do not say which code was trained.
+    Models of earlier versions do not record their code (`trained` is None).
     """
     if (known := fingerprint(architecture)) is None:
         raise UserError(
-            f"architecture {architecture!r}: is in its study file alone; run this in that file's folder as "
+            f"architecture {architecture!r}: is defined in its study file; run this in that file's folder as "
             '`python -c "import FILE; from segsweep.cli.commands import command_line; command_line()" ...`'
         )
     if trained is not None and known != trained:
         raise UserError(
             f"architecture {architecture!r}: its code here is not the code that was trained; import the study file as it "
-            "was then and no other that has this name, or run the study again"
+            "was then, and no other with this name, or run the study again"
         )
 
 
 def sigmoid_class(card: Mapping[str, Any]) -> int | None:
-    """Return the class whose logit a model's one output channel is; None for a channel per class."""
-    one = card["settings"].get("output") == "sigmoid"  # models from before that setting lack it
+    """Return the class whose logit is a model's single output channel; None for a model with a channel per class."""
+    one = card["settings"].get("output") == "sigmoid"  # models of earlier versions lack it
     return card["classes"].index(card["foreground"]) if one else None
 
 
 def normalisation_of(artifact: Artifact) -> Normalisation:
-    """Return a model's input normalisation: ImageNet's for a model from before each had its own."""
+    """Return a model's input normalisation; ImageNet's for models of earlier versions, which do not record it."""
     card = artifact.metadata
     return Normalisation.of(card) if "mean" in card else IMAGENET

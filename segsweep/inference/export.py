@@ -1,4 +1,4 @@
-"""The export of a study's best model: a file that plain torch loads, the weights alone, and a card that describes them."""
+"""Export of a study's best model: a file that plain torch loads, the weights, and a card that describes them."""
 
 import json
 import shutil
@@ -18,20 +18,31 @@ from segsweep.report.new_folder import make_new
 from segsweep.store.contents import IMAGE, PREDICTED, WEIGHTS_FILE, example_file
 from segsweep.store.protocol import Artifact
 
-CHOSEN_BEFORE_KEEP = "validation IoU among confirmed runs; epochs by validation loss"  # of models without the setting `keep`
+CHOSEN_BEFORE_KEEP = "validation IoU among confirmed runs; epochs by validation loss"  # for models without the setting `keep`
 MEASURES = ("val_iou", "test_iou", "test_f1", "test_accuracy", "test_precision", "test_recall", "test_dice")
 
 
 def export(records: Records, folder: str | Path, *, store: str | Path | None = None) -> Path:
-    """Write a study's best model: `model.pt2` (torch.export), `weights.safetensors`, `card.json` and `README.md`.
+    """Write a study's best model as `model.pt2` (torch.export), `weights.safetensors`, `card.json` and `README.md`.
 
-    `store` is the folder of artifacts, by default the one that the study used. Returns the folder that was written, new or empty
-    before. Raises `UserError` where nothing has finished, the weights are gone, or the folder is not empty.
+    The model takes RGB images (B, 3, image_px, image_px), uint8 0..255, and returns logits (B, classes, image_px, image_px).
+    Before returning, the written model is loaded and compared with a prediction of the tested one.
+
+    Args:
+        records: Records of the study.
+        folder: Where to write; a new or empty folder.
+        store: Folder of the store; by default the one that the study used.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: no confirmed run has finished, its weights are missing, or the folder is not empty.
     """
     artifacts, folder = store_of(records, store), Path(folder)
     trial = best_trial(records)
     artifact = find_weights(trial, artifacts)
-    program = _export(artifact)  # before a folder is made that a refusal would leave empty
+    program = _export(artifact)  # before the folder is created, since this may raise
     make_new("--best", folder)
     torch.export.save(program, folder / "model.pt2")
     shutil.copy(artifact.folder / WEIGHTS_FILE, folder / WEIGHTS_FILE)
@@ -49,21 +60,21 @@ def _export(artifact: Artifact) -> torch.export.ExportedProgram:
 
 
 def _verify(folder: Path, artifact: Artifact) -> None:
-    """Load the exported model as a user would, and compare it with a prediction that the run kept when it was tested."""
+    """Load the exported model as a user would, and compare it with a prediction that the run stored at its test."""
     example_image = np.asarray(Image.open(artifact.folder / example_file(0, IMAGE)))
     kept = np.asarray(Image.open(artifact.folder / example_file(0, PREDICTED)))
     images = torch.from_numpy(example_image.copy()).permute(2, 0, 1)[None]
     predicted = torch.export.load(folder / "model.pt2").module()(images).argmax(dim=1)[0].numpy()
     agreement = float((predicted == kept).mean())
     if agreement < 0.98:  # bfloat16 and float32 may differ along edges
-        raise RuntimeError(f"the exported model agrees with the tested one on only {agreement:.1%} of a test picture")
+        raise RuntimeError(f"the exported model agrees with the tested one on only {agreement:.1%} of a test image")
 
 
 def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
     measured = {name: float(trial[name]) for name in MEASURES if pd.notna(trial[name])}
     return {
         **artifact.metadata,
-        **{name: str(trial[name]) for name in ("study", "cell")},  # as the records call them now
+        **{name: str(trial[name]) for name in ("study", "cell")},  # their present names in the records
         "content_hash": artifact.content_hash,
         "measured": measured,
         "input": {
@@ -80,9 +91,9 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
 
 
 def _split(settings: Mapping[str, Any]) -> str:
-    """Return the test split on which a card's numbers were measured."""
+    """Return the name of the split on which a card's numbers were measured."""
     fold = settings.get("fold")
-    return "this study's own split" if fold is None else f"fold {fold} of this study's cross-validation alone"
+    return "this study's own split" if fold is None else f"only fold {fold} of this study's cross-validation"
 
 
 def _readme(card: dict[str, Any]) -> str:
@@ -109,24 +120,24 @@ model = torch.export.load("model.pt2").module()
 class_numbers = model(images_uint8).argmax(dim=1)
 ```
 
-`weights.safetensors` holds the network's weights alone, by the names of the library that it comes from{_one_channel(card)}.
+`weights.safetensors` contains only the network's weights, with the parameter names of its library{_one_channel(card)}.
 
 | measure | value |
 |---|---|
 {numbers}
 
-Measured at {measured_at} on {_split(settings)} of `{card["target"]}`. It says nothing of other pictures.
+Measured at {measured_at} on {_split(settings)} of `{card["target"]}`. The numbers do not hold for other images.
 """
 
 
 def _one_channel(card: dict[str, Any]) -> str:
-    """Return a remark on a single output channel; the empty text where there is a channel per class."""
+    """Return a remark on a single output channel; an empty text for a model with a channel per class."""
     if (number := sigmoid_class(card)) is None:
         return ""
     return f"; its one output channel is the logit of {card['classes'][number]}, the other's is 0"
 
 
 def _chosen_by(artifact: Artifact) -> str:
-    """Return the measure that chose a study's best run."""
+    """Return the measure by which a study's best run was chosen."""
     keep = artifact.metadata["settings"].get("keep")
     return f"{keep} among the confirmed runs of the study" if keep else CHOSEN_BEFORE_KEEP

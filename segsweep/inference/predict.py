@@ -1,4 +1,4 @@
-"""The application of a study's confirmed run to a folder of images."""
+"""Prediction of a study's confirmed run on a folder of images."""
 
 import csv
 import hashlib
@@ -29,7 +29,14 @@ from segsweep.training.device import Device, choose_device
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of one run: `images` has a row per image, with its files and shares, `failed` the unreadable ones and why."""
+    """Predictions of one run.
+
+    Attributes:
+        folder: Folder with the written files.
+        trial: Record of the run.
+        images: One row per image, with the names of its files and the share of each class.
+        failed: One row per unreadable image, with the error.
+    """
 
     folder: Path
     trial: pd.Series
@@ -49,12 +56,24 @@ def predict(
     log: Callable[[str], None] = print,
     progress: Progress = silent,
 ) -> Predictions:
-    """Apply a study's best confirmed run, or the one whose id starts with `trial`, to the images of a folder.
+    """Apply a study's best confirmed run to the images of a folder.
 
-    Written into `folder`, new or empty, are `masks/` (palette PNG of class numbers) and `overlays/`, with `probabilities` also
-    `probabilities/` (255 for 1), `shares.csv` (each class's share of the pixels) and `predictions.json`. `store` is the folder of
-    artifacts, by default the one that the study used; `device` is `auto`, `cpu` or `cuda:N`. `log` gets a line for each image
-    that cannot be read; the others are done. Raises `UserError` for what makes a prediction impossible.
+    Writes `masks/` (palette PNG of class numbers), `overlays/`, with `probabilities` also `probabilities/` (8-bit PNG, 255 for
+    1), `shares.csv` (each class's share of the pixels) and `predictions.json`. Masks have the sizes of their images.
+
+    Args:
+        records: Records of the study.
+        images: Folder of images; its subfolders are not read.
+        folder: Where to write; a new or empty folder.
+        trial: Beginning of the id of another confirmed run to apply.
+        probabilities: Whether to write the probabilities of all classes.
+        store: Folder of the store; by default the one that the study used.
+        device: `auto`, `cpu` or `cuda:N`.
+        log: Receives a line for each unreadable image, which is skipped.
+        progress: Called after each image.
+
+    Raises:
+        UserError: there is no such run, its model is missing, or the images or the output folder are unusable.
     """
     images, folder, used = Path(images), Path(folder), choose_device(device)
     artifacts = store_of(records, store)
@@ -82,7 +101,7 @@ def _predict_each(
     """Predict each image, write its files, and append its row to `result`."""
     files = PredictionFiles(result.folder, artifact.metadata["classes"], paths, probabilities)
     bits = artifact.metadata.get("bits")
-    deep: dict[Path, int] = {}  # 16-bit images, by their largest values
+    deep: dict[Path, int] = {}  # largest values of 16-bit images
     for done, path in enumerate(paths, 1):
         try:
             levels = _read(path)
@@ -102,9 +121,9 @@ def _predict_each(
 
 def _images_in(images: Path) -> list[Path]:
     if not images.is_dir():
-        raise UserError(f"--images {images}: is no folder")
+        raise UserError(f"--images {images}: is not a folder")
     if not (paths := image_files_in(images)):
-        raise UserError(f"--images {images}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); folders below it are not read")
+        raise UserError(f"--images {images}: contains no images ({', '.join(IMAGE_SUFFIXES)}); subfolders are not read")
     return paths
 
 
@@ -115,25 +134,25 @@ def _predictor(artifact: Artifact, device: Device) -> Predictor:
 
 
 def _range_remarks(deep: Mapping[Path, int], bits: int | None) -> Iterator[str]:
-    """Yield remarks on 16-bit images, given by their largest values, for a model whose 16-bit images had a range of `bits`."""
+    """Yield remarks on 16-bit images, given their largest values, for a model whose 16-bit training images had `bits` bits."""
     if deep and bits is None:
-        yield f"{len(deep)} images have 16 bits, of which the model has seen none: their white is taken to be {2**FULL - 1}"
+        yield f"{len(deep)} images have 16 bits, but the model was trained on 8-bit images: {2**FULL - 1} is assumed to be white"
     if beyond := [path.name for path, value in deep.items() if value >= 2 ** (bits or FULL)]:
         yield (
-            f"{len(beyond)} images have values above {2 ** (bits or FULL) - 1}, which is white in the 16-bit images that the "
-            f"model was trained on, and are cut there: {beyond[0]}{', ...' if len(beyond) > 1 else ''}"
+            f"{len(beyond)} images have values above {2 ** (bits or FULL) - 1}, the white of the 16-bit images that the model "
+            f"was trained on, and are clipped there: {beyond[0]}{', ...' if len(beyond) > 1 else ''}"
         )
 
 
 def _read(path: Path) -> Levels:
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of large images and odd metadata, which are read nevertheless
+            warnings.filterwarnings("ignore", module="PIL")  # warnings of large images and odd metadata
             return open_levels(path)
     except UserError:
         raise
-    except Exception as error:  # damaged files raise whatever their reader stumbles over
-        raise UserError(f"{path}: picture cannot be read: {error!r}") from None
+    except Exception as error:  # decoders raise many types for damaged files
+        raise UserError(f"{path}: image cannot be read: {error!r}") from None
 
 
 def _write_tables(result: Predictions, records: Records, artifact: Artifact, images: Path) -> None:

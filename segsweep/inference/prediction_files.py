@@ -1,4 +1,4 @@
-"""The files that predictions are written to: masks, overlays and probabilities, by names that differ between images."""
+"""The files of predictions: masks, overlays and probabilities, with a distinct name for each image."""
 
 import re
 from collections import Counter
@@ -14,12 +14,12 @@ from segsweep.data.palette import palette_image
 from segsweep.inference.tiling import Prediction
 from segsweep.report.overlay import background_of, legend, overlay
 
-LEGEND_PX = 160  # the least width of an overlay, so that its legend can be read
-LONGEST_STEM = 120  # characters of an image's name that its files keep
+LEGEND_PX = 160  # least width of an overlay, for a readable legend
+LONGEST_STEM = 120  # most characters of an image's name in the names of its files
 
 
 class PredictionFiles:
-    """The writer of masks, overlays and probabilities, by file names that differ between images."""
+    """Writer of masks, overlays and probabilities, with a distinct file name for each image."""
 
     def __init__(self, folder: Path, classes: Sequence[str], paths: Sequence[Path], probabilities: bool) -> None:
         self._folder, self._classes = folder, classes
@@ -35,7 +35,7 @@ class PredictionFiles:
         palette_image(mask_HW).save(self._folder / files["mask"])
         shares = np.bincount(mask_HW.ravel(), minlength=len(self._classes)) / mask_HW.size
         drawn = self._overlay(image, mask_HW, np.flatnonzero(shares).tolist())
-        drawn.save(self._folder / files["overlay"], compress_level=1)  # big, and looked at once
+        drawn.save(self._folder / files["overlay"], compress_level=1)  # large, and viewed about once
         if prediction.probabilities_CHW is not None:
             files["probabilities"] = {}
             for label, part, plane_HW in zip(self._classes, self._parts, prediction.probabilities_CHW, strict=True):
@@ -44,7 +44,7 @@ class PredictionFiles:
         return {"picture": path.name, **files, "shares": dict(zip(self._classes, shares.tolist(), strict=True))}
 
     def _overlay(self, image: Pixels, mask_HW: Pixels, present: Sequence[int]) -> Image.Image:
-        """Return the mask drawn over its image, above a legend of the classes that occur, the background left clear."""
+        """Return the mask drawn over its image, above a legend of the classes that occur; background stays transparent."""
         clear = background_of(self._classes)
         height, width = mask_HW.shape
         key = legend(self._classes, [number for number in present if number != clear], max(width, LEGEND_PX))
@@ -55,16 +55,15 @@ class PredictionFiles:
 
 
 def _file_parts(classes: Sequence[str]) -> list[str]:
-    """Return the classes' names as parts of file names, with their numbers where two names would be equal."""
+    """Return the class names as parts of file names, with their numbers if two names would be equal."""
     parts = [re.sub(r"[^\w .()-]", "_", name) for name in classes]
     return parts if len({part.lower() for part in parts}) == len(parts) else [f"{n}-{part}" for n, part in enumerate(parts)]
 
 
 def _names(paths: Sequence[Path], parts: Sequence[str]) -> Mapping[Path, str]:
-    """Return the stem of each image's files: its name without ending, or with it where two files would share a name.
+    """Return the stem of each image's files: its name without suffix, or with it if two files would get the same name.
 
-    Names that differ only in case count as equal, as on many disks. A name too long for the files of its classes is cut and
-    numbered.
+    Names that differ only in case count as equal, as on many disks. A long name is cut and numbered.
     """
     names = {path: path.stem for path in paths}
     while clashing := [path for path in _clashing(names, parts) if names[path] != path.name]:

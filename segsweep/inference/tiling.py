@@ -1,4 +1,4 @@
-"""A trained network applied to images of any size, each resized and cut as the training images were."""
+"""Application of a trained network to images of any size, resized and cropped as its training images were."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from segsweep.training.device import Device
 from segsweep.training.enlarge import enlarged
 
 STRIDE_PX = 32  # sides of a network's input are multiples of this
-TILE_PX, MARGIN_PX = 1024, 128  # longer sides are split into pieces, each seen with this margin
+TILE_PX, MARGIN_PX = 1024, 128  # longer sides are split into pieces, which the network sees with this margin
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,26 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of a side: the network sees `seen`, and its output is kept for `kept` within it."""
+    """A piece of a side: the network sees the interval `seen`, and its output is used in the interval `kept` within it."""
 
     kept: slice
     seen: slice
 
 
 class Predictor:
-    """A network, and how images are resized and tiled for it.
+    """A network with the resizing and tiling of images for it.
 
-    `network` returns logits (B, C, H, W) for uint8 images (B, 3, H, W), as `segsweep.inference.deployed.Deployed` does. It was
-    trained on squares of `image_px` that `fit` made of images: with `resize` and `nearest` the image is squeezed into such a
-    square; with `crop` and `raw-crop` the network sees the whole image, at the scale at which that square was cut.
+    Memory is bounded: sides beyond 1,280 px are split into overlapping pieces, and logits are resized to the image's size band by
+    band, so 24 megapixels take a few GB even with 150 classes. A network that accepts only squares of `image_px`, such as a Swin
+    transformer, sees the image in such squares.
 
-    Memory is bounded: sides beyond 1,280 px are split into overlapping pieces, and logits are resized to the image's
-    size band by band. So 24 megapixels take a few GB, also with 150 classes. A network that accepts only squares of `image_px`,
-    such as a Swin transformer, sees the image in such squares.
+    Args:
+        network: Returns logits (B, C, H, W) for uint8 images (B, 3, H, W), as `segsweep.inference.deployed.Deployed` does.
+        image_px: Side in pixels of the squares that the network was trained on.
+        fit: How those squares were made. With `resize` and `nearest` the image is resized to such a square; with `crop` and
+            `raw-crop` the network sees the whole image, at the scale at which its squares were cut.
+        device: Device to compute on.
+        precision: `float32`, or `bfloat16`, which applies on GPUs only.
     """
 
     def __init__(self, network: nn.Module, *, image_px: int, fit: Fit, device: Device, precision: str = "float32") -> None:
@@ -61,7 +65,7 @@ class Predictor:
         side = _up_to_multiple(self._image_px, STRIDE_PX)
         try:
             self._run(np.zeros((side, side + STRIDE_PX, 3), dtype=np.uint8))
-        except Exception:  # each library has its own kinds
+        except Exception:  # libraries raise different types for a wrong input size
             return False
         return True
 
@@ -94,7 +98,7 @@ class Predictor:
             yield down.kept, across.kept, logits[:, top : top + rows, left : left + columns]
 
     def _pieces(self, length: int) -> list[_Piece]:
-        """Return the pieces of a side: one where it is not much longer than a piece, else equal ones."""
+        """Return the pieces of a side: one if the side is hardly longer than a piece, otherwise several equal ones."""
         margin = self._margin_px
         count = 1 if length <= self._tile_px + 2 * margin else -(-length // self._tile_px)
         edges = [length * index // count for index in range(count + 1)]
@@ -103,7 +107,7 @@ class Predictor:
         ]
 
     def _run(self, image_HWC: Pixels) -> Tensor:
-        """Return the logits (C, H, W), float32, of an image; its edges are mirrored up to a multiple of the network's stride."""
+        """Return the logits (C, H, W), float32, of an image, padded by reflection to a multiple of the network's stride."""
         height, width = image_HWC.shape[:2]
         padding = [(0, _up_to_multiple(side, self._stride_px) - side) for side in (height, width)]
         padded = np.pad(image_HWC, [*padding, (0, 0)], mode="reflect")

@@ -67,14 +67,14 @@ def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: 
     (tmp_path / "full" / "file").touch()
     out = tmp_path / "out"
     for options, message in (
-        (("--images", tmp_path / "none", "--out", out), "is no folder"),
-        (("--images", tmp_path / "full", "--out", out), "holds no pictures (.jpg"),
+        (("--images", tmp_path / "none", "--out", out), "is not a folder"),
+        (("--images", tmp_path / "full", "--out", out), "contains no images (.jpg"),
         (("--images", photos, "--out", tmp_path / "full"), "the folder is not empty"),
         (("--images", photos, "--out", tmp_path / "full" / "file"), "is a file; name a new or empty folder"),
         (("--images", photos, "--out", out, "--store", tmp_path / "empty"), "there is no such folder"),
         (("--images", photos, "--out", out, "--trial", "zz"), "no trial of"),
         (("--images", photos, "--out", out, "--trial", tuning), "this run (tune, finished) keeps no weights"),
-        (("--images", photos, "--out", out, "--trial", ""), "--trial: is empty; those with weights"),
+        (("--images", photos, "--out", out, "--trial", ""), "--trial: is empty; trials with weights"),
     ):
         assert call("predict", study, *options) == 2
         error = capsys.readouterr().err

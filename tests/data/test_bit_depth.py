@@ -284,4 +284,4 @@ def test_a_run_and_a_prediction_use_the_range_of_training(tmp_path, capsys):
     twins = [np.asarray(Image.open(tmp_path / "out" / "probabilities" / f"{name}-thing.png")) for name in ("deep", "plain")]
     assert np.array_equal(*twins)
     output = capsys.readouterr()
-    assert "1 images have values above 4095, which is white in the 16-bit images that the model was trained on" in output.err
+    assert "1 images have values above 4095, the white of the 16-bit images that the model was trained on" in output.err

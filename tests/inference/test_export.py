@@ -1,4 +1,4 @@
-"""The export of a study's best model."""
+"""Export of a study's best model."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from segsweep.records import load
 
 
 def test_an_exported_model_loads_in_plain_torch(finished: Path, tmp_path: Path) -> None:
-    """A process that knows torch alone loads the model and predicts what the tested run predicted, for any batch."""
+    """A process that imports only torch loads the model and predicts what the tested run predicted, for any batch size."""
     study, best = finished / "runs" / "tiny", tmp_path / "best"
     assert export(load(study), best) == best
     trials = load(study).trials
@@ -38,7 +38,7 @@ assert not any(name.startswith(("segsweep", "segmentation_models")) for name in 
 
 
 def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished: Path, tmp_path: Path) -> None:
-    """A model without `keep`, `mean` and `std` is exported, with ImageNet's normalisation; its card says what chose it."""
+    """A model without `keep`, `mean` and `std` is exported with ImageNet's normalisation; its card names the earlier measure."""
     for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
         artifact = json.loads(file.read_text())
         del artifact["checksum"]
@@ -58,7 +58,7 @@ def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished
 
 
 def test_an_exported_model_says_at_which_size_it_was_measured(copy_of_finished: Path, tmp_path: Path) -> None:
-    """The README of a model that was tested with test_size=original names the masks' original sizes."""
+    """The README of a model tested with test_size=original names the original sizes of the masks."""
     for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
         artifact = json.loads(file.read_text())
         del artifact["checksum"]

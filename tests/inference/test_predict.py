@@ -1,4 +1,4 @@
-"""The application of a study's confirmed run to a folder of images."""
+"""Prediction of a study's confirmed run on a folder of images."""
 
 import csv
 import json
@@ -44,14 +44,14 @@ def confirmed(study: Path) -> pd.DataFrame:
 
 
 def mask_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return the numbers in a palette picture."""
+    """Return the class numbers in a palette image."""
     image = Image.open(path)
     assert image.mode == "P"
     return np.asarray(image)
 
 
 def test_masks_are_what_the_exported_model_predicts(study: Path, photos: Path, tmp_path: Path) -> None:
-    """Pixel values are the class numbers that the exported model gives, at the picture's own size, upright."""
+    """Pixel values are the class numbers of the exported model, at the image's size and orientation."""
     out = tmp_path / "out"
     predict(load(study), photos, out, probabilities=True, device="cpu")
     export(load(study), tmp_path / "best")
@@ -76,7 +76,7 @@ def test_masks_are_what_the_exported_model_predicts(study: Path, photos: Path, t
         assert (colours == coloured(mask)).all()
 
 
-def test_overlays_shares_and_what_was_applied_are_told(study: Path, photos: Path, tmp_path: Path) -> None:
+def test_overlays_shares_and_the_applied_run_are_written(study: Path, photos: Path, tmp_path: Path) -> None:
     """Overlays have a legend below, shares add up to 1, and `predictions.json` names the run, its weights and the files."""
     out = tmp_path / "out"
     shown = list[tuple[str, int, int]]()
@@ -104,8 +104,8 @@ def test_overlays_shares_and_what_was_applied_are_told(study: Path, photos: Path
         assert not (overlay[:height, :width][mask == 1] == picture[mask == 1]).all(axis=-1).any()
 
 
-def test_pictures_of_one_stem_do_not_overwrite_each_other(study: Path, tmp_path: Path) -> None:
-    """`a.jpg` and `A.png` keep their endings, as images whose probabilities would be one file do; `b.png` becomes `b`."""
+def test_images_with_one_stem_do_not_overwrite_each_other(study: Path, tmp_path: Path) -> None:
+    """`a.jpg` and `A.png` keep their suffixes, as do images whose probabilities would share a file; `b.png` becomes `b`."""
     for number, (names, alone) in enumerate(((("a.jpg", "A.png"), ["b"]), (("a.png", "a-figure.png"), []))):
         folder = tmp_path / f"photos{number}"
         folder.mkdir()
@@ -119,8 +119,8 @@ def test_pictures_of_one_stem_do_not_overwrite_each_other(study: Path, tmp_path:
         assert len(list((out / "probabilities").iterdir())) == 2 * (len(names) + len(alone))
 
 
-def test_odd_and_long_names_are_served(study: Path, tmp_path: Path) -> None:
-    """A name that is no UTF-8 and one that leaves no room for its classes get their files, and the tables tell of both."""
+def test_odd_and_long_names_are_handled(study: Path, tmp_path: Path) -> None:
+    """A name that is not UTF-8, and one too long for its classes' files, get their files, and the tables list both."""
     folder = tmp_path / "photos"
     folder.mkdir()
     figure(32, 32).save(folder / f"{'l' * 245}.png")
@@ -133,15 +133,15 @@ def test_odd_and_long_names_are_served(study: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "out" / "shares.csv").read_bytes().splitlines()) == 3
 
 
-def test_another_confirmed_run_is_applied_by_its_id(study: Path, photos: Path, tmp_path: Path) -> None:
+def test_another_confirmed_run_is_selected_by_its_id(study: Path, photos: Path, tmp_path: Path) -> None:
     """`trial` selects a run by the beginning of its id."""
     last = confirmed(study).iloc[-1]
     predict(load(study), photos, tmp_path / "out", trial=last["trial_id"][:12], device="cpu")
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["trial_id"] == last["trial_id"]
 
 
-def test_a_run_that_cropped_sees_whole_pictures(copy_of_finished: Path, photos: Path, tmp_path: Path) -> None:
-    """What the artifact says of how pictures became square is heeded: with `crop` another mask comes out, of the same size."""
+def test_a_run_with_crop_sees_whole_images(copy_of_finished: Path, photos: Path, tmp_path: Path) -> None:
+    """Prediction uses the `fit` in the artifact: with `crop` the mask differs, and has the same size."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
     predict(load(study), photos, tmp_path / "resized", store=store, device="cpu")
     index = store / "model" / confirmed(study).iloc[0]["model_key"] / INDEX_FILE
@@ -157,10 +157,10 @@ def test_a_run_that_cropped_sees_whole_pictures(copy_of_finished: Path, photos: 
     assert (squares[0] == squares[1]).all()
 
 
-def test_an_architecture_of_a_study_file_is_told_where_to_find(
+def test_an_unknown_user_architecture_is_one_line_with_the_command(
     copy_of_finished: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An architecture that only its study file has is one line that says how to run the command with that file."""
+    """An architecture defined only in its study file raises one line with the command that imports that file."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
     best = store / "model" / confirmed(study).iloc[0]["model_key"]
     content = json.loads((best / INDEX_FILE).read_text())
@@ -184,16 +184,16 @@ class Positive(torch.nn.Module):
 
 
 class Negative(Positive):
-    """Another network with parameters of the same names and shapes."""
+    """Another network with the same names and shapes of parameters."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return -super().forward(images)
 
 
-def test_an_own_architecture_with_other_code_is_not_served(
+def test_a_user_architecture_with_other_code_is_refused(
     ellipses: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights are not put into another network of the same name, as a second study of the same process declares it."""
+    """Weights are not loaded into another network with the same name, declared by a second study of the process."""
     monkeypatch.setattr(user_objects, "_REGISTERED", {})
     fixed = {"image_px": 32, "epochs": 1, "batch_size": 8, "source": "random"}
     compare = {"architecture": [Architecture("net", build=Positive, encoder="encoder.", classifier="head.")]}
@@ -208,9 +208,11 @@ def test_an_own_architecture_with_other_code_is_not_served(
 
 
 @pytest.mark.parametrize("foreground", ["figure", "background"])
-def test_a_model_of_one_logit_is_exported_and_applied(ellipses: Path, photos: Path, tmp_path: Path, foreground: str) -> None:
-    """A run with output=sigmoid is exported with one output channel, said in its card's page, and predicts as it did when it was
-    tested; probabilities are the sigmoid of its logit, for whichever class is the foreground."""
+def test_a_model_with_one_logit_is_exported_and_applied(ellipses: Path, photos: Path, tmp_path: Path, foreground: str) -> None:
+    """A run with output=sigmoid is exported with one output channel, and predicts as in its test.
+
+    The README of the export describes the channel; probabilities are the sigmoid of its logit, whichever class is the foreground.
+    """
     declared = Study(
         name="one",
         target=Target(f"folder:{ellipses}", foreground=foreground),

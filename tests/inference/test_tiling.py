@@ -1,4 +1,4 @@
-"""A network applied to pictures of any size."""
+"""Application of a network to images of any size."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ CPU = Device("cpu", 1)
 
 
 class Local(nn.Module):
-    """A network that sees five pixels far; `sizes` are those of the pictures that it was given."""
+    """A network with a receptive field of five pixels; `sizes` collects the sizes of its inputs."""
 
     def __init__(self, only_px: int | None = None) -> None:
         super().__init__()
@@ -38,20 +38,20 @@ class Local(nn.Module):
 
 
 def noise(height: int, width: int) -> Pixels:
-    """Return a picture of soft blotches."""
+    """Return an image of smooth noise."""
     coarse = np.random.default_rng(3).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3)).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def seen(network: nn.Module, picture: Pixels) -> Tensor:
-    """Return the logits (1, C, H, W) of a whole picture."""
+    """Return the logits (1, C, H, W) of a whole image."""
     with torch.inference_mode():
         logits: Tensor = network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
     return logits
 
 
 def predicted(network: nn.Module, picture: Pixels, fit: Fit, image_px: int = 32) -> tuple[Pixels, Pixels]:
-    """Return mask and probabilities as the predictor gives them, of the picture's own size."""
+    """Return the predictor's mask and probabilities, which have the image's size."""
     result = Predictor(network, image_px=image_px, fit=fit, device=CPU).predict(picture, probabilities=True)
     assert result.probabilities_CHW is not None
     assert result.mask_HW.shape == result.probabilities_CHW.shape[1:] == picture.shape[:2]
@@ -59,7 +59,7 @@ def predicted(network: nn.Module, picture: Pixels, fit: Fit, image_px: int = 32)
 
 
 def agrees(result: tuple[Pixels, Pixels], logits_BCHW: Tensor) -> None:
-    """Check mask and probabilities against logits of the same size; pixels that are undecided may go either way."""
+    """Compare mask and probabilities with logits of the same size; pixels with nearly equal logits may differ."""
     mask, probabilities = result
     best = logits_BCHW[0].topk(2, dim=0).values
     decided = ((best[0] - best[1]) > 1e-4).numpy()
@@ -70,8 +70,8 @@ def agrees(result: tuple[Pixels, Pixels], logits_BCHW: Tensor) -> None:
 
 @pytest.mark.parametrize("size", [(90, 50), (20, 33), (32, 32), (1, 70)])
 @pytest.mark.parametrize(("fit", "method"), [("resize", Image.Resampling.BILINEAR), ("nearest", Image.Resampling.NEAREST)])
-def test_a_squeezed_picture_gets_its_size_back(size: tuple[int, int], fit: Fit, method: Image.Resampling) -> None:
-    """With `resize` and `nearest` the network sees one square, and its logits are resized as `interpolate` does it."""
+def test_a_resized_image_gets_its_size_back(size: tuple[int, int], fit: Fit, method: Image.Resampling) -> None:
+    """With `resize` and `nearest` the network sees one square, and its logits are resized as by `interpolate`."""
     network, picture = Local(), noise(*size)
     result = predicted(network, picture, fit)
     assert network.sizes == [(32, 32)]
@@ -79,8 +79,8 @@ def test_a_squeezed_picture_gets_its_size_back(size: tuple[int, int], fit: Fit, 
     agrees(result, interpolate(seen(network, square), size=size, mode="bilinear"))
 
 
-def test_bands_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logits that are resized a few rows at a time are those that are resized at once."""
+def test_bands_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits that are resized a few rows at a time equal those that are resized at once."""
     network, picture = Local(), noise(150, 70)
     at_once = predicted(network, picture, "resize")
     monkeypatch.setattr(enlarge, "BAND_VALUES", 7 * 4 * 70)
@@ -89,18 +89,18 @@ def test_bands_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (at_once[1] == in_bands[1]).all()
 
 
-def test_a_cropping_network_sees_all_of_the_picture() -> None:
-    """With `crop` the short side becomes `image_px`, the edges are mirrored up to a multiple of 32 and cut away again."""
+def test_a_cropping_network_sees_the_whole_image() -> None:
+    """With `crop` the short side becomes `image_px`; edges are padded by reflection to a multiple of 32 and cut off again."""
     network, picture = Local(), noise(60, 100)
     result = predicted(network, picture, "crop")
-    assert network.sizes[-1] == (32, 64)  # 32 x 53, the wider side made longer
+    assert network.sizes[-1] == (32, 64)  # 32 x 53, with the wider side padded
     scaled = np.asarray(Image.fromarray(picture).resize((53, 32), Image.Resampling.BILINEAR))
     mirrored = np.concatenate([scaled, scaled[:, -2:-13:-1]], axis=1)
     agrees(result, interpolate(seen(network, mirrored)[..., :53], size=(60, 100), mode="bilinear"))
 
 
-def test_a_raw_cropping_network_sees_the_picture_as_it_is() -> None:
-    """With `raw-crop` nothing is resized, but a picture whose short side is below `image_px`."""
+def test_a_raw_cropping_network_sees_the_unchanged_image() -> None:
+    """With `raw-crop` nothing is resized, except an image whose short side is below `image_px`."""
     network, picture = Local(), noise(64, 96)
     agrees(predicted(network, picture, "raw-crop"), seen(network, picture))
     small = noise(16, 24)
@@ -111,8 +111,8 @@ def test_a_raw_cropping_network_sees_the_picture_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("fit", ["crop", "raw-crop"])
-def test_a_big_picture_is_seen_in_pieces_that_fit_together(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces give what the whole gives where the network sees no farther than their margins; none is bigger than allowed."""
+def test_pieces_of_a_large_image_fit_together(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces give the result of the whole image if the receptive field is within their margins; none exceeds the limit."""
     network, picture = Local(), noise(32, 500)
     whole = predicted(network, picture, fit)
     monkeypatch.setattr(tiling, "TILE_PX", 64)
@@ -120,20 +120,20 @@ def test_a_big_picture_is_seen_in_pieces_that_fit_together(fit: Fit, monkeypatch
     network.sizes.clear()
     pieces = predicted(network, picture, fit)
     assert len(network.sizes) > 8
-    assert max(max(size) for size in network.sizes) <= 96  # 64 and two margins, in multiples of 32
+    assert max(max(size) for size in network.sizes) <= 96  # 64 plus two margins, as a multiple of 32
     assert np.abs(whole[1].astype(int) - pieces[1]).max() <= 1
     assert (whole[0] == pieces[0]).mean() > 0.999
 
 
 @pytest.mark.parametrize("fit", ["crop", "raw-crop"])
-def test_a_network_of_one_size_sees_squares(fit: Fit) -> None:
-    """A network that takes squares of its own size alone sees those, and gives what one for any size gives but at edges."""
+def test_a_network_with_a_fixed_size_sees_squares(fit: Fit) -> None:
+    """A network that accepts only squares of one size sees those, and gives the usual result except at edges."""
     picture = noise(64, 180)
     squares, free = predicted(Local(only_px=64), picture, fit, 64), predicted(Local(), picture, fit, 64)
     assert (squares[0] == free[0]).mean() > 0.99
 
 
-def test_probabilities_are_left_out_unless_asked_for() -> None:
+def test_probabilities_are_optional() -> None:
     """Without `probabilities` there are none, and the mask is the same."""
     network, picture = Local(), noise(40, 50)
     result = Predictor(network, image_px=32, fit="resize", device=CPU).predict(picture)
