@@ -16,12 +16,12 @@ from segsweep.errors import UserError
     ],
 )
 def test_the_foreground_is_the_class_that_is_not_the_background(classes, number):
-    """Of two classes the foreground is the one not called background, however that is written; else the second."""
+    """Of two classes the foreground is the one not called background, in any spelling; otherwise the second."""
     assert foreground_number(classes) == number
 
 
 def test_a_study_can_name_the_foreground():
-    """A name of one of the two classes goes before what they are called."""
+    """A foreground that the study names takes precedence over the names of the classes."""
     assert foreground_number(("skin", "lesion"), "Skin") == 0
     assert foreground_number(("lesion", "background"), "background") == 1
 
@@ -33,7 +33,7 @@ def test_a_study_can_name_the_foreground():
         (("nail", "skin", "lesion"), r"^Target foreground='nail': needs exactly two classes; with more, IoU is a mean$"),
     ],
 )
-def test_another_name_is_refused(classes, message):
-    """A name that is no class, and a name where there are not two, is one line that says what is allowed."""
+def test_a_wrong_foreground_is_refused(classes, message):
+    """A name that is not a class, or a name for other than two classes, raises one line with the allowed names."""
     with pytest.raises(UserError, match=message):
         foreground_number(classes, "nail")

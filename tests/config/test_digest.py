@@ -25,21 +25,21 @@ def test_digests_ignore_the_order_of_keys():
     assert digest([1, 2]) != digest([2, 1])
 
 
-def test_digests_tell_values_apart():
-    """Values that look alike have different digests."""
+def test_different_values_have_different_digests():
+    """Values that look similar have different digests."""
     values = [1, 1.5, "1", None, "None", [], {}, [1], ["1"], {"1": 1}, True, "", ["a", "b"], ["ab"], ["a,b"]]
     assert len({digest(value) for value in values}) == len(values)
 
 
-def test_digests_refuse_what_json_cannot_say():
-    """A number that is not finite raises, since no two readers agree on its text."""
+def test_digests_refuse_numbers_that_are_not_finite():
+    """NaN and infinities raise, since JSON has no standard text for them."""
     for value in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="not JSON compliant"):
             digest({"x": value})
 
 
 def test_seeds_are_pinned_and_differ():
-    """Seeds are the same on every machine, lie below 2**63, and differ for every part."""
+    """Seeds are the same on every machine, below 2**63, and depend on every part."""
     assert seed_for("order", 0, 1) == 5946387489172317919
     seeds = {seed_for(role, seed, epoch) for role in ("order", "flip") for seed in range(20) for epoch in range(20)}
     assert len(seeds) == 800
@@ -48,7 +48,7 @@ def test_seeds_are_pinned_and_differ():
 
 
 def test_digests_do_not_depend_on_the_process():
-    """Another process with another hash seed finds the same digest."""
+    """Another process with another hash seed computes the same digest."""
     code = "from segsweep.config.digest import digest; print(digest({k: 1 for k in {'a', 'b', 'c', 'd'}}))"
     found = {
         subprocess.run(

@@ -1,4 +1,4 @@
-"""Early stopping as a text of a command line."""
+"""Early-stopping rules as texts of a command line."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from segsweep.errors import UserError
     ],
 )
 def test_a_rule_has_a_text(text, rule):
-    """A rule is named with or without parameters; those left out have their defaults; `none` switches stopping off."""
+    """A rule is named with or without parameters; omitted ones have their defaults; `none` disables early stopping."""
     assert parse_early_stopping(text) == rule
 
 
@@ -41,8 +41,8 @@ def test_a_rule_has_a_text(text, rule):
         ("asha(grace_epochs=1,)", "'' is not a parameter"),
     ],
 )
-def test_another_text_is_refused_with_what_is_allowed(text, message):
-    """An unknown rule or parameter is one line that names it and lists every rule with its parameters."""
+def test_a_wrong_text_is_refused_with_the_allowed_rules(text, message):
+    """An unknown rule or parameter raises one line that names it and lists every rule with its parameters."""
     with pytest.raises(UserError, match=message) as raised:
         parse_early_stopping(text)
     allowed = (
@@ -53,7 +53,7 @@ def test_another_text_is_refused_with_what_is_allowed(text, message):
 
 
 @pytest.mark.parametrize("text", ["asha(grace_epochs=0)", "asha(grace_epochs=1.5)", "racing(margin=-1)", "racing(margin=nan)"])
-def test_values_that_cannot_be_are_refused(text):
-    """A value outside its range is refused with what the rule needs."""
+def test_values_out_of_range_are_refused(text):
+    """A value out of range raises an error with the allowed range."""
     with pytest.raises(UserError, match=r"early_stopping='.*: PerCell.*needs"):
         parse_early_stopping(text)

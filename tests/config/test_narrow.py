@@ -23,12 +23,12 @@ def cell_names(study: Study) -> set[str]:
 
 
 def test_nothing_assigned_changes_nothing():
-    """Without assignments the study is the same."""
+    """Without assignments the study is unchanged."""
     assert narrow(STUDY, []) == STUDY
 
 
 def test_one_value_of_a_compare_axis_leaves_its_cells():
-    """A compare axis with one value has it in every grid."""
+    """A compared axis with one value has it in every grid."""
     narrowed = narrow(STUDY, ["fraction=0.5"])
     assert [dict(grid) for grid in narrowed.grids] == [
         {"source": ("random", "imagenet"), "fraction": (0.5,)},
@@ -37,12 +37,12 @@ def test_one_value_of_a_compare_axis_leaves_its_cells():
 
 
 def test_several_values_of_a_compare_axis_replace_its_values():
-    """A compare axis takes the values that are listed, blanks around them aside, in that order."""
+    """A compared axis gets the listed values in their order; spaces around them are ignored."""
     assert narrow(STUDY, ["fraction=1.0, 0.1"]).grids[0]["fraction"] == (1.0, 0.1)
 
 
 def test_several_values_of_a_fixed_setting_compare_it():
-    """A fixed setting with two values becomes a compare axis of every grid."""
+    """A fixed setting with two values becomes a compared axis of every grid."""
     narrowed = narrow(STUDY, ["batch_size=8,16"])
     assert "batch_size" not in narrowed.fixed
     assert all(grid["batch_size"] == (8, 16) for grid in narrowed.grids)
@@ -50,7 +50,7 @@ def test_several_values_of_a_fixed_setting_compare_it():
 
 
 def test_one_value_fixes_a_setting():
-    """A fixed setting is replaced, a default one is added, and a tuned one is tuned no more."""
+    """A fixed setting is replaced, a default one is added, and a tuned one is no longer tuned."""
     narrowed = narrow(STUDY, ["batch_size=4", "image_px=64", "learning_rate=1e-3"])
     assert narrowed.fixed == {"epochs": 10, "batch_size": 4, "image_px": 64, "learning_rate": 1e-3}
     assert set(narrowed.tune) == {"loss"}
@@ -62,8 +62,8 @@ def test_a_range_replaces_a_tuned_range():
     assert narrow(STUDY, ["learning_rate=1e-4,1e-3"]).tune["learning_rate"] == Choice(1e-4, 1e-3)
 
 
-def test_steps_take_the_place_of_epochs():
-    """A length in steps replaces the fixed epochs, and back; the source's lengths likewise."""
+def test_steps_replace_epochs():
+    """A length in steps replaces fixed epochs, and vice versa; the same holds for the source's lengths."""
     stepped = narrow(STUDY, ["steps=100"])
     assert stepped.fixed == {"batch_size": 16, "steps": 100}
     assert narrow(stepped, ["epochs=3"]).fixed == {"batch_size": 16, "epochs": 3}
@@ -75,13 +75,13 @@ def test_steps_take_the_place_of_epochs():
 
 
 def test_counts_are_fields_of_the_study():
-    """Seeds and trials are set on the study itself; a later assignment goes first."""
+    """Numbers of seeds and trials are set on the study; a later assignment overrides an earlier one."""
     narrowed = narrow(STUDY, ["seeds=1", "trials_per_cell=2", "source_seeds=3", "seeds=4"])
     assert (narrowed.seeds, narrowed.trials_per_cell, narrowed.source_seeds) == (4, 2, 3)
 
 
-def test_early_stopping_is_set_and_switched_off():
-    """A rule with its parameters, whose commas part no values, takes the place of the study's; `none` stops nothing."""
+def test_early_stopping_is_set_and_disabled():
+    """A rule with its parameters, whose commas do not separate values, replaces the study's; `none` disables it."""
     raced = narrow(STUDY, ["early_stopping=asha(grace_epochs=2,reduction_factor=4)"])
     assert raced.early_stopping == PerCellASHA(2, 4)
     assert narrow(raced, ["early_stopping=none"]).early_stopping is None
@@ -104,13 +104,13 @@ LISTED = "learning_rate=1e-4,1e-3,1e-2"
         (["learning_rate=1e-3"], 8),
     ],
 )
-def test_listing_values_asks_for_every_combination(assignments, count):
-    """Values listed for the tuned axes replace the study's count of trials, unless the same command gives one."""
+def test_listed_values_are_tried_in_every_combination(assignments, count):
+    """Values listed for the tuned axes override the study's number of trials, unless the same command sets one."""
     assert narrow(ONE_RATE, assignments).trials_per_cell == count
 
 
 def test_listing_values_beside_a_range_keeps_the_count():
-    """While another axis is tuned over a range the study's count stays; where none is left, every combination is tried."""
+    """While another axis has a range the study's number of trials stays; otherwise every combination is tried."""
     both = replace(STUDY, trials_per_cell=5)
     assert narrow(both, ["loss=dice,focal"]).trials_per_cell == 5
     assert narrow(both, ["loss=dice,focal", LISTED]).trials_per_cell is None
@@ -118,12 +118,12 @@ def test_listing_values_beside_a_range_keeps_the_count():
 
 
 def test_listed_values_keep_their_axis_in_its_place():
-    """An axis whose values are listed stays where the study declares it, so that combinations keep their order."""
+    """A tuned axis with listed values keeps its position, so that combinations keep their order."""
     assert list(narrow(STUDY, [LISTED]).tune) == ["learning_rate", "loss"]
 
 
 def test_a_path_with_two_dots_is_a_path():
-    """A source may name a file in the folder above: its two dots are no range."""
+    """A source may name a file in the parent folder: its two dots do not mean a range."""
     narrowed = narrow(STUDY, ["source=file:../weights.pth"])
     assert all(grid["source"] == ("file:../weights.pth",) for grid in narrowed.grids)
 
@@ -167,20 +167,20 @@ def test_a_wrong_assignment_is_one_line(text, message):
 
 
 def test_another_target_keeps_the_protocol():
-    """`target=NAME` is another dataset under its own first class scheme, split as before; a path may hold commas and dots."""
+    """`target=NAME` is another dataset with its first class scheme and the same protocol; a path may contain commas and dots."""
     for name in ("street46", "folder:/data/a,b/../street", "cityscapes/raw"):
         target = narrow(STUDY, [f"target={name}"]).target
         assert (target.name, target.classes, target.protocol) == (name, None, STUDY.target.protocol)
 
 
-def test_an_optional_setting_is_switched_off_by_none():
-    """`none` unsets a number that may be left out, and stays a value where it is one."""
+def test_none_unsets_an_optional_setting():
+    """`none` unsets an optional number, and remains a value of settings that allow it."""
     assert narrow(STUDY, ["gradient_clip_norm=1", "gradient_clip_norm=none"]).fixed["gradient_clip_norm"] is None
     assert narrow(STUDY, ["source_augmentation=none"]).fixed["source_augmentation"] == "none"
 
 
 def test_of_a_number_given_twice_the_last_holds():
-    """A preset's count, followed by another one, leaves no trace: the range of source rates is that of the study."""
+    """A number that overrides a preset's leaves no trace of the preset: the range of source rates is the study's."""
     study = Study(
         "s", Target("pets"), {"source": ["supervised:coco"]}, {"source_learning_rate": LogUniform(1e-4, 1e-2)}, source_trials=2
     )
@@ -188,7 +188,7 @@ def test_of_a_number_given_twice_the_last_holds():
 
 
 def test_a_protocol_is_replaced():
-    """Another protocol splits the same target; one that is misspelt is refused as in a study file."""
+    """Another protocol splits the same target; a misspelt one is refused as in a study file."""
     assert narrow(STUDY, ["protocol=5-fold"]).target == Target("pets", protocol="5-fold")
     with pytest.raises(UserError, match="must be written '5-fold'"):
         narrow(STUDY, ["protocol=5-Fold"])

@@ -13,7 +13,7 @@ CLIP = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.2613025
 
 @pytest.mark.parametrize("mean", [-0.1, 1.5, 123.7, float("nan"), [0.5, 0.5], [0.5, 0.5, "x"], "half"])
 def test_a_mean_out_of_range_is_refused(mean):
-    """A mean is one number or three in 0..1; means of images in 0..255 are refused, with the units."""
+    """A mean is one number or three in 0..1; means of images in 0..255 raise an error that names the units."""
     with pytest.raises(UserError, match=r"mean=.*units of 0\.\.1 \(0 <= mean <= 1\)"):
         Normalisation.stated(mean, 0.5)
 
@@ -26,12 +26,12 @@ def test_a_deviation_out_of_range_is_refused(std):
 
 
 def test_one_number_stands_for_all_channels():
-    """One number is all three channels'."""
+    """One number applies to all three channels."""
     assert Normalisation.stated(0.5, 0.5) == HALF
 
 
 def test_it_survives_json():
-    """What an artifact's metadata holds is what comes back from it, to the last bit."""
+    """A normalisation that went through an artifact's metadata is identical to the last bit."""
     for each in (IMAGENET, HALF, CLIP):
         assert Normalisation.of(json.loads(json.dumps(each.as_dict()))) == each
 
@@ -50,7 +50,7 @@ def test_it_survives_json():
     ],
 )
 def test_a_file_states_its_normalisation_in_the_study(file, text):
-    """A `File` is the text that `--set source=` takes, alone or at the beginning of a chain, and both are the same stage."""
+    """A `File` becomes the text that `--set source=` accepts, alone or at the start of a chain; both are the same stage."""
     study = Study("s", Target("pets"), {"source": [file, (file, "simclr:coco")]}, fixed={})
     sources = [settings.source for _, settings in study.cells()]
     assert sources == [text, f"{text}+simclr:coco"]
@@ -62,8 +62,8 @@ def test_a_file_states_its_normalisation_in_the_study(file, text):
     assert [settings.source for _, settings in narrowed.cells()] == [text]
 
 
-def test_order_and_spelling_of_what_is_said_do_not_matter():
-    """Two ways to say the same of a file are one source."""
+def test_order_and_spelling_of_options_do_not_matter():
+    """Two spellings of the same options of a file are one source."""
     texts = ("file:x@mean=0.5@std=0.5@prefix=a", "file:x@prefix=a@std=.5:.5:.5@mean=5e-1")
     assert len({Settings.build(source=text).source for text in texts}) == 1
 
@@ -80,20 +80,20 @@ def test_order_and_spelling_of_what_is_said_do_not_matter():
     ],
 )
 def test_half_a_statement_is_refused(text, words):
-    """A mean without a deviation, a value out of range, or an empty prefix is refused in one line."""
+    """A mean without a deviation, a value out of range, or an empty prefix raises one line."""
     with pytest.raises(UserError, match=words) as caught:
         Settings.build(source=text)
     assert "\n" not in str(caught.value)
 
 
 def test_mean_without_deviation_is_refused_for_an_object():
-    """`File` with a mean alone is refused when the study is built."""
+    """`File` with only a mean is refused when the study is built."""
     with pytest.raises(UserError, match="both mean and std"):
         Study("s", Target("pets"), {"source": [File("x.pth", mean=0.5)]})
 
 
-def test_what_is_said_of_a_file_is_part_of_its_identity():
-    """The same bytes with another normalisation, or read below another prefix, are another stage."""
+def test_options_of_a_file_are_part_of_its_identity():
+    """The same bytes with another normalisation, or read with another prefix, are another stage."""
     texts = ("file:x", "file:x@mean=0.5@std=0.5", "file:x@prefix=a", "file:x@prefix=b")
     specs = [StageSpec(Stage.parse(text), "unet16", 0, data="hash") for text in texts]
     assert len({spec.spec_id for spec in specs}) == len({spec.key(None) for spec in specs}) == len(texts)

@@ -1,4 +1,4 @@
-"""A study may be declared with numbers of other libraries and with texts: they mean what they say."""
+"""Studies declared with numbers of other libraries and with texts."""
 
 from decimal import Decimal
 from enum import Enum
@@ -44,20 +44,20 @@ class Size(Enum):
     ],
 )
 def test_a_value_of_any_library_is_the_plain_one(value, meant):
-    """A number of numpy, pandas or torch, a path or a member of an enumeration is the plain number or text that it stands for."""
+    """A number of numpy, pandas or torch, a path, or an enumeration member becomes the plain number or text."""
     found = plain(value)
     assert (found, type(found)) == (meant, type(meant))
 
 
 @pytest.mark.parametrize("values", [[0.1, 1], (0.1, 1), np.array([0.1, 1.0]), np.float32([0.1, 1]), pd.Series([0.1, 1.0])])
 def test_arrays_are_lists(values):
-    """An array of one dimension is the list of its values; a text, a number and a table are none."""
+    """A one-dimensional array is the list of its values; a text, a number and a table are not lists."""
     assert listed(values) == [0.1, 1]
     assert [listed(other) for other in ("ab", 3, np.zeros((2, 2)), {0.1, 1}, np.array(1))] == [None] * 5
 
 
 def declared(number, array) -> Study:
-    """Return a study whose numbers are made by a function, and whose lists are."""
+    """Return a study whose numbers and lists are made by the given functions."""
     return Study(
         name="s",
         target=Target("pets"),
@@ -108,7 +108,7 @@ def test_a_range_of_no_numbers_is_one_line(kind, ends):
 
 
 def test_values_of_a_choice_are_the_settings_own():
-    """A listed text is the number that it reads as; twice one number, or what the setting does not allow, is refused."""
+    """A listed text is parsed to its number; a number that occurs twice, or that the setting does not allow, is refused."""
     study = Study(name="s", target=Target("pets"), compare={}, tune={"learning_rate": Choice("1e-3", 1e-2, "0.1")})
     assert study.tune["learning_rate"].values == (1e-3, 1e-2, 0.1)
     assert study.tune["learning_rate"].at_edge(1e-3)
@@ -120,7 +120,7 @@ def test_values_of_a_choice_are_the_settings_own():
 
 
 def test_a_path_object_is_the_folder_of_a_dataset(tmp_path):
-    """A path object where a dataset stands means `folder:PATH`."""
+    """A path object in place of a dataset means `folder:PATH`."""
     study = Study(name="s", target=Target(tmp_path), compare={"source": [Supervised(tmp_path / "a+b")]})
     assert study.target_name == f"folder:{tmp_path}"
     assert [cell.source for _, cell in study.cells()] == [f"supervised:folder:{tmp_path}/a%2Bb"]
@@ -133,7 +133,7 @@ def test_a_file_takes_normalisation_of_numpy():
 
 
 def test_settings_take_numbers_of_numpy():
-    """Settings that are built by hand hold plain numbers too."""
+    """Settings that are built directly contain plain numbers too."""
     settings = Settings.build(epochs=np.int32(2), learning_rate=np.float32(1e-3))
     assert settings == Settings.build(epochs=2, learning_rate=1e-3)
     assert type(settings.learning_rate) is float

@@ -1,4 +1,4 @@
-"""Published numbers, and in what a study that repeats them deviates."""
+"""Published numbers, and the listed deviations of a study that repeats them."""
 
 import pytest
 
@@ -21,12 +21,12 @@ RUN = PublishedRun("theirs", {}, {"test_iou": 0.5})
 
 
 def test_the_points_of_a_docstring_are_read_a_line_each():
-    """Points below the heading come in their order, each joined to one line; what stands before and after is none."""
+    """Points below the heading come in order, each joined to one line; text before and after is ignored."""
     assert deviations_in(DOCSTRING) == ("The first one goes on over two lines - with a dash.", "The second.")
 
 
 def test_a_docstring_without_the_list_is_refused():
-    """A study file that asks for its deviations and has none below the heading is told so; without docstrings there are none."""
+    """A docstring without a list below the heading raises; without a docstring there are no deviations."""
     for text in ("A question?", DOCSTRING.replace("Deviations from the paper:", "Remarks:"), "\nDeviations from the paper:\n"):
         with pytest.raises(UserError, match=r"'Deviations from the paper:'; write one, with '- ' before each point$"):
             deviations_in(text)
@@ -35,7 +35,7 @@ def test_a_docstring_without_the_list_is_refused():
 
 @pytest.mark.parametrize("wrong", ["one text", [""], [3]])
 def test_deviations_are_a_list_of_texts(wrong):
-    """One text alone, an empty one, and what is no text are refused."""
+    """A single text, an empty text, and a value that is not a text are refused."""
     with pytest.raises(UserError, match=r"^published 'Table 1': deviations=.*: must be a list of texts$"):
         Published("Table 1", [RUN], deviations=wrong)
     assert Published("Table 1", [RUN], deviations=["a", "b"]).as_dict()["deviations"] == ["a", "b"]

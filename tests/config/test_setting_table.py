@@ -13,7 +13,7 @@ from segsweep.config.stage_kinds import STAGE_KINDS
 PAGE = Path(__file__).parents[2] / "sweeps" / "README.md"
 TABLE = setting_entries()
 MEANINGS = {entry.name: entry.meaning for entry in TABLE}
-NAMED = {  # what a meaning must name, where the type of the setting does not list its values
+NAMED = {  # values that a meaning must name although the type of the setting does not list them
     "loss": LOSS_NAMES,
     "source": [kind.form.partition("[@prefix")[0] for kind in STAGE_KINDS.values()],
     "freeze": ("none", "encoder", "encoder:K", "norm"),
@@ -21,7 +21,7 @@ NAMED = {  # what a meaning must name, where the type of the setting does not li
 
 
 def test_every_setting_is_documented_at_its_field() -> None:
-    """Each field has a text: sentences of at most 340 characters that speak of images."""
+    """Each field has a docstring of at most 340 characters, in sentences, with the words of the field."""
     assert list(MEANINGS) == list(Settings.model_fields)
     for name, meaning in MEANINGS.items():
         assert meaning.endswith((".", ".)")), name
@@ -31,7 +31,7 @@ def test_every_setting_is_documented_at_its_field() -> None:
 
 @pytest.mark.parametrize("entry", [entry for entry in TABLE if "," in entry.allowed or entry.name in NAMED], ids=lambda e: e.name)
 def test_a_meaning_names_every_value(entry) -> None:
-    """The text says what each allowed value does, or refers to a setting whose text does."""
+    """The docstring explains each allowed value, or refers to a setting whose docstring does."""
     values = NAMED.get(entry.name) or entry.allowed.removesuffix(" or None").split(", ")
     referred = [MEANINGS[name] for name in re.findall(r", as `(\w+)`", entry.meaning)]
     for value in values:
@@ -39,7 +39,7 @@ def test_a_meaning_names_every_value(entry) -> None:
 
 
 def test_a_meaning_refers_to_settings_that_exist() -> None:
-    """A text in backquotes with the form of a prefixed setting is one."""
+    """Each text in backquotes with the form of a prefixed setting is a setting."""
     for name, meaning in MEANINGS.items():
         for word in re.findall(r"`((?:source|ssl|encoder|learning|batch)_\w+)`", meaning):
             assert word in (*MEANINGS, "source_trials"), (name, word)

@@ -9,7 +9,7 @@ from segsweep.config.source import Stage
 from segsweep.config.stage_settings import batch_sizes, stage_settings
 from segsweep.errors import UserError
 
-WRONG = [  # field, value, what the message says is allowed
+WRONG = [  # field, value, allowed values in the message
     ("source", "imagnet", "a stage is one of random, imagenet"),
     ("source", 3, "string"),
     ("architecture", "unet mobilenet", "DECODER or DECODER-ENCODER"),
@@ -60,8 +60,8 @@ WRONG = [  # field, value, what the message says is allowed
 
 
 @pytest.mark.parametrize(("field", "value", "allowed"), WRONG)
-def test_wrong_value_is_one_line_with_field_value_and_what_is_allowed(field, value, allowed):
-    """A wrong value raises one line that names the field, the value, and what is allowed."""
+def test_a_wrong_value_is_one_line_with_field_value_and_allowed_values(field, value, allowed):
+    """A wrong value raises one line that names the field, the value, and the allowed values."""
     other = {"source": "supervised:coco"} if field == "transfer" else {}
     with pytest.raises(UserError) as raised:
         Settings.build(**{field: value, **other})
@@ -85,7 +85,7 @@ def test_wrong_value_is_one_line_with_field_value_and_what_is_allowed(field, val
     ],
 )
 def test_an_unknown_key_names_the_nearest_fields(key, near):
-    """A key that is no setting raises one line with at most three settings like it, and with the command that lists all."""
+    """An unknown key raises one line with at most three similar settings, and the command that lists all settings."""
     message = rf"^setting: unknown name '{key}'; nearest: ([a-z_]+, ){{0,2}}[a-z_]+; all \d+: segsweep settings$"
     with pytest.raises(UserError, match=message) as raised:
         Settings.build(**{key: 1})
@@ -93,14 +93,14 @@ def test_an_unknown_key_names_the_nearest_fields(key, near):
 
 
 @pytest.mark.parametrize("key", ["", "xyzzy"])
-def test_an_unknown_key_that_is_like_none_says_what_lists_all(key):
-    """Where no setting is like a key, the line says so, and how to list all."""
+def test_an_unknown_key_without_similar_ones_names_the_list(key):
+    """If no setting is similar to a key, the line says so, and how to list all settings."""
     with pytest.raises(UserError, match=rf"^setting: unknown name '{key}'; no similar name; all \d+: segsweep settings$"):
         Settings.build(**{key: 1})
 
 
 def test_direct_construction_refuses_unknown_keys_too():
-    """Settings made without `build` are as strict about keys."""
+    """Settings made without `build` refuse unknown keys too."""
     with pytest.raises(ValidationError, match="Extra inputs"):
         Settings(lr=1e-3)
 
@@ -119,7 +119,7 @@ def test_direct_construction_refuses_unknown_keys_too():
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(values, message):
-    """Two settings that cannot hold together raise one line with both."""
+    """Two contradictory settings raise one line with both."""
     with pytest.raises(UserError) as raised:
         Settings.build(**values)
     assert str(raised.value).startswith(message)
@@ -127,7 +127,7 @@ def test_settings_that_contradict_each_other_are_refused(values, message):
 
 
 def test_a_length_is_always_given():
-    """Without a length there are the default epochs; with steps there are no epochs and `validations` results."""
+    """Without a length the default epochs apply; with steps there are no epochs and `validations` results."""
     assert (Settings().epochs, Settings().steps, Settings().results) == (DEFAULT_EPOCHS, None, DEFAULT_EPOCHS)
     stepped = Settings(steps=100, validations=4)
     assert (stepped.epochs, stepped.steps, stepped.results) == (None, 100, 4)
@@ -138,13 +138,13 @@ def test_a_length_is_always_given():
 
 @pytest.mark.parametrize("transfer", ["encoder", "all-but-classifier", "none"])
 def test_random_moves_nothing(transfer):
-    """With a random source every allowed `transfer` means the same, so the settings are equal."""
+    """With a random source all allowed values of `transfer` are equivalent, so the settings are equal."""
     assert Settings(source="random", transfer=transfer) == Settings(source="random")
     assert Settings(source="random", transfer=transfer).transfer == "none"
 
 
 def test_a_wrong_transfer_is_wrong_with_any_source():
-    """A misspelt `transfer` is refused even where it would not matter."""
+    """A misspelt `transfer` is refused even with a source for which it has no effect."""
     for source in ("random", "imagenet", "supervised:coco"):
         with pytest.raises(UserError, match="transfer='encodr'"):
             Settings.build(source=source, transfer="encodr")
@@ -152,12 +152,12 @@ def test_a_wrong_transfer_is_wrong_with_any_source():
 
 @pytest.mark.parametrize("source", ["imagenet", "simclr:x", "supervised:coco+simclr:x"])
 def test_an_encoder_moves_as_an_encoder(source):
-    """A source that gives an encoder alone moves the encoder, whichever `transfer` is asked for."""
+    """A source that produces only an encoder transfers the encoder with any `transfer`."""
     assert Settings(source=source, transfer="all-but-classifier") == Settings(source=source, transfer="encoder")
 
 
 def test_sources_are_kept_canonical():
-    """What means the same source is stored as the same text."""
+    """Equivalent sources are stored as the same text."""
     assert Settings(source="random+supervised:voc2012").source == "supervised:voc2012"
 
 
@@ -180,7 +180,7 @@ def test_settings_are_frozen():
     ],
 )
 def test_command_line_texts_become_values(name, text, value):
-    """A text from a command line becomes the value that a study file would hold."""
+    """A text from a command line becomes the value that a study file would contain."""
     assert Settings.parse_value(name, text) == value
 
 
@@ -188,7 +188,7 @@ def test_command_line_texts_become_values(name, text, value):
     ("name", "text"), [("epochs", "three"), ("epochs", "0"), ("fraction", "nan"), ("source", "None"), ("loss", "x")]
 )
 def test_command_line_texts_are_checked(name, text):
-    """A text that is no value of the field raises one line that names both."""
+    """A text that is not a value of the field raises one line that names both."""
     with pytest.raises(UserError) as raised:
         Settings.parse_value(name, text)
     assert name in str(raised.value)
@@ -197,7 +197,7 @@ def test_command_line_texts_are_checked(name, text):
 
 
 def test_source_settings_fall_back_on_the_trials_own():
-    """A supervised stage takes the trial's batch size where it has none of its own, and never the trial's learning rate."""
+    """A supervised stage without a batch size uses the trial's; it never uses the trial's learning rate."""
     own = stage_settings(Settings(batch_size=4, learning_rate=0.5, loss="dice"), Stage("supervised"))
     assert (own["batch_size"], own["learning_rate"], own["loss"]) == (4, 1e-3, "cross_entropy")
     assert stage_settings(Settings(batch_size=4, source_batch_size=8), Stage("supervised"))["batch_size"] == 8
@@ -206,9 +206,12 @@ def test_source_settings_fall_back_on_the_trials_own():
     )
 
 
-def test_settings_that_change_nothing_are_one_value():
-    """Rates of an encoder that never moves, the momentum of optimisers that have none, and the mode of what is not frozen make no
-    other cell."""
+def test_settings_without_effect_are_one_value():
+    """Settings without effect create no other cell.
+
+    These are rates of an encoder that never trains, the momentum of optimisers without one, and the mode of layers that are not
+    frozen.
+    """
     frozen = Settings(freeze="encoder")
     assert Settings(freeze="encoder", encoder_lr_factor=0.1, layer_decay=0.5) == frozen
     assert Settings(freeze="encoder", encoder_lr_factor=0.1, unfreeze_every_epochs=1) != frozen
@@ -230,15 +233,15 @@ def test_settings_that_change_nothing_are_one_value():
         ({"domain_shift": "on"}, "^output='sigmoid' with domain_shift='on': "),
     ],
 )
-def test_one_logit_goes_with_no_map_of_classes(values, message):
-    """A single logit is refused with a classifier that is mapped class by class, and where the source's model is tested."""
+def test_one_logit_excludes_a_map_of_classes(values, message):
+    """A single logit is refused with a classifier that is mapped by class, and with a test of the source's model."""
     with pytest.raises(UserError, match=message):
         Settings.build(output="sigmoid", **values)
     assert Settings.build(output="sigmoid", source="imagenet", transfer="all").transfer == "encoder"
 
 
-def test_a_self_supervised_stage_is_told_its_own_settings():
-    """Its length, batch and temperature are those of `ssl_`, else the supervised stages', else the trial's."""
+def test_a_self_supervised_stage_uses_its_own_settings():
+    """Its length, batch size and temperature come from `ssl_*`, otherwise from supervised stages, otherwise from the trial."""
     settings_of_stage = stage_settings(
         Settings(source_epochs=3, batch_size=4, ssl_temperature=0.5, source_image_px=32), Stage("simclr")
     )
@@ -260,15 +263,15 @@ def test_a_self_supervised_stage_is_told_its_own_settings():
 
 
 def test_batches_are_those_of_the_stages_that_the_source_has():
-    """A study's batches are the trial's and those of the kinds of stages in its source."""
+    """The batch sizes of a study are the trial's and those of the kinds of stages in its source."""
     assert batch_sizes(Settings()) == {"batch_size": 16}
     assert batch_sizes(Settings(source="supervised:x", source_batch_size=4)) == {"batch_size": 16, "source_batch_size": 4}
     chain = Settings(source="imagenet+simclr:x+supervised:y", ssl_batch_size=64)
     assert batch_sizes(chain) == {"batch_size": 16, "source_batch_size": 16, "ssl_batch_size": 64}
 
 
-def test_source_settings_hold_only_what_is_not_usual():
-    """Settings that later versions brought are told to a stage only where they differ from their default."""
+def test_new_stage_settings_appear_only_if_changed():
+    """Settings of later versions appear in a stage's settings only if they differ from their defaults."""
     usual = stage_settings(Settings(), Stage("supervised"))
     assert "schedule" not in usual
     settings_of_stage = stage_settings(
@@ -284,7 +287,7 @@ def test_source_settings_hold_only_what_is_not_usual():
 
 
 def test_a_largest_gradient_is_shared_with_supervised_stages_alone():
-    """`gradient_clip_norm` reaches trials and supervised stages, `ssl_gradient_clip_norm` self-supervised ones."""
+    """`gradient_clip_norm` applies to trials and supervised stages, `ssl_gradient_clip_norm` to self-supervised ones."""
     assert not {"gradient_clip_norm"} & {
         *stage_settings(Settings(), Stage("supervised")),
         *stage_settings(Settings(), Stage("simclr")),
@@ -296,7 +299,7 @@ def test_a_largest_gradient_is_shared_with_supervised_stages_alone():
 
 
 def test_norm_without_a_source_is_none():
-    """`freeze=norm` holds what a source brought, so that without one it is the same cell as `none`."""
+    """`freeze=norm` freezes transferred layers, so without a source it is the same cell as `none`."""
     assert Settings.build(freeze="norm").freeze == "none"
     assert Settings.build(freeze="norm", source="imagenet").freeze == "norm"
 

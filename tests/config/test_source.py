@@ -83,7 +83,7 @@ LATE_WEIGHTS = [
 
 @pytest.mark.parametrize("text", CANONICAL)
 def test_canonical_text_is_its_own_form(text):
-    """A source that is written canonically reads back as the same text and the same value."""
+    """A source in canonical notation parses to the same text and the same value."""
     source = Source.parse(text)
     assert str(source) == text
     assert Source.parse(str(source)) == source
@@ -91,7 +91,7 @@ def test_canonical_text_is_its_own_form(text):
 
 @pytest.mark.parametrize("text", BAD)
 def test_bad_text_is_refused_in_one_line(text):
-    """A text that is no source raises one line that says which forms there are."""
+    """A text that is not a source raises one line that lists the forms."""
     with pytest.raises(UserError, match=r"^source: .*imagenet.*simclr:DATASET\[@N\]") as raised:
         Source.parse(text)
     assert "\n" not in str(raised.value)
@@ -99,20 +99,20 @@ def test_bad_text_is_refused_in_one_line(text):
 
 @pytest.mark.parametrize("text", LATE_WEIGHTS)
 def test_weights_only_begin_a_chain(text):
-    """Published weights, files and `random` stand first or not at all, since a later one would discard the stages before."""
+    """Published weights, files and `random` may only be the first stage, since a later one would discard earlier stages."""
     with pytest.raises(UserError, match="must be the first stage of a chain"):
         Source.parse(text)
 
 
-def test_random_before_a_stage_says_nothing():
-    """`random+supervised:voc2012` means `supervised:voc2012` and becomes it; `random` alone is the empty chain."""
+def test_random_before_a_stage_is_dropped():
+    """`random+supervised:voc2012` becomes `supervised:voc2012`; `random` alone is the empty chain."""
     assert Source.parse("random+supervised:voc2012") == Source.parse("supervised:voc2012")
     assert str(Source.parse("random+supervised:voc2012")) == "supervised:voc2012"
     assert Source.parse("random").stages == ()
 
 
 def test_every_chain_of_known_stages_round_trips():
-    """Each beginning followed by any two dataset stages parses, and its canonical form parses to the same chain."""
+    """Each first stage followed by any two dataset stages parses, and its canonical form parses to the same chain."""
     beginnings = ["random", "imagenet", "coco-weights", "file:/x/y.pth"]
     stages = ["supervised:coco", "supervised:coco@12", "simclr:folder:/a@b/c", "simclr:folder:/a@b/c@3"]
     for first, second, third in itertools.product(beginnings, stages, stages):
@@ -122,7 +122,7 @@ def test_every_chain_of_known_stages_round_trips():
 
 
 def test_limit_is_the_number_after_the_last_at():
-    """`@N` limits the dataset; an `@` inside a folder's path belongs to the path."""
+    """`@N` limits the dataset; an `@` within a folder's path belongs to the path."""
     assert Stage.parse("supervised:coco@12") == Stage("supervised", "coco", 12)
     assert Stage.parse("supervised:folder:/a@b/c") == Stage("supervised", "folder:/a@b/c", None)
     assert Stage.parse("simclr:folder:/a@b/c@3") == Stage("simclr", "folder:/a@b/c", 3)
@@ -141,8 +141,8 @@ def test_limit_is_the_number_after_the_last_at():
         ("supervised:coco+simclr:x", True),
     ],
 )
-def test_the_last_stage_tells_what_a_chain_gives(text, encoder_only):
-    """A chain gives an encoder alone when its last stage does, whatever came before."""
+def test_the_last_stage_decides_whether_a_chain_is_encoder_only(text, encoder_only):
+    """A chain produces only an encoder if its last stage does, whatever precedes it."""
     assert Source.parse(text).encoder_only is encoder_only
 
 
@@ -164,15 +164,15 @@ PATHS = [
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("stage", [Stage("file"), Stage("file", prefix="net"), Stage("supervised"), Stage("simclr", limit=7)])
 def test_any_path_survives_as_a_text(stage, path):
-    """A path with the characters that divide sources is written so that the same path is read back, alone and in a chain."""
+    """A path with separators of sources is escaped so that the same path is parsed, alone and in a chain."""
     written = replace(stage, name=path)
     assert Source.parse(str(written)).stages == (written,)
     assert Source.parse(f"{written}+simclr:coco@3").stages == (written, Stage("simclr", "coco", 3))
     assert Source.parse(str(Source.parse(str(written)))).stages == (written,)
 
 
-def test_objects_hold_paths_of_any_characters():
-    """`File` and `Supervised` take the place of texts whose path would be divided."""
+def test_objects_accept_paths_of_any_characters():
+    """`File` and `Supervised` accept paths that a text would have to escape."""
     sources = [File("/a+b@3,c.pth"), (File("/w+.pth", mean=0.5, std=0.5), Supervised("folder:/data/a@2", limit=5))]
     study = Study(name="s", target=Target("pets"), compare={"source": [*sources, SelfSupervised("folder:/a+b")]})
     first, second, third = (Source.parse(cell.source).stages for _, cell in study.cells())
@@ -182,20 +182,20 @@ def test_objects_hold_paths_of_any_characters():
 
 @pytest.mark.parametrize("text", ["file:/a+b.pth", "supervised:folder:/a@b"])
 def test_a_divided_path_is_refused_with_the_remedy(text):
-    """A path that its `+` or `@` divides is one line that says how to write it."""
+    """A path that is split at its `+` or `@` raises one line that explains how to escape it."""
     with pytest.raises(UserError, match=r"in a path write \+ as %2B, @ as %40 and , as %2C, or give an object: File\('PATH'\)"):
         Source.parse(text)
 
 
 def nodes() -> list[tuple[str, ast.AST]]:
-    """Return every node of the package's code, with the file that it stands in."""
+    """Return every node of the package's code, with the file that contains it."""
     package = Path(source_module.__file__).parents[1]
     files = sorted(package.rglob("*.py"))
     return [(str(path.relative_to(package)), node) for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
 
 
 def test_texts_are_parsed_in_one_place():
-    """The type of the setting alone parses the text of a source, `Source` that of a stage, and `File` its own, to check it."""
+    """Only the type of the setting parses the text of a source, only `Source` that of a stage, and `File` its own to check it."""
     calls = [
         (file, f"{node.value.id}.parse")
         for file, node in nodes()
@@ -205,15 +205,15 @@ def test_texts_are_parsed_in_one_place():
     assert [file for file, called in calls if called == "Stage.parse"] == ["config/source.py", "config/user_objects.py"]
 
 
-def test_nobody_compares_the_words_of_kinds():
-    """Code asks a stage what it is, as `stage.supervised`; only the parser of a chain compares a kind, to leave out `random`."""
+def test_no_code_compares_names_of_kinds():
+    """Code uses properties such as `stage.supervised`; only the parser of a chain compares a kind, to drop `random`."""
     compared = [(file, ast.unparse(node)) for file, node in nodes() if isinstance(node, ast.Compare)]
     words = [(file, text) for file, text in compared if "kind" in text and any(repr(kind) in text for kind in STAGE_KINDS)]
     assert words == [("config/source.py", "stage.kind != 'random'")]
 
 
 def test_a_source_is_parsed_once_and_shared(monkeypatch):
-    """However many settings have a source, its text as given and its canonical text are parsed once; all share one object."""
+    """A source in many settings is parsed once as given and once in canonical form; all settings share one object."""
     parsed, parse = Counter(), Source.parse
     monkeypatch.setattr(Source, "parse", lambda text: parsed.update([text]) or parse(text))
     parsed_source.cache_clear()
@@ -228,8 +228,8 @@ def test_a_source_is_parsed_once_and_shared(monkeypatch):
     assert parsed == {"random+supervised:coco": 1, "supervised:coco": 1, "imagenet": 1}
 
 
-def test_the_parsed_source_is_no_part_of_settings():
-    """Who asked settings for their chain has the same values, equality and pickle as before; a copy has its own source's."""
+def test_the_parsed_source_is_not_part_of_settings():
+    """Access to the parsed chain changes neither values, equality nor pickle of settings; a copy has its own chain."""
     settings, other = Settings.build(source="imagenet"), Settings.build(source="imagenet")
     before = settings.model_dump(), pickle.dumps(settings)
     assert settings.chain == Source.parse("imagenet")
@@ -250,7 +250,7 @@ def test_the_parsed_source_is_no_part_of_settings():
     ],
 )
 def test_a_stage_says_what_it_is(text, dataset, path, weights, trains, self_supervised, supervised):
-    """A stage names its dataset, file or published weights, and says how it trains; what it is not is None or False."""
+    """A stage names its dataset, file or published weights, and how it trains; other properties are None or False."""
     stage = Stage.parse(text)
     assert (stage.dataset, stage.path, stage.weights) == (dataset, path, weights)
     assert (stage.trains, stage.self_supervised, stage.supervised) == (trains, self_supervised, supervised)

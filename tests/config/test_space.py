@@ -13,14 +13,14 @@ def values(space, units=UNITS):
 
 @pytest.mark.parametrize(("low", "high"), [(1e-6, 1e-2), (1e-5, 1e-1), (1e-8, 1e3)])
 def test_growing_a_log_range_keeps_its_points(low, high):
-    """A wider range has every point of the narrower one, in the same order, and more outside it."""
+    """A wider range has all points of the narrower one, in the same order, and more outside it."""
     narrow, wide = values(LogUniform(1e-5, 1e-2)), values(LogUniform(low, high))
     assert [value for value in wide if 1e-5 <= value <= 1e-2] == narrow
     assert len(wide) > len(narrow)
 
 
 def test_log_points_are_uniform_in_the_logarithm():
-    """Each decade of a range gets about as many points, and every point lies inside."""
+    """Each decade of a range has about equally many points, and every point is inside."""
     space = LogUniform(1e-5, 1e-2)
     found = np.array(values(space))
     assert ((found >= 1e-5) & (found <= 1e-2)).all()
@@ -32,20 +32,20 @@ def test_log_points_are_uniform_in_the_logarithm():
     ("low", "high"), [(0, 1), (-1, 1), (1, 1), (1, 0.1), (1e-13, 1), (1, 1e5), (float("nan"), 1), (1e-3, float("nan"))]
 )
 def test_impossible_log_ranges_are_refused(low, high):
-    """A range that is empty, reaches zero or leaves the sixteen decades raises with what is needed."""
+    """A range that is empty, reaches zero or leaves the sixteen decades raises with the limits."""
     with pytest.raises(UserError, match=r"LogUniform\(.*(needs 1e-12 <= low < high <= 1e4|not a finite number)"):
         LogUniform(low, high)
 
 
 def test_impossible_uniform_ranges_are_refused():
-    """A range without width raises with its ends."""
+    """An empty range raises with its ends."""
     for low, high in ((1, 1), (2, 1), (float("nan"), 1)):
         with pytest.raises(UserError, match=r"needs low < high|not a finite number"):
             Uniform(low, high)
 
 
 def test_uniform_points_fill_the_range():
-    """Points lie evenly between both ends."""
+    """Points are evenly distributed between both ends."""
     found = np.array(values(Uniform(2, 6)))
     assert ((found >= 2) & (found <= 6)).all()
     assert np.histogram(found, bins=4)[0].min() > 0.8 * len(found) / 4
@@ -56,13 +56,13 @@ def test_uniform_points_fill_the_range():
     [(LogUniform(1e-5, 1e-2), 1e-3, (1e-5, 1.9e-5, 6e-3, 1e-2)), (Uniform(0, 10), 5, (0, 0.9, 9.1, 10))],
 )
 def test_the_edge_is_the_outer_tenth(space, inside, edge):
-    """A value in the outer tenth of its range, on the range's own scale, is at the edge; one in the middle is not."""
+    """A value in the outer tenth of its range, on the range's scale, is at the edge; one in the middle is not."""
     assert not space.at_edge(inside)
     assert all(space.at_edge(value) for value in edge)
 
 
 def test_a_choice_is_the_same_one_by_one_or_as_a_list():
-    """Values may be given one by one or as a list; a text is one value."""
+    """Values may be separate arguments or a list; a text is one value."""
     assert Choice("adam", "adamw") == Choice(["adam", "adamw"])
     assert Choice("adam").values == ("adam",)
 
@@ -78,19 +78,19 @@ def test_a_choice_is_the_same_one_by_one_or_as_a_list():
     ],
 )
 def test_the_edge_of_listed_numbers_is_the_lowest_and_the_highest(listed, edge):
-    """Of three listed numbers or more, the lowest and the highest are at an edge, in whichever order; texts have none."""
+    """Of at least three listed numbers the lowest and highest are at an edge, in any order; texts have none."""
     assert {value for value in listed.values if listed.at_edge(value)} == edge
 
 
 @pytest.mark.parametrize("wrong", [(), ([],), ("a", "a"), (["a", "b", "a"],)])
 def test_a_choice_needs_different_values(wrong):
-    """A choice of nothing, or with a value twice, is refused."""
+    """A choice without values, or with a value twice, is refused."""
     with pytest.raises(UserError, match="at least one value, none of them twice"):
         Choice(*wrong)
 
 
 def test_a_range_is_checked_with_a_value_between_its_ends():
-    """Among the values that a study is checked with is one that is no whole number, since points are not."""
+    """One of the values that check a study is not a whole number, since points are not."""
     for space in (LogUniform(8, 508), Uniform(0, 1000)):
         assert any(value != int(value) for value in space.samples())
         assert all(space.contains(value) for value in space.samples())

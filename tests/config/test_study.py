@@ -74,7 +74,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)
 def test_a_wrong_study_is_refused_when_built(changes, message):
-    """What is wrong with a study raises when it is built, in one line with the field, the value and what is allowed."""
+    """A mistake in a study raises when it is built, in one line with the field, the value and the allowed values."""
     with pytest.raises(UserError, match=message) as raised:
         study(**changes)
     assert "\n" not in str(raised.value)
@@ -95,13 +95,13 @@ def test_a_wrong_target_is_refused(changes):
     [(PerCellASHA, {"grace_epochs": 0}), (PerCellASHA, {"reduction_factor": 1}), (PerCellMedian, {"min_trials": 0})],
 )
 def test_a_wrong_stopping_rule_is_refused(rule, values):
-    """A stopping rule that could never work raises with what it needs."""
+    """An early-stopping rule that could never work raises with the allowed values."""
     with pytest.raises(UserError, match=rf"{rule.__name__}\(.*needs grace_epochs >= 1 and"):
         rule(**values)
 
 
 def test_cells_are_all_combinations_in_order():
-    """Every combination is one cell, the last axis changing fastest; its settings hold the fixed values too."""
+    """Every combination is one cell, the last axis changing fastest; its settings include the fixed values."""
     cells = dict(study().cells())
     assert list(cells) == [
         "source=random fraction=0.5",
@@ -114,7 +114,7 @@ def test_cells_are_all_combinations_in_order():
 
 
 def test_a_list_of_grids_is_their_union():
-    """A cell in two grids is one cell, and an axis that a grid leaves out has its default there."""
+    """A cell in two grids is one cell; an axis that a grid omits has its default there."""
     grids = [{"source": ["random", "imagenet"]}, {"source": ["imagenet"], "freeze": ["none", "encoder"]}]
     assert cell_names(study(compare=grids)) == [
         "source=random freeze=none",
@@ -123,8 +123,8 @@ def test_a_list_of_grids_is_their_union():
     ]
 
 
-def test_twin_cells_merge():
-    """`random` with either transfer is one cell, as is an encoder's weights; a whole model's transfers stay two."""
+def test_equivalent_cells_merge():
+    """`random` with either transfer is one cell, and so are an encoder's weights; transfers of a whole model stay two."""
     axes = {"source": ["random", "imagenet", "supervised:coco"], "transfer": ["encoder", "all-but-classifier"]}
     assert cell_names(study(compare=axes)) == [
         "source=random transfer=none",
@@ -135,13 +135,13 @@ def test_twin_cells_merge():
 
 
 def test_one_value_written_twice_is_one_cell():
-    """Values that mean the same after validation make one cell."""
+    """Values that are equal after validation make one cell."""
     assert cell_names(study(compare={"fraction": [1, 1.0, "1.0"]})) == ["fraction=1.0"]
     assert cell_names(study(compare={"source": ["simclr:x", "random+simclr:x"]})) == ["source=simclr:x"]
 
 
 def test_a_study_cannot_be_changed():
-    """No field, mapping or list of a built study can be changed, nor through the values it was made from."""
+    """No field, mapping or list of a built study can be changed, nor through the values that it was made from."""
     grid, fixed = {"fraction": [0.5]}, {"epochs": 2}
     made = study(compare=grid, fixed=fixed)
     grid["fraction"].append(1.0)
@@ -158,7 +158,7 @@ def test_a_study_cannot_be_changed():
 
 
 def test_a_study_survives_replace():
-    """`dataclasses.replace` gives a study with the same cells, whichever way its grid was written."""
+    """`dataclasses.replace` gives a study with the same cells, whichever form its grid had."""
     for compare in (GRID, [GRID], [GRID, {"freeze": ["encoder"]}]):
         made = study(compare=compare)
         assert cell_names(replace(made, seeds=5)) == cell_names(made)

@@ -35,7 +35,7 @@ from segsweep.sweep.study_checks import check_user_objects
 
 @dataclass(frozen=True)
 class Shapes:
-    """What can be told of a dataset without reading it."""
+    """A dataset object with everything except readable images."""
 
     name: str = "shapes"
     schemes: ClassVar = {"all": ("ground", "shape")}
@@ -72,7 +72,7 @@ def study(**changes) -> Study:
 
 
 def test_objects_stand_where_names_would():
-    """A study file passes objects in the place of names; settings hold their texts, which lead back to the objects."""
+    """A study file passes objects instead of names; settings contain their texts, from which the objects are found."""
     made = study()
     assert [(cell.architecture, cell.loss) for _, cell in made.cells()] == [
         ("unet16", "dice"),
@@ -85,7 +85,7 @@ def test_objects_stand_where_names_would():
 
 
 def test_a_dataset_object_is_a_target_or_a_source():
-    """A dataset object is a target as it is, and a source by `Supervised`, alone or at the end of a chain."""
+    """A dataset object is a target directly, and a source in `Supervised`, alone or at the end of a chain."""
     mine, other = Shapes(), Shapes("other")
     chain = ("imagenet", SelfSupervised(other, limit=30), Supervised(other, limit=20))
     made = study(target=Target(mine), compare={"source": ["random", Supervised(other), chain]}, fixed={})
@@ -131,13 +131,13 @@ def fingerprint_of(value):
 
 
 def test_a_narrowed_study_keeps_its_objects():
-    """A study that is made from another, as `--set` does, still knows the objects."""
+    """A study derived from another, as by `--set`, still has the objects."""
     made = replace(study(), compare={"architecture": ["own:net"]})
     assert made.own == {"own:net": NET, "own:tversky": TVERSKY}
 
 
 def test_stages_is_the_former_name_of_levels():
-    """An architecture declared with `stages` has these levels and the fingerprint that it had when the field had that name."""
+    """An architecture declared with `stages` has these levels, and the fingerprint of earlier versions."""
     levels = [["encoder.a."], ["encoder.b.", "encoder.c"]]
     for declared in (replace(NET, levels=levels), replace(NET, stages=levels), replace(NET, levels=[["other."]], stages=levels)):
         assert declared.levels == levels
@@ -153,33 +153,33 @@ def test_a_version_is_part_of_the_text():
 
 
 def test_two_objects_of_one_name_are_refused():
-    """Two different objects of one name raise, naming it."""
+    """Two different objects with one name raise an error that names it."""
     with pytest.raises(UserError, match="own:net: two different objects have this name"):
         study(compare={"architecture": [NET, replace(NET, encoder="backbone.")]})
 
 
 @pytest.mark.parametrize("values", [{"name": "a b"}, {"name": ""}, {"name": "net", "version": 0}, {"name": 3}])
 def test_a_name_that_no_text_can_hold_is_refused(values):
-    """Names are letters, digits, '_' and '-'; versions whole numbers."""
+    """Names consist of letters, digits, '_' and '-'; versions are whole numbers."""
     with pytest.raises(UserError, match="must be"):
         Loss(**{"function": cross, **values})
 
 
 def test_a_text_without_its_object_says_where_it_exists():
-    """A text whose object this process was not brought raises, and says that its study file brings it."""
+    """A text without an object in this process raises, and names the remedy: a run of its study file."""
     with pytest.raises(UserError, match=r"unknown name 'own:nothing'.*only in a run of their study file"):
         user_object("own:nothing")
 
 
 def test_a_class_map_is_checked_when_the_target_is_built():
-    """A class map names lists of classes; a text in the place of a list is refused."""
+    """A class map contains lists of classes; a text in place of a list is refused."""
     assert Target("pets", class_map={"pet": ["cat", "dog"]}).class_map == {"pet": ["cat", "dog"]}
     with pytest.raises(UserError, match="class_map pet='cat': must be a list of class names"):
         Target("pets", class_map={"pet": "cat"})
 
 
 class Half:
-    """A dataset that lacks most of what is needed."""
+    """A dataset that lacks most of the required attributes."""
 
     name = "half"
 
@@ -187,8 +187,8 @@ class Half:
         return []
 
 
-def test_a_dataset_that_lacks_something_is_told_what():
-    """An object that is meant as a dataset but lacks a part is refused when the study is built, with what it lacks."""
+def test_an_incomplete_dataset_is_refused_with_what_it_lacks():
+    """A dataset object without a required attribute is refused when the study is built, with the missing names."""
     with pytest.raises(UserError, match="dataset Half: lacks schemes, fit, pool, protocols, files, revision, read"):
         study(target=Target(Half()))
 
@@ -198,7 +198,7 @@ def other(logits, mask):
 
 
 def identities(loss: Loss) -> tuple[str, str]:
-    """Return the identity of a trial and of a stage of a study with a loss of its own."""
+    """Return the identities of a trial and of a stage in a study with this loss."""
     fingerprints = study(compare={"loss": [loss]}).fingerprints
     trial = Trial("s", "c", "tune", Settings(loss="dice+own:loss"), 0, Target("pets"), "data", fingerprints=fingerprints)
     stage = StageSpec(Stage.parse("supervised:coco"), "unet16", 0, "data", {"loss": "own:loss"}, fingerprints=fingerprints)
@@ -211,7 +211,7 @@ def weighted(weight, inner=None):
 
 
 class Weighted:
-    """A loss that is called as an object."""
+    """A loss that is a callable object."""
 
     def __init__(self, weight):
         self.weight, self._cache = weight, object()
@@ -223,8 +223,8 @@ class Weighted:
         return self(logits, mask)
 
 
-def test_what_is_computed_is_part_of_the_identity():
-    """Losses of one name but of another code, or of the same code with other values in it, give other trials and stages."""
+def test_the_code_of_a_loss_is_part_of_the_identity():
+    """Losses of one name with different code, or with different values in the same code, give different trials and stages."""
     made = [cross, other, partial(cross, mask=0), partial(cross, mask=1), lambda x, m: x + m, lambda x, m: x * m]
     made += [weighted(1), weighted(2), weighted(2, other), Weighted(1), Weighted(2), Weighted(1).method, Weighted(2).method]
     found = [identities(Loss("loss", function)) for function in made]
@@ -233,8 +233,8 @@ def test_what_is_computed_is_part_of_the_identity():
         assert identities(Loss("loss", again)) in found
 
 
-def test_what_of_an_architecture_is_part_of_the_identity():
-    """How the names of an architecture's encoder begin is part of its mark."""
+def test_the_encoder_prefix_is_part_of_the_identity():
+    """The prefix of an architecture's encoder is part of its fingerprint."""
     register({"own:net": NET})
     before = fingerprint("own:net")
     register({"own:net": replace(NET, encoder="body.")})
@@ -243,7 +243,7 @@ def test_what_of_an_architecture_is_part_of_the_identity():
 
 
 def loss_in(folder, text):
-    """Return the loss of a study file with a text."""
+    """Return the loss from a study file with this text."""
     path = folder / f"file_{abs(hash(text))}.py"
     path.write_text(text)
     spec = spec_from_file_location(path.stem, path)
@@ -256,7 +256,7 @@ BODY = "def loss(logits, mask):\n    # the mean\n    return logits.mean()\n"
 
 
 def test_an_edited_comment_is_another_code(tmp_path):
-    """A mark is that of the text: other comments change it; the lines around, indentation as a whole and line ends do not."""
+    """A fingerprint covers comments in the text, but not other lines, common indentation, or line ends."""
     mark = identities(loss_in(tmp_path, BODY))
     assert identities(loss_in(tmp_path, BODY.replace("the mean", "the average"))) != mark
     assert identities(loss_in(tmp_path, "x = 3\n\n" + BODY + "\ny = 4\n")) == mark
@@ -264,8 +264,8 @@ def test_an_edited_comment_is_another_code(tmp_path):
     assert identities(loss_in(tmp_path, BODY.replace("\n", "\r\n"))) == mark
 
 
-def test_no_version_of_python_has_another_mark(tmp_path):
-    """Fingerprints are digests of the text alone: these were computed with hashlib, and must be the same under every Python."""
+def test_fingerprints_are_the_same_under_every_python(tmp_path):
+    """Fingerprints are digests of the text: these were computed with hashlib, and must not depend on the Python version."""
     function, short = loss_in(tmp_path, BODY), loss_in(tmp_path, "pair = [lambda x, m: x, loss := lambda x, m: m.sum()]\n")
     expected = {"function": [BODY.rstrip()], "lambda": ["lambda x, m: m.sum()"]}
     for what, loss in (("function", function), ("lambda", short)):
@@ -273,8 +273,8 @@ def test_no_version_of_python_has_another_mark(tmp_path):
         assert study(compare={"loss": [loss]}).fingerprints == {"own:loss": hashlib.sha256(content).hexdigest()[:20]}
 
 
-def test_lambdas_of_one_line_and_within_each_other_are_told_apart():
-    """Of several lambdas on a line each has its own text."""
+def test_lambdas_on_one_line_and_nested_ones_differ():
+    """Each of several lambdas on a line has its own text."""
     outer, after = (lambda x, m: (lambda y: y + x)(m)), (lambda x, m: x * m)
     assert code_of(outer) == ["lambda x, m: (lambda y: y + x)(m)"]
     assert code_of(after) == ["lambda x, m: x * m"]
@@ -283,7 +283,7 @@ def test_lambdas_of_one_line_and_within_each_other_are_told_apart():
 
 
 def test_the_study_that_was_declared_last_changes_no_identity():
-    """A trial and a dataset keep the identity that they had when their study was declared, whatever is declared after it."""
+    """A trial and a dataset keep the identity from the declaration of their study, whatever is declared later."""
     first = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
     again = study(target=Target(Shapes()), compare={"loss": [Loss("loss", cross)]})
     keys = []
@@ -299,15 +299,15 @@ def test_the_study_that_was_declared_last_changes_no_identity():
 
 @dataclass(frozen=True)
 class Others(Shapes):
-    """Another dataset of the same name."""
+    """Another dataset with the same name."""
 
 
-def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():
-    """What travels to workers keeps its fingerprint, though its code cannot be read there."""
+def test_a_worker_uses_the_drivers_fingerprint():
+    """An object that is sent to workers keeps its fingerprint, although its code cannot be read there."""
     register({"own:loss": Loss("loss", cross)})
     before = fingerprint("own:loss")
     space: dict = {}
-    exec("def cross(logits, mask):\n    return logits.sum() + mask.sum()", space)  # as a worker has it: without a source
+    exec("def cross(logits, mask):\n    return logits.sum() + mask.sum()", space)  # as in a worker: without source text
     brought = for_workers()["own:loss"]
     register({"own:loss": replace(brought, value=Loss("loss", space["cross"]))})
     assert fingerprint("own:loss") == before
@@ -315,7 +315,7 @@ def test_a_worker_knows_a_thing_by_the_mark_that_the_driver_took():
 
 
 def test_published_runs_may_name_objects_and_nothing_unknown():
-    """An object in a published run is named as in the study; an axis that is no setting is refused when the study is built."""
+    """An object in a published run is named as in the study; an unknown axis is refused when the study is built."""
     table = Published("Table 1", [PublishedRun("A", {"architecture": NET}, {"test_iou": 0.5})])
     assert study(published=table).published.as_dict()["runs"][0]["cell"] == {"architecture": "own:net"}
     wrong = Published("Table 1", [PublishedRun("A", {"sauce": "random"}, {"test_iou": 0.5})])
@@ -323,8 +323,8 @@ def test_published_runs_may_name_objects_and_nothing_unknown():
         study(published=wrong)
 
 
-def test_a_text_is_not_taken_for_the_object_of_another_study():
-    """A study that names `own:NAME` without its object is refused, though another study of the process has brought one."""
+def test_a_text_never_means_an_object_of_another_study():
+    """A study that names `own:NAME` without its object is refused, even if another study of the process has one."""
     study()
     named = ({"architecture": ["own:net"]}, {"loss": ["dice+own:tversky"]}, {"source": ["supervised:own:squares"]})
     for changes in ({"compare": axis} for axis in named):

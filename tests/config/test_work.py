@@ -18,7 +18,7 @@ TRIAL = Trial(
     stage=STAGE,
     point=3,
 )
-PINNED_VERSIONS = (5, 5)  # of trials and of stages
+PINNED_VERSIONS = (5, 5)  # versions of trials and stages
 PINNED = ("7dbd8dfde56eaf11c9f9", "7dbd8dfde56eaf11c9f9", "e219bc65c4897fd4b530", "813e0abfffdcfafa0dac")
 DEFAULTS = {
     "source": "random",
@@ -93,7 +93,7 @@ def with_settings(**changes) -> Trial:
     ids=["study", "cell", "point", "target-name", "source-text", "source-settings", "order-of-keys", "stage-name"],
 )
 def test_equal_work_is_one_trial(same):
-    """What a study, a cell or a dataset is called, and what the stage's key covers already, do not make another trial."""
+    """Names of a study, cell or dataset, and values that the stage's key covers already, make no other trial."""
     assert same.trial_id == TRIAL.trial_id
 
 
@@ -120,13 +120,13 @@ def test_equal_work_is_one_trial(same):
     ],
 )
 def test_other_work_is_another_trial(other):
-    """Whatever changes the result of a trial changes its identity."""
+    """Every value that changes the result of a trial changes its identity."""
     assert other.trial_id != TRIAL.trial_id
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the values are of no allowed type
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the values have wrong types on purpose
 def test_every_setting_of_the_target_run_counts():
-    """Each field of the settings but the source's own is part of a trial's identity, so that a new one is not forgotten."""
+    """Each field of the settings, except the source's, is part of a trial's identity, so no new one is forgotten."""
     sure = replace(TRIAL, phase="confirm")
     others = {name: replace(with_settings(**{name: "something else"}), phase="confirm") for name in Settings.model_fields}
     changed = {name: other.trial_id != sure.trial_id for name, other in others.items()}
@@ -135,20 +135,20 @@ def test_every_setting_of_the_target_run_counts():
 
 
 def test_identities_are_pinned():
-    """The identity of known work changes with the version of the method alone: else every store would be built again."""
+    """The identity of known work changes only with the version of the method; otherwise every store would be rebuilt."""
     assert (TRIAL_VERSION, STAGE_VERSION) == PINNED_VERSIONS
     assert (STAGE.spec_id, STAGE.key(None), CHAINED.spec_id, TRIAL.trial_id) == PINNED
 
 
 def test_a_changed_default_changes_the_versions():
-    """Identities leave defaults out, so a default that changes must raise the versions; new settings may join this table."""
+    """Identities omit defaults, so a changed default must raise the versions; new settings may join this table."""
     defaults = Settings().model_dump()
     assert {name: defaults[name] for name in DEFAULTS} == DEFAULTS, "raise TRIAL_VERSION and STAGE_VERSION, then pin again"
     assert (TRIAL_VERSION, STAGE_VERSION) == PINNED_VERSIONS
 
 
 def test_settings_at_their_default_do_not_count():
-    """A setting that is given with its default is no other trial: a setting that segsweep gains later changes no old identity."""
+    """A setting given with its default makes no other trial, so a later new setting changes no old identity."""
     assert (
         replace(TRIAL, settings=Settings(source="supervised:coco", epochs=2, image_px=64, weight_decay=0.0)).trial_id
         == TRIAL.trial_id
@@ -156,15 +156,15 @@ def test_settings_at_their_default_do_not_count():
 
 
 def test_a_class_map_counts_where_it_is_used():
-    """How classes are mapped is part of a trial's identity with `transfer=all` and `domain_shift=on`, and of no other's."""
+    """The class map is part of a trial's identity only with `transfer=all` or `domain_shift=on`."""
     mapped = replace(TRIAL.target, class_map={"pet": ["cat"]})
     assert replace(TRIAL, target=mapped).trial_id == TRIAL.trial_id
     for uses in (with_settings(transfer="all"), replace(with_settings(domain_shift="on"), phase="confirm")):
         assert replace(uses, target=mapped).trial_id != uses.trial_id
 
 
-def test_what_only_confirmed_runs_measure_counts_there_alone():
-    """A study that asks for clips, or for the domain shift, tunes nothing again, and a shift from no whole model is none."""
+def test_settings_of_confirmed_runs_do_not_change_tuning_trials():
+    """Clips and domain shift leave tuning trials unchanged, and domain shift without a whole source model has no effect."""
     for name, value in (("clip_images", 4), ("domain_shift", "on")):
         asked = with_settings(**{name: value})
         assert asked.trial_id == TRIAL.trial_id
@@ -187,25 +187,25 @@ def test_what_only_confirmed_runs_measure_counts_there_alone():
     ],
 )
 def test_other_work_is_another_stage(other):
-    """Data, limit, kind, model, seed, settings with precision, and the chain before are part of a stage's identity."""
+    """Data, limit, kind, model, seed, settings with precision, and earlier stages are part of a stage's identity."""
     assert other.spec_id != STAGE.spec_id
 
 
 def test_published_weights_of_another_name_are_another_stage():
-    """Which of several published weights is taken is part of a stage's identity."""
+    """The name of the published weights is part of a stage's identity."""
     stages = [StageSpec(Stage.parse(text), "resnet50", 0) for text in ("imagenet", "imagenet:IMAGENET1K_V2")]
     assert stages[0].spec_id != stages[1].spec_id
 
 
-def test_a_stage_is_the_same_wherever_its_data_lie():
-    """A dataset under another name, or the settings in another order, give the same stage: the data's key tells."""
+def test_a_stage_does_not_depend_on_the_path_of_its_data():
+    """A dataset under another name, or settings in another order, give the same stage: the data's key identifies it."""
     moved = replace(STAGE, stage=Stage.parse("supervised:folder:/elsewhere@50"), settings={"precision": "float32", "epochs": 2})
     assert moved.spec_id == STAGE.spec_id
     assert moved.key("weights") == STAGE.key("weights")
 
 
 def test_a_stage_is_keyed_by_the_weights_it_starts_from():
-    """The key in the store follows the content of the weights before, not how they were asked for."""
+    """The key in the store depends on the content of the preceding weights, not on their specification."""
     assert CHAINED.key("aaa") == replace(CHAINED, parent=None).key("aaa")
     assert len({CHAINED.key("aaa"), CHAINED.key("bbb"), CHAINED.key(None)}) == 3
 

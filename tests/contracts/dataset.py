@@ -1,4 +1,4 @@
-"""What every reader of a dataset must keep, wherever its images come from: classes of tests for a reader to inherit."""
+"""Contract of dataset readers, wherever the images come from: classes of tests that the tests of a reader inherit."""
 
 import os
 import shutil
@@ -21,8 +21,8 @@ from segsweep.errors import UserError
 from segsweep.store.folder import FolderStore
 
 OFFICIAL = {"train", "val", "test", "trainval"}  # splits that protocols know
-READ = 12  # examples that are read, at most
-ORDERS = {  # in which a folder may list its files, as keys to sort names by
+READ = 12  # most examples that a test reads
+ORDERS = {  # sort keys that simulate the order in which a file system lists files
     "backwards": lambda name: [-ord(letter) for letter in name],
     "mixed": lambda name: zlib.crc32(name.encode()),
 }
@@ -47,33 +47,33 @@ class Entries:
         return next(self._entries)
 
     def close(self) -> None:
-        """Do nothing: all entries are read."""
+        """Do nothing: the entries are in memory."""
 
 
 def key(dataset: Dataset, folder: Path, scheme: str | None = None) -> str:
-    """Return the key of a dataset's contents; `folder` keeps what is known of its files."""
+    """Return the key of a dataset's contents; `folder` caches what is known of its files."""
     return content_digest(dataset, scheme or next(iter(dataset.schemes)), FolderStore(folder / "store"), lambda *_: None)
 
 
 def undecoded(dataset: Dataset) -> Prepared:
-    """Return what protocols need to know of a dataset."""
+    """Return the facts that protocols need of a dataset, without decoding its images."""
     return Prepared.undecoded(dataset, dataset.examples(), next(iter(dataset.schemes.values())))
 
 
 def read_all(dataset: Dataset) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the first examples as arrays, under the first scheme."""
+    """Return the arrays of the first examples, under the first scheme."""
     return [dataset.read(example, next(iter(dataset.schemes))) for example in dataset.examples()[:READ]]
 
 
 class DatasetContract:
-    """The tests of one reader. A subclass has a fixture `make`: each call returns a new reader of the same small dataset."""
+    """Tests of one reader. A subclass has a fixture `make`: each call returns a new reader of the same small dataset."""
 
     @pytest.fixture
     def make(self) -> Callable[[], Dataset]:
         raise NotImplementedError
 
     def test_it_describes_itself(self, make: Callable[[], Dataset]) -> None:
-        """A reader has all parts of a dataset, a name, a revision, a known fit, and schemes of different class names."""
+        """A reader has all attributes of a dataset, a name, a revision, a known fit, and schemes with distinct class names."""
         dataset = make()
         assert is_dataset(dataset)
         assert dataset.name
@@ -85,7 +85,7 @@ class DatasetContract:
         assert all(map(len, dataset.schemes.values())) or list(map(len, dataset.schemes.values())) == [0]
 
     def test_examples_are_the_same_each_time(self, make: Callable[[], Dataset]) -> None:
-        """Two readers list the same examples in one order, each name once, in official splits that a protocol knows."""
+        """Two readers list the same examples in one order, with unique names, in official splits that a protocol knows."""
         dataset = make()
         examples = dataset.examples()
         assert examples == dataset.examples() == make().examples()
@@ -95,7 +95,7 @@ class DatasetContract:
         assert splits & set(dataset.pool)
 
     def test_arrays_fit_the_scheme(self, make: Callable[[], Dataset]) -> None:
-        """An image is (H, W, 3) and its mask (H, W), both bytes; the mask holds classes or 255, and is (0, 0) without classes."""
+        """An image is (H, W, 3) and its mask (H, W), both uint8; the mask has classes or 255, and is (0, 0) without classes."""
         dataset = make()
         for scheme, classes in dataset.schemes.items():
             for example in dataset.examples()[:READ]:
@@ -106,7 +106,7 @@ class DatasetContract:
                 assert image.dtype == mask.dtype == np.uint8
                 assert set(np.unique(mask).tolist()) <= {*range(len(classes)), IGNORE}
 
-    def test_an_example_reads_alike_in_any_order(self, make: Callable[[], Dataset]) -> None:
+    def test_an_example_reads_the_same_in_any_order(self, make: Callable[[], Dataset]) -> None:
         """An example gives the same image and mask whatever was read before it."""
         dataset, scheme = make(), next(iter(make().schemes))
         examples = dataset.examples()[:READ]
@@ -116,7 +116,7 @@ class DatasetContract:
             assert np.array_equal(mask, mask_again)
 
     def test_protocols_divide_the_pool(self, make: Callable[[], Dataset]) -> None:
-        """Per cents divide all examples of the pool, and protocols of the dataset's own those of the splits that they name."""
+        """Per cents divide all examples of the pool; the dataset's protocols divide those of the splits that they name."""
         dataset = make()
         data, splits = undecoded(dataset), [example.split for example in dataset.examples()]
         divisions = {"40-30-30": [(dataset.pool, (40, 30, 30))], **dataset.protocols}
@@ -131,7 +131,7 @@ class DatasetContract:
             assert all(sum(shares) == 100 for _, shares in division)
 
     def test_a_source_holds_no_official_test_image(self, make: Callable[[], Dataset]) -> None:
-        """As a source, a dataset has images to train and to validate on, none of them both, and none of its test split."""
+        """As a source, a dataset has disjoint training and validation images, none of them from its test split."""
         data = undecoded(make())
         split = split_source(data, None, 0, labelled=bool(data.classes), leakage="report")
         train, val = set(split.train.tolist()), set(split.val.tolist())
@@ -141,14 +141,14 @@ class DatasetContract:
         assert "test" not in {data.splits[at] for at in train | val}
 
     def test_the_key_is_stable(self, make: Callable[[], Dataset], tmp_path: Path) -> None:
-        """Two readers of the same data have one key for each scheme, and no two schemes share one."""
+        """Two readers of the same data have one key for each scheme, and different schemes have different keys."""
         keys = [key(make(), tmp_path, scheme) for scheme in make().schemes]
         assert [key(make(), tmp_path / "again", scheme) for scheme in make().schemes] == keys
         assert len(set(keys)) == len(keys)
 
 
 class FolderDatasetContract(DatasetContract):
-    """The tests of a reader of a folder. A subclass has the fixtures `folder`, a small dataset, and `reader_of`."""
+    """Tests of a reader of a folder. A subclass has the fixtures `folder`, a small dataset, and `reader_of`."""
 
     @pytest.fixture
     def folder(self) -> Path:
@@ -160,7 +160,7 @@ class FolderDatasetContract(DatasetContract):
 
     @pytest.fixture
     def foreign(self) -> int:
-        """A value that no mask may have."""
+        """A value that is not allowed in a mask."""
         return 200
 
     @pytest.fixture
@@ -171,7 +171,7 @@ class FolderDatasetContract(DatasetContract):
     def test_the_file_system_decides_no_order(
         self, make: Callable[[], Dataset], monkeypatch: pytest.MonkeyPatch, order: Callable[[str], Any]
     ) -> None:
-        """Examples and files come in one order, whatever the order in which folders list their files."""
+        """Examples and files come in one order, whatever the order in which the file system lists them."""
         examples, files = make().examples(), make().files()
         listed, scanned = os.listdir, os.scandir
 
@@ -185,7 +185,7 @@ class FolderDatasetContract(DatasetContract):
         assert make().files() == files
 
     def test_every_file_that_counts_exists(self, make: Callable[[], Dataset]) -> None:
-        """The files are there, each once, and those of the examples are among them."""
+        """Each listed file exists, is listed once, and the list includes the files of all examples."""
         files = make().files()
         assert all(path.is_file() for path in files)
         assert len(set(files)) == len(files) > 0
@@ -194,7 +194,7 @@ class FolderDatasetContract(DatasetContract):
     def test_other_files_do_not_count(
         self, folder: Path, reader_of: Callable[[Path], Dataset], make: Callable[[], Dataset], tmp_path: Path
     ) -> None:
-        """A copy that holds only the files that count, elsewhere, reads alike and has the same key; a note changes neither."""
+        """A copy of only the listed files reads the same and has the same key; an additional note changes neither."""
         copy = tmp_path / "deep" / "copy"
         for path in make().files():
             (copy / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ class FolderDatasetContract(DatasetContract):
         assert key(reader_of(copy), tmp_path) == key(make(), tmp_path)
 
     def test_any_changed_file_changes_the_key(self, make: Callable[[], Dataset], tmp_path: Path) -> None:
-        """A byte more in any file that counts gives another key, and the old bytes give the old one, whatever the file's time."""
+        """One more byte in any listed file changes the key; the old bytes give the old key, whatever the file's time."""
         first, keys = key(make(), tmp_path), []
         for path in make().files():
             content = path.read_bytes()
@@ -218,13 +218,13 @@ class FolderDatasetContract(DatasetContract):
         assert key(make(), tmp_path) == first
 
     def test_a_missing_folder_is_one_line(self, reader_of: Callable[[Path], Dataset], tmp_path: Path) -> None:
-        """A reader is made without a look at its folder; listing one that is missing is one line that names it."""
+        """Creating a reader does not access its folder; listing a missing folder raises one line that names it."""
         with pytest.raises(UserError, match="nowhere") as raised:
             reader_of(tmp_path / "nowhere").examples()
         assert "\n" not in str(raised.value)
 
-    def test_a_file_that_is_no_image_is_one_line(self, make: Callable[[], Dataset]) -> None:
-        """An image that cannot be decoded is one line that names its file."""
+    def test_a_file_that_is_not_an_image_is_one_line(self, make: Callable[[], Dataset]) -> None:
+        """An image that cannot be decoded raises one line that names its file."""
         example = make().examples()[0]
         path = example.image or make().files()[0]
         path.write_bytes(b"no image")
@@ -234,7 +234,7 @@ class FolderDatasetContract(DatasetContract):
 
     @pytest.mark.parametrize("kind", ["missing", "no image", "another size", "a foreign value"])
     def test_a_wrong_mask_is_one_line(self, make: Callable[[], Dataset], kind: str, foreign: int) -> None:
-        """A mask that is missing, no image, of another size than its image, or with a value of no class is named in one line."""
+        """A mask that is missing, not an image, of another size than its image, or with an unknown value raises one line."""
         for example in [example for example in make().examples() if example.mask is not None][:1]:
             assert example.mask is not None
             with Image.open(example.mask) as image:

@@ -1,4 +1,4 @@
-"""What every rule of early stopping must keep, whatever it compares."""
+"""Contract of early-stopping rules, whatever they compare."""
 
 import math
 import random
@@ -12,24 +12,24 @@ from segsweep.config.keep import Reading
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import PerCellStopping
 
-EPOCHS = 10  # planned of every trial
+EPOCHS = 10  # planned length of every trial
 CELL = "cell"
 Curves = Mapping[str, Sequence[float]]
 
 
 def report(stopping: PerCellStopping, trial: str, epoch: int, value: float, cell: str = CELL) -> bool:
-    """Report one reading, and return whether the trial goes on, at once or after a pause."""
+    """Report one reading, and return whether the trial continues, at once or after a pause."""
     stopping.report(cell, trial, epoch, Reading(value))
     return Verdict(stopping.judge(cell, trial, epoch, EPOCHS)) is not Verdict.STOP
 
 
 def report_curve(stopping: PerCellStopping, trial: str, values: Sequence[float], cell: str = CELL) -> list[bool]:
-    """Report a whole curve, whatever the answers, and return after which epochs the trial goes on."""
+    """Report a whole curve, ignoring the decisions, and return the epochs after which the trial continues."""
     return [report(stopping, trial, epoch, value, cell) for epoch, value in enumerate(values, start=1)]
 
 
 def random_curves(rng: random.Random, trials: int) -> dict[str, list[float]]:
-    """Return noisy curves that rise, of two digits so that some readings are equal, and some of them NaN."""
+    """Return noisy rising curves, rounded to two digits so that some readings are equal, with some NaN."""
     curves = {}
     for number in range(trials):
         level = rng.choice((rng.random(), 0.1))
@@ -39,7 +39,7 @@ def random_curves(rng: random.Random, trials: int) -> dict[str, list[float]]:
 
 
 def in_turns(rng: random.Random, curves: Curves) -> Iterable[tuple[str, int, float]]:
-    """Yield (trial, epoch, reading) of all curves, each in order, the trials mixed as workers side by side would."""
+    """Yield (trial, epoch, reading) of all curves, each in order, with trials interleaved as parallel workers report them."""
     left = {trial: list(enumerate(values, start=1)) for trial, values in curves.items()}
     while left:
         trial = rng.choice(sorted(left))
@@ -50,21 +50,21 @@ def in_turns(rng: random.Random, curves: Curves) -> Iterable[tuple[str, int, flo
 
 
 class EarlyStoppingContract:
-    """The tests of one rule. A subclass names its settings, with a grace period of at least two epochs."""
+    """Tests of one rule. A subclass names its settings, with a grace period of at least two epochs."""
 
     settings: ClassVar[EarlyStopping | None]
 
     def stopping(self) -> PerCellStopping:
-        """Return the rule without any report."""
+        """Return a rule that has received no report."""
         return PerCellStopping(self.settings)
 
     def test_a_lone_trial_is_never_stopped(self) -> None:
-        """The only trial of its cell goes on whatever it reads: falling, constant, noisy or NaN."""
+        """The only trial of its cell continues with any readings: falling, constant, noisy or NaN."""
         for values in ([1 - 0.1 * at for at in range(EPOCHS)], [0.1] * EPOCHS, [0.5, math.nan] * 5, [math.nan] * EPOCHS):
             assert all(report_curve(self.stopping(), "lone", values))
 
     def test_a_trial_that_leads_everywhere_is_never_stopped(self) -> None:
-        """The trial whose reading is above all others' at every epoch goes on, in whatever order the epochs arrive."""
+        """The trial with the best reading at every epoch continues, in whatever order the epochs arrive."""
         for seed in range(30):
             rng = random.Random(seed)
             curves = random_curves(rng, 6)
@@ -76,7 +76,7 @@ class EarlyStoppingContract:
             assert all(goes_on for trial, goes_on in answers if trial == "leader"), seed
 
     def test_a_trial_that_failed_stops_no_other(self) -> None:
-        """Answers are those of a cell in which the failed trial never was, however good its readings were."""
+        """Decisions are those of a cell without the failed trial, however good its readings were."""
         for seed in range(10):
             curves = random_curves(random.Random(seed), 4)
             with_failed, without = self.stopping(), self.stopping()
@@ -86,7 +86,7 @@ class EarlyStoppingContract:
                 assert report(with_failed, *event) == report(without, *event), (seed, event)
 
     def test_the_order_in_which_a_resume_reports_does_not_matter(self) -> None:
-        """A rule that is filled from records, trials in any order and with repeats, answers as the rule that saw them happen."""
+        """A rule filled from records, in any order and with repeats, decides as the rule that received the original reports."""
         for seed in range(20):
             rng = random.Random(seed)
             curves, ends = random_curves(rng, 6), ("finished", "stopped", "failed", None)
@@ -105,7 +105,7 @@ class EarlyStoppingContract:
             assert answers[0] == answers[1], seed
 
     def test_nan_is_the_worst_reading(self) -> None:
-        """NaN stops no trial that has a number, and a trial of NaN alone is stopped beside trials that have numbers."""
+        """NaN stops no trial with a number, and a trial with only NaN is stopped beside trials with numbers."""
         stopping = self.stopping()
         for number in range(5):
             report_curve(stopping, f"nan{number}", [math.nan] * EPOCHS)
@@ -115,8 +115,8 @@ class EarlyStoppingContract:
             report_curve(stopping, f"low{number}", [-1e9] * EPOCHS)
         assert all(report_curve(stopping, "nan", [math.nan] * EPOCHS)) == (self.settings is None)
 
-    def test_equal_trials_all_go_on(self) -> None:
-        """Trials that read the same at every epoch never stop each other; also where a mean of equal readings is rounded up."""
+    def test_equal_trials_all_continue(self) -> None:
+        """Trials with equal readings never stop each other, even if the mean of equal readings is rounded up."""
         assert fmean([0.1] * 3) > 0.1
         for seed, values in enumerate(([0.1] * EPOCHS, [0.5 - 0.01 * at for at in range(EPOCHS)], [math.nan] * EPOCHS)):
             stopping = self.stopping()
@@ -124,7 +124,7 @@ class EarlyStoppingContract:
             assert all(report(stopping, *event) for event in in_turns(random.Random(seed), curves))
 
     def test_some_trial_of_a_cell_finishes(self) -> None:
-        """Trials side by side, each ended where the rule stops it: at least one is never stopped, also among equal readings."""
+        """Among parallel trials that the rule stops, at least one is never stopped, even with equal readings."""
         for seed in range(40):
             rng, stopping = random.Random(seed), self.stopping()
             curves = random_curves(rng, rng.randint(2, 8))
@@ -138,7 +138,7 @@ class EarlyStoppingContract:
             assert len(stopped) < len(curves), seed
 
     def test_only_curves_of_the_cell_count(self) -> None:
-        """Answers in a cell are the same beside another cell whose trials are all better, or all worse, or of equal names."""
+        """Decisions do not depend on another cell, whether its trials are all better, all worse, or have equal names."""
         for seed in range(10):
             curves = random_curves(random.Random(seed), 5)
             alone, beside = self.stopping(), self.stopping()
@@ -148,7 +148,7 @@ class EarlyStoppingContract:
                 assert report(alone, *event) == report(beside, *event), (seed, event)
 
     def test_grace_epochs_hold(self) -> None:
-        """A trial far behind goes on before `grace_epochs`, and is stopped by its last epoch; without a rule it is not."""
+        """A trial far behind continues before `grace_epochs` and is stopped by its last epoch; without a rule it is not."""
         stopping = self.stopping()
         for number in range(5):
             report_curve(stopping, f"good{number}", [0.9] * EPOCHS)
@@ -161,7 +161,7 @@ class EarlyStoppingContract:
         assert not answers[self.settings.grace_epochs - 1]
 
     def test_settings_round_trip_through_their_text(self) -> None:
-        """A command line can name these settings, and records name a rule by a text that differs where its settings do."""
+        """A command line can name these settings, and different settings have different texts in the records."""
         if self.settings is None:
             assert parse_early_stopping(NO_STOPPING) is None
             return

@@ -1,4 +1,4 @@
-"""What every runner must do with whole studies: a class of tests for a runner to inherit."""
+"""Contract of runners: tests of whole studies that the tests of a runner inherit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ MEASURED = ["train_loss", "val_loss", "val_iou", "test_iou", "test_loss", "test_
 
 
 class PauseOnce:
-    """Pauses every tuning trial after its first epoch, until both trials of its cell have come there."""
+    """Pauses every tuning trial after its first epoch, until both trials of its cell have reached it."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.settings = settings
@@ -31,22 +31,22 @@ class PauseOnce:
 
 
 def measured(records: Records) -> pd.DataFrame:
-    """Return what the trials measured, by trial."""
+    """Return the measurements of trials, by trial."""
     return records.trials.set_index("trial_id").sort_index()[MEASURED]
 
 
-@pytest.mark.timeout(180)  # the first one also waits for what all share: a cluster, the reference study
+@pytest.mark.timeout(180)  # the first test also waits for shared fixtures: a cluster, the reference study
 class RunnerContract:
-    """Tests of whole studies. `options` are those of `segsweep.run` that choose the runner."""
+    """Tests of whole studies. `options` are the arguments of `segsweep.run` that choose the runner."""
 
     options: ClassVar[dict[str, Any]]
 
     def run(self, study: Study, folder: Path, **more: Any) -> Records:
-        """Run a study in a folder, with one thread a worker, and return its records."""
+        """Run a study in a folder, with one thread per worker, and return its records."""
         return segsweep.run(study, out=folder / "runs", device="cpu", threads=1, **self.options, **more)
 
     def test_every_trial_runs_once_with_the_same_numbers(self, finished: Path, tiny_study: Study, tmp_path: Path) -> None:
-        """Every number equals that of one process to the last bit; nothing is left of unfinished work."""
+        """Every number equals that of a single process to the last bit, and no checkpoints remain."""
         reference, found = load(finished / "runs" / "tiny"), self.run(tiny_study, tmp_path)
         pd.testing.assert_frame_equal(measured(found), measured(reference), check_exact=True)
         assert table_text(found) == table_text(reference)
@@ -55,15 +55,15 @@ class RunnerContract:
         assert open_store(tmp_path / "store").unfinished() == []
 
     def test_the_same_again_starts_nothing(self, copy_of_finished: Path, tiny_study: Study) -> None:
-        """A study that is finished is finished for every runner, and its table is the same."""
+        """A finished study is finished for every runner, and its table is the same."""
         table = table_text(load(copy_of_finished / "runs" / "tiny"))
         again = self.run(tiny_study, copy_of_finished)
         assert (again.trials["starts"] == 1).all()
         assert (again.stages["starts"] == 1).all()
         assert table_text(again) == table
 
-    def test_what_fails_is_a_record_and_the_sweep_goes_on(self, tiny_study: Study, tmp_path: Path) -> None:
-        """A trial whose loss breaks fails with its reason, the others finish; a retry runs the failed ones alone."""
+    def test_a_failure_is_a_record_and_the_sweep_continues(self, tiny_study: Study, tmp_path: Path) -> None:
+        """A trial with a broken loss fails with its reason and the others finish; a retry runs only the failed ones."""
         fixed = {**tiny_study.fixed, "optimizer": "adamw", "weight_decay": 1e3, "epochs": 4}
         study = replace(tiny_study, compare={"learning_rate": [1e-3, 99.0]}, tune={}, fixed=fixed, seeds=1)
         trials = self.run(study, tmp_path).trials
@@ -75,7 +75,7 @@ class RunnerContract:
         assert ((again["started_at"] > before["started_at"]) == (before["status"] == "failed")).all()
 
     def test_a_stopped_trial_has_no_further_epoch(self, tiny_study: Study, tmp_path: Path) -> None:
-        """A rule of early stopping stops some trials after their first epoch, and every cell has its confirmed runs."""
+        """An early-stopping rule stops some trials after their first epoch, and every cell has its confirmed runs."""
         study = replace(tiny_study, compare={"source": ["random"]}, trials_per_cell=4, early_stopping=PerCellASHA(1, 2))
         records = self.run(study, tmp_path)
         stopped = records.trials[records.trials["status"] == "stopped"]
@@ -86,7 +86,7 @@ class RunnerContract:
         assert set(records.trials.loc[records.trials["phase"] == "confirm", "status"]) == {"finished"}
         assert open_store(tmp_path / "store").unfinished() == []
 
-    def test_a_paused_trial_goes_on_with_the_same_numbers(
+    def test_a_paused_trial_resumes_with_the_same_numbers(
         self, finished: Path, tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Trials that pause after an epoch free their worker, resume from their checkpoint, and run no epoch twice."""

@@ -1,7 +1,7 @@
-"""What every self-supervised method must do: tests to inherit, and runs of the loop over a checkpoint.
+"""Contract of self-supervised methods: tests that a method inherits, and runs of the training loop over a checkpoint.
 
-A subclass `Test...` names the method's row of `segsweep.config.stage_kinds.STAGE_KINDS`, and gives an independent reference of
-its loss. It needs the fixtures `image_set` and `cpu` of `tests/training`.
+A subclass `Test...` names the method's row of `segsweep.config.stage_kinds.STAGE_KINDS`, and implements an independent reference
+of its loss. It needs the fixtures `image_set` and `cpu` of `tests/training`.
 """
 
 import itertools
@@ -43,14 +43,14 @@ def make_recipe(**values) -> PretrainingRecipe:
 
 
 class Run:
-    """One run over a checkpoint, and again from it, each time from a new method as a new process would."""
+    """One run over a checkpoint, repeated from it, each time with a new method as in a new process."""
 
     def __init__(self, sets, device, checkpoint, kind="simclr", **values):
         self.sets, self.device, self.checkpoint, self.recipe = sets, device, checkpoint, make_recipe(**values)
         self.kind, self.state = kind, None
 
     def go(self, results=None, world=None) -> list[PretrainingResult]:
-        """Train until there are so many results, then break off; to the end for None."""
+        """Train up to a number of results, then interrupt the run; with None, train to the end."""
         world = world or World()
         method = build_method(self.kind, build_encoder(ENCODER, 0), self.recipe, 0)
         self.state = start_pretraining(method, self.recipe, self.device, self.checkpoint, world)
@@ -62,18 +62,18 @@ class Run:
         return taken
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights of all that the method trains."""
+        """Return all weights that the method trains."""
         return {name: tensor.clone() for name, tensor in self.state.model.network.state_dict().items()}
 
 
 def numbers(results: list[PretrainingResult]) -> list[dict]:
-    """Return results as plain values, without what a clock measured."""
+    """Return results as plain values, without measured times."""
     return [{name: value for name, value in asdict(r).items() if name not in ("seconds", "images_per_second")} for r in results]
 
 
 @dataclass
 class Meeting:
-    """Where the threads of a world exchange values."""
+    """The point at which the threads of a world exchange values."""
 
     size: int
     values: dict[int, object] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Meeting:
 
 @dataclass(frozen=True)
 class ThreadWorld(World):
-    """A world whose processes are threads of this one; `tests/training/test_world.py` tests that of real processes."""
+    """A world whose processes are threads of this one; `tests/training/test_world.py` tests real processes."""
 
     meeting: Meeting = field(default_factory=lambda: Meeting(1))
 
@@ -113,36 +113,36 @@ class ThreadWorld(World):
 
 
 def in_threads(size: int, work) -> list:
-    """Return what `work` returns for each world of so many that run at once."""
+    """Return the results of `work` for each rank of a world of `size` parallel threads."""
     meeting = Meeting(size)
     with ThreadPoolExecutor(size) as threads:
         return list(threads.map(lambda rank: work(ThreadWorld(rank, size, meeting)), range(size)))
 
 
 def rows_of(views: Tensor, positions: Indices, count: int) -> Tensor:
-    """Return the rows of some images of a batch from rows that are arranged view by view."""
+    """Return the rows of some images of a batch, from rows that are arranged view by view."""
     return views.unflatten(0, (-1, count))[:, torch.from_numpy(positions)].flatten(0, 1)
 
 
 class SelfSupervisedContract:
-    """Tests of a method. `better_by` is by how much `measure` must rise over `epochs` epochs on twenty images."""
+    """Tests of a method. `better_by` is the rise of `measure` that `epochs` epochs on twenty images must reach."""
 
     kind: ClassVar[str]
     better_by: ClassVar[float]
     epochs: ClassVar[int] = 30
 
     def reference(self, output: Tensor, count: int, recipe: PretrainingRecipe) -> Tensor:
-        """Return the loss of a batch of `count` images from what the method's forward pass returns, computed independently."""
+        """Return the loss of a batch of `count` images, computed independently from the output of the method's forward pass."""
         raise NotImplementedError
 
     def measure(self, result: PretrainingResult) -> float:
-        """Return what the method itself is judged by on held-out images: higher is better."""
+        """Return the quality on held-out images by the method's measure: higher is better."""
         assert result.contrastive_accuracy is not None
         return result.contrastive_accuracy
 
     @pytest.fixture
     def easy(self) -> None:
-        """Change what makes a tiny dataset too hard; nothing unless a subclass overrides it."""
+        """Change what makes a tiny dataset too hard; does nothing unless a subclass overrides it."""
 
     def method(self, seed: int = 0) -> Method:
         """Return the method with random weights."""
@@ -153,7 +153,7 @@ class SelfSupervisedContract:
         return torch.from_numpy(image_set(count, IMAGE_PX).data.images).permute(0, 3, 1, 2)
 
     def output_like(self, image_set, count: int) -> Tensor:
-        """Return random numbers, double, of the shape that the forward pass returns for a batch."""
+        """Return random numbers, double, in the shape of the forward pass's output for a batch."""
         views = self.method().views(self.batch(image_set, count), count, np.arange(count), torch.Generator().manual_seed(0))
         shape = self.method()(normalise(views)).shape
         return torch.randn(shape, dtype=torch.double, generator=torch.Generator().manual_seed(count))
@@ -170,7 +170,7 @@ class SelfSupervisedContract:
 
     @pytest.mark.parametrize("size", [2, 3])
     def test_views_do_not_depend_on_the_share_of_the_batch(self, image_set, size):
-        """The views of a process's images are those that one process alone draws for them."""
+        """The views of a process's images equal those that a single process draws for them."""
         method, images = self.method(), self.batch(image_set, 7)
         whole = method.views(images, 7, np.arange(7), torch.Generator().manual_seed(1))
         assert whole.dtype == torch.uint8
@@ -182,7 +182,7 @@ class SelfSupervisedContract:
 
     @pytest.mark.parametrize("size", [2, 3])
     def test_the_loss_is_that_of_the_whole_batch_in_every_process(self, image_set, size):
-        """Each process has the loss and the measure of one process with all images, and its rows have the same gradient."""
+        """Each process has the loss and measure of a single process with all images, and its rows have the same gradient."""
         method, output = self.method(), self.output_like(image_set, 7).requires_grad_()
         alone, share = method.loss(output, 7, World())
         (whole,) = torch.autograd.grad(alone, output)
@@ -199,9 +199,9 @@ class SelfSupervisedContract:
             torch.testing.assert_close(found, expected)
 
     def test_training_improves_the_methods_measure(self, image_set, cpu, tmp_path, easy):  # noqa: ARG002
-        """On held-out images the measure is better at the end of a short training than after its first epoch, and the loss lower.
+        """On held-out images the measure is higher and the loss lower after a short training than after its first epoch.
 
-        Twelve images are held out and the last third of the epochs averaged: a single epoch on few images depends on rounding.
+        Twelve images are held out and the last third of the epochs is averaged: a single epoch on few images depends on rounding.
         """
         whole = image_set(32, IMAGE_PX)
         sets = [replace(whole, members=part) for part in np.split(whole.members, [20])]
@@ -212,8 +212,8 @@ class SelfSupervisedContract:
         )
         assert results[-1].train_loss < results[0].train_loss
 
-    def test_a_run_that_was_broken_off_continues_with_the_same_numbers(self, image_set, cpu, tmp_path):
-        """From its checkpoint a run yields the results that it had, then the numbers and weights of an undisturbed one."""
+    def test_an_interrupted_run_resumes_with_the_same_numbers(self, image_set, cpu, tmp_path):
+        """A resumed run yields its earlier results, then the numbers and weights of an uninterrupted run."""
         whole = image_set(14, IMAGE_PX)
         sets = [replace(whole, members=part) for part in np.split(whole.members, [10])]
         undisturbed, broken = (Run(sets, cpu, tmp_path / name, self.kind) for name in ("undisturbed", "broken"))
@@ -224,8 +224,10 @@ class SelfSupervisedContract:
         assert all(torch.equal(value, weights[name]) for name, value in broken.weights().items())
 
     def test_the_encoder_is_all_that_a_stage_needs(self, image_set, cpu, tmp_path):
-        """The trained encoder lies under `encoder`, with the names and shapes that it has alone, and training moves it; all that
-        is trained lies in the network, which is what a checkpoint holds."""
+        """The trained encoder is the module `encoder`, with the names and shapes of a separate encoder, and training changes it.
+
+        All trained weights are in the network, which a checkpoint contains.
+        """
         method, alone = self.method(), build_encoder(ENCODER, 0)
         assert {id(each) for each in method.parameters()} == {id(each) for each in method.network.parameters()}
         assert {id(each) for each in method.buffers()} == {id(each) for each in method.network.buffers()}
@@ -237,7 +239,7 @@ class SelfSupervisedContract:
         assert not torch.equal(next(iter(trained.values())), next(iter(start.values())))
 
     def test_nothing_uses_global_random_state(self, image_set):
-        """Weights, views, output and loss depend on seeds and generators alone, and torch's random state is where it was."""
+        """Weights, views, output and loss depend only on seeds and generators, and torch's random state is unchanged."""
         images, found = self.batch(image_set, 4), []
         for seed in (1, 2):
             torch.manual_seed(seed)

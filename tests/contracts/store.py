@@ -1,4 +1,4 @@
-"""What every store must do, wherever it keeps its contents: a class of tests for an implementation to inherit."""
+"""Contract of stores, whatever their medium: tests that the tests of an implementation inherit."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def build(store: Store, key: str = KEY, **files: str) -> Artifact:
 
 
 def break_off(store: Store) -> None:
-    """Begin to build an artifact, and raise."""
+    """Start to build an artifact, and raise."""
     with store.building(KIND, KEY) as building:
         (building.folder / "weights").write_text("half")
         raise RuntimeError("in the middle")
@@ -88,7 +88,7 @@ SPOILT: dict[str, tuple[str, Callable[[bytes], bytes] | None]] = {
 
 
 class StoreContract:
-    """The tests. An implementation gives the fixtures `store` and `another_store`, and what a disk and a machine do to it."""
+    """Tests of a store. An implementation defines the fixtures `store` and `another_store`, and simulated failures."""
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
@@ -97,15 +97,15 @@ class StoreContract:
 
     @pytest.fixture
     def another_store(self, tmp_path: Path) -> Store:
-        """An empty store elsewhere."""
+        """An empty store in another place."""
         raise NotImplementedError
 
     def spoil(self, store: Store, key: str, name: str, change: Callable[[bytes], bytes] | None) -> None:
-        """Change a file of an artifact where the store keeps it, or remove it, as a failing disk does."""
+        """Change or remove a file of an artifact in the store, as a failing disk does."""
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Forget what this machine knows of artifacts: the next to open one is like another machine."""
+        """Forget which artifacts this machine has verified, so that the next process acts like another machine."""
         raise NotImplementedError
 
     def take_away(self, store: Store) -> None:
@@ -114,7 +114,7 @@ class StoreContract:
 
     @pytest.fixture
     def start(self, store: Store, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-        """Return what starts another process on the store; `tmp_path / "log"` is its second argument."""
+        """Return a function that starts another process on the store; `tmp_path / "log"` is the process's second argument."""
         children = []
 
         def start_script(script: str, pause_s: float = 0.0) -> "subprocess.Popen[str]":
@@ -129,10 +129,10 @@ class StoreContract:
             child.kill()
             child.communicate()
 
-    # an artifact appears whole or not at all
+    # an artifact appears complete or not at all
 
     def test_what_is_committed_is_found(self, store: Store) -> None:
-        """An artifact that was committed is found through any handle, with its files, metadata and content hash."""
+        """A committed artifact is found through any handle, with its files, metadata and content hash."""
         made, handle = build(store), open_store(store.location)
         assert handle.find(KIND, KEY) == handle.inspect(KIND, KEY) == made.info
         found = handle.open(KIND, KEY)
@@ -140,8 +140,8 @@ class StoreContract:
         assert (found.info, found.metadata) == (made.info, {"epochs": 3, "classes": ["a", "b"]})
         assert json.loads((found.folder / INDEX_FILE).read_text())["metadata"] == found.metadata
 
-    def test_an_artifact_appears_whole(self, store: Store) -> None:
-        """Until the commit nothing is found or listed under the key; after it all is."""
+    def test_an_artifact_appears_complete(self, store: Store) -> None:
+        """Before the commit nothing is found or listed under the key; after it everything is."""
         with store.building(KIND, KEY) as building:
             (building.folder / "weights").write_text("w")
             assert (store.find(KIND, KEY), store.keys(KIND)) == (None, [])
@@ -150,7 +150,7 @@ class StoreContract:
         assert store.keys(KIND) == [KEY]
 
     def test_what_is_not_committed_is_not_kept(self, store: Store) -> None:
-        """A builder that raises, or ends without `commit`, leaves nothing, and frees the key for the next."""
+        """A builder that raises, or ends without `commit`, leaves nothing, and frees the key for the next one."""
         with pytest.raises(RuntimeError, match="in the middle"):
             break_off(store)
         with store.building(KIND, KEY) as building:
@@ -160,7 +160,7 @@ class StoreContract:
         assert build(store).info == store.find(KIND, KEY)
 
     def test_a_finished_artifact_is_returned_at_once(self, store: Store) -> None:
-        """Who asks to build what exists gets it, and may not commit."""
+        """A builder of an existing artifact gets that artifact, and may not commit."""
         made = build(store)
         with store.building(KIND, KEY) as building:
             assert (building.found.info, building.lost) == (made.info, None)
@@ -169,7 +169,7 @@ class StoreContract:
         assert store.open(KIND, KEY, verify="always").info == made.info
 
     def test_a_killed_builder_frees_the_key(self, store: Store, start: Callable, tmp_path: Path) -> None:
-        """After `kill -9` of a builder nothing is found; one who waited goes on at once and builds it."""
+        """After `kill -9` of a builder nothing is found; a waiting builder continues at once and builds the artifact."""
         child = start(BUILD, 60)
         wait_for(lambda: (tmp_path / "log").exists())
         waiting = start(BUILD)
@@ -183,23 +183,23 @@ class StoreContract:
         assert store.keys(KIND) == [KEY]
 
     def test_the_content_hash_is_that_of_the_bytes(self, store: Store, another_store: Store) -> None:
-        """Equal files under two keys or in two stores have one content hash, ever the same; other bytes, names, files another."""
+        """Equal files under two keys or in two stores have one constant content hash; other bytes, names or files another."""
         variants = [{"a": "x"}, {"a": "x"}, {"a": "y"}, {"b": "x"}, {"a": "x", "b": ""}, {"a": "xx"}]
         hashes = [build(store, f"{number:020d}", **files).content_hash for number, files in enumerate(variants)]
         assert hashes[0] == hashes[1] == build(another_store, **variants[0]).content_hash
-        assert hashes[0] == "6c446bf7df4fb9e7fd14"  # as every version has computed it
+        assert hashes[0] == "6c446bf7df4fb9e7fd14"  # pinned: all versions compute this hash
         assert len(set(hashes)) == 5
 
     # one builder at a time
 
     def test_processes_build_one_key_once(self, store: Store, start: Callable, tmp_path: Path) -> None:
-        """Processes that want one key at once get the same artifact, which was built once."""
+        """Processes that request one key at the same time get the same artifact, built once."""
         outputs = [child.communicate(timeout=40) for child in [start(BUILD, 0.3) for _ in range(3)]]
         assert {out.strip() for out, _ in outputs} == {store.find(KIND, KEY).content_hash}, outputs
         assert (tmp_path / "log").read_text() == "built\n"
 
     def test_threads_build_one_key_once(self, store: Store) -> None:
-        """Threads that want one key at once wait for the first, which alone builds."""
+        """Threads that request one key at the same time wait for the first, the only one that builds."""
         built, hashes = [], []
 
         def work() -> None:
@@ -219,14 +219,14 @@ class StoreContract:
         assert (len(built), len(hashes), len(set(hashes))) == (1, 4, 1)
 
     def test_other_keys_need_not_wait(self, store: Store) -> None:
-        """Two keys are built at the same time."""
+        """Two keys can be built at the same time."""
         with store.building(KIND, KEY) as building:
             build(store, OTHER)
             assert building.folder.is_dir()
         assert store.find(KIND, OTHER) is not None
 
-    def test_who_does_not_wait_gets_an_error(self, store: Store) -> None:
-        """While a key is being built, one who does not wait gets an error at once; afterwards the key is free."""
+    def test_a_builder_that_does_not_wait_gets_an_error(self, store: Store) -> None:
+        """While a key is being built, a builder with `wait=False` gets an error at once; afterwards the key is free."""
         assert not store.is_being_built(KIND, KEY)
         with store.building(KIND, KEY):
             assert store.is_being_built(KIND, KEY)
@@ -236,10 +236,10 @@ class StoreContract:
         with store.building(KIND, KEY, wait=False) as building:
             assert building.found is None
 
-    # what is missing or damaged
+    # missing and damaged artifacts
 
-    def test_a_missing_artifact_is_no_damaged_one(self, store: Store) -> None:
-        """What was never built, or under another kind, is not found; the error says that it is missing, and where."""
+    def test_a_missing_artifact_is_not_damaged(self, store: Store) -> None:
+        """An artifact that was never built, or of another kind, is not found; the error says that it is missing, and where."""
         build(store)
         for kind, key in (("data", KEY), (KIND, OTHER)):
             assert store.find(kind, key) is None
@@ -251,8 +251,8 @@ class StoreContract:
         assert store.damaged() == []
 
     @pytest.mark.parametrize("what", SPOILT)
-    def test_an_artifact_that_is_not_whole_is_built_again(self, store: Store, what: str) -> None:
-        """A missing or cut file, or index, makes the artifact count as damaged; the next builder replaces it."""
+    def test_an_incomplete_artifact_is_rebuilt(self, store: Store, what: str) -> None:
+        """A missing or truncated file, or index, makes the artifact count as damaged; the next builder replaces it."""
         made = build(store)
         self.spoil(store, KEY, *SPOILT[what])
         assert store.find(KIND, KEY) is None
@@ -263,7 +263,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("known", [True, False], ids=["verified here before", "new to this machine"])
     def test_a_flipped_bit_is_found_and_set_aside(self, store: Store, known: bool) -> None:
-        """A file with one other bit is not opened: the error names it, the artifact is set aside, and can be built again."""
+        """A file with one flipped bit is not opened: the error names it, and the artifact is set aside and can be rebuilt."""
         made = build(store)
         for number in (1, 2):
             if not known:
@@ -280,7 +280,7 @@ class StoreContract:
             assert build(store).info == made.info
 
     def test_planning_moves_nothing(self, store: Store) -> None:
-        """`find`, and opening by `changed`, give no artifact whose files were changed since it was verified; nothing is moved."""
+        """`find`, and `open` with `changed`, return no artifact whose files changed after verification, and move nothing."""
         made = build(store)
         self.spoil(store, KEY, "report", lambda content: content)
         assert store.find(KIND, KEY) == store.open(KIND, KEY, verify="changed").info == made.info
@@ -291,7 +291,7 @@ class StoreContract:
         assert (store.keys(KIND), store.damaged()) == ([KEY], [])
 
     def test_a_builder_says_what_was_damaged(self, store: Store) -> None:
-        """Who builds what is damaged finds it set aside, and what was wrong; with nothing there before, nothing is said."""
+        """The builder of a damaged artifact finds it set aside, with the reason; without an earlier artifact there is none."""
         build(store)
         self.spoil(store, KEY, "weights", flipped)
         with store.building(KIND, KEY) as building:
@@ -301,8 +301,8 @@ class StoreContract:
         with store.building(KIND, KEY) as building:
             assert building.lost is None
 
-    def test_a_store_that_is_gone_is_no_lost_artifact(self, store: Store) -> None:
-        """A store that was claimed is reachable until it is gone; then nothing is taken for damaged or missing."""
+    def test_an_unreachable_store_is_not_a_lost_artifact(self, store: Store) -> None:
+        """A claimed store is reachable until it is removed; then no artifact counts as damaged or missing."""
         build(store)
         store.claim()
         assert store.is_reachable()
@@ -315,7 +315,7 @@ class StoreContract:
     # listing and removing
 
     def test_artifacts_are_listed_and_removed(self, store: Store) -> None:
-        """Keys are listed in order, damaged ones too, sizes are those of all files; what is removed is gone, and nothing else."""
+        """Keys are listed in order, including damaged ones, and sizes are those of all files; removal removes nothing else."""
         made = [build(store, key) for key in (OTHER, KEY)]
         self.spoil(store, OTHER, "report", flipped)
         assert (store.keys(KIND), store.keys("data")) == ([KEY, OTHER], [])
@@ -327,10 +327,10 @@ class StoreContract:
         with pytest.raises(LostArtifactError, match="is missing in"):
             store.open(KIND, OTHER)
 
-    # unfinished work
+    # checkpoints
 
     def test_another_process_resumes_what_was_saved(self, store: Store, start: Callable, tmp_path: Path) -> None:
-        """Who opens the checkpoints of a process that was killed has the last whole file, never the one that was cut short."""
+        """The checkpoints of a killed process contain the last complete file, never a truncated one."""
         assert store.checkpoints("trial").find() is None
         child = start(CHECKPOINT, 60)
         wait_for(lambda: (tmp_path / "log").exists())
@@ -342,7 +342,7 @@ class StoreContract:
         assert (store.checkpoints("trial").open() / "last").read_text() == "step 2"
 
     def test_checkpoints_are_apart_and_cleared(self, store: Store) -> None:
-        """Each piece of work has its own files; clearing removes them, also where there are none, and no other's."""
+        """Each task has separate files; clearing removes only those, and does nothing if there are none."""
         for identity in ("trial-2", "trial-1"):
             (store.checkpoints(identity).open() / "last").write_text(identity)
             store.checkpoints(identity).save()
@@ -355,7 +355,7 @@ class StoreContract:
         assert (open_store(store.location).checkpoints("trial-2").open() / "last").read_text() == "trial-2"
 
     def test_a_finished_file_moves_from_the_checkpoints_into_an_artifact(self, store: Store) -> None:
-        """A large file need not be copied: a rename takes it from one folder to the other."""
+        """A rename moves a large file from a checkpoint folder into an artifact, without a copy."""
         path = store.checkpoints("prepare").open() / "images"
         path.write_text("x")
         with store.building(KIND, KEY) as building:
@@ -364,11 +364,11 @@ class StoreContract:
         assert (store.open(KIND, KEY).folder / "images").read_text() == "x"
         assert list(store.checkpoints("prepare").open().iterdir()) == []
 
-    # what is no artifact
+    # texts, temporary folders and rehearsals
 
     @pytest.mark.parametrize("name", ["speed.json", "manifests/pets.json"])
     def test_a_text_is_shared_whole(self, store: Store, name: str) -> None:
-        """A text reads as it was last written, through any handle; before, and once it is removed, there is none."""
+        """A text reads as last written, through any handle; before the first write and after removal there is none."""
         text, handle = store.text(name), open_store(store.location).text(name)
         for content in ("{}", '{"a": "ä"}'):
             with pytest.raises(FileNotFoundError):
@@ -381,7 +381,7 @@ class StoreContract:
         assert name in text.location
 
     def test_scratch_folders_are_apart_and_removed(self, store: Store) -> None:
-        """Two scratch folders with one prefix are two; each takes files, and is gone at the end."""
+        """Two scratch folders with one prefix differ; each accepts files, and is removed at the end."""
         with store.scratch("tune-") as one, store.scratch("tune-") as other:
             assert one != other
             (one / "file").write_text("x")
@@ -389,7 +389,7 @@ class StoreContract:
         assert not other.exists()
 
     def test_a_rehearsal_shares_what_it_names_and_keeps_nothing_else(self, store: Store) -> None:
-        """A rehearsal's store has the shared kinds and texts of the other and gives it its own; the rest is its own, and goes."""
+        """A rehearsal's store shares the named kinds and texts with the other store; the rest is separate, and is removed."""
         build(store)
         with store.building("data", KEY) as building:
             building.commit({"of": "the store"})
@@ -409,8 +409,8 @@ class StoreContract:
 
     # the environment
 
-    def test_a_store_is_sent_to_another_process_as_it_is(self, store: Store) -> None:
-        """A handle that was pickled opens the same artifacts; where the store is gone, unpickling one makes no new store."""
+    def test_a_store_survives_pickling(self, store: Store) -> None:
+        """A pickled handle opens the same artifacts; unpickling a handle of a removed store creates no new store."""
         made, content = build(store), pickle.dumps(store)
         assert pickle.loads(content).open(KIND, KEY).info == made.info  # noqa: S301
         store.claim()
@@ -418,13 +418,13 @@ class StoreContract:
         assert not pickle.loads(content).is_reachable()  # noqa: S301
 
     def test_what_can_be_written_is_probed(self, store: Store) -> None:
-        """A new store is writable; a probe of a size leaves nothing behind."""
+        """A new store is writable; a probe leaves no file behind."""
         store.check_writable()
         store.probe(3 << 20)
         assert store.keys(KIND) == store.unfinished() == store.damaged() == []
 
     def test_a_beacon_is_seen_from_the_same_store_alone(self, store: Store, another_store: Store) -> None:
-        """Every handle sees a beacon of its store as long as it lasts; another store does not."""
+        """Every handle of a store sees its beacon while it exists; another store does not."""
         with store.beacon() as beacon, store.beacon() as second:
             assert beacon != second
             assert open_store(store.location).sees(beacon)
@@ -433,7 +433,7 @@ class StoreContract:
 
 
 def wait_for(happened: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something has happened."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline
