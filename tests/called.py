@@ -1,4 +1,4 @@
-"""Calling the `segsweep` command within a test's process."""
+"""Run the `segsweep` command within a test's process."""
 
 from segsweep.cli.commands import command_line
 

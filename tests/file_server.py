@@ -1,4 +1,4 @@
-"""A web server on loopback that knows ranges, and can end a connection early."""
+"""A web server on loopback that supports byte ranges and can end a connection early."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FileServer:
-    """Serves `files` by path. `cuts` maps a path to the bytes after which its connections end, once each; `asked` has all."""
+    """Serves `files` by path.
+
+    `cuts` maps a path to the numbers of bytes after which its connections end, once each; `asked` lists all requests.
+    """
 
     files: dict[str, bytes]
     address: str = ""
@@ -19,7 +22,7 @@ class FileServer:
 
 @contextmanager
 def file_server(files: dict[str, bytes]) -> Iterator[FileServer]:
-    """Serve files while the context lasts. Their answers look like those of the Hugging Face hub."""
+    """Serve files while the context lasts, with responses like those of the Hugging Face hub."""
     served = FileServer(files)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,23 +1,23 @@
-"""Images of several formats, as a user would have them in a folder."""
+"""Images of several formats, like those in a user's folder."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-ROTATED = 6  # EXIF: the camera was held upright, so the image is shown turned by a quarter
+ROTATED = 6  # EXIF: the camera was held upright, so viewers rotate the image by 90 degrees
 SIZES = {"turned": (50, 70), "clear": (33, 21), "grey": (32, 32)}  # width, height as shown
 
 
 def figure(width: int, height: int) -> Image.Image:
-    """Return a dark image with a bright box, as those that the study learned from."""
+    """Return a dark image with a bright box, like the training images of the study."""
     pixels = np.random.default_rng(5).integers(0, 110, (height, width, 3)).astype(np.uint8)
     pixels[height // 4 : height // 2, width // 4 : width // 2] += 120
     return Image.fromarray(pixels)
 
 
 def write_photos(folder: Path) -> Path:
-    """Write a rotated JPEG, a PNG with transparency, a grey TIFF, a text, and a folder below; return the folder."""
+    """Write a rotated JPEG, a PNG with transparency, a grey TIFF, a text, and a subfolder; return the folder."""
     (folder / "below").mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = ROTATED

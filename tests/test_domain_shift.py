@@ -1,4 +1,4 @@
-"""Before and after: the source's model on the target, the fine-tuned one on the source, against own computations."""
+"""Domain shift: the source's model on the target and the fine-tuned model on the source, against independent computations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,15 +41,15 @@ MEASURES = ("accuracy", "mean_accuracy", "precision", "recall", "f1", "iou", "me
 
 
 def write(folder: Path, classes, count: int, seed: int) -> Path:
-    """Write pictures of four squares, each of a class, in colours that tell the classes."""
+    """Write images of four squares, each of one class, in colours that distinguish the classes."""
     rng = np.random.default_rng(seed)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     (folder / "classes.txt").write_text("\n".join(classes))
     for number in range(count):
         mask = rng.integers(len(classes), size=(4, 4)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
-        picture = 60 * mask[..., None] % 200 + rng.integers(0, 50, size=(*mask.shape, 3))
-        Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
+        image = 60 * mask[..., None] % 200 + rng.integers(0, 50, size=(*mask.shape, 3))
+        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{number:02d}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
     return folder
 
@@ -61,7 +61,7 @@ def context(tmp_path) -> ExecutionContext:
 
 @pytest.fixture
 def make(tmp_path, context):
-    """Return how to build a source stage and a confirmed trial on it, from the classes of both."""
+    """Return a function that builds a source stage and a confirmed trial on it, from the classes of both."""
 
     def keyed(name, classes, seed) -> str:
         request = DataSpec(Folder(write(tmp_path / name, classes, 20, seed), name), None, PX)
@@ -86,7 +86,7 @@ def weights_of(kind: str, key: str, context: ExecutionContext) -> dict[str, torc
 
 
 def logits(weights, classes: int, data: Prepared, members, mean, std) -> np.ndarray:
-    """Return the logits (N, C, H, W) of pictures, one at a time."""
+    """Return the logits (N, C, H, W) of images, computed one at a time."""
     model = build_model("unet4", classes, seed=5)
     model.network.load_state_dict(weights)
     model.eval()
@@ -99,7 +99,7 @@ def logits(weights, classes: int, data: Prepared, members, mean, std) -> np.ndar
 
 
 def class_ious(truth, predicted, classes: int) -> list[float]:
-    """Return the intersection over union of every class, NaN for one that is nowhere."""
+    """Return the intersection over union of every class, NaN for a class without pixels."""
     found = []
     for number in range(classes):
         union = ((truth == number) | (predicted == number)).sum()
@@ -114,7 +114,7 @@ def run(trial: Trial, key: str, context: ExecutionContext):
 
 @pytest.mark.parametrize("normalisation", ["source", "imagenet", "own"])
 def test_before_is_the_source_model_in_the_targets_classes(make, context, normalisation):
-    """What was measured before fine-tuning equals an own computation: each source class looked up in the target's."""
+    """The measures before fine-tuning equal an independent computation with each source class mapped to the target's."""
     trial, key = make(normalisation=normalisation)
     facts = run(trial, key, context)
     data = Prepared.open(context.store.folder("data", trial.target_data))
@@ -122,8 +122,8 @@ def test_before_is_the_source_model_in_the_targets_classes(make, context, normal
     test = spread_first(ImageSet(data, split_target(data, TARGET.protocol).test), EXAMPLES).members
     mean, std = IMAGENET
     if normalisation == "own":
-        pictures = np.asarray(source.images[split_source(source, None, 0).train]) / 255
-        mean, std = pictures.mean(axis=(0, 1, 2)), pictures.std(axis=(0, 1, 2))
+        images = np.asarray(source.images[split_source(source, None, 0).train]) / 255
+        mean, std = images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))
     stands_for = np.array([0, 1, 0, 2, 0])  # road, car, sky, stop sign, background
     predicted = stands_for[logits(weights_of(WEIGHTS, key, context), 5, data, test, mean, std).argmax(axis=1)]
     truth = np.asarray(data.masks[test])
@@ -145,7 +145,7 @@ def test_before_is_the_source_model_in_the_targets_classes(make, context, normal
 
 
 def test_without_a_background_other_classes_are_left_out(make, context):
-    """Where the target has no background, source classes that stand for nothing are never predicted."""
+    """If the target has no background, source classes without a class of the target are never predicted."""
     target = replace(TARGET, class_map={})
     trial, key = make(target_classes=("car", "sky", "thing"), target=target)
     facts = run(trial, key, context)
@@ -157,7 +157,7 @@ def test_without_a_background_other_classes_are_left_out(make, context):
 
 
 def test_nothing_in_common_leaves_before_empty(make, context):
-    """With no class in common there is nothing before fine-tuning, but what is forgotten is measured."""
+    """Without a common class there are no measures before fine-tuning, but forgetting is measured."""
     trial, key = make(target_classes=("background", "pet"), target=replace(TARGET, class_map={}))
     facts = run(trial, key, context)
     assert not [name for name in facts if name.startswith("before_")]
@@ -174,9 +174,11 @@ def test_nothing_in_common_leaves_before_empty(make, context):
         ("all", True, ("encoder.", "decoder.", "classifier.")),
     ],
 )
-def test_forgetting_is_of_what_was_transferred(make, context, transfer, same_classes, moved):
-    """The source is tested again with the fine-tuned values of all that moved, and with its own of the rest: the classifier
-    is the fine-tuned one only where it moved whole and both have the same classes."""
+def test_forgetting_uses_the_transferred_weights(make, context, transfer, same_classes, moved):
+    """The source is tested again with the fine-tuned values of all transferred weights and its original values of the rest.
+
+    The classifier is the fine-tuned one only if it was transferred whole and both have the same classes.
+    """
     classes = {"target_classes": SOURCE_CLASSES, "target": replace(TARGET, class_map={})} if same_classes else {}
     trial, key = make(transfer=transfer, **classes)
     facts = run(trial, key, context)
@@ -195,8 +197,8 @@ def test_forgetting_is_of_what_was_transferred(make, context, transfer, same_cla
     assert facts["forgetting"] == pytest.approx(before - after, abs=2e-3)
 
 
-def test_sources_without_known_classes_give_nothing(make, context):
-    """From random weights, and with the setting off, nothing is measured and no example is kept."""
+def test_sources_without_known_classes_have_no_measures(make, context):
+    """With random weights, and with the setting off, nothing is measured and no example is stored."""
     trial, key = make()
     fresh = replace(trial, stage=None, settings=Settings.build(**{**trial.settings.model_dump(), "source": "random"}))
     off = replace(trial, settings=Settings.build(**{**trial.settings.model_dump(), "domain_shift": "off"}))
@@ -207,14 +209,14 @@ def test_sources_without_known_classes_give_nothing(make, context):
 
 
 def test_a_rehearsal_and_a_world_reach_every_evaluation(make, context, monkeypatch):
-    """The limit on pictures holds for the source's split too, and every evaluation is shared by the processes of a world."""
+    """The limit on images applies to the source's split too, and the processes of a world share every evaluation."""
     trial, key = make()
     data = Prepared.open(context.store.folder("data", trial.target_data))
     seen = []
 
-    def spy(model, pictures, **values):
-        seen.append((len(pictures), values["world"]))
-        return evaluate(model, pictures, **values)
+    def spy(model, images, **values):
+        seen.append((len(images), values["world"]))
+        return evaluate(model, images, **values)
 
     monkeypatch.setattr(domain_shift, "evaluate", spy)
     test_set = ImageSet(data, np.arange(3))
@@ -226,7 +228,7 @@ def test_a_rehearsal_and_a_world_reach_every_evaluation(make, context, monkeypat
 
 
 def test_both_models_see_images_as_the_source_was_trained(make, context, monkeypatch):
-    """Before and after, images are normalised with the mean and deviation that the source stage was trained with."""
+    """Before and after, images are normalised with the mean and deviation of the source stage's training."""
     trial, key = make(normalisation="own")
     source = Prepared.open(context.store.folder("data", trial.stage.data))
     used = []

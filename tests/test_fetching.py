@@ -1,4 +1,4 @@
-"""Downloads: whole or not there, resumed where they were broken off, and one line where they fail."""
+"""Downloads: complete or absent, resumable, and one line for a failure."""
 
 import hashlib
 import socket
@@ -18,17 +18,17 @@ CHECKSUM = ("sha256", hashlib.sha256(CONTENT).hexdigest()[:8])
 
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    """A server that has one file."""
+    """A server with one file."""
     with file_server({"/file": CONTENT}) as served:
         yield served
 
 
 def ignore(done: int, total: int) -> None:
-    """Drop progress."""
+    """Ignore progress."""
 
 
-def test_a_broken_download_goes_on_where_it_was(server: FileServer, tmp_path: Path) -> None:
-    """A connection that ends early is taken up at its byte, in the same call or a later one; only the whole file has its name."""
+def test_an_interrupted_download_resumes(server: FileServer, tmp_path: Path) -> None:
+    """An interrupted download resumes at its byte, in the same call or a later one; only a complete file gets its name."""
     server.cuts["/file"] = [1_000_000, 2_000_000, 2_500_000]
     path, seen = tmp_path / "below" / "file", []
     with pytest.raises(FetchError, match=r"/file: the connection ended after 2500000 of 3000000 bytes"):
@@ -40,19 +40,19 @@ def test_a_broken_download_goes_on_where_it_was(server: FileServer, tmp_path: Pa
     assert seen[-1] == (3_000_000, 3_000_000)
     assert [each.name for each in path.parent.iterdir()] == ["file"]
     fetch_file(f"{server.address}/file", path, CHECKSUM, ignore)
-    assert len(server.asked) == 4  # what is there is not asked for
+    assert len(server.asked) == 4  # existing files are not requested
 
 
 @pytest.mark.parametrize("left", [b"x" * 1000, CONTENT[:-1] + b"x", CONTENT + b"x"])
-def test_what_was_left_by_another_download_is_not_taken_for_the_file(server: FileServer, tmp_path: Path, left: bytes) -> None:
-    """Bytes of another file that lie there as partial are found by the checksum, and the file is fetched anew."""
+def test_a_partial_of_another_file_is_discarded(server: FileServer, tmp_path: Path, left: bytes) -> None:
+    """A partial file with bytes of another file fails the checksum, and the file is downloaded from the start."""
     (tmp_path / "file.partial").write_bytes(left)
     fetch_file(f"{server.address}/file", tmp_path / "file", CHECKSUM, ignore)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_another_content_is_refused(server: FileServer, tmp_path: Path) -> None:
-    """A file with another checksum is one line, and leaves nothing behind."""
+    """A file with another checksum raises one line, and leaves nothing behind."""
     server.files["/file"] = b"changed"
     with pytest.raises(FetchError, match="/file: the sha256 of the file differs from the published one; the file was removed"):
         fetch_file(f"{server.address}/file", tmp_path / "file", CHECKSUM, ignore)
@@ -68,7 +68,7 @@ def test_another_content_is_refused(server: FileServer, tmp_path: Path) -> None:
     ],
 )
 def test_a_failure_names_the_url_and_the_reason(server: FileServer, tmp_path: Path, url: str, reason: str) -> None:
-    """Without a network, and where the host does not have the file, one line says what and why, without waiting."""
+    """Without a network, or if the host lacks the file, one line names the URL and the reason without a wait."""
     with pytest.raises(FetchError, match=reason) as caught:
         fetch_file(url.format(server=server.address), tmp_path / "file", None, ignore)
     assert str(caught.value).startswith("http://")
@@ -76,7 +76,7 @@ def test_a_failure_names_the_url_and_the_reason(server: FileServer, tmp_path: Pa
 
 
 def test_a_host_is_reached_directly_or_by_a_proxy(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`reachable` asks the host's port, or that of the proxy which the environment names."""
+    """`reachable` connects to the host's port, or to that of the proxy in the environment."""
     monkeypatch.setattr(fetching, "getproxies", dict)
     assert reachable(f"{server.address}/file")
     with socket.socket() as free:

@@ -1,4 +1,4 @@
-"""Replacing files: whole, on disk, and with the permissions that the user wants."""
+"""Replacement of files: atomic, durable, and with the permissions of the user's umask."""
 
 import os
 import time
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_replaced_file_survives_a_power_cut(path, disk):
-    """The content is on disk before it takes the name, by one rename; the name is on disk when it returns."""
+    """The content is on disk before one rename gives it its name, and the name is on disk on return."""
     with replacing(path) as temporary:
         temporary.write_text("new")
     assert disk.survives(path) == b"new"
@@ -25,8 +25,8 @@ def test_a_replaced_file_survives_a_power_cut(path, disk):
     assert (target, synced) == (path, True)
 
 
-def test_what_need_not_survive_is_not_synced(path, disk):
-    """Without `durable` the file is replaced as a whole, and no time is spent on the disk."""
+def test_without_durable_nothing_is_synced(path, disk):
+    """Without `durable` the file is replaced atomically, without waiting for the disk."""
     with replacing(path, durable=False) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
@@ -35,7 +35,7 @@ def test_what_need_not_survive_is_not_synced(path, disk):
 
 
 def test_an_error_leaves_the_old_file(path):
-    """Where writing fails the old file stays and nothing else is left."""
+    """If writing fails, the old file stays and no other file is left."""
 
     def fail():
         with replacing(path) as temporary:
@@ -50,7 +50,7 @@ def test_an_error_leaves_the_old_file(path):
 
 @pytest.mark.parametrize(("mask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_permissions_follow_the_umask(path, umask, mask, expected):
-    """A replaced file may be read by whom the umask says, even where the writer made a file of its own that nobody else may."""
+    """A replaced file has the permissions of the umask, even if the writer created a file that only its owner may read."""
     umask(mask)
     with replacing(path) as temporary:
         temporary.unlink()
@@ -59,7 +59,7 @@ def test_permissions_follow_the_umask(path, umask, mask, expected):
 
 
 def test_the_file_is_written_and_removed(tmp_path: Path) -> None:
-    """What is tried is a real file of that size, of which nothing is left, also where it does not fit."""
+    """The probe writes a real file of the given size and removes it, also if the disk is too small."""
     started = time.monotonic()
     write_and_remove(tmp_path / "probe", 3 << 20)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The rooms of the house: imports go downward only."""
+"""The rooms of the package: imports go downward only."""
 
 import ast
 import re
@@ -38,7 +38,7 @@ FLOORS = {
     "cli": 12,
     "__init__": 13,
 }
-HEAVY = {  # libraries that take long to import, and the rooms and files that may import them
+HEAVY = {  # libraries that import slowly -> rooms and files that may import them
     "torch": (
         *("models/", "training/", "stage.py", "domain_shift.py", "trial.py", "inference/"),
         *("sweep/worker_pool.py", "sweep/ray_runner/"),
@@ -52,7 +52,7 @@ HEAVY = {  # libraries that take long to import, and the rooms and files that ma
 LEARNING = ("torch", "torch._dynamo", "torchvision", "timm", "segmentation_models_pytorch", "kornia", "scipy.stats")
 OUTSIDE = ("ray", "wandb", "matplotlib")
 TABLES = ("pandas", "pyarrow", "duckdb", "numpy", "PIL")
-LIGHT = {  # modules, and libraries that importing one must not load
+LIGHT = {  # modules -> libraries that their import must not load
     "segsweep": (*LEARNING, *OUTSIDE, *TABLES, "rich"),
     "segsweep.config": (*LEARNING, *OUTSIDE, *TABLES, "rich"),
     "segsweep.cli.commands": (*LEARNING, *OUTSIDE, *TABLES),
@@ -73,7 +73,7 @@ LIGHT = {  # modules, and libraries that importing one must not load
 }
 
 
-PRIVATE = ("folder", "artifact_folder", "index", "checkpoints", "text_file")  # modules of store/ that nobody else imports
+PRIVATE = ("folder", "artifact_folder", "index", "checkpoints", "text_file")  # private modules of store/
 BELOW_THE_ROOT = (DAMAGED, LOCKS, TEMPORARY, UNFINISHED, contents.MANIFESTS)
 FILES = [name for name in vars(contents).values() if isinstance(name, str) and "." in name and name != contents.__doc__]
 TAKES_A_KIND = ("find", "inspect", "open", "building", "is_being_built", "remove", "keys", "size")  # methods of a store
@@ -81,7 +81,7 @@ TAKES_A_KIND = ("find", "inspect", "open", "building", "is_being_built", "remove
 
 @cache
 def modules() -> list[tuple[str, str, set[str]]]:
-    """Return (room, file, imported names) of every module."""
+    """Return (room, file, imported names) for every module."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         names: set[str] = set()
@@ -114,7 +114,7 @@ def test_the_page_on_the_package_names_every_room() -> None:
 
 @pytest.mark.parametrize("library", HEAVY)
 def test_heavy_libraries_stay_in_their_rooms(library: str) -> None:
-    """A library that takes long is imported in the rooms and files that use it and nowhere else."""
+    """A library that imports slowly is imported only in the rooms and files that use it."""
     users = [path for _, path, names in modules() if any(name.split(".")[0] == library for name in names)]
     outside = [path for path in users if not path.removeprefix(f"{PACKAGE}/").startswith(HEAVY[library])]
     assert not outside, f"{library} is imported by {outside}"
@@ -122,14 +122,14 @@ def test_heavy_libraries_stay_in_their_rooms(library: str) -> None:
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_load_no_library_that_they_do_not_use(module: str) -> None:
-    """Command lines load no library that takes long, reading records and reporting no torch, planning no torch and no Ray."""
+    """Command lines load no slow library, reading records and reporting no torch, planning no torch and no Ray."""
     code = f"import {module}, sys; print([name for name in {LIGHT[module]} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ended.stdout == "[]\n"
 
 
 def test_tests_of_the_planner_load_no_torch() -> None:
-    """They and what pytest loads for them need neither torch nor scipy, so that they start at once."""
+    """These tests, and the plugins that pytest loads for them, import neither torch nor scipy, so they start at once."""
     planner = str(Path(__file__).parent / "sweep" / "test_planner.py")
     collect = f"pytest.main(['-q', '--collect-only', {planner!r}])"
     code = f"import pytest, sys; {collect}; print([name for name in {LEARNING} if name in sys.modules])"
@@ -139,7 +139,7 @@ def test_tests_of_the_planner_load_no_torch() -> None:
 
 
 def layout_known_by(tree: ast.AST) -> Iterator[str]:
-    """Yield what a module outside store/ says of how stores and artifacts are laid out."""
+    """Yield the uses of a store's layout in a module outside store/."""
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module)) if module.removeprefix("segsweep.store.") in PRIVATE:
@@ -162,7 +162,7 @@ ALLOWED = {("records/wandb/models.py", "'example-'")}  # the caption that W&B sh
 
 
 def test_only_the_store_knows_where_it_keeps_what() -> None:
-    """Outside store/ nobody imports how it is implemented, joins paths below its root, or spells a kind or file of artifacts."""
+    """Outside store/ no module imports its implementation, joins paths in it, or spells a kind or file of artifacts."""
     paths = [path for path in PACKAGE.rglob("*.py") if PACKAGE / "store" not in path.parents]
     found = {
         (str(path.relative_to(PACKAGE)), known)
@@ -187,12 +187,12 @@ def test_only_the_store_knows_where_it_keeps_what() -> None:
     ],
 )
 def test_knowledge_of_the_layout_is_noticed(line: str) -> None:
-    """Each way of knowing where a store keeps something is found; what the protocol offers is not."""
+    """Each way to use a store's layout is found; uses of its protocol are not."""
     assert list(layout_known_by(ast.parse(line)))
     assert not list(layout_known_by(ast.parse("store.find(WEIGHTS, key); artifact.folder / WEIGHTS_FILE; roots.root / 'images'")))
 
 
 def test_the_library_never_imports_a_study() -> None:
-    """Nothing in the package knows the study scripts."""
+    """No module of the package imports a study script."""
     for _, path, names in modules():
         assert not any(name == "sweeps" or name.startswith("sweeps.") for name in names), path

@@ -52,7 +52,7 @@ def context(tmp_path) -> ExecutionContext:
 
 @pytest.fixture
 def data(tmp_path, context) -> str:
-    """The key of a prepared dataset of 20 drawn pictures with three classes."""
+    """The key of a prepared dataset of 20 drawn images with three classes."""
     folder = tmp_path / "drawn"
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
@@ -80,7 +80,7 @@ def file_stage(path: Path, model: str = "unet4") -> StageSpec:
 
 
 def build(spec: StageSpec, context: ExecutionContext, parent: str | None = None):
-    """Build a stage to its end; what it yielded before, and its outcome."""
+    """Build a stage to its end; return the steps that it yielded, and its outcome."""
     *before, outcome = build_stage(spec, parent, context)
     assert isinstance(outcome, Finished)
     return before, outcome
@@ -95,7 +95,7 @@ def same(one, other) -> bool:
 
 
 def starts_of(monkeypatch, loop: str) -> list[dict[str, torch.Tensor]]:
-    """Have a loop note the weights with which it is called: a list that grows with every call."""
+    """Record the weights with which a loop is called: a list that grows with every call."""
     starts, real = [], getattr(stages, loop)
 
     def spy(state, *args, **values):
@@ -107,7 +107,7 @@ def starts_of(monkeypatch, loop: str) -> list[dict[str, torch.Tensor]]:
 
 
 def test_supervised_stage_is_built_once(data, context, monkeypatch):
-    """A stage yields its start, a result per epoch and its artifact; asked again it yields the same outcome at once."""
+    """A stage yields its start, a result per epoch and its artifact; a second build yields the same outcome at once."""
     (started, *epochs), outcome = build(supervised(data), context)
     assert isinstance(started, Started)
     assert (started.facts["train_images"], started.facts["val_images"], started.facts["classes"]) == (18, 2, CLASSES)
@@ -123,7 +123,7 @@ def test_supervised_stage_is_built_once(data, context, monkeypatch):
 
 
 def test_artifact_holds_the_best_epoch(data, context, monkeypatch):
-    """The weights in the artifact are those of the epoch with the lowest validation loss, not the last."""
+    """The weights in the artifact are those of the epoch with the lowest validation loss, not of the last."""
     kept = {}
     real = stages.train
 
@@ -139,7 +139,7 @@ def test_artifact_holds_the_best_epoch(data, context, monkeypatch):
 
 
 def test_chain_starts_from_its_parents_weights(data, context, monkeypatch):
-    """The second stage starts with all of the first's weights but the classifier, and is keyed by their content."""
+    """The second stage starts with all weights of the first except the classifier, and their content is part of its key."""
     first = supervised(data)
     _, parent = build(first, context)
     starts = starts_of(monkeypatch, "train")
@@ -154,8 +154,8 @@ def test_chain_starts_from_its_parents_weights(data, context, monkeypatch):
     assert outcome.artifact.metadata["stage"] == "supervised:drawn+supervised:drawn"
 
 
-def test_broken_off_stage_continues(data, context, tmp_path):
-    """A stage that is broken off after an epoch yields it again and ends with the same bytes as one built in one go."""
+def test_an_interrupted_stage_resumes(data, context, tmp_path):
+    """A stage that was interrupted after an epoch yields it again and ends with the same bytes as an uninterrupted one."""
     spec = supervised(data)
     steps = build_stage(spec, None, context)
     _, first = (next(steps) for _ in range(2))
@@ -169,8 +169,8 @@ def test_broken_off_stage_continues(data, context, tmp_path):
     assert build(spec, elsewhere)[1].artifact.content_hash == outcome.artifact.content_hash
 
 
-def test_limit_and_rehearsal_cut_the_pictures(data, context):
-    """`@N` limits the pictures to train on, a rehearsal those of every split."""
+def test_limit_and_rehearsal_limit_the_images(data, context):
+    """`@N` limits the training images, a rehearsal those of every split."""
     limited = replace(supervised(data), stage=Stage("supervised", "drawn", 7))
     (started, *_), _ = build(limited, context)
     assert (started.facts["train_images"], started.facts["val_images"]) == (7, 2)
@@ -180,7 +180,7 @@ def test_limit_and_rehearsal_cut_the_pictures(data, context):
 
 @pytest.mark.parametrize("how", ["safetensors", "pth", "state_dict in pth", "legacy pth"])
 def test_file_stage_takes_a_whole_models_weights(context, tmp_path, how):
-    """A file of tensors, safetensors or `.pth`, bare or under `state_dict`, becomes an artifact with the same weights."""
+    """A file of tensors, safetensors or `.pth`, plain or under `state_dict`, becomes an artifact with the same weights."""
     weights = dict(build_model("unet4", 5, seed=9).network.state_dict())
     path = tmp_path / ("w.safetensors" if how == "safetensors" else "w.pth")
     if how == "safetensors":
@@ -197,7 +197,7 @@ def test_file_stage_takes_a_whole_models_weights(context, tmp_path, how):
     assert torch.equal(model.network.state_dict()["encoder.blocks.0.0.weight"], weights["encoder.blocks.0.0.weight"])
 
 
-def test_weights_that_share_memory_are_taken(context, tmp_path):
+def test_weights_that_share_memory_are_accepted(context, tmp_path):
     """A `.pth` whose tensors share memory, as tied weights do, becomes an artifact like any other."""
     tensor = torch.rand(10)
     torch.save({"a": tensor, "tied": tensor, "part": tensor[2:5]}, tmp_path / "w.pth")
@@ -206,7 +206,7 @@ def test_weights_that_share_memory_are_taken(context, tmp_path):
 
 
 class Code:
-    """A pickle of this creates a file when it is opened freely."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -217,7 +217,7 @@ class Code:
 
 @pytest.mark.parametrize("how", ["torch", "pickle"])
 def test_pickle_with_code_is_refused(tmp_path, context, how):
-    """A `.pth` that holds code is refused in one line that names it, and the code does not run."""
+    """A `.pth` with code is refused in one line that names it, and the code does not run."""
     path, trap = tmp_path / "evil.pth", tmp_path / "trap"
     content = {"weight": torch.zeros(1), "code": Code(trap)}
     if how == "torch":
@@ -230,7 +230,7 @@ def test_pickle_with_code_is_refused(tmp_path, context, how):
     assert not trap.exists()
     assert not list((context.store.root / "temporary").iterdir())
     pickle.loads(pickle.dumps(Code(trap)))  # noqa: S301
-    assert trap.exists()  # the trap would have worked
+    assert trap.exists()  # the trap works when unpickled freely
 
 
 BROKEN = {
@@ -245,7 +245,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_bad_weight_file_is_one_line(tmp_path, name):
-    """A missing, empty or foreign file is refused in one line that names it and says something."""
+    """A missing, empty or foreign file is refused in one line that names it and the reason."""
     path = tmp_path / name
     if BROKEN[name] is not None:
         path.write_bytes(BROKEN[name])
@@ -258,14 +258,14 @@ def test_bad_weight_file_is_one_line(tmp_path, name):
 
 @pytest.mark.parametrize("content", [torch.zeros(3), {}, {"epoch": 3}, [torch.zeros(1)], {"a": {"b": 1}}])
 def test_file_without_a_table_of_tensors_is_refused(tmp_path, content):
-    """A `.pth` of anything but a table of tensors is refused."""
+    """A `.pth` that contains anything but a table of tensors is refused."""
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match="holds no dictionary of tensors"):
         read_weight_file(tmp_path / "w.pth")
 
 
-def test_cut_pth_is_one_line(tmp_path):
-    """A `.pth` that is cut short anywhere is refused in one line."""
+def test_truncated_pth_is_one_line(tmp_path):
+    """A `.pth` that is truncated anywhere is refused in one line."""
     path = tmp_path / "w.pth"
     torch.save({"a": torch.rand(1000)}, path)
     whole = path.read_bytes()
@@ -276,8 +276,8 @@ def test_cut_pth_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_imagenet_stage_gives_the_encoder(context, monkeypatch):
-    """The published encoder becomes an artifact under its own names and goes into any decoder's encoder, nothing else."""
+def test_imagenet_stage_provides_the_encoder(context, monkeypatch):
+    """The published encoder becomes an artifact with its parameter names, and transfers only into a decoder's encoder."""
     encoder = smp.encoders.get_encoder("resnet18", weights=None)
     monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
     before, outcome = build(StageSpec(Stage("imagenet"), "resnet18", seed=0), context)
@@ -294,7 +294,7 @@ def test_imagenet_stage_gives_the_encoder(context, monkeypatch):
 
 
 def test_imagenet_without_a_network_is_one_line(context, monkeypatch):
-    """Where published weights cannot be downloaded the stage fails in one line and leaves nothing in the store."""
+    """If published weights cannot be downloaded, the stage fails in one line and leaves nothing in the store."""
 
     def offline(name, weights):
         raise ConnectionError(f"no route to the hub for {name} {weights}\nmore")
@@ -310,7 +310,7 @@ def test_imagenet_without_a_network_is_one_line(context, monkeypatch):
 
 
 def test_chain_after_imagenet_starts_from_its_encoder(data, context, monkeypatch):
-    """A supervised stage after `imagenet` starts from the published encoder with a decoder of its own."""
+    """A supervised stage after `imagenet` starts with the published encoder and a random decoder."""
     encoder = smp.encoders.get_encoder("resnet18", weights=None)
     monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
     first = StageSpec(Stage("imagenet"), "resnet18", seed=0)
@@ -329,8 +329,8 @@ def test_chain_after_imagenet_starts_from_its_encoder(data, context, monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["data", "weights"])
-def test_damage_in_what_a_stage_reads_is_found(data, context, kind):
-    """One other bit in the images or in the weights of the stage before: nothing is trained, and an artifact is lost."""
+def test_damage_in_the_inputs_of_a_stage_is_found(data, context, kind):
+    """One flipped bit in the images or in the preceding weights: nothing is trained, and an artifact counts as lost."""
     first = supervised(data)
     _, outcome = build(first, context)
     second = replace(supervised(data, parent=first), seed=1)
@@ -344,8 +344,8 @@ def test_damage_in_what_a_stage_reads_is_found(data, context, kind):
     assert (caught.value.kind, caught.value.key) == (kind, key)
 
 
-def test_a_damaged_stage_is_built_again(data, context):
-    """A stage whose weights have one other bit is set aside, trained again, and has the same bytes as before."""
+def test_a_damaged_stage_is_rebuilt(data, context):
+    """A stage with one flipped bit in its weights is set aside and trained again to the same bytes."""
     _, outcome = build(supervised(data), context)
     path = outcome.artifact.folder / WEIGHTS_FILE
     content = path.read_bytes()
@@ -362,8 +362,8 @@ def simclr(data: str, model: str = "unet4", parent: StageSpec | None = None, **v
     return StageSpec(Stage("simclr", "drawn"), model, 0, data, stage_settings(settings, Stage("simclr")), parent)
 
 
-def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, context):
-    """It yields a result per epoch, then the encoder alone, with its matches and what neighbours tell."""
+def test_self_supervised_stage_provides_an_encoder_and_its_quality(data, context):
+    """It yields a result per epoch, then only the encoder, with its contrastive and k-NN accuracy."""
     (started, *epochs), outcome = build(simclr(data), context)
     assert (started.facts["train_images"], started.facts["val_images"]) == (18, 2)
     assert [result.epoch for result in epochs] == [1, 2]
@@ -380,8 +380,10 @@ def test_self_supervised_stage_gives_an_encoder_and_tells_its_quality(data, cont
 
 
 def test_a_second_self_supervised_method_is_one_file_and_one_row(data, context, monkeypatch):
-    """A method in a file of its own, with a row that names it, trains the encoder of a stage: its text is parsed, a start, a
-    result per epoch and the encoder alone come out, and the next start finds the stage in the store."""
+    """A method in one file, with one row that names it, trains the encoder of a stage.
+
+    Its text is parsed; it yields a start, a result per epoch and the encoder; the next start finds the stage in the store.
+    """
     row = StageKind("toy", "dataset", encoder_only=True, method="contracts.toy_method")
     monkeypatch.setitem(STAGE_KINDS, row.name, row)
     stage = Stage.parse("toy:drawn")
@@ -398,7 +400,7 @@ def test_a_second_self_supervised_method_is_one_file_and_one_row(data, context, 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["after supervised", "after simclr"])
 def test_self_supervised_stage_starts_from_the_encoder_before_it(data, context, monkeypatch, whole):
-    """After a whole model it takes that model's encoder, after an encoder that encoder, and its weights key the stage."""
+    """After a whole model it starts from that model's encoder, after an encoder from that one; the weights are in its key."""
     first = supervised(data) if whole else simclr(data, ssl_temperature=0.5)
     _, parent = build(first, context)
     starts = starts_of(monkeypatch, "pretrain")
@@ -412,7 +414,7 @@ def test_self_supervised_stage_starts_from_the_encoder_before_it(data, context, 
 
 
 def test_supervised_stage_starts_from_a_self_supervised_encoder(data, context, monkeypatch):
-    """In `simclr:A+supervised:B` the second stage starts with the first one's encoder and a fresh decoder."""
+    """In `simclr:A+supervised:B` the second stage starts with the first one's encoder and a random decoder."""
     first = simclr(data)
     _, parent = build(first, context)
     starts = starts_of(monkeypatch, "train")
@@ -426,8 +428,8 @@ def small_stem(data: str, model: str = "resnet18", parent: StageSpec | None = No
     return replace(spec, settings={**spec.settings, "stem": "small"})
 
 
-def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, context, monkeypatch):
-    """It trains a 3x3 convolution, gives none of its stem, and the next model begins with a stem of its own."""
+def test_a_stage_with_the_small_stem_provides_no_stem(data, context, monkeypatch):
+    """It trains a 3x3 convolution and provides no stem, so the next model starts with a random stem."""
     starts = starts_of(monkeypatch, "pretrain")
     _, outcome = build(small_stem(data), context)
     assert starts[0]["encoder.conv1.weight"].shape == (64, 3, 3, 3)
@@ -443,7 +445,7 @@ def test_a_stage_with_the_small_stem_gives_all_but_the_stem(data, context, monke
 
 @pytest.mark.parametrize("kind", ["simclr", "supervised"])
 def test_a_stage_after_the_small_stem_trains_a_usual_one(data, context, monkeypatch, kind):
-    """The second stage begins with a random 7x7 convolution before the first one's levels, and gives a whole encoder."""
+    """The second stage starts with a random 7x7 convolution before the first one's levels, and provides a whole encoder."""
     first = small_stem(data)
     _, parent = build(first, context)
     starts = starts_of(monkeypatch, "pretrain" if kind == "simclr" else "train")
@@ -458,20 +460,20 @@ def test_a_stage_after_the_small_stem_trains_a_usual_one(data, context, monkeypa
 
 
 @pytest.mark.parametrize("kind", ["supervised", "simclr"])
-def test_a_stage_resumes_from_what_the_store_keeps(data, context, kind):
-    """On a machine that has nothing but the store, a stage continues after its last epoch; it leaves no checkpoint."""
+def test_a_stage_resumes_from_checkpoints_in_the_store(data, context, kind):
+    """On a machine with nothing but the store, a stage continues after its last epoch, and leaves no checkpoint."""
     spec = supervised(data) if kind == "supervised" else simclr(data)
     there = replace(context, store=CopyingStore(context.store.root))
     steps = build_stage(spec, None, there)
     _, first = (next(steps) for _ in range(2))
     steps.close()
-    assert build(spec, there)[0][1] == first  # to the second that it took
+    assert build(spec, there)[0][1] == first  # including the measured seconds
     assert there.store.unfinished() == []
 
 
 @pytest.mark.parametrize("kind", ["supervised", "simclr"])
-def test_a_stage_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, context, kind):
-    """A stage that goes on from a checkpoint with one other bit is built from its start, and its record says why."""
+def test_a_stage_with_a_damaged_checkpoint_restarts_and_reports_it(data, context, kind):
+    """A stage whose checkpoint has one flipped bit is trained from its start, and its record has the reason."""
     spec = supervised(data) if kind == "supervised" else simclr(data)
     steps = build_stage(spec, None, context)
     next(steps)
@@ -481,14 +483,14 @@ def test_a_stage_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, conte
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    (said, *epochs), _ = build(spec, context)
-    assert said.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
+    (started, *epochs), _ = build(spec, context)
+    assert started.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
     assert len(epochs) == 2
     assert epochs[0].seconds != first.seconds
 
 
-def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, context):
-    """Broken off after its first epoch and asked again, it gives the weights of an undisturbed one."""
+def test_an_interrupted_self_supervised_stage_resumes(data, context):
+    """Interrupted after its first epoch and started again, it has the weights of an uninterrupted one."""
     aside = ExecutionContext(FolderStore(context.store.root.parent / "aside"), context.device)
     (aside.store.root / "data").symlink_to(context.store.root / "data")
     running = build_stage(simclr(data), None, aside)
@@ -499,8 +501,8 @@ def test_self_supervised_stage_goes_on_where_it_was_broken_off(data, context):
     assert same(weights_of(found), weights_of(expected))
 
 
-def test_cut_artifact_is_built_again(data, context):
-    """An artifact whose file was cut short counts as none and is built again with the same content."""
+def test_truncated_artifact_is_rebuilt(data, context):
+    """An artifact with a truncated file counts as missing and is rebuilt with the same content."""
     _, outcome = build(supervised(data), context)
     path = outcome.artifact.folder / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:-1])
@@ -509,8 +511,8 @@ def test_cut_artifact_is_built_again(data, context):
     assert again.artifact.content_hash == outcome.artifact.content_hash
 
 
-def test_stages_that_cannot_be_built_are_refused_with_what_can():
-    """A kind of stage, or published weights, that an architecture cannot begin from are refused with those that exist."""
+def test_stages_that_cannot_be_built_are_refused_with_alternatives():
+    """A kind of stage, or published weights, that an architecture cannot use are refused, with the available ones."""
     for text in ("imagenet", "imagenet:IMAGENET1K_V2", "file:x.pth", "supervised:coco@3", "simclr:coco"):
         check_stage(Stage.parse(text), "unet-resnet50")
     check_stage(Stage("coco-weights"), "fcn-resnet50")
@@ -523,8 +525,8 @@ def test_stages_that_cannot_be_built_are_refused_with_what_can():
             check_stage(Stage.parse(text), architecture)
 
 
-def test_of_twenty_askers_one_builds(data, context):
-    """Twenty threads that ask for one stage at once: one trains it, the others are told that it is built elsewhere or get it."""
+def test_of_twenty_builders_one_builds(data, context):
+    """Of twenty threads that build one stage, one trains it; the others get it or `BuiltElsewhere`."""
     ready = threading.Barrier(20)
 
     def ask(_: int) -> list[object]:
@@ -538,8 +540,8 @@ def test_of_twenty_askers_one_builds(data, context):
     assert len({messages[-1].artifact.content_hash for messages in answers if isinstance(messages[-1], Finished)}) == 1
 
 
-def test_a_stage_that_is_built_elsewhere_is_left_alone(data, context):
-    """While another holds the building of a stage, nothing is done; after that it can be built."""
+def test_a_stage_under_construction_elsewhere_is_left_alone(data, context):
+    """While another process builds a stage, nothing is done; afterwards it can be built."""
     spec = supervised(data)
     with context.store.building(WEIGHTS, spec.key(None)):
         assert list(build_stage(spec, None, context)) == [BuiltElsewhere()]
@@ -552,7 +554,7 @@ STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
 def stated_file(context, folder, model: str = "unet4") -> tuple[StageSpec, Finished]:
-    """Build the stage of a file that states its own normalisation."""
+    """Build the stage of a file with a stated normalisation."""
     save_weights(build_model(model, 5, seed=9).network.state_dict(), folder / "w.safetensors")
     spec = StageSpec(Stage("file", str(folder / "w.safetensors"), normalisation=STATED), model, seed=0, data="hash")
     return spec, build(spec, context)[1]
@@ -593,7 +595,7 @@ def test_normalisation_travels_through_a_chain(data, context, tmp_path, monkeypa
     [("imagenet", "efficientnet-b0", IMAGENET), ("imagenet:advprop", "efficientnet-b0", HALF), ("imagenet", "xception", HALF)],
 )
 def test_published_weights_keep_their_normalisation_in_the_artifact(context, monkeypatch, stage, model, expected):
-    """What the published set expects is in the artifact and in the record of the stage."""
+    """The normalisation of the published weights is in the artifact and in the record of the stage."""
     encoder = smp.encoders.get_encoder(model, weights=None)
     monkeypatch.setattr(smp.encoders, "get_encoder", lambda name, weights: encoder)  # noqa: ARG005
     _, outcome = build(StageSpec(Stage.parse(stage), model, seed=0), context)
@@ -601,16 +603,16 @@ def test_published_weights_keep_their_normalisation_in_the_artifact(context, mon
     assert outcome.facts["input_normalisation"] == str(expected)
 
 
-def test_a_file_that_states_nothing_has_imagenets_normalisation(context, tmp_path):
-    """Without a statement a file's weights expect ImageNet's normalisation; with one, that."""
+def test_a_file_without_stated_normalisation_has_imagenets(context, tmp_path):
+    """Without a stated normalisation a file's weights expect ImageNet's."""
     _, stated = stated_file(context, tmp_path)
     _, silent = build(file_stage(tmp_path / "w.safetensors"), context)
     assert normalisation_of_artifact(stated) == STATED
     assert normalisation_of_artifact(silent) == IMAGENET
 
 
-def test_a_prefix_chooses_among_the_networks_of_a_file(context, tmp_path):
-    """The artifact of a file that is read below a prefix holds that network alone, by names without it."""
+def test_a_prefix_selects_a_network_of_a_file(context, tmp_path):
+    """The artifact of a file that is read with a prefix contains only that network, with names without the prefix."""
     one, other = ({name: torch.rand(2) for name in ("a.weight", "b.weight")} for _ in range(2))
     torch.save({"student": one, "teacher": {f"backbone.{name}": t for name, t in other.items()}}, tmp_path / "w.pth")
     spec = StageSpec(Stage.parse(f"file:{tmp_path / 'w.pth'}@prefix=teacher.backbone"), "unet4", seed=0, data="hash")

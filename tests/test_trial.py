@@ -52,7 +52,7 @@ def context(tmp_path) -> ExecutionContext:
 
 @pytest.fixture
 def data(tmp_path, context) -> str:
-    """The key of a prepared target of 40 drawn pictures with two classes."""
+    """The key of a prepared target of 40 drawn images with two classes."""
     folder = tmp_path / "drawn"
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
@@ -82,7 +82,7 @@ def run(trial: Trial, context: ExecutionContext, source_key=None) -> tuple[Start
 
 
 def model_in_store(trial: Trial, context: ExecutionContext) -> Artifact | None:
-    """Return the one model that the store has of a trial, None where it has none."""
+    """Return the only model of a trial in the store; None if there is none."""
     found = [context.store.open(MODEL, key, verify="changed") for key in context.store.keys(MODEL)]
     models = [model for model in found if model.metadata["trial_id"] == trial.trial_id]
     assert len(models) < 2
@@ -95,7 +95,7 @@ def opened(data: str, context: ExecutionContext) -> Prepared:
 
 @pytest.fixture
 def source(context, tmp_path):
-    """A stage in the store: whole weights of one architecture. Returns how to make one."""
+    """Return a function that stores a stage with whole weights of one architecture."""
 
     def make_source(name="unet4", classes=7):
         weights = build_model(name, classes, seed=99).network.state_dict()
@@ -110,7 +110,7 @@ def source(context, tmp_path):
 
 
 def spoiled(data: str, context: ExecutionContext) -> None:
-    """Overwrite the pictures of the test split, so that whoever reads them gets other numbers; their checksums hold again."""
+    """Overwrite the images of the test split and update the checksums, so that any use of the test split changes numbers."""
     prepared, artifact = opened(data, context), context.store.open("data", data)
     aside = artifact.folder.rename(context.store.temporary / "aside")
     with context.store.building("data", data) as build:
@@ -124,7 +124,7 @@ def spoiled(data: str, context: ExecutionContext) -> None:
 
 
 def test_tuning_leaves_the_test_split_alone(data, context, monkeypatch):
-    """A tuning trial reads no picture of the test split: it evaluates on validation alone, tests nothing, keeps no model."""
+    """A tuning trial reads no image of the test split: it validates only, tests nothing, and stores no model."""
     clean = run(make(data), context)[1]
     context.store.checkpoints(make(data).trial_id).clear()
     spoiled(data, context)
@@ -142,9 +142,9 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, context, monkeypat
     """A confirmed run reads the test split once, at the end, with the weights of its best epoch."""
     calls = []
 
-    def spy(model, pictures, **values):
-        calls.append((pictures.members.tolist(), {k: t.clone() for k, t in model.network.state_dict().items()}))
-        return evaluate(model, pictures, **values)
+    def spy(model, images, **values):
+        calls.append((images.members.tolist(), {k: t.clone() for k, t in model.network.state_dict().items()}))
+        return evaluate(model, images, **values)
 
     monkeypatch.setattr(trials, "evaluate", spy)
     trial = make(data, "confirm", learning_rate=0.1, epochs=3)
@@ -158,7 +158,7 @@ def test_confirmed_run_tests_once_with_its_best_weights(data, context, monkeypat
 
 
 def validated_as(monkeypatch, hits):
-    """Let validation find so many of 1000 pixels of either class after each epoch, whatever is predicted."""
+    """Make validation count the given numbers of hits in 1000 pixels of either class after each epoch."""
     scores = iter(hits)
 
     def measured(*args, **values):
@@ -172,7 +172,7 @@ def validated_as(monkeypatch, hits):
 
 @pytest.mark.parametrize("broken_off", [False, True])
 def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, context, tmp_path, monkeypatch, broken_off):
-    """With the best validation after the first of three epochs, weights, test and predictions are those of a run of one epoch."""
+    """With the best validation after the first of three epochs, weights, test and predictions are those of a one-epoch run."""
     validated_as(monkeypatch, [900, 800, 700])
     trial = make(data, "confirm", epochs=3, learning_rate=0.01)
     if broken_off:
@@ -199,9 +199,9 @@ def test_a_run_whose_best_epoch_is_not_its_last_tests_and_keeps_the_best(data, c
 
 @pytest.fixture
 def coloured(tmp_path, context) -> tuple[Path, str]:
-    """A folder of dark images to train on, of bright ones to validate and of middle ones to test, and the key of its arrays.
+    """A folder of dark training, bright validation and medium test images, and the key of its arrays.
 
-    Each image has a brightness of its own, and shows its second class in a share of its own.
+    Each image has its own brightness, and its own share of the second class.
     """
     rng, folder = np.random.default_rng(0), tmp_path / "coloured"
     for part in ("images", "masks"):
@@ -225,8 +225,11 @@ def read_part(folder: Path, names, part: str) -> np.ndarray:
 
 
 def test_all_statistics_are_those_of_the_images_that_train(coloured, context, monkeypatch):
-    """Normalisation, statistics of a frozen encoder and class weights are counted over the images of the fraction that trains,
-    as numpy counts them in the files: not over validation or test images, nor over the rest of the training split."""
+    """All statistics are computed on the training images of the fraction only, as numpy computes them from the files.
+
+    These are normalisation, statistics of a frozen encoder and class weights; validation, test and other training images are
+    excluded.
+    """
     folder, key = coloured
     used, counted = [], []
     for module in (batches, calibrate):
@@ -264,7 +267,7 @@ def test_all_statistics_are_those_of_the_images_that_train(coloured, context, mo
 
 
 def test_test_metrics_are_those_of_the_kept_model(data, context):
-    """Test metrics and the row of every test image equal scikit-learn's on predictions of the model in the store."""
+    """Test metrics and the row of every test image equal scikit-learn's on predictions of the stored model."""
     trial = make(data, "confirm")
     _, _, outcome = run(trial, context)
     prepared = opened(data, context)
@@ -310,7 +313,7 @@ def test_test_metrics_are_those_of_the_kept_model(data, context):
 
 
 def test_model_artifact_has_card_and_examples(data, context):
-    """The artifact of a confirmed run has weights, a card, and picture, truth and prediction of its first test images."""
+    """The artifact of a confirmed run has weights, a card, and image, truth and prediction of its first test images."""
     trial = make(data, "confirm")
     run(trial, context)
     artifact = model_in_store(trial, context)
@@ -320,8 +323,8 @@ def test_model_artifact_has_card_and_examples(data, context):
     names = {f"example-{number}-{what}.png" for number in range(EXAMPLES) for what in whats}
     assert {path.name for path in artifact.folder.iterdir()} == {*names, WEIGHTS_FILE, "predictions.zip", "artifact.json"}
     for number in range(EXAMPLES):
-        picture, truth, predicted = (np.asarray(Image.open(artifact.folder / f"example-{number}-{what}.png")) for what in whats)
-        assert np.array_equal(picture, prepared.images[test[number]])
+        image, truth, predicted = (np.asarray(Image.open(artifact.folder / f"example-{number}-{what}.png")) for what in whats)
+        assert np.array_equal(image, prepared.images[test[number]])
         assert np.array_equal(truth, prepared.masks[test[number]])
         assert predicted.shape == truth.shape
         assert predicted.max() <= 1
@@ -337,7 +340,7 @@ def test_model_artifact_has_card_and_examples(data, context):
 
 @pytest.mark.parametrize("architecture", ["unet4", "unet-mobilenet_v2"])
 def test_frozen_transferred_encoder_ends_as_the_source(data, context, source, architecture):
-    """With a frozen encoder the final model's encoder is the source's bit for bit, statistics and counters included."""
+    """With a frozen encoder the final model's encoder equals the source's bit for bit, including statistics and counters."""
     spec, artifact, weights = source(architecture)
     trial = make(data, "confirm", stage=spec, architecture=architecture, transfer="encoder", freeze="encoder")
     started, _, _ = run(trial, context, artifact.key)
@@ -353,7 +356,7 @@ def test_frozen_transferred_encoder_ends_as_the_source(data, context, source, ar
 
 
 def test_unfrozen_transferred_model_starts_from_the_source(data, context, source, monkeypatch):
-    """With transfer=all-but-classifier everything but the classifier begins as the source's; the head as the seed says."""
+    """With transfer=all-but-classifier everything except the classifier starts as the source's; the head depends on the seed."""
     spec, artifact, weights = source()
     starts = []
     real = trials.train
@@ -371,7 +374,7 @@ def test_unfrozen_transferred_model_starts_from_the_source(data, context, source
 
 
 def test_source_that_does_not_fit_is_one_line(data, context, source):
-    """A source of another architecture ends the trial with one line that says what the source lacks."""
+    """A source of another architecture ends the trial with one line that names the missing weights."""
     spec, artifact, _ = source("unet-resnet18")
     with pytest.raises(UserError, match=r"transfer=encoder: the source lacks encoder\.blocks") as caught:
         run(make(data, stage=spec, transfer="encoder"), context, artifact.key)
@@ -379,8 +382,8 @@ def test_source_that_does_not_fit_is_one_line(data, context, source):
 
 
 @pytest.mark.parametrize("kind", ["data", "masks", "weights"])
-def test_damage_in_what_a_trial_reads_is_found(data, context, source, tmp_path, kind):
-    """One other bit in the images, in the masks at their own sizes or in the source's weights: no result, and a lost artifact."""
+def test_damage_in_the_inputs_of_a_trial_is_found(data, context, source, tmp_path, kind):
+    """One flipped bit in the images, the original masks or the source's weights: no result, and a lost artifact."""
     spec, artifact, _ = source()
     request = DataSpec(Folder(tmp_path / "drawn", "drawn"), None, IMAGE_PX)
     prepare_originals(request, context.store, lambda *_: None)
@@ -397,8 +400,8 @@ def test_damage_in_what_a_trial_reads_is_found(data, context, source, tmp_path, 
     assert context.store.find(kind, key) is None
 
 
-def test_broken_off_trial_continues(data, context, tmp_path):
-    """A confirmed run that is broken off after an epoch ends with the same test numbers and weights as a whole one."""
+def test_an_interrupted_trial_resumes(data, context, tmp_path):
+    """A confirmed run interrupted after an epoch ends with the test numbers and weights of an uninterrupted one."""
     trial = make(data, "confirm", epochs=2)
     steps = run_trial(trial, None, context)
     _, first = (next(steps) for _ in range(2))
@@ -416,7 +419,7 @@ def test_broken_off_trial_continues(data, context, tmp_path):
     assert len(hashes) == 1
 
 
-def test_a_trial_resumes_from_what_the_store_keeps(data, context):
+def test_a_trial_resumes_from_checkpoints_in_the_store(data, context):
     """On a machine with nothing but the store, a confirmed run continues after its last epoch, with the frames of its clip."""
     trial = make(data, "confirm", clip_images=2)
     there = replace(context, store=CopyingStore(context.store.root))
@@ -424,29 +427,29 @@ def test_a_trial_resumes_from_what_the_store_keeps(data, context):
     _, first = (next(steps) for _ in range(2))
     steps.close()
     _, epochs, _ = run(trial, there)
-    assert epochs[0] == first  # to the second that it took
+    assert epochs[0] == first  # including the measured seconds
     with np.load(model_in_store(trial, there).folder / "clip.npz") as clip:
         assert len(clip["frames_TKHW"]) == 3
 
 
 def spoil_checkpoint(context: ExecutionContext) -> None:
-    """Flip one bit in the middle of the one checkpoint that is there."""
+    """Flip one bit in the middle of the only checkpoint."""
     (path,) = (context.store.root / "work").glob("*/last.safetensors")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
 
-def test_a_trial_with_a_damaged_checkpoint_starts_afresh_and_says_so(data, context):
-    """A trial that goes on from a checkpoint with one other bit ends as one that was never broken off; its record says why."""
+def test_a_trial_with_a_damaged_checkpoint_restarts_and_reports_it(data, context):
+    """A trial whose checkpoint has one flipped bit ends as an uninterrupted one, and its record has the reason."""
     trial = make(data)
     _, whole, _ = run(trial, context)
     steps = run_trial(trial, None, context)
     _, first = (next(steps) for _ in range(2))
     steps.close()
     spoil_checkpoint(context)
-    said, *epochs, _ = run_trial(trial, None, context)
-    assert said.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
+    started, *epochs, _ = run_trial(trial, None, context)
+    assert started.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
     assert epochs[0].seconds != first.seconds
     assert [(each.train_loss, each.val_loss) for each in epochs] == [(each.train_loss, each.val_loss) for each in whole]
 
@@ -462,7 +465,7 @@ def test_confirmed_run_that_was_lost_after_its_test_ends_again(data, context):
 
 
 def test_fractions_are_nested_and_seeds_differ(data, context, monkeypatch):
-    """A larger fraction holds the smaller one of the same seed, and another seed draws another subset."""
+    """A larger fraction contains the smaller one of the same seed; another seed draws another subset."""
     seen = {}
     real = trials.train
 
@@ -479,24 +482,24 @@ def test_fractions_are_nested_and_seeds_differ(data, context, monkeypatch):
     assert len({tuple(val) for _, val in seen.values()}) == 1
 
 
-def test_rehearsal_cuts_every_split(data, context):
-    """With `max_images` no split has more pictures, and every path is still gone through."""
+def test_rehearsal_limits_every_split(data, context):
+    """With `max_images` no split has more images, and every code path still runs."""
     started, epochs, outcome = run(make(data, "confirm", epochs=1), replace(context, max_images=4))
     assert (started.facts["train_images"], started.facts["val_images"], outcome.facts["test_images"]) == (4, 4, 4)
     assert len(epochs) == 1
     assert len(outcome.tables["images"]) == 4
 
 
-def test_examples_come_from_all_over_the_split(data, context):
-    """The pictures that are shown are spread over the split; no picture is lost or doubled by putting them first."""
-    pictures = ImageSet(opened(data, context), np.arange(3, 20))
-    members = spread_first(pictures, EXAMPLES).members
+def test_examples_are_spread_over_the_split(data, context):
+    """The example images are evenly spaced in the split; moving them to the front loses or doubles no image."""
+    images = ImageSet(opened(data, context), np.arange(3, 20))
+    members = spread_first(images, EXAMPLES).members
     assert members[:EXAMPLES].tolist() == [3, 6, 9, 12, 15, 19]
     assert sorted(members) == list(range(3, 20))
 
 
 def test_everything_is_transferred_with_the_classes_mapped(data, context):
-    """With `all` the classifier's rows go to the classes that they are mapped to, which the report says; others stay fresh."""
+    """With `all` the classifier's rows move to their mapped classes, as the report states; other rows stay random."""
     classes = ["thing", "sky", "lake"]
     source = build_model("unet4", 3, seed=9).network.state_dict()
     with context.store.building(WEIGHTS, "source") as build:
@@ -517,7 +520,7 @@ def test_everything_is_transferred_with_the_classes_mapped(data, context):
 
 
 def test_a_held_out_test_split_is_the_same_for_every_development_share(data, context):
-    """Under `holdout-20` runs with other development shares train on their share, and validate and test on the same images."""
+    """Under `holdout-20` runs with different `dev_share` train on their share, and validate and test on the same images."""
     tested, trained = [], []
     for dev_share in (0.3, 0.8):
         trial = replace(make(data, "confirm", epochs=1, dev_share=dev_share), target=replace(TARGET, protocol="holdout-20"))
@@ -529,8 +532,10 @@ def test_a_held_out_test_split_is_the_same_for_every_development_share(data, con
 
 
 def test_confirmed_run_keeps_a_clip(data, context):
-    """With `clip_images` a confirmed run's artifact has predictions over time for pictures from all over the validation split;
-    a tuning trial's checkpoints have none, and a broken-off run ends with the same clip as a whole one."""
+    """With `clip_images` a confirmed run's artifact has predictions over time for images spread over the validation split.
+
+    A tuning trial's checkpoints have none; an interrupted run ends with the same clip as an uninterrupted one.
+    """
     trial = make(data, "confirm", clip_images=3, epochs=None, steps=4, validations=4)
     steps = run_trial(trial, None, context)
     for _ in range(3):
@@ -563,11 +568,11 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, context):
     weights = [name for name in final if name.startswith("encoder.") and name.endswith((".weight", ".bias"))]
     assert all(torch.equal(final[name], random[name]) for name in weights)
     batches = {int(final[name.replace("running_mean", "num_batches_tracked")]) for name in means}
-    assert batches == {1}  # one pass before training, and none moved in it
+    assert batches == {1}  # one pass before training; training changes none
 
 
 def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
-    """With a source that has the small stem, `freeze=encoder` moves a fresh stem, and nothing else of the encoder."""
+    """With a source that has the small stem, `freeze=encoder` trains a random stem, and nothing else of the encoder."""
     settings = stage_settings(Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32"), Stage("simclr"))
     spec = StageSpec(Stage("simclr", "drawn"), "resnet18", 0, data, {**settings, "stem": "small"})
     *_, source = build_stage(spec, None, context)
@@ -588,7 +593,7 @@ def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
 
 @pytest.fixture
 def sized(tmp_path, context):
-    """Images of several sizes with their masks: the key of their squares, and of their masks as they are."""
+    """Images of several sizes with their masks: the keys of their squares and of their original masks."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "sized"
     (folder / "images").mkdir(parents=True)
@@ -610,7 +615,7 @@ def sized(tmp_path, context):
 
 
 def test_a_test_at_the_original_size_counts_there(sized, context):
-    """With `test_size=original` logits are resized to each mask's own size, and counts and predictions are of that size."""
+    """With `test_size=original` logits are resized to each mask's size, and counts and predictions have that size."""
     folder, data, masks = sized
     trial = replace(make(data, "confirm", test_size="original", epochs=1), target_masks=masks)
     _, _, outcome = run(trial, context)
@@ -639,7 +644,7 @@ def test_a_test_at_the_original_size_counts_there(sized, context):
 
 
 def test_a_test_at_the_image_size_is_the_default(sized, context):
-    """Without the setting the counts are of squares of `image_px`, whatever the masks' own sizes."""
+    """Without the setting counts are of squares of `image_px`, whatever the original sizes of the masks."""
     _, data, masks = sized
     _, _, outcome = run(replace(make(data, "confirm", epochs=1), target_masks=masks), context)
     for name in {row["image"] for row in outcome.tables["counts"]}:
@@ -653,7 +658,7 @@ STATED = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 @pytest.mark.parametrize("setting", ["source", "imagenet", "own"])
 @pytest.mark.parametrize("begins", ["random", "file"])
 def test_a_trial_uses_its_sources_normalisation(data, context, tmp_path, monkeypatch, begins, setting):
-    """Training, validation, test, record and card all have the source's normalisation, or what the setting says."""
+    """Training, validation, test, record and card have the source's normalisation, or the one that the setting names."""
     spec, key = None, None
     if begins == "file":
         save_weights(build_model("unet4", 7, seed=9).network.state_dict(), tmp_path / "w.safetensors")
@@ -675,8 +680,8 @@ def test_a_trial_uses_its_sources_normalisation(data, context, tmp_path, monkeyp
     assert Normalisation.of(model_in_store(trial, context).metadata) == expected
 
 
-def test_random_weights_make_imagenets_normalisation_the_sources(data):
-    """For random weights `source` and `imagenet` are the same work; for others, and for `own`, they are not."""
+def test_with_random_weights_source_and_imagenet_normalisation_are_equal(data):
+    """For random weights `source` and `imagenet` are the same work; for other weights, and for `own`, they are not."""
     stage = StageSpec(Stage("file", "w"), "unet4", 0, data="hash")
     ids = {(s, n): make(data, stage=s, normalisation=n).trial_id for s in (None, stage) for n in ("source", "imagenet", "own")}
     assert ids[None, "source"] == ids[None, "imagenet"]
@@ -684,8 +689,10 @@ def test_random_weights_make_imagenets_normalisation_the_sources(data):
 
 
 def test_a_trial_of_one_logit_starts_from_a_source_of_many_classes(data, context, source):
-    """With output=sigmoid all but the classifier of a softmax source moves, the head has one channel and starts fresh, and the
-    test's numbers are those of the sign of its logit; its weights move back into a model of many classes alike."""
+    """With output=sigmoid everything except the classifier of a softmax source is transferred; the head has one random channel.
+
+    The test's numbers follow from the sign of the logit, and the weights transfer back into a model of many classes.
+    """
     spec, artifact, weights = source(classes=7)
     values = {"transfer": "all-but-classifier", "output": "sigmoid", "loss": "bce", "freeze": "encoder", "epochs": 1}
     trial = make(data, "confirm", stage=spec, **values)
