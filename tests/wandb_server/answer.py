@@ -1,7 +1,7 @@
-"""Answers a GraphQL document from nodes, without a schema.
+"""Answer a GraphQL document from nodes, without a schema.
 
-Only what the document selects is returned. A selected field or argument that no node offers is noted, so that a client
-that begins to ask for something new is noticed instead of being fed nulls.
+The response contains only the selected fields. A selected field or argument without a resolver is recorded, so that a client with
+new requests is noticed instead of receiving nulls.
 """
 
 import inspect
@@ -20,12 +20,12 @@ ABSTRACT = {"ArtifactCollection"}
 
 @lru_cache(maxsize=512)
 def parsed(document: str) -> DocumentNode:
-    """Parse a document; clients send the same few again and again."""
+    """Parse a document. Cached, since clients send the same few again and again."""
     return parse(document)
 
 
 class Answer:
-    """The operation of a document and its variables; `run` answers it, `missing` then names what nobody serves."""
+    """The operation of a document with its variables; `run` answers it, and `missing` then names fields without a resolver."""
 
     def __init__(self, document: str, variables: dict[str, Any]) -> None:
         definitions = parsed(document).definitions
@@ -42,7 +42,7 @@ class Answer:
         self.missing: set[str] = set()
 
     def run(self, root: Node) -> dict[str, Any]:
-        """Return what the operation selects from the root."""
+        """Return the result of the operation on the root node."""
         return self._selected(self.operation.selection_set, root, self.kind)
 
     def _included(self, selection: ast.SelectionNode) -> bool:
@@ -85,7 +85,7 @@ class Answer:
         return self._shaped(field, self._called(field, value, path) if callable(value) else value, path)
 
     def _called(self, field: ast.FieldNode, function: Callable[..., Any], path: str) -> Any:
-        """Call a field's function; a parameter `input_` takes the argument `input`."""
+        """Call a field's function; its parameter `input_` receives the argument `input`."""
         known = {name.rstrip("_"): name for name in inspect.signature(function).parameters}
         given = {each.name.value: value_from_ast_untyped(each.value, self.variables) for each in field.arguments or ()}
         self.missing |= {f"{path}({name}:)" for name in given.keys() - known.keys()}

@@ -1,4 +1,4 @@
-"""Artifacts as clients write them: created, their manifest and files uploaded, then committed and used."""
+"""Artifacts as clients write them: created, manifest and files uploaded, then committed and used."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ Place = tuple[str, str, str]
 
 
 def create_artifact(site: Site, input_: dict[str, Any]) -> Node:
-    """`createArtifact`: the version that has the same content, or a new one, which is nobody's until it is committed."""
+    """`createArtifact`: return the version with the same content, or a new one, which has no collection before its commit."""
     place = (input_["entityName"], input_["projectName"], input_["artifactCollectionName"])
     aliases = [each["alias"] for each in input_.get("aliases") or []]
     with site.store.lock:
@@ -25,7 +25,7 @@ def create_artifact(site: Site, input_: dict[str, Any]) -> Node:
 
 
 def new_version(site: Site, place: Place, input_: dict[str, Any], aliases: list[str]) -> Row:
-    """Store an artifact that has no version yet."""
+    """Store an artifact without a version number."""
     run = site.store.one(RUN, *place[:2], input_["runName"])
     columns = "(entity, project, collection, type, run, createdAt, aliases, digest, metadata)"
     values = (
@@ -42,14 +42,14 @@ def new_version(site: Site, place: Place, input_: dict[str, Any], aliases: list[
 
 
 def point_aliases(site: Site, row: Row, aliases: list[str]) -> None:
-    """Let aliases of a collection mean this artifact; they mean no other one any more."""
+    """Move aliases of a collection to this artifact."""
     for alias in aliases:
         insert = "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?, ?, ?)"
         site.store.write(insert, row["entity"], row["project"], row["collection"], alias, row["number"])
 
 
 def create_manifest(site: Site, input_: dict[str, Any]) -> Node:
-    """`createArtifactManifest`: say where the list of files is to be uploaded."""
+    """`createArtifactManifest`: return the upload address of the list of files."""
     number = number_of(input_["artifactID"])
     key = f"manifest/{number}"
     site.store.write("UPDATE artifacts SET manifest = ? WHERE number = ?", key, number)
@@ -58,7 +58,7 @@ def create_manifest(site: Site, input_: dict[str, Any]) -> Node:
 
 
 def announce_contents(site: Site, input_: dict[str, Any]) -> Node:
-    """`createArtifactFiles`: say where files are to be uploaded; content that is here already is not asked for again."""
+    """`createArtifactFiles`: return upload addresses for files; existing content needs no upload."""
 
     def file(asked: dict[str, Any]) -> Node:
         key, artifact = f"{PREFIX}{asked['md5']}", numbered_artifact(site, number_of(asked["artifactID"]))
@@ -76,7 +76,7 @@ def announce_contents(site: Site, input_: dict[str, Any]) -> Node:
 
 
 def commit_artifact(site: Site, input_: dict[str, Any]) -> Node:
-    """`commitArtifact`: the artifact becomes the next version of its collection, and its aliases move to it."""
+    """`commitArtifact`: make the artifact the next version of its collection, and move its aliases to it."""
     number = number_of(input_["artifactID"])
     with site.store.lock:
         row = numbered_artifact(site, number)
@@ -88,7 +88,7 @@ def commit_artifact(site: Site, input_: dict[str, Any]) -> Node:
 
 
 def use_artifact(site: Site, input_: dict[str, Any]) -> Node:
-    """`useArtifact`: note that a run starts from an artifact."""
+    """`useArtifact`: record that a run starts from an artifact."""
     run = site.store.one(RUN, input_["entityName"], input_["projectName"], input_["runName"])
     number = number_of(input_["artifactID"])
     site.store.write("INSERT OR IGNORE INTO uses VALUES (?, ?)", run["number"], number)
@@ -96,5 +96,5 @@ def use_artifact(site: Site, input_: dict[str, Any]) -> Node:
 
 
 def answered(site: Site, number: int) -> Node:
-    """Return the answer that is an artifact."""
+    """Return the response that contains an artifact."""
     return {"artifact": artifact_node(site, numbered_artifact(site, number))}

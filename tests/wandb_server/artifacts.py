@@ -17,30 +17,30 @@ VERSIONS = "SELECT * FROM artifacts WHERE entity = ? AND project = ? AND collect
 
 
 def numbered_artifact(site: Site, number: int) -> Row:
-    """Return the stored artifact of a number."""
+    """Return the stored artifact with a number."""
     return site.store.one("SELECT * FROM artifacts WHERE number = ?", number)
 
 
 def content_url(site: Site, digest: str, collection: str, name: str) -> str:
-    """Return where a file's content lies; collection and name only show readers of the address whose it is."""
+    """Return the address of a file's content; collection and name only make the address readable."""
     return site.url(f"{PREFIX}{digest}") + f"?name={quote(f'{collection}/{name}')}"
 
 
 def manifest(site: Site, row: Row) -> dict[str, Any]:
-    """Return the files of an artifact by name: their digests and sizes."""
+    """Return the digests and sizes of an artifact's files by name."""
     path = site.store.blob(row["manifest"]) if row["manifest"] else None
     found: dict[str, Any] = json.loads(path.read_text())["contents"] if path and path.exists() else {}
     return found
 
 
 def collection_node(site: Site, entity: str, project: str, name: str) -> Node:
-    """Return the versions of a name."""
+    """Return the versions of a collection."""
     member = partial(membership, site, entity, project)
     return {"__typename": "ArtifactSequence", "artifactMembership": lambda aliasName: member(f"{name}:{aliasName}")}
 
 
 def sequence(site: Site, row: Row) -> dict[str, Any]:
-    """Return the collection of an artifact, as the artifact refers to it."""
+    """Return the collection of an artifact as a node of the artifact."""
     newest = site.store.row(VERSIONS + "ORDER BY version DESC", row["entity"], row["project"], row["collection"])
     return {
         "__typename": "ArtifactSequence",
@@ -78,7 +78,7 @@ def artifact_node(site: Site, row: Row) -> dict[str, Any]:
 
 
 def files_of(site: Site, row: Row, contents: dict[str, Any]) -> Callable[..., Node]:
-    """Return the field of an artifact that says where its files lie."""
+    """Return the field of an artifact with the addresses of its files."""
 
     def file(name: str, entry: dict[str, Any]) -> Node:
         url = content_url(site, entry["digest"], row["collection"], name)
@@ -93,7 +93,7 @@ def files_of(site: Site, row: Row, contents: dict[str, Any]) -> Callable[..., No
 
 
 def lineage_fields(site: Site, row: Row) -> Node:
-    """Return the fields of an artifact that say which runs made and used it."""
+    """Return the fields of an artifact with the runs that made and used it."""
 
     def created_by() -> Node | None:
         run = numbered_run(site, row["run"])
@@ -130,7 +130,7 @@ def membership(site: Site, entity: str, project: str, name: str) -> Node | None:
 
 
 def artifacts_of_run(site: Site, run: Row) -> Node:
-    """Return the fields of a run that say which artifacts it logged and used."""
+    """Return the fields of a run with the artifacts that it logged and used."""
 
     def page(sql: str) -> Callable[..., Node]:
         def artifacts(after: str | None = None, first: int | None = 100) -> Node:

@@ -1,4 +1,4 @@
-"""What a test can make the server do wrong while it runs: `server.fault = Slow(2.0)`, `server.fault = None`."""
+"""Faults that a test can switch on while the server runs: `server.fault = Slow(2.0)`, `server.fault = None`."""
 
 import threading
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Slow:
-    """Every request is answered, this much later."""
+    """Every request is answered after a delay, in seconds."""
 
     seconds: float
 
@@ -21,24 +21,24 @@ class Refuse:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """Every request is answered with status 429 and the wish to wait."""
+    """Every request is answered with status 429 and a request to wait."""
 
     retry_after_seconds: int = 1
 
 
 @dataclass(frozen=True)
 class Silent:
-    """Connections are accepted and requests read, but never answered; they end when the fault does."""
+    """Connections are accepted and requests read, but never answered; the connections end with the fault."""
 
 
 @dataclass(frozen=True)
 class LoseAnswer:
-    """Requests take effect, but the connection ends before the answer: the client cannot know."""
+    """Requests take effect, but the connection ends before the response, so that the client does not know."""
 
 
 @dataclass(frozen=True)
 class Down:
-    """The port is closed and open connections end; it stays reserved, so that the server comes back on it."""
+    """The port is closed and open connections end; the port stays reserved, so that the server can come back on it."""
 
 
 Fault = Slow | Refuse | RateLimit | Silent | LoseAnswer | Down
@@ -46,7 +46,7 @@ Fault = Slow | Refuse | RateLimit | Silent | LoseAnswer | Down
 
 @dataclass(frozen=True)
 class When:
-    """A fault of some requests only: of those whose kind begins with `kind`, not the first `after`, and at most `times`."""
+    """A fault of some requests only: those whose kind begins with `kind`, except the first `after`, and at most `times`."""
 
     fault: Fault
     kind: str = ""
@@ -58,7 +58,7 @@ FILE_UPLOADS: Final = "PUT storage/"
 
 
 class Switch:
-    """The fault that is on, and how many requests of its kind came since."""
+    """The active fault, and the number of requests of its kind since it was switched on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,13 +67,13 @@ class Switch:
         self.fault: Fault | When | None = None
 
     def turn(self, fault: Fault | When | None) -> None:
-        """Switch a fault on or off; requests that the former one holds back go on."""
+        """Switch a fault on or off; requests that the former fault holds back continue."""
         with self._lock:
             self._over.set()
             self._over, self._seen, self.fault = threading.Event(), 0, fault
 
     def meet(self, kind: str) -> tuple[Fault | None, threading.Event]:
-        """Return the fault that a request of this kind meets, and the event that the fault is over."""
+        """Return the fault for a request of this kind, and the event that ends the fault."""
         with self._lock:
             rule = self.fault if isinstance(self.fault, When) else When(self.fault) if self.fault else None
             if rule is None or not kind.startswith(rule.kind):

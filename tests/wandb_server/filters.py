@@ -1,4 +1,4 @@
-"""The part of MongoDB's query language that the project's own queries use, over a run seen as a plain mapping."""
+"""The part of MongoDB's query language that the project's queries use, over a run as a plain mapping."""
 
 import operator
 import re
@@ -10,11 +10,11 @@ ALIASES = {"display_name": "displayName", "job_type": "jobType", "created_at": "
 
 
 class BadFilterError(ValueError):
-    """A filter or an order uses something that is not served here."""
+    """A filter or an order uses an unsupported feature."""
 
 
 def find(document: Document, path: str) -> Any:
-    """Return the value at a run's field, `config.NAME[.value]` or `summary_metrics.NAME`; None where there is none."""
+    """Return the value of a run's field, `config.NAME[.value]` or `summary_metrics.NAME`; None if it is missing."""
     head, _, rest = path.partition(".")
     if head == "config":
         return walk(document["config"], rest.removesuffix(".value"))
@@ -27,14 +27,14 @@ def find(document: Document, path: str) -> Any:
 
 
 def walk(value: Any, path: str) -> Any:
-    """Descend a dotted path. A key that itself has a dot is not found: W&B's own server cannot filter on one (wandb#3087)."""
+    """Follow a dotted path. Keys that contain a dot are not found: W&B's server cannot filter on them either (wandb#3087)."""
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
 def compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
-    """Return a comparison that is false for missing values and for unlike types."""
+    """Return a comparison that is false for missing values and for values of different types."""
 
     def holds(have: Any, want: Any) -> bool:
         try:
@@ -56,7 +56,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def fits(have: Any, condition: Any) -> bool:
-    """Return whether a value meets `{"$operator": value, ...}` or equals a plain condition; true is not 1."""
+    """Return whether a value meets `{"$operator": value, ...}` or equals a plain condition; true does not equal 1."""
     if not isinstance(condition, dict):
         return bool(have == condition) and isinstance(have, bool) == isinstance(condition, bool)
     if unknown := condition.keys() - OPERATORS.keys():
@@ -73,7 +73,7 @@ def matches(document: Document, query: dict[str, Any]) -> bool:
 
 
 def ordered(documents: Sequence[Document], order: str) -> list[Document]:
-    """Sort by `+key` or `-key`; runs without the key come last, equal ones keep their order."""
+    """Sort by `+key` or `-key`; runs without the key come last, and equal ones keep their order."""
     values = [(find(each, order.lstrip("+-")), each) for each in documents]
     having = sorted((pair for pair in values if pair[0] is not None), key=lambda pair: pair[0], reverse=order.startswith("-"))
     return [each for _, each in having] + [each for value, each in values if value is None]

@@ -1,4 +1,4 @@
-"""What a run logged over time: its history, written line by line and read in several ways."""
+"""The history of a run, written line by line and read in several ways."""
 
 import json
 import math
@@ -8,11 +8,11 @@ from typing import Any
 from wandb_server.nodes import Node
 from wandb_server.store import Row, Store, now
 
-HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"  # other files of the stream are not kept
+HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"  # other files of the stream are ignored
 
 
 def finite(value: Any) -> Any:
-    """Return JSON data without NaN and infinity, which W&B spells as texts."""
+    """Return JSON data without NaN and infinity, which W&B writes as texts."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, dict):
@@ -21,7 +21,7 @@ def finite(value: Any) -> Any:
 
 
 def receive(store: Store, run: Row, body: dict[str, Any]) -> dict[str, Any]:
-    """Take a run's file stream: new lines, the whole summary, and whether the run has ended; until then it runs."""
+    """Store a run's file stream: new lines, the whole summary, and whether the run has ended; until then it is running."""
     files = body.get("files") or {}
     if SUMMARY in files:
         store.write("UPDATE runs SET summary = ? WHERE number = ?", files[SUMMARY]["content"][-1], run["number"])
@@ -33,13 +33,13 @@ def receive(store: Store, run: Row, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def history_fields(store: Store, run: Row) -> Node:
-    """Return the fields of a run that show its history. Its other streams, which a client that resumes it asks for, are empty."""
+    """Return the fields of a run with its history. The other streams that a resuming client requests are empty."""
 
     def lines() -> list[str]:
         return store.lines(run["number"])
 
     def rows(first: int = 0, end: int | None = None) -> list[Row]:
-        """Return the history rows whose step lies in [first, end)."""
+        """Return the history rows with steps in [first, end)."""
         found: list[Row] = [json.loads(line) for line in lines()]
         return [row for row in found if first <= row.get("_step", 0) < (math.inf if end is None else end)]
 
@@ -64,7 +64,7 @@ def history_fields(store: Store, run: Row) -> Node:
 
 
 def with_keys(rows: Callable[[int, int | None], list[Row]], spec: dict[str, Any]) -> list[Row]:
-    """Return the asked keys of the history rows that have all of them."""
+    """Return the requested keys of the history rows that have all of them."""
     last = spec.get("maxStep")
     found = rows(spec.get("minStep", 0), None if last is None else last + 1)
     return [{key: finite(row[key]) for key in spec["keys"]} for row in found if all(key in row for key in spec["keys"])]

@@ -1,4 +1,4 @@
-"""The real client, pointed at a server of a test's own and at nothing else of the machine."""
+"""The real client, connected to the server of one test and isolated from the user's settings."""
 
 import contextlib
 import gc
@@ -20,9 +20,9 @@ FOLDERS = ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR")
 
 @contextlib.contextmanager
 def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    """Run a server in a folder, with the client's settings in the environment of this process and those it starts.
+    """Run a server in a folder, with the client's settings in the environment of this process and its children.
 
-    At the end the fault is switched off, the client's own process ends, and the server's `check` is made.
+    At the end the fault is switched off, the client's process ends, and the server's `check` runs.
     """
     wandb.teardown()
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
@@ -32,12 +32,12 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
         patch.setenv(f"WANDB_{name}", str(folder / name.lower()))
     patch.setenv("NETRC", str(folder / "netrc"))
     patch.setenv("WANDB_SILENT", "true")
-    patch.setattr(service_port_file, "_SLEEP", lambda seconds: time.sleep(min(seconds, 0.01)))  # its process is there soon
+    patch.setattr(service_port_file, "_SLEEP", lambda seconds: time.sleep(min(seconds, 0.01)))  # its process starts soon
     with WandbServer(folder / "server") as server:
         for name, value in server.environment().items():
             patch.setenv(name, value)
-        gc.freeze()  # what is there already need not be looked through at the end
-        gc.disable()  # artifacts leave their temporary folders to it: they warn, and are to do so below
+        gc.freeze()  # objects that exist before need no search at the end
+        gc.disable()  # artifacts leave their temporary folders to the collector; the warnings must come below
         try:
             yield server
         finally:
@@ -54,7 +54,7 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
 
 
 def clients_of(url: str) -> list[psutil.Process]:
-    """Return the client's own processes that talk to a server, whoever started them."""
+    """Return the client's processes that are connected to a server, whoever started them."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -64,7 +64,7 @@ def clients_of(url: str) -> list[psutil.Process]:
 
 
 def end_clients(url: str) -> None:
-    """End the client's own processes; one that could not send everything outlives who started it."""
+    """End the client's processes; one with unsent data outlives its parent."""
     for process in clients_of(url):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

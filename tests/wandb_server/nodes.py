@@ -1,4 +1,4 @@
-"""The nodes of answers: plain mappings whose values are data, or functions of a field's arguments."""
+"""Nodes of responses: plain mappings whose values are data, or functions of a field's arguments."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 def identity(kind: str, number: int) -> str:
-    """Return the opaque identity under which clients know a thing."""
+    """Return the opaque identity of an object for clients."""
     return base64.b64encode(f"{kind}:{number}".encode()).decode()
 
 
@@ -19,7 +19,7 @@ def number_of(identity: str) -> int:
 
 
 def connection(items: Sequence[Item], node: Callable[[Item], Node], after: str | None, first: int | None) -> dict[str, Any]:
-    """Return the nodes of a page: `first` items behind the cursor `after`; cursors count items."""
+    """Return the nodes of a page: `first` items after the cursor `after`; cursors count items."""
     start = int(after) if after else 0
     stop = len(items) if first is None else min(len(items), start + first)
     edges = [{"node": node(items[place]), "cursor": str(place + 1)} for place in range(start, stop)]

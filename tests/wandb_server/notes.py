@@ -1,4 +1,4 @@
-"""What the server remembers of requests, for tests to ask."""
+"""The server's log of requests, for tests."""
 
 import threading
 from collections import Counter
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Notes:
-    """Requests by kind, those that met a fault, the names of uploaded files, and what went wrong.
+    """Requests by kind, requests that met a fault, names of uploaded files, and errors.
 
-    `missing` names fields that a client asked for and nobody serves, `errors` requests that could not be answered.
+    `missing` lists fields that a client requested and the server does not have, `errors` requests that failed.
     """
 
     calls: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""A port on loopback that answers HTTP, and that can be closed and opened again while it stays reserved."""
+"""An HTTP port on loopback that can be closed and reopened while it stays reserved."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came, its body unpacked."""
+    """A request with its unpacked body."""
 
     method: str
     address: SplitResult
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer to be sent."""
+    """A response to send."""
 
     status: int
     body: bytes = b""
@@ -37,7 +37,7 @@ Answering = Callable[[Request], Reply | None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads the requests of a connection and sends the answers; no answer ends the connection."""
+    """Reads the requests of a connection and sends the responses; a missing response ends the connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one request."""
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        if len(body) < length:  # the connection ended in the middle
+        if len(body) < length:  # the connection ended early
             self.close_connection = True
             return
         authorization = self.headers.get("Authorization") or ""
@@ -84,38 +84,38 @@ class Listener(ThreadingTCPServer):
         self.connections: set[socket.socket] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Note a connection before its thread starts."""
+        """Record a connection before its thread starts."""
         with self.ended:
             self.connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection when its thread ends."""
+        """Remove a connection when its thread ends."""
         super().shutdown_request(request)
         with self.ended:
             self.connections.discard(request)
             self.ended.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let clients end their connections in the middle; all else is printed on the console."""
+        """Ignore connections that clients end early; print all other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def sever(self) -> None:
-        """End all connections; their threads end by themselves."""
+        """End all connections; their threads then end."""
         with self.ended:
             for connection in self.connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def wait(self) -> None:
-        """Wait until no thread answers any more."""
+        """Wait until no thread is answering."""
         with self.ended:
             self.ended.wait_for(lambda: not self.connections, timeout=10)
 
 
 class Port:
-    """A port that is open or closed; while closed nobody else can take it."""
+    """A port that is open or closed; while it is closed no other process can bind it."""
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
@@ -132,7 +132,7 @@ class Port:
             self._thread.start()
 
     def close(self) -> None:
-        """Refuse connections and end the open ones, at once; may be called while a request is answered."""
+        """Refuse connections and end the open ones at once; may be called while a request is being answered."""
         if self._thread is not None:
             self._listener.shutdown()
             self._thread.join()
@@ -143,7 +143,7 @@ class Port:
             self._listener = Listener(self.number, self._answering)
 
     def release(self) -> None:
-        """Close the port for good, when nothing is answered any more."""
+        """Close the port permanently, once no request is being answered."""
         self.close()
         self._listener.server_close()
         for listener in self._past:

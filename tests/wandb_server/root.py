@@ -1,4 +1,4 @@
-"""The root of every answer: the account, projects with their runs and artifacts, and what clients may change."""
+"""The root node: the account, projects with their runs and artifacts, and the mutations."""
 
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from wandb_server.store import Row
 
 
 def root(site: Site) -> Node:
-    """Return the node at which operations begin."""
+    """Return the root node of operations."""
     project = partial(project_node, site)
     return {
         "serverInfo": {"features": []},
@@ -39,7 +39,7 @@ def root(site: Site) -> Node:
 
 
 def viewer(site: Site) -> Node:
-    """Return the account that every key of this server belongs to."""
+    """Return the account to which every key of this server belongs."""
     return {
         "id": identity("User", 1),
         "entity": site.user,
@@ -51,12 +51,12 @@ def viewer(site: Site) -> Node:
 
 
 def artifact_by_identity(site: Site, id_: str) -> Node:
-    """Return the artifact of an identity."""
+    """Return the artifact with an identity."""
     return artifact_node(site, numbered_artifact(site, number_of(id_)))
 
 
 def project_node(site: Site, name: str, entityName: str | None = None) -> Node | None:
-    """Return a project with its runs and artifacts; a project is there as soon as a run is in it."""
+    """Return a project with its runs and artifacts; a project exists as soon as it has a run."""
     entity = site.entity(entityName)
     if site.store.row("SELECT 1 FROM runs WHERE entity = ? AND project = ? LIMIT 1", entity, name) is None:
         return None
@@ -64,7 +64,7 @@ def project_node(site: Site, name: str, entityName: str | None = None) -> Node |
 
 
 def run_fields(site: Site, entity: str, project: str) -> Node:
-    """Return the fields of a project that lead to its runs."""
+    """Return the fields of a project with its runs."""
 
     def whole(row: Row) -> Node:
         return {**run_node(site, row), **artifacts_of_run(site, row)}
@@ -85,7 +85,7 @@ def run_fields(site: Site, entity: str, project: str) -> Node:
 
 
 def artifact_fields(site: Site, entity: str, project: str) -> Node:
-    """Return the fields of a project that lead to its artifacts."""
+    """Return the fields of a project with its artifacts."""
 
     member = partial(membership, site, entity, project)
 

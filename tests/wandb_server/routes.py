@@ -1,4 +1,4 @@
-"""Which request is of which kind, and what answers it."""
+"""The kind of each request, and the function that answers it."""
 
 import base64
 import json
@@ -21,19 +21,19 @@ STREAM = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
 
 @dataclass(frozen=True)
 class Call:
-    """A request whose kind is known, and the work that answers it."""
+    """A request with a known kind, and the function that answers it."""
 
     kind: str
     work: Callable[[], Reply]
 
 
 def data(value: Any, status: int = 200) -> Reply:
-    """Return an answer of JSON."""
+    """Return a JSON response."""
     return Reply(status, json.dumps(value).encode())
 
 
 def route(site: Site, notes: Notes, key: str, request: Request) -> Call:
-    """Return the call that a request is; all but storage needs the account's key."""
+    """Return the call for a request; all requests except those for storage need the account's key."""
     path = unquote(request.address.path)
     if path.startswith("/storage/"):
         return storage(site, notes, request, path.removeprefix("/storage/"))
@@ -49,7 +49,7 @@ def route(site: Site, notes: Notes, key: str, request: Request) -> Call:
 
 
 def question(site: Site, notes: Notes, body: dict[str, Any]) -> Call:
-    """Return the call that a GraphQL document is; its kind is the operation's, as `query Runs`."""
+    """Return the call for a GraphQL document; its kind is the operation's, as `query Runs`."""
     answer = Answer(body["query"], body.get("variables") or {})
 
     def work() -> Reply:
@@ -62,7 +62,7 @@ def question(site: Site, notes: Notes, body: dict[str, Any]) -> Call:
 
 
 def storage(site: Site, notes: Notes, request: Request, key: str) -> Call:
-    """Return the call that sends or fetches a blob; its kind says what of: `run`, `artifact` or `manifest`."""
+    """Return the call that uploads or downloads a blob of a `run`, an `artifact` or a `manifest`, which its kind names."""
     blob = site.store.blob(key)
 
     def put() -> Reply:

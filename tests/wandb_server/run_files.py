@@ -1,4 +1,4 @@
-"""The files of runs: images, tables and the client's own notes, announced by the client, then uploaded."""
+"""The files of runs: images, tables and the client's metadata, announced by the client and then uploaded."""
 
 import re
 from typing import Any
@@ -11,19 +11,19 @@ PREFIX = "run/"
 
 
 def key_of(run: Row, file: str) -> str:
-    """Return under which key a run's file is stored."""
+    """Return the storage key of a run's file."""
     return f"{PREFIX}{run['entity']}/{run['project']}/{run['name']}/{file}"
 
 
 def announce_files(site: Site, input_: dict[str, Any]) -> Node:
-    """`createRunFiles`: say where the files are to be uploaded."""
+    """`createRunFiles`: return the upload addresses of the files."""
     run = site.store.one(RUN, input_["entityName"], input_["projectName"], input_["runName"])
     files = [{"name": name, "uploadUrl": site.url(key_of(run, name))} for name in input_["files"]]
     return {"runID": identity("Run", run["number"]), "uploadHeaders": [], "files": files}
 
 
 def keep_file(site: Site, key: str) -> None:
-    """Note that the file of a key was uploaded."""
+    """Record that the file with a key was uploaded."""
     _, entity, project, run, name = key.split("/", 4)
     insert = "INSERT OR REPLACE INTO files SELECT number, ? FROM runs WHERE entity = ? AND project = ? AND name = ?"
     site.store.write(insert, name, entity, project, run)

@@ -1,4 +1,4 @@
-"""Runs: created, resumed and changed by clients, found by filters, and read."""
+"""Runs: created, resumed, changed, filtered and read by clients."""
 
 import json
 from functools import lru_cache
@@ -22,17 +22,17 @@ COLUMNS = {
 
 
 def run_row(site: Site, entity: str, project: str, name: str) -> Row | None:
-    """Return the stored run of a name."""
+    """Return the stored run with a name."""
     return site.store.row(RUN, entity, project, name)
 
 
 def numbered_run(site: Site, number: int | None) -> Row | None:
-    """Return the stored run of a number."""
+    """Return the stored run with a number."""
     return site.store.row("SELECT * FROM runs WHERE number = ?", number)
 
 
 def upsert_run(site: Site, input_: dict[str, Any]) -> Node:
-    """`upsertBucket`: a logging client names its run, which then runs; `Api` gives an identity, which leaves the state."""
+    """`upsertBucket`: a logging client gives a run's name and sets it running; `Api` gives an identity, and keeps the state."""
     changes = {column: input_[name] for column, name in COLUMNS.items() if input_.get(name) is not None}
     if input_.get("tags") is not None:
         changes["tags"] = json.dumps(input_["tags"])
@@ -61,18 +61,18 @@ def named_run(site: Site, input_: dict[str, Any]) -> tuple[int, bool]:
 
 @lru_cache(maxsize=20_000)
 def settings_of(config: str) -> dict[str, Any]:
-    """Return a run's config as filters see it: plain values; not to be changed, pages of runs read it again and again."""
+    """Return a run's config for filters, as plain values. Cached, so callers must not change it."""
     return {key: each.get("value") if isinstance(each, dict) else each for key, each in json.loads(config).items()}
 
 
 @lru_cache(maxsize=20_000)
 def summary_of(summary: str) -> dict[str, Any]:
-    """Return a run's summary; not to be changed either."""
+    """Return a run's summary. Cached, so callers must not change it."""
     return dict(json.loads(summary))
 
 
 def document(row: Row) -> Document:
-    """Return a run as filters and orders see it."""
+    """Return a run in the form that filters and orders use."""
     return {
         **{key: row[key] for key in ("name", "displayName", "jobType", "state", "createdAt")},
         "group": row["groupName"],
@@ -83,7 +83,7 @@ def document(row: Row) -> Document:
 
 
 def found_runs(site: Site, entity: str, project: str, filters: str | None, order: str | None) -> list[Row]:
-    """Return the stored runs of a project that meet a filter, in order."""
+    """Return the stored runs of a project that match a filter, in order."""
     rows = site.store.rows("SELECT * FROM runs WHERE entity = ? AND project = ? ORDER BY number", entity, project)
     query = json.loads(filters or "{}")
     documents = [each for each in map(document, rows) if matches(each, query)]
@@ -91,7 +91,7 @@ def found_runs(site: Site, entity: str, project: str, filters: str | None, order
 
 
 def run_node(site: Site, row: Row) -> dict[str, Any]:
-    """Return a run, all but its artifacts."""
+    """Return a run without its artifacts."""
 
     def own_config(keys: list[str]) -> str:
         own = settings_of(row["config"]).get("_wandb") or {}

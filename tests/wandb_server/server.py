@@ -1,4 +1,4 @@
-"""The server: one port, one store, one account; what it answers, and what it does while a fault is on."""
+"""The server: one port, one store, one account, and the active fault."""
 
 import threading
 from pathlib import Path
@@ -17,7 +17,7 @@ USER = "lab"
 
 
 class WandbServer:
-    """A server on loopback that keeps its data in a folder; a context."""
+    """A server on loopback that stores its data in a folder; use it as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
@@ -54,7 +54,7 @@ class WandbServer:
                 self._port.open()
 
     def environment(self) -> dict[str, str]:
-        """Return what a client needs in its environment to talk to this server."""
+        """Return the environment variables with which a client connects to this server."""
         return {
             "WANDB_BASE_URL": self.url,
             "WANDB_API_KEY": KEY,
@@ -64,12 +64,12 @@ class WandbServer:
         }
 
     def check(self) -> None:
-        """Raise AssertionError if a client asked for something that the server does not know or could not answer."""
+        """Raise AssertionError if a client requested a field that the server does not have, or if a request failed."""
         assert not self.notes.missing, f"the client asked for what nobody serves: {sorted(self.notes.missing)}"
         assert not self.notes.errors, f"requests that could not be answered: {self.notes.errors}"
 
     def _answer(self, request: Request) -> Reply | None:
-        """Answer a request; what goes wrong is noted, and answered to the client."""
+        """Answer a request; errors are recorded and sent to the client."""
         try:
             call = route(self._site, self.notes, KEY, request)
             fault, over = self._switch.meet(call.kind)
@@ -93,13 +93,13 @@ class WandbServer:
             return data({"errors": [{"message": f"{type(error).__name__}: {error}"}]}, 400)
 
     def _go_down(self, over: threading.Event) -> None:
-        """Close the port in the middle of a request, unless the test has let the server come back in this moment."""
+        """Close the port during a request, unless the test has just switched the fault off."""
         with self._turning:
             if not over.is_set():
                 self._port.close()
 
     def _reply(self, call: Call, fault: Fault | None) -> Reply | None:
-        """Do a call's work as far as the fault lets it; None ends the connection without an answer."""
+        """Run a call as far as the fault allows; None ends the connection without a response."""
         match fault:
             case Refuse(status):
                 return data({"errors": [{"message": "refused by a fault of the test"}]}, status)

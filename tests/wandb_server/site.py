@@ -1,4 +1,4 @@
-"""Where a request is answered: the store, the address at which clients reach the server, and whose account it is."""
+"""The context in which a request is answered: the store, the server's address, and the account."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from wandb_server.store import Store
 
 @dataclass(frozen=True)
 class Site:
-    """What every resolver needs."""
+    """The context of every resolver."""
 
     store: Store
     address: str
@@ -20,11 +20,11 @@ class Site:
         return f"{self.address}/storage/{quote(key)}"
 
     def entity(self, name: str | None) -> str:
-        """Return an entity's name; none means the account's own."""
+        """Return an entity's name; None means the account's."""
         return name or self.user
 
     def project(self, entity: str, name: str) -> Node:
-        """Return a project as runs and artifacts refer to it."""
+        """Return the reference to a project in runs and artifacts."""
         first = "SELECT number FROM runs NOT INDEXED WHERE entity = ? AND project = ? ORDER BY number LIMIT 1"
         row = self.store.row(first, entity, name) or {"number": 0}
         return {

@@ -1,4 +1,4 @@
-"""What the server remembers: a SQLite file and a folder of blobs."""
+"""The server's data: a SQLite file and a folder of blobs."""
 
 import hashlib
 import sqlite3
@@ -28,12 +28,12 @@ RUN = "SELECT * FROM runs WHERE entity = ? AND project = ? AND name = ?"
 
 
 def now() -> str:
-    """Return the present moment as W&B writes it."""
+    """Return the present time in W&B's format."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Store:
-    """A database and blobs in a folder, safe for several threads; `lock` holds several statements together."""
+    """A thread-safe database and blobs in a folder; `lock` combines several statements."""
 
     def __init__(self, folder: Path) -> None:
         self.blobs = folder / "blobs"
@@ -54,22 +54,22 @@ class Store:
             return [dict(row) for row in self.database.execute(sql, values)]
 
     def row(self, sql: str, *values: Any) -> Row | None:
-        """Return the first row of a query, None where there is none."""
+        """Return the first row of a query, None if there is none."""
         return next(iter(self.rows(sql, *values)), None)
 
     def one(self, sql: str, *values: Any) -> Row:
-        """Return the row of a query. Raises `LookupError` where there is none."""
+        """Return the row of a query. Raises `LookupError` if there is none."""
         if (row := self.row(sql, *values)) is None:
             raise LookupError(f"nothing is stored for {values}")
         return row
 
     def write(self, sql: str, *values: Any) -> int:
-        """Change the database; return the number of the row that was inserted."""
+        """Change the database; return the number of the inserted row."""
         with self.lock:
             return self.database.execute(sql, values).lastrowid or 0
 
     def append(self, run: int, offset: int, lines: list[str]) -> None:
-        """Write lines of a run's history at their places; what is sent twice is kept once."""
+        """Write lines of a run's history at their positions; lines that are sent twice are stored once."""
         with self.lock:
             self.database.execute("BEGIN")
             rows = [(run, offset + place, text) for place, text in enumerate(lines)]
@@ -81,5 +81,5 @@ class Store:
         return [row["text"] for row in self.rows("SELECT text FROM lines WHERE run = ? ORDER BY place", run)]
 
     def blob(self, key: str) -> Path:
-        """Return where a blob lies; keys are hashed, so that none can leave the folder."""
+        """Return the path of a blob; keys are hashed, so that none can point outside the folder."""
         return self.blobs / hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What is logged later, from elsewhere, or by somebody else: resumed runs, runs side by side, changes through `Api`."""
+"""Later changes: resumed runs, parallel runs, and changes through `Api`."""
 
 import os
 import subprocess
@@ -18,8 +18,8 @@ def history(name: str) -> list[int]:
     return [row["epoch"] for row in wandb.Api().run(f"lab/segsweep/{name}").scan_history()]
 
 
-def test_a_resumed_run_goes_on_where_the_server_has_it(wandb_server: WandbServer) -> None:
-    """`resume="allow"` appends to the history, and the run's steps and config go on."""
+def test_a_resumed_run_continues_from_the_servers_state(wandb_server: WandbServer) -> None:
+    """`resume="allow"` appends to the history, and the run's steps and config continue."""
     for attempt, epochs in enumerate([range(3), range(1, 5)]):
         with wandb.init(project="segsweep", id="t1", resume="allow", config={f"attempt_{attempt}": 1}) as run:
             assert (run.resumed, run.starting_step) == (attempt == 1, 3 * attempt)
@@ -32,7 +32,7 @@ def test_a_resumed_run_goes_on_where_the_server_has_it(wandb_server: WandbServer
 
 
 def test_a_run_is_running_until_it_ends_and_failed_if_it_failed(wandb_server: WandbServer) -> None:
-    """States are running, finished and failed, and a resumed run runs again."""
+    """States are running, finished and failed, and a resumed run is running again."""
 
     def state() -> str:
         (row,) = wandb_server.store.rows("SELECT state FROM runs")
@@ -49,7 +49,7 @@ def test_a_run_is_running_until_it_ends_and_failed_if_it_failed(wandb_server: Wa
 
 
 def test_runs_side_by_side_do_not_mix(wandb_server: WandbServer) -> None:
-    """Two runs open at once in one process, each logged by a thread of its own, keep their own rows."""
+    """Two open runs in one process, each logged by its own thread, keep their own rows."""
     wandb.setup()
     runs = [wandb.init(project="segsweep", id=name, reinit="create_new") for name in ("a", "b")]
 
@@ -84,8 +84,8 @@ def test_the_api_changes_a_run_without_waking_it(wandb_server: WandbServer) -> N
     assert wandb_server.calls["mutation UpsertBucket"] >= 4
 
 
-def test_what_is_not_there_is_an_error(wandb_server: WandbServer) -> None:
-    """A project, a run and an artifact that do not exist raise the client's own errors."""
+def test_missing_objects_are_errors(wandb_server: WandbServer) -> None:
+    """A missing project, run or artifact raises the client's errors."""
     with wandb.init(project="segsweep", id="t1"):
         pass
     api = wandb.Api()
@@ -118,7 +118,7 @@ os._exit(1)
 
 
 def test_a_process_of_the_test_reaches_the_server_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings come by the environment; after the test no process of the client lives, though a run was left open."""
+    """Settings come from the environment; after the test no process of the client is alive, even with an open run."""
     with isolated_server(tmp_path / "one", monkeypatch) as server:
         subprocess.run([sys.executable, "-c", DYING], check=False, timeout=30)
         assert history("t1") == [7]
@@ -128,8 +128,8 @@ def test_a_process_of_the_test_reaches_the_server_and_nothing_is_left(tmp_path: 
     assert all(Path(folder).is_relative_to(tmp_path) for folder in folders)
 
 
-def test_a_server_started_anew_has_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder is all that a server is."""
+def test_a_restarted_server_has_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder contains the whole state of a server."""
     with isolated_server(tmp_path / "one", monkeypatch), wandb.init(project="segsweep", id="t1") as run:
         run.log({"epoch": 7})
     (folder,) = {path.parent for path in tmp_path.rglob("wandb.sqlite")}
@@ -139,8 +139,8 @@ def test_a_server_started_anew_has_the_same_data(tmp_path: Path, monkeypatch: py
         wandb.teardown()
 
 
-def test_what_nobody_serves_fails_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A field that the server does not know is reported at the end; the client itself goes on."""
+def test_a_missing_field_fails_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that the server does not have is reported at the end; the client continues."""
     with isolated_server(tmp_path, monkeypatch) as server:
         with wandb.init(project="segsweep", id="t1"):
             pass

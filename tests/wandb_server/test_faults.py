@@ -1,4 +1,4 @@
-"""What the server does while a fault is on, and what the real client makes of it."""
+"""Behaviour of the server with a fault, and of the real client with such a server."""
 
 import socket
 import time
@@ -30,7 +30,7 @@ def await_rows(server: WandbServer, count: int) -> None:
 
 
 def test_a_slow_server_delays_every_answer(wandb_server: WandbServer) -> None:
-    """All arrives, later."""
+    """Everything arrives, later."""
     wandb_server.fault = Slow(0.1)
     begin = time.monotonic()
     with wandb.init(project="segsweep", id="t1") as run:
@@ -41,7 +41,7 @@ def test_a_slow_server_delays_every_answer(wandb_server: WandbServer) -> None:
 
 @pytest.mark.parametrize("fault", [Refuse(500), Silent(), Down()], ids=str)
 def test_a_run_cannot_begin_without_a_server(wandb_server: WandbServer, fault: Fault) -> None:
-    """`init` fails after its timeout; after `teardown` the same run begins when the server is back."""
+    """`init` fails after its timeout; after `teardown` the same run starts when the server is back."""
     wandb_server.fault = fault
     begin = time.monotonic()
     with pytest.raises(wandb.errors.CommError, match="Timed out"):
@@ -55,8 +55,8 @@ def test_a_run_cannot_begin_without_a_server(wandb_server: WandbServer, fault: F
 
 
 @pytest.mark.parametrize("fault", [Refuse(503), Down()], ids=str)
-def test_what_did_not_arrive_is_reported_and_resumed(wandb_server: WandbServer, fault: Fault) -> None:
-    """`finish` raises after its timeout; `starting_step` of the resumed run says what is there, so nothing is sent twice."""
+def test_unsent_data_is_reported_and_resumed(wandb_server: WandbServer, fault: Fault) -> None:
+    """`finish` raises after its timeout; the resumed run's `starting_step` is the server's, so nothing is sent twice."""
     run = wandb.init(project="segsweep", id="t1", settings=BOUNDED)
     for epoch in range(3):
         run.log({"epoch": epoch})
@@ -75,8 +75,8 @@ def test_what_did_not_arrive_is_reported_and_resumed(wandb_server: WandbServer, 
 
 @pytest.mark.parametrize("fault", [Down(), LoseAnswer(), RateLimit(1)], ids=str)
 def test_a_running_client_sends_again_without_duplicates(wandb_server: WandbServer, fault: Fault) -> None:
-    """A server that is away for a moment, or whose answer got lost, has every row once in the end."""
-    wandb_server.fault = When(fault, kind="POST file_stream", after=1, times=1)  # the first comes before any row
+    """A server that was down for a moment, or whose response got lost, finally has every row once."""
+    wandb_server.fault = When(fault, kind="POST file_stream", after=1, times=1)  # the first request precedes all rows
     run = wandb.init(project="segsweep", id="t1", settings=PROMPT)
     for epoch in range(4):
         run.log({"epoch": epoch})
@@ -91,7 +91,7 @@ def test_a_running_client_sends_again_without_duplicates(wandb_server: WandbServ
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_final_refusal_is_not_reported(wandb_server: WandbServer, status: int) -> None:
-    """The client gives up at such a status and `finish` returns as if all were well: only reading shows what arrived."""
+    """The client gives up after such a status and `finish` returns without error: only reading shows what arrived."""
     run = wandb.init(project="segsweep", id="t1", settings=BOUNDED)
     wandb_server.fault = Refuse(status)
     run.log({"epoch": 1})
@@ -100,7 +100,7 @@ def test_a_final_refusal_is_not_reported(wandb_server: WandbServer, status: int)
 
 
 def test_a_fault_can_come_later_and_hit_uploads_only(wandb_server: WandbServer) -> None:
-    """Numbers arrive while every file is refused, after the first upload."""
+    """Numbers arrive while every file after the first upload is refused."""
     wandb_server.fault = When(Refuse(404), kind=FILE_UPLOADS, after=1)
     with wandb.init(project="segsweep", id="t1") as run:
         run.log({"epoch": 1})
@@ -110,7 +110,7 @@ def test_a_fault_can_come_later_and_hit_uploads_only(wandb_server: WandbServer) 
 
 
 def test_a_port_that_is_down_stays_reserved(wandb_server: WandbServer) -> None:
-    """While the server is down connections are refused, and nobody else can take its port."""
+    """While the server is down connections are refused, and no other process can bind its port."""
     wandb_server.fault = Down()
     address = urlsplit(wandb_server.url)
     with pytest.raises(ConnectionRefusedError):

@@ -1,4 +1,4 @@
-"""The query language of `Api().runs`, as its documentation has it."""
+"""The query language of `Api().runs`, following its documentation."""
 
 from typing import Any
 
@@ -31,13 +31,13 @@ RUNS: list[dict[str, Any]] = [
     ],
 )
 def test_a_filter_keeps_the_runs_that_meet_it(query: dict[str, Any], names: str) -> None:
-    """Each operator is MongoDB's."""
+    """Each operator has MongoDB's meaning."""
     assert "".join(run["name"] for run in RUNS if matches(run, query)) == names
 
 
 @pytest.mark.parametrize("query", [{"$where": "1"}, {"size": 1}, {"config.size": {"$near": 1}}, {"name.first": 1}])
-def test_what_is_not_served_is_an_error(query: dict[str, Any]) -> None:
-    """A filter that the real server might not know does not pass silently."""
+def test_an_unsupported_filter_is_an_error(query: dict[str, Any]) -> None:
+    """A filter that the real server might support raises instead of being ignored."""
     with pytest.raises(BadFilterError):
         matches(RUNS[0], query)
 
@@ -47,5 +47,5 @@ def test_what_is_not_served_is_an_error(query: dict[str, Any]) -> None:
     [("-created_at", "cba"), ("-summary_metrics.best/iou", "bac"), ("+summary_metrics.best/iou", "abc")],
 )
 def test_an_order_puts_runs_without_the_key_last(order: str, names: str) -> None:
-    """`-` is descending."""
+    """`-` means descending."""
     assert "".join(run["name"] for run in ordered(RUNS, order)) == names

@@ -1,4 +1,4 @@
-"""Artifacts of the real client: their files, versions, aliases, and the runs that made and used them."""
+"""Artifacts of the real client: files, versions, aliases, and the runs that made and used them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from wandb_server import WandbServer
 
 
 def log_model(run: wandb.Run, folder: Path, content: str, aliases: list[str]) -> None:
-    """Log weights the way a study does: the file is sent from where it lies, and no copy of it is kept."""
+    """Log weights as a study does: the file is sent from its path, without a local copy."""
     path = folder / "weights.pt"
     path.write_text(content)
     artifact = wandb.Artifact("encoder", type="model", metadata={"content": content})
@@ -17,7 +17,7 @@ def log_model(run: wandb.Run, folder: Path, content: str, aliases: list[str]) ->
 
 
 def test_lineage_leads_from_a_trial_to_its_source(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """The stage logs a model, the trial uses it; both directions, the file and the metadata read back."""
+    """The stage logs a model and the trial uses it; both directions, the file and the metadata read back."""
     with wandb.init(project="segsweep", id="stage", job_type="stage") as run:
         log_model(run, tmp_path, "weights", ["best"])
     with wandb.init(project="segsweep", id="trial", job_type="finetune") as run:
@@ -35,7 +35,7 @@ def test_lineage_leads_from_a_trial_to_its_source(wandb_server: WandbServer, tmp
 
 
 def test_new_content_is_a_new_version_and_the_same_content_is_not(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """Versions count up, aliases move to the newest, and equal content is neither sent nor counted again."""
+    """Version numbers count up, aliases move to the newest, and equal content is neither sent nor counted again."""
     with wandb.init(project="segsweep", id="stage") as run:
         for content in ("one", "two", "one"):
             log_model(run, tmp_path, content, ["best"])

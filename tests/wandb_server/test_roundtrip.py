@@ -1,4 +1,4 @@
-"""What the real client writes is what `wandb.Api()` reads."""
+"""Data that the real client writes is read back by `wandb.Api()`."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def log_trial(name: str, group: str = "study", epochs: int = 3, **config: Any) -
 
 @pytest.mark.parametrize("lazy", [True, False])
 def test_config_history_and_summary_come_back(wandb_server: WandbServer, lazy: bool) -> None:
-    """Config, tags, every row of the history, and the summary read as they were written; NaN reads as a text."""
+    """Config, tags, every row of the history and the summary read as written; NaN reads as a text."""
     config = {"learning_rate": 0.1, "source": None, "nested": {"a": [1, 2]}}
     names: dict[str, Any] = {"id": "t1", "name": "first", "group": "study", "job_type": "finetune", "tags": ["unet"]}
     with wandb.init(project="segsweep", config=config, **names) as run:
@@ -44,7 +44,7 @@ def test_config_history_and_summary_come_back(wandb_server: WandbServer, lazy: b
 
 
 def test_runs_are_filtered_ordered_and_paged(wandb_server: WandbServer) -> None:
-    """A filter keeps the runs that meet it, an order sorts them with those that lack the key last, pages hold `per_page`."""
+    """A filter selects runs, an order sorts them with runs without the key last, and pages contain `per_page` runs."""
     for number, score in enumerate([0.2, 0.9, None, 0.5, 0.7]):
         log_trial(f"t{number}", "other" if number == 4 else "study", 1, score=score, size=number)
     api = wandb.Api()
@@ -63,7 +63,7 @@ def test_runs_are_filtered_ordered_and_paged(wandb_server: WandbServer) -> None:
 
 
 def test_images_and_tables_come_back(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """An image's masks and a table's rows can be fetched, and the server says which images were sent."""
+    """An image's masks and a table's rows can be downloaded, and the server lists the uploaded images."""
     mask = np.ones((8, 8), np.uint8)
     masks = {"prediction": {"mask_data": mask, "class_labels": CLASSES}}
     with wandb.init(project="segsweep", id="t1") as run:

@@ -1,4 +1,4 @@
-"""Runs logged without a network, sent later by the client's own command."""
+"""Runs logged without a network, sent later by the client's command."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from wandb_server import WandbServer
 
 
 def sync(*folders: Path, options: tuple[str, ...] = ()) -> str:
-    """Run `wandb sync` and return what it says."""
+    """Run `wandb sync` and return its output."""
     command = [sys.executable, "-m", "wandb", "sync", *options, *map(str, folders)]
     done = subprocess.run(command, check=True, timeout=50, capture_output=True, text=True)
     return done.stdout + done.stderr
