@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Any:
 
         return run
     if name == "main":
-        if _is_asked_by_script(sys._getframe(1)):
+        if _is_requested_by_script(sys._getframe(1)):
             from segsweep.cli.continuing import how_to_continue
             from segsweep.cli.ending import end_at_once
 
@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'segsweep' has no attribute {name!r}")
 
 
-def _is_asked_by_script(frame: FrameType | None) -> bool:
+def _is_requested_by_script(frame: FrameType | None) -> bool:
     """Return whether a frame, or its caller outside Python's import machinery, belongs to the script that this process runs."""
     while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back

@@ -65,7 +65,7 @@ class LostArtifactError(Exception):
 
 
 class OutageError(Exception):
-    """A fault of the environment, as a full disk, stops a study. Nothing is lost; the same command continues it."""
+    """A fault of the environment such as a full disk stops a study. Nothing is lost; the same command continues it."""
 
 
 def unknown(what: str, name: object, known: Sequence[str], listed_by: str = "") -> UserError:

@@ -46,7 +46,7 @@ def fetch_file(url: str, path: Path, checksum: tuple[str, str] | None, progress:
         try:
             _download(url, partial, progress)
         except (OSError, HTTPException) as error:
-            if left and _may_pass(error):
+            if left and _is_transient(error):
                 continue
             raise FetchError(f"{url}: {reason_of(error)}") from None
         if checksum is None or _digest(partial, checksum[0]).startswith(checksum[1]):
@@ -83,7 +83,7 @@ def _download(url: str, partial: Path, progress: Progress) -> None:
         raise ConnectionError(f"the connection ended after {have} of {total} bytes")
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Return whether a retry may succeed: False if the host refused the request or is unknown."""
     refused = isinstance(error, HTTPError) and error.code < 500
     return not refused and not isinstance(getattr(error, "reason", None), socket.gaierror | ConnectionRefusedError)

@@ -15,7 +15,7 @@ from segsweep.records.verify import damaged_records
 from segsweep.store.contents import CHECKPOINT_FILE, DATA, MASKS, MODEL, WEIGHTS
 from segsweep.store.opening import open_store
 from segsweep.store.protocol import Progress, Store
-from segsweep.store.verified import forget_gone
+from segsweep.store.verified import forget_removed
 
 INTACT = "records are intact"
 CHECKPOINT = "checkpoint"  # a kind of content that is not an artifact
@@ -81,7 +81,7 @@ def verify_store(store: Store, progress: Progress) -> Verified:
             found.intact[kind] += size is not None
             found.size[kind] += size or 0
         progress(f"verifying {store.location}", done, len(contents))
-    forget_gone()
+    forget_removed()
     return found
 
 

@@ -33,5 +33,5 @@ def folds_of(protocol: str) -> Folds | None:
         return None
     folds = Folds(int(match[2]), int(match[1] or 1))
     if folds.count < 2:
-        raise UserError(f"protocol {protocol!r}: needs at least 2 folds, as '5-fold' or '5x2-fold' (5 repetitions of 2 folds)")
+        raise UserError(f"protocol {protocol!r}: needs at least 2 folds: '5-fold', or '5x2-fold' (5 repetitions of 2 folds)")
     return folds

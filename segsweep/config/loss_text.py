@@ -1,4 +1,4 @@
-"""Losses as texts: a name, or a weighted sum as `0.5*cross_entropy+dice`."""
+"""Losses as texts: a name, or a weighted sum such as `0.5*cross_entropy+dice`."""
 
 import math
 import re

@@ -29,7 +29,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
     - `NAME=LOW..HIGH` gives a tuned axis another range.
     - `seeds`, `source_seeds`, `trials_per_cell` and `source_trials` take a whole number.
     - `target` names another dataset, `protocol` its split.
-    - `early_stopping` takes a rule as `racing(margin=0.01)`, or `none`.
+    - `early_stopping` takes a rule such as `racing(margin=0.01)`, or `none`.
     - One value of `source_learning_rate` ends the tuning of source rates; several values replace its range where it is tuned.
 
     Raises:

@@ -72,7 +72,7 @@ class Published:
 def deviations_in(docstring: str | None) -> tuple[str, ...]:
     """Return the list below the line `Deviations from the paper:` in the docstring of a study file, one text per point.
 
-    A point begins with `- `; its further lines are indented. Without a docstring, as with `python -OO`, the result is empty.
+    A point begins with `- `; its further lines are indented. Without a docstring, such as with `python -OO`, the result is empty.
     Raises `UserError` for a docstring without such a list.
     """
     if docstring is None:

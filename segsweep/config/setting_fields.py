@@ -41,8 +41,8 @@ class SettingFields(BaseModel):
     """Origin of the initial weights: a chain of stages joined by `+`, each one of `random`, `imagenet[:WEIGHTS]`, `coco-weights`,
     `file:PATH`, `supervised:DATASET[@N]`, `simclr:DATASET[@N]`."""
     architecture: ArchitectureName = "unet16"
-    """Network: a plain U-Net (`unet`, `unet16`, `unet_no_norm`), or DECODER-ENCODER as `unet-resnet50`. `segsweep models` lists
-    the names and their cost."""
+    """Network: a plain U-Net (`unet`, `unet16`, `unet_no_norm`), or DECODER-ENCODER such as `unet-resnet50`. `segsweep models`
+    lists the names and their cost."""
     transfer: Transfer = "encoder"
     """Weights that move from the source into the model: `encoder`, `all-but-classifier`, or `all`, where rows of the classifier
     move by class name. A random source makes it `none`."""
@@ -88,7 +88,7 @@ class SettingFields(BaseModel):
     """Decay per step of an exponential moving average of the weights, at most (1 + n) / (10 + n) after n steps; validation,
     `keep` and test use the average. None: no average."""
     loss: LossText = "cross_entropy"
-    """Training loss, or a weighted sum as `0.5*cross_entropy+dice`, of: `cross_entropy`, `cross_entropy_foreground` (ignores
+    """Training loss, or a weighted sum such as `0.5*cross_entropy+dice`, of: `cross_entropy`, `cross_entropy_foreground` (ignores
     background), `weighted_cross_entropy` (by median frequency over the pixels of images that show the class: arXiv:1411.4734),
     `bce`, `dice`, `focal` (arXiv:1708.02002), `jaccard`, `lovasz` (arXiv:1705.08790)."""
     output: Literal["softmax", "sigmoid"] = "softmax"

@@ -12,7 +12,7 @@ LIMITS = {"exclusiveMinimum": "> ", "minimum": ">= ", "exclusiveMaximum": "< ", 
 
 @dataclass(frozen=True)
 class SettingEntry:
-    """One setting. `allowed` is a text as `number > 0 <= 1 or None`; `meaning` is the docstring of the field."""
+    """One setting. `allowed` is a text such as `number > 0 <= 1 or None`; `meaning` is the docstring of the field."""
 
     name: str
     default: Any

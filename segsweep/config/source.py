@@ -1,4 +1,4 @@
-"""Sources: the origin of initial weights, a chain of stages written as `imagenet+simclr:cats_dogs`.
+"""Sources: the origin of initial weights, a chain of stages written like `imagenet+simclr:cats_dogs`.
 
 Characters of a path that would split the text are escaped as in URLs: `+` as `%2B`, `@` as `%40`, `,` as `%2C` (and a `%` before
 such digits as `%25`).
@@ -135,7 +135,7 @@ def _text(values: Triple) -> str:
 
 
 def _file(kind: str, text: str) -> Stage:
-    """Return the stage of a weight file with its options, as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
+    """Return the stage of a weight file with its options, such as `vit.pth@prefix=teacher@mean=0.5@std=0.5`."""
     match = re.fullmatch(r"(.+?)((?:@(?:prefix|mean|std)=[^@]*)*)", text)
     assert match is not None  # any text that is not empty matches
     options = dict(option.split("=", 1) for option in match[2].split("@")[1:])

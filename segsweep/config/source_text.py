@@ -73,7 +73,7 @@ def _held(value: Any, depth: int) -> Any:
 
 
 def _text(function: Callable[..., Any]) -> Any:
-    """Return the source text of a function or class; its byte code if there is no source, as for code typed at a prompt."""
+    """Return the source text of a function or class; its byte code if there is no source (code typed at a prompt)."""
     try:
         if isinstance(function, FunctionType) and function.__name__ == "<lambda>":
             return _lambda_text(function)

@@ -37,7 +37,7 @@ class StageKind:
 
     @property
     def form(self) -> str:
-        """The notation of a stage of this kind, as `imagenet[:WEIGHTS]`."""
+        """The notation of a stage of this kind, such as `imagenet[:WEIGHTS]`."""
         return self.name + FORMS[self.argument]
 
     @property

@@ -79,7 +79,7 @@ class Target:
 
 def _check_groups(pattern: object) -> None:
     """Raise `UserError` unless the pattern is a regular expression with exactly one group."""
-    example = "give a regular expression with one group in parentheses, as '^(video[0-9]+)_'"
+    example = "give a regular expression with one group in parentheses, such as '^(video[0-9]+)_'"
     try:
         count = re.compile(pattern).groups if isinstance(pattern, str) else 0
     except re.error as error:
@@ -104,15 +104,15 @@ class Study:
     Attributes:
         name: Name of the study and of its folder: letters, digits, `_`, `.` and `-`.
         target: Dataset to fine-tune and test on.
-        compare: Lists of values by setting, or a list of such grids, whose union the study compares.
-        tune: Ranges (`LogUniform`, `Uniform`) or `Choice` by setting; chosen within each cell.
-        fixed: Values by setting; all other settings have their defaults.
-        trials_per_cell: Tuning trials per cell, at least 1. None: every combination if all tuned axes list their values,
-            otherwise 8.
-        seeds: Confirmed runs per cell, at least 1.
-        source_seeds: Models that each source is trained to, with different seeds; at least 1.
-        source_trials: Learning rates at which the supervised stages of each source are trained; the source's validation split
-            chooses one. With 1, stages use the setting `source_learning_rate`. The rates come from the range of
+        compare: Values to compare, by name of the setting; or a list of such grids, whose union is compared.
+        tune: Range (`LogUniform`, `Uniform`) or listed values (`Choice`) of each tuned axis, by name of the setting.
+        fixed: Values by name of the setting; settings that are not mentioned have their defaults.
+        trials_per_cell: Number of tuning trials per cell, at least 1. None: every combination if all tuned axes list their
+            values, otherwise 8.
+        seeds: Number of confirmed runs per cell, at least 1.
+        source_seeds: Number of models per source, each trained with another seed; at least 1.
+        source_trials: Number of learning rates at which the supervised stages of each source are trained; the source's validation
+            split chooses one. With 1, stages use the setting `source_learning_rate`. The rates come from the range of
             `source_learning_rate` in `tune`, otherwise from that of `learning_rate`.
         source_range: Range of `source_learning_rate`, moved here from `tune`.
         early_stopping: Rule that compares tuning trials within a cell; None for no early stopping.
@@ -121,8 +121,7 @@ class Study:
         user_objects: The objects in `own` with their fingerprints.
 
     Raises:
-        UserError: a name, role, value or combination is not allowed; raised when the study is built, with the name of the
-            setting.
+        UserError: a name, role, value or combination is not allowed. It is raised when the study is built, and names the setting.
     """
 
     name: str
@@ -199,7 +198,7 @@ class Study:
             raise UserError(f"study {self.name}: {axis} has two roles; an axis is compared, tuned or fixed")
         for axis in self.tune:
             if axis in NOT_TUNED:
-                raise UserError(f"study {self.name}: {axis} cannot be tuned, only compared or fixed, as {', '.join(NOT_TUNED)}")
+                raise UserError(f"study {self.name}: {axis} cannot be tuned, only compared or fixed")
         for axis in self.tune:
             if axis.startswith(("source_", "ssl_")):
                 raise UserError(
@@ -292,7 +291,7 @@ class Study:
     def cells(self) -> Iterator[tuple[str, Settings]]:
         """Yield each cell once, as its name and its settings, in which tuned settings have their defaults.
 
-        Equivalent combinations, as `random` with either transfer, are one cell.
+        Equivalent combinations, such as `random` with either transfer, are one cell.
         """
         seen = set()
         axes = list(dict.fromkeys(axis for grid in self.grids for axis in grid))

@@ -38,8 +38,8 @@ class Architecture:
         name: Letters, digits, `_` and `-`.
         build: `build(classes)` returns a `torch.nn.Module` that maps images (B, 3, H, W), normalised floats, to logits (B,
             classes, H, W). With `output=sigmoid`, `classes` is 1.
-        encoder: Prefix of the names of the encoder's parameters, as `"encoder."`.
-        classifier: Prefix of the names of the last classifier's parameters, as `"head.out."`.
+        encoder: Prefix of the names of the encoder's parameters, such as `"encoder."`.
+        classifier: Prefix of the names of the last classifier's parameters, such as `"head.out."`.
         levels: Prefixes of the parameter names of each level of the encoder, from input to output; required only for `encoder:K`,
             `layer_decay` and gradual unfreezing.
         stride_px: Number of pixels of which heights and widths must be multiples.
@@ -119,7 +119,7 @@ class Supervised:
     """A stage of supervised training as an object: `supervised:DATASET@N`.
 
     Attributes:
-        dataset: A user's dataset object, or the name of a dataset, as `folder:PATH` with any characters in its path.
+        dataset: A user's dataset object, or the name of a dataset, such as `folder:PATH` with any characters in its path.
         limit: Number of images, at least 1; None for all.
     """
 

@@ -93,7 +93,7 @@ def _card(artifact: Artifact, trial: pd.Series) -> dict[str, Any]:
 def _split(settings: Mapping[str, Any]) -> str:
     """Return the name of the split on which a card's numbers were measured."""
     fold = settings.get("fold")
-    return "this study's own split" if fold is None else f"only fold {fold} of this study's cross-validation"
+    return "this study's split" if fold is None else f"only fold {fold} of this study's cross-validation"
 
 
 def _readme(card: dict[str, Any]) -> str:

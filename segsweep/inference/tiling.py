@@ -46,7 +46,7 @@ class Predictor:
         fit: How those squares were made. With `resize` and `nearest` the image is resized to such a square; with `crop` and
             `raw-crop` the network sees the whole image, at the scale at which its squares were cut.
         device: Device to compute on.
-        precision: `float32`, or `bfloat16`, which applies on GPUs only.
+        precision: `bfloat16` for bfloat16 on a GPU; any other value means float32.
     """
 
     def __init__(self, network: nn.Module, *, image_px: int, fit: Fit, device: Device, precision: str = "float32") -> None:

@@ -66,12 +66,12 @@ def parsed_lines(path: Path, content: bytes) -> list[Row]:
             rows.append(parsed(line))
         except ChecksumError as error:
             raise DamagedRecordsError(path, f"line {number} is damaged ({error})") from None
-    if tail and _has_lost_its_end(tail):
+    if tail and _newline_is_damaged(tail):
         raise DamagedRecordsError(path, f"line {len(complete) + 1} is damaged (its end)")
     return rows
 
 
-def _has_lost_its_end(tail: bytes) -> bool:
+def _newline_is_damaged(tail: bytes) -> bool:
     """Return whether the last byte of a line is a damaged newline: without this byte the line is complete."""
     try:
         parsed(tail[:-1])

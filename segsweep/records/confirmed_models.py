@@ -45,7 +45,7 @@ def _recorded(trial: Mapping[Any, Any], get: Callable[[str, str], Found]) -> Fou
         return artifact
     artifact = get(MODEL, key)
     if artifact.content_hash != content_hash:
-        raise LostArtifactError(MODEL, key, f"has content {artifact.content_hash}, the record says {content_hash}")
+        raise LostArtifactError(MODEL, key, f"has content {artifact.content_hash}, the record has {content_hash}")
     return artifact
 
 
@@ -55,7 +55,7 @@ def _check_card(trial: Mapping[Any, Any], artifact: ArtifactInfo) -> None:
         if stored is None or recorded is None or pd.isna(recorded) or math.isnan(stored):
             continue
         if not math.isclose(stored, recorded, rel_tol=1e-9):
-            reason = f"is of another run of this trial: its {name} is {stored:.5g}, the record says {recorded:.5g}"
+            reason = f"is of another run of this trial: its {name} is {stored:.5g}, the record has {recorded:.5g}"
             raise LostArtifactError(MODEL, artifact.key, reason)
 
 

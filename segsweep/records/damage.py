@@ -32,8 +32,8 @@ def unreadable(file: Path, error: OSError, remedy: str | None = None) -> UserErr
         return DamagedRecordsError(file, "is missing", remedy)
     if isinstance(error, IsADirectoryError | NotADirectoryError):
         return DamagedRecordsError(file, f"cannot be read ({error.strerror})", remedy)
-    remedy = "let its owner run: chmod -R a+rX" if isinstance(error, PermissionError) else "check the disk"
-    user_error = UserError(f"{file}: cannot be read: {error.strerror or error}; {remedy}, then run the same command again")
+    advice = "let its owner run: chmod -R a+rX" if isinstance(error, PermissionError) else "check the disk"
+    user_error = UserError(f"{file}: cannot be read: {error.strerror or error}; {advice}, then run the same command again")
     user_error.__cause__ = error
     return user_error
 
@@ -42,7 +42,7 @@ def remedy_of(file: Path) -> str:
     """Return the remedy for a damaged file of records: the study's command, and the copy in W&B if there is one."""
     copy = copy_in_wandb(file)
     other = f"; W&B has a copy: load({copy!r})" if copy else ""
-    return f"run the study's own command again: it sets the file aside and runs again what only this file held{other}"
+    return f"run the study's command again: it sets the file aside and runs again what only this file held{other}"
 
 
 def copy_in_wandb(file: Path) -> str | None:

@@ -48,7 +48,7 @@ class DriverStatus:
         runs_on: Description of the workers.
         busy: Workers with a task.
         trials_per_hour: Speed of the study.
-        seconds_left: Predicted remaining time.
+        seconds_left: Predicted remaining time in seconds.
     """
 
     host: str

@@ -14,7 +14,7 @@ from segsweep.records.schema import SCHEMA_VERSION
 
 __all__ = ["Row", "append_line", "declared", "plain", "read_lines", "read_study", "replace_text", "write_object"]
 
-REWRITE = "run the study's own command again: it rewrites the file"
+REWRITE = "run the study's command again: it rewrites the file"
 
 
 def plain(value: Any) -> Any:

@@ -17,11 +17,11 @@ from segsweep.records.parts import (
     PARTS,
     Index,
     Part,
-    as_found,
-    damages,
+    damage_in,
     forget_choices,
     index_of,
     list_part,
+    part_from_files,
     parts_of,
     read_choices,
     read_index,
@@ -101,10 +101,10 @@ def _mend_parts(folder: Path) -> Iterator[str]:
     parts = [part for part in parts_of(folder, index) if not part.is_damaged]
     live = {path.stem for path in (folder / "live").glob("*.jsonl")}
     for part in parts:
-        wrong = next(damages(part), None)
+        wrong = next(damage_in(part), None)
         if wrong is None:
             if part.name not in index.parts:
-                list_part(folder, part if part.tables else as_found(part.folder))
+                list_part(folder, part if part.tables else part_from_files(part.folder))
             continue
         moved = f"moved to {set_aside(folder, part.folder)}; " if part.folder.exists() else ""
         list_part(folder, replace(part, is_damaged=True))

@@ -183,7 +183,7 @@ def write_part(folder: Path, number: int, tables: Mapping[str, pd.DataFrame]) ->
     temporary.mkdir()
     for table, data in tables.items():
         data.to_parquet(temporary / f"{table}.parquet")
-    part = as_found(temporary, final)
+    part = part_from_files(temporary, final)
     (temporary / OWN).write_bytes(with_checksum(part.row))
     for path in (*temporary.iterdir(), temporary):
         sync(path)
@@ -192,7 +192,7 @@ def write_part(folder: Path, number: int, tables: Mapping[str, pd.DataFrame]) ->
     return part
 
 
-def as_found(found_in: Path, final: Path | None = None) -> Part:
+def part_from_files(found_in: Path, final: Path | None = None) -> Part:
     """Return a part with the checksums and ids of the tables in the folder `found_in`, as if it were at `final`.
 
     Raises `DamagedRecordsError` for a table that cannot be read.
@@ -235,7 +235,7 @@ def read_choices(folder: Path, index: Index) -> list[Row]:
     if len(choices) < index.choices and len(choices) < read_index(folder).choices:  # a start may have reset it
         raise DamagedRecordsError(path, f"has {len(choices)} lines instead of {index.choices}", REWRITE)
     if not all({"cell", "chosen", "confirm"} <= choice.keys() for choice in choices):
-        raise DamagedRecordsError(path, "is damaged (it holds other lines than choices)", REWRITE)
+        raise DamagedRecordsError(path, "is damaged (it contains other lines than choices)", REWRITE)
     return choices
 
 
@@ -251,7 +251,7 @@ def list_part(folder: Path, part: Part) -> None:
     append_line(folder / INDEX, part.row, durable=True)
 
 
-def damages(part: Part) -> Iterator[DamagedRecordsError]:
+def damage_in(part: Part) -> Iterator[DamagedRecordsError]:
     """Yield an error for each damaged table of a part; this reads all of its bytes."""
     for table in part.tables or TABLES:
         try:

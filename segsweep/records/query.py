@@ -22,25 +22,25 @@ NOT_CODE = re.compile(  # quoted names, strings and comments
     r"""(?P<name>"(?:[^"]|"")*")|\be'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/""",
     re.IGNORECASE | re.DOTALL,
 )
-ASKS_COUNTS = re.compile(  # table `counts` after FROM or JOIN, or in a list of FROM
+QUERIES_COUNTS = re.compile(  # table `counts` after FROM or JOIN, or in a list of FROM
     r"\b(?:from|join)\b[\s(]*(?:\w+\.)?(?:all_)?counts\b"
     r"|\bfrom\b(?:(?!\b(?:select|where|group|having|order|limit|union)\b).)*,[\s(]*(?:\w+\.)?(?:all_)?counts\b",
     re.IGNORECASE | re.DOTALL,
 )
-NAMES_COUNTS = re.compile(  # WITH counts AS (...)
+DEFINES_COUNTS = re.compile(  # WITH counts AS (...)
     r"\b(?:all_)?counts\s*(?:\([^()]*\)\s*)?as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE
 )
-TRUTH = re.compile(  # `true` is a keyword with a value (1 in sums); after a comparison or IS it is meant as a constant
+TRUE_WORD = re.compile(  # `true` is a keyword with a value (1 in sums); after a comparison or IS it is meant as a constant
     r"(?P<constant>(?:(?<![<>])=|<>|\bis|\bnot)\s*)?(?<![\w.])true\b", re.IGNORECASE
 )
 PIXELS = re.compile(r"\b(?:hit|predicted)\s*(?:=|<>|!=)\s*true\b", re.IGNORECASE)  # compared with the column
 
 
 class Tables(Protocol):
-    """An object with tables by name, as the records of a study."""
+    """An object with tables by name, such as the records of a study."""
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table by name, as `trials` or `all_trials`."""
+        """Return a table by name, such as `trials` or `all_trials`."""
 
 
 def with_all_rows(table: str) -> str:
@@ -67,21 +67,21 @@ def _below_one_another(studies: Sequence[Tables], table: str) -> pa.Table:
     return stacked([to_arrow(records.table(table)) for records in studies])
 
 
-def _everything(studies: Sequence[Tables], table: str, asked: pa.Table) -> pa.Table:
-    """Return a table with all rows; this is the `asked` table if every row is planned."""
+def _everything(studies: Sequence[Tables], table: str, planned: pa.Table) -> pa.Table:
+    """Return a table with all rows; this is the `planned` table if every row is planned."""
     alike = all(records.table(table) is records.table(with_all_rows(table)) for records in studies)
-    return asked if alike else _below_one_another(studies, with_all_rows(table))
+    return planned if alike else _below_one_another(studies, with_all_rows(table))
 
 
 def _misreads_true(query: str) -> bool:
     """Return whether a query over `counts` has an unquoted `true` that may mean the column."""
-    code = NOT_CODE.sub(_name_alone, query)
-    if not ASKS_COUNTS.search(code) or NAMES_COUNTS.search(code):
+    code = NOT_CODE.sub(_without_quotes, query)
+    if not QUERIES_COUNTS.search(code) or DEFINES_COUNTS.search(code):
         return False
-    return PIXELS.search(code) is not None or any(found["constant"] is None for found in TRUTH.finditer(code))
+    return PIXELS.search(code) is not None or any(found["constant"] is None for found in TRUE_WORD.finditer(code))
 
 
-def _name_alone(found: re.Match[str]) -> str:
+def _without_quotes(found: re.Match[str]) -> str:
     """Replace a string or comment by a space; unquote a quoted name, unless it is `true` or not an identifier."""
     name = (found["name"] or "").strip('"')
     return name if name.isidentifier() and name.lower() != "true" else " _ " if name else " "

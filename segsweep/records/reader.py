@@ -25,7 +25,7 @@ def load(source: str | Path, study: str | None = None) -> Records:
     """Return the records of one study.
 
     Args:
-        source: A study folder, for instance `runs/transfer_grid`, or a W&B project as `wandb:ENTITY/PROJECT`.
+        source: A study folder, such as `runs/transfer_grid`, or a W&B project as `wandb:ENTITY/PROJECT`.
         study: Name of the study in a W&B project; required only if the project has several.
 
     Returns:
@@ -80,10 +80,10 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
         UserError: the query fails (the message lists tables and similar columns), there is no study, or two studies have the same
             name.
     """
-    asked = studies or study_folders()
-    if not asked:
+    queried = studies or study_folders()
+    if not queried:
         raise UserError(f"{RUNS}/: holds no study to query; run one, or name the folders of studies")
-    found = [study if isinstance(study, Records) else load(study) for study in asked]
+    found = [study if isinstance(study, Records) else load(study) for study in queried]
     for one, other in combinations(found, 2):
         if one.study["name"] == other.study["name"]:
             raise UserError(

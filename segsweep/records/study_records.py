@@ -56,7 +56,7 @@ class Records:
     further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table by name, as `trials` or `all_trials`. Raises `KeyError` for an unknown name."""
+        """Return a table by name, such as `trials` or `all_trials`. Raises `KeyError` for an unknown name."""
         found: pd.DataFrame = self.further[name] if name in self.further else self.__dict__[name]
         return found
 
@@ -87,12 +87,12 @@ def assemble(
         if table not in of_tasks
     }
     everything = {**of_tasks, **rest}
-    named = _asked(everything, plan_status) | {with_all_rows(table): data for table, data in everything.items()}
+    named = _declared_rows(everything, plan_status) | {with_all_rows(table): data for table, data in everything.items()}
     known = {each.name: named.pop(each.name) for each in fields(Records) if each.name in named}
     return Records(folder, **known, study=study, choices=choices, further=named)
 
 
-def _asked(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
+def _declared_rows(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
     """Return the rows of every table that belong to the present declaration of the study. No other function decides this.
 
     These are the rows of planned trials, of the stages they start from with all stages before those, and of all other tasks.

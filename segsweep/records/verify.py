@@ -7,7 +7,7 @@ from pathlib import Path
 from segsweep.records.checked import ChecksumError, parsed
 from segsweep.records.damage import INDEX, DamagedRecordsError
 from segsweep.records.lines import REWRITE, read_declaration
-from segsweep.records.parts import CHOICES, OWN, Index, Part, damages, parts_of, read_choices, read_index, read_plan
+from segsweep.records.parts import CHOICES, OWN, Index, Part, damage_in, parts_of, read_choices, read_index, read_plan
 from segsweep.records.tables import read_live
 
 
@@ -32,7 +32,7 @@ def _found(folder: Path) -> Iterator[DamagedRecordsError]:
             yield error
     for part in parts_of(folder, index):
         if not part.is_damaged:
-            yield from damages(part)
+            yield from damage_in(part)
             yield from _in_part_line(part)
     checks: list[Callable[[], object]] = [partial(read_choices, folder, index), partial(read_plan, folder, index)]
     for check in checks + [partial(read_live, path) for path in sorted((folder / "live").glob("*.jsonl"))]:

@@ -52,7 +52,7 @@ class Moment:
         return self.at + time.monotonic() - self.passed
 
 
-def _in_one_line(method: "Method[Arguments, Returned]") -> "Method[Arguments, Returned]":
+def _report_disk_errors(method: "Method[Arguments, Returned]") -> "Method[Arguments, Returned]":
     """Wrap a method to raise `UserError` on a full or failing disk, after which the same command continues."""
 
     @functools.wraps(method)
@@ -89,7 +89,7 @@ class RecordWriter:
         self._choices = 0  # number of lines that this driver has added
         self._starts = 0  # number of the last start of a trial or stage
 
-    @_in_one_line
+    @_report_disk_errors
     def __enter__(self) -> Self:
         try:
             self._lock.acquire(timeout=LOCK_SECONDS)
@@ -133,7 +133,7 @@ class RecordWriter:
         entries = {path.stem: read_live(path) for path in sorted((self.folder / "live").glob("*.jsonl"))}
         return {identity: entry for identity, entry in entries.items() if entry is not None}
 
-    @_in_one_line
+    @_report_disk_errors
     def start(
         self, table: str, identity: str, columns: Mapping[str, Any], again: bool = False, begun: Moment | None = None
     ) -> None:
@@ -152,19 +152,19 @@ class RecordWriter:
         self._starts += 1
         return self._starts
 
-    @_in_one_line
+    @_report_disk_errors
     def epoch(self, identity: str, row: Mapping[str, Any]) -> None:
         """Record an epoch, unless it is already recorded."""
         if row["epoch"] not in self._written[identity]:
             append_line(self._live(identity), {"kind": "epoch", **row})
             self._written[identity].add(row["epoch"])
 
-    @_in_one_line
+    @_report_disk_errors
     def facts(self, identity: str, columns: Mapping[str, Any]) -> None:
         """Record columns that are known before the first epoch."""
         append_line(self._live(identity), {"kind": "facts", **columns})
 
-    @_in_one_line
+    @_report_disk_errors
     def end(
         self,
         identity: str,
@@ -190,21 +190,21 @@ class RecordWriter:
         if len(self._ended) >= ENDED_PER_PART:
             self.compact()
 
-    @_in_one_line
+    @_report_disk_errors
     def found(self, table: str, identity: str, columns: Mapping[str, Any]) -> None:
         """Record a task whose artifact was already in the store, as finished. Its number of starts does not change."""
         when = {"ended_at": time.time(), "start_number": self._next_start()}
         append_line(self._live(identity), {"kind": "found", "table": table, **when, **columns})
         self._has_ended(identity)
 
-    @_in_one_line
+    @_report_disk_errors
     def trace(self, identity: str, text: str) -> Path:
         """Write the traceback of a failure, and return the file's path."""
         path = self.folder / "errors" / f"{identity}.txt"
         replace_text(path, text)
         return path
 
-    @_in_one_line
+    @_report_disk_errors
     def plan(self, trials: Sequence[Row], stages: Sequence[str] = ()) -> None:
         """Write the planned trials and the ids of their stages, which from now on define the study for readers."""
         rows = [*trials, *({"phase": STAGE, "stage_id": stage} for stage in stages)]
@@ -217,14 +217,14 @@ class RecordWriter:
             forget_choices(self.folder, read_index(self.folder))
             self._choices_are_old, self._choices = False, 0
 
-    @_in_one_line
+    @_report_disk_errors
     def choose(self, cell: str, columns: Mapping[str, Any]) -> None:
         """Record the setting that a cell has chosen, and the confirmed runs that measure it."""
         append_line(self.folder / CHOICES, {"cell": cell, **columns}, durable=True)
         self._choices += 1
         append_line(self.folder / INDEX, {"kind": "choices", "count": self._choices}, durable=True)
 
-    @_in_one_line
+    @_report_disk_errors
     def declare(self, study: Mapping[str, Any]) -> str:
         """Write the declaration of the study with all its starts, and return the permanent identity of these records."""
         earlier = read_study(self.folder) if declared(self.folder) else {}
@@ -234,7 +234,7 @@ class RecordWriter:
         write_object(self.folder / STUDY, {**study, "records_id": identity, "starts": [*earlier.get("starts", []), start]})
         return identity
 
-    @_in_one_line
+    @_report_disk_errors
     def compact(self) -> None:
         """Move tasks that have ended from lines to a part."""
         entries = {identity: read_live(self._live(identity)) for identity in self._ended}

@@ -9,7 +9,7 @@ from segsweep.files import set_permissions, sync
 from segsweep.store.contents import INDEX_FILE
 from segsweep.store.index import DamageError, compare, read_index, write_index
 from segsweep.store.protocol import Progress, Verify
-from segsweep.store.verified import file_stamps, one_verifies, read_verified, write_verified
+from segsweep.store.verified import file_stamps, read_verified, verification_lock, write_verified
 
 
 def move_into_place(folder: Path, final: Path, metadata: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ def read_intact(folder: Path, verify: Verify, progress: Progress) -> dict[str, A
             raise DamageError(f"{name} has {found[name][0]} bytes instead of {size}")
     verified_state, always = read_verified(folder), verify == "always"
     if always or (verified_state != found and (verify == "once" or verified_state is not None)):
-        with one_verifies(folder):
+        with verification_lock(folder):
             if always or read_verified(folder) != found:
                 compare(folder, files, "verifying {} {}".format(*folder.parts[-2:]), progress)
                 write_verified(folder, found)

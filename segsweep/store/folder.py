@@ -112,7 +112,7 @@ class FolderStore:
         return Artifact(kind, key, index["content_hash"], index["metadata"], folder)
 
     def _lost(self, kind: str, key: str, error: FileNotFoundError) -> LostArtifactError:
-        """Return the error for a missing artifact or file. Raises `error` if the whole store is missing, as after an unmount."""
+        """Return the error for a missing artifact or file. Raises `error` if the whole store is missing (an unmounted disk)."""
         if not self.root.is_dir():
             raise error
         if self.folder(kind, key).is_dir():

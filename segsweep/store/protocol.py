@@ -170,7 +170,7 @@ class Store(Protocol):
         """Return the sorted identities of all tasks with checkpoints."""
 
     def text(self, name: str) -> SharedText:
-        """Return a shared text by name, as `speed.json`; a name may have a group, as `manifests/pets.json`."""
+        """Return a shared text by name, such as `speed.json`; a name may have a group: `manifests/pets.json`."""
 
     def scratch(self, prefix: str) -> AbstractContextManager[Path]:
         """Enter a context with a temporary folder, removed at the end. Machines that see the store see it too."""

@@ -57,7 +57,7 @@ def write_verified(folder: Path, files: FileStamps) -> None:
 
 
 @contextmanager
-def one_verifies(folder: Path) -> Iterator[None]:
+def verification_lock(folder: Path) -> Iterator[None]:
     """Hold the verification lock of an artifact on this machine: processes that waited then find its mark."""
     try:
         path = verified_file(folder).with_suffix(".lock")
@@ -73,7 +73,7 @@ def one_verifies(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def forget_gone() -> None:
+def forget_removed() -> None:
     """Remove this machine's marks of artifacts that no longer exist."""
     with suppress(OSError, RuntimeError):
         for path in verified_file(Path()).parent.glob("*.json"):

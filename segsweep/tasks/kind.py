@@ -40,8 +40,8 @@ class RecordTable:
         job_type: Type of the W&B run.
         title: Returns the title of the W&B run for a row.
         tag: Returns the tag of the W&B run for a row.
-        measured: Columns with results, except those that every kind has (as `status`) and those whose name begins with the split
-            that they were measured on.
+        measured: Columns with results, except those that every kind has (such as `status`) and those whose name begins with
+            the split that they were measured on.
         source: Column with the id of the stage that provides the initial weights; None if there is none.
         artifact: Artifacts of the records; None if they have none.
     """
@@ -68,7 +68,8 @@ class Kind:
 
     Attributes:
         executor: `MODULE:FUNCTION`, imported where tasks execute. The function takes the task, the keys of the artifacts that it
-            needs and an `ExecutionContext`, and yields the bodies of messages.
+            needs and an `ExecutionContext`. It yields bodies of messages for the task's first record, and whole messages
+            (`Message`) for other records.
         table: Table of the records.
         artifact: Kind of the artifact that the task makes for other tasks; None if it makes none.
         group_option: Option that sets the number of workers that execute one such task together.

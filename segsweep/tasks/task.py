@@ -1,4 +1,4 @@
-"""A task: one piece of schedulable work, as a stage to build or a trial to run.
+"""A task: one piece of schedulable work: a stage to build or a trial to run.
 
 A task names the artifacts that it needs and makes, its records, resources, cost and label. Its kind, a row of
 `segsweep.tasks.kinds.KINDS`, names its executor and the table of its records.

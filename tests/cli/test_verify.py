@@ -110,5 +110,5 @@ def test_records_of_a_study_are_compared_too(
     assert end.value.code == 1
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(
-        "runs/tiny/parts/000001/counts.parquet: is damaged (its checksum does not match); run the study's own command"
+        "runs/tiny/parts/000001/counts.parquet: is damaged (its checksum does not match); run the study's command"
     )

@@ -286,7 +286,7 @@ def test_new_stage_settings_appear_only_if_changed():
     ) == ("poly", 0.1, "dice", "none")
 
 
-def test_a_largest_gradient_is_shared_with_supervised_stages_alone():
+def test_gradient_clipping_is_shared_only_with_supervised_stages():
     """`gradient_clip_norm` applies to trials and supervised stages, `ssl_gradient_clip_norm` to self-supervised ones."""
     assert not {"gradient_clip_norm"} & {
         *stage_settings(Settings(), Stage("supervised")),

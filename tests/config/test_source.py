@@ -249,7 +249,7 @@ def test_the_parsed_source_is_not_part_of_settings():
         ("simclr:coco", "coco", None, None, True, True, False),
     ],
 )
-def test_a_stage_says_what_it_is(text, dataset, path, weights, trains, self_supervised, supervised):
+def test_a_stage_describes_itself(text, dataset, path, weights, trains, self_supervised, supervised):
     """A stage names its dataset, file or published weights, and how it trains; other properties are None or False."""
     stage = Stage.parse(text)
     assert (stage.dataset, stage.path, stage.weights) == (dataset, path, weights)

@@ -165,7 +165,7 @@ def test_a_name_that_no_text_can_hold_is_refused(values):
         Loss(**{"function": cross, **values})
 
 
-def test_a_text_without_its_object_says_where_it_exists():
+def test_a_text_without_its_object_names_the_remedy():
     """A text without an object in this process raises, and names the remedy: a run of its study file."""
     with pytest.raises(UserError, match=r"unknown name 'own:nothing'.*only in a run of their study file"):
         user_object("own:nothing")

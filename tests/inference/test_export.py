@@ -57,7 +57,7 @@ def test_a_model_from_before_keep_and_normalisation_is_exported(copy_of_finished
     assert "Measured at 32 px on" in text
 
 
-def test_an_exported_model_says_at_which_size_it_was_measured(copy_of_finished: Path, tmp_path: Path) -> None:
+def test_an_exported_models_readme_names_the_test_size(copy_of_finished: Path, tmp_path: Path) -> None:
     """The README of a model tested with test_size=original names the original sizes of the masks."""
     for file in (copy_of_finished / "store" / "model").glob("*/artifact.json"):
         artifact = json.loads(file.read_text())

@@ -50,7 +50,7 @@ def mask_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.asarray(image)
 
 
-def test_masks_are_what_the_exported_model_predicts(study: Path, photos: Path, tmp_path: Path) -> None:
+def test_masks_equal_the_exported_models_prediction(study: Path, photos: Path, tmp_path: Path) -> None:
     """Pixel values are the class numbers of the exported model, at the image's size and orientation."""
     out = tmp_path / "out"
     predict(load(study), photos, out, probabilities=True, device="cpu")
@@ -58,12 +58,12 @@ def test_masks_are_what_the_exported_model_predicts(study: Path, photos: Path, t
     model = torch.export.load(tmp_path / "best" / "model.pt2").module()
     assert sorted(path.stem for path in (out / "masks").iterdir()) == sorted(SIZES)
     for path in (photos / "turned.JPG", photos / "clear.png", photos / "grey.tif"):
-        picture = Image.fromarray(open_image(path))
-        assert picture.size == SIZES[path.stem]
-        square = np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR))
+        image = Image.fromarray(open_image(path))
+        assert image.size == SIZES[path.stem]
+        square = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR))
         with torch.inference_mode():
             logits = model(torch.from_numpy(square.copy()).permute(2, 0, 1)[None])
-            logits = interpolate(logits, size=picture.size[::-1], mode="bilinear")[0]
+            logits = interpolate(logits, size=image.size[::-1], mode="bilinear")[0]
         mask = mask_of(out / "masks" / f"{path.stem}.png")
         assert (mask == logits.argmax(dim=0).numpy()).mean() > 0.995
         planes = np.stack(
@@ -99,9 +99,9 @@ def test_overlays_shares_and_the_applied_run_are_written(study: Path, photos: Pa
         overlay = np.asarray(Image.open(out / row["overlay"]))
         height, width = mask.shape
         assert overlay.shape[0] > height
-        picture = open_image(photos / row["picture"])
-        assert (overlay[:height, :width][mask == 0] == picture[mask == 0]).all()
-        assert not (overlay[:height, :width][mask == 1] == picture[mask == 1]).all(axis=-1).any()
+        image = open_image(photos / row["picture"])
+        assert (overlay[:height, :width][mask == 0] == image[mask == 0]).all()
+        assert not (overlay[:height, :width][mask == 1] == image[mask == 1]).all(axis=-1).any()
 
 
 def test_images_with_one_stem_do_not_overwrite_each_other(study: Path, tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_a_model_with_one_logit_is_exported_and_applied(ellipses: Path, photos: 
     assert load_weights(best / "weights.safetensors")[0]["classifier.weight"].shape[0] == 1
     assert f"its one output channel is the logit of {foreground}, the other's is 0" in (best / "README.md").read_text()
     predict(load(folder), photos, out, probabilities=True, device="cpu")
-    picture = open_image(photos / "grey.tif").copy()
-    logits = torch.export.load(best / "model.pt2").module()(torch.from_numpy(picture).permute(2, 0, 1)[None])[0].detach()
+    image = open_image(photos / "grey.tif").copy()
+    logits = torch.export.load(best / "model.pt2").module()(torch.from_numpy(image).permute(2, 0, 1)[None])[0].detach()
     number = ["background", "figure"].index(foreground)
     assert not logits[1 - number].any()
     assert (mask_of(out / "masks" / "grey.png") == logits.argmax(dim=0).numpy()).all()

@@ -43,18 +43,18 @@ def noise(height: int, width: int) -> Pixels:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def seen(network: nn.Module, picture: Pixels) -> Tensor:
+def seen(network: nn.Module, image: Pixels) -> Tensor:
     """Return the logits (1, C, H, W) of a whole image."""
     with torch.inference_mode():
-        logits: Tensor = network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
+        logits: Tensor = network(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
     return logits
 
 
-def predicted(network: nn.Module, picture: Pixels, fit: Fit, image_px: int = 32) -> tuple[Pixels, Pixels]:
+def predicted(network: nn.Module, image: Pixels, fit: Fit, image_px: int = 32) -> tuple[Pixels, Pixels]:
     """Return the predictor's mask and probabilities, which have the image's size."""
-    result = Predictor(network, image_px=image_px, fit=fit, device=CPU).predict(picture, probabilities=True)
+    result = Predictor(network, image_px=image_px, fit=fit, device=CPU).predict(image, probabilities=True)
     assert result.probabilities_CHW is not None
-    assert result.mask_HW.shape == result.probabilities_CHW.shape[1:] == picture.shape[:2]
+    assert result.mask_HW.shape == result.probabilities_CHW.shape[1:] == image.shape[:2]
     return result.mask_HW, result.probabilities_CHW
 
 
@@ -72,37 +72,37 @@ def agrees(result: tuple[Pixels, Pixels], logits_BCHW: Tensor) -> None:
 @pytest.mark.parametrize(("fit", "method"), [("resize", Image.Resampling.BILINEAR), ("nearest", Image.Resampling.NEAREST)])
 def test_a_resized_image_gets_its_size_back(size: tuple[int, int], fit: Fit, method: Image.Resampling) -> None:
     """With `resize` and `nearest` the network sees one square, and its logits are resized as by `interpolate`."""
-    network, picture = Local(), noise(*size)
-    result = predicted(network, picture, fit)
+    network, image = Local(), noise(*size)
+    result = predicted(network, image, fit)
     assert network.sizes == [(32, 32)]
-    square = np.asarray(Image.fromarray(picture).resize((32, 32), method))
+    square = np.asarray(Image.fromarray(image).resize((32, 32), method))
     agrees(result, interpolate(seen(network, square), size=size, mode="bilinear"))
 
 
 def test_bands_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits that are resized a few rows at a time equal those that are resized at once."""
-    network, picture = Local(), noise(150, 70)
-    at_once = predicted(network, picture, "resize")
+    network, image = Local(), noise(150, 70)
+    at_once = predicted(network, image, "resize")
     monkeypatch.setattr(enlarge, "BAND_VALUES", 7 * 4 * 70)
-    in_bands = predicted(network, picture, "resize")
+    in_bands = predicted(network, image, "resize")
     assert (at_once[0] == in_bands[0]).all()
     assert (at_once[1] == in_bands[1]).all()
 
 
 def test_a_cropping_network_sees_the_whole_image() -> None:
     """With `crop` the short side becomes `image_px`; edges are padded by reflection to a multiple of 32 and cut off again."""
-    network, picture = Local(), noise(60, 100)
-    result = predicted(network, picture, "crop")
+    network, image = Local(), noise(60, 100)
+    result = predicted(network, image, "crop")
     assert network.sizes[-1] == (32, 64)  # 32 x 53, with the wider side padded
-    scaled = np.asarray(Image.fromarray(picture).resize((53, 32), Image.Resampling.BILINEAR))
+    scaled = np.asarray(Image.fromarray(image).resize((53, 32), Image.Resampling.BILINEAR))
     mirrored = np.concatenate([scaled, scaled[:, -2:-13:-1]], axis=1)
     agrees(result, interpolate(seen(network, mirrored)[..., :53], size=(60, 100), mode="bilinear"))
 
 
 def test_a_raw_cropping_network_sees_the_unchanged_image() -> None:
     """With `raw-crop` nothing is resized, except an image whose short side is below `image_px`."""
-    network, picture = Local(), noise(64, 96)
-    agrees(predicted(network, picture, "raw-crop"), seen(network, picture))
+    network, image = Local(), noise(64, 96)
+    agrees(predicted(network, image, "raw-crop"), seen(network, image))
     small = noise(16, 24)
     enlarged = np.asarray(Image.fromarray(small).resize((48, 32), Image.Resampling.BILINEAR))
     result = predicted(network, small, "raw-crop")
@@ -113,12 +113,12 @@ def test_a_raw_cropping_network_sees_the_unchanged_image() -> None:
 @pytest.mark.parametrize("fit", ["crop", "raw-crop"])
 def test_pieces_of_a_large_image_fit_together(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces give the result of the whole image if the receptive field is within their margins; none exceeds the limit."""
-    network, picture = Local(), noise(32, 500)
-    whole = predicted(network, picture, fit)
+    network, image = Local(), noise(32, 500)
+    whole = predicted(network, image, fit)
     monkeypatch.setattr(tiling, "TILE_PX", 64)
     monkeypatch.setattr(tiling, "MARGIN_PX", 8)
     network.sizes.clear()
-    pieces = predicted(network, picture, fit)
+    pieces = predicted(network, image, fit)
     assert len(network.sizes) > 8
     assert max(max(size) for size in network.sizes) <= 96  # 64 plus two margins, as a multiple of 32
     assert np.abs(whole[1].astype(int) - pieces[1]).max() <= 1
@@ -128,14 +128,14 @@ def test_pieces_of_a_large_image_fit_together(fit: Fit, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("fit", ["crop", "raw-crop"])
 def test_a_network_with_a_fixed_size_sees_squares(fit: Fit) -> None:
     """A network that accepts only squares of one size sees those, and gives the usual result except at edges."""
-    picture = noise(64, 180)
-    squares, free = predicted(Local(only_px=64), picture, fit, 64), predicted(Local(), picture, fit, 64)
+    image = noise(64, 180)
+    squares, free = predicted(Local(only_px=64), image, fit, 64), predicted(Local(), image, fit, 64)
     assert (squares[0] == free[0]).mean() > 0.99
 
 
 def test_probabilities_are_optional() -> None:
     """Without `probabilities` there are none, and the mask is the same."""
-    network, picture = Local(), noise(40, 50)
-    result = Predictor(network, image_px=32, fit="resize", device=CPU).predict(picture)
+    network, image = Local(), noise(40, 50)
+    result = Predictor(network, image_px=32, fit="resize", device=CPU).predict(image)
     assert result.probabilities_CHW is None
-    assert (result.mask_HW == predicted(network, picture, "resize")[0]).all()
+    assert (result.mask_HW == predicted(network, image, "resize")[0]).all()

@@ -30,7 +30,7 @@ def run_one(writer: RecordWriter, identity: str, epochs: int = 2, status: str = 
     writer.facts(identity, {"train_images": 9, "device": "cpu x1"})
     for number in range(1, epochs + 1):
         writer.epoch(identity, epoch(number))
-    rows = [{"image": f"picture {number}", "iou": 0.5, "dice": 0.6, "accuracy": 0.7} for number in range(images)]
+    rows = [{"image": f"image {number}", "iou": 0.5, "dice": 0.6, "accuracy": 0.7} for number in range(images)]
     writer.end(identity, status, {"val_iou": 0.2}, {"images": rows})
 
 

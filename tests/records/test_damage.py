@@ -22,7 +22,7 @@ from segsweep.records.writer import RecordWriter
 
 FLIPS = 200
 HARMLESS = ("driver.json", "part.json")  # the driver's host and pid; a copy of a line of the index
-RUN_AGAIN = "run the study's own command again"
+RUN_AGAIN = "run the study's command again"
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_start_sets_damage_aside_and_reports_it(study, name, lost, how):
 def test_a_whole_part_that_is_missing_is_noticed(study):
     """A missing part is an error for readers; the next start reports the number of trials that only it contained."""
     shutil.rmtree(study / "parts" / "000002")
-    with pytest.raises(DamagedRecordsError, match=r"parts/000002/trials.parquet: is missing; run the study's own command again"):
+    with pytest.raises(DamagedRecordsError, match=r"parts/000002/trials.parquet: is missing; run the study's command again"):
         load(study)
     with RecordWriter(study) as writer:
         assert writer.notices == [

@@ -51,7 +51,7 @@ def test_an_epoch_recorded_twice_counts_once():
     assert entry.row["seconds"] == 2.0
 
 
-def test_file_without_a_whole_line_is_no_entry():
+def test_file_without_a_complete_line_is_not_an_entry():
     """A file whose first line is incomplete gives no entry."""
     assert read_entry([]) is None
 

@@ -44,7 +44,7 @@ def test_results_are_called_as_documented():
     }
 
 
-def test_ids_hold_what_wandb_allows():
+def test_ids_have_only_allowed_characters():
     """A study's name may contain characters that a run's id may not."""
     assert run_id("my study/2: ü") == "my-study-2---"
 

@@ -190,7 +190,7 @@ def test_the_same_command_goes_on_without_a_declaration(
     path = copy_of_finished / "runs" / "tiny" / "study.json"
     damage(path)
     options = ["--runner", "inline", "--device", "cpu", "--threads", "1", "--out", str(path.parent.parent)]
-    for arguments, code, words in ((["--plan"], 2, "run the study's own command again"), ([], 0, "rewritten")):
+    for arguments, code, words in ((["--plan"], 2, "run the study's command again"), ([], 0, "rewritten")):
         with pytest.raises(SystemExit) as end:
             main(tiny_study, arguments=[*options, *arguments])
         output = capsys.readouterr().err

@@ -49,7 +49,7 @@ def mirroring(study: Path, options: MirrorOptions, notify: Callable[[str], None]
 def _leave(study: Path, mirror: "subprocess.Popen[bytes]", seconds: float, mode: str) -> str:
     """Wait at most `seconds` for the mirror to end, and return a message about its progress."""
     done, more, again = ("sent", "send", "") if mode == "online" else ("written", "write", " --wandb offline")
-    later = f"to {more} the rest: segsweep wandb sync {study}{again}"
+    later = f"{more} the rest with: segsweep wandb sync {study}{again}"
     try:
         mirror.wait(timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -139,7 +139,7 @@ class Mirror:
             remove_files(self._open.pop(run_id).run)
 
     def _begin(self, run_id: str, item: Item, row: Row) -> OpenRun:
-        """Open an item's run, and find out what of it has arrived before."""
+        """Open an item's run, and query which of its data has arrived before."""
         new, server = run_id not in self.known, self.destination.server
         arrived = Arrived() if new or server is None else server.arrived(run_id, row["started_at"])
         run = open_run(

@@ -14,7 +14,7 @@ from segsweep.tasks.kind import RecordedArtifact, RecordTable
 from segsweep.tasks.stage_task import STAGE_KIND
 
 SUMMARY_JOB = "summary"
-SENT = "segsweep/sent"  # in the summary of a complete run: digest of what was sent
+SENT = "segsweep/sent"  # in the summary of a complete run: digest of the sent data
 EPOCHS = "segsweep/epochs"  # in the summary of an ended run: number of epochs sent
 START = "segsweep/start"  # beside an epoch: start time of its trial, which differs between attempts
 EXAMPLES = "examples/test"

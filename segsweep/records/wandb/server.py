@@ -1,4 +1,4 @@
-"""W&B's server, which alone knows what of a study has arrived: a run that is deleted there is sent again."""
+"""W&B's server, which alone knows which data of a study has arrived: a run that is deleted there is sent again."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LOOK_AGAIN_SECONDS = (0, 1, 3)  # arrived data may become visible after a delay
 
 @dataclass(frozen=True)
 class Known:
-    """A run that was sent before: the digest of what was sent (None if incomplete), and its plan columns."""
+    """A run that was sent before: the digest of the sent data (None if incomplete), and its plan columns."""
 
     sent: str | None = None
     plan_status: Mapping[str, Any] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What has arrived of a run: its epochs' numbers, its summary's keys, and whether all example predictions are there."""
+    """The arrived data of a run: its epochs' numbers, its summary's keys, and whether all example predictions are there."""
 
     epochs: frozenset[int] = frozenset()
     summary_keys: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class Server:
         return run_id if group == study else f"{run_id}-{study}"
 
     def arrived(self, run_id: str, started_at: float) -> Arrived:
-        """Return what has arrived of a run. Epochs are those of the attempt that started at `started_at`."""
+        """Return the data of a run that has arrived. Epochs are those of the attempt that started at `started_at`."""
         run = self._run(run_id)
         rows = run.scan_history(keys=["epoch", START])
         epochs = frozenset(int(row["epoch"]) for row in rows if row[START] == started_at)

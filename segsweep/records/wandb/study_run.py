@@ -29,7 +29,7 @@ STUDY = "study.json"
 
 @dataclass
 class StudyRun:
-    """A study's summary run in W&B. `known` describes what was sent of it before; None if it is new."""
+    """A study's summary run in W&B. `known` describes the data sent before; None if the run is new."""
 
     destination: Destination
     folder: Path

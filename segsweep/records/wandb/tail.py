@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.records.lines import Row
-from segsweep.records.parts import Part, as_found, parts_of, read_index
+from segsweep.records.parts import Part, part_from_files, parts_of, read_index
 from segsweep.records.schema import FINAL, needed_first, task_tables
 from segsweep.records.tables import frame, read_live
 from segsweep.tasks.kind import RecordedArtifact, RecordTable
@@ -60,7 +60,9 @@ class RecordTail:
         """Yield the newest state of every record that changed since the last look, stages before trials."""
         parts = [part for part in parts_of(self.folder, read_index(self.folder)) if part.name not in self._seen]
         for part in parts:
-            self._newest |= dict.fromkeys(part.ids or as_found(part.folder).ids, part.name)  # earlier versions listed no ids
+            self._newest |= dict.fromkeys(
+                part.ids or part_from_files(part.folder).ids, part.name
+            )  # earlier versions listed no ids
         for part in parts:
             self._seen.add(part.name)
             if not part.is_damaged:
