@@ -24,13 +24,13 @@ MEMORY_DISK_GB = 4
 
 
 def pytest_configure() -> None:
-    """Keep temporary folders in memory where there is room: the code under test syncs every file to disk."""
+    """Put temporary folders into memory if there is room: the tested code syncs every file to disk."""
     if MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free > MEMORY_DISK_GB * 1e9:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that start Ray, which want the machine for themselves; with `pytest -n`, a file's tests share a process."""
+    """Mark tests that start Ray, which need the whole machine; with `pytest -n`, the tests of a file share a process."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if item.path.parent.name == "ray_runner":
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Marks of verified artifacts go into a folder of the tests, published weights are found where they are."""
+    """Put marks of verified artifacts into a folder of the tests; use published weights from the user's cache."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     places = {"HF_HOME": str(home / "huggingface"), "TORCH_HOME": str(home / "torch"), **os.environ}
     with pytest.MonkeyPatch.context() as patch:
@@ -50,25 +50,25 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 class Disk:
-    """What a power cut would leave: content that was synced, under names whose folders were synced since.
+    """The state of the disk after a power cut: synced content, under names whose folders were synced since.
 
-    `renames` are (from, to, whether all that was renamed had been synced before), in order.
+    `renames` are (from, to, whether all renamed files had been synced before), in order.
     """
 
     def __init__(self) -> None:
         self.renames: list[tuple[Path, Path, bool]] = []
-        self._contents: dict[int, bytes] = {}  # by inode
+        self._contents: dict[int, bytes] = {}  # inode -> synced content
         self._names: dict[Path, dict[str, int]] = {}
 
     def sync(self, path: Path) -> None:
-        """Note what `os.fsync` has put on disk."""
+        """Record a call of `os.fsync`."""
         if path.is_dir():
             self._names[path] = {entry.name: entry.inode() for entry in os.scandir(path)}
         else:
             self._contents[path.stat().st_ino] = path.read_bytes()
 
     def rename(self, old: Path, new: Path) -> None:
-        """Note a rename that is about to happen."""
+        """Record a rename that is about to happen."""
         files = list(old.iterdir()) if old.is_dir() else [old]
         whole = not old.is_dir() or self._names.get(old, {}).keys() == {path.name for path in files}
         whole = whole and all(self._contents.get(path.stat().st_ino) == path.read_bytes() for path in files)
@@ -77,17 +77,17 @@ class Disk:
             self._names[new] = self._names.pop(old)
 
     def survives(self, path: Path) -> bytes | None:
-        """Return what a file would hold after a power cut, None where it would not be there. Its folder's name must be safe."""
+        """Return the content of a file after a power cut, None if it would be missing. The name of its folder must be synced."""
         return self._contents.get(self._names.get(path.parent, {}).get(path.name, -1))
 
     def has(self, folder: Path) -> bool:
-        """Return whether a folder would be there after a power cut."""
+        """Return whether a folder would exist after a power cut."""
         return self._names.get(folder.parent, {}).get(folder.name) == folder.stat().st_ino
 
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Record what this process syncs and renames."""
+    """Record all syncs and renames of this process."""
     found, fsync, rename, replace = Disk(), os.fsync, os.rename, os.replace
 
     def synced(descriptor: int) -> None:
@@ -117,7 +117,7 @@ def umask() -> Iterator[Callable[[int], int]]:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Tests compute with one thread, so that results are equal to the last bit; where torch is loaded, which not all need."""
+    """Compute with one thread, so that results are equal to the last bit, if torch is loaded, which not all tests need."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
 
@@ -134,8 +134,8 @@ def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:
         draw = ImageDraw.Draw(mask)
         (draw.ellipse if shape == "ellipse" else draw.rectangle)((left, top, left + size, top + size), fill=1)
         inside = np.asarray(mask)[..., None]
-        picture = rng.integers(0, 110, (32, 32, 3)) + inside * rng.integers(60, 146, (1, 1, 3))
-        Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{number:03d}.png")
+        image = rng.integers(0, 110, (32, 32, 3)) + inside * rng.integers(60, 146, (1, 1, 3))
+        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{number:03d}.png")
         mask.save(folder / "masks" / f"{number:03d}.png")
     return folder
 
@@ -197,13 +197,13 @@ def finished(once: Callable[[str, Callable[[Path], object]], Path], tiny_study: 
 
 @pytest.fixture
 def copy_of_finished(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished study's folder, to be changed at will."""
+    """A copy of the finished study's folder, which a test may change."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))
 
 
 @pytest.fixture
 def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[WandbServer]":
-    """A W&B server of the test's own on loopback; the real client knows no other. See `tests/wandb_server`."""
+    """A W&B server for one test on loopback; the real client uses no other. See `tests/wandb_server`."""
     from wandb_server import isolated_server
 
     with isolated_server(tmp_path / "wandb", monkeypatch) as server:

@@ -51,7 +51,7 @@ class Entries:
 
 
 def key(dataset: Dataset, folder: Path, scheme: str | None = None) -> str:
-    """Return the key of a dataset's contents; `folder` caches what is known of its files."""
+    """Return the key of a dataset's contents; `folder` contains the cache of file facts."""
     return content_digest(dataset, scheme or next(iter(dataset.schemes)), FolderStore(folder / "store"), lambda *_: None)
 
 

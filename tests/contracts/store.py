@@ -131,7 +131,7 @@ class StoreContract:
 
     # an artifact appears complete or not at all
 
-    def test_what_is_committed_is_found(self, store: Store) -> None:
+    def test_a_committed_artifact_is_found(self, store: Store) -> None:
         """A committed artifact is found through any handle, with its files, metadata and content hash."""
         made, handle = build(store), open_store(store.location)
         assert handle.find(KIND, KEY) == handle.inspect(KIND, KEY) == made.info
@@ -149,7 +149,7 @@ class StoreContract:
             assert store.find(KIND, KEY) is not None
         assert store.keys(KIND) == [KEY]
 
-    def test_what_is_not_committed_is_not_kept(self, store: Store) -> None:
+    def test_uncommitted_files_are_removed(self, store: Store) -> None:
         """A builder that raises, or ends without `commit`, leaves nothing, and frees the key for the next one."""
         with pytest.raises(RuntimeError, match="in the middle"):
             break_off(store)
@@ -290,7 +290,7 @@ class StoreContract:
             store.open(KIND, KEY, verify="changed")
         assert (store.keys(KIND), store.damaged()) == ([KEY], [])
 
-    def test_a_builder_says_what_was_damaged(self, store: Store) -> None:
+    def test_a_builder_reports_earlier_damage(self, store: Store) -> None:
         """The builder of a damaged artifact finds it set aside, with the reason; without an earlier artifact there is none."""
         build(store)
         self.spoil(store, KEY, "weights", flipped)
@@ -309,7 +309,7 @@ class StoreContract:
         self.take_away(store)
         assert not store.is_reachable()
         for ask in (store.find, store.inspect, store.open):
-            with pytest.raises(OSError):  # noqa: PT011  # what a store says of it is its own
+            with pytest.raises(OSError):  # noqa: PT011  # the message differs between stores
                 ask(KIND, KEY)
 
     # listing and removing
@@ -329,7 +329,7 @@ class StoreContract:
 
     # checkpoints
 
-    def test_another_process_resumes_what_was_saved(self, store: Store, start: Callable, tmp_path: Path) -> None:
+    def test_another_process_resumes_from_saved_checkpoints(self, store: Store, start: Callable, tmp_path: Path) -> None:
         """The checkpoints of a killed process contain the last complete file, never a truncated one."""
         assert store.checkpoints("trial").find() is None
         child = start(CHECKPOINT, 60)
@@ -388,7 +388,7 @@ class StoreContract:
         assert not one.exists()
         assert not other.exists()
 
-    def test_a_rehearsal_shares_what_it_names_and_keeps_nothing_else(self, store: Store) -> None:
+    def test_a_rehearsal_shares_only_the_named_contents(self, store: Store) -> None:
         """A rehearsal's store shares the named kinds and texts with the other store; the rest is separate, and is removed."""
         build(store)
         with store.building("data", KEY) as building:
@@ -417,13 +417,13 @@ class StoreContract:
         self.take_away(store)
         assert not pickle.loads(content).is_reachable()  # noqa: S301
 
-    def test_what_can_be_written_is_probed(self, store: Store) -> None:
+    def test_free_space_is_probed(self, store: Store) -> None:
         """A new store is writable; a probe leaves no file behind."""
         store.check_writable()
         store.probe(3 << 20)
         assert store.keys(KIND) == store.unfinished() == store.damaged() == []
 
-    def test_a_beacon_is_seen_from_the_same_store_alone(self, store: Store, another_store: Store) -> None:
+    def test_a_beacon_is_seen_only_from_the_same_store(self, store: Store, another_store: Store) -> None:
         """Every handle of a store sees its beacon while it exists; another store does not."""
         with store.beacon() as beacon, store.beacon() as second:
             assert beacon != second

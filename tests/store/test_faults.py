@@ -31,7 +31,7 @@ def wrapped(error: Exception, last: Exception, *, hidden: bool = False) -> Excep
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "ESTALE", "ENOTCONN"])
-def test_what_the_operating_system_refuses_is_a_fault(name: str) -> None:
+def test_errors_of_the_operating_system_are_faults(name: str) -> None:
     """An `OSError`, and every error raised from it, gives a fault with the reason, the place and the remedy."""
     number = getattr(errno, name)
     error = OSError(number, os.strerror(number), "/store/file")
