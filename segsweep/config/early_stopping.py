@@ -65,12 +65,12 @@ class PerCellMedian:
 class PerCellRacing:
     """Racing among the tuning trials of one cell (after Maron and Moore 1994, "Hoeffding races").
 
-    From epoch `grace_epochs` on, after every epoch, a trial stops when another running or finished trial of its cell was better
-    at the same epoch by more than `margin` * (planned epochs / epoch) plus one standard error of the difference. "The same epoch"
-    is the last epoch that both trials have reached; the rule compares the means of the last three readings up to it, as the
-    choice of a setting does. The standard error of a reading is estimated from the second differences of the cell's readings;
-    until there are five of them, the rule assumes `reading_error`. With the defaults a lead of 0.05 IoU decides after the first
-    of ten epochs, a lead of 0.015 after the last.
+    After every epoch from `grace_epochs` on, a trial is compared with the other running or finished trials of its cell. It stops
+    if another one was better at the same epoch by more than `margin` * (planned epochs / epoch) plus one standard error of the
+    difference. "The same epoch" is the last epoch that both trials have reached; the rule compares the means of the last three
+    readings up to it, as the choice of a setting does. The standard error of a reading is estimated from the second differences
+    of the cell's readings; until there are five of them, the rule assumes `reading_error`. With the defaults a lead of 0.05 IoU
+    decides after the first of ten epochs, a lead of 0.015 after the last.
 
     A stopped trial stops no other trial, so at least one trial of a cell finishes, unless it fails. If it fails, the stopped
     trials restart from scratch, the best one first, until one finishes; this holds for every rule.

@@ -106,7 +106,7 @@ class Stage:
     def parse(cls, text: str) -> "Stage":
         """Return the stage that a text names. Raises `UserError`, which lists the forms, for any other text."""
         kind, colon, name = text.partition(":")
-        if f"{kind}{colon}" == PREFIX:  # a method that the study file brings: own:NAME:DATASET
+        if f"{kind}{colon}" == PREFIX:  # a study file's method: own:NAME:DATASET
             own, colon, name = name.partition(":")
             kind = PREFIX + own
         name = "" if re.search(r"^\s|\s$|\n", name) else name

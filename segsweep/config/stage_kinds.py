@@ -60,14 +60,14 @@ STAGE_KINDS: Mapping[str, StageKind] = {
 
 
 def stage_kind(name: str) -> StageKind | None:
-    """Return the kind of a name; None for an unknown name. `own:NAME` is a self-supervised method that a study file brings."""
+    """Return the kind with a name; None for an unknown name. `own:NAME` is a self-supervised method of a study file."""
     if USER_TEXT.fullmatch(name):
         return StageKind(name, "dataset", encoder_only=True, method=name)
     return STAGE_KINDS.get(name)
 
 
 def is_self_supervised(name: str) -> bool:
-    """Return whether a name is that of a kind that trains an encoder without labels."""
+    """Return whether a name belongs to a kind that trains an encoder without labels."""
     kind = stage_kind(name)
     return kind is not None and kind.method is not None
 

@@ -1,4 +1,4 @@
-"""User objects: a dataset, architecture or loss that a study file passes as an object instead of a name.
+"""User objects: a dataset, architecture, loss or self-supervised method that a study file passes instead of a name.
 
 Settings and records name such an object by the text `own:NAME` (`own:NAME.v2` for its second version). The objects travel with
 the study to the processes that need them, which `register` them. A fingerprint distinguishes results that were computed with

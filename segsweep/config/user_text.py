@@ -1,4 +1,4 @@
-"""Texts that stand for a study file's objects in settings and records: `own:NAME`, `own:NAME.v2` for the second version."""
+"""Texts that name a study file's objects in settings and records: `own:NAME`, or `own:NAME.v2` for the second version."""
 
 import re
 

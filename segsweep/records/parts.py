@@ -1,10 +1,16 @@
 """Parts: immutable Parquet files of tasks that have ended; and the index, which lists them with their checksums.
 
-`index.jsonl` is append-only. Each line has a checksum, and is on disk before anything depends on it. The kinds of lines: `study`
-(identity of the study), `part` (checksums of a part's tables, and ids of its trials and stages), `aside` (a damaged part, which
-no longer counts), `plan` (checksum of a `plan.parquet`, written before the file), `planned` (the plan is written), `unplanned`
-(the plan was damaged), and `choices` (present number of lines in `choices.jsonl`). Each part also contains its line as
-`part.json`, from which the index can be rebuilt.
+`index.jsonl` is append-only. Each line has a checksum, and is on disk before anything depends on it. The kinds of lines:
+
+- `study`: identity of the study.
+- `part`: checksums of a part's tables, and the ids of its trials and stages.
+- `aside`: a damaged part, which no longer counts.
+- `plan`: checksum of a `plan.parquet`, written before the file.
+- `planned`: the plan has been written.
+- `unplanned`: the plan was damaged.
+- `choices`: present number of lines in `choices.jsonl`.
+
+Each part also contains its line as `part.json`, from which the index can be rebuilt.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

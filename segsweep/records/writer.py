@@ -37,7 +37,7 @@ Method = Callable[Concatenate["RecordWriter", Arguments], Returned]
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment by the wall clock (seconds since 1970), and by the monotonic clock, which nobody can set back."""
+    """A moment by the wall clock (seconds since 1970), and by the monotonic clock, which cannot be set back."""
 
     at: float
     passed: float

@@ -97,7 +97,7 @@ def test_a_dataset_object_is_a_target_or_a_source():
 
 
 def test_a_method_object_is_a_stage_of_a_source():
-    """A self-supervised method is the kind of its stage, which reads from its text again, on any dataset, limit and version."""
+    """A user's self-supervised method is the kind of its stage, whose text parses with any dataset, limit and version."""
     method = SelfSupervisedMethod("rotation", build=cross, version=2)
     chain = ("imagenet", SelfSupervised(Shapes(), limit=30, method=method), Supervised("coco"))
     made = study(compare={"source": [SelfSupervised("folder:/data/a@2", method=method), chain]}, fixed={})
@@ -112,12 +112,12 @@ def test_a_method_object_is_a_stage_of_a_source():
     assert for_workers(made.user_objects).keys() == {"own:rotation.v2"}
     with pytest.raises(UserError, match="'own:other' has no object in this study"):
         check_user_objects(replace(made, compare={"source": ["own:other:pets"]}))
-    with pytest.raises(UserError, match="is no stage"):
+    with pytest.raises(UserError, match="is not a stage"):
         study(compare={"source": ["own:rotation"]}, fixed={})
 
 
 def test_the_code_of_a_method_is_part_of_its_stages():
-    """Stages of a method with other code have another identity; stages of all other kinds have the one that they had."""
+    """Another code gives a method's stages another identity; stages of other kinds keep theirs."""
     codes = [fingerprint_of(SelfSupervisedMethod("rotation", build)) for build in (cross, fingerprint_of)]
     stages = [StageSpec(Stage.parse("own:rotation:pets"), "unet16", 0, fingerprints={"own:rotation": code}) for code in codes]
     assert stages[0].spec_id != stages[1].spec_id

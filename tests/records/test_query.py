@@ -149,7 +149,7 @@ def test_freeze_without_quotes_is_explained(study, query):
         records.sql(query, study)
     with pytest.raises(UserError) as caught:
         records.sql("""select "freeze", 'freeze' from trials where""", study)
-    assert "word of SQL" not in str(caught.value)
+    assert "keyword of SQL" not in str(caught.value)
 
 
 def test_no_other_column_is_a_keyword_of_sql():

@@ -54,7 +54,7 @@ def isolated_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WandbSe
 
 
 def clients_of(url: str) -> list[psutil.Process]:
-    """Return the client's processes that are connected to a server, whoever started them."""
+    """Return the client's processes that are connected to a server, including those that other processes started."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
