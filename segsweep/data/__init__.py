@@ -1,1 +1,1 @@
-"""Datasets, one file each, and the way from their files to the arrays that training reads."""
+"""Dataset readers, one file each, and the preparation of datasets as the arrays that training reads."""

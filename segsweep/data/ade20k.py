@@ -1,7 +1,7 @@
 """ADE20K scene parsing (Zhou et al. 2017): indoor and outdoor scenes, the 150 classes of the 2016 challenge.
 
-Official layout: `ADEChallengeData2016/{images,annotations}/{training,validation}/NAME.{jpg,png}`; mask value 0 is
-everything else and ignored, 1..150 are the classes. Names: the first one of each line of
+Official layout: `ADEChallengeData2016/{images,annotations}/{training,validation}/NAME.{jpg,png}`. Mask values 1..150 are the
+classes; 0 is all other things and is ignored. Names: the first name of each line of
 https://github.com/CSAILVision/sceneparsing/blob/4ce20bd/objectInfo150.txt.
 """
 
@@ -52,26 +52,26 @@ class Ade20k:
         return below if below.is_dir() else self.folder
 
     def examples(self) -> list[Example]:
-        """Return the pictures of `training` and `validation` by name."""
+        """Return the images of `training` and `validation`, each in the order of names."""
         found = []
         for split, part in FOLDERS.items():
             images = image_files_in(self._root / "images" / part)
             if not images:
                 raise UserError(
-                    f"{self.name}: {self._root}/images/{part} holds no pictures; expected the layout of the 2016 challenge"
+                    f"{self.name}: {self._root}/images/{part} holds no images; expected the layout of the 2016 challenge"
                 )
             masks = self._root / "annotations" / part
             found += [Example(path.stem, path, masks / f"{path.stem}.png", split) for path in images]
         return found
 
     def files(self) -> list[Path]:
-        """Return the pictures and the masks."""
+        """Return the paths of the images and masks."""
         return pair_files(self.examples())
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "ade20k 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         return read_pair(example.image, example.mask, VALUES)

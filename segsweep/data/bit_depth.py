@@ -1,7 +1,8 @@
-"""The range of 16-bit images: one for a whole dataset, so that its images stay comparable, and how it becomes 8 bits.
+"""Conversion of 16-bit images to 8 bits, by one range for a whole dataset, so that its images stay comparable.
 
-Many sensors have 10, 12 or 14 bits and are stored in files of 16 bits as they are: read as if white were 65535, they are almost
-black. A file does not say so. The largest value of a dataset does: the range is that of the fewest bits that hold it.
+Many sensors have 10, 12 or 14 bits, and their values are stored unscaled in 16-bit files. If white were 65535, such images would
+be almost black. A file does not state its range, so the range follows from the largest value of the dataset: the fewest bits
+that hold it.
 """
 
 import numpy as np
@@ -10,12 +11,12 @@ import numpy.typing as npt
 from segsweep.data.dataset import Levels, Pixels
 from segsweep.data.prepared import Prepared
 
-DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners have
+DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners
 FULL = 16
 
 
 def largest(image: Levels) -> int:
-    """Return the largest value of an image of 16 bits, at least 1; 0 for one of 8 bits, which has no range to be found."""
+    """Return the largest value of a 16-bit image (H, W, 3), at least 1; 0 for an 8-bit image, whose range is known."""
     return max(1, int(image.max())) if image.dtype == np.uint16 else 0
 
 
@@ -25,21 +26,22 @@ def depth_of(value: int) -> int:
 
 
 def eight_bits(image: Levels, bits: int) -> Pixels:
-    """Return an image in 0..255: one of 16 bits cut to its upper 8 of `bits`, one of 8 bits as it is.
+    """Return an image (H, W, 3), uint8 or uint16, as uint8.
 
-    Values beyond the range of `bits` become 255.
+    A 16-bit image with a range of `bits` keeps the upper 8 of these bits; values beyond the range become 255. An 8-bit image is
+    returned unchanged.
     """
     if image.dtype == np.uint8:
         return image.astype(np.uint8, copy=False)
-    cut: npt.NDArray[np.uint8] = np.minimum(image >> (bits - 8), 255).astype(np.uint8)
-    return cut
+    upper: npt.NDArray[np.uint8] = np.minimum(image >> (bits - 8), 255).astype(np.uint8)
+    return upper
 
 
 def range_remarks(data: Prepared) -> list[str]:
-    """Return a line on the range of 16-bit images that do not use all of it; nothing for others."""
+    """Return a line on the range of 16-bit images that do not use all 16 bits; no line otherwise."""
     if data.bits is None or data.bits == FULL:
         return []
     return [
         f"16-bit images reach {data.largest} at most, so all are read as images of {data.bits} bits, in which {2**data.bits - 1} "
-        "is white; where that is wrong, convert the files to 8 bits"
+        "is white; if that is wrong, convert the files to 8 bits"
     ]

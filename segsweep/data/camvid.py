@@ -1,7 +1,7 @@
 """CamVid (Brostow et al. 2008): frames from a driving car, the 11 classes of SegNet (Badrinarayanan et al. 2017).
 
-Layout of the SegNet tutorial: `{train,val,test}/NAME.png`, and masks of the same names in `{train,val,test}annot/`, with 0..10
-for the classes and 11 for what is not labelled, which is ignored. The folder may be called `CamVid` within the named one.
+Layout of the SegNet tutorial: `{train,val,test}/NAME.png`, and masks of the same names in `{train,val,test}annot/`, with values
+0..10 for the classes and 11 for unlabelled pixels, which are ignored. The layout may lie in a subfolder `CamVid`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class CamVid:
-    """Reader for a folder that holds `train` and `trainannot`, or for one that holds it as `CamVid`."""
+    """Reader for a folder that holds `train` and `trainannot`, or that holds them in `CamVid`."""
 
     folder: Path
     name: str = "camvid"
@@ -33,32 +33,32 @@ class CamVid:
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"all": CLASSES}
 
     def examples(self) -> list[Example]:
-        """Return the pictures of the three official splits by name; the group is the drive, with which names begin."""
+        """Return the images of the three official splits, each in the order of names. The group is the drive."""
         root = self.folder / "CamVid" if (self.folder / "CamVid").is_dir() else self.folder
         found = []
         for split in SPLITS:
             images = image_files_in(root / split)
             if not images:
-                raise UserError(f"{self.name}: {root / split} holds no pictures; expected the layout of the SegNet tutorial")
+                raise UserError(f"{self.name}: {root / split} holds no images; expected the layout of the SegNet tutorial")
             found += [
                 Example(path.stem, path, root / f"{split}annot" / path.name, split, group=_drive(path.stem)) for path in images
             ]
         return found
 
     def files(self) -> list[Path]:
-        """Return the pictures and the masks."""
+        """Return the paths of the images and masks."""
         return pair_files(self.examples())
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "camvid 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         return read_pair(example.image, example.mask, VALUES)
 
 
 def _drive(name: str) -> str | None:
-    """Return the drive of a frame, as `0001TP` of `0001TP_006690`; None for a name without one."""
+    """Return the drive of a frame, such as `0001TP` for `0001TP_006690`; None for a name without a drive."""
     drive, underscore, _ = name.partition("_")
     return drive if underscore and drive else None

@@ -1,7 +1,7 @@
-"""Cats and dogs (Elson et al. 2007): photographs without masks, to learn from without labels.
+"""Cats and dogs (Elson et al. 2007): photographs without masks, for self-supervised stages.
 
-Layouts: `{train,test}/{cats,dogs}/*.jpg`, or Kaggle's flat one, `train/cat.0.jpg` and `train/dog.0.jpg`, whose `test1` is
-left alone. What a picture shows is its stratum and nothing else.
+Layouts: `{train,test}/{cats,dogs}/*.jpg`, or Kaggle's flat layout, `train/cat.0.jpg` and `train/dog.0.jpg`, whose `test1` is
+not read. The animal is the stratum of an image and is used for nothing else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ class CatsDogs:
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"unlabelled": ()}
 
     def examples(self) -> list[Example]:
-        """Return the pictures by split, kind and name."""
-        sorted_out = [
+        """Return the images in the order of splits, kinds and names."""
+        in_folders = [
             Example(f"{split}/{folder}/{path.stem}", path, split=split, stratum=kind)
             for split in SPLITS
             for folder, kind in KINDS.items()
@@ -45,20 +45,20 @@ class CatsDogs:
             for path in image_files_in(self.folder / "train")
             if path.name.startswith(f"{kind}.")
         ]
-        found = sorted_out or flat
+        found = in_folders or flat
         if not any(example.split == "train" for example in found):
             raise UserError(f"{self.name}: {self.folder}/train holds neither cats/ and dogs/ nor cat.0.jpg, dog.0.jpg ...")
         return found
 
     def files(self) -> list[Path]:
-        """Return the pictures."""
+        """Return the paths of the images."""
         return pair_files(self.examples())
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "cats_dogs 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
-        """Return a picture and no mask."""
+        """Return an image (H, W, 3), uint8 or uint16, and an empty mask (0, 0)."""
         assert example.image is not None
         return open_levels(example.image), np.empty((0, 0), np.uint8)

@@ -1,8 +1,8 @@
-"""CIFAR-10 (Krizhevsky 2009): 32x32 pictures of ten kinds, without masks, to learn from without labels.
+"""CIFAR-10 (Krizhevsky 2009): 32x32 images of ten kinds, without masks, for self-supervised stages.
 
-Official layout: `cifar-10-batches-py/{data_batch_1..5,test_batch}`, pickles of a table of bytes. They are read by an
-unpickler that knows what such a file needs and refuses everything else, so that no file can run code. What a picture shows is
-its stratum and nothing else.
+Official layout: `cifar-10-batches-py/{data_batch_1..5,test_batch}`, pickles of a table of bytes. The unpickler allows only the
+objects that such a file needs and refuses everything else, so that no file can run code. The kind is the stratum of an image and
+is used for nothing else.
 """
 
 import codecs
@@ -25,7 +25,7 @@ ROW = 3 * 32 * 32  # red, green and blue planes
 
 @dataclass(frozen=True)
 class Batch:
-    """One file: pictures (N, 32, 32, 3) uint8 and what each shows, 0..9."""
+    """The content of one file: images (N, 32, 32, 3), uint8, and their N labels 0..9."""
 
     images: Pixels
     labels: Sequence[int]
@@ -47,7 +47,7 @@ class Cifar10:
         return {path.name: read_batch(path) for path in self.files()}
 
     def examples(self) -> list[Example]:
-        """Return the pictures in the order of the files."""
+        """Return the images in the order of the files."""
         return [
             Example(f"{name}/{number:05d}", split=BATCHES[name], stratum=KINDS[label])
             for name, batch in self._batches.items()
@@ -55,29 +55,29 @@ class Cifar10:
         ]
 
     def files(self) -> list[Path]:
-        """Return the batches."""
+        """Return the paths of the batch files."""
         below = self.folder / "cifar-10-batches-py"
         return [(below if below.is_dir() else self.folder) / name for name in BATCHES]
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "cifar10 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:  # noqa: ARG002
-        """Return a picture and no mask."""
+        """Return an image (32, 32, 3), uint8, and an empty mask (0, 0)."""
         name, _, number = example.name.partition("/")
         return self._batches[name].images[int(number)], np.empty((0, 0), np.uint8)
 
 
 def read_batch(path: Path) -> Batch:
-    """Return the pictures and labels of a batch. Raises `UserError` that names a file that is missing or is no batch."""
+    """Return the images and labels of a batch file. Raises `UserError`, which names the file, if it is missing or not a batch."""
     try:
         with path.open("rb") as file:
             content = _BatchUnpickler(file, encoding="bytes").load()
         table, labels = content[b"data"], [int(label) for label in content[b"labels"]]
         if table.dtype != np.uint8 or table.shape != (len(labels), ROW) or not set(labels) <= set(range(len(KINDS))):
             raise UserError(
-                f"{path}: holds a table of {table.shape} {table.dtype} and {len(labels)} labels; is no batch of CIFAR-10"
+                f"{path}: holds a table of {table.shape} {table.dtype} and {len(labels)} labels; is not a batch of CIFAR-10"
             )
         return Batch(table.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)
     except UserError:
@@ -89,13 +89,13 @@ def read_batch(path: Path) -> Batch:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Return what `_codecs.encode` does for the only encoding in which pickles keep bytes."""
+    """Do what `_codecs.encode` does, for the only encoding in which pickles store bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r} is not expected")
     return codecs.encode(text, "latin1")
 
 
-RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # numpy's own function, whose module has had two names
+RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # a numpy function, whose module was renamed
 ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -108,5 +108,5 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 class _BatchUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a batch of CIFAR-10")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a batch of CIFAR-10")
         return ALLOWED[module, name]

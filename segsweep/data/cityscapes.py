@@ -1,9 +1,9 @@
 """Cityscapes, fine annotations (Cordts et al. 2016): street scenes of 50 cities.
 
 Official layout: `leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png`, `gtFine/{train,val}/CITY/NAME_gtFine_labelIds.png`.
-The official test split has no public masks and is left out. Labels and which of them are evaluated: the table of
+The official test split has no public masks and is left out. The labels, and which of them are evaluated, follow the table of
 https://github.com/mcordts/cityscapesScripts/blob/4b83263/cityscapesscripts/helpers/labels.py. The licence plate (-1) has
-no number in `labelIds` files; 255 is ignored where someone has written it so.
+no number in `labelIds` files; some copies write it as 255, which is ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Cityscapes:
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"evaluated": EVALUATED, "raw": RAW}
 
     def examples(self) -> list[Example]:
-        """Return the pictures of `train` and `val` by city and name."""
+        """Return the images of `train` and `val`, each in the order of cities and names."""
         return [example for split in SPLITS for example in self._split(split)]
 
     def _split(self, split: str) -> list[Example]:
@@ -61,13 +61,13 @@ class Cityscapes:
         return found
 
     def files(self) -> list[Path]:
-        """Return the pictures and the masks."""
+        """Return the paths of the images and masks."""
         return pair_files(self.examples())
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "cityscapes 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         return read_pair(example.image, example.mask, VALUES[scheme])

@@ -1,7 +1,7 @@
 """COCO 2017 instances (Lin et al. 2014) as semantic masks of 80 classes and background.
 
-Official layout: `{train2017,val2017}/*.jpg`, `annotations/instances_{train2017,val2017}.json`. Smaller objects lie on top
-of larger ones; crowd regions are ignored where no object covers them.
+Official layout: `{train2017,val2017}/*.jpg`, `annotations/instances_{train2017,val2017}.json`. Smaller objects are drawn on top
+of larger ones; crowd regions are ignored unless an object covers them.
 """
 
 import json
@@ -31,13 +31,13 @@ CLASSES = (
 )  # fmt: skip
 SPLITS = ("train2017", "val2017")
 IMAGE_KEYS = ("id", "width", "height")
-FAR = 10  # times a side of the picture
-CORNERS = 3  # of a polygon that encloses anything
+FAR = 10  # times the longer side of the image
+CORNERS = 3  # fewest corners of a polygon with an area
 
 
 @dataclass(frozen=True)
 class _Annotations:
-    """What one annotation file says: pictures by name, and the objects of each."""
+    """The content of one annotation file: images by name, objects by image id, and class numbers by category id."""
 
     images: dict[str, dict[str, Any]]
     objects: dict[int, list[dict[str, Any]]]
@@ -46,7 +46,7 @@ class _Annotations:
 
 @dataclass(frozen=True)
 class Coco2017:
-    """Reader for one folder in the official layout. Classes are told by their names, so their ids may have gaps."""
+    """Reader for one folder in the official layout. Classes are identified by name, so their ids may have gaps."""
 
     folder: Path
     name: str = "coco"
@@ -78,7 +78,7 @@ class Coco2017:
             raise UserError(f"{path}: is not a COCO instances file: {error!r}") from None
 
     def examples(self) -> list[Example]:
-        """Return every picture of both annotation files, those without objects too."""
+        """Return every image of both annotation files, including images without objects."""
         return [
             Example(f"{split}/{name}", self.folder / split / name, split=split.removesuffix("2017"))
             for split in SPLITS
@@ -86,31 +86,31 @@ class Coco2017:
         ]
 
     def files(self) -> list[Path]:
-        """Return the annotation files and the pictures."""
+        """Return the paths of the annotation files and images."""
         return [*map(self._file, SPLITS), *(example.image for example in self.examples() if example.image)]
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "coco 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         assert example.image is not None
-        image = open_levels(example.image, as_shown=False)  # objects are drawn in the file's own rows and columns
+        image = open_levels(example.image, as_shown=False)  # annotations refer to the rows and columns as stored
         split, _, name = example.name.partition("/")
         annotations = self._annotations[split]
         entry = annotations.images[name]
         if image.shape[:2] != (entry["height"], entry["width"]):
             size = f"{image.shape[1]}x{image.shape[0]}"
-            raise UserError(f"{example.image}: picture is {size} but {self._file(split)} says {entry['width']}x{entry['height']}")
+            raise UserError(f"{example.image}: image is {size} but {self._file(split)} states {entry['width']}x{entry['height']}")
         try:
             return image, _draw(annotations.objects.get(entry["id"], []), annotations.class_of, image.shape)
-        except Exception as error:  # pycocotools raises nothing narrower
-            raise UserError(f"{self._file(split)}: objects of picture {name} cannot be drawn: {error!r}") from None
+        except Exception as error:  # pycocotools raises no narrower type
+            raise UserError(f"{self._file(split)}: objects of image {name} cannot be drawn: {error!r}") from None
 
 
 def _draw(objects: list[dict[str, Any]], class_of: dict[int, int], shape: tuple[int, ...]) -> Pixels:
-    """Return the mask (H, W) of a picture's objects: crowds first and ignored, then objects from large to small."""
+    """Return the mask (H, W), uint8, of an image's objects: first crowds, as ignored, then objects from large to small."""
     mask = np.zeros(shape[:2], dtype=np.uint8)
     for item in sorted(objects, key=lambda item: (not item["iscrowd"], -item["area"], item["id"])):
         mask[region(item["segmentation"], shape) > 0] = IGNORE if item["iscrowd"] else class_of[item["category_id"]]
@@ -118,14 +118,17 @@ def _draw(objects: list[dict[str, Any]], class_of: dict[int, int], shape: tuple[
 
 
 def region(segmentation: Any, shape: tuple[int, ...]) -> Pixels:
-    """Return where an object is (H, W), from polygons, run lengths, or compressed run lengths."""
+    """Return the region of an object, (H, W) uint8 of 0 and 1, from polygons, run lengths, or compressed run lengths.
+
+    `shape` is that of the image, (H, W) or (H, W, 3). Raises `ValueError` for a corner far outside the image.
+    """
     height, width = shape[:2]
     if isinstance(segmentation, list):
-        # pycocotools would take a polygon of two corners, and all after it, for boxes
+        # pycocotools would read a polygon of two corners, and all polygons after it, as boxes
         polygons = [polygon for polygon in segmentation if len(polygon) >= 2 * CORNERS]
         farthest = max((abs(float(number)) for polygon in polygons for number in polygon), default=0.0)
-        if not farthest <= FAR * max(height, width):  # drawing takes time and memory by the length of its sides
-            raise ValueError(f"a corner of its polygon lies at {farthest:g}, far outside the picture")
+        if not farthest <= FAR * max(height, width):  # the time and memory of drawing grow with the length of the sides
+            raise ValueError(f"a corner of its polygon lies at {farthest:g}, far outside the image")
         if not polygons:
             return np.zeros((height, width), dtype=np.uint8)
         encoded = run_length.merge(run_length.frPyObjects(polygons, height, width))

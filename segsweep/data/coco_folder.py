@@ -1,11 +1,11 @@
-"""`folder:PATH` with a COCO file instead of masks, of one's own categories, as CVAT, Label Studio, Roboflow and others export it.
+"""`folder:PATH` with a COCO file of any categories instead of masks, as exported by CVAT, Label Studio, Roboflow and others.
 
-A COCO file is a JSON file with `images`, `annotations` and `categories`, in the folder itself, in `annotations/`, or beside its
-images in a folder per split (`train/`, `valid/`, `test/`); a split in its name or its folder's name is the split of its images.
-An image is looked for beside its file, in `images/`, and in the folder. Classes are the background (the category of that name,
-where there is one) and the categories by their numbers. Objects are drawn from large to small, by `area` or else by the pixels
-that they cover; what is marked as a crowd counts as its class, since tools mark brush strokes so. Objects that have a box alone
-are refused: a box is no mask.
+A COCO file is a JSON file with `images`, `annotations` and `categories`. It lies in the folder itself, in `annotations/`, or
+beside its images in a folder per split (`train/`, `valid/`, `test/`); a split in the name of the file or of its folder is the
+split of its images. The reader searches for an image beside its file, in `images/`, and in the folder. The classes are the
+background (the category of that name, if there is one) and the categories in the order of their numbers. Objects are drawn from
+large to small, by `area` or, without it, by the number of pixels that they cover. An object that is marked as a crowd has its
+class, since tools mark brush strokes this way. Objects that have only a box are refused: a box is not a mask.
 """
 
 import json
@@ -29,14 +29,14 @@ from segsweep.errors import UserError
 
 KEYS = ("images", "annotations", "categories")
 SPLIT_WORDS = {"training": "train", "train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
-NO_HEADING = (None, "", "none")  # supercategories that are none
+NO_HEADING = (None, "", "none")  # values of `supercategory` that mean none
 SPLIT = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})(?![a-z])")
-SUBSET = "instances_"  # how CVAT's files begin, before the name of the subset, in which its images lie
+SUBSET = "instances_"  # prefix of CVAT's file names; the name of the subset follows, whose folder holds the images
 
 
 @dataclass(frozen=True)
 class _File:
-    """What one COCO file says: categories by number, images as they are listed, and the objects of each image's number."""
+    """The content of one COCO file: categories by number, images in the file's order, and objects by image id."""
 
     path: Path
     categories: Mapping[int, Mapping[str, Any]]
@@ -45,7 +45,7 @@ class _File:
 
     @property
     def split(self) -> str:
-        """The split that the name of the file, or that of its folder, says; `train` where neither does."""
+        """The split in the name of the file, or in that of its folder; `train` if neither names one."""
         words = [found for text in (self.path.parent.name, self.path.stem) for found in SPLIT.findall(text.casefold())]
         return SPLIT_WORDS[words[-1]] if words else "train"
 
@@ -66,7 +66,7 @@ class CocoFolder:
 
     @cached_property
     def schemes(self) -> Mapping[str, Sequence[str]]:
-        """The background, then the categories in the order of their numbers."""
+        """One scheme: the background, then the categories in the order of their numbers."""
         path = self._files[0].path
         named: dict[str, str] = {}
         for file in self._files:
@@ -78,12 +78,12 @@ class CocoFolder:
         background = next(filter(is_background, names), BACKGROUND)
         classes = (background, *(name for name in names if name != background))
         if not 2 <= len(classes) <= IGNORE:
-            raise UserError(f"{path}: names {len(names)} categories; needs 1 to {IGNORE - 1} beside the background")
+            raise UserError(f"{path}: names {len(names)} categories; needs 1 to {IGNORE - 1} besides the background")
         return {"all": classes}
 
     @cached_property
     def _headings(self) -> set[str]:
-        """Categories without objects under which others stand, as Roboflow adds one: no classes."""
+        """Categories that only group others, as Roboflow adds one, and are no classes: they have subcategories and no objects."""
         above = {each.get("supercategory") for file in self._files for each in file.categories.values()}
         used = {
             file.categories[item["category_id"]]["name"]
@@ -96,7 +96,7 @@ class CocoFolder:
 
     @cached_property
     def _listed(self) -> dict[str, tuple[_File, Mapping[str, Any], Path]]:
-        """Every image by its name in this dataset: the file that lists it, what that says, and where it lies."""
+        """Every image by its name in this dataset: the COCO file that lists it, its entry there, and its path."""
         found: dict[str, tuple[_File, Mapping[str, Any], Path]] = {}
         for file in self._files:
             for listed in file.images:
@@ -109,7 +109,7 @@ class CocoFolder:
         return found
 
     def _find(self, file: _File, file_name: str) -> Path:
-        """Return where an image lies. Raises `UserError` where it is not found; a path out of the folder is not followed."""
+        """Return the path of an image. Raises `UserError` if it is not found. Paths out of the folder are not followed."""
         parts = PurePosixPath(file_name.replace("\\", "/"))
         inside = not parts.is_absolute() and ".." not in parts.parts
         subset = file.path.stem.removeprefix(SUBSET)
@@ -122,17 +122,17 @@ class CocoFolder:
         raise UserError(f"{file.path}: names {file_name!r}, which is not found beside it, nor in {self.folder / 'images'}")
 
     def examples(self) -> list[Example]:
-        """Return every image that a file lists, those without objects too."""
+        """Return every image that a COCO file lists, including images without objects."""
         check_name(self.folder)
         return [Example(name, path, split=file.split) for name, (file, _, path) in sorted(self._listed.items())]
 
     def files(self) -> list[Path]:
-        """Return the COCO files and the images."""
+        """Return the paths of the COCO files and images."""
         return [*(file.path for file in self._files), *(path for _, _, path in self._listed.values())]
 
     def remarks(self) -> list[str]:
-        """Return a line for each kind of file in the folder that is not used, and for what counts as background."""
-        headings = [f"categories without objects, under which others stand, are no classes: {', '.join(sorted(self._headings))}"]
+        """Return a line for each kind of unused file in the folder, for unused categories, and for images without objects."""
+        headings = [f"categories that have subcategories and no objects are not classes: {', '.join(sorted(self._headings))}"]
         bare = [name for name, (file, listed, _) in self._listed.items() if not file.objects.get(listed["id"])]
         used = set(self.files())
         others = [path for path in files_below(self.folder) if path not in used]
@@ -140,18 +140,25 @@ class CocoFolder:
         return [
             *(headings if self._headings else []),
             *counted(
-                bare, self.folder, "image has no objects, so all is background", "images have no objects, so all is background"
+                bare,
+                self.folder,
+                "image has no objects, so all of it is background",
+                "images have no objects, so all of them are background",
             ),
             *counted(images, self.folder, "image is in no COCO file and not used", "images are in no COCO file and not used"),
             *counted([path for path in others if not is_image_file(path)], self.folder, "file is not used", "files are not used"),
         ]
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "coco folder 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
-        """Return an image and its class numbers. Its size tells whether objects are drawn on it as stored or as shown."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8.
+
+        The image's size in the COCO file decides whether it is read as stored or rotated by its EXIF. Raises `UserError` if the
+        sizes differ, if the size does not decide, and for objects that cannot be drawn.
+        """
         file, listed, path = self._listed[example.name]
         image = open_levels(path)
         size = (int(listed.get("width") or image.shape[1]), int(listed.get("height") or image.shape[0]))
@@ -159,16 +166,16 @@ class CocoFolder:
             image = open_levels(path, as_shown=False)
         elif not turns_alike(path, size):
             raise UserError(
-                f"{path}: EXIF says that it is to be turned, and its size in {file.path} does not tell whether its objects are "
-                "drawn on the turned image; save it upright, without EXIF rotation (mogrify -auto-orient)"
+                f"{path}: its EXIF asks for a rotation, and its size in {file.path} does not show whether its objects are "
+                "drawn on the rotated image; save it upright, without EXIF rotation (mogrify -auto-orient)"
             )
         if image.shape[1::-1] != size:
             found = f"{image.shape[1]}x{image.shape[0]}"
-            raise UserError(f"{path}: picture is {found} but {file.path} says {size[0]}x{size[1]}")
+            raise UserError(f"{path}: image is {found} but {file.path} states {size[0]}x{size[1]}")
         numbers = {number: self.schemes[scheme].index(each["name"]) for number, each in self._classes(file).items()}
         try:
             return image, _draw(file.objects.get(listed["id"], ()), numbers, image.shape)
-        except Exception as error:  # pycocotools raises nothing narrower
+        except Exception as error:  # pycocotools raises no narrower type
             raise UserError(f"{file.path}: objects of image {listed['file_name']} cannot be drawn: {error!r}") from None
 
     def _classes(self, file: _File) -> dict[int, Mapping[str, Any]]:
@@ -177,7 +184,7 @@ class CocoFolder:
 
 
 def _draw(objects: Sequence[Mapping[str, Any]], numbers: Mapping[int, int], shape: tuple[int, ...]) -> Pixels:
-    """Return the mask (H, W) of an image's objects, drawn from large to small."""
+    """Return the mask (H, W), uint8, of an image's objects, drawn from large to small."""
     mask = np.zeros(shape[:2], dtype=np.uint8)
     drawn = [(region(item["segmentation"], shape) > 0, item) for item in objects]
     for where, item in sorted(drawn, key=lambda each: -float(each[1].get("area") or each[0].sum())):
@@ -186,14 +193,14 @@ def _draw(objects: Sequence[Mapping[str, Any]], numbers: Mapping[int, int], shap
 
 
 def coco_files(folder: Path) -> list[Path]:
-    """Return the COCO files of a folder by name: JSON files in it, in `annotations/`, and in folders called as a split."""
+    """Return the COCO files of a folder by name: JSON files in it, in `annotations/`, and in folders named like a split."""
     folders = [folder, folder / "annotations", *(folder / split for split in SPLIT_WORDS)]
     paths = sorted({path for each in folders if each.is_dir() for path in each.iterdir() if path.suffix.lower() == ".json"})
     return [path for path in paths if not path.name.startswith(".") and _has_keys(path)]
 
 
 def _has_keys(path: Path) -> bool:
-    """Return whether a JSON file looks like a COCO file. Half a gigabyte of text is searched at once, not parsed."""
+    """Return whether a JSON file looks like a COCO file. It is searched as text, since parsing half a gigabyte is slow."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -202,7 +209,11 @@ def _has_keys(path: Path) -> bool:
 
 
 def _load(path: Path) -> _File:
-    """Return what a COCO file says. Raises `UserError` that names it where it is none, and for what no mask can be drawn of."""
+    """Return the content of a COCO file.
+
+    Raises `UserError`, which names the file, if it is not a COCO file, if ids or names are not unique or unknown, and for objects
+    without an outline.
+    """
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
         images, annotations, categories = (content[key] for key in KEYS)
@@ -224,20 +235,20 @@ def _load(path: Path) -> _File:
     for number, each in named.items():
         if by_name.setdefault(each["name"], number) != number:
             both = f"categories {by_name[each['name']]} and {number}"
-            raise UserError(f"{path}: {both} are both called {each['name']!r}; give each its own name")
+            raise UserError(f"{path}: {both} are both called {each['name']!r}; give each a different name")
     if unmatched:
         raise UserError(f"{path}: {unmatched}, which the file does not list; export it again, or remove the object")
     if boxes:
         first = f"object {boxes[0].get('id')} of {names[boxes[0]['image_id']]!r}"
         raise UserError(
-            f"{path}: {len(boxes)} of {len(annotations)} objects have a box and no outline (the first: {first}), and a box is no "
-            "mask; export polygons or masks instead, or remove these objects"
+            f"{path}: {len(boxes)} of {len(annotations)} objects have a box and no outline (the first: {first}), and a box is "
+            "not a mask; export polygons or masks instead, or remove these objects"
         )
     return _File(path, named, images, dict(objects))
 
 
 def _regular(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an object with a text for its image, a number for its category, and polygons in a list."""
+    """Return an object whose image id is a string, whose category id is an integer, and whose polygons are in a list."""
     outline = item.get("segmentation")
     single = isinstance(outline, list) and bool(outline) and not isinstance(outline[0], list)
     numbers = {"image_id": str(item["image_id"]), "category_id": int(item["category_id"])}
@@ -245,7 +256,7 @@ def _regular(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _unmatched(annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Any], categories: Mapping[Any, Any]) -> str | None:
-    """Return what is to be said of the first object whose image or category is unknown."""
+    """Return a description of the first object whose image or category is unknown; None if there is no such object."""
     for item in annotations:
         for what, known in (("image", images), ("category", categories)):
             if item[f"{what}_id"] not in known:

@@ -1,12 +1,13 @@
-"""Decoding a dataset's pictures into arrays on disk, in a folder that outlives the process, so that a next one goes on.
+"""Decoding of a dataset's images into arrays on disk, in a folder that outlives the process, so that the next process resumes.
 
-The folder holds `images.npy`, `masks.npy`, what is known of the originals (`identity.npy`, `shown.npy`, `levels.npy`) and
-`marks.npy`, the done-list: per image a checksum of what was decoded, 0 where nothing was. An image counts as decoded only where
-its bytes still have that checksum, and no file of the dataset has changed since the folder was begun; so neither a killed
-process nor a lost page can leave a wrong image behind.
+The folder holds `images.npy`, `masks.npy`, properties of the originals (`identity.npy`, `shown.npy`, `levels.npy`) and
+`marks.npy`, which holds a checksum per decoded image and 0 for the others. An image counts as decoded only if its bytes still
+have that checksum and no file of the dataset has changed since the folder was started. So neither a killed process nor a lost
+page can leave a wrong image.
 
-Images of 16 bits become 8 bits by one range for the dataset, which its largest value decides. It is known once all are decoded:
-those that were decoded by a smaller range before that value was met are decoded again, so the result depends on no order.
+16-bit images become 8 bits by one range for the dataset, which follows from its largest value. That value is known only after
+all images are decoded: images that were decoded by a smaller range are then decoded again, so the result does not depend on the
+order.
 """
 
 import os
@@ -34,15 +35,16 @@ from segsweep.store.contents import IDENTITY_FILE, IMAGES_FILE, MASKS_FILE, SHOW
 
 PROBLEMS_SHOWN = 3
 BEGUN, LEVELS, MARKS = "begun.txt", "levels.npy", "marks.npy"
-KEPT = (IMAGES_FILE, MASKS_FILE, IDENTITY_FILE, SHOWN_FILE)  # what becomes prepared data as it is
+KEPT = (IMAGES_FILE, MASKS_FILE, IDENTITY_FILE, SHOWN_FILE)  # files that become prepared data unchanged
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of a dataset that is being decoded.
+    """The memory-mapped arrays of a dataset of N images during decoding, at S x S pixels.
 
-    images (N, S, S, 3), masks (N, S, S) or (N, 0, 0), marks (N,); `identity` and `shown` as in `Prepared`; levels (N, 2) are the
-    largest value of a 16-bit original and the bits of the range by which it became 8 bits, both 0 for an 8-bit original.
+    `images`: (N, S, S, 3), uint8. `masks`: (N, S, S), uint8, or (N, 0, 0) without labels. `identity`, `shown`: as in `Prepared`.
+    `levels`: (N, 2), uint16, the largest value of a 16-bit original, and the bits of the range by which it became 8 bits; both 0
+    for an 8-bit original. `marks`: (N,), uint64, the checksum of a decoded image, 0 for others.
     """
 
     images: Pixels
@@ -54,9 +56,9 @@ class Arrays:
 
     @classmethod
     def at(cls, folder: Path, shape: tuple[int, int, int], classes: int, begun: str) -> "Arrays":
-        """Open the arrays of (N, S, S) pictures in a folder, or allocate them: all their space is taken before any is used.
+        """Open the arrays of images of `shape` (N, S, S) in a folder, or allocate them with all their disk space.
 
-        `begun` says what they are decoded from; arrays that were begun from something else are dropped. Raises `OSError`.
+        `begun` identifies the files from which they are decoded; arrays of other files are replaced. Raises `OSError`.
         """
         labelled = classes > 0
         opened = _opened(folder, begun, labelled)
@@ -75,20 +77,20 @@ class Arrays:
         return cls(**{"masks": np.empty((shape[0], 0, 0), np.uint8), **opened})
 
     def holds(self, position: int) -> bool:
-        """Return whether a picture and its mask are there as they were decoded."""
+        """Return whether an image and its mask are decoded and undamaged."""
         mark = int(self.marks[position])
         return mark > 0 and mark == self._checksum(position)
 
     def put(
         self, position: int, square: tuple[Pixels, Pixels], identity: Pixels, shown: Pixels, levels: tuple[int, int] = (0, 0)
     ) -> None:
-        """Write a square picture with its mask and what is known of the originals, and mark it as decoded."""
+        """Write a square image (S, S, 3) with its mask (S, S) and the properties of its originals, and mark it as decoded."""
         self.images[position], self.masks[position] = square
         self.identity[position], self.shown[position], self.levels[position] = identity, shown, levels
         self.marks[position] = self._checksum(position)
 
     def _checksum(self, position: int) -> int:
-        """Return the checksum of all that is known of a picture, never 0."""
+        """Return the checksum of the rows of an image in all arrays, never 0."""
         checksum = 0
         for array in (self.images, self.masks, self.identity, self.shown, self.levels):
             checksum = zlib.crc32(array[position].tobytes(), checksum)
@@ -96,7 +98,7 @@ class Arrays:
 
 
 def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[Any]] | None:
-    """Return the arrays that lie in a folder by name, or None where they are not whole or were begun from something else."""
+    """Return the arrays of a folder by name, or None if they are incomplete or were decoded from other files."""
     try:
         if (folder / BEGUN).read_text(encoding="utf-8") != begun:
             return None
@@ -108,7 +110,7 @@ def _opened(folder: Path, begun: str, labelled: bool) -> dict[str, npt.NDArray[A
 
 @dataclass(frozen=True)
 class Decoded:
-    """What decoding found out: moments (N, 2, 3), pixels per class (N, C + 1), bits and largest value, as `Prepared` has them."""
+    """Properties of decoded images: moments (N, 2, 3), pixels per class (N, C + 1), bits and largest value, as in `Prepared`."""
 
     moments: Moments
     pixels: Counts
@@ -117,35 +119,38 @@ class Decoded:
 
 
 def read_checked(dataset: Dataset, example: Example, scheme: str) -> tuple[Levels, Pixels]:
-    """Return what a reader gives for an example. Raises `UserError` where it raises or gives what no array can take."""
+    """Return the image (H, W, 3), uint8 or uint16, and the mask (H, W), uint8, that a reader returns for an example.
+
+    Raises `UserError` if the reader raises, or returns other types, shapes or class numbers.
+    """
     try:
         image, mask = dataset.read(example, scheme)
     except UserError:
         raise
-    except Exception as error:  # a reader of the user's own
+    except Exception as error:  # a user's reader may raise anything
         raise UserError(f"{example.name}: cannot be read: {error!r}") from None
     classes = len(dataset.schemes[scheme])
-    for what, array, types, form in (("picture", image, "uint8 or uint16", "(H, W, 3)"), ("mask", mask, "uint8", "(H, W)")):
+    for what, array, types, form in (("image", image, "uint8 or uint16", "(H, W, 3)"), ("mask", mask, "uint8", "(H, W)")):
         known = isinstance(array, np.ndarray) and array.dtype.name in types.split(" or ")
         if not known or array.ndim != form.count(",") + 1:
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             raise UserError(f"{example.name}: {what} is {found}; must be {types} {form}")
     if 0 in image.shape:
-        raise UserError(f"{example.name}: picture is {image.shape}: has no pixels")
+        raise UserError(f"{example.name}: image is {image.shape}: has no pixels")
     if image.shape[2] != 3:
         raise UserError(
-            f"{example.name}: picture is {image.shape}, of {image.shape[2]} channels; models see three, red, green and blue: "
+            f"{example.name}: image is {image.shape}, with {image.shape[2]} channels; models need three, red, green and blue: "
             "return (H, W, 3)"
         )
     if classes and mask.shape != image.shape[:2]:
-        raise UserError(f"{example.name}: picture is {image.shape} and mask {mask.shape}; must be (H, W, 3) and (H, W)")
+        raise UserError(f"{example.name}: image is {image.shape} and mask {mask.shape}; must be (H, W, 3) and (H, W)")
     if classes and (foreign := mask[(mask >= classes) & (mask != IGNORE)]).size:
         raise UserError(f"{example.name}: mask value {foreign[0]} is outside the classes; allowed are 0..{classes - 1}, {IGNORE}")
     return image, mask
 
 
 class _Decoder:
-    """Decodes single examples of a dataset into arrays, and remembers the largest value of its 16-bit images."""
+    """Decodes single examples of a dataset into arrays, and tracks the largest value of its 16-bit images."""
 
     def __init__(self, dataset: Dataset, scheme: str, fit: Fit, examples: Sequence[Example], arrays: Arrays) -> None:
         self._dataset, self._scheme, self._fit, self._examples, self._arrays = dataset, scheme, fit, examples, arrays
@@ -155,7 +160,7 @@ class _Decoder:
         self.found = Decoded(np.zeros((len(examples), 2, 3)), np.zeros((len(examples), self._classes + 1), np.int64))
 
     def decode(self, position: int, bits: int | None = None) -> UserError | None:
-        """Decode an example unless the arrays hold it, or again by a range of `bits`; return what is wrong with it."""
+        """Decode an example unless the arrays hold it; with `bits`, decode it again by this range. Return the error, if any."""
         arrays = self._arrays
         if bits is not None or not arrays.holds(position):
             try:
@@ -173,17 +178,17 @@ class _Decoder:
         value = largest(image)
         self._largest = max(self._largest, value)
         used = 0 if value == 0 else bits or depth_of(self._largest)
-        made = square(eight_bits(image, used), mask, self._arrays.images.shape[1], self._fit)
+        squared = square(eight_bits(image, used), mask, self._arrays.images.shape[1], self._fit)
         shown = (pixel_counts(mask, self._classes) > 0).astype(np.uint8)
-        self._arrays.put(position, made, image_identity(image, mask, self._files[position]), shown, (value, used))
+        self._arrays.put(position, squared, image_identity(image, mask, self._files[position]), shown, (value, used))
 
 
 def decode(
     dataset: Dataset, scheme: str, fit: Fit, image_px: int, examples: Sequence[Example], folder: Path, progress: Progress
 ) -> Decoded:
-    """Decode what a folder does not hold yet into `images.npy` and, for a labelled dataset, `masks.npy`.
+    """Decode the examples that a folder does not hold yet into `images.npy` and, for a labelled dataset, `masks.npy`.
 
-    Raises `UserError` that names the first bad files and says how many there are, and `OSError` for a full disk.
+    Raises `UserError`, which names the first bad files and their number, and `OSError` for a full disk.
     """
     begun = f"{stamp_digest(dataset.files())} {len(examples)}"
     arrays = Arrays.at(folder, (len(examples), image_px, image_px), len(dataset.schemes[scheme]), begun)
@@ -201,11 +206,11 @@ def decode(
 def _all(
     name: str, one: Callable[[int], UserError | None], positions: Sequence[int], progress: Callable[[int, int], None]
 ) -> None:
-    """Decode examples in threads. Raises `UserError` that names the first bad files and says how many there are."""
+    """Decode examples in threads. Raises `UserError`, which names the first bad files and their number."""
     problems: list[str] = []
-    # threads: Pillow reads and resizes without Python's lock, and processes were no faster on COCO and on pets
+    # threads: Pillow reads and resizes without Python's lock, and processes were not faster on COCO and on pets
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # odd metadata, deprecations: nothing a user can mend
+        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # odd metadata, deprecations: a user cannot repair them
         for done, problem in enumerate(pool.map(one, positions), start=1):
             if problem is not None:
                 problems.append(str(problem))

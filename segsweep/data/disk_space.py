@@ -1,4 +1,4 @@
-"""Space on a disk: taking it before it is used, and saying in one line that it is not there."""
+"""Disk space: allocation before use, and a one-line error for a full disk."""
 
 import errno
 import math
@@ -16,13 +16,13 @@ from segsweep.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-BLOCK = 1 << 24  # bytes that are written at once where space cannot be allocated
+BLOCK = 1 << 24  # bytes per write where space cannot be allocated
 
 
 def allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-    """Write a `.npy` file of zeros whose space on the disk is taken.
+    """Write a `.npy` file of zeros whose disk space is allocated.
 
-    Who writes into a mapped file that has no space yet is killed when the disk is full. Raises `OSError`.
+    Without allocation, a process that writes into a memory-mapped file is killed when the disk is full. Raises `OSError`.
     """
     kind = np.dtype(dtype)
     with path.open("wb") as file:
@@ -31,11 +31,11 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
 
 
 def _extend(file: BinaryIO, size: int) -> None:
-    """Extend a file by zeros that have their place on the disk."""
+    """Extend a file by `size` zero bytes whose disk space is allocated."""
     file.flush()
     try:
         os.posix_fallocate(file.fileno(), file.tell(), size)
-    except (AttributeError, OSError) as error:  # macOS has no such function, and some disks have no such thing
+    except (AttributeError, OSError) as error:  # macOS lacks this function, and some file systems do not support it
         if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
             raise
         for first in range(0, size, BLOCK):
@@ -44,7 +44,7 @@ def _extend(file: BinaryIO, size: int) -> None:
 
 @contextmanager
 def one_line_when_full(location: object, what: str) -> Iterator[None]:
-    """Turn the errors of a full disk into a `UserError` that says what does not fit where."""
+    """Turn the errors of a full disk into a `UserError` that names the data, which `what` describes, and their location."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Fetching public datasets into the folders in which they are looked for."""
+"""Download of public datasets into their usual folders."""
 
 import shutil
 import tarfile
@@ -13,12 +13,12 @@ from segsweep.errors import UserError
 from segsweep.fetching import FetchError, fetch_file, reason_of
 
 MB = 1_000_000
-UNPACKING = ".unpacking"  # at the end of the name of a folder that is not whole
+UNPACKING = ".unpacking"  # suffix of the name of an incomplete folder
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published archive: its MD5, the folder in it that is wanted, and where that goes below the root."""
+    """A published archive: its MD5, the folder in it that is used, and the target of that folder below the root."""
 
     url: str
     md5: str
@@ -27,7 +27,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The name of the file."""
+        """The name of the archive's file."""
         return self.url.rpartition("/")[2]
 
 
@@ -54,7 +54,7 @@ DOWNLOADS: Mapping[str, tuple[Archive, ...]] = {
         ),
     ),
 }
-BY_HAND: Mapping[str, str] = {  # where the others are published
+BY_HAND: Mapping[str, str] = {  # the sites of datasets that users must download themselves
     "coco": "cocodataset.org",
     "isic2018": "challenge.isic-archive.com/data (2018, Task 1)",
     "cityscapes": "cityscapes-dataset.com (with a login)",
@@ -66,10 +66,11 @@ BY_HAND: Mapping[str, str] = {  # where the others are published
 
 
 def download(name: str, roots: DataRoots, progress: Progress, option: str) -> Path | None:
-    """Fetch a dataset into its usual folder below the root, unless it is found already; return where it lies.
+    """Download a dataset into its usual folder below the root, unless it exists, and return its folder.
 
-    What is not in the table, as drawn datasets, has no folder. Raises `UserError`, which begins with `option`, for a dataset
-    that is not public, without a root, and when it cannot be fetched; it says where to put the dataset by hand.
+    Returns None for datasets outside the table, such as generated datasets, which have no folder. Raises `UserError`, which
+    starts with `option`, for a dataset that is not public, without a root, and if the download fails; the message names the
+    folder into which a user may copy the dataset.
     """
     if name not in DATASETS:
         return None
@@ -101,11 +102,11 @@ def _check_whole(name: str, folder: Path, roots: DataRoots, option: str) -> None
     try:
         open_dataset(name, roots).examples()
     except UserError as error:
-        raise UserError(f"{option}: {folder} is there but not whole ({error}); remove it and start again") from None
+        raise UserError(f"{option}: {folder} exists but is incomplete ({error}); remove it and start again") from None
 
 
 def _fetch(archive: Archive, root: Path, progress: Callable[[int, int], None]) -> None:
-    """Fetch and unpack an archive. Its folder appears by one rename, and the archive goes then."""
+    """Download and unpack an archive. Its folder appears by one rename, after which the archive is deleted."""
     target = root / archive.folder
     file, unpacking = target.parent / archive.name, target.with_name(target.name + UNPACKING)
     fetch_file(archive.url, file, ("md5", archive.md5), lambda done, total: progress(done // MB, total // MB))

@@ -1,4 +1,4 @@
-"""Identical images: within a dataset, and in two datasets. See `segsweep.data.identity` for when images are identical."""
+"""Identical images within a dataset and between two datasets. `segsweep.data.identity` defines when images are identical."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from segsweep.data.identity import OF_FILE, OF_MASK, OF_PIXELS
 from segsweep.data.prepared import Prepared
 
 Pair = tuple[int, int]  # numbers of two identical images
-LATER = {"test": 2, "val": 1}  # official splits, all others before them
-SHOWN = 3  # pairs in a line
+LATER = {"test": 2, "val": 1}  # the order of official splits; all others come before these
+SHOWN = 3  # pairs that a line names
 
 
 def shared_images(source: Prepared, target: Prepared, members: Indices) -> Indices:
-    """Return the numbers of the source's images that are identical to one of some images of a target, ascending.
+    """Return the numbers (K,) of the source's images that are identical to one of the target's images `members` (M,), ascending.
 
-    Decoded pixels are compared, and the bytes of files.
+    Two images are identical if their decoded pixels or the bytes of their files are equal.
     """
     held = {digest for member in members for digest in _digests(target, int(member))}
     found = [member for member in range(len(source.identity)) if held.intersection(_digests(source, member))]
@@ -25,7 +25,7 @@ def shared_images(source: Prepared, target: Prepared, members: Indices) -> Indic
 
 
 def pairs_between(source: Prepared, members: Indices, target: Prepared) -> list[Pair]:
-    """Return some images of a source, each with the first image of a target that is identical to it."""
+    """Return those of a source's `members` (M,) that are in a target, each with the first identical image of the target."""
     known: dict[bytes, int] = {}
     for other in range(len(target.identity)):
         for digest in _digests(target, other):
@@ -41,7 +41,7 @@ def _digests(data: Prepared, member: int) -> Iterator[bytes]:
 
 
 def partners(data: Prepared, copies: Indices, *parts: Indices) -> list[Pair]:
-    """Return each of some images with the first one of several parts that is identical to it."""
+    """Return each of the images `copies` (K,) with the first identical image of `parts`, arrays (M,) of numbers."""
     known: dict[int, int] = {}
     for part in parts:
         for member in part.tolist():
@@ -50,7 +50,7 @@ def partners(data: Prepared, copies: Indices, *parts: Indices) -> list[Pair]:
 
 
 def repetitions(data: Prepared, members: Indices) -> list[Pair]:
-    """Return each of some images that is identical to an earlier one of them, with that one."""
+    """Return each of the images `members` (M,) that repeats an earlier one of them, with that one."""
     first = np.unique(data.content[members], return_index=True)[1]
     return partners(data, np.delete(members, first), members[np.sort(first)])
 
@@ -68,7 +68,7 @@ def named(one: Prepared, other: Prepared, pairs: Sequence[Pair]) -> str:
 
 
 def official_remarks(data: Prepared) -> Iterator[str]:
-    """Yield what to know of identical images in a dataset as it is, by its official splits."""
+    """Yield remarks on identical images in a dataset, by its official splits."""
     later_first = np.argsort([-LATER.get(split, 0) for split in data.splits], kind="stable").astype(np.int64)
     pairs = repetitions(data, later_first)
     across: dict[tuple[str, str], list[Pair]] = defaultdict(list)

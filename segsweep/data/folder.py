@@ -1,12 +1,12 @@
-"""`folder:PATH`: a user's own dataset as a plain folder of pictures and masks.
+"""`folder:PATH`: a user's own dataset as a plain folder of images and masks.
 
 Layout: `images/NAME.*`, `masks/NAME.png` (or another lossless format) with the class numbers 0, 1, 2 ... (255 is ignored), and
-`classes.txt` with one class a line, in the order of the numbers (see `segsweep.data.class_list`). Both folders may have folders
-below them, alike: `images/north/1.jpg` has the mask `masks/north/1.png` and the name `north/1`. Optional lists `train.txt`,
-`val.txt` and `test.txt`, one name a line, give the dataset's own splits; without lists, folders of such names in `images/` do.
-An optional `groups.csv` with lines `NAME,GROUP` says which images must stay on one side of a split (frames of a video, slices
-of a patient). With neither `masks/` nor `classes.txt` the pictures are unlabelled: for self-supervised stages. Whatever else
-lies in the folder is named by `remarks`. A folder with a COCO file instead of masks is read by `segsweep.data.coco_folder`.
+`classes.txt` with one class per line, in the order of the numbers (see `segsweep.data.class_list`). Both folders may have the
+same subfolders: `images/north/1.jpg` has the mask `masks/north/1.png` and the name `north/1`. Optional lists `train.txt`,
+`val.txt` and `test.txt`, with one name per line, define the dataset's splits; without lists, subfolders of `images/` with these
+names do. An optional `groups.csv` with lines `NAME,GROUP` defines which images must stay on one side of a split (frames of a
+video, slices of a patient). With neither `masks/` nor `classes.txt`, the images are unlabelled, for self-supervised stages.
+`remarks` names all other files in the folder. `segsweep.data.coco_folder` reads a folder with a COCO file instead of masks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ EXPECTED = "expected images/, masks/ and classes.txt, or a COCO file"
 
 @dataclass(frozen=True)
 class Folder:
-    """Reader for one folder of pictures and masks."""
+    """Reader for one folder of images and masks."""
 
     folder: Path
     name: str
@@ -40,18 +40,18 @@ class Folder:
 
     @cached_property
     def schemes(self) -> Mapping[str, Sequence[str]]:
-        """The classes of `classes.txt`; none where there are no masks."""
+        """One scheme: the classes of `classes.txt`; no classes for an unlabelled folder."""
         path = self.folder / "classes.txt"
         if not path.is_file() and not (self.folder / "masks").is_dir():
             return {"unlabelled": ()}
         if not path.is_file():
             hint = case_hint(path)
-            raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class a line{hint}")
+            raise UserError(f"{self.name}: {path} is missing; expected images/, masks/ and classes.txt, one class per line{hint}")
         return {"all": read_classes(path)}
 
     @property
     def pool(self) -> Sequence[str]:
-        """Everything, whatever lists there are."""
+        """All splits, with and without lists."""
         return SPLITS
 
     @cached_property
@@ -62,9 +62,9 @@ class Folder:
                 hint = case_hint(folder)
                 raise UserError(f"{self.name}: {self.folder} holds neither images/ nor a COCO file; {EXPECTED}{hint}")
             raise UserError(f"{self.name}: folder {folder} is missing; {EXPECTED}{case_hint(folder)}")
-        images = self._by_name("images", "one mask cannot serve two pictures")
+        images = self._by_name("images", "one mask cannot serve two images")
         if not images:
-            raise UserError(f"{self.name}: folder {folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+            raise UserError(f"{self.name}: folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
         return images
 
     @cached_property
@@ -90,7 +90,7 @@ class Folder:
         return {split: self.folder / f"{split}.txt" for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
 
     def examples(self) -> list[Example]:
-        """Return every picture by name, or those of the lists where there are lists. Raises `UserError` for a missing mask."""
+        """Return every image in the order of names, or the images of the lists. Raises `UserError` for a missing mask."""
         check_name(self.folder)
         found = self._listed() if self._lists() else self._everything()
         if self.schemes.get("all"):
@@ -98,7 +98,7 @@ class Folder:
         return found
 
     def _everything(self) -> list[Example]:
-        """Return every image: in the split that its folder is called, where all lie in such folders, else to train on."""
+        """Return every image: in the split that its folder is named after if all folders are, otherwise in `train`."""
         tops = {name: name.partition("/")[0].casefold() if "/" in name else "" for name in self._images}
         divided = all(top in SPLIT_FOLDERS for top in tops.values())
         return [self._example(name, SPLIT_FOLDERS[tops[name]] if divided else "train") for name in self._images]
@@ -111,14 +111,14 @@ class Folder:
                 if name is None and line.startswith(COMMENT):
                     continue
                 if name is None:
-                    raise UserError(f"{path}: names {line!r}, but {self.folder / 'images'} has no such picture")
+                    raise UserError(f"{path}: names {line!r}, but {self.folder / 'images'} has no such image")
                 if name in found:
-                    raise UserError(f"{path}: names {line!r}, which {found[name].split}.txt names too; a picture has one split")
+                    raise UserError(f"{path}: names {line!r}, which {found[name].split}.txt names too; an image has one split")
                 found[name] = self._example(name, split)
         return list(found.values())
 
     def _named(self, line: str) -> str | None:
-        """Return the image that a line of a list means: its name, perhaps with its ending or a folder before it."""
+        """Return the name of the image that a line of a list names, perhaps with a suffix or a folder; None if there is none."""
         path = Path(line)
         stem = path.with_suffix("").as_posix() if path.suffix.lower() in IMAGE_SUFFIXES else line
         return next((name for name in (stem, stem.removeprefix("images/"), Path(stem).name) if name in self._images), None)
@@ -128,7 +128,7 @@ class Folder:
         return Example(name, self._images[name], mask, split, group=self._groups.get(name))
 
     def _check_masks(self, examples: Sequence[Example]) -> None:
-        """Raise `UserError` that names the first image without a mask, and a mask that may be meant for it."""
+        """Raise `UserError` if images lack a mask; it names the first one, and a mask that may belong to it."""
         missing = [example for example in examples if example.mask is None]
         if not missing:
             return
@@ -136,21 +136,21 @@ class Folder:
         if not first.parent.is_dir():
             hint = f"; folder {first.parent} is missing{case_hint(first.parent)}"
         elif not (hint := case_hint(first)) and (spare := self._spare_masks()):
-            hint = f"; {spare[0]} has no image: call a mask as its image is called"
+            hint = f"; {spare[0]} has no image: give a mask the name of its image"
         more = f", nor have {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0].image}: has no mask{more}; expected {first}, of class numbers{hint}")
+        raise UserError(f"{missing[0].image}: has no mask{more}; expected {first}, with class numbers{hint}")
 
     def _spare_masks(self) -> list[Path]:
         return [path for name, path in self._masks.items() if name not in self._images]
 
     def files(self) -> list[Path]:
-        """Return the lists, the class names, the groups, the pictures and the masks."""
+        """Return the paths of the class names, groups, lists, images and masks."""
         names = [self.folder / "classes.txt"] if self.schemes.get("all") else []
         names += [self.folder / "groups.csv"] if self._groups else []
         return [*names, *self._lists().values(), *pair_files(self.examples())]
 
     def remarks(self) -> list[str]:
-        """Return a line for each kind of file in the folder that is not used; hidden files are passed over."""
+        """Return a line for each kind of unused file in the folder; hidden files are skipped."""
         listed = {example.name for example in self.examples()}
         unlisted = [name for name in self._images if name not in listed]
         used = {*self._images.values(), *self._masks.values(), *self.files()}
@@ -164,11 +164,11 @@ class Folder:
         ]
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "folder 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
-        """Return a picture and its class numbers, no mask where there are none."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8; (0, 0) without masks."""
         assert example.image is not None
         if example.mask is None:
             return open_levels(example.image), np.empty((0, 0), np.uint8)

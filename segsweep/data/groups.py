@@ -15,20 +15,20 @@ from segsweep.errors import UserError
 
 Indices = npt.NDArray[np.int64]
 NAME_HEADERS = ("name", "image", "file", "filename", "picture")
-SIZE_WEIGHT = 32  # of a part's size beside its strata: sizes come first
-SWAPPED = 300  # groups up to which the search exchanges pairs too
+SIZE_WEIGHT = 32  # weight of a part's size relative to its strata: sizes come first
+SWAPPED = 300  # most groups for which the search also exchanges pairs
 
 
 def groups_by_pattern(names: Sequence[str], pattern: str, dataset: str) -> list[str]:
-    """Return the group of each name: what the pattern's one group, in parentheses, matches in it.
+    """Return the group of each name: the match of the pattern's one group, in parentheses.
 
-    Raises `UserError` that names the first names without a match.
+    Raises `UserError`, which lists the first names without a match.
     """
     found = [match[1] if (match := re.search(pattern, name)) else None for name in names]
     if missed := [name for name, group in zip(names, found, strict=True) if not group]:
         shown = ", ".join(map(repr, missed[:3]))
         raise UserError(
-            f"Target groups={pattern!r}: gives no group for {len(missed)} of the {len(names)} images of dataset {dataset!r} "
+            f"Target groups={pattern!r}: finds no group for {len(missed)} of the {len(names)} images of dataset {dataset!r} "
             f"({shown}{', ...' if len(missed) > 3 else ''})"
         )
     return [group or "" for group in found]
@@ -37,8 +37,8 @@ def groups_by_pattern(names: Sequence[str], pattern: str, dataset: str) -> list[
 def read_groups(path: Path, known: Collection[str]) -> dict[str, str]:
     """Return the group of every image from a file with lines NAME,GROUP; a first line with headings is skipped.
 
-    Names may have the ending of an image file; `;` and tabs separate too. Raises `UserError` that names the line of a name
-    that is unknown or stands there twice, and of a line without a name or a group; and the first names that are missing.
+    Names may have the suffix of an image file; `;` and tabs are separators too. Raises `UserError`, which names the line, for a
+    name that is unknown or repeated and for a line without a name or a group; and for images that the file does not name.
     """
     text = lines(path)
     separator = next((each for each in ",;\t" if text and each in text[0]), ",")
@@ -57,48 +57,52 @@ def read_groups(path: Path, known: Collection[str]) -> dict[str, str]:
         groups[stem] = group
     if missing := sorted(set(known) - set(groups)):
         more = f", ... ({len(missing)} in all)" if len(missing) > 1 else ""
-        raise UserError(f"{path}: gives no group for {missing[0]!r}{more}; every image needs one")
+        raise UserError(f"{path}: has no group for {missing[0]!r}{more}; every image needs one")
     return groups
 
 
 def group_numbers(groups: Sequence[str | None]) -> Indices:
-    """Return a number per image, equal within a group; an image without a group has a number that no other has."""
+    """Return a number per image, (N,) int64, equal within a group; each image without a group has a different number."""
     numbers: dict[str, int] = {}
     keys = (f"image {position}" if group is None else f"group {group}" for position, group in enumerate(groups))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def grouped(data: Prepared, pattern: str | None) -> Prepared:
-    """Return data with the groups that a pattern finds in the names, those that it has where there is no pattern.
+    """Return the data with the groups that a pattern finds in the names; without a pattern, the data unchanged.
 
-    Raises `UserError` that names images without a group.
+    Raises `UserError`, which lists images without a group.
     """
     return data if pattern is None else replace(data, groups=groups_by_pattern(data.names, pattern, data.dataset))
 
 
 def has_groups(data: Prepared) -> bool:
-    """Return whether some image belongs to a group."""
+    """Return whether any image belongs to a group."""
     return any(group is not None for group in data.groups)
 
 
 def check_group_count(data: Prepared, members: Indices, parts: int) -> None:
-    """Raise `UserError` where there are fewer groups than parts that each need one."""
+    """Raise `UserError` if the images `members` (M,) have fewer groups than `parts`, each of which needs one."""
     found = sorted({group for member in members if (group := data.groups[int(member)]) is not None})
     count = len(found) + sum(data.groups[int(member)] is None for member in members)
     if count < parts:
         raise UserError(
             f"dataset {data.dataset!r}: {len(members)} images in {count} group{'s' * (count != 1)} ({', '.join(found[:3])}) "
-            f"cannot be divided into {parts} parts: no group is divided; give smaller groups, or lists and protocol='official'"
+            f"cannot be divided into {parts} parts: no group is divided; use smaller groups, or lists and protocol='official'"
         )
 
 
 def divide_groups(group_N: Indices, strata: Sequence[str], shares: Sequence[float], orders: Iterable[Indices]) -> Indices:
-    """Return for every image the number of the part that its group goes to.
+    """Divide images into parts by whole groups, and return the number of each image's part, (N,) int64.
 
-    `shares` are per cents; parts of 0 stay empty. Sizes are as near the shares as whole groups allow, and of such divisions
-    one is chosen in which every part holds each stratum in its share, as nearly. `orders` are random orders of the images;
-    from each one a search begins, and the best result counts. Computed in integers, so equal on every machine. Needs as
-    many groups as parts.
+    The sizes of the parts are as close to the shares as whole groups allow; among such divisions, the search prefers parts in
+    which each stratum has its share. It computes in integers, so the result is equal on every machine.
+
+    Args:
+        group_N: (N,), int64, the group of each image, numbered 0, 1, ...; at least as many groups as parts.
+        strata: The stratum of each of the N images.
+        shares: Size of each part in per cent; parts of 0 stay empty.
+        orders: Random orders of the images, arrays (N,). One search starts from each, and the best result is returned.
     """
     strata_N = np.unique(strata, return_inverse=True)[1]
     members_GS = np.zeros((group_N.max() + 1, strata_N.max() + 2), dtype=np.int64)
@@ -108,13 +112,17 @@ def divide_groups(group_N: Indices, strata: Sequence[str], shares: Sequence[floa
     search = _Division(members_GS, wanted_PS, np.flatnonzero(shares))
     firsts = (np.unique(group_N[order], return_index=True)[1] for order in orders)
     found = [search.improved(search.start(np.argsort(first))) for first in firsts]
-    part_G = min(found, key=search.cost)  # the first of equals
+    part_G = min(found, key=search.cost)  # the first of equal ones
     part_N: Indices = part_G[group_N]
     return part_N
 
 
 class _Division:
-    """The search for the parts of groups: `members_GS` per group, `wanted_PS` per part; the first column is the size."""
+    """The local search for a division of G groups into P parts.
+
+    `members_GS` holds the images per group and stratum, `wanted_PS` the target per part and stratum; the first column of both is
+    the weighted size. `parts` are the numbers of the parts with a share above 0.
+    """
 
     def __init__(self, members_GS: Indices, wanted_PS: Indices, parts: Indices) -> None:
         self.members_GS, self.wanted_PS, self.parts = members_GS, wanted_PS, parts
@@ -123,7 +131,7 @@ class _Division:
         self.products_GG = members_GS @ members_GS.T if self.swaps else np.zeros((0, 0), dtype=np.int64)
 
     def start(self, groups: Indices) -> Indices:
-        """Return the part of each group where groups in an order are cut at the shares; no part is empty."""
+        """Return the part of each group, (G,), after the groups, in an order, are cut at the shares; no part is empty."""
         sizes = self.members_GS[groups, 0]
         ends = np.cumsum(self.wanted_PS[self.parts, 0])
         parts = self.parts[np.minimum(np.searchsorted(ends, np.cumsum(sizes) - sizes / 2), len(self.parts) - 1)]
@@ -133,16 +141,17 @@ class _Division:
         return assigned
 
     def _excess(self, part_G: Indices) -> Indices:
+        """Return the images that each part has beyond its target, (P, S)."""
         held_PS = np.zeros_like(self.wanted_PS)
         np.add.at(held_PS, part_G, self.members_GS)
         return held_PS - self.wanted_PS
 
     def cost(self, part_G: Indices) -> int:
-        """Return how far a division is from what is wanted."""
+        """Return the squared distance of a division from its target."""
         return int((self._excess(part_G) ** 2).sum())
 
     def improved(self, part_G: Indices) -> Indices:
-        """Return a division that no move of one group and no exchange of two makes better."""
+        """Improve a division until no move of one group and no exchange of two groups lowers its cost; return it, (G,)."""
         while True:
             excess_GP = self.members_GS @ self._excess(part_G).T
             move, moved = self._best_move(part_G, excess_GP)
@@ -152,6 +161,7 @@ class _Division:
             part_G = moved if move <= swap else swapped
 
     def _best_move(self, part_G: Indices, excess_GP: Indices) -> tuple[int, Indices]:
+        """Return the change of the cost by the best move of one group to another part, and the division after it."""
         excess_G = excess_GP[np.arange(len(part_G)), part_G]
         change_GP = excess_GP - excess_G[:, None] + self.squares_G[:, None]
         last_G = np.bincount(part_G, minlength=len(self.wanted_PS))[part_G] == 1
@@ -165,9 +175,10 @@ class _Division:
         return int(change_GP[group, part]), moved
 
     def _best_swap(self, part_G: Indices, excess_GP: Indices) -> tuple[int, Indices]:
+        """Return the change of the cost by the best exchange of two groups, and the division after it."""
         if not self.swaps:
             return 0, part_G
-        other_GG = excess_GP[:, part_G]  # of a group with the part of another
+        other_GG = excess_GP[:, part_G]  # of a group and the part of another group
         current_G = np.diag(other_GG)
         distance_GG = self.squares_G[:, None] + self.squares_G[None, :] - 2 * self.products_GG
         change_GG = other_GG + other_GG.T - current_G[:, None] - current_G[None, :] + distance_GG

@@ -1,8 +1,8 @@
-"""Digests by which identical images are found, whatever their names, folders and file formats.
+"""Digests that find identical images, whatever their names, folders and file formats.
 
-Two images are identical where their decoded pixels are equal, at their original size and with all their bits, turned upright;
-so a PNG and a BMP of one image are. Files of equal bytes are identical too, even where two readers make different pixels of
-them; a file that holds several images of a dataset, such as an archive or a volume, identifies none of them. Nearly equal
+Two images are identical if their decoded pixels are equal, at their original size, with all their bits, and upright: a PNG and a
+BMP of one image are identical. Images with equal bytes of their files are identical too, even if two readers decode them
+differently; a file with several images of a dataset, such as an archive or a volume, identifies none of them. Nearly equal
 images and re-encoded photographs are not found.
 """
 
@@ -15,20 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 DIGEST_BYTES = 16
-OF_PIXELS, OF_MASK, OF_FILE = range(3)  # the rows of an image's identity; that of its file is 0 where it has none of its own
+OF_PIXELS, OF_MASK, OF_FILE = range(3)  # the rows of an image's identity; that of the file is 0 if the image has no separate file
 DIGESTS = 3
 
 
 def image_identity(
     image: npt.NDArray[np.unsignedinteger], mask: npt.NDArray[np.uint8], file: Path | None
 ) -> npt.NDArray[np.uint8]:
-    """Return the digests (3, 16) of an image's pixels (H, W, 3), of its mask (H, W) and of its own file's bytes."""
+    """Return the digests, (3, 16) uint8, of an image's pixels (H, W, 3), of its mask (H, W), and of its file's bytes."""
     rows = [_pixels(image), _pixels(mask), _bytes(file)]
     return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(DIGESTS, DIGEST_BYTES)
 
 
 def unshared_files(files: Sequence[Path | None]) -> list[Path | None]:
-    """Return the file of every image of a dataset, None for each of several images that share one file."""
+    """Return the file of each image of a dataset; None for images that share one file."""
     images = Counter(files)
     return [file if images[file] == 1 else None for file in files]
 
@@ -42,5 +42,5 @@ def _pixels(pixels: npt.NDArray[np.unsignedinteger]) -> bytes:
 def _bytes(file: Path | None) -> bytes:
     try:
         return hashlib.sha256(Path(file).read_bytes()).digest()[:DIGEST_BYTES] if file is not None else bytes(DIGEST_BYTES)
-    except OSError:  # a dataset object may name what is no file
+    except OSError:  # a user's dataset may name a path that is not a file
         return bytes(DIGEST_BYTES)

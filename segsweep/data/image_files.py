@@ -1,4 +1,4 @@
-"""Opening pictures and masks, and making them square. Formats are told by content, never by the file's name."""
+"""Opening images and masks, and making them square. The format is detected from the content, never from the file's name."""
 
 import re
 import sys
@@ -17,9 +17,9 @@ from segsweep.data.listing import case_hint
 from segsweep.errors import UserError
 
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, EXTRA_SAMPLES, SUBFILE = 0x0102, 0x0106, 0x0115, 0x0152, 0x00FE  # tags of TIFF
-CMYK, ALPHAS, SMALLER_PAGE = 5, (1, 2), 1  # values of its tags: of PHOTOMETRIC, of EXTRA_SAMPLES, a bit of SUBFILE
+CMYK, ALPHAS, SMALLER_PAGE = 5, (1, 2), 1  # values of TIFF's tags: of PHOTOMETRIC, of EXTRA_SAMPLES, a bit of SUBFILE
 TIFF_SUFFIXES = (".tif", ".tiff")
-ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held; 1 is upright
+ORIENTATION = 0x0112  # the EXIF tag for the orientation of the camera; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -29,40 +29,42 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = tuple(UPRIGHT[turn] for turn in (5, 6, 7, 8))  # they exchange width and height
-OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # big, little, the machine's own
+SIDEWAYS = tuple(UPRIGHT[turn] for turn in (5, 6, 7, 8))  # transposes that exchange width and height
+OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # big, little, native
 PNG_START = b"\x89PNG\r\n\x1a\n"
-SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # by bit depth and colour type (grey) of a PNG, at bytes 24 and 25
+SHADES = {b"\x02\x00": 85, b"\x04\x00": 17}  # Pillow's factor, by bit depth and colour type (grey) of a PNG: bytes 24 and 25
 
 
 def open_image(path: Path, as_shown: bool = True, bits: int = FULL) -> Pixels:
-    """Return an image as (H, W, 3) uint8, one of 16 bits as an image of a range of `bits`; see `open_levels`."""
+    """Return an image as (H, W, 3) uint8; a 16-bit image is converted from a range of `bits`. See `open_levels`."""
     return eight_bits(open_levels(path, as_shown), bits)
 
 
 def open_levels(path: Path, as_shown: bool = True) -> Levels:
-    """Return an image as (H, W, 3): uint16 where the file has 16 bits, else uint8; of an animation the first frame.
+    """Return an image as (H, W, 3): uint16 for a 16-bit file, otherwise uint8; of an animation, the first frame.
 
-    Transparency is dropped. An image that its EXIF says is rotated is turned upright, as every viewer shows it, unless
+    Transparency is dropped. An image whose EXIF asks for a rotation is rotated upright, as every viewer shows it, unless
     `as_shown` is false.
-    Raises `UserError` that names the file when it is missing or unreadable, its numbers have no known white, or it has more
-    than three channels beside transparency.
+
+    Raises `UserError`, which names the file, if it is missing or unreadable, if the value of white is unknown, or if it has more
+    than three channels besides transparency.
     """
-    image = _open(path, "picture")
-    turn = _turn(image) if as_shown else None
+    image = _open(path, "image")
+    turn = _rotation(image) if as_shown else None
     if (levels := _sixteen_bits(path, image)) is not None:
-        return levels if turn is None else _turned(levels, turn)
+        return levels if turn is None else _rotated(levels, turn)
     if turn is not None:
         image = image.transpose(turn)
-    if image.mode == "P":  # by way of RGBA, or Pillow warns of a palette with transparency
+    if image.mode == "P":  # without the conversion to RGBA, Pillow warns about a palette with transparency
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))
 
 
 def _sixteen_bits(path: Path, image: Image.Image) -> npt.NDArray[np.uint16] | None:
-    """Return an image of 16 bits as it is stored, (H, W, 3); None for one of 8 bits. Raises `UserError` for other numbers.
+    """Return a 16-bit image as stored, (H, W, 3) uint16; None for an 8-bit image. Raises `UserError` for other number formats.
 
-    Grey images have one of Pillow's modes `I;16`, or `I` in its earlier versions; of colours it keeps the upper 8 bits alone.
+    Grey images have one of Pillow's modes `I;16`, or `I` in earlier versions. Of colour images, Pillow keeps only the upper 8
+    bits.
     """
     if image.mode == "I" or image.mode.startswith("I;16"):
         grey: npt.NDArray[np.integer] = np.asarray(image)
@@ -70,8 +72,8 @@ def _sixteen_bits(path: Path, image: Image.Image) -> npt.NDArray[np.uint16] | No
             return np.repeat(grey.astype(np.uint16)[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise UserError(
-            f"{path}: picture has mode {image.mode}, 32 bits without a known white; allowed are 8 and 16 bits: "
-            "convert all images alike, by one factor"
+            f"{path}: image has mode {image.mode}, 32 bits without a known value of white; allowed are 8 and 16 bits: "
+            "convert all images by the same factor"
         )
     png = image.format == "PNG" and _png_start(path)[24] == FULL
     tiff = image.format == "TIFF" and FULL in np.ravel(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ()))
@@ -82,22 +84,22 @@ def _sixteen_bits(path: Path, image: Image.Image) -> npt.NDArray[np.uint16] | No
 
 
 def _lower_bytes(path: Path) -> Pixels:
-    """Return the lower 8 bits of an image of 16 bits a colour; zeros, of a shape that goes with any, where Pillow lacks them.
+    """Return the lower 8 bits of an image with 16 bits per colour, (H, W, 3); zeros (1, 1, 1) if Pillow cannot read them.
 
-    Pillow keeps one byte of each number: the upper one, by the order of bytes that the file's raw mode says (`RGB;16B`). Told
-    the other order, it keeps the lower one.
+    Pillow keeps one byte of each number: the upper one, by the byte order of the file's raw mode (`RGB;16B`). With the opposite
+    byte order, it keeps the lower one.
     """
     with Image.open(path) as image:
         image.tile = [_in_other_order(tile) for tile in image.tile]
         try:
             image.load()
-        except (OSError, ValueError):  # there is no other order for grey with transparency
+        except (OSError, ValueError):  # Pillow has no raw mode of the opposite order for grey with transparency
             return np.zeros((1, 1, 1), np.uint8)
         return np.asarray(image.convert("RGB"))
 
 
 def _in_other_order(tile: Any) -> Any:
-    """Return a tile of an image that is not loaded yet with the other order of bytes in its raw mode."""
+    """Return a tile of an unloaded image with the opposite byte order in its raw mode."""
     *head, arguments = tile
     mode = arguments if isinstance(arguments, str) else arguments[0]
     other = mode[:-1] + OTHER_ORDER.get(mode[-1], mode[-1])
@@ -105,39 +107,39 @@ def _in_other_order(tile: Any) -> Any:
     return type(tile)._make(changed) if hasattr(tile, "_make") else changed
 
 
-def _turned(levels: npt.NDArray[np.uint16], turn: Image.Transpose) -> npt.NDArray[np.uint16]:
-    """Return an array (H, W, 3) turned as Pillow turns an image."""
+def _rotated(levels: npt.NDArray[np.uint16], turn: Image.Transpose) -> npt.NDArray[np.uint16]:
+    """Return an array (H, W, 3) rotated as Pillow rotates an image."""
     planes = [Image.fromarray(np.ascontiguousarray(levels[..., channel])).transpose(turn) for channel in range(3)]
     return np.stack([np.asarray(plane).astype(np.uint16) for plane in planes], axis=2)
 
 
 def open_mask(path: Path) -> npt.NDArray[np.integer]:
-    """Return a mask's numbers as (H, W): palette indices or grey values, never colours; turned upright as a picture is.
+    """Return a mask's numbers as (H, W) integers: palette indices or grey values, never colours; upright like its image.
 
-    Raises `UserError` that names the file when it is missing, unreadable or has colours instead of numbers.
+    Raises `UserError`, which names the file, if it is missing or unreadable, or if it has colours instead of numbers.
     """
     image = _open(path, "mask")
     if image.format == "JPEG":
         raise UserError(f"{path}: mask is a JPEG, which does not keep numbers exactly; allowed are palette and grey PNG")
     if image.mode not in ("1", "L", "P", "I", "I;16"):
-        raise UserError(f"{path}: mask has mode {image.mode}; allowed are palette and grey pictures of class numbers 0, 1, 2 ...")
-    if (turn := _turn(image)) is not None:
+        raise UserError(f"{path}: mask has mode {image.mode}; allowed are palette and grey images of class numbers 0, 1, 2 ...")
+    if (turn := _rotation(image)) is not None:
         image = image.transpose(turn)
-    if image.mode == "1":  # true would become 255, which is ignored
+    if image.mode == "1":  # Pillow's conversion to 8 bits would turn true into 255, which is ignored
         return np.asarray(image).astype(np.uint8)
     return np.asarray(image) // _shade_step(path)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return what turns a picture upright, None where it is. Metadata that cannot be read says nothing, as in viewers."""
+def _rotation(image: Image.Image) -> Image.Transpose | None:
+    """Return the transpose that rotates an image upright; None if it is upright, or if its metadata cannot be read."""
     try:
         return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged metadata raises whatever its reader stumbles over
+    except Exception:  # damaged metadata may raise anything; viewers ignore it too
         return None
 
 
 def _shade_step(path: Path) -> int:
-    """Return what Pillow has multiplied the numbers of a grey PNG by: those of 2 and 4 bits it spreads over 0..255."""
+    """Return the factor by which Pillow multiplied the numbers of a grey PNG: it scales 2 and 4 bits to 0..255."""
     header = _png_start(path)
     return SHADES.get(header[24:26], 1) if header.startswith(PNG_START) else 1
 
@@ -151,7 +153,7 @@ def _png_start(path: Path) -> bytes:
 def _open(path: Path, what: str) -> Image.Image:
     try:
         _check_channels(path)
-        with Image.open(path) as image:  # `load` alone leaves the file of a format with frames open
+        with Image.open(path) as image:  # without `with`, `load` leaves the file of a format with frames open
             _check_pages(path, image)
             image.load()
             return image
@@ -169,15 +171,15 @@ def _open(path: Path, what: str) -> Image.Image:
 
 
 def _too_large(path: Path, what: str, error: Exception) -> str:
-    """Return what to say of an image beyond the size that Pillow reads."""
+    """Return the message for an image beyond the size that Pillow reads."""
     pixels = re.search(r"[0-9]+", str(error))
     size = f"{int(pixels[0]) / 1e6:.0f} megapixels" if pixels else "too many pixels"
     most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-    return f"{path}: {what} has {size}; at most {most} are read: cut it into tiles, or make it smaller"
+    return f"{path}: {what} has {size}; allowed are at most {most}: cut it into tiles, or make it smaller"
 
 
 def _check_channels(path: Path) -> None:
-    """Raise `UserError` for a TIFF of more channels than red, green and blue; what else there is of more Pillow reads not."""
+    """Raise `UserError` for a TIFF with more channels than red, green and blue; Pillow does not read other formats with more."""
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return
     try:
@@ -187,13 +189,13 @@ def _check_channels(path: Path) -> None:
             tags.load(file)
         extra = np.ravel(tags.get(EXTRA_SAMPLES, ())).tolist()
         samples, inks = int(tags.get(SAMPLES, 1)), tags.get(PHOTOMETRIC) == CMYK
-    except Exception:  # no TIFF, or a damaged one: opening it says so
+    except Exception:  # not a TIFF, or a damaged one: opening it reports the error
         return
     channels = samples - sum(kind in ALPHAS for kind in extra)
     if channels not in ((4,) if inks else (1, 3)):
         raise UserError(
-            f"{path}: has {samples} channels; models see three, red, green and blue: save three of them, "
-            "or write a dataset of your own that returns three"
+            f"{path}: has {samples} channels; models need three, red, green and blue: save three of them, "
+            "or write a dataset reader that returns three"
         )
 
 
@@ -207,37 +209,41 @@ def _check_pages(path: Path, image: Image.Image) -> None:
         pages += not int(getattr(image, "tag_v2", {}).get(SUBFILE, 0)) & SMALLER_PAGE
     image.seek(0)
     if pages > 1:
-        raise UserError(f"{path}: holds {pages} images, of which one would be read; save each in a file of its own")
+        raise UserError(f"{path}: holds {pages} images, of which only one would be read; save each in a separate file")
 
 
 def check_same_way_up(image_path: Path, mask_path: Path) -> None:
-    """Raise `UserError` where an image's EXIF says that it is rotated and nothing tells whether its mask is drawn so too.
+    """Raise `UserError` if an image's EXIF asks for a rotation, and it is unknown whether its mask is drawn on the rotated image.
 
-    A size tells: that of a mask of another height than width. So does a mask whose EXIF says that it is rotated as well.
+    It is known if the mask's height differs from its width, and if the mask's EXIF asks for a rotation as well.
     """
     try:
         with Image.open(mask_path) as mask:
-            sure = _turn(mask) is not None or turns_alike(image_path, mask.size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # reading them says what is wrong
+            known = _rotation(mask) is not None or turns_alike(image_path, mask.size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # reading the files reports the error
         return
-    if not sure:
+    if not known:
         raise UserError(
-            f"{image_path}: EXIF says that it is to be turned, and the size of its mask does not tell whether the mask is drawn "
-            "on the turned image; save the image upright, without EXIF rotation (mogrify -auto-orient), or give the mask the same"
+            f"{image_path}: its EXIF asks for a rotation, and the size of its mask does not show whether the mask is drawn "
+            "on the rotated image; save the image upright, without EXIF rotation (mogrify -auto-orient), or give both this EXIF"
         )
 
 
 def turns_alike(path: Path, size: tuple[int, int]) -> bool:
-    """Return whether an image has a size (width, height) not both as it is stored and as it is shown, or is not turned at all."""
+    """Return whether a size (width, height) determines if it belongs to the image as stored or as rotated by its EXIF.
+
+    It does unless the image has this size both ways. It does also if the image is not rotated.
+    """
     with Image.open(path) as image:
-        turn = _turn(image)
+        turn = _rotation(image)
         return turn is None or image.size != size or (turn in SIDEWAYS and image.width != image.height)
 
 
 def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[int, int]) -> tuple[Levels, Pixels]:
-    """Return an image, uint8 or uint16, and the class numbers of its mask; `values` is the mapping of `class_numbers`.
+    """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8.
 
-    The mask must have the size of the picture as it is shown. Raises `UserError` that names the file.
+    `values` is the mapping of `class_numbers`. The mask must have the size of the upright image. Raises `UserError`, which names
+    the file.
     """
     return read_pair_with(image_path, mask_path, lambda path, numbers: class_numbers(path, numbers, values))
 
@@ -245,28 +251,31 @@ def read_pair(image_path: Path | None, mask_path: Path | None, values: Mapping[i
 def read_pair_with(
     image_path: Path | None, mask_path: Path | None, numbered: Callable[[Path, npt.NDArray[np.integer]], Pixels]
 ) -> tuple[Levels, Pixels]:
-    """Return a picture and what a function makes of its mask's numbers (H, W), given the mask's path for its errors."""
+    """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W), uint8, converted by a function.
+
+    `numbered` maps the mask's path, for its errors, and the mask's numbers (H, W) to class numbers (H, W).
+    """
     assert image_path is not None
     assert mask_path is not None
     image, numbers = open_levels(image_path), open_mask(mask_path)
     if numbers.shape != image.shape[:2]:
         turned = open_levels(image_path, as_shown=False).shape != image.shape
-        hint = "the picture's EXIF says that it is rotated: save both the same way up" if turned else "they must be equal"
-        sizes = f"mask is {_size(numbers.shape)} but its picture is {_size(image.shape)} pixels"
+        hint = "the image's EXIF asks for a rotation: save both with the same orientation" if turned else "they must be equal"
+        sizes = f"mask is {_size(numbers.shape)} but its image is {_size(image.shape)} pixels"
         raise UserError(f"{mask_path}: {sizes}; {hint}")
     return image, numbered(mask_path, numbers)
 
 
 def pair_files(examples: Sequence[Example]) -> list[Path]:
-    """Return the files of examples: pictures, and masks where there are any."""
+    """Return the paths of the images and masks of examples."""
     return [path for example in examples for path in (example.image, example.mask) if path]
 
 
 def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: Mapping[int, int]) -> Pixels:
-    """Return a mask with its values replaced by class numbers.
+    """Return a mask (H, W), uint8, whose values are replaced by class numbers.
 
-    `mapping` maps the values that a file may hold to class numbers or `IGNORE`. Raises `UserError` that names the file for
-    another value.
+    `values` (H, W) are those of the file; `mapping` maps the allowed ones to class numbers or `IGNORE`. Raises `UserError`, which
+    names the file, for another value.
     """
     table = np.zeros(max(mapping) + 1, dtype=np.uint8)
     table[list(mapping)] = list(mapping.values())
@@ -282,12 +291,12 @@ def class_numbers(path: Path | str, values: npt.NDArray[np.integer], mapping: Ma
 
 
 def halved(path: Path | str, values: npt.NDArray[np.integer]) -> Pixels:
-    """Return a mask of 0 and 255 as 0 and 1, soft edges divided at half.
+    """Return a mask (H, W) of 0..255 as 0 and 1, uint8: values of at least 128 become 1.
 
-    Raises `UserError` that names the file where it holds something but nothing above half: these are other numbers.
+    Raises `UserError`, which names the file, if its largest value lies in 1..127: such a mask holds other numbers.
     """
     if 0 < values.max() < 128:
-        raise UserError(f"{path}: mask goes from 0 to {values.max()}; expected 0 for background and 255 for what is marked")
+        raise UserError(f"{path}: mask has values from 0 to {values.max()}; expected 0 for background and 255 for the foreground")
     return (values >= 128).astype(np.uint8)
 
 
@@ -296,15 +305,16 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def square(image: Pixels, mask: Pixels, image_px: int, fit: Fit) -> tuple[Pixels, Pixels]:
-    """Return picture and mask as squares of `image_px`; the mask's pixels are always picked, never blended.
+    """Return an image (H, W, 3) and its mask (H, W) as squares of side `image_px`, all uint8.
 
-    - `resize`: both sides are resized, bilinear with antialiasing.
-    - `nearest`: both sides are resized by picking the nearest pixels, in the picture too.
+    Masks are always resized by the nearest pixel. A mask (0, 0) is returned unchanged. `fit` is one of:
+
+    - `resize`: both sides of the image are resized, bilinear with antialiasing.
+    - `nearest`: both sides of the image are resized by the nearest pixel.
     - `crop`: the short side is resized to `image_px`, bilinear with antialiasing, and the centre is cut out.
-    - `raw-crop`: the centre is cut out of the picture as it is; only one whose short side is below `image_px` is resized
-      first, as with `crop`: nothing is padded.
-
-    A mask of (0, 0) stays as it is.
+    - `raw-crop`: the centre is cut out of the unscaled image. Only an image whose short side is below `image_px` is resized
+    first,
+      as with `crop`; nothing is padded.
     """
     height, width = image.shape[:2]
     new = size_before_cut(width, height, image_px, fit)
@@ -317,22 +327,22 @@ def square(image: Pixels, mask: Pixels, image_px: int, fit: Fit) -> tuple[Pixels
 
 
 def resized(image: Pixels, size: tuple[int, int], fit: Fit) -> Image.Image:
-    """Return a picture (H, W, 3) at a width and height: bilinear with antialiasing, or the nearest pixels for `nearest`."""
+    """Return an image (H, W, 3), uint8, at a size (width, height): bilinear with antialiasing, or nearest for `nearest`."""
     return Image.fromarray(image).resize(size, Image.Resampling.NEAREST if fit == "nearest" else Image.Resampling.BILINEAR)
 
 
 def check_shape(name: str, width: int, height: int, image_px: int, fit: Fit) -> None:
-    """Raise `UserError` for an image so thin that it would be enlarged beyond all memory before a square is cut out of it."""
+    """Raise `UserError` for an image so thin that its enlargement, before a square is cut out, would not fit the memory."""
     before = size_before_cut(width, height, image_px, fit)
     if before[0] * before[1] > 2 * (Image.MAX_IMAGE_PIXELS or before[0] * before[1]) and before != (width, height):
         raise UserError(
-            f"{name}: picture of {width}x{height} pixels is too thin for fit={fit}, which would enlarge it to "
+            f"{name}: image of {width}x{height} pixels is too thin for fit={fit}, which would enlarge it to "
             f"{before[0]}x{before[1]}; use fit=resize, or remove it"
         )
 
 
 def size_before_cut(width: int, height: int, image_px: int, fit: Fit) -> tuple[int, int]:
-    """Return the width and height to which `square` brings a picture before it cuts out the centre."""
+    """Return the width and height to which `square` resizes an image before it cuts out the centre."""
     if fit in ("resize", "nearest"):
         return image_px, image_px
     if fit == "raw-crop" and min(width, height) >= image_px:

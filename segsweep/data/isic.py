@@ -1,8 +1,7 @@
 """ISIC 2018 Task 1, lesion boundaries (Codella et al. 2019): dermoscopy photographs, skin and lesion.
 
 Official layout: `ISIC2018_Task1-2_Training_Input/NAME.jpg`, `ISIC2018_Task1_Training_GroundTruth/NAME_segmentation.png` (0
-and 255); `Validation` and `Test` in place of `Training` are read as the official splits `val` and `test` where they lie
-there too.
+and 255). Folders with `Validation` and `Test` instead of `Training` are the official splits `val` and `test`, and are optional.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ VALUES = {0: 0, 255: 1}
 
 @dataclass(frozen=True)
 class Isic2018:
-    """Reader for the folder that holds the official ones."""
+    """Reader for the folder that holds the official folders."""
 
     folder: Path
     name: str = "isic2018"
@@ -31,7 +30,7 @@ class Isic2018:
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {"lesion": ("background", "lesion")}
 
     def examples(self) -> list[Example]:
-        """Return the pictures of every part whose folders are there, by name."""
+        """Return the images of every split whose folders exist, each in the order of names."""
         found = []
         for split, part in PARTS.items():
             images, masks = self.folder / f"ISIC2018_Task1-2_{part}_Input", self.folder / f"ISIC2018_Task1_{part}_GroundTruth"
@@ -41,17 +40,17 @@ class Isic2018:
                 found.append(Example(path.stem, path, masks / f"{path.stem}_segmentation.png", split))
         if not any(example.split == "train" for example in found):
             missing = self.folder / "ISIC2018_Task1-2_Training_Input"
-            raise UserError(f"{self.name}: {missing} holds no pictures; expected the official layout of ISIC 2018 Task 1")
+            raise UserError(f"{self.name}: {missing} holds no images; expected the official layout of ISIC 2018 Task 1")
         return found
 
     def files(self) -> list[Path]:
-        """Return the pictures and the masks."""
+        """Return the paths of the images and masks."""
         return pair_files(self.examples())
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "isic2018 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         return read_pair(example.image, example.mask, VALUES)

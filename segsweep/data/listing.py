@@ -1,4 +1,4 @@
-"""What lies in a folder: pictures, lists with one entry a line, and names that differ in case alone."""
+"""The contents of a folder: images, lists with one entry per line, and names that differ only in case."""
 
 import os
 import unicodedata
@@ -8,12 +8,18 @@ from pathlib import Path
 from segsweep.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-OF_THE_SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir")  # what operating systems leave in folders
-SHOWN = 3  # files in a line
+OF_THE_SYSTEM = (
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+)  # files that operating systems create in folders
+SHOWN = 3  # files that a line names
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines that are not blank, stripped. Raises `UserError` that names the file when it is no UTF-8 text."""
+    """Return the lines that are not blank, stripped. Raises `UserError`, which names the file, if it is not UTF-8 text."""
     return [text for _, text in numbered_lines(path)]
 
 
@@ -28,22 +34,22 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def is_image_file(path: Path) -> bool:
-    """Return whether a file is an image by its name, whatever the case of its ending."""
+    """Return whether a file is an image by its suffix, in any case."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def image_files_in(folder: Path) -> list[Path]:
-    """Return the images of a folder by name, whatever the case of their endings; none where there is no such folder."""
+    """Return the images of a folder in the order of names, with suffixes in any case; none if the folder does not exist."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if is_image_file(path) and not path.name.startswith("."))
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files in a folder and in the folders below it, by name; none where there is no such folder.
+    """Return the files in a folder and its subfolders, in the order of names; none if the folder does not exist.
 
-    Hidden files, and those that operating systems leave in folders, are left out. Links are followed, but not back into a folder
-    that holds them. Raises `UserError` for a name that is no UTF-8.
+    Hidden files, and files that operating systems create in folders, are left out. Links are followed, except to a folder that
+    contains them. Raises `UserError` for a name that is not UTF-8.
     """
 
     def below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
@@ -62,16 +68,19 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def check_name(path: Path) -> None:
-    """Raise `UserError` for a path that is no UTF-8, which neither records nor JSON can hold."""
+    """Raise `UserError` for a path that is not UTF-8, which neither records nor JSON can hold."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode(errors="backslashreplace")
-        raise UserError(f"{shown}: the name is no UTF-8; rename it, or its folder") from None
+        raise UserError(f"{shown}: the name is not UTF-8; rename it, or its folder") from None
 
 
 def counted(paths: Sequence[Path | str], root: Path, one: str, several: str) -> list[str]:
-    """Return a line that says something of one file or of several, with their number and the first names; none for no file."""
+    """Return a line about some files, with their number and the first names; no line for no file.
+
+    `one` is the phrase for one file, `several` the phrase for more. Paths are shown relative to `root`.
+    """
     if not paths:
         return []
     names = [path if isinstance(path, str) else path.relative_to(root).as_posix() for path in paths]
@@ -80,19 +89,19 @@ def counted(paths: Sequence[Path | str], root: Path, one: str, several: str) -> 
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders in a folder by name; none where there is no such folder."""
+    """Return the folders in a folder in the order of names; none if the folder does not exist."""
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def case_hint(path: Path) -> str:
-    """Return what to say of a missing file beside which one lies whose name differs in case alone; "" without one."""
+    """Return a hint for a missing file if a file beside it differs only in case or in the form of its accents; otherwise ""."""
     try:
         others = [other.name for other in path.parent.iterdir() if other.name != path.name]
     except OSError:
         return ""
     alike = {other: "in case" for other in others if other.casefold() == path.name.casefold()}
     alike |= {other: "in how its accents are written" for other in others if _composed(other) == _composed(path.name)}
-    return f"; {min(alike)} beside it differs {alike[min(alike)]} alone, rename one" if alike else ""
+    return f"; {min(alike)} beside it differs only {alike[min(alike)]}, rename one" if alike else ""
 
 
 def _composed(name: str) -> str:

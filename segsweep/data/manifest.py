@@ -1,4 +1,4 @@
-"""The content of a dataset as one digest, from a manifest that is cached by path, size and time."""
+"""One digest for the content of a dataset, from file hashes that are cached by path, size and time."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from segsweep.store.protocol import SharedText, Store
 
 
 def content_digest(dataset: Dataset, scheme: str, store: Store, progress: Progress, fit: Fit | None = None) -> str:
-    """Return the digest of all that prepared data depends on: files' contents, reader, class scheme, fit, and how it is divided.
+    """Return the digest of everything on which prepared data depends: contents of files, reader, class scheme, fit, and splits.
 
-    `fit` is the dataset's own unless it is given.
-    File contents are read once; afterwards a file is read again only when its size, modification or change time differs.
-    Raises `UserError` that names the first missing file and says how many there are, and for a name that is no UTF-8.
+    `fit` is by default that of the dataset. File contents are read once; later calls read a file again only if its size,
+    modification time or change time differs. Raises `UserError`, which names the first missing file and the number of missing
+    files, and for a name that is not UTF-8.
     """
     files = dataset.files()
     for path in files:
@@ -35,15 +35,15 @@ def content_digest(dataset: Dataset, scheme: str, store: Store, progress: Progre
 
 
 def stamp_digest(files: Sequence[Path]) -> str:
-    """Return the digest of the files' sizes, modification and change times, which differs after any change of theirs.
+    """Return the digest of the files' sizes, modification times and change times, which differs after any change of a file.
 
-    It differs too after a change that was taken back. Raises `UserError` that names a missing file.
+    It differs even after a change that was reverted. Raises `UserError`, which names a missing file.
     """
     return digest(sorted((str(path), *stamp) for path, stamp in _stamps(files).items()))
 
 
 def file_hashes(files: Sequence[Path], cache: SharedText, progress: Progress) -> dict[str, str]:
-    """Return the SHA-256 of every file by its path relative to their common folder, from the cache where it still holds."""
+    """Return the SHA-256 of every file by its path relative to their common folder; unchanged files are taken from the cache."""
     if not files:
         return {}
     known = _read_cache(cache)
@@ -69,7 +69,7 @@ def hash_file(path: Path) -> str:
 
 
 def _stamps(files: Sequence[Path]) -> dict[Path, list[int]]:
-    """Return what shows that a file has changed. The change time tells of a copy that keeps size and modification time."""
+    """Return size, modification time and change time of files. The change time reveals a copy that keeps the other two."""
     stamps, missing = {}, []
     for path in files:
         try:

@@ -1,12 +1,12 @@
 """MAS3K, marine animals (Li et al. 2021): under water, common and camouflaged.
 
 Official layout: `{train,test}/Image/MAS_GROUP_ANIMAL_{Cam,Com}_N.jpg` and `{train,test}/Mask/` with the same names as
-`.png`, 255 where the animal is. The masks tell no animals apart: the animal is the third part of the name, as in
-`MAS_Arthropod_Crab_Cam_363.jpg`. So in the scheme `species` the foreground of a mask has the class that its name says.
+`.png`, 255 for the animal. The masks do not distinguish animals: the animal is the third part of the name, as in
+`MAS_Arthropod_Crab_Cam_363.jpg`. In the scheme `species`, the foreground of a mask therefore has the class of its name.
 
-The study of source domains speaks of "37 types of marine animals such as crab and starfish": 37 counts the animals, not
-the background. `species` therefore has the background and a class for every animal that the names hold, in the order of
-the alphabet: 38 with the whole dataset. `binary` tells animal from background alone.
+The study of source domains mentions "37 types of marine animals such as crab and starfish": 37 is the number of animals without
+the background. `species` therefore has the background and one class for every animal in the names, in alphabetical order: 38 for
+the whole dataset. `binary` has the two classes background and animal.
 """
 
 import re
@@ -25,7 +25,7 @@ from segsweep.errors import UserError
 
 SPLITS = ("train", "test")
 NAME = re.compile(r"MAS_[^_]+_([^_]+)_(?:Cam|Com)_[0-9]+")
-NONE = "none"  # the stratum of a picture whose name holds no animal
+NONE = "none"  # the stratum of an image whose name contains no animal
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class Mas3k:
 
     @cached_property
     def schemes(self) -> Mapping[str, Sequence[str]]:
-        """The animals that the names hold, and animal or not."""
+        """`species`, the background and the animals in the names, and `binary`, background and animal."""
         animals = {example.stratum for example in self.examples() if example.stratum} - {NONE}
         return {"species": ("background", *sorted(animals)), "binary": ("background", "animal")}
 
     def examples(self) -> list[Example]:
-        """Return the pictures of both official splits by name."""
+        """Return the images of both official splits, each in the order of names."""
         found = []
         for split in SPLITS:
             folder = self.folder / split
             images = image_files_in(folder / "Image")
             if not images:
-                raise UserError(f"{self.name}: {folder}/Image holds no pictures; expected the official layout of MAS3K")
+                raise UserError(f"{self.name}: {folder}/Image holds no images; expected the official layout of MAS3K")
             for path in images:
                 match = NAME.fullmatch(path.stem)
                 mask = folder / "Mask" / f"{path.stem}.png"
@@ -59,18 +59,21 @@ class Mas3k:
         return found
 
     def files(self) -> list[Path]:
-        """Return the pictures and the masks."""
+        """Return the paths of the images and masks."""
         return pair_files(self.examples())
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "mas3k 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
-        """Return a picture and its class numbers. Raises `UserError` too for an animal without a name, in `species`."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8.
+
+        Raises `UserError` in the scheme `species` if the file's name contains no animal.
+        """
         image, animal = read_pair_with(example.image, example.mask, halved)
         if scheme == "binary" or not animal.any():
             return image, animal
         if example.stratum == NONE:
-            raise UserError(f"{example.image}: its name tells no animal (MAS_GROUP_ANIMAL_Cam_N); use the classes 'binary'")
+            raise UserError(f"{example.image}: its name contains no animal (MAS_GROUP_ANIMAL_Cam_N); use the classes 'binary'")
         return image, animal * np.uint8(self.schemes[scheme].index(example.stratum or NONE))

@@ -1,4 +1,4 @@
-"""What is wrong with the masks of a prepared dataset: a mistake that is refused, or something to know before training."""
+"""Checks of the masks of a prepared dataset: errors that are refused, and remarks to read before training."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from segsweep.data.prepared import Prepared
 from segsweep.data.splits import PARTS, Split
 from segsweep.errors import UserError
 
-WORTH_SAYING = 0.05  # share of the images
+WORTH_A_REMARK = 0.05  # share of the images
 SHOWN = 3  # names in a line
 
 
 def check_masks(data: Prepared) -> None:
-    """Raise `UserError` where no image of a labelled dataset shows more than one class: there is nothing to segment."""
+    """Raise `UserError` if all masks of a labelled dataset show one class or none, so that there is nothing to segment."""
     if not data.labelled or len(data.shown) == 0:
         return
     *classes, ignored = data.shown.max(axis=0).tolist()
@@ -30,13 +30,13 @@ def check_masks(data: Prepared) -> None:
             f"{data.classes[lacking]!r}; write {lacking} instead of {IGNORE}"
         )
     raise UserError(
-        f"{where}: every mask shows {data.classes[shown[0]]!r} alone ({shown[0]} in all pixels), so there is nothing to segment; "
+        f"{where}: every mask shows only {data.classes[shown[0]]!r} ({shown[0]} in all pixels), so there is nothing to segment; "
         f"write the class numbers 0..{len(classes) - 1}"
     )
 
 
 def check_split_masks(data: Prepared, split: Split) -> None:
-    """Raise `UserError` where every pixel of a part of a split is ignored: its loss would be 0 and its scores undefined."""
+    """Raise `UserError` if all pixels of one part of a split are ignored: its loss would be 0 and its scores undefined."""
     for part, members in zip(PARTS, (split.train, split.val, split.test), strict=True):
         if len(members) == 0 or data.class_pixels(members).any():
             continue
@@ -50,7 +50,7 @@ def check_split_masks(data: Prepared, split: Split) -> None:
 
 
 def mask_remarks(data: Prepared) -> list[str]:
-    """Return what to know of the masks: classes that none shows, masks without a class, classes that disappear at this size."""
+    """Return remarks on the masks: classes that no mask shows, masks without a class, classes that disappear at this size."""
     if not data.labelled or len(data.shown) == 0:
         return []
     return [*_classes_nowhere(data), *_masks_without_class(data), *_vanished(data)]
@@ -64,36 +64,36 @@ def _classes_nowhere(data: Prepared) -> Iterator[str]:
 
 
 def _masks_without_class(data: Prepared) -> Iterator[str]:
-    """Yield a line for masks that are ignored everywhere, and for masks of the first class and ignored pixels alone."""
+    """Yield a line for masks whose pixels are all ignored, and for masks with only the first class and ignored pixels."""
     nothing = np.flatnonzero(~data.shown[:, :-1].any(axis=1))
     if len(nothing):
         names = _listed([data.names[int(member)] for member in nothing])
-        yield f"{len(nothing)} of {len(data.names)} masks are {IGNORE} (ignored) everywhere, so they teach nothing: {names}"
-    first_alone = np.flatnonzero((data.shown[:, 0] > 0) & ~data.shown[:, 1:-1].any(axis=1) & (data.shown[:, -1] > 0))
-    if len(first_alone) >= WORTH_SAYING * len(data.names):
-        names = _listed([data.names[int(member)] for member in first_alone])
+        yield f"{len(nothing)} of {len(data.names)} masks are {IGNORE} (ignored) everywhere, so they add no loss: {names}"
+    first_only = np.flatnonzero((data.shown[:, 0] > 0) & ~data.shown[:, 1:-1].any(axis=1) & (data.shown[:, -1] > 0))
+    if len(first_only) >= WORTH_A_REMARK * len(data.names):
+        names = _listed([data.names[int(member)] for member in first_only])
         yield (
-            f"{len(first_alone)} of {len(data.names)} masks hold only 0 and {IGNORE}: {names}; {IGNORE} is ignored: if it stands "
+            f"{len(first_only)} of {len(data.names)} masks hold only 0 and {IGNORE}: {names}; {IGNORE} is ignored: if it stands "
             "for a class, write the class number"
         )
 
 
 def _vanished(data: Prepared) -> Iterator[str]:
-    """Yield a line per class that is in many original masks and in none of their pixels at this size."""
+    """Yield a line per class that many original masks show and lose at this size."""
     originals = data.shown[:, :-1] > 0
     vanished = originals & (data.pixels[:, :-1] == 0)
     having, losing = originals.sum(axis=0), vanished.sum(axis=0)
     worst = [int(number) for number in np.argsort(-losing / np.maximum(having, 1), kind="stable")]
-    vanishing = [number for number in worst if losing[number] and losing[number] >= WORTH_SAYING * having[number]]
+    vanishing = [number for number in worst if losing[number] and losing[number] >= WORTH_A_REMARK * having[number]]
     size = data.images.shape[1]
     cut = " or fit='resize', which cuts nothing off" if data.fit.endswith("crop") else ""
     for number in vanishing[:SHOWN]:
         yield (
-            f"class {data.classes[number]!r}: in {losing[number]} of {having[number]} images nothing is left of it at {size} px, "
-            f"and scores do not count what is lost; use a larger image_px{cut}"
+            f"class {data.classes[number]!r}: {losing[number]} of the {having[number]} images that show it lose all its pixels "
+            f"at {size} px, and scores do not count lost pixels; use a larger image_px{cut}"
         )
     if len(vanishing) > SHOWN:
-        yield f"{len(vanishing) - SHOWN} more classes disappear at {size} px in at least {WORTH_SAYING:.0%} of their images"
+        yield f"{len(vanishing) - SHOWN} more classes disappear at {size} px in at least {WORTH_A_REMARK:.0%} of their images"
 
 
 def _listed(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The masks of a dataset at their own sizes, for tests at the original size: a zip of grey PNGs in the store."""
+"""The masks of a dataset at their original sizes, for tests at the original size: a zip of grey PNGs in the store."""
 
 import json
 import os
@@ -27,30 +27,30 @@ from segsweep.store.protocol import Store
 
 ORIGINALS_VERSION = 1
 NAMES = "names.json"  # in the archive
-AT_ONCE = 64  # masks that are decoded before they are written
+AT_ONCE = 64  # masks that are decoded together before they are written
 
 
 @dataclass(frozen=True)
 class Originals:
-    """The masks of a prepared dataset at their own sizes, by the numbers that its images have."""
+    """The masks of a prepared dataset at their original sizes, by the numbers of its images."""
 
     file: Path
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open the masks in a folder of the store. Nothing is read until it is used."""
+        """Open the masks in a folder of the store. A mask is read when it is requested."""
         return cls(folder / MASKS_ARCHIVE)
 
     def mask(self, number: int) -> Pixels:
-        """Return the class numbers (H, W) of an image, uint8, 255 ignored."""
+        """Return the mask of an image, (H, W) uint8, class numbers and `IGNORE`."""
         return np.array(Image.open(BytesIO(_archive(self.file, os.getpid()).read(_entry(number)))))
 
 
 @lru_cache(maxsize=2)
 def _archive(file: Path, process: int) -> ZipFile:  # noqa: ARG001
-    """Return an open archive. Listing one of 120,000 masks takes 0.8 s, so a process opens it once, for all its threads.
+    """Return an open archive. Reading the index of 120,000 masks takes 0.8 s, so a process opens it once, for all its threads.
 
-    `process` is the number of the calling process: a forked one must not read by the file position of its parent.
+    `process` is the id of the calling process: a forked process must not share the file position of its parent.
     """
     return ZipFile(file)
 
@@ -63,17 +63,17 @@ def originals_key(spec: DataSpec, store: Store, progress: Progress) -> str:
 
 
 def prepare_originals(spec: DataSpec, store: Store, progress: Progress, notify: Notify = discard_line) -> Originals:
-    """Return the masks of a dataset at their own sizes, reading them unless the store has them already.
+    """Return the masks of a dataset at their original sizes; they are read unless the store has them already.
 
-    Raises `UserError` that names a file that cannot be read, for files that change meanwhile, and for a full disk. Masks that
-    were damaged since are set aside and read again; `notify` gets a line.
+    Raises `UserError` for a file that cannot be read, for files that change in the meantime, and for a full disk. Damaged masks
+    in the store are set aside and read again, and `notify` gets a line.
     """
     dataset, key = spec.dataset, originals_key(spec, store, progress)
     with store.building(MASKS, key, progress=progress) as build:
         if build.lost is not None:
-            notify(f"masks of {dataset.name} at their own sizes: the artifact {build.lost}; they are read again")
+            notify(f"masks of {dataset.name} at their original sizes: the artifact {build.lost}; they are read again")
         if build.found is None:
-            with one_line_when_full(store.location, f"masks of dataset {dataset.name!r} at their own sizes"):
+            with one_line_when_full(store.location, f"masks of dataset {dataset.name!r} at their original sizes"):
                 _write(spec, dataset.examples(), build.folder / MASKS_ARCHIVE, progress)
                 if originals_key(spec, store, progress) != key:
                     raise UserError(f"dataset {dataset.name!r}: its files changed while they were read; start again")
@@ -89,7 +89,7 @@ def _write(spec: DataSpec, examples: Sequence[Example], file: Path, progress: Pr
         return content.getvalue()
 
     with warnings.catch_warnings(), ZipFile(file, "w", ZIP_STORED) as archive, ThreadPoolExecutor() as pool:
-        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # as when images are decoded
+        warnings.filterwarnings("ignore", module="PIL|pycocotools")  # as in the decoding of images
         archive.writestr(ZipInfo(NAMES), json.dumps([example.name for example in examples], ensure_ascii=False))
         for first in range(0, len(examples), AT_ONCE):
             for number, content in enumerate(pool.map(png, examples[first : first + AT_ONCE]), start=first):

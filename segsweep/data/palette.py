@@ -1,4 +1,4 @@
-"""Colours of class numbers, and masks as palette PNGs, whose values are the class numbers and which viewers show in colour."""
+"""Colours of classes, and masks as palette PNGs: their values are class numbers, and viewers show them in colour."""
 
 import colorsys
 from io import BytesIO
@@ -24,14 +24,14 @@ COLOURS = _colours()  # (256, 3), by class number
 
 
 def palette_image(mask_HW: Pixels, colours: int = 256) -> Image.Image:
-    """Return class numbers (H, W) as an image with a palette of the first `colours` class numbers."""
+    """Return class numbers (H, W), uint8, as an image whose palette has the colours of the first `colours` numbers."""
     image = Image.fromarray(mask_HW)
     image.putpalette(COLOURS[:colours].tobytes())
     return image
 
 
 def palette_png(mask_HW: Pixels, classes: int) -> bytes:
-    """Return class numbers (H, W), all below `classes`, as the bytes of a palette PNG with as few bits a pixel as they need."""
+    """Return class numbers (H, W), uint8, all below `classes`, as the bytes of a palette PNG with the fewest bits per pixel."""
     file = BytesIO()
     palette_image(mask_HW, classes).save(file, "PNG")  # not optimize=True, which takes up to ten times as long
     return file.getvalue()

@@ -1,7 +1,7 @@
 """Oxford-IIIT Pet (Parkhi et al. 2012): 37 breeds of cats and dogs, with trimaps.
 
 Official layout: `images/NAME.jpg`, `annotations/trimaps/NAME.png` (1 pet, 2 background, 3 border),
-`annotations/trainval.txt` and `annotations/test.txt`. A few of the official pictures are GIF or PNG under `.jpg`.
+`annotations/trainval.txt` and `annotations/test.txt`. A few of the official images are GIF or PNG under `.jpg`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,17 @@ TRIMAP_VALUES = {"foreground": {1: 1, 2: 0, 3: 1}, "trimap": {1: 0, 2: 1, 3: 2}}
 
 @dataclass(frozen=True)
 class Pets:
-    """Reader for one folder in the official layout. In `foreground` the border counts as pet."""
+    """Reader for one folder in the official layout. In the scheme `foreground`, the border belongs to the pet."""
 
     folder: Path
     name: str = "pets"
     fit: ClassVar[Fit] = "resize"
     pool: ClassVar[Sequence[str]] = ("trainval",)
     protocols: ClassVar[Mapping[str, Division]] = {
-        "50-25-25": ((("trainval",), (100, 0, 0)), (("test",), (0, 50, 50))),  # trainval trains, half of test validates
+        "50-25-25": (
+            (("trainval",), (100, 0, 0)),
+            (("test",), (0, 50, 50)),
+        ),  # trainval for training, half of test for validation
     }
     schemes: ClassVar[Mapping[str, Sequence[str]]] = {
         "foreground": ("background", "pet"),
@@ -34,7 +37,7 @@ class Pets:
     }
 
     def examples(self) -> list[Example]:
-        """Return the pictures of both official lists; the stratum is the breed."""
+        """Return the images of both official lists; the stratum is the breed."""
         found = []
         for split in ("trainval", "test"):
             listing = self._listing(split)
@@ -52,13 +55,13 @@ class Pets:
         return Example(name, image, mask, split, stratum=name.rpartition("_")[0])
 
     def files(self) -> list[Path]:
-        """Return the lists, the pictures and the trimaps."""
+        """Return the paths of the lists, images and trimaps."""
         return [self._listing("trainval"), self._listing("test"), *pair_files(self.examples())]
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "pets 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         return read_pair(example.image, example.mask, TRIMAP_VALUES[scheme])

@@ -1,4 +1,4 @@
-"""The predictions for a test split in one file: a zip of palette PNGs, `00000.png` and so on, and `names.json`."""
+"""Predictions for a test split in one file: a zip of palette PNGs, `00000.png` and so on, and `names.json`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ NAMES = "names.json"
 
 
 def write_predictions(path: Path, names: Sequence[str], pngs: Sequence[bytes]) -> None:
-    """Write the predictions for images, in order, beside the images' names. Equal contents give equal bytes."""
+    """Write the predictions for images, as PNGs in order, and the images' names. Equal contents have equal bytes."""
     with ZipFile(path, "w", ZIP_STORED) as file:
         file.writestr(ZipInfo(NAMES), json.dumps(list(names), ensure_ascii=False))
         for number, png in enumerate(pngs):
@@ -23,7 +23,7 @@ def write_predictions(path: Path, names: Sequence[str], pngs: Sequence[bytes]) -
 
 
 def read_predictions(path: Path) -> Iterator[tuple[str, Pixels]]:
-    """Yield each image's name and the class numbers (H, W) that were predicted for it."""
+    """Yield each image's name and its predicted class numbers, (H, W) uint8."""
     with ZipFile(path) as file:
         for number, name in enumerate(json.loads(file.read(NAMES))):
             yield name, np.asarray(Image.open(BytesIO(file.read(f"{number:05d}.png"))))

@@ -1,4 +1,4 @@
-"""Decoding a dataset once, into square uint8 arrays in the store."""
+"""Preparation of a dataset: it is decoded once, into square uint8 arrays in the store."""
 
 import json
 from collections import Counter
@@ -23,10 +23,10 @@ PREPARE_VERSION = 4  # 4: 16-bit images by the range of their dataset; before, t
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What to prepare: a dataset under one class scheme (None for its first), as squares of `image_px`.
+    """Specification of prepared data: a dataset under one class scheme (None for its first), as squares of side `image_px`.
 
-    `fit` says how images become square where it is not the dataset's own way; `fingerprint`
-    tells a user's own datasets apart, of which nothing else may be known.
+    `fit` is the way in which images become square; None for the dataset's default. `fingerprint` identifies the code of a user's
+    dataset reader, which nothing else may identify.
     """
 
     dataset: Dataset
@@ -37,7 +37,7 @@ class DataSpec:
 
     @property
     def chosen_scheme(self) -> str:
-        """The name of the scheme. Raises `UserError` for one that the dataset does not have."""
+        """The name of the scheme. Raises `UserError` for a scheme that the dataset does not have."""
         schemes = list(self.dataset.schemes)
         if self.scheme is not None and self.scheme not in schemes:
             raise unknown(f"classes of {self.dataset.name}", self.scheme, schemes)
@@ -45,7 +45,7 @@ class DataSpec:
 
     @property
     def chosen_fit(self) -> Fit:
-        """How pictures become square."""
+        """The way in which images become square."""
         return self.fit or self.dataset.fit
 
     @property
@@ -62,13 +62,12 @@ def prepared_key(spec: DataSpec, store: Store, progress: Progress) -> str:
 
 
 def prepare(spec: DataSpec, store: Store, progress: Progress, key: str | None = None, notify: Notify = discard_line) -> Prepared:
-    """Return the arrays, decoding the dataset unless the store has them already.
+    """Return the prepared arrays; the dataset is decoded unless the store has them already.
 
-    Every picture is verified: readable, of the size of its mask, with no mask value outside the classes. What a killed
-    process has decoded is not decoded again. Raises `UserError` that names the first bad files and says how many there
-    are, for files that change meanwhile, and for a full disk; nothing is kept then. `key` is the `prepared_key` of the
-    request, for a caller that has it. Arrays that were damaged since are set aside
-    and decoded again; `notify` gets a line.
+    Every image is verified: it is readable, has the size of its mask, and its mask has no value outside the classes. Images that
+    a killed process has decoded are not decoded again. Raises `UserError` for bad files, of which it names the first ones and the
+    number, for files that change in the meantime, and for a full disk; nothing is kept then. `key` is the `prepared_key` of the
+    request, for callers that know it. Damaged arrays in the store are set aside and decoded again, and `notify` gets a line.
     """
     key = key or prepared_key(spec, store, progress)
     with store.building(DATA, key, progress=progress) as build:
@@ -87,7 +86,7 @@ def prepare(spec: DataSpec, store: Store, progress: Progress, key: str | None = 
 
 
 def _unread(spec: DataSpec) -> DataSpec:
-    """Return the request with a reader that has read nothing: what one remembers may be older than the key."""
+    """Return the request with a fresh reader: the files that a reader has cached may be older than the key."""
     dataset = spec.dataset
     return replace(spec, dataset=replace(dataset)) if is_dataclass(dataset) else spec
 
@@ -109,13 +108,13 @@ def _build(spec: DataSpec, key: str, store: Store, build: Build, begun: Path, pr
 
 
 def listed_examples(dataset: Dataset) -> list[Example]:
-    """Return the examples of a dataset. Raises `UserError` for none, one that is listed twice, a group that is no text."""
+    """Return the examples of a dataset. Raises `UserError` if there are none, if names repeat, or if a group is not a string."""
     examples = dataset.examples()
     if not examples:
-        raise UserError(f"dataset {dataset.name!r}: holds no pictures")
+        raise UserError(f"dataset {dataset.name!r}: holds no images")
     twice = [name for name, count in Counter(example.name for example in examples).items() if count > 1]
     if twice:
-        raise UserError(f"dataset {dataset.name!r}: {twice[0]} is listed twice; a picture has one split")
+        raise UserError(f"dataset {dataset.name!r}: {twice[0]} is listed twice; an image has one split")
     for example in examples:
         if not isinstance(example.group, str | None):
             raise UserError(f"dataset {dataset.name!r}: {example.name}: group={example.group!r}: must be a text or None")
@@ -123,7 +122,7 @@ def listed_examples(dataset: Dataset) -> list[Example]:
 
 
 def _describe(spec: DataSpec, examples: Sequence[Example], decoded: Decoded, folder: Path) -> None:
-    """Write what is known of every image: its moments, its pixels per class, and the index."""
+    """Write the properties of every image: its moments, its pixels per class, and the index."""
     dataset = spec.dataset
     np.save(folder / MOMENTS_FILE, decoded.moments)
     np.save(folder / PIXELS_FILE, decoded.pixels)
@@ -145,6 +144,6 @@ def _describe(spec: DataSpec, examples: Sequence[Example], decoded: Decoded, fol
 
 
 def _dominant(counts: Counts) -> int:
-    """Return the most frequent class but the first, from a picture's pixels per class; 0 where there is no other."""
+    """Return an image's most frequent class except the first, from its pixels per class (C + 1,); 0 if it shows no other."""
     others = counts[1:-1]
     return int(others.argmax()) + 1 if others.any() else 0

@@ -1,4 +1,4 @@
-"""A prepared dataset: memory-mapped arrays and what is known of every picture."""
+"""A prepared dataset: memory-mapped arrays, and properties of every image."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,31 +19,33 @@ Moments = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Frequencies = npt.NDArray[np.float64]
 Channels = tuple[float, float, float]
-LISTED = ("classes", "pool", "names", "splits", "strata", "groups")  # of the index
+LISTED = ("classes", "pool", "names", "splits", "strata", "groups")  # sequences in the index
 
 
 class OriginalMasks(Protocol):
-    """The masks of a prepared dataset at their own sizes; see `segsweep.data.originals`."""
+    """The masks of a prepared dataset at their original sizes; see `segsweep.data.originals`."""
 
     def mask(self, number: int) -> Pixels:
-        """Return the class numbers (H, W) of an image, by its number in the dataset."""
+        """Return the mask of an image, (H, W) uint8, by the image's number in the dataset."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The arrays of one dataset at one size.
+    """The memory-mapped arrays of one dataset of N images and C classes, at one size S in pixels.
 
-    `images` is (N, image_px, image_px, 3) and `masks` (N, image_px, image_px), both uint8; `names`, `splits` and `strata`
-    have N entries; `pool` are the official splits that a protocol in per cent divides; `moments` (N, 2, 3) float64 is per
-    picture and channel the sum of the pixel values and of their squares; `pixels` (N, C + 1) int64 is per picture the number
-    of pixels of each class, the ignored ones last; `protocols` are the dataset's own, by name; `groups` are those of
-    `Example.group`, or none at all; `fit` says how pictures became square; `bits` is the range by which 16-bit originals
-    became 8 bits, the fewest bits that hold their `largest` value, None where there are none. Of the originals, before they
-    became square, `identity` (N, 3, 16) uint8 holds digests (see `segsweep.data.identity`) and `shown` (N, C + 1) uint8 is 1
-    where the mask shows a class, the ignored pixels last; both have no rows where nothing is known. All arrays are
-    memory-mapped. An unlabelled dataset has no `classes` and masks of (N, 0, 0). `foreground` is the number of the class
-    that headline metrics belong to where there are two; `originals` are the masks at their own sizes, where a test is to use
-    them.
+    `images`: (N, S, S, 3), uint8.
+    `masks`: (N, S, S), uint8, class numbers and `IGNORE`; (N, 0, 0) for an unlabelled dataset, which has no `classes`.
+    `names`, `splits`, `strata`: N strings. `groups`: N values of `Example.group`, or none.
+    `moments`: (N, 2, 3), float64, per image and channel the sum of the pixel values and the sum of their squares.
+    `pixels`: (N, C + 1), int64, per image the number of pixels of each class at this size, ignored pixels last.
+    `identity`: (N, 3, 16), uint8, digests of the originals (see `segsweep.data.identity`); no rows if unknown.
+    `shown`: (N, C + 1), uint8, 1 if the original mask shows the class, ignored pixels last; no rows if unknown.
+    `pool`: the official splits that a protocol in per cent divides. `protocols`: the dataset's protocols by name.
+    `fit`: the way in which images became square.
+    `bits`, `largest`: the range by which 16-bit originals became 8 bits, the fewest bits that hold their largest value; None and
+    0 without 16-bit originals.
+    `foreground`: number of the class that the main metrics describe if there are two classes.
+    `originals`: the masks at their original sizes, if the test uses them.
     """
 
     dataset: str
@@ -68,7 +70,7 @@ class Prepared:
 
     @classmethod
     def undecoded(cls, dataset: Dataset, examples: Sequence[Example], classes: Sequence[str]) -> Self:
-        """Return what is known of a dataset before its images are decoded: strata only where its reader gives them."""
+        """Return the properties of a dataset before its images are decoded; strata only as far as its reader knows them."""
         nothing = np.empty((len(examples), 0, 0))
         return cls(
             dataset=dataset.name,
@@ -87,11 +89,11 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open the arrays in a folder of the store. Nothing is read until it is used."""
+        """Open the arrays in a folder of the store. Their contents are read when they are used."""
         index = json.loads((folder / DATA_INDEX_FILE).read_text(encoding="utf-8"))
         names = (IMAGES_FILE, MOMENTS_FILE, PIXELS_FILE, IDENTITY_FILE, SHOWN_FILE)
         images, moments, pixels, identity, shown = (np.load(folder / name, mmap_mode="r") for name in names)
-        unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # a file of no bytes cannot be mapped
+        unlabelled = np.empty((len(images), 0, 0), dtype=np.uint8)  # an empty file cannot be memory-mapped
         listed: dict[str, Any] = {key: tuple(index[key]) for key in LISTED}
         return cls(
             dataset=index["dataset"],
@@ -110,24 +112,24 @@ class Prepared:
         )
 
     def with_foreground(self, name: str | None) -> Self:
-        """Return the same data with the foreground that a study names; None leaves it. Raises `UserError` for no such class."""
+        """Return the data with the foreground class `name`; unchanged for None. Raises `UserError` for an unknown class."""
         return self if name is None else replace(self, foreground=foreground_number(self.classes, name))
 
     @property
     def labelled(self) -> bool:
-        """Whether there are masks."""
+        """Whether the dataset has masks."""
         return bool(self.classes)
 
     @cached_property
     def content(self) -> npt.NDArray[np.int64]:
-        """Numbers (N,) that are equal for identical images, those whose decoded originals are equal."""
+        """Numbers, (N,) int64, that are equal for images whose decoded originals are identical."""
         if len(self.identity) == 0:
             return np.arange(len(self.names))
         numbers: npt.NDArray[np.int64] = np.unique(self.identity[:, OF_PIXELS], axis=0, return_inverse=True)[1].reshape(-1)
         return numbers
 
     def mean_std(self, members: npt.NDArray[np.int64]) -> tuple[Channels, Channels]:
-        """Return mean and standard deviation (red, green, blue) in 0..1 over all pixels of some pictures."""
+        """Return the mean and standard deviation of each channel (red, green, blue), in 0..1, over the images `members` (M,)."""
         count = len(members) * self.images.shape[1] * self.images.shape[2]
         sums, squares = self.moments[members].sum(axis=0)
         mean = sums / count
@@ -137,30 +139,30 @@ class Prepared:
         return (red, green, blue), (red_std, green_std, blue_std)
 
     def class_pixels(self, members: npt.NDArray[np.int64]) -> Counts:
-        """Return how many pixels of some pictures each class has, (C,) int64; ignored ones are not counted."""
+        """Return the number of pixels of each class, (C,) int64, in the images `members` (M,), without ignored pixels."""
         counts: Counts = self.pixels[members, : len(self.classes)].sum(axis=0)
         return counts
 
     def class_frequencies(self, members: npt.NDArray[np.int64]) -> Frequencies:
-        """Return the frequency of each class in some images, (C,) float64 in 0..1; 0 for a class that none of them shows.
+        """Return the frequency of each class in the images `members` (M,): (C,) float64 in 0..1, 0 for a class that none shows.
 
         The frequency of a class is its number of pixels, divided by the number of all pixels of the images that show the class
         (Eigen and Fergus 2015, arXiv:1411.4734); ignored pixels are not counted.
         """
-        pixels_NC = self.pixels[members, : len(self.classes)]
-        all_of_images_C = ((pixels_NC > 0) * pixels_NC.sum(axis=1, keepdims=True)).sum(axis=0)
-        frequencies: Frequencies = pixels_NC.sum(axis=0) / np.maximum(all_of_images_C, 1)
+        pixels_MC = self.pixels[members, : len(self.classes)]
+        showing_images_C = ((pixels_MC > 0) * pixels_MC.sum(axis=1, keepdims=True)).sum(axis=0)
+        frequencies: Frequencies = pixels_MC.sum(axis=0) / np.maximum(showing_images_C, 1)
         return frequencies
 
 
 def image_moments(image_HWC: Pixels) -> Moments:
-    """Return the sum of each channel's values, and of their squares: (2, 3), exact."""
+    """Return the sum of the values of each channel of an image (H, W, 3), and of their squares: (2, 3) float64, exact."""
     values = np.arange(256)
     histograms = np.stack([np.bincount(channel, minlength=256) for channel in image_HWC.reshape(-1, 3).T], axis=1)
     return np.stack([values @ histograms, values**2 @ histograms]).astype(np.float64)
 
 
 def pixel_counts(mask_HW: Pixels, classes: int) -> Counts:
-    """Return the number of pixels of each class, the ignored ones last: (classes + 1,)."""
+    """Return the number of pixels of each class in a mask (H, W), ignored pixels last: (C + 1,) int64 for C `classes`."""
     counts = np.bincount(mask_HW.ravel(), minlength=IGNORE + 1)
     return counts[[*range(classes), IGNORE]].astype(np.int64)

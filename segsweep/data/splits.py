@@ -1,4 +1,4 @@
-"""Protocols and fractions: which pictures train, validate and test. Every choice of pictures in segsweep is made here."""
+"""Protocols and fractions: the images for training, validation and test. All choices of images in segsweep are made here."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,27 +18,27 @@ from segsweep.errors import UserError
 
 Indices = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
-SOURCE_SHARES = (90, 10, 0)  # per cent, of a source that has no validation split of its own
-DEV_SHARES = (90, 10, 0)  # per cent, of what `holdout-H` leaves to develop with
-OWN_VAL = "-own-val"  # how a `holdout-H` ends in which each development share has validation images of its own
-STARTS = 12  # of the search for a division by groups, at most; fewer with many groups
-ROUNDING = 1e-9  # of per cents that are computed from shares
+SOURCE_SHARES = (90, 10, 0)  # per cent, of a source without a validation split
+DEV_SHARES = (90, 10, 0)  # per cent, of the images that `holdout-H` leaves for development
+OWN_VAL = "-own-val"  # suffix of a `holdout-H` in which each development share has separate validation images
+STARTS = 12  # most starts of the search for a division by groups; fewer with many groups
+ROUNDING = 1e-9  # tolerance for per cents that are computed from shares
 NONE: Indices = np.empty(0, dtype=np.int64)
 OFFICIAL: Division = ((("train",), (100, 0, 0)), (("val",), (0, 100, 0)), (("test",), (0, 0, 100)))
-FOLD_SHARES = (87.5, 12.5, 0)  # per cent, of the images outside the fold that tests
+FOLD_SHARES = (87.5, 12.5, 0)  # per cent, of the images outside the test fold
 ALLOWED = (
     "allowed are per cents as 60-20-20 (train-val-test), 'official', '5-fold', '5x2-fold' (5 repetitions of 2 folds), "
-    "and 'holdout-20' (per cent that test)"
+    "and 'holdout-20' (per cent for the test)"
 )
 
 
 @dataclass(frozen=True)
 class Split:
-    """The numbers of the pictures that train, validate and test, ascending. A source's `test` is empty.
+    """The numbers of the images for training (T,), validation (V,) and test (U,), each int64 and ascending.
 
-    `train_copies` are images of the training part that are identical to one that validates or tests, `val_copies` images of
-    the validation part that are identical to one that tests. They are left out of `train` and `val` unless leakage is only
-    reported.
+    A source's `test` is empty. `train_copies` are images of the training part that are identical to a validation or test image,
+    `val_copies` images of the validation part that are identical to a test image. They are left out of `train` and `val`, unless
+    leakage is only reported.
     """
 
     train: Indices
@@ -49,16 +49,16 @@ class Split:
 
     @property
     def dropped(self) -> int:
-        """How many copies are left out of training and validation."""
+        """The number of copies that are left out of training and validation."""
         copies = ((self.train, self.train_copies), (self.val, self.val_copies))
         return sum(int((~np.isin(copied, part)).sum()) for part, copied in copies)
 
 
 def stratified_order(strata: Sequence[str], seed: int) -> Indices:
-    """Return a random order of all positions in which every beginning holds each stratum in its share.
+    """Return a random order of the positions of N images, (N,) int64, in which every prefix is stratified.
 
-    The pictures of a stratum of size n take the places (0 + u)/n, (1 + u)/n ... of the unit interval, so subsets that are
-    beginnings of the order are nested and stratified.
+    The images of a stratum of size n are placed at (0 + u)/n, (1 + u)/n, ... of the unit interval, with a random u in 0..1 each.
+    Prefixes of the order are therefore nested subsets in which each stratum has its share.
     """
     rng = np.random.default_rng(seed)
     places = np.empty(len(strata))
@@ -78,27 +78,35 @@ def split_target(
     groups: str | None = None,
     leakage: Leakage = PREVENT,
 ) -> Split:
-    """Return the split of a target, which depends on nothing but the data and the arguments.
+    """Return the split of a target, which depends only on the data and the arguments.
 
-    `official` takes the dataset's own three splits; a protocol of the dataset's own does what the dataset says;
-    `A-B-C` divides the pool by these per cents, stratified. `holdout-H` has H per cent of all images test and a tenth of the
-    others validate, the same for every `dev_share`; nine tenths of that share of all images (by default all the rest) train, a
-    smaller share on a part of what a larger one has, all stratified. `holdout-H-own-val` divides each development share
-    90:10, so that every share has validation images of its own: scores on them do not compare between shares.
-    `K-fold` divides the pool into K folds, stratified; `fold` (from 1) tests, and of the others an eighth validates. `RxK-fold`
-    does so R times with other divisions, whose folds are numbered on.
-    What is divided in per cent or into folds is divided by whole groups where there are groups: the dataset's own, or what
-    the pattern `groups` finds in the names. Of identical images in two parts the one in the later part stays; see `Split`.
-    With the leakage `report` groups are divided and copies stay.
-    Raises `UserError` for another protocol, for one that leaves a part empty, for a `dev_share` that the protocol does not
-    have or that is too large, for too few groups, and for a dataset without masks.
+    All divisions are stratified. The protocols are:
+
+    - `official`: the official splits `train`, `val` and `test` of the dataset.
+    - a protocol that the dataset defines.
+    - `A-B-C`: the pool is divided by these per cents.
+    - `holdout-H`: H per cent of all images are the test split, and a tenth of the others validates; both are equal for every
+      `dev_share`. Nine tenths of `dev_share` of all images train, by default all remaining images; the training images of a
+      smaller share are a subset of those of a larger one.
+    - `holdout-H-own-val`: each development share is divided 90:10, so every share has other validation images, and validation
+      scores cannot be compared between shares.
+    - `K-fold`: the pool is divided into K folds. Fold `fold`, from 1, is the test split, and an eighth of the other images
+      validates.
+    - `RxK-fold`: R different divisions into K folds, numbered consecutively.
+
+    Divisions in per cent and into folds keep groups whole: the dataset's groups, or those that the pattern `groups` finds in the
+    names. Of identical images in two parts, the one in the later part stays; see `Split`. With the leakage `report`, groups are
+    divided and copies stay.
+
+    Raises `UserError` for an unknown protocol, for a protocol that leaves a part empty, for a `dev_share` that the protocol does
+    not support or that is too large, for too few groups, and for a dataset without masks.
     """
     check_labelled(data.dataset, data.labelled)
     data = grouped(data, groups) if leakage == PREVENT else replace(data, groups=())
     if (held := _HeldOut.parse(protocol, dev_share)) is not None:
         parts = _hold_out_groups(data, held) if has_groups(data) else _hold_out(data, held)
     elif (folds := folds_of(protocol)) is not None:
-        assert fold is not None, "a protocol with folds needs to know which"
+        assert fold is not None, "a protocol with folds needs the number of the fold"
         parts = _cross_validation(data, protocol, folds, fold)
     else:
         division = _resolve(protocol, data.pool, data.protocols)
@@ -113,7 +121,7 @@ def split_target(
 
 
 def _apart(data: Prepared, parts: Sequence[Indices], leakage: Leakage) -> Split:
-    """Return a split of which training shows no image that validates or tests, and validation none that tests."""
+    """Return the split without copies of validation and test images in training, and of test images in validation."""
     train, val, test = parts
     in_test = np.isin(data.content[val], data.content[test])
     in_later = np.isin(data.content[train], data.content[np.concatenate([val, test])])
@@ -123,30 +131,30 @@ def _apart(data: Prepared, parts: Sequence[Indices], leakage: Leakage) -> Split:
     for part, members, copied in (("training", train, copies[0]), ("validation", val, copies[1])):
         if len(members) == 0:
             raise UserError(
-                f"dataset {data.dataset!r}: each of the {len(copied)} {part} images is identical to one of a later split; "
+                f"dataset {data.dataset!r}: each of the {len(copied)} {part} images is identical to an image of a later split; "
                 "remove the copies from the dataset"
             )
     return Split(train, val, test, *copies)
 
 
 def check_labelled(name: str, labelled: bool) -> None:
-    """Raise `UserError` for a dataset without masks where they are needed."""
+    """Raise `UserError` for a dataset without masks, for a use that needs them."""
     if not labelled:
         raise UserError(
             f"dataset {name!r}: has no masks, so it is neither a target nor a supervised source; "
-            "choose another, or give a folder its masks/ and classes.txt"
+            "choose another, or add masks/ and classes.txt to a folder"
         )
 
 
 def _resolve(protocol: str, pool: Sequence[str], protocols: Mapping[str, Division]) -> Division:
-    """Return what a protocol divides by which per cents. Raises `UserError` for one that is none."""
+    """Return the division of a protocol: official splits and per cents. Raises `UserError` for an unknown protocol."""
     if protocol == "official":
         return OFFICIAL
     if protocol in protocols:
         return protocols[protocol]
     match = re.fullmatch(r"([0-9]+)-([0-9]+)-([0-9]+)", protocol)
     if match is None:
-        further = f", and the dataset's own {', '.join(map(repr, protocols))}" if protocols else ""
+        further = f", and the dataset's {', '.join(map(repr, protocols))}" if protocols else ""
         raise UserError(f"protocol {protocol!r}: {ALLOWED}{further}")
     shares = [int(share) for share in match.groups()]
     if sum(shares) != 100:
@@ -156,9 +164,9 @@ def _resolve(protocol: str, pool: Sequence[str], protocols: Mapping[str, Divisio
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """A protocol `holdout-H` or `holdout-H-own-val` with its development share, None where all images are used.
+    """A protocol `holdout-H` or `holdout-H-own-val` with its development share; None for all development images.
 
-    `protocol` is `holdout-H` in both, so that both test on the same images.
+    `protocol` is `holdout-H` in both cases, so that both have the same test images.
     """
 
     protocol: str
@@ -168,7 +176,7 @@ class _HeldOut:
 
     @classmethod
     def parse(cls, protocol: str, dev_share: float | None) -> "_HeldOut | None":
-        """Return what a protocol holds out, None for other protocols. Raises `UserError` for a wrong `dev_share`."""
+        """Return the parsed protocol; None for other protocols. Raises `UserError` for a `dev_share` that is not allowed."""
         match = re.fullmatch(rf"(holdout-([1-9][0-9]?))({OWN_VAL})?", protocol)
         if match is None:
             if dev_share is not None:
@@ -179,14 +187,14 @@ class _HeldOut:
         held = int(match[2])
         if dev_share is not None and not 0 < 100 * dev_share <= 100 - held + ROUNDING:
             raise UserError(
-                f"dev_share={dev_share}: protocol {protocol!r} leaves {1 - held / 100:g} of all pictures; "
+                f"dev_share={dev_share}: protocol {protocol!r} leaves {1 - held / 100:g} of all images; "
                 f"allowed is a share of all above 0 and up to {1 - held / 100:g}"
             )
         undivided = dev_share is None or 100 * dev_share > 100 - held - ROUNDING
         return cls(match[1], held, None if undivided else dev_share, match[3] is not None)
 
     def sizes(self, count: int) -> tuple[int, int, int]:
-        """Return how many of `count` images train, validate and test."""
+        """Return the numbers of training, validation and test images among `count` images."""
         test = round(count * self.per_cent / 100)
         most, val, _ = _sizes(count - test, DEV_SHARES)
         if self.dev_share is None:
@@ -198,7 +206,7 @@ class _HeldOut:
 
 
 def _hold_out(data: Prepared, held: _HeldOut) -> list[Indices]:
-    """Hold out single images. Parts of one stratified order are stratified, and its beginnings are nested."""
+    """Hold out single images. All parts are slices of one stratified order, so they are stratified and nested."""
     order = stratified_order(data.strata, seed_for("protocol", held.protocol))
     train, val, test = held.sizes(len(order))
     if held.own_val:
@@ -209,7 +217,7 @@ def _hold_out(data: Prepared, held: _HeldOut) -> list[Indices]:
 
 
 def _hold_out_groups(data: Prepared, held: _HeldOut) -> list[Indices]:
-    """Hold out whole groups; a smaller development share has some groups of a larger one."""
+    """Hold out whole groups. A smaller development share has a subset of the groups of a larger one."""
     every, seed = np.arange(len(data.names)), seed_for("protocol", held.protocol)
     check_group_count(data, every, 3)
     rest, test = _by_groups(data, every, (100 - held.per_cent, held.per_cent), seed)
@@ -224,19 +232,19 @@ def _hold_out_groups(data: Prepared, held: _HeldOut) -> list[Indices]:
 
 
 def _first_groups(data: Prepared, members: Indices, count: int, seed: int, least: int = 1) -> Indices:
-    """Return whole groups of some images, together as nearly `count` images as can be, at least `least` groups.
+    """Return the images of whole groups, as close to `count` images as possible, from at least `least` groups.
 
-    Groups are taken in a stratified order, so those for a smaller count are among those for a larger one.
+    Groups are added in a stratified order, so those for a smaller count are a subset of those for a larger one.
     """
     group_N = group_numbers([data.groups[int(member)] for member in members])
     order = group_N[stratified_order([data.strata[int(member)] for member in members], seed)]
     sizes = np.cumsum(np.bincount(group_N)[(ranked := list(dict.fromkeys(order.tolist())))])
-    taken = max(least, int(np.abs(sizes - count).argmin()) + 1)
-    return members[np.isin(group_N, ranked[:taken])]
+    chosen = max(least, int(np.abs(sizes - count).argmin()) + 1)
+    return members[np.isin(group_N, ranked[:chosen])]
 
 
 def _cross_validation(data: Prepared, protocol: str, folds: Folds, fold: int) -> list[Indices]:
-    """Return what trains, validates and tests where one fold tests."""
+    """Return the training, validation and test images for one test fold."""
     pool = np.flatnonzero(np.isin(data.splits, data.pool)).astype(np.int64)
     if len(pool) < folds.count:
         raise UserError(f"dataset {data.dataset!r}: protocol {protocol!r}: {len(pool)} images cannot be divided into {folds}")
@@ -262,7 +270,7 @@ def _divide_members(data: Prepared, members: Indices, shares: Sequence[float], s
 
 
 def _by_groups(data: Prepared, members: Indices, shares: Sequence[float], seed: int) -> list[Indices]:
-    """Divide images by whole groups."""
+    """Divide images by whole groups, and return the images of each part."""
     strata = [data.strata[int(member)] for member in members]
     group_N = group_numbers([data.groups[int(member)] for member in members])
     starts = max(1, min(STARTS, SWAPPED // (group_N.max() + 1)))
@@ -272,7 +280,7 @@ def _by_groups(data: Prepared, members: Indices, shares: Sequence[float], seed: 
 
 
 def _sizes(count: int, shares: Sequence[float]) -> list[int]:
-    """Return how many of so many pictures each share in per cent gets; together they are all."""
+    """Return the number of images of each share in per cent; the numbers add up to `count` for shares that add up to 100."""
     ends = [round(count * share / 100) for share in accumulate(shares, initial=0)]
     return [last - first for first, last in pairwise(ends)]
 
@@ -287,14 +295,23 @@ def split_source(
     without: Sequence[int] = (),
     leakage: Leakage = PREVENT,
 ) -> Split:
-    """Return the split of a source: its own train and val, or a tenth of its pool held out where it has no val.
+    """Return the split of a source: its official train and val, or its pool with a tenth held out if it has no val.
 
-    Pictures of a test split are never trained on, unless `choice` is `all`: then all pictures of all splits are taken
-    together, and a tenth of them held out.
-    `limit` cuts the training part to so many pictures, stratified. `without` are numbers of images that neither train nor
-    validate, as those that the target tests on. The tenth is held out by whole groups where there are several, and images
-    of the training part that are identical to one that validates are left out unless leakage is only reported.
-    Raises `UserError` where there are fewer than `limit`, and for a dataset without masks unless `labelled` is false.
+    The test split never trains, unless `choice` is `all`: then a tenth of all images of all splits is held out. The tenth is held
+    out by whole groups if there are several. Training images that are identical to a validation image are left out, unless
+    leakage is only reported.
+
+    Args:
+        data: The source.
+        limit: Number of training images, chosen stratified; None for all.
+        seed: Seed of the choice by `limit`.
+        choice: `official` or `all`.
+        labelled: Whether the source must have masks.
+        without: Numbers of images that neither train nor validate, such as those on which the target is tested.
+        leakage: Whether copies are removed or only reported.
+
+    Raises:
+        UserError: The source has fewer than `limit` training images, too few images at all, or no masks although it must.
     """
     if labelled:
         check_labelled(data.dataset, data.labelled)
@@ -316,14 +333,14 @@ def split_source(
     left_out = f" ({len(without)} are images on which the target validates or tests)" if len(without) else ""
     check_limit(limit, len(train), data.dataset, left_out)
     if len(train) == 0 or len(val) == 0:
-        raise UserError(f"dataset {data.dataset!r}: {len(data.names)} pictures are too few for training and validation{left_out}")
+        raise UserError(f"dataset {data.dataset!r}: {len(data.names)} images are too few for training and validation{left_out}")
     if limit is not None:
         train = np.sort(train[stratified_order([data.strata[int(member)] for member in train], seed_for("limit", seed))[:limit]])
     return Split(train.astype(np.int64), val.astype(np.int64), NONE, train_copies)
 
 
 def _hold_tenth_out(data: Prepared, members: Indices, leakage: Leakage) -> tuple[Indices, Indices]:
-    """Return what trains and what validates of a source's images; one group alone is divided."""
+    """Return the training and the validation images of a source; a single group is divided."""
     groups = {data.groups[int(member)] for member in members} if has_groups(data) else set()
     if leakage != PREVENT or (groups and len(groups - {None}) < 2):
         data = replace(data, groups=())
@@ -336,22 +353,23 @@ def _without_test(pool: Sequence[str]) -> list[str]:
 
 
 def check_limit(limit: int | None, images: int, dataset: str, left_out: str = "") -> None:
-    """Raise `UserError` for a limit above the number of training images of a source."""
+    """Raise `UserError` for a limit above the number of a source's training images."""
     if limit is not None and limit > images:
-        raise UserError(f"source @{limit}: dataset {dataset!r} has only {images} pictures to train on{left_out}")
+        raise UserError(f"source @{limit}: dataset {dataset!r} has only {images} images to train on{left_out}")
 
 
 def count_of_fraction(fraction: float, images: int, dataset: str) -> int:
-    """Return how many of the training images a fraction takes. Raises `UserError` where it takes none."""
+    """Return the number of training images of a fraction. Raises `UserError` if it is 0."""
     if (count := round(fraction * images)) == 0:
-        raise UserError(f"fraction={fraction}: leaves none of the {images} training pictures of {dataset!r}")
+        raise UserError(f"fraction={fraction}: leaves none of the {images} training images of {dataset!r}")
     return count
 
 
 def subset(data: Prepared, train: Indices, fraction: float, seed: int) -> Indices:
-    """Return the share of a training split that a trial sees: nested in the fraction, stratified, fixed by the seed.
+    """Return the images of a trial, (M,) int64 and ascending: a stratified share of the training images `train` (T,).
 
-    Raises `UserError` where the fraction leaves no picture.
+    For one seed, the subset of a smaller fraction is part of that of a larger one. Raises `UserError` for a fraction without
+    images.
     """
     count = count_of_fraction(fraction, len(train), data.dataset)
     order = stratified_order([data.strata[int(member)] for member in train], seed_for("fraction", seed))
@@ -365,9 +383,10 @@ def split_sizes(
     dev_share: float | None = None,
     protocols: Mapping[str, Division] = {},
 ) -> tuple[int, int, int]:
-    """Return how many pictures a target's protocol gives to training, validation and test, from the official splits alone.
+    """Return the numbers of training, validation and test images of a target's protocol, from its official splits only.
 
-    `protocols` are the dataset's own. Raises `UserError` for a protocol that is none, and for a wrong `dev_share`.
+    `splits` holds the official split of each image, `protocols` the dataset's protocols. Raises `UserError` for an unknown
+    protocol, and for a `dev_share` that is not allowed.
     """
     if (held := _HeldOut.parse(protocol, dev_share)) is not None:
         return held.sizes(len(splits))
@@ -378,7 +397,7 @@ def split_sizes(
 
 
 def source_sizes(splits: Sequence[str], pool: Sequence[str], limit: int | None, choice: str = "official") -> tuple[int, int]:
-    """Return how many pictures a source gives to training and validation, from the official splits alone."""
+    """Return the numbers of training and validation images of a source, from the official split of each image only."""
     if choice == "all":
         train, val, _ = _sizes(len(splits), SOURCE_SHARES)
     elif "val" in splits and "train" in splits:

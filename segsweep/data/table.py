@@ -1,4 +1,4 @@
-"""The table of datasets: names, readers, and where each is looked for."""
+"""The table of datasets: names, readers, and the folders in which each is searched for."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ from segsweep.errors import DataNotFoundError, UserError, unknown
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: how the reader is made, the folders in which the dataset usually lies, and its layout in a line.
+    """One row of the table: the reader, the usual folders below the root, and the layout in one line.
 
-    A usual folder is one in which one of the `markers` lies. `classes` are how many there are per scheme in the whole data
-    set, for a reader that has their names from the files.
+    A usual folder must contain one of the `markers`. `classes` is the number of classes per scheme of the whole dataset, for a
+    reader that derives their names from the files.
     """
 
     reader: Callable[[Path], Dataset]
@@ -102,22 +102,22 @@ DATASETS: Mapping[str, Entry] = {
 }
 
 FOLDER_LAYOUT = (
-    "images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class a line); or images and a COCO file"
+    "images/NAME.*, masks/NAME.png (class numbers, 255 ignored), classes.txt (one class per line); or images and a COCO file"
 )
 
 
 @dataclass(frozen=True)
 class DataRoots:
-    """Where a user's datasets lie: one root for all, and folders for single names, which go first."""
+    """The folders of a user's datasets: one root for all, and folders for single names, which take precedence."""
 
     root: Path | None = None
     named: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, texts: list[str]) -> "DataRoots":
-        """Return the roots that `--data ROOT` and `--data NAME=PATH` name.
+        """Return the roots of the options `--data ROOT` and `--data NAME=PATH`.
 
-        Raises `UserError` for a folder that is missing, a second root or folder for one name, and a name that is drawn.
+        Raises `UserError` for a missing folder, a second root, a second folder for one name, and the name of a generated dataset.
         """
         root: Path | None = None
         named: dict[str, Path] = {}
@@ -127,9 +127,9 @@ class DataRoots:
             if not folder.is_dir():
                 raise UserError(f"--data {text}: folder {folder} is missing")
             if name in GENERATED:
-                raise UserError(f"--data {text}: {name} is drawn and has no folder")
+                raise UserError(f"--data {text}: {name} is generated and has no folder")
             if earlier := named.get(name) if equals else root:
-                raise UserError(f"--data {text}: {earlier} is given already; name one folder")
+                raise UserError(f"--data {text}: {earlier} is given already; give only one folder")
             if equals:
                 named[name] = folder
             else:
@@ -137,7 +137,7 @@ class DataRoots:
         return cls(root, named)
 
     def listed(self) -> dict[str, Path]:
-        """Return the folders that `ROOT/datasets.toml` names, relative to it. Raises `UserError` for a file that is no TOML."""
+        """Return the folders that `ROOT/datasets.toml` lists, relative to it, by name. Raises `UserError` for an invalid file."""
         path = self.root / "datasets.toml" if self.root else None
         if path is None or not path.is_file():
             return {}
@@ -148,7 +148,7 @@ class DataRoots:
             raise UserError(f'{path}: must hold lines NAME = "FOLDER": {error}') from None
 
     def folder(self, name: str) -> Path | None:
-        """Return the folder of a dataset, or None where it is not found."""
+        """Return the folder of a dataset; None if it is not found."""
         if name in self.named:
             return self.named[name]
         if name in (listed := self.listed()):
@@ -160,7 +160,7 @@ class DataRoots:
         return self.found_folders().get(name)
 
     def found_folders(self) -> dict[str, Path]:
-        """Return the folders of the root that are laid out as `folder:PATH` is, by their names."""
+        """Return the folders of the root with the layout of `folder:PATH`, by name."""
         found = sorted(path.parent for path in self.root.glob("*/classes.txt")) if self.root else []
         known = {*DATASETS, *GENERATED}
         return {folder.name: folder for folder in found if folder.name not in known and (folder / "images").is_dir()}
@@ -177,26 +177,26 @@ def known_names(roots: DataRoots) -> list[str]:
 
 
 def class_names() -> set[str]:
-    """Return the names of the classes of all datasets, but of those that have them from files."""
+    """Return the class names of all datasets, except those that derive them from files."""
     readers = [*(entry.reader(Path()) for entry in DATASETS.values() if entry.classes is None), *map(Generated, GENERATED)]
     return {name for reader in readers for classes in reader.schemes.values() for name in classes}
 
 
 def split_scheme(name: str) -> tuple[str, str | None]:
-    """Return a dataset's name and the class scheme that stands behind it, as in `cityscapes/raw`; None without one.
+    """Split a name such as `cityscapes/raw` into the dataset and its class scheme, which is None without a slash.
 
-    Only names that are known have schemes: `folder:PATH` and a user's own names stay whole.
+    Only names in the tables have schemes: `folder:PATH` and a user's names are returned unchanged.
     """
     known, slash, scheme = name.partition("/")
     return (known, scheme) if slash and (known in DATASETS or known in GENERATED) else (name, None)
 
 
 def open_dataset(name: str, roots: DataRoots) -> Dataset:
-    """Return the reader of a dataset; a class scheme behind its name is not looked at.
+    """Return the reader of a dataset; a class scheme after its name is ignored.
 
-    A name that the table does not hold but that `--data` or `datasets.toml` gives a folder, or that is a folder of the root
-    with a `classes.txt`, is read as `folder:PATH`.
-    Raises `UserError` for an unknown name, listing those that exist, and for a folder that is missing.
+    A name outside the table is read as `folder:PATH` if `--data` or `datasets.toml` gives it a folder, or if the root has a
+    folder of this name with a `classes.txt`. Raises `UserError` for an unknown name, with the known names, and for a missing
+    folder.
     """
     if name.startswith("folder:"):
         return folder_dataset(_existing(name, Path(name.removeprefix("folder:")).expanduser().absolute()), name)
@@ -207,9 +207,9 @@ def open_dataset(name: str, roots: DataRoots) -> Dataset:
     if name in DATASETS:
         if folder is None:
             entry, root = DATASETS[name], roots.root
-            looked = f"looked for {' and '.join(entry.folders)} under {root}" if root else "no folder was named"
+            searched = f"searched {root} for {' and '.join(entry.folders)}" if root else "no folder was given"
             raise DataNotFoundError(
-                f"dataset {name!r} is not found: {looked}; pass --data ROOT or --data {name}=PATH (layout: {entry.layout})"
+                f"dataset {name!r} is not found: {searched}; pass --data ROOT or --data {name}=PATH (layout: {entry.layout})"
             )
         return DATASETS[name].reader(_existing(name, folder))
     if folder is not None:
@@ -218,7 +218,7 @@ def open_dataset(name: str, roots: DataRoots) -> Dataset:
 
 
 def folder_dataset(folder: Path, name: str) -> Dataset:
-    """Return the reader of a user's own folder: of masks, or of COCO files where it has neither `masks/` nor `classes.txt`."""
+    """Return the reader of a user's folder: of masks, or of COCO files if it has neither `masks/` nor `classes.txt`."""
     masks = (folder / "masks").is_dir() or (folder / "classes.txt").is_file()
     return Folder(folder, name) if masks or not coco_files(folder) else CocoFolder(folder, name)
 
@@ -230,9 +230,9 @@ def _existing(name: str, folder: Path) -> Path:
 
 
 def _divided_hint(folder: Path) -> str:
-    """Return what to say where a folder lies there whose name a source would divide at its `@`."""
+    """Return a hint if there is a folder whose name contains an `@`, at which the name of a source was cut; otherwise ""."""
     try:
         beside = sorted(path.name for path in folder.parent.iterdir() if path.name.startswith(f"{folder.name}@"))
     except OSError:
         return ""
-    return f"; {beside[0]} lies there: write its @ as %40, or give Supervised('folder:PATH')" if beside else ""
+    return f"; {beside[0]} exists there: write its @ as %40, or use Supervised('folder:PATH')" if beside else ""

@@ -42,7 +42,7 @@ class Voc2012:
         return self._root / "ImageSets" / "Segmentation" / f"{split}.txt"
 
     def examples(self) -> list[Example]:
-        """Return the pictures of the segmentation lists `train` and `val`."""
+        """Return the images of the segmentation lists `train` and `val`."""
         root, found = self._root, []
         for split in ("train", "val"):
             listing = self._listing(split)
@@ -55,13 +55,13 @@ class Voc2012:
         return found
 
     def files(self) -> list[Path]:
-        """Return the lists, the pictures and the masks."""
+        """Return the paths of the lists, images and masks."""
         return [self._listing("train"), self._listing("val"), *pair_files(self.examples())]
 
     def revision(self) -> str:
-        """Return the version of this reader."""
+        """Return the version of this reader, which changes when it returns other arrays."""
         return "voc2012 1"
 
     def read(self, example: Example, scheme: str) -> tuple[Levels, Pixels]:  # noqa: ARG002
-        """Return a picture and its class numbers."""
+        """Return an image (H, W, 3), uint8 or uint16, and its mask (H, W) of class numbers, uint8."""
         return read_pair(example.image, example.mask, VALUES)

@@ -128,7 +128,7 @@ BY_FILES: Mapping[str, Change] = {  # what lies in a folder
     "dataset 'folder:FOLDER/target': folder FOLDER/target is missing": lambda folder: shutil.rmtree(folder / "target"),
     "FOLDER/target/images/000.png: 000.bmp has the same name": one_name_twice,
     "FOLDER/target/groups.csv": lambda folder: (folder / "target" / "groups.csv").write_text("nobody,1\n"),
-    "dataset 'folder:FOLDER/target': every mask shows 'figure' alone": one_class,
+    "dataset 'folder:FOLDER/target': every mask shows only 'figure'": one_class,
 }
 
 

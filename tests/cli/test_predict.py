@@ -42,7 +42,7 @@ def test_an_unreadable_picture_does_not_stop_the_rest(
     (photos / "broken.jpg").write_bytes((photos / "turned.JPG").read_bytes()[:300])
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out") == 1
     printed = capsys.readouterr()
-    assert f"error: {photos / 'broken.jpg'}: picture cannot be read" in printed.err
+    assert f"error: {photos / 'broken.jpg'}: image cannot be read" in printed.err
     assert "1 of 4 images could not be read: broken.jpg" in printed.err
     assert "3 images, predicted by trial" in printed.out
     assert "predicting: 4/4" in printed.err

@@ -16,13 +16,13 @@ PALETTE = [level for index in range(256) for level in (index, 255 - index, index
 
 
 class Layouts:
-    """Writes pictures, masks and whole datasets below one folder."""
+    """Writes images, masks and whole datasets below one folder."""
 
     def __init__(self, root: Path):
         self.root = root
 
     def image(self, path: Path, size=(48, 32), seed=0, form="JPEG") -> Path:
-        """Write a picture of (width, height)."""
+        """Write an image of (width, height)."""
         path.parent.mkdir(parents=True, exist_ok=True)
         levels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(levels).save(path, form)
@@ -54,7 +54,7 @@ class Layouts:
         return folder
 
     def voc(self, train=4, val=3) -> Path:
-        """Write VOC pictures with one object each, class 1 + number, inside an ignored frame; palette PNGs."""
+        """Write VOC images with one object each, class 1 + number, inside an ignored frame; palette PNGs."""
         root = self.root / "voc" / "VOCdevkit" / "VOC2012"
         names = [f"2007_{number:06d}" for number in range(train + val)]
         for number, name in enumerate(names):
@@ -70,7 +70,7 @@ class Layouts:
         return self.root / "voc"
 
     def coco(self, objects=None, sizes=((48, 32), (48, 32)), more=0) -> Path:
-        """Write COCO with one picture per split, `a.jpg` and `b.jpg`; `objects` are those of the first one.
+        """Write COCO with one image per split, `a.jpg` and `b.jpg`; `objects` are those of the first one.
 
         Beside each lie so many `more` without objects.
         """
@@ -91,7 +91,7 @@ class Layouts:
         return folder
 
     def pair(self, path: Path, mask: Path, value: int, outside=0, form="JPEG", bits=8) -> None:
-        """Write a picture and a mask that has one value in its middle and another outside."""
+        """Write an image and a mask that has one value in its middle and another outside."""
         self.image(path, form=form, seed=zlib.crc32(path.name.encode()))
         numbers = np.full((32, 48), outside, np.uint8 if bits == 8 else np.uint16)
         numbers[10:22, 10:38] = value
@@ -110,18 +110,18 @@ class Layouts:
         return folder
 
     def isic2018(self, **counts: int) -> Path:
-        """Write ISIC 2018 Task 1, by default three pictures of the official training part."""
+        """Write ISIC 2018 Task 1, by default three images of the official training part."""
         folder = self.root / "isic2018"
         for part, count in (counts or {"Training": 3}).items():
-            pictures, masks = folder / f"ISIC2018_Task1-2_{part}_Input", folder / f"ISIC2018_Task1_{part}_GroundTruth"
+            inputs, masks = folder / f"ISIC2018_Task1-2_{part}_Input", folder / f"ISIC2018_Task1_{part}_GroundTruth"
             for number in range(count):
                 name = f"ISIC_{part}{number:07d}"
-                self.pair(pictures / f"{name}.jpg", masks / f"{name}_segmentation.png", 255)
-            (pictures / "ATTRIBUTION.txt").write_text("x")
+                self.pair(inputs / f"{name}.jpg", masks / f"{name}_segmentation.png", 255)
+            (inputs / "ATTRIBUTION.txt").write_text("x")
         return folder
 
     def mas3k(self, train=("Arthropod_Crab_Cam", "MarineFish_SeaHorse_Com", "Arthropod_Crab_Com"), test=("Other_StarFish_Com",)):
-        """Write MAS3K with pictures of these kinds."""
+        """Write MAS3K with images of these kinds."""
         folder = self.root / "mas3k"
         for split, kinds in (("train", train), ("test", test)):
             for number, kind in enumerate(kinds):
@@ -149,7 +149,7 @@ class Layouts:
         return folder
 
     def cifar10(self, count=4, protocol=2) -> Path:
-        """Write CIFAR-10's six batches; in each, picture n shows kind n, and is n red, 100 + n green and 200 + n blue."""
+        """Write CIFAR-10's six batches; in each, image n shows kind n, and is n red, 100 + n green and 200 + n blue."""
         folder = self.root / "cifar10" / "cifar-10-batches-py"
         folder.mkdir(parents=True)
         planes = np.array([[number, 100 + number, 200 + number] for number in range(count)], np.uint8)
@@ -185,13 +185,13 @@ class Layouts:
         return folder
 
     def photos(self, count=6) -> Path:
-        """Write a user's own folder of pictures alone."""
+        """Write a user's own folder of images alone."""
         for number in range(count):
             self.image(self.root / "photos" / "images" / f"p{number}.jpg", seed=number)
         return self.root / "photos"
 
     def exported(self, count=6) -> Path:
-        """Write a user's own folder with a COCO file: a rectangle of class 1 or 2 in each picture, listed backwards."""
+        """Write a user's own folder with a COCO file: a rectangle of class 1 or 2 in each image, listed backwards."""
         folder, corners = self.root / "exported", [4, 4, 30, 4, 30, 20, 4, 20]
         images = [{"id": number, "file_name": f"p{number}.jpg", "width": 48, "height": 32} for number in reversed(range(count))]
         objects = [

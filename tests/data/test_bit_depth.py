@@ -203,7 +203,7 @@ def test_a_dataset_object_may_give_16_bits(tmp_path, store, quiet):
     plain = prepared(folder, FolderStore(tmp_path / "plain_store"), quiet)
     assert np.array_equal(found.images, plain.images)
     assert (found.bits, plain.bits) == (10, None)
-    with pytest.raises(UserError, match=r"picture is float64 \(20, 24, 3\); must be uint8 or uint16 \(H, W, 3\)"):
+    with pytest.raises(UserError, match=r"image is float64 \(20, 24, 3\); must be uint8 or uint16 \(H, W, 3\)"):
         prepare(DataSpec(Floats(folder, "mine"), None, PX), FolderStore(tmp_path / "third_store"), quiet)
 
 
@@ -246,7 +246,9 @@ def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path):
     assert np.array_equal(open_levels(tmp_path / "p.tif")[..., 2], values)
     for odd in (values + 1, values - 1, values.astype(np.float32)):
         Image.fromarray(odd).save(tmp_path / "p.tif")
-        with pytest.raises(UserError, match=r"p\.tif: picture has mode [IF], 32 bits without a known white; .* by one factor$"):
+        with pytest.raises(
+            UserError, match=r"p\.tif: image has mode [IF], 32 bits without a known value of white; .* by the same factor$"
+        ):
             open_levels(tmp_path / "p.tif")
 
 

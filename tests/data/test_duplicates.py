@@ -156,7 +156,9 @@ def test_a_training_split_of_copies_is_refused(written, store, quiet):
     for split, drawn in {"train": [1, 2], "val": [1], "test": [2, 3]}.items():
         for number in drawn:
             written.add(number, split)
-    with pytest.raises(UserError, match="each of the 2 training images is identical to one of a later split; remove the copies"):
+    with pytest.raises(
+        UserError, match="each of the 2 training images is identical to an image of a later split; remove the copies"
+    ):
         split_target(written.prepared(store, quiet), "official")
 
 

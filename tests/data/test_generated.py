@@ -13,10 +13,10 @@ from segsweep.data.scenes.street import BUS, CITY, CLASSES, SIGN, STREET, VEHICL
 from segsweep.data.splits import split_target
 from segsweep.errors import UserError
 
-FIRST = 24  # pictures that the slower checks draw
-FIGURES = ("generated_pets", "generated_near", "generated_middle", "generated_far")  # one figure a picture
+FIRST = 24  # images that the slower checks draw
+FIGURES = ("generated_pets", "generated_near", "generated_middle", "generated_far")  # one figure per image
 
-DIGESTS = {  # of the first four pictures and masks, at VERSION 1
+DIGESTS = {  # of the first four images and masks, at VERSION 1
     "generated_pets": "a521c00794fc645b",
     "generated_near": "1cea556d020aed2a",
     "generated_middle": "5df984897d908c59",
@@ -36,10 +36,10 @@ def foreground_iou(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def best_threshold_iou(pairs: list[tuple[Pixels, Pixels]]) -> float:
-    """The best IoU of any of: one threshold on a channel or the brightness, one side or the other, for all pictures."""
-    pictures = np.stack([picture for picture, _ in pairs]).astype(float)
+    """The best IoU of any of: one threshold on a channel or the brightness, one side or the other, for all images."""
+    images = np.stack([image for image, _ in pairs]).astype(float)
     wanted = np.stack([mask for _, mask in pairs]) > 0
-    views = [pictures[..., 0], pictures[..., 1], pictures[..., 2], pictures.mean(-1)]
+    views = [images[..., 0], images[..., 1], images[..., 2], images.mean(-1)]
     cuts = range(16, 256, 16)
     return max(foreground_iou(view > cut if up else view <= cut, wanted) for view in views for cut in cuts for up in (0, 1))
 
@@ -51,15 +51,15 @@ class TestEveryGenerated(DatasetContract):
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_no_two_pictures_are_alike(name):
-    """Each example is another picture."""
-    assert len({picture.tobytes() for picture, _ in drawn(name, count=6)}) == 6
+def test_no_two_images_are_alike(name):
+    """Each example is another image."""
+    assert len({image.tobytes() for image, _ in drawn(name, count=6)}) == 6
 
 
 @pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
-def test_pictures_are_pinned(name, digest):
-    """The first pictures and masks are those of this `VERSION`; if they are meant to change, so must the version."""
-    content = b"".join(picture.tobytes() + mask.tobytes() for picture, mask in drawn(name, list(GENERATED[name].schemes)[-1], 4))
+def test_images_are_pinned(name, digest):
+    """The first images and masks are those of this `VERSION`; if they are meant to change, so must the version."""
+    content = b"".join(image.tobytes() + mask.tobytes() for image, mask in drawn(name, list(GENERATED[name].schemes)[-1], 4))
     assert hashlib.sha256(content).hexdigest()[:16] == digest
 
 
@@ -72,19 +72,19 @@ def test_chance_elsewhere_is_left_alone():
 
 @pytest.mark.parametrize(("name", "scheme"), [(name, scheme) for name in GENERATED for scheme in GENERATED[name].schemes])
 def test_every_class_is_drawn(name, scheme):
-    """Pictures are 96 pixels wide and high, and their masks show every class of the scheme."""
+    """Images are 96 pixels wide and high, and their masks show every class of the scheme."""
     pairs = drawn(name, scheme)
-    assert {picture.shape for picture, _ in pairs} == {(SIZE_PX, SIZE_PX, 3)}
+    assert {image.shape for image, _ in pairs} == {(SIZE_PX, SIZE_PX, 3)}
     seen = np.unique(np.stack([mask for _, mask in pairs]))
     assert seen.tolist() == list(range(len(GENERATED[name].schemes[scheme])))
 
 
 def test_pet_schemes_agree():
-    """The default scheme of the pets is `foreground`, the trimap's pet and boundary together, on the same picture."""
+    """The default scheme of the pets is `foreground`, the trimap's pet and boundary together, on the same image."""
     assert list(Generated("generated_pets").schemes) == ["foreground", "trimap"]
     pairs = zip(drawn("generated_pets", "foreground"), drawn("generated_pets", "trimap"), strict=True)
-    for (picture, foreground), (picture_again, trimap) in pairs:
-        assert np.array_equal(picture, picture_again)
+    for (image, foreground), (image_again, trimap) in pairs:
+        assert np.array_equal(image, image_again)
         assert np.array_equal(foreground == 1, (trimap == 0) | (trimap == 2))
 
 
@@ -119,7 +119,7 @@ def test_identity_is_in_the_revision():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_foreground_share_is_sane(name):
-    """Every picture shows some of the figure and some background, and on average the figure fills 10 to 45 per cent."""
+    """Every image shows some of the figure and some background, and on average the figure fills 10 to 45 per cent."""
     shares = [float((mask > 0).mean()) for _, mask in drawn(name)]
     assert min(shares) > 0.01
     assert max(shares) < 0.8
@@ -142,8 +142,8 @@ def test_colour_alone_finds_a_lesion():
 def test_surface_contrast_does_not_find_the_pet():
     """Within the pets and outside them, neighbouring pixels differ by about as much: contrast is no cue."""
     inside, outside = [], []
-    for picture, mask in drawn("generated_pets", "trimap"):
-        steps = np.abs(np.diff(picture.astype(float).mean(-1), axis=1))
+    for image, mask in drawn("generated_pets", "trimap"):
+        steps = np.abs(np.diff(image.astype(float).mean(-1), axis=1))
         inside.append(steps[mask[:, 1:] == 0].mean())
         outside.append(steps[mask[:, 1:] == 1].mean())
     assert 0.5 < np.mean(inside) / np.mean(outside) < 1.5
@@ -157,7 +157,7 @@ def class_shares(name: str, count: int) -> dict[str, float]:
 
 
 def test_the_target_street_is_as_unbalanced_as_a_real_one():
-    """Of the 46 pictures 85 to 92 per cent are background, 6 to 12 cars and 1 to 2 signs, as in study 3's own pictures."""
+    """Of the 46 images 85 to 92 per cent are background, 6 to 12 cars and 1 to 2 signs, as in study 3's own images."""
     share = class_shares("generated_street", 46)
     assert list(share) == ["background", "car", "traffic_sign"]
     assert 85 < share["background"] < 92
@@ -174,7 +174,7 @@ def test_no_class_of_the_city_is_missing():
 
 
 def test_the_target_street_shows_what_its_stratum_says():
-    """29 pictures show cars and signs, 12 no sign and 5 no car."""
+    """29 images show cars and signs, 12 no sign and 5 no car."""
     examples = Generated("generated_street").examples()
     assert Counter(example.stratum for example in examples) == {"car and sign": 29, "car": 12, "sign": 5}
     for example, (_, mask) in zip(examples, drawn("generated_street", count=46), strict=True):
@@ -182,7 +182,7 @@ def test_the_target_street_shows_what_its_stratum_says():
 
 
 def test_every_part_of_the_target_street_has_cars_and_signs(store, quiet):
-    """Divided as in study 3, the 46 pictures give 32, 5 and 9, and each part has at least three pictures with a sign."""
+    """Divided as in study 3, the 46 images give 32, 5 and 9, and each part has at least three images with a sign."""
     data = prepare(DataSpec(Generated("generated_street"), None, 32), store, quiet)
     split = split_target(data, "70-10-20")
     parts = (split.train, split.val, split.test)
@@ -194,7 +194,7 @@ def test_every_part_of_the_target_street_has_cars_and_signs(store, quiet):
 
 
 def street_labels(name: str, index: int) -> Pixels:
-    """What is drawn in a picture of a street, in the numbers of `CLASSES`."""
+    """What is drawn in an image of a street, in the numbers of `CLASSES`."""
     spec = GENERATED[name]
     rng = np.random.Generator(np.random.PCG64([VERSION, spec.key, index]))
     return spec.draw(rng, spec.strata[index % len(spec.strata)])[1]
@@ -228,7 +228,7 @@ def test_signs_and_light_are_what_shifts():
 
 @pytest.mark.parametrize("country", [CITY, STREET])
 def test_vehicles_have_a_depth_each(country):
-    """No picture is asked for more vehicles than there are depths at which one stands, nor for two buses."""
+    """No image is asked for more vehicles than there are depths at which one stands, nor for two buses."""
     for numbers in country.numbers.values():
         assert max(numbers["car"]) + max(numbers["bus"]) <= len(VEHICLES_PX)
         assert max(numbers["bus"]) <= 1

@@ -197,9 +197,9 @@ def test_a_wrong_leakage_is_refused():
 @pytest.mark.parametrize("pattern", ["^(h[0-9]+)_", "_(x?)"])
 def test_a_pattern_that_finds_nothing_is_refused(pattern):
     """A name without a group, or with an empty one, is an error that counts and names such images."""
-    with pytest.raises(UserError, match=r"gives no group for 12 of the 12 images of dataset 'made' \('g0_0', 'g0_1', 'g0_2', "):
+    with pytest.raises(UserError, match=r"finds no group for 12 of the 12 images of dataset 'made' \('g0_0', 'g0_1', 'g0_2', "):
         split_target(in_groups([4, 4, 4]), "60-20-20", groups=pattern)
-    with pytest.raises(UserError, match=r"gives no group for 1 of the 2 images .* \('b'\)"):
+    with pytest.raises(UserError, match=r"finds no group for 1 of the 2 images .* \('b'\)"):
         groups_by_pattern(["a1", "b"], "(a)", "made")
 
 
@@ -234,12 +234,12 @@ def test_groups_csv_is_read_as_people_write_it(layouts, text):
         (ROWS + "p9,z\n", r"groups\.csv: line 7 names 'p9', but there is no such image"),
         ("p9,z\n" + ROWS, r"line 1 names 'p9', but there is no such image"),
         (ROWS + "p0,z\n", "line 7 names 'p0' again; an image has one group"),
-        (ROWS.replace("p5,z\n", ""), "gives no group for 'p5'; every image needs one"),
-        (ROWS.replace("p5,z\n", "").replace("p4,z\n", ""), r"gives no group for 'p4', \.\.\. \(2 in all\)"),
+        (ROWS.replace("p5,z\n", ""), "has no group for 'p5'; every image needs one"),
+        (ROWS.replace("p5,z\n", "").replace("p4,z\n", ""), r"has no group for 'p4', \.\.\. \(2 in all\)"),
         (ROWS.replace("p5,z", "p5,"), "line 6 reads 'p5,'; must be NAME,GROUP"),
         (ROWS.replace("p5,z", "p5"), "line 6 reads 'p5'; must be NAME,GROUP"),
         (ROWS.replace("p5,z", "p5,z,1"), "line 6 reads 'p5,z,1'; must be NAME,GROUP"),
-        ("", "gives no group for 'p0'"),
+        ("", "has no group for 'p0'"),
     ],
 )
 def test_a_wrong_groups_csv_is_one_line(layouts, text, message):

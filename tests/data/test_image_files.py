@@ -83,8 +83,8 @@ def test_lossy_masks_are_refused(tmp_path):
         *(("JPEG", mode) for mode in ("RGB", "L", "CMYK")),
     ],
 )
-def test_every_usual_picture_becomes_rgb(tmp_path, form, mode):
-    """A picture of any usual mode becomes (H, W, 3) bytes with its own colours, without a warning."""
+def test_every_usual_image_becomes_rgb(tmp_path, form, mode):
+    """An image of any usual mode becomes (H, W, 3) bytes with its own colours, without a warning."""
     red = Image.new("RGB", (6, 4), (250, 0, 0))
     image = red.convert("RGB").convert(mode) if mode != "LA" else red.convert("L").convert("LA")
     image.save(tmp_path / "p", form)
@@ -105,17 +105,17 @@ def test_transparency_is_dropped(tmp_path):
         assert open_image(tmp_path / name)[0, 0].tolist() == [10, 200, 30]
 
 
-def test_sixteen_bit_pictures_are_not_white(tmp_path):
-    """A grey picture of 16 bits is cut to 8: its shades stay apart, 0 to 65535 becoming 0 to 255."""
+def test_sixteen_bit_images_are_not_white(tmp_path):
+    """A grey image of 16 bits is cut to 8: its shades stay apart, 0 to 65535 becoming 0 to 255."""
     levels = np.array([[0, 255, 256, 32768], [40000, 65535, 512, 65280]])
     (tmp_path / "p.png").write_bytes(grey_png(levels, 16))
     assert np.array_equal(open_image(tmp_path / "p.png")[..., 1], levels // 256)
 
 
-def test_pictures_without_a_known_white_are_refused(tmp_path):
-    """A picture of 32 bits could mean any scale, so it is refused and named."""
+def test_images_without_a_known_white_are_refused(tmp_path):
+    """An image of 32 bits could mean any scale, so it is refused and named."""
     Image.fromarray(np.ones((2, 4), np.float32)).save(tmp_path / "p.tif")
-    with pytest.raises(UserError, match=r"p\.tif: picture has mode F"):
+    with pytest.raises(UserError, match=r"p\.tif: image has mode F"):
         open_image(tmp_path / "p.tif")
 
 
@@ -128,38 +128,38 @@ def test_first_frame_of_an_animation(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_damaged_pictures_are_named(tmp_path, form):
-    """A picture that is cut anywhere in its first half, or is no picture, raises one line that names it."""
+def test_damaged_images_are_named(tmp_path, form):
+    """An image that is cut anywhere in its first half, or is no image, raises one line that names it."""
     path = tmp_path / "p.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(path, form)
     content = path.read_bytes()
     for length in {0, 1, 8, 30, len(content) // 4, len(content) // 2}:
         path.write_bytes(content[:length])
-        with pytest.raises(UserError, match=r"p\.jpg: picture cannot be read: ") as raised:
+        with pytest.raises(UserError, match=r"p\.jpg: image cannot be read: ") as raised:
             open_image(path)
         assert "\n" not in str(raised.value)
 
 
 def test_missing_files_are_named(tmp_path):
-    """A picture or mask that is not there is named and called what it is; so is a folder in its place."""
-    with pytest.raises(UserError, match=r"p\.jpg: picture is missing"):
+    """An image or mask that is not there is named and called what it is; so is a folder in its place."""
+    with pytest.raises(UserError, match=r"p\.jpg: image is missing"):
         open_image(tmp_path / "p.jpg")
     with pytest.raises(UserError, match=r"m\.png: mask is missing"):
         open_mask(tmp_path / "m.png")
-    with pytest.raises(UserError, match="picture cannot be read"):
+    with pytest.raises(UserError, match="image cannot be read"):
         open_image(tmp_path)
 
 
 def test_sizes_must_agree(tmp_path):
-    """A mask of another size than its picture is refused with both sizes, width first."""
+    """A mask of another size than its image is refused with both sizes, width first."""
     Image.fromarray(NUMBERS).save(tmp_path / "m.png")
     Image.new("RGB", (2, 4)).save(tmp_path / "p.png")
-    with pytest.raises(UserError, match=r"m\.png: mask is 4x2 but its picture is 2x4 pixels; they must be equal"):
+    with pytest.raises(UserError, match=r"m\.png: mask is 4x2 but its image is 2x4 pixels; they must be equal"):
         read_pair(tmp_path / "p.png", tmp_path / "m.png", {0: 0, 1: 1, 2: 2})
 
 
-def turned_picture(path, orientation: int, form: str = "JPEG") -> np.ndarray:
-    """Write a picture of (48, 32) in the file with an EXIF orientation, and return how it is shown."""
+def turned_image(path, orientation: int, form: str = "JPEG") -> np.ndarray:
+    """Write an image of (48, 32) in the file with an EXIF orientation, and return how it is shown."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)).resize((48, 32))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -172,9 +172,9 @@ def turned_picture(path, orientation: int, form: str = "JPEG") -> np.ndarray:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_rotated_pictures_are_turned_upright(tmp_path, orientation, form):
-    """A picture that its EXIF says is rotated or mirrored is read as it is shown."""
-    shown = turned_picture(tmp_path / "p", orientation, form)
+def test_rotated_images_are_turned_upright(tmp_path, orientation, form):
+    """An image that its EXIF says is rotated or mirrored is read as it is shown."""
+    shown = turned_image(tmp_path / "p", orientation, form)
     assert np.array_equal(open_image(tmp_path / "p"), shown)
 
 
@@ -189,20 +189,22 @@ def test_a_rotated_tiff_is_turned_once(tmp_path, orientation):
     assert np.array_equal(open_image(tmp_path / "p.tif"), expected)
 
 
-def test_the_mask_of_a_rotated_picture_is_as_shown(tmp_path):
-    """A mask must have the size of the picture as it is shown; one of the stored size is refused, and the EXIF is named."""
-    shown = turned_picture(tmp_path / "p.jpg", 6)
+def test_the_mask_of_a_rotated_image_is_as_shown(tmp_path):
+    """A mask must have the size of the image as it is shown; one of the stored size is refused, and the EXIF is named."""
+    shown = turned_image(tmp_path / "p.jpg", 6)
     Image.fromarray(np.ones((48, 32), np.uint8)).save(tmp_path / "m.png")
     image, mask = read_pair(tmp_path / "p.jpg", tmp_path / "m.png", {1: 1})
     assert np.array_equal(image, shown)
     assert mask.shape == (48, 32)
     Image.fromarray(np.ones((32, 48), np.uint8)).save(tmp_path / "m.png")
-    with pytest.raises(UserError, match=r"m\.png: mask is 48x32 but its picture is 32x48 pixels; the picture's EXIF says that"):
+    with pytest.raises(
+        UserError, match=r"m\.png: mask is 48x32 but its image is 32x48 pixels; the image's EXIF asks for a rotation"
+    ):
         read_pair(tmp_path / "p.jpg", tmp_path / "m.png", {1: 1})
 
 
 def test_a_rotated_mask_is_turned_upright(tmp_path):
-    """A mask with an EXIF rotation of its own is turned as a picture is, and keeps its numbers."""
+    """A mask with an EXIF rotation of its own is turned as an image is, and keeps its numbers."""
     exif = Image.Exif()
     exif[ORIENTATION] = 3
     for mode in ("L", "P"):
@@ -215,8 +217,8 @@ def test_a_rotated_mask_is_turned_upright(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_metadata_turns_nothing(tmp_path):
-    """A picture whose EXIF is damaged anywhere is read, upright or turned, or is one line: never another error."""
-    turned_picture(tmp_path / "p.webp", 6, "WEBP")
+    """An image whose EXIF is damaged anywhere is read, upright or turned, or is one line: never another error."""
+    turned_image(tmp_path / "p.webp", 6, "WEBP")
     good, rng = (tmp_path / "p.webp").read_bytes(), np.random.default_rng(0)
     start, sizes = good.index(b"EXIF"), set()
     for _ in range(150):
@@ -227,27 +229,27 @@ def test_damaged_metadata_turns_nothing(tmp_path):
     assert sizes == {(48, 32, 3), (32, 48, 3)}
 
 
-def test_huge_pictures_are_refused(tmp_path):
-    """A file of some hundred bytes that claims 400 million pixels is refused before it is decoded, picture or mask."""
+def test_huge_images_are_refused(tmp_path):
+    """A file of some hundred bytes that claims 400 million pixels is refused before it is decoded, image or mask."""
     content = bytearray(grey_png(NUMBERS, 8))
     content[16:24] = struct.pack(">II", 20000, 20000)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     (tmp_path / "p.png").write_bytes(content)
     for opened in (open_image, open_mask):
-        with pytest.raises(UserError, match=r"p\.png: (picture|mask) has 400 megapixels; at most 178 are read") as raised:
+        with pytest.raises(UserError, match=r"p\.png: (image|mask) has 400 megapixels; allowed are at most 178") as raised:
             opened(tmp_path / "p.png")
         assert "\n" not in str(raised.value)
 
 
-def test_large_pictures_are_read(tmp_path):
-    """A picture of 30 million pixels, as some skin photographs have, is read and made square."""
+def test_large_images_are_read(tmp_path):
+    """An image of 30 million pixels, as some skin photographs have, is read and made square."""
     Image.new("L", (6000, 5000), 77).save(tmp_path / "p.png")
     image, _ = square(open_image(tmp_path / "p.png"), np.empty((0, 0), np.uint8), 16, "nearest")
     assert (image == 77).all()
 
 
 def test_cmyk_and_sixteen_bit_colours_are_right(tmp_path):
-    """CMYK and 16-bit colour pictures become the colours that they show."""
+    """CMYK and 16-bit colour images become the colours that they show."""
     cmyk = np.zeros((8, 8, 4), np.uint8)
     cmyk[:, :4] = (0, 255, 255, 0)  # red ink; the rest is white paper
     Image.fromarray(cmyk, "CMYK").save(tmp_path / "p.tif")
@@ -270,7 +272,7 @@ def colour_png_of_16_bits(row: list[list[int]]) -> bytes:
 
 @pytest.mark.parametrize("name", ["with space.jpg", "chat-noir-é.jpg", "猫.jpg", "-dash;$(x).jpg"])
 def test_names_of_all_kinds(tmp_path, name):
-    """A picture is read whatever its name is made of."""
+    """An image is read whatever its name is made of."""
     Image.new("RGB", (4, 2), (1, 2, 3)).save(tmp_path / name, "PNG")
     assert open_image(tmp_path / name)[0, 0].tolist() == [1, 2, 3]
 
@@ -278,7 +280,7 @@ def test_names_of_all_kinds(tmp_path, name):
 def test_names_that_differ_in_case_alone_are_said(tmp_path):
     """A missing file beside which one lies with other capitals is one line that names that one."""
     Image.new("RGB", (4, 2)).save(tmp_path / "Cat.JPG", "JPEG")
-    with pytest.raises(UserError, match=r"cat\.jpg: picture is missing; Cat\.JPG beside it differs in case alone, rename one"):
+    with pytest.raises(UserError, match=r"cat\.jpg: image is missing; Cat\.JPG beside it differs only in case, rename one"):
         open_image(tmp_path / "cat.jpg")
 
 
@@ -286,7 +288,7 @@ def test_soft_edges_are_halved():
     """A mask of 0 and 255 with soft edges is divided at half; other numbers are refused, and so never taken for none."""
     assert halved("m.png", np.array([[0, 127], [128, 255]])).tolist() == [[0, 0], [1, 1]]
     assert not halved("m.png", np.zeros((2, 2), np.uint8)).any()
-    with pytest.raises(UserError, match=r"m\.png: mask goes from 0 to 37; expected 0 for background and 255"):
+    with pytest.raises(UserError, match=r"m\.png: mask has values from 0 to 37; expected 0 for background and 255"):
         halved("m.png", np.array([[0, 37]]))
 
 
@@ -301,14 +303,14 @@ def test_foreign_values_are_refused():
 
 
 def halves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture that brightens to the right, and a mask whose left half is 1 and right half 3."""
+    """An image that brightens to the right, and a mask whose left half is 1 and right half 3."""
     image = np.repeat(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], height, axis=0).repeat(3, axis=2)
     mask = np.full((height, width), 1, np.uint8)
     mask[:, width // 2 :] = 3
     return image, mask
 
 
-def test_resize_keeps_the_whole_picture():
+def test_resize_keeps_the_whole_image():
     """`resize` squeezes both sides, so that both halves are still there, left and right."""
     image, mask = square(*halves(40, 80), 20, "resize")
     assert (image.shape, mask.shape) == ((20, 20, 3), (20, 20))
@@ -339,16 +341,16 @@ def test_masks_are_never_blended(fit, image_px):
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_square_pictures_of_the_size_are_left_as_they_are(fit):
-    """A picture that is already a square of the size comes out equal."""
+def test_square_images_of_the_size_are_left_as_they_are(fit):
+    """An image that is already a square of the size comes out equal."""
     image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     found, mask = square(image, image[..., 0].copy(), 24, fit)
     assert np.array_equal(found, image)
     assert np.array_equal(mask, image[..., 0])
 
 
-def test_picture_and_mask_stay_aligned():
-    """An edge in the picture and the same edge in the mask fall on the same pixel, within one, at many sizes."""
+def test_image_and_mask_stay_aligned():
+    """An edge in the image and the same edge in the mask fall on the same pixel, within one, at many sizes."""
     for width, edge, image_px in ((97, 31, 40), (200, 150, 64), (64, 20, 128)):
         mask = np.zeros((width, width), np.uint8)
         mask[:, edge:] = 1
@@ -356,8 +358,8 @@ def test_picture_and_mask_stay_aligned():
         assert np.abs((image[..., 0] > 127).sum(1) - (small == 1).sum(1).astype(int)).max() <= 1
 
 
-def test_nearest_picks_pixels_of_the_picture():
-    """`nearest` holds colours of the picture and no others, each at the place where the mask has its class."""
+def test_nearest_picks_pixels_of_the_image():
+    """`nearest` holds colours of the image and no others, each at the place where the mask has its class."""
     colours = np.array([[0, 0, 0], [200, 10, 30], [7, 250, 99]], np.uint8)
     mask = np.random.default_rng(0).integers(0, 3, (37, 53)).astype(np.uint8)
     image, labels = square(colours[mask], mask, 16, "nearest")
@@ -366,7 +368,7 @@ def test_nearest_picks_pixels_of_the_picture():
 
 
 def test_a_raw_crop_is_the_middle_as_it_is():
-    """`raw-crop` cuts without resizing; a picture that is too small has its short side made as long first."""
+    """`raw-crop` cuts without resizing; an image that is too small has its short side made as long first."""
     image = np.random.default_rng(0).integers(0, 256, (21, 40, 3), dtype=np.uint8)
     mask = image[..., 0].copy()
     found, labels = square(image, mask, 16, "raw-crop")
@@ -377,8 +379,8 @@ def test_a_raw_crop_is_the_middle_as_it_is():
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_pictures_without_a_mask_are_made_square(fit):
-    """Where there is no mask the picture comes out as with one, and the mask stays empty."""
+def test_images_without_a_mask_are_made_square(fit):
+    """Where there is no mask the image comes out as with one, and the mask stays empty."""
     image = np.random.default_rng(0).integers(0, 256, (21, 40, 3), dtype=np.uint8)
     found, mask = square(image, np.empty((0, 0), np.uint8), 16, fit)
     assert np.array_equal(found, square(image, image[..., 0].copy(), 16, fit)[0])
@@ -386,7 +388,7 @@ def test_pictures_without_a_mask_are_made_square(fit):
 
 
 def test_opening_leaves_the_warning_filters_alone(tmp_path):
-    """Opening a picture does not touch the process's warning filters, which threads share."""
+    """Opening an image does not touch the process's warning filters, which threads share."""
     Image.new("RGB", (4, 2)).save(tmp_path / "p.png")
     version = warnings._filters_version if hasattr(warnings, "_filters_version") else None
     before = list(warnings.filters)

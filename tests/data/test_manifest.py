@@ -90,8 +90,8 @@ def test_renaming_and_adding_change_the_digest(layouts, identity):
     assert len(set(found)) == 4
 
 
-def test_a_picture_in_no_list_changes_nothing(layouts, identity):
-    """A picture that no list names leaves the digest as it is."""
+def test_a_image_in_no_list_changes_nothing(layouts, identity):
+    """An image that no list names leaves the digest as it is."""
     folder = layouts.plain(train="p0\np1\n")
     first = identity(folder)
     layouts.image(folder / "images" / "p5.jpg", seed=99)
@@ -109,10 +109,10 @@ def test_the_reader_is_part_of_the_digest(tmp_path, quiet, monkeypatch):
 
 
 def test_missing_files_are_named_and_counted(layouts, identity):
-    """Pictures without masks raise one line that names the first and counts the others."""
+    """Images without masks raise one line that names the first and counts the others."""
     folder = layouts.plain()
     (folder / "masks" / "p1.png").unlink()
-    with pytest.raises(UserError, match=r"images/p1\.jpg: has no mask; expected .*masks/p1\.png, of class numbers$"):
+    with pytest.raises(UserError, match=r"images/p1\.jpg: has no mask; expected .*masks/p1\.png, with class numbers$"):
         identity(folder)
     (folder / "masks" / "p4.png").unlink()
     with pytest.raises(UserError, match=r"images/p1\.jpg: has no mask, nor have 1 more; expected .*masks/p1\.png"):
@@ -158,5 +158,5 @@ def test_a_name_that_is_no_utf8_is_refused_in_every_layout(layouts, tmp_path, qu
     folder = layouts.cats_dogs()
     image = folder / "train" / "cats" / "cat.0.jpg"
     image.rename(image.with_name(b"caf\xe9.jpg".decode(errors="surrogateescape")))
-    with pytest.raises(UserError, match=r"caf\\xe9\.jpg: the name is no UTF-8; rename it"):
+    with pytest.raises(UserError, match=r"caf\\xe9\.jpg: the name is not UTF-8; rename it"):
         content_digest(CatsDogs(folder), "unlabelled", FolderStore(tmp_path / "store"), quiet)

@@ -46,8 +46,8 @@ def half(value: int, outside: int = 0, px: int = 20) -> np.ndarray:
         ([half(255)] * 3, 4, "so no mask shows 'c1'; write 1 instead of 255"),
         ([half(255, 1)] * 3, 2, "masks hold only 1 and 255, .* so no mask shows 'c0'; write 0 instead of 255"),
         ([half(255, 255)] * 2, 2, r"all mask pixels are 255, which is ignored; write the class numbers 0\.\.1"),
-        ([half(0)] * 3, 2, r"every mask shows 'c0' alone \(0 in all pixels\), so there is nothing to segment"),
-        ([half(2, 2)] * 3, 3, r"every mask shows 'c2' alone \(2 in all pixels\)"),
+        ([half(0)] * 3, 2, r"every mask shows only 'c0' \(0 in all pixels\), so there is nothing to segment"),
+        ([half(2, 2)] * 3, 3, r"every mask shows only 'c2' \(2 in all pixels\)"),
     ],
 )
 def test_masks_of_one_class_are_refused(with_masks, masks, classes, message):
@@ -98,7 +98,7 @@ def test_a_class_that_disappears_is_counted(with_masks):
     lost = kept.count(False)
     assert 0 < lost < 10
     (line,) = mask_remarks(data)
-    assert line.startswith(f"class 'thing': in {lost} of 10 images nothing is left of it at 16 px")
+    assert line.startswith(f"class 'thing': {lost} of the 10 images that show it lose all its pixels at 16 px")
     assert line.endswith("use a larger image_px")
 
 
@@ -107,7 +107,7 @@ def test_a_class_that_is_cut_off_has_another_remedy(with_masks):
     wide = np.zeros((20, 80))
     wide[:, :10] = 1
     (line,) = mask_remarks(with_masks([wide, half(1)], fit="crop"))
-    assert "in 1 of 2 images nothing is left" in line
+    assert "1 of the 2 images that show it lose all its pixels" in line
     assert "or fit='resize'" in line
 
 
@@ -124,7 +124,7 @@ def test_classes_and_masks_of_no_use_are_named(with_masks):
     lines = mask_remarks(with_masks(masks, ("ground", "thing", "car", "sign")))
     assert lines == [
         "no mask shows 'sign'; 255 is ignored: if it stands for a class, write the class number",
-        "1 of 6 masks are 255 (ignored) everywhere, so they teach nothing: 02",
+        "1 of 6 masks are 255 (ignored) everywhere, so they add no loss: 02",
         "2 of 6 masks hold only 0 and 255: 03, 04; 255 is ignored: if it stands for a class, write the class number",
     ]
 

@@ -1,4 +1,4 @@
-"""Readers of datasets whose pictures are not at hand: the tests write them in their official layouts."""
+"""Readers of datasets whose images are not at hand: the tests write them in their official layouts."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_cityscapes_instance_numbers_are_refused(layouts):
 
 
 def test_cityscapes_cities_and_splits(layouts):
-    """Pictures are found in all cities of train and val, the city being the stratum."""
+    """Images are found in all cities of train and val, the city being the stratum."""
     examples = Cityscapes(layouts.cityscapes()).examples()
     assert [example.split for example in examples] == ["train"] * 3 + ["val"] * 2
     assert {example.stratum for example in examples} == {"aachen", "zürich", "münster"}
@@ -81,11 +81,11 @@ def test_mas3k_animals_are_in_the_names(layouts):
 
 
 def test_mas3k_names_without_an_animal(layouts):
-    """A marked picture whose name tells no animal is refused among species, and an empty one is background."""
+    """A marked image whose name tells no animal is refused among species, and an empty one is background."""
     data = Mas3k(layouts.mas3k(train=("Arthropod_Crab_Cam", "nothing")))
     nameless = next(example for example in data.examples() if "nothing" in example.name)
     assert data.schemes["species"] == ("background", "crab", "starfish")
-    with pytest.raises(UserError, match=r"nothing_2\.jpg: its name tells no animal .*; use the classes 'binary'"):
+    with pytest.raises(UserError, match=r"nothing_2\.jpg: its name contains no animal .*; use the classes 'binary'"):
         data.read(nameless, "species")
     assert data.read(nameless, "binary")[1].any()
     layouts.mask(nameless.mask, np.zeros((32, 48), np.uint8))
@@ -112,12 +112,12 @@ def test_camvid_classes(layouts):
     assert [example.split for example in CamVid(data.folder.parent).examples()] == ["train", "val", "test"]
 
 
-def test_a_shared_picture_name_in_two_splits_is_refused(layouts, store, quiet):
-    """A picture that lies in two official splits would be trained and tested on, so it is refused."""
+def test_a_shared_image_name_in_two_splits_is_refused(layouts, store, quiet):
+    """An image that lies in two official splits would be trained and tested on, so it is refused."""
     folder = layouts.camvid()
     for part in ("train", "trainannot"):
         (folder / part / "0001TP_000000.png").rename(folder / part / "0001TP_000005.png")
-    with pytest.raises(UserError, match="0001TP_000005 is listed twice; a picture has one split"):
+    with pytest.raises(UserError, match="0001TP_000005 is listed twice; an image has one split"):
         prepare(DataSpec(CamVid(folder), None, 16), store, quiet)
 
 

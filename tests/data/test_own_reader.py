@@ -71,13 +71,13 @@ class TestOfAFolder(FolderDatasetContract):
 @pytest.mark.parametrize(
     ("image", "mask", "message"),
     [
-        (IMAGE, MASK[:30], r"picture is \(40, 40, 3\) and mask \(30, 40\)"),
+        (IMAGE, MASK[:30], r"image is \(40, 40, 3\) and mask \(30, 40\)"),
         (IMAGE, MASK + np.uint8(7), r"mask value 7 is outside the classes; allowed are 0\.\.1, 255"),
-        (IMAGE.astype(float), MASK, r"picture is float64 \(40, 40, 3\); must be uint8 or uint16 \(H, W, 3\)"),
+        (IMAGE.astype(float), MASK, r"image is float64 \(40, 40, 3\); must be uint8 or uint16 \(H, W, 3\)"),
         (IMAGE, MASK.astype(np.int64), r"mask is int64 \(40, 40\); must be uint8 \(H, W\)"),
-        (IMAGE.transpose(2, 0, 1), MASK, r"picture is \(3, 40, 40\)"),
-        (IMAGE[..., 0], MASK, r"picture is uint8 \(40, 40\); must be uint8 or uint16 \(H, W, 3\)"),
-        ([1, 2], MASK, "picture is list"),
+        (IMAGE.transpose(2, 0, 1), MASK, r"image is \(3, 40, 40\)"),
+        (IMAGE[..., 0], MASK, r"image is uint8 \(40, 40\); must be uint8 or uint16 \(H, W, 3\)"),
+        ([1, 2], MASK, "image is list"),
         (KeyError("pixels"), MASK, r"one: cannot be read: KeyError\('pixels'\)"),
     ],
 )

@@ -78,8 +78,8 @@ def other_process(*arguments) -> subprocess.Popen:
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_pictures_are_decoded_once(layouts, store, quiet):
-    """The first call reads each picture once, the second, by a new reader, none; both give the same arrays."""
+def test_images_are_decoded_once(layouts, store, quiet):
+    """The first call reads each image once, the second, by a new reader, none; both give the same arrays."""
     folder, seen = layouts.plain(), []
     first = prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert sorted(seen) == [f"p{number}" for number in range(6)]
@@ -105,8 +105,8 @@ def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
 
 
 @pytest.mark.parametrize(("layout", "reader"), [("pets", Pets), ("voc", Voc2012), ("plain", lambda path: Folder(path, "mine"))])
-def test_arrays_are_the_pictures_made_square(layouts, store, quiet, layout, reader):
-    """Each row of the arrays is that example's picture and mask, made square as the dataset says, in its order."""
+def test_arrays_are_the_images_made_square(layouts, store, quiet, layout, reader):
+    """Each row of the arrays is that example's image and mask, made square as the dataset says, in its order."""
     data = reader(getattr(layouts, layout)())
     found = prepare(DataSpec(data, None, PIXELS), store, quiet)
     scheme = next(iter(data.schemes))
@@ -154,7 +154,7 @@ def test_arrays_cannot_be_changed(layouts, store, quiet):
 
 
 def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
-    """Another size, scheme, picture or list gives another key; another place, name or reader object does not."""
+    """Another size, scheme, image or list gives another key; another place, name or reader object does not."""
     folder = layouts.plain()
     first = prepared_key(data_spec(folder), store, quiet)
     assert prepared_key(data_spec(folder, dataset=Folder(folder, "other")), store, quiet) == first
@@ -183,7 +183,7 @@ def test_the_fit_of_a_request_goes_before_the_own(layouts, store, quiet):
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Pictures without masks."""
+    """Images without masks."""
 
     data: Folder
 
@@ -199,8 +199,8 @@ class Unlabelled:
         return image, np.empty((0, 0), np.uint8)
 
 
-def test_pictures_without_masks(layouts, store, quiet):
-    """An unlabelled dataset has pictures, moments and no classes, takes no space for masks, and cannot be a target."""
+def test_images_without_masks(layouts, store, quiet):
+    """An unlabelled dataset has images, moments and no classes, takes no space for masks, and cannot be a target."""
     found = prepare(DataSpec(Unlabelled(Folder(layouts.plain(), "mine")), None, PIXELS), store, quiet)
     assert (found.images.shape, found.masks.shape, found.classes) == ((6, PIXELS, PIXELS, 3), (6, 0, 0), ())
     assert not found.labelled
@@ -233,7 +233,7 @@ def test_a_changed_set_is_prepared_anew_beside_the_old(layouts, store, quiet):
 
 
 def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
-    """Pictures that change while they are read raise, and nothing is kept under the key of the old ones."""
+    """Images that change while they are read raise, and nothing is kept under the key of the old ones."""
     folder = layouts.plain()
 
     class Restless(Folder):
@@ -260,8 +260,8 @@ def test_what_a_reader_remembers_is_not_trusted(layouts, store, quiet):
         prepare(data_spec(folder, dataset=remembering), store, quiet)
 
 
-def test_a_picture_that_comes_meanwhile_is_noticed(layouts, store, quiet):
-    """A picture that is added between the key and the decoding is no part of the arrays under that key."""
+def test_a_image_that_comes_meanwhile_is_noticed(layouts, store, quiet):
+    """An image that is added between the key and the decoding is no part of the arrays under that key."""
     folder = layouts.plain()
     asked = data_spec(folder)
     key = prepared_key(asked, store, quiet)
@@ -286,7 +286,7 @@ def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
 
 
 def test_names_that_differ_in_case(layouts, store, quiet):
-    """`Cat` and `cat` are two pictures with a mask each; a mask with other capitals is one line that names it."""
+    """`Cat` and `cat` are two images with a mask each; a mask with other capitals is one line that names it."""
     folder = layouts.plain(count=0)
     for number, name in enumerate(("cat", "Cat", "CAT")):
         layouts.image(folder / "images" / f"{name}.JPG", seed=number)
@@ -296,7 +296,7 @@ def test_names_that_differ_in_case(layouts, store, quiet):
     found = prepare(data_spec(folder), store, quiet)
     assert dict(zip(found.names, found.masks[:, 0, 0].tolist(), strict=True)) == {"cat": 0, "Cat": 1, "CAT": 2}
     (folder / "masks" / "CAT.png").rename(folder / "masks" / "cAT.png")
-    with pytest.raises(UserError, match=r"images/CAT\.JPG: has no mask; .* Cat\.png beside it differs in case alone"):
+    with pytest.raises(UserError, match=r"images/CAT\.JPG: has no mask; .* Cat\.png beside it differs only in case"):
         prepare(data_spec(folder), store, quiet)
 
 
@@ -307,28 +307,32 @@ def test_a_listed_name_with_other_capitals_is_refused(layouts, store, quiet):
     listing.write_text(listing.read_text().replace("Bengal_0 ", "bengal_0 "))
     if (folder / "images" / "bengal_0.jpg").is_file():
         pytest.skip("this disk does not tell capitals apart")
-    with pytest.raises(UserError, match=r"bengal_0\.jpg: file is missing; and 1 more; Bengal_0\.jpg beside it differs in case"):
+    with pytest.raises(
+        UserError, match=r"bengal_0\.jpg: file is missing; and 1 more; Bengal_0\.jpg beside it differs only in case"
+    ):
         prepare(DataSpec(Pets(folder), None, PIXELS), store, quiet)
 
 
 @pytest.mark.parametrize(("limit", "refused"), [(1000, False), (700, True)])
-def test_huge_pictures_are_refused_in_one_line(layouts, store, quiet, monkeypatch, limit, refused):
-    """Above Pillow's limit a picture is refused in one line; above half of it, where Pillow warns, it is read in silence."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # pictures have 1536 pixels; twice this is the limit
+def test_huge_images_are_refused_in_one_line(layouts, store, quiet, monkeypatch, limit, refused):
+    """Above Pillow's limit an image is refused in one line; above half of it, where Pillow warns, it is read in silence."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # images have 1536 pixels; twice this is the limit
     folder = layouts.plain()
     if refused:
-        with pytest.raises(UserError, match=r"p0\.jpg: picture has 0 megapixels; at most 0 are read: cut it"):
+        with pytest.raises(UserError, match=r"p0\.jpg: image has 0 megapixels; allowed are at most 0: cut it"):
             prepare(data_spec(folder), store, quiet)
     else:
         assert len(prepare(data_spec(folder), store, quiet).names) == 6
 
 
-def test_a_rotated_picture_with_an_unrotated_mask_is_refused(layouts, store, quiet):
-    """A camera picture whose mask was drawn on the stored rows is one line that says so, and nothing is kept."""
+def test_a_rotated_image_with_an_unrotated_mask_is_refused(layouts, store, quiet):
+    """A camera image whose mask was drawn on the stored rows is one line that says so, and nothing is kept."""
     folder, exif = layouts.plain(), Image.Exif()
     exif[ORIENTATION] = 6
     Image.open(folder / "images" / "p1.jpg").save(folder / "images" / "p1.jpg", exif=exif)
-    with pytest.raises(UserError, match=r"p1\.png: mask is 48x32 but its picture is 32x48 pixels; the picture's EXIF says that"):
+    with pytest.raises(
+        UserError, match=r"p1\.png: mask is 48x32 but its image is 32x48 pixels; the image's EXIF asks for a rotation"
+    ):
         prepare(data_spec(folder), store, quiet)
     assert kept(store) == []
 
@@ -343,24 +347,24 @@ BAD = {
     "missing mask": (lambda _, folder: (folder / "masks" / "p2.png").unlink(), r"images/p2\.jpg: has no mask"),
     "other size": (
         lambda layouts, folder: layouts.mask(folder / "masks" / "p2.png", np.zeros((32, 40), np.uint8)),
-        r"masks/p2\.png: mask is 40x32 but its picture is 48x32 pixels",
+        r"masks/p2\.png: mask is 40x32 but its image is 48x32 pixels",
     ),
     "foreign value": (bad_mask, r"masks/p2\.png: mask value 9 is outside the classes; allowed are 0, 1, 2, 255"),
-    "no picture": (
-        lambda _, folder: (folder / "images" / "p2.jpg").write_bytes(b"no picture"),
-        r"images/p2\.jpg: picture cannot be read",
+    "no image": (
+        lambda _, folder: (folder / "images" / "p2.jpg").write_bytes(b"no image"),
+        r"images/p2\.jpg: image cannot be read",
     ),
-    "cut picture": (
+    "cut image": (
         lambda _, folder: (folder / "images" / "p2.jpg").write_bytes((folder / "images" / "p2.jpg").read_bytes()[:300]),
-        r"images/p2\.jpg: picture cannot be read",
+        r"images/p2\.jpg: image cannot be read",
     ),
     "empty file": (lambda _, folder: (folder / "masks" / "p2.png").write_bytes(b""), r"masks/p2\.png: mask cannot be read"),
     "colours": (
         lambda layouts, folder: layouts.image(folder / "masks" / "p2.png", form="PNG"),
         r"masks/p2\.png: mask has mode RGB; allowed are palette and grey",
     ),
-    "no pictures": (lambda _, folder: [path.unlink() for path in (folder / "images").iterdir()], r"images holds no pictures"),
-    "empty list": (lambda _, folder: (folder / "train.txt").write_text("\n"), r"'mine': holds no pictures"),
+    "no images": (lambda _, folder: [path.unlink() for path in (folder / "images").iterdir()], r"images holds no images"),
+    "empty list": (lambda _, folder: (folder / "train.txt").write_text("\n"), r"'mine': holds no images"),
 }
 
 
@@ -397,12 +401,12 @@ def test_a_mended_set_is_prepared(layouts, store, quiet):
     assert len(prepare(data_spec(folder), store, quiet).names) == 6
 
 
-def test_a_picture_listed_twice_is_refused(layouts, store, quiet):
+def test_a_image_listed_twice_is_refused(layouts, store, quiet):
     """A name in two official lists would be trained and tested on, so it is refused."""
     folder = layouts.pets()
     with (folder / "annotations" / "test.txt").open("a") as file:
         file.write("Bengal_0 1 1 1\n")
-    with pytest.raises(UserError, match="dataset 'pets': Bengal_0 is listed twice; a picture has one split"):
+    with pytest.raises(UserError, match="dataset 'pets': Bengal_0 is listed twice; an image has one split"):
         prepare(DataSpec(Pets(folder), None, PIXELS), store, quiet)
 
 
@@ -433,7 +437,7 @@ def test_generated_sets_are_prepared_without_files(store, quiet):
 
 
 def test_processes_that_start_together_build_once(layouts, tmp_path):
-    """Three processes that prepare the same data at once decode each picture once between them, and all get it."""
+    """Three processes that prepare the same data at once decode each image once between them, and all get it."""
     folder, log = layouts.plain(), tmp_path / "log"
     children = [other_process(folder, tmp_path / "store", log, 0.05) for _ in range(3)]
     outputs = [child.communicate(timeout=50) for child in children]
@@ -450,7 +454,7 @@ def wait_for(log: Path, lines: int, child: subprocess.Popen) -> None:
 
 
 def killed_in_the_middle(folder: Path, store: FolderStore, log: Path, decoded: int) -> list[str]:
-    """Prepare in another process, kill it once it has decoded some pictures, and return those that were finished by then."""
+    """Prepare in another process, kill it once it has decoded some images, and return those that were finished by then."""
     child = other_process(folder, store.root, log, 0.05)
     wait_for(log, decoded + os.cpu_count() + 1, child)
     child.send_signal(signal.SIGKILL)
@@ -475,7 +479,7 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quie
 
 
 def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
-    """After `kill -9` the pictures that were decoded are not decoded again, and the arrays equal an undisturbed run's."""
+    """After `kill -9` the images that were decoded are not decoded again, and the arrays equal an undisturbed run's."""
     folder, log, store = layouts.plain(count=30), tmp_path / "log", FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, log, 8)
     assert 8 <= len(done) < 30
@@ -489,8 +493,8 @@ def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
     assert found.strata == undisturbed.strata
 
 
-def test_a_picture_that_was_half_written_is_decoded_again(layouts, tmp_path, quiet):
-    """A page that a crash of the machine has lost is noticed by its checksum: that picture is decoded again."""
+def test_a_image_that_was_half_written_is_decoded_again(layouts, tmp_path, quiet):
+    """A page that a crash of the machine has lost is noticed by its checksum: that image is decoded again."""
     folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
     images = np.load(next(store.root.glob("work/prepare-*")) / "images.npy", mmap_mode="r+")

@@ -98,8 +98,8 @@ def test_pets_schemes(layouts):
     assert [data.schemes["trimap"][number] for number in (0, 1, 2)] == ["pet", "background", "boundary"]
 
 
-def test_pets_pictures_are_told_by_content(layouts):
-    """A GIF or PNG under `.jpg` reads as the picture it is."""
+def test_pets_images_are_told_by_content(layouts):
+    """A GIF or PNG under `.jpg` reads as the image it is."""
     data = Pets(layouts.pets())
     starts = [example.image.read_bytes()[:3] for example in data.examples()[:3]]
     assert starts == [b"GIF", b"\x89PN", b"\xff\xd8\xff"]
@@ -213,12 +213,12 @@ def test_coco_objects_lie_in_the_stored_rows(layouts):
     folder = layouts.coco(objects=[boxed("cat", (1, 2, 9, 30))])
     exif = Image.Exif()
     exif[ORIENTATION] = 3
-    picture = folder / "train2017" / "a.jpg"
-    Image.open(picture).save(picture, exif=exif)
+    file = folder / "train2017" / "a.jpg"
+    Image.open(file).save(file, exif=exif)
     data = Coco2017(folder)
     image, mask = data.read(data.examples()[0], "all")
-    assert np.array_equal(image, np.asarray(Image.open(picture)))
-    assert np.array_equal(image[::-1, ::-1], open_image(picture))
+    assert np.array_equal(image, np.asarray(Image.open(file)))
+    assert np.array_equal(image[::-1, ::-1], open_image(file))
     assert np.array_equal(mask, filled(((1, 2, 9, 30), COCO_CLASSES.index("cat"))))
 
 
@@ -230,8 +230,8 @@ def test_coco_polygon_of_two_corners_encloses_nothing(layouts, first):
     assert np.array_equal(drawn(layouts, item), filled(((20, 5, 31, 9), COCO_CLASSES.index("cat"))))
 
 
-def test_coco_picture_without_objects_is_background(layouts):
-    """A picture without annotations is an example too, all background."""
+def test_coco_image_without_objects_is_background(layouts):
+    """An image without annotations is an example too, all background."""
     data = Coco2017(layouts.coco())
     examples = data.examples()
     assert [(example.name, example.split) for example in examples] == [("train2017/a.jpg", "train"), ("val2017/b.jpg", "val")]
@@ -241,10 +241,10 @@ def test_coco_picture_without_objects_is_background(layouts):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"segmentation": [rectangle(1, 1, 9, 9)], "category_id": 9999}, "objects of picture a.jpg cannot be drawn"),
+        ({"segmentation": [rectangle(1, 1, 9, 9)], "category_id": 9999}, "objects of image a.jpg cannot be drawn"),
         ({"segmentation": "polygon", "category_id": 8}, "cannot be drawn"),
         ({"segmentation": [[1e9, 2, -1e9, 4, 5, 9]], "category_id": 8}, "a corner of its polygon lies at 1e\\+09, far outside"),
-        ({"segmentation": [[float("nan"), 2, 3, 4, 5, 9]], "category_id": 8}, "far outside the picture"),
+        ({"segmentation": [[float("nan"), 2, 3, 4, 5, 9]], "category_id": 8}, "far outside the image"),
         ({"segmentation": [["a"] * 8], "category_id": 8}, "cannot be drawn"),
         ({"segmentation": {"size": [10, 10], "counts": [50, 50]}, "category_id": 8}, "cannot be drawn"),
         ({"segmentation": {"size": [32, 48], "counts": [5000, 5000]}, "category_id": 8}, "cannot be drawn"),
@@ -253,7 +253,7 @@ def test_coco_picture_without_objects_is_background(layouts):
     ],
 )
 def test_coco_object_that_cannot_be_drawn_is_named(layouts, item, message):
-    """An annotation that makes no sense raises one line with its file and picture."""
+    """An annotation that makes no sense raises one line with its file and image."""
     with pytest.raises(UserError, match=message) as raised:
         drawn(layouts, item)
     assert "instances_train2017.json" in str(raised.value)
@@ -261,11 +261,11 @@ def test_coco_object_that_cannot_be_drawn_is_named(layouts, item, message):
 
 
 def test_coco_size_must_be_the_annotations(layouts):
-    """A picture of another size than its annotation says is refused, with both sizes."""
+    """An image of another size than its annotation says is refused, with both sizes."""
     folder = layouts.coco()
     layouts.image(folder / "train2017" / "a.jpg", size=(40, 32))
     data = Coco2017(folder)
-    with pytest.raises(UserError, match=r"a\.jpg: picture is 40x32 but .*instances_train2017\.json says 48x32"):
+    with pytest.raises(UserError, match=r"a\.jpg: image is 40x32 but .*instances_train2017\.json states 48x32"):
         data.read(data.examples()[0], "all")
 
 
@@ -324,7 +324,7 @@ def test_folder_classes_must_make_sense(layouts, text, message):
 
 
 def test_folder_without_lists_is_one_split(layouts):
-    """Without lists every picture is `train`, by name, whatever the case of its ending; other files are left alone."""
+    """Without lists every image is `train`, by name, whatever the case of its ending; other files are left alone."""
     folder = layouts.plain(count=2)
     layouts.image(folder / "images" / "P9.JPG")
     layouts.mask(folder / "masks" / "P9.png", np.zeros((32, 48), np.uint8))
@@ -350,19 +350,19 @@ def test_folder_lists_are_the_splits(layouts):
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ({"train": "p0\np77\n"}, "train.txt: names 'p77', but .*images has no such picture"),
+        ({"train": "p0\np77\n"}, "train.txt: names 'p77', but .*images has no such image"),
         ({"train": "p0\n", "val": "p1\np0\n"}, "val.txt: names 'p0', which train.txt names too"),
         ({"train": "p0\np0.jpg\n"}, "train.txt: names 'p0.jpg', which train.txt names too"),
     ],
 )
 def test_folder_lists_must_make_sense(layouts, lists, message):
-    """A list with an unknown picture, or a picture that is listed already, is refused with the list's name."""
+    """A list with an unknown image, or an image that is listed already, is refused with the list's name."""
     with pytest.raises(UserError, match=message):
         Folder(layouts.plain(**lists), "mine").examples()
 
 
-def test_folder_masks_of_two_pictures_are_refused(layouts):
-    """Two pictures that differ in their ending alone would share a mask, so they are refused."""
+def test_folder_masks_of_two_images_are_refused(layouts):
+    """Two images that differ in their ending alone would share a mask, so they are refused."""
     folder = layouts.plain()
     layouts.image(folder / "images" / "p0.png", form="PNG")
     with pytest.raises(UserError, match=r"p0\.png: p0\.jpg has the same name"):
@@ -387,10 +387,10 @@ def remove(folder, name):
         ("coco", "annotations/instances_val2017.json", "instances_val2017.json is missing"),
         ("plain", "images", "images is missing; expected images/, masks/ and classes.txt"),
         ("cityscapes", "leftImg8bit/val", "val/CITY/\\*_leftImg8bit.png are missing; expected the official layout of Cityscapes"),
-        ("isic2018", "ISIC2018_Task1-2_Training_Input", "Training_Input holds no pictures; expected the official layout"),
-        ("mas3k", "train", "train/Image holds no pictures; expected the official layout of MAS3K"),
-        ("ade20k", "ADEChallengeData2016/images/validation", "images/validation holds no pictures"),
-        ("camvid", "test", "test holds no pictures; expected the layout of the SegNet tutorial"),
+        ("isic2018", "ISIC2018_Task1-2_Training_Input", "Training_Input holds no images; expected the official layout"),
+        ("mas3k", "train", "train/Image holds no images; expected the official layout of MAS3K"),
+        ("ade20k", "ADEChallengeData2016/images/validation", "images/validation holds no images"),
+        ("camvid", "test", "test holds no images; expected the layout of the SegNet tutorial"),
         ("cats_dogs", "train", "train holds neither cats/ and dogs/ nor cat.0.jpg"),
         ("cifar10", "cifar-10-batches-py/test_batch", "test_batch: file is missing; expected the official batches"),
     ],

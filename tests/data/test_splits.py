@@ -33,7 +33,7 @@ def fingerprint(split) -> str:
 
 @pytest.mark.parametrize(("protocol", "sizes"), [("60-20-20", (222, 74, 74)), ("80-10-10", (296, 37, 37))])
 def test_a_protocol_gives_its_sizes_from_the_pool(protocol, sizes):
-    """Per cents divide the pool alone: every picture of it lies in exactly one part, none from outside, in order."""
+    """Per cents divide the pool alone: every image of it lies in exactly one part, none from outside, in order."""
     split = split_target(PETS, protocol)
     parts = (split.train, split.val, split.test)
     assert tuple(map(len, parts)) == sizes
@@ -42,12 +42,12 @@ def test_a_protocol_gives_its_sizes_from_the_pool(protocol, sizes):
 
 
 def test_the_paper_sized_split():
-    """60-20-20 of the official 3,680 pictures is 2,208, 736 and 736."""
+    """60-20-20 of the official 3,680 images is 2,208, 736 and 736."""
     assert split_sizes(["trainval"] * 3680 + ["test"] * 3669, ["trainval"], "60-20-20") == (2208, 736, 736)
 
 
 def test_a_split_is_stratified():
-    """Each part holds each breed in its share, within one picture."""
+    """Each part holds each breed in its share, within one image."""
     split = split_target(PETS, "60-20-20")
     for part, share in ((split.train, 6), (split.val, 2), (split.test, 2)):
         counts = shares(part, PETS)
@@ -133,8 +133,8 @@ def test_sizes_of_a_wrong_protocol_are_refused_alike(protocol):
         split_sizes(["train"] * 10, ["train"], protocol)
 
 
-def test_too_few_pictures_are_refused():
-    """Where a part would be empty for want of pictures, the error says which."""
+def test_too_few_images_are_refused():
+    """Where a part would be empty for want of images, the error says which."""
     with pytest.raises(UserError, match=r"leaves the (val|test) split empty"):
         split_target(prepared(["train"] * 2), "60-20-20")
 
@@ -182,13 +182,13 @@ def test_a_protocol_of_the_own_divides_official_splits():
 
 def test_a_wrong_protocol_lists_the_own():
     """An unknown protocol is refused with what is allowed, the dataset's own among it."""
-    with pytest.raises(UserError, match=r"'60/20/20'.*'holdout-20' \(per cent that test\), and the dataset's own '50-25-25'"):
+    with pytest.raises(UserError, match=r"'60/20/20'.*'holdout-20' \(per cent for the test\), and the dataset's '50-25-25'"):
         split_target(OWN_PROTOCOLS, "60/20/20")
 
 
 @pytest.mark.parametrize("own_val", ["", "-own-val"])
 @pytest.mark.parametrize("held", [1, 20, 37, 90])
-def test_held_out_pictures_are_the_same_for_every_share(held, own_val):
+def test_held_out_images_are_the_same_for_every_share(held, own_val):
     """`holdout-H` tests on H per cent of all official splits, stratified, whatever the development share."""
     whole = split_target(PETS, f"holdout-{held}{own_val}")
     assert len(whole.test) == round(400 * held / 100)
@@ -255,7 +255,7 @@ def test_sizes_agree_with_what_is_held_out(count, own_val):
     [
         ("60-20-20", 0.5, r"dev_share=0\.5: protocol '60-20-20' has no development share; only 'holdout-H' has one"),
         ("official", 0.5, "has no development share"),
-        ("holdout-20", 0.81, r"dev_share=0\.81: .* leaves 0\.8 of all pictures; allowed is .* above 0 and up to 0\.8"),
+        ("holdout-20", 0.81, r"dev_share=0\.81: .* leaves 0\.8 of all images; allowed is .* above 0 and up to 0\.8"),
         ("holdout-20", 0.0, "above 0 and up to"),
         ("holdout-20", -0.1, "above 0 and up to"),
         ("holdout-20", float("nan"), "above 0 and up to"),
@@ -263,7 +263,7 @@ def test_sizes_agree_with_what_is_held_out(count, own_val):
         ("holdout-100", None, "'holdout-100': allowed are"),
         ("holdout-20-80", None, "allowed are"),
         ("holdout-20-val", None, "allowed are"),
-        ("holdout-20-own-val", 0.81, "leaves 0.8 of all pictures"),
+        ("holdout-20-own-val", 0.81, "leaves 0.8 of all images"),
         ("holdout-20", 0.001, "leaves the train split empty"),
         ("holdout-20-own-val", 0.01, "leaves the val split empty"),
     ],
@@ -297,7 +297,7 @@ def test_a_source_without_validation_holds_a_tenth_out():
 
 
 def test_a_limit_is_stratified_nested_and_seeded():
-    """`@N` keeps N pictures: the same for a seed, others for another, those of a smaller limit among those of a larger."""
+    """`@N` keeps N images: the same for a seed, others for another, those of a smaller limit among those of a larger."""
     small, large = split_source(PETS, 74, 1).train, split_source(PETS, 148, 1).train
     assert (len(small), len(large)) == (74, 148)
     assert set(small) < set(large) < set(split_source(PETS, None, 1).train)
@@ -308,9 +308,9 @@ def test_a_limit_is_stratified_nested_and_seeded():
 
 def test_a_limit_beyond_the_data_is_refused():
     """A limit above what there is to train on raises with both numbers."""
-    with pytest.raises(UserError, match=r"source @334: dataset 'made' has only 333 pictures"):
+    with pytest.raises(UserError, match=r"source @334: dataset 'made' has only 333 images"):
         split_source(PETS, 334, 0)
-    with pytest.raises(UserError, match="1 pictures are too few"):
+    with pytest.raises(UserError, match="1 images are too few"):
         split_source(prepared(["train"]), None, 0)
 
 
@@ -328,15 +328,15 @@ def test_fractions_are_nested_and_stratified(seed):
 
 
 def test_fractions_differ_by_seed_and_repeat():
-    """Another seed takes other pictures; the same seed takes the same."""
+    """Another seed takes other images; the same seed takes the same."""
     train = split_target(PETS, "60-20-20").train
     assert np.array_equal(subset(PETS, train, 0.3, 1), subset(PETS, train, 0.3, 1))
     assert len({subset(PETS, train, 0.3, seed).tobytes() for seed in range(10)}) == 10
 
 
 def test_a_fraction_that_leaves_nothing_is_refused():
-    """A fraction of less than half a picture raises with the numbers."""
-    with pytest.raises(UserError, match=r"fraction=0\.001: leaves none of the 222 training pictures of 'made'"):
+    """A fraction of less than half an image raises with the numbers."""
+    with pytest.raises(UserError, match=r"fraction=0\.001: leaves none of the 222 training images of 'made'"):
         subset(PETS, split_target(PETS, "60-20-20").train, 0.001, 0)
 
 
@@ -359,7 +359,7 @@ def test_nothing_depends_on_global_chance():
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_no_other_module_divides_pictures():
+def test_no_other_module_divides_images():
     """Splits are made in one file: no other module of the data package asks for a random generator of its own."""
     folder = Path(__file__).parents[2] / "segsweep" / "data"
     users = {path.name for path in folder.glob("*.py") if "default_rng" in path.read_text(encoding="utf-8")}

@@ -105,9 +105,9 @@ def test_unknown_names_list_the_nearest(tmp_path):
 
 def test_a_dataset_that_is_not_there_says_where_it_was_looked_for(tmp_path):
     """A known dataset without a folder names the places that were tried, how to name another, and its layout."""
-    with pytest.raises(UserError, match=r"'pets' is not found: no folder was named; pass --data ROOT or --data pets=PATH"):
+    with pytest.raises(UserError, match=r"'pets' is not found: no folder was given; pass --data ROOT or --data pets=PATH"):
         open_dataset("pets", DataRoots())
-    with pytest.raises(UserError, match=rf"looked for oxford-iiit-pet and pets under {tmp_path}; .*layout: images/"):
+    with pytest.raises(UserError, match=rf"searched {tmp_path} for oxford-iiit-pet and pets; .*layout: images/"):
         open_dataset("pets", DataRoots.parse([str(tmp_path)]))
 
 
@@ -128,12 +128,12 @@ def test_data_that_is_no_folder_is_refused(tmp_path, monkeypatch, text):
 
 
 def test_data_that_would_be_ignored_is_refused(tmp_path):
-    """A second root, a second folder for a name, and a folder for drawn pictures raise: one of them would go unread."""
+    """A second root, a second folder for a name, and a folder for drawn images raise: one of them would go unread."""
     here = str(tmp_path)
     for texts in ([here, here], [f"a={here}", f"a={here}"]):
-        with pytest.raises(UserError, match="is given already; name one folder"):
+        with pytest.raises(UserError, match="is given already; give only one folder"):
             DataRoots.parse(texts)
-    with pytest.raises(UserError, match="generated_pets is drawn and has no folder"):
+    with pytest.raises(UserError, match="generated_pets is generated and has no folder"):
         DataRoots.parse([f"generated_pets={here}"])
 
 
@@ -180,5 +180,5 @@ def test_classes_of_all_datasets_are_known_without_their_files():
 def test_a_folder_whose_name_a_source_divided_is_named(tmp_path):
     """Where the folder before an `@` is missing and one with it lies there, the line says how to write it."""
     (tmp_path / "a@2").mkdir()
-    with pytest.raises(UserError, match=r"folder .*/a is missing; a@2 lies there: write its @ as %40, or give Supervised"):
+    with pytest.raises(UserError, match=r"folder .*/a is missing; a@2 exists there: write its @ as %40, or use Supervised"):
         open_dataset(f"folder:{tmp_path / 'a'}", DataRoots())

@@ -1,4 +1,4 @@
-"""CIFAR-10 and cats and dogs: pictures without masks, and pickles that run no code."""
+"""CIFAR-10 and cats and dogs: images without masks, and pickles that run no code."""
 
 import io
 import pickle
@@ -18,8 +18,8 @@ from segsweep.store.folder import FolderStore
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4])
-def test_cifar10_pictures(layouts, protocol):
-    """Planes of red, green and blue become pictures, in the order of the files, whatever pickle protocol wrote them."""
+def test_cifar10_images(layouts, protocol):
+    """Planes of red, green and blue become images, in the order of the files, whatever pickle protocol wrote them."""
     data = Cifar10(layouts.cifar10(protocol=protocol))
     examples = data.examples()
     assert [example.split for example in examples] == ["train"] * 20 + ["test"] * 4
@@ -115,7 +115,7 @@ def test_cifar10_files_that_are_none(layouts, kind):
 
 
 def test_cifar10_damaged_anywhere(layouts):
-    """Changed bytes anywhere in a batch give pictures or one line, never another error."""
+    """Changed bytes anywhere in a batch give images or one line, never another error."""
     folder, rng = layouts.cifar10(count=2), np.random.default_rng(0)
     path = folder / "cifar-10-batches-py" / "data_batch_1"
     good = path.read_bytes()
@@ -134,7 +134,7 @@ def test_cifar10_damaged_anywhere(layouts):
 
 
 def test_cats_and_dogs_in_folders(layouts):
-    """Pictures are found by split and kind; the same name may lie in both splits."""
+    """Images are found by split and kind; the same name may lie in both splits."""
     folder = layouts.cats_dogs()
     layouts.image(folder / "test" / "cats" / "cat.0.jpg")
     examples = CatsDogs(folder).examples()
@@ -165,8 +165,8 @@ def test_the_test_would_notice_code_that_runs(tmp_path):
     assert (tmp_path / "touched").exists()
 
 
-def test_a_folder_of_pictures_alone_is_unlabelled(boxes, tmp_path):
-    """Without `masks/` and `classes.txt` a folder gives pictures and no masks; with one of them it must have the other."""
+def test_a_folder_of_images_alone_is_unlabelled(boxes, tmp_path):
+    """Without `masks/` and `classes.txt` a folder gives images and no masks; with one of them it must have the other."""
     folder = Path(shutil.copytree(boxes, tmp_path / "photos"))
     shutil.rmtree(folder / "masks")
     with pytest.raises(UserError, match=r"images/000.png: has no mask, nor have 39 more; .*masks is missing"):

@@ -179,7 +179,7 @@ def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: 
             r"unknown name 'vnet-resnet18'; nearest: .*; all \d+: segsweep models --encoders",
         ),
         ({"fixed": {"architecture": "unet16", "image_px": 50}}, r"image_px=50: unet16 needs a multiple of 16"),
-        ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training pictures"),
+        ({"fixed": {"fraction": 0.01, "image_px": 32}}, r"fraction=0.01: leaves none of the 24 training images"),
         ({"compare": {"source": ["file:/no/such/file.pth"]}}, r"file:/no/such/file.pth: file is missing"),
         ({"compare": {"source": ["supervised:folder:/no/such"]}}, r"folder /no/such is missing"),
     ],

@@ -1,4 +1,4 @@
-"""The generated datasets: how many pictures of what, and their reader."""
+"""The table of generated datasets, and their reader."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,19 @@ from segsweep.data.scenes import far, middle, near, pets, street
 from segsweep.data.scenes.canvas import Random
 from segsweep.errors import unknown
 
-VERSION = 1  # to be raised with every change that gives other arrays
+VERSION = 1  # raise it with every change that changes the arrays
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One generated dataset: how many pictures, of what, with which classes, and the function that draws one."""
+    """One generated dataset: its number of images, strata, classes, and the function that draws an image.
 
-    key: int  # what the seed holds in place of the name
+    `draw` returns the image (96, 96, 3) and its labels (96, 96), both uint8.
+    """
+
+    key: int  # stands for the dataset in the seed
     count: int
-    strata: Sequence[str]  # drawn in turn
+    strata: Sequence[str]  # in rotation over the images
     schemes: Mapping[str, Sequence[str]]
     values: Mapping[str, Sequence[int]]  # per scheme, the mask value of each drawn label
     draw: Callable[[Random, str], tuple[Pixels, Pixels]]
@@ -82,7 +85,7 @@ GENERATED: Mapping[str, Spec] = {
 
 @dataclass(frozen=True)
 class Generated:
-    """A drawn dataset as a `Dataset`; it depends on no files. Raises `UserError` for a name not in `GENERATED`."""
+    """The reader of a generated dataset, which depends on no files. Raises `UserError` for a name outside `GENERATED`."""
 
     name: str
     protocols: ClassVar[Mapping[str, Division]] = {}
@@ -98,32 +101,32 @@ class Generated:
 
     @property
     def fit(self) -> Fit:
-        """Pictures are square already."""
+        """`resize`; images are square already."""
         return "resize"
 
     @property
     def pool(self) -> Sequence[str]:
-        """There is one split, which a protocol in per cent divides."""
+        """The only split, which a protocol in per cent divides."""
         return ("train",)
 
     def examples(self) -> list[Example]:
-        """Return every example, `pets_00012` for instance; the stratum is what the picture shows."""
+        """Return every example, such as `pets_00012`; the stratum is the kind of figure that it shows."""
         spec = GENERATED[self.name]
         strata = (spec.strata[index % len(spec.strata)] for index in range(spec.count))
         return [Example(self._example_name(index), stratum=stratum) for index, stratum in enumerate(strata)]
 
     def files(self) -> list[Path]:
-        """Return nothing: the pictures depend on no files."""
+        """Return an empty list: the images depend on no files."""
         return []
 
     def revision(self) -> str:
-        """Return a text that changes with the pictures."""
+        """Return a text that changes whenever the images change."""
         return f"generated {self.name} {VERSION} {GENERATED[self.name].count}"
 
     def read(self, example: Example, scheme: str) -> tuple[Pixels, Pixels]:
-        """Draw the picture (96, 96, 3) and its mask (96, 96), both uint8.
+        """Draw the image (96, 96, 3) and its mask (96, 96) of class numbers, both uint8.
 
-        Raises `UserError` for an unknown scheme and for an example that is not of this dataset.
+        Raises `UserError` for an unknown scheme, and for an example of another dataset.
         """
         spec = GENERATED[self.name]
         if scheme not in spec.schemes:

@@ -1,4 +1,4 @@
-"""The far source: dark blobs on skin, as dermatologists see them."""
+"""The far source: dark blobs on skin, like dermoscopy images."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from segsweep.data.scenes.canvas import SIZE_PX, Random, X, Y
 from segsweep.data.scenes.painting import paint, pixels
 from segsweep.data.scenes.shapes import placed
 
-RAGGED = {"naevus": 3.0, "keratosis": 8.0, "melanoma": 12.0}  # how far the outline strays, in pixels
+RAGGED = {"naevus": 3.0, "keratosis": 8.0, "melanoma": 12.0}  # largest deviation of the outline, in pixels
 _SKIN, _DARK = np.array([[[0.86]], [[0.66]], [[0.56]]]), np.array([[[0.42]], [[0.27]], [[0.2]]])
 
 
 def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
-    """Draw a dark, soft blob on skin, with hairs over it; 0 background, 1 lesion."""
+    """Draw a dark, soft blob on skin under hairs: image (96, 96, 3) and labels (96, 96), uint8; 0 background, 1 lesion."""
     skin = _SKIN * rng.uniform(0.75, 1.1) + rng.uniform(-0.04, 0.04, (3, 1, 1))
     image = skin + 0.10 * (surfaces.clouds(rng, 25) - 0.5) + 0.03 * surfaces.blotches(rng)
     shape = placed(rng, 40, 60, np.pi)

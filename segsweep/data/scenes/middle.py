@@ -10,7 +10,7 @@ from segsweep.data.scenes.shapes import Shape, placed
 
 
 def _vehicle(rng: Random) -> tuple[Shape, Shape]:
-    """Return a car or a lorry from the side, and its wheels."""
+    """Return the side view of a car or a lorry, and its wheels."""
     shape = placed(rng, 54, 76, 0.15)
     wheels = shape.like()
     roof = rng.uniform(0.22, 0.42)
@@ -59,7 +59,10 @@ OBJECTS = {"vehicle": _vehicle, "furniture": _furniture, "vessel": _vessel}
 
 
 def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
-    """Draw a man-made object without fur; 0 background, then the classes in the order of `OBJECTS`."""
+    """Draw a man-made object without fur: image (96, 96, 3) and labels (96, 96), uint8.
+
+    Label 0 is the background; the classes follow in the order of `OBJECTS`.
+    """
     shape, marks = OBJECTS[stratum](rng)
     light = rng.uniform(-0.9, -0.1) * np.pi
     image = backdrop(rng, horizon=True)

@@ -1,4 +1,4 @@
-"""The near source: birds, fish and people with the same fur in the same light."""
+"""The near source: birds, fish and people with the same fur and light as the target's animals."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from segsweep.data.scenes.shapes import Shape, placed
 
 
 def _bird(rng: Random) -> tuple[Shape, Shape]:
-    """Return a bird that stands or flies, and its marks."""
+    """Return a standing or flying bird, and its marks."""
     shape = placed(rng, 52, 74, 0.5)
     marks = shape.like()
     shape.oval(0, 0, 0.4, rng.uniform(0.2, 0.27), turn=0.2 - rng.uniform(0, 0.6))
@@ -29,7 +29,7 @@ def _bird(rng: Random) -> tuple[Shape, Shape]:
 
 
 def _fish(rng: Random) -> tuple[Shape, Shape]:
-    """Return a fish from the side, and its marks."""
+    """Return the side view of a fish, and its marks."""
     shape = placed(rng, 50, 72, 0.6)
     marks = shape.like()
     thick = rng.uniform(0.2, 0.34)
@@ -44,7 +44,7 @@ def _fish(rng: Random) -> tuple[Shape, Shape]:
 
 
 def _person(rng: Random) -> tuple[Shape, Shape]:
-    """Return somebody in a shaggy coat, arms and legs anywhere, and the marks."""
+    """Return a person in a shaggy coat, with arms and legs in random positions, and its marks."""
     shape = placed(rng, 54, 74, 0.3)
     marks = shape.like()
     width = rng.uniform(0.13, 0.2)
@@ -65,7 +65,10 @@ FIGURES = {"bird": _bird, "fish": _fish, "person": _person}
 
 
 def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
-    """Draw a figure that is no pet, on a clouded background; 0 background, 1 figure."""
+    """Draw a figure other than a pet on a clouded background: image (96, 96, 3) and labels (96, 96), uint8.
+
+    Label 0 is the background, 1 the figure.
+    """
     figure, marks = FIGURES[stratum](rng)
     image, distance = furry_scene(rng, figure, marks, horizon=False)
     return image, (distance < 0).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The target: cats, dogs, foxes and rabbits, standing, sitting, lying or as portraits."""
+"""The target: cats, dogs, foxes and rabbits that stand, sit or lie, and portraits of them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ from segsweep.data.scenes.shapes import Shape, placed
 
 @dataclass(frozen=True)
 class _Species:
-    """What tells the animals apart; lengths in units of the body."""
+    """The differences between species; lengths are in units of the body."""
 
     ear: Literal["pointed", "hanging", "long"]
     ear_length: float
@@ -32,7 +32,7 @@ SPECIES = {
 
 
 def _head(shape: Shape, marks: Shape, at: tuple[float, float], half: float, species: _Species, frontal: bool) -> None:
-    """Add a head with ears and muzzle; eyes and nose become marks. `half` is the head's half width."""
+    """Add a head with ears and muzzle to a shape, and eyes and nose to its marks. `half` is half the width of the head."""
     x, y = at
     scale = half / 0.21
     shape.oval(x, y, half, half * 0.92)
@@ -70,7 +70,7 @@ def _tail(rng: Random, shape: Shape, root: tuple[float, float], species: _Specie
 
 
 def _standing(rng: Random, species: _Species) -> tuple[Shape, Shape]:
-    """Return an animal on its four legs, from the side, and its marks."""
+    """Return the side view of a standing animal, and its marks."""
     shape = placed(rng, 46, 66, 0.2)
     marks = shape.like()
     thick = rng.uniform(0.19, 0.26)
@@ -86,7 +86,7 @@ def _standing(rng: Random, species: _Species) -> tuple[Shape, Shape]:
 
 
 def _sitting(rng: Random, species: _Species) -> tuple[Shape, Shape]:
-    """Return an animal that sits upright, and its marks."""
+    """Return a sitting animal, and its marks."""
     shape = placed(rng, 45, 64, 0.2)
     marks = shape.like()
     shape.oval(-0.06, 0.12, 0.42, rng.uniform(0.22, 0.28), turn=-1.1)
@@ -100,7 +100,7 @@ def _sitting(rng: Random, species: _Species) -> tuple[Shape, Shape]:
 
 
 def _lying(rng: Random, species: _Species) -> tuple[Shape, Shape]:
-    """Return an animal that lies stretched out, and its marks."""
+    """Return a lying animal, and its marks."""
     shape = placed(rng, 47, 68, 0.35)
     marks = shape.like()
     shape.oval(0, 0.04, 0.52, rng.uniform(0.18, 0.24))
@@ -114,7 +114,7 @@ def _lying(rng: Random, species: _Species) -> tuple[Shape, Shape]:
 
 
 def _portrait(rng: Random, species: _Species) -> tuple[Shape, Shape]:
-    """Return a head with shoulders, cut by the lower edge, and its marks."""
+    """Return a head with shoulders, cut by the image's lower edge, and its marks."""
     size_px, centre = rng.uniform(75, 105), (rng.uniform(0.35, 0.65) * SIZE_PX, rng.uniform(0.5, 0.6) * SIZE_PX)
     shape = Shape(centre, size_px, rng.uniform(-0.25, 0.25), bool(rng.random() < 0.5))
     marks = shape.like()
@@ -127,7 +127,10 @@ _POSES = (_standing, _sitting, _lying, _portrait)
 
 
 def draw(rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
-    """Draw an animal; the labels are those of Oxford-IIIT Pet less one: 0 pet, 1 background, 2 boundary."""
+    """Draw an animal: image (96, 96, 3) and labels (96, 96), uint8.
+
+    Labels are those of Oxford-IIIT Pet minus one: 0 pet, 1 background, 2 boundary.
+    """
     figure, marks = _POSES[rng.integers(len(_POSES))](rng, SPECIES[stratum])
     image, distance = furry_scene(rng, figure, marks, horizon=True)
     labels = np.where(distance < -1.2, 0, np.where(distance < 0.8, 2, 1))

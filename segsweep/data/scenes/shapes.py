@@ -1,4 +1,4 @@
-"""Figures as unions of simple parts, kept as the distance to their outline."""
+"""Figures as unions of simple parts, represented by the signed distance to their outline."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from segsweep.data.scenes.canvas import SIZE_PX, Field, Random, X, Y
 
 
 class Shape:
-    """A union of simple parts, kept as the distance to its outline in pixels: negative inside.
+    """A union of simple parts. `distance` (H, W) is the signed distance to its outline in pixels, negative inside.
 
-    Parts are placed in units of the shape's size, around its centre, x to the front and y down.
+    Coordinates of parts are in units of the shape's size, relative to its centre, with x towards the front and y down.
     """
 
     def __init__(self, centre: tuple[float, float], size_px: float, angle: float = 0.0, flip: bool = False):
@@ -24,7 +24,7 @@ class Shape:
         np.minimum(self.distance, distance, out=self.distance)
 
     def limb(self, start: tuple[float, float], end: tuple[float, float], wide: float, narrow: float) -> None:
-        """Add a rounded limb with the half widths at its two ends."""
+        """Add a rounded limb; `wide` and `narrow` are half its width at the start and at the end."""
         (ax, ay), (bx, by) = self._place(*start), self._place(*end)
         dx, dy = bx - ax, by - ay
         share = np.clip(((X - ax) * dx + (Y - ay) * dy) / (dx * dx + dy * dy + 1e-6), 0, 1)
@@ -32,7 +32,7 @@ class Shape:
         self._join(reach - self._size * (wide + (narrow - wide) * share))
 
     def oval(self, x: float, y: float, half_x: float, half_y: float, turn: float = 0.0) -> None:
-        """Add an ellipse, turned towards the ground in front."""
+        """Add an ellipse, rotated by `turn` radians, from the front towards the ground."""
         (cx, cy), (ax, ay) = self._place(x, y), self._place(x + np.cos(turn), y + np.sin(turn))
         dx, dy = (ax - cx) / self._size, (ay - cy) / self._size
         along = ((X - cx) * dx + (Y - cy) * dy) / half_x
@@ -51,13 +51,13 @@ class Shape:
         self._join(distance)
 
     def like(self) -> "Shape":
-        """Return an empty shape in the same place, for eyes and wheels."""
+        """Return an empty shape with the same coordinates, for eyes and wheels."""
         other = Shape(self._centre, self._size)
         other._flip, other._cos, other._sin = self._flip, self._cos, self._sin
         return other
 
 
 def placed(rng: Random, low_px: float, high_px: float, tilt: float) -> Shape:
-    """Return an empty shape somewhere around the middle."""
+    """Return an empty shape at a random place near the centre, of a size in low_px..high_px, tilted by up to `tilt` radians."""
     centre = (rng.uniform(0.33, 0.67) * SIZE_PX, rng.uniform(0.36, 0.64) * SIZE_PX)
     return Shape(centre, rng.uniform(low_px, high_px), rng.uniform(-tilt, tilt), bool(rng.random() < 0.5))

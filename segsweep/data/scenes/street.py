@@ -1,10 +1,10 @@
-"""Two cities' streets: a source with the classes of Cityscapes, and a target whose signs and light are others.
+"""Streets of two countries: a source with the classes of Cityscapes, and a target with other signs and other light.
 
-A street runs to a vanishing point between two rows of houses. What is drawn is metric: something whose foot is so many
-pixels below the horizon is as large as the distance says at which a camera at `CAMERA_M` sees the ground there.
+A street runs to a vanishing point between two rows of houses. The scene is metric: the size of an object follows from the
+distance of the ground at its foot, as a camera at the height `CAMERA_M` sees it.
 
-`generated_city` is a bright country with red-rimmed signs, `generated_street` one at dusk with blue and green ones; the
-cars are the same in both. A network that learned the first finds cars in the second, and no signs.
+`generated_city` is a bright country with red-rimmed signs, `generated_street` a country at dusk with blue and green signs. Cars
+are the same in both. A network that is trained on the first finds the cars of the second, but not its signs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ ROAD, BUILDING, SKY, VEGETATION, PERSON, CAR, BUS, SIGN = range(len(CLASSES))
 
 CAMERA_M = 2.2  # above the ground
 FOCAL_PX = 80.0
-KERB_M, WALL_M = 3.4, 6.0  # from the middle of the road
+KERB_M, WALL_M = 3.4, 6.0  # distance from the middle of the road
 STOREY_M, WINDOW_M = 3.0, 2.6
-VEHICLES_PX = ((10, 13), (15, 19), (23, 28), (34, 43))  # how far below the horizon; each stands at its own depth
+VEHICLES_PX = ((10, 13), (15, 19), (23, 28), (34, 43))  # distance below the horizon; each vehicle has another depth
 FEET_PX = {"person": (11.0, 30.0), "sign": (16.0, 26.0), "tree": (10.0, 24.0)}
-CROSSING_PX = {"car": 30.0, "bus": 16.0}  # the nearest at which one crosses the street
-MARGIN_PX = 7.0  # on the pavement, things keep so far from the picture's edge
+CROSSING_PX = {"car": 30.0, "bus": 16.0}  # largest distance below the horizon of a vehicle that crosses the street
+MARGIN_PX = 7.0  # smallest distance of objects on the pavement from the image's edge
 
 ASPHALT: Colour = (0.36, 0.36, 0.38)
 PAVING: Colour = (0.58, 0.56, 0.53)
@@ -38,17 +38,17 @@ LAMPLIGHT: Colour = (0.98, 0.85, 0.50)
 
 @dataclass(frozen=True)
 class Country:
-    """What tells the pictures of one country from those of another."""
+    """The appearance of one country's streets."""
 
     signs: Callable[[Random, Scene, Shape, int], None]
     sky: tuple[Colour, Colour]  # above, and at the horizon
     walls: Palette
     leaves: Palette
-    lit: float  # the share of the windows with a light behind
-    light: Colour  # what every colour is multiplied with
+    lit: float  # share of lit windows
+    light: Colour  # factor of every colour
     contrast: float
     grain: float
-    numbers: Mapping[str, Mapping[str, Sequence[int]]]  # per stratum, how many there may be of what; some may be hidden
+    numbers: Mapping[str, Mapping[str, Sequence[int]]]  # per stratum, possible numbers of each object; some may be hidden
 
 
 CITY = Country(
@@ -85,13 +85,13 @@ STREET = Country(
 
 @dataclass(frozen=True)
 class _View:
-    """Where the street vanishes, in pixels."""
+    """The vanishing point of the street, in pixels."""
 
     x: float
     horizon: float
 
     def place(self, below_px: float, lateral_m: float, flip: bool = False) -> Shape:
-        """Return an empty shape, in metres, on the ground so far below the horizon and right of the middle."""
+        """Return an empty shape, in metres, on the ground `below_px` below the horizon and `lateral_m` right of the middle."""
         scale = below_px / CAMERA_M
         return Shape((self.x + lateral_m * scale, self.horizon + below_px), scale, flip=flip)
 
@@ -104,7 +104,7 @@ def _sky(rng: Random, scene: Scene, view: _View, country: Country) -> None:
 
 
 def _ground(rng: Random, scene: Scene, view: _View, rough: Field) -> None:
-    """Lay road and pavement, which are one class, and the broken line in the middle."""
+    """Paint road and pavement, which are one class, and the broken line in the middle."""
     below = np.maximum(Y - view.horizon, 0.5)
     lateral, ahead = (X - view.x) * CAMERA_M / below, FOCAL_PX * CAMERA_M / below
     shade = rng.uniform(0.8, 1.2) + 0.04 * rough
@@ -116,7 +116,7 @@ def _ground(rng: Random, scene: Scene, view: _View, rough: Field) -> None:
 
 
 def _far_end(rng: Random, scene: Scene, view: _View, country: Country) -> None:
-    """Close the street with something far away."""
+    """Paint trees or houses at the far end of the street."""
     ridge = view.horizon - rng.uniform(3, 10) - 5 * surfaces.clouds(rng, 12)[:1]
     green = rng.random() < 0.5
     colour = some(rng, country.leaves if green else country.walls) * 0.8 + 0.2 * flat(country.sky[1])
@@ -124,7 +124,7 @@ def _far_end(rng: Random, scene: Scene, view: _View, country: Country) -> None:
 
 
 def _facade(rng: Random, country: Country, rough: Field, along_m: Field, height_m: Field) -> Field:
-    """Return a wall (3, H, W) with rows of windows, and a board above the shop at its foot."""
+    """Return a wall (3, H, W) with rows of windows, and perhaps a shop sign, for positions (H, W) on the wall in metres."""
     wall = some(rng, country.walls) * (1 + 0.04 * rough)
     row, column = np.floor(height_m / STOREY_M).astype(np.int64), np.floor(along_m / WINDOW_M).astype(np.int64)
     across, up = along_m / WINDOW_M - column, height_m / STOREY_M - row
@@ -136,7 +136,7 @@ def _facade(rng: Random, country: Country, rough: Field, along_m: Field, height_
 
 
 def _houses(rng: Random, scene: Scene, view: _View, country: Country, rough: Field, side: int) -> None:
-    """Lay the row of houses on one side, from far to near; between them may be a hedge."""
+    """Paint the row of houses and hedges on one side (-1 or 1), from far to near."""
     away = np.maximum((X - view.x) * side, 0.5)  # pixels from the vanishing point
     metre = away / WALL_M  # in pixels, on the wall
     along_m, height_m = FOCAL_PX / metre, (view.horizon - Y) / metre + CAMERA_M
@@ -153,11 +153,11 @@ def _houses(rng: Random, scene: Scene, view: _View, country: Country, rough: Fie
 
 
 def _cast(rng: Random, numbers: Mapping[str, Sequence[int]]) -> list[tuple[float, str, int]]:
-    """Return what stands in the street, from far to near: how far below the horizon, what, and on which side (-1 or 1)."""
+    """Return the objects in the street from far to near: distance below the horizon in pixels, kind, and side (-1 or 1)."""
     count = {name: int(rng.choice(choices)) for name, choices in numbers.items()}
     *far, near = VEHICLES_PX
     first, *others = rng.permutation(far)
-    depths = [first, *rng.permutation([*others, near])]  # a bus takes the first, which is never the nearest
+    depths = [first, *rng.permutation([*others, near])]  # a bus has the first depth, which is never the nearest
     feet = {"bus": depths[: count["bus"]], "car": depths[count["bus"] :][: count["car"]]}
     feet |= {name: [np.array(foot)] * count[name] for name, foot in FEET_PX.items()}
     cast = []
@@ -168,14 +168,14 @@ def _cast(rng: Random, numbers: Mapping[str, Sequence[int]]) -> list[tuple[float
 
 
 def _lateral_m(rng: Random, view: _View, below_px: float, side: int) -> float:
-    """Return how far from the middle of the road something stands on the pavement, within the picture."""
+    """Return the distance in metres from the middle of the road to an object on the pavement, inside the image."""
     metre = below_px / CAMERA_M
     lateral = side * rng.uniform(KERB_M + 0.3, WALL_M - 1.0)
     return float(np.clip(lateral, (MARGIN_PX - view.x) / metre, (SIZE_PX - MARGIN_PX - view.x) / metre))
 
 
 def _put(rng: Random, scene: Scene, view: _View, country: Country, below_px: float, name: str, side: int) -> None:
-    """Lay one of the cast on the scene: vehicles on a lane or across the road, the others on the pavement."""
+    """Paint one object of the cast: vehicles on a lane or across the road, others on the pavement."""
     flip = bool(rng.random() < 0.5)
     if name in CROSSING_PX:
         crossing = below_px < CROSSING_PX[name] and bool(rng.random() < 0.5)
@@ -196,7 +196,7 @@ def _put(rng: Random, scene: Scene, view: _View, country: Country, below_px: flo
 
 
 def draw(country: Country, rng: Random, stratum: str) -> tuple[Pixels, Pixels]:
-    """Draw a street of a country; the labels are numbers of `CLASSES`."""
+    """Draw a street of a country: image (96, 96, 3) and labels (96, 96), uint8; labels are the numbers of `CLASSES`."""
     scene, view = Scene(), _View(rng.uniform(0.36, 0.64) * SIZE_PX, rng.uniform(0.42, 0.52) * SIZE_PX)
     rough = surfaces.blotches(rng)
     _sky(rng, scene, view, country)

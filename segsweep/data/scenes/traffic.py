@@ -1,4 +1,7 @@
-"""What stands and drives in a street. Lengths are in metres from the point on the ground, x forward and y down."""
+"""Objects in a street: vehicles, people, trees and signs.
+
+Lengths are in metres, relative to the object's point on the ground, with x forward and y down.
+"""
 
 from collections.abc import Sequence
 
@@ -12,7 +15,7 @@ from segsweep.data.scenes.shapes import Shape
 Colour = tuple[float, float, float]  # red, green, blue in 0..1
 Palette = tuple[Colour, ...]
 
-SUN = -0.7 * np.pi  # the direction that the light comes from
+SUN = -0.7 * np.pi  # direction of the light
 PAINTS: Palette = (
     (0.72, 0.12, 0.10), (0.14, 0.22, 0.55), (0.86, 0.86, 0.84), (0.13, 0.13, 0.15), (0.55, 0.57, 0.60), (0.15, 0.38, 0.27),
     (0.62, 0.50, 0.30),
@@ -37,7 +40,7 @@ def flat(colour: Colour) -> Field:
 
 
 def some(rng: Random, colours: Palette) -> Field:
-    """Return one of the colours, a little changed."""
+    """Return a slightly varied colour of a palette, (3, 1, 1)."""
     return np.clip(flat(colours[rng.integers(len(colours))]) + rng.uniform(-0.06, 0.06, (3, 1, 1)), 0.03, 0.97)
 
 
@@ -46,7 +49,7 @@ def _box(shape: Shape, left: float, top: float, right: float, bottom: float) -> 
 
 
 def _vehicle(scene: Scene, label: int, half_m: float, parts: Sequence[tuple[Shape, Field]]) -> None:
-    """Lay a vehicle, its body first, and its shadow, which keeps the road's label."""
+    """Paint a vehicle, its body first, and its shadow, which keeps the label of the road."""
     body, colour = parts[0]
     shadow = body.like()
     shadow.oval(0, -0.05, 1.1 * half_m, 0.2)
@@ -71,7 +74,7 @@ def _car_from_the_side(rng: Random, scene: Scene, at: Shape, label: int) -> None
 
 
 def _car_from_the_front(rng: Random, scene: Scene, at: Shape, label: int) -> None:
-    """Lay a car that comes towards us, with white lamps, or drives ahead, with red ones."""
+    """Paint an oncoming car with white lamps, or a car ahead with red lamps."""
     body, glass, wheels, lamps, plate = (at.like() for _ in range(5))
     roof = rng.uniform(1.4, 1.65)
     body.patch((-0.88, -0.22), (-0.92, -0.8), (0.92, -0.8), (0.88, -0.22))
@@ -87,12 +90,12 @@ def _car_from_the_front(rng: Random, scene: Scene, at: Shape, label: int) -> Non
 
 
 def car(rng: Random, scene: Scene, at: Shape, label: int, crossing: bool) -> None:
-    """Lay a car from the side, if it crosses the street, or from the front or behind."""
+    """Paint a car from the side if it crosses the street, otherwise from the front or behind."""
     (_car_from_the_side if crossing else _car_from_the_front)(rng, scene, at, label)
 
 
 def bus(rng: Random, scene: Scene, at: Shape, label: int, crossing: bool) -> None:
-    """Lay a bus from the side, if it crosses the street, or from the front or behind."""
+    """Paint a bus from the side if it crosses the street, otherwise from the front or behind."""
     body, glass, wheels, lamps = (at.like() for _ in range(4))
     half = 4.6 if crossing else 1.25
     _box(body, -half, -3.1, half, -0.3)
@@ -109,7 +112,7 @@ def bus(rng: Random, scene: Scene, at: Shape, label: int, crossing: bool) -> Non
 
 
 def person(rng: Random, scene: Scene, at: Shape, label: int) -> None:
-    """Lay somebody who stands or walks."""
+    """Paint a standing or walking person."""
     legs, coat, head = (at.like() for _ in range(3))
     stride = rng.uniform(0.05, 0.3)
     for x in (-stride, stride):
@@ -122,7 +125,7 @@ def person(rng: Random, scene: Scene, at: Shape, label: int) -> None:
 
 
 def tree(rng: Random, scene: Scene, at: Shape, label: int, leaves: Palette) -> None:
-    """Lay a tree whose crown has a ragged edge."""
+    """Paint a tree whose crown has a ragged edge."""
     trunk, crown = at.like(), at.like()
     height = rng.uniform(3.4, 5.0)
     trunk.limb((0, 0), (0, -height), 0.2, 0.12)
@@ -136,14 +139,14 @@ def tree(rng: Random, scene: Scene, at: Shape, label: int, leaves: Palette) -> N
 
 
 def _pole(scene: Scene, at: Shape, height: float) -> None:
-    """Lay a pole, which belongs to what is behind it."""
+    """Paint a pole, which keeps the labels behind it."""
     pole = at.like()
     pole.limb((0, 0), (0, -height), 0.07, 0.07)
     scene.lay(pole.distance, flat(METAL))
 
 
 def rimmed_sign(rng: Random, scene: Scene, at: Shape, label: int) -> None:
-    """Lay a white triangle or disc with a red rim, on a pole."""
+    """Paint a white triangle or disc with a red rim on a pole."""
     _pole(scene, at, 2.6)
     plate, field, mark = (at.like() for _ in range(3))
     if rng.random() < 0.5:
@@ -159,7 +162,7 @@ def rimmed_sign(rng: Random, scene: Scene, at: Shape, label: int) -> None:
 
 
 def board_sign(rng: Random, scene: Scene, at: Shape, label: int) -> None:
-    """Lay a blue or green square with white lines of writing, on a pole."""
+    """Paint a blue or green square with white lines of text on a pole."""
     _pole(scene, at, 2.4)
     plate, writing = at.like(), at.like()
     half = rng.uniform(0.5, 0.7)

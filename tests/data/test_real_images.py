@@ -16,7 +16,7 @@ from segsweep.store.folder import FolderStore
 
 ROOT = os.environ.get("SEGSWEEP_DATA")
 
-pytestmark = pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder of real pictures")
+pytestmark = pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder of real images")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def shares(data) -> dict[str, float]:
     ],
 )
 def test_counts_are_the_documented_ones(prepared, name, splits):
-    """Each official split has the number of pictures that the folder's own page gives, and every picture is alive."""
+    """Each official split has the number of images that the folder's own page gives, and every image is alive."""
     data = prepared(name)
     assert Counter(data.splits) == splits
     assert data.images.shape == (sum(splits.values()), 64, 64, 3)
@@ -69,7 +69,7 @@ def test_pets_show_pets(prepared):
 
 
 def test_pets_are_divided_by_breed(prepared):
-    """60-20-20 of the 300 pictures of trainval is 180, 60 and 60, each breed in its share."""
+    """60-20-20 of the 300 images of trainval is 180, 60 and 60, each breed in its share."""
     data = prepared("pets")
     split = split_target(data, "60-20-20")
     assert (len(split.train), len(split.val), len(split.test)) == (180, 60, 60)
@@ -100,7 +100,7 @@ def test_coco_has_its_classes_and_crowds(prepared):
 
 
 def test_coco_and_its_voc_copy_agree(prepared):
-    """The VOC folder was drawn from COCO's polygons: its pictures of cats are cats in COCO's masks too."""
+    """The VOC folder was drawn from COCO's polygons: its images of cats are cats in COCO's masks too."""
     voc, coco = prepared("voc2012"), prepared("coco")
     voc_cat, coco_cat = VOC_CLASSES.index("cat"), COCO_CLASSES.index("cat")
     by_number = {Path(name).stem.lstrip("0"): position for position, name in enumerate(coco.names)}
@@ -129,12 +129,12 @@ def test_lesions_lie_in_the_middle_and_are_dark(prepared):
     assert lesion[:, 24:40, 24:40].mean() > lesion[:, :8].mean() + 0.4
     brightness = np.asarray(data.images).mean(axis=3)
     pairs = zip(brightness, lesion, strict=True)
-    darker = [picture[marked].mean() < picture[~marked].mean() for picture, marked in pairs if marked.any()]
+    darker = [image[marked].mean() < image[~marked].mean() for image, marked in pairs if marked.any()]
     assert np.mean(darker) > 0.9
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cats_dogs"])
-def test_pictures_without_masks(prepared, name):
+def test_images_without_masks(prepared, name):
     """CIFAR-10's official pickles and cats and dogs are read without masks, and are neither black nor one colour."""
     data = prepared(name)
     assert not data.labelled
@@ -144,7 +144,7 @@ def test_pictures_without_masks(prepared, name):
     assert all(0.2 < value < 0.3 for value in std)
 
 
-def test_moments_are_those_of_the_pictures(prepared):
+def test_moments_are_those_of_the_images(prepared):
     """Mean and standard deviation from the moments are those of the pixels themselves."""
     data = prepared("pets")
     members = np.arange(0, 598, 7)
