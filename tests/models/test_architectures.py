@@ -43,15 +43,17 @@ def plain_unet_parameters(width: int, classes: int) -> int:
 
 
 @pytest.mark.parametrize(("name", "classes"), [("unet16", 2), ("unet16", 5), ("unet", 2)])
-def test_plain_unet_has_the_drawn_parameters(name, classes):
-    """The plain U-Net has exactly the parameters that its layers add up to, whatever the number of classes."""
+def test_plain_unet_has_the_papers_parameters(name, classes):
+    """The plain U-Net has exactly the parameters of its layers, for any number of classes."""
     expected = plain_unet_parameters(PLAIN[name], classes)
     assert build_model(name, classes, seed=0).parameter_counts() == (expected, expected)
 
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_plain_unet_without_normalisation_has_the_published_layers(classes):
-    """`unet_no_norm` has the paper's layers alone, convolutions with biases and ReLUs: 31,031,745 parameters with one output."""
+    """`unet_no_norm` has only the paper's layers, convolutions with biases and ReLUs: 31,031,745 parameters with one output
+    channel.
+    """
     model = build_model("unet_no_norm", classes, seed=0)
     assert model.parameter_counts()[0] == 31_031_745 + (classes - 1) * (64 + 1)
     kinds = {type(module).__name__ for module in model.network.modules() if not list(module.children())}
@@ -74,7 +76,7 @@ def test_plain_unet_has_64_to_1024_channels():
 
 
 def test_plain_unet_uses_its_skips():
-    """The finest pixels of the encoder reach the logits by the skip alone: with the deep path cut they still matter."""
+    """The finest pixels of the encoder reach the logits through the skip only: they matter even if the deep path is cut."""
     network = build_model("unet16", 2, seed=0).network.eval()
     with torch.no_grad():
         for up in network.decoder.up:
@@ -91,7 +93,7 @@ def test_plain_unet_uses_its_skips():
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("classes", [2, 4])
-def test_logits_have_a_channel_per_class_and_the_size_of_the_picture(name, classes):
+def test_logits_have_a_channel_per_class_and_the_size_of_the_image(name, classes):
     """Images (B, 3, H, W) give logits (B, classes, H, W)."""
     model = build_model(name, classes, seed=0).eval()
     with torch.no_grad():
@@ -99,8 +101,8 @@ def test_logits_have_a_channel_per_class_and_the_size_of_the_picture(name, class
 
 
 @pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2", "denseaspp-densenet121", "lraspp-mobilenet_v3_large"])
-def test_weights_depend_on_the_seed_alone(name):
-    """The same seed gives the same weights whatever the global random state, another seed gives others."""
+def test_weights_depend_only_on_the_seed(name):
+    """Equal seeds give equal weights, whatever the global random state; another seed gives other weights."""
     torch.manual_seed(1)
     first = build_model(name, 2, seed=3).state_dict()
     torch.manual_seed(2)
@@ -111,8 +113,8 @@ def test_weights_depend_on_the_seed_alone(name):
     assert not any(torch.equal(first[key], other[key]) for key in heads)
 
 
-def test_building_leaves_global_chance_alone():
-    """Building and checking a model neither reads nor moves torch's global random state."""
+def test_building_leaves_the_global_random_state_alone():
+    """Building and checking a model neither reads nor changes torch's global random state."""
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -135,7 +137,9 @@ def test_building_leaves_global_chance_alone():
     ],
 )
 def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
-    """Where two architectures name the same encoder, it bears the same names and shapes, so a stage keyed by it fits both."""
+    """If two architectures name the same encoder, it has the same weight names and shapes in both, so a stage keyed by it fits
+    both.
+    """
     model = build_on_meta(f"{decoder}-{encoder}", 2)
     alone = shapes(get_encoder(encoder, weights=None))
     assert (encoder_name(f"{decoder}-{encoder}") == encoder) == (shapes(model.encoder) == alone)
@@ -164,7 +168,7 @@ def dilations(network: torch.nn.Module) -> list[int]:
     ],
 )
 def test_atrous_rates_and_output_stride_are_those_of_the_papers(name, stride, rates):
-    """Chen et al. 2018 take rates 6, 12 and 18 at output stride 16; at stride 8 they are doubled (Chen et al. 2017)."""
+    """Chen et al. 2018 use rates 6, 12 and 18 at output stride 16; at stride 8 they are doubled (Chen et al. 2017)."""
     model = build_on_meta(name, 2)
     head = torch.nn.ModuleList(each for part, each in model.network.named_children() if f"{part}." != model.parts.encoder)
     assert dilations(head) == rates
@@ -172,7 +176,7 @@ def test_atrous_rates_and_output_stride_are_those_of_the_papers(name, stride, ra
 
 
 def test_fpn_has_no_dropout():
-    """Kirillov et al. 2019 drop nothing out in the semantic branch: training twice on an image gives the same logits."""
+    """The semantic branch of Kirillov et al. 2019 has no dropout: two forward passes in train mode give the same logits."""
     model = build_model("fpn-resnet18", 2, seed=0).train()
     for each in model.modules():
         if isinstance(each, torch.nn.modules.batchnorm._BatchNorm):
@@ -183,8 +187,8 @@ def test_fpn_has_no_dropout():
 
 
 @pytest.mark.parametrize("decoder", AS_IN_PAPER)
-def test_what_is_set_as_in_the_paper_changes_no_weight(decoder):
-    """Checkpoints of smp's own decoders fit: names and shapes are those of smp's defaults."""
+def test_options_of_the_papers_change_no_weight(decoder):
+    """The options that follow the papers keep the names and shapes of smp's defaults, so checkpoints of smp's decoders fit."""
     ours = build_on_meta(f"{decoder}-resnet18", 2)
     assert shapes(ours.network) == shapes(DECODERS[decoder]("resnet18", encoder_weights=None, classes=2))
 
@@ -200,13 +204,13 @@ def test_the_page_on_models_compares_each_decoder_with_its_paper(decoder):
 
 @pytest.mark.parametrize("name", ["pspnet-tu-resnet18", "dpt-tu-vit_tiny_patch16_224", "unet-tu-resnet18"])
 def test_encoder_alone_is_that_of_the_architecture(name):
-    """An encoder built alone by the name that an architecture gives it fits that architecture."""
+    """An encoder that is built by its name has the weight names and shapes of the encoder in the architecture."""
     assert shapes(build_smp_encoder(encoder_name(name), weights=None)) == shapes(build_on_meta(name, 2).encoder)
 
 
 @pytest.mark.parametrize(("name", "encoder"), [("unet", "unet"), ("unet16", "unet16"), ("unet-tu-resnet18", "tu-resnet18")])
-def test_encoders_are_told_apart(name, encoder):
-    """The plain U-Nets' encoders go by the networks' names; timm's keep their mark."""
+def test_encoders_have_distinct_names(name, encoder):
+    """The encoders of plain U-Nets have the names of the networks; timm's encoders keep their prefix."""
     assert encoder_name(name) == encoder
 
 
@@ -220,7 +224,9 @@ def test_encoders_are_told_apart(name, encoder):
     ],
 )
 def test_published_parameter_counts(name, trainable, total):
-    """With 3 classes and a frozen encoder the published numbers of trainable parameters come out exactly, the totals about."""
+    """With 3 classes and a frozen encoder, the numbers of trainable parameters equal the published ones; the totals agree
+    approximately.
+    """
     model = build_on_meta(name, 3)
     freeze(model, "encoder")
     counted = model.parameter_counts()
@@ -229,8 +235,8 @@ def test_published_parameter_counts(name, trainable, total):
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_torchvisions_networks_have_their_own_parameters_and_logits(name):
-    """A network of torchvision has torchvision's names and shapes, and its logits at the picture's size, any size."""
+def test_torchvisions_networks_have_torchvisions_parameters(name):
+    """A torchvision network has torchvision's weight names and shapes, and logits at the size of the image, for any size."""
     model = build_model(name, 21, seed=0).eval()
     entry = torchvision.models.get_model_weights(TORCHVISION[name].name).COCO_WITH_VOC_LABELS_V1
     with torch.device("meta"):
@@ -275,7 +281,9 @@ def test_every_named_architecture_can_be_built(name):
     ],
 )
 def test_architecture_that_cannot_be_built_is_refused_in_one_line(name, image_px, words):
-    """What cannot be built is refused before anything is trained, in one line that says what there is or what is wrong."""
+    """An architecture that cannot be built is refused before training, in one line that lists the known names or states the
+    error.
+    """
     with pytest.raises(UserError) as caught:
         check_architecture(name, image_px)
     assert "\n" not in str(caught.value)
@@ -290,19 +298,19 @@ def test_architecture_that_cannot_be_built_is_refused_in_one_line(name, image_px
     ],
 )  # fmt: skip
 def test_architecture_that_can_be_built_passes(name):
-    """Plain, published and timm encoders pass the check at 128 px, those that meta tensors cannot rehearse too."""
+    """Plain, published and timm encoders pass the check at 128 px, including encoders that cannot run on the meta device."""
     check_architecture(name, 128)
 
 
-def test_the_usual_encoders_go_by_their_names():
-    """The list that `segsweep models` prints has the encoders of the published studies."""
+def test_the_listed_encoders_include_the_published_ones():
+    """The list that `segsweep models` prints includes the encoders of the published studies."""
     assert {"resnet50", "vgg16", "mobilenet_v2", "densenet121"} <= set(encoder_names())
 
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("name", ["unet16", "unet-resnet18", "lraspp-mobilenet_v3_large", "denseaspp-densenet121"])
-def test_a_single_logit_is_a_class_beside_zero(name, number):
-    """With a sigmoid class the network has one output channel: that class's logit, and the other's is 0 everywhere."""
+def test_a_single_logit_is_completed_by_zero(name, number):
+    """With a sigmoid class, the network has one output channel, the logit of that class; the logit of the other class is 0."""
     model = build_model(name, 2, seed=0, sigmoid_class=number).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

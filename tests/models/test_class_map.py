@@ -49,7 +49,7 @@ def test_the_table_reads_target_from_source():
         (("pet",), {"pets": ["cat"]}, ("'pets' is not a class of the target", "pet")),
     ],
 )
-def test_a_mapping_that_says_nothing_is_refused(target, synonyms, words):
+def test_a_map_without_a_common_class_is_refused(target, synonyms, words):
     """Nothing but background in common, and synonyms for what is not a class of the target, are errors that list both sides."""
     with pytest.raises(UserError) as caught:
         map_classes(VOC, target, synonyms)

@@ -47,8 +47,8 @@ def test_dilation_sees_what_the_pooled_network_sees():
     assert convolutions == {"denseblock1": {(1, 1)}, "denseblock2": {(1, 1)}, "denseblock3": {(2, 2)}, "denseblock4": {(4, 4)}}
 
 
-def test_stages_are_those_of_the_pooled_encoder():
-    """The levels' parameters are those that smp's feature maps of the undilated encoder are computed from."""
+def test_levels_are_those_of_the_pooled_encoder():
+    """The parameters of each level are those from which smp's undilated encoder computes its feature maps."""
     encoder = get_encoder("densenet121", weights=None)
     names = [name for name, _ in encoder.named_parameters()]
     read_off = levels_by_features(encoder)

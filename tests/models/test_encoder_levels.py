@@ -14,8 +14,8 @@ def under(name: str, level: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize("name", [*NAMED, *TIMM, "deeplabv3plus-tu-convnext_atto", "unet-efficientnet-b0"])
-def test_stages_cover_the_encoder_once(name):
-    """Every parameter of the encoder lies in exactly one level, none of the rest lies in any."""
+def test_levels_cover_the_encoder_once(name):
+    """Every parameter of the encoder lies in exactly one level, and no other parameter lies in any."""
     model = build_on_meta(name, 2)
     for parameter, _ in model.network.named_parameters():
         held = sum(under(parameter, level) for level in model.encoder_levels)
@@ -24,8 +24,8 @@ def test_stages_cover_the_encoder_once(name):
 
 
 @pytest.mark.parametrize("name", ["unet-resnet18", "unet-mobilenet_v2", "denseaspp-densenet121", "unet16", "segformer-mit_b0"])
-def test_stages_run_from_input_to_output(name):
-    """The first level has the parameters that the pictures reach first, the last those that they reach last."""
+def test_levels_run_from_input_to_output(name):
+    """The first level has the parameters next to the input, the last level those next to the output."""
     model, order = build_model(name, 2, seed=0).eval(), []
     levels = model.encoder_levels
     for path, module in model.encoder.named_modules():
@@ -39,7 +39,7 @@ def test_stages_run_from_input_to_output(name):
     assert set(reached) == set(range(len(levels)))
 
 
-def test_resnets_stages_are_stem_and_layers():
+def test_resnets_levels_are_stem_and_layers():
     """torchvision's and smp's ResNet-50 have the same five levels: the stem, and its four layers."""
     expected = [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)]
     for name, prefix in (("unet-resnet50", "encoder."), ("fcn-resnet50", "backbone."), ("deeplabv3plus-resnet50", "encoder.")):
@@ -48,13 +48,13 @@ def test_resnets_stages_are_stem_and_layers():
 
 
 def test_a_bare_parameter_is_named_alone():
-    """A parameter that belongs to no submodule, such as a ViT's position embedding, stands under its own name."""
+    """A parameter that belongs to no submodule, such as a ViT's position embedding, is listed by its full name."""
     first = build_on_meta("dpt-tu-vit_tiny_patch16_224", 2).encoder_levels[0]
     assert {"encoder.model.pos_embed", "encoder.model.cls_token", "encoder.model.patch_embed."} < set(first)
 
 
-def test_reading_stages_moves_nothing():
-    """Neither weights, statistics, mode nor the global random state change when levels are read off."""
+def test_finding_levels_changes_nothing():
+    """Finding the levels changes neither weights, statistics, mode nor the global random state."""
     model = build_model("unet-tu-convnext_atto", 2, seed=0).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(7)
@@ -66,8 +66,10 @@ def test_reading_stages_moves_nothing():
     assert all(tensor.device.type == "cpu" for tensor in model.state_dict().values())
 
 
-def test_encoder_that_needs_numbers_is_refused():
-    """An encoder whose way depends on the numbers has no levels to be read off; the error says what can be frozen instead."""
+def test_encoder_that_fails_on_the_meta_device_is_refused():
+    """The levels of an encoder whose control flow depends on values cannot be determined; the error names the freeze policies
+    that work.
+    """
 
     class Fickle(torch.nn.Conv2d):
         def forward(self, x):
@@ -80,14 +82,14 @@ def test_encoder_that_needs_numbers_is_refused():
 
 
 def test_a_tuple_of_maps_is_the_maps():
-    """An encoder that gives a tuple of maps gives these; a tuple that begins with a list, as of smp's ViTs, that list."""
+    """A tuple of feature maps becomes a list of them; a tuple that starts with a list, as from smp's ViTs, becomes that list."""
     first, second = torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 2, 2)
     assert [each.shape for each in feature_maps((first, second))] == [first.shape, second.shape]
     assert [each.shape for each in feature_maps(([first, second], [None]))] == [first.shape, second.shape]
 
 
 def test_feature_maps_of_every_kind_of_output():
-    """A tensor, a list, torchvision's table and a ViT's pair all give a list with the deepest map last."""
+    """A tensor, a list, torchvision's dictionary and a ViT's pair all become a list with the deepest map last."""
     shallow, deep = torch.zeros(1), torch.ones(1)
     assert feature_maps(deep)[-1] is deep
     assert feature_maps([shallow, deep])[-1] is deep

@@ -26,8 +26,8 @@ def steps(model: SegmentationModel, count: int = 2) -> None:
 
 
 @pytest.mark.parametrize("name", ["unet-mobilenet_v2", "unet16", "deeplabv3plus-resnet18"])
-def test_frozen_encoder_does_not_move(name):
-    """With freeze=encoder neither weights nor normalisation statistics of the encoder move in training; all else does."""
+def test_frozen_encoder_does_not_change(name):
+    """With freeze=encoder, training changes neither weights nor statistics of the encoder; everything else changes."""
     model = build_model(name, 2, seed=0)
     freeze(model, "encoder")
     before = copy_of(model)
@@ -58,7 +58,7 @@ def held_by(model: SegmentationModel, policy: str) -> set[str]:
 @pytest.mark.parametrize("name", ["unet16", "unet-resnet18"])
 @pytest.mark.parametrize("policy", ["none", "encoder", "encoder:1", "encoder:2", "norm"])
 def test_each_policy_keeps_its_parts_and_nothing_else(name, policy):
-    """Weights and running statistics of what a policy names stay to the bit through training; all else moves."""
+    """Weights and running statistics of the parts that a policy names are equal bit by bit after training; all others change."""
     model = build_model(name, 2, seed=0)
     freeze(model, policy)
     before, held = copy_of(model), held_by(model, policy)
@@ -68,8 +68,8 @@ def test_each_policy_keeps_its_parts_and_nothing_else(name, policy):
     assert {key for key in before if torch.equal(before[key], after[key])} == held
 
 
-def test_norm_holds_every_kind_of_normalisation():
-    """With freeze=norm a transformer's LayerNorms and its head's BatchNorm have no gradient, and nothing else is held."""
+def test_norm_freezes_every_kind_of_normalisation():
+    """With freeze=norm, a transformer's LayerNorms and its head's BatchNorm have no gradient, and nothing else is frozen."""
     model = build_model("segformer-mit_b0", 2, seed=0)
     freeze(model, "norm")
     held = held_by(model, "norm")
@@ -78,8 +78,8 @@ def test_norm_holds_every_kind_of_normalisation():
     assert still == {name for name, _ in model.network.named_parameters()} & held
 
 
-def test_held_stages_stay_in_eval_mode_through_mode_changes():
-    """However often the mode is switched, held levels stay in eval mode and the rest of the encoder follows."""
+def test_frozen_levels_stay_in_eval_mode_through_mode_changes():
+    """Frozen levels stay in eval mode, however often the mode is switched; the rest of the encoder follows the mode."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder:2")
     for mode in (True, False, True):
@@ -90,8 +90,8 @@ def test_held_stages_stay_in_eval_mode_through_mode_changes():
 
 @pytest.mark.parametrize("name", ["unet-resnet18", "unet16"])
 @pytest.mark.parametrize("policy", ["encoder", "encoder:3"])
-def test_stages_are_released_deepest_first(name, policy):
-    """Each release lets one more level move, weights and statistics, from the deepest on; after the last all moves."""
+def test_levels_are_unfrozen_deepest_first(name, policy):
+    """Each call unfreezes the weights and statistics of one more level, the deepest first; in the end all levels train."""
     model = build_model(name, 2, seed=0)
     freeze(model, policy)
     count = 3 if policy.endswith("3") else 5
@@ -107,8 +107,8 @@ def test_stages_are_released_deepest_first(name, policy):
 
 
 @pytest.mark.parametrize("policy", ["none", "norm"])
-def test_nothing_to_release(policy):
-    """Where no level of the encoder is held there is nothing to release, and what else is held stays."""
+def test_no_frozen_level_to_unfreeze(policy):
+    """If no level of the encoder is frozen, there is nothing to unfreeze, and other frozen parts stay frozen."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, policy)
     before = model.parameter_counts()
@@ -117,8 +117,8 @@ def test_nothing_to_release(policy):
 
 
 @pytest.mark.parametrize(("name", "levels"), [("unet16", 5), ("unet-mit_b0", 4), ("pspnet-resnet18", 3)])
-def test_more_stages_than_there_are_is_refused(name, levels):
-    """A policy that asks for more levels than the encoder has is refused, with the number, before a model is built."""
+def test_too_many_levels_are_refused(name, levels):
+    """A policy with more levels than the encoder has is refused, with the number of levels, before a model is built."""
     check_freeze_fits(name, f"encoder:{levels}")
     with pytest.raises(UserError, match=f"{name}.*encoder:{levels + 1}.*has {levels} levels; allowed are 1 to {levels}"):
         check_freeze_fits(name, f"encoder:{levels + 1}")
@@ -133,8 +133,8 @@ def test_norm_without_normalisation_is_refused():
         freeze(model, "norm")
 
 
-def test_unfrozen_encoder_moves_with_its_statistics():
-    """With freeze=none every weight and every statistic of the encoder moves."""
+def test_unfrozen_encoder_changes_with_its_statistics():
+    """With freeze=none, training changes every weight and every statistic of the encoder."""
     model = build_model("unet-mobilenet_v2", 2, seed=0)
     freeze(model, "none")
     before = copy_of(model)
@@ -144,7 +144,7 @@ def test_unfrozen_encoder_moves_with_its_statistics():
 
 
 def test_frozen_encoder_stays_in_eval_mode_through_mode_changes():
-    """However often the mode is switched, the held encoder stays in eval mode and the decoder follows."""
+    """The frozen encoder stays in eval mode, however often the mode is switched; the decoder follows the mode."""
     model = build_model("unet-mobilenet_v2", 2, seed=0)
     model.train()
     freeze(model, "encoder")
@@ -156,7 +156,7 @@ def test_frozen_encoder_stays_in_eval_mode_through_mode_changes():
 
 @pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2", "unet-resnet18"])
 def test_parameter_counts(name):
-    """The trained parameters are all of them, or with a frozen encoder all but the encoder's."""
+    """All parameters are trainable; with a frozen encoder, all except the encoder's."""
     model = build_model(name, 3, seed=0)
     sizes = {key: parameter.numel() for key, parameter in model.network.named_parameters()}
     total = sum(sizes.values())
@@ -168,15 +168,15 @@ def test_parameter_counts(name):
     assert sum(parameter.numel() for parameter in model.trainable()) == outside
 
 
-def test_unknown_policy_lists_what_exists():
-    """A policy that does not exist is refused with the names of those that do."""
+def test_unknown_policy_lists_the_known_ones():
+    """An unknown policy is refused with the names of the known ones."""
     with pytest.raises(UserError) as caught:
         freeze(build_model("unet16", 2, seed=0), "decoder")
     assert all(policy in str(caught.value) for policy in FREEZE_POLICIES)
 
 
-def test_norm_holds_what_the_transfer_brought_alone():
-    """After the transfer of an encoder, freeze=norm holds the encoder's normalisation layers and none of the new decoder's."""
+def test_norm_freezes_only_transferred_layers():
+    """After the transfer of an encoder, freeze=norm freezes the encoder's normalisation layers and none of the new decoder's."""
     model = build_model("unet-resnet18", 2, seed=0)
     brought = [name for name in model.network.state_dict() if name.startswith("encoder.")]
     freeze(model, "norm", brought)

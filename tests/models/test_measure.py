@@ -19,8 +19,8 @@ from segsweep.models.measure import measure
         ("deeplabv3plus-resnet50", 8.1, 1.0),
     ],
 )
-def test_multiply_adds_are_those_measured_elsewhere(name, encoder, head):
-    """At 256 px the multiply-adds of encoder and head are within 2 % of independent figures, which have one decimal."""
+def test_multiply_adds_agree_with_independent_figures(name, encoder, head):
+    """At 256 px, the multiply-adds of encoder and head are within 2 % of independent figures, which have one decimal."""
     cost = measure(name, 3, 256)
     assert cost.encoder_gmacs == pytest.approx(encoder, rel=0.02, abs=0.05)
     assert cost.head_gmacs == pytest.approx(head, rel=0.02, abs=0.05)
@@ -29,7 +29,7 @@ def test_multiply_adds_are_those_measured_elsewhere(name, encoder, head):
 
 @pytest.mark.parametrize("name", ["resnet50", "vgg16", "densenet121", "mobilenet_v2"])
 def test_encoder_has_the_published_parameters(name):
-    """An encoder has as many parameters as torchvision publishes for the network, less those of its classifier."""
+    """An encoder has as many parameters as torchvision publishes for the network, minus those of its classifier."""
     published = torchvision.models.get_model_weights(name).IMAGENET1K_V1.meta["num_params"]
     with torch.device("meta"):
         network = torchvision.models.get_model(name, weights=None)
@@ -37,8 +37,8 @@ def test_encoder_has_the_published_parameters(name):
     assert measure(f"unet-{name}", 2, 64).encoder_parameters == published - classifier
 
 
-def test_encoder_costs_what_torchvision_publishes():
-    """At 224 px the encoder's multiply-adds are those that torchvision publishes for ResNet-50, its classifier aside."""
+def test_encoder_has_the_published_multiply_adds():
+    """At 224 px, the encoder's multiply-adds are those that torchvision publishes for ResNet-50, without its classifier."""
     published = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["_ops"] - 2048 * 1000 / 1e9
     assert measure("unet-resnet50", 2, 224).encoder_gmacs == pytest.approx(published, rel=0.001)
 
@@ -51,14 +51,16 @@ def test_encoder_costs_what_torchvision_publishes():
         ("lraspp-mobilenet_v3_large", 16, 5),
     ],
 )  # fmt: skip
-def test_output_stride_and_stages(name, stride, levels):
-    """The output stride is how far the encoder shrinks the picture, the levels are those that can be frozen."""
+def test_output_stride_and_levels(name, stride, levels):
+    """The output stride is the factor by which the encoder shrinks the image; the levels are those that can be frozen."""
     cost = measure(name, 2, 128)
     assert (cost.output_stride, cost.encoder_levels) == (stride, levels)
 
 
 def test_trained_parameters_follow_the_freeze_policy():
-    """A frozen encoder leaves the head's parameters, part of it something between; a policy that does not fit is refused."""
+    """With a frozen encoder, the head's parameters are trained; with part of it, more of them. A policy that does not fit is
+    refused.
+    """
     free, frozen, partly = (measure("unet-resnet18", 3, 64, policy) for policy in ("none", "encoder", "encoder:2"))
     assert free.trainable_parameters == free.total_parameters == free.encoder_parameters + free.head_parameters
     assert frozen.trainable_parameters == frozen.head_parameters
@@ -68,6 +70,6 @@ def test_trained_parameters_follow_the_freeze_policy():
 
 
 def test_a_size_that_does_not_fit_is_refused():
-    """What cannot be built for a size is refused as it is for a study."""
+    """A size for which a model cannot be built is refused, as it is for a study."""
     with pytest.raises(UserError, match="multiple of 32"):
         measure("unet-resnet18", 3, 50)

@@ -7,7 +7,7 @@ from segsweep.models.parameter_groups import parameter_groups
 
 
 def test_equal_rates_are_one_group_in_the_models_order():
-    """With factor and decay 1 there is one group of all trained parameters, in the order of `model.parameters()`."""
+    """With factor and decay 1, there is one group of all trained parameters, in the order of `model.parameters()`."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder:1")
     (group,) = parameter_groups(model, 0.1)
@@ -16,7 +16,7 @@ def test_equal_rates_are_one_group_in_the_models_order():
 
 
 def test_rates_fall_towards_the_input():
-    """The head has the learning rate, level s of S the rate times factor times decay to the power of S - s."""
+    """The head has the learning rate; level s of S has the rate times the factor times the decay to the power of S - s."""
     model = build_model("unet-resnet18", 2, seed=0)
     groups = parameter_groups(model, 1e-2, encoder_lr_factor=0.1, layer_decay=0.5)
     assert [group["lr"] for group in groups] == pytest.approx([1e-2, 6.25e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3])
@@ -34,7 +34,7 @@ def test_rates_fall_towards_the_input():
 @pytest.mark.parametrize("name", ["unet16", "deeplabv3-resnet50", "dpt-tu-vit_tiny_patch16_224"])
 @pytest.mark.parametrize("rates", [(0.1, 1.0), (1.0, 0.9)])
 def test_every_trained_parameter_is_in_one_group(name, rates):
-    """All trained parameters lie in exactly one group, which is what torch's optimisers ask for; no group is empty."""
+    """All trained parameters are in exactly one group, as torch's optimisers require; no group is empty."""
     model = build_model(name, 2, seed=0)
     groups = parameter_groups(model, 1e-3, *rates)
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
@@ -42,8 +42,10 @@ def test_every_trained_parameter_is_in_one_group(name, rates):
     torch.optim.AdamW(groups)
 
 
-def test_held_parameters_are_left_out_unless_they_may_be_released():
-    """A frozen encoder has no group, unless all parameters are asked for; an optimiser then leaves it be until its release."""
+def test_frozen_parameters_are_left_out_by_default():
+    """A frozen encoder has no group, unless all parameters are requested; an optimiser then leaves it unchanged until it is
+    unfrozen.
+    """
     model = build_model("unet16", 2, seed=0)
     freeze(model, "encoder")
     assert len(parameter_groups(model, 1e-3, 0.1, 0.5)) == 1

@@ -54,14 +54,14 @@ def marked(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["unet", "unet16"])
 def test_plain_encoder_has_no_published_weights(name):
-    """A plain U-Net cannot start from ImageNet, and the error says what can."""
+    """A plain U-Net cannot start from ImageNet; the error names the architectures that can."""
     with pytest.raises(UserError, match=f"{name} has no published weights; use an architecture DECODER-ENCODER"):
         imagenet_encoder(name)
 
 
 @pytest.mark.parametrize("reason", ["cannot reach the hub\nlong advice", ""])
 def test_failed_download_is_one_line(monkeypatch, reason):
-    """Whatever a hub raises becomes one line that names the encoder, the reason, the file, its folder and the way out."""
+    """Any error of a hub becomes one line with the encoder, the reason, the file, its folder and the remedy."""
 
     def refuse(name, weights):
         assert (name, weights) == ("resnet18", "imagenet")
@@ -78,8 +78,8 @@ def test_failed_download_is_one_line(monkeypatch, reason):
     assert all(word in text for word in words), text
 
 
-def test_a_file_that_lies_where_it_is_looked_for_needs_no_network(tmp_path, monkeypatch):
-    """The folder that the message names is enough: a file of smp's hub that lies there is loaded, and nobody is asked."""
+def test_a_file_in_its_cache_needs_no_network(tmp_path, monkeypatch):
+    """A file of smp's hub in the folder that the message names is loaded without a request to the hub."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     entry = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
     folder = tmp_path / "models--smp-hub--resnet18.imagenet" / "snapshots" / entry["revision"]
@@ -102,7 +102,7 @@ def test_a_file_that_lies_where_it_is_looked_for_needs_no_network(tmp_path, monk
     ],
 )
 def test_without_a_network_the_file_is_named(encoder, weights, words):
-    """Without a network, one line names the file, and where it is looked for."""
+    """Without a network, one line names the file and its expected folder."""
     with pytest.raises(UserError) as caught:
         imagenet_encoder(encoder, weights)
     assert "\n" not in str(caught.value)
@@ -119,14 +119,14 @@ def test_without_a_network_the_file_is_named(encoder, weights, words):
         ("tu-resnet18.a2_in1k", "a1_in1k", "a2_in1k"),
     ],
 )
-def test_unknown_weights_list_what_is_published(encoder, weights, published):
-    """A set of weights that does not exist is refused with the names of those that do, before anything is loaded."""
+def test_unknown_weights_list_the_published_sets(encoder, weights, published):
+    """An unknown set of weights is refused with the names of the published sets, before anything is loaded."""
     with pytest.raises(UserError, match=f"imagenet:{weights}: {encoder} has no such weights; published: {published}"):
         check_imagenet(encoder, weights)
 
 
-def test_encoder_without_imagenet_names_what_is_published():
-    """An encoder published on another dataset alone has no default; one of its sets must be named."""
+def test_encoder_without_imagenet_weights_lists_its_sets():
+    """An encoder that is published only with weights of another dataset has no default; a study must name one of its sets."""
     with pytest.raises(UserError, match="resnext101_32x4d has no ImageNet weights; published: ssl, swsl"):
         check_imagenet("resnext101_32x4d")
     assert check_imagenet("resnext101_32x4d", "swsl") == "swsl"
@@ -142,12 +142,12 @@ def test_encoder_without_imagenet_names_what_is_published():
     ],
 )
 def test_defaults_are_pinned(encoder, default):
-    """Where no set is named, the default of the encoder's family is taken, by a name that the facts record."""
+    """Without a named set, the default of the encoder's family is used, and the facts record its name."""
     assert check_imagenet(encoder) == default
 
 
 def test_weights_of_the_hub_come_from_its_cache():
-    """The pinned file of smp's hub, lying in its cache, is loaded without a network, and the facts say which it is."""
+    """The pinned file of smp's hub is loaded from its cache without a network, and the facts identify it."""
     source = marked(smp.encoders.get_encoder("resnet18", weights=None))
     entry = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
     folder = Path(constants.HF_HUB_CACHE) / f"models--{entry['repo_id'].replace('/', '--')}" / "snapshots" / entry["revision"]
@@ -168,7 +168,7 @@ def test_weights_of_the_hub_come_from_its_cache():
     ],
 )
 def test_torchvisions_file_is_loaded_into_the_encoder(encoder, weights, architecture):
-    """A file of torchvision's own network, lying where torch.hub looks, gives all of the encoder's weights."""
+    """A torchvision file in torch.hub's cache provides all weights of the encoder."""
     ordinary = torchvision.models.get_model(encoder, weights=None)
     entry = torchvision.models.get_model_weights(encoder)[weights or "IMAGENET1K_V1"]
     source = marked(ordinary)
@@ -184,7 +184,7 @@ def test_torchvisions_file_is_loaded_into_the_encoder(encoder, weights, architec
 
 @pytest.mark.parametrize("name", ["densenet121", "densenet161"])
 def test_the_file_of_a_densenet_with_old_names_loads_strictly_into_the_dilated_one(name):
-    """torchvision's DenseNet files, with their names of 2017 and without counters, give every weight of the dilated network."""
+    """torchvision's DenseNet files, with names of 2017 and without counters, provide every weight of the dilated network."""
     source = marked(torchvision.models.get_model(name, weights=None))
     old = {
         key.replace("norm1", "norm.1").replace("norm2", "norm.2").replace("conv1", "conv.1").replace("conv2", "conv.2")
@@ -199,7 +199,7 @@ def test_the_file_of_a_densenet_with_old_names_loads_strictly_into_the_dilated_o
 
 @pytest.mark.parametrize("encoder", TORCHVISION_ENCODERS)
 def test_torchvisions_encoders_have_the_same_names_here(encoder):
-    """Every encoder for which torchvision's weights are offered has torchvision's names and shapes."""
+    """Every encoder with torchvision's weights has torchvision's weight names and shapes."""
     with torch.device("meta"):
         ordinary = torchvision.models.get_model(encoder, weights=None).state_dict()
     decoder = "lraspp" if encoder == "mobilenet_v3_large" else "unet"
@@ -209,7 +209,7 @@ def test_torchvisions_encoders_have_the_same_names_here(encoder):
 
 @pytest.mark.parametrize("architecture", ["fcn-resnet50", "deeplabv3-mobilenet_v3_large", "lraspp-mobilenet_v3_large"])
 def test_coco_weights_load_into_the_whole_model(architecture):
-    """torchvision's COCO file loads into the whole model, its auxiliary classifier announced; classes are VOC's."""
+    """torchvision's COCO file loads into the whole model, except its auxiliary classifier; the classes are VOC's."""
     name = TORCHVISION[architecture].name
     entry = torchvision.models.get_model_weights(name).COCO_WITH_VOC_LABELS_V1
     auxiliary = {} if name.startswith("lraspp") else {"aux_loss": True}
@@ -232,8 +232,8 @@ class Trap:
         return (pytest.fail, ("the file was unpickled freely",))
 
 
-def test_nothing_but_tensors_is_unpickled():
-    """A file in the cache that holds more than tensors is refused, and nothing in it is run."""
+def test_only_tensors_are_unpickled():
+    """A file in the cache that holds more than tensors is refused, and none of its code is run."""
     put(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url, {"trap": Trap()})
     with pytest.raises(UserError, match="the weights 'IMAGENET1K_V1' of resnet18 cannot be loaded"):
         imagenet_encoder("resnet18", "IMAGENET1K_V1")
@@ -243,13 +243,13 @@ def test_nothing_but_tensors_is_unpickled():
 
 
 def test_coco_classes_are_vocs():
-    """The classes of the COCO weights are torchvision's, under the names that the VOC reader uses."""
+    """The classes of the COCO weights are torchvision's, by the names of the VOC reader."""
     categories = torchvision.models.segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.meta["categories"]
     assert COCO_WEIGHTS_CLASSES == CLASSES == ("background", *categories[1:])
 
 
 def test_coco_weights_of_another_architecture_are_refused():
-    """An architecture that torchvision does not publish is refused with those that it does; a missing file is named."""
+    """An architecture that torchvision does not publish is refused with a list of those that it does; a missing file is named."""
     with pytest.raises(UserError, match="unet-resnet50 is not published with such weights; allowed are fcn-resnet50, "):
         coco_weights("unet-resnet50")
     with pytest.raises(UserError, match=r"fcn_resnet50_coco-1167a1af\.pth .*checkpoints.*file:PATH"):
@@ -268,8 +268,8 @@ SMP_DPN = {("dpn68b", "imagenet+5k"), ("dpn92", "imagenet+5k"), ("dpn107", "imag
 }
 
 
-def test_smps_sets_expect_what_smp_said():
-    """Without the hub's statement, every set of smp has the mean and deviation that smp listed while its tables had them."""
+def test_smps_sets_have_the_normalisation_of_smps_tables():
+    """Without the hub's configuration, every set of smp has the mean and deviation of smp's earlier tables."""
     found = {
         (encoder, name): imagenet_normalisation(encoder, name)
         for encoder, entry in smp.encoders.encoders.items()
@@ -292,8 +292,8 @@ def test_smps_sets_expect_what_smp_said():
         ({}, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     ],
 )
-def test_the_hubs_own_statement_decides(said, mean, std):
-    """What smp's hub says beside the weights goes first, in units of 0..1 whatever its range."""
+def test_the_hubs_configuration_takes_precedence(said, mean, std):
+    """The configuration beside the weights on smp's hub takes precedence; the result is in units of 0..1 for any input range."""
     say("resnet18", "imagenet", said)
     found = imagenet_normalisation("resnet18")
     assert found.mean == pytest.approx(mean)
@@ -301,7 +301,7 @@ def test_the_hubs_own_statement_decides(said, mean, std):
 
 
 def test_weights_of_bgr_images_are_refused():
-    """Weights that expect blue first cannot be fed with a mean and a deviation alone, and are refused with the reason."""
+    """Weights that expect BGR images are refused with the reason: a mean and a deviation cannot express the order of channels."""
     say("resnet18", "ssl", {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "input_space": "BGR"})
     with pytest.raises(UserError, match="the weights 'ssl' of resnet18: expect images in BGR"):
         imagenet_normalisation("resnet18", "ssl")
@@ -336,13 +336,15 @@ CLIP = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.2613025
         ("mobilenet_v3_large", None, IMAGENET),
     ],
 )
-def test_published_weights_bring_their_normalisation(encoder, weights, expected):
-    """timm's tags and torchvision's sets have what each was trained with; the tag decides, not the network."""
+def test_published_weights_have_their_normalisation(encoder, weights, expected):
+    """timm's tags and torchvision's sets have the normalisation of their training; it depends on the tag, not on the network."""
     assert imagenet_normalisation(encoder, weights) == expected
 
 
 def test_every_published_set_has_a_normalisation_in_units_of_one():
-    """Every tenth of timm's tags and all of torchvision's sets are in units of 0..1; many are not ImageNet's."""
+    """Every tenth of timm's tags and all of torchvision's sets have a normalisation in units of 0..1; many differ from
+    ImageNet's.
+    """
     tags = [name.partition(".") for name in timm.list_pretrained()[::10]]
     found = [imagenet_normalisation(f"tu-{model}", tag) for model, _, tag in tags]
     assert sum(value != IMAGENET for value in found) > 50
@@ -350,6 +352,6 @@ def test_every_published_set_has_a_normalisation_in_units_of_one():
     assert all(0 <= m <= 1 and 0 < s <= 1 for value in found for m, s in zip(value.mean, value.std, strict=True))
 
 
-def test_coco_weights_expect_what_torchvision_prepares():
-    """The whole models of torchvision expect ImageNet's normalisation, by torchvision's own statement."""
+def test_coco_weights_have_torchvisions_normalisation():
+    """torchvision's whole models expect ImageNet's normalisation, according to torchvision's transforms."""
     assert {coco_normalisation(architecture) for architecture in TORCHVISION} == {IMAGENET}

@@ -19,7 +19,7 @@ def images(name: str, px: int = 64) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", [*OF_SMP, *OTHERS])
 def test_decode_of_encode_is_the_networks_own_forward_pass(name):
-    """In eval and in train mode the logits equal those of the library's own forward pass to the last bit, dropout included."""
+    """In eval and in train mode, the logits equal those of the library's forward pass bit by bit, including dropout."""
     model, shown = build_model(name, 3, seed=0), images(name)
     for training in (False, True):
         model.train(training)
@@ -34,8 +34,8 @@ def test_decode_of_encode_is_the_networks_own_forward_pass(name):
 
 
 @pytest.mark.parametrize("name", ["unet16", "dpt-tu-vit_tiny_patch16_224", "lraspp-mobilenet_v3_large"])
-def test_decode_needs_the_features_alone(name):
-    """A model decodes what a second one encoded: nothing of the images passes by the features, and no decoder weight encodes."""
+def test_decode_needs_only_the_features(name):
+    """A model decodes the features of a second model: no information bypasses them, and no decoder weight is used to encode."""
     model, other, shown = (*(build_model(name, 2, seed=0).eval() for _ in range(2)), images(name))
     for parameter_name, parameter in model.network.named_parameters():
         if parameter_name.startswith(model.parts.encoder):
@@ -48,7 +48,7 @@ def test_decode_needs_the_features_alone(name):
 
 
 def test_a_size_that_a_network_of_smp_refuses_is_refused():
-    """The split forward pass takes the sizes that smp's own takes, and no others."""
+    """The split forward pass accepts the sizes that smp's forward pass accepts, and no others."""
     model = build_model("unetplusplus-resnet18", 2, seed=0)
     with pytest.raises(RuntimeError, match="Wrong input shape"):
         model.network(torch.zeros(2, 3, 64, 40))
@@ -56,8 +56,8 @@ def test_a_size_that_a_network_of_smp_refuses_is_refused():
         model(torch.zeros(2, 3, 64, 40))
 
 
-def test_a_network_of_which_only_names_are_known_cannot_be_split():
-    """Without `decode` the model says so, and its logits are the network's."""
+def test_a_network_without_decode_cannot_be_split():
+    """Without `decode`, `can_split` is false, and the logits are the network's."""
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
     model = SegmentationModel(network, Parts("0.", "1."))
     assert not model.can_split

@@ -26,13 +26,15 @@ NAMES = ("resnet18", "tu-resnet18", "tu-resnet18@pspnet")
     ],
 )
 def test_only_resnets_with_one_convolution_have_a_stem_to_replace(name, stem):
-    """The names begin so in ResNets of 18 to 152 layers, and no other encoder has a small stem."""
+    """ResNets of 18 to 152 layers have a stem with these name prefixes; no other encoder has a small stem."""
     assert resnet_stem(name) == stem
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_small_stem_is_a_convolution_at_stride_1(name):
-    """At 32 px the deepest map is four times as wide as with the usual stem; all weights but the first keep name and shape."""
+    """At 32 px, the deepest map is four times as wide as with the usual stem; all weights except the first keep their name and
+    shape.
+    """
     usual, small = build_encoder(name, 0).eval(), use_small_stem(build_encoder(name, 0), name, 0).eval()
     images = torch.rand(2, 3, 32, 32)
     sides = [feature_maps(encoder(images))[-1].shape[-1] for encoder in (usual, small)]
@@ -44,8 +46,8 @@ def test_the_small_stem_is_a_convolution_at_stride_1(name):
     assert all(torch.equal(after[other], before[other]) for other in before if other != first)
 
 
-def test_the_small_stem_depends_on_the_seed_alone():
-    """Equal seeds give equal stems whatever the global random state, which is left alone; its deviation is He's."""
+def test_the_small_stem_depends_only_on_the_seed():
+    """Equal seeds give equal stems; the global random state is neither read nor changed; the deviation is He's."""
     torch.manual_seed(1)
     one = use_small_stem(build_encoder("resnet18", 0), "resnet18", 3).conv1.weight
     expected = torch.rand(2)
@@ -66,8 +68,8 @@ def stemless(name: str) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "tu-resnet18"])
-def test_a_stem_that_was_announced_as_absent_stays_as_it_began(name):
-    """All but the stem is loaded; the report lists the stem, and without the announcement nothing is loaded."""
+def test_a_stem_declared_absent_keeps_its_initial_weights(name):
+    """All weights except the stem's are loaded; the report lists the stem, and without the declaration nothing is loaded."""
     weights, stem = stemless(name)
     model, fresh = (build_model(f"unet-{name}", 2, seed=1) for _ in range(2))
     with pytest.raises(UserError, match="the source lacks"):
@@ -85,7 +87,7 @@ def test_a_stem_that_was_announced_as_absent_stays_as_it_began(name):
 @pytest.mark.parametrize("name", ["resnet18", "tu-resnet18"])
 @pytest.mark.parametrize("policy", ["encoder", "encoder:2", "norm"])
 def test_a_fresh_stem_is_trained_under_every_policy(name, policy):
-    """Its weights have gradients and its statistics move, while what else the policy names is held."""
+    """The stem's weights have gradients and its statistics change, while the other parts that the policy names are frozen."""
     weights, stem = stemless(name)
     model = build_model(f"unet-{name}", 2, seed=1)
     report = transfer_weights(model, weights, "encoder", absent=stem)
@@ -102,8 +104,8 @@ def test_a_fresh_stem_is_trained_under_every_policy(name, policy):
     assert not model.network.get_submodule(f"{below}layer1.0.bn1").training
 
 
-def test_a_released_encoder_begins_with_its_deepest_stage():
-    """Levels of an encoder with a fresh stem are released deepest first, and the stem needs no release."""
+def test_an_encoder_is_unfrozen_from_its_deepest_level():
+    """Levels of an encoder with a fresh stem are unfrozen deepest first; the stem is not frozen."""
     weights, stem = stemless("resnet18")
     model = build_model("unet-resnet18", 2, seed=1)
     report = transfer_weights(model, weights, "encoder", absent=stem)
@@ -115,8 +117,8 @@ def test_a_released_encoder_begins_with_its_deepest_stage():
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_holding_a_stage_that_is_not_there_is_refused():
-    """`encoder:1` of an encoder without its stem would hold nothing: one line says so, before a device is taken."""
+def test_freezing_only_an_absent_level_is_refused():
+    """`encoder:1` of an encoder without its stem would freeze nothing: one line states it, before a device is reserved."""
     with pytest.raises(
         UserError, match=r"^architecture 'unet-resnet18': freeze='encoder:1': the source has none .*ssl_stem=usual$"
     ):

@@ -22,8 +22,8 @@ def pair(name: str, source_classes: int = 2):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
-def test_what_is_announced_is_loaded_and_nothing_else(name, scope):
-    """Exactly the weights and buffers in the scope take the source's values; all others keep their start."""
+def test_only_weights_in_the_scope_are_loaded(name, scope):
+    """Exactly the weights and buffers in the scope get the source's values; all others keep their initial values."""
     model, start, source = pair(name)
     report = transfer_weights(model, source, scope)
     in_scope = {
@@ -41,7 +41,7 @@ def test_what_is_announced_is_loaded_and_nothing_else(name, scope):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
 def test_report_is_complete_and_disjoint(name, scope):
-    """Loaded and kept are together all of the model's weights, loaded and unused all of the source's, none twice."""
+    """Loaded and kept weights together are all of the model's, loaded and unused all of the source's, without repetition."""
     model, start, source = pair(name)
     report = transfer_weights(model, source, scope)
     assert sorted(report.loaded + report.kept) == sorted(start)
@@ -50,8 +50,8 @@ def test_report_is_complete_and_disjoint(name, scope):
     assert str(report).startswith("{} weights loaded, {} kept, {} of the source unused".format(*counts))
 
 
-def test_integer_buffers_move():
-    """Counters of normalisation layers (int64) move with the weights and stay int64."""
+def test_integer_buffers_are_transferred():
+    """Counters of normalisation layers (int64) are transferred with the weights and stay int64."""
     model, _, source = pair("unet-mobilenet_v2")
     transfer_weights(model, source, "encoder")
     counters = {key: t for key, t in model.network.state_dict().items() if key.endswith("num_batches_tracked")}
@@ -63,7 +63,7 @@ def test_integer_buffers_move():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_source_with_other_classes_gives_all_but_the_classifier(name):
-    """A source that knows another number of classes serves `all-but-classifier` and is refused for `all`."""
+    """A source with another number of classes works with `all-but-classifier` and is refused for `all`."""
     model, start, source = pair(name, source_classes=21)
     report = transfer_weights(model, source, "all-but-classifier")
     classifier = [key for key in start if key.startswith(model.parts.classifier)]
@@ -74,7 +74,7 @@ def test_source_with_other_classes_gives_all_but_the_classifier(name):
 
 @pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
 def test_unexplained_weights_are_refused_and_nothing_is_loaded(scope):
-    """A source that lacks, adds or reshapes a weight in the scope is refused by that name, and the model is untouched."""
+    """A source that lacks, adds or reshapes a weight in the scope is refused by that name, and the model does not change."""
     model, start, source = pair("unet16")
     name = "encoder.blocks.1.0.weight"
     lacking = {key: tensor for key, tensor in source.items() if key != name}
@@ -90,7 +90,7 @@ def test_unexplained_weights_are_refused_and_nothing_is_loaded(scope):
 
 
 def test_weights_of_another_network_are_refused_with_few_names():
-    """Weights of another architecture are refused in one line that shows the first names and says how many more there are."""
+    """Weights of another architecture are refused in one line with the first names and the number of the others."""
     model = build_model("unet16", 2, seed=0)
     foreign = build_model("unet-resnet18", 2, seed=0).network.state_dict()
     with pytest.raises(UserError, match=r"lacks .* and \d+ more; it has .* and \d+ more$") as caught:
@@ -98,8 +98,8 @@ def test_weights_of_another_network_are_refused_with_few_names():
     assert len(str(caught.value)) < 400
 
 
-def test_what_lies_outside_the_scope_may_be_anything():
-    """With transfer=encoder a source's decoder may lack, add or reshape; it is reported as unused."""
+def test_weights_outside_the_scope_may_differ():
+    """With transfer=encoder, a source's decoder may lack, add or reshape weights; they are reported as unused."""
     model, start, source = pair("unet16")
     weights = {key: tensor for key, tensor in source.items() if key.startswith("encoder.")} | {"decoder.odd": torch.ones(1)}
     report = transfer_weights(model, weights, "encoder")
@@ -117,8 +117,8 @@ def test_source_is_not_tied_to_the_model():
     assert torch.equal(source["classifier.weight"], kept)
 
 
-def test_what_is_announced_as_of_no_use_is_left():
-    """Names of the source that begin as announced are unused; without the announcement they are refused."""
+def test_ignored_weights_are_left_unused():
+    """Names of the source with an ignored prefix are unused; without that prefix they are refused."""
     model, _, source = pair("unet16")
     source["aux_classifier.4.weight"] = torch.zeros(21)
     with pytest.raises(UserError, match=r"the source has aux_classifier\.4\.weight.*, which the model lacks"):
@@ -136,7 +136,9 @@ def test_what_is_announced_as_of_no_use_is_left():
     ],
 )
 def test_classes_are_mapped_row_by_row(name, classifier):
-    """With transfer=all and a class map, the last classifier takes the mapped rows, fresh ones stay, all else is loaded."""
+    """With transfer=all and a class map, the last classifier gets the mapped rows, fresh rows keep their values, all else is
+    loaded.
+    """
     model, start, source = pair(name, source_classes=4)
     mapping = map_classes(("background", "cat", "dog", "car"), ("boundary", "pet"), {"pet": ["cat", "dog"]})
     report = transfer_weights(model, source, "all", classes=mapping)
@@ -152,14 +154,14 @@ def test_classes_are_mapped_row_by_row(name, classifier):
 
 
 def test_equal_classes_are_loaded_as_without_a_map():
-    """The identity map gives the same weights as loading without one."""
+    """The identity map gives the same weights as a transfer without a map."""
     model, _, source = pair("unet16")
     transfer_weights(model, source, "all", classes=map_classes(("a", "b"), ("A", "B")))
     assert all(torch.equal(tensor, source[key]) for key, tensor in model.network.state_dict().items())
 
 
 def test_a_classifier_of_another_length_than_the_map_is_refused():
-    """A source whose classifier does not have as many rows as the map has source classes is refused by that name."""
+    """A source whose classifier does not have one row per source class of the map is refused by the classifier's name."""
     model, start, source = pair("unet16", source_classes=4)
     with pytest.raises(UserError, match=r"classifier\.weight \(4, 16, 1, 1\) instead of \(3, 16, 1, 1\)"):
         transfer_weights(model, source, "all", classes=map_classes(("a", "b", "c"), ("a", "b")))
@@ -167,8 +169,8 @@ def test_a_classifier_of_another_length_than_the_map_is_refused():
 
 
 @pytest.mark.parametrize("scope", ["encoder", "all-but-classifier"])
-def test_a_map_beside_another_scope_moves_no_classifier(scope):
-    """Where the classifier does not move, a class map changes nothing and is not reported."""
+def test_a_map_changes_nothing_in_another_scope(scope):
+    """If the scope excludes the classifier, a class map changes nothing and is not reported."""
     model, start, source = pair("unet16")
     report = transfer_weights(model, source, scope, classes=map_classes(("a", "b"), ("a", "b")))
     assert report.classes is None

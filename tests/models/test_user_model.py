@@ -1,4 +1,4 @@
-"""Architectures that a study file brings."""
+"""Architectures that a study file declares as objects."""
 
 from dataclasses import replace
 
@@ -36,8 +36,8 @@ def _brought():
     register({"own:net": NET})
 
 
-def test_an_own_architecture_is_built_as_others_are():
-    """It is built by its text, equal for equal seeds, with its parts known to freezing and to learning rates."""
+def test_a_users_architecture_is_built_like_others():
+    """It is built by its text, equal for equal seeds, and its parts are known to freeze policies and learning rates."""
     check_architecture("own:net", 32)
     model, again, other = (build_model("own:net", 5, seed) for seed in (0, 0, 1))
     assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5, 8, 8)
@@ -52,8 +52,8 @@ def test_an_own_architecture_is_built_as_others_are():
         check_freeze_fits("own:net", "encoder:3")
 
 
-def test_its_encoder_is_its_own():
-    """An own architecture shares an encoder with nobody, dash or no dash in its name."""
+def test_its_encoder_is_shared_with_no_other():
+    """A user's architecture shares an encoder with no other architecture, with or without a dash in its name."""
     assert encoder_name("own:my-net") == "own:my-net"
 
 
@@ -84,16 +84,16 @@ def small(classes: int) -> nn.Module:
         ({"levels": [["head."]]}, 32, r"levels name 'head\.', which does not begin with the encoder's 'body\.'"),
     ],
 )
-def test_an_architecture_that_is_not_what_it_says_is_refused(changes, image_px, message):
-    """Before anything is trained, one line says what is wrong with an own architecture."""
+def test_an_architecture_unlike_its_declaration_is_refused(changes, image_px, message):
+    """Before any training, one line states the error of a user's architecture."""
     register({"own:net": replace(NET, **changes)})
     with pytest.raises(UserError, match=message) as caught:
         check_architecture("own:net", image_px)
     assert "\n" not in str(caught.value)
 
 
-def test_an_own_architecture_of_one_logit_is_rehearsed_with_one_channel():
-    """Where a study asks for one logit, an own architecture that cannot give one channel is refused before the run."""
+def test_a_users_architecture_of_one_logit_is_checked_with_one_channel():
+    """If a study asks for one logit, a user's architecture that cannot have one output channel is refused before the run."""
 
     def at_least_two(classes):
         return Net(max(2, classes))

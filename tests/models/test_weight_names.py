@@ -19,7 +19,7 @@ from segsweep.models.weight_names import by_network_names
     ],
 )
 def test_a_published_file_of_the_encoder_fills_the_encoder(architecture, published):
-    """A file with the publisher's own names gives every weight of the encoder; its classifier alone is unused."""
+    """A file with the publisher's names provides every weight of the encoder; only its classifier is unused."""
     model, source = build_model(architecture, 2, seed=0), published()
     source = {name: tensor + 3 for name, tensor in source.state_dict().items() if not name.endswith("num_batches_tracked")}
     report = transfer_weights(model, by_network_names(model, source), "encoder")
@@ -30,14 +30,14 @@ def test_a_published_file_of_the_encoder_fills_the_encoder(architecture, publish
 
 
 def test_old_names_of_densenets_are_understood():
-    """The names in torchvision's DenseNet files (`norm.1` for `norm1`) are those of the network's layers."""
+    """The names in torchvision's DenseNet files (`norm.1` for `norm1`) are mapped to those of the network's layers."""
     model, tensor = build_model("unet-densenet121", 2, seed=0), torch.full((64,), 7.0)
     named = by_network_names(model, {"features.denseblock1.denselayer1.norm.1.weight": tensor})
     assert named["encoder.features.denseblock1.denselayer1.norm1.weight"] is tensor
 
 
-def test_a_file_with_the_networks_names_is_left_as_it_is():
-    """A whole model's file is neither renamed nor completed: what it lacks is refused."""
+def test_a_file_with_the_networks_names_is_unchanged():
+    """The file of a whole model is neither renamed nor completed: missing weights are refused."""
     model = build_model("unet-resnet18", 2, seed=0)
     weights = {name: t for name, t in model.network.state_dict().items() if not name.endswith("bn1.num_batches_tracked")}
     assert by_network_names(model, weights) == weights
@@ -45,7 +45,7 @@ def test_a_file_with_the_networks_names_is_left_as_it_is():
         transfer_weights(model, by_network_names(model, weights), "all")
 
 
-def test_a_foreign_file_is_left_as_it_is():
-    """A file of which no name is known goes on as it is, and is refused by its missing names."""
+def test_a_file_with_unknown_names_is_unchanged():
+    """A file without any known name is passed on unchanged, and is refused for its missing names."""
     model = build_model("unet16", 2, seed=0)
     assert set(by_network_names(model, {"odd": torch.ones(1)})) == {"odd"}
