@@ -20,7 +20,7 @@ def cpu() -> Device:
 
 @pytest.fixture
 def deterministic() -> Iterator[None]:
-    """Have torch use deterministic algorithms; an operation that has none warns."""
+    """Make torch use deterministic algorithms; an operation without one warns."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -30,7 +30,7 @@ def deterministic() -> Iterator[None]:
 
 
 def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:
-    """Noisy pictures in which brightness tells the class of each quarter; where `ignored`, parts of unequal size are."""
+    """Return noisy images in which brightness determines the class of each quarter; with `ignored`, unequal parts are ignored."""
     rng = np.random.default_rng(0)
     masks = rng.integers(classes, size=(count, 2, 2)).repeat(image_px // 2, 1).repeat(image_px // 2, 2).astype(np.uint8)
     noise = rng.integers(0, 60, size=(count, image_px, image_px, 3))
@@ -38,7 +38,7 @@ def draw(count: int, image_px: int, classes: int, ignored: bool) -> Prepared:
     if ignored:
         for position in range(count):
             masks[position, : position % image_px] = IGNORE
-    names = [f"picture {position}" for position in range(count)]
+    names = [f"image {position}" for position in range(count)]
     labels = [f"class {label}" for label in range(classes)]
     moments = np.stack([image_moments(image) for image in images])
     pixels = np.stack([pixel_counts(mask, classes) for mask in masks])
@@ -55,7 +55,7 @@ def image_set() -> Callable[..., ImageSet]:
 
 @dataclass
 class Recorded:
-    """A batch source that reads from a set of images and notes the positions of every batch."""
+    """A batch source that reads a set of images and records the positions of every batch."""
 
     images: ImageSet
     seen: list[Indices] = field(default_factory=list)

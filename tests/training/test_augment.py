@@ -15,7 +15,7 @@ NAMED = sorted(AUGMENTATIONS)
 
 
 def random_images(count: int = 5, size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures (B, 3, H, W) whose masks can be read from their red channel."""
+    """Return images (B, 3, H, W) and masks; each mask can be computed from the image's red channel."""
     chance = torch.Generator().manual_seed(0)
     masks = torch.randint(0, 3, (count, size // 4, size // 4), generator=chance).repeat_interleave(4, 1).repeat_interleave(4, 2)
     images = torch.randint(0, 256, (count, 3, size, size), generator=chance)
@@ -28,14 +28,14 @@ def drawn(augmentation: Augmentation, count: int = 5, seed: int = 0):
 
 
 def test_every_augmentation_has_a_name_in_the_settings():
-    """The names that settings allow are those of the table."""
+    """The names that the settings allow are those of the table."""
     allowed = {name for name in NAMED if Settings(augmentation=name)}
     assert allowed == set(AUGMENTATIONS)
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_shapes_and_types_stay(name):
-    """Whatever is done, pictures stay (B, 3, H, W) uint8 and masks (B, H, W) int64 of classes and IGNORE."""
+def test_shapes_and_types_do_not_change(name):
+    """With any augmentation, images stay (B, 3, H, W) uint8, and masks (B, H, W) int64 of classes and IGNORE."""
     images, masks = random_images()
     changed, labels = augment(AUGMENTATIONS[name], images, masks, drawn(AUGMENTATIONS[name]))
     assert (changed.shape, changed.dtype) == (images.shape, torch.uint8)
@@ -44,8 +44,8 @@ def test_shapes_and_types_stay(name):
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_each_picture_is_drawn_by_itself(name):
-    """Equal pictures in one batch are changed differently, and the same again from the same seed."""
+def test_each_image_has_independent_parameters(name):
+    """Equal images in one batch are changed differently; the same seed repeats the changes."""
     augmentation = AUGMENTATIONS[name]
     image, mask = random_images(1)
     images, masks = image.repeat(8, 1, 1, 1), mask.repeat(8, 1, 1)
@@ -60,7 +60,7 @@ def test_each_picture_is_drawn_by_itself(name):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_share_of_a_batch_is_changed_as_in_the_whole(name):
-    """What is drawn for a batch does not depend on how its pictures are shared among processes."""
+    """The parameters of a batch do not depend on how processes share its images."""
     augmentation = AUGMENTATIONS[name]
     images, masks = random_images(6)
     chosen = drawn(augmentation, 6)
@@ -72,8 +72,8 @@ def test_a_share_of_a_batch_is_changed_as_in_the_whole(name):
 
 
 @pytest.mark.parametrize("name", ["crop_flip_jitter", "rotate_flip_jitter_blur"])
-def test_masks_move_with_their_pictures(name):
-    """After rotation, crop and flip the mask still says what the picture shows, apart from the seams between classes."""
+def test_masks_move_with_their_images(name):
+    """After rotation, crop and flip, the mask still matches the image, except at the borders between classes."""
     augmentation = AUGMENTATIONS[name]
     images, masks = random_images(8, size=96)
     still = Augmentation(augmentation.flip, augmentation.rotation_degrees, augmentation.crop)
@@ -85,7 +85,9 @@ def test_masks_move_with_their_pictures(name):
 
 
 def test_rotation_equals_torchvisions():
-    """A picture is turned as torchvision turns it, bilinear, its mask nearest; outside is black, and ignored in the mask."""
+    """An image is rotated as in torchvision, bilinearly, and its mask by the nearest pixel; outside is black, and ignored in the
+    mask.
+    """
     images, masks = random_images(4, size=32)
     turn = Augmentation(rotation_degrees=90)
     chosen = drawn(turn, 4)
@@ -101,7 +103,7 @@ def test_rotation_equals_torchvisions():
 
 
 def test_a_crop_of_views_has_no_dark_edge():
-    """Where a view's crop ends at the picture's edge, the edge is repeated: a bright picture stays bright everywhere."""
+    """Where a view's crop ends at the image's edge, the edge is repeated: a bright image stays bright everywhere."""
     images = torch.full((40, 3, 32, 32), 200, dtype=torch.uint8)
     crop = Augmentation(crop_area=(0.08, 1.0))
     changed, _ = augment(crop, images, torch.zeros(40, 1, 1, dtype=torch.long), drawn(crop, 40))
@@ -109,7 +111,7 @@ def test_a_crop_of_views_has_no_dark_edge():
 
 
 def test_a_crop_is_a_square_of_the_drawn_share():
-    """A crop shows a square of the drawn side at the drawn place, enlarged; nothing comes from outside."""
+    """A crop is a square of the drawn side at the drawn position, enlarged; no pixel comes from outside the image."""
     size = 64
     ramp = torch.arange(size).repeat(size, 1)
     images = torch.stack([ramp * 3, ramp.T * 3, ramp])[None].repeat(6, 1, 1, 1).to(torch.uint8)
@@ -129,7 +131,7 @@ def test_a_crop_is_a_square_of_the_drawn_share():
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
 def test_colour_changes_equal_torchvisions(name):
-    """Each of the four colour changes gives torchvision's numbers for its own factor, picture by picture."""
+    """Each of the four colour changes equals torchvision's for the same factor, image by image."""
     images = random_images()[0].float() / 255
     only = Augmentation(**{name: 0.4 if name == "hue" else 0.8})
     chosen = drawn(only)
@@ -141,7 +143,7 @@ def test_colour_changes_equal_torchvisions(name):
 
 
 def test_colours_change_in_the_drawn_order():
-    """Every picture's four changes are applied in its own random order."""
+    """Each image's four colour changes are applied in that image's random order."""
     images = random_images(8)[0].float() / 255
     chosen = drawn(STRONG, 8)
     assert len({tuple(order) for order in chosen.order_BJ.tolist()}) > 3
@@ -155,7 +157,7 @@ def test_colours_change_in_the_drawn_order():
 
 
 def test_blur_equals_torchvisions():
-    """Each picture is blurred by its own width, as torchvision blurs with a kernel of 3x3."""
+    """Each image is blurred with its own standard deviation, as torchvision blurs with a 3x3 kernel."""
     images = random_images()[0].float() / 255
     sigmas = torch.tensor([0.1, 0.5, 1.0, 1.5, 2.0])
     changed = blur(images, sigmas)
@@ -165,7 +167,7 @@ def test_blur_equals_torchvisions():
 
 
 def test_draws_lie_in_their_ranges():
-    """Angles, factors and widths fill their ranges and do not leave them; about half of the pictures are mirrored."""
+    """Angles, factors and widths fill their ranges and stay within them; about half of the images are flipped."""
     chosen = drawn(STRONG, 400)
     assert chosen.angle_B.abs().max() <= math.pi / 2 < 1.1 * chosen.angle_B.abs().max()
     for number, name in enumerate(STRONG.jitters):
@@ -178,8 +180,8 @@ def test_draws_lie_in_their_ranges():
     assert 150 < int(chosen.flip_B.sum()) < 250
 
 
-def test_only_the_chosen_pictures_are_changed():
-    """Where some pictures are originals and others copies, the originals stay as they are to the last bit."""
+def test_only_the_chosen_images_are_changed():
+    """If some images are originals and others copies, the originals stay equal bit by bit."""
     images, masks = random_images(6)
     copies = np.array([False, True, False, True, True, False])
     changed, labels = augment(STRONG, images, masks, drawn(STRONG, 6), copies)
@@ -189,7 +191,7 @@ def test_only_the_chosen_pictures_are_changed():
 
 
 def test_flip_mirrors_pairs():
-    """Each picture that is chosen is mirrored left to right with its mask, and no other."""
+    """Each chosen image is flipped from left to right with its mask; no other image is."""
     images = torch.randint(0, 256, (200, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     chosen = drawn(Augmentation(flip=0.5), 200).flip_B
     turned, turned_masks = flip(images, images[:, 0].long(), chosen)

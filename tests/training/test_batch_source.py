@@ -19,7 +19,7 @@ from segsweep.training.loop import start_state, train
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """A second kind of source: what a frozen encoder returns for images, computed once."""
+    """A second kind of batch source: features of a frozen encoder, computed once."""
 
     data: Prepared
     members: Indices
@@ -42,14 +42,14 @@ class StoredFeatures:
 
 
 class FromFeatures(SegmentationModel):
-    """A model whose forward pass begins with features."""
+    """A model whose input is features."""
 
     def forward(self, features: Tensor) -> Tensor:
         return self.decode(features, (16, 16))
 
 
 def frozen(kind: type[SegmentationModel]) -> SegmentationModel:
-    """A small network with a frozen encoder."""
+    """Return a small network with a frozen encoder."""
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU())
     network = nn.Sequential(encoder, nn.Sequential(nn.ConvTranspose2d(6, 4, 2, stride=2), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)))
@@ -65,8 +65,9 @@ def stored(model: SegmentationModel, images: ImageSet, device: Device) -> Stored
 
 
 def test_the_loop_trains_from_stored_features_as_from_images(image_set, recipe, cpu, tmp_path):
-    """With a frozen encoder and without augmentation, the losses and metrics of training from its features are those of
-    training from the images, and so are the weights."""
+    """With a frozen encoder and without augmentation, training on its stored features gives the same losses, metrics and weights
+    as training on the images.
+    """
     whole, made = image_set(9, ignored=True), recipe(augmentation="none", learning_rate=0.01)
     images: list[BatchSource] = [replace(whole, members=part) for part in np.split(whole.members, [6])]
     features: list[BatchSource] = [stored(frozen(SegmentationModel), each, cpu) for each in images]
@@ -83,7 +84,7 @@ def test_the_loop_trains_from_stored_features_as_from_images(image_set, recipe, 
 
 
 def test_inputs_that_are_no_images_are_not_augmented(image_set, recipe, cpu, tmp_path):
-    """A recipe that augments what cannot be augmented stops before the first step."""
+    """A recipe with augmentation stops before the first step if the inputs are not images."""
     model, whole, made = frozen(FromFeatures), image_set(6), recipe(augmentation="flip")
     source = stored(frozen(SegmentationModel), whole, cpu)
     state = start_state(model, made, cpu, tmp_path / "x")

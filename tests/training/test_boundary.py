@@ -8,7 +8,7 @@ from segsweep.training.boundary import TOLERANCE, _dilated, boundary_scores
 
 
 def boundary(numbers: np.ndarray, label: int) -> np.ndarray:
-    """Pixels of a class with another class above, below, left or right; written independently, pixel by pixel."""
+    """Return the pixels of a class with another class above, below, left or right; written independently, pixel by pixel."""
     found = np.zeros(numbers.shape, dtype=bool)
     height, width = numbers.shape
     for y, x in np.argwhere(numbers == label):
@@ -19,7 +19,7 @@ def boundary(numbers: np.ndarray, label: int) -> np.ndarray:
 
 
 def reference(truth: np.ndarray, guess: np.ndarray, label: int) -> float:
-    """The boundary F-score of one class of one picture, by scipy's dilation."""
+    """Return the boundary F-score of one class of one image, by scipy's dilation."""
     guess = np.where(truth == IGNORE, IGNORE, guess)
     if not ((truth == label) | (guess == label)).any():
         return float("nan")
@@ -37,7 +37,7 @@ def reference(truth: np.ndarray, guess: np.ndarray, label: int) -> float:
 
 
 def blobs(classes: int, shift: int, ignored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of discs (3, 90, 110), and the same moved by some pixels."""
+    """Return masks of discs (3, 90, 110), and the same masks shifted by some pixels."""
     rng, masks = np.random.default_rng(0), np.zeros((3, 90, 110), dtype=np.int64)
     y, x = np.mgrid[:90, :110]
     for mask in masks:
@@ -53,15 +53,15 @@ def blobs(classes: int, shift: int, ignored: bool) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("shift", [0, 1, 2, 9])
 @pytest.mark.parametrize("ignored", [False, True])
 def test_scores_equal_an_independent_reference(classes, shift, ignored):
-    """Every picture's and class's score equals one that is computed pixel by pixel with scipy."""
+    """The score of each image and class equals one that is computed pixel by pixel with scipy."""
     truth, guess = blobs(classes, shift, ignored)
     found = boundary_scores(torch.from_numpy(truth), torch.from_numpy(guess), classes).numpy()
     expected = [[reference(one, other, label) for label in range(classes)] for one, other in zip(truth, guess, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_moved_outline_scores_less_the_farther_it_moves():
-    """A true outline scores 1; moved within the tolerance still 1; moved farther ever less."""
+def test_a_shifted_outline_scores_less_the_farther_it_is():
+    """A correct outline scores 1, also if shifted within the tolerance; with larger shifts the score falls."""
     scores = []
     for shift in (0, 1, 2, 4):
         truth, guess = blobs(2, shift, ignored=False)
@@ -71,7 +71,9 @@ def test_a_moved_outline_scores_less_the_farther_it_moves():
 
 
 def test_classes_without_an_outline():
-    """A class in neither mask is undefined, one that fills both is right, one that fills only the prediction is wrong."""
+    """A class in neither mask is undefined, a class that fills both scores 1, and a class that fills only the prediction scores
+    0.
+    """
     empty, full = torch.zeros(1, 32, 32, dtype=torch.long), torch.ones(1, 32, 32, dtype=torch.long)
     assert boundary_scores(full, full, 3).tolist()[0][1] == 1
     assert torch.isnan(boundary_scores(full, full, 3)[0, [0, 2]]).all()
@@ -84,7 +86,7 @@ def test_classes_without_an_outline():
 @pytest.mark.parametrize("shape", [(2, 1, 1), (2, 1, 40), (2, 40, 1), (2, 7, 30), (3, 40, 50)])
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.05, 0.5, 1.0])
 def test_pixels_near_a_boundary_are_those_of_a_convolution_with_a_disk(shape, share):
-    """At every radius, also beyond the image's size, exactly the pixels are near that a disk about each boundary pixel covers."""
+    """At every radius, also beyond the image's size, the dilation covers exactly a disk around each boundary pixel."""
     edges = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < share
     for radius in (1, 2, 3, 5, 8, 13, 45):
         offsets = torch.arange(-radius, radius + 1)
@@ -96,7 +98,7 @@ def test_pixels_near_a_boundary_are_those_of_a_convolution_with_a_disk(shape, sh
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_large_image_takes_seconds():
-    """3000 x 4000 pixels with a tolerance of 38 take 6 seconds on a core; with a convolution they take minutes."""
+    """3000 x 4000 pixels with a tolerance of 38 take 6 seconds on one core; with a convolution they would take minutes."""
     truth = torch.zeros(1, 3000, 4000, dtype=torch.long)
     truth[:, 700:2200, 900:3100] = 1
     scores = boundary_scores(truth, truth.roll((20, 39), (1, 2)), 2)

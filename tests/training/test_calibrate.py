@@ -1,4 +1,4 @@
-"""Statistics of frozen normalisation layers that no data has set."""
+"""Calibration of frozen normalisation layers whose statistics have their initial values."""
 
 from dataclasses import replace
 
@@ -37,8 +37,8 @@ def calibrated(cpu):
 
 
 @pytest.mark.parametrize("architecture", ["unet-mobilenet_v2", "unet-resnet50", "unet-densenet121"])
-def test_a_frozen_random_encoder_gives_features_of_use(architecture, image_set, calibrated, cpu):
-    """The deepest features of a frozen encoder of random weights have a deviation of the order of one, and tell images apart."""
+def test_a_frozen_random_encoder_gives_useful_features(architecture, image_set, calibrated, cpu):
+    """The deepest features of a frozen random encoder have a deviation of about one, and differ between images."""
     images = image_set(12, 64)
     model = build_model(architecture, 2, seed=0)
     freeze(model, "encoder")
@@ -52,7 +52,7 @@ def test_a_frozen_random_encoder_gives_features_of_use(architecture, image_set, 
 
 
 def test_statistics_are_those_of_the_images(image_set, calibrated, monkeypatch, cpu):
-    """The first layer's mean and variance are the means over the batches of those of its input, computed here by numpy."""
+    """The first layer's mean and variance are the means over the batches of its input's, as numpy computes them."""
     monkeypatch.setattr(module, "BATCH", 4)
     images = image_set(10, 32)
     model = build_model("unet-resnet18", 2, seed=0)
@@ -71,7 +71,7 @@ def test_statistics_are_those_of_the_images(image_set, calibrated, monkeypatch, 
 
 @pytest.mark.parametrize("policy", ["none", "norm", "encoder:1", "encoder"])
 def test_only_frozen_layers_without_statistics_change(policy, image_set, calibrated):
-    """Layers that training will set, layers that the transfer brought, and all weights stay; the mode is restored."""
+    """Layers that training updates, layers that the transfer loaded, and all weights do not change; the mode is restored."""
     images = image_set(6, 32)
     model = build_model("unet-resnet18", 2, seed=0)
     brought = {name for name in model.network.state_dict() if name.startswith("encoder.layer1.")}
@@ -96,7 +96,7 @@ def test_only_frozen_layers_without_statistics_change(policy, image_set, calibra
 
 
 def test_frozen_layers_in_train_mode_need_no_statistics(image_set, calibrated):
-    """With frozen_norm=train nothing is computed beforehand: training moves the statistics, from the 0 and 1 of a new layer."""
+    """With frozen_norm=train, nothing is calibrated: training updates the statistics from a new layer's 0 and 1."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder", frozen_norm="train")
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
@@ -105,7 +105,7 @@ def test_frozen_layers_in_train_mode_need_no_statistics(image_set, calibrated):
 
 
 def test_no_label_is_read(image_set, calibrated):
-    """Masks make no difference: other labels give the same statistics."""
+    """Masks have no influence: other labels give the same statistics."""
     images = image_set(6, 32)
     other = replace(images, data=replace(images.data, masks=1 - images.data.masks))
     found = []
@@ -118,7 +118,7 @@ def test_no_label_is_read(image_set, calibrated):
 
 
 def test_only_the_encoder_runs(image_set, calibrated):
-    """The decoder, which costs as much again, is left out of the pass, and whole again after it."""
+    """The decoder, which costs as much as the encoder, does not run in the pass, and runs normally afterwards."""
     model = build_model("unet-resnet18", 2, seed=0)
     freeze(model, "encoder")
     ran = []
@@ -130,7 +130,7 @@ def test_only_the_encoder_runs(image_set, calibrated):
 
 
 def test_batches_that_do_not_fit_the_memory_are_halved(image_set, calibrated):
-    """Where a pass runs out of memory it begins anew with batches of half the size, and ends as it would have with them."""
+    """If a pass runs out of memory, it starts again with batches of half the size; the result is that of such batches."""
     images, sizes = image_set(40, 32), []
 
     def full(_, inputs) -> None:
@@ -146,7 +146,7 @@ def test_batches_that_do_not_fit_the_memory_are_halved(image_set, calibrated):
 
 
 def test_instance_normalisation_with_statistics_is_set_too(image_set, calibrated):
-    """A layer of instance normalisation that is held by its statistics gets those of the images."""
+    """A frozen instance normalisation with running statistics gets those of the images."""
     model = build_model("unet-resnet18", 2, seed=0)
     model.encoder.bn1 = torch.nn.InstanceNorm2d(64, track_running_stats=True)
     freeze(model, "encoder")

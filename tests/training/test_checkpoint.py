@@ -25,7 +25,7 @@ def step(of: TrainingState) -> None:
 
 
 def test_round_trip_restores_everything(tmp_path):
-    """Weights, counters, best weights, optimiser slots and history come back equal, with their types."""
+    """Weights, counters, best weights, optimiser slots and history are restored with equal values and dtypes."""
     kept = state()
     step(kept)
     kept.history.append({"val_loss": 0.25, "val": {"iou": float("nan"), "class_iou": [0.5, 0.1]}})
@@ -51,7 +51,7 @@ def test_round_trip_restores_everything(tmp_path):
 
 
 def test_state_without_a_result_round_trips(tmp_path):
-    """A state that has no result yet comes back with a reading that every other one beats."""
+    """A state without a result is restored with a reading that is worse than every other."""
     save_checkpoint(state(), tmp_path / "c")
     back = state(seed=1)
     assert load_checkpoint(back, tmp_path / "c")
@@ -60,7 +60,7 @@ def test_state_without_a_result_round_trips(tmp_path):
 
 
 def test_best_weights_are_a_copy():
-    """Later steps do not move the weights that were kept as best."""
+    """Later steps do not change the weights that were kept as best."""
     kept = state()
     kept.keep()
     before = {name: tensor.clone() for name, tensor in kept.best.items()}
@@ -69,8 +69,8 @@ def test_best_weights_are_a_copy():
     assert not torch.equal(before["0.weight"], kept.model.network.state_dict()["0.weight"])
 
 
-def test_absent_or_cut_checkpoint_is_none_and_changes_nothing(tmp_path):
-    """Where there is no whole checkpoint the answer is False and the state is as it was."""
+def test_missing_or_cut_checkpoint_changes_nothing(tmp_path):
+    """Without a complete checkpoint, loading returns False and the state does not change."""
     path = tmp_path / "c"
     save_checkpoint(state(), path)
     whole = path.read_bytes()
@@ -87,7 +87,7 @@ def test_absent_or_cut_checkpoint_is_none_and_changes_nothing(tmp_path):
 
 
 def test_any_flipped_bit_of_a_checkpoint_is_found_or_changes_nothing(tmp_path):
-    """A checkpoint with one other bit is reported as lost and loads nothing, unless all that it holds is as it was."""
+    """A checkpoint with one flipped bit is reported as lost and loads nothing, unless its content is unaffected."""
     path, kept = tmp_path / "c", state()
     step(kept)
     kept.history.append({"val_loss": 0.25})
@@ -114,7 +114,7 @@ def test_any_flipped_bit_of_a_checkpoint_is_found_or_changes_nothing(tmp_path):
 
 
 def test_a_checkpoint_of_an_earlier_version_is_loaded(tmp_path):
-    """A checkpoint without a checksum, from which a trial was broken off before an update, still loads."""
+    """A checkpoint without a checksum, of a trial that was interrupted before an update, still loads."""
     save_checkpoint(state(), tmp_path / "c")
     tensors, metadata = load_weights(tmp_path / "c")
     save_weights(tensors, tmp_path / "c", {"progress": metadata["progress"]})
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_an_earlier_version_is_loaded(tmp_path):
 
 
 def test_a_checkpoint_survives_a_power_cut(tmp_path, disk):
-    """When saving returns, the new file is on disk under its name; before it took the name, its content was."""
+    """When saving returns, the new file is on disk under its name; its content was on disk before the rename."""
     save_checkpoint(state(), tmp_path / "c")
     save_checkpoint(state(seed=1), tmp_path / "c")
     assert disk.survives(tmp_path / "c") == (tmp_path / "c").read_bytes()
@@ -132,14 +132,14 @@ def test_a_checkpoint_survives_a_power_cut(tmp_path, disk):
 
 
 def test_weights_can_be_read_by_others(tmp_path, umask):
-    """Weight files have the permissions that the user's umask gives, where safetensors would close them to all others."""
+    """Weight files have the permissions of the user's umask; safetensors alone would deny access to everyone else."""
     umask(0o027)
     save_weights({"a": torch.zeros(2)}, tmp_path / "w")
     assert oct((tmp_path / "w").stat().st_mode & 0o777) == "0o640"
 
 
-def test_a_disk_that_cannot_be_read_is_no_damaged_checkpoint(tmp_path, monkeypatch):
-    """An error of the disk is raised: the checkpoint may be whole, and is not given up."""
+def test_an_unreadable_disk_is_not_a_damaged_checkpoint(tmp_path, monkeypatch):
+    """An error of the disk is raised: the checkpoint may be sound and is not discarded."""
 
     def fail(*_, **__):
         raise SafetensorError("Error while deserializing: I/O error: Input/output error (os error 5)")
@@ -150,7 +150,7 @@ def test_a_disk_that_cannot_be_read_is_no_damaged_checkpoint(tmp_path, monkeypat
 
 
 def test_reader_sees_a_whole_file_at_any_time(tmp_path):
-    """While a checkpoint is replaced again and again a reader never finds a part of one, and nothing else is left."""
+    """While a checkpoint is replaced repeatedly, a reader never finds part of one, and no other file remains."""
     path, kept = tmp_path / "c", state()
     save_checkpoint(kept, path)
     writing = threading.Thread(target=lambda: [save_checkpoint(kept, path) for _ in range(60)])
@@ -165,7 +165,9 @@ def test_reader_sees_a_whole_file_at_any_time(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
 def test_weights_of_any_layout_and_type_round_trip(tmp_path, dtype):
-    """Tensors that are transposed, channels last, scalar or need gradients come back equal, with their metadata."""
+    """Transposed, channels-last and scalar tensors, and tensors with gradients, are restored with equal values and their
+    metadata.
+    """
     tensor = torch.arange(24).view(2, 3, 2, 2).to(dtype)
     weights = {"last": tensor.to(memory_format=torch.channels_last), "turned": tensor[0, 0].T, "one": tensor.sum()}
     if dtype.is_floating_point:

@@ -8,8 +8,8 @@ from segsweep.training.device import WORKSPACE, Device, choose_device, resolve_p
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_precision_is_bfloat16_only_where_a_gpu_computes_in_it(native, expected, monkeypatch):
-    """A GPU that emulates bfloat16, which is slow, computes in float32; what is asked for by name stays."""
+def test_auto_precision_is_bfloat16_only_with_hardware_support(native, expected, monkeypatch):
+    """A GPU that emulates bfloat16, which is slow, uses float32; an explicit precision is kept."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
     device = Device("cuda", 1)
     assert resolve_precision("auto", device) == expected
@@ -20,7 +20,7 @@ def test_auto_precision_is_bfloat16_only_where_a_gpu_computes_in_it(native, expe
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_float32_is_computed_in_full_on_a_gpu():
-    """After the device is set up a convolution in float32 is as exact as on the CPU, which TF32 would not be."""
+    """After the set-up of the device, a float32 convolution is as exact as on the CPU, which TF32 is not."""
     device = Device("cuda", 1)
     device.set_up()
     chance = torch.Generator().manual_seed(0)
@@ -32,7 +32,7 @@ def test_float32_is_computed_in_full_on_a_gpu():
 
 @pytest.fixture
 def workspace(monkeypatch):
-    """An environment without a setting of cuBLAS, and torch's switches as they were after the test."""
+    """Remove cuBLAS's setting from the environment, and restore torch's switches after the test."""
     monkeypatch.setenv(WORKSPACE, "")  # so that what a test sets is undone
     monkeypatch.delenv(WORKSPACE)
     with switches_restored():
@@ -40,8 +40,8 @@ def workspace(monkeypatch):
 
 
 @pytest.mark.usefixtures("workspace")
-def test_a_deterministic_device_says_so_and_switches_it_on():
-    """The label ends with the mode; setting up switches on deterministic algorithms, and only such a device does."""
+def test_a_deterministic_device_switches_determinism_on():
+    """The label ends with the mode; the set-up switches on deterministic algorithms, for such a device only."""
     plain, device = (choose_device("cpu", 1, deterministic=chosen) for chosen in (False, True))
     assert (plain.label, device.label) == ("cpu x1", "cpu x1, deterministic")
     plain.set_up()
@@ -58,8 +58,8 @@ def test_a_deterministic_device_says_so_and_switches_it_on():
 
 
 @pytest.mark.usefixtures("workspace")
-def test_cublas_is_told_before_cuda_starts(monkeypatch):
-    """A deterministic GPU sets cuBLAS's workspace, keeps one that is allowed, and refuses others and a late start."""
+def test_cublas_is_configured_before_cuda_starts(monkeypatch):
+    """A deterministic GPU sets cuBLAS's workspace, keeps an allowed setting, and refuses other settings and a late start."""
     device, started = Device("cuda", 1, deterministic=True), False
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: started)
     device.set_up()

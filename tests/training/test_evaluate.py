@@ -16,7 +16,7 @@ LOSSES = ("cross_entropy", "dice", "focal", "lovasz", "cross_entropy+dice")
 
 @pytest.mark.parametrize("classes", [2, 3, 255])
 def test_confusion_equals_scikit_learns(classes):
-    """The matrix of every image is scikit-learn's over the pixels that are not ignored, in int64."""
+    """The matrix of each image is scikit-learn's over the pixels that are not ignored, in int64."""
     chance = torch.Generator().manual_seed(0)
     masks = torch.randint(0, classes, (4, 9, 7), generator=chance)
     predicted = torch.randint(0, classes, (4, 9, 7), generator=chance)
@@ -37,8 +37,8 @@ def options(cpu, loss="cross_entropy", **values):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_batches_do_not_matter(cpu, image_set, loss, classes):
-    """Loss, counts and examples are the same for every batch size, also where images are ignored in unequal parts."""
+def test_batch_size_does_not_matter(cpu, image_set, loss, classes):
+    """Loss, counts and examples are equal for every batch size, also if images are ignored in unequal parts."""
     model, shown = build_model("unet-mobilenet_v2", classes, seed=0), image_set(7, 32, classes, ignored=True)
     results = [evaluate(model, shown, **options(cpu, loss=loss, batch_size=size), examples=3) for size in (1, 2, 3, 7, 50)]
     for result in results[1:]:
@@ -50,7 +50,7 @@ def test_batches_do_not_matter(cpu, image_set, loss, classes):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_is_the_mean_over_images(cpu, image_set, loss):
-    """The loss is the mean of the losses of the images, each as if it were alone."""
+    """The loss is the mean of the losses of the single images."""
     model, shown = build_model("unet4", 2, seed=0), image_set(5, ignored=True)
     alone = [
         evaluate(model, replace(shown, members=shown.members[[position]]), **options(cpu, loss=loss)).loss
@@ -61,8 +61,8 @@ def test_loss_is_the_mean_over_images(cpu, image_set, loss):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
-def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, image_set, loss):
-    """The mean loss is that of the other images, as the mean Dice is."""
+def test_a_fully_ignored_image_has_no_loss(cpu, image_set, loss):
+    """The mean loss is over the other images, like the mean Dice."""
     model, shown = build_model("unet4", 2, seed=0), image_set(5)
     wanted = evaluate(model, replace(shown, members=shown.members[:4]), **options(cpu, loss=loss))
     shown.data.masks[shown.members[4]] = IGNORE
@@ -71,8 +71,8 @@ def test_an_image_that_is_ignored_altogether_has_no_loss(cpu, image_set, loss):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_mode_and_state_are_left_as_they_were(cpu, image_set, training):
-    """Evaluation moves no weight and no statistic and restores the mode, a held part staying in eval mode."""
+def test_mode_and_state_are_restored(cpu, image_set, training):
+    """Evaluation changes no weight and no statistic and restores the mode; a frozen part stays in eval mode."""
     model = build_model("unet-mobilenet_v2", 2, seed=0)
     freeze(model, "encoder")
     model.train(training)
@@ -84,7 +84,7 @@ def test_mode_and_state_are_left_as_they_were(cpu, image_set, training):
 
 
 def test_dropout_is_off(cpu, image_set):
-    """Evaluation is the same twice for a model with dropout that is being trained."""
+    """Two evaluations of a model with dropout, which is in training, are equal."""
     model, shown = build_model("deeplabv3plus-resnet18", 2, seed=0).train(), image_set(3, 32)
     assert any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
     assert evaluate(model, shown, **options(cpu)).loss == evaluate(model, shown, **options(cpu)).loss
@@ -105,8 +105,8 @@ def test_counts_cover_every_counted_pixel(cpu, image_set):
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
-def test_examples_are_the_predictions_of_the_first_pictures(cpu, image_set, count):
-    """So many predictions as asked for come back, as uint8 (H, W) in order, never more than there are pictures."""
+def test_examples_are_the_predictions_of_the_first_images(cpu, image_set, count):
+    """The requested number of predictions is returned, as uint8 (H, W) in order, at most one per image."""
     model, shown = build_model("unet4", 2, seed=0), image_set(6)
     result = evaluate(model, shown, **options(cpu, batch_size=4), examples=count)
     assert result.examples.shape == (min(count, 6), 16, 16)
@@ -127,7 +127,7 @@ def test_order_of_the_members_is_kept(cpu, image_set):
 
 
 def test_bfloat16_is_close(cpu, image_set):
-    """In bfloat16 loss and counts are close to those in float32, and not the same."""
+    """In bfloat16, loss and counts are close to those in float32, but not equal."""
     model, shown = build_model("unet4", 2, seed=0), image_set(6)
     exact, rounded = (evaluate(model, shown, **options(cpu, precision=p)) for p in ("float32", "bfloat16"))
     assert rounded.loss != exact.loss
@@ -135,8 +135,10 @@ def test_bfloat16_is_close(cpu, image_set):
     assert np.abs(rounded.confusion_CC - exact.confusion_CC).sum() <= 0.05 * exact.confusion_CC.sum()
 
 
-def test_more_can_be_measured_at_once(cpu, image_set):
-    """Further losses are each what an evaluation with it alone gives; boundary scores come a row per picture, when asked for."""
+def test_several_measures_in_one_evaluation(cpu, image_set):
+    """Each additional loss equals that of an evaluation with this loss only; boundary scores have one row per image, if
+    requested.
+    """
     model, shown = build_model("unet4", 2, seed=0), image_set(5, ignored=True)
     more = {name: make_objective(name, ("one", "other")) for name in ("dice", "focal")}
     result = evaluate(model, shown, **options(cpu), more_losses=more, boundary=True)

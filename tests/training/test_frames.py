@@ -1,4 +1,4 @@
-"""Predictions over time: one frame a result and one of the start, none missing or doubled after a break."""
+"""Predictions over time: one frame per result and one of the start, none missing or repeated after an interruption."""
 
 import itertools
 from dataclasses import replace
@@ -18,7 +18,7 @@ SHOWN = 3
 
 @pytest.fixture
 def go(image_set, recipe, cpu, tmp_path):
-    """Train from the checkpoint until so many results have come; return state, results and frames."""
+    """Train from the checkpoint until there are `results` results; return state, results and frames."""
     whole = image_set(12, ignored=True)
     sets = [replace(whole, members=part) for part in np.split(whole.members, [8])]
 
@@ -36,7 +36,7 @@ def go(image_set, recipe, cpu, tmp_path):
 
 
 def predicted(model, image_set, cpu) -> np.ndarray:
-    """Return the class numbers that a model predicts for the first pictures, in eval mode."""
+    """Return the class numbers that a model predicts for the first images, in eval mode."""
     model.eval()
     ((images, _),) = image_set.batches([np.arange(SHOWN)], cpu)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def predicted(model, image_set, cpu) -> np.ndarray:
 
 @pytest.mark.parametrize(("values", "count"), [({"epochs": 2}, 3), ({"steps": 4, "validations": 4}, 5), ({"ema": 0.5}, 4)])
 def test_there_is_a_frame_of_the_start_and_of_every_result(go, cpu, values, count):
-    """The first frame is what the untrained model predicts, the last what the trained one does; there is one a result."""
+    """The first frame is the prediction of the untrained model, the last that of the trained one; there is one per result."""
     state, results, frames, val_set = go(**values)
     kept = frames.load(len(results))
     assert kept.shape == (count, SHOWN, 16, 16)
@@ -56,8 +56,8 @@ def test_there_is_a_frame_of_the_start_and_of_every_result(go, cpu, values, coun
 
 
 @pytest.mark.parametrize("before_the_checkpoint", [False, True])
-def test_no_frame_is_missing_or_doubled_after_a_break(go, monkeypatch, before_the_checkpoint):
-    """A run that is broken off, even between a frame and its checkpoint, ends with the frames of a whole one."""
+def test_no_frame_is_missing_or_repeated_after_an_interruption(go, monkeypatch, before_the_checkpoint):
+    """An interrupted run, even between a frame and its checkpoint, ends with the frames of an uninterrupted run."""
     _, results, whole, _ = go(folder="whole")
     if before_the_checkpoint:
         real = loop.save_checkpoint
@@ -80,14 +80,14 @@ def test_no_frame_is_missing_or_doubled_after_a_break(go, monkeypatch, before_th
 
 
 def test_frames_change_no_number(go):
-    """Training with and without frames gives the same losses, to the bit."""
+    """Training with and without frames gives the same losses, bit by bit."""
     _, with_frames, _, _ = go(folder="with")
     _, without, _, _ = go(folder="without", frames=False)
     assert [(r.train_loss, r.val_loss, r.val) for r in with_frames] == [(r.train_loss, r.val_loss, r.val) for r in without]
 
 
-def test_a_clip_holds_pictures_truths_frames_and_when(go, tmp_path):
-    """The clip of a run is plain arrays: pictures, masks, frames, and for each frame its step, epoch and validation mean IoU."""
+def test_a_clip_holds_images_masks_frames_and_times(go, tmp_path):
+    """The clip of a run holds plain arrays: images, masks, frames, and the step, epoch and validation mean IoU of each frame."""
     state, results, frames, val_set = go(steps=5, validations=2)
     save_clip(tmp_path / "clip.npz", frames, val_set, state.history)
     with np.load(tmp_path / "clip.npz", allow_pickle=False) as clip:

@@ -18,7 +18,7 @@ from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
 
-PINNED = [  # training and validation loss of unet4 on drawn pictures, seed 3, learning rate 3e-4
+PINNED = [  # training and validation loss of unet4 on drawn images, seed 3, learning rate 3e-4
     (0.671917, 0.663757),
     (0.646238, 0.646590),
     (0.648808, 0.627270),
@@ -30,7 +30,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 
 
 class Run:
-    """One run over a checkpoint, and again from it: each `go` builds model and state anew, as a new process would."""
+    """A run with one checkpoint: each `go` builds model and state again and resumes from it, as a new process does."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Run:
         self.sigmoid_class, self.state = sigmoid_class, None
 
     def go(self, results=None) -> list[EpochResult]:
-        """Train until so many results have come, then break off; to the end for None."""
+        """Train until there are `results` results, then stop; None trains to the end."""
         model = build_model(self.name, len(self.sets[0].data.classes), seed=0, sigmoid_class=self.sigmoid_class)
         freeze(model, self.policy, frozen_norm=self.norm)
         self.state = start_state(model, self.recipe, self.device, self.checkpoint)
@@ -65,7 +65,7 @@ class Run:
 
 
 def numbers(results: list[EpochResult]) -> list[dict]:
-    """Results as plain values, without what a clock measured."""
+    """Return results as plain values, without measured times."""
     return [{name: value for name, value in asdict(result).items() if name not in TIMES} for result in results]
 
 
@@ -75,7 +75,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture
 def run(image_set, recipe, cpu, tmp_path):
-    """Make a run whose standard is short: 6 pictures to train on, 3 to validate."""
+    """Make a run whose standard is short: 6 images to train on, 3 to validate."""
     count = itertools.count()
 
     def make(name="unet4", image_px=16, policy="none", norm="eval", seed=3, train_count=6, device=cpu, one=None, **values) -> Run:
@@ -88,13 +88,13 @@ def run(image_set, recipe, cpu, tmp_path):
 
 
 def test_loss_curve_is_pinned(run):
-    """The losses of three epochs are these; a change that is not meant to move numbers leaves them."""
+    """The losses of three epochs are these; a change that should not change numbers must not change them."""
     found = [(result.train_loss, result.val_loss) for result in run(name="unet16", learning_rate=3e-4).go()]
     np.testing.assert_allclose(found, PINNED, rtol=PIN_TOLERANCE)
 
 
 def test_it_learns(run):
-    """In some epochs the loop learns pictures in which brightness tells the class."""
+    """In a few epochs, the loop learns images whose brightness determines the class."""
     results = run(name="unet16", epochs=8, learning_rate=5e-3, train_count=12).go()
     assert results[-1].train_loss < 0.5 * results[0].train_loss
     assert max(result.val.iou for result in results) > 0.8
@@ -117,7 +117,7 @@ CONFIGURATIONS = {
 
 @pytest.mark.parametrize("values", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_resumed_run_is_the_same_bit_for_bit(run, values):
-    """A run that is broken off after every epoch and started again gives the same results and weights as a whole one."""
+    """A run that is interrupted after every epoch and resumed gives the same results and weights as an uninterrupted run."""
     whole, parted = run(**values), run(**values)
     expected = numbers(whole.go())
     before = []
@@ -132,15 +132,15 @@ def test_resumed_run_is_the_same_bit_for_bit(run, values):
 
 
 def test_dropout_and_flips_do_matter(run):
-    """The resumed runs above would not be equal by accident: dropout and flips change the numbers."""
+    """The resumed runs above are not equal by accident: dropout and flips change the numbers."""
     values = CONFIGURATIONS["dropout"]
     base = numbers(run(**values).go(1))
     assert numbers(run(**values, augmentation="none").go(1)) != base
     assert numbers(run(**values, seed=4).go(1)) != base
 
 
-def test_finished_run_gives_its_results_again_without_training(run, monkeypatch):
-    """A run that had ended yields all its results at once."""
+def test_finished_run_yields_its_results_without_training(run, monkeypatch):
+    """A finished run that is started again yields all its results without training."""
     whole = run()
     expected = whole.go()
     monkeypatch.setattr(loop, "evaluate", lambda *_, **__: pytest.fail("it trained again"))
@@ -149,15 +149,15 @@ def test_finished_run_gives_its_results_again_without_training(run, monkeypatch)
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1], lambda b: b[:0], lambda b: bytes(len(b))])
 def test_damaged_checkpoint_starts_from_the_beginning(run, damage):
-    """A checkpoint that is cut short, empty or zeroed counts as none: the run begins anew and ends the same."""
+    """With a cut, empty or zeroed checkpoint, the run starts from the beginning and ends with the same numbers."""
     damaged = run()
     expected = numbers(damaged.go())
     damaged.checkpoint.write_bytes(damage(damaged.checkpoint.read_bytes()))
     assert numbers(damaged.go()) == expected
 
 
-def test_global_chance_is_neither_used_nor_moved(run):
-    """Results depend on the seed alone, and torch's global random state is where it was."""
+def test_the_global_random_state_is_neither_used_nor_changed(run):
+    """Results depend only on the seed, and torch's global random state does not change."""
     values = CONFIGURATIONS["dropout"]
     torch.manual_seed(1)
     expected = torch.rand(2)
@@ -173,7 +173,9 @@ UNDEFINED = (None,) * 5
 
 
 def measuring(ious, losses):
-    """Counts and a loss for each validation in turn: an IoU of None is a split without foreground, in which all is predicted."""
+    """Return counts and a loss for each validation in order; an IoU of None is a split without foreground, all predicted as
+    foreground.
+    """
     measured = iter(zip(ious, losses, strict=True))
 
     def change(found):
@@ -199,7 +201,7 @@ def measuring(ious, losses):
 )
 @pytest.mark.parametrize("broken_off_after", [None, 3])
 def test_one_measure_decides_which_epoch_is_kept(run, monkeypatch, keep, ious, kept, broken_off_after):
-    """The weights of the epoch with the best reading by `keep` are kept, also when a run is broken off and started again."""
+    """The weights of the epoch with the best reading by `keep` are kept, also if a run is interrupted and resumed."""
     change, real, seen = measuring(ious, LOSSES), loop.evaluate, []
 
     def measured(model, *args, **values):
@@ -219,7 +221,7 @@ def test_one_measure_decides_which_epoch_is_kept(run, monkeypatch, keep, ious, k
 
 @pytest.mark.parametrize("broken_off_after", [None, 1, 3])
 def test_plateau_ends_a_run(run, monkeypatch, broken_off_after):
-    """With patience 2 a run ends two epochs after its best, also when it is broken off in between."""
+    """With patience 2, a run ends two epochs after its best, also if it is interrupted in between."""
     losses, real = iter([0.5, 0.4, 0.6, 0.4, 0.1, 0.1]), loop.evaluate
     monkeypatch.setattr(loop, "evaluate", lambda *args, **values: replace(real(*args, **values), loss=next(losses)))
     whole = run(epochs=9, patience_epochs=2, keep="val_loss")
@@ -230,8 +232,8 @@ def test_plateau_ends_a_run(run, monkeypatch, broken_off_after):
 
 
 @pytest.mark.parametrize(("steps", "validations"), [(7, 3), (3, 3), (1, 1), (10, 4), (5, None)])
-def test_steps_mode_makes_exactly_so_many_steps(run, monkeypatch, steps, validations):
-    """With `steps` the optimiser steps exactly so often, and there are as many results as validations, equally spaced."""
+def test_steps_mode_makes_exactly_the_given_steps(run, monkeypatch, steps, validations):
+    """With `steps`, the optimiser makes exactly this number of steps, and there is one result per validation, equally spaced."""
     made = []
     real = torch.optim.Adam.step
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: (made.append(1), real(self))[1])
@@ -244,7 +246,7 @@ def test_steps_mode_makes_exactly_so_many_steps(run, monkeypatch, steps, validat
 
 @pytest.fixture
 def batches_of(recorded):
-    """Train, and return the numbers of the images in every batch, in order."""
+    """Train, and return the numbers of the images in each batch, in order."""
 
     def train_recorded(run_of) -> list[list[int]]:
         train_set, val_set = run_of.sets
@@ -257,7 +259,7 @@ def batches_of(recorded):
 
 
 def test_epochs_and_steps_see_the_same_batches(run, batches_of):
-    """As many steps as three epochs have, however they are divided, see the same batches in the same order."""
+    """A run of as many steps as three epochs have sees the same batches in the same order, however they are divided."""
     by_epoch = batches_of(run(epochs=3, train_count=7))
     assert len(by_epoch) == 6
     assert all(sorted(by_epoch[n] + by_epoch[n + 1]) == list(range(7)) for n in (0, 2, 4))
@@ -265,22 +267,22 @@ def test_epochs_and_steps_see_the_same_batches(run, batches_of):
         assert batches_of(run(steps=6, validations=validations, train_count=7)) == by_epoch
 
 
-def test_order_depends_on_the_seed_alone(run, batches_of):
-    """Runs of one seed see the same batches whatever model and learning rate they have; another seed sees others."""
+def test_order_depends_only_on_the_seed(run, batches_of):
+    """Runs with one seed see the same batches for any model and learning rate; another seed sees others."""
     base = batches_of(run())
     assert batches_of(run(policy="encoder", learning_rate=1e-2, augmentation="none")) == base
     assert batches_of(run(seed=4)) != base
 
 
-def test_last_batch_of_one_picture_trains(run, batches_of):
-    """Five pictures in batches of four train in one batch of five, which batch normalisation at 1x1 needs."""
+def test_last_batch_of_one_image_trains(run, batches_of):
+    """Five images in batches of four train in one batch of five, which batch normalisation at 1x1 needs."""
     alone = run(name="unet-mobilenet_v2", image_px=32, train_count=5, epochs=1)
     assert [len(batch) for batch in batches_of(alone)] == [5]
 
 
 @pytest.mark.parametrize("values", [{"learning_rate": 1e30}, {"learning_rate": 1e30, "precision": "bfloat16"}])
 def test_loss_that_is_not_finite_ends_the_run_with_its_reason(run, values):
-    """A loss that becomes infinite or NaN is an error of one line that says which loss, when, and at which learning rate."""
+    """An infinite or NaN loss raises a one-line error that names the loss, the epoch and the learning rate."""
     broken = run(**values, epochs=4)
     pattern = r"(training|validation) loss is (nan|inf) in epoch \d at learning_rate=1e\+30"
     with pytest.raises(NonFiniteLossError, match=pattern) as caught:
@@ -290,7 +292,7 @@ def test_loss_that_is_not_finite_ends_the_run_with_its_reason(run, values):
 
 
 def test_bfloat16_is_close_to_float32(run):
-    """A run in bfloat16 on the CPU keeps weights in float32 and gives nearly the numbers of a run in float32."""
+    """A run in bfloat16 on the CPU keeps weights in float32, and its numbers are close to those of a run in float32."""
     exact, rounded = run(learning_rate=1e-4), run(learning_rate=1e-4, precision="bfloat16")
     for one, other in zip(exact.go(), rounded.go(), strict=True):
         assert other.train_loss != one.train_loss
@@ -300,7 +302,7 @@ def test_bfloat16_is_close_to_float32(run):
 
 
 def test_weights_and_optimiser_are_channels_last(run):
-    """Weights and the optimiser's slots lie channels last, before and after a resume: layout decides speed on a GPU."""
+    """Weights and optimiser slots are channels last, before and after a resume: the layout determines the speed on a GPU."""
     parted = run()
     for _ in range(2):
         parted.go(1)
@@ -313,7 +315,7 @@ def test_weights_and_optimiser_are_channels_last(run):
 
 
 def test_frozen_encoder_is_the_same_after_training(run):
-    """A run with a frozen encoder leaves its weights and statistics bit for bit, and gives the optimiser none of them."""
+    """A run with a frozen encoder leaves its weights and statistics equal bit by bit, and the optimiser has none of them."""
     frozen = run(name="linknet-mobilenet_v2", image_px=32, policy="encoder", epochs=1)
     start = build_model("linknet-mobilenet_v2", 2, seed=0).network.state_dict()
     frozen.go()
@@ -326,8 +328,9 @@ def test_frozen_encoder_is_the_same_after_training(run):
 
 @pytest.mark.parametrize("ema", [None, 0.5])
 def test_statistics_of_an_encoder_frozen_in_train_mode_are_kept_with_the_weights(run, ema):
-    """A run with frozen_norm=train keeps the frozen encoder's parameters as they were and its statistics as training left them; a
-    moving average of the weights has its own, between the start and these."""
+    """A run with frozen_norm=train leaves the frozen encoder's parameters unchanged and keeps the statistics that training
+    updated; a moving average of the weights has separate statistics, between the initial and the final ones.
+    """
     frozen = run(policy="encoder", norm="train", epochs=1, ema=ema)
     start = build_model("unet4", 2, seed=0).network.state_dict()
     frozen.go()
@@ -344,8 +347,8 @@ def test_statistics_of_an_encoder_frozen_in_train_mode_are_kept_with_the_weights
             assert 0 < (kept[name] - start[name]).norm() < (after[name] - start[name]).norm()
 
 
-def test_train_loss_weighs_pictures_equally(run):
-    """The training loss is the mean over pictures: a batch counts by its size."""
+def test_train_loss_weighs_images_equally(run):
+    """The training loss is the mean over images: a batch counts by its size."""
     values = iter([1.0, 4.0])
     register({"own:told": Loss("told", lambda logits, _: logits.sum() * 0 + next(values, 2.0))})
     (result,) = run(epochs=1, loss="own:told").go()
@@ -353,7 +356,7 @@ def test_train_loss_weighs_pictures_equally(run):
 
 
 def test_seconds_cover_training_and_validation(run):
-    """Times are positive, and the pictures per second are those of training alone."""
+    """Times are positive, and images per second are those of training only."""
     for result in run(epochs=2).go():
         assert 0 < 6 / result.images_per_second < result.seconds
 
@@ -364,7 +367,7 @@ def test_seconds_cover_training_and_validation(run):
 @pytest.mark.filterwarnings("ignore:.*deterministic:UserWarning")  # the sum of a cross-entropy has no such algorithm
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_gpu_run_resumes(run, precision):
-    """On a GPU a run in either precision goes through, and broken off and resumed it gives the same numbers nearly exactly."""
+    """On a GPU, a run in either precision finishes, and after an interruption it gives nearly the same numbers."""
     values = {"device": Device("cuda", 1), "precision": precision, "name": "unet-resnet18", "image_px": 32}
     whole, parted = run(**values), run(**values)
     expected = whole.go()
@@ -376,7 +379,7 @@ def test_gpu_run_resumes(run, precision):
 
 
 def test_one_logit_is_trained_as_a_script_does_with_binary_cross_entropy(run, cpu):
-    """A run of one logit makes the steps, and keeps the weights, of a plain torch script: one channel, SGD, BCE with logits."""
+    """A run with one logit makes the steps, and keeps the weights, of a plain torch script: one channel, SGD, BCE with logits."""
     ours = run(image_px=32, train_count=8, epochs=1, augmentation="none", loss="bce", optimizer="sgd", learning_rate=0.01, one=1)
     ours.go()
     network = build_model("unet4", 2, seed=0, sigmoid_class=1).network.train().to(memory_format=torch.channels_last)

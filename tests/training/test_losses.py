@@ -49,7 +49,7 @@ def probabilities(logits: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
-def test_cross_entropy_is_the_mean_over_counted_pixels(classes, ignored):
+def test_cross_entropy_is_the_mean_over_valid_pixels(classes, ignored):
     """Cross-entropy is minus the mean log probability of the true class, over the pixels that are not ignored."""
     logits, masks = example(classes, ignored)
     chances, truth = probabilities(logits), masks.numpy()
@@ -61,7 +61,7 @@ def test_cross_entropy_is_the_mean_over_counted_pixels(classes, ignored):
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
 def test_dice_follows_the_formula(classes, ignored):
-    """Dice is one minus 2|PT|/(|P|+|T|) over the batch: of class 1 where there are two, else the mean over classes."""
+    """Dice is one minus 2|PT|/(|P|+|T|) over the batch: of class 1 with two classes, otherwise the mean over classes."""
     logits, masks = example(classes, ignored)
     chances, truth = probabilities(logits), masks.numpy()
     counted = truth != IGNORE
@@ -74,7 +74,7 @@ def test_dice_follows_the_formula(classes, ignored):
 
 
 def test_dice_of_absent_classes_is_zero():
-    """A class that the batch does not hold adds 0 to the mean over three classes, and 0 alone with two."""
+    """A class that the batch does not show adds 0 to the mean over three classes, and gives 0 with two."""
     logits, masks = example(3, 0.0)
     masks[masks == 2] = 0
     chances, truth = probabilities(logits), masks.numpy()
@@ -100,7 +100,7 @@ def test_jaccard_follows_the_formula(classes, ignored):
 
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
 def test_bce_is_scikit_learns_log_loss(ignored):
-    """With two classes BCE is the foreground's log loss; with more, the mean over the classes, each against the rest."""
+    """With two classes, BCE is the foreground's log loss; with more, the mean over the classes, each against the rest."""
     logits, masks = example(2, ignored)
     counted = masks.numpy() != IGNORE
     expected = log_loss(masks.numpy()[counted], probabilities(logits)[:, 1][counted], labels=[0, 1])
@@ -114,15 +114,15 @@ def test_bce_is_scikit_learns_log_loss(ignored):
 
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
 def test_focal_follows_the_paper(ignored):
-    """Focal is the mean of -(1-p)^2 log p, p being the foreground's chance of the truth (Lin et al. 2017, formula 4)."""
+    """Focal is the mean of -(1-p)^2 log p, where p is the foreground's probability of the truth (Lin et al. 2017, formula 4)."""
     logits, masks = example(2, ignored)
     chances, truth = probabilities(logits), masks.numpy()
     p = np.array([chances[b, truth[b, y, x], y, x] for b, y, x in np.argwhere(truth != IGNORE)])
     assert float(focal(logits, masks)) == pytest.approx(np.mean(-((1 - p) ** 2) * np.log(p)), rel=1e-5)
 
 
-def test_lovasz_is_the_loss_in_iou_for_sure_predictions():
-    """For predictions without doubt, Lovasz-Softmax is the mean over the present classes of one minus their IoU."""
+def test_lovasz_is_the_loss_in_iou_for_certain_predictions():
+    """For predictions with probability 1, Lovasz-Softmax is the mean over the present classes of one minus their IoU."""
     _, masks = example(3, 0.2)
     guess = torch.randint(0, 3, masks.shape, generator=torch.Generator().manual_seed(1))
     logits = 1000 * torch.nn.functional.one_hot(guess, 3).permute(0, 3, 1, 2).float()
@@ -135,7 +135,7 @@ def test_lovasz_is_the_loss_in_iou_for_sure_predictions():
 
 
 def test_weighted_cross_entropy_is_torchs():
-    """Class weights enter as in torch's own weighted mean, and are median over own frequency."""
+    """Class weights are used as in torch's weighted mean, and are the median frequency divided by the class's frequency."""
     logits, masks = example(3, 0.3)
     weights = median_frequency_weights(FREQUENCIES[:3])
     assert weights == pytest.approx((2 / 7, 1.0, 2.0))
@@ -146,7 +146,7 @@ def test_weighted_cross_entropy_is_torchs():
 
 
 def test_foreground_cross_entropy_leaves_the_background_out():
-    """Where the background is not counted, the loss is cross-entropy over the other pixels; it needs a background."""
+    """The loss is the cross-entropy over the pixels outside the background; it needs a background class."""
     logits, masks = example(3, 0.2)
     expected = cross_entropy(logits, masks.masked_fill(masks == 0, IGNORE))
     assert float(objective("cross_entropy_foreground")(logits, masks)) == float(expected)
@@ -162,8 +162,8 @@ def test_a_sum_adds_its_terms():
     assert float(whole) == pytest.approx(0.5 * float(cross_entropy(logits, masks)) + 2 * float(dice(logits, masks)), rel=1e-6)
 
 
-def test_an_own_loss_is_called_as_it_is():
-    """A loss from the study file is called with logits and masks; one that was not brought is a user's mistake."""
+def test_a_users_loss_is_called_directly():
+    """A loss of the study file is called with logits and masks; an undeclared one raises `UserError`."""
     register({"own:twice": Loss("twice", lambda logits, mask: 2 * cross_entropy(logits, mask))})
     logits, masks = example(3, 0.2)
     assert float(objective("own:twice+dice")(logits, masks)) == pytest.approx(
@@ -182,8 +182,8 @@ def test_an_own_loss_is_called_as_it_is():
         (lambda logits: logits.sum(), "fails for 1 images of 3 classes: TypeError"),
     ],
 )
-def test_an_own_loss_that_is_none_is_refused_before_training(function, message):
-    """An own loss is tried on small batches: one that fails, or gives no finite scalar with a gradient, is one line."""
+def test_a_broken_users_loss_is_refused_before_training(function, message):
+    """A user's loss is tried on small batches: if it fails or returns no finite scalar with a gradient, the error is one line."""
     register({"own:odd": Loss("odd", function)})
     with pytest.raises(UserError, match=message) as caught:
         check_loss("dice+own:odd", CLASSES[:3])
@@ -193,9 +193,8 @@ def test_an_own_loss_that_is_none_is_refused_before_training(function, message):
 @pytest.mark.parametrize("name", [*LOSS_NAMES, "0.5*cross_entropy+dice"])
 @pytest.mark.parametrize("pieces", [1, 2, 3])
 def test_parts_of_a_batch_add_up(name, pieces):
-    """The parts of the pieces of a batch add up to its loss where the loss is a mean over pixels, gradients too.
-
-    Losses of a batch as a whole are averaged over the pieces.
+    """For means over pixels, the losses and gradients of micro-batches add up to those of the batch. Losses of a batch as a whole
+    are averaged over the micro-batches.
     """
     logits, masks = example(3, 0.4)
     loss, world = objective(name), World()
@@ -220,7 +219,7 @@ def test_parts_of_a_batch_add_up(name, pieces):
 @pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_all_ignored_gives_zero_and_a_finite_gradient(name, classes):
-    """Where every pixel is ignored a loss is 0 and its gradient finite and 0."""
+    """If every pixel is ignored, a loss is 0 and its gradient is finite and 0."""
     logits, masks = example(classes, 0.0)
     logits.requires_grad_()
     loss = objective(name, classes)(logits, torch.full_like(masks, IGNORE))
@@ -232,7 +231,7 @@ def test_all_ignored_gives_zero_and_a_finite_gradient(name, classes):
 @pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_ignored_pixels_get_no_gradient(name, classes):
-    """No logit of an ignored pixel has a gradient, while counted pixels have one."""
+    """Logits of ignored pixels have no gradient; those of valid pixels do."""
     logits, masks = example(classes, 0.5)
     logits.requires_grad_()
     objective(name, classes)(logits, masks).backward()
@@ -243,7 +242,7 @@ def test_ignored_pixels_get_no_gradient(name, classes):
 
 @pytest.mark.parametrize("name", BINARY)
 def test_better_logits_lose_less(name):
-    """Logits that point to the truth lose almost nothing, those that point away almost all there is to lose."""
+    """Confident correct logits have almost no loss, confident wrong ones almost the largest."""
     _, masks = example(2, 0.3)
     truth = torch.nn.functional.one_hot(masks.where(masks != IGNORE, 0), 2).permute(0, 3, 1, 2).float()
     assert float(objective(name, 2)(20 * truth, masks)) < 1e-3
@@ -255,7 +254,7 @@ FILLED = {"everything": (-8.0, 8.0), "nothing": (8.0, -8.0)}
 
 @pytest.mark.parametrize("name", ["dice", "jaccard", "2*dice"])
 def test_measures_count_predictions_of_absent_classes(name):
-    """As a measure an image without foreground is lost if all of it is predicted as foreground, and right if nothing is."""
+    """As a measure, an image without foreground has a loss close to 1 if it is predicted as foreground, and 0 if it is not."""
     masks = torch.zeros(1, 8, 8, dtype=torch.long)
     measured = objective(name, 2).measured
     logits = {what: torch.tensor(values).view(1, 2, 1, 1).expand(1, 2, 8, 8) for what, values in FILLED.items()}
@@ -268,7 +267,7 @@ def test_measures_count_predictions_of_absent_classes(name):
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
 def test_the_measure_of_absent_classes_follows_the_formula(classes, ignored):
-    """An absent class adds k / (1 + k) with k the counted pixels predicted as it; shown ones are as in training."""
+    """An absent class adds k / (1 + k), where k valid pixels are predicted as it; shown classes count as in training."""
     logits, masks = example(classes, ignored)
     masks[masks == classes - 1] = 0  # the last class is absent, the foreground of two
     counted = (masks != IGNORE).numpy()
@@ -283,7 +282,7 @@ def test_the_measure_of_absent_classes_follows_the_formula(classes, ignored):
 @pytest.mark.parametrize("name", ["dice", "jaccard"])
 @pytest.mark.parametrize(("classes", "image_px"), [(2, 256), (21, 64)])
 def test_a_right_prediction_measures_well_however_large_the_image(name, classes, image_px):
-    """An image without a class, every pixel of it right at a confidence of 0.99, has a loss close to 0."""
+    """An image that lacks a class and is predicted correctly with probability 0.99 has a loss close to 0, at any size."""
     right = math.log(0.99 / (0.01 / (classes - 1)))
     logits = torch.zeros(1, classes, image_px, image_px)
     logits[:, 0] = right
@@ -292,8 +291,8 @@ def test_a_right_prediction_measures_well_however_large_the_image(name, classes,
 
 
 @pytest.mark.parametrize("name", ["dice", "jaccard", "bce", "focal"])
-def test_losses_are_the_foregrounds_wherever_it_stands(name):
-    """With the background second, a loss is that of the same figures with the classes in their usual order."""
+def test_losses_are_the_foregrounds_at_either_number(name):
+    """With the background as class 1, a loss equals that with the classes in their usual order."""
     logits, masks = example(2, 0.3)
     turned = torch.where(masks == IGNORE, IGNORE, 1 - masks)
     swapped = make_objective(name, ("lesion", "background"))
@@ -320,7 +319,7 @@ ONE_CHANNEL = {  # the loss of one logit a pixel, as its library has it
 @pytest.mark.parametrize("ignored", [0.0, 0.4])
 @pytest.mark.parametrize("foreground", [0, 1])
 def test_one_logit_beside_zero_has_the_losses_of_one_channel(name, ignored, foreground):
-    """With logits 0 and z every loss, and its gradient by z, is that of torch or smp for one channel z of the foreground."""
+    """With logits 0 and z, every loss and its gradient by z equal those of torch or smp for one channel z of the foreground."""
     logits, masks = example(2, ignored)
     ours, theirs = (logits[:, 1:].clone().requires_grad_() for _ in range(2))
     pair = [torch.zeros_like(ours), ours]

@@ -5,7 +5,7 @@ from segsweep.training.lr_schedule import SCHEDULES, learning_rate_share
 
 
 def reference(scheduler, steps: int, **options) -> list[float]:
-    """The rates that a scheduler of torch gives at each step, for a rate of 1."""
+    """Return the rates of a torch scheduler at each step, for a rate of 1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     made, rates = scheduler(optimizer, **options), []
     for _ in range(steps):
@@ -21,7 +21,7 @@ def shares(name: str, steps: int, warmup: float = 0.0) -> list[float]:
 
 @pytest.mark.parametrize("steps", [10, 57])
 def test_schedules_equal_torchs(steps):
-    """Poly, cosine and one-cycle give the rates of torch's own schedulers, step by step."""
+    """Poly, cosine and one-cycle have the rates of torch's schedulers at every step."""
     schedulers = torch.optim.lr_scheduler
     assert shares("poly", steps) == pytest.approx(reference(schedulers.PolynomialLR, steps, total_iters=steps, power=0.9))
     assert shares("cosine", steps) == pytest.approx(reference(schedulers.CosineAnnealingLR, steps, T_max=steps), abs=1e-9)
@@ -33,13 +33,13 @@ def test_schedules_equal_torchs(steps):
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 3, 100])
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.99])
-def test_shares_lie_between_nought_and_one(name, steps, warmup):
+def test_shares_lie_between_0_and_1(name, steps, warmup):
     """At every step of every run, however short, the share is above 0 and at most 1."""
     assert all(0 < share <= 1 for share in shares(name, steps, warmup))
 
 
-def test_warm_up_rises_to_the_rate_and_hands_over():
-    """During the warm-up the rate rises linearly to its full value, then the schedule runs over what is left."""
+def test_warm_up_rises_to_the_rate_before_the_schedule():
+    """During the warm-up the rate rises linearly to its full value; the schedule covers the remaining steps."""
     found = shares("poly", 20, warmup=0.2)
     assert found[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert found[4:] == pytest.approx(shares("poly", 16))

@@ -8,7 +8,7 @@ from segsweep.training.metrics import image_scores, scores
 
 
 def labels(classes: int, seed: int, size: int = 400, skill: float = 0.6, present=None):
-    """True and predicted labels of which a share agrees; `present` limits what occurs in each."""
+    """Return true and predicted labels, of which a share agrees; `present` limits the classes of each."""
     rng = np.random.default_rng(seed)
     true = rng.choice(present[0] if present else classes, size)
     guess = rng.choice(present[1] if present else classes, size)
@@ -16,7 +16,7 @@ def labels(classes: int, seed: int, size: int = 400, skill: float = 0.6, present
 
 
 def counts(matrices: np.ndarray) -> np.ndarray:
-    """Hit, true and predicted pixels per class (N, 3, C) of matrices (N, C, C)."""
+    """Return correct, true and predicted pixels per class (N, 3, C) of matrices (N, C, C)."""
     return np.stack([np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(axis=2), matrices.sum(axis=1)], axis=1)
 
 
@@ -35,7 +35,7 @@ CASES = [(*labels(classes, seed), classes) for classes, seed in product((2, 3, 6
 
 @pytest.mark.parametrize(("true", "predicted", "classes"), CASES)
 def test_scores_equal_scikit_learns(true, predicted, classes):
-    """Every metric equals scikit-learn's: binary with two classes, else macro over the labels that the truth shows."""
+    """Every metric equals scikit-learn's: binary with two classes, otherwise macro over the labels that the truth shows."""
     found, shown = scores(matrix(true, predicted, classes)), np.unique(true)
     macro = {"average": "macro", "labels": shown, "zero_division": 0}
     how = {"average": "binary", "zero_division": 0} if classes == 2 else macro
@@ -52,15 +52,15 @@ def test_scores_equal_scikit_learns(true, predicted, classes):
 
 
 @pytest.mark.parametrize(("true", "predicted", "classes"), CASES)
-def test_class_iou_has_one_value_a_class(true, predicted, classes):
-    """The IoU of every class is scikit-learn's, and NaN for a class that the truth does not show, whether predicted or not."""
+def test_class_iou_has_one_value_per_class(true, predicted, classes):
+    """The IoU of each class is scikit-learn's, and NaN for a class that the truth does not show, predicted or not."""
     found = scores(matrix(true, predicted, classes)).class_iou
     expected = reference.jaccard_score(true, predicted, labels=range(classes), average=None, zero_division=0)
     np.testing.assert_allclose(found, np.where(np.isin(range(classes), true), expected, np.nan))
 
 
-def test_a_stray_pixel_of_an_absent_class_hardly_moves_the_mean():
-    """One pixel predicted as a class that the split does not show costs its own class that pixel, and no mean a class."""
+def test_one_pixel_of_an_absent_class_hardly_changes_the_mean():
+    """One pixel that is predicted as an absent class costs its true class one pixel, and adds no class to a mean."""
     before = np.array([[500, 20, 0], [30, 450, 0], [0, 0, 0]])
     after = before + np.array([[-1, 0, 1], [0, 0, 0], [0, 0, 0]])
     for measure in ("mean_iou", "iou", "f1", "precision", "recall", "mean_accuracy"):
@@ -68,7 +68,7 @@ def test_a_stray_pixel_of_an_absent_class_hardly_moves_the_mean():
 
 
 def test_the_class_set_of_a_mean_is_the_same_for_every_prediction():
-    """Whatever is predicted for a split, the same classes have an IoU, and the mean is over them."""
+    """For every prediction of a split, the same classes have an IoU, and the mean is over them."""
     rng = np.random.default_rng(0)
     true = rng.choice([0, 2, 5], 300)
     for predicted in (true, rng.choice(7, 300), np.full(300, 6), np.zeros(300, dtype=int)):
@@ -77,8 +77,8 @@ def test_the_class_set_of_a_mean_is_the_same_for_every_prediction():
         assert found.mean_iou == pytest.approx(np.nanmean(found.class_iou))
 
 
-def test_the_headline_belongs_to_the_foreground():
-    """With two classes of which the second is the background, the headline is the first one's, of the split and per image."""
+def test_main_metrics_belong_to_the_foreground():
+    """If the second of two classes is the background, the main metrics are those of the first, of the split and per image."""
     true, predicted = labels(2, 7)
     straight, turned = matrix(true, predicted, 2), matrix(1 - true, 1 - predicted, 2)
     for measure in ("iou", "f1", "precision", "recall"):
@@ -89,8 +89,8 @@ def test_the_headline_belongs_to_the_foreground():
         assert image_scores(counts(turned[None]), foreground=0)[measure] == expected
 
 
-def test_foreground_that_is_nowhere_is_undefined():
-    """With two classes of which the truth shows the background alone, the foreground's metrics are NaN and the means are not."""
+def test_absent_foreground_is_undefined():
+    """With two classes of which the truth shows only the background, the foreground's metrics are NaN and the means are not."""
     for predicted, share in ((0, 1.0), (3, 2 / 3)):
         found = scores(np.array([[9 - predicted, predicted], [0, 0]]))
         assert np.isnan([found.precision, found.recall, found.f1, found.iou]).all()
@@ -98,8 +98,8 @@ def test_foreground_that_is_nowhere_is_undefined():
         assert means == pytest.approx((share,) * 4)
 
 
-def test_nothing_counted_is_undefined():
-    """A matrix without a single pixel gives NaN everywhere, without a warning."""
+def test_metrics_without_a_pixel_are_undefined():
+    """A matrix without pixels gives NaN everywhere, without a warning."""
     for classes in (2, 4):
         found = scores(np.zeros((classes, classes), dtype=np.int64))
         assert np.isnan([*found.class_iou, found.accuracy, found.mean_accuracy, found.mean_iou, found.weighted_iou]).all()
@@ -108,7 +108,7 @@ def test_nothing_counted_is_undefined():
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_image_scores_equal_scikit_learns_per_image(classes):
-    """Accuracy, IoU and Dice of each image are scikit-learn's on that image alone, over the classes that its truth shows."""
+    """Accuracy, IoU and Dice of each image are scikit-learn's for that image, over the classes that its truth shows."""
     pairs = [labels(classes, seed, size=12) for seed in range(20)]
     pairs.append((np.full(12, classes - 1), np.full(12, classes - 1)))
     pairs.append((np.full(12, classes - 1), np.zeros(12, dtype=int)))
@@ -123,15 +123,15 @@ def test_image_scores_equal_scikit_learns_per_image(classes):
     np.testing.assert_allclose(found["dice"], [expected(reference.f1_score, *pair) for pair in pairs])
 
 
-def test_image_that_rightly_has_no_foreground_scores_one():
-    """With two classes, an image without foreground in truth and prediction has IoU and Dice 1, with a false one 0."""
+def test_image_without_true_and_predicted_foreground_scores_one():
+    """With two classes, an image without foreground in truth and prediction has IoU and Dice 1; with a false one it has 0."""
     found = image_scores(counts(np.array([[[5, 0], [0, 0]], [[4, 1], [0, 0]]])))
     assert found["iou"].tolist() == found["dice"].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_image_that_is_ignored_altogether_is_undefined(classes):
-    """An image without a counted pixel is NaN in every score: it is neither right nor wrong. Others are not touched."""
+def test_fully_ignored_image_is_undefined(classes):
+    """A fully ignored image has NaN in every score, and other images are not affected."""
     matrices = np.stack([np.zeros((classes, classes), dtype=np.int64), np.eye(classes, dtype=np.int64)])
     for values in image_scores(counts(matrices)).values():
         assert np.isnan(values[0])
@@ -139,7 +139,7 @@ def test_image_that_is_ignored_altogether_is_undefined(classes):
 
 
 def test_dice_of_the_split_differs_from_the_mean_over_images():
-    """F1 comes from the whole split's counts, Dice is per image: two images of unequal size tell them apart."""
+    """F1 is computed from the whole split's counts, Dice per image: two images of unequal size give different values."""
     each = np.array([[[0, 0], [0, 90]], [[0, 5], [5, 0]]])
     assert scores(each.sum(axis=0)).f1 == pytest.approx(180 / 190)
     assert image_scores(counts(each))["dice"].mean() == pytest.approx(0.5)

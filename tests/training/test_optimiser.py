@@ -6,8 +6,8 @@ from segsweep.training.optimiser import build_optimizer
 
 
 @pytest.mark.parametrize("architecture", ["unet16", "segformer-mit_b0"])
-def test_adamw_decays_weights_alone(recipe, architecture):
-    """With gradients of zero a step multiplies weights by 1 - rate x decay, and leaves biases and normalisation as they are."""
+def test_adamw_decays_only_weights(recipe, architecture):
+    """With zero gradients, a step multiplies weights by 1 - rate x decay, and leaves biases and normalisation unchanged."""
     model = build_model(architecture, 2, seed=0)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = build_optimizer(model, recipe(optimizer="adamw", weight_decay=0.5, learning_rate=0.1))

@@ -11,7 +11,7 @@ from segsweep.training.probe import NEIGHBOURS, TEMPERATURE, features_of, knn_fa
 
 
 class Means(nn.Module):
-    """An encoder whose features are the picture's own means, or the same for all pictures."""
+    """An encoder whose features are the means of the image, or the same for all images."""
 
     def __init__(self, blind: bool = False) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Means(nn.Module):
 
 @pytest.fixture
 def labelled(image_set):
-    """Pictures of two kinds that differ in brightness, the kinds in turn."""
+    """Return images of two kinds that differ in brightness, alternating."""
     whole = image_set(40)
     kinds = np.arange(40) % 2
     images = np.where(kinds[:, None, None, None] == 1, 200, 20).astype(np.uint8) + (whole.data.images // 20)
@@ -33,7 +33,7 @@ def labelled(image_set):
 
 
 def test_votes_equal_an_independent_implementation():
-    """The label that weighted neighbours vote for is that of scikit-learn's classifier with the same weights."""
+    """The winning label of weighted neighbours is that of scikit-learn's classifier with the same weights."""
     rng = np.random.default_rng(0)
     features, questions = rng.normal(size=(200, 6)), rng.normal(size=(50, 6))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -47,28 +47,28 @@ def test_votes_equal_an_independent_implementation():
     assert found.tolist() == expected.tolist()
 
 
-def test_a_good_encoder_is_told_from_a_blind_one(labelled, cpu):
-    """Features that separate the labels give 1; features that are the same everywhere give no more than chance."""
+def test_informative_features_score_higher_than_constant_ones(labelled, cpu):
+    """Features that separate the labels give 1; features that are equal for all images give chance level."""
     facts = knn_facts(Means(), Means(blind=True), *labelled, IMAGENET, cpu)
     assert facts["knn_accuracy"] == 1
     assert facts["knn_accuracy_start"] == pytest.approx(0.5, abs=0.01)
     assert facts["knn_chance"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_without_labels_nothing_is_told(image_set, cpu):
-    """Where all pictures have one label there is nothing to tell."""
+def test_without_labels_there_are_no_facts(image_set, cpu):
+    """If all images have one label, the facts are empty."""
     assert knn_facts(Means(), Means(), image_set(6), image_set(4), IMAGENET, cpu) == {}
 
 
-def test_labels_that_no_known_picture_has_count_as_missed(labelled, cpu):
-    """A held-out picture of an unknown label cannot be told rightly."""
+def test_labels_of_no_known_image_count_as_wrong(labelled, cpu):
+    """A held-out image with an unknown label cannot be predicted correctly."""
     known, asked = labelled
     strange = replace(asked, data=replace(asked.data, strata=["unheard of"] * 40))
     assert knn_facts(Means(), Means(), known, strange, IMAGENET, cpu)["knn_accuracy"] == 0
 
 
 def test_features_are_pooled_normalised_and_leave_the_mode(labelled, cpu):
-    """Features are unit vectors, one a picture, and the encoder's mode is what it was."""
+    """Features are unit vectors, one per image, and the encoder's mode is restored."""
     encoder = Means().train()
     features = features_of(encoder, labelled[0], IMAGENET, cpu)
     assert features.shape == (30, 3)

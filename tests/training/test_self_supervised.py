@@ -23,7 +23,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 
 @pytest.fixture
 def sets(image_set):
-    """Ten pictures to train on and four held out; their masks are of no use."""
+    """Return ten images for training and four held-out ones; their masks are not used."""
     whole = image_set(14, 32)
     return [replace(whole, members=part) for part in np.split(whole.members, [10])]
 
@@ -35,13 +35,13 @@ def run(sets, cpu, tmp_path):
 
 
 def test_loss_curve_is_pinned(run):
-    """The losses of three epochs are these; a change that is not meant to move numbers leaves them."""
+    """The losses of three epochs are these; a change that should not change numbers must not change them."""
     found = [(result.train_loss, result.val_loss) for result in run().go()]
     np.testing.assert_allclose(found, PINNED, rtol=PIN_TOLERANCE)
 
 
 def test_a_clipped_step_is_shorter(run):
-    """Adam's first moments hold a tenth of the first gradient: its norm is the largest allowed, and more without a limit."""
+    """Adam's first moments are a tenth of the first gradient: its norm is the largest allowed one, and larger without a limit."""
     norms = []
     for norm in (None, 0.01):
         one = run(gradient_clip_norm=norm, length=Length(None, 1, 1))
@@ -52,8 +52,8 @@ def test_a_clipped_step_is_shorter(run):
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_run_with_lars_that_was_broken_off_goes_on_with_the_same_numbers(run):
-    """The momentum of LARS is in the checkpoint too: a run continues with the numbers and weights of an undisturbed one."""
+def test_an_interrupted_run_with_lars_resumes_with_the_same_numbers(run):
+    """The checkpoint holds the momentum of LARS too: a resumed run has the numbers and weights of an uninterrupted one."""
     whole, broken = run(optimizer="lars"), run(optimizer="lars")
     expected = whole.go()
     broken.go(results=2)
@@ -63,8 +63,10 @@ def test_a_run_with_lars_that_was_broken_off_goes_on_with_the_same_numbers(run):
     assert all(torch.equal(value, weights[name]) for name, value in broken.weights().items())
 
 
-def test_held_out_pictures_are_mixed_in_batches_that_every_process_can_share():
-    """They come in a fixed mixed order, in about equal batches of at least a picture a process; a single one is not matched."""
+def test_held_out_images_are_mixed_in_batches_that_every_process_can_share():
+    """Held-out images have a fixed shuffled order, in batches of about equal size with at least one image per process; a single
+    one is not matched.
+    """
     batches = held_out_batches(60, 8, processes=8)
     assert sorted(np.concatenate(batches).tolist()) == list(range(60))
     assert min(map(len, batches)) >= 8
@@ -75,8 +77,8 @@ def test_held_out_pictures_are_mixed_in_batches_that_every_process_can_share():
     assert contrastive_chance(1, 64) is None
 
 
-def test_too_few_held_out_pictures_give_no_numbers(run, sets):
-    """With one held-out picture there is nothing to match: no loss and no accuracy are told instead of perfect ones."""
+def test_too_few_held_out_images_give_no_numbers(run, sets):
+    """With one held-out image, there is nothing to match: loss and accuracy are None instead of perfect."""
     alone = run(length=Length(1, None, None))
     alone.sets = [sets[0], sets[1].first(1)]
     (result,) = alone.go()
@@ -85,8 +87,8 @@ def test_too_few_held_out_pictures_give_no_numbers(run, sets):
 
 
 @pytest.mark.parametrize("when", ["views", "backward"])
-def test_too_little_memory_is_told_wherever_it_shows(run, monkeypatch, when):
-    """Also where drawing views, or the gradients, take more than there is, the message names the settings."""
+def test_too_little_memory_is_reported_wherever_it_occurs(run, monkeypatch, when):
+    """The message names the settings, also if drawing views or computing gradients runs out of memory."""
 
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -97,7 +99,7 @@ def test_too_little_memory_is_told_wherever_it_shows(run, monkeypatch, when):
 
 
 def test_lars_adapts_weights_that_are_not_decayed(run):
-    """Without weight decay a step of LARS is as small as with a tiny one; timm's would not be adapted."""
+    """Without weight decay, a step of LARS is as small as with a tiny one; timm's default would not adapt it."""
     found = []
     for decay in (0.0, 1e-9):
         one = run(optimizer="lars", weight_decay=decay, learning_rate=0.3, length=Length(1, None, None), warmup=0.0)
@@ -107,7 +109,7 @@ def test_lars_adapts_weights_that_are_not_decayed(run):
 
 
 def test_the_rate_rises_and_falls_along_a_cosine(run):
-    """After the warm-up the rate is the one that was set; at the last step it is almost 0."""
+    """After the warm-up, the rate is the configured one; at the last step it is almost 0."""
     results = run(length=Length(10, None, None), warmup=0.2).go()
     rates = [result.learning_rate for result in results]
     assert rates[1] == pytest.approx(1e-3)
@@ -116,12 +118,12 @@ def test_the_rate_rises_and_falls_along_a_cosine(run):
 
 
 def test_steps_and_validations_give_the_length(run):
-    """With steps, so many equally spaced results come, and no step more."""
+    """With `steps`, the run makes exactly these steps and yields the given number of equally spaced results."""
     assert [result.steps for result in run(length=Length(None, 7, 3)).go()] == [2, 4, 7]
 
 
-def test_lars_adapts_and_decays_weights_alone(run):
-    """Biases and normalisation take part in no weight decay, which in timm's LARS also keeps them from being adapted."""
+def test_lars_adapts_and_decays_only_weights(run):
+    """Biases and normalisation are not decayed, and timm's LARS therefore does not adapt them."""
     decaying = run(optimizer="lars", weight_decay=0.5, length=Length(1, None, None))
     decaying.go()
     groups = decaying.state.optimizer.param_groups
@@ -131,14 +133,14 @@ def test_lars_adapts_and_decays_weights_alone(run):
     assert [group["momentum"] for group in groups] == [0.9, 0.9]
 
 
-def test_a_loss_that_is_no_number_ends_the_run(run):
-    """An infinite loss ends the run with the epoch and the learning rate."""
+def test_an_infinite_loss_ends_the_run(run):
+    """An infinite loss ends the run with an error that names the epoch and the learning rate."""
     with pytest.raises(NonFiniteLossError, match=r"training loss is nan in epoch . at learning_rate=1e\+20"):
         run(learning_rate=1e20).go()
 
 
-def test_batches_that_cannot_be_are_refused(run, sets, cpu, tmp_path):
-    """One picture has none to be told from, and four processes cannot share two; both are one line."""
+def test_impossible_batches_are_refused(run, sets, cpu, tmp_path):
+    """One image cannot be matched, and four processes cannot share two images; both errors are one line."""
     with pytest.raises(UserError, match="ssl_batch_size=1 of 10 images: needs at least 2"):
         run(batch_size=1).go()
     recipe, path = make_recipe(batch_size=2), tmp_path / "x"
@@ -148,8 +150,8 @@ def test_batches_that_cannot_be_are_refused(run, sets, cpu, tmp_path):
         next(running)
 
 
-def test_too_little_memory_is_said_with_what_to_do(run, monkeypatch):
-    """Batches cannot be cut, since the pictures of a batch are told from each other: the message names the settings."""
+def test_too_little_memory_is_reported_with_the_remedy(run, monkeypatch):
+    """A batch cannot be split, since its images are matched among each other: the message names the settings."""
 
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -162,7 +164,7 @@ def test_too_little_memory_is_said_with_what_to_do(run, monkeypatch):
 @pytest.mark.gpu
 @needs_gpu
 def test_bfloat16_on_a_gpu_follows_float32(sets, tmp_path):
-    """On a GPU in bfloat16 the losses are those of the CPU to a few per cent."""
+    """On a GPU in bfloat16, the losses are within a few per cent of those on the CPU."""
     from segsweep.training.device import Device
 
     device = Device("cuda", 1)

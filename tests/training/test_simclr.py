@@ -11,7 +11,7 @@ from segsweep.training.simclr import EMBEDDING, VIEWS, SimCLR, nt_xent, projecti
 
 
 class TestSimCLR(SelfSupervisedContract):
-    """SimCLR does what every self-supervised method must do; the reference is pytorch-metric-learning."""
+    """SimCLR fulfils the contract of self-supervised methods; the reference is pytorch-metric-learning."""
 
     kind = "simclr"
     better_by = 0.1
@@ -21,7 +21,7 @@ class TestSimCLR(SelfSupervisedContract):
 
     @pytest.fixture
     def easy(self, monkeypatch):
-        """Views that differ little: those of the paper need more images and epochs."""
+        """Views that differ little: the paper's views would need more images and epochs."""
         monkeypatch.setattr(simclr, "VIEWS", Augmentation(flip=0.5, crop=0.9))
 
 
@@ -40,7 +40,7 @@ def test_nt_xent_equals_an_independent_implementation(count, temperature):
 
 
 def test_the_share_matched_counts_views_whose_other_view_is_nearest():
-    """Of three pictures whose views are equal, equal, and apart, two thirds of the views are matched."""
+    """With three images whose views are equal, equal, and different, two thirds of the views are matched."""
     first = torch.eye(4)[:3]
     second = torch.stack([first[0], first[1], first[0] + 0.1 * torch.eye(4)[3]])
     _, right = nt_xent(first, second, 0.5)
@@ -49,11 +49,11 @@ def test_the_share_matched_counts_views_whose_other_view_is_nearest():
     assert float(all_right) == 1
 
 
-def test_two_views_of_a_picture_differ_and_are_drawn_for_each_picture():
-    """Equal pictures give views that all differ, the same again from the same generator."""
-    picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def test_two_views_of_an_image_differ_and_are_independent():
+    """Equal images give views that all differ; the same generator state repeats them."""
+    image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     method = SimCLR(build_encoder("unet4", 0), 32, 0.5)
-    images = picture.repeat(6, 1, 1, 1)
+    images = image.repeat(6, 1, 1, 1)
     own = torch.arange(6).numpy()
     views, again = (method.views(images, 6, own, torch.Generator().manual_seed(1)) for _ in range(2))
     assert views.shape == (12, 3, 32, 32)
@@ -62,7 +62,7 @@ def test_two_views_of_a_picture_differ_and_are_drawn_for_each_picture():
 
 
 def test_views_crop_as_torchvision_draws():
-    """Areas lie in 8..100 per cent of the picture, ratios in 3/4..4/3, and everything in the picture."""
+    """Areas lie in 8..100 per cent of the image, ratios in 3/4..4/3, and all crops inside the image."""
     drawn = draw(VIEWS, 4000, torch.Generator().manual_seed(0))
     sides = drawn.sides_B2.double()
     area, ratio = sides.prod(dim=1), sides[:, 0] / sides[:, 1]
@@ -74,8 +74,8 @@ def test_views_crop_as_torchvision_draws():
     assert bool((sides <= 1).all())
 
 
-def test_colours_change_blur_and_grey_come_with_their_chances():
-    """A fifth of the pictures are grey, four fifths have changed colours, half are blurred."""
+def test_colour_change_blur_and_grey_have_their_probabilities():
+    """A fifth of the images are grey, four fifths have changed colours, half are blurred."""
     drawn = draw(VIEWS, 4000, torch.Generator().manual_seed(0))
     assert float(drawn.grey_B.float().mean()) == pytest.approx(0.2, abs=0.02)
     assert float((drawn.sigma_B > 0).float().mean()) == pytest.approx(0.5, abs=0.03)
@@ -90,7 +90,7 @@ def test_colours_change_blur_and_grey_come_with_their_chances():
 
 @pytest.mark.parametrize("name", ["unet4", "resnet18", "mobilenet_v2"])
 def test_a_method_projects_the_pooled_features_of_any_encoder(name):
-    """Whatever the encoder, a view becomes 128 numbers, and all of the encoder that is used gets a gradient."""
+    """For any encoder, a view is projected to 128 dimensions, and all used parts of the encoder get a gradient."""
     method = SimCLR(build_encoder(name, 0), 32, 0.5)
     output = method(torch.randn(4, 3, 32, 32))
     assert output.shape == (4, EMBEDDING)
@@ -102,12 +102,12 @@ def test_a_method_projects_the_pooled_features_of_any_encoder(name):
 
 
 def normalised(values: np.ndarray) -> np.ndarray:
-    """Values (B, D) less their mean over the batch, divided by their deviation."""
+    """Return values (B, D) minus their mean over the batch, divided by their deviation."""
     return (values - values.mean(axis=0)) / np.sqrt(values.var(axis=0) + 1e-5)
 
 
 def test_the_projection_is_the_authors():
-    """Linear, normalisation, ReLU, linear, normalisation with scale but without offset, computed here by numpy."""
+    """Linear, normalisation, ReLU, linear, normalisation with scale and without offset, computed here by numpy."""
     head = projection_head(6).double()
     first, norm, _, second, last = head
     with torch.no_grad():
@@ -120,8 +120,8 @@ def test_the_projection_is_the_authors():
     assert head(features).detach().numpy() == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-def test_the_last_offset_never_moves():
-    """Training moves the scale of the last normalisation, and its offset stays 0."""
+def test_the_last_offset_never_changes():
+    """Training changes the scale of the last normalisation, and its offset stays 0."""
     head = projection_head(6)
     optimizer = torch.optim.SGD([each for each in head.parameters() if each.requires_grad], lr=0.1)
     head(torch.randn(9, 6, generator=torch.Generator().manual_seed(0))).pow(3).sum().backward()

@@ -1,4 +1,4 @@
-"""What a run does beside plain steps: schedules, rates per level, unfreezing, averages, and batches in pieces."""
+"""Features of a run besides plain steps: schedules, rates per level, unfreezing, averages, and micro-batches."""
 
 from dataclasses import MISSING, fields
 
@@ -19,7 +19,7 @@ from segsweep.training.recipe import Recipe
 
 @pytest.fixture
 def go(image_set, recipe, cpu, tmp_path):
-    """Train a model and return its state and its results."""
+    """Train a model, and return its state and its results."""
 
     def run(count=6, name="unet4", image_px=16, policy="none", change=None, watch=None, source=lambda images: images, **values):
         whole = image_set(count + 3, image_px, ignored=True)
@@ -43,7 +43,7 @@ def go(image_set, recipe, cpu, tmp_path):
 
 
 def test_recipes_have_the_defaults_of_the_settings():
-    """What a recipe is not told has the default that settings have, so that a stage's short settings mean the same."""
+    """A field that a recipe is not given has the default of the settings, so that a stage's short settings mean the same."""
     for field in fields(Recipe):
         if field.default is not MISSING and field.name != "normalisation":  # settled by data and source
             assert Settings.model_fields[field.name].default == field.default, field.name
@@ -53,7 +53,7 @@ def test_recipes_have_the_defaults_of_the_settings():
 
 
 def test_the_schedule_runs_over_the_whole_run(go):
-    """Every step has the rate that the schedule gives it over all steps; a result tells the last one of its epoch."""
+    """Every step has the rate of the schedule over all steps; a result reports the last rate of its epoch."""
     seen = []
     real = torch.optim.SGD.step
 
@@ -69,16 +69,16 @@ def test_the_schedule_runs_over_the_whole_run(go):
     assert [result.learning_rate for result in results] == pytest.approx(seen[1::2])
 
 
-def test_levels_of_the_encoder_have_their_own_rates(go):
-    """The encoder learns at its factor of the rate, an earlier level at less by the layer decay, the head at the rate itself."""
+def test_levels_of_the_encoder_have_different_rates(go):
+    """The encoder has its factor of the rate, earlier levels less by the layer decay, and the head the full rate."""
     state, _ = go(epochs=1, encoder_lr_factor=0.1, layer_decay=0.5, learning_rate=0.01)
     rates = [group["lr"] for group in state.optimizer.param_groups]
     assert rates == pytest.approx([0.01, *(0.001 * 0.5**above for above in (4, 3, 2, 1, 0))])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
-def test_a_slower_encoder_moves_less(go, optimizer):
-    """With a small factor the encoder's weights move less than with none, whatever the optimiser; the head's do not stay."""
+def test_a_slower_encoder_changes_less(go, optimizer):
+    """With a small factor, the encoder's weights change less than without, for every optimiser; the head's weights change."""
     moved = []
     for factor in (1.0, 0.01):
         start = build_model("unet4", 2, seed=0).network.state_dict()
@@ -90,8 +90,10 @@ def test_a_slower_encoder_moves_less(go, optimizer):
     assert 0 < moved[1] < 0.1 * moved[0]
 
 
-def test_a_frozen_encoder_is_released_level_by_level(go):
-    """With gradual unfreezing the deepest level is released first, one more after every so many epochs, and then moves."""
+def test_a_frozen_encoder_is_unfrozen_level_by_level(go):
+    """With gradual unfreezing, the deepest level is unfrozen first, and one more after each interval of epochs; each then
+    changes.
+    """
     start = build_model("unet4", 2, seed=0).network.state_dict()
     still = []
 
@@ -105,7 +107,7 @@ def test_a_frozen_encoder_is_released_level_by_level(go):
     assert still[-1] == [True, True, True, False, False]
 
 
-def test_the_average_is_what_is_validated_and_kept(go):
+def test_the_average_is_validated_and_kept(go):
     """The average is validated and kept; it follows w' = d w' + (1 - d) w with d = min(ema, (1 + n) / (10 + n))."""
     history, evaluated, step, measure = [], [], torch.optim.Adam.step, loop.evaluate
 
@@ -134,7 +136,7 @@ def test_the_average_is_what_is_validated_and_kept(go):
 
 
 def test_copies_double_the_epoch(go, recorded):
-    """With one augmented copy an epoch has every picture twice, once as it is; the copies alone are changed."""
+    """With one augmented copy, an epoch has every image twice, once unchanged; only the copies are changed."""
     sources, changed = [], []
 
     def source(images):
@@ -154,7 +156,7 @@ def test_copies_double_the_epoch(go, recorded):
 
 
 class Tight(nn.Module):
-    """A layer that runs out of memory for more than so many pictures at once, as a GPU does."""
+    """A layer that runs out of memory for more than a number of images at once, like a GPU."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -167,7 +169,7 @@ class Tight(nn.Module):
 
 
 def tight(most: int, norm: bool = False):
-    """Have a network run out of memory at its very end; without normalisation layers, which would see pieces, or with."""
+    """Make a network run out of memory at its last layer, with or without normalisation, which depends on the micro-batch."""
 
     def change(network: nn.Module) -> None:
         for name, module in list(network.named_modules()):
@@ -180,8 +182,8 @@ def tight(most: int, norm: bool = False):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "weighted_cross_entropy", "focal"])
-def test_a_batch_that_does_not_fit_is_learnt_from_in_pieces(go, loss):
-    """Out of memory, a batch is cut in halves until it fits; the numbers are those of the whole batch, and the record says so."""
+def test_a_batch_that_does_not_fit_is_split_into_micro_batches(go, loss):
+    """When memory runs out, a batch is halved until it fits; the numbers are those of the whole batch; the record states it."""
     values = {"count": 8, "batch_size": 8, "epochs": 2, "loss": loss, "optimizer": "sgd"}
     _, whole = go(**values, change=tight(8))
     _, pieces = go(**values, change=tight(3))
@@ -193,14 +195,14 @@ def test_a_batch_that_does_not_fit_is_learnt_from_in_pieces(go, loss):
 
 
 def distance(one: nn.Module, other: nn.Module) -> float:
-    """How far the parameters of two networks are apart: the root of the sum of all squared differences, by numpy."""
+    """Return the Euclidean distance between the parameters of two networks, by numpy."""
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     return float(np.sqrt(sum(np.square((a - b).detach().double().numpy()).sum() for a, b in pairs)))
 
 
 @pytest.mark.parametrize("most", [8, 3], ids=["whole batch", "pieces"])
-def test_one_step_moves_the_weights_by_the_clipped_norm(go, most):
-    """A step of plain descent goes as far as the rate times the largest norm, also where the batch is learnt from in pieces."""
+def test_one_step_changes_the_weights_by_the_clipped_norm(go, most):
+    """The length of a step of plain gradient descent is the rate times the largest norm, also with micro-batches."""
     values = {"count": 8, "batch_size": 8, "epochs": 1, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1}
     state, results = go(**values, gradient_clip_norm=0.02, change=tight(most))
     assert results[0].micro_batch == (8 if most == 8 else 2)
@@ -209,16 +211,16 @@ def test_one_step_moves_the_weights_by_the_clipped_norm(go, most):
     assert distance(state.model, start) == pytest.approx(0.1 * 0.02, rel=1e-3)
 
 
-def test_a_gradient_within_the_norm_is_left_as_it_is(go):
-    """With a norm that no gradient reaches the weights are those without clipping, to the last bit; a small one changes them."""
+def test_a_gradient_within_the_norm_is_unchanged(go):
+    """With a norm that no gradient reaches, weights equal those without clipping bit by bit; with a small norm they differ."""
     values = {"epochs": 1, "optimizer": "sgd"}
     off, large, small = (go(**values, gradient_clip_norm=norm)[0].model for norm in (None, 1e6, 1e-3))
     assert distance(off, large) == 0
     assert distance(off, small) > 0
 
 
-def test_statistics_do_not_see_the_attempt_that_failed(go):
-    """The running statistics after a step in pieces come from the pieces alone: the failed attempt leaves no trace."""
+def test_statistics_ignore_the_failed_attempt(go):
+    """The running statistics after a step with micro-batches come from these only: the failed attempt has no effect."""
     outputs = []
 
     def change(network):
@@ -234,14 +236,14 @@ def test_statistics_do_not_see_the_attempt_that_failed(go):
     assert not torch.allclose(found, 0.9 * (0.9 * 0.1 * failed + 0.1 * first) + 0.1 * second)
 
 
-def test_a_picture_pair_that_does_not_fit_is_an_error(go):
-    """Where not even two pictures fit, the run ends with the error of the device."""
+def test_two_images_that_do_not_fit_are_an_error(go):
+    """If not even two images fit, the run ends with the error of the device."""
     with pytest.raises(torch.OutOfMemoryError):
         go(count=8, batch_size=8, change=tight(1))
 
 
-def test_validation_takes_no_more_pictures_at_once_than_training(go):
-    """After a batch was cut, validation goes in pieces of the same size, whatever it could hold before."""
+def test_validation_uses_micro_batches_as_training_does(go):
+    """After a batch was split, validation uses micro-batches of the same size, even if it fitted more before."""
 
     class Small(Tight):
         def forward(self, images):
@@ -256,8 +258,8 @@ def test_validation_takes_no_more_pictures_at_once_than_training(go):
     assert results[0].micro_batch == 2
 
 
-def test_averages_copy_whole_numbers():
-    """A table of indices in a network is the same in its average at every decay; floats follow the formula."""
+def test_averages_copy_integers():
+    """An index table of a network is equal in its average at every decay; floats follow the formula."""
     network = nn.Module()
     network.register_buffer("table", torch.arange(200_000))
     network.weight = nn.Parameter(torch.ones(3))

@@ -1,4 +1,4 @@
-"""Weight files as people have them: what is read from them, what is listed, and what is refused."""
+"""Weight files as people have them: weights that are read, listed, and refused."""
 
 import argparse
 
@@ -21,7 +21,7 @@ def below(prefix: str, state):
 
 
 def through_a_file(content, folder):
-    """Return what is read of a content that is written to a `.pth`."""
+    """Return the weights that are read from a `.pth` file with this content."""
     torch.save(content, folder / "w.pth")
     return read_weight_file(folder / "w.pth")
 
@@ -53,7 +53,7 @@ WRAPPED = {  # how a file holds the whole model's state
 @pytest.mark.parametrize("how", WRAPPED)
 @pytest.mark.parametrize("scope", ["encoder", "all-but-classifier", "all"])
 def test_a_whole_model_is_read_through_any_wrapper(tmp_path, how, scope):
-    """One common prefix and tables within tables are read through: exactly what the scope names gets the file's values."""
+    """A common prefix and nested dictionaries are recognised: exactly the weights in the scope get the file's values."""
     source = marked(build_model(INTEGER, 2, seed=7).network)
     torch.save(WRAPPED[how](source), tmp_path / "w.pth")
     check_file(tmp_path / "w.pth", build_on_meta(INTEGER, 2), scope)
@@ -85,14 +85,14 @@ CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "la
 
 
 def numbered(state):
-    """Return a ResNet's state as `nn.Sequential(*children)` names it, without the classifier."""
+    """Return a ResNet's state with the names of `nn.Sequential(*children)`, without the classifier."""
     parts = ((name.partition("."), tensor) for name, tensor in state.items())
     return {f"{CHILDREN.index(top)}.{rest}": tensor for (top, _, rest), tensor in parts if top != "fc"}
 
 
 @pytest.mark.parametrize("how", PUBLISHERS)
 def test_an_encoders_file_gives_the_publishers_features(tmp_path, how):
-    """After loading, the encoder's deepest features equal those of the network that the file was made from."""
+    """After loading, the encoder's deepest features equal those of the network that wrote the file."""
     network = torchvision.models.resnet18(weights=None)
     source = marked(network)
     wrap, unused = PUBLISHERS[how]
@@ -121,7 +121,7 @@ def test_an_encoders_file_gives_the_publishers_features(tmp_path, how):
     ids=["MoCo", "DINO", "lightly", "MoCo v3", "beside the file's own"],
 )
 def test_of_two_networks_the_one_that_its_method_evaluates_is_read(tmp_path, wrap, chosen):
-    """MoCo's query encoder, DINO's teacher and the network that no momentum copy follows are read; the others are listed."""
+    """MoCo's query encoder, DINO's teacher and the network without momentum are read; the others are listed."""
     sources = [marked(torchvision.models.resnet18(weights=None), seed) for seed in range(2)]
     model = build_model(PUBLISHED, 2, seed=0)
     report = load_file_weights(model, through_a_file(wrap(*sources), tmp_path), "encoder")
@@ -129,8 +129,8 @@ def test_of_two_networks_the_one_that_its_method_evaluates_is_read(tmp_path, wra
     assert len(report.unused) == len(sources[0]) + 2  # the other network, and the classifier of this one
 
 
-def test_of_two_different_networks_the_study_must_say_which(tmp_path):
-    """Tables that both fit and differ are refused by their names, with how to choose; the chosen one is read."""
+def test_of_two_different_networks_the_study_must_choose(tmp_path):
+    """Two dictionaries that both fit and differ are refused by name, with the way to choose; the chosen one is read."""
     sources = [marked(torchvision.models.resnet18(weights=None), seed) for seed in range(2)]
     path = tmp_path / "w.pth"
     torch.save({"state_dict": sources[0], "state_dict_ema": sources[1]}, path)
@@ -144,7 +144,7 @@ def test_of_two_different_networks_the_study_must_say_which(tmp_path):
 
 
 def test_of_two_networks_the_one_that_fits_is_read():
-    """Where only one of several tables is this model's, that one is read, and the other is listed."""
+    """If only one of several dictionaries fits the model, it is read, and the others are listed."""
     fits, other = (marked(torchvision.models.get_model(name, weights=None)) for name in ("resnet18", "mobilenet_v2"))
     model = build_model(PUBLISHED, 2, seed=0)
     report = load_file_weights(model, below("small.", other) | below("big.", fits), "encoder")
@@ -171,7 +171,7 @@ WRONG = [  # file, architecture, names of both sides that the message must show
 
 @pytest.mark.parametrize(("given", "architecture", "theirs", "ours"), WRONG, ids=[f"{a} for {b}" for a, b, *_ in WRONG])
 def test_another_networks_file_is_refused_with_names_of_both_sides(tmp_path, given, architecture, theirs, ours):
-    """A deeper, shallower or other network's file is refused in one line that shows names of the file and of the model."""
+    """The file of a deeper, shallower or other network is refused in one line with names of the file and of the model."""
     with torch.device("meta"):
         state = torchvision.models.get_model(given, weights=None).state_dict()
     small = {name: tensor.shape for name, tensor in state.items() if tensor.numel() < 5_000_000}  # not the classifiers of VGGs
@@ -198,7 +198,7 @@ def test_another_networks_file_is_refused_with_names_of_both_sides(tmp_path, giv
 )
 @pytest.mark.parametrize("deeper", [True, False])
 def test_another_depth_of_timms_is_refused(given, encoder, deeper):
-    """The file of a sibling of timm's, deeper or shallower, is refused, however its names are flattened."""
+    """The file of a deeper or shallower timm network is refused, however its names are flattened."""
     given, encoder = (given, encoder) if deeper else (encoder, given)
     state = timm.create_model(given).state_dict()
     with pytest.raises(UserError, match=r"transfer=encoder: the (source lacks|source has|shapes of source)"):
@@ -226,8 +226,8 @@ ALL = [
         *(pytest.param(f"dpt-tu-{name}", marks=pytest.mark.slow) for name in ("eva02_tiny_patch14_224", "deit_tiny_patch16_224")),
     ],
 )
-def test_timms_own_names_give_timms_own_features(architecture):
-    """The state of timm's whole network, by its own names, gives features that this network computes itself."""
+def test_timms_names_give_timms_features(architecture):
+    """The state of timm's whole network, with timm's names, gives the features that this network computes."""
     network = timm.create_model(architecture.partition("-tu-")[2])
     source, model = marked(network), build_model(architecture, 2, seed=0)
     load_file_weights(model, below("module.", source), "encoder")
@@ -245,7 +245,7 @@ def test_timms_own_names_give_timms_own_features(architecture):
 
 @pytest.mark.parametrize("name", ["convnext_atto", "resnet18", "densenet121"])
 def test_timms_features_only_form_is_read(name):
-    """The state of timm's features-only network, whose names are flattened, gives all of the encoder's weights."""
+    """The state of timm's features-only network, whose names are flattened, provides all of the encoder's weights."""
     source = marked(timm.create_model(name, features_only=True))
     model = build_model(f"unet-tu-{name}", 2, seed=0)
     assert not load_file_weights(model, below("backbone.", source), "encoder").unused
@@ -254,7 +254,7 @@ def test_timms_features_only_form_is_read(name):
 
 
 def test_every_weight_of_timms_network_is_loaded_or_listed():
-    """What a features-only encoder leaves out, classifier and late layers, is listed; nothing vanishes."""
+    """Weights that a features-only encoder lacks, of classifier and late layers, are listed; none is dropped silently."""
     source = timm.create_model("convnext_atto").state_dict()
     report = load_file_weights(build_model("pspnet-tu-convnext_atto", 2, seed=0), source, "encoder")
     assert len(report.loaded) + len(report.unused) == len(source)
@@ -264,7 +264,7 @@ def test_every_weight_of_timms_network_is_loaded_or_listed():
 
 @pytest.mark.parametrize(("scope", "classes"), [("encoder", 2), ("all-but-classifier", 2), ("all", 21)])
 def test_torchvisions_auxiliary_head_is_listed(scope, classes):
-    """torchvision's published networks have a head for training alone, which is listed; all that is wanted is loaded."""
+    """torchvision's published networks have a head for training only, which is listed; all weights in the scope are loaded."""
     source = torchvision.models.segmentation.deeplabv3_resnet50(
         weights=None, weights_backbone=None, num_classes=21, aux_loss=True
     ).state_dict()
@@ -279,8 +279,8 @@ def test_torchvisions_auxiliary_head_is_listed(scope, classes):
         assert torch.equal(model.network.backbone.bn1.weight, source["backbone.bn1.weight"])
 
 
-def test_another_decoder_is_refused_unless_the_encoder_alone_moves():
-    """The file of another decoder on the same encoder gives its encoder; asked for more, it is refused."""
+def test_another_decoder_is_refused_unless_only_the_encoder_moves():
+    """The file of another decoder on the same encoder provides its encoder; for a larger scope, it is refused."""
     source = build_model("linknet-resnet18", 2, seed=7).network.state_dict()
     model = build_model("unet-resnet18", 2, seed=0)
     with pytest.raises(UserError, match=r"transfer=all-but-classifier: the source lacks decoder\."):
@@ -290,8 +290,8 @@ def test_another_decoder_is_refused_unless_the_encoder_alone_moves():
 
 
 @pytest.mark.parametrize("name", ["decoder.extra.weight", "attention.weight", "encoder.layer9.weight", "encoder.layer1.7.weight"])
-def test_nothing_inside_what_moves_stays_unused(name):
-    """A weight that the model lacks, anywhere in what moves, is refused by its name in the file."""
+def test_no_weight_in_the_scope_stays_unused(name):
+    """A weight in the scope that the model lacks is refused by its name in the file."""
     source = {**build_model(PUBLISHED, 2, seed=7).network.state_dict(), name: torch.ones(1)}
     if name == "encoder.layer9.weight":  # a module that the encoder has nothing of: listed, as a classifier is
         assert load_file_weights(build_model(PUBLISHED, 2, 0), source, "all-but-classifier").unused[-1] == name
@@ -300,8 +300,8 @@ def test_nothing_inside_what_moves_stays_unused(name):
         load_file_weights(build_model(PUBLISHED, 2, seed=0), below("module.", source), "all-but-classifier")
 
 
-def test_counters_are_filled_where_a_file_has_none():
-    """A file of the time before counters gives zeros for them, of a whole model too; one that lacks some is refused."""
+def test_missing_counters_are_filled():
+    """A file from before the introduction of counters gets zeros, also of a whole model; a file that lacks some is refused."""
     source = build_model(PUBLISHED, 2, seed=7).network.state_dict()
     without = {name: tensor for name, tensor in source.items() if not name.endswith("num_batches_tracked")}
     model = build_model(PUBLISHED, 2, seed=0)
@@ -314,7 +314,7 @@ def test_counters_are_filled_where_a_file_has_none():
 
 
 def test_half_precision_is_read_as_float32(tmp_path):
-    """A safetensors file in half precision gives the same values in the model's own precision."""
+    """A safetensors file in half precision gives the same values in the model's precision."""
     source = {
         name: t.half() if t.is_floating_point() else t for name, t in build_model(INTEGER, 2, 7).network.state_dict().items()
     }
@@ -326,8 +326,8 @@ def test_half_precision_is_read_as_float32(tmp_path):
     assert all(torch.equal(after[name], tensor.to(after[name].dtype)) for name, tensor in source.items())
 
 
-def test_what_a_file_needs_beyond_tensors_is_named(tmp_path):
-    """A `.pth` that needs a class to be read is refused by that class, which is not loaded."""
+def test_classes_that_a_file_needs_are_named(tmp_path):
+    """A `.pth` file that needs a class to be read is refused by the name of that class, which is not loaded."""
     torch.save({"state_dict": {"a": torch.ones(1)}, "when": Odd()}, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"holds more than tensors \(.*Odd\)"):
         read_weight_file(tmp_path / "w.pth")

@@ -1,4 +1,4 @@
-"""Several processes that train together equal one process: real processes, joined by gloo."""
+"""Several processes that train together equal one process: real processes, connected by gloo."""
 
 import os
 import pickle
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def _serve(rank: int, jobs: Queue, results: Queue) -> None:
-    """Take part in one job after the other: join the process group, do the work, send back what it returns."""
+    """Run jobs one after the other: join the process group, do the work, and send back its result."""
     torch.set_num_threads(1)
     while (job := jobs.get()) is not None:
         work, size, port, values = job
@@ -53,8 +53,8 @@ def _serve(rank: int, jobs: Queue, results: Queue) -> None:
 
 @pytest.fixture(scope="module")
 def together():
-    """Run a function of a world in so many processes, and return what each of them returned."""
-    context = get_context("forkserver")  # which imports torch once for all of them
+    """Run a function of a world in several processes, and return the result of each."""
+    context = get_context("forkserver")  # it imports torch once for all of them
     context.set_forkserver_preload([__name__])
     results, queues = context.Queue(), [context.Queue() for _ in range(3)]
     processes = [context.Process(target=_serve, args=(rank, jobs, results)) for rank, jobs in enumerate(queues)]
@@ -89,7 +89,7 @@ def trained(world, sets, recipe, policy, folder, norm="eval") -> tuple[list[Epoc
 
 @pytest.fixture
 def sets(image_set):
-    """Eleven pictures to train on and five to validate, parts of them ignored: batches that do not divide evenly."""
+    """Return eleven images for training and five for validation, partly ignored: batches that do not divide evenly."""
     whole = image_set(16, ignored=True)
     return [replace(whole, members=part) for part in np.split(whole.members, [11])]
 
@@ -109,8 +109,9 @@ def sets(image_set):
     ids=["cross-entropy", "dice", "frozen encoder", "frozen encoder in train mode", "steps", "unfreezing", "copies", "clipped"],
 )
 def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
-    """Losses of two processes equal those of one at the same batch size; both hold the same weights, and the metrics that
-    these weights have in one process."""
+    """Losses of two processes equal those of one at the same batch size; both hold the same weights, and the metrics that these
+    weights have in one process.
+    """
     values = {"learning_rate": 3e-4} | values
     policy, norm = values.pop("policy", "none"), values.pop("norm", "eval")
     wanted, _ = trained(World(), sets, recipe(**values), policy, tmp_path, norm)
@@ -127,7 +128,7 @@ def test_two_processes_train_as_one(together, sets, recipe, tmp_path, values):
 
 
 def first_gradients(world, sets, loss) -> dict[str, torch.Tensor]:
-    """Return the gradients of one batch of eleven pictures in double precision."""
+    """Return the gradients of one batch of eleven images in double precision."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).double()
     device = Device("cpu", 1)
@@ -145,7 +146,7 @@ def first_gradients(world, sets, loss) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", [2, 3])
 def test_gradients_and_statistics_are_those_of_the_whole_batch(together, sets, loss, size):
-    """In double precision the gradients and the running statistics of several processes equal one process's."""
+    """In double precision, the gradients and running statistics of several processes equal those of one process."""
     alone = first_gradients(World(), sets, loss)
     for found in together(first_gradients, size, sets, loss):
         for name, value in alone.items():
@@ -162,7 +163,7 @@ def evaluated(world, sets, weights=None, normalisation=IMAGENET):
 
 
 def test_evaluations_are_gathered_in_order(together, sets):
-    """Each process gets the loss, every picture's matrix, and the first predictions, in the order of the pictures."""
+    """Each process gets the loss, the matrix of every image, and the first predictions, in the order of the images."""
     alone = evaluated(World(), sets)
     for found in together(evaluated, 3, sets):
         assert found.loss == pytest.approx(alone.loss, rel=1e-5)
@@ -175,23 +176,23 @@ def shared_out(world):
     return world.share(np.arange(5)).tolist(), world.agree(f"rank {world.rank}"), world.gather(world.rank)
 
 
-def test_shares_make_up_the_batch_and_the_main_process_speaks(together):
-    """Shares follow one another in order of rank; `agree` gives the main one's value, `gather` everyone's."""
+def test_shares_make_up_the_batch_in_order_of_rank(together):
+    """Shares follow each other in order of rank; `agree` returns the main process's value, `gather` the values of all."""
     found = together(shared_out, 2)
     assert [share for share, _, _ in found] == [[0, 1, 2], [3, 4]]
     assert all(word == "rank 0" and ranks == [0, 1] for _, word, ranks in found)
 
 
-def test_fewer_pictures_than_processes_are_refused(sets, recipe, cpu, tmp_path):
-    """A batch that leaves a process without a picture is an error that names both numbers."""
+def test_fewer_images_than_processes_are_refused(sets, recipe, cpu, tmp_path):
+    """A batch that leaves a process without an image is an error that names both numbers."""
     small, two = recipe(batch_size=2), World()
     state = start_state(build_model("unet4", 2, seed=0), small, cpu, tmp_path / "x", two)
     with pytest.raises(UserError, match="4 workers cannot share a batch of 2 images"):
         next(train(state, *sets, small, seed=0, device=cpu, checkpoint=tmp_path / "x", world=World(0, 4)))
 
 
-def test_synchronised_normalisation_is_torchs_where_there_is_one_process_worth_of_pictures(together):
-    """Over two processes with different pictures, outputs and statistics equal torch's batch normalisation of all of them."""
+def test_synchronised_normalisation_equals_torchs_in_one_process(together):
+    """Over two processes with different images, outputs and statistics equal torch's batch normalisation of all of them."""
     images = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 3 + 1
     plain = nn.BatchNorm2d(3)
     wanted = plain(images)
@@ -210,7 +211,7 @@ def normalised(world, images):
 
 
 def act_gradients(world, sets) -> dict[str, torch.Tensor]:
-    """Return what one batch gives with timm's batch normalisation, which has its activation inside."""
+    """Return the gradients of one batch with timm's batch normalisation, which contains its activation."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), BatchNormAct2d(4), nn.Conv2d(4, 2, 1)).double()
     device = Device("cpu", 1)
@@ -223,8 +224,8 @@ def act_gradients(world, sets) -> dict[str, torch.Tensor]:
     return found | {"eval": network(torch.ones(1, 3, 8, 8, dtype=torch.double)).detach()}
 
 
-def test_timms_normalisation_is_shared_too(together, sets):
-    """timm's layer that ends with an activation takes its statistics from all processes' pictures, and keeps its activation."""
+def test_timms_normalisation_is_synchronised_too(together, sets):
+    """timm's layer with an activation uses the statistics of the images of all processes, and keeps its activation."""
     alone = act_gradients(World(), sets)
     for found in together(act_gradients, 2, sets):
         for name, value in alone.items():
@@ -232,7 +233,7 @@ def test_timms_normalisation_is_shared_too(together, sets):
 
 
 def contrastive_gradients(world, sets) -> dict[str, torch.Tensor]:
-    """Return loss, gradients and running statistics of SimCLR on one batch of eleven pictures in double precision."""
+    """Return loss, gradients and running statistics of SimCLR on one batch of eleven images in double precision."""
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     method, device = SimCLR(encoder, 16, temperature=0.3).double(), Device("cpu", 1)
@@ -250,7 +251,7 @@ def contrastive_gradients(world, sets) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_negatives_of_all_processes_give_the_gradients_of_the_whole_batch(together, sets, size):
-    """NT-Xent over several processes has the loss, the gradients and the statistics of one process with all pictures."""
+    """NT-Xent over several processes has the loss, the gradients and the statistics of one process with all images."""
     alone = contrastive_gradients(World(), sets)
     for found in together(contrastive_gradients, size, sets):
         for name, value in alone.items():
@@ -267,7 +268,7 @@ def pretrained(world, sets, folder):
 
 
 def test_two_processes_pretrain_as_one(together, sets, tmp_path):
-    """Losses and matches of self-supervised training in two processes are those of one, and both hold the same weights."""
+    """Losses and matches of self-supervised training in two processes equal those of one, and both hold the same weights."""
     wanted, _ = pretrained(World(), sets, tmp_path)
     (found, weights), (told, same) = together(pretrained, 2, sets, tmp_path)
     for one, other in zip(wanted, found, strict=True):
@@ -278,7 +279,7 @@ def test_two_processes_pretrain_as_one(together, sets, tmp_path):
     assert all(torch.equal(weights[name], same[name]) for name in weights)
 
 
-def test_normalisation_that_cannot_be_shared_is_refused():
-    """A layer whose statistics would stay per process is refused with its name."""
+def test_normalisation_that_cannot_be_synchronised_is_refused():
+    """A layer whose statistics would stay per process is refused by its name."""
     with pytest.raises(UserError, match="0: BatchNorm3d cannot be trained by several workers on CPUs"):
         World(0, 2).synchronise(nn.Sequential(nn.BatchNorm3d(3)), Device("cpu", 1))
