@@ -1,4 +1,4 @@
-"""What augmentation costs a picture, against torchvision's transforms picture by picture in the same run. It fails nothing:
+"""What augmentation costs an image, against torchvision's transforms image by image in the same run. It fails nothing:
 
 pytest -m slow tests/benchmarks/test_augment_speed.py -s
 """
@@ -62,7 +62,7 @@ def seconds(work: Callable[[], object], device: torch.device, times: int = 5) ->
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_augmentation_of_a_batch(name: str) -> None:
-    """A batch augmented at once, each picture drawn by itself, beside torchvision's transforms called for each picture."""
+    """A batch augmented at once, each image drawn by itself, beside torchvision's transforms called for each image."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chance = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH_SIZE, 3, IMAGE_PX, IMAGE_PX), generator=chance).to(torch.uint8).to(device)

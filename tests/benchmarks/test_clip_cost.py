@@ -1,4 +1,4 @@
-"""What pictures over time cost a run: its training seconds with and without them, in turns. It fails nothing:
+"""What images over time cost a run: its training seconds with and without them, in turns. It fails nothing:
 
 pytest -m slow tests/benchmarks/test_clip_cost.py -s
 """
@@ -31,7 +31,7 @@ SETTINGS = {"architecture": "unet-mobilenet_v2", "image_px": 96, "batch_size": 8
 def test_training_with_a_clip(tmp_path: Path) -> None:
     """Epochs of some dozens of steps with a frame each, beside the same epochs without; the ratio is of the medians."""
     data = prepare(DataSpec(Generated("generated_near"), None, 96), FolderStore(tmp_path / "store"), lambda *_: None)
-    sets = [ImageSet(data, part) for part in np.split(np.arange(320), [240])]  # 30 steps and 80 validation pictures an epoch
+    sets = [ImageSet(data, part) for part in np.split(np.arange(320), [240])]  # 30 steps and 80 validation images an epoch
     recipe = Recipe.of(Settings.build(**SETTINGS, epochs=EPOCHS).model_dump())
     found: dict[bool, list[float]] = {False: [], True: []}
     device = Device("cpu", 1)
@@ -45,7 +45,7 @@ def test_training_with_a_clip(tmp_path: Path) -> None:
             list(train(state, *sets, recipe, seed=0, device=device, checkpoint=folder / "last.safetensors", frames=frames))
             found[clip].append(time.perf_counter() - start)
     without, with_clip = (median(found[clip][1:]) for clip in (False, True))  # the first turn warms up
-    print(f"\n{EPOCHS} epochs of 30 steps, {SHOWN} pictures: {without:.2f} s without, {with_clip:.2f} s with a clip, ", end="")
+    print(f"\n{EPOCHS} epochs of 30 steps, {SHOWN} images: {without:.2f} s without, {with_clip:.2f} s with a clip, ", end="")
     print(f"ratio {with_clip / without:.4f}")
     for clip, name in ((False, "without"), (True, "with")):
         print(f"  {name}: {' '.join(f'{seconds:.2f}' for seconds in found[clip][1:])}")

@@ -32,7 +32,7 @@ LARGEST_DIFFERENCE = 0.05
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(7200),
-    pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder of real pictures"),
+    pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder of real images"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""How fast pictures come, against the naive way in the same run. It is printed, and fails nothing:
+"""How fast images come, against the naive way in the same run. It is printed, and fails nothing:
 
 pytest -m slow tests/benchmarks/test_data_speed.py -s
 """
@@ -22,7 +22,7 @@ from segsweep.training.device import Device
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-PICTURES = 96
+IMAGES = 96
 IMAGE_PX = 256
 BATCH_SIZE = 16
 
@@ -39,7 +39,7 @@ def seconds(work: Callable[[], object], times: int = 5) -> float:
 
 
 def photographs(folder: Path, count: int) -> Folder:
-    """Write pictures of 500x375, smooth and grainy as photographs are, with masks."""
+    """Write images of 500x375, smooth and grainy as photographs are, with masks."""
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -54,13 +54,13 @@ def photographs(folder: Path, count: int) -> Folder:
 
 
 def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
-    """Epochs of batches from prepared arrays, beside decoding and resizing every picture in every epoch."""
-    dataset = photographs(tmp_path / "photographs", PICTURES)
+    """Epochs of batches from prepared arrays, beside decoding and resizing every image in every epoch."""
+    dataset = photographs(tmp_path / "photographs", IMAGES)
     started = time.perf_counter()
     prepared = prepare(DataSpec(dataset, None, IMAGE_PX), FolderStore(tmp_path / "store"), lambda *_: None)
     preparing = time.perf_counter() - started
-    pictures, examples, device = ImageSet(prepared, np.arange(PICTURES)), dataset.examples(), Device("cpu", 1)
-    batches = epoch_batches(PICTURES, BATCH_SIZE, 0, 0)
+    images, examples, device = ImageSet(prepared, np.arange(IMAGES)), dataset.examples(), Device("cpu", 1)
+    batches = epoch_batches(IMAGES, BATCH_SIZE, 0, 0)
 
     def naive() -> None:
         for positions in batches:
@@ -68,10 +68,10 @@ def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
             torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
             torch.from_numpy(np.stack([mask for _, mask in pairs])).long()
 
-    decoding, mapped = seconds(naive), seconds(lambda: list(pictures.batches(batches, device)))
+    decoding, mapped = seconds(naive), seconds(lambda: list(images.batches(batches, device)))
     print(
-        f"\n{PICTURES} pictures of 500x375 at {IMAGE_PX} px, one thread: decoded every epoch {PICTURES / decoding:.0f} images/s, "
-        f"from prepared arrays {PICTURES / mapped:.0f} images/s, ratio {decoding / mapped:.1f}; "
+        f"\n{IMAGES} images of 500x375 at {IMAGE_PX} px, one thread: decoded every epoch {IMAGES / decoding:.0f} images/s, "
+        f"from prepared arrays {IMAGES / mapped:.0f} images/s, ratio {decoding / mapped:.1f}; "
         f"preparing took {preparing:.2f} s, {preparing / decoding:.1f} such epochs"
     )
     assert decoding > 0
