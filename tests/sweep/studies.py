@@ -14,7 +14,7 @@ from segsweep.tasks.trial_task import TrialTask
 
 
 def small_study(**changes: Any) -> Study:
-    """Return a study of 2 sources x 2 freeze policies, four tuning trials and two seeds a cell."""
+    """Return a study of 2 sources x 2 freeze policies, with four tuning trials and two seeds per cell."""
     values: dict[str, Any] = {
         "name": "small",
         "target": Target("pets"),
@@ -28,7 +28,7 @@ def small_study(**changes: Any) -> Study:
 
 
 def plan_of(study: Study) -> Plan:
-    """Return the plan of a study, with data keys made up from the names."""
+    """Return the plan of a study, with data keys derived from names."""
     return make_plan(study, lambda name, scheme, image_px, fit: f"data {name} {scheme} {image_px} {fit}")
 
 
@@ -38,12 +38,12 @@ def nothing_built(kind: str, key: str) -> str | None:  # noqa: ARG001
 
 
 def built_in(contents: Mapping[str, str]) -> Find:
-    """Return what finds artifacts by their keys in a mapping to content hashes, as it is when asked."""
+    """Return a function that looks up artifacts by key in a mapping to content hashes."""
     return lambda kind, key: contents.get(key)  # noqa: ARG005
 
 
 def continues(planner: Planner, trial: Trial, epoch: int, found: Reading) -> bool:
-    """Report an epoch of a trial, and return whether the trial goes on."""
+    """Report an epoch of a trial, and return whether the trial continues."""
     return planner.report(TrialTask(trial), trial.trial_id, epoch, found) is Verdict.CONTINUE
 
 

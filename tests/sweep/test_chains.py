@@ -1,4 +1,4 @@
-"""Chains of stages in whole studies: each stage once, whoever needs it."""
+"""Chains of stages in whole studies: each stage is trained once, for all trials that need it."""
 
 import shutil
 from dataclasses import replace
@@ -29,7 +29,7 @@ def run(study: Study, folder: Path) -> Records:
 
 @pytest.fixture
 def chains(tiny_study: Study, boxes: Path) -> Study:
-    """Three sources that begin alike, and one that does not; one confirmed run each."""
+    """Three sources with a common beginning and one without, one confirmed run each."""
     far = f"folder:{boxes}"
     return replace(
         tiny_study,
@@ -49,7 +49,8 @@ def chains(tiny_study: Study, boxes: Path) -> Study:
 
 
 def test_a_shared_prefix_is_trained_once(chains: Study, boxes: Path, tmp_path: Path) -> None:
-    """Three chains of one, two and three stages that begin alike train three stages, each once; every other chain its own."""
+    """Three chains of one, two and three stages with a common beginning train three stages, each once; other chains train their
+    own."""
     records = run(chains, tmp_path)
     far = f"folder:{boxes}"
     assert sorted(records.stages["stage"]) == sorted(
@@ -66,8 +67,8 @@ def test_a_shared_prefix_is_trained_once(chains: Study, boxes: Path, tmp_path: P
     assert sorted(map(tuple, epochs)) == [(1,), (1,), (1, 2), (1, 2)]
 
 
-def test_stages_tell_their_quality(chains: Study, tmp_path: Path) -> None:
-    """Self-supervised stages record matches and losses of every epoch, supervised ones their validation IoU."""
+def test_stages_record_their_quality(chains: Study, tmp_path: Path) -> None:
+    """Self-supervised stages record matches and losses of every epoch, supervised stages their validation IoU."""
     records = run(chains, tmp_path)
     stages = records.stages.set_index("stage")
     alone = stages.index.str.rpartition("+").get_level_values(2).str.startswith("simclr")
@@ -81,8 +82,8 @@ def test_stages_tell_their_quality(chains: Study, tmp_path: Path) -> None:
     assert losses.notna().all().all()
 
 
-def test_pictures_alone_are_a_self_supervised_source(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
-    """A folder of pictures without masks serves a self-supervised stage; as a supervised source or target it is refused."""
+def test_images_without_masks_are_a_self_supervised_source(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
+    """A folder of images without masks serves as a self-supervised stage; as a supervised source or the target it is rejected."""
     photos = tmp_path / "photos"
     shutil.copytree(boxes / "images", photos / "images")
     fixed = {**tiny_study.fixed, "learning_rate": 1e-3, "epochs": 1}
@@ -96,7 +97,7 @@ def test_pictures_alone_are_a_self_supervised_source(tiny_study: Study, boxes: P
 
 
 def test_the_table_lists_the_sources_with_their_quality(chains: Study, tmp_path: Path) -> None:
-    """Below the table every trained stage stands with what it reached, so that a bad model is not taken for a bad domain."""
+    """Below the table, every trained stage is listed with its quality, so that a bad model is not mistaken for a bad domain."""
     text = table_text(run(chains, tmp_path))
     below = text.partition("Sources as trained:")[2]
     assert below.count("simclr:") >= 3
@@ -104,7 +105,7 @@ def test_the_table_lists_the_sources_with_their_quality(chains: Study, tmp_path:
 
 
 def test_a_file_whose_encoder_fits_begins_a_self_supervised_chain(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
-    """Before `simclr` a file gives its encoder alone, so that it may be another architecture's."""
+    """Before `simclr`, only the encoder of a file is used, so the file may be of another architecture."""
     model = build_model("unetplusplus-resnet18", 3, seed=0)
     save_weights(model.network.state_dict(), tmp_path / "w.safetensors")
     fixed = {**tiny_study.fixed, "architecture": "unet-resnet18", "learning_rate": 1e-3, "epochs": 1, "ssl_epochs": 1}
@@ -114,8 +115,8 @@ def test_a_file_whose_encoder_fits_begins_a_self_supervised_chain(tiny_study: St
     assert (records.trials["status"] == "finished").all()
 
 
-def test_a_source_of_one_picture_is_refused(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
-    """Nothing is trained where a stage would have one picture."""
+def test_a_source_of_one_image_is_rejected(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
+    """Nothing is trained if a stage would have a single image."""
     study = replace(tiny_study, compare={"source": [f"simclr:folder:{boxes}@1"]})
     with pytest.raises(UserError, match=r"@1: too few training images: 1; needs at least 2"):
         run(study, tmp_path)
@@ -123,7 +124,8 @@ def test_a_source_of_one_picture_is_refused(tiny_study: Study, boxes: Path, tmp_
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_published_file_maps_its_classes(ellipses, tmp_path, monkeypatch, known):
-    """A file whose bytes are one of torchvision's has its classes, which `transfer=all` maps; of another's nobody knows any."""
+    """A file with the bytes of one of torchvision's has known classes, which `transfer=all` maps; those of any other file are
+    unknown."""
     network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21)
     torch.save(network.state_dict(), tmp_path / "w.pth")
     monkeypatch.setattr(pretrained, "_coco_hashes", lambda: (hash_file(tmp_path / "w.pth")[:8],) if known else ("none",))
@@ -144,8 +146,8 @@ def test_a_published_file_maps_its_classes(ellipses, tmp_path, monkeypatch, know
     assert records.trials["transfer_report"].str.contains("figure     <- cat, dog", regex=False).all()
 
 
-def test_torchvisions_files_are_told_by_their_bytes():
-    """The digests by which published files are known are those in torchvision's own file names."""
+def test_torchvisions_files_are_recognised_by_their_digests():
+    """The digests by which published files are recognised are those in torchvision's file names."""
     assert pretrained.classes_of_weights("cd0a2569" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # deeplabv3_resnet50_coco
     assert pretrained.classes_of_weights("1167a1af" + 56 * "0") == pretrained.COCO_WEIGHTS_CLASSES  # fcn_resnet50_coco
     assert pretrained.classes_of_weights(64 * "0") is None
@@ -154,7 +156,7 @@ def test_torchvisions_files_are_told_by_their_bytes():
 def test_a_kind_of_stage_is_one_row_and_one_builder(
     tiny_study: Study, boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new kind, declared by its row and its builder alone, begins a chain, is built and recorded, and trials start from it."""
+    """A new kind, declared only by its row and its builder, begins a chain, is built and recorded, and trials start from it."""
 
     def halved(spec: StageSpec, *_: object) -> StageSteps:
         weights = build_encoder(spec.model, spec.seed).state_dict()

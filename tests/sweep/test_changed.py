@@ -1,4 +1,4 @@
-"""What is said of a study that was declared differently before."""
+"""The line on a study that was declared differently before."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ def declared(study: Study):
     return declaration(make_plan(study, lambda *names: f"data {names}"))
 
 
-def test_a_difference_is_told_by_the_name_that_its_user_knows(tiny_study: Study) -> None:
-    """Settings, compared axes, ranges and the target are called as in a study file; what is equal is not told."""
+def test_a_difference_has_the_name_of_the_study_file(tiny_study: Study) -> None:
+    """Settings, compared axes, ranges and the target have the names of the study file; equal values are not listed."""
     before = declared(tiny_study)
     assert list(differences(before, before)) == []
     other = replace(

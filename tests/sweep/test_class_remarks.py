@@ -1,4 +1,4 @@
-"""What is said of classes before anything is trained, and which synonyms are refused."""
+"""Remarks on classes before a run, and synonyms that are rejected."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ CLASSES = {
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    """A target of two pictures, and three sources of which nothing but the classes is there."""
+    """A target of two images, and three sources of which only the classes are known."""
     drawn(tmp_path / "target", [1, 2])
     for name, classes in CLASSES.items():
         (tmp_path / name).mkdir(exist_ok=True)
@@ -39,8 +39,8 @@ def study(sources, synonyms=(), **fixed) -> Study:
     return Study("s", target, compare={"source": [f"supervised:{name}" for name in sources]}, fixed={**fixed, "image_px": 32})
 
 
-def test_each_source_takes_the_synonyms_that_it_has(catalog):
-    """One class map serves several sources: each is mapped by what it has."""
+def test_each_source_uses_the_synonyms_that_it_has(catalog):
+    """One class map serves several sources: for each source, the synonyms apply that it has."""
     maps = class_maps(study(["city", "objects"], ["traffic sign", "stop sign"], transfer="all"), catalog)
     assert {name: mapped.rows for name, mapped in maps.items()} == {
         "supervised:city": ((), (1,), (2,)),
@@ -48,8 +48,8 @@ def test_each_source_takes_the_synonyms_that_it_has(catalog):
     }
 
 
-def test_a_synonym_that_nobody_has_is_refused(catalog):
-    """A synonym that is a class of no source is an error that lists theirs; one that another dataset has may stay."""
+def test_a_synonym_without_a_dataset_is_rejected(catalog):
+    """A synonym that no source has is an error that lists the sources' classes; a class of another known dataset is accepted."""
     with pytest.raises(
         UserError,
         match=r"Target class_map sign <- 'trafic sign': no source has this class; classes of sources: supervised:city: road",
@@ -60,8 +60,8 @@ def test_a_synonym_that_nobody_has_is_refused(catalog):
         class_maps(study(["city"], ["trafic sign"]), catalog)
 
 
-def test_maps_are_told_where_they_are_used(catalog):
-    """Mappings are told for transfer=all and for domain_shift=on, and for nothing else."""
+def test_class_maps_are_printed_if_they_are_used(catalog):
+    """Class maps are printed for transfer=all and for domain_shift=on, and otherwise not."""
     assert class_remarks(study(["city"]), catalog) == []
     (lines,) = class_remarks(study(["city"], transfer="all"), catalog)
     assert lines.splitlines() == [
@@ -75,8 +75,8 @@ def test_maps_are_told_where_they_are_used(catalog):
     assert lines.endswith("before fine-tuning, all other classes of the source count as background")
 
 
-def test_nothing_in_common_is_told_or_refused(catalog):
-    """With domain_shift=on a source without a class of the target is told; with transfer=all it is an error."""
+def test_no_common_class_is_a_remark_or_an_error(catalog):
+    """A source without a class of the target gives a remark with domain_shift=on, and an error with transfer=all."""
     (lines,) = class_remarks(study(["animals"], domain_shift="on"), catalog)
     assert lines.startswith("domain_shift=on: supervised:animals has no target class except the background")
     with pytest.raises(UserError, match="from supervised:animals: source and target share no class except the background"):
@@ -84,7 +84,7 @@ def test_nothing_in_common_is_told_or_refused(catalog):
 
 
 def drawn(folder: Path, masks: list[int]) -> Path:
-    """Write a dataset of pictures of which each shows the background and, where its number is not 0, one class more."""
+    """Write a dataset of images that show the background and, for a number other than 0, one more class each."""
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("background\ncar\nsign\n")
@@ -97,18 +97,18 @@ def drawn(folder: Path, masks: list[int]) -> Path:
 
 
 def remarks_of(folder: Path, tmp_path: Path, tune=None, **fixed) -> list[str]:
-    """Return what is said of a target before it is run, once its data are prepared."""
+    """Return the remarks on a target before a run, after its data is prepared."""
     catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
     target = Target(f"folder:{folder}", protocol="official" if (folder / "val.txt").is_file() else "60-20-20")
     fixed = {**fixed, "image_px": 16}
     declared = Study("s", target, compare={"source": ["random"]}, tune=tune or {}, fixed=fixed, seeds=2)
-    assert class_remarks(declared, catalog) == []  # nothing is prepared for a plan alone
+    assert class_remarks(declared, catalog) == []  # a plan prepares nothing
     catalog.prepare(declared.target_name, None, 16)
     return class_remarks(declared, catalog)
 
 
-def test_a_split_without_a_class_is_told(tmp_path):
-    """Each split that lacks a class is one line: which split, how many pictures, which class, and what that means."""
+def test_a_split_without_a_class_is_reported(tmp_path):
+    """Each split that lacks a class is reported in one line: the split, its number of images, the class, and the consequence."""
     folder = drawn(tmp_path / "few", [1, 2, 1, 1, 2, 2])
     for part, names in {"train": ["00"], "val": ["01", "04"], "test": ["02", "03", "05"]}.items():
         (folder / f"{part}.txt").write_text("\n".join(names))
@@ -121,8 +121,8 @@ def test_a_split_without_a_class_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("keep", "effect"), [("val_iou", "epochs and settings are"), ("last", "settings are"), ("val_loss", None), ("val_dice", None)]
 )
-def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
-    """Where no validation image shows the foreground, a line says what the loss decides: nothing where `keep` needs no IoU."""
+def test_a_validation_split_without_foreground_is_reported(tmp_path, keep, effect):
+    """If no validation image shows the foreground, a line states what the loss decides; no line if `keep` needs no IoU."""
     folder = drawn(tmp_path / "few", [0, 1, 1, 0, 1, 1])
     (folder / "classes.txt").write_text("background\nfigure\n")
     for part, names in {"train": ["01", "02"], "val": ["00", "03"], "test": ["04", "05"]}.items():
@@ -138,8 +138,9 @@ def test_a_validation_split_without_foreground_is_told(tmp_path, keep, effect):
     assert lines == ([f"{start} {effect} chosen by the validation loss; choose another protocol"] if effect else [])
 
 
-def test_shares_compare_by_loss_where_they_validate_alike(tmp_path):
-    """Without foreground in validation a tuned dev_share is chosen by the loss: refused where each share has its own images."""
+def test_tuned_shares_need_equal_validation_images_to_be_chosen_by_loss(tmp_path):
+    """Without foreground in validation, a tuned dev_share is chosen by the loss; that is an error if each share has its own
+    images."""
     folder = drawn(tmp_path / "few", [1] + [0] * 39)
     (folder / "classes.txt").write_text("background\nfigure\n")
     for protocol in ("holdout-20", "holdout-20-own-val"):
@@ -155,8 +156,8 @@ def test_shares_compare_by_loss_where_they_validate_alike(tmp_path):
             assert any("show no foreground" in line for line in class_remarks(declared, catalog))
 
 
-def test_two_classes_without_a_background_are_told(tmp_path):
-    """Where neither of two classes is called background, a line names the one that headline metrics belong to."""
+def test_two_classes_without_a_background_are_reported(tmp_path):
+    """If neither of two classes is called background, a line names the class of the headline metrics."""
     folder = drawn(tmp_path / "two", [0, 1] * 10)
     (folder / "classes.txt").write_text("skin\nlesion\n")
     declared = Study("s", Target(f"folder:{folder}"), compare={"source": ["random"]}, fixed={"image_px": 16})
@@ -168,14 +169,14 @@ def test_two_classes_without_a_background_are_told(tmp_path):
     assert class_remarks(replace(declared, target=replace(declared.target, foreground="skin")), catalog) == []
 
 
-def test_a_fraction_that_leaves_a_class_out_is_told(tmp_path):
-    """Where the training split shows all classes and the part that a seed gets of it does not, that is told for the seed."""
+def test_a_fraction_without_a_class_is_reported(tmp_path):
+    """A seed's subset of the training split that lacks a class of the split is reported with its seed."""
     lines = remarks_of(drawn(tmp_path / "ten", [1, 2] * 5), tmp_path, fraction=0.2)
     assert len(lines) == 3
     for seed, line in enumerate(lines):
         assert line.startswith(f"none of the 1 train images of fraction=0.2 with seed {seed} shows class '")
 
 
-def test_nothing_is_told_where_all_classes_are_everywhere(tmp_path):
-    """A target whose splits show every class is nothing to talk of."""
+def test_splits_with_all_classes_give_no_remark(tmp_path):
+    """A target whose splits show every class gives no remark."""
     assert remarks_of(drawn(tmp_path / "all", [1, 2] * 10), tmp_path) == []

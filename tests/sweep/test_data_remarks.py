@@ -1,4 +1,4 @@
-"""What is said of data before a run, and that no stage sees an image on which its target validates or tests."""
+"""Remarks on data before a run; no stage trains on a validation or test image of its target."""
 
 import json
 import shutil
@@ -50,13 +50,13 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def planned(study: Study, catalog: Catalog) -> Plan:
-    """Prepare the data of a study and plan it as a run does."""
+    """Prepare the data of a study and plan it, as a run does."""
     prepare_all(study, catalog)
     return make_plan(study, catalog.key, left_out=lambda stage, settings: catalog.left_out(study, stage, settings))
 
 
 def copied(folder: Path, to: Path, numbers=None) -> Path:
-    """Copy images and masks of a folder under other names, as BMP for every second one."""
+    """Copy the images and masks of a folder under other names, every second image as BMP."""
     for part in ("images", "masks"):
         (to / part).mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "classes.txt", to)
@@ -68,13 +68,13 @@ def copied(folder: Path, to: Path, numbers=None) -> Path:
 
 
 def seen_by(spec: StageSpec, catalog: Catalog) -> set[bytes]:
-    """Return the decoded originals that a stage sees, as a worker finds them in the store."""
+    """Return the decoded images that a stage trains and validates on, as read from the store."""
     sets = source_sets(spec, ExecutionContext(catalog.store, Device("cpu", 1)))
     return {images.data.identity[member, OF_PIXELS].tobytes() for images in sets for member in images.members}
 
 
 def held_out(study: Study, catalog: Catalog) -> set[bytes]:
-    """Return the decoded originals on which the target validates or tests, whatever is left out of them."""
+    """Return the decoded validation and test images of the target, including copies that are removed from them."""
     found: set[bytes] = set()
     for _, cell in study.cells():
         data = catalog.prepare(study.target_name, None, cell.image_px)
@@ -96,7 +96,7 @@ def held_out(study: Study, catalog: Catalog) -> set[bytes]:
     ],
 )
 def test_a_copy_of_the_target_shows_no_held_out_image(ellipses, tmp_path, catalog, kind, protocol, fixed):
-    """A copy of the target under other names and formats trains on none of its validation and test images."""
+    """A source that is a copy of the target, with other names and formats, trains on none of its validation and test images."""
     copy = copied(ellipses, tmp_path / "copy")
     study = declared(ellipses, f"{kind}:folder:{copy}", f"{kind}:folder:{copy}@5", protocol=protocol, fixed=fixed)
     plan, held = planned(study, catalog), held_out(study, catalog)
@@ -110,7 +110,7 @@ def test_a_copy_of_the_target_shows_no_held_out_image(ellipses, tmp_path, catalo
 
 @pytest.mark.parametrize("leakage", ["prevent", "report"])
 def test_simclr_learns_from_the_targets_own_training_images(ellipses, tmp_path, catalog, leakage):
-    """SimCLR on the target's own folder sees its training images alone, also where leakage is only reported."""
+    """SimCLR on the target's own folder uses only its training images, even if leakage is only reported."""
     for folder, protocol in ((ellipses, "60-20-20"), (with_lists(copied(ellipses, tmp_path / "lists")), "official")):
         study = declared(folder, f"simclr:folder:{folder}", protocol=protocol, leakage=leakage)
         (spec,) = planned(study, catalog).stages()
@@ -130,7 +130,7 @@ def with_lists(folder: Path) -> Path:
 
 
 def test_every_stage_of_a_chain_and_every_tuned_share_counts(ellipses, boxes, tmp_path, catalog):
-    """In a chain each stage leaves its own copies out, and with a tuned dev_share those that any trial holds out."""
+    """In a chain, each stage removes its own copies; with a tuned dev_share, those of images that any trial holds out."""
     half = copied(ellipses, tmp_path / "half", range(20))
     study = declared(
         ellipses,
@@ -151,7 +151,7 @@ def test_every_stage_of_a_chain_and_every_tuned_share_counts(ellipses, boxes, tm
 
 
 def test_nothing_shared_changes_no_identity(ellipses, boxes, tmp_path, catalog):
-    """A source without a copy has the stage that it has in any other study; one with a copy has one for each protocol."""
+    """A source without copies is the same stage in all studies; a source with copies differs by protocol."""
     alone = planned(declared(ellipses, f"supervised:folder:{boxes}"), catalog).stages()[0]
     assert alone.without == ()
     assert alone.spec_id == replace(alone, without=()).spec_id != replace(alone, without=(1,)).spec_id
@@ -161,7 +161,7 @@ def test_nothing_shared_changes_no_identity(ellipses, boxes, tmp_path, catalog):
 
 
 def test_groups_and_leakage_are_part_of_a_trial_where_they_are_set(ellipses, catalog):
-    """A trial's identity differs with a pattern and with leakage='report', and in nothing else."""
+    """A trial's id changes with a groups pattern and with leakage='report', and otherwise not."""
     studies = [
         declared(ellipses),
         declared(ellipses, groups="^(..)"),
@@ -175,8 +175,8 @@ def test_groups_and_leakage_are_part_of_a_trial_where_they_are_set(ellipses, cat
     assert published.trial("confirm", published.settings, 1).trial_id == cells[3].trial("confirm", cells[3].settings, 1).trial_id
 
 
-def test_a_run_leaves_copies_out_and_records_how_many(ellipses, tmp_path, capsys):
-    """A whole run on a copy of the target: it says what is shared, the records count it, and the study holds the pattern."""
+def test_a_run_removes_copies_and_records_their_number(ellipses, tmp_path, capsys):
+    """A run on a copy of the target reports shared images, records their number, and keeps the groups pattern in the study."""
     copy = copied(ellipses, tmp_path / "copy")
     study = declared(ellipses, f"supervised:folder:{copy}", groups="^(..)")
     records = segsweep.run(study, out=tmp_path / "runs", runner="inline", device="cpu", threads=1)
@@ -195,8 +195,8 @@ def test_a_run_leaves_copies_out_and_records_how_many(ellipses, tmp_path, capsys
     assert load(tmp_path / "runs" / "s").trials["status"].tolist() == ["finished"]
 
 
-def test_copies_in_the_targets_splits_are_said(ellipses, tmp_path, catalog):
-    """Before a run copies are counted by split, up to three pairs are named, and what becomes of them is said."""
+def test_copies_in_the_targets_splits_are_reported(ellipses, tmp_path, catalog):
+    """Before a run, copies are counted by split, up to three pairs are named, and their treatment is stated."""
     folder = with_lists(copied(ellipses, tmp_path / "mine"))
     names = sorted((folder / "images").iterdir())
     for one, other in ((0, 32), (1, 33), (2, 34), (3, 35), (4, 24), (5, 6)):
@@ -222,8 +222,9 @@ def remarks_of(study: Study, catalog: Catalog) -> list[str]:
     return data_remarks(study, catalog)
 
 
-def test_groups_are_said(ellipses, tmp_path, catalog):
-    """How groups are divided is said; those that official lists or a published study divide are counted and named."""
+def test_groups_are_reported(ellipses, tmp_path, catalog):
+    """The distribution of groups over splits is reported; groups that official lists or a published study split are counted and
+    named."""
     (line,) = remarks_of(declared(ellipses, groups="(.)$"), catalog)
     assert line == "each group is in one split: 6 train, 2 val, 2 test groups (24, 8, 8 images)"
     folder = with_lists(copied(ellipses, tmp_path / "mine"))
@@ -238,7 +239,7 @@ def test_groups_are_said(ellipses, tmp_path, catalog):
 
 
 def test_shared_images_are_trained_on_as_published(ellipses, tmp_path, catalog):
-    """With leakage='report' a source keeps what it shares with the target, and that is said."""
+    """With leakage='report', a source keeps the images that it shares with the target, and a line says so."""
     copy = copied(ellipses, tmp_path / "copy", range(10))
     study = declared(ellipses, f"supervised:folder:{copy}", leakage="report")
     (spec,) = planned(study, catalog).stages()
@@ -248,8 +249,8 @@ def test_shared_images_are_trained_on_as_published(ellipses, tmp_path, catalog):
     assert line.endswith("they are trained on (leakage='report')")
 
 
-def test_a_target_of_masks_of_no_use_is_refused_before_a_run(ellipses, boxes, tmp_path, catalog):
-    """Masks of 0 and 255 are refused for a target and a supervised source, and no matter for SimCLR, which reads none."""
+def test_a_target_of_unusable_masks_is_rejected_before_a_run(ellipses, boxes, tmp_path, catalog):
+    """Masks of 0 and 255 are rejected for a target and a supervised source, but not for SimCLR, which reads no masks."""
     spoilt = copied(boxes, tmp_path / "spoilt")
     for path in (spoilt / "masks").iterdir():
         Image.fromarray(np.asarray(Image.open(path)) * np.uint8(255)).save(path)
@@ -260,8 +261,8 @@ def test_a_target_of_masks_of_no_use_is_refused_before_a_run(ellipses, boxes, tm
     prepare_all(declared(ellipses, f"simclr:folder:{spoilt}"), catalog)
 
 
-def test_too_few_groups_are_said_by_a_plan(ellipses, tmp_path, capsys):
-    """--plan refuses too few groups just as a run does, before anything is prepared."""
+def test_too_few_groups_are_rejected_by_a_plan(ellipses, tmp_path, capsys):
+    """--plan rejects too few groups just as a run does, before anything is prepared."""
     study = declared(ellipses, groups="^(0)")
     for arguments in (["--plan"], []):
         with pytest.raises(SystemExit) as ended:
@@ -271,21 +272,21 @@ def test_too_few_groups_are_said_by_a_plan(ellipses, tmp_path, capsys):
 
 
 def test_sizes_of_a_plan_are_those_of_the_split(ellipses, tmp_path, catalog):
-    """The numbers of images from which a plan's time is computed are those of the run, by groups and without copies."""
+    """The numbers of images for a plan's time are those of the run, by groups and without copies."""
     folder = with_lists(copied(ellipses, tmp_path / "mine"))
     shutil.copy(folder / "images" / "copy000.png", folder / "images" / "copy032.png")
     by_groups = declared(ellipses, groups="^(..)")
     assert catalog.target_sizes(by_groups, None) == (20, 10, 10)
     official = declared(folder, protocol="official")
-    assert catalog.target_sizes(official, None) == (24, 8, 8)  # copies are not known yet
+    assert catalog.target_sizes(official, None) == (24, 8, 8)  # copies are unknown before preparation
     prepare_all(official, catalog)
     again = Catalog(catalog.roots, catalog.store, catalog.progress)
     assert again.target_sizes(official, None) == (23, 8, 8)
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
-def test_held_out_masks_that_are_ignored_everywhere_are_refused(ellipses, tmp_path, catalog, part):
-    """Preparation and a plan of prepared data refuse a validation or test split without one pixel that counts."""
+def test_held_out_masks_that_are_ignored_everywhere_are_rejected(ellipses, tmp_path, catalog, part):
+    """Preparation, and a plan of prepared data, reject a validation or test split in which every pixel is ignored."""
     folder = shutil.copytree(ellipses, tmp_path / "ellipses")
     members = {"train": range(24), "val": range(24, 32), "test": range(32, 40)}
     for split, numbers in members.items():
@@ -303,12 +304,12 @@ def test_held_out_masks_that_are_ignored_everywhere_are_refused(ellipses, tmp_pa
         data_remarks(study, catalog)
 
 
-def test_every_tuned_share_is_checked_for_masks_that_count(ellipses, catalog, monkeypatch):
-    """The held-out masks of each development share that a trial can have are looked at before a run."""
+def test_the_held_out_masks_of_every_tuned_share_are_checked(ellipses, catalog, monkeypatch):
+    """The held-out masks of each development share that a trial can have are checked before a run."""
     seen = []
     monkeypatch.setattr(
         "segsweep.sweep.preparation.check_split_masks", lambda _, split: seen.append(len(split.train) + len(split.val))
     )
     study = declared(ellipses, protocol="holdout-20", tune={"dev_share": Choice(0.3, 0.5)})
     prepare_all(replace(study, trials_per_cell=4), catalog)
-    assert {14, 21} <= set(seen)  # 11 and 18 that train, and 3 that validate
+    assert {14, 21} <= set(seen)  # 11 and 18 training images, 3 validation images

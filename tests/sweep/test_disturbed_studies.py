@@ -1,4 +1,4 @@
-"""Real studies in one process whose disk fills up, whose store goes away, whose artifacts are lost: the table is the same."""
+"""Studies whose disk fills up, whose store disappears or whose artifacts are lost give the same table."""
 
 import io
 import os
@@ -35,20 +35,20 @@ MEASURED = ["status", "train_loss", "val_loss", "val_iou", "test_iou", "test_los
 
 @pytest.fixture(scope="module")
 def small(tiny_study: Study) -> Study:
-    """One cell with a source, two tuning trials and one confirmed run: three trials and one stage, two seconds."""
+    """One cell with a source, two tuning trials and one confirmed run: three trials and one stage, about two seconds."""
     (source,) = (name for name in tiny_study.grids[0]["source"] if name != "random")
     return replace(tiny_study, compare={"source": [source]}, seeds=1)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(small: Study, tmp_path_factory: pytest.TempPathFactory) -> Records:
-    """The same study without any disturbance."""
+    """The records of the same study without a disturbance."""
     return Disturbed(small, tmp_path_factory.mktemp("undisturbed")).run()
 
 
 @dataclass
 class Disturbed:
-    """A study that runs here, what it says, and what another thread does to it meanwhile."""
+    """A study that runs in this process, its output, and the thread that disturbs it."""
 
     study: Study
     folder: Path
@@ -60,7 +60,7 @@ class Disturbed:
         return self.folder / "runs" / self.study.name
 
     def run(self, disturb: Callable[[], None] | None = None, **options: object) -> Records:
-        """Run the study, in another thread something that disturbs it, and return the records."""
+        """Run the study while another thread calls `disturb`, and return the records."""
         thread = threading.Thread(target=disturb or (lambda: None), daemon=True)
         thread.start()
         folders = Folders.make(self.folder / "runs", self.store or self.folder / "store", [])
@@ -73,11 +73,11 @@ class Disturbed:
             assert not thread.is_alive()
 
     def wait_for(self, words: str) -> None:
-        """Wait until the study has said some words."""
+        """Wait until the study has printed a text."""
         self.wait(lambda: words in self.log.getvalue())
 
     def wait_for_epochs(self, count: int) -> None:
-        """Wait until so many epochs are recorded."""
+        """Wait until `count` epochs are recorded."""
         live = self.records / "live"
         self.wait(lambda: sum(path.read_text().count('"kind": "epoch"') for path in live.glob("*.jsonl")) >= count)
 
@@ -90,14 +90,14 @@ class Disturbed:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often, so that tests are short."""
+    """Shorten all polling intervals."""
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.1)
     monkeypatch.setattr(outage, "LONGEST_SECONDS", 0.5)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own. Its checkpoints of 31 MB fit twice."""
+    """A small disk with room for two checkpoints of 31 MB."""
     mount = tmp_path / "disk"
     mount.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(mount)]
@@ -108,7 +108,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> None:
-    """Leave no byte on a disk."""
+    """Fill a disk completely."""
     with (disk / "filler").open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
             try:
@@ -119,7 +119,7 @@ def fill(disk: Path) -> None:
 
 
 def assert_equal(records: Records, undisturbed: Records) -> None:
-    """Check that a study ended with the numbers of an undisturbed one, and no epoch twice."""
+    """Check that a study has the numbers of an undisturbed one, and repeated no epoch."""
     assert set(records.trials["status"]) == {"finished"}
     tables = [each.trials.set_index("trial_id").sort_index()[MEASURED] for each in (records, undisturbed)]
     pd.testing.assert_frame_equal(*tables)
@@ -131,7 +131,7 @@ def assert_equal(records: Records, undisturbed: Records) -> None:
 
 @pytest.mark.parametrize("what", ["store", pytest.param("records", marks=pytest.mark.slow)])
 def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
-    """On a real full disk nothing fails; once there is space again the study resumes automatically and gives the same table."""
+    """On a full disk nothing fails; once there is space again, the study resumes automatically and gives the same table."""
     study = Disturbed(small, tmp_path, disk / "store") if what == "store" else Disturbed(small, disk, tmp_path / "store")
 
     def disturb() -> None:
@@ -148,8 +148,8 @@ def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undistur
 
 
 @pytest.mark.slow
-def test_a_store_that_goes_and_comes_back(small: Study, undisturbed: Records, tmp_path: Path) -> None:
-    """A store that is moved away, as a disk that is unmounted, is waited for, and not made anew."""
+def test_a_store_that_disappears_and_returns(small: Study, undisturbed: Records, tmp_path: Path) -> None:
+    """A study waits for a store that is moved away, such as an unmounted disk, and does not create a new one."""
     study, made = Disturbed(small, tmp_path), []
 
     def disturb() -> None:
@@ -165,10 +165,10 @@ def test_a_store_that_goes_and_comes_back(small: Study, undisturbed: Records, tm
 
 
 @pytest.mark.slow
-def test_what_may_not_be_written_is_waited_for(
+def test_a_missing_permission_pauses_the_study(
     small: Study, undisturbed: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint for which the permission is missing a few times makes no trial fail, and repeats an epoch at most."""
+    """A checkpoint without write permission, several times, fails no trial and repeats at most one epoch."""
     study, left, whole = Disturbed(small, tmp_path), [2], checkpoint.save_file
 
     def save_file(*values: object) -> None:
@@ -184,14 +184,14 @@ def test_what_may_not_be_written_is_waited_for(
     assert "restore the permission" in " ".join(study.log.getvalue().split())
 
 
-def test_a_stage_that_is_lost_while_trials_run_is_built_again(small: Study, undisturbed: Records, tmp_path: Path) -> None:
-    """Weights that vanish from the store once their trials run are trained again, and the table is the same."""
+def test_a_stage_that_is_lost_while_trials_run_is_rebuilt(small: Study, undisturbed: Records, tmp_path: Path) -> None:
+    """Weights that disappear from the store while their trials run are trained again, and the table is the same."""
     study = Disturbed(small, tmp_path)
 
     def disturb() -> None:
         study.wait(lambda: list((tmp_path / "store" / "weights").glob("*/artifact.json")) != [])
         study.wait_for("stages 1/1")
-        (tmp_path / "store" / "weights").rename(tmp_path / "gone")  # at once: the run sets aside what is half there
+        (tmp_path / "store" / "weights").rename(tmp_path / "gone")  # in one step: the run sets aside a partial artifact
 
     records = study.run(disturb)
     assert_equal(records, undisturbed)
@@ -200,7 +200,7 @@ def test_a_stage_that_is_lost_while_trials_run_is_built_again(small: Study, undi
 
 @pytest.mark.slow
 def test_data_that_is_lost_while_trials_run_is_prepared_again(small: Study, undisturbed: Records, tmp_path: Path) -> None:
-    """Prepared images that vanish from the store are decoded again by the same run."""
+    """Prepared images that disappear from the store are decoded again by the same run."""
     study = Disturbed(small, tmp_path)
 
     def disturb() -> None:
@@ -212,10 +212,10 @@ def test_data_that_is_lost_while_trials_run_is_prepared_again(small: Study, undi
 
 
 @pytest.mark.slow
-def test_a_stage_that_is_lost_again_and_again_ends_the_run(
+def test_a_stage_that_is_lost_repeatedly_ends_the_run(
     small: Study, undisturbed: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that keeps nothing ends the run with a line after a few times, nothing fails, and the same command continues."""
+    """A store that loses a stage repeatedly ends the run with one line; nothing fails, and the same command continues."""
     study, whole = Disturbed(small, tmp_path), FolderStore.open
 
     def open_artifact(self: FolderStore, kind: str, key: str, *more: Any, **named: Any) -> Artifact:
@@ -234,8 +234,9 @@ def test_a_stage_that_is_lost_again_and_again_ends_the_run(
 
 
 @pytest.mark.slow
-def test_a_wait_that_is_bounded_ends_interrupted(small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
-    """With `wait_minutes` a full disk ends the study after so long; what ran is interrupted, and the same command continues."""
+def test_a_bounded_wait_ends_the_study_as_interrupted(small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
+    """With `wait_minutes`, a full disk ends the study after that time; running tasks are interrupted, and the same command
+    continues."""
     study = Disturbed(small, tmp_path, disk / "store")
 
     def disturb() -> None:
@@ -273,15 +274,15 @@ main(study)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("what", ["store", "records"])
-def test_a_polite_signal_ends_a_pause(what: str, number: int, ellipses: Path, tmp_path: Path, disk: Path) -> None:
-    """While the study is paused for want of space, Ctrl-C and SIGTERM end it at once with code 130 and say how to continue."""
+def test_a_signal_ends_a_pause(what: str, number: int, ellipses: Path, tmp_path: Path, disk: Path) -> None:
+    """While the study is paused for lack of space, Ctrl-C and SIGTERM end it at once with code 130 and print how to continue."""
     script = tmp_path / "paused.py"
     script.write_text(SCRIPT.format(target=ellipses))
     out, store = (tmp_path / "runs", disk / "store") if what == "store" else (disk / "runs", tmp_path / "store")
     command = [sys.executable, str(script), "--runner", "inline", "--threads", "1", "--out", str(out), "--store", str(store)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (tmp_path / "log").open("w") as log:
-        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells have their background jobs ignore
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells start background jobs with INT ignored
         process = subprocess.Popen(command, stderr=log, stdout=log, env=environment, preexec_fn=heard)
     deadline = time.monotonic() + 60
     while '"epoch"' not in "".join(path.read_text() for path in (out / "paused" / "live").glob("*.jsonl")):

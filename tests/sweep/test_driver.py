@@ -1,4 +1,4 @@
-"""The driver: what becomes of messages, of workers that die, and of stages that others build."""
+"""The driver: its handling of messages, of dead workers, and of stages that another run builds."""
 
 import errno
 import time
@@ -38,7 +38,7 @@ from segsweep.training.metrics import Scores
 
 @pytest.fixture(params=[PlainView, LiveView])
 def view(request: pytest.FixtureRequest):
-    """Both displays, on a terminal of their own."""
+    """Both displays, on a console in memory."""
     with Path("/dev/null").open("w") as nowhere:
         shown = request.param(Console(file=nowhere, force_terminal=True))
         yield shown
@@ -47,7 +47,7 @@ def view(request: pytest.FixtureRequest):
 
 @pytest.fixture
 def driver(tmp_path: Path, view: View):
-    """A driver of the small study whose records are open."""
+    """A driver of the small study with open records."""
     study = small_study()
     plan = plan_of(study)
     with RecordWriter(tmp_path / "records") as writer:
@@ -65,12 +65,12 @@ def next_task(driver: Driver) -> Task | None:
 
 
 def handle(driver: Driver, task: Task, body: Body) -> bool:
-    """Take a message of a task's only record."""
+    """Pass a message of a task's only record to the driver."""
     return driver.handle(task, Message(task.identity, body))
 
 
-def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
-    """The same work is given out again, and its record says that it was interrupted and why."""
+def test_the_task_of_a_dead_worker_is_rescheduled(driver: Driver) -> None:
+    """The same task is assigned again, and its record states that it was interrupted, and why."""
     stage = next_task(driver)
     driver.begin(stage)
     handle(driver, stage, Started({"device": "cpu x1"}))
@@ -81,8 +81,8 @@ def test_a_worker_that_dies_gives_its_work_back(driver: Driver) -> None:
     assert next_task(driver) == stage
 
 
-def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
-    """After so many deaths over one piece of work it is recorded as failed with the last reason; its dependents are skipped."""
+def test_a_task_that_kills_its_workers_fails(driver: Driver) -> None:
+    """After `DEATHS` deaths a task is recorded as failed with the last reason, and its dependents are skipped."""
     for _ in range(DEATHS):
         stage = next_task(driver)
         assert stage.kind == STAGE
@@ -99,7 +99,7 @@ def test_work_that_kills_its_workers_fails(driver: Driver) -> None:
 
 
 def test_deaths_of_machines_never_fail_a_task(driver: Driver) -> None:
-    """A task whose workers die with their machines, however often, is rescheduled each time and counts no death."""
+    """A task whose workers die with their machines is rescheduled each time, and no death is counted."""
     for _ in range(3 * DEATHS):
         stage = next_task(driver)
         assert stage is not None
@@ -110,8 +110,8 @@ def test_deaths_of_machines_never_fail_a_task(driver: Driver) -> None:
     assert list(load(driver.writer.folder).stages["status"]) == ["interrupted"]
 
 
-def test_a_further_epoch_cancels_the_deaths_before_it(driver: Driver) -> None:
-    """A trial that reaches a further epoch between its workers' deaths goes on without end; a repeated epoch cancels nothing."""
+def test_a_new_epoch_resets_the_count_of_deaths(driver: Driver) -> None:
+    """A trial that completes a new epoch between its workers' deaths never fails; a repeated epoch does not reset the count."""
     driver.planner.report = lambda *_: Verdict.CONTINUE  # type: ignore[method-assign]
     next_task(driver)  # the stage
     trial = next_task(driver)
@@ -136,8 +136,8 @@ def test_a_further_epoch_cancels_the_deaths_before_it(driver: Driver) -> None:
     assert status() == "failed"
 
 
-def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driver) -> None:
-    """Once a trial was stopped, another start of it forgets what was before; a further one, after a death, goes on."""
+def test_a_stopped_trial_that_is_rerun_starts_from_scratch(driver: Driver) -> None:
+    """A rerun of a stopped trial discards earlier epochs; a later start of it, after a death, resumes."""
     driver.planner.report = lambda *_: Verdict.STOP  # type: ignore[method-assign]
     stage = next_task(driver)
     trial = next_task(driver)
@@ -161,8 +161,8 @@ def test_a_stopped_trial_that_starts_again_leaves_nothing_of_before(driver: Driv
     assert starts() == [2, 0]
 
 
-def test_a_worker_that_dies_before_it_takes_its_work_leaves_no_record(driver: Driver) -> None:
-    """A process that cannot start or be reset gives its work back without a line, until it happens too often."""
+def test_a_worker_that_dies_before_its_task_begins_leaves_no_record(driver: Driver) -> None:
+    """A task whose process cannot start is rescheduled without a record, until that happens too often."""
     stage = next_task(driver)
     driver.died(stage, "the process is replaced after an error on its GPU")
     assert load(driver.writer.folder).stages.empty
@@ -173,7 +173,7 @@ def test_a_worker_that_dies_before_it_takes_its_work_leaves_no_record(driver: Dr
 
 
 def test_a_stage_that_is_built_elsewhere_leaves_no_record(driver: Driver) -> None:
-    """A stage that another run builds is given back without a line; it can be given out again."""
+    """A stage that another run builds is rescheduled without a record, and can be assigned again."""
     stage = next_task(driver)
     driver.begin(stage)
     assert not handle(driver, stage, BuiltElsewhere())
@@ -181,8 +181,8 @@ def test_a_stage_that_is_built_elsewhere_leaves_no_record(driver: Driver) -> Non
     assert next_task(driver) == stage
 
 
-def test_work_interrupted_before_its_first_message_leaves_no_record(driver: Driver) -> None:
-    """What the user breaks off before it has begun to compute counts as not started."""
+def test_a_task_interrupted_before_its_first_message_leaves_no_record(driver: Driver) -> None:
+    """A task that the user interrupts before its first message counts as not started."""
     stage = next_task(driver)
     driver.begin(stage)
     driver.interrupt(stage)
@@ -190,7 +190,7 @@ def test_work_interrupted_before_its_first_message_leaves_no_record(driver: Driv
 
 
 def test_a_failure_keeps_its_traceback(driver: Driver) -> None:
-    """An error that the reason does not explain leaves its traceback in a file that the reason names."""
+    """The traceback of an unexpected error is written to a file, which the reason names."""
     stage = next_task(driver)
     driver.begin(stage)
     assert not handle(driver, stage, failure_of(RuntimeError("CUDA error: an illegal memory access\nand advice")))
@@ -200,8 +200,8 @@ def test_a_failure_keeps_its_traceback(driver: Driver) -> None:
     assert "and advice" in file.read_text()
 
 
-def test_records_keep_their_identity(tmp_path: Path) -> None:
-    """A study's records have one identity from the first start on; those of another folder have another."""
+def test_records_keep_their_id(tmp_path: Path) -> None:
+    """A study's records keep their id over all starts; records in another folder have another id."""
     identities = []
     for name in ("one", "one", "other"):
         with RecordWriter(tmp_path / name) as writer:
@@ -214,12 +214,12 @@ def test_records_keep_their_identity(tmp_path: Path) -> None:
     [({}, 4), ({"trials_per_cell": None}, 8), ({"tune": {"learning_rate": Choice(1e-3, 1e-2)}}, 2), ({"tune": {}}, 0)],
 )
 def test_the_declaration_has_the_number_of_tuning_trials(changes: dict[str, object], count: int) -> None:
-    """What the records keep of a study says how many tuning trials a cell has, also where the study leaves it open."""
+    """The recorded declaration has the number of tuning trials per cell, even if the study does not set it."""
     assert declaration(plan_of(small_study(**changes)))["trials_per_cell"] == count
 
 
 def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
-    """Where every tuning trial of a cell fails, the records and the table say that nothing was chosen, and why."""
+    """If every tuning trial of a cell fails, the records and the table state that no setting was chosen, and why."""
     for work in islice(iter(lambda: next_task(driver), None), 100):
         driver.begin(work)
         if work.kind == STAGE:
@@ -238,15 +238,15 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     assert failed in table_text(records)
 
 
-def hinder(driver: Driver, work: Task) -> None:
-    """Have the environment hinder work that has begun."""
+def block(driver: Driver, work: Task) -> None:
+    """Report that a fault of the environment blocks a running task."""
     driver.begin(work)
     handle(driver, work, Started({"device": "cpu x1"}))
     assert not handle(driver, work, Blocked(Fault("No space left on device: /store", SPACE)))
 
 
-def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment hinders is interrupted, not failed; nothing is handed out before the disk takes a file again."""
+def test_a_blocked_task_is_postponed_and_keeps_its_checkpoints(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that the environment blocks is interrupted, not failed; no task is assigned before a file can be written again."""
     full = [True]
 
     def write(*_: object) -> None:
@@ -261,7 +261,7 @@ def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monk
     assert trial.kind == TRIAL
     kept = driver.store.checkpoints(trial.checkpoints_id(driver.records_id)).open() / "last.safetensors"
     kept.touch()
-    hinder(driver, trial)
+    block(driver, trial)
     records = load(driver.writer.folder)
     row = records.trials.set_index("trial_id").loc[trial.identity]
     assert (row["status"], row["error"]) == ("interrupted", "No space left on device: /store; free some space there")
@@ -275,13 +275,13 @@ def test_hindered_work_is_put_off_and_keeps_its_checkpoints(driver: Driver, monk
     assert stage != trial
 
 
-def test_other_work_goes_on_beside_what_alone_is_hindered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a file of one trial cannot be read while the disk is well, the others run first."""
+def test_other_tasks_run_while_one_is_blocked(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a file of one trial cannot be read but the disk works, the other trials run first."""
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.05)
     next_task(driver)
     trial = next_task(driver)
     for _ in range(4):
-        hinder(driver, trial)
+        block(driver, trial)
     time.sleep(0.5)
     given = [next_task(driver) for _ in range(3)]
     assert None not in given
@@ -290,7 +290,7 @@ def test_other_work_goes_on_beside_what_alone_is_hindered(driver: Driver, monkey
 
 
 def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that dies while nothing can be written, or says so, leaves its work to be tried again without end."""
+    """A worker that dies during an outage, or names it as the reason, has its task rescheduled without limit."""
     monkeypatch.setattr(outage, "FIRST_SECONDS", 0.001)
     for reason in ("OSError: [Errno 28] No space left on device", *["killed"] * (2 * DEATHS)):
         if reason == "killed":
@@ -299,8 +299,8 @@ def test_a_death_on_a_full_disk_does_not_count(driver: Driver, monkeypatch: pyte
     assert "failed" not in set(load(driver.writer.folder).stages["status"])
 
 
-def test_work_finds_its_stage_built_anew(driver: Driver) -> None:
-    """A trial whose stage is lost is interrupted and waits; the stage is handed out first, and its record begins anew."""
+def test_a_lost_stage_is_rebuilt_before_its_trial(driver: Driver) -> None:
+    """A trial whose stage is lost is interrupted and waits; the stage is assigned first, and its record restarts."""
     content: dict[str, str] = {}
     driver.planner = Planner(plan_of(small_study()), built_in(content))
     stage = next_task(driver)
@@ -326,8 +326,8 @@ def test_work_finds_its_stage_built_anew(driver: Driver) -> None:
     assert trial in iter(lambda: next_task(driver), None)
 
 
-def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) -> None:
-    """Where prepared data is lost the driver prepares it, and the trial is the next one."""
+def test_lost_data_is_prepared_before_its_trial_is_assigned(driver: Driver) -> None:
+    """The driver prepares lost data again, and the trial is the next task."""
     prepared: list[bool] = []
     driver.prepare = lambda: prepared.append(True)
     next_task(driver)
@@ -344,8 +344,8 @@ def test_lost_data_is_prepared_before_its_trial_is_handed_out(driver: Driver) ->
         handle(driver, trial, Lost("data", "key", "is damaged"))
 
 
-def test_a_checkpoint_that_was_damaged_is_told(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trial that had to start afresh says so in the display and in its record, which forgets its epochs of before."""
+def test_a_damaged_checkpoint_is_reported(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that restarts from scratch reports it in the display and in its record, which discards earlier epochs."""
     said: list[str] = []
     monkeypatch.setattr(type(driver.view), "notify", lambda _, text: said.append(text))
     next_task(driver)

@@ -1,4 +1,4 @@
-"""Studies whose workers appear and vanish, on the simulated runner."""
+"""Studies whose workers join and leave, on the simulated runner."""
 
 import random
 from collections import Counter
@@ -15,12 +15,12 @@ Changes = list[tuple[float, int]]
 
 
 def val_iou(trial: Trial, epoch: int) -> float:
-    """Invent a validation IoU that tells rates and sources apart, and grows."""
+    """Invent a validation IoU that differs by rate and source, and grows."""
     return 0.3 + 0.1 * (trial.settings.source != "random") + 10 * trial.settings.learning_rate + 0.01 * epoch
 
 
 def simulate(workers: int, changes: Changes, study: Study | None = None) -> tuple[Simulation, Planner]:
-    """Return a finished simulation of a study that starts with some workers, and its planner."""
+    """Return a finished simulation of a study that starts with `workers` workers, and its planner."""
     built: dict[str, str] = {}
     planner = Planner(plan_of(study or small_study()), built_in(built))
     simulation = Simulation(planner, val_iou, workers, changes, built=built)
@@ -29,7 +29,7 @@ def simulate(workers: int, changes: Changes, study: Study | None = None) -> tupl
 
 
 def busy(events: list[Event]) -> list[tuple[float, int]]:
-    """Return how many tasks run after each event, in order."""
+    """Return the number of running tasks after each event."""
     running: set[str] = set()
     found = []
     for event in events:
@@ -47,7 +47,7 @@ def epochs_of(events: list[Event]) -> Counter[tuple[str, int]]:
 
 
 def test_a_study_that_starts_without_workers_waits_for_them_and_uses_them_at_once() -> None:
-    """Nothing starts before the first worker appears; each that joins has a task in the same second, and the end is sooner."""
+    """No task starts before the first worker joins; each new worker gets a task in the same second, and the study ends sooner."""
     simulation, planner = simulate(0, [(100.0, 1), (130.0, 4)])
     assert planner.done
     assert simulation.events[0].seconds == 100.0
@@ -57,8 +57,8 @@ def test_a_study_that_starts_without_workers_waits_for_them_and_uses_them_at_onc
     assert simulation.events[-1].seconds < alone.events[-1].seconds
 
 
-def test_the_tasks_of_workers_that_vanish_go_on_from_their_last_epoch() -> None:
-    """When three of four workers vanish, three tasks return to the planner; later they go on, and no epoch runs twice."""
+def test_the_tasks_of_workers_that_leave_resume_from_their_last_epoch() -> None:
+    """When three of four workers leave, three tasks are requeued; later they resume, and no epoch runs twice."""
     simulation, planner = simulate(4, [(3.5, 1), (60.0, 4)])
     died = [event for event in simulation.events if event.what == "died"]
     assert [event.seconds for event in died] == [3.5] * 3
@@ -73,8 +73,8 @@ def test_the_tasks_of_workers_that_vanish_go_on_from_their_last_epoch() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_however_workers_come_and_go_the_answer_is_the_same(seed: int) -> None:
-    """With random numbers of workers at random times every trial ends once, and each cell chooses what it chooses undisturbed."""
+def test_joining_and_leaving_workers_do_not_change_the_answer(seed: int) -> None:
+    """With random numbers of workers at random times, every trial ends once, and each cell chooses the same setting."""
     chance = random.Random(seed)
     changes = sorted((chance.uniform(0, 150), chance.choice([0, 0, 1, 2, 5, 30])) for _ in range(chance.randint(3, 25)))
     simulation, planner = simulate(chance.choice([0, 1, 8]), [*changes, (151.0, 2)])
@@ -92,8 +92,8 @@ def test_however_workers_come_and_go_the_answer_is_the_same(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_early_stopping_stands_workers_that_come_and_go(seed: int) -> None:
-    """With a rule that stops trials every cell still ends with its confirmed runs, whoever vanishes."""
+def test_early_stopping_works_with_joining_and_leaving_workers(seed: int) -> None:
+    """With a stopping rule, every cell still ends with its confirmed runs, whichever workers leave."""
     chance = random.Random(seed)
     changes = [(chance.uniform(0, 100), chance.choice([0, 1, 6])) for _ in range(20)]
     study = small_study(early_stopping=PerCellASHA(1, 2), trials_per_cell=6)

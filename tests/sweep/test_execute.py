@@ -1,4 +1,4 @@
-"""What the errors of work mean, for every runner."""
+"""The classification of errors in tasks, for every runner."""
 
 import errno
 from pathlib import Path
@@ -33,7 +33,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "/store/work/last.safete
 def test_an_error_of_the_environment_is_no_failure(
     error: Exception, means: type, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what the work itself does wrong is a failure; each message is the last one."""
+    """Only an error of the task itself is a failure; each error's message is the last one."""
 
     def fail(*_: object) -> None:
         raise error
@@ -47,8 +47,8 @@ def test_an_error_of_the_environment_is_no_failure(
     assert message.is_last
 
 
-def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work whose store is moved away is hindered, and asking for its checkpoints leaves no empty store behind."""
+def test_every_error_on_a_missing_store_is_an_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task whose store is moved away is blocked, and accessing its checkpoints does not create an empty store."""
     store = FolderStore(tmp_path / "store")
     store.claim()
 
@@ -64,7 +64,7 @@ def test_a_store_that_is_gone_explains_every_error_and_is_not_made_anew(tmp_path
 
 
 def test_weights_that_vanish_while_they_are_read_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is missing since its artifact left the store has the stage built again; another is a failure."""
+    """A missing file of an artifact that has left the store makes the stage be rebuilt; any other missing file is a failure."""
     store = FolderStore(tmp_path / "store")
     store.claim()
     trial = next(trial for cell in plan_of(small_study()).cells for trial in cell.tuning if trial.stage is not None)

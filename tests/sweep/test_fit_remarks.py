@@ -1,4 +1,4 @@
-"""What is said before a run where images of target and source become square in different ways."""
+"""The remark before a run if images of target and source are made square in different ways."""
 
 from dataclasses import dataclass
 
@@ -59,12 +59,12 @@ def test_the_remedy_silences_the_remark(remarks, boxes):
 
 
 def test_a_published_run_is_repeated_without_the_remark(remarks, boxes):
-    """A study that repeats a publication keeps what it did, and nothing is said of it."""
+    """A study that repeats a publication keeps its fits without a remark."""
     assert remarks(f"supervised:folder:{boxes}", source_fit="raw-crop", leakage="report") == []
     assert remarks(f"supervised:folder:{boxes}", source_fit="raw-crop")
 
 
-def test_a_plan_and_a_run_say_it_alike(ellipses, boxes, tmp_path, monkeypatch, capsys):
+def test_a_plan_and_a_run_print_the_same_remark(ellipses, boxes, tmp_path, monkeypatch, capsys):
     """`--plan` prints the line, and so does the run before it trains."""
     fixed = {"architecture": "unet4", "image_px": 32, "epochs": 1, "source_fit": "crop", "source": f"supervised:folder:{boxes}"}
     study = Study("s", Target(f"folder:{ellipses}"), compare={"freeze": ["none"]}, fixed=fixed, seeds=1)

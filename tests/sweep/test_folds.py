@@ -1,4 +1,4 @@
-"""Studies with cross-validation: what is planned, run, recorded and averaged."""
+"""Studies with cross-validation: their plan, run, records and averages."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ FOLDED = Target("pets", protocol="3-fold")
 
 
 def test_a_confirmed_run_is_planned_per_fold_and_seed() -> None:
-    """Each fold of each cell has its own tuning trials and confirmed runs, all under the cell's one name."""
+    """Each fold of each cell has its own tuning trials and confirmed runs, all under the cell's name."""
     plan = plan_of(small_study(target=FOLDED))
     assert len(plan.cells) == 3 * len(plan.names) == 12
     assert plan.confirmation_trials == 3 * 4 * 2
@@ -28,8 +28,8 @@ def test_a_confirmed_run_is_planned_per_fold_and_seed() -> None:
     assert len({trial.trial_id for cell in plan.cells for trial in cell.tuning}) == 12 * 4
 
 
-def test_a_fold_is_tuned_by_itself() -> None:
-    """A fold's setting is chosen by its own validation images: where folds disagree, each confirms its own choice."""
+def test_each_fold_is_tuned_separately() -> None:
+    """A fold's setting is chosen on its own validation images; folds that choose differently confirm different settings."""
     planner = Planner(plan_of(small_study(target=FOLDED, compare={"source": ["random"], "freeze": ["none"]})), nothing_built)
     rates = [trial.settings.learning_rate for trial in planner.plan.cells[0].tuning]
     best = dict(zip((1, 2, 3), rates, strict=False))
@@ -39,7 +39,7 @@ def test_a_fold_is_tuned_by_itself() -> None:
 
 
 def test_one_fold_can_be_run_alone() -> None:
-    """A fixed fold runs that fold only; one that the protocol lacks is refused when the study is built."""
+    """A fixed fold runs only that fold; a fold that the protocol lacks is rejected when the study is built."""
     alone = plan_of(small_study(target=FOLDED, fixed={"epochs": 4, "precision": "float32", "fold": 2}))
     assert {cell.settings.fold for cell in alone.cells} == {2}
     assert len(alone.cells) == 4
@@ -49,8 +49,8 @@ def test_one_fold_can_be_run_alone() -> None:
         small_study(fixed={"fold": 1})
 
 
-def test_studies_without_folds_keep_their_identities() -> None:
-    """Without folds a cell's key is its name, and no trial has a fold."""
+def test_studies_without_folds_keep_their_ids() -> None:
+    """Without folds, a cell's key is its name, and no trial has a fold."""
     plan = plan_of(small_study())
     assert all(cell.key == cell.name for cell in plan.cells)
     assert {trial.settings.fold for cell in plan.cells for trial in cell.tuning} == {None}
@@ -64,7 +64,7 @@ def three_folds(study: Study) -> Study:
 
 @pytest.fixture(scope="module")
 def folded(tiny_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny study's first cell, run on three folds."""
+    """The folder of the tiny study's first cell, which was run on three folds."""
     folder = tmp_path_factory.mktemp("folded")
     study = three_folds(tiny_study)
     segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
@@ -72,7 +72,7 @@ def folded(tiny_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_image_is_tested_once_with_every_seed(folded: Path) -> None:
-    """The records say the fold of every run, and over the folds each image of the dataset has one score a seed."""
+    """The records have the fold of every run, and over all folds each image of the dataset has one score per seed."""
     records = load(folded)
     confirmed = records.trials[records.trials["phase"] == "confirm"]
     assert (confirmed["status"] == "finished").all()
@@ -85,7 +85,7 @@ def test_every_image_is_tested_once_with_every_seed(folded: Path) -> None:
 
 
 def test_the_table_averages_over_folds(folded: Path) -> None:
-    """A cell has one row: the mean and the spread of all its runs, six of six, and a sentence says what they are."""
+    """A cell has one row: the mean and the spread over all six runs, and a sentence explains them."""
     records = load(folded)
     summary = summarise(records)
     confirmed = records.trials[records.trials["phase"] == "confirm"]
@@ -108,8 +108,8 @@ def test_a_second_start_repeats_nothing(folded: Path, tiny_study: Study) -> None
     assert again["planned"].all()
 
 
-def test_an_average_over_other_images_is_called_so(folded: Path) -> None:
-    """Where a run of a fold is missing or a study has one fold, the table does not say that every image is tested."""
+def test_an_average_over_different_images_is_reported(folded: Path) -> None:
+    """If a run of a fold is missing, or a study has one fold, the table does not state that every image is tested."""
     records = load(folded)
     lost = (records.trials["phase"] == "confirm") & (records.trials["fold"] == 2) & (records.trials["seed"] == 1)
     failed = replace(records, trials=records.trials.assign(status=records.trials["status"].mask(lost, "failed")))
@@ -137,7 +137,7 @@ def test_the_mean_is_over_folds_and_not_over_runs(folded: Path) -> None:
         ({"target": FOLDED, "fixed": {"dev_share": 0.5}}, "has no dev_share"),
     ],
 )
-def test_wrong_folds_are_refused_with_the_study(changes: dict[str, object], message: str) -> None:
-    """A misspelt protocol, a fold that is no number and a development share are errors when the study is built."""
+def test_wrong_folds_are_rejected_with_the_study(changes: dict[str, object], message: str) -> None:
+    """A misspelt protocol, an invalid fold and a development share are errors when the study is built."""
     with pytest.raises(UserError, match=message):
         small_study(**changes)

@@ -1,4 +1,4 @@
-"""What the generated pictures are for: a near source helps, and by how much."""
+"""The purpose of the generated images: a near source helps, by a stated margin."""
 
 from pathlib import Path
 
@@ -40,8 +40,8 @@ def mean_iou(records: Records, source: str, freeze: str) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_near_source_beats_a_far_one_and_none(tmp_path: Path) -> None:
-    """With 42 pictures to learn from, the near source's mean test IoU over six seeds and two source models is higher than
-    that of the far source and of no source by the margins stated here, frozen or not."""
+    """With 42 training images, the near source's mean test IoU over six seeds and two source models exceeds that of the far
+    source and of no source by the margins stated here, frozen or not."""
     torch.set_num_threads(2)
     records = segsweep.run(STUDY, out=tmp_path / "runs", runner="inline", device="cpu")
     for freeze, over_far, over_random in MARGINS:

@@ -1,4 +1,4 @@
-"""The inline runner keeps the contract of runners."""
+"""The inline runner fulfils the contract of runners."""
 
 from contracts.runner import RunnerContract
 

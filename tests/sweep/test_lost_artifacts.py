@@ -1,4 +1,4 @@
-"""What is served is what was recorded, and what the store has lost or damaged is built again by the same command."""
+"""Results that are served are those that were recorded, and lost or damaged artifacts are rebuilt by the same command."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def run(study: Study, folder: Path) -> Records:
 
 @pytest.fixture(scope="module")
 def once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the study was run once. Not to be changed."""
+    """The folder in which the study was run once. Tests must not change it."""
     folder = tmp_path_factory.mktemp("once")
     run(study, folder)
     return folder
@@ -42,7 +42,7 @@ def once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ran(once: Path, tmp_path: Path) -> Path:
-    """A copy of the folder in which the study was run, whose artifacts this machine has verified."""
+    """A copy of the folder in which the study was run, with artifacts that this machine has verified."""
     folder = Path(shutil.copytree(once, tmp_path / "ran"))
     store, declared = FolderStore(folder / "store"), folder / "runs" / "tiny" / "study.json"
     write_object(declared, {**read_study(declared.parent), "store": str(store.root)})
@@ -57,7 +57,7 @@ def confirmed(records: Records) -> "dict[str, object]":
 
 
 def flip(path: Path) -> None:
-    """Flip one bit in the middle of a file, by writing it again."""
+    """Flip one bit in the middle of a file, by rewriting the file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -65,7 +65,7 @@ def flip(path: Path) -> None:
 
 @pytest.fixture
 def other_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trials begin with other weights, as changed code or other hardware would come to other ones."""
+    """Make trials begin with other weights, as changed code or other hardware would."""
     real = trials.build_model
 
     def build(*values: object) -> torch.nn.Module:
@@ -78,8 +78,8 @@ def other_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "build_model", build)
 
 
-def test_each_study_exports_the_model_that_its_record_tells_of(study: Study, ran: Path, request: pytest.FixtureRequest) -> None:
-    """Two studies with equal trials in one store, whose runs came to other weights, export each its own, under its own name."""
+def test_each_study_exports_the_model_of_its_record(study: Study, ran: Path, request: pytest.FixtureRequest) -> None:
+    """Two studies with equal trials in one store, but different weights, each export their own model under their own name."""
     request.getfixturevalue("other_start")
     run(replace(study, name="other"), ran)
     ids, ious, weights = set(), set(), []
@@ -97,10 +97,10 @@ def test_each_study_exports_the_model_that_its_record_tells_of(study: Study, ran
 
 
 @pytest.mark.parametrize("lost", ["damaged", "missing"])
-def test_a_lost_model_is_run_again_by_the_same_command(
+def test_a_run_whose_model_is_lost_is_repeated(
     study: Study, ran: Path, capsys: pytest.CaptureFixture[str], lost: str, request: pytest.FixtureRequest
 ) -> None:
-    """A plan and the next start say that the run counts as not run; it alone runs again, and its record and model are the new."""
+    """A plan and the next start report that the run counts as not run; only it is repeated, with a new record and model."""
     before = load(ran / "runs" / "tiny")
     folder = FolderStore(ran / "store").folder("model", str(confirmed(before)["model_key"]))
     shutil.rmtree(folder) if lost == "missing" else flip(folder / "weights.safetensors")
@@ -126,8 +126,8 @@ def test_a_lost_model_is_run_again_by_the_same_command(
     assert "counts as not run" not in capsys.readouterr().err
 
 
-def test_export_of_a_damaged_model_says_what_builds_it_again(study: Study, ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is one line that names the file, where it is set aside, and the command that runs it again; and that command does."""
+def test_export_of_a_damaged_model_names_the_remedy(study: Study, ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line names the file, the place where it is set aside, and the command that repeats the run; that command does so."""
     before = load(ran / "runs" / "tiny")
     key = confirmed(before)["model_key"]
     flip(ran / "store" / "model" / str(key) / "weights.safetensors")
@@ -145,7 +145,7 @@ def test_export_of_a_damaged_model_says_what_builds_it_again(study: Study, ran: 
 
 
 def test_records_of_earlier_versions_are_compared_with_the_card(ran: Path) -> None:
-    """Without `model_key` the model under the trial's id is taken where its card says what the record says, else it is lost."""
+    """Without `model_key`, the model under the trial's id is used if its card matches the record; otherwise it is lost."""
     trials, store = load(ran / "runs" / "tiny").trials, FolderStore(ran / "store")
     row = confirmed(load(ran / "runs" / "tiny"))
     store.folder("model", str(row["model_key"])).rename(store.folder("model", str(row["trial_id"])))
@@ -157,16 +157,16 @@ def test_records_of_earlier_versions_are_compared_with_the_card(ran: Path) -> No
         assert reason.startswith(f"is of another run of this trial: its {column} is ")
 
 
-def test_damaged_data_and_stages_are_built_again(
+def test_damaged_data_and_stages_are_rebuilt(
     copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A grown study with a flipped bit in the images and in a stage's weights says both, builds both again, and finishes."""
+    """A grown study reports a flipped bit in the images and in a stage's weights, rebuilds both, and finishes."""
     before = load(copy_of_finished / "runs" / "tiny")
     store = FolderStore(copy_of_finished / "store")
     target = next(path for path in (store.root / "data").iterdir() if "ellipses" in (path / "index.json").read_text())
     stage = store.folder("weights", before.stages["key"].iloc[0])
     for kind, folder in (("data", target), ("weights", stage)):
-        store.open(kind, folder.name)  # this machine knows them
+        store.open(kind, folder.name)  # this machine has verified them
     flip(target / "images.npy")
     flip(stage / "weights.safetensors")
     after = run(replace(tiny_study, seeds=3), copy_of_finished)
@@ -183,10 +183,10 @@ def test_damaged_data_and_stages_are_built_again(
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-9]), Path.unlink], ids=["cut", "missing"])
-def test_the_same_command_goes_on_without_a_declaration(
+def test_the_same_command_continues_without_a_declaration(
     tiny_study: Study, copy_of_finished: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
-    """Where `study.json` is damaged or missing, the study's command writes it anew and repeats nothing, as the remedy says."""
+    """If `study.json` is damaged or missing, the study's command writes it again and repeats nothing, as the remedy states."""
     path = copy_of_finished / "runs" / "tiny" / "study.json"
     damage(path)
     options = ["--runner", "inline", "--device", "cpu", "--threads", "1", "--out", str(path.parent.parent)]

@@ -1,4 +1,4 @@
-"""Waiting for the environment: when work pauses, when it goes on, and what is said of it."""
+"""Outages: when work pauses and resumes, and what is printed."""
 
 import errno
 from collections.abc import Callable
@@ -17,7 +17,7 @@ FULL = Fault("No space left on device: /store", SPACE)
 
 
 class Clock:
-    """A clock that passes when something sleeps."""
+    """A clock that advances only when code sleeps."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """A disk with some bytes `free`; `asked` is the size of the last file that was tried."""
+    """A disk with `free` bytes; `asked` is the size of the last file that was tried."""
     found = {"free": 0, "asked": 0}
 
     def write(_path: Path, size: int) -> None:
@@ -54,20 +54,20 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 @pytest.fixture
 def lines() -> list[str]:
-    """What is said."""
+    """The printed lines."""
     return []
 
 
 @pytest.fixture
 def make(tmp_path: Path, lines: list[str]) -> Callable[..., Outage]:
-    """Return what makes an outage over a store and a folder of records."""
+    """Return a function that makes an outage for a store and a folder of records."""
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "study.json").touch()
     return lambda **options: Outage(FolderStore(tmp_path / "store"), tmp_path / "records", lines.append, **options)
 
 
 def pass_until_ready(outage: Outage, clock: Clock, seconds: float) -> bool:
-    """Let time pass until work can go on, at most so long, and return whether it can."""
+    """Let time pass until work can continue, at most `seconds`, and return whether it can."""
     end = clock.now + seconds
     while not (ready := outage.ready()) and clock.now < end:
         clock.sleep(0.5)
@@ -77,7 +77,7 @@ def pass_until_ready(outage: Outage, clock: Clock, seconds: float) -> bool:
 def test_a_pause_lasts_until_a_file_can_be_written(
     make: Callable[..., Outage], clock: Clock, disk: dict[str, int], lines
 ) -> None:
-    """While the disk is full nothing is ready; then it is, and both are said once, with what to do, as the status shows it."""
+    """While the disk is full nothing is ready; pause and end are each reported once, with the remedy, also to the status."""
     waits: list[str | None] = []
     outage = make(waiting=waits.append)
     assert outage.ready()
@@ -91,8 +91,8 @@ def test_a_pause_lasts_until_a_file_can_be_written(
     assert waits == [f"{FULL.reason}; free some space there", None]
 
 
-def test_work_that_fails_again_waits_for_more_space(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
-    """A disk with room for the file that is tried but not for a checkpoint does not have work computed every second."""
+def test_a_task_that_fails_again_waits_for_more_space(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
+    """On a disk with room for the probe but not for a checkpoint, the task is not retried every second."""
     outage = make()
     disk["free"] = 5 << 20
     tries = 0
@@ -111,8 +111,10 @@ def test_work_that_fails_again_waits_for_more_space(make: Callable[..., Outage],
     assert disk["asked"] == module.FIRST_BYTES
 
 
-def test_less_space_than_was_tried_may_do(make: Callable[..., Outage], clock: Clock, disk: dict[str, int]) -> None:
-    """Where the larger file never fits, work is tried again after some looks: it may need less."""
+def test_a_task_is_retried_although_the_larger_probe_never_fits(
+    make: Callable[..., Outage], clock: Clock, disk: dict[str, int]
+) -> None:
+    """If the larger probe never fits, the task is retried after some probes, because it may need less."""
     outage = make()
     disk["free"] = 1 << 30
     for _ in range(4):
@@ -125,7 +127,7 @@ def test_less_space_than_was_tried_may_do(make: Callable[..., Outage], clock: Cl
 
 
 def test_waits_grow_up_to_a_minute_and_are_short_after_progress(make: Callable[..., Outage]) -> None:
-    """Work that is hindered again and again is tried more and more rarely."""
+    """A task that is blocked repeatedly is retried less and less often."""
     outage = make()
     assert [outage.back_off("trial", FULL) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
     outage.progressed("trial")
@@ -133,7 +135,7 @@ def test_waits_grow_up_to_a_minute_and_are_short_after_progress(make: Callable[.
 
 
 def test_many_workers_are_one_line(make: Callable[..., Outage], lines: list[str]) -> None:
-    """What hinders several at once is said once; another fault is said too."""
+    """A fault that blocks several tasks at once is reported once; a different fault is reported, too."""
     outage = make()
     for number in range(8):
         outage.back_off(f"trial {number}", FULL)
@@ -143,8 +145,8 @@ def test_many_workers_are_one_line(make: Callable[..., Outage], lines: list[str]
 
 
 @pytest.mark.usefixtures("disk")
-def test_the_user_may_bound_the_wait(make: Callable[..., Outage], clock: Clock) -> None:
-    """After so long without progress the study ends, and says that nothing is lost; progress begins the time anew."""
+def test_the_user_can_limit_the_wait(make: Callable[..., Outage], clock: Clock) -> None:
+    """After the limit without progress the study ends and reports that nothing is lost; progress restarts the limit."""
     outage = make(limit_seconds=100.0)
     outage.back_off("trial", FULL)
     clock.sleep(90)
@@ -158,7 +160,7 @@ def test_the_user_may_bound_the_wait(make: Callable[..., Outage], clock: Clock) 
 
 
 def test_a_store_that_is_gone_is_not_made_again(make: Callable[..., Outage], clock: Clock, tmp_path: Path) -> None:
-    """A look at a store, or at records, that are gone leaves no empty folder in their place."""
+    """Probing a store or records that are gone creates no empty folder in their place."""
     outage = make()
     for name in ("store", "records"):
         (tmp_path / name).rename(tmp_path / "away")
@@ -172,7 +174,7 @@ def test_a_store_that_is_gone_is_not_made_again(make: Callable[..., Outage], clo
 
 @pytest.mark.usefixtures("clock")
 def test_retrying_repeats_until_it_works(make: Callable[..., Outage], disk: dict[str, int]) -> None:
-    """A method that the environment hinders is called again until it works; mistakes are raised; `check` may break it off."""
+    """A blocked method is called again until it works; mistakes are raised; `check` can interrupt it."""
     outage, calls = make(), []
 
     class Disk:

@@ -1,4 +1,4 @@
-"""Tasks that pause at a result, with their checkpoint kept and their worker free, and go on later."""
+"""Tasks that pause at a result, keep their checkpoint, free their worker, and resume later."""
 
 from collections.abc import Callable
 
@@ -16,17 +16,17 @@ from segsweep.sweep.schedule import Budget
 from segsweep.sweep.simulated import Simulation
 from segsweep.tasks.task import Task
 
-HALF = 2  # epochs of four
+HALF = 2  # of four epochs
 
 
 class Halving:
-    """Stops, at half of a trial's epochs, all but the best two of a cell; each waits there until all have come that far."""
+    """Stop all but the best two trials of a cell at half of their epochs; each pauses there until all have got so far."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.settings = settings
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Pause a trial at half of its epochs until four are there, then let the best two go on."""
+        """Pause a trial at half of its epochs until four are there, then continue the best two."""
         if epoch != HALF:
             return Verdict.CONTINUE
         there = {name: curve[HALF].value for name, curve in cell.curves.items() if HALF in curve}
@@ -36,7 +36,7 @@ class Halving:
 
 
 class Waiting:
-    """Pauses every trial after every epoch, and never lets one go on by itself."""
+    """Pause every trial after every epoch, and never continue one."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.settings = settings
@@ -47,26 +47,26 @@ class Waiting:
 
 
 class Disagreeing:
-    """Pauses trials after the first epoch; then one of the cells that share them would stop all, another keeps them."""
+    """Pause trials after the first epoch; then one of the cells that share them would stop all, another continues them."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.settings = settings
         self.seen: list[CellCurves] = []
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Stop for the cell that asked first, where more than one trial has come so far."""
+        """Stop for the cell that is judged first, if more than one trial has got so far."""
         self.seen += [] if any(cell is each for each in self.seen) else [cell]
         return Verdict.STOP if cell is self.seen[0] and len(cell.curves) > 1 else Verdict.PAUSE
 
 
 class Demoting:
-    """Stops a trial at its first epoch once it is no longer the best there; it pauses after the second while it is alone."""
+    """Stop a trial at its first epoch if it is no longer the best there; pause it after the second while it is alone."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.settings = settings
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Compare at the first epoch, wait at the second."""
+        """Compare at the first epoch, pause at the second."""
         if epoch == 1 and any(curve[1].value > cell.curves[trial][1].value for curve in cell.curves.values()):
             return Verdict.STOP
         return Verdict.PAUSE if epoch == HALF and len(cell.curves) == 1 else Verdict.CONTINUE
@@ -74,17 +74,17 @@ class Demoting:
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
-    """Let a rule take the place of ASHA."""
+    """Replace ASHA by a rule."""
     return lambda rule: monkeypatch.setattr(early_stopping, "RULES", {PerCellASHA: rule})
 
 
 def by_rate(trial: Trial, epoch: int) -> float:
-    """Invent a validation IoU that tells rates apart, and grows."""
+    """Invent a validation IoU that differs by rate, and grows."""
     return trial.settings.learning_rate + 0.001 * epoch
 
 
 def simulate(workers: int) -> tuple[Simulation, Planner]:
-    """Return a finished simulation of the small study, whose rule the test has set."""
+    """Return a finished simulation of the small study with the rule that the test has set."""
     built: dict[str, str] = {}
     planner = Planner(plan_of(small_study(early_stopping=PerCellASHA())), built_in(built))
     simulation = Simulation(planner, by_rate, workers, built=built)
@@ -93,8 +93,8 @@ def simulate(workers: int) -> tuple[Simulation, Planner]:
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
-def test_trials_wait_for_each_other_and_the_best_go_on(workers: int, use: Callable[[type], None]) -> None:
-    """On any number of workers the same trials finish and the same are stopped, which asynchronous halving cannot promise."""
+def test_trials_wait_for_each_other_and_the_best_continue(workers: int, use: Callable[[type], None]) -> None:
+    """On any number of workers the same trials finish and the same are stopped, which asynchronous halving cannot guarantee."""
     use(Halving)
     _, planner = simulate(workers)
     assert planner.done
@@ -109,7 +109,7 @@ def test_trials_wait_for_each_other_and_the_best_go_on(workers: int, use: Callab
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
 def test_an_epoch_is_never_run_twice(workers: int, use: Callable[[type], None]) -> None:
-    """A trial that was paused goes on with the epoch after the last one, as often as it is paused."""
+    """A paused trial resumes with its next epoch, however often it is paused."""
     use(Waiting)
     simulation, planner = simulate(workers)
     epochs = [(event.task.identity, event.epoch) for event in simulation.events if event.what == "epoch"]
@@ -119,7 +119,7 @@ def test_an_epoch_is_never_run_twice(workers: int, use: Callable[[type], None]) 
 
 
 def test_a_pause_costs_nothing(use: Callable[[type], None]) -> None:
-    """A budget that pays every task once pays a study whose trials pause after every epoch."""
+    """A budget for one run of every task suffices for a study whose trials pause after every epoch."""
     use(Waiting)
     built: dict[str, str] = {}
     planner = Planner(plan_of(small_study(early_stopping=PerCellASHA())), built_in(built), budget=Budget(1 + 4 * (4 + 2)))
@@ -128,7 +128,7 @@ def test_a_pause_costs_nothing(use: Callable[[type], None]) -> None:
 
 
 def test_a_paused_trial_leaves_its_worker_to_another(use: Callable[[type], None]) -> None:
-    """One worker begins all four trials of a cell before any of them goes past the rung."""
+    """One worker begins all four trials of a cell before any of them continues beyond the rung."""
     use(Halving)
     simulation, planner = simulate(workers=1)
     cell = planner.plan.cells[0]
@@ -139,7 +139,7 @@ def test_a_paused_trial_leaves_its_worker_to_another(use: Callable[[type], None]
 
 
 def paused_planner(**changes: object) -> tuple[Planner, list[Task]]:
-    """Return a planner of cells without stages, and the first two tasks of it, which run."""
+    """Return a planner of cells without stages, and its first two tasks, which run."""
     planner = Planner(plan_of(small_study(early_stopping=PerCellASHA(), **changes)), nothing_built)
     return planner, [planner.next().task, planner.next().task]
 
@@ -149,8 +149,8 @@ def report(planner: Planner, task: Task, epoch: int, value: float) -> Verdict:
     return planner.report(task, task.identity, epoch, Reading(value))
 
 
-def test_a_trial_that_cells_share_stops_only_when_all_of_them_want_it(use: Callable[[type], None]) -> None:
-    """A paused tuning trial that one cell would stop stays paused while another cell that shares it keeps it."""
+def test_a_shared_trial_stops_only_if_all_its_cells_stop_it(use: Callable[[type], None]) -> None:
+    """A paused tuning trial that one cell would stop stays paused while another cell that shares it continues it."""
     use(Disagreeing)
     planner, (first, second) = paused_planner(compare={"test_size": ["image_px", "original"]})
     assert report(planner, first, 1, 0.5) is Verdict.PAUSE
@@ -158,8 +158,8 @@ def test_a_trial_that_cells_share_stops_only_when_all_of_them_want_it(use: Calla
     assert not planner.decisions
 
 
-def test_a_trial_that_was_resumed_is_not_decided_on_twice(use: Callable[[type], None]) -> None:
-    """It reports the epochs before its pause again, and goes on past them, though it would be stopped there by now."""
+def test_a_resumed_trial_is_not_judged_twice(use: Callable[[type], None]) -> None:
+    """It repeats the epochs before its pause and continues beyond them, although it would be stopped there by now."""
     use(Demoting)
     planner, (first, second) = paused_planner(compare={"source": ["random"]})
     assert report(planner, first, 1, 0.5) is Verdict.CONTINUE

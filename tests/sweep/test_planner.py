@@ -1,4 +1,4 @@
-"""The planner, driven through whole studies with invented results."""
+"""The planner, in whole simulated studies with invented results."""
 
 import math
 from collections import Counter, defaultdict
@@ -38,13 +38,13 @@ def simulate(study: Study, workers: int = 1, resume: ResumeState | None = None, 
 
 
 def trials_of(events: list[Event], what: str) -> list[Trial]:
-    """Return the trials of events of a kind."""
+    """Return the trials of the events of one kind."""
     return [event.task.spec for event in events if event.what == what and event.task.kind == TRIAL]
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
 def test_every_trial_runs_once_on_any_number_of_workers(workers: int) -> None:
-    """Each cell gets its tuning trials and its confirmed runs, nothing twice, and each stage is built once."""
+    """Each cell gets its tuning trials and its confirmed runs, each exactly once, and each stage is built once."""
     simulation, planner = simulate(small_study(), workers)
     assert planner.done
     trials = trials_of(simulation.events, "finished")
@@ -63,7 +63,7 @@ def test_cells_are_tuned_at_the_same_points_with_the_tuning_seed() -> None:
 
 
 def test_cells_that_share_their_tuning_trials_all_choose() -> None:
-    """Cells that differ only in how they are tested are tuned once, and each of them is confirmed at the same setting."""
+    """Cells that differ only in their test are tuned once, and each of them is confirmed at the same setting."""
     study = replace(small_study(), compare={"test_size": ["image_px", "original"]})
     simulation, planner = simulate(study)
     assert planner.done
@@ -86,7 +86,7 @@ def test_the_best_validation_iou_is_confirmed() -> None:
 
 
 def test_trials_that_need_no_stage_do_not_wait_for_it() -> None:
-    """With two workers, `random` trials start at once, and no trial starts before its stage is built."""
+    """With two workers, `random` trials start at once, and no other trial starts before its stage is built."""
     simulation, _ = simulate(small_study(), workers=2)
     built_at = next(event.seconds for event in simulation.events if event.task.kind == STAGE and event.what == "finished")
     starts = [
@@ -99,7 +99,7 @@ def test_trials_that_need_no_stage_do_not_wait_for_it() -> None:
 
 
 def test_chains_share_their_beginnings() -> None:
-    """Two chains with a common beginning build it once, and each link after the one before it."""
+    """Two chains with a common beginning build it once, and each stage after the one before it."""
     study = small_study(
         compare={"source": ["supervised:voc2012", "supervised:voc2012+supervised:coco", "supervised:voc2012+supervised:pets"]}
     )
@@ -113,8 +113,8 @@ def test_chains_share_their_beginnings() -> None:
     assert all(finished["supervised:voc2012"] < seconds for name, seconds in finished.items() if "+" in name)
 
 
-def test_a_failed_stage_skips_only_what_needs_it() -> None:
-    """Trials of a source whose stage fails are skipped with its reason; the others run to their end."""
+def test_a_failed_stage_skips_only_its_trials() -> None:
+    """Trials of a source whose stage fails are skipped with its reason; the others finish."""
     simulation, planner = simulate(small_study(), broken=frozenset({"supervised:voc2012"}))
     assert planner.done
     assert {trial.settings.source for trial in trials_of(simulation.events, "finished")} == {"random"}
@@ -124,7 +124,7 @@ def test_a_failed_stage_skips_only_what_needs_it() -> None:
 
 
 def test_a_trial_that_cells_share_is_skipped_once() -> None:
-    """Where the source of two cells with the same tuning trials failed at an earlier start, each trial is one skip, not two."""
+    """If the source of two cells with shared tuning trials failed in an earlier start, each trial is skipped once."""
     plan = plan_of(small_study(compare={"source": ["supervised:voc2012"], "test_size": ["image_px", "original"]}))
     planner = Planner(plan, nothing_built, ResumeState(failed_stages={plan.stages()[0].spec_id: "broken"}))
     skipped = [each.task.identity for each in planner.decisions if isinstance(each, Skipped)]
@@ -133,7 +133,7 @@ def test_a_trial_that_cells_share_is_skipped_once() -> None:
 
 
 def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
-    """Where every tuning trial fails, nothing is confirmed in that cell, and the other cells go on."""
+    """If every tuning trial fails, nothing is confirmed in that cell, and the other cells continue."""
     built: dict[str, str] = {}
 
     def broken_encoder(trial: Trial, epoch: int) -> float:
@@ -150,8 +150,8 @@ def test_a_cell_whose_trials_all_fail_has_no_choice() -> None:
     assert reasons == {"source=random freeze=encoder": why, "source=supervised:voc2012 freeze=encoder": why}
 
 
-def test_a_cell_without_choice_says_of_what_its_trials_died() -> None:
-    """Trials that failed, had no source or read no number are counted apart; the first error is given."""
+def test_a_cell_without_choice_gives_the_reasons() -> None:
+    """Trials that failed, had no source, or had no valid reading are counted separately; the first error is included."""
     plan = plan_of(small_study(compare={"source": ["random"]}))
     ends = [Ended("finished"), Ended("failed", "loss is nan"), Ended("failed", "other"), Ended("skipped", "no source")]
     ended = {trial.trial_id: end for trial, end in zip(plan.cells[0].tuning, ends, strict=True)}
@@ -166,7 +166,7 @@ def test_a_cell_without_choice_says_of_what_its_trials_died() -> None:
 
 
 def test_a_failed_trial_does_not_win() -> None:
-    """The choice is made among the trials that finished and have readings."""
+    """The choice is made among the finished trials with readings."""
     plan = plan_of(small_study(compare={"source": ["random"]}))
     tuning = plan.cells[0].tuning
     ended = {
@@ -181,11 +181,11 @@ def test_a_failed_trial_does_not_win() -> None:
 
 
 def test_a_setting_is_chosen_by_the_mean_of_its_last_readings() -> None:
-    """One lucky epoch does not win: the mean of the last three readings decides, or of fewer; among equals the loss."""
+    """One lucky epoch does not win: the mean of the last three readings (or fewer) decides; ties by the loss."""
     plan = plan_of(small_study(compare={"source": ["random"]}))
     tuning = plan.cells[0].tuning
     readings = [
-        [Reading(0.99), Reading(0.5), Reading(0.5), Reading(0.5)],  # best early, then steady
+        [Reading(0.99), Reading(0.5), Reading(0.5), Reading(0.5)],  # best in the first epoch, then constant
         [Reading(0.1), Reading(0.2), Reading(0.9), Reading(0.3)],  # one lucky epoch
         [Reading(0.6, -0.4)],
         [Reading(0.5, -0.3), Reading(0.7, -0.1)],  # the same mean, a lower loss
@@ -199,8 +199,8 @@ def test_a_setting_is_chosen_by_the_mean_of_its_last_readings() -> None:
 
 @pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellRacing()])
 @pytest.mark.parametrize("seconds", [0.0, 3.0, 11.0, 17.0, 40.0])
-def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float, rule: EarlyStopping) -> None:
-    """Whenever a sweep is killed, a new planner with its records does the rest, repeats nothing, and chooses the same."""
+def test_a_killed_run_continues_to_the_same_choices(seconds: float, rule: EarlyStopping) -> None:
+    """Whenever a sweep is killed, a new planner with its records finishes it, repeats nothing, and makes the same choices."""
     study = small_study(early_stopping=rule)
     whole, planned = simulate(study)
     built: dict[str, str] = {}
@@ -230,7 +230,7 @@ def test_a_run_that_was_broken_off_continues_to_the_same_choices(seconds: float,
 
 
 def resume_state(planner: Planner) -> ResumeState:
-    """Return what a finished planner leaves."""
+    """Return the state that a finished planner leaves."""
     trials = [trial for cell in planner.plan.cells for trial in planner.trials(cell)]
     curves = {trial.trial_id: {epoch: Reading(quality(trial, epoch)) for epoch in range(1, 5)} for trial in trials}
     return ResumeState({trial.trial_id: Ended("finished") for trial in trials}, curves)
@@ -248,7 +248,7 @@ def resume_state(planner: Planner) -> ResumeState:
     ],
 )
 def test_a_study_that_grows_runs_only_what_is_missing(changes: dict[str, object], expected: int) -> None:
-    """A further seed, source or tuning trial costs just itself; a new name or order of axes costs nothing."""
+    """One more seed, source or tuning trial runs only its own trials; a new name or order of axes runs none."""
     _, before = simulate(small_study())
     simulation, after = simulate(small_study(**changes), resume=resume_state(before))
     assert after.done
@@ -265,8 +265,8 @@ def test_a_wider_range_runs_only_its_new_points() -> None:
     assert all(trial.settings.learning_rate > 1e-2 for trial in tuned)
 
 
-def test_failed_trials_run_again_only_when_asked() -> None:
-    """A trial that failed counts as ended; left out of the past, it runs again."""
+def test_failed_trials_run_again_only_on_request() -> None:
+    """A failed trial counts as ended; if it is removed from the resumed state, it runs again."""
     _, before = simulate(small_study())
     resume = resume_state(before)
     failed = before.plan.cells[0].tuning[0]
@@ -279,7 +279,7 @@ def test_failed_trials_run_again_only_when_asked() -> None:
 
 @pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellMedian(1, 2), PerCellRacing()])
 def test_early_stopping_compares_within_a_cell_only(rule: EarlyStopping) -> None:
-    """A cell whose every trial is worse than any of another cell still finishes some, and is confirmed."""
+    """A cell whose trials are all worse than those of another cell still finishes some, and is confirmed."""
     simulation, planner = simulate(small_study(early_stopping=rule), workers=2)
     finished = Counter(trial.cell for trial in trials_of(simulation.events, "finished") if trial.phase == "tune")
     stopped = trials_of(simulation.events, "stopped")
@@ -290,7 +290,7 @@ def test_early_stopping_compares_within_a_cell_only(rule: EarlyStopping) -> None
 
 
 def test_asha_keeps_the_best_of_a_rung() -> None:
-    """At a rung a trial goes on if it is among the best half so far; the same trials in a worse order lose more."""
+    """At a rung, a trial continues if it is among the best half so far; the same trials in a worse order lose more."""
     study = small_study(compare={"source": ["random"]}, early_stopping=PerCellASHA(1, 2), trials_per_cell=8)
     simulation, planner = simulate(study)
     rates = [trial.settings.learning_rate for trial in planner.plan.cells[0].tuning]
@@ -305,7 +305,7 @@ def test_asha_keeps_the_best_of_a_rung() -> None:
 
 
 def test_a_trial_that_fails_later_stops_no_other() -> None:
-    """What a trial read before it failed counts for no other trial: the best of those that do not fail finishes."""
+    """The readings of a trial that fails later do not count: the best trial that does not fail finishes."""
     study = small_study(compare={"source": ["random"]}, early_stopping=PerCellRacing(margin=0.0))
     planner = Planner(plan_of(study), nothing_built)
     broken, good, bad, _ = planner.plan.cells[0].tuning
@@ -316,7 +316,7 @@ def test_a_trial_that_fails_later_stops_no_other() -> None:
 
 
 def test_a_continued_race_knows_how_trials_ended() -> None:
-    """After a restart, trials that were stopped or failed stop no other; the one that finished still does."""
+    """After a restart, stopped or failed trials stop no other trial; a finished one still does."""
     study = small_study(compare={"source": ["random"]}, early_stopping=PerCellRacing(margin=0.0))
     plan = plan_of(study)
     first, second, third, last = plan.cells[0].tuning
@@ -327,7 +327,8 @@ def test_a_continued_race_knows_how_trials_ended() -> None:
 
 
 def failing_leader(fails_at: int, others_fail: tuple[int, ...] = ()) -> Callable[[Trial, int], float]:
-    """Return an invented IoU of tuning trials: the first one's is best until it raises; points in `others_fail` raise at last."""
+    """Return an invented IoU: the first trial is best until it raises at epoch `fails_at`; points in `others_fail` raise at the
+    end."""
 
     def invented(trial: Trial, epoch: int) -> float:
         if trial.phase == "confirm":
@@ -358,8 +359,8 @@ def statuses(events: list[Event]) -> list[tuple[str, int | None]]:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("workers", [2, 4])
-def test_stopped_trials_start_anew_where_their_leader_failed(rule: EarlyStopping, workers: int) -> None:
-    """A cell whose only unstopped trial fails at its last epoch lets the best stopped trial run to its end, and chooses it."""
+def test_a_stopped_trial_is_rerun_if_the_leader_failed(rule: EarlyStopping, workers: int) -> None:
+    """If the only unstopped trial of a cell fails in its last epoch, the best stopped trial is rerun to its end and chosen."""
     planner = Planner(plan_of(leader_study(rule)), nothing_built)
     simulation = Simulation(planner, failing_leader(4), workers)
     ends = statuses(simulation.run())
@@ -372,8 +373,8 @@ def test_stopped_trials_start_anew_where_their_leader_failed(rule: EarlyStopping
     assert Counter(trial.phase for trial in trials_of(simulation.events, "finished")) == {"tune": 1, "confirm": 2}
 
 
-def test_stopped_trials_start_anew_one_at_a_time_the_best_first() -> None:
-    """Of three stopped trials the best starts anew, fails too, then the next finishes; the worst is left stopped."""
+def test_stopped_trials_are_rerun_one_at_a_time_best_first() -> None:
+    """Of three stopped trials, the best is rerun and fails, too; then the next finishes; the worst stays stopped."""
     planner = Planner(plan_of(leader_study(PerCellRacing())), nothing_built)
     simulation = Simulation(planner, failing_leader(4, others_fail=(3,)), workers=4)
     ends = statuses(simulation.run())
@@ -385,8 +386,8 @@ def test_stopped_trials_start_anew_one_at_a_time_the_best_first() -> None:
     assert [epoch for epoch in read if epoch == 1] == [1, 1]  # from the start
 
 
-def test_a_cell_whose_trials_all_failed_after_they_started_anew_says_so() -> None:
-    """Where none of the stopped trials comes to its end either, the cell has no choice, and every trial failed."""
+def test_a_cell_whose_rerun_trials_all_fail_has_no_choice() -> None:
+    """If no stopped trial finishes either, the cell has no choice, and every trial has failed."""
     planner = Planner(plan_of(leader_study(PerCellRacing())), nothing_built)
     Simulation(planner, failing_leader(4, others_fail=(1, 2, 3)), workers=4).run()
     assert planner.done
@@ -395,8 +396,8 @@ def test_a_cell_whose_trials_all_failed_after_they_started_anew_says_so() -> Non
     assert "4 of 4 tuning trials failed" in choice.reason
 
 
-def test_a_leader_that_ends_without_a_number_counts_as_one_that_failed() -> None:
-    """A trial that led, stopped all others and finished with readings that are no numbers is not the cell's only result."""
+def test_a_leader_without_valid_readings_counts_as_failed() -> None:
+    """A trial that led, stopped all others and finished with NaN is not the only result of its cell."""
     planner = Planner(plan_of(leader_study(PerCellRacing())), nothing_built)
 
     def invented(trial: Trial, epoch: int) -> float:
@@ -408,7 +409,7 @@ def test_a_leader_that_ends_without_a_number_counts_as_one_that_failed() -> None
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_killed_run_starts_the_same_trials_anew(rule: EarlyStopping) -> None:
+def test_a_killed_run_reruns_the_same_trials(rule: EarlyStopping) -> None:
     """After a kill at any time, also between the leader's failure and its successor's end, the choice is the same."""
     study, invented = leader_study(rule), failing_leader(4)
     whole = Planner(plan_of(study), nothing_built)
@@ -421,7 +422,7 @@ def test_a_killed_run_starts_the_same_trials_anew(rule: EarlyStopping) -> None:
         for event in first.run(until_seconds=seconds):
             identity = event.task.identity
             if event.what == "start" and identity in ended:
-                del ended[identity], curves[identity]  # as the records forget what a trial left that starts anew
+                del ended[identity], curves[identity]  # the records discard the epochs of a rerun trial
             elif event.what == "epoch":
                 curves.setdefault(identity, {})[event.epoch] = Reading(invented(event.task.spec, event.epoch))
             elif event.what != "start":
@@ -432,8 +433,8 @@ def test_a_killed_run_starts_the_same_trials_anew(rule: EarlyStopping) -> None:
         assert [choice.trial.trial_id for choice in planner.choices.values()] == [chosen], seconds
 
 
-def test_a_setting_without_a_number_is_not_chosen() -> None:
-    """A trial whose last readings are no numbers loses to any other; with nothing else the cell has no choice."""
+def test_a_setting_without_a_valid_reading_is_not_chosen() -> None:
+    """A trial whose last readings are NaN loses to any other; without another the cell has no choice."""
     plan = plan_of(small_study(compare={"source": ["random"]}))
     tuning = plan.cells[0].tuning
     for values, chosen in (((math.nan, 0.1, math.nan, 0.2), 3), ((math.nan,) * 4, None)):
@@ -443,8 +444,8 @@ def test_a_setting_without_a_number_is_not_chosen() -> None:
         assert (choice and choice.trial) == (None if chosen is None else tuning[chosen])
 
 
-def test_the_edge_is_told() -> None:
-    """A choice in the outer tenth, or at the lowest or highest value tried, is marked; one in the middle is not."""
+def test_a_choice_at_the_edge_is_marked() -> None:
+    """A choice in the outer tenth, or at the lowest or highest tried value, is marked; one in the middle is not."""
     plan = plan_of(small_study(compare={"source": ["random"]}, trials_per_cell=8))
     tuning = sorted(plan.cells[0].tuning, key=lambda trial: trial.settings.learning_rate)
     for winner, marked in ((tuning[0], True), (tuning[4], False), (tuning[-1], True)):
@@ -463,7 +464,7 @@ def test_the_edge_is_told() -> None:
         ((1e-4, 1e-3), 0, False),
     ],
 )
-def test_the_edge_of_listed_values_is_told(rates: tuple[float, ...], winner: int, marked: bool) -> None:
+def test_the_edge_of_listed_values_is_marked(rates: tuple[float, ...], winner: int, marked: bool) -> None:
     """Of at least three listed numbers that were tried, the lowest and the highest are at an edge."""
     plan = plan_of(small_study(compare={"source": ["random"]}, tune={"learning_rate": Choice(rates)}, trials_per_cell=None))
     tuning = plan.cells[0].tuning
@@ -476,7 +477,7 @@ def test_the_edge_of_listed_values_is_told(rates: tuple[float, ...], winner: int
 
 
 def test_a_list_that_grows_runs_only_its_new_values() -> None:
-    """Values listed beside earlier ones, and more of a list, cost just themselves."""
+    """Values that are added to a list, and a larger part of a list, run only their own trials."""
     few = small_study(tune={"learning_rate": Choice(1e-4, 1e-3, 1e-2)}, trials_per_cell=2)
     _, before = simulate(few)
     for grown, new in (
@@ -488,7 +489,7 @@ def test_a_list_that_grows_runs_only_its_new_values() -> None:
 
 
 def test_source_seeds_take_turns() -> None:
-    """With two source seeds two stages are built, and confirmed runs use them alternately."""
+    """With two source seeds, two stages are built, and confirmed runs use them alternately."""
     simulation, _ = simulate(small_study(source_seeds=2, seeds=4), workers=3)
     assert sum(event.task.kind == STAGE and event.what == "finished" for event in simulation.events) == 2
     seeds = {
@@ -500,14 +501,14 @@ def test_source_seeds_take_turns() -> None:
 
 
 def test_a_study_without_tuned_axes_confirms_at_once() -> None:
-    """Where nothing is tuned there are no tuning trials, and the confirmed runs use the fixed settings."""
+    """Without tuned axes there are no tuning trials, and the confirmed runs use the fixed settings."""
     simulation, planner = simulate(small_study(tune={}))
     assert {trial.phase for trial in trials_of(simulation.events, "finished")} == {"confirm"}
     assert planner.plan.trials == 8
 
 
-def test_nothing_is_asked_of_the_store_twice() -> None:
-    """The store is asked for a stage until it has it, and not again for every trial."""
+def test_the_store_is_not_queried_again_for_a_built_stage() -> None:
+    """The store is queried for a stage until it has it, and not again for every trial."""
     asked: list[str] = []
 
     def find(kind: str, key: str) -> str | None:  # noqa: ARG001
@@ -523,7 +524,7 @@ def test_nothing_is_asked_of_the_store_twice() -> None:
 
 
 def test_epochs_of_one_trial_follow_each_other() -> None:
-    """A simulated trial reports its epochs in order, at equal distances of time."""
+    """A simulated trial reports its epochs in order, at equal intervals."""
     simulation, _ = simulate(small_study(), workers=3)
     epochs = defaultdict(list)
     for event in simulation.events:
@@ -535,7 +536,7 @@ def test_epochs_of_one_trial_follow_each_other() -> None:
 
 
 def test_a_stage_that_another_run_builds_is_left_alone() -> None:
-    """While another run builds a stage, the other trials go on; when it is built the rest runs."""
+    """While another run builds a stage, the other trials run; when it is built, the rest runs."""
     built: dict[str, str] = {}
     taken = True
     planner = Planner(plan_of(small_study()), built_in(built), is_being_built=lambda *_: taken)
@@ -553,8 +554,8 @@ def test_a_stage_that_another_run_builds_is_left_alone() -> None:
     assert work.keys == (stage.key(None),)
 
 
-def test_work_that_is_given_back_is_given_out_again() -> None:
-    """A stage or a trial that is given back is the next to be given out, and nothing is done meanwhile."""
+def test_a_requeued_task_is_assigned_again() -> None:
+    """A stage or a trial that is requeued is the next task, and the study is not done meanwhile."""
     planner = Planner(plan_of(small_study()), nothing_built)
     stage, trial = planner.next(), planner.next()
     assert stage.task.kind == STAGE
@@ -565,15 +566,15 @@ def test_work_that_is_given_back_is_given_out_again() -> None:
     assert planner.next() == trial
 
 
-def test_files_of_weights_are_named_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker, whose current folder is another one, finds the file that a study names by a relative path."""
+def test_weight_files_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker, whose working directory differs, finds the file that a study names by a relative path."""
     monkeypatch.chdir(tmp_path)
     (stage,) = plan_of(small_study(compare={"source": ["file:weights.pth"]})).stages()
     assert stage.stage.name == str(tmp_path / "weights.pth")
 
 
 def test_cells_that_are_the_same_work_are_one_cell():
-    """Two names of one dataset give one cell, which the plan tells; every cell of the plan has its trials."""
+    """Two names of one dataset give one cell, which the plan reports; every cell of the plan has its trials."""
     study = small_study(compare={"source": ["supervised:voc2012", "supervised:voc2012/all"], "freeze": ["none", "encoder"]})
     plan = make_plan(study, lambda name, scheme, image_px, fit: f"data {name.partition('/')[0]} {scheme} {image_px} {fit}")
     policies = ("none", "encoder")
@@ -586,7 +587,7 @@ def test_cells_that_are_the_same_work_are_one_cell():
 
 @pytest.mark.parametrize("rule", [PerCellRacing(), PerCellASHA(reduction_factor=2), PerCellMedian(min_trials=1)])
 def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> None:
-    """A trial far behind one that finished at an earlier start is stopped, as it would be had both run in one start."""
+    """A trial far behind one that finished in an earlier start is stopped, as if both had run in one start."""
     plan = plan_of(small_study(compare={"source": ["random"]}, early_stopping=rule))
     first, second, *_ = plan.cells[0].tuning
     curve = {epoch: Reading(0.9) for epoch in (1, 2, 3, 4)}
@@ -605,8 +606,8 @@ def test_the_curves_of_earlier_starts_stop_later_trials(rule: EarlyStopping) -> 
     assert not all(goes_on["later"])
 
 
-def test_a_lost_stage_is_built_again_and_what_follows_waits() -> None:
-    """Once a planner is to look again, a stage that is not there is handed out before the trials that need it."""
+def test_a_lost_stage_is_rebuilt_and_its_trials_wait() -> None:
+    """After `recheck_artifacts`, a missing stage is assigned before the trials that need it."""
     built: dict[str, str] = {}
     planner = Planner(plan_of(small_study(compare={"source": ["supervised:voc2012"]})), built_in(built))
     stage = planner.next()

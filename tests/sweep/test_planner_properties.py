@@ -1,4 +1,4 @@
-"""What a planner keeps whatever happens: random studies in which workers die, artifacts are lost, and trials pause."""
+"""Invariants of the planner, in random studies in which workers die, artifacts are lost, and trials pause."""
 
 import random
 from collections import Counter
@@ -22,11 +22,11 @@ from segsweep.tasks.task import Assignment, Task
 
 SOURCES = ["random", "imagenet", "supervised:voc2012", "simclr:coco+supervised:voc2012", "supervised:voc2012+supervised:coco"]
 RUNS = 25
-EVENTS = 20_000  # more than any of these studies has: one that goes on is endless
+EVENTS = 20_000  # more than any of these studies needs: one with more is endless
 
 
 def random_plan(chance: random.Random) -> Plan:
-    """Return the plan of a random study: chains, tuned source rates, source seeds, folds, tuning trials that cells share."""
+    """Return the plan of a random study: chains, tuned source rates, source seeds, folds, shared tuning trials."""
     changes: dict[str, Any] = {
         "compare": {
             "source": chance.sample(SOURCES, chance.randint(1, 3)),
@@ -37,7 +37,7 @@ def random_plan(chance: random.Random) -> Plan:
         "trials_per_cell": chance.randint(1, 4),
         "seeds": chance.randint(1, 2),
         "source_seeds": chance.randint(1, 2),
-        "early_stopping": PerCellASHA(),  # the test puts `AnyVerdict` in its place
+        "early_stopping": PerCellASHA(),  # the test replaces it by `AnyVerdict`
     }
     if chance.random() < 0.5:
         changes |= {"tune": {"learning_rate": LogUniform(1e-5, 1e-2), SOURCE_RATE: LogUniform(1e-4, 1e-1)}, "source_trials": 2}
@@ -45,26 +45,26 @@ def random_plan(chance: random.Random) -> Plan:
 
 
 class AnyVerdict:
-    """A rule that decides by chance, also about a trial that is paused."""
+    """A rule that decides randomly, also on a paused trial."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.chance = random.Random(str(settings))
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Let most trials go on."""
+        """Continue most trials."""
         return self.chance.choices(list(Verdict), weights=[6, 1, 2])[0]
 
 
 class Run:
-    """Carries out a plan on some workers, each event by chance, and checks after each what must hold."""
+    """Executes a plan on some workers with random events, and checks the invariants after each event."""
 
     def __init__(self, chance: random.Random, disturbances: float) -> None:
         self.chance, self.disturbances = chance, disturbances
         self.store: dict[str, str] = {}
         self.elsewhere: set[str] = set()  # keys of artifacts that another run makes
-        self.running: dict[str, tuple[Assignment, int]] = {}  # with the epoch that is in the checkpoint
+        self.running: dict[str, tuple[Assignment, int]] = {}  # id -> the epoch in the checkpoint
         self.paused: dict[str, int] = {}
-        self.ends: Counter[str] = Counter()  # of trials that finished, failed or were skipped
+        self.ends: Counter[str] = Counter()  # ids of finished, failed or skipped trials
         self.workers = chance.choice([1, 2, 5, 50])
         self.planner = Planner(random_plan(chance), built_in(self.store), is_being_built=self.is_being_built, price=self.price)
         self.planner.workers = self.workers
@@ -74,13 +74,13 @@ class Run:
         return 0.1 * len(task.describe())
 
     def is_being_built(self, kind: str, key: str) -> bool:  # noqa: ARG002
-        """Say by chance that another run makes an artifact, and let it be there at the next look."""
+        """Decide randomly that another run is building an artifact, which then exists at the next lookup."""
         if self.chance.random() < self.disturbances:
             self.elsewhere.add(key)
         return key in self.elsewhere
 
     def run(self) -> None:
-        """Run to the end. An event that is one too many fails."""
+        """Run to the end. Fails after too many events."""
         for _ in range(EVENTS):
             self.read_news()
             self.start()
@@ -93,7 +93,7 @@ class Run:
         assert self.planner.done, "the planner returns nothing with all workers free"
 
     def start(self) -> None:
-        """Give every free worker a task, and check that nothing else could start."""
+        """Assign a task to every free worker, and check that no other task could start."""
         while len(self.running) < self.workers and (assignment := self.planner.next()) is not None:
             identity = assignment.task.identity
             assert identity not in self.running
@@ -106,7 +106,7 @@ class Run:
             assert list(self.could_start()) == []
 
     def could_start(self) -> Iterator[str]:
-        """Yield the trials that have not ended, do not run or pause, and whose source is in the store."""
+        """Yield the trials that have not ended, neither run nor pause, and whose source is in the store."""
         for cell in self.planner.plan.cells:
             for trial in self.planner.trials(cell):
                 known = {*self.planner.ended(cell), *self.running, *self.paused}
@@ -114,7 +114,7 @@ class Run:
                     yield trial.trial_id
 
     def is_built(self, stage: StageSpec | None) -> bool:
-        """Return whether a source's stages are all in the store."""
+        """Return whether all stages of a source are in the store."""
         return stage is None or (self.is_built(stage.parent) and self.key(stage) in self.store)
 
     def key(self, stage: StageSpec) -> str:
@@ -122,7 +122,7 @@ class Run:
         return stage.key(f"content of {self.key(stage.parent)}" if stage.parent else None)
 
     def advance(self, assignment: Assignment, epoch: int) -> None:
-        """Let a task die, find its source lost, fail, or go on by one epoch."""
+        """Let a task die, find its source lost, fail, or complete one epoch, at random."""
         task, planner = assignment.task, self.planner
         if self.chance.random() < self.disturbances:
             if self.store and self.chance.random() < 0.5:
@@ -147,13 +147,13 @@ class Run:
                 self.end(task, "stopped")
 
     def end(self, task: Task, status: str) -> None:
-        """Report an end. A trial that was stopped may start anew, others may not."""
+        """Report an end. A stopped trial may run again, others may not."""
         self.ends[task.identity] += status != "stopped"
         self.planner.record_ended(task.identity, Ended(status))
         self.planner.task_ended(task, "broken" if status == "failed" else None)
 
     def read_news(self) -> None:
-        """End the paused trials that the planner stops, and count those that it skips."""
+        """End the paused trials that the planner stops, and count the trials that it skips."""
         while self.planner.decisions:
             match self.planner.decisions.popleft():
                 case StoppedWhilePaused(task):
@@ -166,7 +166,7 @@ class Run:
 
 @pytest.mark.parametrize("disturbances", [0.0, 0.1, 0.4])
 def test_whatever_happens_each_trial_ends_once(disturbances: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing starts before what it needs, or twice; workers are never idle beside work; all that is planned ends."""
+    """No task starts before the tasks that it needs, or twice; no worker idles while a task is ready; all planned work ends."""
     monkeypatch.setattr(early_stopping, "RULES", {PerCellASHA: AnyVerdict})
     for number in range(RUNS):
         run = Run(random.Random(f"{number} {disturbances}"), disturbances)

@@ -1,4 +1,4 @@
-"""The points at which cells are tuned."""
+"""Tuning points."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ RATES = LogUniform(1e-5, 1e-2)
 
 
 def test_more_points_begin_with_the_same_ones() -> None:
-    """Asking for more points keeps those that there were."""
+    """Asking for more points keeps the existing ones."""
     assert tuning_points({"learning_rate": RATES}, 12)[:5] == tuning_points({"learning_rate": RATES}, 5)
 
 
 def test_points_spread_evenly_over_the_decades() -> None:
-    """Of 24 points on three decades, each decade gets eight, give or take one."""
+    """Of 24 points on three decades, each decade gets eight, plus or minus one."""
     rates = [point["learning_rate"] for point in tuning_points({"learning_rate": RATES}, 24)]
     assert len(set(rates)) == 24
     counts, _ = np.histogram(np.log10(rates), bins=[-5, -4, -3, -2])
@@ -25,7 +25,7 @@ def test_points_spread_evenly_over_the_decades() -> None:
 
 
 def test_a_wider_range_keeps_the_points_inside_the_old_one() -> None:
-    """When a range grows, no new point lies in the old range unless it was a point there."""
+    """When a range grows, the points inside the old range are the same as before."""
     old = {point["learning_rate"] for point in tuning_points({"learning_rate": RATES}, 16)}
     new = [point["learning_rate"] for point in tuning_points({"learning_rate": LogUniform(1e-5, 1e-1)}, 16)]
     inside = [rate for rate in new if rate <= 1e-2]
@@ -34,7 +34,7 @@ def test_a_wider_range_keeps_the_points_inside_the_old_one() -> None:
 
 
 def test_listed_values_are_tried_in_order() -> None:
-    """Listed axes give every combination once, the last axis changing fastest, in the order in which they are declared."""
+    """Listed axes give every combination once, the last axis changing fastest, in the declared order."""
     tune = {"loss": Choice("dice", "cross_entropy"), "learning_rate": Choice(1e-4, 1e-3, 1e-2)}
     points = [(point["loss"], point["learning_rate"]) for point in tuning_points(tune)]
     assert points == [(loss, rate) for loss in ("dice", "cross_entropy") for rate in (1e-4, 1e-3, 1e-2)]
@@ -46,8 +46,8 @@ def test_listed_values_are_tried_in_order() -> None:
 MIXED = {"learning_rate": RATES, "weight_decay": Uniform(0.0, 0.1), "loss": Choice("dice", "cross_entropy", "focal")}
 
 
-def test_listed_values_take_turns_beside_ranges() -> None:
-    """Every round of as many points as there are combinations tries each; ranges have the values that they have alone."""
+def test_listed_values_are_combined_with_ranges_in_rounds() -> None:
+    """Every round, with one point per combination, tries each combination; ranges have the same values as without lists."""
     points = tuning_points(MIXED, 32)
     assert all(MIXED[axis].contains(value) for point in points for axis, value in point.items())
     for start in range(0, 30, 3):
@@ -62,7 +62,7 @@ def test_listed_values_take_turns_beside_ranges() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_listed_values_meet_all_parts_of_a_range(count: int) -> None:
-    """Each listed value is tried in every quarter of a range; in a fixed order it would be bound to a part of it."""
+    """Each listed value is tried in every quarter of a range; in a fixed order it would be bound to one part."""
     listed = Choice([f"{number}*dice" for number in range(1, count + 1)])
     points = tuning_points({"momentum": Uniform(0.0, 1.0), "loss": listed}, 24 * count)
     for loss in listed.values:
@@ -96,17 +96,17 @@ def test_listed_values_meet_all_parts_of_a_range(count: int) -> None:
         ),
     ],
 )
-def test_a_count_that_is_not_that_of_the_combinations_is_remarked(
+def test_a_count_unlike_the_number_of_combinations_gives_a_remark(
     tune: dict[str, Range], count: int | None, remark: str | None
 ) -> None:
-    """Where fewer or more trials are asked for than there are listed combinations, a line says what is tried."""
+    """If fewer or more trials are requested than there are combinations, a line states what is tried."""
     study = small_study(tune=tune, trials_per_cell=count)
     assert points_remarks(study) == ([remark] if remark else [])
     assert len(plan_of(study).cells[0].tuning) == len(tuning_points(tune, count))
 
 
-def test_listed_rates_of_sources_are_tried_in_order_and_remarked() -> None:
-    """A source's listed learning rates are tried in order; a line says so where fewer or more are asked for."""
+def test_listed_rates_of_sources_are_tried_in_order_with_a_remark() -> None:
+    """A source's listed rates are tried in order; a line states if fewer or more are requested."""
     rates = {"source_learning_rate": Choice(1e-4, 1e-3, 1e-2), "learning_rate": RATES}
     for count, tried, remark in ((3, 3, None), (2, 2, "source_trials=2: only 2 of the 3"), (4, 3, "source_trials=4: the listed")):
         study = small_study(compare={"source": ["supervised:voc2012"]}, tune=rates, source_trials=count)
@@ -120,8 +120,8 @@ def test_no_axes_need_no_points() -> None:
     assert tuning_points({}, 8) == []
 
 
-def test_ranges_too_narrow_are_an_error() -> None:
-    """A range that the points hardly ever meet is refused, naming how many did."""
+def test_too_narrow_ranges_are_an_error() -> None:
+    """A range that the points hardly ever meet is rejected, with the number of points inside."""
     with pytest.raises(UserError, match="of 8 tuning points lie in"):
         tuning_points({"learning_rate": LogUniform(1e-3, 1.00001e-3)}, 8)
 
@@ -136,8 +136,8 @@ def test_ranges_too_narrow_are_an_error() -> None:
 )
 @pytest.mark.parametrize("role", ["fixed", "compare"])
 def test_a_setting_holds_in_the_points_in_which_it_has_an_effect(decides, values, fixed, kept, role) -> None:
-    """A setting whose effect depends on a tuned one is in all points that the tuned one gives it an effect in, and in no others;
-    values of it that are compared make cells of their own."""
+    """A setting whose effect depends on a tuned one is set in exactly those points in which it has an effect; its compared values
+    make separate cells."""
     (name, value) = list(fixed.items())[-1]
     others = {key: each for key, each in fixed.items() if key != name}
     default = type(small_study()._settings({})).model_fields[name].default

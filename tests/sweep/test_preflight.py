@@ -1,4 +1,4 @@
-"""What a plan and a run refuse alike."""
+"""The checks that a plan and a run share."""
 
 import itertools
 import shutil
@@ -55,8 +55,8 @@ def check(ellipses, tmp_path):
         ({"source": "supervised:coco@1"}, r"^source supervised:coco@1: "),
     ],
 )
-def test_a_batch_of_one_is_refused_where_the_batch_is_normalised(check, fixed, message):
-    """One image in a batch, by its size, its fraction or its limit, is one line before anything is trained."""
+def test_a_batch_of_one_is_rejected_with_batch_normalisation(check, fixed, message):
+    """A batch of one image, by its size, a fraction or a limit, is a one-line error before anything is trained."""
     compare = {"source": [fixed.pop("source")]} if "source" in fixed else None
     with pytest.raises(UserError, match=message):
         check(fixed, compare)
@@ -72,13 +72,13 @@ def test_a_batch_of_one_is_refused_where_the_batch_is_normalised(check, fixed, m
         {"fraction": 0.08},
     ],
 )
-def test_a_batch_of_one_is_allowed_elsewhere(check, fixed):
-    """Where every layer sees several numbers per channel, or normalises by frozen statistics, one image is a batch."""
+def test_a_batch_of_one_is_allowed_without_batch_normalisation(check, fixed):
+    """If every layer sees several numbers per channel, or uses frozen statistics, a batch of one image is allowed."""
     check(fixed)
 
 
 def test_a_tuned_fraction_is_checked_at_its_points(check):
-    """A tuning point whose fraction leaves one image is refused, though the ends of the range leave none and many."""
+    """A tuning point whose fraction leaves one image is rejected, although the ends of the range leave none and many."""
     tune = {"fraction": Uniform(0.01, 0.5)}
     points = [round(24 * point["fraction"]) for point in tuning_points(tune, 30)]
     assert 1 in points
@@ -88,10 +88,10 @@ def test_a_tuned_fraction_is_checked_at_its_points(check):
 
 
 def test_every_fold_is_checked(ellipses, tmp_path):
-    """A fold that trains on one image is refused, also where the first fold has several."""
+    """A fold with one training image is rejected, even if the first fold has several."""
     folder = shutil.copytree(ellipses, tmp_path / "grouped")
     names = sorted(path.stem for path in (folder / "images").iterdir())
-    sizes = {"a": 1, "b": 1, "c": 38}  # whichever fold tests on c leaves two images, one of which validates
+    sizes = {"a": 1, "b": 1, "c": 38}  # the fold that tests on c leaves two images, one of them for validation
     groups = [group for group, size in sizes.items() for _ in range(size)]
     (folder / "groups.csv").write_text("\n".join(map(",".join, zip(names, groups, strict=True))))
     fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1}
@@ -104,8 +104,8 @@ def test_every_fold_is_checked(ellipses, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["supervised", "simclr"])
-def test_a_source_of_one_image_is_refused_before_it_is_decoded(ellipses, tmp_path, check, kind):
-    """A source that leaves one image to train on is one line, as far as its list tells."""
+def test_a_source_of_one_image_is_rejected_before_it_is_decoded(ellipses, tmp_path, check, kind):
+    """A source with one training image, by its list, is a one-line error."""
     folder = shutil.copytree(ellipses, tmp_path / "few")
     for part, number in itertools.product(("images", "masks"), range(2, 40)):
         (folder / part / f"{number:03d}.png").unlink()
@@ -116,7 +116,7 @@ def test_a_source_of_one_image_is_refused_before_it_is_decoded(ellipses, tmp_pat
 
 
 def test_a_test_at_the_original_size_needs_whole_images(check):
-    """With a fit that cuts images a test at the masks' own sizes is refused, with the remedy."""
+    """With a fit that crops images, a test at the masks' original sizes is rejected, with the remedy."""
     check({"test_size": "original", "fit": "nearest"})
     with pytest.raises(UserError, match=r"^test_size=original: fit=crop crops .* use fit=resize or nearest, or test"):
         check({"test_size": "original", "fit": "crop"})
@@ -132,7 +132,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_plan_check_and_run_refuse_it_before_anything_is_decoded(ellipses, tmp_path, capsys, monkeypatch, message):
+def test_plan_check_and_run_reject_it_before_anything_is_decoded(ellipses, tmp_path, capsys, monkeypatch, message):
     """`--plan`, `--check` and a run end with the same line and exit code 2, and none of them has decoded an image."""
     fixed, of_target = REFUSED[message]
     fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, **fixed}
@@ -148,8 +148,8 @@ def test_plan_check_and_run_refuse_it_before_anything_is_decoded(ellipses, tmp_p
     assert lines == [lines[0]] * 3
 
 
-def test_a_run_refuses_a_loss_and_a_source_before_anything_is_decoded(ellipses, tmp_path, monkeypatch):
-    """What depends on the names of classes and datasets alone is checked before the first image is decoded."""
+def test_a_run_rejects_a_loss_and_a_source_before_anything_is_decoded(ellipses, tmp_path, monkeypatch):
+    """Checks that need only the names of classes and datasets come before the first image is decoded."""
     folder = shutil.copytree(ellipses, tmp_path / "ellipses")
     (folder / "classes.txt").write_text("road\nfigure\n")
     monkeypatch.setattr("segsweep.data.decoding.read_checked", lambda *_: pytest.fail("an image was decoded"))
@@ -166,7 +166,7 @@ def test_a_run_refuses_a_loss_and_a_source_before_anything_is_decoded(ellipses, 
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_size_that_masks_decide_is_checked_once_they_are_decoded(ellipses, tmp_path, grouped):
-    """A share that leaves one training image is refused at once, where groups are divided by their masks after decoding."""
+    """A share that leaves one training image is rejected at once; with groups that are stratified by masks, after decoding."""
     target = Target(f"folder:{ellipses}", groups="^(.*).$" if grouped else None)
     fixed = {"image_px": 32, "architecture": POOLED, "epochs": 1, "fraction": 0.04}
     study = Study(name="s", target=target, compare={"source": ["random"]}, fixed=fixed)
@@ -178,8 +178,8 @@ def test_a_size_that_masks_decide_is_checked_once_they_are_decoded(ellipses, tmp
     assert (catalog.find_target(study, next(study.cells())[1]) is not None) == grouped
 
 
-def test_mistakes_are_named_in_one_order(ellipses, tmp_path):
-    """Of a study with a mistake of every sort, correcting the one that is named reveals the next, cheapest checks first."""
+def test_mistakes_are_reported_in_a_fixed_order(ellipses, tmp_path):
+    """In a study with a mistake of every kind, correcting the reported one reveals the next, cheapest checks first."""
     folder = shutil.copytree(ellipses, tmp_path / "ellipses")
     (folder / "classes.txt").write_text("road\nfigure\n")
     Image.new("L", (32, 32), 9).save(folder / "masks" / "000.png")
@@ -210,8 +210,8 @@ def test_mistakes_are_named_in_one_order(ellipses, tmp_path):
 
 
 @pytest.mark.parametrize("role", ["fixed", "tuned"])
-def test_one_logit_is_refused_for_other_than_two_classes(tmp_path, role):
-    """A target of three classes with output=sigmoid, fixed or tuned, is one line before anything is decoded."""
+def test_one_logit_is_rejected_for_other_than_two_classes(tmp_path, role):
+    """A target of three classes with output=sigmoid, fixed or tuned, is a one-line error before anything is decoded."""
     values = {"fixed": {"output": "sigmoid"}} if role == "fixed" else {"tune": {"output": Choice("softmax", "sigmoid")}}
     for classes, refused in (("trimap", True), ("foreground", False)):
         target = Target("generated_pets", classes=classes, protocol="70-10-20")

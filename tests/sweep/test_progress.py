@@ -1,4 +1,4 @@
-"""The display after continuing: it counts what earlier starts did."""
+"""The display of a continued study includes the progress of earlier starts."""
 
 import io
 from itertools import islice
@@ -26,7 +26,7 @@ ENDS = [("finished", 0.4), ("failed", None), ("finished", 0.6), ("interrupted", 
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    """Records in which the trials of the first cell ended so, and the others have not run."""
+    """Records in which the trials of the first cell have the given statuses, and the others have not run."""
     plan = plan_of(STUDY)
     with RecordWriter(tmp_path) as writer:
         writer.declare(declaration(plan))
@@ -40,8 +40,8 @@ def records(tmp_path: Path) -> Records:
     return load(tmp_path)
 
 
-def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None:
-    """What ended is done, by cell and in all; the best so far is that of ended trials; what failed is counted."""
+def test_counts_and_the_best_include_earlier_starts(records: Records) -> None:
+    """Ended trials count as done, per cell and in total; the best IoU is that of ended trials; failures are counted."""
     planner = Planner(plan_of(STUDY), nothing_built, resume_state(records, None))
     progress = earlier_progress(planner, records)
     tally = Tally()
@@ -55,12 +55,12 @@ def test_counts_and_the_best_go_on_from_earlier_starts(records: Records) -> None
     tally.ended(TrialTask(trial), "finished", {"val_iou": 0.5}, planner.cells_of(TrialTask(trial)))
     assert (tally.trials_done, tally.cell_done[one], tally.best[one]) == (4, 4, 0.6)
     tally.ended(TrialTask(planner.plan.cells[0].tuning[0]), "finished", {"val_iou": 0.7}, [one])
-    assert (tally.trials_done, tally.best[one]) == (4, 0.7)  # it had been counted
+    assert (tally.trials_done, tally.best[one]) == (4, 0.7)  # it was counted before
 
 
 @pytest.mark.parametrize("view", [PlainView, LiveView])
-def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]) -> None:
-    """A line of the log, and the table on a terminal, show counts and the best that include earlier starts."""
+def test_the_displays_include_earlier_starts(records: Records, view: type[PlainView | LiveView]) -> None:
+    """A line of the log, and the table on a terminal, show counts and the best IoU including earlier starts."""
     planner = Planner(plan_of(STUDY), nothing_built, resume_state(records, None))
     text = io.StringIO()
     shown = view(Console(file=text, width=200, force_terminal=view is LiveView))
@@ -77,7 +77,7 @@ def test_the_displays_show_it(records: Records, view: type[PlainView | LiveView]
 
 
 def test_a_trial_of_two_cells_counts_in_both() -> None:
-    """Cells that share their tuning trials are both shown as done, and all trials add up to the plan's number."""
+    """Cells with shared tuning trials are both shown as done, and all trials add up to the plan's number."""
     planner = Planner(plan_of(small_study(compare={"test_size": ["image_px", "original"]})), nothing_built)
     tally = Tally()
     tally.begin(planner.plan, EarlierProgress(), 10.0)

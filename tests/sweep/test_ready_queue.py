@@ -15,13 +15,13 @@ LONG_SOURCE = "supervised:voc2012+supervised:coco+supervised:pets"
 
 
 def trial_tasks() -> list[TrialTask]:
-    """Return the tuning trials of two cells of four."""
+    """Return the tuning trials of two cells, four each."""
     cells = plan_of(small_study(compare={"source": ["random"], "freeze": ["none", "encoder"]})).cells
     return [TrialTask(trial) for cell in cells for trial in cell.tuning]
 
 
 def order(queue: ReadyQueue, seconds_left: float) -> list[str]:
-    """Return the ids of all tasks of a queue in the order in which it gives them."""
+    """Return the ids of all tasks of a queue in the order in which it returns them."""
     found = []
     while (ready := queue.pop(seconds_left)) is not None:
         found.append(ready.task.identity)
@@ -29,7 +29,7 @@ def order(queue: ReadyQueue, seconds_left: float) -> list[str]:
 
 
 def test_cells_come_in_their_order_and_trials_in_theirs() -> None:
-    """Without shares the first cell's trials all start before the second's, whatever the order in which they were added."""
+    """Without shares, the first cell's trials all start before the second's, whatever the order in which they were added."""
     tasks = trial_tasks()
     queue = ReadyQueue({"first": 0, "second": 1})
     for number in (4, 0, 5, 1, 6, 2, 7, 3):
@@ -37,8 +37,8 @@ def test_cells_come_in_their_order_and_trials_in_theirs() -> None:
     assert order(queue, 1e6) == [task.identity for task in tasks]
 
 
-def test_a_task_that_comes_back_has_its_old_place() -> None:
-    """A trial that was given out and comes back starts before those that were added after it."""
+def test_a_requeued_task_has_its_old_place() -> None:
+    """A trial that was assigned and requeued starts before those that were added after it."""
     tasks = trial_tasks()[:3]
     queue = ReadyQueue({"cell": 0})
     for task in tasks:
@@ -50,7 +50,7 @@ def test_a_task_that_comes_back_has_its_old_place() -> None:
 
 
 def test_a_long_path_starts_in_time() -> None:
-    """A trial whose path is as long as what is left for each worker starts before its cell's turn; not while there is time."""
+    """A trial whose path is as long as the remaining time per worker starts before its cell's turn; otherwise not."""
     tasks = trial_tasks()
     for seconds_left, first in ((1000.0, tasks[0]), (100.0, tasks[7])):
         queue = ReadyQueue({"first": 0, "second": 1})
@@ -62,7 +62,7 @@ def test_a_long_path_starts_in_time() -> None:
 
 
 def test_shares_divide_the_time_among_cells() -> None:
-    """With shares of one and three, the second cell has had three times the time of the first whenever one starts."""
+    """With shares of one and three, the second cell has used three times the time of the first whenever a trial of it starts."""
     tasks = trial_tasks()
     queue = ReadyQueue({"first": 0, "second": 1}, {"first": 1.0, "second": 3.0})
     for number, task in enumerate(tasks):
@@ -72,7 +72,7 @@ def test_shares_divide_the_time_among_cells() -> None:
 
 
 def test_the_longest_chain_of_stages_starts_first() -> None:
-    """Of two chains, the one that needs more time is begun first, though the study names it last."""
+    """Of two chains, the one that needs more time starts first, although the study names it last."""
     built: dict[str, str] = {}
     study = small_study(compare={"source": ["supervised:ade20k", LONG_SOURCE]})
     planner = Planner(plan_of(study), built_in(built), price=lambda task: 10.0 if task.results is None else 1.0)
@@ -82,12 +82,12 @@ def test_the_longest_chain_of_stages_starts_first() -> None:
 
 
 def same_iou(trial: Trial, epoch: int) -> float:  # noqa: ARG001
-    """Return one validation IoU for all."""
+    """Return the same validation IoU for every trial."""
     return 0.5
 
 
-def test_what_was_too_expensive_starts_once_a_task_comes_back() -> None:
-    """A trial that dies gives its price back; the budget then pays the next trial, or the same one again."""
+def test_a_task_over_budget_starts_after_a_refund() -> None:
+    """The price of a trial that dies is refunded; the budget then allows the next trial, or the same one again."""
     planner = Planner(plan_of(small_study()), built_in({"": ""}), price=lambda _: 4.0, budget=Budget(4.0))
     first = planner.next()
     assert first is not None
@@ -99,8 +99,8 @@ def test_what_was_too_expensive_starts_once_a_task_comes_back() -> None:
     assert planner.done
 
 
-def test_what_was_too_expensive_waits_for_a_stage_that_is_lost() -> None:
-    """A trial that the budget did not pay does not start when a price is given back, while its stage is to be built again."""
+def test_a_task_over_budget_waits_for_its_lost_stage() -> None:
+    """A trial over budget does not start after a refund while its lost stage is to be rebuilt."""
     built: dict[str, str] = {}
     study = small_study(compare={"source": ["supervised:voc2012"]})
     planner = Planner(plan_of(study), built_in(built), price=lambda _: 1.0, budget=Budget(3.0))
@@ -122,8 +122,9 @@ def test_what_was_too_expensive_waits_for_a_stage_that_is_lost() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 7.0, 30.0])
-def test_a_study_ends_when_its_allowance_is_spent(seconds: float) -> None:
-    """No task starts that the allowance does not pay; the study is done then, and the time of all workers stays within it."""
+def test_a_study_ends_when_its_budget_is_spent(seconds: float) -> None:
+    """No task starts that the budget does not allow; the study is then done, and the total time of all workers stays within the
+    budget."""
     built: dict[str, str] = {}
 
     def price(task: Task) -> float:

@@ -1,4 +1,4 @@
-"""What earlier starts left, from records: what counts as run, and whose curves count."""
+"""The state from records of earlier starts: which trials count as run, and whose curves are kept."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ENDS = {"finished": {}, "stopped": {"stopped_by": str(RULE)}, "failed": {"error"
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    """Records of a tuning trial of each status, called by it, with one epoch each."""
+    """Records with one tuning trial per status, named after it, with one epoch each."""
     with RecordWriter(tmp_path) as writer:
         writer.declare({"name": "s", "schema_version": 1, "early_stopping": str(RULE)})
         for status, columns in ENDS.items():
@@ -37,22 +37,22 @@ def records(tmp_path: Path) -> Records:
         (None, True, {"stopped", "failed"}),
     ],
 )
-def test_what_counts_as_not_run_has_no_curve(
+def test_trials_that_count_as_not_run_have_no_curve(
     records: Records, rule: EarlyStopping | None, retry_failed: bool, not_run: set[str]
 ) -> None:
-    """What another rule stopped and what is retried has neither end nor curve; what was interrupted keeps its curve."""
+    """Trials that another rule stopped, and retried ones, have neither end nor curve; interrupted trials keep their curve."""
     resume = resume_state(records, rule, retry_failed)
     assert set(resume.ended) == {"finished", "stopped", "failed"} - not_run
     assert set(resume.curves) == set(ENDS) - not_run
 
 
-def test_what_was_stopped_or_failed_would_start_from_nothing(records: Records) -> None:
-    """Trials that ended without finishing start anew if they do; those that were interrupted go on."""
+def test_stopped_and_failed_trials_would_start_from_scratch(records: Records) -> None:
+    """Trials that ended without finishing start from scratch if they run again; interrupted ones resume."""
     assert ids_to_restart(records) == {"stopped", "failed"}
 
 
-def test_a_run_whose_model_is_lost_counts_as_not_run_and_starts_from_nothing(records: Records) -> None:
-    """It has neither end nor curve, and nothing of what it left before stays in its record."""
+def test_a_run_whose_model_is_lost_counts_as_not_run(records: Records) -> None:
+    """It has neither end nor curve, and its record discards everything from before."""
     resume = resume_state(records, RULE, lost=["finished"])
     assert set(resume.ended) == {"stopped", "failed"}
     assert "finished" not in resume.curves

@@ -34,7 +34,7 @@ def run(study: Study, folder: Path, **options: object) -> Records:
 
 
 def test_the_records_have_every_promised_column(finished: Path) -> None:
-    """The trials table has the columns that the README promises, filled for every finished trial."""
+    """The trials table has the documented columns, filled for every finished trial."""
     trials = load(finished / "runs" / "tiny").trials
     assert set(REQUIRED) <= set(trials.columns)
     assert len(trials) == 16
@@ -46,7 +46,7 @@ def test_the_records_have_every_promised_column(finished: Path) -> None:
 
 
 def test_images_epochs_and_stages_are_complete(finished: Path) -> None:
-    """There is one row a test image of each confirmed run, one an epoch of every trial and stage, one a stage."""
+    """There is one row per test image of each confirmed run, one per epoch of every trial and stage, one per stage."""
     records = load(finished / "runs" / "tiny")
     assert records.images.groupby("trial_id")["image"].nunique().eq(8).all()
     assert records.images["trial_id"].nunique() == 8
@@ -64,7 +64,7 @@ def test_dice_is_the_mean_over_images(finished: Path) -> None:
 
 
 def test_confusions_give_the_recorded_iou(finished: Path) -> None:
-    """Every confirmed run has its test's whole confusion matrix: IoUs computed from it are those of its row."""
+    """Every confirmed run has the confusion matrix of its whole test: IoUs computed from it equal those of its row."""
     records = load(finished / "runs" / "tiny")
     confirmed = records.trials[records.trials["phase"] == "confirm"].set_index("trial_id")
     assert set(records.confusions["trial_id"]) == set(confirmed.index)
@@ -78,7 +78,7 @@ def test_confusions_give_the_recorded_iou(finished: Path) -> None:
         assert confirmed.loc[trial, "test_iou"] == confirmed.loc[trial, "test_iou_figure"]
 
 
-def test_the_table_has_one_row_a_cell(finished: Path) -> None:
+def test_the_table_has_one_row_per_cell(finished: Path) -> None:
     """The summary has the study's cells in order; its means are those of the confirmed runs."""
     records = load(finished / "runs" / "tiny")
     summary = summarise(records)
@@ -93,7 +93,7 @@ def test_the_table_has_one_row_a_cell(finished: Path) -> None:
 
 
 def test_a_shared_store_serves_a_second_study(copy_of_finished: Path, tiny_study: Study) -> None:
-    """Another study that needs the same source finds it in the store, builds nothing, and tells what it is."""
+    """Another study that needs the same source finds it in the store, builds nothing, and records it."""
     second = replace(tiny_study, name="second", compare={**tiny_study.grids[0], "freeze": ("none",)}, trials_per_cell=1, seeds=1)
     found, built = run(second, copy_of_finished).stages, load(copy_of_finished / "runs" / "tiny").stages
     assert (found["status"].tolist(), found["starts"].tolist()) == (["finished"], [0])
@@ -103,7 +103,7 @@ def test_a_shared_store_serves_a_second_study(copy_of_finished: Path, tiny_study
 
 
 def test_the_deterministic_mode_is_recorded_and_ends_with_the_run(finished: Path, tiny_study: Study, tmp_path: Path) -> None:
-    """On a CPU it changes no number; the records say it, and torch's switches are as before."""
+    """On a CPU it changes no number; the records state it, and torch's switches are restored."""
     random = replace(tiny_study, compare={"source": ["random"], "freeze": ["none"]})
     trials = run(random, tmp_path, deterministic=True).trials.set_index("trial_id")
     assert set(trials["device"]) == {"cpu x1, deterministic"}
@@ -115,7 +115,7 @@ def test_the_deterministic_mode_is_recorded_and_ends_with_the_run(finished: Path
 
 
 def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    """A third seed adds four confirmed runs and repeats nothing; without it again they are left out, which is said."""
+    """A third seed adds four confirmed runs and repeats nothing; without it, they are excluded again, and a line says so."""
     before = load(copy_of_finished / "runs" / "tiny")
     grown = run(replace(tiny_study, seeds=3), copy_of_finished)
     new = set(grown.trials["trial_id"]) - set(before.trials["trial_id"])
@@ -127,7 +127,7 @@ def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study, caps
 
 
 def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage that raises is recorded with its traceback; trials that need it are skipped and say why; the rest finishes."""
+    """A stage that raises is recorded with its traceback; trials that need it are skipped with the reason; the others finish."""
     import segsweep.stage as stage_module
 
     def broken(*_: object, **__: object) -> None:
@@ -143,8 +143,9 @@ def test_a_source_that_fails_skips_its_trials(tiny_study: Study, tmp_path: Path,
     assert list((tmp_path / "runs" / "tiny" / "errors").iterdir())
 
 
-def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: Path) -> None:
-    """With the same rule stopped trials stay; with none they run anew and whole, also where a start in between was killed."""
+def test_trials_that_another_rule_stopped_are_rerun(tiny_study: Study, tmp_path: Path) -> None:
+    """With the same rule, stopped trials stay stopped; without one, they are rerun in full, even if a start in between was
+    killed."""
     study = replace(tiny_study, compare={"source": ["random"]}, trials_per_cell=4, seeds=1, early_stopping=PerCellASHA(1, 2))
     folder = tmp_path / "runs" / "tiny"
     before = run(study, tmp_path).trials.set_index("trial_id")
@@ -154,7 +155,7 @@ def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: 
     assert before.drop(stopped)["stopped_by"].isna().all()
     same = run(study, tmp_path).trials.set_index("trial_id")
     assert same["ended_at"].to_dict() == before["ended_at"].to_dict()
-    with RecordWriter(folder) as writer:  # as a start that was killed once it had declared itself
+    with RecordWriter(folder) as writer:  # like a start that was killed after its declaration
         writer.declare({**load(folder).study, "early_stopping": None})
     records = run(replace(study, early_stopping=None), tmp_path)
     after = records.trials.set_index("trial_id")
@@ -184,10 +185,10 @@ def test_what_another_rule_stopped_runs_to_its_end(tiny_study: Study, tmp_path: 
         ({"compare": {"source": ["supervised:folder:/no/such"]}}, r"folder /no/such is missing"),
     ],
 )
-def test_mistakes_are_said_before_anything_is_trained(
+def test_mistakes_are_reported_before_anything_is_trained(
     tiny_study: Study, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    """Each mistake is one line that names the setting, the value and what is allowed; no trial is recorded."""
+    """Each mistake is one line with the setting, the value and the allowed values; no trial is recorded."""
     study = replace(tiny_study, **{"compare": {"source": ["random"]}, **changes})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=message) as error:
         run(study, tmp_path)
@@ -195,21 +196,21 @@ def test_mistakes_are_said_before_anything_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_source_that_is_the_target_is_refused(tiny_study: Study, tmp_path: Path) -> None:
-    """A source stage may not train on the dataset whose test split is to be read."""
+def test_a_source_that_is_the_target_is_rejected(tiny_study: Study, tmp_path: Path) -> None:
+    """A source stage may not train on the dataset whose test split is read later."""
     study = replace(tiny_study, compare={"source": [f"supervised:{tiny_study.target.name}"]})
     with pytest.raises(UserError, match="is the target's own dataset"):
         run(study, tmp_path)
 
 
 def test_loading_nothing_is_an_error(tmp_path: Path) -> None:
-    """A folder without a study is named."""
+    """The error names a folder without a study."""
     with pytest.raises(UserError, match="holds no study"):
         load(tmp_path)
 
 
-def test_the_table_is_of_the_study_as_it_is_now(copy_of_finished: Path, tiny_study: Study) -> None:
-    """After a run with other settings the table counts these trials alone, and the earlier ones stay in the records."""
+def test_the_table_shows_the_study_as_last_declared(copy_of_finished: Path, tiny_study: Study) -> None:
+    """After a run with other settings, the table shows only the new trials; the earlier ones stay in the records."""
     study = replace(
         tiny_study, fixed={**tiny_study.fixed, "epochs": 1}, compare={"source": ["random"], "freeze": ["none"]}, seeds=1
     )
@@ -225,7 +226,7 @@ def test_the_table_is_of_the_study_as_it_is_now(copy_of_finished: Path, tiny_stu
 def test_a_finished_study_measures_no_speed(
     copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing is left to run no speed is needed: none is measured, and unreadable ones are neither named nor removed."""
+    """If nothing is left to run, no speed is measured, and unreadable speeds are neither reported nor removed."""
     speeds = copy_of_finished / "store" / SPEEDS
     speeds.unlink()
     run(tiny_study, copy_of_finished)
@@ -236,12 +237,12 @@ def test_a_finished_study_measures_no_speed(
     assert str(speeds) not in capsys.readouterr().err
 
 
-def test_what_is_damaged_or_changed_is_said_in_one_order_and_once(
+def test_damage_and_changes_are_reported_once_in_a_fixed_order(
     copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run says what of its records was damaged, which models are lost, what it replaces, and which speeds are unreadable."""
+    """A run reports damaged records, lost models, replaced trials and unreadable speeds, in this order."""
     study, store = copy_of_finished / "runs" / "tiny", copy_of_finished / "store"
-    kept = load(study).trials.query("phase == 'confirm' and freeze == 'none'")  # by the study that runs below
+    kept = load(study).trials.query("phase == 'confirm' and freeze == 'none'")  # removed by the study that runs below
     shutil.rmtree(store / "model" / kept["model_key"].iloc[0])
     (study / "plan.parquet").write_bytes(b"cut")
     (store / SPEEDS).write_text("{")
@@ -253,7 +254,7 @@ def test_what_is_damaged_or_changed_is_said_in_one_order_and_once(
     assert places == sorted(places)
 
 
-def test_a_trial_that_was_paused_when_the_run_ended_goes_on(
+def test_a_trial_that_was_paused_when_the_run_ended_is_resumed(
     finished: Path, tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while trials are paused loses none of their epochs: the same command resumes them, with the same numbers."""

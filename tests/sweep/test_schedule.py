@@ -1,4 +1,4 @@
-"""The schedule, through a planner: artifacts that are lost while tasks run, and tasks that come back after a failure."""
+"""The schedule, through a planner: artifacts that are lost while tasks run, and tasks that are requeued after a failure."""
 
 import pytest
 from studies import built_in, plan_of, small_study
@@ -11,7 +11,7 @@ from segsweep.tasks.trial_task import TRIAL
 
 
 def chained() -> tuple[dict[str, str], Planner, Assignment, Assignment]:
-    """Return a planner of which a trial runs from the first stage of a chain while its second stage is built, and the store."""
+    """Return the store and a planner in which a trial runs from the first stage of a chain while its second stage is built."""
     built: dict[str, str] = {}
     sources = ["supervised:voc2012", "supervised:voc2012+supervised:coco"]
     planner = Planner(plan_of(small_study(compare={"source": sources})), built_in(built))
@@ -24,8 +24,8 @@ def chained() -> tuple[dict[str, str], Planner, Assignment, Assignment]:
 
 
 @pytest.mark.parametrize("content", ["content", "other content"])
-def test_a_stage_whose_beginning_is_lost_while_it_is_built_waits_for_it(content: str) -> None:
-    """It is not built again where the beginning has the same content when it is back, and once more where it has another."""
+def test_a_stage_waits_for_a_parent_that_is_lost_while_it_is_built(content: str) -> None:
+    """It is not rebuilt if the parent has the same content afterwards; it is rebuilt once if the content differs."""
     built, planner, second, trial = chained()
     (key,) = second.keys
     built.clear()
@@ -42,8 +42,8 @@ def test_a_stage_whose_beginning_is_lost_while_it_is_built_waits_for_it(content:
     assert after.count(second.task) == (content != "content")
 
 
-def test_a_task_that_comes_back_after_its_stage_failed_is_skipped() -> None:
-    """A stage that is lost and cannot be built again is not tried once more for each of the tasks that had it in use."""
+def test_a_requeued_task_whose_stage_failed_is_skipped() -> None:
+    """A lost stage that cannot be rebuilt is not retried for each of the tasks that used it."""
     built, planner, second, trial = chained()
     other = planner.next()
     built.clear()

@@ -32,14 +32,14 @@ def stages(study: Study) -> list[StageSpec]:
         ({}, [True], True),
         ({"source_image_px": 64}, [True], True),
         ({"source_image_px": 96}, [False], False),
-        ({"source_image_px": None}, [False], False),  # those of the target, 256 px
+        ({"source_image_px": None}, [False], False),  # the target's size, 256 px
         ({"architecture": "fcn-resnet50"}, [True], True),
         ({"architecture": "unet-tu-resnet18"}, [True], True),
         ({"architecture": "unet-mobilenet_v2"}, [False], False),
         ({"architecture": "unet16"}, [False], False),
         ({"ssl_stem": "usual"}, [False], False),
         ({"source": f"imagenet+{SIMCLR}"}, [False, False], False),
-        ({"source": f"{SIMCLR}+supervised:coco"}, [True, False], False),  # which trains a stem
+        ({"source": f"{SIMCLR}+supervised:coco"}, [True, False], False),  # this one trains a stem
         ({"source": f"{SIMCLR}+simclr:cats_dogs"}, [True, False], False),
         ({"source": f"supervised:coco+{SIMCLR}"}, [False, False], False),
         ({"source": "supervised:coco"}, [False], False),
@@ -47,7 +47,7 @@ def stages(study: Study) -> list[StageSpec]:
     ],
 )
 def test_the_small_stem_is_for_resnets_from_random_weights_on_small_images(changes, small, left_out):
-    """Only the first stage of a source has it; trials lack a stem where it is the only stage."""
+    """Only the first stage of a source has it; trials lack a stem if it is the only stage."""
     study = study_of(**changes)
     assert [spec.settings.get("stem") == "small" for spec in stages(study)] == small
     ((_, settings),) = study.cells()
@@ -55,16 +55,16 @@ def test_the_small_stem_is_for_resnets_from_random_weights_on_small_images(chang
 
 
 @pytest.mark.parametrize("changes", [{"source": f"imagenet+{SIMCLR}"}, {"source_image_px": 96}, {"architecture": "unet16"}])
-def test_the_setting_makes_no_other_stage_where_it_changes_nothing(changes):
-    """Where the usual stem is due anyway, `usual` and `auto` mean the same stage; where not, another one."""
+def test_the_setting_keeps_the_stage_if_it_has_no_effect(changes):
+    """If the usual stem applies anyway, `usual` and `auto` give the same stage; otherwise different ones."""
     auto, usual = (stages(study_of(**changes, ssl_stem=stem))[-1].spec_id for stem in ("auto", "usual"))
     assert auto == usual
     auto, usual = (stages(study_of(ssl_stem=stem))[-1].spec_id for stem in ("auto", "usual"))
     assert auto != usual
 
 
-def test_a_policy_that_would_hold_nothing_is_refused_with_the_study():
-    """`encoder:1` with a source that lacks the stem is one line before anything runs; other sources and policies pass."""
+def test_a_policy_that_would_freeze_nothing_is_rejected():
+    """`encoder:1` with a source that lacks the stem is a one-line error before anything runs; other sources and policies pass."""
     with pytest.raises(UserError, match=r"freeze='encoder:1': the source has none of these levels"):
         check_names(study_of(freeze="encoder:1"))
     with pytest.raises(UserError, match="freeze='encoder:1'"):
@@ -75,7 +75,7 @@ def test_a_policy_that_would_hold_nothing_is_refused_with_the_study():
 
 
 def test_the_price_is_that_of_the_stem_that_is_trained(tmp_path: Path):
-    """A stage is measured with its own stem, and a trial that trains a stem below a frozen encoder as one that trains all."""
+    """A stage is measured with its own stem, and a trial that trains a stem below a frozen encoder like one that trains all."""
     asked = []
 
     class Sizes:

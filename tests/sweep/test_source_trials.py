@@ -1,4 +1,4 @@
-"""Sources whose learning rate is tuned: what is trained, what is chosen, and what follows from the choice."""
+"""Sources whose learning rate is tuned: the trained stages, the choice, and its consequences."""
 
 import json
 import math
@@ -31,7 +31,7 @@ RATES = {SOURCE_RATE: LogUniform(1e-4, 1e-1)}
 
 
 def tuned_study(**changes: object) -> Study:
-    """Return the small study with three learning rates a source."""
+    """Return the small study with three learning rates per source."""
     values = {"tune": {"learning_rate": LogUniform(1e-5, 1e-2), **RATES}, "source_trials": 3}
     return small_study(**{**values, **changes})
 
@@ -64,11 +64,11 @@ class Ran:
         return self
 
     def stages(self) -> list[Task]:
-        """Return the stages that were built, in order."""
+        """Return the built stages, in order."""
         return [each.task for each in self.simulation.events if each.what == "finished" and each.task.kind == STAGE]
 
     def trials(self) -> list[Task]:
-        """Return the trials that were run, in order."""
+        """Return the trials that ran, in order."""
         return [each.task for each in self.simulation.events if each.what == "finished" and each.task.kind == TRIAL]
 
 
@@ -87,8 +87,8 @@ def test_each_rate_is_trained_once_and_the_best_by_its_own_validation_is_used(wo
     assert len(ran.trials()) == 4 * (4 + 2)
 
 
-def test_what_needs_no_source_does_not_wait_for_the_choice() -> None:
-    """The cells of random weights run while the source is tried; no trial of the source's cells starts before its choice."""
+def test_trials_without_a_source_do_not_wait_for_the_choice() -> None:
+    """The cells of random weights run while the source's rates are tried; trials of the source start after the choice."""
     ran = Ran(tuned_study(), workers=1)
     planner = ran.planner
     first = [found for _ in range(20) if (found := planner.next()) is not None]
@@ -100,7 +100,7 @@ def test_what_needs_no_source_does_not_wait_for_the_choice() -> None:
 
 
 def test_a_source_that_another_run_tries_is_chosen_as_soon_as_it_is_built() -> None:
-    """The planner waits while another run builds the stages of all rates, and starts the trials of the chosen one at once."""
+    """The planner waits while another run builds the stages of all rates, then starts the trials of the chosen one at once."""
     ran, taken = Ran(tuned_study(compare={"source": ["supervised:voc2012"]})), True
     planner = Planner(plan_of(ran.planner.plan.study), built_in(ran.built), is_being_built=lambda *_: taken, read_stage=ran.read)
     assert planner.next() is None
@@ -112,8 +112,8 @@ def test_a_source_that_another_run_tries_is_chosen_as_soon_as_it_is_built() -> N
     assert len(found) == 4
 
 
-def test_an_identity_is_that_of_the_chosen_rate() -> None:
-    """A study that has the chosen rate fixed asks for the very trials that the tuned one ran: nothing is computed twice."""
+def test_ids_of_trials_depend_only_on_the_chosen_rate() -> None:
+    """A study with the chosen rate as a fixed one has the same trials as the tuned one: nothing is computed twice."""
     ran = Ran(tuned_study()).run()
     chosen = next(iter(ran.planner.source_choices.values())).chosen.learning_rate
     again = plan_of(small_study(fixed={"epochs": 4, "precision": "float32", SOURCE_RATE: chosen}))
@@ -121,7 +121,7 @@ def test_an_identity_is_that_of_the_chosen_rate() -> None:
 
 
 def test_a_rate_that_fails_is_not_chosen() -> None:
-    """A diverging rate leaves the choice to the others; where all fail, the cells end with a reason that says so."""
+    """A diverging rate leaves the choice to the others; if all fail, the cells end with a reason that states it."""
     study = tuned_study()
     ran = Ran(study)
     best = max(ran.rate_of, key=ran.read)
@@ -138,7 +138,7 @@ def test_a_rate_that_fails_is_not_chosen() -> None:
 
 
 def test_a_choice_stands_without_the_stages_that_lost() -> None:
-    """Readings in the records decide as those of the store do: stages that were not chosen are not trained again."""
+    """Readings in the records decide like those of the store: stages that were not chosen are not trained again."""
     ran = Ran(tuned_study()).run()
     readings = {work.identity: ran.read(work.spec.key(None)) for work in ran.stages()}
     again = Ran(tuned_study(), ResumeState(stage_readings=readings))
@@ -150,14 +150,14 @@ def test_a_choice_stands_without_the_stages_that_lost() -> None:
 
 
 def test_source_seeds_have_the_rate_that_the_first_chose() -> None:
-    """With two source models the second is trained at the chosen rate alone."""
+    """With two source models, the second is trained only at the chosen rate."""
     ran = Ran(tuned_study(source_seeds=2)).run()
     assert [work.spec.seed for work in ran.stages()].count(1) == 1
     rates = {work.spec.settings["learning_rate"] for work in ran.stages() if work.spec.seed == 1}
     assert rates == {next(iter(ran.planner.source_choices.values())).chosen.learning_rate}
 
 
-def test_later_stages_are_trained_from_the_choice_alone() -> None:
+def test_later_stages_are_trained_only_from_the_choice() -> None:
     """A self-supervised stage after a tuned supervised one is trained once, from the chosen one, at its fixed rate."""
     source = "supervised:voc2012+simclr:cats_dogs"
     ran = Ran(tuned_study(compare={"source": [source]})).run()
@@ -166,7 +166,7 @@ def test_later_stages_are_trained_from_the_choice_alone() -> None:
 
 
 def test_planned_rows_follow_the_choice() -> None:
-    """Before the choice the rows of a source's trials have no rate and provisional ids, afterwards those of the trials."""
+    """Before the choice, the rows of a source's trials have no rate and provisional ids; afterwards the final ones."""
     ran = Ran(tuned_study())
     before = [row for row in planned_rows(ran.planner) if row["source"] != "random"]
     assert all(row["trial_id"].endswith("-undecided") and row[SOURCE_RATE] is None for row in before)
@@ -176,7 +176,7 @@ def test_planned_rows_follow_the_choice() -> None:
 
 
 def test_rates_come_from_the_range_of_the_trials_unless_sources_have_one() -> None:
-    """Without a range of their own, sources are tried in that of the tuned learning rate."""
+    """Without their own range, sources use that of the tuned learning rate."""
     own, shared = tuned_study(), tuned_study(tune={"learning_rate": LogUniform(1e-5, 1e-2)})
     assert own.range_of_source_rates == LogUniform(1e-4, 1e-1)
     assert shared.range_of_source_rates == LogUniform(1e-5, 1e-2)
@@ -194,14 +194,14 @@ def test_rates_come_from_the_range_of_the_trials_unless_sources_have_one() -> No
         ({"source_trials": 0}, "source_trials=0: must be a whole number >= 1"),
     ],
 )
-def test_contradictions_are_refused(changes: dict[str, object], message: str) -> None:
-    """What cannot be tried, or leaves nothing to choose, is an error when the study is built."""
+def test_contradictions_are_rejected(changes: dict[str, object], message: str) -> None:
+    """Settings that cannot be tried, or leave no choice, are errors when the study is built."""
     with pytest.raises(UserError, match=message):
         tuned_study(**changes)
 
 
-def test_a_command_line_sets_what_sources_are_tried_with() -> None:
-    """One rate ends the tuning of sources, a list is tried as it stands, a range and a number replace those of the study."""
+def test_a_command_line_sets_the_rates_of_sources() -> None:
+    """One rate ends the tuning of sources, a list is tried in order, a range and a number replace those of the study."""
     study = tuned_study()
     one = narrow(study, ["source_learning_rate=1e-3"])
     assert (one.source_trials, one.range_of_source_rates, one.fixed[SOURCE_RATE]) == (1, None, 1e-3)
@@ -214,19 +214,19 @@ def test_a_command_line_sets_what_sources_are_tried_with() -> None:
 
 @pytest.fixture(scope="module")
 def tried(tiny_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a real study whose source is tried with two learning rates."""
+    """The folder of a real study whose source was tried with two learning rates."""
     folder = tmp_path_factory.mktemp("tried")
     segsweep.run(with_two_rates(tiny_study), out=folder / "runs", runner="inline", device="cpu", threads=1)
     return folder / "runs" / "tried"
 
 
 def with_two_rates(study: Study) -> Study:
-    """Return one cell of a study with its source, two rates for each."""
+    """Return a study of one cell whose source has two learning rates."""
     source = study.grids[0]["source"][1]
     return replace(study, name="tried", compare={"source": [source]}, source_trials=2, seeds=1)
 
 
-def test_records_and_table_say_what_a_source_was_tried_with(tried: Path) -> None:
+def test_records_and_table_list_the_tried_rates(tried: Path) -> None:
     """Both stages are recorded with their readings, the choice names the better one, and the table lists both."""
     records = load(tried)
     stages = records.stages.set_index("stage_id")
@@ -248,7 +248,7 @@ def test_records_and_table_say_what_a_source_was_tried_with(tried: Path) -> None
 
 
 def test_a_second_start_trains_no_source_again(tried: Path, tiny_study: Study) -> None:
-    """A finished study finds its choice again, even where the store has lost the stages that were tried."""
+    """A finished study restores its choice, even if the store has lost the tried stages."""
     shutil.rmtree(tried.parent.parent / "store" / "weights")
     before = load(tried).trials["started_at"].tolist()
     again = segsweep.run(with_two_rates(tiny_study), out=tried.parent, runner="inline", device="cpu", threads=1)
@@ -258,7 +258,7 @@ def test_a_second_start_trains_no_source_again(tried: Path, tiny_study: Study) -
 
 
 def test_rates_are_spread_over_their_range() -> None:
-    """Three rates are the middle of the range and its quarters, on its logarithm; more begin with the same ones."""
+    """Three rates are the middle of the range and its quarters, on a logarithmic scale; more rates begin with the same ones."""
     study = tuned_study(source_trials=3)
     tried = [rate.learning_rate for cell in plan_of(study).cells if cell.source_rates for rate in cell.source_rates][:3]
     assert tried == pytest.approx([10**-2.5, 10**-3.25, 10**-1.75], rel=1e-3)
@@ -266,15 +266,15 @@ def test_rates_are_spread_over_their_range() -> None:
     assert spread_values(Choice(3, 1, 2), 2) == [3, 1]
 
 
-def test_a_rate_at_the_edge_of_what_was_tried_is_marked(tried: Path) -> None:
-    """With two rates one is always the lowest and one the highest: the chosen one has a mark and the table says what to do."""
+def test_a_rate_at_the_edge_of_the_tried_ones_is_marked(tried: Path) -> None:
+    """With two rates, one is always the lowest and one the highest: the chosen one is marked, and the table states the remedy."""
     text = table_text(load(tried))
     assert f"{load(tried).trials['source_learning_rate'].iloc[0]:.3g}*" in text
     assert "widen the range of source_learning_rate" in text
 
 
 def test_a_rehearsal_tries_one_rate_on_one_fold() -> None:
-    """`--check` rehearses each source stage once and each cell on its first fold, without remarks on what is listed."""
+    """`--check` rehearses each source stage once and each cell on its first fold, without remarks on listed values."""
     study = tuned_study(target=Target("pets", protocol="5-fold"), tune={"learning_rate": Choice(1e-3, 1e-2), **RATES})
     rehearsal = rehearsal_of(study)
     plan = plan_of(rehearsal)
@@ -284,14 +284,14 @@ def test_a_rehearsal_tries_one_rate_on_one_fold() -> None:
 
 
 def test_workers_are_counted_for_folds_and_rates() -> None:
-    """As many workers find work as cells times folds times the most trials, seeds or source rates of one."""
+    """The number of tasks that can run at once is cells times folds times the largest number of trials, seeds or source rates."""
     untuned = small_study(target=Target("pets", protocol="5-fold"), tune={}, seeds=1)
     assert most_at_once(untuned) == 4 * 5
     assert most_at_once(tuned_study(trials_per_cell=1, seeds=1)) == 4 * 3
 
 
-def test_a_retry_of_what_failed_leaves_a_choice_alone() -> None:
-    """`--retry-failed` trains a diverged rate again only where no other rate of the source could be chosen."""
+def test_a_retry_does_not_change_a_choice() -> None:
+    """`--retry-failed` trains a diverged rate again only if no other rate of the source could be chosen."""
     ran = Ran(tuned_study())
     spec = next(stage for stage in ran.planner.plan.stages() if stage.parent is None)
     others = {rate.stage.spec_id: 0.5 for cell in ran.planner.plan.cells for rate in cell.source_rates} | {spec.spec_id: None}

@@ -1,4 +1,4 @@
-"""The status file: what the driver knows, in the study's folder, at no cost for the study."""
+"""The status file: the driver's state, in the study's folder, without an effect on the study."""
 
 import errno
 import json
@@ -41,7 +41,7 @@ def view(tmp_path: Path) -> Iterator[StatusView]:
 
 
 def seen(folder: Path, wanted: Callable[[DriverStatus], bool], seconds: float = 5.0) -> DriverStatus:
-    """Return the first status that is as wanted."""
+    """Return the first status that fulfils a condition."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if (status := read_driver_status(folder)) is not None and wanted(status):
@@ -50,8 +50,8 @@ def seen(folder: Path, wanted: Callable[[DriverStatus], bool], seconds: float = 
     raise AssertionError(f"no such status, at last {read_driver_status(folder)}")
 
 
-def test_it_says_what_only_the_driver_knows(tmp_path: Path, view: StatusView) -> None:
-    """Workers, who has which task, what is waited for, pace and time left; a task that has ended or is put off has no worker."""
+def test_it_shows_the_driver_state_that_records_lack(tmp_path: Path, view: StatusView) -> None:
+    """Workers and their tasks, the reason for waiting, pace, time left; a task that has ended or is postponed has no worker."""
     planner = Planner(PLAN, nothing_built)
     one, other = (planner.next().task for _ in range(2))  # type: ignore[union-attr]
     view.begin(PLAN, EarlierProgress(), 600.0)
@@ -78,15 +78,15 @@ def test_it_says_what_only_the_driver_knows(tmp_path: Path, view: StatusView) ->
     assert (last.state, last.seconds_left, last.revision > status.revision) == (FINISHED, None, True)
 
 
-def test_it_goes_on_writing_while_nothing_happens(tmp_path: Path, view: StatusView) -> None:
-    """A long epoch looks different from a driver that is gone."""
+def test_it_is_written_periodically_without_events(tmp_path: Path, view: StatusView) -> None:
+    """A long epoch can be distinguished from a driver that is gone."""
     view.begin(PLAN, EarlierProgress(), 600.0)
     first = seen(tmp_path, lambda status: status.state == RUNNING)
     assert seen(tmp_path, lambda status: status.revision > first.revision + 2).updated_at > first.updated_at
 
 
-def test_a_command_that_is_refused_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a study begins nothing is written, unless it prepares data or waits for machines for longer than some seconds."""
+def test_a_rejected_command_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a study begins nothing is written, unless it prepares data or waits for machines for several seconds."""
     monkeypatch.setattr(status_view, "UNCLAIMED_SECONDS", 0.0)
     refused = StatusView(tmp_path / "refused", every_seconds=0.01)
     time.sleep(0.05)
@@ -102,7 +102,7 @@ def test_a_command_that_is_refused_leaves_nothing(tmp_path: Path, monkeypatch: p
 
 
 def test_the_status_of_another_driver_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second command, which will be refused, writes nothing while a driver holds the study."""
+    """A second command, which will be rejected, writes nothing while a driver holds the study."""
     monkeypatch.setattr(status_view, "UNCLAIMED_SECONDS", 0.0)
     with RecordWriter(tmp_path):
         second = StatusView(tmp_path, every_seconds=0.01)
@@ -112,8 +112,8 @@ def test_the_status_of_another_driver_stays(tmp_path: Path, monkeypatch: pytest.
     assert read_driver_status(tmp_path) is None
 
 
-def test_a_disk_that_fails_or_hangs_costs_the_study_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk raises nothing, and one that hangs delays neither the driver's calls nor, for long, its end."""
+def test_a_failing_or_hanging_disk_does_not_affect_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk raises nothing, and a hanging one delays neither the driver's calls nor, for long, its end."""
     hang, written = threading.Event(), threading.Event()
 
     def write(status: DriverStatus, folder: Path) -> None:  # noqa: ARG001
@@ -136,8 +136,8 @@ def test_a_disk_that_fails_or_hangs_costs_the_study_nothing(tmp_path: Path, monk
     assert not view._thread.is_alive()
 
 
-def test_a_full_disk_is_seen_in_the_status_that_lies_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no new file fits, the status that is there is written over; a shorter one leaves nothing of it."""
+def test_the_status_reports_that_its_own_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no new file fits, the existing status is overwritten in place; a shorter one leaves no remainder of it."""
     status = DriverStatus("n1", 7, "python a.py", "/", 1.0, 2.0)
     replace(status, reason="x" * 100).write(tmp_path)
 
@@ -150,7 +150,7 @@ def test_a_full_disk_is_seen_in_the_status_that_lies_on_it(tmp_path: Path, monke
 
 
 def test_a_file_that_cannot_be_read_is_no_status(tmp_path: Path) -> None:
-    """A cut file, one of something else and one with fields of a later version do not break a reader."""
+    """A truncated file, a different file, or one with fields of a later version does not break a reader."""
     status = DriverStatus("n1", 7, "python a.py", "/", 1.0, 2.0, busy=(WorkerInfo("n1", "cpu x1", "t"),))
     status.write(tmp_path)
     assert read_driver_status(tmp_path) == status
@@ -173,8 +173,8 @@ def test_a_file_that_cannot_be_read_is_no_status(tmp_path: Path) -> None:
     assert read_driver_status(tmp_path) == DriverStatus("n1", 7, "c", "/", 1.0, 2.0)
 
 
-def test_a_time_left_that_is_not_known_is_not_said(tmp_path: Path, view: StatusView) -> None:
-    """Where the prediction is over and nothing has ended, no end is expected, rather than now."""
+def test_an_unknown_time_left_is_not_shown(tmp_path: Path, view: StatusView) -> None:
+    """If the predicted time is over and nothing has ended, no end is expected, rather than now."""
     view.begin(PLAN, EarlierProgress(), 0.0)
     assert seen(tmp_path, lambda status: status.state == RUNNING).seconds_left is None
 
@@ -182,7 +182,7 @@ def test_a_time_left_that_is_not_known_is_not_said(tmp_path: Path, view: StatusV
 def test_a_run_that_waits_for_machines_is_seen_before_it_has_records(
     tmp_path: Path, ellipses: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its status says what it waits for, and at the end that none came; the log has its lines."""
+    """Its status shows what it waits for, and at the end that no machine joined; the log has its lines."""
     statuses = []
 
     @contextmanager

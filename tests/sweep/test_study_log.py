@@ -16,7 +16,7 @@ from segsweep.sweep.tally import EarlierProgress
 
 
 def test_lines_have_the_time_and_are_appended_start_after_start(tmp_path: Path) -> None:
-    """What was said before the folder is the study's comes first; every line is in the file at once; another start appends."""
+    """Lines from before the folder is claimed come first; every line is written at once; another start appends."""
     log = StudyLog(tmp_path, clock=lambda: 0.0)
     log.write("one\n")
     assert not (tmp_path / LOG).exists()
@@ -31,8 +31,8 @@ def test_lines_have_the_time_and_are_appended_start_after_start(tmp_path: Path) 
     assert len((tmp_path / LOG).read_text().splitlines()) == 4
 
 
-def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
-    """Nothing is raised while the disk takes nothing (`/dev/full`); the next line that fits says what is missing."""
+def test_lines_lost_on_a_full_disk_are_counted(tmp_path: Path) -> None:
+    """Nothing is raised while the disk is full (`/dev/full`); the next line that fits is preceded by the number of lost lines."""
     log = StudyLog(tmp_path)
     log.open()
     (tmp_path / LOG).symlink_to("/dev/full")
@@ -43,7 +43,7 @@ def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
 
 
 def test_its_size_is_bounded(tmp_path: Path) -> None:
-    """A file that is full becomes the earlier one: the newest lines are there, in two files of bounded size."""
+    """A full file becomes the earlier one: the newest lines are kept, in two files of bounded size."""
     log = StudyLog(tmp_path, most_bytes=1000)
     log.open()
     for number in range(200):
@@ -57,7 +57,7 @@ def test_its_size_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_it_has_plain_lines_whatever_the_console_shows(tmp_path: Path, terminal: bool) -> None:
-    """Also beside a display that redraws itself, the log holds every line once, without control characters, and start and end."""
+    """Even with a display that redraws itself, the log has every line once, without control characters, and start and end."""
     printed = io.StringIO()
     console = Console(file=printed, force_terminal=terminal, width=60)
     with pytest.raises(UserError):

@@ -1,4 +1,4 @@
-"""Kinds of tasks that a study does not know: each is one file and one row of the table of kinds."""
+"""New kinds of tasks: each is one file and one row of the table of kinds."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ from segsweep.training.device import Device
 
 
 class OnlyAdded(Planner):
-    """A planner that gives no task of its plan."""
+    """A planner that returns no task of its plan."""
 
     def next(self) -> Assignment | None:
         """Return the next task that a test has added."""
@@ -49,7 +49,7 @@ def _known_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(folder: Path, *tasks: Task) -> tuple[Records, str]:
-    """Run tasks with the inline runner beside a study that has nothing to do; return the records and what was printed."""
+    """Run added tasks with the inline runner in a study without other work; return the records and the output."""
     study, printed = small_study(), io.StringIO()
     view = PlainView(Console(file=printed, width=200))
     store = open_store(folder / "store")
@@ -67,7 +67,8 @@ def run(folder: Path, *tasks: Task) -> tuple[Records, str]:
 
 
 def test_a_kind_of_task_is_one_file_and_one_row(tmp_path: Path) -> None:
-    """A task of a new kind is scheduled, performed, shown and recorded; its table is read, asked by SQL, and kept in parts."""
+    """A task of a new kind is scheduled, executed, shown and recorded; its table can be read, queried with SQL, and stored in
+    parts."""
     records, printed = run(tmp_path, ToyTask("three", {"three": 3}), ToyTask("two", {"two": 2}))
     toys = records.table("toys").set_index("toy_id")
     assert toys["total"].to_dict() == {"three": 6, "two": 3}
@@ -82,7 +83,7 @@ def test_a_kind_of_task_is_one_file_and_one_row(tmp_path: Path) -> None:
 
 
 def test_a_task_can_write_several_records(tmp_path: Path) -> None:
-    """Each of its records has its own epochs and its own end; one that fails leaves the others alone."""
+    """Each of its records has its own epochs and its own end; one that fails does not affect the others."""
     limits = {"one": 1, "four": 4, "bad": 3, "two": 2}
     task = ToyTask("many", limits, kind="several", fails=frozenset({"bad"}))
     records, _ = run(tmp_path, task)
@@ -95,7 +96,7 @@ def test_a_task_can_write_several_records(tmp_path: Path) -> None:
 
 
 def test_a_task_of_a_new_kind_can_need_a_stage() -> None:
-    """A task that needs an artifact waits until the task that makes it has ended, and is skipped where that failed."""
+    """A task that needs an artifact waits until the task that makes it has ended, and is skipped if that failed."""
     (stage,) = (task for task in Planner(plan_of(small_study()), nothing_built)._schedule if task.kind == STAGE)
     planner = Planner(plan_of(small_study()), nothing_built)
     planner.add(ToyTask("needs", {"needs": 1}, needs=(stage,)))

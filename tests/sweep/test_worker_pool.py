@@ -1,4 +1,4 @@
-"""How many workers fit, and what each of them gets."""
+"""The number of workers that fit, and their resources."""
 
 from dataclasses import replace
 
@@ -28,19 +28,19 @@ HEAD = Node(cpus=4, gpus=0, memory_gib=16)
         ([SERVER], {}, 4, (4, 16, 0)),  # fewer trials than cores: more threads each
         ([SERVER], {"threads": 8}, 1000, (8, 8, 0)),
         ([SERVER, SERVER], {"max_concurrent": 8}, 1000, (8, 16, 0)),
-        ([SMALL_MEMORY], {}, 1000, (4, 4, 0)),  # two GiB each
+        ([SMALL_MEMORY], {}, 1000, (4, 4, 0)),  # two GiB per worker
         ([GPU], {}, 1000, (4, 4, 1)),
         ([GPU], {"gpus_per_trial": 0.5}, 1000, (8, 2, 0.5)),
         ([GPU], {"gpus_per_trial": 0.3}, 1000, (12, 1, 0.3)),
-        ([GPU], {"gpus_per_trial": 0.1}, 1000, (40, 0.3333, 0.1)),  # more workers than cores: a part of a core each
+        ([GPU], {"gpus_per_trial": 0.1}, 1000, (40, 0.3333, 0.1)),  # more workers than cores: a share of a core each
         ([GPU], {"max_concurrent": 2}, 1000, (2, 8, 1)),
         ([GPU], {"device": "cpu"}, 1000, (16, 1, 0)),
-        ([HEAD, GPU, BIG_GPU], {}, 1000, (12, 4, 1)),  # the machine without GPUs works for none
+        ([HEAD, GPU, BIG_GPU], {}, 1000, (12, 4, 1)),  # the machine without GPUs has no worker
         ([GPU], {"workers_per_trial": 4}, 1, (4, 4, 1)),
     ],
 )
 def test_workers_fit_the_machines(nodes, options, at_most, expected):
-    """Cores are divided among the workers that GPUs, memory, options and the amount of work allow."""
+    """Cores are divided among the workers that GPUs, memory, options and the number of tasks allow."""
     pool = fit_pool(nodes, Options(**options), at_most)
     assert (pool.workers, pool.size.cpus, pool.size.gpus) == (expected[0], pytest.approx(expected[1]), expected[2])
     assert pool.size.device.name == ("cuda" if expected[2] else "cpu")
@@ -72,8 +72,8 @@ def test_workers_fit_the_machines(nodes, options, at_most, expected):
         ),
     ],
 )
-def test_what_does_not_fit_is_said(nodes, options, message):
-    """An option that the machines cannot fulfil is one line that names it."""
+def test_options_that_do_not_fit_are_an_error(nodes, options, message):
+    """An option that the machines cannot fulfil is a one-line error that names it."""
     with pytest.raises(UserError, match=message):
         fit_pool(nodes, Options(**options), at_most=100)
 
@@ -89,14 +89,14 @@ def test_what_does_not_fit_is_said(nodes, options, message):
     ],
 )
 def test_options_are_checked_when_they_are_made(options, message):
-    """A number that means nothing is refused, whatever the machines are."""
+    """A meaningless number is rejected, whatever the machines are."""
     with pytest.raises(UserError, match=message):
         Options(**options)
 
 
 @pytest.mark.parametrize("node", [LAPTOP, GPU])
 def test_workers_of_a_deterministic_run_have_a_deterministic_device(node):
-    """The option reaches the device that every worker is given, and the words for the pool."""
+    """The option reaches the device of every worker, and the pool's text states it."""
     plain, pool = (fit_pool([node], Options(deterministic=chosen), 4) for chosen in (False, True))
     assert (plain.size.device.deterministic, pool.size.device.deterministic) == (False, True)
     assert "deterministic" in str(pool)
@@ -104,14 +104,14 @@ def test_workers_of_a_deterministic_run_have_a_deterministic_device(node):
 
 
 def test_this_machine_has_cores_and_memory():
-    """The machine at hand is described by what its operating system says."""
+    """The description of this machine matches its operating system."""
     node = this_machine()
     assert node.cpus >= 1
     assert node.memory_gib > 1
 
 
-def test_a_pool_grows_with_the_machines_up_to_what_is_allowed():
-    """Machines that join hold further workers of the same size, up to `--max-concurrent` and the tasks that there may be."""
+def test_a_pool_grows_with_the_machines_up_to_its_limit():
+    """Machines that join add workers of the same size, up to `--max-concurrent` and the number of tasks."""
     pool = fit_pool([GPU], Options(max_concurrent=10), at_most=100)
     assert (pool.workers, pool.most) == (4, 10)
     assert sum(pool.size.places(node) for node in (GPU, BIG_GPU, HEAD)) == 12
@@ -119,16 +119,16 @@ def test_a_pool_grows_with_the_machines_up_to_what_is_allowed():
     assert fit_pool([GPU], Options(workers_per_stage=2), at_most=6).most == 12
 
 
-def test_places_that_others_hold_are_not_free():
-    """Of a machine with 4 GPUs of which a job holds 3, one place is free; its cores count, too."""
+def test_resources_of_other_jobs_are_not_free():
+    """On a machine with 4 GPUs, 3 of them in use, one worker fits; its cores count, too."""
     size = fit_pool([GPU], Options(), at_most=100).size
     assert size.places(GPU) == 4
     assert free_places([replace(GPU, free_cpus=16.0, free_gpus=1.0)], size) == 1
     assert free_places([replace(GPU, free_cpus=7.0, free_gpus=4.0), GPU], size) == 1 + 4
 
 
-def test_only_what_another_machine_could_mend_is_waited_for():
-    """A machine that is too small is another error than an option that no machine can fulfil."""
+def test_a_too_small_machine_is_a_separate_error():
+    """A machine that is too small is a different error from an option that no machine can fulfil."""
     for options in ({"device": "cuda:1"}, {"workers_per_trial": 2, "max_concurrent": 1}):
         with pytest.raises(UserError) as raised:
             fit_pool([LAPTOP], Options(**options), at_most=100)
@@ -145,6 +145,6 @@ def test_only_what_another_machine_could_mend_is_waited_for():
         ({"CPU": 2.0, "GPU": 0.5}, "2 cores and 0.5 GPUs"),
     ],
 )
-def test_a_wanted_machine_is_named_by_what_it_has(bundle, words):
-    """What is waited for is said in cores and GPUs."""
+def test_a_required_machine_is_described_by_its_resources(bundle, words):
+    """The required machine is described by its cores and GPUs."""
     assert machine_for(bundle) == f"a machine with {words}"

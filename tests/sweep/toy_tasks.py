@@ -1,4 +1,4 @@
-"""Two kinds of tasks as files of one's own have them: one counts, one writes several records at once."""
+"""Two kinds of tasks as a user would add them: one counts, one writes several records at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Counted:
 
     @property
     def summary(self) -> str:
-        """The number to look at."""
+        """The main number."""
         return f"total {self.total}"
 
     @property
@@ -78,22 +78,22 @@ class ToyTask:
 
     @property
     def records(self) -> tuple[str, ...]:
-        """One for each limit."""
+        """One record per limit."""
         return tuple(self.limits)
 
     def key(self, hashes: Sequence[str]) -> None:
-        """Return nothing: it makes no artifact."""
+        """Return None: it makes no artifact."""
 
     def columns(self, record: str) -> Row:
         """Return the limit."""
         return {"toy_id": record, "limit": self.limits[record], "method_version": 1}
 
     def seconds(self, costs: Costs) -> float:  # noqa: ARG002
-        """Return a second for every number."""
+        """Return one second per number."""
         return float(sum(self.limits.values()))
 
     def checkpoints_id(self, records_id: str) -> None:
-        """Return nothing: it has no checkpoints."""
+        """Return None: it has no checkpoints."""
 
     def describe(self) -> str:
         """Return its name."""
@@ -105,7 +105,7 @@ class ToyTask:
 
 
 def count(task: ToyTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Any]:  # noqa: ARG001
-    """Perform a task of one record: what it yields belongs to that."""
+    """Execute a task with one record, to which all results belong."""
     yield Started({"device": "none"})
     for epoch in range(1, task.limits[task.name] + 1):
         yield Counted(epoch, sum(range(epoch + 1)))
@@ -113,7 +113,7 @@ def count(task: ToyTask, keys: Sequence[str], context: ExecutionContext) -> Iter
 
 
 def count_all(task: ToyTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Message]:  # noqa: ARG001
-    """Perform a task of several records side by side: every message names its own."""
+    """Execute a task with several records in parallel: every message names its record."""
     for epoch in range(1, max(task.limits.values()) + 1):
         for record, limit in task.limits.items():
             if epoch == 2 and record in task.fails:
