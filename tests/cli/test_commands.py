@@ -28,15 +28,15 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 
 
 def test_report_reads_the_records(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`report` prints the table and writes table and pictures."""
+    """`report` prints the table and writes the table and the sheet of predictions."""
     study = copy_of_finished / "runs" / "tiny"
     assert call("report", str(study)) == 0
     assert (study / "table.txt").read_text().strip() == capsys.readouterr().out.strip()
     assert len((study / "table.csv").read_text().splitlines()) == 5
 
 
-def test_the_example_of_sql_asks_for_planned_trials(capsys: pytest.CaptureFixture[str]) -> None:
-    """The example in the help asks the table that has no trials of an earlier method."""
+def test_the_example_of_sql_queries_planned_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example in the help queries the table without trials of earlier methods."""
     assert call("sql", "--help") == 0
     assert "from trials where phase='confirm'" in " ".join(capsys.readouterr().out.split())
 
@@ -66,8 +66,8 @@ def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "stage_id" in capsys.readouterr().out
 
 
-def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that is not empty and a store without the weights are one line each."""
+def test_export_rejects_unusable_folders(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not empty, and a store without the weights, are one-line errors."""
     study = str(finished / "runs" / "tiny")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
@@ -82,7 +82,7 @@ def test_export_refuses_what_it_cannot_do(finished: Path, tmp_path: Path, capsys
 def test_export_writes_records_for_other_tools(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--to TOOL` writes into `--out`, or a folder named after study and tool, and says how it is opened."""
+    """`--to TOOL` writes into `--out`, or a folder named after study and tool, and prints how to open it."""
     study = str(finished / "runs" / "tiny")
     assert call("export", study, "--to", "parquet", "--out", str(tmp_path / "tables")) == 0
     assert len(pd.read_parquet(tmp_path / "tables" / "trials.parquet")) == 16
@@ -103,9 +103,9 @@ def test_export_writes_records_for_other_tools(
         (("--best", "new", "--out", "new"), "error: --out: only allowed with --to; omit it"),
     ],
 )
-def test_export_is_told_one_thing(
+def test_export_has_exactly_one_purpose(
     finished: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exactly one of `--best` and `--to` is asked for, with the options that belong to it."""
+    """Exactly one of `--best` and `--to` is required, with only the options that belong to it."""
     assert call("export", str(finished / "runs" / "tiny"), *arguments) == 2
     assert message in capsys.readouterr().err

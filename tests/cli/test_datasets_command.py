@@ -31,7 +31,7 @@ def call(*arguments: str) -> int:
 
 
 def write_pets(folder: Path) -> None:
-    """Write Oxford-IIIT Pet with four pictures, red where the pet is and blue elsewhere."""
+    """Write Oxford-IIIT Pet with four images, red on the pet and blue elsewhere."""
     for part in ("images", "annotations/trimaps"):
         (folder / part).mkdir(parents=True)
     trimap = np.full((20, 20), 2, np.uint8)
@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_datasets_lists_what_is_found(tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Known datasets are listed with their layout, those of datasets.toml with their folder."""
     (tmp_path / "coco2017" / "annotations").mkdir(parents=True)
     (tmp_path / "datasets.toml").write_text(f'mine = "{ellipses}"\n')
@@ -66,7 +66,7 @@ def test_datasets_tells_what_is_found(tmp_path: Path, ellipses: Path, capsys: py
 
 
 def test_datasets_for_a_program(root: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--json` has a row per dataset: classes per scheme, layout, folder or null, pictures or null, downloadable."""
+    """`--json` has one row per dataset: classes per scheme, layout, folder or null, number of images or null, downloadable."""
     assert call("datasets", "--data", str(root), "--data", f"mine={ellipses}", "--json") == 0
     rows = {row.pop("name"): row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == [*DATASETS, *GENERATED, "mine"]
@@ -90,7 +90,7 @@ def test_datasets_for_a_program(root: Path, ellipses: Path, capsys: pytest.Captu
 
 
 def test_a_broken_dataset_does_not_hide_the_others(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dataset with a missing list is found, without a count, and what is missing is said."""
+    """A dataset with a missing list is found, without a count, and the missing file is named."""
     (root / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
     assert call("datasets", "--data", str(root), "--json") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
@@ -99,8 +99,8 @@ def test_a_broken_dataset_does_not_hide_the_others(root: Path, capsys: pytest.Ca
     assert rows["generated_far"]["pictures"] == 480
 
 
-def test_prepare_tells_what_is_in_a_dataset(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pictures by official split, class shares, the ignored share, mean and standard deviation are printed."""
+def test_prepare_prints_statistics_of_a_dataset(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Images by official split, class shares, the ignored share, mean and standard deviation are printed."""
     options = ("--data", str(root), "--image-px", "20", "--store", str(tmp_path / "store"))
     assert call("prepare", "pets", "pets/trimap", *options) == 0
     copies = [
@@ -124,7 +124,7 @@ def test_prepare_tells_what_is_in_a_dataset(root: Path, tmp_path: Path, capsys: 
 
 
 def test_prepare_for_a_program(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--json` is the same for a program, for several datasets at once, and `--fit` and `--classes` are heeded."""
+    """`--json` has the same content, for several datasets at once, and `--fit` and `--classes` are applied."""
     options = ("--data", str(root), "--image-px", "10", "--store", str(tmp_path / "store"), "--json")
     assert call("prepare", "pets", *options, "--classes", "trimap", "--fit", "raw-crop") == 0
     (facts,) = json.loads(capsys.readouterr().out)
@@ -134,8 +134,8 @@ def test_prepare_for_a_program(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert facts["mean"] == [0, 0, 1]
 
 
-def test_prepare_of_pictures_without_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unlabelled dataset has counts, mean and standard deviation, and says that it has no masks."""
+def test_prepare_of_images_without_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unlabelled dataset has counts, mean and standard deviation, and a line that it has no masks."""
     for split in ("train", "test"):
         for kind in ("cats", "dogs"):
             (tmp_path / "cats_dogs" / split / kind).mkdir(parents=True)
@@ -150,8 +150,8 @@ def test_prepare_of_pictures_without_masks(tmp_path: Path, capsys: pytest.Captur
     assert (tmp_path / "sheets" / "cats_dogs.png").is_file()
 
 
-def test_the_contact_sheet_shows_each_picture_above_its_mask(root: Path, tmp_path: Path) -> None:
-    """Pictures stand above their masks, the pet's colour on the left quarter as the red is, and colours are named below."""
+def test_the_contact_sheet_shows_each_image_above_its_mask(root: Path, tmp_path: Path) -> None:
+    """Images are above their masks, the pet's colour is on the left quarter like the red, and the colours are named below."""
     options = ("--data", str(root), "--image-px", "20", "--store", str(tmp_path / "store"))
     assert call("prepare", "pets/foreground", *options, "--contact-sheet", str(tmp_path / "sheets")) == 0
     sheet = np.asarray(Image.open(tmp_path / "sheets" / "pets_foreground.png"))
@@ -178,7 +178,7 @@ def test_the_contact_sheet_shows_each_picture_above_its_mask(root: Path, tmp_pat
 def test_a_wrong_request_is_one_line(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
-    """A user's mistake is one line on stderr and exit code 2."""
+    """A mistake of the user is one line on stderr and exit code 2."""
     assert call("prepare", *arguments, "--data", str(root), "--store", str(tmp_path / "store")) == 2
     error = capsys.readouterr().err
     assert error.startswith(message)
@@ -186,7 +186,7 @@ def test_a_wrong_request_is_one_line(
 
 
 def archive_of(folder: Path, name: str) -> bytes:
-    """Return a tar archive of a folder, under a name."""
+    """Return a tar archive of a folder, under a given name."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         archive.add(folder, name)
@@ -195,7 +195,7 @@ def archive_of(folder: Path, name: str) -> bytes:
 
 @pytest.fixture
 def pets_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """A server with small archives of pets, which the table names with their checksums."""
+    """A server with small archives of pets, which the table of downloads lists with their checksums."""
     write_pets(tmp_path / "published")
     parts = {name: archive_of(tmp_path / "published" / name, name) for name in ("images", "annotations")}
     with file_server({f"/{name}.tar.gz": content for name, content in parts.items()}) as server:
@@ -208,8 +208,8 @@ def pets_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fil
 
 
 def test_downloads_go_where_the_reader_looks(pets_server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--download` fetches into the usual folder, once, and leaves no archive; what was broken off between two archives or
-    while one was unpacked is completed."""
+    """`--download` downloads into the usual folder, once, and leaves no archive; an interruption between two archives, or during
+    unpacking, is completed."""
     root = tmp_path / "root"
     (root / "oxford-iiit-pet" / "images.unpacking" / "images").mkdir(parents=True)
     write_pets(tmp_path / "other")
@@ -232,7 +232,7 @@ def test_downloads_that_fail_are_one_line(
     folder: str,
     failure: Exception,
 ) -> None:
-    """Without a network there is one line: the file, why it is not there, where to put it by hand, and in which layout."""
+    """Without a network there is one line: the file, the reason, the folder for a manual download, and its layout."""
 
     def fail(*_: object, **__: object) -> None:
         raise failure
@@ -247,8 +247,8 @@ def test_downloads_that_fail_are_one_line(
     assert error.count("\n") == 1
 
 
-def test_the_archives_are_those_that_torchvision_knows() -> None:
-    """URLs and checksums of the table are torchvision's, which publishes them too."""
+def test_the_archives_are_those_of_torchvision() -> None:
+    """URLs and checksums of the table equal those that torchvision publishes."""
     from torchvision.datasets import CIFAR10, OxfordIIITPet, voc
 
     found = {name: [(archive.url, archive.md5) for archive in archives] for name, archives in DOWNLOADS.items()}
@@ -261,8 +261,8 @@ def test_the_archives_are_those_that_torchvision_knows() -> None:
     assert {*DOWNLOADS, *BY_HAND} == set(DATASETS)
 
 
-def test_downloads_that_nobody_offers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dataset that cannot be fetched says where it comes from and where it goes; without a root there is nowhere to go."""
+def test_datasets_without_a_download(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For a dataset that cannot be downloaded, the line names its origin and its folder; without a root there is no folder."""
     options = ("--store", str(tmp_path / "store"), "--download")
     assert call("prepare", "coco", "--data", str(tmp_path), *options) == 2
     assert (

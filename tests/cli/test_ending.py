@@ -1,4 +1,4 @@
-"""Requests to end, as real processes get them: one line that says how to continue, exit code 130, no traceback."""
+"""Requests to end, in real processes: one line that states how to continue, exit code 130, no traceback."""
 
 import os
 import signal
@@ -78,7 +78,7 @@ with exit_codes(error_console(), lambda detail: "last line"):
 
 
 def start(folder: Path, text: str, *arguments: str, prepare: Callable[[], object] | None = None) -> "subprocess.Popen[str]":
-    """Start a script in a folder, with the signals that a shell's foreground job has, and wait for its first line."""
+    """Start a script in a folder, with the signals of a shell's foreground job, and wait for its first line."""
 
     def heard() -> None:
         for number in SIGNALS:
@@ -98,15 +98,15 @@ def start(folder: Path, text: str, *arguments: str, prepare: Callable[[], object
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_a_study_is_declared_is_one_line(tmp_path: Path, number: signal.Signals) -> None:
-    """From the import of `main` on, each of the signals ends a study's script at once, with its last line and 130."""
+    """From the import of `main` on, each signal ends a study's script at once, with its last line and code 130."""
     process = start(tmp_path, STUDY.replace("SECONDS", "30"), "--plan")
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (130, f"{LAST_LINE} --plan\n")
 
 
-def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    """HUP under nohup and INT in a shell's background job reach neither a script nor a run; TERM still does."""
+def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
+    """HUP under nohup and INT in a shell's background job affect neither a script nor a run; TERM still does."""
 
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -132,8 +132,8 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
             signal.signal(number, handler)
 
 
-def test_a_command_that_continues_says_so(tmp_path: Path) -> None:
-    """`segsweep prepare` that is ended says which command goes on with what it has decoded; a query has nothing to continue."""
+def test_an_interrupted_command_prints_how_to_continue(tmp_path: Path) -> None:
+    """An interrupted `segsweep prepare` prints the command that continues it; a query has nothing to continue."""
     for arguments, words in (
         (["prepare", "a b"], "; everything so far is kept. To continue: segsweep prepare 'a b'"),
         (["sql", "x"], ""),
@@ -162,9 +162,9 @@ commands.command_line({arguments})
     ids=["a step", "a step that makes another error of it", "a deferred step that takes long", "a step that hangs for ever"],
 )  # fmt: skip
 def test_a_command_ends_whatever_its_main_thread_does(tmp_path: Path, steps: str, seconds: tuple[int, int]) -> None:
-    """A command ends with its line and 130: at once, after a second where a step defers that, by force where it hangs."""
+    """A command ends with its line and 130: at once, after a second if a step defers that, by force if it hangs."""
     process = start(tmp_path, COMMAND.replace("STEPS", steps))
-    time.sleep(0.3)  # by then it sleeps or hangs
+    time.sleep(0.3)  # by then the process sleeps or hangs
     sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
@@ -175,8 +175,8 @@ def test_a_command_ends_whatever_its_main_thread_does(tmp_path: Path, steps: str
     assert seconds[0] - 0.1 < time.monotonic() - sent < seconds[1] + 1
 
 
-def test_a_second_signal_ends_at_once_and_one_that_is_sent_twice_does_not(tmp_path: Path) -> None:
-    """Two signals within a second are one request, which a clean end outlasts; a later one ends it without a traceback."""
+def test_a_second_signal_ends_at_once_but_a_doubled_one_does_not(tmp_path: Path) -> None:
+    """Two signals within a second are one request, which lets a clean end finish; a later one ends it without a traceback."""
     steps = 'try: print("runs", flush=True); time.sleep(30)\n    finally: time.sleep(SECONDS); print("clean", flush=True)'
     twice = start(tmp_path, COMMAND.replace("STEPS", steps.replace("SECONDS", "1")))
     twice.send_signal(signal.SIGTERM)
@@ -193,7 +193,7 @@ def test_a_second_signal_ends_at_once_and_one_that_is_sent_twice_does_not(tmp_pa
 
 
 def test_a_terminal_that_is_gone_changes_nothing(tmp_path: Path) -> None:
-    """Where nobody reads stderr any more the code is 130 too."""
+    """If stderr is closed, the exit code is 130, too."""
     process = start(tmp_path, COMMAND.replace("STEPS", 'print("runs", flush=True); time.sleep(30)'))
     assert process.stderr is not None
     process.stderr.close()
@@ -205,8 +205,8 @@ def test_a_terminal_that_is_gone_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(("moment", "number"), list(zip(MOMENTS, SIGNALS[::-1], strict=True)))
 def test_a_study_ends_at_any_moment_and_continues(moment: str, number: signal.Signals, tmp_path: Path, ellipses: Path) -> None:
-    """While data are prepared, a model trains or the report is written, each signal ends the study with 130 and one line more;
-    its records are whole, and the same command finishes it without a second start of what was finished."""
+    """While data is prepared, a model trains or the report is written, each signal ends the study with 130 and one more line; its
+    records are complete, and the same command finishes it without a second start of finished work."""
     text = WHOLE.replace("TARGET", str(ellipses)).replace("SECONDS", "0.2" if moment == "data are prepared" else "30")
     process = start(tmp_path, text, MOMENTS[moment])
     sent = time.monotonic()

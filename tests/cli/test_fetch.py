@@ -1,4 +1,4 @@
-"""`segsweep fetch`: what a study needs is downloaded on one machine, and named on a machine that lacks it."""
+"""`segsweep fetch`: the files that a study needs are downloaded on one machine, and named on a machine that lacks them."""
 
 import hashlib
 import io
@@ -54,7 +54,7 @@ print(float(imagenet_encoder("resnet18")[0]["conv1.weight"][0, 0, 0, 0]))
 
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    """A server with two archives of pets, and one file of weights as the Hugging Face hub serves it."""
+    """A server with two archives of pets, and a weight file as the Hugging Face hub serves it."""
     state = {name: tensor.contiguous() for name, tensor in get_encoder("resnet18", weights=None).state_dict().items()}
     state["conv1.weight"] = torch.full_like(state["conv1.weight"], 0.25)
     archives = {}
@@ -71,14 +71,14 @@ def server() -> Iterator[FileServer]:
 
 @pytest.fixture
 def environment(tmp_path: Path, server: FileServer) -> dict[str, str]:
-    """An environment with caches of the test's own, whose hub is the server."""
+    """An environment with private caches, whose hub is the server."""
     left = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TORCH_HOME"))}
     caches = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
     return {**left, **caches, "HF_ENDPOINT": server.address, "HF_HUB_DISABLE_XET": "1"}
 
 
 def fetch(folder: Path, environment: dict[str, str], server: FileServer, more: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run `segsweep fetch` for a study's script in a folder, whose datasets lie in `data`."""
+    """Run `segsweep fetch` for a study's script in a folder, with datasets in `data`."""
     md5 = [hashlib.md5(server.files[f"/{name}.tar.gz"]).hexdigest() for name in ("images", "annotations")]
     (folder / "study.py").write_text(SCRIPT.format(address=server.address, md5=md5, more=more))
     (folder / "data").mkdir(exist_ok=True)
@@ -88,8 +88,8 @@ def fetch(folder: Path, environment: dict[str, str], server: FileServer, more: s
 
 
 @pytest.mark.slow
-def test_what_is_fetched_is_found_without_a_network(tmp_path: Path, environment: dict[str, str], server: FileServer) -> None:
-    """Weights and datasets go where they are read from; what fails is one line, and the next call fetches that alone."""
+def test_downloaded_files_are_found_without_a_network(tmp_path: Path, environment: dict[str, str], server: FileServer) -> None:
+    """Weights and datasets are stored where they are read; a failed download is one line, and the next call repeats only that."""
     server.cuts["/images.tar.gz"] = [5, 10, 15]
     first = fetch(tmp_path, environment, server, ', "supervised:cityscapes"')
     assert first.returncode == 1, first.stderr
@@ -110,8 +110,8 @@ def test_what_is_fetched_is_found_without_a_network(tmp_path: Path, environment:
     assert loaded.stdout == "0.25\n", loaded.stderr
 
 
-def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not there, and one that calls no `main`, are one line and exit code 2."""
+def test_a_file_that_is_no_study_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing file, and a file that does not call `main`, are one line and exit code 2."""
     (tmp_path / "other.py").write_text("x = 1\n")
     for name, words in (("none.py", "no such file"), ("other.py", "does not call main(study)")):
         with pytest.raises(SystemExit, match="2"):
@@ -132,7 +132,7 @@ STUDY = Study(
 
 @pytest.fixture
 def no_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches that are empty, on a machine without a network."""
+    """Empty caches, on a machine without a network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(published_file.hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(published_file, "reachable", lambda _: False)
@@ -140,8 +140,8 @@ def no_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_caches")
 def test_every_missing_weight_file_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run is refused with each file, where it is looked for and the remedy; a plan says the same; with a network both say
-    what is downloaded; what the store or the cache has is not named."""
+    """A run is rejected with each file, its place and the remedy, and a plan prints the same; with a network both list the
+    downloads; files in the store or the cache are not named."""
     store, lines = open_store(tmp_path / "store"), list[str]()
     with pytest.raises(UserError) as caught:
         check_published(STUDY, store, lines.append, planning=False)
@@ -163,7 +163,7 @@ def test_every_missing_weight_file_is_named_in_one_line(tmp_path: Path, monkeypa
 
 @pytest.mark.usefixtures("no_caches")
 def test_weights_that_the_store_holds_need_no_file(tmp_path: Path) -> None:
-    """Where a stage of published weights is built, its file is not asked for."""
+    """If a stage of published weights is built, its file is not required."""
     store = open_store(tmp_path / "store")
     stage = next(settings.chain.stages[0] for _, settings in STUDY.cells() if settings.source == "imagenet")
     key = StageSpec(stage, "resnet50", seed=0).key(None)
@@ -174,8 +174,8 @@ def test_weights_that_the_store_holds_need_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_caches")
-def test_caches_hold_whole_files_alone() -> None:
-    """A file that either cache has begun to download does not count as there."""
+def test_only_complete_files_in_caches_count() -> None:
+    """A partial download in either cache does not count."""
     hub_file, url_file = HubFile("a/b", "r", ("model.safetensors",)), UrlFile("https://host/net-0123abcd.pth")
     for file in (hub_file, url_file):
         file.place.parent.mkdir(parents=True)
@@ -186,8 +186,8 @@ def test_caches_hold_whole_files_alone() -> None:
 
 
 @pytest.mark.usefixtures("no_caches")
-def test_a_hub_that_cannot_be_reached_is_not_taken_for_one_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the host and why it does not answer; that a file is missing there is said only where the hub says so."""
+def test_an_unreachable_hub_is_not_reported_as_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the host and why it does not answer; only the hub's own answer leads to a missing file."""
     file = HubFile("a/b", "0" * 40, ("model.safetensors",))
     monkeypatch.setattr(
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"

@@ -17,7 +17,7 @@ TINY = ("--set", "source=random", "--set", "freeze=none", "--set", "steps=2", "-
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test writes into an empty folder."""
+    """Run each test in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_the_written_study_can_be_planned(
 def test_the_demo_of_the_written_study_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a target, `init` names the line to edit and a command that runs on generated images; `.ci/run` runs it whole."""
+    """Without a target, `init` names the line to edit and a command that runs on generated images; `.ci/run` runs it in full."""
     assert call("init", "street") == 0
     written, following = capsys.readouterr().out.splitlines()
     line = int(written.removeprefix("street.py: written. Set the target in line ").removesuffix("."))
@@ -69,7 +69,7 @@ def test_no_trace_of_the_template_is_left() -> None:
 
 
 def test_a_file_that_exists_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file of the name is left as it is, and the line names it."""
+    """An existing file is left unchanged, and the error names it."""
     Path("street.py").write_text("mine")
     assert call("init", "street") == 2
     assert "street.py exists" in capsys.readouterr().err
@@ -87,8 +87,8 @@ def test_a_file_that_exists_is_not_overwritten(capsys: pytest.CaptureFixture[str
         (["street", "--target", "nowhere"], "no such folder"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Names that no study can have or that hide a module, and a target that is no folder, are an error; no file is written."""
+def test_wrong_arguments_are_rejected(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names that no study can have or that hide a module, and a target that is not a folder, are errors; no file is written."""
     assert call("init", *arguments) == 2
     assert part in capsys.readouterr().err
     assert list(Path().iterdir()) == []

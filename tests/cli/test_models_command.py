@@ -24,8 +24,8 @@ def call(*arguments: str) -> int:
     return 0
 
 
-def test_published_counts_come_out(capsys: pytest.CaptureFixture[str]) -> None:
-    """The four published numbers of trainable parameters are in the JSON rows, in the order asked for."""
+def test_published_parameter_counts_are_reproduced(capsys: pytest.CaptureFixture[str]) -> None:
+    """The four published numbers of trainable parameters are in the JSON rows, in the order of the arguments."""
     assert call(*FOUR, "--classes", "3", "--freeze", "encoder", "--image-px", "64", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["name"]: row["trainable_parameters"] for row in rows} == FOUR
@@ -36,8 +36,8 @@ def test_published_counts_come_out(capsys: pytest.CaptureFixture[str]) -> None:
     }  # fmt: skip
 
 
-def test_table_says_what_each_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table has a line for each architecture, with its figures and what it is, and says what was counted."""
+def test_the_table_describes_each_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table has one line per architecture with its numbers and a description, and states how they are counted."""
     assert call("unet16", "fcn-resnet50", "unet-resnet18", "--classes", "3", "--freeze", "encoder", "--image-px", "64") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["unet16", "fcn-resnet50", "unet-resnet18"]
@@ -72,7 +72,7 @@ def test_encoders_lists_what_can_be_combined(capsys: pytest.CaptureFixture[str])
         (("unet-resnet18", "--classes", "0"), "'0': must be a whole number of at least 1"),
     ],
 )
-def test_mistakes_are_told(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What does not exist or fit is said on stderr, with exit code 2."""
+def test_mistakes_are_one_line(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown name or an unsuitable value is reported on stderr, with exit code 2."""
     assert call(*arguments) == 2
     assert words in capsys.readouterr().err

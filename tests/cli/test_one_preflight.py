@@ -1,4 +1,4 @@
-"""`--plan`, `--check` and a run refuse the same studies with the same words, and a plan leaves nothing behind."""
+"""`--plan`, `--check` and a run reject the same studies with the same message, and a plan leaves nothing behind."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from segsweep.cli.study_script import main
 from segsweep.config import Architecture, LogUniform, Study, Target, Uniform
 from segsweep.records.writer import RecordWriter
 
-MODES = (["--check"], ["--plan"], [])  # a rehearsal first: then a plan knows what only decoded data tell
+MODES = (["--check"], ["--plan"], [])  # a rehearsal first: then a plan has decoded data
 Change = Callable[[Path], object]
 
 
 def declared(folder: Path, source: Path, **changes: Any) -> Study:
-    """Return a study of two cells on a folder; `of_target` and `fixed` are added to its own."""
+    """Return a study of two cells on a folder; `of_target` and `fixed` are added to its defaults."""
     target = Target(f"folder:{folder}", **changes.pop("of_target", {}))
     fixed = {"image_px": 32, "architecture": "unet4", "steps": 2, "validations": 1, "batch_size": 4, **changes.pop("fixed", {})}
     compare = {"source": ["random", f"supervised:folder:{source}"]}
@@ -30,7 +30,7 @@ def declared(folder: Path, source: Path, **changes: Any) -> Study:
 
 
 def call(study: Study, folder: Path, *arguments: str) -> int:
-    """Run a study's command line in this process, with its folders below one, and return its exit code."""
+    """Run a study's command line in this process, with its folders below `place`, and return its exit code."""
     places = ["--out", f"{folder}/runs", "--store", f"{folder}/store", "--runner", "inline", "--device", "cpu", "--threads", "1"]
     with pytest.raises(SystemExit) as end:
         main(study, arguments=[*places, *arguments])
@@ -38,12 +38,12 @@ def call(study: Study, folder: Path, *arguments: str) -> int:
 
 
 def held(folder: Path) -> RecordWriter:
-    """Hold a study as its driver does."""
+    """Hold a study, as its driver does."""
     return RecordWriter(folder / "runs" / "s").__enter__()
 
 
 def later_records(folder: Path) -> None:
-    """Leave records that a later version wrote."""
+    """Write records of a later version."""
     (folder / "runs" / "s").mkdir(parents=True)
     (folder / "runs" / "s" / "study.json").write_text(json.dumps({"schema_version": 999, "name": "s"}))
 
@@ -59,7 +59,7 @@ def file_at(name: str) -> Change:
 
 
 def wrong_mask(folder: Path) -> None:
-    """Give a mask a class number that no class has."""
+    """Give a mask a class number that does not exist."""
     Image.new("L", (32, 32), 9).save(folder / "target" / "masks" / "000.png")
 
 
@@ -68,7 +68,7 @@ def without_mask(folder: Path) -> None:
 
 
 def one_class(folder: Path) -> None:
-    """Leave one class in all masks."""
+    """Leave only one class in all masks."""
     for path in (folder / "target" / "masks").iterdir():
         Image.new("L", (32, 32), 1).save(path)
 
@@ -79,7 +79,7 @@ def one_name_twice(folder: Path) -> None:
 
 NET = Architecture("net", build=lambda classes: nn.Conv2d(3, classes + 1, 1), encoder="0.", classifier="0.")
 BATCH_OF_ONE = {"architecture": "deeplabv3plus-resnet18", "batch_size": 1}
-BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study or a command line says
+BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # mistakes in a study or on its command line
     "--set: unknown name 'frction'; nearest: fraction": ({}, ["--set", "frction=1"]),
     "--set fraction: must have the form NAME=VALUE": ({}, ["--set", "fraction"]),
     "study s: fold=2: protocol '60-20-20' has no folds": ({}, ["--set", "fold=2"]),
@@ -116,7 +116,7 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # what a study o
     "--wandb-project a/b/c": ({}, ["--wandb-project", "a/b/c"]),
     "architecture 'own:net'": ({"fixed": {"architecture": NET}}, []),
 }
-BY_FILES: Mapping[str, Change] = {  # what lies in a folder
+BY_FILES: Mapping[str, Change] = {  # unusable folders
     "study folder FOLDER/runs/s is being written by another run": held,
     "FOLDER/runs/s: records have schema 999": later_records,
     "--out: folder FOLDER/runs/s cannot be created: Not a directory": file_at("runs"),
@@ -134,7 +134,7 @@ BY_FILES: Mapping[str, Change] = {  # what lies in a folder
 
 @pytest.fixture
 def place(tmp_path: Path, ellipses: Path, boxes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a target and a source to spoil, no key of W&B, and a home without files."""
+    """A folder with a target and a source to damage, no W&B key, and a home folder without files."""
     shutil.copytree(ellipses, tmp_path / "target")
     shutil.copytree(boxes, tmp_path / "source")
     (tmp_path / "study.py").write_text("no weights")
@@ -147,13 +147,13 @@ def place(tmp_path: Path, ellipses: Path, boxes: Path, monkeypatch: pytest.Monke
 
 
 def named(text: str, folder: Path) -> str:
-    """Return a text with the paths that stand for its words."""
+    """Return a text with its placeholders replaced by paths."""
     for word, path in (("SOURCE", "source"), ("TARGET", "target"), ("STUDY", "study.py")):
         text = text.replace(word, str(folder / path))
     return text.replace("FOLDER", str(folder))
 
 
-def refusals(study: Study, folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+def rejections(study: Study, folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     """Return the error lines of a rehearsal, a plan and a run; each must exit with 2."""
     lines = []
     for mode in MODES:
@@ -163,27 +163,28 @@ def refusals(study: Study, folder: Path, capsys: pytest.CaptureFixture[str], *ar
 
 
 @pytest.mark.parametrize("message", BY_SETTING)
-def test_what_is_said_wrong_is_refused_alike(place: Path, capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """A mistake in a study or on its command line is the same line and exit code of a rehearsal, a plan and a run."""
+def test_mistakes_of_a_study_are_rejected_alike(place: Path, capsys: pytest.CaptureFixture[str], message: str) -> None:
+    """A mistake in a study or on its command line gives the same line and exit code for a rehearsal, a plan and a run."""
     changes, arguments = BY_SETTING[message]
     study = declared(place / "target", place / "source", **changes)
-    lines = refusals(study, place, capsys, *(named(text, place) for text in arguments))
+    lines = rejections(study, place, capsys, *(named(text, place) for text in arguments))
     assert lines == [lines[0]] * 3
     assert lines[0].startswith(f"error: {named(message, place)}")
 
 
 @pytest.mark.parametrize("message", BY_FILES)
-def test_what_lies_wrong_is_refused_alike(place: Path, capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """A folder that cannot serve is the same line and exit code of a rehearsal, a plan and a run."""
+def test_unusable_folders_are_rejected_alike(place: Path, capsys: pytest.CaptureFixture[str], message: str) -> None:
+    """An unusable folder gives the same line and exit code for a rehearsal, a plan and a run."""
     study = declared(place / "target", place / "source")
     kept = BY_FILES[message](place)
-    lines = refusals(study, place, capsys)
+    lines = rejections(study, place, capsys)
     assert lines == [lines[0]] * 3, kept
     assert lines[0].startswith(f"error: {named(message, place)}")
 
 
-def test_a_plan_says_which_data_it_did_not_look_into(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What only decoding tells is refused by a rehearsal and a run; a plan, which decodes nothing, names the datasets."""
+def test_a_plan_names_the_data_that_it_did_not_decode(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mistakes that only decoding shows are rejected by a rehearsal and a run; a plan, which decodes nothing, names the
+    datasets."""
     wrong_mask(place)
     study = declared(place / "target", place / "source")
     assert call(study, place, "--plan") == 0
@@ -198,7 +199,7 @@ def test_a_plan_says_which_data_it_did_not_look_into(place: Path, capsys: pytest
 
 
 def snapshot(folder: Path) -> dict[str, int]:
-    """Return every file and folder below one but for a store, with the time of its last change."""
+    """Return every file and folder below a folder, except a store, with the time of its last change."""
     return {
         str(path): path.stat().st_mtime_ns
         for path in folder.rglob("*")
@@ -207,7 +208,7 @@ def snapshot(folder: Path) -> dict[str, int]:
 
 
 def test_a_plan_writes_nothing_outside_its_store(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Planned once before and once after a study was run, also for a mirror, no file outside the store is new or changed."""
+    """Planned before and after a study was run, also with a mirror, no file outside the store is new or changed."""
     study = declared(place / "target", place / "source", compare={"source": ["random"]})
     before = snapshot(place)
     assert call(study, place, "--plan", "--wandb", "offline") == 0
@@ -230,7 +231,7 @@ FIELDS = {  # sweeps/README.md documents them
 
 
 def test_the_plan_for_programs_has_its_documented_fields(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--plan --json` prints one JSON object with these fields of these types, and nothing else on stdout."""
+    """`--plan --json` prints one JSON object with these fields and types, and nothing else on stdout."""
     assert call(declared(place / "target", place / "source"), place, "--plan", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert {name: type(value) for name, value in plan.items()} == FIELDS
@@ -259,7 +260,7 @@ CHANGED: Mapping[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("what", CHANGED)
 def test_plans_that_differ_in_one_value_print_the_difference(place: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
-    """The plan of a study that differs in one value has a line with that value which the other plan does not have."""
+    """The plan of a study that differs in one value has a line with that value, which the other plan lacks."""
     changes, value = CHANGED[what]
     shown = []
     for study in (declared(place / "target", place / "source"), declared(place / "target", place / "source", **changes)):
@@ -268,7 +269,7 @@ def test_plans_that_differ_in_one_value_print_the_difference(place: Path, capsys
     assert [line for line in shown[1] if value in line and line not in shown[0]]
 
 
-def test_stages_of_one_name_are_told_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stages_of_the_same_name_are_distinguished(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two stages that differ in one setting have lines that show it."""
     base = declared(place / "target", place / "source")
     study = replace(base, compare={"source": base.grids[0]["source"], "source_steps": [3, 4]})
@@ -278,8 +279,8 @@ def test_stages_of_one_name_are_told_apart(place: Path, capsys: pytest.CaptureFi
     assert [f"steps={steps}" in line for steps, line in zip((3, 4), stages, strict=True)] == [True, True]
 
 
-def test_a_plan_counts_what_retry_failed_runs_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With `--retry-failed` trials that failed are not done."""
+def test_a_plan_counts_failed_trials_as_open_with_retry_failed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--retry-failed`, failed trials are not done."""
     study = declared(place / "target", place / "source", compare={"source": ["random"]}, fixed={"optimizer": "adamw"})
     diverges = ["--set", "learning_rate=99", "--set", "weight_decay=1e6", "--set", "steps=8"]
     assert call(study, place, *diverges) == 1

@@ -30,15 +30,15 @@ def study(finished: Path) -> Path:
 
 
 def confirmed(study: Path) -> pd.DataFrame:
-    """Return the confirmed runs of a study, the best first."""
+    """Return the confirmed runs of a study, best first."""
     trials = load(study).trials
     return trials[trials["phase"] == "confirm"].sort_values("val_iou", ascending=False, kind="stable")
 
 
-def test_an_unreadable_picture_does_not_stop_the_rest(
+def test_an_unreadable_image_does_not_stop_the_rest(
     study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A broken file is named, the others are done, and the exit code is 1."""
+    """A broken file is named, the others are predicted, and the exit code is 1."""
     (photos / "broken.jpg").write_bytes((photos / "turned.JPG").read_bytes()[:300])
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out") == 1
     printed = capsys.readouterr()
@@ -51,15 +51,15 @@ def test_an_unreadable_picture_does_not_stop_the_rest(
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
 
 
-def test_the_folder_of_a_study_by_name_is_enough(copy_of_finished: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `--out` the predictions lie in `predictions/STUDY` below the current folder."""
+def test_the_name_of_a_study_is_enough(copy_of_finished: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `--out`, the predictions are in `predictions/STUDY` below the current folder."""
     monkeypatch.chdir(copy_of_finished)
     assert call("predict", "tiny", "--images", photos) == 0
     assert (copy_of_finished / "predictions" / "tiny" / "predictions.json").is_file()
 
 
-def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each mistake is one line with what to do, exit code 2, and nothing is written."""
+def test_predict_rejects_wrong_arguments(study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each mistake is one line with the remedy and exit code 2, and nothing is written."""
     trials = load(study).trials
     tuning = trials.loc[trials["phase"] == "tune", "trial_id"].iloc[0]
     some_id = confirmed(study)["trial_id"].iloc[-1]
@@ -84,10 +84,10 @@ def test_predict_refuses_what_it_cannot_do(study: Path, photos: Path, tmp_path: 
     assert not out.exists()
 
 
-def test_a_study_without_a_confirmed_run_is_told(
+def test_a_study_without_a_confirmed_run_is_an_error(
     copy_of_finished: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing was confirmed yet there is nothing to apply."""
+    """Before the first confirmed run there is no model to apply."""
     study = copy_of_finished / "runs" / "tiny"
     forget_choices(study, read_index(study))
     assert call("predict", study, "--images", photos, "--out", tmp_path / "out") == 2

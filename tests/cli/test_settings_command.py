@@ -23,7 +23,7 @@ def test_settings_fit_100_columns_and_begin_lines_with_names(capsys: pytest.Capt
 
 
 def test_settings_of_some_names_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """Names choose settings; JSON has defaults as values; an unknown name is one line with the nearest."""
+    """Names select settings; JSON has defaults as values; an unknown name is one line with the nearest name."""
     assert call("settings", "fold", "ema", "--json") == 0
     entries = json.loads(capsys.readouterr().out)
     assert [(each["name"], each["default"], each["allowed"]) for each in entries] == [

@@ -1,4 +1,4 @@
-"""A declared study fitted to the data at hand."""
+"""Adaptation of a declared study to the available data."""
 
 from pathlib import Path
 
@@ -31,16 +31,16 @@ def sources_of(changed: Study) -> list[str]:
     return [cell.source for _, cell in changed.cells()]
 
 
-def test_the_first_that_is_at_hand_takes_the_place(roots: DataRoots) -> None:
-    """An absent source is replaced by the first stand-in whose data are found, and one line says so."""
+def test_the_first_available_stand_in_replaces_a_source(roots: DataRoots) -> None:
+    """An absent source is replaced by the first stand-in whose data is found, and one line reports it."""
     changed, lines = with_stand_ins(study(), STAND_INS, roots)
     assert sources_of(changed) == ["random", "supervised:coco"]
     assert lines == [f"source {WANTED} is not available: supervised:coco replaces it (--set source=... chooses another)"]
     assert sources_of(with_stand_ins(study("coco"), STAND_INS, roots)[0]) == ["random", "imagenet+supervised:voc2012"]
 
 
-def test_nothing_changes_where_nothing_is_to_be_replaced(roots: DataRoots, tmp_path: Path) -> None:
-    """A source that is at hand stays, as does one that nothing stands in for, and a study without it."""
+def test_nothing_changes_without_an_absent_source(roots: DataRoots, tmp_path: Path) -> None:
+    """An available source stays, and so does one without stand-ins, and a study without it."""
     (tmp_path / "cityscapes" / "gtFine").mkdir(parents=True)
     assert with_stand_ins(study(), STAND_INS, roots) == (study(), [])
     nothing = DataRoots()
@@ -49,27 +49,27 @@ def test_nothing_changes_where_nothing_is_to_be_replaced(roots: DataRoots, tmp_p
     assert with_stand_ins(other, STAND_INS, nothing) == (other, [])
 
 
-def test_a_stand_in_that_is_there_already_stands_once(roots: DataRoots) -> None:
-    """Where the study has the stand-in as a source too, it is one cell."""
+def test_a_stand_in_that_the_study_already_has_is_one_cell(roots: DataRoots) -> None:
+    """If the study has the stand-in as a source, too, it is one cell."""
     changed, _ = with_stand_ins(study(sources=("supervised:coco", WANTED)), STAND_INS, roots)
     assert sources_of(changed) == ["supervised:coco"]
 
 
 def test_the_targets_own_folder_is_no_stand_in(roots: DataRoots, tmp_path: Path) -> None:
-    """A stand-in that lies where the target lies is passed over, whatever the target is called."""
+    """A stand-in in the target's folder is skipped, whatever the name of the target."""
     for target in ("coco", "coco/all", f"folder:{tmp_path / 'coco2017'}"):
         assert sources_of(with_stand_ins(study(target), STAND_INS, roots)[0]) == ["random", "imagenet+supervised:voc2012"]
 
 
-def test_a_class_may_be_written_otherwise_in_a_class_map(roots: DataRoots, tmp_path: Path) -> None:
-    """`traffic_sign` in a class map is the class that the target's list calls `Traffic sign`."""
+def test_spelling_variants_of_a_class_match_in_a_class_map(roots: DataRoots, tmp_path: Path) -> None:
+    """`traffic_sign` in a class map is the target's class `Traffic sign`."""
     (tmp_path / "mine" / "classes.txt").write_text("background\nTraffic sign\n")
     declared = study("mine", class_map={"traffic_sign": ["stop sign"]})
     assert with_class_map_of_target(declared, roots) == (declared, [])
 
 
 def test_a_class_map_keeps_the_classes_of_another_target(roots: DataRoots) -> None:
-    """What the new target has no class for is left out of the class map, and told."""
+    """Entries for classes that the new target lacks are removed from the class map and reported."""
     declared = study("mine", class_map={"car": ["bus"], "sign": ["stop sign"]})
     changed, lines = with_class_map_of_target(declared, roots)
     assert dict(changed.target.class_map) == {"car": ["bus"]}
@@ -89,7 +89,7 @@ def test_a_class_map_keeps_the_classes_of_another_target(roots: DataRoots) -> No
 def test_a_chosen_source_and_the_published_run_are_left_alone(
     roots: DataRoots, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], replaced: bool
 ) -> None:
-    """Stand-ins come in unless the run is the published one or the source is chosen on the command line."""
+    """Stand-ins are used unless the run is the published one, or the command line chooses the source."""
     declared = study("generated_street")
     options = ["--runner", "inline", "--plan", "--data", str(roots.root), "--out", str(tmp_path / "runs"), *arguments]
     with pytest.raises(SystemExit):

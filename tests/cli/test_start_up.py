@@ -1,4 +1,4 @@
-"""How commands start and end: what they import, exit codes, versions, completion, and text that is shown as it is."""
+"""Start and end of commands: their imports, exit codes, versions, completion, and text that is printed verbatim."""
 
 import shutil
 import signal
@@ -49,14 +49,14 @@ atexit.register(lambda: sys.stderr.write(str([name for name in {HEAVY} if name i
 
 
 def script(folder: Path, line: str = "", more: str = "") -> Path:
-    """Write a study's file with a line of its own before its command line."""
+    """Write a study's file with an extra line before its command line."""
     path = folder / "study.py"
     path.write_text(SCRIPT.format(line=line, more=more))
     return path
 
 
 def python(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
-    """Run Python and return the ended process."""
+    """Run Python and return the completed process."""
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -93,17 +93,17 @@ def test_version_names_what_results_depend_on(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_mistake_in_the_study_file_itself_exits_with_2(tmp_path: Path) -> None:
-    """A mistake that is found while the study file is executed is one line and exit code 2, as one of its command line."""
+    """A mistake that is found while the study file is executed is one line and exit code 2, like one on its command line."""
     ended = python(script(tmp_path, more=', fixed={"frction": 1}'), "--plan")
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: study s: fixed: unknown name 'frction'; nearest: fraction")
     assert ended.stderr.count("\n") == 1
     broken = python(script(tmp_path, "raise ZeroDivisionError"))
-    assert (broken.returncode, broken.stderr.splitlines()[-1]) == (1, "ZeroDivisionError")  # no mistake of this kind
+    assert (broken.returncode, broken.stderr.splitlines()[-1]) == (1, "ZeroDivisionError")  # not a mistake of the user
 
 
-def test_an_interactive_session_goes_on_after_a_mistake() -> None:
-    """At a prompt a mistake is one line, and the session lives."""
+def test_an_interactive_session_continues_after_a_mistake() -> None:
+    """At a prompt, a mistake is one line, and the session continues."""
     session = "import segsweep\nraise segsweep.UserError('wrong')\nprint('goes on')\n"
     ended = python("-i", input=session)
     assert "goes on" in ended.stdout
@@ -111,15 +111,15 @@ def test_an_interactive_session_goes_on_after_a_mistake() -> None:
 
 
 def test_ctrl_c_while_a_module_is_imported_is_one_line(tmp_path: Path) -> None:
-    """Ctrl-C while the study file imports something ends with 130 and one line; elsewhere in a script its traceback stays."""
+    """Ctrl-C while the study file imports a module ends with 130 and one line; elsewhere in a script its traceback stays."""
     (tmp_path / "slow.py").write_text("raise KeyboardInterrupt\n")
     ended = python(script(tmp_path, "import slow"))
     assert (ended.returncode, ended.stderr) == (130, "interrupted while starting\n")
     assert "Traceback" in python(script(tmp_path, "raise KeyboardInterrupt")).stderr
 
 
-def test_a_run_says_that_it_starts_and_hears_ctrl_c_meanwhile(tmp_path: Path) -> None:
-    """The first line comes before torch is imported; Ctrl-C during that import is exit code 130 and one line more."""
+def test_a_run_announces_its_start_and_handles_ctrl_c_meanwhile(tmp_path: Path) -> None:
+    """The first line is printed before torch is imported; Ctrl-C during that import gives exit code 130 and one more line."""
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells have their background jobs ignore
     process = subprocess.Popen(
         [sys.executable, script(tmp_path), "--plan"], stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=heard
@@ -133,7 +133,7 @@ def test_a_run_says_that_it_starts_and_hears_ctrl_c_meanwhile(tmp_path: Path) ->
     assert rest == "interrupted; everything so far is kept. To continue: python study.py --plan\n"
 
 
-def test_a_reader_that_goes_ends_a_command_quietly(finished: Path) -> None:
+def test_a_closed_pipe_ends_a_command_quietly(finished: Path) -> None:
     """With stdout closed, as after `| head`, a command prints no traceback and exits as a shell expects."""
     query = "select i.* from images i, images j"
     code = "import sys; from segsweep.cli.commands import command_line; command_line(sys.argv[1:])"
@@ -146,8 +146,8 @@ def test_a_reader_that_goes_ends_a_command_quietly(finished: Path) -> None:
     assert process.returncode == 141
 
 
-def test_options_of_the_work_are_declared_once() -> None:
-    """Every field of `Options` is a flag of a study's command line with the same default, and has a help."""
+def test_options_of_a_run_are_declared_once() -> None:
+    """Every field of `Options` is a flag of a study's command line with the same default, and has a help text."""
     study = Study(name="s", target=Target("pets"), compare={"source": ["random"]})
     parser = _parser(study, {"demo": None, "as_published": None}, {})
     read = vars(parser.parse_args([]))
@@ -166,19 +166,19 @@ def test_options_of_the_work_are_declared_once() -> None:
         ("wandb sync --wandb of", ["offline"]),
         ("prepare pets --fit ra", ["raw-crop"]),
         ("export runs/tiny --b", ["--best"]),
-        ("status ru", []),  # which bash completes with files
+        ("status ru", []),  # for which bash completes file names
     ],
 )
 def test_bash_completes_commands_options_and_values(words: str, offered: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The printed script offers the commands, the options of the command at hand, and the values of an option."""
+    """The printed script offers the commands, the options of the current command, and the values of an option."""
     command_line(["completion", "bash"])
     line = f"COMP_WORDS=(segsweep {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _segsweep; echo ${{COMPREPLY[@]}}"
     ended = subprocess.run(["bash", "-c", capsys.readouterr().out + line], capture_output=True, text=True, check=True)
     assert sorted(ended.stdout.split()) == offered
 
 
-def test_what_a_user_wrote_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither an emoji's name nor what looks like markup is changed: in a line, in a mistake, and in the display's bars."""
+def test_text_of_the_user_is_printed_verbatim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither an emoji's name nor markup is interpreted: in a line, in a mistake, and in the display's bars."""
     odd = "folder:a:smile:[bold]x[/bold]"
     error_console().print(odd, soft_wrap=True)
     assert capsys.readouterr().err == f"{odd}\n"
@@ -198,5 +198,5 @@ def test_what_a_user_wrote_is_shown_as_it_is(tmp_path: Path, capsys: pytest.Capt
     [("lr", ["learning_rate"]), ("Epoch", ["epochs"]), ("rate", ["learning_rate"]), ("", []), ("xyzzy", [])],
 )
 def test_nearest_names_are_abbreviations_misspellings_and_parts(name: str, near: list[str]) -> None:
-    """`lr` means learning_rate; a misspelling and a part of a name find it; what is like nothing finds nothing."""
+    """`lr` finds learning_rate; a misspelling and a part of a name find the name; a text like no name finds nothing."""
     assert nearest(name, ["seeds", "epochs", "learning_rate"]) == near

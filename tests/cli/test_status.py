@@ -1,4 +1,4 @@
-"""`segsweep status` and `segsweep studies`: of a study that runs in another process, is killed, has ended, or is damaged."""
+"""`segsweep status` and `segsweep studies`, for a study that runs in another process, is killed, has ended, or is damaged."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def call(*arguments: str) -> int:
 
 @contextmanager
 def process(*command: str | Path, **options: Any) -> Iterator["subprocess.Popen[str]"]:
-    """Run a command in a process of its own, and kill it at the end."""
+    """Run a command in another process, and kill it at the end."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, *command], **{**pipes, **options}) as started:
         try:
@@ -60,12 +60,12 @@ def process(*command: str | Path, **options: Any) -> Iterator["subprocess.Popen[
 
 
 def following(study: Path, *options: str) -> Any:
-    """Run `segsweep status STUDY --follow` in a process of its own."""
+    """Run `segsweep status STUDY --follow` in another process."""
     return process("-c", COMMAND, "status", str(study), "--follow", *options)
 
 
 def seen(study: Path, capsys: pytest.CaptureFixture[str], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Return the first status, as `--json` prints it, that is as wanted."""
+    """Return the first status, as `--json` prints it, that fulfils a condition."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         if call("status", str(study), "--json") == 0:
@@ -130,7 +130,7 @@ def test_status_of_a_finished_study(finished: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Trials that the study no longer asks for, as those of an earlier method, are left out, and their number is said."""
+    """Trials that are no longer planned, such as those of an earlier method, are not counted; their number is printed."""
     study = copy_of_finished / "runs" / "tiny"
     planned = load(study).trials
     tuning = planned[planned["phase"] == "tune"].drop_duplicates("cell", keep="last")
@@ -176,7 +176,7 @@ def test_follow_prints_changes_alone(monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_a_study_that_is_not_there_or_damaged_is_one_line(
     copy_of_finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both exit with 2; `studies` lists the damaged one beside the others, and exits with 1."""
+    """Both exit with 2; `studies` lists the damaged study with the others, and exits with 1."""
     assert call("status", str(tmp_path / "none")) == 2
     assert "holds no study (no such folder)" in capsys.readouterr().err
     study = copy_of_finished / "runs" / "tiny"
@@ -197,7 +197,7 @@ def test_a_study_that_is_not_there_or_damaged_is_one_line(
 
 
 def test_studies_of_a_folder_without_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty folder is said to hold none, and one that is not there is a mistake, with what to name."""
+    """For an empty folder a line states that it has none; a missing folder is a mistake, with the remedy."""
     assert call("studies", str(tmp_path)) == 0
     assert capsys.readouterr().out == f"{tmp_path}/ holds no study\n"
     assert call("studies", str(tmp_path / "none")) == 2

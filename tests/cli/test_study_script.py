@@ -1,4 +1,4 @@
-"""The command line of a study script, as a user types it."""
+"""The command line of a study script."""
 
 import json
 import os
@@ -35,7 +35,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def script(tmp_path: Path, ellipses: Path, boxes: Path) -> Path:
-    """A study script in a folder of its own."""
+    """A study script in its own folder."""
     path = tmp_path / "study.py"
     path.write_text(SCRIPT.format(target=ellipses, source=boxes))
     return path
@@ -54,12 +54,12 @@ def call(study: Study, *arguments: str, **options: object) -> int:
 
 
 def live_epochs(folder: Path) -> int:
-    """Return how many epochs stand in the lines of a study."""
+    """Return the number of epochs in the lines of a study's records."""
     return sum(text.count('"kind": "epoch"') for path in folder.glob("live/*.jsonl") if (text := path.read_text()))
 
 
 def kill_at(script: Path, epochs: int, how: signal.Signals) -> "subprocess.Popen[str]":
-    """Start a script, send it a signal once so many epochs are recorded, and return the ended process."""
+    """Start a script, send it a signal once `epochs` epochs are recorded, and return the completed process."""
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells have their background jobs ignore
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command(script), cwd=script.parent, text=True, preexec_fn=heard, **pipes)
@@ -72,14 +72,14 @@ def kill_at(script: Path, epochs: int, how: signal.Signals) -> "subprocess.Popen
 
 
 def last_table(output: str) -> list[str]:
-    """Return the lines of the table without where it lies."""
+    """Return the lines of the table, without the line with the paths."""
     return [line for line in output.splitlines() if line and not line.startswith("Results: ")]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_kill_9_again_and_again_ends_in_the_same_table(script: Path, tmp_path: Path) -> None:
-    """Killed in the stage, in tuning and in confirmation, the same command continues: nothing finished starts twice, and the
+def test_repeated_kills_end_in_the_same_table(script: Path, tmp_path: Path) -> None:
+    """Killed in the stage, in tuning and in confirmation, the same command continues: no finished work starts twice, and the
     table equals that of an uninterrupted run."""
     for epochs in (2, 8, 25):
         killed = kill_at(script, epochs, signal.SIGKILL)
@@ -88,7 +88,9 @@ def test_kill_9_again_and_again_ends_in_the_same_table(script: Path, tmp_path: P
     continued = subprocess.run(command(script), cwd=tmp_path, capture_output=True, text=True, check=True)
     records = load(tmp_path / "runs" / "tiny")
     assert (records.trials["status"] == "finished").all()
-    assert records.trials["starts"].sum() + records.stages["starts"].sum() <= 13 + 3  # one goes on after each kill
+    assert (
+        records.trials["starts"].sum() + records.stages["starts"].sum() <= 13 + 3
+    )  # one trial or stage is resumed after each kill
     epochs_of = records.epochs.groupby("trial_id")["epoch"].agg(list)
     assert epochs_of.map(lambda found: found == [1, 2, 3]).all()
     whole = subprocess.run(command(script, "--out", "whole/runs"), cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -98,8 +100,8 @@ def test_kill_9_again_and_again_ends_in_the_same_table(script: Path, tmp_path: P
 
 
 @pytest.mark.timeout(90)
-def test_ctrl_c_says_how_to_continue(script: Path, tmp_path: Path) -> None:
-    """Ctrl-C ends within seconds with exit code 130 and one line; what ran is marked as interrupted."""
+def test_ctrl_c_prints_how_to_continue(script: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends within seconds with exit code 130 and one line; running work is recorded as interrupted."""
     process = kill_at(script, 5, signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -111,7 +113,7 @@ def test_ctrl_c_says_how_to_continue(script: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_a_second_driver_is_refused(script: Path) -> None:
+def test_a_second_driver_is_rejected(script: Path) -> None:
     """While a study runs, the same command elsewhere is one line that names the process that holds it."""
     first = kill_at(script, 3, signal.SIGSTOP)
     second = subprocess.run(command(script), cwd=script.parent, capture_output=True, text=True, check=False)
@@ -122,7 +124,7 @@ def test_a_second_driver_is_refused(script: Path) -> None:
     assert "is being written by another run" in second.stderr
 
 
-def test_plan_counts_what_would_run(tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_counts_cells_trials_and_stages(tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--plan --json` prints one JSON object with the numbers of cells, trials and stages, and runs nothing."""
     assert call(tiny_study, "--plan", "--json", "--out", str(tmp_path / "runs")) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -135,8 +137,8 @@ def test_plan_counts_what_would_run(tiny_study: Study, tmp_path: Path, capsys: p
     assert not (tmp_path / "runs").exists()
 
 
-def test_plan_works_before_the_data_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A plan needs no data: what is not found is said, and the numbers stand."""
+def test_a_plan_works_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plan needs no data: missing datasets are named, and the numbers are complete."""
     from segsweep.config import Target
 
     study = Study(name="early", target=Target("pets"), compare={"source": ["random", "supervised:coco"]}, tune={}, seeds=2)
@@ -145,17 +147,17 @@ def test_plan_works_before_the_data_is_there(tmp_path: Path, capsys: pytest.Capt
     assert (plan["cells"], plan["trials"], plan["stages"], plan["data_absent"]) == (2, 4, 1, ["coco", "pets"])
 
 
-def test_check_goes_through_every_cell_and_keeps_nothing(
+def test_check_rehearses_every_cell_and_keeps_nothing(
     tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A rehearsal passes every cell in a few steps and leaves neither records nor weights."""
+    """A rehearsal runs every cell for a few steps, and leaves neither records nor weights."""
     assert call(tiny_study, "--check", "--out", str(tmp_path / "runs")) == 0
     assert "4 of 4 cells pass" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "store" / "weights").exists()
 
 
-def test_check_tells_which_cell_is_broken(
+def test_check_names_the_broken_cell(
     tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cell that cannot run is named with its reason, and the exit code is 1."""
@@ -175,7 +177,7 @@ def test_check_tells_which_cell_is_broken(
 def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
     tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where all tuning trials of a cell fail, the exit code is 1, and the table says so with the first error."""
+    """If all tuning trials of a cell fail, the exit code is 1, and the table has the first error."""
     diverges = ["--set", "source=random", "--set", "freeze=none", "--set", "learning_rate=98,99", "--set", "epochs=4"]
     diverges += ["--set", "optimizer=adamw", "--set", "weight_decay=1e6", "--out", str(tmp_path / "runs")]
     assert call(tiny_study, *diverges) == 1
@@ -206,10 +208,10 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
 def test_mistakes_at_the_command_line_are_one_line(
     tiny_study: Study, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """A wrong name or value ends with exit code 2 and one line that says what exists."""
+    """A wrong name or value ends with exit code 2 and one line that lists what exists."""
     assert call(tiny_study, *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    errors = "\n".join(line for line in lines if "starting (importing" not in line)  # said where torch is not imported yet
+    errors = "\n".join(line for line in lines if "starting (importing" not in line)  # reported before torch is imported
     assert message in errors
     assert errors.startswith("error: ")
     assert "\n" not in errors
@@ -227,7 +229,7 @@ def test_presets_and_sets_narrow_the_study(tiny_study: Study, tmp_path: Path, ca
 def test_listed_values_of_the_command_are_all_tried(
     tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Values listed by `--set` replace a count of a preset or the study, not one of the same command; the plan says so."""
+    """Values listed by `--set` replace a count of a preset or the study, but not one of the same command; the plan states it."""
     presets = {"laptop": ["seeds=1", "freeze=none", "trials_per_cell=1"]}
     listed = ["--preset", "laptop", "--set", "learning_rate=1e-4,1e-3,1e-2"]
     fewer = "trials_per_cell=2: only 2 of the 3 combinations of the listed values of learning_rate are tried"
@@ -249,7 +251,7 @@ def test_help_has_an_example(tiny_study: Study, capsys: pytest.CaptureFixture[st
 
 
 def test_the_main_job_is_declared_as_the_readme_says() -> None:
-    """`sweeps/transfer_grid.py --plan --json` names 36 cells, 396 trials, and a stage per source, architecture and rate."""
+    """`sweeps/transfer_grid.py --plan --json` names 36 cells, 396 trials, and one stage per source, architecture and rate."""
     script = Path(__file__).parents[2] / "sweeps" / "transfer_grid.py"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     output = subprocess.run(

@@ -1,4 +1,4 @@
-"""Variants of a study beside it, and answers that a full disk does not take."""
+"""Variants of a study, and results that a full disk cannot store."""
 
 import errno
 import json
@@ -11,10 +11,8 @@ from segsweep import Study, main
 from segsweep.cli.commands import command_line
 
 
-def test_a_name_gives_a_variant_a_folder_of_its_own(
-    tiny_study: Study, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With `--name` a study bears that name, and what ran without is not looked at; a name that no folder can bear is refused."""
+def test_a_name_gives_a_variant_its_own_folder(tiny_study: Study, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--name`, a study has that name and ignores the original's records; a name that no folder can have is rejected."""
     for arguments, done in ((["--set", "epochs=2"], 16), (["--name", "variant"], 0)):
         options = ["--plan", "--json", "--runner", "inline", "--device", "cpu", "--out", str(finished / "runs")]
         with pytest.raises(SystemExit) as end:
@@ -28,10 +26,10 @@ def test_a_name_gives_a_variant_a_folder_of_its_own(
     assert "study name='../other': must be letters" in capsys.readouterr().err
 
 
-def test_a_plan_says_what_a_changed_study_leaves_behind(
+def test_a_plan_counts_the_trials_that_a_changed_study_drops(
     tiny_study: Study, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before a run, the plan says how many trials an altered study has no use for; of an unchanged one it says nothing."""
+    """Before a run, the plan states how many recorded trials a changed study no longer contains; no line for an unchanged one."""
     for arguments, expected in (([], 0), (["--set", "epochs=3"], 1), (["--set", "epochs=3", "--name", "variant"], 0)):
         with pytest.raises(SystemExit):
             main(tiny_study, arguments=["--plan", "--json", "--runner", "inline", "--out", str(finished / "runs"), *arguments])
@@ -45,7 +43,7 @@ def test_a_plan_says_what_a_changed_study_leaves_behind(
 def test_a_full_disk_is_one_line(
     copy_of_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    """Where an answer cannot be written, one line says where and what to do."""
+    """If a result cannot be written, one line names the place and the remedy."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""`segsweep verify`: what is whole, what is not, and what builds it again."""
+"""`segsweep verify`: intact and damaged contents, and the remedies."""
 
 import os
 from pathlib import Path
@@ -30,15 +30,15 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def flip(path: Path) -> None:
-    """Flip a bit as a disk does: no time changes but that of the change itself, which no user sees."""
+    """Flip a bit as a failing disk does: no time changes except that of the inode, which no user sees."""
     stat, content = path.stat(), bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def test_a_whole_store_is_counted(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every kind has its number of artifacts and bytes, the exit code is 0, and progress goes to stderr."""
+def test_an_intact_store_is_counted(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """For every kind, the number of artifacts and bytes is printed; the exit code is 0, and progress goes to stderr."""
     assert call("verify", "--store", store.root) == 0
     output = capsys.readouterr()
     lines = {line.split()[0]: line for line in output.out.splitlines()}
@@ -49,7 +49,7 @@ def test_a_whole_store_is_counted(store: FolderStore, capsys: pytest.CaptureFixt
 
 
 def test_damage_of_every_kind_is_set_aside(store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is damaged is named with its file and what builds it again, and set aside; a second call finds a whole store."""
+    """Damage is named with its file and the remedy, and set aside; a second call finds an intact store."""
     for kind in ("data", "masks", "weights", "model"):
         flip(store.folder(kind, "one") / "file")
     flip(store.root / "work" / "a" / "last.safetensors")
@@ -67,8 +67,8 @@ def test_damage_of_every_kind_is_set_aside(store: FolderStore, capsys: pytest.Ca
     assert "model      1 intact (4.0 MB)" in capsys.readouterr().out
 
 
-def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine has verified, and what looks as it did then to the last number, is read again nevertheless."""
+def test_lost_bits_are_found_in_verified_files(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that this machine has verified, and whose size and times are unchanged, are read again nevertheless."""
     folder = store.folder("model", "one")
     monkeypatch.setattr(
         "segsweep.store.artifact_folder.file_stamps", lambda _, names: {name: [4_000_000, 1, 1, 1] for name in names}
@@ -80,8 +80,8 @@ def test_bits_that_a_disk_has_lost_are_found_in_spite_of_marks(store: FolderStor
     assert call("verify", "--store", store.root) == 1
 
 
-def test_marks_of_what_is_gone_are_removed(store: FolderStore) -> None:
-    """The fingerprints of artifacts that are no more go, those of others stay."""
+def test_fingerprints_of_removed_artifacts_are_removed(store: FolderStore) -> None:
+    """The fingerprints of removed artifacts are deleted, those of others stay."""
     gone, kept = (verified_file(store.folder("data", key)) for key in ("one", "two"))
     assert gone.is_file()
     store.remove("data", "one")
@@ -89,17 +89,17 @@ def test_marks_of_what_is_gone_are_removed(store: FolderStore) -> None:
     assert (gone.is_file(), kept.is_file()) == (False, True)
 
 
-def test_a_store_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt store is refused, and is not made."""
+def test_a_missing_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt store is rejected, and is not created."""
     assert call("verify", "--store", tmp_path / "none") == 2
     assert capsys.readouterr().err == f"error: --store {tmp_path / 'none'}: there is no such folder\n"
     assert not (tmp_path / "none").exists()
 
 
-def test_records_of_a_study_are_compared_too(
+def test_records_of_a_named_study_are_verified_too(
     copy_of_finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A study that is named has its records read; what is damaged of them is one line with the remedy, and the exit code is 1."""
+    """The records of a named study are read; damage is one line with the remedy, and the exit code is 1."""
     monkeypatch.chdir(copy_of_finished)
     command_line(["verify", "tiny"])
     assert capsys.readouterr().out.startswith("runs/tiny: records are intact\n")
