@@ -1,4 +1,4 @@
-"""Which run of several is the best."""
+"""The ranking of runs, and the remedy for a choice at an edge."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from segsweep.report.text import table_text
     ("keep", "losses", "best"),
     [("val_iou", ("dice", "dice"), "a"), ("val_loss", ("dice", "dice"), "b"), ("val_loss", ("dice", "0.1*cross_entropy"), "a")],
 )
-def test_runs_are_ranked_by_what_compares(keep, losses, best):
-    """Runs are ranked by the measure that they kept epochs by; by validation IoU where that is the value of different losses."""
+def test_runs_are_ranked_by_a_comparable_measure(keep, losses, best):
+    """Runs are ranked by the measure of their kept epochs; by validation IoU if that measure is a value of different losses."""
     trials = pd.DataFrame(
         {
             "trial_id": ["a", "b"],
@@ -37,7 +37,7 @@ def test_runs_are_ranked_by_what_compares(keep, losses, best):
     ],
 )
 def test_a_choice_at_the_edge_has_its_remedy(records: Records, declared: str, remedies: list[str]) -> None:
-    """The footnote of `*` says what to do for a range, and what for listed values; without a mark there is none."""
+    """The footnote of `*` states the remedy for a range and for listed values; without a mark there is none."""
     cell = records.study["cells"][0]
     study = {**records.study, "tune": {"learning_rate": declared}}
     for at_edge in (["learning_rate"], []):

@@ -1,4 +1,4 @@
-"""Pictures over time, drawn from what a confirmed run kept."""
+"""Clips, drawn from the predictions that a confirmed run kept."""
 
 import shutil
 from dataclasses import replace
@@ -24,7 +24,7 @@ FRAMES, SHOWN = 3, 2
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, ellipses: Path) -> tuple[Records, Path]:
-    """The records of a study of one cell that keeps two pictures over two steps, and its store."""
+    """The records of a study of one cell that keeps two images over two steps, and its store."""
     folder = tmp_path_factory.mktemp("clips")
     study = Study(
         "clips",
@@ -43,20 +43,20 @@ def records(ran: tuple[Records, Path], tmp_path: Path) -> Records:
 
 
 def tile(picture, mask) -> np.ndarray:
-    """Return a picture under its mask as large as a tile."""
+    """Return an image overlaid with its mask, as large as a tile."""
     picture = np.asarray(Image.fromarray(picture).resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR))
     return overlay(picture, np.asarray(Image.fromarray(mask).resize((TILE_PX, TILE_PX), Image.Resampling.NEAREST)))
 
 
 def cut(frame: Image.Image, column: int, row: int) -> np.ndarray:
-    """Return one tile of a frame: rows 0 and 1 are prediction and truth of the first pictures."""
+    """Return one tile of a frame: rows 0 and 1 are prediction and truth of the first images."""
     left = GAP_PX + column * (TILE_PX + GAP_PX)
     top = 2 * LINE_PX + row * (TILE_PX + LINE_PX + GAP_PX) + LINE_PX
     return np.asarray(frame.crop((left, top, left + TILE_PX, top + TILE_PX)))
 
 
 def test_the_first_frame_shows_the_start_model(ran, records):
-    """There are as many frames as results and one more, in the GIF too; the first has what the untrained model predicts."""
+    """There is one frame more than results, in the GIF, too; the first shows the predictions of the untrained model."""
     lines = write_clips(records, ran[1])
     (folder,) = (records.folder / "clips").iterdir()
     assert folder.name == "source=random"
@@ -76,8 +76,8 @@ def test_the_first_frame_shows_the_start_model(ran, records):
             assert np.array_equal(cut(frame, number, 1), tile(pictures[number], truths[number]))
 
 
-def test_what_is_drawn_is_not_drawn_again(ran, records, monkeypatch):
-    """A second report leaves the frames as they are; another run of the cell is drawn in their place."""
+def test_existing_frames_are_not_redrawn(ran, records, monkeypatch):
+    """A second report keeps the frames; those of another run of the cell replace them."""
     write_clips(records, ran[1])
     monkeypatch.setattr(clips, "draw_frames", lambda _: pytest.fail("it was drawn again"))
     write_clips(records, ran[1])
@@ -89,8 +89,8 @@ def test_what_is_drawn_is_not_drawn_again(ran, records, monkeypatch):
     assert not (folder / "frame-0007.png").exists()
 
 
-def test_a_film_is_made_where_there_is_an_ffmpeg(ran, records, monkeypatch, tmp_path):
-    """Without ffmpeg there is no clip.mp4 and no complaint; with one it comes with the next report; one that fails is told."""
+def test_a_movie_is_made_if_ffmpeg_is_installed(ran, records, monkeypatch, tmp_path):
+    """Without ffmpeg there is no clip.mp4 and no message; with it, the next report makes one; a failure of it is reported."""
     with monkeypatch.context() as without:
         without.setattr(shutil, "which", lambda _: None)
         assert len(write_clips(records, ran[1])) == 1
@@ -109,8 +109,8 @@ def test_a_film_is_made_where_there_is_an_ffmpeg(ran, records, monkeypatch, tmp_
     assert not (folder / "clip.mp4.tmp").exists()
 
 
-def test_a_clip_of_another_version_is_told_and_what_was_drawn_of_it_stays(ran, records, tmp_path):
-    """A clip that cannot be drawn costs neither the report nor the frames that were drawn; cells that are no more lose theirs."""
+def test_an_unreadable_clip_is_reported_and_its_frames_stay(ran, records, tmp_path):
+    """A clip that cannot be drawn affects neither the report nor existing frames; frames of removed cells are deleted."""
     store = Path(shutil.copytree(ran[1], tmp_path / "store"))
     write_clips(records, store)
     (folder,) = (records.folder / "clips").iterdir()
@@ -130,8 +130,8 @@ def test_a_clip_of_another_version_is_told_and_what_was_drawn_of_it_stays(ran, r
     assert not stale.exists()
 
 
-def test_many_pictures_take_several_rows():
-    """More pictures than fit side by side go below, each prediction above its truth; the captions tell frames apart."""
+def test_many_images_take_several_rows():
+    """Images that do not fit side by side are below, each prediction above its truth; the captions distinguish the frames."""
     rng = np.random.default_rng(0)
     count = ACROSS + 1
     pictures = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
@@ -143,8 +143,8 @@ def test_many_pictures_take_several_rows():
     assert np.array_equal(cut(frames[0], 0, 3), tile(pictures[-1], truths[-1]))
 
 
-def test_cells_have_folders_of_their_own():
-    """Names that file systems refuse are changed, and no two cells share a folder."""
+def test_cells_have_separate_folders():
+    """Names that file systems reject are changed, and no two cells share a folder."""
     names = clips._folder_names(["source=supervised:folder:/a b/c freeze=none", "a/b", "a b", "../x", "y" * 300])
     assert names[0] == "source=supervised_folder_a_b_c_freeze=none"
     assert len(set(names)) == 5

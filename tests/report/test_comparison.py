@@ -1,4 +1,4 @@
-"""What a table says of the terms on which fractions and sources are compared."""
+"""The lines below a table on the terms on which fractions and sources are compared."""
 
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from segsweep.report.comparison import comparison_lines, rate_lines
 
 @pytest.fixture
 def two_sources(records: Records) -> Records:
-    """The tiny study as if half of the cells with a source had started from another, larger one trained as long."""
+    """The tiny study as if half of the cells with a source had started from another, larger source with the same number of
+    steps."""
     stage = records.stages.iloc[0]
     other = stage.to_frame().T.assign(stage_id="other", stage="supervised:coco", train_images=80, steps=20)
     stages = pd.concat([records.stages, other.astype(records.stages.dtypes.to_dict())], ignore_index=True)
@@ -20,8 +21,8 @@ def two_sources(records: Records) -> Records:
     return replace(records, stages=stages, trials=trials)
 
 
-def test_unequal_sources_are_called_so(two_sources: Records) -> None:
-    """Sources that differ in images and in steps are compared on unequal terms, with figures."""
+def test_unequal_sources_are_reported(two_sources: Records) -> None:
+    """Sources that differ in images and in steps are compared on unequal terms, with numbers."""
     (line,) = comparison_lines(two_sources)
     images, steps = two_sources.stages["train_images"], two_sources.stages["steps"]
     assert images.nunique() == steps.nunique() == 2
@@ -31,14 +32,14 @@ def test_unequal_sources_are_called_so(two_sources: Records) -> None:
     )
 
 
-def test_equal_sources_are_called_so(two_sources: Records) -> None:
-    """Sources of one size, trained for as many steps, are compared on equal terms."""
+def test_equal_sources_are_reported(two_sources: Records) -> None:
+    """Sources of the same size, trained for the same number of steps, are compared on equal terms."""
     same = replace(two_sources, stages=two_sources.stages.assign(train_images=1400, steps=2000))
     assert comparison_lines(same) == ["Trained sources are compared at equal size (1,400 images) and equal steps (2,000)."]
 
 
 def test_one_source_is_compared_with_no_other(records: Records) -> None:
-    """A study with one trained source says nothing of sizes; its rate, which was not tuned, is named."""
+    """A study with one trained source has no line on sizes; its rate, which was not tuned, is named."""
     assert comparison_lines(records) == []
     assert rate_lines(records) == [
         "Supervised sources are trained at a learning rate that is not tuned (0.001); source_trials=3 tries three."
@@ -53,7 +54,7 @@ def of_fractions(records: Records, **columns: object) -> Records:
 
 
 def test_fractions_at_equal_steps_and_at_equal_epochs(records: Records) -> None:
-    """The table says whether less data also meant fewer steps."""
+    """The table states whether less data also means fewer steps."""
     equal = of_fractions(records, steps=1380, epochs=pd.NA)
     assert comparison_lines(equal) == ["Fractions are compared at equal steps: 1,380 for every number of training images."]
     epochs = records.epochs.assign(steps=[6, 30] * (len(records.epochs) // 2) + [6] * (len(records.epochs) % 2))

@@ -1,4 +1,4 @@
-"""What figures of a study have in common: each name its own look, every run a point, the first row on top."""
+"""Building blocks of figures: a distinct look per name, a point per run, the first row at the top."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -43,16 +43,16 @@ def ax() -> Axes:
     return Figure().subplots()
 
 
-def test_names_look_different_and_alike_each_time() -> None:
-    """Ten names have ten colours and ten markers; further ones begin anew."""
+def test_names_have_distinct_and_stable_looks() -> None:
+    """Ten names have ten colours and ten markers; further names repeat them."""
     styles = looks(f"source {number}" for number in (*range(12), 3))
     assert len(styles) == 12
     assert len({(look["color"], look["marker"]) for look in styles.values()}) == 10
     assert styles["source 3"] == looks(f"source {number}" for number in range(4))["source 3"]
 
 
-def test_a_cell_is_called_by_what_tells_it_from_the_others() -> None:
-    """Axes on which all cells agree are left out, unless nothing else is left; those that do not speak are named."""
+def test_a_cell_label_has_only_the_axes_that_vary() -> None:
+    """Axes with one value are omitted unless no other is left; axes whose values are unclear are named."""
     cells = pd.DataFrame({"cell": ["a", "b"], "source": ["random", "city"], "freeze": ["none", "none"]})
     assert cell_labels(cells, ["source", "freeze"]).to_dict() == {"a": "random", "b": "city"}
     assert cell_labels(cells, ["freeze"]).to_dict() == {"a": "freeze none", "b": "freeze none"}
@@ -64,15 +64,15 @@ def test_a_cell_is_called_by_what_tells_it_from_the_others() -> None:
     assert cell_labels(cells, []).to_dict() == {"a": "", "b": ""}
 
 
-def test_a_source_that_was_moved_in_two_ways_has_two_names() -> None:
-    """What follows the source tells apart its own cells only; what does not follow it is for panels."""
+def test_a_source_with_two_transfers_has_two_names() -> None:
+    """Axes of the source distinguish only its own cells; other axes are for panels."""
     names = model_names(CELLS, ["source", "transfer", "ema"])
     assert names.to_list() == ["random", "random", "city, transfer encoder", "city, transfer all", "near"]
     assert list(names.index) == list(CELLS["cell"])
 
 
-def test_every_combination_of_what_varies_has_its_panel() -> None:
-    """Nothing that differs shares a panel, not even where a setting is none; cells without a row have no panel."""
+def test_every_combination_of_varying_axes_has_a_panel() -> None:
+    """Different combinations never share a panel, even if a setting is missing; cells without a row have no panel."""
     cells = pd.DataFrame({"cell": list("abcd"), "freeze": ["none", "none", "encoder", "norm"], "ema": [None, 0.9, None, None]})
     rows = pd.DataFrame({"cell": ["a", "b", "b", "c"], "run": [1, 2, 3, 4]})
     figure, parts = panels(cells, ["freeze", "ema"], rows, ("epoch", "loss"))
@@ -80,21 +80,21 @@ def test_every_combination_of_what_varies_has_its_panel() -> None:
     assert by_title == {"freeze none\nema none": [1], "freeze none\nema 0.9": [2, 3], "freeze encoder\nema none": [4]}
     figure.draw_without_rendering()
     named = [any(tick.get_visible() and tick.get_text() for tick in ax.get_xticklabels()) for ax, _ in parts]
-    assert named == [bool(ax.get_xlabel()) for ax, _ in parts] == [False, True, True]  # the second has nothing below it
+    assert named == [bool(ax.get_xlabel()) for ax, _ in parts] == [False, True, True]  # no panel is below the second one
     assert [bool(ax.get_ylabel()) for ax, _ in parts] == [True, False, True]
     plt.close(figure)
 
 
-def test_what_does_not_vary_makes_one_panel() -> None:
-    """It holds all rows, and no title."""
+def test_without_varying_axes_there_is_one_panel() -> None:
+    """It has all rows, and no title."""
     figure, ((ax, part),) = panels(CELLS, ["source"], pd.DataFrame({"cell": ["c", "d"]}), ("", ""))
     assert (len(part), ax.get_title()) == (2, "")
     plt.close(figure)
 
 
 @pytest.mark.parametrize(("rates", "named"), [((2e-4, 9e-3), "0.0005"), ((1e-5, 1e-2), "0.0001")])
-def test_rates_are_named_without_crowding(rates: tuple[float, float], named: str, ax: Axes) -> None:
-    """Few decades show what lies between powers of ten, many do not; the ticks between have no text."""
+def test_labels_of_rates_do_not_overlap(rates: tuple[float, float], named: str, ax: Axes) -> None:
+    """Few decades have labels between powers of ten, many have not; minor ticks have no label."""
     ax.plot(rates, [0, 1])
     scale_rates(ax)
     ax.figure.draw_without_rendering()
@@ -105,7 +105,7 @@ def test_rates_are_named_without_crowding(rates: tuple[float, float], named: str
 
 
 def test_rows_show_every_run_and_the_published_number(ax: Axes) -> None:
-    """The first row is on top; a row without a run still has its diamond."""
+    """The first row is at the top; a row without a run still has its diamond."""
     draw_rows(ax, RUNS, "source", "test_iou", {"random": 0.9, "elsewhere": 0.8})
     assert [text.get_text() for text in ax.get_yticklabels()] == ["random", "city", "elsewhere"]
     bottom, top = ax.get_ylim()
@@ -116,20 +116,20 @@ def test_rows_show_every_run_and_the_published_number(ax: Axes) -> None:
     assert (list(diamonds.get_xdata()), list(diamonds.get_ydata())) == ([0.9, 0.8], [0, 2])
 
 
-def test_lines_stand_aside_of_one_another_around_the_true_place(ax: Axes) -> None:
-    """What two lines are moved cancels out."""
+def test_lines_are_shifted_symmetrically(ax: Axes) -> None:
+    """The shifts of two lines cancel out."""
     aside = draw_lines(ax, RUNS, "fraction", "test_iou", "source", looks(RUNS["source"]))
     assert aside["random"] == -aside["city"] != 0
     assert ax.get_legend_handles_labels()[1] == ["random", "city"]
 
 
-def test_a_line_over_names_stays_in_its_place(ax: Axes) -> None:
-    """Names are no numbers: nothing is moved."""
+def test_a_line_over_names_is_not_shifted(ax: Axes) -> None:
+    """Names are not numbers, so nothing is shifted."""
     assert set(draw_lines(ax, RUNS, "source", "test_iou", "source", looks(RUNS["source"])).values()) == {0.0}
 
 
 def test_a_curve_is_the_mean_with_a_band_over_runs(ax: Axes) -> None:
-    """The band reaches from the least to the most."""
+    """The band reaches from the minimum to the maximum."""
     epochs = pd.DataFrame({"epoch": [1, 1, 2, 2], "val_iou": [0.1, 0.3, 0.5, 0.7], "run": "a"})
     draw_curves(ax, epochs, "val_iou", "run", looks(["a"]))
     assert list(ax.get_lines()[0].get_ydata()) == pytest.approx([0.2, 0.6])
@@ -139,14 +139,14 @@ def test_a_curve_is_the_mean_with_a_band_over_runs(ax: Axes) -> None:
 
 
 def test_a_difference_is_drawn_with_its_interval(ax: Axes) -> None:
-    """The bar reaches from `low` to `high`, which need not lie evenly around the difference."""
+    """The bar reaches from `low` to `high`, which need not be symmetric around the difference."""
     draw_differences(ax, pd.DataFrame({"label": ["a"], "difference": [0.2], "low": [0.1], "high": [0.5]}), "label")
     (bars,) = ax.containers[0].lines[2]
     assert bars.get_segments()[0][:, 0] == pytest.approx([0.1, 0.5])
 
 
-def test_losses_over_decades_are_scaled_by_logarithm_with_plain_numbers() -> None:
-    """Those that lie close together keep a plain scale; axes that are shared count together."""
+def test_losses_over_decades_have_a_logarithmic_axis_with_plain_numbers() -> None:
+    """Losses that are close together keep a linear axis; shared axes count together."""
     left, right = Figure().subplots(1, 2, sharey=True)
     left.plot([1, 2], [1.05, 1.35])
     scale_losses(left)

@@ -1,4 +1,4 @@
-"""What a table says of the method that made its numbers."""
+"""The lines below a table on the method of its numbers."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def changed(records: Records, **columns: object) -> str:
 
 
 def test_runs_of_an_earlier_method_are_not_described_by_the_present_one(records: Records) -> None:
-    """Runs of version 1 were chosen by validation loss, and their metrics belong to the second class; a line says so."""
+    """Runs of version 1 were chosen by validation loss, and their metrics are those of the second class; a line states this."""
     text = changed(records, method_version=1, foreground=None, keep=None)
     assert (
         "8 of 8 confirmed runs were made by an earlier method (version 1), in which epochs were chosen by validation loss" in text
@@ -27,7 +27,8 @@ def test_runs_of_an_earlier_method_are_not_described_by_the_present_one(records:
 
 
 def test_an_earlier_method_in_which_keep_decided_is_named(records: Records) -> None:
-    """Runs of version 3 were chosen as now and normalised otherwise; those of the present version need no such line."""
+    """Runs of version 3 were chosen in the same way but normalised differently; those of the present version have no such
+    line."""
     text = changed(records, method_version=[3, TRIAL_VERSION] * 8)
     assert "(version 3), in which input normalisation was ImageNet's" in text
     assert "last three epochs" in text
@@ -51,14 +52,14 @@ def test_the_measure_that_decided_is_named(records: Records, keep: str, undefine
 
 
 def test_several_measures_have_a_line_each(records: Records) -> None:
-    """Where runs differ in `keep`, each line says to which it belongs."""
+    """If runs differ in `keep`, each line states its value of `keep`."""
     text = changed(records, keep=["val_iou", "last"] * 8)
     assert "With keep=val_iou epochs are chosen by validation IoU" in text
     assert "With keep=last runs keep their last epoch" in text
 
 
-def test_the_size_at_which_a_test_counts_is_named(records: Records) -> None:
-    """The protocol says image_px, or the masks' original sizes where the tests were made there."""
+def test_the_size_of_the_test_masks_is_named(records: Records) -> None:
+    """The protocol names image_px, or the masks' original sizes if the tests used them."""
     assert "over the whole split at image_px, ignored" in changed(records, test_size="image_px")
     assert "over the whole split at the masks' original sizes (validation and losses: at image_px)," in changed(
         records, test_size="original"

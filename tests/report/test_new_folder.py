@@ -1,4 +1,4 @@
-"""Folders that commands write into."""
+"""Output folders of commands."""
 
 import errno
 import os
@@ -13,19 +13,19 @@ from segsweep.report.new_folder import make_new
 
 
 def fails(*_: Any, **__: Any) -> NoReturn:
-    """Do as a disk that is mounted read-only."""
+    """Fail like a disk that is mounted read-only."""
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    """A new folder, with those above it, and one that is there and empty, can be written into; nothing is in it."""
+    """A new folder, with its parents, and an existing empty folder can be written; nothing is left in it."""
     for _ in range(2):
         make_new("--out", tmp_path / "a" / "b")
         assert not list((tmp_path / "a" / "b").iterdir())
 
 
-def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
-    """A file in the place of the folder, or of one above it, is one line each."""
+def test_a_file_in_place_of_a_folder_is_rejected(tmp_path: Path) -> None:
+    """A file in place of the folder, or of one of its parents, is a one-line error."""
     (tmp_path / "file").write_text("kept")
     with pytest.raises(UserError, match=r"^--out .*/file: is a file; name a new or empty folder$"):
         make_new("--out", tmp_path / "file")
@@ -35,8 +35,8 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["listing", "writing"])
-def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
-    """A folder that is there but can be neither listed nor written into is one line, before anything is computed."""
+def test_an_unusable_folder_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    """A folder that can be neither listed nor written is a one-line error, before anything is computed."""
     owner, name = (Path, "iterdir") if lacking == "listing" else (new_folder, "NamedTemporaryFile")
     monkeypatch.setattr(owner, name, fails)
     with pytest.raises(UserError, match=r"^--out .*: cannot be written: Read-only file system; name another folder$"):

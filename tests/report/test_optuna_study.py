@@ -1,4 +1,4 @@
-"""Records as studies of Optuna."""
+"""Export of records to studies of Optuna."""
 
 import math
 from collections import Counter
@@ -25,7 +25,7 @@ STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed
 
 
 def study(folder: Path, name: str = "tiny") -> optuna.Study:
-    """Return a study of what was written."""
+    """Return a written study."""
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'optuna.db'}")
 
 
@@ -33,8 +33,9 @@ TUNED_BY = "val_iou, mean of the last 3 epochs"
 
 
 @pytest.mark.parametrize(("name", "phase", "measure"), [("tiny", "tune", TUNED_BY), ("tiny-confirmed", "confirm", "test_iou")])
-def test_every_ended_trial_is_there_as_it_was(troubled: Records, tmp_path: Path, name: str, phase: str, measure: str) -> None:
-    """Value, axes, curve, state, reason and times of a trial are the records'; what has not ended is left out."""
+def test_every_ended_trial_is_exported(troubled: Records, tmp_path: Path, name: str, phase: str, measure: str) -> None:
+    """Value, axes, curve, state, reason and times of a trial equal those of the records; trials that have not ended are
+    omitted."""
     write_optuna(troubled, tmp_path)
     trials = troubled.trials.set_index("trial_id")
     trials = trials[(trials["phase"] == phase) & trials["status"].isin(STATES)]
@@ -62,8 +63,8 @@ def test_every_ended_trial_is_there_as_it_was(troubled: Records, tmp_path: Path,
         assert trial.user_attrs.get("test_f1") == (row["test_f1"] if pd.notna(row["test_f1"]) else None)
 
 
-def test_what_is_left_out_is_told(troubled: Records, tmp_path: Path) -> None:
-    """The lines count what each study has, say what its value is, and give the command that opens it."""
+def test_omitted_trials_are_reported(troubled: Records, tmp_path: Path) -> None:
+    """The lines count the trials of each study, describe its value, and give the command that opens it."""
     lines = write_optuna(troubled, tmp_path)
     database = tmp_path / "optuna.db"
     ended = Counter(troubled.trials.loc[troubled.trials["status"].isin(STATES), "phase"])
@@ -75,7 +76,7 @@ def test_what_is_left_out_is_told(troubled: Records, tmp_path: Path) -> None:
 
 
 def test_axes_keep_their_declared_ranges(records: Records, tmp_path: Path) -> None:
-    """Compared axes are categories, tuned ones have their range and scale, in both studies."""
+    """Compared axes are categories, tuned axes have their range and scale, in both studies."""
     write_optuna(records, tmp_path)
     for name in ("tiny", "tiny-confirmed"):
         for trial in study(tmp_path, name).trials:
@@ -83,8 +84,8 @@ def test_axes_keep_their_declared_ranges(records: Records, tmp_path: Path) -> No
             assert trial.distributions["freeze"] == CategoricalDistribution(["none", "encoder"])
 
 
-def test_optuna_tells_which_axes_matter(records: Records, tmp_path: Path) -> None:
-    """Optuna's importances and best trial can be asked for."""
+def test_optuna_computes_importances_of_axes(records: Records, tmp_path: Path) -> None:
+    """Optuna's importances and best trial can be computed."""
     write_optuna(records, tmp_path)
     importances = optuna.importance.get_param_importances(study(tmp_path))
     assert set(importances) == {"source", "freeze", "learning_rate"}
@@ -93,8 +94,8 @@ def test_optuna_tells_which_axes_matter(records: Records, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("keep", "lost"), [("val_iou", True), ("val_loss", False), ("val_dice", True), ("last", False)])
-def test_the_value_is_what_the_planner_chooses_by(records: Records, tmp_path: Path, keep: str, lost: bool) -> None:
-    """The value of a trial is the one that the planner compares, also where IoU is undefined."""
+def test_the_value_is_the_one_by_which_the_planner_chooses(records: Records, tmp_path: Path, keep: str, lost: bool) -> None:
+    """The value of a trial is the one that the planner compares, even if IoU is undefined."""
     number = np.random.default_rng(0)
     epochs = pd.concat(
         [records.epochs.assign(epoch=lambda rows, n=n: rows["epoch"] + 2 * n) for n in range(3)], ignore_index=True
@@ -121,7 +122,7 @@ def test_the_value_is_what_the_planner_chooses_by(records: Records, tmp_path: Pa
 
 
 def test_trials_from_before_keep_have_their_validation_iou(records: Records, tmp_path: Path) -> None:
-    """Trials of method version 1 were chosen by the validation IoU of the epoch that they kept, which stays their value."""
+    """Trials of method version 1 were chosen by the validation IoU of their kept epoch, which is their value."""
     write_optuna(replace(records, trials=records.trials.assign(method_version=1)), tmp_path)
     of_trial = records.trials.set_index("trial_id")["val_iou"]
     assert study(tmp_path).user_attrs == {"value": "val_iou"}
@@ -137,10 +138,11 @@ def test_trials_from_before_keep_have_their_validation_iou(records: Records, tmp
         (LogUniform(np.float64(1e-5), 1), FloatDistribution(1e-5, 1.0, log=True)),
     ],
 )
-def test_other_ranges_are_understood(
+def test_every_kind_of_range_is_converted(
     records: Records, tmp_path: Path, declared: Uniform | Choice | LogUniform, expected: object
 ) -> None:
-    """Every kind of range becomes Optuna's, wide enough for what was tried; a missing value of a compared axis is None."""
+    """Every kind of range becomes an Optuna distribution that includes all tried values; a missing value of a compared axis is
+    None."""
     tried = 0.01 if isinstance(declared, LogUniform) else 0.0
     declaration = {**records.study, "tune": {"warmup": str(declared)}, "compare": [{"dev_share": [None, 0.5]}]}
     trials = records.trials.assign(warmup=tried, dev_share=[np.nan, 0.5] * 8)
@@ -152,7 +154,7 @@ def test_other_ranges_are_understood(
 
 
 def test_a_finished_trial_without_its_value_is_a_failure(records: Records, tmp_path: Path) -> None:
-    """Optuna knows no complete trial without a value: the reason says that it is undefined."""
+    """Optuna has no complete trials without a value: the reason states that it is undefined."""
     trials = records.trials.assign(test_iou=np.nan)
     write_optuna(replace(records, trials=trials), tmp_path)
     for trial in study(tmp_path, "tiny-confirmed").trials:
@@ -161,8 +163,8 @@ def test_a_finished_trial_without_its_value_is_a_failure(records: Records, tmp_p
         assert trial.user_attrs["val_iou"] > 0
 
 
-def test_a_path_that_an_address_cannot_hold_is_refused(records: Records, tmp_path: Path) -> None:
-    """SQLite would write into another file than the one that is told: a `?` is refused before anything is written."""
+def test_a_path_that_an_address_cannot_contain_is_rejected(records: Records, tmp_path: Path) -> None:
+    """SQLite would write into another file than the named one: a `?` is rejected before anything is written."""
     (tmp_path / "why?").mkdir()
     with pytest.raises(UserError, match=r"^--out .*why\?: contains '\?', .*; name a folder without it$"):
         write_optuna(records, tmp_path / "why?")
@@ -170,7 +172,7 @@ def test_a_path_that_an_address_cannot_hold_is_refused(records: Records, tmp_pat
 
 
 def test_a_study_without_results_is_one_line(records: Records, tmp_path: Path) -> None:
-    """Where no trial of the study as it is declared has ended, the message says so."""
+    """If no planned trial has ended, the message states it."""
     nothing = replace(records, trials=records.trials.iloc[:0])
     with pytest.raises(UserError, match="tiny: no trial has ended"):
         write_optuna(nothing, tmp_path)

@@ -1,4 +1,4 @@
-"""Masks in colour over their pictures, and the legend."""
+"""Coloured masks over their images, and the legend."""
 
 import subprocess
 import sys
@@ -11,14 +11,14 @@ from segsweep.report.overlay import coloured, legend, overlay
 
 
 def block(picture_px: int = 20, number: int = 1) -> tuple[Pixels, Pixels]:
-    """Return a picture of noise, and a mask whose middle is one class."""
+    """Return an image of noise, and a mask whose middle is one class."""
     picture = np.random.default_rng(0).integers(0, 256, (picture_px, picture_px + 4, 3)).astype(np.uint8)
     mask = np.zeros(picture.shape[:2], dtype=np.uint8)
     mask[5:15, 5:15] = number
     return picture, mask
 
 
-def test_classes_have_colours_of_their_own() -> None:
+def test_classes_have_distinct_colours() -> None:
     """Twenty classes have twenty colours; ignored pixels are grey."""
     colours = coloured(np.arange(256, dtype=np.uint8)[None])[0]
     assert len({tuple(colour) for colour in colours[:20]}) == 20
@@ -26,16 +26,16 @@ def test_classes_have_colours_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 0.5, 1.0])
-def test_a_class_is_mixed_with_the_picture_by_its_strength(strength: float) -> None:
-    """Inside a class every pixel is the stated mixture of picture and colour, to a grey level."""
+def test_a_class_is_blended_with_the_image_by_its_strength(strength: float) -> None:
+    """Inside a class, every pixel is the stated mixture of image and colour, to within one grey level."""
     picture, mask = block()
     inside = np.s_[6:14, 6:14]
     mixed = (1 - strength) * picture[inside] + strength * coloured(mask)[inside]
     assert np.abs(overlay(picture, mask, strength=strength)[inside] - mixed).max() <= 1
 
 
-def test_the_clear_class_leaves_the_picture_and_the_others_are_outlined() -> None:
-    """Where the clear class is nothing changes, up to the edge; a class's outermost pixels have its full colour."""
+def test_the_clear_class_keeps_the_image_and_others_are_outlined() -> None:
+    """The clear class changes nothing up to its edge; the outermost pixels of other classes have their full colour."""
     picture, mask = block(number=2)
     result = overlay(picture, mask)
     assert result.dtype == np.uint8
@@ -44,15 +44,15 @@ def test_the_clear_class_leaves_the_picture_and_the_others_are_outlined() -> Non
     assert (result[5:15, 14] == coloured(mask)[5:15, 14]).all()
 
 
-def test_without_a_clear_class_every_class_is_laid_over() -> None:
-    """With None class 0 is laid over in white: black would only darken the picture."""
+def test_without_a_clear_class_every_class_is_overlaid() -> None:
+    """With None, class 0 is overlaid in white: black would only darken the image."""
     picture, mask = block()
     result = overlay(picture, mask, clear=None)
     assert np.abs(result[0] - (255 + picture[0].astype(float)) * 0.5).max() <= 1
 
 
-def test_outlines_grow_with_the_picture() -> None:
-    """On a picture of 1,200 pixels an outline is three pixels wide."""
+def test_outlines_grow_with_the_image() -> None:
+    """On an image of 1,200 pixels, an outline is three pixels wide."""
     mask = np.zeros((1200, 1200), dtype=np.uint8)
     mask[:, 600:] = 1
     result = overlay(np.zeros((1200, 1200, 3), dtype=np.uint8), mask)
@@ -60,8 +60,8 @@ def test_outlines_grow_with_the_picture() -> None:
     assert np.flatnonzero(full).tolist() == [600, 601, 602]
 
 
-def test_a_legend_shows_the_classes_that_are_asked_for() -> None:
-    """The colours of the numbers stand in the legend and no others; it has the width that was asked for."""
+def test_a_legend_shows_the_given_classes() -> None:
+    """The legend has the colours of the given numbers and no others, and the given width."""
     classes = ["background", *(f"class {number}" for number in range(1, 6))]
     pixels = np.asarray(legend(classes, [2, 5, 255], 300)).reshape(-1, 3)
     shown = {tuple(pixel) for pixel in pixels.tolist()}
@@ -69,8 +69,8 @@ def test_a_legend_shows_the_classes_that_are_asked_for() -> None:
     assert [number for number in range(1, 6) if colours[number] in shown] == [2, 5]
 
 
-def test_a_legend_takes_as_many_lines_as_its_width_asks_for() -> None:
-    """Many classes in little width stand below each other; long names are cut, and nothing is wider than asked."""
+def test_a_legend_has_as_many_lines_as_its_width_requires() -> None:
+    """Many classes in little width take several lines; long names are shortened, and nothing exceeds the width."""
     classes = [f"a rather long name of class {number}" for number in range(8)]
     wide, narrow = legend(classes, range(8), 2000), legend(classes, range(8), 90)
     assert (wide.width, narrow.width) == (2000, 90)

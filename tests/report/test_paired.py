@@ -1,4 +1,4 @@
-"""Cells are compared in pairs, seed by seed and picture by picture, with an interval that says how sure the difference is."""
+"""Paired comparison of cells, by seed and image, with an interval."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from segsweep.records import load
 from segsweep.report.paired import bootstrap_interval, difference_text, paired_differences, reference_cells
 
 
-def test_every_cell_finds_the_one_that_is_like_it_but_for_the_reference(finished: Path) -> None:
-    """The reference itself has no partner, and what must be alike is alike."""
+def test_every_cell_finds_its_partner(finished: Path) -> None:
+    """The reference itself has no partner, and all other axes are equal."""
     records = load(finished / "runs" / "tiny")
     random, *_, trained = records.trials["source"].sort_values().unique()
     partners = reference_cells(records, {"source": random})
@@ -26,14 +26,14 @@ def test_every_cell_finds_the_one_that_is_like_it_but_for_the_reference(finished
 
 
 def planned(records, rows):
-    """Records of a study that compares all that these cells differ in; the cell's name is its number."""
+    """Records of a study that compares all axes in which these cells differ; the cell's name is its number."""
     cells = pd.DataFrame(rows).rename_axis("cell").reset_index()
     axes = {name: list(cells[name].unique()) for name in cells if name != "cell"}
     return replace(records, trials=cells, study={**records.study, "compare": [axes]})
 
 
-def test_partners_may_differ_in_what_follows_the_source_where_the_source_does(finished: Path) -> None:
-    """Random weights have no transfer, and no temperature of a self-supervised stage; in all else they must agree."""
+def test_partners_with_different_sources_may_differ_in_its_axes(finished: Path) -> None:
+    """Random weights have no transfer and no temperature of a self-supervised stage; all other axes must be equal."""
     records = load(finished / "runs" / "tiny")
     random = {"source": "random", "transfer": "none", "ssl_temperature": 0.1}
     city = {"source": "city", "transfer": "all", "ssl_temperature": 0.5}
@@ -44,14 +44,14 @@ def test_partners_may_differ_in_what_follows_the_source_where_the_source_does(fi
 
 
 def test_a_cell_with_several_partners_has_none(finished: Path) -> None:
-    """Which of two that are alike in all that counts would be meant cannot be known."""
+    """It is ambiguous which of two equal partners is meant."""
     records = load(finished / "runs" / "tiny")
     cells = [{"source": "random", "transfer": "none"}, {"source": "a", "transfer": "all"}, {"source": "a", "transfer": "encoder"}]
     assert reference_cells(planned(records, cells), {"source": "a"}) == {}
 
 
-def test_the_difference_is_that_of_the_means_over_seeds_and_pictures(finished: Path) -> None:
-    """As every picture is scored by every run, the mean of the differences is the difference of the means."""
+def test_the_difference_is_that_of_the_means_over_seeds_and_images(finished: Path) -> None:
+    """As every image is scored by every run, the mean of the differences is the difference of the means."""
     records = load(finished / "runs" / "tiny")
     cells = records.study["cells"]
     table = paired_differences(records, {cells[1]: cells[0], cells[2]: "no such cell"})
@@ -73,38 +73,38 @@ def test_without_scores_there_are_no_differences(finished: Path) -> None:
     assert list(table.columns) == ["cell", "reference", "difference", "low", "high", "images", "seeds"]
 
 
-def test_with_one_seed_the_interval_is_the_usual_bootstrap_over_pictures() -> None:
-    """SciPy's percentile interval of the mean is the same up to the chance of the draws."""
+def test_with_one_seed_the_interval_is_the_bootstrap_over_images() -> None:
+    """SciPy's percentile interval of the mean is equal up to the randomness of the resampling."""
     each = np.random.default_rng(1).normal(0.1, 0.3, 200)
     theirs = bootstrap((each,), np.mean, method="percentile", n_resamples=5000, rng=np.random.default_rng(2)).confidence_interval
     assert bootstrap_interval(each[None]) == pytest.approx(tuple(theirs), abs=0.006)
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
-    """Two seeds, one for and one against, leave the sign open however many pictures there are."""
+    """With two seeds, one for and one against, the sign stays undecided however many images there are."""
     pictures = np.random.default_rng(1).normal(0, 0.01, 500)
     low, high = bootstrap_interval(np.stack([pictures + 0.2, pictures - 0.2]))
     assert low < -0.15
     assert high > 0.15
 
 
-def test_scores_that_are_missing_are_left_out() -> None:
-    """A picture without a score of one seed counts with the other's."""
+def test_missing_scores_are_ignored() -> None:
+    """An image without a score of one seed counts with the other's."""
     each = np.full((2, 30), 0.25)
     each[0, ::2] = np.nan
     assert bootstrap_interval(each) == pytest.approx((0.25, 0.25))
 
 
-def test_runs_that_are_not_planned_any_more_are_not_compared(finished: Path) -> None:
-    """Only the study as it was last declared counts."""
+def test_runs_that_are_no_longer_planned_are_not_compared(finished: Path) -> None:
+    """Only the study as last declared counts."""
     records = load(finished / "runs" / "tiny")
     cells = records.study["cells"]
     trials = records.trials[records.trials["cell"] != cells[0]]
     assert paired_differences(replace(records, trials=trials), {cells[1]: cells[0]}).empty
 
 
-def test_the_sentence_counts_the_signs_that_are_sure_and_warns_of_few_seeds() -> None:
-    """An interval that crosses zero counts on neither side; how many pictures and seeds there are is a range where it differs."""
+def test_the_sentence_counts_certain_signs_and_warns_of_few_seeds() -> None:
+    """An interval that includes zero counts on neither side; differing numbers of images and seeds are given as a range."""
     table = pd.DataFrame({"low": [0.1, -0.2, -0.3], "high": [0.2, 0.1, -0.1], "images": 9})
     several = "Of 3 differences, 1 lie above zero and 1 below it with their whole interval (9 test images, 5 seeds)."
     chance = " Of many 95 % intervals about 1 in 20 excludes zero by chance alone."

@@ -1,4 +1,4 @@
-"""Predictions side by side."""
+"""The sheet of predictions."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from segsweep.report.prediction_sheet import GAP_PX, HEADER_PX, TILE_PX, predict
 
 
 def test_there_is_a_column_for_every_cell(finished: Path) -> None:
-    """The picture has the photograph, the truth, and one prediction for each of the four cells, and six rows."""
+    """The sheet has the image, the truth, and one prediction for each of the four cells, and six rows."""
     sheet = prediction_sheet(load(finished / "runs" / "tiny"), finished / "store")
     assert sheet is not None
     step = TILE_PX + GAP_PX
@@ -19,7 +19,7 @@ def test_there_is_a_column_for_every_cell(finished: Path) -> None:
 
 
 def test_the_truth_is_the_mask(finished: Path) -> None:
-    """The second column shows the test pictures' masks: black ground and one colour."""
+    """The second column shows the masks of the test images: black background and one colour."""
     sheet = prediction_sheet(load(finished / "runs" / "tiny"), finished / "store")
     assert sheet is not None
     left = GAP_PX + TILE_PX + GAP_PX
@@ -29,7 +29,7 @@ def test_the_truth_is_the_mask(finished: Path) -> None:
 
 
 def test_the_source_model_has_one_column(copy_of_finished: Path) -> None:
-    """What a source's own model predicts stands before the first of its two cells, once."""
+    """The predictions of a source's own model precede the first of its two cells, once."""
     records = load(copy_of_finished / "runs" / "tiny")
     trials = records.trials[(records.trials["phase"] == "confirm") & (records.trials["source"] != "random")]
     for key in trials["model_key"]:
@@ -41,11 +41,11 @@ def test_the_source_model_has_one_column(copy_of_finished: Path) -> None:
     assert sheet is not None
     step = TILE_PX + GAP_PX
     assert sheet.width == 7 * step + GAP_PX
-    left = GAP_PX + 4 * step  # after the picture, the truth, and the two cells of random weights
+    left = GAP_PX + 4 * step  # after the image, the truth, and the two cells of random weights
     tile = np.asarray(sheet.crop((left, HEADER_PX, left + TILE_PX, HEADER_PX + TILE_PX)))
     assert (tile == coloured(np.array([[1]], dtype=np.uint8))[0, 0]).all()
 
 
-def test_a_store_without_models_has_no_picture(finished: Path, tmp_path: Path) -> None:
-    """Where the models were removed there is nothing to show, and no error."""
+def test_a_store_without_models_has_no_sheet(finished: Path, tmp_path: Path) -> None:
+    """If the models were removed, there is no sheet and no error."""
     assert prediction_sheet(load(finished / "runs" / "tiny"), tmp_path) is None

@@ -1,4 +1,4 @@
-"""Results beside published numbers."""
+"""Comparison of results with published numbers."""
 
 from dataclasses import replace
 
@@ -20,8 +20,8 @@ def published(records, **cell):
     return replace(records, study={**records.study, "published": {"where": "Table 9", "note": "Of old.", "runs": [run]}})
 
 
-def test_each_run_stands_beside_the_mean_of_its_like(finished):
-    """A row holds the mean of this study's confirmed runs of the like cell, and the published number."""
+def test_each_published_run_is_compared_with_the_mean_of_its_cell(finished):
+    """A row has the mean of the confirmed runs of the equivalent cell, and the published number."""
     records = load(finished / "runs" / "tiny")
     rows = beside_published(published(records, source="random", freeze="encoder"))
     trials = records.trials
@@ -35,7 +35,7 @@ def test_each_run_stands_beside_the_mean_of_its_like(finished):
 
 
 def test_the_text_has_both_columns_and_the_note(finished):
-    """The report names the table, shows both numbers and the note; without published numbers there is nothing of it."""
+    """The report names the table, shows both numbers and the note; without published numbers it has no such section."""
     records = load(finished / "runs" / "tiny")
     text = table_text(published(records, source="random", freeze="encoder"))
     table = text.partition("Compared with Table 9:")[2].splitlines()
@@ -46,24 +46,24 @@ def test_the_text_has_both_columns_and_the_note(finished):
     assert "Beside" not in table_text(records)
 
 
-def test_a_run_without_its_like_stays_empty(finished):
-    """A published run that no cell is like has no number of ours."""
+def test_a_published_run_without_a_cell_stays_empty(finished):
+    """A published run without an equivalent cell has no number of this study."""
     rows = beside_published(published(load(finished / "runs" / "tiny"), source="imagenet"))
     assert rows["cell"].iloc[0] == ""
     assert np.isnan(rows["test_iou"].iloc[0])
     assert rows["test_iou_published"].iloc[0] == 0.5
 
 
-def test_the_first_of_several_like_cells_counts():
-    """Where several cells hold what is wanted, the first of the study is taken; a value of None is an empty one."""
+def test_the_first_of_several_equivalent_cells_is_used():
+    """If several cells match, the first of the study is used; a value of None matches an empty one."""
     planned = pd.DataFrame({"cell": ["a", "b", "c"], "freeze": ["none", "encoder", "encoder"], "steps": [1, np.nan, np.nan]})
     assert like_cell({"freeze": "encoder"}, planned) == "b"
     assert like_cell({"steps": None}, planned) == "b"
     assert like_cell({"freeze": "norm"}, planned) is None
 
 
-def test_deviations_stand_below_the_published_table(finished):
-    """Below the table stands every deviation that was declared, wrapped; where none was, nothing of it."""
+def test_deviations_are_listed_below_the_published_table(finished):
+    """Below the table every declared deviation is listed, wrapped; without declared ones there is no list."""
     records = published(load(finished / "runs" / "tiny"), source="random", freeze="encoder")
     assert "Deviations" not in table_text(records)
     long = "The optimiser is not said; here " + "Adam and " * 20 + "Adam."
@@ -78,7 +78,7 @@ def test_deviations_stand_below_the_published_table(finished):
 
 
 def test_the_records_keep_the_deviations(tiny_study):
-    """What a study declares as its deviations is in what its records say of it."""
+    """The records of a study contain its declared deviations."""
     run = PublishedRun("theirs", {"source": "random"}, {"test_iou": 0.5})
     study = replace(tiny_study, published=Published("Table 1", [run], deviations=["The seed is not said."]))
     plan = make_plan(study, lambda *names: str(names))

@@ -1,4 +1,4 @@
-"""Before and after fine-tuning, from records."""
+"""Comparison before and after fine-tuning, from records."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from segsweep.report.text import table_text
 
 @pytest.fixture
 def records(finished):
-    """The tiny study's records, as if it had been run with `domain_shift`: the sourced cells have a test before."""
+    """The tiny study's records, as if it had been run with `domain_shift`: cells with a source have a test before fine-tuning."""
     found = load(finished / "runs" / "tiny")
     trials = found.trials.copy()
     sourced = (trials["phase"] == "confirm") & (trials["source"] != "random")
@@ -34,7 +34,7 @@ def records(finished):
 
 
 def test_the_table_has_means_before_and_after(records):
-    """A row a cell has the means over its confirmed runs before and after; a random start has nothing before."""
+    """The row of a cell has the means over its confirmed runs before and after; a random start has no values before."""
     rows = shift_table(records).set_index("cell")
     assert len(rows) == 4
     sourced, random = rows[rows["source"] != "random"].iloc[0], rows[rows["source"] == "random"]
@@ -48,7 +48,7 @@ def test_the_table_has_means_before_and_after(records):
 
 
 def test_the_text_has_it_and_other_studies_do_not(records, finished):
-    """The report of such a study has a table with both; without anything measured before there is none."""
+    """The report of such a study has a table with both; a study without measures before has no such table."""
     lines = table_text(records).partition("Before (the source's own model)")[2].splitlines()
     assert lines[2].split("  ")[-1].strip() == "forgetting"
     assert lines[2].count("after") == 5
@@ -58,8 +58,8 @@ def test_the_text_has_it_and_other_studies_do_not(records, finished):
     assert "Before" not in table_text(plain)
 
 
-def test_a_class_that_is_predicted_before_alone_has_nothing_after(records):
-    """A class that no test picture shows and that is unlearnt has no column after: it is missing there, and nothing breaks."""
+def test_a_class_that_is_predicted_only_before_is_missing_after(records):
+    """A class that no test image shows and that was not learned has no column after; its value is missing, without an error."""
     trials = records.trials.assign(before_iou_bus=records.trials["before_iou_figure"] * 0)
     rows = shift_table(replace(records, trials=trials))
     assert rows["test_iou_bus"].isna().all()
@@ -67,8 +67,8 @@ def test_a_class_that_is_predicted_before_alone_has_nothing_after(records):
     assert "IoU bus" in table_text(replace(records, trials=trials))
 
 
-def test_published_classes_may_be_written_otherwise(records):
-    """A published `test_iou_Fig-ure` finds the column of the class `figure`."""
+def test_published_classes_match_other_spellings(records):
+    """A published `test_iou_Fig-ure` matches the column of the class `figure`."""
     cell = {"source": str(records.trials["source"].iloc[-1]), "freeze": "none"}
     runs = [PublishedRun("One", cell, {"test_iou_Fig-ure": 0.5})]
     declared = {**records.study, "published": Published("Table 1", runs).as_dict()}
@@ -76,8 +76,8 @@ def test_published_classes_may_be_written_otherwise(records):
     assert rows["test_iou_Fig-ure"].notna().all()
 
 
-def test_published_numbers_from_before_stand_beside_ours(records):
-    """A published run that is marked `before` is laid beside the test of the source's model."""
+def test_published_numbers_before_fine_tuning_are_compared(records):
+    """A published run that is marked `before` is compared with the test of the source's model."""
     cell = {"source": str(records.trials["source"].iloc[-1]), "freeze": "none"}
     assert cell["source"].startswith("supervised:")
     runs = [PublishedRun(name, cell, {"test_mean_iou": 0.61}, before=name == "Before") for name in ("Before", "After")]
@@ -90,7 +90,7 @@ def test_published_numbers_from_before_stand_beside_ours(records):
 
 
 def test_an_absent_class_is_noted(finished):
-    """A class that no test picture shows is told below the table."""
+    """A class that no test image shows is reported below the table."""
     records = load(finished / "runs" / "tiny")
     assert "None of the" not in table_text(records)
     trials = records.trials.assign(absent_classes=pd.Series("figure", index=records.trials.index, dtype="string"))

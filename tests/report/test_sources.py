@@ -1,4 +1,4 @@
-"""The table of trained sources, on records of a real study and on rows made for it."""
+"""The table of trained sources, from records of a real study and from rows made for the test."""
 
 import json
 from dataclasses import replace
@@ -10,8 +10,8 @@ from segsweep.records import load
 from segsweep.report.sources import stage_names, trained_sources, with_those_before
 
 
-def test_a_supervised_source_is_told_with_its_validation_iou(finished: Path) -> None:
-    """The stage of the tiny study stands with its pictures, epochs and validation mean IoU; others are left out."""
+def test_a_supervised_source_is_listed_with_its_validation_iou(finished: Path) -> None:
+    """The stage of the tiny study is listed with its images, steps and validation mean IoU; other quality columns are omitted."""
     records = load(finished / "runs" / "tiny")
     sources = trained_sources(records)
     assert list(sources["val_mean_iou"]) == list(records.stages["val_mean_iou"])
@@ -20,12 +20,12 @@ def test_a_supervised_source_is_told_with_its_validation_iou(finished: Path) -> 
 
 
 def added(records, **columns):
-    """Records with one more stage, like the first but for some columns."""
+    """Records with one more stage, equal to the first except for some columns."""
     return replace(records, stages=pd.concat([records.stages, records.stages.iloc[:1].assign(**columns)], ignore_index=True))
 
 
-def test_stages_that_no_planned_trial_needs_are_left_out(finished: Path) -> None:
-    """Of the stages in the records those count that a planned trial starts from, or that come before such a one."""
+def test_stages_that_no_planned_trial_needs_are_omitted(finished: Path) -> None:
+    """Only stages count that a planned trial starts from, or that precede such a stage."""
     records = load(finished / "runs" / "tiny")
     first = str(records.stages.loc[0, "stage_id"])
     more = added(records, stage="other", stage_id="other")
@@ -35,8 +35,8 @@ def test_stages_that_no_planned_trial_needs_are_left_out(finished: Path) -> None
     assert len(trained_sources(wanted)) == 2
 
 
-def test_stages_of_one_name_are_told_apart_by_their_settings(finished: Path) -> None:
-    """Two stages of one chain differ in a column of the setting in which they differ, and in no other."""
+def test_stages_of_the_same_name_are_distinguished_by_their_settings(finished: Path) -> None:
+    """Two stages of one chain have a column for the setting in which they differ, and for no other."""
     records = load(finished / "runs" / "tiny")
     settings = json.loads(records.stages.loc[0, "settings"])
     twin = added(records, stage_id="twin", settings=json.dumps({**settings, "learning_rate": 0.5}))
@@ -46,8 +46,8 @@ def test_stages_of_one_name_are_told_apart_by_their_settings(finished: Path) -> 
     assert "batch_size" not in sources
 
 
-def test_a_stage_is_named_by_what_tells_it_from_others_of_its_chain(finished: Path) -> None:
-    """By its own settings and by those before it; a stage that has not ended has its name too."""
+def test_a_stage_name_has_the_settings_that_distinguish_it(finished: Path) -> None:
+    """Its own settings and those of the stages before it count; a stage that has not ended has a name, too."""
     records = load(finished / "runs" / "tiny")
     first, chain, settings = records.stages.loc[0, ["stage_id", "stage", "settings"]]
     assert stage_names(records).to_dict() == {first: chain}

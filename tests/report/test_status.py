@@ -51,7 +51,7 @@ def start(writer: RecordWriter, row: dict[str, Any], epochs: int = 0) -> str:
 
 
 def write(writer: RecordWriter) -> None:
-    """Write a study in the middle: of the first cell one trial is done, one failed, one runs and one was broken off."""
+    """Write an unfinished study: of the first cell, one trial is done, one failed, one runs and one was interrupted."""
     begin(writer)
     writer.end(start(writer, PLAN[0], 1), "finished", {"val_iou": 0.4})
     writer.end(start(writer, PLAN[1]), "failed", {"error": "loss is nan (traceback: s/errors/t1.txt)"})
@@ -71,7 +71,7 @@ def write(writer: RecordWriter) -> None:
 
 @pytest.fixture
 def halfway(tmp_path: Path) -> StudyStatus:
-    """The status of a study in the middle, while its driver writes."""
+    """The status of an unfinished study, while its driver is alive."""
     with RecordWriter(tmp_path / "s") as writer:
         write(writer)
         busy = (WorkerInfo("n2", "cpu x1", "t2"), WorkerInfo("n3", "cpu x1", "s1"), WorkerInfo(None, None, "t9"))
@@ -80,7 +80,7 @@ def halfway(tmp_path: Path) -> StudyStatus:
         return read_status(tmp_path / "s")
 
 
-def test_cells_count_what_is_done_runs_waits_and_failed(halfway: StudyStatus) -> None:
+def test_cells_count_done_running_waiting_and_failed_trials(halfway: StudyStatus) -> None:
     """In the study's order; a trial that two cells share counts in both, and runs that a cell cannot have count as failed."""
     assert [cell.cell for cell in halfway.cells] == CELLS
     assert [cell.trials for cell in halfway.cells] == [Counts(6, 1, 1, 3, 1), Counts(2, 1, 0, 1, 0), Counts(3, 1, 0, 0, 2)]
@@ -90,14 +90,14 @@ def test_cells_count_what_is_done_runs_waits_and_failed(halfway: StudyStatus) ->
     assert halfway.state == RUNNING
 
 
-def test_each_reason_stands_once(halfway: StudyStatus) -> None:
-    """With how often it occurred, whichever traceback belongs to it."""
+def test_each_reason_is_listed_once(halfway: StudyStatus) -> None:
+    """With its number of occurrences, whichever traceback belongs to it."""
     expected = (Failure("loss is nan", 2, CELLS[0]), Failure("no setting could be chosen", 1, "confirmed runs"))
     assert halfway.failures == expected
 
 
-def test_what_runs_has_its_epoch_and_its_worker(halfway: StudyStatus) -> None:
-    """Stages first; the worker's machine is what the driver says."""
+def test_running_tasks_have_their_epoch_and_worker(halfway: StudyStatus) -> None:
+    """Stages come first; the worker's machine is that of the driver's status."""
     stage, trial = halfway.running
     assert (stage.kind, stage.epoch, stage.epochs, stage.machine) == ("stage", 2, 5, "n3")
     assert (trial.kind, trial.epoch, trial.epochs, trial.val_iou, trial.machine) == ("trial", 3, 8, 0.3, "n2")
@@ -105,8 +105,8 @@ def test_what_runs_has_its_epoch_and_its_worker(halfway: StudyStatus) -> None:
     assert (trial.seconds, halfway.images_per_second) == (6.0, 70.0)
 
 
-def test_a_researcher_reads_it(halfway: StudyStatus) -> None:
-    """No line is wider than asked for; the numbers stand where one looks for them, in words."""
+def test_the_lines_are_readable(halfway: StudyStatus) -> None:
+    """No line is wider than requested, and all numbers are there, in words."""
     lines = status_lines(halfway, 80)
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
@@ -121,8 +121,8 @@ def test_a_researcher_reads_it(halfway: StudyStatus) -> None:
     assert "and 2 more cells" in shown
 
 
-def test_only_what_has_changed_is_news(halfway: StudyStatus) -> None:
-    """A log gets each line once: neither the time left nor the age is news, one more epoch and one more trial is."""
+def test_only_changes_are_logged(halfway: StudyStatus) -> None:
+    """A log gets each line once: neither the time left nor the age is a change; one more epoch and one more trial are."""
     assert len(news(None, halfway)) == len(set(news(None, halfway))) > 8
     assert halfway.driver is not None
     later = replace(halfway, age_seconds=99.0, driver=replace(halfway.driver, seconds_left=1.0, updated_at=2000.0, revision=10))
@@ -149,14 +149,16 @@ def test_only_what_has_changed_is_news(halfway: StudyStatus) -> None:
         (None, False, 0, "finished"),
     ],
 )
-def test_the_state_is_the_drivers_word_unless_it_is_gone(driver: DriverStatus | None, alive: bool, left: int, state: str) -> None:
-    """A driver that lived when it last wrote and is gone has crashed; without its word, what is left to do decides."""
+def test_the_state_is_that_of_the_driver_unless_it_is_gone(
+    driver: DriverStatus | None, alive: bool, left: int, state: str
+) -> None:
+    """A driver that was alive at its last status and is gone has crashed; without a status, the remaining work decides."""
     assert state_of(driver, alive, left) == state
 
 
 @pytest.mark.parametrize("state", [INTERRUPTED, ENDED, RUNNING])
-def test_a_study_that_does_not_run_says_how_to_continue(tmp_path: Path, state: str) -> None:
-    """The command stands whole on a line of its own, however narrow the terminal is, with its folder; nothing runs any more."""
+def test_an_ended_study_shows_how_to_continue(tmp_path: Path, state: str) -> None:
+    """The command is on its own line, unwrapped, however narrow the terminal is, with its folder; nothing runs any more."""
     with RecordWriter(tmp_path / "s") as writer:
         write(writer)
     command = f"python sweeps/s.py --data {'x' * 90}"
@@ -170,7 +172,7 @@ def test_a_study_that_does_not_run_says_how_to_continue(tmp_path: Path, state: s
 
 
 def test_a_job_of_ray_is_submitted_again(tmp_path: Path) -> None:
-    """The folder to which Ray copied its files is gone by then, so it is not named."""
+    """The folder to which Ray copied its files no longer exists, so it is not named."""
     with RecordWriter(tmp_path / "s") as writer:
         write(writer)
     folder = "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1"
@@ -179,8 +181,8 @@ def test_a_job_of_ray_is_submitted_again(tmp_path: Path) -> None:
     assert folder not in text
 
 
-def test_an_earlier_drivers_word_is_not_taken_for_the_present_ones(tmp_path: Path) -> None:
-    """While a driver lives that has not written yet, what the last one wrote when it ended does not count."""
+def test_the_status_of_an_earlier_driver_is_ignored(tmp_path: Path) -> None:
+    """While a driver is alive that has not written yet, the last status of an earlier driver does not count."""
     with RecordWriter(tmp_path / "s") as writer:
         write(writer)
         replace(DRIVER, state=INTERRUPTED).write(tmp_path / "s")
@@ -189,7 +191,7 @@ def test_an_earlier_drivers_word_is_not_taken_for_the_present_ones(tmp_path: Pat
 
 
 def test_a_start_without_records_has_a_status(tmp_path: Path) -> None:
-    """While machines are waited for before anything is recorded, the status says so."""
+    """While a start waits for machines before anything is recorded, the status shows it."""
     (tmp_path / "s").mkdir()
     replace(DRIVER, state=ENDED, reason="no machine with a GPU came").write(tmp_path / "s")
     status = read_status(tmp_path / "s")
@@ -198,7 +200,7 @@ def test_a_start_without_records_has_a_status(tmp_path: Path) -> None:
 
 
 def test_another_machines_clock_is_not_compared(tmp_path: Path) -> None:
-    """How long ago a driver wrote is said on its own machine alone; elsewhere its clock is named."""
+    """The age of a status is shown only on the driver's machine; elsewhere the time is given by its clock."""
     with RecordWriter(tmp_path / "s") as writer:
         write(writer)
         status = status_of(load(tmp_path / "s"), DRIVER, alive=True)
@@ -208,14 +210,14 @@ def test_another_machines_clock_is_not_compared(tmp_path: Path) -> None:
         assert "as of 3 s ago" in status_lines(status_of(load(tmp_path / "s"), here, alive=True), 200)[0]
 
 
-def test_names_lose_what_all_cells_share(halfway: StudyStatus) -> None:
-    """`freeze=none` stands in every name, so in none of the table; a single cell keeps its name."""
+def test_short_names_omit_what_all_cells_share(halfway: StudyStatus) -> None:
+    """`freeze=none` is in every name, so the table omits it; a single cell keeps its name."""
     assert short_names(halfway.cells) == ["source=a", "source=b", "source=c"]
     assert short_names(halfway.cells[:1]) == [CELLS[0]]
 
 
 def test_a_study_finished_by_an_earlier_version_has_its_status(finished: Path) -> None:
-    """Records without a status file are counted alike; the numbers are those of the table of trials."""
+    """Records without a status file are counted in the same way; the numbers are those of the table of trials."""
     records = load(finished / "runs" / "tiny")
     status = status_of(records, None, alive=False)
     assert status.state == FINISHED
@@ -226,7 +228,7 @@ def test_a_study_finished_by_an_earlier_version_has_its_status(finished: Path) -
 
 
 def test_the_page_on_records_lists_every_field(halfway: StudyStatus) -> None:
-    """The output of `--json` has the names that the table in `segsweep/records/README.md` lists, and all of it is plain JSON."""
+    """`--json` prints exactly the fields that the table in `segsweep/records/README.md` lists, all of them plain JSON."""
     row = json.loads(json.dumps(halfway.as_row(), allow_nan=False))
     page = (Path(__file__).parents[2] / "segsweep" / "records" / "README.md").read_text(encoding="utf-8")
     section = page.split("\n## Status as JSON\n")[1].split("\n## ")[0]

@@ -13,7 +13,7 @@ from segsweep.report.table_files import write_csv, write_parquet
 
 
 def test_parquet_keeps_every_table_with_its_types(troubled: Records, tmp_path: Path) -> None:
-    """What is read back is the table, to the last bit, type and missing value."""
+    """A table that is read back is bit-identical, with its types and missing values."""
     write_parquet(troubled, tmp_path)
     assert {path.stem for path in tmp_path.glob("*.parquet")} == set(TABLES)
     for name in TABLES:
@@ -21,7 +21,7 @@ def test_parquet_keeps_every_table_with_its_types(troubled: Records, tmp_path: P
 
 
 def test_csv_has_every_value_of_every_table(troubled: Records, tmp_path: Path) -> None:
-    """Python's own reader finds a header and every row; numbers read back to the last bit, missing values are empty."""
+    """Python's own reader finds a header and every row; numbers are read back exactly, missing values are empty."""
     write_csv(troubled, tmp_path)
     assert {path.stem for path in tmp_path.glob("*.csv")} == set(TABLES)
     for name in TABLES:
@@ -38,8 +38,8 @@ def test_csv_has_every_value_of_every_table(troubled: Records, tmp_path: Path) -
             assert read == [value if numeric else str(value) for value in expected.dropna()]
 
 
-def test_the_declaration_lies_beside_the_tables(records: Records, tmp_path: Path) -> None:
-    """`study.json` has what was declared, whatever its letters, and what every cell chose."""
+def test_the_declaration_is_written_with_the_tables(records: Records, tmp_path: Path) -> None:
+    """`study.json` has the declaration, in any script, and the choice of every cell."""
     named = replace(records, study={**records.study, "fixed": {"loss": "größe"}})
     assert write_csv(named, tmp_path)[0].startswith(
         f"{tmp_path}: trials.csv (16 rows), stages.csv (1 rows), epochs.csv (34 rows)"

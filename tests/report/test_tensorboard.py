@@ -1,4 +1,4 @@
-"""Records as TensorBoard's files, read back with TensorBoard's own reader."""
+"""Export of records to TensorBoard, read back with TensorBoard's own reader."""
 
 import re
 from dataclasses import replace
@@ -26,13 +26,13 @@ def read(folder: Path) -> dict[str, EventAccumulator]:
 
 
 def plugin(run: EventAccumulator, tag: str) -> Any:
-    """Return what a run tells the HPARAMS tab."""
+    """Return a run's data for the HPARAMS tab."""
     content = run.summary_metadata[f"_hparams_/{tag}"].plugin_data.content
     return getattr(plugin_data_pb2.HParamsPluginData.FromString(content), tag)
 
 
 def test_every_scalar_of_every_epoch_is_there(troubled: Records, tmp_path: Path) -> None:
-    """Each number of the epochs table stands at its epoch in the run of its trial or stage, and nothing else does."""
+    """Each number of the epochs table is at its epoch in the run of its trial or stage, and there are no others."""
     write_tensorboard(troubled, tmp_path)
     runs = read(tmp_path)
     begun = troubled.trials.loc[troubled.trials["status"] != "not_run", "trial_id"]
@@ -51,8 +51,8 @@ def test_every_scalar_of_every_epoch_is_there(troubled: Records, tmp_path: Path)
         assert {tag: found[tag] for tag in found if tag not in ("best/val_iou", "test/iou")} == expected
 
 
-def test_epochs_stand_where_they_ended(records: Records, tmp_path: Path) -> None:
-    """An epoch's wall time is the trial's start and the seconds of all epochs up to it."""
+def test_epochs_have_their_wall_time(records: Records, tmp_path: Path) -> None:
+    """An epoch's wall time is the trial's start plus the seconds of all epochs up to it."""
     write_tensorboard(records, tmp_path)
     trial = records.trials.iloc[3]
     seconds = records.epochs.loc[records.epochs["trial_id"] == trial["trial_id"], "seconds"]
@@ -62,7 +62,7 @@ def test_epochs_stand_where_they_ended(records: Records, tmp_path: Path) -> None
 
 
 def test_the_hparams_tab_finds_axes_and_measures(troubled: Records, tmp_path: Path) -> None:
-    """Runs tell their compared and tuned axes and how they ended; the study tells what there is; measures are scalars."""
+    """Runs have their compared and tuned axes and their outcome; the study lists all axes; measures are scalars."""
     write_tensorboard(troubled, tmp_path)
     runs = read(tmp_path)
     experiment = plugin(runs[""], "experiment")
@@ -91,8 +91,8 @@ def test_the_hparams_tab_finds_axes_and_measures(troubled: Records, tmp_path: Pa
             assert values == known
 
 
-def test_runs_have_readable_names_that_any_disk_takes(records: Records, tmp_path: Path) -> None:
-    """A run lies below its phase and cell, with its seed; long and odd names of cells become safe and stay apart."""
+def test_runs_have_readable_and_safe_names(records: Records, tmp_path: Path) -> None:
+    """A run is below its phase and cell, with its seed; long and odd names of cells become safe and stay distinct."""
     odd = "source=supervised:folder:/über alles/../x " + "y" * 300
     trials = records.trials.assign(cell=records.trials["cell"].where(records.trials["source"] == "random", odd))
     lines = write_tensorboard(replace(records, trials=trials), tmp_path)
