@@ -1,4 +1,4 @@
-"""Beds of real clusters: several machines in one, and what runs on them. See README.md beside this file."""
+"""Test beds of real clusters: several machines on one computer, and the services on them. See README.md in this folder."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from small_study import make_study, undisturbed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of this folder their marker, and time for machines that share few cores."""
+    """Mark the tests of this folder, and extend their time limit, because the machines share few cores."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -24,13 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def machine_names() -> Sequence[str]:
-    """Names of the machines of a module's tests; a module that wants others overrides this fixture."""
+    """Names of the machines of a module's tests; a module that needs others overrides this fixture."""
     return ("n1", "n2", "n3")
 
 
 @pytest.fixture(scope="module")
 def machines(machine_names: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """Machines with addresses, processes and private folders of their own, on which nothing runs yet."""
+    """Machines with their own addresses, processes and private folders, on which nothing runs yet."""
     require("ip", "unshare", "nsenter")
     with machines_up(machine_names, tmp_path_factory.mktemp("machines")) as up:
         yield up
@@ -38,6 +38,6 @@ def machines(machine_names: Sequence[str], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def expected(ellipses: Path, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the small study measures in one process, without Ray, machines or any disturbance."""
+    """The measures of the small study in one process, without Ray, machines or disturbances."""
     folder = tmp_path_factory.mktemp("undisturbed")
     return undisturbed(make_study(folder / "study", ellipses, boxes), folder)

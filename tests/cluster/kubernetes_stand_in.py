@@ -20,7 +20,7 @@ CLUSTER = {"ray.io/cluster": "segsweep"}
 
 
 class Operator:
-    """A RayCluster and the processes that take the place of its workers' pods."""
+    """A RayCluster, with a process in place of each pod of its workers."""
 
     def __init__(self, spec: dict[str, Any], address: str) -> None:
         self.cluster = {"metadata": {"name": "segsweep", "namespace": "default", "resourceVersion": "1"}, "spec": spec}
@@ -29,7 +29,7 @@ class Operator:
         self._launched = 0
 
     def patch(self, operations: list[dict[str, Any]]) -> None:
-        """Apply what the autoscaler changes: numbers of workers, and names of those that are to end."""
+        """Apply a patch of the autoscaler: numbers of workers, and names of workers to end."""
         (group,) = self.cluster["spec"]["workerGroupSpecs"]
         for operation in operations:
             assert operation["op"] == "replace"
@@ -43,7 +43,7 @@ class Operator:
             self._launch(group)
 
     def pods(self) -> list[dict[str, Any]]:
-        """Return the head's pod and those of the workers that run."""
+        """Return the head's pod and those of the running workers."""
         gone = [name for name, process in self._processes.items() if process.poll() is not None]
         for name in gone:
             del self._processes[name]
@@ -69,7 +69,7 @@ def _pod(name: str, kind: str, group: str) -> dict[str, Any]:
 
 
 def handler(operator: Operator) -> type[BaseHTTPRequestHandler]:
-    """Return a handler of the requests that Ray's autoscaler makes."""
+    """Return a handler of the requests that Ray's autoscaler sends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -99,7 +99,7 @@ def handler(operator: Operator) -> type[BaseHTTPRequestHandler]:
 
 
 def main(spec: str, address: str, port: str, certificate: str) -> None:
-    """Serve until the end."""
+    """Serve until the process is ended."""
     server = ThreadingHTTPServer(("127.0.0.1", int(port)), handler(Operator(json.loads(Path(spec).read_text()), address)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

@@ -1,4 +1,4 @@
-"""Several machines in one, for tests: `machines.sh` as a Python object."""
+"""Several machines on one computer, for tests: `machines.sh` as a Python object."""
 
 import os
 import random
@@ -16,7 +16,7 @@ import pytest
 SCRIPT = Path(__file__).parent / "machines.sh"
 PROJECT = Path(__file__).parents[2]
 MINUTES = 60  # in seconds
-NETWORKS = 250  # 10.77.0 to 10.77.249: beds of test runs on one machine choose different ones
+NETWORKS = 250  # 10.77.0 to 10.77.249: parallel test runs use different ones
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Machines:
         return f"{self.network}.{self.names.index(name) + 1}"
 
     def start(self, name: str, *command: str | Path, cwd: Path | None = None, **variables: str) -> "subprocess.Popen[str]":
-        """Start a command on a machine, with `variables` in its environment; stdout and stderr are one pipe."""
+        """Start a command on a machine, with additional environment `variables`; stdout and stderr share one pipe."""
         process = subprocess.Popen(
             [str(SCRIPT), "on", name, "env", f"--chdir={cwd or self.shared}", *map(str, command)],
             env={**self.environment, **variables},
@@ -53,7 +53,7 @@ class Machines:
     def run(
         self, name: str, *command: str | Path, cwd: Path | None = None, code: int = 0, timeout: float = 120, **variables: str
     ) -> str:
-        """Run a command on a machine to its end, and return what it printed. Fails where its exit code is another than `code`."""
+        """Run a command on a machine to its end, and return its output. Fails if its exit code is not `code`."""
         process = self.start(name, *command, cwd=cwd, **variables)
         try:
             output, _ = process.communicate(timeout=timeout)
@@ -64,19 +64,19 @@ class Machines:
         return output
 
     def power_off(self, name: str) -> None:
-        """End all that runs on a machine at once, and lose its private files."""
+        """End all processes of a machine at once, and delete its private files."""
         self._do("off", name)
 
     def replace(self, name: str) -> None:
-        """Put a new machine, on which nothing runs, in place of one whose power is off."""
+        """Put a new machine, on which nothing runs, in place of a machine without power."""
         self._do("again", name)
 
     def cut(self, name: str) -> None:
-        """Pull a machine's network cable."""
+        """Disconnect a machine's network cable."""
         self._do("cut", name)
 
     def heal(self, name: str) -> None:
-        """Plug a machine's network cable in again."""
+        """Reconnect a machine's network cable."""
         self._do("heal", name)
 
     def processes(self, name: str, word: str) -> list[str]:
@@ -84,11 +84,12 @@ class Machines:
         return [line for line in self.run(name, "ps", "-ww", "-eo", "args").splitlines() if word in line]
 
     def signal(self, name: str, word: str, number: int) -> None:
-        """Send a signal to a machine's processes whose command line contains a word; no other machine has them in its tables."""
+        """Send a signal to a machine's processes whose command line contains a word; processes of other machines are not visible
+        there."""
         self.run(name, "pkill", f"-{number}", "-f", word)
 
     def down(self) -> None:
-        """Remove the machines and the network, and close what was started on them."""
+        """Remove the machines and the network, and close the pipes of started commands."""
         self._do("down")
         for process in self._started:
             with process:
@@ -101,7 +102,7 @@ class Machines:
 
 @contextmanager
 def machines_up(names: Sequence[str], folder: Path) -> Iterator[Machines]:
-    """Yield machines of these names on a network of their own; below `folder` is what they share."""
+    """Yield machines with these names on their own network; their shared folder is below `folder`."""
     shared = folder / "shared"
     shared.mkdir(parents=True)
     machines = _with_network(names, shared, folder / "run")
@@ -112,7 +113,7 @@ def machines_up(names: Sequence[str], folder: Path) -> Iterator[Machines]:
 
 
 def _with_network(names: Sequence[str], shared: Path, run: Path) -> Machines:
-    """Start machines on the first network that no other bed has: its bridge's name can be had once."""
+    """Start machines on the first free network: the name of its bridge is unique on the computer."""
     errors = ""
     for number in random.sample(range(NETWORKS), NETWORKS):
         environment = _environment(shared, RUN=str(run), BRIDGE=f"seg{number}", NET=f"10.77.{number}")
@@ -151,7 +152,7 @@ def _environment(shared: Path, **variables: str) -> dict[str, str]:
 
 
 def wait_until(true: Callable[[], object], what: str, seconds: float = 60, every: float = 0.2) -> None:
-    """Wait until a condition holds; fail, naming `what`, where it does not within some seconds."""
+    """Wait until a condition holds; fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -159,7 +160,7 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 60, every
 
 
 def require(*programs: str) -> None:
-    """Skip the test where this is not root's session or a program is missing."""
+    """Skip the test if the user is not root, or a program is missing."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for machines made of Linux namespaces")
     missing = [name for name in programs if shutil.which(name) is None]

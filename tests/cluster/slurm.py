@@ -1,4 +1,4 @@
-"""A real Slurm over machines, for tests: munged and slurmctld on one of them, slurmd on the others."""
+"""A real Slurm cluster for tests: munged and slurmctld on one machine, slurmd on the others."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +54,7 @@ class Slurm:
     conf: Path
 
     def run(self, *command: str | Path, cwd: Path | None = None, **variables: str) -> str:
-        """Run a command on the login machine, and return what it printed."""
+        """Run a command on the login machine, and return its output."""
         return self.machines.run(LOGIN, *command, cwd=cwd, SLURM_CONF=str(self.conf), **variables)
 
     def submit(self, *arguments: str | Path, cwd: Path | None = None, **variables: str) -> str:
@@ -62,20 +62,20 @@ class Slurm:
         return self.run("sbatch", "--parsable", *arguments, cwd=cwd, **variables).strip()
 
     def job(self, job: str) -> dict[str, str]:
-        """Return what Slurm knows of a job, by `scontrol`'s names."""
+        """Return the fields of a job, under `scontrol`'s names."""
         words = self.run("scontrol", "--oneliner", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def state(self, job: str) -> str:
-        """Return a job's state, as RUNNING."""
+        """Return a job's state, for example RUNNING."""
         return self.job(job)["JobState"]
 
     def await_state(self, job: str, *states: str, seconds: float = 60) -> None:
-        """Wait until a job is in one of some states."""
+        """Wait until a job is in one of the given states."""
         wait_until(lambda: self.state(job) in states, f"job {job} is {' or '.join(states)}", seconds, every=0.5)
 
     def resume(self, job: str) -> None:
-        """End the two minutes for which Slurm holds a requeued job."""
+        """Release a requeued job, which Slurm holds for two minutes."""
         self.await_state(job, "PENDING")
         self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
@@ -87,7 +87,7 @@ class Slurm:
 
 @contextmanager
 def slurm_up(machines: Machines) -> Iterator[Slurm]:
-    """Yield a Slurm cluster on all machines but the one of `LOGIN`, from which jobs are submitted."""
+    """Yield a Slurm cluster on all machines except `LOGIN`, from which jobs are submitted."""
     folder = machines.shared / "slurm"
     (folder / "state").mkdir(parents=True)
     nodes = [name for name in machines.names if name != LOGIN]
@@ -96,7 +96,7 @@ def slurm_up(machines: Machines) -> Iterator[Slurm]:
     text = CONF.format(login=LOGIN, login_address=machines.address(LOGIN), folder=folder, nodes="\n".join(lines))
     slurm.conf.write_text(text)
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
-    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # with it slurmd asks for no cgroup
+    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # with it, slurmd requires no cgroup
     _start_munge(machines, folder)
     slurm.run("slurmctld", "-c")
     for name in nodes:
@@ -105,7 +105,7 @@ def slurm_up(machines: Machines) -> Iterator[Slurm]:
 
 
 def _start_munge(machines: Machines, folder: Path) -> None:
-    """Start the daemon that signs Slurm's messages; all machines reach its socket in the shared folder."""
+    """Start the daemon that signs Slurm's messages; all machines use its socket in the shared folder."""
     (folder / "munge.key").touch(mode=0o600)
     machines.run(LOGIN, "dd", "if=/dev/urandom", f"of={folder}/munge.key", "bs=128", "count=1", "status=none")
     places = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log"}

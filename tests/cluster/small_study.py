@@ -1,4 +1,4 @@
-"""A study of a minute for clusters, as a script in a folder that all machines see, and what its records must say at its end."""
+"""A study of a minute for clusters, as a script in a shared folder, and checks of its records."""
 
 import runpy
 import shutil
@@ -12,7 +12,7 @@ from segsweep.records import load
 from segsweep.records.study_records import Records
 
 EPOCHS, SOURCE_EPOCHS = 6, 12
-PAUSE = "SMALL_STUDY_PAUSE"  # the seconds that each step of a trial waits, where a study must last on a fast machine
+PAUSE = "SMALL_STUDY_PAUSE"  # seconds that each step of a trial waits, so that a study lasts long enough on a fast machine
 SCRIPT = """
 from segsweep import LogUniform, Loss, Study, Target, main
 
@@ -50,7 +50,7 @@ MEASURED = ["train_loss", "val_loss", "val_iou", "test_iou", "test_loss", "sourc
 
 @dataclass(frozen=True)
 class SmallStudy:
-    """The script `study.py` in a folder of its own; each start of it goes on in the same `runs` and `store` there."""
+    """The script `study.py` in its own folder; every start uses the same `runs` and `store` there."""
 
     folder: Path
 
@@ -59,12 +59,12 @@ class SmallStudy:
         return self.folder / "study.py"
 
     def epochs(self) -> int:
-        """Return how many epochs of trials are recorded so far."""
+        """Return the number of epochs of trials that are recorded so far."""
         files = [*(self.folder / "runs" / "small").rglob("*.jsonl")]
         return sum(_lines(path).count('"kind": "epoch"') for path in files)
 
     def finished(self) -> dict[str, int]:
-        """Return the trials that are finished so far, with how often each was started."""
+        """Return the ids of the finished trials, with the number of their starts."""
         try:
             trials = load(self.folder / "runs" / "small").trials
         except (segsweep.UserError, FileNotFoundError):
@@ -81,7 +81,7 @@ def _lines(path: Path) -> str:
 
 
 def make_study(folder: Path, target: Path, source: Path) -> SmallStudy:
-    """Write the study's script; its data are copied once, to where all machines see them."""
+    """Write the study's script; its data is copied once to a shared folder."""
     folder.mkdir()
     data = [folder.parent / path.name for path in (target, source)]
     for path, copy in zip((target, source), data, strict=True):
@@ -93,7 +93,7 @@ def make_study(folder: Path, target: Path, source: Path) -> SmallStudy:
 
 
 def undisturbed(study: SmallStudy, folder: Path) -> pd.DataFrame:
-    """Return what the study's trials measure in one process, without Ray and without any disturbance."""
+    """Return the measures of the study's trials in one process, without Ray and without disturbances."""
     space = runpy.run_path(str(study.script), run_name="study")
     return measured(segsweep.run(space["study"], out=folder / "runs", runner="inline", threads=1))
 
@@ -103,8 +103,8 @@ def measured(records: Records) -> pd.DataFrame:
 
 
 def assert_whole(study: SmallStudy, expected: pd.DataFrame, finished: dict[str, int] | None = None) -> None:
-    """Check that a study came to its end with the numbers of an undisturbed one, that no epoch was recorded twice, and that the
-    trials which were `finished` before a disturbance were not started again."""
+    """Check that a study has finished with the numbers of an undisturbed one, that no epoch was recorded twice, and that trials
+    which were `finished` before a disturbance were not started again."""
     records = load(study.folder / "runs" / "small")
     assert set(records.trials["status"]) == {"finished"}
     pd.testing.assert_frame_equal(measured(records), expected, check_exact=True)

@@ -1,4 +1,4 @@
-"""An ssh daemon on each machine, and a machine that reaches the others by ssh alone."""
+"""An ssh daemon on each machine, and a laptop that reaches the machines only by ssh."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ Subsystem sftp internal-sftp
 
 @dataclass(frozen=True)
 class Ssh:
-    """`key` is the private key that opens root's account on the machines of `names`."""
+    """`key` is the private key to root's account on the machines `names`."""
 
     names: Sequence[str]
     key: Path
 
 
 def ssh_up(machines: Machines, names: Sequence[str], laptop: str) -> Ssh:
-    """Start ssh daemons on machines, and let the laptop connect to no other port of theirs."""
+    """Start ssh daemons on machines, and block all their other ports for the laptop."""
     folder = machines.shared / "ssh"
     folder.mkdir()
     key, conf = folder / "key", folder / "sshd_config"

@@ -1,4 +1,4 @@
-"""A study on a head without cores, whose autoscaler launches nodes when they are asked for: real Ray, its fake node provider."""
+"""A study on a head without cores, whose autoscaler launches nodes on request: real Ray with its fake node provider."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ def machine_names() -> Sequence[str]:
 
 @pytest.fixture(scope="module")
 def address(machines: Machines) -> Iterator[str]:
-    """The address of a head without cores, whose autoscaler may launch three nodes of one core."""
+    """The address of a head without cores, whose autoscaler may launch three nodes with one core."""
     address = f"{machines.address(HEAD)}:6379"
     text = (Path(__file__).parent / "fake_autoscaler.yaml").read_text()
     config = machines.shared / "autoscaler.yaml"
@@ -43,7 +43,7 @@ def address(machines: Machines) -> Iterator[str]:
 
 
 def worker_nodes(machines: Machines) -> list[str]:
-    """Return the process ids of the nodes that the autoscaler has launched and that are up, oldest first."""
+    """Return the process ids of the running nodes that the autoscaler has launched, oldest first."""
     return machines.run(HEAD, "bash", "-c", NODES_OF_WORKERS).split()
 
 
@@ -57,8 +57,8 @@ def start(machines: Machines, address: str, study: SmallStudy, *options: str) ->
 def test_a_study_grows_loses_a_node_and_leaves_none(
     machines: Machines, address: str, expected: pd.DataFrame, ellipses: Path, boxes: Path
 ) -> None:
-    """From no worker a study asks for nodes and uses them as they join; the work of a node that is killed goes on
-    on another; at the end all leave, and every number is that of an undisturbed run."""
+    """A study without workers requests nodes and uses them as they join; the tasks of a killed node continue on another; at the
+    end all nodes leave, and every number is that of an undisturbed run."""
     study = make_study(machines.shared / "grows", ellipses, boxes)
     assert worker_nodes(machines) == []
     driver = start(machines, address, study, "--max-concurrent", "2")
@@ -80,11 +80,11 @@ def test_a_study_grows_loses_a_node_and_leaves_none(
 
 
 @pytest.mark.timeout(5 * MINUTES)
-def test_what_no_node_can_hold_is_said_soon_and_refused_in_time(
+def test_an_impossible_demand_is_reported_soon_and_rejected_in_time(
     machines: Machines, address: str, ellipses: Path, boxes: Path
 ) -> None:
-    """Eight cores, which no node type has, are warned of within 20 s and refused with the reason once the time given is over; no
-    data are prepared and no node is launched for it. A plan is made at once and launches nothing either."""
+    """Eight cores, which no node type has, give a warning within 20 s, and an error with the reason after the time limit; no data
+    is prepared and no node is launched. A plan is printed at once and launches nothing either."""
     study = make_study(machines.shared / "infeasible", ellipses, boxes)
     since = time.monotonic()
     driver = start(machines, address, study, "--device", "cpu", "--threads", "8", "--wait-for-nodes", "0.5")

@@ -1,4 +1,4 @@
-"""A study as a job of Ray on a head without GPUs: submitted from a fresh clone, stopped at any time, submitted again."""
+"""A study as a Ray job on a head without GPUs: submitted from a fresh clone, stopped at any time, submitted again."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from small_study import EPOCHS, SOURCE_EPOCHS, SmallStudy, assert_whole, measure
 
 from segsweep.records import load
 
-MODES = ("open", "token")  # machines: one lets everybody in, one asks for a token
+MODES = ("open", "token")  # machines: one without a token, one that requires a token
 SCRIPT = '''
 import os
 import time
@@ -80,13 +80,13 @@ LAST_LINES = re.compile(r"interrupted; everything so far is kept\. To continue: 
 
 @pytest.fixture(scope="module")
 def machine_names() -> tuple[str, ...]:
-    """One machine per head, and one that belongs to no cluster."""
+    """One machine per head, and one outside all clusters."""
     return (*MODES, "outside")
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the study's trials measure in one process, without Ray and without any disturbance."""
+    """The measures of the study's trials in one process, without Ray and without disturbances."""
     folder = tmp_path_factory.mktemp("undisturbed")
     _write_job(folder)
     command = [sys.executable, "study.py", "--threads", "1", "--runner", "inline"]
@@ -107,7 +107,7 @@ def job(request: pytest.FixtureRequest, machines: Machines) -> "Job":
     folder = machines.shared / name
     subprocess.run(["git", "clone", "--quiet", PROJECT, folder / "clone"], check=True)
     _write_job(folder / "clone")
-    # the time between SIGTERM and SIGKILL: 3 s are short where all machines share two cores
+    # time between SIGTERM and SIGKILL: the default of 3 s is short if all machines share two cores
     variables = {"HOME": str(folder), "RAY_AUTH_MODE": "disabled", "RAY_JOB_STOP_WAIT_TIME_S": "30", "BED": str(folder)}
     if name == "token":
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
@@ -117,11 +117,11 @@ def job(request: pytest.FixtureRequest, machines: Machines) -> "Job":
 
 
 class Job:
-    """Submissions of the study on one machine, whose home folder is `folder`."""
+    """Submissions of the study on one machine with the home folder `folder`."""
 
     def __init__(self, machines: Machines, name: str, folder: Path, variables: dict[str, str]) -> None:
         self.machines, self.name, self.folder, self.variables = machines, name, folder, variables
-        self.study = SmallStudy(folder / "segsweep")  # where a job's relative paths lie
+        self.study = SmallStudy(folder / "segsweep")  # relative paths of a job are below it
 
     def ray(self, *arguments: str, code: int = 0, **variables: str) -> str:
         """Run a command of Ray on the machine, in the clone."""
@@ -129,11 +129,11 @@ class Job:
         return self.machines.run(self.name, "ray", *arguments, cwd=self.folder / "clone", code=code, **given)
 
     def submit(self, number: str) -> None:
-        """Submit the study under an id, without waiting for it."""
+        """Submit the study with an id, without waiting for it."""
         self.ray("job", "submit", "--no-wait", f"--submission-id={number}", "--working-dir=.", "--", "bash", "job.sh")
 
     def wait(self, true: Callable[[], object], what: str, number: str) -> None:
-        """Wait until a condition holds, and show the job's log where it does not."""
+        """Wait until a condition holds; print the job's log if it does not."""
         try:
             wait_until(true, what, 6 * MINUTES)
         except AssertionError as error:
@@ -145,14 +145,14 @@ class Job:
         return self.log(number)
 
     def log(self, number: str) -> str:
-        """Return what a job has printed."""
+        """Return the output of a job."""
         return self.machines.run(self.name, "cat", f"/tmp/ray/session_latest/logs/job-driver-{number}.log")
 
 
 @pytest.mark.timeout(20 * MINUTES)
 def test_a_job_that_is_stopped_continues_when_it_is_submitted_again(job: Job, expected: pd.DataFrame) -> None:
-    """Stopped while data are prepared, and while trials train, a job ends with exit code 130 and the line that says how to
-    continue; submitted again, it finishes with the numbers of an undisturbed run, and no finished trial is started again."""
+    """Stopped while data is prepared, and while trials train, a job ends with exit code 130 and the line that states how to
+    continue; submitted again, it finishes with the numbers of an undisturbed run and starts no finished trial again."""
     (job.folder / "slow").touch()
     job.submit("preparing")
     job.wait((job.folder / "reading").exists, "data are read", "preparing")
@@ -171,8 +171,8 @@ def test_a_job_that_is_stopped_continues_when_it_is_submitted_again(job: Job, ex
 
 
 @pytest.mark.timeout(5 * MINUTES)
-def test_a_driver_without_the_clusters_token_is_refused_in_one_line(job: Job) -> None:
-    """On a cluster that asks for a token, a driver without one or with another one ends at once with what to do."""
+def test_a_driver_without_the_clusters_token_is_rejected_in_one_line(job: Job) -> None:
+    """On a cluster that requires a token, a driver without one or with a wrong one ends at once with the remedy."""
     if job.name == "open":
         pytest.skip("lets everybody in")
     command = ["python", "study.py", "--plan"]
@@ -188,8 +188,8 @@ def test_a_driver_without_the_clusters_token_is_refused_in_one_line(job: Job) ->
 
 
 @pytest.mark.timeout(5 * MINUTES)
-def test_a_driver_on_a_machine_outside_the_cluster_is_refused_in_one_line(job: Job) -> None:
-    """A machine that reaches the head but is no node of it cannot run the driver, which says how to submit the study instead."""
+def test_a_driver_on_a_machine_outside_the_cluster_is_rejected_in_one_line(job: Job) -> None:
+    """A machine that reaches the head but is not a node cannot run the driver, which prints how to submit the study instead."""
     if job.name == "token":
         pytest.skip("the same as with the open one")
     address = f"{job.machines.address(job.name)}:6379"

@@ -1,4 +1,4 @@
-"""A study as the RayJob of `cluster/kubernetes` runs it: with Ray's autoscaler for Kubernetes, which asks a stand-in for pods."""
+"""A study as the RayJob of `cluster/kubernetes`, with Ray's autoscaler for Kubernetes, which requests pods from a stand-in."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ def machine_names() -> Sequence[str]:
 
 
 def cluster_of_the_manifest() -> dict[str, Any]:
-    """Return the manifest's cluster, with workers of one core, since this machine has no GPU and few cores, that leave soon."""
+    """Return the manifest's cluster, with workers of one core that leave soon, because this machine has no GPU and few cores."""
     manifest = yaml.safe_load((PROJECT / "cluster" / "kubernetes" / "base" / "study.yaml").read_text())
     spec = manifest["spec"]["rayClusterSpec"]
     small = {"cpu": "1", "memory": "1Gi"}
@@ -36,7 +36,7 @@ def cluster_of_the_manifest() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def variables(machines: Machines) -> Iterator[dict[str, str]]:
-    """The environment of a pod, once the head, the autoscaler and the stand-in of the API server run on a machine."""
+    """The environment of a pod, after the head, the autoscaler and the stand-in of the API server have started on a machine."""
     require("openssl")
     folder, address = machines.shared, f"{machines.address(HEAD)}:6379"
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -67,18 +67,18 @@ def variables(machines: Machines) -> Iterator[dict[str, str]]:
         "--gcs-address",
         address,
     )
-    into_a_file = ("bash", "-c", 'exec "$@" > autoscaler.log 2>&1', "bash")  # nobody reads its pipe
+    into_a_file = ("bash", "-c", 'exec "$@" > autoscaler.log 2>&1', "bash")  # its pipe has no reader
     machines.start(HEAD, *into_a_file, *command, **token, **server, **certificates)
     yield {"RAY_ADDRESS": address, **token}
     machines.power_off(HEAD)
 
 
 @pytest.mark.timeout(15 * MINUTES)
-def test_a_study_asks_kuberays_autoscaler_for_pods_and_leaves_none(
+def test_a_study_requests_pods_and_leaves_none(
     machines: Machines, variables: dict[str, str], expected: pd.DataFrame, ellipses: Path, boxes: Path
 ) -> None:
-    """From a head without cores the study's workers are launched by Ray's autoscaler for Kubernetes, with a token, and leave
-    when it has ended; every number is that of an undisturbed run."""
+    """With a head without cores, Ray's autoscaler for Kubernetes launches the study's workers, with a token, and ends them after
+    the study; every number is that of an undisturbed run."""
     study = make_study(machines.shared / "kube", ellipses, boxes)
     driver = machines.start(HEAD, "python", study.script, "--threads", "1", cwd=study.folder, **variables)
     output, _ = driver.communicate(timeout=12 * MINUTES)

@@ -1,4 +1,4 @@
-"""Machines that cannot work for a study: named and left out, at its start and when they join later."""
+"""Machines that cannot work for a study are reported and excluded, at its start and when they join later."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ OPTIONS = ("--num-gpus=0", "--object-store-memory=100000000")
 
 @pytest.fixture(scope="module")
 def address(machines: Machines) -> str:
-    """The address of a cluster of a head with two cores and a machine with one; a third one is up and has not joined."""
+    """The address of a cluster with a head of two cores and a machine with one core; a third machine has not joined yet."""
     address = f"{machines.address('n1')}:6379"
     head = ("--head", f"--node-ip-address={machines.address('n1')}", "--port=6379", "--include-dashboard=false")
     machines.run("n1", "ray", "start", *head, "--num-cpus=2", *OPTIONS, RAY_AUTH_MODE="disabled")
@@ -24,23 +24,23 @@ def address(machines: Machines) -> str:
 
 
 def join(machines: Machines, name: str, address: str) -> None:
-    """Have a machine join the cluster."""
+    """Let a machine join the cluster."""
     options = (f"--address={address}", f"--node-ip-address={machines.address(name)}")
     machines.run(name, "ray", "start", *options, "--num-cpus=1", *OPTIONS, RAY_AUTH_MODE="disabled")
 
 
 @pytest.mark.timeout(15 * MINUTES)
-def test_machines_that_do_not_see_the_store_are_left_out(
+def test_machines_that_do_not_see_the_store_are_excluded(
     machines: Machines, address: str, expected: pd.DataFrame, ellipses: Path, boxes: Path
 ) -> None:
-    """With a store on the head's private disk the machine that is there at the start and the one that joins later are each named
-    once with the remedy, no trial fails by them, and the study ends on the head alone with the numbers of an undisturbed run."""
+    """With a store on the head's private disk, the machine that is there at the start and the one that joins later are each
+    reported once with the remedy, fail no trial, and the study ends on the head alone with the numbers of an undisturbed run."""
     study = make_study(machines.shared / "left-out", ellipses, boxes)
     options = ("--threads", "1", "--store", "/srv/store")
     driver = machines.start(
         "n1", "python", study.script, *options, cwd=study.folder, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled"
     )
-    opened = study.folder / "runs" / "small" / "driver.json"  # written after the machines that are up were asked
+    opened = study.folder / "runs" / "small" / "driver.json"  # written after the running machines were checked
     wait_until(lambda: opened.exists() or driver.poll() is not None, "the study is open", 3 * MINUTES, every=0.05)
     join(machines, "n3", address)
     output, _ = driver.communicate(timeout=8 * MINUTES)
@@ -55,11 +55,11 @@ def test_machines_that_do_not_see_the_store_are_left_out(
 
 
 @pytest.mark.timeout(10 * MINUTES)
-def test_workers_that_train_together_start_on_no_machine_that_is_left_out(
+def test_workers_that_train_together_avoid_excluded_machines(
     machines: Machines, address: str, ellipses: Path, boxes: Path
 ) -> None:
-    """Two workers that train each model together run on the head, and so does the process that relays their messages; the
-    machine that is left out has more free memory, and nothing is postponed."""
+    """Two workers that train each model together run on the head, and so does the process that relays their messages, although
+    the excluded machine has more free memory; nothing is postponed."""
     study = make_study(machines.shared / "together", ellipses, boxes)
     options = ("--threads", "1", "--store", "/srv/store-of-groups", "--workers-per-trial", "2", "--workers-per-stage", "2")
     script = ("python", study.script, *options)
@@ -70,10 +70,11 @@ def test_workers_that_train_together_start_on_no_machine_that_is_left_out(
 
 
 @pytest.mark.timeout(5 * MINUTES)
-def test_what_no_machine_can_hold_is_refused_alike_by_a_plan_and_a_run(
+def test_an_impossible_demand_is_rejected_alike_by_a_plan_and_a_run(
     machines: Machines, address: str, ellipses: Path, boxes: Path
 ) -> None:
-    """Three cores, which no machine has, are refused with what each has, in the same line by `--plan` as by a run."""
+    """Three cores, which no machine has, are rejected with the resources of each machine, in the same line by `--plan` and by a
+    run."""
     study = make_study(machines.shared / "refused", ellipses, boxes)
     script = ("python", study.script, "--threads", "3", "--device", "cpu")
     output = machines.run("n1", *script, cwd=study.folder, code=2, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")

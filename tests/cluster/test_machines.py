@@ -1,4 +1,4 @@
-"""The bed itself: machines share what they should and nothing else."""
+"""The test bed itself: machines share only what they should."""
 
 from machines import Machines, wait_until
 
@@ -6,13 +6,13 @@ CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 7000), 1)"
 
 
 def answers(machines: Machines, name: str) -> bool:
-    """Return whether a machine's port 7000 answers from the first machine."""
+    """Return whether a machine's port 7000 answers to the first machine."""
     return "Error" not in machines.run("n1", "sh", "-c", f"python -c '{CONNECT}' {machines.address(name)} 2>&1; true")
 
 
 def test_machines_have_their_own_processes_files_and_names(machines: Machines) -> None:
-    """A process, a file of /tmp, /srv, /dev/shm or the home folder, and the host name of one machine are unknown to another; the
-    shared folder, the project and its Python are at the same place on all."""
+    """Processes, files in /tmp, /srv, /dev/shm and the home folder, and the host name of one machine are invisible to another;
+    the shared folder, the project and its Python are at the same place on all."""
     machines.start("n1", "sleep", "4321")
     folders = ("/tmp", "/srv", "/dev/shm", "/root", machines.shared)
     machines.run("n1", "touch", *(f"{folder}/here" for folder in folders))
@@ -25,8 +25,8 @@ def test_machines_have_their_own_processes_files_and_names(machines: Machines) -
 
 
 def test_a_machine_without_power_or_cable_does_not_answer(machines: Machines) -> None:
-    """A port answers until the machine's cable is pulled, and again once it is plugged in; power off ends every process and the
-    private files, and the machine in its place has its address and name."""
+    """A port answers until the machine's cable is disconnected, and again once it is reconnected; power off ends every process
+    and deletes the private files, and the replacement has the same address and name."""
     machines.start("n2", "python", "-m", "http.server", "7000", "--directory", "/srv")
     machines.run("n2", "touch", "/tmp/here")
     wait_until(lambda: answers(machines, "n2"), "the server answers")

@@ -21,8 +21,8 @@ def commands() -> str:
 
 @pytest.mark.timeout(12 * MINUTES)
 def test_the_pages_commands_work_as_printed(machines: Machines) -> None:
-    """In an empty home folder and a fresh clone the block starts a cluster with a token that the user alone can read, and the job
-    ends with its table; who has no token is refused."""
+    """In an empty home folder and a fresh clone, the block starts a cluster with a token that only the user can read, and the job
+    ends with its table; without the token, access is denied."""
     require("git")
     clone, home = machines.shared / "clone", machines.shared / "home"
     subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)

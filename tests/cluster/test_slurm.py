@@ -12,7 +12,7 @@ from slurm import LOGIN, Slurm, slurm_up
 from small_study import PAUSE, SmallStudy, assert_whole, make_study
 
 BATCH = PROJECT / "cluster" / "slurm" / "study.sbatch"
-LASTING = {PAUSE: "2"}  # so that a study outlives what is done to it, also on a fast machine
+LASTING = {PAUSE: "2"}  # so that a study lasts longer than the test's disturbances, even on a fast machine
 COMMAND = ("python", "study.py", "--threads", "1")
 NODES = """
 import ray
@@ -36,7 +36,7 @@ def machine_names() -> Sequence[str]:
 
 @pytest.fixture(scope="module")
 def slurm(machines: Machines) -> Iterator[Slurm]:
-    """A Slurm on the module's machines."""
+    """A Slurm cluster on the module's machines."""
     require("sbatch", "slurmctld", "slurmd", "munged")
     with slurm_up(machines) as up:
         yield up
@@ -44,7 +44,7 @@ def slurm(machines: Machines) -> Iterator[Slurm]:
 
 @pytest.fixture
 def study(request: pytest.FixtureRequest, machines: Machines, ellipses: Path, boxes: Path) -> SmallStudy:
-    """The small study in a folder of the test's own, with the Python environment where the job looks for it."""
+    """The small study in the test's own folder, with the Python environment where the job looks for it."""
     study = make_study(machines.shared / request.node.name, ellipses, boxes)
     (study.folder / ".venv").symlink_to(sys.prefix)
     return study
@@ -57,13 +57,13 @@ def submit(slurm: Slurm, folder: Path, *command: str, gpus: int = 0, nodes: int 
 
 
 def log(study: SmallStudy, job: str) -> str:
-    """Return what a job has printed so far, over all its starts."""
+    """Return the output of a job so far, over all its starts."""
     path = study.folder / f"segsweep-{job}.log"
     return path.read_text() if path.exists() else ""
 
 
 def await_progress(study: SmallStudy, slurm: Slurm, job: str, epochs: int, finished: int = 0) -> None:
-    """Wait until some more epochs of trials are recorded than are now, and a number of trials finished."""
+    """Wait until `epochs` more epochs of trials are recorded, and `finished` trials are finished."""
     wanted = study.epochs() + epochs
 
     def enough() -> bool:
@@ -74,9 +74,10 @@ def await_progress(study: SmallStudy, slurm: Slurm, job: str, epochs: int, finis
 
 
 @pytest.mark.timeout(20 * MINUTES)
-def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: SmallStudy, expected: pd.DataFrame) -> None:
+def test_a_preempted_job_and_one_at_its_time_limit_continue(slurm: Slurm, study: SmallStudy, expected: pd.DataFrame) -> None:
     """A job of higher priority gets the nodes within the minute of grace, and the time limit ends the study in time. Each time
-    the driver says how to continue, Slurm queues the job again, and nothing finished is repeated; the table is as undisturbed."""
+    the driver prints how to continue, Slurm requeues the job, and no finished work is repeated; the table equals the undisturbed
+    one."""
     job = submit(slurm, study.folder, *COMMAND, **LASTING)
     await_progress(study, slurm, job, epochs=8)
     urgent = slurm.submit("--partition=high", "--nodes=3", "--exclusive", "--wrap", "hostname", cwd=study.folder)
@@ -89,7 +90,7 @@ def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: Sm
     slurm.resume(job)
     await_progress(study, slurm, job, epochs=4, finished=2)
     hours, minutes, _ = (int(part) for part in slurm.job(job)["RunTime"].split(":"))
-    slurm.run("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")  # nearer than the signal's 3 minutes
+    slurm.run("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")  # less than the signal's 3 minutes
     slurm.await_state(job, "PENDING", seconds=3 * MINUTES)
     between = study.finished()
     assert slurm.job(job)["Restarts"] == "2"
@@ -107,9 +108,9 @@ def test_a_preempted_job_and_one_at_its_time_limit_go_on(slurm: Slurm, study: Sm
 def test_a_cancelled_study_continues_and_outlives_machines(
     slurm: Slurm, machines: Machines, study: SmallStudy, expected: pd.DataFrame
 ) -> None:
-    """`scancel` ends the study with the line that says how to continue, and the job stays cancelled; submitted again it
-    continues. A machine without power costs its own work alone, and the job goes on; the first one's has Slurm queue the job
-    again. Nothing finished is repeated, and the table is as undisturbed."""
+    """`scancel` ends the study with the line that states how to continue, and the job stays cancelled; submitted again, it
+    continues. A machine without power costs only its own tasks, and the job continues; if it is the job's first machine, Slurm
+    requeues the job. No finished work is repeated, and the table equals the undisturbed one."""
     job = submit(slurm, study.folder, *COMMAND, **LASTING)
     await_progress(study, slurm, job, epochs=8, finished=1)
     slurm.run("scancel", job)
@@ -140,9 +141,9 @@ def test_a_cancelled_study_continues_and_outlives_machines(
 
 
 def test_gpus_of_the_job_reach_ray_and_two_jobs_share_nodes(slurm: Slurm, machines: Machines, study: SmallStudy) -> None:
-    """Ray on each node has the cores and GPUs that Slurm gave to the job, whatever the machine has; two jobs on the same nodes at
-    once have a cluster each, in folders that only their owner reads and that go at the end; no command line shows a token, and
-    dashboards listen on 127.0.0.1 alone; a long TMPDIR is no matter."""
+    """Ray on each node has the cores and GPUs that Slurm allocated to the job, whatever the machine has. Two jobs on the same
+    nodes have separate clusters, in folders that only their owner can read and that are deleted at the end; no command line shows
+    a token, dashboards listen only on 127.0.0.1, and a long TMPDIR works."""
     (study.folder / "nodes.py").write_text(NODES)
     folder = study.folder / ("long" * 25)
     folder.mkdir()

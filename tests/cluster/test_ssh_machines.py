@@ -1,4 +1,4 @@
-"""`cluster/machines.yaml` on machines that are reached over ssh: up, a study by a job, stopped, continued, down."""
+"""`cluster/machines.yaml` on machines that are reached over ssh: up, a study as a job, stopped, continued, down."""
 
 import re
 import sys
@@ -31,33 +31,35 @@ def machine_names() -> Sequence[str]:
 
 @pytest.fixture(scope="module")
 def ssh(machines: Machines) -> Ssh:
-    """Ssh daemons on all machines but the laptop."""
+    """Ssh daemons on all machines except the laptop."""
     require("sshd", "ssh", "ssh-keygen", "rsync")
     return ssh_up(machines, (HEAD, *WORKERS), LAPTOP)
 
 
 @pytest.fixture(scope="module")
 def config(machines: Machines, ssh: Ssh) -> Path:
-    """The project's file with the values that its user edits."""
+    """The project's file with the values that a user edits."""
     values = yaml.safe_load((PROJECT / "cluster" / "machines.yaml").read_text())
     values["provider"].update(head_ip=machines.address(HEAD), worker_ips=[machines.address(name) for name in WORKERS])
     values["auth"] = {"ssh_user": "root", "ssh_private_key": str(ssh.key)}
     values["setup_commands"] = [each.replace("/shared/segsweep/.venv", sys.prefix) for each in values["setup_commands"]]
     for part in ("head", "worker"):
         name = f"{part}_start_ray_commands"
-        values[name] = [each.replace("ray start", "ray start --num-cpus=1") for each in values[name]]  # machines share the cores
+        values[name] = [
+            each.replace("ray start", "ray start --num-cpus=1") for each in values[name]
+        ]  # the machines share the computer's cores
     path = machines.shared / "machines.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
 
 
 def on_laptop(machines: Machines, *command: str, cwd: Path | None = None, code: int = 0) -> str:
-    """Run a command of Ray's on the laptop with the token, and return what it printed."""
+    """Run a command of Ray on the laptop with the token, and return its output."""
     return machines.run(LAPTOP, *command, cwd=cwd, code=code, timeout=4 * MINUTES, RAY_AUTH_MODE="token", RAY_ADDRESS=ADDRESS)
 
 
 def tunnel_is_open(machines: Machines) -> bool:
-    """Return whether the dashboard answers on the laptop, be it by asking for a token."""
+    """Return whether the dashboard answers on the laptop, even if it only requires a token."""
     process = machines.start(LAPTOP, "python", "-c", ASK)
     process.communicate()
     return process.returncode == 0
@@ -81,8 +83,9 @@ def ray_processes(machines: Machines) -> list[str]:
 def test_a_study_on_ssh_machines_from_up_to_down(
     machines: Machines, config: Path, expected: pd.DataFrame, ellipses: Path, boxes: Path
 ) -> None:
-    """`ray up` brings all machines that the file names. A study that is submitted through the tunnel with the token, stopped and
-    submitted again continues to the undisturbed table; nobody submits without the token. `ray down` leaves no Ray process."""
+    """`ray up` starts all machines of the file. A study that is submitted through the tunnel with the token, stopped and
+    submitted again continues to the undisturbed table; without the token, nothing can be submitted. `ray down` leaves no Ray
+    process."""
     machines.run(LAPTOP, "ray", "get-auth-token", "--generate")
     machines.run(LAPTOP, "ray", "up", "-y", config, timeout=4 * MINUTES)
     machines.start(LAPTOP, "ray", "dashboard", config)

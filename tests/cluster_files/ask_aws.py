@@ -42,24 +42,24 @@ def launch(config: dict[str, Any]) -> None:
 
 
 def listed(ec2: Any) -> dict[str, Any]:
-    """Return by node type what EC2 lists of its machine."""
+    """Return EC2's description of the machine of each node type."""
     instances = [each for found in ec2.describe_instances()["Reservations"] for each in found["Instances"]]
     return {next(tag["Value"] for tag in each["Tags"] if tag["Key"] == TAG_RAY_USER_NODE_TYPE): each for each in instances}
 
 
 def main(path: str, *changes: str) -> None:
-    """Set up, launch, and print."""
+    """Set up the account, launch the machines, and print the result."""
     config = prepare_config(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     validate_config(config)
     ec2 = boto3.client("ec2", region_name=config["provider"]["region"])
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]  # the file's is a placeholder
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]  # the file has a placeholder
     for node_type in config["available_node_types"].values():
         node_type["node_config"]["ImageId"] = image
     for change in changes:
         place, value = change.split("=", 1)
         name, field = place.split(".")
         config["available_node_types"][name]["node_config"][field] = value
-    aws.time = SimpleNamespace(sleep=lambda _: None, time=time.time)  # Ray waits 30 s for what moto does at once
+    aws.time = SimpleNamespace(sleep=lambda _: None, time=time.time)  # Ray would wait 30 s, although moto answers at once
     config = AWSNodeProvider.fillout_available_node_types_resources(aws.bootstrap_aws(config))
     launch(config)
     kinds = {name: (each["InstanceType"], each.get("InstanceLifecycle")) for name, each in listed(ec2).items()}

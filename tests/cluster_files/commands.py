@@ -1,4 +1,4 @@
-"""Commands that a page or a file's comment shows, and whether the real tool accepts their words. Nothing is executed."""
+"""Commands that a page or a file's comment shows, and whether the real tools accept their arguments. Nothing is executed."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from cluster_files.repository import INSTALL, ROOT, tool
 
-NOWHERE = "127.0.0.1:9"  # a server that no tool reaches: words are read before it is asked
-SHELL = ("export", "umask", "ssh", "rm", "pip", "uv", "gcloud", "pytest", "openssl")  # words that are not a cluster's tool
+NOWHERE = "127.0.0.1:9"  # an unreachable server: tools parse their arguments before they contact it
+SHELL = ("export", "umask", "ssh", "rm", "pip", "uv", "gcloud", "pytest", "openssl")  # words that are not tools of a cluster
 OPERATORS = {"&&", "||", "|", ";", "(", ")", "&"}
 
 
 def shown_in(text: str) -> list[str]:
-    """Return the commands of a Markdown page: its blocks of `sh`, and the commands of its tables."""
+    """Return the commands of a Markdown page: its `sh` blocks, and the commands in its tables."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     cells = [cell for line in text.splitlines() if line.startswith("| ") for cell in re.findall(r"\| `([^`]+)` \|", line)]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
@@ -28,7 +28,7 @@ def shown_in(text: str) -> list[str]:
 
 
 def commands_of(line: str) -> list[list[str]]:
-    """Return the commands of a line of shell as lists of words, without comments, redirections and variables set before them."""
+    """Return the commands of a shell line as lists of words, without comments, redirections and leading variables."""
     reader = shlex.shlex(line, posix=True, punctuation_chars="();&|")
     reader.whitespace_split, reader.commenters = True, "#"
     found: list[list[str]] = [[]]
@@ -41,7 +41,7 @@ def commands_of(line: str) -> list[list[str]]:
 
 
 def without_variables(words: Sequence[str]) -> list[str]:
-    """Return a command without `NAME=value` before it and without `> FILE`."""
+    """Return a command without leading `NAME=value` words and without `> FILE`."""
     kept = list(words)
     while kept and re.match(r"\w+=", kept[0]):
         kept.pop(0)
@@ -51,7 +51,7 @@ def without_variables(words: Sequence[str]) -> list[str]:
 
 
 def refusal(words: Sequence[str]) -> str | None:
-    """Return what the tool says against a command, None where it accepts the words. Skips the test where the tool is missing."""
+    """Return the tool's error about a command, None if it accepts the words. Skips the test if the tool is missing."""
     name, rest = words[0], words[1:]
     if name in SHELL:
         return None
@@ -62,7 +62,7 @@ def refusal(words: Sequence[str]) -> str | None:
 
 
 def by_click(program: Any, words: Sequence[str]) -> dict[str, Any]:
-    """Have a program of click read words, and return the parameters of the last subcommand, which is not executed."""
+    """Let a click program parse words, and return the parameters of the last subcommand, which is not executed."""
     import click
 
     read: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ def by_click(program: Any, words: Sequence[str]) -> dict[str, Any]:
 
 
 def by_ray(words: Sequence[str]) -> str | None:
-    """Parse with Ray's own command line, and an entrypoint that follows `--` with that of the study."""
+    """Parse with Ray's own command line; an entrypoint after `--` is parsed with its own tool."""
     from ray.scripts.scripts import cli
 
     read = by_click(cli, words)
@@ -101,7 +101,7 @@ def by_study(words: Sequence[str]) -> str | None:
 
     script = ROOT / str(words[0]).removeprefix("/opt/segsweep/")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(segsweep), "main", read)  # as long as it is here, the package does not load its own
+        patch.setitem(vars(segsweep), "main", read)  # while it is set, the package does not load its own `main`
         return exits(lambda: runpy.run_path(str(script), run_name="__main__"))
 
 
@@ -113,7 +113,7 @@ def by_segsweep(words: Sequence[str]) -> str | None:
 
 
 def exits(parse: Callable[[], object]) -> str | None:
-    """Return that a parser of argparse ended the program, None where it did not."""
+    """Return the exit of an argparse parser as text, None if it accepts the words."""
     try:
         parse()
     except SystemExit as end:
@@ -156,7 +156,7 @@ def by_docker(words: Sequence[str]) -> str | None:
 
 
 def by_slurm(name: str) -> Callable[[Sequence[str]], str | None]:
-    """Return a parser by a command of Slurm's, which finds no controller."""
+    """Return a parser for a command of Slurm, which finds no controller."""
     lines = ["ClusterName=none", "SlurmctldHost=localhost(127.0.0.1)", "SlurmctldPort=9", "AuthType=auth/none", "GresTypes=gpu"]
     config = {"slurm.conf": "\n".join([*lines, "MessageTimeout=2", ""])}
 
@@ -179,4 +179,4 @@ PARSERS: dict[str, Callable[[Sequence[str]], str | None]] = {
     "docker": by_docker,
     **{name: by_slurm(name) for name in ("sbatch", "squeue", "scancel")},
 }
-OF_THIS_PROJECT = ("ray", "python", "segsweep")  # parsed within this process, at once
+OF_THIS_PROJECT = ("ray", "python", "segsweep")  # parsed in this process, which is fast

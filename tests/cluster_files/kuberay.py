@@ -18,7 +18,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def validator(folder: Path) -> Draft202012Validator:
-    """Return a validator of RayJobs, made of the definition in a folder."""
+    """Return a validator of RayJobs, from the definition in a folder."""
     definition = yaml.load((folder / "rayjobs.yaml").read_text(encoding="utf-8"), LOADER)
     (version,) = [each for each in definition["spec"]["versions"] if each["name"] == "v1"]
     schema = strict(version["schema"]["openAPIV3Schema"])
@@ -27,7 +27,7 @@ def validator(folder: Path) -> Draft202012Validator:
 
 
 def strict(schema: Any) -> Any:
-    """Return an OpenAPI schema as the API server reads it: unknown fields are errors, and defaults are filled in before."""
+    """Return an OpenAPI schema as the API server applies it: unknown fields are errors, and defaults are filled in first."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -48,7 +48,7 @@ def strict(schema: Any) -> Any:
 
 
 def problems(manifest: Manifest) -> list[str]:
-    """Return what KubeRay's code would refuse of a RayJob."""
+    """Return the errors of a RayJob by KubeRay's code."""
     return [*_of_the_job(manifest), *_of_the_cluster(manifest["spec"]["rayClusterSpec"])]
 
 

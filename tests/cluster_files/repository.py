@@ -1,4 +1,4 @@
-"""Files of `cluster/` as their tests see them, and the tools that some of these tests need."""
+"""Files of `cluster/` for their tests, and the tools that some of these tests need."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def files() -> list[Path]:
 
 
 def shown(path: Path) -> str:
-    """Return a path as messages and test names show it."""
+    """Return a path as it appears in messages and test names."""
     return str(path.relative_to(ROOT))
 
 
@@ -44,7 +44,7 @@ def locked(package: str) -> str:
 
 
 def tool(name: str, package: str) -> str:
-    """Return the path of a program, first of the one beside this Python; skip the test where there is none."""
+    """Return the path of a program, preferably the one beside this Python; skip the test if there is none."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
         pytest.skip(f"needs {name}, of the package {package}; {INSTALL}")

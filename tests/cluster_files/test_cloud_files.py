@@ -1,4 +1,4 @@
-"""Files of `ray up`: accepted by Ray's schema; AWS launches what they ask for; Google knows every field of their machines."""
+"""Files of `ray up`: Ray's schema accepts them, AWS launches the requested machines, and Google's API has every field."""
 
 import json
 import os
@@ -23,7 +23,7 @@ in_a_cloud = pytest.mark.parametrize("path", CLOUDS, ids=shown)
 
 
 def checked(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a cluster's file as `ray up` completes it; raise where Ray refuses it."""
+    """Return a cluster's file as `ray up` completes it; raise if Ray rejects it."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     complete: dict[str, Any] = prepare_config(config)
@@ -33,13 +33,13 @@ def checked(config: dict[str, Any]) -> dict[str, Any]:
 
 @named
 def test_rays_schema_accepts_the_file(path):
-    """`ray up` would not refuse the file."""
+    """`ray up` would accept the file."""
     checked(load(path))
 
 
 @in_a_cloud
-def test_rays_schema_refuses_mistakes(path):
-    """A misspelt field of the file and more machines at least than at most are refused."""
+def test_rays_schema_rejects_mistakes(path):
+    """A misspelt field of the file, and a minimum of machines above the maximum, are rejected."""
     from jsonschema import ValidationError
 
     config = load(path)
@@ -52,7 +52,7 @@ def test_rays_schema_refuses_mistakes(path):
 
 @in_a_cloud
 def test_the_head_does_no_work_and_workers_come_and_go(path):
-    """Trials run on spot machines with a GPU, none of which exists before it is asked for or stays when it is idle."""
+    """Trials run on spot machines with a GPU, which are launched on request and end when they are idle."""
     config = load(path)
     types = config["available_node_types"]
     assert types[config["head_node_type"]]["resources"] == {"CPU": 0}
@@ -64,8 +64,8 @@ def test_the_head_does_no_work_and_workers_come_and_go(path):
 
 
 @in_a_cloud
-def test_what_is_copied_to_the_machines_exists_and_suffices(path):
-    """The repository's files that are copied exist, and are those with which segsweep is installed; the token comes along."""
+def test_the_copied_files_exist_and_suffice(path):
+    """The files that are copied from the repository exist, and suffice to install segsweep; the token is copied, too."""
     mounts = load(path)["file_mounts"]
     assert mounts["~/.ray/auth_token"] == "~/.ray/auth_token"
     copied = {place.removeprefix("~/segsweep/"): source for place, source in mounts.items() if place.startswith("~/segsweep/")}
@@ -75,7 +75,7 @@ def test_what_is_copied_to_the_machines_exists_and_suffices(path):
 
 @contextmanager
 def moto() -> Iterator[dict[str, str]]:
-    """Start moto's server of AWS; yield the environment in which a program takes it for AWS."""
+    """Start moto's AWS server; yield the environment with which a program uses it as AWS."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -96,7 +96,7 @@ def moto() -> Iterator[dict[str, str]]:
 
 
 def wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
-    """Return once a server listens."""
+    """Wait until a server listens."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert server.poll() is None, "moto_server has ended"
@@ -109,7 +109,7 @@ def wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture
 def aws(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An AWS account in which there is nothing yet; keys that Ray makes go into a home of their own."""
+    """An empty AWS account; keys that Ray creates are stored in a separate home folder."""
     pytest.importorskip("boto3", reason=f"needs boto3; {INSTALL}")
     (tmp_path / ".ssh").mkdir()
     with moto() as environment:
@@ -124,9 +124,9 @@ def ask_aws(environment: dict[str, str], *changes: str) -> "subprocess.Completed
 
 @pytest.mark.cluster
 @pytest.mark.timeout(300)
-def test_aws_launches_what_the_file_asks_for(aws):
-    """The head is an ordinary machine without work, workers are spot machines with one GPU of the kind that AWS gives the type; a
-    misspelt field of a machine, which Ray's schema lets pass, is refused."""
+def test_aws_launches_the_requested_machines(aws):
+    """The head is an on-demand machine without work, workers are spot machines with one GPU of the type's kind; a misspelt field
+    of a machine, which Ray's schema accepts, is rejected."""
     asked = ask_aws(aws)
     assert asked.returncode == 0, asked.stderr[-2000:]
     found = json.loads(asked.stdout.splitlines()[-1])
@@ -140,7 +140,7 @@ def test_aws_launches_what_the_file_asks_for(aws):
 
 
 def compute_schema() -> dict[str, Any]:
-    """Return the fields of Google's Compute API, by type, as Google's own client has them."""
+    """Return the fields of Google's Compute API, by type, from Google's own client."""
     discovery = pytest.importorskip("googleapiclient.discovery_cache", reason=f"needs google-api-python-client; {INSTALL}")
     document = Path(discovery.__file__).parent / "documents" / "compute.v1.json"
     schemas: dict[str, Any] = json.loads(document.read_text(encoding="utf-8"))["schemas"]
@@ -148,7 +148,7 @@ def compute_schema() -> dict[str, Any]:
 
 
 def unknown(value: Any, kind: dict[str, Any], schemas: dict[str, Any], place: str) -> list[str]:
-    """Return what a value has that its type in Google's API has not: fields, values of lists of choices, other types."""
+    """Return the parts of a value that its type in Google's API lacks: fields, values of enumerations, other types."""
     if "$ref" in kind:
         return unknown(value, schemas[kind["$ref"]], schemas, place)
     if kind["type"] == "object" and "properties" in kind:
@@ -171,7 +171,7 @@ def unknown(value: Any, kind: dict[str, Any], schemas: dict[str, Any], place: st
 
 @pytest.mark.cluster
 def test_google_knows_every_field_of_the_machines():
-    """Each node's fields are those of an instance in Google's Compute API, nested ones too; mistakes are found."""
+    """Each node's fields are those of an instance in Google's Compute API, including nested ones; mistakes are found."""
     schemas = compute_schema()
     types = load(CLUSTER / "cloud" / "gcp.yaml")["available_node_types"]
     for name, node_type in types.items():

@@ -1,4 +1,4 @@
-"""`cluster/README.md`: every command is one that the real tool accepts, every file is named, every link leads somewhere."""
+"""`cluster/README.md`: the real tools accept every command, every file is named, and every link has a target."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ PAGE = (CLUSTER / "README.md").read_text(encoding="utf-8")
 
 
 def comments() -> list[str]:
-    """Return the commands that the opening comments of files show: lines that are indented."""
+    """Return the commands in the opening comments of files: the indented lines."""
     found = []
     for path in files():
         if path.suffix != ".md":
@@ -28,21 +28,21 @@ OTHERS = [words for words in COMMANDS if words[0] not in OF_THIS_PROJECT]
 
 
 def test_the_commands_are_found():
-    """The page's blocks and table and the files' comments all contribute."""
+    """The page's blocks and table and the files' comments all contribute commands."""
     assert {"ray", "python", "sbatch", "kubectl", "sky", "docker"} <= {words[0] for words in COMMANDS}
     assert len(OWN) > 15
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_the_shell_accepts_every_line(line):
-    """Quotes, parentheses and operators are in order."""
+    """Quotes, parentheses and operators are correct."""
     checked = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize("words", OWN, ids=" ".join)
 def test_ray_and_segsweep_accept_their_commands(words):
-    """Every option and file is one that the command line of Ray or of the study has."""
+    """The command line of Ray or of the study has every option and file."""
     assert refusal(words) is None
 
 
@@ -50,7 +50,7 @@ def test_ray_and_segsweep_accept_their_commands(words):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("words", OTHERS, ids=" ".join)
 def test_other_tools_accept_their_commands(words):
-    """Every option is one that kubectl, docker, SkyPilot or Slurm has."""
+    """kubectl, docker, SkyPilot or Slurm have every option."""
     assert refusal(words) is None
 
 
@@ -68,7 +68,7 @@ def test_other_tools_accept_their_commands(words):
     ],
 )
 def test_mistakes_in_commands_are_noticed(line):
-    """A misspelt command, option, file or tool is found, after `--` too."""
+    """A misspelt command, option, file or tool is found, also after `--`."""
     assert [words for words in commands_of(line) if refusal(words) is not None]
 
 
@@ -87,7 +87,7 @@ def test_mistakes_in_commands_are_noticed(line):
     ],
 )
 def test_mistakes_in_commands_of_other_tools_are_noticed(line):
-    """Each tool's parser can refuse."""
+    """Each tool's parser can reject arguments."""
     assert [words for words in commands_of(line) if refusal(words) is not None]
 
 
@@ -106,8 +106,8 @@ def test_the_main_page_links_this_page():
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE))))
-def test_links_lead_somewhere(link):
-    """A link names a file, and a heading that its page has."""
+def test_links_have_targets(link):
+    """A link names an existing file, and an existing heading of its page."""
     name, _, anchor = link.partition("#")
     page = (CLUSTER / name).resolve() if name else CLUSTER / "README.md"
     assert page.exists()

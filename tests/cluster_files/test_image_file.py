@@ -1,4 +1,4 @@
-"""The image: what goes into it, who runs in it, and hadolint's opinion."""
+"""The container image: its contents, its user, and hadolint's findings."""
 
 import fnmatch
 import re
@@ -12,33 +12,33 @@ TEXT = DOCKERFILE.read_text(encoding="utf-8")
 
 
 def copied() -> list[str]:
-    """Return what the image copies of the repository, in order."""
+    """Return the paths of the repository that the image copies, in order."""
     return [name for line in re.findall(r"^COPY (.*)$", TEXT, re.MULTILINE) for name in line.split()[:-1]]
 
 
 def admitted(name: str) -> bool:
-    """Return whether `.dockerignore` lets a file or folder of the root into the build: the last line that matches decides."""
+    """Return whether `.dockerignore` includes a file or folder of the root in the build; the last matching line decides."""
     lines = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
     matching = [line for line in lines if fnmatch.fnmatch(name, line.removeprefix("!"))]
     return not matching or matching[-1].startswith("!")
 
 
 def test_the_image_gets_what_segsweep_needs_and_nothing_else():
-    """What is copied exists, is what .dockerignore admits, and is what the package's own build reads."""
+    """The copied paths exist, are included by .dockerignore, and are those that the package's own build reads."""
     assert all((ROOT / name).exists() for name in copied())
     assert {path.name for path in ROOT.iterdir() if admitted(path.name)} == set(copied())
     assert {"segsweep", "sweeps", "pyproject.toml", "requirements.lock", "README.md"} <= set(copied())
 
 
-def test_a_commit_changes_the_last_layers_alone():
-    """Libraries are installed before segsweep's own files are copied, so that only a new lock file makes their layers again."""
+def test_a_commit_changes_only_the_last_layers():
+    """Libraries are installed before segsweep's own files are copied, so that only a new lock file rebuilds their layers."""
     libraries = TEXT.index("--requirements pyproject.toml")
     assert TEXT.index("requirements.lock ./") < libraries < TEXT.index("COPY segsweep")
     assert TEXT.index("COPY segsweep") < TEXT.index("--no-deps --editable .")
 
 
-def test_nobody_is_root_in_the_image():
-    """The last user is one by number, as Kubernetes' runAsNonRoot wants it, and the one that the manifests name."""
+def test_the_image_does_not_run_as_root():
+    """The last user is given by number, as Kubernetes' runAsNonRoot requires, and is the one that the manifests name."""
     assert re.findall(r"^USER (.*)$", TEXT, re.MULTILINE)[-1] == "1000:1000"
     assert "runAsUser: 1000" in (CLUSTER / "kubernetes" / "base" / "study.yaml").read_text(encoding="utf-8")
 
@@ -51,7 +51,7 @@ def lint(text: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.cluster
 def test_hadolint_finds_nothing():
-    """The Dockerfile has no finding, not even of style; one without a pinned version has."""
+    """The Dockerfile has no finding, not even on style; one without a pinned version has."""
     found = lint(TEXT)
     assert found.returncode == 0, found.stdout
     assert "DL3013" in lint(re.sub(r"uv==[\d.]+", "uv", TEXT)).stdout

