@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from study_scripts import SCRIPT, Script, measured
 
-CPUS = 4  # logical ones: two drivers with two workers each
+CPUS = 4  # logical cores: for two drivers with two workers each
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """The address of a cluster with its dashboard, which Ray Train needs to clean up."""
+    """The address of a cluster with a dashboard, which Ray Train needs for its cleanup."""
     before = os.environ.pop("RAY_ADDRESS", None)
     context = ray.init(address="local", num_cpus=CPUS, include_dashboard=True, log_to_driver=False, object_store_memory=2**28)
     yield context.address_info["gcs_address"]
@@ -50,7 +50,7 @@ def script(make_script: Callable[..., Script], tmp_path: Path) -> Callable[..., 
 
 @pytest.fixture(scope="session")
 def undisturbed(make_script: Callable[..., Script], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """What the trials of the scripted study measure in one process, without any disturbance."""
+    """The measures of the scripted study's trials in one process, without disturbances."""
     space: dict[str, object] = {"__name__": "study"}
     folder = tmp_path_factory.mktemp("undisturbed")
     exec(make_script(folder).path.read_text(), space)

@@ -1,4 +1,4 @@
-"""A head of Ray that answers one question, and asks for a token or not."""
+"""A stand-in for a Ray head that answers one request, with or without a token."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

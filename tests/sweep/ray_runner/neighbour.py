@@ -1,4 +1,4 @@
-"""Another machine on a cable: a network namespace, which takes root and `ip`."""
+"""Another machine on a network cable: a network namespace, which needs root and `ip`."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def neighbour(name: str, here: str, there: str) -> Iterator[Callable[[Sequence[i
 
         yield reached
     finally:
-        ip("netns", "delete", name)  # and its cable with it
+        ip("netns", "delete", name)  # removes its cable, too
 
 
 def ip(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Study scripts that run on the test cluster as drivers of their own, and their workers."""
+"""Study scripts that run on the test cluster as separate drivers, and their workers."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
 @dataclass
 class Script:
-    """A study script in a folder of its own, which runs on the test cluster."""
+    """A study script in its own folder, which runs on the test cluster."""
 
     path: Path
     address: str
@@ -56,14 +56,14 @@ class Script:
         )
 
     def run(self, *arguments: str) -> str:
-        """Run a driver to its end, and return what it printed."""
+        """Run a driver to its end, and return its output."""
         process = self.start(*arguments)
         output, errors = process.communicate(timeout=110)
         assert process.returncode == 0, errors
         return output
 
     def await_epochs(self, count: int, process: "subprocess.Popen[str]", kind: str = "trials") -> None:
-        """Wait until so many epochs of trials or stages that are not gathered yet are recorded."""
+        """Wait until `count` epochs of trials or stages are in the records' lines."""
         deadline = time.monotonic() + 60
         while self._epochs(kind) < count:
             assert process.poll() is None, process.communicate()
@@ -94,7 +94,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def kill_workers(count: int) -> None:
-    """Kill so many of the workers with -9."""
+    """Kill `count` workers with -9."""
     for process in workers()[:count]:
         process.send_signal(signal.SIGKILL)
 
@@ -107,7 +107,7 @@ def measured(records: Records) -> pd.DataFrame:
 
 
 def assert_whole(records: Records, undisturbed: pd.DataFrame) -> None:
-    """Check that a study came to its end with the numbers of an undisturbed one, and no epoch twice."""
+    """Check that a study has finished with the numbers of an undisturbed one, and repeated no epoch."""
     assert set(records.trials["status"]) == {"finished"}
     pd.testing.assert_frame_equal(measured(records), undisturbed, check_exact=True)
     counts = records.epochs.groupby(["phase", "trial_id"])["epoch"].agg(list)

@@ -1,4 +1,4 @@
-"""Ray's token: found, refused, and forgotten again."""
+"""Ray's token: found, rejected, and removed again."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ TLS_FILES = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
 
 @pytest.fixture(autouse=True)
 def _without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A user who has no token, in a home folder of its own."""
+    """Remove the user's token and use an empty home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS", *TLS_FILES):
         monkeypatch.delenv(name, raising=False)
@@ -30,7 +30,7 @@ def _without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """The files of a certificate for this machine, signed by itself, and of its key."""
+    """The files of a self-signed certificate for this machine, and of its key."""
     if shutil.which("openssl") is None:
         pytest.skip("takes openssl, to make a certificate")
     chain, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
@@ -47,7 +47,7 @@ def write_token(path: Path, token: str, rights: int = 0o600) -> Path:
     return path
 
 
-def test_a_start_makes_a_token_that_no_file_holds(tmp_path: Path) -> None:
+def test_a_start_makes_a_token_that_is_in_no_file(tmp_path: Path) -> None:
     """Each start has another token of 256 bits, and nothing is written into the home folder."""
     first, second = token_for_start(), token_for_start()
     assert first["RAY_AUTH_MODE"] == "token"
@@ -57,7 +57,7 @@ def test_a_start_makes_a_token_that_no_file_holds(tmp_path: Path) -> None:
 
 
 def test_a_start_uses_the_users_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that the user names is the token of Ray that is started, and RAY_AUTH_MODE=disabled starts Ray without one."""
+    """A token of the user becomes the token of the started Ray; RAY_AUTH_MODE=disabled starts Ray without one."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     assert token_for_start() == {"RAY_AUTH_MODE": "token"}
     monkeypatch.delenv("RAY_AUTH_TOKEN")
@@ -67,8 +67,8 @@ def test_a_start_uses_the_users_token(tmp_path: Path, monkeypatch: pytest.Monkey
     assert token_for_start() == {}
 
 
-def test_settings_that_ray_would_misread_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt mode, which Ray takes as `disabled`, and a file without a token are one line."""
+def test_settings_that_ray_would_misread_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt mode, which Ray treats as `disabled`, and a file without a token are one-line errors."""
     monkeypatch.setenv("RAY_AUTH_MODE", "tokens")
     with pytest.raises(
         UserError, match="RAY_AUTH_MODE=tokens: unknown mode, which Ray takes as disabled; known: token, disabled"
@@ -80,7 +80,7 @@ def test_settings_that_ray_would_misread_are_refused(tmp_path: Path, monkeypatch
         token_for_start()
 
 
-def test_a_cluster_that_asks_for_a_token_is_attached_to_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_token_is_used_for_a_cluster_that_requires_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token is found where Ray looks for it, and the mode is set for the user."""
     with fake_head("right") as address:
         monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
@@ -108,10 +108,9 @@ def test_a_cluster_that_asks_for_a_token_is_attached_to_with_it(tmp_path: Path, 
         ),
     ],
 )
-def test_a_token_that_does_not_fit_is_one_line(
-    asked: str | None, values: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the cluster asks for and this process has is said at once, with the remedy; Ray repeats its own error for 20 s."""
+def test_a_wrong_token_is_one_line(asked: str | None, values: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mismatch between the cluster and this process is reported at once, with the remedy; Ray repeats its own error for 20
+    s."""
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     with fake_head(asked) as address, pytest.raises(UserError, match=f"Ray cluster {address}: .*{line}"):
@@ -119,17 +118,18 @@ def test_a_token_that_does_not_fit_is_one_line(
 
 
 def test_an_open_cluster_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster without a token is attached to as Ray does it, also by a user who has one."""
+    """A cluster without a token is attached to as Ray does it, even by a user with a token."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     with fake_head() as address:
         assert token_for(address) == {}
 
 
 @pytest.mark.parametrize("asked", ["1", "True"])
-def test_a_cluster_that_speaks_tls_is_asked_by_tls(
+def test_a_cluster_with_tls_is_contacted_over_tls(
     asked: str, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With RAY_USE_TLS the head is asked by TLS with Ray's certificates, with a token and without; else it is no head."""
+    """With RAY_USE_TLS the head is contacted over TLS with Ray's certificates, with and without a token; otherwise it is not
+    recognised."""
     chain, key = certificate
     for name, path in zip(TLS_FILES, (chain, chain, key), strict=True):
         monkeypatch.setenv(name, str(path))
@@ -146,7 +146,7 @@ def test_a_cluster_that_speaks_tls_is_asked_by_tls(
 
 
 def test_tls_without_its_files_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that is not named or missing is said at once, also where Ray would be started, which waits for 60 s."""
+    """A certificate that is not named or is missing is reported at once, also at a start of Ray, which would wait for 60 s."""
     monkeypatch.setenv("RAY_USE_TLS", "1")
     for ask in (lambda: token_for("127.0.0.1:1"), check_start, ray_on_this_machine().__enter__):
         with pytest.raises(UserError, match="RAY_USE_TLS=1: needs files that are not named; export RAY_TLS_CA_CERT, "):
@@ -157,8 +157,8 @@ def test_tls_without_its_files_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         token_for("127.0.0.1:1")
 
 
-def test_what_is_no_head_is_named() -> None:
-    """Another server at the address is not waited for: the line says which port is meant."""
+def test_another_server_at_the_address_is_reported() -> None:
+    """Another server at the address is not waited for: the line names the right port."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         with pytest.raises(UserError, match=r"the process that answers there is not a Ray head .* by default port 6379"):
@@ -166,8 +166,8 @@ def test_what_is_no_head_is_named() -> None:
         server.shutdown()
 
 
-def test_a_token_file_that_others_can_read_is_remarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line names the file, its rights and the command; a private file and a token in the environment have none."""
+def test_a_token_file_that_others_can_read_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names the file, its mode and the command; a private file and a token in the environment give none."""
     path = write_token(tmp_path / ".ray" / "auth_token", "mine", 0o644)
     assert token_file_remark() == (
         f"{path}: other users of this machine can read the Ray cluster's token (mode 644); run chmod 600 {path}"
@@ -180,7 +180,7 @@ def test_a_token_file_that_others_can_read_is_remarked(tmp_path: Path, monkeypat
 
 
 def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray sees mode and token inside, and afterwards neither they nor what Ray itself sets are left."""
+    """Ray sees mode and token inside the context; afterwards neither they nor the variables that Ray sets are left."""
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
     before = dict(os.environ)
     with environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "inside", "GLOO_SOCKET_IFNAME": "lo"}):

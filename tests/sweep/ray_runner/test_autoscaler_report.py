@@ -1,12 +1,12 @@
-"""What an autoscaler says, from states and reports that Ray 2.60 gave."""
+"""Reports of autoscalers, from states and reports of Ray 2.60."""
 
 from ray.core.generated.autoscaler_pb2 import AutoscalingState
 
 from segsweep.sweep.ray_runner.autoscaler import AutoscalerReport, legacy_report, report_of
 
 
-def test_the_second_autoscaler_names_what_it_launches_and_what_it_cannot():
-    """Launches, machines that start, and demands that no type fits are read from its state, with the last failure."""
+def test_the_v2_autoscaler_reports_launches_and_infeasible_demands():
+    """Launches, starting machines, and demands that no type fits are read from its state, with the last failure."""
     state = AutoscalingState(autoscaler_state_version=4)
     assert report_of(state) == AutoscalerReport(True)
     state.pending_instance_requests.add(ray_node_type_name="gpu", count=2)
@@ -15,11 +15,11 @@ def test_the_second_autoscaler_names_what_it_launches_and_what_it_cannot():
     state.infeasible_gang_resource_requests.add().requests.add().resources_bundle.update({"CPU": 8.0, "GPU": 1.0})
     found = report_of(state)
     assert found == AutoscalerReport(True, ("2 gpu", "1 cpu"), ({"CPU": 8.0, "GPU": 1.0},), "gpu: no capacity")
-    assert not found.refuses({"CPU": 8.0, "GPU": 1.0})  # what it launches may hold that, beside another demand
+    assert not found.refuses({"CPU": 8.0, "GPU": 1.0})  # the launched machine may fit it, beside another demand
 
 
-def test_a_demand_is_refused_only_where_it_is_named():
-    """Another job's impossible demand says nothing of this one."""
+def test_a_demand_is_refused_only_if_it_is_listed():
+    """Another job's infeasible demand does not count."""
     found = AutoscalerReport(True, infeasible=({"CPU": 8.0},))
     assert found.refuses({"CPU": 8.0})
     assert not found.refuses({"CPU": 4.0})
@@ -27,7 +27,7 @@ def test_a_demand_is_refused_only_where_it_is_named():
     assert found.on({"CPU": 4.0}) == "the autoscaler has not launched a machine yet"
 
 
-def test_the_first_autoscaler_is_told_from_a_cluster_without_one():
+def test_the_v1_autoscaler_is_distinguished_from_a_cluster_without_one():
     """A plain `ray start --head` writes a report, too: its machines are named by their ids."""
     plain = {"autoscaler_report": {"active_nodes": {"node_dca6fb5b": 1}, "pending_launches": {}, "pending_nodes": []}}
     assert not legacy_report(plain).present

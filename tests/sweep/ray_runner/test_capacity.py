@@ -1,4 +1,4 @@
-"""How many places there are for workers, while machines join and leave; on an invented clock."""
+"""The number of workers while machines join and leave, with an invented clock."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ HEAD = Node(cpus=4, gpus=0, memory_gib=16)
 
 
 class Cluster:
-    """Machines, an autoscaler's report, the time in seconds, and the lines that were said."""
+    """Machines, an autoscaler's report, the time in seconds, and the printed lines."""
 
     def __init__(
         self, *nodes: Node, most: int = 1000, autoscaler: bool = False, limit_seconds: float = float("inf"), **options: int
@@ -37,8 +37,8 @@ class Cluster:
         )
 
 
-def test_machines_that_join_and_leave_are_counted_and_said():
-    """Each change of the number of workers counts at once and is one line; machines without GPUs hold none."""
+def test_machines_that_join_and_leave_are_counted_and_reported():
+    """Each change of the number of workers counts at once and is one line; machines without GPUs have none."""
     cluster = Cluster(HEAD, GPU)
     assert cluster.capacity.places() == 1
     cluster.nodes += [GPU, GPU, HEAD]
@@ -49,8 +49,8 @@ def test_machines_that_join_and_leave_are_counted_and_said():
     assert cluster.shown == [(3, "3 workers with 1 GPU, the cluster"), (1, "1 worker with 1 GPU, the cluster")]
 
 
-def test_there_are_never_more_places_than_allowed():
-    """However many machines join, and whatever an autoscaler may bring, `--max-concurrent` and the tasks are the limit."""
+def test_there_are_never_more_workers_than_allowed():
+    """However many machines join or can be launched, `--max-concurrent` and the number of tasks are the limit."""
     cluster = Cluster(GPU, most=3, autoscaler=True)
     assert cluster.capacity.places() == 3
     cluster.nodes = [GPU] * 20
@@ -58,8 +58,8 @@ def test_there_are_never_more_places_than_allowed():
     assert cluster.capacity.workers == 3
 
 
-def test_an_autoscaler_is_asked_for_more_while_it_launches_and_for_one_once_it_has_stopped():
-    """Places are asked for beside those that there are, twice as many as machines join; at the autoscaler's limit one remains."""
+def test_requests_to_an_autoscaler_grow_while_it_launches():
+    """Additional workers are requested, twice as many as machines join; at the autoscaler's limit one request remains."""
     cluster = Cluster(GPU, autoscaler=True)
     assert cluster.capacity.places() == 1 + ASKED
     cluster.nodes = [GPU] * 20
@@ -70,8 +70,8 @@ def test_an_autoscaler_is_asked_for_more_while_it_launches_and_for_one_once_it_h
     assert cluster.capacity.places() == 40
 
 
-def test_without_machines_a_study_waits_and_goes_on():
-    """Where the last machine leaves, that is said once; once one joins, its places count again."""
+def test_without_machines_a_study_waits_and_resumes():
+    """When the last machine leaves, one line reports it; when one joins, its workers count again."""
     cluster = Cluster(GPU)
     cluster.nodes = []
     assert [cluster.capacity.places() for _ in range(3)] == [0, 0, 0]
@@ -84,7 +84,7 @@ def test_without_machines_a_study_waits_and_goes_on():
 
 
 def test_a_wait_without_machines_has_a_limit():
-    """With a limit the wait ends in an outage after so long, counted from when the last machine left."""
+    """With a limit, the wait ends in an outage, counted from the time when the last machine left."""
     cluster = Cluster(GPU, limit_seconds=60.0)
     cluster.nodes, cluster.seconds = [], 1000.0
     assert cluster.capacity.places() == 0
@@ -95,9 +95,9 @@ def test_a_wait_without_machines_has_a_limit():
         cluster.capacity.places()
 
 
-def test_a_group_that_lost_machines_is_asked_for_and_waited_for():
-    """When a preemption leaves too few workers for a task of four, four are asked for however long ago the autoscaler launched,
-    and the status says what is missing; without an autoscaler the wait has the same limit as one without any machine."""
+def test_machines_for_a_group_are_requested_again():
+    """When a preemption leaves too few workers for a task of four, four are requested however long ago the autoscaler launched,
+    and the status shows what is missing; without an autoscaler, the wait has the same limit as one without machines."""
     cluster = Cluster(GPU, GPU, GPU, GPU, autoscaler=True, workers_per_trial=4)
     cluster.seconds = 10 * STALLED_SECONDS
     assert cluster.capacity.places(4) >= 8
@@ -111,7 +111,7 @@ def test_a_group_that_lost_machines_is_asked_for_and_waited_for():
     alone.nodes = [GPU]
     assert alone.capacity.places(2) == 1
     assert alone.waits == ["machines for 2 workers that train together: there are 1"]
-    assert alone.capacity.places(1) == 1  # a task of one worker goes on meanwhile
+    assert alone.capacity.places(1) == 1  # a task with one worker continues meanwhile
     assert alone.waits[-1] is None
     assert alone.capacity.places(2) == 1
     alone.seconds += 61.0
@@ -119,8 +119,8 @@ def test_a_group_that_lost_machines_is_asked_for_and_waited_for():
         alone.capacity.places(2)
 
 
-def test_a_machine_that_is_too_small_is_named_once():
-    """A machine whose cores are too few for a worker of the first machine's size holds none, which is said with the remedy."""
+def test_a_machine_that_is_too_small_is_reported_once():
+    """A machine with too few cores for a worker of the first machine's size has none; one line names the remedy."""
     small = Node(cpus=4, gpus=4, memory_gib=32, name="node small")
     cluster = Cluster(GPU)
     cluster.nodes = [GPU, small, HEAD]

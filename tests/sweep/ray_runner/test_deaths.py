@@ -1,4 +1,4 @@
-"""Why a worker died, from texts that Ray 2.60 gave."""
+"""The reasons of workers' deaths, from texts of Ray 2.60."""
 
 from types import SimpleNamespace
 
@@ -46,7 +46,7 @@ The actor died because its node has died. Node Id: 07cd, the actor's node was te
     ],
 )
 def test_the_reason_is_one_line(report: str, expected: str) -> None:
-    """Of each of Ray's texts the line that says why is found."""
+    """The line with the reason is found in each of Ray's texts."""
     reason = reason_of(report)
     assert reason.startswith(expected)
     assert "\n" not in reason
@@ -71,17 +71,20 @@ segsweep.sweep.ray_runner.machines.UnfitMachineError: unfit machine 0a1b: does n
             False,
             ("192.0.2.2", "cannot run segsweep: ModuleNotFoundError: No module named 'timm.models'"),
         ),
-        (CREATION.replace("'segsweep'", "'mymodel'"), False, None),  # what a study brings is no machine's fault
+        (CREATION.replace("'segsweep'", "'mymodel'"), False, None),  # a module of the study is not the machine's fault
         ("ModuleNotFoundError: No module named 'mine'", False, None),  # in the middle of a task: the study's own code
     ],
 )
-def test_a_machine_at_fault_is_told_from_a_task_at_fault(report: str, with_machine: bool, unfit: tuple[str, str] | None) -> None:
-    """A death with the machine and a machine that cannot start workers are recognised, with the machine's id or address."""
+def test_a_faulty_machine_is_distinguished_from_a_faulty_task(
+    report: str, with_machine: bool, unfit: tuple[str, str] | None
+) -> None:
+    """A death with the machine, and a machine that cannot start workers, are recognised, with the machine's id or address."""
     assert death_of(report) == Death(reason_of(report), with_machine, unfit)
 
 
-def test_a_worker_killed_for_want_of_memory_is_one_that_died():
-    """A worker that Ray kills in the middle of a step for want of memory is told as dead to whoever follows it; Tune goes on."""
+def test_a_worker_killed_for_lack_of_memory_counts_as_dead():
+    """A worker that Ray kills in the middle of a step for lack of memory is reported as dead to Tune's scheduler; Tune
+    continues."""
     errors = []
 
     def heard(_: object, error: Exception) -> None:

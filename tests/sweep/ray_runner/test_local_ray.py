@@ -1,4 +1,4 @@
-"""Ray that segsweep starts: who can reach it, and what is said where it does not start."""
+"""Ray that segsweep starts: who can reach it, and the message if it does not start."""
 
 import json
 import os
@@ -60,11 +60,11 @@ NEEDS = pytest.mark.skipif(os.getuid() != 0 or shutil.which("ip") is None, reaso
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, Path]]:
-    """What a process that holds a Ray of its own says of it, and its home folder; at the end it leaves its environment clean."""
+    """The facts that a process with its own Ray reports, and its home folder; at the end its environment is clean."""
     home = tmp_path_factory.mktemp("home")
     dropped = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "GLOO_SOCKET_IFNAME", "PYTHONBREAKPOINT")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    place = Path(tempfile.mkdtemp(prefix="rl", dir="/tmp"))  # pytest's own are too long for Ray
+    place = Path(tempfile.mkdtemp(prefix="rl", dir="/tmp"))  # pytest's folders are too long for Ray
     environment |= {"HOME": str(home), "RAY_ADDRESS": "local", "RAY_TMPDIR": str(place)}
     command = [sys.executable, "-c", HOST]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -79,7 +79,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, Pa
 
 
 def test_every_port_is_on_the_loopback_interface(started: tuple[dict, Path]) -> None:
-    """GCS, raylet, object manager, agents, dashboard, driver and workers listen on 127.0.0.1 alone, and workers know no other
+    """GCS, raylet, object manager, agents, dashboard, driver and workers listen only on 127.0.0.1, and workers know no other
     address of this machine."""
     said, _ = started
     assert {address.removeprefix("::ffff:") for address, _, _ in said["ports"]} == {"127.0.0.1"}
@@ -90,8 +90,8 @@ def test_every_port_is_on_the_loopback_interface(started: tuple[dict, Path]) -> 
 
 @NEEDS
 def test_no_port_is_reached_from_another_network_namespace(started: tuple[dict, Path]) -> None:
-    """Another machine, connected by a cable, is refused at every port of every address of this one; a port that listens
-    on all interfaces it reaches."""
+    """Another machine, connected by a cable, is refused at every port of every address of this one; it does reach a port that
+    listens on all interfaces."""
     said, _ = started
     ports = [port for _, port, _ in said["ports"]]
     with (
@@ -102,8 +102,10 @@ def test_no_port_is_reached_from_another_network_namespace(started: tuple[dict, 
         assert reached == [control.getsockname()[1]]
 
 
-def test_without_the_token_nobody_gets_in(started: tuple[dict, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On this machine the head refuses who has no token or another one, and admits who has it; so `ray status` is refused."""
+def test_without_the_token_there_is_no_access(
+    started: tuple[dict, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this machine, the head rejects a missing or wrong token, and accepts the right one; so `ray status` is rejected."""
     said, _ = started
     assert not lets_in(said["head"])
     assert not lets_in(said["head"], "0" * 64)
@@ -116,20 +118,20 @@ def test_without_the_token_nobody_gets_in(started: tuple[dict, Path], tmp_path: 
     assert "Unauthenticated" in refused.stdout + refused.stderr
 
 
-def test_web_servers_refuse_who_has_no_token(started: tuple[dict, Path]) -> None:
-    """Dashboard and agents answer 401 without a token; none of Ray's web servers runs code or shows jobs to who has none."""
+def test_web_servers_require_the_token(started: tuple[dict, Path]) -> None:
+    """Dashboard and agents answer 401 without a token; none of Ray's web servers runs code or shows jobs without it."""
     said, _ = started
     pages = ("/api/jobs/", "/api/job_agent/jobs/", "/api/v0/actors", "/nodes?view=summary", "/get_or_create_runtime_env")
     answers = {(port, page): status(port, page) for _, port, _ in said["ports"] for page in pages}
     assert 401 in answers.values()
-    assert 200 in [status(port, "/api/jobs/", said["token"]) for _, port, _ in said["ports"]]  # the dashboard, to who has it
+    assert 200 in [status(port, "/api/jobs/", said["token"]) for _, port, _ in said["ports"]]  # the dashboard, with the token
     served = {port for (port, _), code in answers.items() if code == 200}
     metrics = {port for port in served if "# HELP" in read(port, "/api/jobs/")}
-    assert served == metrics  # Prometheus' pages are readable without a token, and only readable
+    assert served == metrics  # Prometheus' pages can be read without a token, but not changed
 
 
 def test_the_token_is_in_no_file_and_on_no_command_line(started: tuple[dict, Path]) -> None:
-    """Ray's folder does not hold the token, the home folder has no file of it, and `ps` does not show it."""
+    """The token is neither in Ray's folder nor in a file of the home folder, and `ps` does not show it."""
     said, home = started
     assert not (home / ".ray").exists()
     assert not any(said["token"] in part for part in said["lines"])
@@ -141,8 +143,8 @@ def test_the_token_is_in_no_file_and_on_no_command_line(started: tuple[dict, Pat
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to be another user")
-def test_another_user_of_the_machine_stays_out(started: tuple[dict, Path]) -> None:
-    """Another user enters neither the folder with Ray's sockets nor the environment that holds the token."""
+def test_another_user_of_the_machine_has_no_access(started: tuple[dict, Path]) -> None:
+    """Another user can read neither the folder with Ray's sockets nor the environment with the token."""
     said, _ = started
     sockets = said["folder"] / "r" / "session_latest" / "sockets"
     assert (sockets / "raylet").is_socket()
@@ -170,7 +172,7 @@ def read(port: int, page: str) -> str:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch):
-    """Have `ray.init` raise these errors in turn, then succeed; returns how often it was called."""
+    """Make `ray.init` raise these errors in turn, then succeed; return a counter of its calls."""
     monkeypatch.delenv("RAY_GCS_SERVER_PORT", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
 
@@ -193,7 +195,7 @@ BUSY = "The current node timed out during startup. This could happen because som
 
 
 def test_a_start_that_times_out_is_tried_again(failing) -> None:
-    """Once Ray's parts are in the page cache they start faster: one timeout costs a second try, and no error."""
+    """Once Ray's parts are in the page cache they start faster: one timeout leads to a second attempt, not to an error."""
     calls = failing(Exception(BUSY))
     with ray_on_this_machine():
         assert len(calls) == 2
@@ -214,7 +216,7 @@ def test_a_start_that_times_out_is_tried_again(failing) -> None:
     ],
 )
 def test_a_start_that_fails_is_one_line(failing, errors: list[Exception], tries: int, line: str) -> None:
-    """Whatever Ray raises is one line with the remedy and where its logs are, after a second try where that may help."""
+    """Every error of Ray is one line with the remedy and the path of its logs, after a second attempt if that may help."""
     calls = failing(*errors)
     with pytest.raises(UserError, match=line) as refused, ray_on_this_machine():
         pass
@@ -224,7 +226,7 @@ def test_a_start_that_fails_is_one_line(failing, errors: list[Exception], tries:
 
 
 def test_a_taken_port_of_the_head_is_named(failing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The port of the head is one that the user chose: the line names the variable."""
+    """The user has chosen the port of the head: the line names the variable."""
     failing(*[RuntimeError("Failed to start GCS.")] * 2)
     monkeypatch.setenv("RAY_GCS_SERVER_PORT", "6379")
     with pytest.raises(UserError, match="port 6379 may be in use; unset RAY_GCS_SERVER_PORT"), ray_on_this_machine():
@@ -235,10 +237,10 @@ def test_a_taken_port_of_the_head_is_named(failing, monkeypatch: pytest.MonkeyPa
     ("name", "value", "line"),
     [("RAY_TMPDIR", "/" + "x" * 99, "too long for Ray's sockets"), ("RAY_AUTH_MODE", "on", "unknown mode")],
 )
-def test_a_plan_refuses_what_keeps_ray_from_starting(
+def test_a_plan_reports_what_prevents_ray_from_starting(
     name: str, value: str, line: str, tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plan, which starts no Ray, says the same line as the run."""
+    """A plan, which does not start Ray, prints the same line as the run."""
     monkeypatch.setenv("RAY_ADDRESS", "local")
     monkeypatch.setenv(name, value)
     store, view, lines = FolderStore(tmp_path / "store"), PlainView(Console()), []

@@ -1,4 +1,4 @@
-"""Which machines of a cluster can work for a driver."""
+"""The check whether a machine can work for a driver."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from segsweep.sweep.ray_runner import machines as module
 from segsweep.sweep.ray_runner.machines import MachineCheck, UnfitMachineError, elsewhere_than, open_machines, require_gpu
 
 
-def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: Path) -> None:
-    """Each problem is one line that says what to do; a machine that sees the store and has the version has none."""
+def test_a_machine_without_the_store_or_with_another_segsweep_is_unfit(tmp_path: Path) -> None:
+    """Each problem is one line with the remedy; a machine that sees the store and has the version has none."""
     store, other = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "other")
     with store.beacon() as beacon:
         check = MachineCheck(store, beacon, module.version("segsweep"))
@@ -22,8 +22,8 @@ def test_a_machine_without_the_store_or_with_another_segsweep_says_so(tmp_path: 
         assert "but the driver has 99.0; install the driver's version" in (replace(check, version="99.0").problem() or "")
 
 
-def test_the_cluster_at_hand_is_described_and_passes(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
-    """The test cluster offers what it was given, its one machine is this one, and all of it is free."""
+def test_the_test_cluster_is_described_and_passes(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
+    """The test cluster has its configured resources, its one machine is this one, and all of it is free."""
     with open_machines(FolderStore(tmp_path / "store"), print) as machines:
         machines.check_all()
         (node,) = machines.nodes()
@@ -36,15 +36,15 @@ REMEDY = "put --store on a disk that all machines share"
 
 
 class HiddenStore(FolderStore):
-    """A store as a machine sees it that does not share the disk."""
+    """A store as seen by a machine that does not share the disk."""
 
     def sees(self, _: str) -> bool:
         """See no beacon."""
         return False
 
 
-def test_every_other_machine_is_asked(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    """Each machine but the driver's answers for itself; where none can work, all are named; one that has died is passed over."""
+def test_every_other_machine_is_checked(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Each machine except the driver's answers for itself; if none is usable, all are named; a dead one is ignored."""
     (machine,) = module.living()
     name, identity = machine["NodeManagerHostname"], machine["NodeID"]
     monkeypatch.setattr(ray.get_runtime_context().__class__, "get_node_id", lambda _: "another")
@@ -58,7 +58,7 @@ def test_every_other_machine_is_asked(cluster: str, tmp_path: Path, monkeypatch:
         assert machines.excluded == (identity,)
         assert machines.nodes() == []
         assert lines == [f"node {name} is excluded: does not see the store {tmp_path / 'store'}; {REMEDY}"]
-        machines.check_all()  # each is asked once
+        machines.check_all()  # each is checked once
     gone = iter([[{**machine, "NodeID": "0" * 56}], []])
     monkeypatch.setattr(module, "living", lambda: next(gone))
     with open_machines(HiddenStore(tmp_path / "store"), lines.append) as machines:
@@ -66,8 +66,8 @@ def test_every_other_machine_is_asked(cluster: str, tmp_path: Path, monkeypatch:
         assert machines.excluded == ()
 
 
-def test_a_machine_is_left_out_once_and_not_used(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
-    """A machine that a worker finds unfit is found by its id and its address, named once, and avoided by Ray's scheduler."""
+def test_a_machine_is_excluded_once_and_not_used(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
+    """An unfit machine is found by its id and its address, reported once, and avoided by Ray's scheduler."""
     lines: list[str] = []
     with open_machines(FolderStore(tmp_path / "store"), lines.append) as machines:
         (machine,) = module.living()
@@ -87,8 +87,8 @@ def test_a_machine_is_left_out_once_and_not_used(cluster: str, tmp_path: Path) -
     assert elsewhere_than([]) == {}
 
 
-def test_a_worker_refuses_to_start_on_an_unfit_machine(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
-    """The check that every worker makes names its machine, in the words by which the driver recognises it."""
+def test_a_worker_does_not_start_on_an_unfit_machine(cluster: str, tmp_path: Path) -> None:  # noqa: ARG001
+    """The check of every worker names its machine, in the form that the driver recognises."""
     check = MachineCheck(HiddenStore(tmp_path / "store"), "beacon", module.version("segsweep"))
     identity = ray.get_runtime_context().get_node_id()
     with pytest.raises(UnfitMachineError, match=f"unfit machine {identity}: does not see the store"):
@@ -97,12 +97,12 @@ def test_a_worker_refuses_to_start_on_an_unfit_machine(cluster: str, tmp_path: P
         require_gpu()
 
 
-def test_an_answer_that_is_slow_excludes_no_machine(
+def test_a_slow_answer_does_not_exclude_a_machine(
     cluster: str,  # noqa: ARG001
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A machine that has not answered in time may only be slow: it stays, and its workers check again; the wait is said."""
+    """A machine that has not answered in time may just be slow: it stays, its workers check again, and the wait is reported."""
     monkeypatch.setattr(ray.get_runtime_context().__class__, "get_node_id", lambda _: "another")
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(module, "SILENT_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""Whose Ray answers where the note of `ray start` leads."""
+"""The owner of the Ray head at the address that `ray start` left."""
 
 import os
 import socket
@@ -15,14 +15,14 @@ from segsweep.sweep.ray_runner.cluster import cluster_address, running_here
 from segsweep.sweep.ray_runner.ownership import listeners
 
 NOBODY = 65534
-ELSEWHERE = "198.51.100.1"  # an address for documentation, which no machine has
+ELSEWHERE = "198.51.100.1"  # an address reserved for documentation
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="takes root, to act as another user")
 needs_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="takes Linux, to see who listens")
 
 
 @pytest.fixture
 def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Write the note that `ray start` leaves."""
+    """Write the address file that `ray start` leaves."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "ray").mkdir()
@@ -50,15 +50,15 @@ def raylet(address: str, user: int) -> Iterator[None]:
 
 @needs_root
 @needs_proc
-def test_another_users_head_at_the_address_of_a_dead_cluster_is_passed_over(left_behind, monkeypatch) -> None:
-    """Another user's head on the port that this user's dead one had is attached to only where RAY_ADDRESS names it."""
+def test_another_users_head_at_the_address_of_a_dead_cluster_is_ignored(left_behind, monkeypatch) -> None:
+    """Another user's head on the port of this user's dead one is used only if RAY_ADDRESS names it."""
     with another_user():
         head = fake_head()
         address = head.__enter__()
     try:
         left_behind(address)
         assert running_here() is None
-        with raylet(address, user=os.getuid()):  # of the dead head; it ends some time later
+        with raylet(address, user=os.getuid()):  # of the dead head; it ends a little later
             assert running_here() is None
         monkeypatch.setenv("RAY_ADDRESS", address)
         monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests have attached this process
@@ -80,7 +80,7 @@ def test_another_users_head_at_the_address_of_a_dead_cluster_is_passed_over(left
     ],
 )
 def test_the_user_who_listens_is_found(bound: str, asked: str) -> None:
-    """The kernel's tables name the user of a socket that takes connections to an address, however it is bound."""
+    """The kernel's tables have the user of a socket that listens at an address, however it is bound."""
     if ":" in bound and not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as server:
@@ -92,7 +92,7 @@ def test_the_user_who_listens_is_found(bound: str, asked: str) -> None:
 
 
 @needs_proc
-def test_who_listens_at_another_address_is_not_asked() -> None:
+def test_listeners_at_other_addresses_are_ignored() -> None:
     """The same port of another address of this machine, and that of another machine, belong to others."""
     with socket.create_server(("127.0.0.2", 0)) as server:
         assert listeners(f"127.0.0.1:{server.getsockname()[1]}") == set()
@@ -102,7 +102,7 @@ def test_who_listens_at_another_address_is_not_asked() -> None:
 
 @needs_proc
 def test_a_connection_is_no_listener() -> None:
-    """A connection that outlives its listener has the listener's port, and nobody answers there any more."""
+    """A connection that outlives its listener has the listener's port, but nothing answers there."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         with socket.create_connection(address), server.accept()[0]:
@@ -110,8 +110,8 @@ def test_a_connection_is_no_listener() -> None:
             assert listeners(f"127.0.0.1:{address[1]}") == set()
 
 
-def test_a_head_of_which_the_kernel_does_not_say_whose_it_is_needs_a_raylet_here(left_behind, monkeypatch) -> None:
-    """A head on another machine is this user's cluster where a raylet of this user runs here for this very head."""
+def test_a_head_without_a_known_owner_needs_a_local_raylet(left_behind, monkeypatch) -> None:
+    """A head on another machine is this user's cluster if a raylet of this user runs here for this head."""
     monkeypatch.setattr(module, "TABLES", ())
     with fake_head() as address:
         left_behind(address)
@@ -124,7 +124,7 @@ def test_a_head_of_which_the_kernel_does_not_say_whose_it_is_needs_a_raylet_here
 
 @needs_root
 def test_a_raylet_of_another_user_makes_no_cluster(left_behind, monkeypatch) -> None:
-    """What another user runs on this machine says nothing about this user's cluster."""
+    """Another user's raylet on this machine does not make the cluster this user's."""
     monkeypatch.setattr(module, "TABLES", ())
     with fake_head() as address, raylet(address, user=NOBODY):
         left_behind(address)

@@ -1,4 +1,4 @@
-"""Workers, drivers and builders that are killed with -9, and users who press Ctrl-C: nothing finished is lost or repeated."""
+"""Workers, drivers and builders that are killed with -9, and Ctrl-C: no finished work is lost or repeated."""
 
 import signal
 import time
@@ -14,7 +14,7 @@ from segsweep.records import load
 
 
 def await_no_workers(before: list[psutil.Process], seconds: float) -> None:
-    """Wait until the workers that are not among those before have gone."""
+    """Wait until no workers are left except those that existed before."""
     deadline = time.monotonic() + seconds
     while [process for process in workers() if process not in before]:
         assert time.monotonic() < deadline, "workers are left behind"
@@ -23,7 +23,7 @@ def await_no_workers(before: list[psutil.Process], seconds: float) -> None:
 
 @pytest.mark.timeout(150)
 def test_killed_workers_are_replaced(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
-    """After kill -9 of the builder of a stage and of a trial's worker, both go on from their last epoch in other processes."""
+    """After kill -9 of the builder of a stage and of a trial's worker, both resume from their last epoch in other processes."""
     study = script()
     driver = study.start("--max-concurrent", "2")
     study.await_epochs(1, driver)
@@ -34,14 +34,14 @@ def test_killed_workers_are_replaced(script: Callable[..., Script], undisturbed:
     records = load(study.records)
     assert_whole(records, undisturbed)
     assert list(records.stages["starts"]) == [2]
-    assert (records.trials["starts"] > 1).sum() <= 1  # none where the kill came between two trials
+    assert (records.trials["starts"] > 1).sum() <= 1  # none if the kill came between two trials
 
 
 @pytest.mark.timeout(150)
 def test_an_interrupted_and_then_killed_study_continues(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
     """Ctrl-C ends within seconds with code 130; kill -9 of the driver ends its workers; the same command finishes the study.
 
-    Records are whole after either, no finished trial starts again, and the numbers are those of an undisturbed study.
+    Records are complete after both, no finished trial starts again, and the numbers are those of an undisturbed study.
     """
     study, before = script(), workers()
     command = ("--max-concurrent", "1")
@@ -78,7 +78,7 @@ def test_an_interrupted_and_then_killed_study_continues(script: Callable[..., Sc
 
 @pytest.mark.timeout(150)
 def test_two_drivers_share_one_stage(script: Callable[..., Script], undisturbed: pd.DataFrame, tmp_path: Path) -> None:
-    """Two studies at once on one cluster and one store train the source that both need once, and both come to their end."""
+    """Two studies at once on one cluster and one store train their common source once, and both finish."""
     studies = [script("one"), script("other")]
     drivers = [study.start("--max-concurrent", "1") for study in studies]
     for driver in drivers:

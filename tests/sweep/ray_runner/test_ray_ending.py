@@ -1,4 +1,5 @@
-"""Requests to end a study on Ray, and the deaths of Ray itself: the head, the raylet of the driver's machine, that of another."""
+"""Requests to end a study on Ray, and deaths of Ray itself: the head, the raylet of the driver's machine, that of another
+machine."""
 
 import dataclasses
 import os
@@ -29,7 +30,7 @@ sys.stdin.read()
 
 
 class Bed:
-    """A Ray cluster of three nodes: a head without cores, which is the driver's, and two with one core each."""
+    """A Ray cluster of three nodes: the driver's, which is a head without cores, and two with one core each."""
 
     def __init__(self, folder: str) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
@@ -46,15 +47,17 @@ class Bed:
         self.head, self.raylet, self.other, _ = map(int, pids)
 
     def close(self) -> None:
-        """End all of it: its processes die with this one."""
+        """End all processes: they die with this one."""
         self._process.kill()
         self._process.communicate()
 
 
 @pytest.fixture
 def bed() -> Iterator[Bed]:
-    """A cluster of the test's own."""
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:  # short, for Ray's sockets
+    """A cluster for this test."""
+    with tempfile.TemporaryDirectory(
+        prefix="ray", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # a short path, for Ray's sockets
         found = Bed(folder)
         yield found
         found.close()
@@ -62,7 +65,8 @@ def bed() -> Iterator[Bed]:
 
 @pytest.mark.timeout(150)
 def test_a_kill_while_data_are_prepared_is_one_line(script: Callable[..., Script]) -> None:
-    """TERM (as of `ray job stop`) while a driver on Ray prepares data is one line and 130 within 3 s, not Ray's stack trace."""
+    """TERM (as from `ray job stop`) while a driver on Ray prepares data gives one line and 130 within 3 s, not Ray's stack
+    trace."""
     study = script()
     driver = study.start()
     assert driver.stderr is not None
@@ -79,7 +83,7 @@ def test_a_kill_while_data_are_prepared_is_one_line(script: Callable[..., Script
 
 
 def run_beside_death(study: Script, pid: int, seconds: float) -> tuple[int, str, str]:
-    """Start a study, kill a process of Ray's with -9 while its first trials run, and return its code, output and errors."""
+    """Start a study, kill a Ray process with -9 while its first trials run, and return its code, output and errors."""
     driver = study.start()
     try:
         study.await_epochs(2, driver)
@@ -97,10 +101,10 @@ def run_beside_death(study: Script, pid: int, seconds: float) -> tuple[int, str,
 def test_a_cluster_that_has_gone_ends_a_study_in_one_line(
     died: str, named: str, bed: Bed, script: Callable[..., Script], undisturbed: pd.DataFrame
 ) -> None:
-    """The death of the head, and of the raylet of the driver's machine, is one line and 130 within seconds; what ran is
+    """The death of the head, or of the raylet of the driver's machine, gives one line and 130 within seconds; running work is
     interrupted, and on another cluster the same command finishes the study."""
     study = dataclasses.replace(script(), address=bed.address)
-    code, output, errors = run_beside_death(study, getattr(bed, died), seconds=30)  # Ray itself would take 60, or go on
+    code, output, errors = run_beside_death(study, getattr(bed, died), seconds=30)  # Ray itself would need 60 s, or continue
     assert code == 130, errors
     assert errors.splitlines()[-1].startswith(f"interrupted: {named} has gone (")
     assert errors.splitlines()[-1].endswith("); everything so far is kept. To continue: python tiny.py --threads 1")
@@ -110,9 +114,7 @@ def test_a_cluster_that_has_gone_ends_a_study_in_one_line(
     running = pd.concat([records.trials, records.stages])
     interrupted = running[running["status"] == "interrupted"]
     assert len(interrupted) >= 1
-    assert all(
-        named in error for error in interrupted["error"].dropna()
-    )  # none where a call of Ray's hung until the end by force
+    assert all(named in error for error in interrupted["error"].dropna())  # none if a call to Ray hung until the forced end
     if died == "head":
         script().run("--max-concurrent", "2")
         assert_whole(load(study.records), undisturbed)
@@ -120,8 +122,8 @@ def test_a_cluster_that_has_gone_ends_a_study_in_one_line(
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_machine_that_dies_floods_nothing(bed: Bed, script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
-    """When a machine dies beside the driver's, nothing of Ray's is printed, and the study ends with the same numbers."""
+def test_a_dying_machine_prints_nothing_of_ray(bed: Bed, script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
+    """When another machine than the driver's dies, nothing of Ray is printed, and the study ends with the same numbers."""
     study = dataclasses.replace(script(), address=bed.address)
     code, output, errors = run_beside_death(study, bed.other, seconds=200)
     assert code == 0, errors

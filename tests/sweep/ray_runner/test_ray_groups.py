@@ -1,4 +1,4 @@
-"""Work that several workers do together, through Ray Train."""
+"""Tasks that several workers execute together, through Ray Train."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import segsweep
 from segsweep.config import LogUniform, PerCellASHA, Study
 from segsweep.errors import UserError
 
-TOLERANCE = 0.02  # relative, of losses after two epochs; rounding that Adam blows up
+TOLERANCE = 0.02  # relative, of losses after two epochs; Adam amplifies rounding errors
 
 
 @pytest.fixture
@@ -36,11 +36,13 @@ def train_processes() -> list[psutil.Process]:
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_two_workers_a_stage_and_two_a_trial(short_study: Study, tmp_path: Path) -> None:
+def test_two_workers_per_stage_and_per_trial(short_study: Study, tmp_path: Path) -> None:
     """A stage and trials that two workers share give the inline runner's numbers within the tolerance, in the same records; no
     process of the group is left."""
     fixed = {**short_study.fixed, "source_learning_rate": 1e-4}
-    study = replace(short_study, tune={"learning_rate": LogUniform(1e-5, 1e-4)}, fixed=fixed)  # higher, rounding grows fast
+    study = replace(
+        short_study, tune={"learning_rate": LogUniform(1e-5, 1e-4)}, fixed=fixed
+    )  # with a higher one, rounding errors grow fast
     options = {"workers_per_stage": 2, "workers_per_trial": 2, "deterministic": True}
     records = segsweep.run(study, out=tmp_path / "runs", threads=1, **options)
     wanted = segsweep.run(study, out=tmp_path / "inline" / "runs", threads=1, runner="inline")
@@ -62,14 +64,14 @@ def test_two_workers_a_stage_and_two_a_trial(short_study: Study, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_killed_process_of_a_group_is_replaced(short_study: Study, tmp_path: Path) -> None:
-    """After kill -9 of one of two processes that train a stage, the group starts again from the last epoch."""
+    """After kill -9 of one of two processes that train a stage, the group restarts from the last epoch."""
     study = replace(short_study, fixed={**short_study.fixed, "source_epochs": 40})
 
     def kill_one() -> None:
         live = tmp_path / "runs" / "tiny" / "live"
         while not any(path.read_text().count('"kind": "epoch"') >= 3 for path in live.glob("*.jsonl")):
             time.sleep(0.02)
-        newest = max(train_processes(), key=lambda process: process.create_time())  # those of tests before may linger
+        newest = max(train_processes(), key=lambda process: process.create_time())  # processes of earlier tests may linger
         os.kill(newest.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill_one)
@@ -86,7 +88,7 @@ def test_a_killed_process_of_a_group_is_replaced(short_study: Study, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_early_stopping_ends_a_group(short_study: Study, tmp_path: Path) -> None:
-    """Trials of two workers that the rule stops end there; the same processes take the next trial."""
+    """Trials of two workers that the rule stops end early; the same processes execute the next trial."""
     study = replace(
         short_study,
         compare={"source": ["random"]},
@@ -103,7 +105,7 @@ def test_early_stopping_ends_a_group(short_study: Study, tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_an_error_in_a_group_is_a_record(short_study: Study, tmp_path: Path) -> None:
-    """A trial of two workers whose loss breaks fails with its reason; the others finish in another group."""
+    """A trial of two workers whose loss diverges fails with its reason; the others finish in another group."""
     study = replace(
         short_study,
         compare={"learning_rate": [99.0, 1e-3]},
@@ -126,8 +128,8 @@ def test_an_error_in_a_group_is_a_record(short_study: Study, tmp_path: Path) -> 
         ({"threds": 2}, "run: unknown name 'threds'; known: data, out"),
     ],
 )
-def test_options_that_cannot_be_are_said_before_anything_runs(short_study: Study, tmp_path: Path, options, message) -> None:
-    """Each is one line, and no record is made."""
+def test_impossible_options_are_reported_before_anything_runs(short_study: Study, tmp_path: Path, options, message) -> None:
+    """Each is a one-line error, and no record is made."""
     with pytest.raises(UserError, match=message):
         segsweep.run(short_study, out=tmp_path / "runs", **options)
     assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""Several machines: Ray nodes of their own on this one, one of which is killed in the middle."""
+"""Several machines: separate Ray nodes on this one, one of which is killed during the study."""
 
 import os
 import subprocess
@@ -56,8 +56,8 @@ cluster.shutdown()
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_a_killed_machine_costs_at_most_an_epoch(script: Callable[..., Script], undisturbed: pd.DataFrame) -> None:
-    """Work runs on two machines; when one is lost in the middle, its work goes on at the other from the last epoch, and every
-    number is that of an undisturbed run."""
+    """Tasks run on two machines; when one is lost, its tasks resume on the other from the last epoch, and every number is that of
+    an undisturbed run."""
     study = script()
     driver = study.path.parent / "driver.py"
     driver.write_text(DRIVER)
@@ -69,4 +69,4 @@ def test_a_killed_machine_costs_at_most_an_epoch(script: Callable[..., Script], 
     records = load(study.records)
     assert_whole(records, undisturbed)
     again = records.trials["starts"].sum() + records.stages["starts"].sum() - len(records.trials) - len(records.stages)
-    assert again in (0, 1)  # none where the machine was lost between two pieces of work
+    assert again in (0, 1)  # none if the machine was lost between two tasks

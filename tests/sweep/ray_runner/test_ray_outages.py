@@ -1,4 +1,4 @@
-"""Stores that go and come back while workers run: nothing fails, and the study ends as if nothing had been."""
+"""Stores that disappear and return while workers run: nothing fails, and the study gives the same result."""
 
 import subprocess
 import threading
@@ -14,7 +14,7 @@ from segsweep.records import load
 
 
 class Lines:
-    """What a process prints on stderr, read as it comes."""
+    """The stderr of a process, read line by line."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.text = ""
@@ -34,7 +34,7 @@ class Lines:
                 stream.close()
 
     def wait_for(self, words: str) -> None:
-        """Wait until the process has said some words."""
+        """Wait until the process has printed a text."""
         deadline = time.monotonic() + 60
         while words not in self.text:
             assert self._process.poll() is None, self.text
@@ -44,7 +44,7 @@ class Lines:
 
 @pytest.mark.slow
 @pytest.mark.timeout(250)
-def test_a_store_that_goes_and_comes_back(script: Callable[..., Script], undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_store_that_disappears_and_returns(script: Callable[..., Script], undisturbed: pd.DataFrame, tmp_path: Path) -> None:
     """While the store is gone the study is paused; once it is back all trials finish, with equal numbers."""
     study = script()
     driver = study.start("--max-concurrent", "2")

@@ -1,4 +1,4 @@
-"""A study file's own dataset, architecture, loss and self-supervised method, on real workers that know nothing of the file."""
+"""Objects that a study file defines (dataset, architecture, loss, method), on real workers that do not import the file."""
 
 from collections.abc import Callable
 
@@ -104,7 +104,7 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(150)
 def test_own_objects_reach_the_workers(script: Callable[..., Script]) -> None:
-    """A study with its own datasets, architecture, loss and method gives the same numbers on Ray's workers as in one process."""
+    """A study with user-defined datasets, architecture, loss and method gives the same numbers on Ray as in one process."""
     own = script()
     own.path.write_text(OWN)
     own.run("--max-concurrent", "2")

@@ -1,4 +1,4 @@
-"""The Ray runner keeps the contract of runners."""
+"""The Ray runner fulfils the contract of runners."""
 
 import pytest
 from contracts.runner import RunnerContract

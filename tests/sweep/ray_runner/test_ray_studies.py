@@ -14,19 +14,19 @@ MEASURED = ["train_loss", "val_loss", "val_iou", "test_iou", "test_loss", "test_
 
 
 def run(study: Study, folder: Path, **options: object) -> Records:
-    """Run a study on the cluster at hand, with one thread in each worker."""
+    """Run a study on the test cluster, with one thread per worker."""
     return segsweep.run(study, out=folder / "runs", threads=1, **options)
 
 
 def measured(records: Records) -> pd.DataFrame:
-    """Return what the trials measured, by trial."""
+    """Return the measures of the trials, by trial."""
     return records.trials.set_index("trial_id").sort_index()[MEASURED]
 
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.timeout(120)
-def test_twenty_trials_that_ask_for_one_stage_get_one(tiny_study: Study, tmp_path: Path, boxes: Path) -> None:
-    """With twenty tuning trials that wait for one stage, it is built once, and none of them starts before it is there."""
+def test_twenty_trials_share_one_stage(tiny_study: Study, tmp_path: Path, boxes: Path) -> None:
+    """With twenty tuning trials that need one stage, it is built once, and none of them starts before it is built."""
     study = replace(
         tiny_study,
         compare={"source": [f"supervised:folder:{boxes}"]},

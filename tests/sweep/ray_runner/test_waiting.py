@@ -1,4 +1,4 @@
-"""Which workers a study gets on a cluster, and what it waits for: with invented machines and an invented autoscaler."""
+"""The workers of a study on a cluster, and the machines that it waits for, with invented machines and an invented autoscaler."""
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -17,26 +17,26 @@ from segsweep.sweep.worker_pool import Node, NotLaunchedYetError, TooSmallError,
 HEAD = Node(cpus=0, gpus=0, memory_gib=16, name="node head", free_cpus=0.0, free_gpus=0.0)
 CPU_HEAD = Node(cpus=4, gpus=0, memory_gib=16, name="node head", free_cpus=4.0, free_gpus=0.0)
 GPU = Node(cpus=8, gpus=1, memory_gib=32, name="node gpu", free_cpus=8.0, free_gpus=1.0)
-LAUNCHES, TELLS = 2.0, 1.0  # seconds until a machine joins, and until the autoscaler tells what it will do
+LAUNCHES, TELLS = 2.0, 1.0  # seconds until a machine joins, and until the autoscaler reports
 ABSENT = AutoscalerReport(present=False)
 
 
 @dataclass
 class Cluster:
-    """Machines, the types that an autoscaler can launch (None: there is no autoscaler), and a clock that sleeping moves."""
+    """Machines, the types that an autoscaler can launch (None: no autoscaler), and a clock that sleeping advances."""
 
     nodes: list[Node]
     types: list[Node] | None = None
-    capacity: bool = True  # whether the autoscaler gets the machines that it asks for
+    capacity: bool = True  # whether the cloud has the machines that the autoscaler requests
     seconds: float = 0.0
     lines: list[str] = field(default_factory=list)
-    waits: list[str | None] = field(default_factory=list)  # what the view shows that the study waits for
+    waits: list[str | None] = field(default_factory=list)  # the reasons for waiting that the view shows
     asked: list[tuple[dict[str, float], int]] = field(default_factory=list)
     asking: tuple[float, dict[str, float]] | None = None
 
     @contextmanager
     def ask(self, bundle: Mapping[str, float], count: int):
-        """Launch a machine that fits, a while later."""
+        """Launch a machine that fits, after some time."""
         self.asked.append((dict(bundle), count))
         self.asking = (self.seconds, dict(bundle))
         yield
@@ -65,7 +65,7 @@ class Cluster:
 
 @pytest.fixture
 def pool_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerPool]:
-    """Return the workers on a cluster, for some options."""
+    """Return the worker pool on a cluster, for some options."""
 
     def find(cluster: Cluster, may_ask: bool = True, **options: object) -> WorkerPool:
         clock = SimpleNamespace(monotonic=lambda: cluster.seconds, sleep=cluster.sleep)
@@ -78,8 +78,8 @@ def pool_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerPool]:
     return find
 
 
-def test_an_empty_head_asks_for_machines_and_gets_workers_on_them(pool_on) -> None:
-    """On a head without cores a machine with a GPU is asked for; the worker's size is that of the machine which joins."""
+def test_an_empty_head_requests_machines(pool_on) -> None:
+    """On a head without cores, a machine with a GPU is requested; the worker's size is that of the machine that joins."""
     cluster = Cluster([HEAD], types=[GPU])
     pool = pool_on(cluster)
     assert (pool.workers, pool.size.cpus, pool.size.gpus, pool.most) == (1, 8, 1, 100)
@@ -93,8 +93,8 @@ def test_an_empty_head_asks_for_machines_and_gets_workers_on_them(pool_on) -> No
     assert cluster.waits[-2:] == ["a machine with 1 core and 1 GPU: the autoscaler launches 1 spot", None]
 
 
-def test_a_head_with_cores_does_not_train_on_them_where_gpus_can_join(pool_on) -> None:
-    """Where an autoscaler can launch GPUs, they are asked for although the head has cores; `--device cpu` uses those."""
+def test_gpus_that_can_join_are_preferred_to_the_heads_cores(pool_on) -> None:
+    """If an autoscaler can launch GPUs, they are requested although the head has cores; `--device cpu` uses the cores."""
     pool = pool_on(Cluster([CPU_HEAD], types=[GPU]))
     assert (pool.workers, pool.size.gpus) == (1, 1)
     cluster = Cluster([CPU_HEAD], types=[GPU])
@@ -102,8 +102,8 @@ def test_a_head_with_cores_does_not_train_on_them_where_gpus_can_join(pool_on) -
     assert cluster.asked == []
 
 
-def test_cores_are_used_where_no_gpu_can_join(pool_on) -> None:
-    """Where the autoscaler says that it has no machine with a GPU, cores are used within seconds, and that is said."""
+def test_cores_are_used_if_no_gpu_can_join(pool_on) -> None:
+    """If the autoscaler reports that it has no machine with a GPU, cores are used within seconds, and a line reports it."""
     cluster = Cluster([CPU_HEAD], types=[CPU_HEAD])
     pool = pool_on(cluster)
     assert (pool.workers, pool.size.gpus) == (4, 0)
@@ -114,8 +114,8 @@ def test_cores_are_used_where_no_gpu_can_join(pool_on) -> None:
     assert [bundle for bundle, _ in cluster.asked] == [{"CPU": 2.0, "GPU": 1.0}, {"CPU": 2.0}]
 
 
-def test_what_the_options_need_is_asked_for(pool_on) -> None:
-    """Cores, the share of a GPU and the number of workers that train together are asked for as the options say."""
+def test_requests_match_the_options(pool_on) -> None:
+    """Cores, the share of a GPU and the number of workers that train together are requested as the options require."""
     big = Node(cpus=32, gpus=4, memory_gib=256, name="node big", free_cpus=32.0, free_gpus=4.0)
     cluster = Cluster([HEAD], types=[GPU, big])
     assert pool_on(cluster, threads=16, gpus_per_trial=0.5).workers == 2
@@ -128,8 +128,8 @@ def test_what_the_options_need_is_asked_for(pool_on) -> None:
     assert cluster.asked == [({"CPU": 16.0, "GPU": 1.0}, 1)]
 
 
-def test_what_no_machine_can_hold_is_warned_of_and_then_refused(pool_on) -> None:
-    """An impossible demand is said within 20 s and refused with its reason once `--wait-for-nodes` are over."""
+def test_an_impossible_demand_gives_a_warning_and_then_an_error(pool_on) -> None:
+    """An impossible demand is reported within 20 s, and is an error with its reason after `--wait-for-nodes`."""
     cluster = Cluster([HEAD], types=[GPU])
     with pytest.raises(UserError, match=r"a machine with 64 cores and 1 GPU did not join within 2\.0 min") as raised:
         pool_on(cluster, device="cuda", threads=64, wait_for_nodes=2.0)
@@ -141,14 +141,14 @@ def test_what_no_machine_can_hold_is_warned_of_and_then_refused(pool_on) -> None
 
 
 def test_a_cloud_without_capacity_ends_as_an_outage(pool_on) -> None:
-    """Where a machine type fits and none can be had, the end is an outage that may be tried again, not a mistake of the user."""
+    """If a machine type fits but none is available, the end is an outage that can be retried, not a mistake of the user."""
     cluster = Cluster([HEAD], types=[GPU], capacity=False)
     with pytest.raises(OutageError, match=r"could not launch a machine: spot: no capacity; nothing is lost"):
         pool_on(cluster, wait_for_nodes=1.0)
 
 
 def test_without_an_autoscaler_nothing_is_waited_for(pool_on) -> None:
-    """Where no machine can ever join, what does not fit is refused at once, machine by machine."""
+    """If no machine can ever join, a demand that does not fit is an error at once, with the resources of each machine."""
     cluster = Cluster([HEAD, CPU_HEAD])
     with pytest.raises(TooSmallError, match="--threads 8: no machine has 8 cores: node head has 0 cores, node head has 4 cores"):
         pool_on(cluster, threads=8)
@@ -156,7 +156,7 @@ def test_without_an_autoscaler_nothing_is_waited_for(pool_on) -> None:
     assert pool_on(cluster).workers == 4
 
 
-def test_a_plan_asks_for_no_machine(pool_on) -> None:
+def test_a_plan_requests_no_machine(pool_on) -> None:
     """A plan launches nothing, whether nothing fits or GPUs may join."""
     for node in (HEAD, CPU_HEAD):
         cluster = Cluster([node], types=[GPU])
@@ -165,8 +165,8 @@ def test_a_plan_asks_for_no_machine(pool_on) -> None:
         assert cluster.asked == []
 
 
-def test_places_that_other_jobs_hold_are_reported(pool_on) -> None:
-    """Where others hold a part of the machines, a line says which and how many; nothing is refused."""
+def test_resources_that_other_jobs_occupy_are_reported(pool_on) -> None:
+    """If other jobs occupy a part of the machines, a line states which and how many; it is not an error."""
     busy = Node(cpus=8, gpus=1, memory_gib=32, name="node busy", free_cpus=8.0, free_gpus=0.0)
     cluster = Cluster([GPU, busy])
     assert pool_on(cluster).workers == 2
@@ -176,16 +176,16 @@ def test_places_that_other_jobs_hold_are_reported(pool_on) -> None:
     ]
 
 
-def test_an_autoscaler_that_never_says_why_is_refused_as_well(pool_on) -> None:
-    """Ray's first autoscaler does not say what is infeasible: where it has launched nothing in time, nothing can come."""
+def test_an_autoscaler_without_explanations_ends_in_an_error_too(pool_on) -> None:
+    """Ray's v1 autoscaler does not report infeasible demands: if it has launched nothing in time, nothing can join."""
     cluster = Cluster([HEAD], types=[])
     cluster.report = lambda: AutoscalerReport(True)  # type: ignore[method-assign]
     with pytest.raises(UserError, match="the autoscaler has not launched a machine yet; reduce --threads"):
         pool_on(cluster, device="cpu", wait_for_nodes=1.0)
 
 
-def test_cores_are_used_at_last_where_gpus_cannot_be_had(pool_on) -> None:
-    """With `--device auto` a study that could compute on cores does not end for want of GPUs."""
+def test_cores_are_used_in_the_end_if_gpus_are_unavailable(pool_on) -> None:
+    """With `--device auto`, a study that can compute on cores does not end for lack of GPUs."""
     cluster = Cluster([CPU_HEAD], types=[GPU], capacity=False)
     assert pool_on(cluster, wait_for_nodes=2.0).size.gpus == 0
     assert cluster.seconds == pytest.approx(120, abs=2)
