@@ -234,7 +234,7 @@ def _metavar(path: str) -> bool:
 
 def segsweep_mistakes(arguments: Sequence[str]) -> Iterator[str]:
     """Yield mistakes in the arguments of the `segsweep` command."""
-    options = yield from parsed(commands._parser(), arguments, f"segsweep {shlex.join(arguments)}")
+    options = yield from parsed(commands.command_parser(), arguments, f"segsweep {shlex.join(arguments)}")
     if options is not None and arguments[0] == "fetch":
         yield from script_mistakes(options.script, options.options)
 
