@@ -15,7 +15,7 @@ from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -198,10 +198,14 @@ def simple_commands(line: str) -> list[list[str]]:
     return [words for words in found if words]
 
 
+def without_variables(words: Sequence[str]) -> list[str]:
+    """Return the words of a command without the `NAME=value` before it."""
+    return list(dropwhile(lambda word: re.match(r"\w+=", word), words))
+
+
 def command_mistakes(words: Sequence[str]) -> Iterator[str]:
     """Yield mistakes of one command."""
-    while words and re.fullmatch(r"[A-Z_][A-Z0-9_]*=.*", words[0]):
-        words = words[1:]
+    words = without_variables(words)
     if not words:
         return
     program, arguments = words[0].rpartition("/")[2], words[1:]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TEMPLATE = "custom_dataset"
 TEMPLATE_TARGET = '"folder:/path/to/dataset"'
 PACKAGE = Path(__file__).parents[1]
-LOCATIONS = (  # in a checkout, and in an installed package, for which pyproject.toml has the wheel hold a copy
+LOCATIONS = (  # in a checkout; in an installed package, whose wheel includes a copy (see pyproject.toml)
     PACKAGE.parent / "sweeps" / f"{TEMPLATE}.py",
     PACKAGE / "cli" / f"{TEMPLATE}.py",
 )

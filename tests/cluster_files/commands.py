@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import runpy
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +11,10 @@ from typing import Any
 
 import pytest
 from cluster_files.repository import INSTALL, ROOT, tool
+from markdown_pages import script_mistakes, segsweep_mistakes, simple_commands, without_variables
 
-NOWHERE = "127.0.0.1:9"  # an unreachable server: tools parse their arguments before they contact it
-SHELL = ("export", "umask", "ssh", "rm", "pip", "uv", "gcloud", "pytest", "openssl")  # words that are not tools of a cluster
-OPERATORS = {"&&", "||", "|", ";", "(", ")", "&"}
+NOWHERE = "127.0.0.1:9"  # a server that no tool reaches: words are read before it is asked
+SHELL = ("export", "umask", "ssh", "rm", "pip", "uv", "gcloud", "pytest", "openssl")  # words that are not a cluster's tool
 
 
 def shown_in(text: str) -> list[str]:
@@ -28,26 +26,8 @@ def shown_in(text: str) -> list[str]:
 
 
 def commands_of(line: str) -> list[list[str]]:
-    """Return the commands of a shell line as lists of words, without comments, redirections and leading variables."""
-    reader = shlex.shlex(line, posix=True, punctuation_chars="();&|")
-    reader.whitespace_split, reader.commenters = True, "#"
-    found: list[list[str]] = [[]]
-    for word in reader:
-        if word in OPERATORS:
-            found.append([])
-        else:
-            found[-1].append(word)
-    return [stripped for words in found if (stripped := without_variables(words))]
-
-
-def without_variables(words: Sequence[str]) -> list[str]:
-    """Return a command without leading `NAME=value` words and without `> FILE`."""
-    kept = list(words)
-    while kept and re.match(r"\w+=", kept[0]):
-        kept.pop(0)
-    if ">" in kept:
-        kept = kept[: kept.index(">")]
-    return kept
+    """Return the commands of a line of shell as lists of words, without comments, redirections and variables set before them."""
+    return [words for words in map(without_variables, simple_commands(line)) if words]
 
 
 def refusal(words: Sequence[str]) -> str | None:
@@ -93,32 +73,12 @@ def by_sky(words: Sequence[str]) -> str | None:
 
 def by_study(words: Sequence[str]) -> str | None:
     """Parse with the parser of the study's script."""
-    import segsweep
-    from segsweep.cli import study_script
-
-    def read(study: Any, *, demo: Any = None, as_published: Any = None, presets: Any = None, **_: Any) -> None:
-        study_script._parser(study, {"demo": demo, "as_published": as_published}, presets or {}).parse_args(words[1:])
-
-    script = ROOT / str(words[0]).removeprefix("/opt/segsweep/")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(segsweep), "main", read)  # while it is set, the package does not load its own `main`
-        return exits(lambda: runpy.run_path(str(script), run_name="__main__"))
+    return next(script_mistakes(words[0], words[1:]), None)
 
 
 def by_segsweep(words: Sequence[str]) -> str | None:
     """Parse with the parser of the `segsweep` command."""
-    from segsweep.cli import commands
-
-    return exits(lambda: commands.command_parser().parse_args(words))
-
-
-def exits(parse: Callable[[], object]) -> str | None:
-    """Return the exit of an argparse parser as text, None if it accepts the words."""
-    try:
-        parse()
-    except SystemExit as end:
-        return f"exit code {end.code}"
-    return None
+    return next(segsweep_mistakes(words), None)
 
 
 UNKNOWN = re.compile(
