@@ -38,7 +38,7 @@ class Layouts:
         return path
 
     def pets(self, trainval=12, test=4) -> Path:
-        """Write pets of two breeds: pet 1 in a frame of border 3, background 2; GIF and PNG among the `.jpg` files."""
+        """Write pets of two breeds: pet 1 inside a border 3 on background 2; some `.jpg` files are GIF or PNG."""
         folder = self.root / "oxford-iiit-pet"
         names = [f"{('Bengal', 'great_dane')[i % 2]}_{i}" for i in range(trainval + test)]
         for number, name in enumerate(names):
@@ -141,7 +141,7 @@ class Layouts:
         return folder
 
     def camvid(self) -> Path:
-        """Write CamVid as the SegNet tutorial has it: 11 (not labelled) outside, 0, 5 and 10 in the middle."""
+        """Write CamVid in the layout of the SegNet tutorial: 11 (unlabelled) outside, 0, 5 and 10 in the middle."""
         folder = self.root / "camvid"
         for split, value in (("train", 0), ("val", 5), ("test", 10)):
             name = f"0001TP_{value:06d}.png"
@@ -159,7 +159,7 @@ class Layouts:
         return folder.parent
 
     def cats_dogs(self, flat=False, count=3) -> Path:
-        """Write photographs of cats and dogs, in folders with the last of each to test on, or all in one as Kaggle has them."""
+        """Write photographs of cats and dogs: in folders, the last of each as test images, or in one folder like Kaggle's."""
         folder = self.root / "cats_dogs"
         for number in range(count):
             for kind in ("cat", "dog"):
@@ -170,7 +170,7 @@ class Layouts:
         return folder
 
     def plain(self, count=6, name="mine", classes="background\ncar\nsign\n", **lists: str) -> Path:
-        """Write a user's own folder, with `classes.txt` and the lists that are given by split."""
+        """Write a user's folder with `classes.txt` and the given lists by split."""
         folder = self.root / name
         for number in range(count):
             self.image(folder / "images" / f"p{number}.jpg", seed=number)
@@ -185,13 +185,13 @@ class Layouts:
         return folder
 
     def photos(self, count=6) -> Path:
-        """Write a user's own folder of images alone."""
+        """Write a user's folder with only images."""
         for number in range(count):
             self.image(self.root / "photos" / "images" / f"p{number}.jpg", seed=number)
         return self.root / "photos"
 
     def exported(self, count=6) -> Path:
-        """Write a user's own folder with a COCO file: a rectangle of class 1 or 2 in each image, listed backwards."""
+        """Write a user's folder with a COCO file: a rectangle of class 1 or 2 in each image, listed in reverse order."""
         folder, corners = self.root / "exported", [4, 4, 30, 4, 30, 20, 4, 20]
         images = [{"id": number, "file_name": f"p{number}.jpg", "width": 48, "height": 32} for number in reversed(range(count))]
         objects = [

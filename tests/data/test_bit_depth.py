@@ -1,4 +1,4 @@
-"""16-bit images become 8 bits by one range for the whole dataset, whatever their sensor has."""
+"""16-bit images become 8 bits by one range for the whole dataset, for sensors of any depth."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def prepared(folder: Path, store: FolderStore, quiet) -> Prepared:
 
 
 def tiff_of_16_bit_colours(levels: np.ndarray, big: bool = False, deflated: bool = False) -> bytes:
-    """A TIFF of 16 bits a colour in either order of bytes, put together by hand: Pillow reads it and cannot write it."""
+    """Return the bytes of a TIFF with 16 bits per colour, in either byte order, which Pillow reads but cannot write."""
     height, width, _ = levels.shape
     order = ">" if big else "<"
     bits_at, data_at = 8, 14
@@ -59,13 +59,13 @@ def tiff_of_16_bit_colours(levels: np.ndarray, big: bool = False, deflated: bool
 
 
 def _value(order: str, tag: tuple[int, int, int, int]) -> bytes:
-    """The value of a TIFF tag in four bytes, those of a short one first."""
+    """Return the value of a TIFF tag in four bytes; a short value comes first in them."""
     _, kind, count, value = tag
     return struct.pack(f"{order}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{order}I", value)
 
 
 def png_of_16_bits(levels: np.ndarray, orientation: int = 1) -> bytes:
-    """A PNG of 16 bits, of grey with transparency or of colours, with an EXIF orientation, put together by hand."""
+    """Return the bytes of a 16-bit PNG, grey with transparency or in colours, with an EXIF orientation."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -84,14 +84,14 @@ def png_of_16_bits(levels: np.ndarray, orientation: int = 1) -> bytes:
 
 @pytest.mark.parametrize(("value", "bits"), [(1, 8), (255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12), (4096, 14)])
 def test_the_fewest_bits_that_hold_a_value(value, bits):
-    """The range is that of the fewest bits that hold the largest value; 16 bits hold all."""
+    """The range is that of the fewest bits that hold the largest value; 16 bits hold all values."""
     assert depth_of(value) == bits
     assert (depth_of(16383), depth_of(16384), depth_of(65535)) == (14, 16, 16)
 
 
 @pytest.mark.parametrize("bits", DEPTHS)
 def test_a_range_becomes_0_to_255(bits):
-    """0 stays 0, the white of the range becomes 255, equal steps stay equal, and what lies above is white."""
+    """0 stays 0, the range's white becomes 255, equal steps stay equal, and values above the range become 255."""
     values = np.array([0, 1, 2 ** (bits - 1), 2**bits - 1, 65535], np.uint16)
     assert eight_bits(values, bits).tolist() == [min(255, int(value) * 256 // 2**bits) for value in values.tolist()]
     assert eight_bits(values, bits).dtype == np.uint8
@@ -103,7 +103,7 @@ def test_a_range_becomes_0_to_255(bits):
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("form", ["png", "tif"])
 def test_images_of_a_sensor_are_as_bright_as_in_8_bits(tmp_path, store, quiet, bits, form):
-    """16-bit files with a sensor's own range give the arrays that its 8-bit images give, and the range is recorded."""
+    """16-bit files with a sensor's range give the same arrays as its 8-bit images, and the range is recorded."""
     noise = [RNG.integers(0, 2 ** (bits - 8), grey.shape).astype(np.uint16) for grey in GREYS]
     deep = written(tmp_path / "deep", [(grey << (bits - 8)) + low for grey, low in zip(GREYS, noise, strict=True)], form)
     plain = written(tmp_path / "plain", [grey.astype(np.uint8) for grey in GREYS])
@@ -121,8 +121,8 @@ def test_images_of_a_sensor_are_as_bright_as_in_8_bits(tmp_path, store, quiet, b
 
 
 @pytest.mark.parametrize("brightest", range(6))
-def test_the_range_depends_on_no_order(tmp_path, store, quiet, brightest):
-    """Wherever the brightest image stands, all images are scaled alike: dark ones stay dark beside it."""
+def test_the_range_does_not_depend_on_the_order(tmp_path, store, quiet, brightest):
+    """Wherever the brightest image stands, all images are scaled equally: dark images stay dark."""
     images = [(grey.astype(np.uint16) % 64) for grey in GREYS]  # each alone would be read as 8 bits
     images[brightest] = np.full((20, 24), 4095, np.uint16)
     found = prepared(written(tmp_path / "deep", images), store, quiet)
@@ -134,8 +134,8 @@ def test_the_range_depends_on_no_order(tmp_path, store, quiet, brightest):
     assert line.startswith("16-bit images reach 4095 at most, so all are read as images of 12 bits, in which 4095 is white")
 
 
-def test_8_bit_images_among_others_stay_as_they_are(tmp_path, store, quiet):
-    """In a dataset of both kinds those of 8 bits are taken as they are."""
+def test_8_bit_images_among_others_are_unchanged(tmp_path, store, quiet):
+    """In a dataset of both kinds, 8-bit images are used unchanged."""
     images = [GREYS[0].astype(np.uint8), np.full((20, 24), 1023, np.uint16), GREYS[3].astype(np.uint8)]
     found = prepared(written(tmp_path / "both", images), store, quiet)
     alone = prepared(written(tmp_path / "plain", [images[0], images[2]]), store, quiet)
@@ -145,7 +145,7 @@ def test_8_bit_images_among_others_stay_as_they_are(tmp_path, store, quiet):
 
 @dataclass(frozen=True)
 class Interrupted(Folder):
-    """A folder whose reader tells what it reads, and breaks off before it reads one image."""
+    """A folder whose reader records the images that it reads, and stops before one of them."""
 
     before: str = ""
     seen: list[str] = field(default_factory=list, compare=False)
@@ -159,7 +159,7 @@ class Interrupted(Folder):
 
 
 def test_a_range_that_was_found_late_survives_an_interruption(tmp_path, store, quiet, monkeypatch):
-    """A process that ends after dark images were decoded leaves nothing wrong: the next one decodes these again, by one range."""
+    """If a process ends after decoding dark images, the next one decodes them again by the final range."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     images = [grey % 64 for grey in GREYS[:5]] + [np.full((20, 24), 4095, np.uint16)]
     folder = written(tmp_path / "deep", images)
@@ -178,7 +178,7 @@ def test_a_range_that_was_found_late_survives_an_interruption(tmp_path, store, q
 
 @dataclass(frozen=True)
 class Scanner(Folder):
-    """A user's own dataset that gives 16-bit arrays as they are."""
+    """A user's dataset that returns 16-bit arrays."""
 
     def read(self, example, scheme):
         """Return the image times 4, as a sensor of 10 bits has it."""
@@ -188,7 +188,7 @@ class Scanner(Folder):
 
 @dataclass(frozen=True)
 class Floats(Folder):
-    """A user's own dataset that gives fractions."""
+    """A user's dataset that returns floats."""
 
     def read(self, example, scheme):
         """Return the image in 0..1."""
@@ -196,8 +196,8 @@ class Floats(Folder):
         return image / 255, mask
 
 
-def test_a_dataset_object_may_give_16_bits(tmp_path, store, quiet):
-    """A reader of the user's own that returns uint16 is scaled as files are; other types are refused and named."""
+def test_a_users_dataset_may_return_16_bits(tmp_path, store, quiet):
+    """A user's reader that returns uint16 is scaled like files; other types are refused by name."""
     folder = written(tmp_path / "plain", [grey.astype(np.uint8) for grey in GREYS])
     found = prepare(DataSpec(Scanner(folder, "mine"), None, PX), store, quiet)
     plain = prepared(folder, FolderStore(tmp_path / "plain_store"), quiet)
@@ -208,7 +208,7 @@ def test_a_dataset_object_may_give_16_bits(tmp_path, store, quiet):
 
 
 def test_colours_of_16_bits_keep_their_bits(tmp_path):
-    """Colour PNGs and TIFFs of 16 bits are read whole, a transparent PNG without its transparency, a rotated one upright."""
+    """16-bit colour PNGs and TIFFs are read completely, a transparent PNG without its transparency, a rotated one upright."""
     levels = RNG.integers(0, 4096, (3, 4, 3)).astype(np.uint16)
     for big in (False, True):
         (tmp_path / "p.tif").write_bytes(tiff_of_16_bit_colours(levels, big))
@@ -226,21 +226,21 @@ def test_colours_of_16_bits_keep_their_bits(tmp_path):
 
 
 def test_a_compressed_tiff_of_16_bit_colours_keeps_its_bits(tmp_path):
-    """What libtiff decodes, in the machine's own order of bytes, is read whole as well."""
+    """A file that libtiff decodes, in native byte order, is read completely as well."""
     levels = RNG.integers(0, 4096, (3, 4, 3)).astype(np.uint16)
     (tmp_path / "p.tif").write_bytes(tiff_of_16_bit_colours(levels, deflated=True))
     assert np.array_equal(open_levels(tmp_path / "p.tif"), levels)
 
 
 def test_grey_with_transparency_keeps_its_upper_bits(tmp_path):
-    """Of grey of 16 bits with transparency Pillow has the upper 8 bits alone, which are what is read."""
+    """Of 16-bit grey with transparency, Pillow provides only the upper 8 bits, which are read."""
     levels = RNG.integers(0, 65536, (3, 4, 2)).astype(np.uint16)
     (tmp_path / "p.png").write_bytes(png_of_16_bits(levels))
     assert np.array_equal(open_levels(tmp_path / "p.png")[..., 1], levels[..., 0] // 256 * 256)
 
 
-def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path):
-    """A TIFF of 32-bit whole numbers in 0..65535 is a 16-bit image; beyond that, and in fractions, it has no known white."""
+def test_32_bit_integers_that_fit_16_bits_are_read(tmp_path):
+    """A TIFF of 32-bit integers in 0..65535 is a 16-bit image; with larger values or floats, its white is unknown."""
     values = np.array([[0, 4095], [17, 65535]], np.int32)
     Image.fromarray(values).save(tmp_path / "p.tif")
     assert np.array_equal(open_levels(tmp_path / "p.tif")[..., 2], values)
@@ -253,7 +253,7 @@ def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path):
 
 
 def test_copies_are_found_before_they_lose_bits(tmp_path, store, quiet):
-    """Images that differ in their lower bits alone are two images; a PNG and a TIFF of equal values are one."""
+    """Images that differ only in their lower bits are different; a PNG and a TIFF with equal values are identical."""
     low = GREYS[0] << 4
     folder = written(tmp_path / "deep", [low, low + 1, np.full((20, 24), 65535, np.uint16)])
     Image.fromarray(low).save(folder / "images" / "3.tif")
@@ -263,7 +263,9 @@ def test_copies_are_found_before_they_lose_bits(tmp_path, store, quiet):
 
 
 def test_a_run_and_a_prediction_use_the_range_of_training(tmp_path, capsys):
-    """A model's card holds the range; a 16-bit image and its 8-bit twin then give one mask; values beyond are said."""
+    """A model's card holds the range: a 16-bit image and its 8-bit twin give the same mask, and values beyond the range are
+    reported.
+    """
     import segsweep
     from segsweep.cli.commands import command_line
     from segsweep.config import Study, Target

@@ -10,7 +10,7 @@ SIDE = 6
 
 
 def prepared(masks: np.ndarray) -> Prepared:
-    """A prepared dataset with these masks (N, H, W)."""
+    """Return a prepared dataset with these masks (N, H, W)."""
     count = len(masks)
     return Prepared(
         dataset="drawn",
@@ -27,7 +27,7 @@ def prepared(masks: np.ndarray) -> Prepared:
 
 
 def drawn_masks(seed: int) -> np.ndarray:
-    """Eight masks, each of two of the first four classes and a fifth of ignored pixels; the fifth class is in none."""
+    """Return eight masks, each of two of the first four classes with a fifth of ignored pixels; none shows the fifth class."""
     chance = np.random.default_rng(seed)
     masks = np.stack([chance.choice(chance.choice(4, 2, replace=False), (SIDE, SIDE), p=(0.8, 0.2)) for _ in range(8)])
     masks[chance.random(masks.shape) < 0.2] = IGNORE
@@ -35,7 +35,7 @@ def drawn_masks(seed: int) -> np.ndarray:
 
 
 def by_loops(masks: np.ndarray) -> list[float]:
-    """The frequency of each class by Eigen and Fergus 2015, pixel by pixel; ignored pixels are none."""
+    """Return the frequency of each class by Eigen and Fergus 2015, pixel by pixel, without ignored pixels."""
     frequencies = []
     for number in range(len(CLASSES)):
         of_class = of_images = 0
@@ -50,13 +50,13 @@ def by_loops(masks: np.ndarray) -> list[float]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_frequencies_count_the_images_that_show_the_class(seed):
-    """Each frequency is over the counted pixels of the images that show the class, as loops over all pixels find it."""
+    """Each frequency is over the valid pixels of the images that show the class, as loops over all pixels compute it."""
     masks, members = drawn_masks(seed), np.array([0, 2, 3, 5, 7])
     assert prepared(masks).class_frequencies(members) == pytest.approx(by_loops(masks[members]), rel=1e-12)
 
 
-def test_a_class_that_few_images_show_much_of_is_not_rare():
-    """A class that fills half of the only image that shows it weighs as much as those that fill half of many."""
+def test_a_class_that_fills_few_images_is_not_rare():
+    """A class that fills half of the only image that shows it has the same weight as classes that fill half of many."""
     masks = np.zeros((4, SIDE, SIDE), np.uint8)
     masks[:, :, 3:] = 1
     masks[0, :, 3:] = 2

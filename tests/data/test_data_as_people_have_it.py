@@ -1,7 +1,6 @@
-"""Data as people have it: folders and files of many origins are read right, or refused in one line that names the remedy.
-
-Each case is a small folder, which `segsweep prepare folder:PATH` reads as a user would. `Reads` are cases that must be
-prepared, with what the command must say and what the masks must hold; `Refuses` are cases that must end in one line.
+"""Data as people have it: folders and files of many origins are read correctly, or refused in one line with the remedy. Each case
+is a small folder, which `segsweep prepare folder:PATH` reads as for a user. `Reads` are cases that must be prepared, with the
+output of the command and the content of the masks; `Refuses` are cases that must end in one line.
 """
 
 import json
@@ -67,7 +66,7 @@ def polygon(left, top, right, bottom) -> list[list[float]]:
 
 
 def coco(names=("a.png", "b.png", "c.png"), categories=((1, "cat"), (2, "dog")), size=SIZE, **item) -> dict:
-    """Return what a labelling tool writes: an image a name, each with an object of the first category in its left half."""
+    """Return a labelling tool's COCO file: one image per name, each with an object of the first category in its left half."""
     box = {"bbox": [0, 0, 12, 16], "segmentation": polygon(0, 0, 12, 16)}
     objects = [
         {"id": n, "image_id": n, "category_id": 1 + n % 2, **{k: v for k, v in {**box, **item}.items() if v is not None}}
@@ -91,7 +90,7 @@ def labelled(folder: Path, file: str, content: dict, images="images") -> Path:
 
 @dataclass(frozen=True)
 class Reads:
-    """A case that is prepared: what the command must say, and how many masks show each class."""
+    """A case that is prepared: a pattern of the command's output, and the number of masks that show each class."""
 
     says: str = ""
     classes: tuple[str, ...] = ("ground", "thing")
@@ -123,7 +122,7 @@ def case(name: str, expected: Reads | Refuses):
 
 
 def run(folder: Path | bytes, capsys, store: Path, px=16) -> tuple[int, str, str]:
-    """Prepare a folder and return the exit code and what was printed."""
+    """Prepare a folder, and return the exit code and the printed text."""
     code = 0
     try:
         command_line(["prepare", f"folder:{folder}", "--image-px", str(px), "--store", str(store)])
@@ -200,7 +199,7 @@ def _(folder):
 
 
 def stored_rows(data: Prepared) -> bool:
-    """Whether the object, the upper half of the stored image, is the right half of the image as it is shown."""
+    """Return whether the object, the upper half of the stored image, is the right half of the upright image."""
     return bool((data.masks[0][:8] == 1).all() and (data.masks[0][8:] == 0).all())
 
 
@@ -507,7 +506,7 @@ for _name, (_text, _message) in WRONG_CLASS_FILES.items():
 
 
 def replaced(made: Callable[[Path], object], part="masks", name="p0.png") -> Callable[[Path], object]:
-    """Return what writes a plain folder of which one file is made otherwise."""
+    """Return a function that writes a plain folder in which one file is written differently."""
 
     def build(folder: Path) -> None:
         path = plain(folder) / part / name
@@ -685,7 +684,7 @@ case("image: npy", Reads(r"1 mask has no image .*masks/p0\.png\n.*not used: imag
 
 @pytest.mark.parametrize("name", CASES)
 def test_data_is_read_right_or_refused_in_one_line(tmp_path, capsys, name):
-    """Every case is prepared as it should be, with a word on what is not used, or refused in one line with the remedy."""
+    """Every case is prepared correctly, with a remark on unused files, or refused in one line with the remedy."""
     build, expected = CASES[name]
     build(tmp_path / "data")
     code, out, err = run(tmp_path / "data", capsys, tmp_path / "store")

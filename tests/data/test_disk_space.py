@@ -9,7 +9,7 @@ from segsweep.errors import UserError
 
 
 def refusing(number: int):
-    """A `posix_fallocate` that fails."""
+    """Return a `posix_fallocate` that fails."""
 
     def fail(*_):
         raise OSError(number, os.strerror(number))
@@ -20,7 +20,7 @@ def refusing(number: int):
 @pytest.mark.parametrize("way", ["fallocate", "unsupported", "absent"])
 @pytest.mark.parametrize("shape", [(3, 50, 40, 3), (7,)])
 def test_allocated_arrays_have_their_space(tmp_path, monkeypatch, way, shape):
-    """An allocated array is one of zeros that numpy maps, and its blocks are on the disk, whatever the disk offers."""
+    """An allocated array holds zeros and can be memory-mapped, and its blocks are on the disk, on every file system."""
     if way == "unsupported":
         monkeypatch.setattr(os, "posix_fallocate", refusing(errno.EOPNOTSUPP), raising=False)
     if way == "absent":
@@ -34,15 +34,15 @@ def test_allocated_arrays_have_their_space(tmp_path, monkeypatch, way, shape):
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 8 * np.prod(shape)
 
 
-def test_a_disk_without_room_is_said(tmp_path, monkeypatch):
-    """A disk that has no room raises at once, not when the array is written into."""
+def test_a_full_disk_raises_at_allocation(tmp_path, monkeypatch):
+    """A full disk raises at allocation, not when the array is written."""
     monkeypatch.setattr(os, "posix_fallocate", refusing(errno.ENOSPC), raising=False)
     with pytest.raises(OSError, match="No space left"):
         allocate(tmp_path / "a.npy", (100,), np.uint8)
 
 
 def test_only_a_full_disk_is_one_line(tmp_path):
-    """A full disk becomes one line with what and where; another error of the system stays what it is."""
+    """A full disk becomes one line with data and location; other system errors are raised unchanged."""
     with (
         pytest.raises(UserError, match=rf"x needs 1 MB in {tmp_path}, which cannot be written: Disk quota exceeded; make room"),
         one_line_when_full(tmp_path, "x needs 1 MB"),

@@ -24,7 +24,7 @@ PX = 16
 
 @dataclass
 class Written:
-    """A folder dataset that is written image by image; image `number` is drawn from that number."""
+    """A folder dataset that is written image by image; image `number` is a function of that number."""
 
     folder: Path
     splits: dict[str, list[str]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def names(data: Prepared, members) -> list[str]:
 
 
 def test_a_copy_stays_in_the_later_split(written, store, quiet):
-    """Of three copies in train, val and test the one in test stays; of two in train and val the one in val."""
+    """Of three copies in train, val and test, the one in test stays; of two in train and val, the one in val."""
     for split, drawn in {"train": [1, 2, 3, 4], "val": [1, 2, 5, 6], "test": [1, 7, 8]}.items():
         for number in drawn:
             written.add(number, split)
@@ -81,7 +81,7 @@ def test_a_copy_stays_in_the_later_split(written, store, quiet):
     ("protocol", "share"), [("60-20-20", None), ("official", None), ("holdout-20", None), ("holdout-20", 0.5), ("50-25-25", None)]
 )
 def test_no_image_is_on_two_sides(written, store, quiet, protocol, share):
-    """Under every protocol no bytes of an original are in two parts; the test split has all the images that it had."""
+    """Under every protocol, no original is in two parts, and the test split keeps all its images."""
     for number in range(60):
         written.add(number % 40, ("train", "val", "test")[number % 3])
     data = written.prepared(store, quiet)
@@ -100,7 +100,7 @@ def test_no_image_is_on_two_sides(written, store, quiet, protocol, share):
 
 @pytest.mark.parametrize(("form", "turned"), [("bmp", False), ("tiff", False), ("webp", False), ("png", True)])
 def test_formats_are_compared_by_their_pixels(written, store, quiet, form, turned):
-    """The same pixels in another file format, or turned with an EXIF note, are the same image."""
+    """Equal pixels in another file format, or rotated with an EXIF tag, are the same image."""
     for number in range(5):
         written.add(number, "train")
     written.add(5, "val")
@@ -116,7 +116,7 @@ def test_formats_are_compared_by_their_pixels(written, store, quiet, form, turne
 
 
 def test_copies_in_one_split_are_kept(written, store, quiet):
-    """A repetition within a split is no leak: it stays and is counted."""
+    """A repetition within a split is not a leak: it stays and is counted."""
     for split, drawn in {"train": [1, 1, 1, 2], "val": [3, 3], "test": [4, 4]}.items():
         for number in drawn:
             written.add(number, split)
@@ -127,7 +127,7 @@ def test_copies_in_one_split_are_kept(written, store, quiet):
 
 
 def test_masks_that_differ_are_found(written, store, quiet):
-    """Two identical images with different masks are a pair to correct; with equal masks they are not."""
+    """Two identical images are reported for correction if their masks differ, and not if they are equal."""
     for number, mask in ((1, 1), (1, 2), (2, 3), (2, 3)):
         written.add(number, "train", mask=mask)
     data = written.prepared(store, quiet)
@@ -139,8 +139,8 @@ def test_masks_that_differ_are_found(written, store, quiet):
     assert "1 pairs of identical images have different masks (train001 = train000); correct them" in lines
 
 
-def test_what_is_said_of_a_dataset_names_pairs(written, store, quiet):
-    """What `prepare` says counts the images of the later split and names up to three pairs."""
+def test_remarks_on_a_dataset_name_pairs(written, store, quiet):
+    """The remarks of `prepare` count the images of the later split and name up to three pairs."""
     for split, drawn in {"train": [1, 2, 3, 4, 5], "val": [9], "test": [1, 2, 3, 4]}.items():
         for number in drawn:
             written.add(number, split)
@@ -152,7 +152,7 @@ def test_what_is_said_of_a_dataset_names_pairs(written, store, quiet):
 
 
 def test_a_training_split_of_copies_is_refused(written, store, quiet):
-    """Where every training image is a copy, one line says so."""
+    """If every training image is a copy, the error is one line."""
     for split, drawn in {"train": [1, 2], "val": [1], "test": [2, 3]}.items():
         for number in drawn:
             written.add(number, split)
@@ -163,7 +163,7 @@ def test_a_training_split_of_copies_is_refused(written, store, quiet):
 
 
 def test_a_source_keeps_its_copies_out_of_training(written, store, quiet):
-    """A source's training image that is also a validation image leaves training; as published it stays."""
+    """A source's training image that is also a validation image is left out of training; as published, it stays."""
     for split, drawn in {"train": [1, 2, 3], "val": [1, 4]}.items():
         for number in drawn:
             written.add(number, split)
@@ -173,8 +173,8 @@ def test_a_source_keeps_its_copies_out_of_training(written, store, quiet):
 
 
 @pytest.mark.parametrize(("choice", "limit"), [("official", None), ("all", None), ("official", 5), ("all", 7)])
-def test_what_a_source_is_without_is_nowhere(written, store, quiet, choice, limit):
-    """Left-out images neither train nor validate, under any choice and limit, and the limit is still reached."""
+def test_images_that_a_source_excludes_are_in_no_part(written, store, quiet, choice, limit):
+    """Excluded images neither train nor validate, for any choice and limit, and the limit is still reached."""
     for number in range(30):
         written.add(number, ("train", "val", "test")[number % 3])
     data = written.prepared(store, quiet)
@@ -186,7 +186,9 @@ def test_what_a_source_is_without_is_nowhere(written, store, quiet, choice, limi
 
 
 def test_a_source_without_validation_images_left_holds_a_tenth_out(written, store, quiet):
-    """Where the target takes all of a source's validation images, a tenth of what is left validates; nothing left is said."""
+    """If the target uses all of a source's validation images, a tenth of the remaining images validates; no remaining image is an
+    error.
+    """
     for number in range(24):
         written.add(number, "train" if number < 20 else "val")
     data = written.prepared(store, quiet)
@@ -197,7 +199,7 @@ def test_a_source_without_validation_images_left_holds_a_tenth_out(written, stor
 
 
 def test_a_copy_under_other_names_and_sizes_is_shared(written, tmp_path, store, quiet):
-    """Images shared with another folder are found by bytes and by pixels, at whatever size either was prepared."""
+    """Images shared with another folder are found by bytes and by pixels, at any prepared size."""
     other = Written(tmp_path / "other")
     for number in range(6):
         written.add(number)
@@ -209,14 +211,14 @@ def test_a_copy_under_other_names_and_sizes_is_shared(written, tmp_path, store, 
 
 
 def test_equal_bytes_of_another_shape_are_other_images():
-    """Pixels in another height and width are another image, though their bytes are equal."""
+    """Pixels in another height and width are another image, even with equal bytes."""
     wide, high = (np.zeros(shape, np.uint8) for shape in ((4, 9, 3), (9, 4, 3)))
     assert not np.array_equal(*(image_identity(image, image[..., 0], None)[OF_PIXELS] for image in (wide, high)))
 
 
 @dataclass(frozen=True)
 class Cropped:
-    """A user's own dataset that reads another part of the same files, without masks."""
+    """A user's dataset that reads another region of the same files, without masks."""
 
     folder: Path
     name: str = "cropped"
@@ -238,8 +240,8 @@ class Cropped:
         return np.asarray(Image.open(example.image))[:9, :9], np.empty((0, 0), np.uint8)
 
 
-def test_files_of_equal_bytes_are_shared_whatever_a_reader_makes_of_them(written, tmp_path, store, quiet):
-    """A dataset object that cuts the target's files to another size shares them, also where they were copied and renamed."""
+def test_files_of_equal_bytes_are_shared_for_any_reader(written, tmp_path, store, quiet):
+    """A user's dataset that crops the target's files shares images with it, also if the files were copied and renamed."""
     for number in range(4):
         written.add(number)
     target = written.prepared(store, quiet)
@@ -253,7 +255,7 @@ def test_files_of_equal_bytes_are_shared_whatever_a_reader_makes_of_them(written
 
 @dataclass(frozen=True)
 class Stacked:
-    """A user's own dataset whose images all lie in one file; `first` and `last` choose some of them."""
+    """A user's dataset whose images all lie in one file; `first` and `last` select some of them."""
 
     file: Path
     first: int = 0
@@ -285,8 +287,8 @@ def stack(tmp_path):
     return path
 
 
-def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, quiet):
-    """Of two datasets in one file, images 0 to 39 and 30 to 59, those that are in both are shared, and no others."""
+def test_images_in_one_file_are_distinguished_by_pixels(stack, store, quiet):
+    """Two datasets in one file, images 0 to 39 and 30 to 59, share exactly the images that are in both."""
     source = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
     target = prepare(DataSpec(Stacked(stack, 30, 60), None, PX), store, quiet)
     assert shared_images(source, target, np.arange(30)).tolist() == list(range(30, 40))
@@ -294,14 +296,14 @@ def test_images_that_share_a_file_are_told_apart_by_their_pixels(stack, store, q
     assert len(split.train) + len(split.val) == 38
 
 
-def test_a_dataset_in_one_file_shares_its_own_held_out_images_alone(stack, store, quiet):
-    """As its own source, a target whose images lie in one file loses the images that it holds out and keeps the others."""
+def test_a_dataset_in_one_file_shares_only_its_held_out_images(stack, store, quiet):
+    """As a source for itself, a target in one file loses the images that it holds out and keeps the others."""
     data = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)
     assert shared_images(data, data, np.array([3, 17])).tolist() == [3, 17]
 
 
 def test_a_file_of_several_images_is_not_read_for_its_digest(stack, store, quiet, monkeypatch):
-    """Such a file's bytes say nothing of one image: they are hashed for none of them."""
+    """The bytes of such a file identify no single image: they are not hashed."""
     hashed, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: hashed.append(path) or real(path))
     data = prepare(DataSpec(Stacked(stack), None, PX), store, quiet)

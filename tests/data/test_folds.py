@@ -1,4 +1,4 @@
-"""Cross-validation protocols: what tests, validates and trains in every fold."""
+"""Cross-validation protocols: the test, validation and training images of every fold."""
 
 from collections import Counter
 from itertools import combinations
@@ -13,7 +13,7 @@ from segsweep.errors import UserError
 
 
 def made(strata: list[str], groups: list[str | None] | None = None) -> Prepared:
-    """Return a dataset without arrays, of which all images are in the pool."""
+    """Return a dataset without arrays, all of whose images are in the pool."""
     count = len(strata)
     empty, names = np.empty((count, 0, 0), np.uint8), [f"{number:03d}" for number in range(count)]
     moments, pixels = np.zeros((count, 2, 3)), np.zeros((count, 3), np.int64)
@@ -54,7 +54,7 @@ def splits(protocol: str, data: Prepared = BREEDS) -> list[Split]:
 
 @pytest.mark.parametrize("protocol", ["5-fold", "2-fold", "3x4-fold", "37-fold"])
 def test_every_image_tests_once_per_repetition(protocol):
-    """The folds of each repetition divide the pool: no image tests twice in it or never, and sizes differ by one at most."""
+    """The folds of each repetition divide the pool: every image is a test image once, and sizes differ by at most one."""
     folds = folds_of(protocol)
     tests = [split.test for split in splits(protocol)]
     for first in range(0, len(tests), folds.count):
@@ -63,8 +63,10 @@ def test_every_image_tests_once_per_repetition(protocol):
         assert max(map(len, repetition)) - min(map(len, repetition)) <= 1
 
 
-def test_training_validation_and_test_are_apart_and_complete():
-    """In every fold the three parts share no image, hold the whole pool together, and an eighth of the rest validates."""
+def test_training_validation_and_test_are_disjoint_and_complete():
+    """In every fold, the three parts share no image and make up the pool, and an eighth of the images outside the test fold
+    validates.
+    """
     for split in splits("5-fold"):
         parts = [set(part.tolist()) for part in (split.train, split.val, split.test)]
         assert all(not one & other for one, other in combinations(parts, 2))
@@ -80,8 +82,8 @@ def test_folds_are_stratified():
         assert set(counts.values()) <= {1, 2, 3}
 
 
-def test_repetitions_divide_differently_and_always_alike():
-    """Folds of another repetition are others; the same fold is the same again."""
+def test_repetitions_differ_and_are_reproducible():
+    """Another repetition has other folds; the same fold is always the same."""
     first, again = splits("2x5-fold"), splits("2x5-fold")
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.test, other.test)
@@ -91,7 +93,7 @@ def test_repetitions_divide_differently_and_always_alike():
 
 
 def test_groups_are_not_divided_by_folds():
-    """Every group tests in one fold alone, and none is in two parts of a fold."""
+    """Every group is in the test part of one fold only, and in one part of each fold."""
     data = in_groups([4, 3, 5, 4, 3, 6, 4, 5, 4, 3])
     tested = Counter()
     for split in splits("5-fold", data):
@@ -103,7 +105,7 @@ def test_groups_are_not_divided_by_folds():
 
 
 def test_three_drives_make_three_folds():
-    """With three groups each tests once, another validates, and the third trains; five folds are refused."""
+    """With three groups, each is the test part once, another validates, and the third trains; five folds are refused."""
     data = in_groups([20, 16, 10])
     for split in splits("3-fold", data):
         assert [len(part) for part in parts_of(data, split)] == [1, 1, 1]
@@ -122,19 +124,19 @@ def test_three_drives_make_three_folds():
     ],
 )
 def test_a_protocol_names_its_folds(protocol, folds):
-    """`K-fold` and `RxK-fold` are understood, all else is another protocol."""
+    """`K-fold` and `RxK-fold` are recognised; all other texts are other protocols."""
     assert folds_of(protocol) == folds
 
 
 @pytest.mark.parametrize("protocol", ["0x2-fold", "05-fold", "3x-fold", "5-Fold"])
 def test_a_misspelt_number_of_folds_is_refused(protocol):
-    """What looks like folds and is not is no other protocol: the message says how they are written."""
+    """A misspelt number of folds is refused, and the message shows the correct form."""
     with pytest.raises(UserError, match="must be written '5-fold'"):
         folds_of(protocol)
 
 
 def test_a_single_fold_is_refused():
-    """One fold would leave nothing to train on."""
+    """One fold would leave no training image."""
     with pytest.raises(UserError, match="protocol '1-fold': needs at least 2 folds"):
         folds_of("1-fold")
     with pytest.raises(UserError, match="370 images cannot be divided into 400 folds"):

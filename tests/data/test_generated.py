@@ -36,7 +36,7 @@ def foreground_iou(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def best_threshold_iou(pairs: list[tuple[Pixels, Pixels]]) -> float:
-    """The best IoU of any of: one threshold on a channel or the brightness, one side or the other, for all images."""
+    """Return the best IoU of one threshold on a channel or the brightness, on either side, for all images."""
     images = np.stack([image for image, _ in pairs]).astype(float)
     wanted = np.stack([mask for _, mask in pairs]) > 0
     views = [images[..., 0], images[..., 1], images[..., 2], images.mean(-1)]
@@ -51,20 +51,20 @@ class TestEveryGenerated(DatasetContract):
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_no_two_images_are_alike(name):
-    """Each example is another image."""
+def test_no_two_images_are_equal(name):
+    """All examples are different images."""
     assert len({image.tobytes() for image, _ in drawn(name, count=6)}) == 6
 
 
 @pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
 def test_images_are_pinned(name, digest):
-    """The first images and masks are those of this `VERSION`; if they are meant to change, so must the version."""
+    """The first images and masks are those of this `VERSION`; a change of them must raise the version."""
     content = b"".join(image.tobytes() + mask.tobytes() for image, mask in drawn(name, list(GENERATED[name].schemes)[-1], 4))
     assert hashlib.sha256(content).hexdigest()[:16] == digest
 
 
-def test_chance_elsewhere_is_left_alone():
-    """Drawing neither reads nor moves numpy's global random state."""
+def test_the_global_random_state_is_unchanged():
+    """Drawing neither reads nor changes numpy's global random state."""
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     drawn("generated_pets", count=1)
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
@@ -80,7 +80,7 @@ def test_every_class_is_drawn(name, scheme):
 
 
 def test_pet_schemes_agree():
-    """The default scheme of the pets is `foreground`, the trimap's pet and boundary together, on the same image."""
+    """The default scheme of the pets is `foreground`: the trimap's pet and boundary together, on the same image."""
     assert list(Generated("generated_pets").schemes) == ["foreground", "trimap"]
     pairs = zip(drawn("generated_pets", "foreground"), drawn("generated_pets", "trimap"), strict=True)
     for (image, foreground), (image_again, trimap) in pairs:
@@ -88,8 +88,8 @@ def test_pet_schemes_agree():
         assert np.array_equal(foreground == 1, (trimap == 0) | (trimap == 2))
 
 
-def test_boundary_parts_pet_and_background():
-    """No pixel of the pet touches the background sideways: the boundary lies between them, as in Oxford-IIIT Pet."""
+def test_boundary_separates_pet_and_background():
+    """No pixel of the pet is a neighbour of the background: the boundary lies between them, as in Oxford-IIIT Pet."""
     for _, trimap in drawn("generated_pets", "trimap"):
         for one, other in ((trimap[1:], trimap[:-1]), (trimap[:, 1:], trimap[:, :-1])):
             assert not (((one == 0) & (other == 1)) | ((one == 1) & (other == 0))).any()
@@ -109,7 +109,7 @@ def test_examples_are_fixed_and_stratified(name, count):
 
 
 def test_identity_is_in_the_revision():
-    """Generated data depend on no files; the revision names dataset, version and count; a name tells its index."""
+    """Generated data depend on no files; the revision holds dataset, version and count; a name holds its index."""
     data = Generated("generated_pets")
     assert data.files() == []
     assert data.revision() == "generated generated_pets 1 600"
@@ -118,8 +118,8 @@ def test_identity_is_in_the_revision():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_foreground_share_is_sane(name):
-    """Every image shows some of the figure and some background, and on average the figure fills 10 to 45 per cent."""
+def test_foreground_share_is_in_a_sensible_range(name):
+    """Every image shows part of the figure and of the background, and on average the figure fills 10 to 45 per cent."""
     shares = [float((mask > 0).mean()) for _, mask in drawn(name)]
     assert min(shares) > 0.01
     assert max(shares) < 0.8
@@ -128,19 +128,19 @@ def test_foreground_share_is_sane(name):
 
 @pytest.mark.parametrize("name", ["generated_pets", "generated_near", "generated_middle"])
 def test_colour_alone_does_not_find_the_figure(name):
-    """The best threshold on a channel or the brightness is hardly better than calling every pixel figure."""
+    """The best threshold on a channel or the brightness is hardly better than predicting the figure everywhere."""
     pairs = drawn(name, count=40)
     everything = float(np.mean([mask > 0 for _, mask in pairs]))
     assert best_threshold_iou(pairs) < min(0.45, everything + 0.1)
 
 
 def test_colour_alone_finds_a_lesion():
-    """The far source is solved largely by brightness: that is what makes it far."""
+    """Brightness largely solves the far source, which is what makes it far."""
     assert best_threshold_iou(drawn("generated_far", count=40)) > 0.6
 
 
 def test_surface_contrast_does_not_find_the_pet():
-    """Within the pets and outside them, neighbouring pixels differ by about as much: contrast is no cue."""
+    """Neighbouring pixels differ by about as much inside the pets as outside: contrast is no cue."""
     inside, outside = [], []
     for image, mask in drawn("generated_pets", "trimap"):
         steps = np.abs(np.diff(image.astype(float).mean(-1), axis=1))
@@ -150,14 +150,14 @@ def test_surface_contrast_does_not_find_the_pet():
 
 
 def class_shares(name: str, count: int) -> dict[str, float]:
-    """The share of all pixels that each class has, in per cent."""
+    """Return the share of all pixels of each class, in per cent."""
     classes = next(iter(GENERATED[name].schemes.values()))
     masks = np.stack([mask for _, mask in drawn(name, count=count)])
     return {label: 100 * float((masks == number).mean()) for number, label in enumerate(classes)}
 
 
 def test_the_target_street_is_as_unbalanced_as_a_real_one():
-    """Of the 46 images 85 to 92 per cent are background, 6 to 12 cars and 1 to 2 signs, as in study 3's own images."""
+    """Of all pixels in the 46 images, 85 to 92 per cent are background, 6 to 12 cars and 1 to 2 signs, as in study 3's images."""
     share = class_shares("generated_street", 46)
     assert list(share) == ["background", "car", "traffic_sign"]
     assert 85 < share["background"] < 92
@@ -166,15 +166,15 @@ def test_the_target_street_is_as_unbalanced_as_a_real_one():
 
 
 def test_no_class_of_the_city_is_missing():
-    """Road, houses and sky fill most of a street, every other class has between 0.4 and 12 per cent."""
+    """Road, houses and sky fill most of a street; every other class has between 0.4 and 12 per cent."""
     share = class_shares("generated_city", 96)
     assert tuple(share) == CLASSES
     assert all(10 < share[name] < 45 for name in ("road", "building", "sky"))
     assert all(0.4 < share[name] < 12 for name in ("vegetation", "person", "car", "bus", "traffic sign"))
 
 
-def test_the_target_street_shows_what_its_stratum_says():
-    """29 images show cars and signs, 12 no sign and 5 no car."""
+def test_the_target_street_shows_the_objects_of_its_stratum():
+    """29 images show cars and signs, 12 have no sign and 5 have no car."""
     examples = Generated("generated_street").examples()
     assert Counter(example.stratum for example in examples) == {"car and sign": 29, "car": 12, "sign": 5}
     for example, (_, mask) in zip(examples, drawn("generated_street", count=46), strict=True):
@@ -182,7 +182,7 @@ def test_the_target_street_shows_what_its_stratum_says():
 
 
 def test_every_part_of_the_target_street_has_cars_and_signs(store, quiet):
-    """Divided as in study 3, the 46 images give 32, 5 and 9, and each part has at least three images with a sign."""
+    """Divided as in study 3, the 46 images give parts of 32, 5 and 9, each with at least three images that show a sign."""
     data = prepare(DataSpec(Generated("generated_street"), None, 32), store, quiet)
     split = split_target(data, "70-10-20")
     parts = (split.train, split.val, split.test)
@@ -194,14 +194,14 @@ def test_every_part_of_the_target_street_has_cars_and_signs(store, quiet):
 
 
 def street_labels(name: str, index: int) -> Pixels:
-    """What is drawn in an image of a street, in the numbers of `CLASSES`."""
+    """Return the labels of an image of a street, as numbers of `CLASSES`."""
     spec = GENERATED[name]
     rng = np.random.Generator(np.random.PCG64([VERSION, spec.key, index]))
     return spec.draw(rng, spec.strata[index % len(spec.strata)])[1]
 
 
 def test_a_bus_of_the_target_street_is_background():
-    """Buses, which the city has a class for, are drawn in the target too, and lie in its background."""
+    """Buses, which are a class of the city, are drawn in the target too, as background."""
     buses = 0
     for index, (_, mask) in enumerate(drawn("generated_street", count=46)):
         bus = street_labels("generated_street", index) == BUS
@@ -211,12 +211,12 @@ def test_a_bus_of_the_target_street_is_background():
 
 
 def mean_colour(name: str, number: int | None = None) -> np.ndarray:
-    """The mean of red, green and blue in 0..255, of all pixels or of one of `CLASSES`."""
+    """Return the mean of red, green and blue in 0..255, of all pixels or of one of `CLASSES`."""
     pixels = [p if number is None else p[street_labels(name, n) == number] for n, (p, _) in enumerate(drawn(name))]
     return np.concatenate([some.reshape(-1, 3) for some in pixels]).mean(0)
 
 
-def test_signs_and_light_are_what_shifts():
+def test_signs_and_light_differ_between_countries():
     """The city's signs are reddish, the target's blue or green; the target is darker and warmer than the city."""
     sign, other = mean_colour("generated_city", SIGN), mean_colour("generated_street", SIGN)
     assert sign[0] > sign[1:].max() + 20
@@ -228,14 +228,14 @@ def test_signs_and_light_are_what_shifts():
 
 @pytest.mark.parametrize("country", [CITY, STREET])
 def test_vehicles_have_a_depth_each(country):
-    """No image is asked for more vehicles than there are depths at which one stands, nor for two buses."""
+    """No image has more vehicles than there are depths, or two buses."""
     for numbers in country.numbers.values():
         assert max(numbers["car"]) + max(numbers["bus"]) <= len(VEHICLES_PX)
         assert max(numbers["bus"]) <= 1
 
 
 def test_unknown_name_lists_the_names():
-    """A dataset or a scheme that does not exist is named in the error, with those that do."""
+    """An unknown dataset or scheme is an error that lists the known ones."""
     with pytest.raises(UserError, match=r"dataset: unknown name 'generated_cats'.*generated_pets.*generated_far"):
         Generated("generated_cats")
     with pytest.raises(UserError, match=r"scheme: unknown name 'edges'.*foreground, trimap"):

@@ -1,4 +1,4 @@
-"""Groups, as the frames of a video, lie on one side of a split, and say clearly where that cannot be."""
+"""Groups, such as the frames of a video, stay on one side of a split, or the error explains why they cannot."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ def parts_of(data: Prepared, split) -> list[set[str | None]]:
 
 
 def is_whole(data: Prepared, split) -> bool:
-    """Return whether no group is in two parts."""
+    """Return whether every group is in one part."""
     parts = parts_of(data, split)
     return sum(map(len, parts)) == len(set().union(*parts))
 
@@ -49,7 +49,7 @@ def is_whole(data: Prepared, split) -> bool:
     ("protocol", "share"), [("60-20-20", None), ("34-33-33", None), ("holdout-20", None), ("holdout-20", 0.4), ("mine", None)]
 )
 def test_no_group_is_divided(protocol, share):
-    """Under every protocol that divides by per cents each group lies in one part, and no part is empty."""
+    """Under every protocol in per cent, each group is in one part, and no part is empty."""
     data = replace(in_groups([12, 3, 9, 12, 1, 7, 20, 5]), protocols={"mine": [[["train"], [50, 25, 25]]]})
     split = split_target(data, protocol, share)
     assert is_whole(data, split)
@@ -59,7 +59,7 @@ def test_no_group_is_divided(protocol, share):
 
 
 def test_five_videos_divide_as_three_one_one():
-    """Five videos of twelve frames under 60-20-20 are three, one and one, in the study's pattern as in the dataset's own."""
+    """Five videos of twelve frames under 60-20-20 are divided 3, 1 and 1, by the study's pattern as by the dataset's groups."""
     data = in_groups([12] * 5)
     own = split_target(data, "60-20-20")
     found = split_target(replace(data, groups=()), "60-20-20", groups="^(g[0-9]+)_")
@@ -68,8 +68,8 @@ def test_five_videos_divide_as_three_one_one():
     assert not is_whole(data, split_target(replace(data, groups=()), "60-20-20"))  # the fault: frames on both sides
 
 
-def test_sizes_are_as_near_as_whole_groups_allow():
-    """On random groups hardly a division is farther from the shares than the best of all, and then by little."""
+def test_sizes_are_as_close_as_whole_groups_allow():
+    """For random groups, almost every division is the closest possible to the shares, and the others are close to it."""
     rng, worse = np.random.default_rng(5), 0
     for number in range(60):
         shares = [(60, 20, 20), (70, 10, 20), (90, 10, 0)][number % 3]
@@ -93,7 +93,7 @@ def test_sizes_are_as_near_as_whole_groups_allow():
 
 
 def test_groups_are_stratified_where_sizes_allow():
-    """Of divisions with equal sizes one is chosen in which every part shows every stratum."""
+    """Among divisions of equal sizes, one is chosen in which every part shows every stratum."""
     groups = [f"g{number}" for number in range(20) for _ in range(5)]
     strata = ["rare" if number % 5 == 0 else "common" for number in range(20) for _ in range(5)]
     data = replace(in_groups([5] * 20), groups=groups, strata=strata)
@@ -103,7 +103,7 @@ def test_groups_are_stratified_where_sizes_allow():
 
 
 def test_a_group_split_repeats_and_differs_by_protocol():
-    """The same data give the same split each time."""
+    """Equal data give an equal split every time."""
     data = in_groups([4, 9, 3, 8, 2, 6, 5, 7])
     first, again = split_target(data, "60-20-20"), split_target(data, "60-20-20")
     assert all(np.array_equal(getattr(first, part), getattr(again, part)) for part in ("train", "val", "test"))
@@ -111,7 +111,7 @@ def test_a_group_split_repeats_and_differs_by_protocol():
 
 @pytest.mark.parametrize("own_val", ["", "-own-val"])
 def test_smaller_development_shares_have_some_of_the_groups(own_val):
-    """`holdout-H` tests on the same groups for every share, and a smaller share has groups of a larger one."""
+    """`holdout-H` has the same test groups for every share, and a smaller share trains on a subset of a larger one's groups."""
     data = in_groups([10] * 20)
     splits = [split_target(data, f"holdout-20{own_val}", share) for share in (0.2, 0.5, 0.8)]
     held = [groups_of(data, split.test) for split in splits]
@@ -123,7 +123,9 @@ def test_smaller_development_shares_have_some_of_the_groups(own_val):
 
 
 def test_all_development_shares_validate_on_the_same_groups():
-    """With groups too a smaller share trains on groups of a larger one, and all shares validate on the same groups."""
+    """With groups too, a smaller share trains on a subset of the groups of a larger one, and all shares validate on the same
+    groups.
+    """
     data = in_groups([4, 9, 3, 8, 2, 6, 5, 7] * 4)
     splits = [split_target(data, "holdout-20", share) for share in (0.05, 0.2, 0.5, 0.8)]
     assert len({split.val.tobytes() for split in splits}) == 1
@@ -137,14 +139,14 @@ def test_all_development_shares_validate_on_the_same_groups():
 
 @pytest.mark.parametrize("protocol", ["60-20-20", "holdout-20"])
 def test_too_few_groups_are_one_error(protocol):
-    """Two groups cannot be three parts: one line names them and says what to do."""
+    """Two groups cannot become three parts: one line names them and the remedy."""
     with pytest.raises(UserError, match=r"'made': 20 images in 2 groups \(g0, g1\) cannot be divided into 3 parts") as caught:
         split_target(in_groups([10, 10]), protocol)
     assert "\n" not in str(caught.value)
 
 
 def test_images_without_a_group_stand_alone():
-    """Where some images have no group, each of them is divided like a group of one."""
+    """If some images have no group, each of them is divided like a group of one."""
     data = in_groups([10, 10, 10])
     data = replace(data, groups=[*data.groups[:10], *[None] * 20])
     split = split_target(data, "60-20-20")
@@ -154,7 +156,7 @@ def test_images_without_a_group_stand_alone():
 
 
 def test_as_published_divides_groups():
-    """With leakage='report' the split is that of a dataset without groups."""
+    """With leakage='report', the split equals that of a dataset without groups."""
     data = in_groups([12] * 5)
     published = split_target(data, "60-20-20", leakage="report", groups="^(g[0-9]+)_")
     plain = split_target(replace(data, groups=()), "60-20-20")
@@ -163,7 +165,7 @@ def test_as_published_divides_groups():
 
 
 def test_a_source_holds_out_whole_groups():
-    """A source validates on whole groups; one of a single group is divided, since nothing is measured on it."""
+    """A source validates on whole groups; a source with a single group is divided, since no result is measured on it."""
     split = split_source(in_groups([10] * 10), None, 0)
     assert is_whole(in_groups([10] * 10), split)
     assert (len(split.train), len(split.val)) == (90, 10)
@@ -182,7 +184,7 @@ def test_a_source_holds_out_whole_groups():
     ],
 )
 def test_a_wrong_pattern_is_refused_with_the_study(pattern, message):
-    """A pattern that is none, or has not one group, is refused when the target is declared."""
+    """An invalid pattern, or one without exactly one group, is refused when the target is declared."""
     with pytest.raises(UserError, match=message) as caught:
         Target("pets", groups=pattern)
     assert "as '^(video[0-9]+)_'" in str(caught.value)
@@ -196,7 +198,7 @@ def test_a_wrong_leakage_is_refused():
 
 @pytest.mark.parametrize("pattern", ["^(h[0-9]+)_", "_(x?)"])
 def test_a_pattern_that_finds_nothing_is_refused(pattern):
-    """A name without a group, or with an empty one, is an error that counts and names such images."""
+    """Names without a group, or with an empty one, are an error that counts and lists such images."""
     with pytest.raises(UserError, match=r"finds no group for 12 of the 12 images of dataset 'made' \('g0_0', 'g0_1', 'g0_2', "):
         split_target(in_groups([4, 4, 4]), "60-20-20", groups=pattern)
     with pytest.raises(UserError, match=r"finds no group for 1 of the 2 images .* \('b'\)"):
@@ -220,7 +222,7 @@ ROWS = "p0,x\np1,x\np2,y\np3,y\np4,z\np5,z\n"
     ],
 )
 def test_groups_csv_is_read_as_people_write_it(layouts, text):
-    """With or without headings, byte order mark, CRLF, endings of files, blanks, `;`, tabs and quotes."""
+    """Headings, byte order marks, CRLF, file suffixes, blanks, `;`, tabs and quotes are all accepted."""
     folder = layouts.plain()
     (folder / "groups.csv").write_bytes(text.encode())
     data = Folder(folder, "mine")
@@ -243,7 +245,7 @@ def test_groups_csv_is_read_as_people_write_it(layouts, text):
     ],
 )
 def test_a_wrong_groups_csv_is_one_line(layouts, text, message):
-    """Unknown, double and missing names and lines without a group are refused with the line."""
+    """Unknown, repeated and missing names and lines without a group are refused, with the line."""
     folder = layouts.plain()
     (folder / "groups.csv").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
@@ -252,7 +254,7 @@ def test_a_wrong_groups_csv_is_one_line(layouts, text, message):
 
 
 def test_groups_are_part_of_prepared_data(layouts, store, quiet):
-    """The groups of a folder reach its split, and another groups.csv makes other prepared data."""
+    """The groups of a folder are used in its split, and another groups.csv gives other prepared data."""
     folder = layouts.plain(count=12)
     write = lambda of: (folder / "groups.csv").write_text("".join(f"p{at},{of(at)}\n" for at in range(12)))  # noqa: E731
     keys = [prepared_key(DataSpec(Folder(folder, "mine"), None, 16), store, quiet)]
@@ -267,7 +269,7 @@ def test_groups_are_part_of_prepared_data(layouts, store, quiet):
 
 
 def test_groups_of_a_dataset_object_are_part_of_its_key(layouts, store, quiet):
-    """A dataset object that gives other groups for the same files is other data; a group that is no text is refused."""
+    """A user's dataset that returns other groups for the same files is other data; a group that is not a string is refused."""
 
     @dataclass(frozen=True)
     class Patients(Folder):
@@ -286,7 +288,7 @@ def test_groups_of_a_dataset_object_are_part_of_its_key(layouts, store, quiet):
 
 
 def test_camvid_is_divided_by_drives(tmp_path, store, quiet):
-    """CamVid's groups are its four drives, with which the names of its frames begin: 60-20-20 divides none of them."""
+    """CamVid's groups are its four drives, which are prefixes of the names of its frames: 60-20-20 divides none of them."""
     drives = {"0001TP_%06d": 5, "0006R0_f%05d": 4, "0016E5_%05d": 12, "Seq05VD_f%05d": 4}
     rng = np.random.default_rng(0)
     for number, name in enumerate(form % at for form, count in drives.items() for at in range(count)):

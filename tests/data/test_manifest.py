@@ -28,12 +28,12 @@ def reads(monkeypatch):
 
 @pytest.fixture
 def identity(tmp_path, quiet):
-    """The digest of a folder's contents, as a new process would find it."""
+    """Return the digest of a folder's contents, as in a new process."""
     return lambda folder, name="mine": content_digest(Folder(folder, name), "all", FolderStore(tmp_path / "store"), quiet)
 
 
 def test_an_untouched_set_is_read_once(layouts, identity, reads):
-    """The second look reads no file's contents."""
+    """The second call reads no file's contents."""
     folder = layouts.plain()
     first = identity(folder)
     assert len(reads) == 13
@@ -42,8 +42,8 @@ def test_an_untouched_set_is_read_once(layouts, identity, reads):
     assert reads == []
 
 
-def test_a_touched_file_is_read_again_alone(layouts, identity, reads):
-    """A file with a new time is read again, it alone; with the same contents the digest is the same."""
+def test_only_a_touched_file_is_read_again(layouts, identity, reads):
+    """Only a file with a new time is read again; with equal contents, the digest is equal."""
     folder = layouts.plain()
     first = identity(folder)
     reads.clear()
@@ -52,8 +52,8 @@ def test_a_touched_file_is_read_again_alone(layouts, identity, reads):
     assert reads == ["p3.jpg"]
 
 
-def test_a_change_that_keeps_size_and_time_is_seen(layouts, identity):
-    """Other contents of the same size under the old modification time, as a copying tool leaves them, are noticed."""
+def test_a_change_that_keeps_size_and_time_is_detected(layouts, identity):
+    """Other contents with the same size and modification time, as a copying tool may leave them, are detected."""
     folder = layouts.plain()
     first = identity(folder)
     path = folder / "masks" / "p0.png"
@@ -66,7 +66,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(layouts, identity):
 
 
 def test_the_digest_does_not_depend_on_the_place_or_the_name(layouts, identity, tmp_path):
-    """The same files elsewhere, under another name, are the same data."""
+    """Equal files in another folder, under another name of the dataset, are the same data."""
     folder = layouts.plain()
     first = identity(folder)
     shutil.copytree(folder, tmp_path / "deep" / "copy")
@@ -76,7 +76,7 @@ def test_the_digest_does_not_depend_on_the_place_or_the_name(layouts, identity, 
 
 
 def test_renaming_and_adding_change_the_digest(layouts, identity):
-    """A renamed pair, an added pair and a new list each make other data, though no file's contents changed."""
+    """A renamed pair, an added pair and a new list each make other data, although no file's contents changed."""
     folder = layouts.plain()
     found = [identity(folder)]
     for part, ending in (("images", "jpg"), ("masks", "png")):
@@ -90,8 +90,8 @@ def test_renaming_and_adding_change_the_digest(layouts, identity):
     assert len(set(found)) == 4
 
 
-def test_a_image_in_no_list_changes_nothing(layouts, identity):
-    """An image that no list names leaves the digest as it is."""
+def test_an_unlisted_image_changes_nothing(layouts, identity):
+    """An image that no list names does not change the digest."""
     folder = layouts.plain(train="p0\np1\n")
     first = identity(folder)
     layouts.image(folder / "images" / "p5.jpg", seed=99)
@@ -99,7 +99,7 @@ def test_a_image_in_no_list_changes_nothing(layouts, identity):
 
 
 def test_the_reader_is_part_of_the_digest(tmp_path, quiet, monkeypatch):
-    """Another version of a reader, or another dataset without files, gives another digest."""
+    """Another version of a reader, or another dataset without files, has another digest."""
     pets = Generated("generated_pets")
     found = [content_digest(pets, "foreground", FolderStore(tmp_path), quiet)]
     found.append(content_digest(Generated("generated_far"), "lesion", FolderStore(tmp_path), quiet))
@@ -134,8 +134,8 @@ def test_a_folder_in_place_of_a_file_is_named(layouts, identity):
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[1]", '{"a": 1'])
-def test_a_broken_cache_is_read_past(layouts, tmp_path, quiet, content):
-    """A cache file that cannot be read costs another reading, nothing else."""
+def test_a_broken_cache_is_rebuilt(layouts, tmp_path, quiet, content):
+    """A cache file that cannot be read only causes another reading of the files."""
     files = Folder(layouts.plain(), "mine").files()
     first = file_hashes(files, FolderStore(tmp_path).text("cache.json"), quiet)
     (tmp_path / "cache.json").write_text(content)
@@ -143,7 +143,7 @@ def test_a_broken_cache_is_read_past(layouts, tmp_path, quiet, content):
 
 
 def test_progress_counts_the_files_that_are_read(layouts, tmp_path):
-    """Progress says how many files of how many were read, and nothing where none was."""
+    """Progress reports the number of files read and their total, and nothing if none is read."""
     calls = []
     files = Folder(layouts.plain(), "mine").files()
     file_hashes(files, FolderStore(tmp_path).text("cache.json"), lambda *what: calls.append(what))
@@ -154,7 +154,7 @@ def test_progress_counts_the_files_that_are_read(layouts, tmp_path):
 
 
 def test_a_name_that_is_no_utf8_is_refused_in_every_layout(layouts, tmp_path, quiet):
-    """A file of an official layout whose name no record can hold raises one line that shows its bytes."""
+    """A file of an official layout whose name is not UTF-8 raises one line that shows its bytes."""
     folder = layouts.cats_dogs()
     image = folder / "train" / "cats" / "cat.0.jpg"
     image.rename(image.with_name(b"caf\xe9.jpg".decode(errors="surrogateescape")))

@@ -1,4 +1,4 @@
-"""Masks from which nothing can be learned are refused; classes that get lost on the way are named."""
+"""Masks from which no model can learn are refused; classes that disappear are named."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from segsweep.errors import UserError
 
 @pytest.fixture
 def with_masks(tmp_path, store, quiet):
-    """Returns the prepared data of a folder with these masks."""
+    """Return a function that prepares a folder with these masks."""
 
     def write(masks: list[np.ndarray], classes=("ground", "thing"), image_px=16, fit=None) -> Prepared:
         folder: Path = tmp_path / "mine"
@@ -51,7 +51,7 @@ def half(value: int, outside: int = 0, px: int = 20) -> np.ndarray:
     ],
 )
 def test_masks_of_one_class_are_refused(with_masks, masks, classes, message):
-    """Masks of 0 and 255, of 255 alone and of one class alone are refused in one line with the remedy."""
+    """Masks of only 0 and 255, only 255 or only one class are refused in one line with the remedy."""
     data = with_masks(masks, [f"c{number}" for number in range(classes)])
     with pytest.raises(UserError, match=message) as caught:
         check_masks(data)
@@ -61,13 +61,13 @@ def test_masks_of_one_class_are_refused(with_masks, masks, classes, message):
 
 @pytest.mark.parametrize("masks", [[half(1), half(0)], [half(1), half(255)], [half(0), half(1, 1)]])
 def test_masks_of_two_classes_are_not_refused(with_masks, masks):
-    """Two classes in some image or other are enough, with ignored pixels or without."""
+    """Two classes in any images are enough, with or without ignored pixels."""
     check_masks(with_masks(masks))
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_a_part_of_which_every_pixel_is_ignored_is_refused(with_masks, position):
-    """Training, validation or test masks of 255 alone are refused, with their names; one pixel that counts is enough."""
+def test_a_fully_ignored_part_is_refused(with_masks, position):
+    """Training, validation or test masks of only 255 are refused by name; one valid pixel is enough."""
     members = np.split(np.arange(6), 3)
     masks = [half(255, 255) if number in members[position] else half(1) for number in range(6)]
     data = with_masks(masks)
@@ -80,8 +80,8 @@ def test_a_part_of_which_every_pixel_is_ignored_is_refused(with_masks, position)
     check_split_masks(data, Split(*(np.roll(part, 1) for part in np.split(np.roll(np.arange(6), 1), 3))))
 
 
-def test_a_part_of_which_nothing_is_left_at_this_size_has_another_remedy(with_masks):
-    """Where the original masks show classes that are lost on the way, a larger size is advised."""
+def test_a_part_that_loses_its_classes_has_another_remedy(with_masks):
+    """If the original masks show classes that disappear, the message advises a larger size."""
     line = np.full((128, 128), 255)
     line[1] = 1
     with pytest.raises(UserError, match="the 1 val masks at 16 px are 255, which is ignored; use a larger image_px, or"):
@@ -89,7 +89,7 @@ def test_a_part_of_which_nothing_is_left_at_this_size_has_another_remedy(with_ma
 
 
 def test_a_class_that_disappears_is_counted(with_masks):
-    """Lines of 2 in 128 pixels, at 16: the line says in how many of the originals that show it nothing of it is left."""
+    """Lines of 2 in 128 pixels, at 16 px: the remark counts the originals that show the class and lose all its pixels."""
     masks = [np.zeros((128, 128)) for _ in range(12)]
     for number, mask in enumerate(masks[:10]):
         mask[:, 3 + 11 * number : 5 + 11 * number] = 1
@@ -103,7 +103,7 @@ def test_a_class_that_disappears_is_counted(with_masks):
 
 
 def test_a_class_that_is_cut_off_has_another_remedy(with_masks):
-    """What `crop` cuts off is said, with the fit that cuts nothing off."""
+    """If `crop` cuts a class off, the remark names the fit that cuts nothing off."""
     wide = np.zeros((20, 80))
     wide[:, :10] = 1
     (line,) = mask_remarks(with_masks([wide, half(1)], fit="crop"))
@@ -111,15 +111,15 @@ def test_a_class_that_is_cut_off_has_another_remedy(with_masks):
     assert "or fit='resize'" in line
 
 
-def test_a_class_that_disappears_rarely_is_passed_over(with_masks):
-    """Less than one in twenty of the images that show a class is nothing to talk of."""
+def test_a_class_that_disappears_rarely_has_no_remark(with_masks):
+    """Fewer than one in twenty of the images that show a class are not worth a remark."""
     dot = np.zeros((128, 128))
     dot[1, 1] = 1
     assert mask_remarks(with_masks([dot, *[half(1)] * 25])) == []
 
 
-def test_classes_and_masks_of_no_use_are_named(with_masks):
-    """A class in no mask, masks that are ignored everywhere, and masks of 0 and 255 among others are one line each."""
+def test_useless_classes_and_masks_are_named(with_masks):
+    """A class that no mask shows, fully ignored masks, and masks of only 0 and 255 among others are one line each."""
     masks = [half(1), half(1, 2), half(255, 255), half(255), half(255), half(1)]
     lines = mask_remarks(with_masks(masks, ("ground", "thing", "car", "sign")))
     assert lines == [
@@ -129,8 +129,8 @@ def test_classes_and_masks_of_no_use_are_named(with_masks):
     ]
 
 
-def test_usual_masks_are_nothing_to_talk_of(with_masks):
-    """Masks that show all classes at their size are not remarked on, with an ignored border or without."""
+def test_usual_masks_have_no_remark(with_masks):
+    """Masks that show all classes at their size have no remark, with or without an ignored border."""
     bordered = half(1)
     bordered[9:11] = 255
     assert mask_remarks(with_masks([half(1), bordered])) == []

@@ -1,4 +1,4 @@
-"""Readers of datasets whose images are not at hand: the tests write them in their official layouts."""
+"""Readers of datasets whose images cannot be shipped: the tests write them in their official layouts."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ from segsweep.errors import UserError
 
 
 def values(data, scheme: str) -> list[tuple[int, int]]:
-    """Per example, the class outside and the class in the middle."""
+    """Return, per example, the class outside and the class in the middle."""
     masks = [data.read(example, scheme)[1] for example in data.examples()]
     return [(int(mask[0, 0]), int(mask[16, 24])) for mask in masks]
 
 
 def test_cityscapes_labels(layouts):
-    """Of the 34 raw labels 19 are evaluated, under the train ids of the official table; the others are ignored."""
+    """Of the 34 raw labels, 19 are evaluated, with the train ids of the official table; the others are ignored."""
     data = Cityscapes(layouts.cityscapes())
     assert list(data.schemes) == ["evaluated", "raw"]
     assert (len(EVALUATED), len(RAW), len(set(RAW))) == (19, 34, 34)
@@ -35,7 +35,7 @@ def test_cityscapes_labels(layouts):
 
 @pytest.mark.parametrize("label", [0, 3, 9, 15, 18, 29, 30])
 def test_cityscapes_labels_that_are_not_evaluated(layouts, label):
-    """A label that the benchmark does not evaluate is ignored under `evaluated`, and a class of its own under `raw`."""
+    """A label that the benchmark does not evaluate is ignored under `evaluated`, and a separate class under `raw`."""
     data = Cityscapes(layouts.cityscapes(train=1, val=1))
     layouts.mask(data.examples()[0].mask, np.full((32, 48), label, np.uint8))
     assert data.read(data.examples()[0], "evaluated")[1][0, 0] == 255
@@ -43,7 +43,7 @@ def test_cityscapes_labels_that_are_not_evaluated(layouts, label):
 
 
 def test_cityscapes_instance_numbers_are_refused(layouts):
-    """A file of 16-bit instance ids in place of labels is refused: 26001 is no class."""
+    """A file of 16-bit instance ids instead of labels is refused: 26001 is not a class."""
     data = Cityscapes(layouts.cityscapes())
     layouts.mask(data.examples()[0].mask, np.full((32, 48), 26001, np.uint16))
     with pytest.raises(UserError, match=r"labelIds\.png: mask value 26001 is outside the classes; allowed are 0\.\.33, 255"):
@@ -51,7 +51,7 @@ def test_cityscapes_instance_numbers_are_refused(layouts):
 
 
 def test_cityscapes_cities_and_splits(layouts):
-    """Images are found in all cities of train and val, the city being the stratum."""
+    """Images are found in all cities of train and val; the city is the stratum."""
     examples = Cityscapes(layouts.cityscapes()).examples()
     assert [example.split for example in examples] == ["train"] * 3 + ["val"] * 2
     assert {example.stratum for example in examples} == {"aachen", "zürich", "münster"}
@@ -59,7 +59,7 @@ def test_cityscapes_cities_and_splits(layouts):
 
 
 def test_isic_parts(layouts):
-    """Official validation and test are read where they lie there too; the mask's 255 is the lesion and not ignored."""
+    """Official validation and test are read if they exist; the mask's 255 is the lesion and not ignored."""
     assert [example.split for example in Isic2018(layouts.isic2018()).examples()] == ["train"] * 3
     data = Isic2018(layouts.isic2018(Training=3, Validation=1, Test=2))
     assert [example.split for example in data.examples()] == ["train"] * 3 + ["val"] + ["test"] * 2
@@ -67,7 +67,7 @@ def test_isic_parts(layouts):
 
 
 def test_mas3k_animals_are_in_the_names(layouts):
-    """The mask's foreground is the animal that the name tells; `binary` tells animals from the rest alone."""
+    """The mask's foreground has the class of the animal in the name; `binary` has one class for all animals."""
     data = Mas3k(layouts.mas3k())
     assert data.schemes["species"] == ("background", "crab", "seahorse", "starfish")
     assert values(data, "species") == [(0, 1), (0, 1), (0, 2), (0, 3)]
@@ -81,7 +81,7 @@ def test_mas3k_animals_are_in_the_names(layouts):
 
 
 def test_mas3k_names_without_an_animal(layouts):
-    """A marked image whose name tells no animal is refused among species, and an empty one is background."""
+    """A mask with foreground and no animal in its name is refused in `species`; an empty mask is background."""
     data = Mas3k(layouts.mas3k(train=("Arthropod_Crab_Cam", "nothing")))
     nameless = next(example for example in data.examples() if "nothing" in example.name)
     assert data.schemes["species"] == ("background", "crab", "starfish")
@@ -93,7 +93,7 @@ def test_mas3k_names_without_an_animal(layouts):
 
 
 def test_ade20k_classes(layouts):
-    """0 is everything else and ignored, 1..150 are the classes in the official order."""
+    """0 is everything else and is ignored; 1..150 are the classes in the official order."""
     data = Ade20k(layouts.ade20k())
     assert values(data, "all") == [(255, 0), (255, 1), (255, 2), (255, 3), (255, 149)]
     assert len(set(ADE20K_CLASSES)) == 150
@@ -104,7 +104,7 @@ def test_ade20k_classes(layouts):
 
 
 def test_camvid_classes(layouts):
-    """0..10 are SegNet's classes and 11 is ignored; a folder that holds `CamVid` will do."""
+    """0..10 are SegNet's classes and 11 is ignored; a folder that holds `CamVid` works too."""
     data = CamVid(layouts.camvid())
     assert values(data, "all") == [(255, 0), (255, 5), (255, 10)]
     assert (CAMVID_CLASSES[0], CAMVID_CLASSES[8], CAMVID_CLASSES[10]) == ("sky", "car", "bicyclist")
@@ -113,7 +113,7 @@ def test_camvid_classes(layouts):
 
 
 def test_a_shared_image_name_in_two_splits_is_refused(layouts, store, quiet):
-    """An image that lies in two official splits would be trained and tested on, so it is refused."""
+    """An image in two official splits would be used for training and test, so it is refused."""
     folder = layouts.camvid()
     for part in ("train", "trainannot"):
         (folder / part / "0001TP_000000.png").rename(folder / part / "0001TP_000005.png")
@@ -122,7 +122,7 @@ def test_a_shared_image_name_in_two_splits_is_refused(layouts, store, quiet):
 
 
 def test_pets_by_all_protocols(layouts, store, quiet):
-    """Pets divide by per cents of trainval, by the official split, and by holding out of both."""
+    """Pets are divided by per cents of trainval, by the official split, and by holding out from both."""
     pets = prepare(DataSpec(Pets(layouts.pets(trainval=30, test=20)), None, 16), store, quiet)
     for protocol, sizes in (("60-20-20", (18, 6, 6)), ("50-25-25", (30, 10, 10)), ("holdout-20", (36, 4, 10))):
         split = split_target(pets, protocol)

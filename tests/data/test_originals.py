@@ -1,4 +1,4 @@
-"""The masks of a dataset at their own sizes are read from one open archive per process."""
+"""The masks of a dataset at their original sizes are read from one open archive per process."""
 
 import os
 import pickle
@@ -32,7 +32,7 @@ def right(originals: Originals) -> bool:
 
 
 def test_the_archive_is_opened_once(originals, monkeypatch):
-    """Many masks are read with one listing of the archive, also by a copy that was pickled."""
+    """Many masks are read with one reading of the archive's index, also by a pickled copy."""
     opened = []
 
     class Counted(ZipFile):
@@ -47,7 +47,7 @@ def test_the_archive_is_opened_once(originals, monkeypatch):
 
 
 def test_threads_read_the_right_masks(originals):
-    """Threads that read from one archive at the same time get the masks that they ask for."""
+    """Threads that read from one archive at the same time get the masks that they request."""
     numbers = list(range(COUNT)) * 50
     with ThreadPoolExecutor(8) as pool:
         assert all(
@@ -57,8 +57,8 @@ def test_threads_read_the_right_masks(originals):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_process_opens_its_own(originals):
-    """Processes that are forked after a first read get the right masks while the parent reads on."""
+def test_a_forked_process_opens_the_archive_again(originals):
+    """Processes that are forked after a first read get the right masks while the parent continues to read."""
     originals.mask(0)
     children = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Datasets of a user's own: what their readers give is not believed before it is looked at."""
+"""Users' datasets: the arrays of their readers are checked before use."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ IMAGE, MASK = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
 
 @dataclass(frozen=True)
 class Drawn:
-    """A dataset without files that gives what it is told."""
+    """A dataset without files that returns the given arrays."""
 
     image: Any
     mask: Any
@@ -43,7 +43,7 @@ class Drawn:
 
 
 class TestWithoutFiles(DatasetContract):
-    """The least that a user's own dataset needs."""
+    """The smallest dataset that a user can write."""
 
     @pytest.fixture
     def make(self):
@@ -51,13 +51,13 @@ class TestWithoutFiles(DatasetContract):
 
 
 class Cropped(Folder):
-    """A user's own dataset that reads a folder in another way."""
+    """A user's dataset that reads a folder in another way."""
 
     fit = "crop"
 
 
 class TestOfAFolder(FolderDatasetContract):
-    """A user's own dataset that derives from a reader."""
+    """A user's dataset that derives from a reader."""
 
     @pytest.fixture
     def folder(self, layouts):
@@ -81,8 +81,8 @@ class TestOfAFolder(FolderDatasetContract):
         (KeyError("pixels"), MASK, r"one: cannot be read: KeyError\('pixels'\)"),
     ],
 )
-def test_what_no_array_can_take_is_one_line(store, quiet, image, mask, message):
-    """A reader that raises, or gives another type, size or value, is one line with the example; nothing is kept."""
+def test_invalid_arrays_of_a_reader_are_one_line(store, quiet, image, mask, message):
+    """A reader that raises, or returns another type, size or value, gives one line with the example; nothing is kept."""
     request = DataSpec(Drawn(image, mask), None, 16)
     with pytest.raises(UserError, match=message) as caught:
         prepare(request, store, quiet)
@@ -90,8 +90,8 @@ def test_what_no_array_can_take_is_one_line(store, quiet, image, mask, message):
     assert store.find("data", prepared_key(request, store, quiet)) is None
 
 
-def test_fingerprints_tell_datasets_apart_of_which_nothing_else_is_known(store, quiet):
-    """Two datasets without files share no arrays where their fingerprints differ, and do where they are the same."""
+def test_fingerprints_distinguish_datasets_without_files(store, quiet):
+    """Two datasets without files have separate arrays if their fingerprints differ, and share them if they are equal."""
     keys = [prepared_key(DataSpec(Drawn(IMAGE, MASK), None, 16, fingerprint=code), store, quiet) for code in ("", "a", "b", "a")]
     assert len(set(keys)) == 3
     assert keys[1] == keys[3]

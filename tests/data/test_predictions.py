@@ -9,8 +9,8 @@ from segsweep.data.predictions import read_predictions, write_predictions
 
 
 @pytest.mark.parametrize("classes", [2, 3, 21, 150, 255])
-def test_predictions_come_back_by_name(tmp_path, classes):
-    """Class numbers come back exactly, each under its image's name, in order, for any number of classes."""
+def test_predictions_are_restored_by_name(tmp_path, classes):
+    """Class numbers are restored exactly, each with its image's name, in order, for any number of classes."""
     rng = np.random.default_rng(0)
     masks = [rng.integers(classes, size=(9, 7 + number)).astype(np.uint8) for number in range(3)]
     masks[0][0, 0] = classes - 1
@@ -22,7 +22,7 @@ def test_predictions_come_back_by_name(tmp_path, classes):
 
 
 def test_equal_predictions_are_equal_bytes(tmp_path):
-    """Two files of the same predictions are the same, so that equal runs have equal artifacts."""
+    """Two files of equal predictions have equal bytes, so that equal runs have equal artifacts."""
     pngs = [palette_png(np.eye(8, dtype=np.uint8), 2)]
     for name in ("a", "b"):
         write_predictions(tmp_path / name, ["x"], pngs)
@@ -31,7 +31,7 @@ def test_equal_predictions_are_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize(("classes", "bits"), [(2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (255, 8)])
 def test_a_png_has_the_bits_that_its_classes_need(classes, bits):
-    """The PNG is what Pillow saves without `optimize`, which is slow: as many bits a pixel as needed, colours by class number."""
+    """The PNG is what Pillow saves without `optimize`, which is slow: the fewest bits per pixel, and colours by class number."""
     mask = np.random.default_rng(0).integers(classes, size=(64, 65)).astype(np.uint8)
     png = palette_png(mask, classes)
     plain, image = BytesIO(), Image.fromarray(mask)
@@ -44,7 +44,7 @@ def test_a_png_has_the_bits_that_its_classes_need(classes, bits):
 
 
 def test_a_blob_of_two_classes_takes_about_hundred_bytes():
-    """The PNG of a mask of two classes at 96 px has one bit a pixel and a palette of two colours, and is as small as that."""
+    """The PNG of a mask of two classes at 96 px has one bit per pixel and a palette of two colours, and about a hundred bytes."""
     mask = np.zeros((96, 96), dtype=np.uint8)
     mask[20:70, 30:80] = 1
     png = palette_png(mask, 2)

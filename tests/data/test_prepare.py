@@ -49,7 +49,7 @@ print(len(prepare(DataSpec(Slow(folder, "mine"), None, 24), FolderStore(store), 
 
 @dataclass(frozen=True)
 class Watched:
-    """A dataset that tells of every example that it reads."""
+    """A dataset that records every example that it reads."""
 
     data: Folder
     seen: list[str]
@@ -58,7 +58,7 @@ class Watched:
         return getattr(self.data, name)
 
     def read(self, example: Example, scheme: str):
-        """Read and tell."""
+        """Record the example, and read it."""
         self.seen.append(example.name)
         return self.data.read(example, scheme)
 
@@ -68,7 +68,7 @@ def data_spec(folder: Path, **changes) -> DataSpec:
 
 
 def kept(store: FolderStore) -> list[str]:
-    """The names of the prepared data in the store, and of what lies about in it."""
+    """Return the names of the prepared data in the store, and of other entries in its folder."""
     return sorted(path.name for kind in (DATA, "temporary") for path in (store.root / kind).glob("*"))
 
 
@@ -79,7 +79,7 @@ def other_process(*arguments) -> subprocess.Popen:
 
 
 def test_images_are_decoded_once(layouts, store, quiet):
-    """The first call reads each image once, the second, by a new reader, none; both give the same arrays."""
+    """The first call reads each image once, the second, with a new reader, reads none; both return equal arrays."""
     folder, seen = layouts.plain(), []
     first = prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert sorted(seen) == [f"p{number}" for number in range(6)]
@@ -90,8 +90,8 @@ def test_images_are_decoded_once(layouts, store, quiet):
     assert np.array_equal(first.masks, second.masks)
 
 
-def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
-    """Arrays with one other bit are set aside and decoded anew, to the same bytes; a line names the dataset and the file."""
+def test_damaged_arrays_are_decoded_again_and_reported(layouts, store, quiet):
+    """Arrays with one flipped bit are set aside and decoded again, to equal bytes; a line names the dataset and the file."""
     data_spec, lines = DataSpec(Folder(layouts.plain(), "mine"), None, PIXELS), []
     prepare(data_spec, store, quiet)
     path = store.folder(DATA, prepared_key(data_spec, store, quiet)) / "images.npy"
@@ -106,7 +106,7 @@ def test_damaged_arrays_are_decoded_again_and_it_is_said(layouts, store, quiet):
 
 @pytest.mark.parametrize(("layout", "reader"), [("pets", Pets), ("voc", Voc2012), ("plain", lambda path: Folder(path, "mine"))])
 def test_arrays_are_the_images_made_square(layouts, store, quiet, layout, reader):
-    """Each row of the arrays is that example's image and mask, made square as the dataset says, in its order."""
+    """Each row of the arrays is that example's image and mask, made square by the dataset's fit, in its order."""
     data = reader(getattr(layouts, layout)())
     found = prepare(DataSpec(data, None, PIXELS), store, quiet)
     scheme = next(iter(data.schemes))
@@ -119,8 +119,8 @@ def test_arrays_are_the_images_made_square(layouts, store, quiet, layout, reader
         assert np.array_equal(found.masks[position], mask)
 
 
-def test_strata_are_the_examples_own_or_their_classes(layouts, store, quiet):
-    """The stratum is the example's own, or else its most frequent class but the first, 0 where there is no other."""
+def test_strata_are_those_of_the_examples_or_their_classes(layouts, store, quiet):
+    """The stratum is the example's, or its most frequent class except the first, or 0 if it has no other."""
     folder = layouts.plain()
     layouts.mask(folder / "masks" / "p3.png", np.zeros((32, 48), np.uint8))
     assert prepare(data_spec(folder), store, quiet).strata == ("class 1", "class 2", "class 1", "class 0", "class 1", "class 2")
@@ -129,7 +129,7 @@ def test_strata_are_the_examples_own_or_their_classes(layouts, store, quiet):
 
 
 def test_pixels_and_moments_are_those_of_the_arrays(layouts, store, quiet):
-    """Pixels per class, mean and standard deviation of any members are what the arrays themselves give."""
+    """Pixels per class, mean and standard deviation of any members equal those computed from the arrays."""
     found = prepare(data_spec(layouts.plain()), store, quiet)
     for position in range(6):
         counts = [int((found.masks[position] == number).sum()) for number in (0, 1, 2, 255)]
@@ -146,15 +146,15 @@ def test_pixels_and_moments_are_those_of_the_arrays(layouts, store, quiet):
 
 
 def test_arrays_cannot_be_changed(layouts, store, quiet):
-    """Arrays are mapped from the disk and read-only, so that no trial can change another's data."""
+    """Arrays are memory-mapped and read-only, so that no trial can change another's data."""
     found = prepare(data_spec(layouts.plain()), store, quiet)
     assert isinstance(found.images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         found.masks[0] = 1
 
 
-def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
-    """Another size, scheme, image or list gives another key; another place, name or reader object does not."""
+def test_the_key_depends_on_data_scheme_and_size(layouts, store, quiet):
+    """Another size, scheme, image or list gives another key; another folder, name or reader object does not."""
     folder = layouts.plain()
     first = prepared_key(data_spec(folder), store, quiet)
     assert prepared_key(data_spec(folder, dataset=Folder(folder, "other")), store, quiet) == first
@@ -169,8 +169,8 @@ def test_the_key_tells_data_scheme_and_size(layouts, store, quiet):
     assert prepared_key(pets, store, quiet) != prepared_key(replace(pets, scheme="trimap"), store, quiet)
 
 
-def test_the_fit_of_a_request_goes_before_the_own(layouts, store, quiet):
-    """Another fit gives other arrays under another key; the dataset's own fit, said or not, gives one key."""
+def test_the_fit_of_a_request_takes_precedence(layouts, store, quiet):
+    """Another fit gives other arrays under another key; the dataset's default fit gives one key, explicit or not."""
     own = data_spec(layouts.plain())
     keys = {fit: prepared_key(replace(own, fit=fit), store, quiet) for fit in FITS}
     assert len(set(keys.values())) == len(FITS) == 4
@@ -200,7 +200,7 @@ class Unlabelled:
 
 
 def test_images_without_masks(layouts, store, quiet):
-    """An unlabelled dataset has images, moments and no classes, takes no space for masks, and cannot be a target."""
+    """An unlabelled dataset has images, moments and no classes, uses no space for masks, and cannot be a target."""
     found = prepare(DataSpec(Unlabelled(Folder(layouts.plain(), "mine")), None, PIXELS), store, quiet)
     assert (found.images.shape, found.masks.shape, found.classes) == ((6, PIXELS, PIXELS, 3), (6, 0, 0), ())
     assert not found.labelled
@@ -212,8 +212,8 @@ def test_images_without_masks(layouts, store, quiet):
             split()
 
 
-def test_own_protocols_reach_the_arrays(layouts, store, quiet):
-    """Protocols that the dataset declares are used under their names: 50-25-25 of pets is trainval, and test in halves."""
+def test_a_datasets_protocols_are_used(layouts, store, quiet):
+    """Protocols that the dataset declares are used by name: 50-25-25 of pets is trainval, and test in halves."""
     pets = prepare(DataSpec(Pets(layouts.pets()), None, PIXELS), store, quiet)
     split = split_target(pets, "50-25-25")
     assert split.train.tolist() == list(range(12))
@@ -221,8 +221,8 @@ def test_own_protocols_reach_the_arrays(layouts, store, quiet):
     assert len(split.val) == 2
 
 
-def test_a_changed_set_is_prepared_anew_beside_the_old(layouts, store, quiet):
-    """After a change the new arrays are built, and the old ones stay for who still reads them."""
+def test_a_changed_dataset_is_prepared_beside_the_old_one(layouts, store, quiet):
+    """After a change, new arrays are built, and the old ones stay for processes that still read them."""
     folder = layouts.plain()
     old = prepare(data_spec(folder), store, quiet)
     layouts.mask(folder / "masks" / "p0.png", np.full((32, 48), 2, np.uint8))
@@ -232,7 +232,7 @@ def test_a_changed_set_is_prepared_anew_beside_the_old(layouts, store, quiet):
     assert len(kept(store)) == 2
 
 
-def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
+def test_files_that_change_during_preparation_are_refused(layouts, store, quiet):
     """Images that change while they are read raise, and nothing is kept under the key of the old ones."""
     folder = layouts.plain()
 
@@ -248,8 +248,8 @@ def test_files_that_change_meanwhile_are_not_trusted(layouts, store, quiet):
     assert (prepare(data_spec(folder), store, quiet).masks[0] == 2).all()
 
 
-def test_what_a_reader_remembers_is_not_trusted(layouts, store, quiet):
-    """A reader that read a list before the list changed does not put old masks or old splits under the new key."""
+def test_the_cache_of_a_reader_is_not_trusted(layouts, store, quiet):
+    """A reader that cached a list before the list changed puts neither old masks nor old splits under the new key."""
     folder = layouts.plain(count=4, train="p0\np1\n", val="p2\n")
     remembering = Folder(folder, "mine")
     remembering.examples()
@@ -260,8 +260,8 @@ def test_what_a_reader_remembers_is_not_trusted(layouts, store, quiet):
         prepare(data_spec(folder, dataset=remembering), store, quiet)
 
 
-def test_a_image_that_comes_meanwhile_is_noticed(layouts, store, quiet):
-    """An image that is added between the key and the decoding is no part of the arrays under that key."""
+def test_an_image_that_is_added_during_preparation_is_left_out(layouts, store, quiet):
+    """An image that is added between the key and the decoding is not part of the arrays under that key."""
     folder = layouts.plain()
     asked = data_spec(folder)
     key = prepared_key(asked, store, quiet)
@@ -274,7 +274,7 @@ def test_a_image_that_comes_meanwhile_is_noticed(layouts, store, quiet):
 
 
 def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
-    """Spaces, other scripts and shell signs in folder and file names change nothing."""
+    """Spaces, other scripts and shell characters in folder and file names change nothing."""
     names = ["a b", "chat-noir-é", "猫", "x;$(y) 'z'", "%20"]
     folder = layouts.plain(count=0, name="mes données")
     for number, name in enumerate(names):
@@ -286,7 +286,7 @@ def test_names_of_all_kinds_are_prepared(layouts, store, quiet):
 
 
 def test_names_that_differ_in_case(layouts, store, quiet):
-    """`Cat` and `cat` are two images with a mask each; a mask with other capitals is one line that names it."""
+    """`Cat` and `cat` are two images with a mask each; a mask in another case is named in one line."""
     folder = layouts.plain(count=0)
     for number, name in enumerate(("cat", "Cat", "CAT")):
         layouts.image(folder / "images" / f"{name}.JPG", seed=number)
@@ -301,7 +301,7 @@ def test_names_that_differ_in_case(layouts, store, quiet):
 
 
 def test_a_listed_name_with_other_capitals_is_refused(layouts, store, quiet):
-    """A list that names `bengal_0` where `Bengal_0.jpg` lies is one line that says what lies there."""
+    """A list that names `bengal_0` while the file is `Bengal_0.jpg` gives one line that names the file."""
     folder = layouts.pets()
     listing = folder / "annotations" / "trainval.txt"
     listing.write_text(listing.read_text().replace("Bengal_0 ", "bengal_0 "))
@@ -315,7 +315,7 @@ def test_a_listed_name_with_other_capitals_is_refused(layouts, store, quiet):
 
 @pytest.mark.parametrize(("limit", "refused"), [(1000, False), (700, True)])
 def test_huge_images_are_refused_in_one_line(layouts, store, quiet, monkeypatch, limit, refused):
-    """Above Pillow's limit an image is refused in one line; above half of it, where Pillow warns, it is read in silence."""
+    """Above Pillow's limit, an image is refused in one line; above half of it, where Pillow warns, it is read silently."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # images have 1536 pixels; twice this is the limit
     folder = layouts.plain()
     if refused:
@@ -326,7 +326,7 @@ def test_huge_images_are_refused_in_one_line(layouts, store, quiet, monkeypatch,
 
 
 def test_a_rotated_image_with_an_unrotated_mask_is_refused(layouts, store, quiet):
-    """A camera image whose mask was drawn on the stored rows is one line that says so, and nothing is kept."""
+    """A camera image whose mask was drawn on the stored rows gives a one-line error, and nothing is kept."""
     folder, exif = layouts.plain(), Image.Exif()
     exif[ORIENTATION] = 6
     Image.open(folder / "images" / "p1.jpg").save(folder / "images" / "p1.jpg", exif=exif)
@@ -381,7 +381,7 @@ def test_bad_input_is_one_line_that_names_the_file(layouts, store, quiet, kind):
 
 
 def test_several_bad_files_are_counted(layouts, store, quiet):
-    """Of many bad files the first three are named, in order, and the rest counted."""
+    """Of many bad files, the first three are named, in order, and the rest is counted."""
     folder = layouts.plain()
     for number in range(5):
         layouts.mask(folder / "masks" / f"p{number}.png", np.zeros((9, 9), np.uint8))
@@ -390,8 +390,8 @@ def test_several_bad_files_are_counted(layouts, store, quiet):
     assert "p3.png" not in str(raised.value)
 
 
-def test_a_mended_set_is_prepared(layouts, store, quiet):
-    """After a failure and a repair the same request succeeds."""
+def test_a_repaired_dataset_is_prepared(layouts, store, quiet):
+    """After a failure and a repair, the same request succeeds."""
     folder = layouts.plain()
     good = (folder / "images" / "p2.jpg").read_bytes()
     (folder / "images" / "p2.jpg").write_bytes(good[:100])
@@ -401,8 +401,8 @@ def test_a_mended_set_is_prepared(layouts, store, quiet):
     assert len(prepare(data_spec(folder), store, quiet).names) == 6
 
 
-def test_a_image_listed_twice_is_refused(layouts, store, quiet):
-    """A name in two official lists would be trained and tested on, so it is refused."""
+def test_an_image_listed_twice_is_refused(layouts, store, quiet):
+    """A name in two official lists would be used for training and test, so it is refused."""
     folder = layouts.pets()
     with (folder / "annotations" / "test.txt").open("a") as file:
         file.write("Bengal_0 1 1 1\n")
@@ -411,13 +411,13 @@ def test_a_image_listed_twice_is_refused(layouts, store, quiet):
 
 
 def test_unknown_classes_are_refused(layouts, store, quiet):
-    """A class scheme that the dataset does not have raises with those that it has."""
+    """A class scheme that the dataset does not have raises with the known ones."""
     with pytest.raises(UserError, match=r"classes of pets: unknown name 'breeds'; known: foreground, trimap"):
         prepare(DataSpec(Pets(layouts.pets()), "breeds", PIXELS), store, quiet)
 
 
-def test_odd_metadata_warns_nobody_and_filters_stay(layouts, store, quiet):
-    """A palette with transparency and broken EXIF do not warn, and the process's warning filters are as before."""
+def test_odd_metadata_does_not_warn(layouts, store, quiet):
+    """A palette with transparency and broken EXIF do not warn, and the process's warning filters do not change."""
     folder = layouts.plain(count=40)
     content = (folder / "images" / "p0.jpg").read_bytes()
     exif = b"\xff\xe1\x00\x16Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x12\x01"
@@ -428,7 +428,7 @@ def test_odd_metadata_warns_nobody_and_filters_stay(layouts, store, quiet):
 
 
 def test_generated_sets_are_prepared_without_files(store, quiet):
-    """A drawn dataset is prepared as any other; its key does not depend on any folder."""
+    """A generated dataset is prepared like any other; its key does not depend on any folder."""
     data = DataSpec(Generated("generated_far"), None, 16)
     found = prepare(data, store, quiet)
     assert found.images.shape == (480, 16, 16, 3)
@@ -437,7 +437,7 @@ def test_generated_sets_are_prepared_without_files(store, quiet):
 
 
 def test_processes_that_start_together_build_once(layouts, tmp_path):
-    """Three processes that prepare the same data at once decode each image once between them, and all get it."""
+    """Three processes that prepare the same data at once decode each image once in total, and all get the arrays."""
     folder, log = layouts.plain(), tmp_path / "log"
     children = [other_process(folder, tmp_path / "store", log, 0.05) for _ in range(3)]
     outputs = [child.communicate(timeout=50) for child in children]
@@ -454,7 +454,7 @@ def wait_for(log: Path, lines: int, child: subprocess.Popen) -> None:
 
 
 def killed_in_the_middle(folder: Path, store: FolderStore, log: Path, decoded: int) -> list[str]:
-    """Prepare in another process, kill it once it has decoded some images, and return those that were finished by then."""
+    """Prepare in another process, kill it after it has decoded some images, and return the images that it finished."""
     child = other_process(folder, store.root, log, 0.05)
     wait_for(log, decoded + os.cpu_count() + 1, child)
     child.send_signal(signal.SIGKILL)
@@ -464,8 +464,8 @@ def killed_in_the_middle(folder: Path, store: FolderStore, log: Path, decoded: i
     return [names[position] for position in np.flatnonzero(marks)]
 
 
-def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quiet):
-    """After `kill -9` in the middle there are no arrays, the lock is free, and the next one builds and clears the rest."""
+def test_a_killed_process_leaves_no_trusted_arrays(layouts, tmp_path, quiet):
+    """After `kill -9` in the middle, there are no arrays, the lock is free, and the next process builds them and cleans up."""
     folder, log, store = layouts.plain(), tmp_path / "log", FolderStore(tmp_path / "store")
     child = other_process(folder, store.root, log, 60)
     wait_for(log, 1, child)
@@ -478,8 +478,8 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(layouts, tmp_path, quie
     assert kept(store) == [key]
 
 
-def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
-    """After `kill -9` the images that were decoded are not decoded again, and the arrays equal an undisturbed run's."""
+def test_the_work_of_a_killed_process_is_resumed(layouts, tmp_path, quiet):
+    """After `kill -9`, decoded images are not decoded again, and the arrays equal those of an undisturbed run."""
     folder, log, store = layouts.plain(count=30), tmp_path / "log", FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, log, 8)
     assert 8 <= len(done) < 30
@@ -493,8 +493,8 @@ def test_a_killed_builder_is_continued(layouts, tmp_path, quiet):
     assert found.strata == undisturbed.strata
 
 
-def test_a_image_that_was_half_written_is_decoded_again(layouts, tmp_path, quiet):
-    """A page that a crash of the machine has lost is noticed by its checksum: that image is decoded again."""
+def test_a_half_written_image_is_decoded_again(layouts, tmp_path, quiet):
+    """A page that a machine crash has lost is detected by its checksum: that image is decoded again."""
     folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
     images = np.load(next(store.root.glob("work/prepare-*")) / "images.npy", mmap_mode="r+")
@@ -507,7 +507,7 @@ def test_a_image_that_was_half_written_is_decoded_again(layouts, tmp_path, quiet
 
 
 def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path, quiet):
-    """A mask that was other while a killed run decoded it, and is as before now, is decoded again."""
+    """A mask that had other contents while a killed run decoded it, and is restored now, is decoded again."""
     folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
     mask = folder / "masks" / f"{done[0]}.png"
@@ -518,8 +518,8 @@ def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path,
 
 
 @pytest.mark.parametrize(("spoilt", "kept_bytes"), [("images.npy", 500), ("marks.npy", 0), ("masks.npy", 20), ("begun.txt", 20)])
-def test_an_unfinished_folder_that_is_spoilt_is_begun_anew(layouts, tmp_path, quiet, spoilt, kept_bytes):
-    """A cut or missing file among those of a killed run costs decoding again, and nothing else."""
+def test_a_damaged_unfinished_folder_is_restarted(layouts, tmp_path, quiet, spoilt, kept_bytes):
+    """A cut or missing file of a killed run only causes decoding again."""
     folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     killed_in_the_middle(folder, store, tmp_path / "log", 8)
     path = next(store.root.glob("work/prepare-*")) / spoilt
@@ -539,7 +539,7 @@ def test_an_unfinished_folder_that_is_spoilt_is_begun_anew(layouts, tmp_path, qu
     ],
 )
 def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):
-    """Where the arrays do not fit, a real process ends with one line that says how much is needed and where."""
+    """If the arrays do not fit, a real process ends with one line that names the needed space and the location."""
     folder, store = layouts.plain(count=30), tmp_path / "store"
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_kb * 1024}, {limit_kb * 1024}))\n"
     code = limit + textwrap.dedent(OTHER_PROCESS)
@@ -554,7 +554,7 @@ def test_a_full_disk_is_one_line(layouts, tmp_path, limit_kb, what):
 
 
 def test_a_disk_that_fills_up_at_the_end_is_one_line(layouts, store, quiet, monkeypatch):
-    """Where the last small files do not fit, it is the same line, and nothing is kept."""
+    """If the last small files do not fit, the line is the same, and nothing is kept."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -566,7 +566,7 @@ def test_a_disk_that_fills_up_at_the_end_is_one_line(layouts, store, quiet, monk
 
 
 def test_a_cut_array_is_built_again(layouts, store, quiet):
-    """Prepared data with a cut or missing file count as absent and are decoded again."""
+    """Prepared data with a cut or missing file count as missing and are decoded again."""
     folder = layouts.plain()
     first = np.array(prepare(data_spec(folder), store, quiet).images)
     path = store.folder(DATA, prepared_key(data_spec(folder), store, quiet)) / "images.npy"

@@ -49,7 +49,7 @@ MORE = {
 
 
 def frame(outer: int, border: int, inner: int) -> np.ndarray:
-    """The mask that `Layouts.pets` and `Layouts.voc` draw, in other numbers."""
+    """Return the mask that `Layouts.pets` and `Layouts.voc` write, with other numbers."""
     mask = np.full((32, 48), outer)
     mask[8:24, 8:40] = border
     mask[10:22, 10:38] = inner
@@ -75,12 +75,12 @@ class TestEveryReader(FolderDatasetContract):
 
 
 def test_every_reader_of_the_table_keeps_the_contract():
-    """Each dataset with a name is among those that the contract is tested for."""
+    """Every named dataset is among those whose contract is tested."""
     assert {entry.reader for entry in DATASETS.values()} <= set(READERS.values())
 
 
 def test_pets_read_both_official_lists(layouts):
-    """Lists with `#` lines give the splits, the breed is the stratum, and list columns are no part of a name."""
+    """Lists with `#` lines define the splits, the breed is the stratum, and list columns are not part of a name."""
     examples = Pets(layouts.pets()).examples()
     assert [example.split for example in examples] == ["trainval"] * 12 + ["test"] * 4
     assert {example.stratum for example in examples} == {"Bengal", "great_dane"}
@@ -89,7 +89,7 @@ def test_pets_read_both_official_lists(layouts):
 
 
 def test_pets_schemes(layouts):
-    """In `foreground` the trimap's border is pet; in `trimap` the three values keep their meaning and order."""
+    """In `foreground`, the trimap's border is pet; in `trimap`, the three values keep their meaning and order."""
     data = Pets(layouts.pets())
     _, foreground = data.read(data.examples()[0], "foreground")
     _, trimap = data.read(data.examples()[0], "trimap")
@@ -98,7 +98,7 @@ def test_pets_schemes(layouts):
     assert [data.schemes["trimap"][number] for number in (0, 1, 2)] == ["pet", "background", "boundary"]
 
 
-def test_pets_images_are_told_by_content(layouts):
+def test_formats_of_pets_images_are_detected_by_content(layouts):
     """A GIF or PNG under `.jpg` reads as the image it is."""
     data = Pets(layouts.pets())
     starts = [example.image.read_bytes()[:3] for example in data.examples()[:3]]
@@ -108,7 +108,7 @@ def test_pets_images_are_told_by_content(layouts):
 
 
 def test_voc_masks_are_palette_indices(layouts):
-    """The palette's numbers are the classes, its colours say nothing, and 255 stays ignored."""
+    """The palette's indices are the classes, its colours have no meaning, and 255 stays ignored."""
     data = Voc2012(layouts.voc())
     for number, example in enumerate(data.examples()):
         _, mask = data.read(example, "all")
@@ -119,7 +119,7 @@ def test_voc_masks_are_palette_indices(layouts):
 
 @pytest.mark.parametrize("below", ["VOCdevkit", "VOCdevkit/VOC2012"])
 def test_voc_is_found_from_inside(layouts, below):
-    """The folder may be the root, `VOCdevkit`, or `VOC2012` itself."""
+    """The folder may be the root, `VOCdevkit`, or `VOC2012`."""
     folder = layouts.voc()
     assert len(Voc2012(folder / below).examples()) == len(Voc2012(folder).examples()) == 7
 
@@ -133,7 +133,7 @@ def category(name: str) -> int:
 
 
 def run_lengths(region: np.ndarray) -> list[int]:
-    """The lengths of runs of 0 and 1 in turn, down the columns, beginning with 0: COCO's own definition."""
+    """Return the lengths of alternating runs of 0 and 1, down the columns, starting with 0: COCO's definition."""
     counts, value = [0], 0
     for pixel in region.T.ravel().tolist():
         if pixel != value:
@@ -144,7 +144,7 @@ def run_lengths(region: np.ndarray) -> list[int]:
 
 
 def compressed(counts: list[int]) -> str:
-    """The text of run lengths: differences to the last but one, five bits a letter, as COCO's C code writes them."""
+    """Return the compressed text of run lengths: differences to the second last, five bits per character, as in COCO's C code."""
     letters = []
     for position, count in enumerate(counts):
         number, more = count - (counts[position - 2] if position > 2 else 0), True
@@ -166,7 +166,7 @@ def boxed(name, box, **more):
 
 
 def filled(*parts) -> np.ndarray:
-    """An own rasterisation: rectangles filled one after the other, each a box and a number."""
+    """Return an independent rasterisation: rectangles filled one after the other, each a box and a number."""
     mask = np.zeros((32, 48), np.uint8)
     for (left, top, right, bottom), number in parts:
         mask[top:bottom, left:right] = number
@@ -182,7 +182,7 @@ def test_coco_polygons_are_drawn(layouts):
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_coco_small_objects_lie_on_top(layouts, order):
-    """Smaller objects cover larger ones, in whichever order the file names them."""
+    """Smaller objects cover larger ones, in any order of the file."""
     boxes = [((2, 2, 40, 30), "person"), ((5, 5, 30, 25), "bed"), ((8, 8, 12, 12), "cat")]
     objects = [boxed(name, box) for box, name in boxes]
     expected = filled(*((box, COCO_CLASSES.index(name)) for box, name in boxes))
@@ -191,7 +191,7 @@ def test_coco_small_objects_lie_on_top(layouts, order):
 
 @pytest.mark.parametrize("form", ["uncompressed", "compressed"])
 def test_coco_crowds_are_ignored_below_objects(layouts, form):
-    """A crowd region is 255 where no object covers it, however small the crowd is; run lengths of both kinds are read."""
+    """A crowd region is 255 unless an object covers it, however small the crowd is; both kinds of run lengths are read."""
     region = filled(((4, 6, 20, 26), 1))
     region[10, 30] = 1
     counts = run_lengths(region)
@@ -203,13 +203,13 @@ def test_coco_crowds_are_ignored_below_objects(layouts, form):
 
 
 def test_coco_run_lengths_may_be_an_object(layouts):
-    """An object, not a crowd, may be given in run lengths too."""
+    """An object, not only a crowd, may be given as run lengths."""
     item = {"category_id": category("cat"), "segmentation": {"size": [32, 48], "counts": run_lengths(filled(((1, 2, 9, 30), 1)))}}
     assert np.array_equal(drawn(layouts, item), filled(((1, 2, 9, 30), COCO_CLASSES.index("cat"))))
 
 
-def test_coco_objects_lie_in_the_stored_rows(layouts):
-    """Objects are told in the rows and columns of the file, whose sizes the annotations give, so EXIF turns nothing."""
+def test_coco_objects_refer_to_the_stored_rows(layouts):
+    """Objects refer to the rows and columns as stored, whose numbers the annotations state, so EXIF rotates nothing."""
     folder = layouts.coco(objects=[boxed("cat", (1, 2, 9, 30))])
     exif = Image.Exif()
     exif[ORIENTATION] = 3
@@ -223,15 +223,15 @@ def test_coco_objects_lie_in_the_stored_rows(layouts):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_coco_polygon_of_two_corners_encloses_nothing(layouts, first):
-    """A polygon of two corners is no box: it draws nothing and leaves the polygons beside it as they are."""
+def test_coco_polygon_of_two_corners_is_empty(layouts, first):
+    """A polygon of two corners is not a box: it draws nothing and does not change the polygons beside it."""
     polygons = [rectangle(20, 5, 31, 9), [1, 2, 10, 12]]
     item = {"category_id": category("cat"), "segmentation": polygons[::-1] if first else polygons}
     assert np.array_equal(drawn(layouts, item), filled(((20, 5, 31, 9), COCO_CLASSES.index("cat"))))
 
 
 def test_coco_image_without_objects_is_background(layouts):
-    """An image without annotations is an example too, all background."""
+    """An image without annotations is an example too, with only background."""
     data = Coco2017(layouts.coco())
     examples = data.examples()
     assert [(example.name, example.split) for example in examples] == [("train2017/a.jpg", "train"), ("val2017/b.jpg", "val")]
@@ -253,7 +253,7 @@ def test_coco_image_without_objects_is_background(layouts):
     ],
 )
 def test_coco_object_that_cannot_be_drawn_is_named(layouts, item, message):
-    """An annotation that makes no sense raises one line with its file and image."""
+    """An invalid annotation raises one line with its file and image."""
     with pytest.raises(UserError, match=message) as raised:
         drawn(layouts, item)
     assert "instances_train2017.json" in str(raised.value)
@@ -261,7 +261,7 @@ def test_coco_object_that_cannot_be_drawn_is_named(layouts, item, message):
 
 
 def test_coco_size_must_be_the_annotations(layouts):
-    """An image of another size than its annotation says is refused, with both sizes."""
+    """An image with another size than its annotation is refused, with both sizes."""
     folder = layouts.coco()
     layouts.image(folder / "train2017" / "a.jpg", size=(40, 32))
     data = Coco2017(folder)
@@ -282,8 +282,8 @@ def test_coco_size_must_be_the_annotations(layouts):
         json.dumps({"images": [], "annotations": [], "categories": [{"id": 1, "name": "unicorn"}]}).encode(),
     ],
 )
-def test_coco_file_that_is_none_is_named(layouts, content):
-    """An annotation file that is no COCO instances file raises one line that names it."""
+def test_invalid_coco_file_is_named(layouts, content):
+    """An annotation file that is not a COCO instances file raises one line that names it."""
     folder = layouts.coco()
     (folder / "annotations" / "instances_val2017.json").write_bytes(content)
     with pytest.raises(UserError, match=r"instances_val2017\.json: is not a COCO instances file") as raised:
@@ -301,7 +301,7 @@ def test_coco_file_that_is_none_is_named(layouts, content):
     ],
 )
 def test_folder_classes_may_be_numbered(layouts, text):
-    """Classes are one a line, numbered or not, with a byte order mark, tabs, blanks and Windows line ends or without."""
+    """Classes are one per line, numbered or not, with or without a byte order mark, tabs, blanks and Windows line ends."""
     assert Folder(layouts.plain(classes=text), "mine").schemes == {"all": ("background", "car", "sign")}
 
 
@@ -316,15 +316,15 @@ def test_folder_classes_may_be_numbered(layouts, text):
         ("\n".join(f"c{number}" for number in range(256)), "names 256 classes"),
     ],
 )
-def test_folder_classes_must_make_sense(layouts, text, message):
-    """Class names that are misnumbered, doubled, too few or too many are refused with their file."""
+def test_invalid_folder_classes_are_refused(layouts, text, message):
+    """Class names that are misnumbered, repeated, too few or too many are refused with their file."""
     with pytest.raises(UserError, match=message) as raised:
         _ = Folder(layouts.plain(classes=text), "mine").schemes
     assert "classes.txt" in str(raised.value)
 
 
 def test_folder_without_lists_is_one_split(layouts):
-    """Without lists every image is `train`, by name, whatever the case of its ending; other files are left alone."""
+    """Without lists, every image is in `train`, in the order of names, with a suffix in any case; other files are not read."""
     folder = layouts.plain(count=2)
     layouts.image(folder / "images" / "P9.JPG")
     layouts.mask(folder / "masks" / "P9.png", np.zeros((32, 48), np.uint8))
@@ -336,7 +336,7 @@ def test_folder_without_lists_is_one_split(layouts):
 
 
 def test_folder_lists_are_the_splits(layouts):
-    """Lists give the splits and leave out what they do not name; a name may have its ending or its folder."""
+    """Lists define the splits and exclude images that they do not name; a name may have a suffix or a folder."""
     folder = layouts.plain(train="\ufeffp0\np2.jpg\r\n\n", val="images/p1.jpg\n", test="p4")
     examples = Folder(folder, "mine").examples()
     assert [(example.name, example.split) for example in examples] == [
@@ -355,14 +355,14 @@ def test_folder_lists_are_the_splits(layouts):
         ({"train": "p0\np0.jpg\n"}, "train.txt: names 'p0.jpg', which train.txt names too"),
     ],
 )
-def test_folder_lists_must_make_sense(layouts, lists, message):
-    """A list with an unknown image, or an image that is listed already, is refused with the list's name."""
+def test_invalid_folder_lists_are_refused(layouts, lists, message):
+    """A list with an unknown image, or with an image that is listed already, is refused with the list's name."""
     with pytest.raises(UserError, match=message):
         Folder(layouts.plain(**lists), "mine").examples()
 
 
 def test_folder_masks_of_two_images_are_refused(layouts):
-    """Two images that differ in their ending alone would share a mask, so they are refused."""
+    """Two images that differ only in their suffix would share a mask, so they are refused."""
     folder = layouts.plain()
     layouts.image(folder / "images" / "p0.png", form="PNG")
     with pytest.raises(UserError, match=r"p0\.png: p0\.jpg has the same name"):
@@ -396,7 +396,7 @@ def remove(folder, name):
     ],
 )
 def test_missing_parts_of_a_layout_are_named(layouts, layout, gone, message):
-    """A list, an annotation file or a folder that the layout needs is named when it is missing, with what is expected."""
+    """A missing list, annotation file or folder of a layout is named with the expected layout."""
     folder = getattr(layouts, layout)()
     remove(folder, gone)
     with pytest.raises(UserError, match=message) as raised:

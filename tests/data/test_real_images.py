@@ -1,4 +1,4 @@
-"""Real photographs in the official layouts, from the folder that SEGSWEEP_DATA names; skipped without it."""
+"""Real photographs in the official layouts, from the folder in SEGSWEEP_DATA; skipped without it."""
 
 import os
 from collections import Counter
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not ROOT, reason="SEGSWEEP_DATA names no folder 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Prepares a dataset at 64 px, once for all tests of this file."""
+    """Return a function that prepares a dataset at 64 px, once for all tests of this file."""
     store, made = FolderStore(tmp_path_factory.mktemp("real")), {}
 
     def prepare_once(name, scheme=None):
@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
 
 
 def shares(data) -> dict[str, float]:
-    """The share of each class among the pixels that are not ignored."""
+    """Return the share of each class among the valid pixels."""
     counts = np.bincount(np.asarray(data.masks).ravel(), minlength=256)[: len(data.classes)]
     return dict(zip(data.classes, (counts / counts.sum()).tolist(), strict=True))
 
@@ -52,7 +52,7 @@ def shares(data) -> dict[str, float]:
     ],
 )
 def test_counts_are_the_documented_ones(prepared, name, splits):
-    """Each official split has the number of images that the folder's own page gives, and every image is alive."""
+    """Each official split has the number of images that the folder's page states, and no image is uniform."""
     data = prepared(name)
     assert Counter(data.splits) == splits
     assert data.images.shape == (sum(splits.values()), 64, 64, 3)
@@ -60,7 +60,7 @@ def test_counts_are_the_documented_ones(prepared, name, splits):
 
 
 def test_pets_show_pets(prepared):
-    """Foreground is the trimap's pet and border, pixel by pixel, fills a third to two thirds, and lies in the middle."""
+    """The foreground is the trimap's pet and border, pixel by pixel; it fills a third to two thirds, and lies in the centre."""
     foreground, trimap = prepared("pets"), prepared("pets", "trimap")
     assert np.array_equal(foreground.masks == 1, trimap.masks != 1)
     assert 0.33 < shares(foreground)["pet"] < 0.67
@@ -69,7 +69,7 @@ def test_pets_show_pets(prepared):
 
 
 def test_pets_are_divided_by_breed(prepared):
-    """60-20-20 of the 300 images of trainval is 180, 60 and 60, each breed in its share."""
+    """60-20-20 of the 300 images of trainval is 180, 60 and 60, with each breed in its share."""
     data = prepared("pets")
     split = split_target(data, "60-20-20")
     assert (len(split.train), len(split.val), len(split.test)) == (180, 60, 60)
@@ -79,7 +79,7 @@ def test_pets_are_divided_by_breed(prepared):
 
 
 def test_voc_has_its_classes_and_ignored_borders(prepared):
-    """Most of the 21 classes appear, none beyond them but 255, and the background is the largest."""
+    """Most of the 21 classes appear, no other value except 255 does, and the background is the largest."""
     data = prepared("voc2012")
     present = {name for name, share in shares(data).items() if share > 0}
     assert tuple(data.classes) == VOC_CLASSES
@@ -90,7 +90,7 @@ def test_voc_has_its_classes_and_ignored_borders(prepared):
 
 
 def test_coco_has_its_classes_and_crowds(prepared):
-    """Many of the 80 classes appear, people most of all but the background, and crowds are ignored."""
+    """Many of the 80 classes appear, people are the most frequent except the background, and crowds are ignored."""
     data = prepared("coco")
     ranked = sorted(shares(data).items(), key=lambda item: -item[1])
     assert tuple(data.classes) == COCO_CLASSES
@@ -100,7 +100,7 @@ def test_coco_has_its_classes_and_crowds(prepared):
 
 
 def test_coco_and_its_voc_copy_agree(prepared):
-    """The VOC folder was drawn from COCO's polygons: its images of cats are cats in COCO's masks too."""
+    """The VOC folder was drawn from COCO's polygons: its images of cats show cats in COCO's masks too."""
     voc, coco = prepared("voc2012"), prepared("coco")
     voc_cat, coco_cat = VOC_CLASSES.index("cat"), COCO_CLASSES.index("cat")
     by_number = {Path(name).stem.lstrip("0"): position for position, name in enumerate(coco.names)}
@@ -112,8 +112,8 @@ def test_coco_and_its_voc_copy_agree(prepared):
     assert np.mean(agree) > 0.95
 
 
-def test_a_users_own_folder(prepared):
-    """The user's folder has its three classes, all of them seen, and as a source holds a tenth out."""
+def test_a_users_folder(prepared):
+    """The user's folder shows all its three classes, and holds out a tenth as a source."""
     data = prepared("street46")
     assert len(data.classes) == 3
     assert all(share > 0 for share in shares(data).values())
@@ -122,7 +122,7 @@ def test_a_users_own_folder(prepared):
 
 
 def test_lesions_lie_in_the_middle_and_are_dark(prepared):
-    """A lesion fills a tenth to a half, lies in the middle, and is darker than the skin around it."""
+    """A lesion fills a tenth to a half of an image, lies in the centre, and is darker than the skin around it."""
     data = prepared("isic2018")
     lesion = np.asarray(data.masks) == 1
     assert 0.1 < lesion.mean() < 0.5
@@ -135,7 +135,7 @@ def test_lesions_lie_in_the_middle_and_are_dark(prepared):
 
 @pytest.mark.parametrize("name", ["cifar10", "cats_dogs"])
 def test_images_without_masks(prepared, name):
-    """CIFAR-10's official pickles and cats and dogs are read without masks, and are neither black nor one colour."""
+    """CIFAR-10's official pickles and cats and dogs are read without masks, and are neither black nor uniform."""
     data = prepared(name)
     assert not data.labelled
     assert data.masks.shape == (2000, 0, 0)
@@ -145,7 +145,7 @@ def test_images_without_masks(prepared, name):
 
 
 def test_moments_are_those_of_the_images(prepared):
-    """Mean and standard deviation from the moments are those of the pixels themselves."""
+    """Mean and standard deviation from the moments equal those of the pixels."""
     data = prepared("pets")
     members = np.arange(0, 598, 7)
     mean, std = data.mean_std(members)
@@ -157,7 +157,7 @@ def test_moments_are_those_of_the_images(prepared):
 
 
 def test_pets_by_every_protocol(prepared):
-    """The official split with its test part in halves, and a fifth of all held out, the same for every development share."""
+    """The official split with its test part in halves; and a fifth of all images held out, equal for every development share."""
     data = prepared("pets")
     split = split_target(data, "50-25-25")
     assert (len(split.train), len(split.val), len(split.test)) == (300, 149, 149)

@@ -33,7 +33,7 @@ def fingerprint(split) -> str:
 
 @pytest.mark.parametrize(("protocol", "sizes"), [("60-20-20", (222, 74, 74)), ("80-10-10", (296, 37, 37))])
 def test_a_protocol_gives_its_sizes_from_the_pool(protocol, sizes):
-    """Per cents divide the pool alone: every image of it lies in exactly one part, none from outside, in order."""
+    """Per cents divide only the pool: each of its images is in exactly one part, in order, and no other image is."""
     split = split_target(PETS, protocol)
     parts = (split.train, split.val, split.test)
     assert tuple(map(len, parts)) == sizes
@@ -47,7 +47,7 @@ def test_the_paper_sized_split():
 
 
 def test_a_split_is_stratified():
-    """Each part holds each breed in its share, within one image."""
+    """Each part has each breed in its share, within one image."""
     split = split_target(PETS, "60-20-20")
     for part, share in ((split.train, 6), (split.val, 2), (split.test, 2)):
         counts = shares(part, PETS)
@@ -55,8 +55,8 @@ def test_a_split_is_stratified():
         assert all(abs(count - share) <= 2 for count in counts.values())
 
 
-def test_a_split_depends_on_nothing_but_data_and_protocol():
-    """The same data and protocol give the same split each time, pinned; another protocol divides in another order."""
+def test_a_split_depends_only_on_data_and_protocol():
+    """Equal data and protocol give an equal, pinned split; another protocol divides in another order."""
     first, again = split_target(PETS, "60-20-20"), split_target(PETS, "60-20-20")
     assert all(np.array_equal(getattr(first, part), getattr(again, part)) for part in ("train", "val", "test"))
     assert np.array_equal(split_target(PETS, "60-20-20").test, first.test)
@@ -75,8 +75,8 @@ def test_a_split_depends_on_nothing_but_data_and_protocol():
         ("own", "official", "4990cb521a81"),
     ],
 )
-def test_target_splits_never_move(data, protocol, pinned):
-    """The members of every part are those that earlier results were made with."""
+def test_target_splits_never_change(data, protocol, pinned):
+    """The members of every part are those of earlier results."""
     assert fingerprint(split_target({"pets": PETS, "own": OWN_SPLITS}[data], protocol)) == pinned
 
 
@@ -91,13 +91,13 @@ def test_target_splits_never_move(data, protocol, pinned):
         ("own", 20, 3, "efb27dd3ffd8"),
     ],
 )
-def test_source_splits_never_move(data, limit, seed, pinned):
-    """The members of a source's parts are those that earlier results were made with."""
+def test_source_splits_never_change(data, limit, seed, pinned):
+    """The members of a source's parts are those of earlier results."""
     assert fingerprint(split_source({"pets": PETS, "own": OWN_SPLITS}[data], limit, seed)) == pinned
 
 
-def test_official_takes_the_own_splits():
-    """`official` gives the dataset's own three splits."""
+def test_official_uses_the_official_splits():
+    """`official` returns the dataset's three splits."""
     split = split_target(OWN_SPLITS, "official")
     assert split.train.tolist() == list(range(50))
     assert split.val.tolist() == list(range(50, 70))
@@ -119,7 +119,7 @@ def test_official_takes_the_own_splits():
     ],
 )
 def test_a_wrong_protocol_is_refused(protocol, message):
-    """A protocol that is none, or that leaves a part empty, raises one line with the protocol and what is allowed."""
+    """An unknown protocol, or one that leaves a part empty, raises one line with the protocol and the allowed ones."""
     with pytest.raises(UserError, match=message) as raised:
         split_target(PETS, protocol)
     assert protocol in str(raised.value)
@@ -127,21 +127,21 @@ def test_a_wrong_protocol_is_refused(protocol, message):
 
 
 @pytest.mark.parametrize("protocol", ["60-20-30", "60-40", "Official", "a-b-c"])
-def test_sizes_of_a_wrong_protocol_are_refused_alike(protocol):
-    """The sizes that a plan is made with raise for a wrong protocol just as the split does."""
+def test_sizes_of_a_wrong_protocol_are_refused(protocol):
+    """The sizes for a plan raise for a wrong protocol, as the split does."""
     with pytest.raises(UserError, match="protocol"):
         split_sizes(["train"] * 10, ["train"], protocol)
 
 
 def test_too_few_images_are_refused():
-    """Where a part would be empty for want of images, the error says which."""
+    """If there are too few images for a part, the error names the part."""
     with pytest.raises(UserError, match=r"leaves the (val|test) split empty"):
         split_target(prepared(["train"] * 2), "60-20-20")
 
 
 @pytest.mark.parametrize("count", [*range(5, 60), 99, 150, 1225])
 def test_sizes_agree_with_the_target_split(count):
-    """The sizes that a plan is made with are those of the real split, for every rounding."""
+    """The sizes for a plan are those of the real split, for every rounding."""
     data = prepared(["train"] * count + ["other"] * 3)
     for train in range(20, 90, 7):
         for val in range(20, 100 - train, 9):
@@ -155,7 +155,7 @@ def test_sizes_agree_with_the_target_split(count):
 
 @pytest.mark.parametrize("count", [*range(6, 60), 150, 1225])
 def test_sizes_agree_with_the_source_split(count):
-    """The sizes that a plan is made with are those of the real split of a source without validation, for every rounding."""
+    """The sizes for a plan are those of the real split of a source without validation, for every rounding."""
     data = prepared(["train"] * count)
     for limit in (None, 1, 5):
         split = split_source(data, limit, 0)
@@ -169,8 +169,8 @@ OWN_PROTOCOLS = prepared(
 )
 
 
-def test_a_protocol_of_the_own_divides_official_splits():
-    """A protocol that the dataset declares divides each official split by its own per cents, and its sizes say so."""
+def test_a_datasets_protocol_divides_official_splits():
+    """A protocol that the dataset declares divides each official split by separate per cents, and its sizes agree."""
     split = split_target(OWN_PROTOCOLS, "50-25-25")
     assert split.train.tolist() == list(range(41))
     assert sorted([*split.val, *split.test]) == list(range(41, 80))
@@ -180,8 +180,8 @@ def test_a_protocol_of_the_own_divides_official_splits():
     assert all(abs(count - 39 / 6) <= 1.5 for count in shares(split.val, OWN_PROTOCOLS).values())
 
 
-def test_a_wrong_protocol_lists_the_own():
-    """An unknown protocol is refused with what is allowed, the dataset's own among it."""
+def test_a_wrong_protocol_lists_those_of_the_dataset():
+    """An unknown protocol is refused with the allowed ones, including those of the dataset."""
     with pytest.raises(UserError, match=r"'60/20/20'.*'holdout-20' \(per cent for the test\), and the dataset's '50-25-25'"):
         split_target(OWN_PROTOCOLS, "60/20/20")
 
@@ -189,7 +189,7 @@ def test_a_wrong_protocol_lists_the_own():
 @pytest.mark.parametrize("own_val", ["", "-own-val"])
 @pytest.mark.parametrize("held", [1, 20, 37, 90])
 def test_held_out_images_are_the_same_for_every_share(held, own_val):
-    """`holdout-H` tests on H per cent of all official splits, stratified, whatever the development share."""
+    """The test split of `holdout-H` is H per cent of all official splits, stratified, for any development share."""
     whole = split_target(PETS, f"holdout-{held}{own_val}")
     assert len(whole.test) == round(400 * held / 100)
     assert np.array_equal(whole.test, split_target(PETS, f"holdout-{held}").test)
@@ -199,7 +199,9 @@ def test_held_out_images_are_the_same_for_every_share(held, own_val):
 
 
 def test_development_shares_train_on_nested_parts_and_validate_on_one():
-    """Nine tenths of each share train, a smaller share within a larger; one tenth of what does not test validates in all."""
+    """Nine tenths of each share train, and those of a smaller share are part of a larger one's; one tenth of the images outside
+    the test split validates for all shares.
+    """
     splits = [split_target(PETS, "holdout-20", share) for share in (0.1, 0.2, 0.5, 0.8)]
     assert [len(split.train) for split in splits] == [36, 72, 180, 288]
     assert {len(split.val) for split in splits} == {32}
@@ -215,8 +217,8 @@ def test_development_shares_train_on_nested_parts_and_validate_on_one():
 
 
 @pytest.mark.parametrize("share", [0.101, 0.11, 0.2, 0.333, 0.5, 0.72, 0.799])
-def test_no_other_share_changes_what_a_share_has(share):
-    """What a share trains and validates on depends on this share alone: the sizes come from the protocol's own definition."""
+def test_a_share_does_not_depend_on_other_shares(share):
+    """The training and validation images of a share depend on this share only: the sizes follow the protocol's definition."""
     data = prepared(["train"] * 1000)
     split = split_target(data, "holdout-20", share)
     assert (len(split.train), len(split.val), len(split.test)) == (round(900 * share), 80, 200)
@@ -224,9 +226,10 @@ def test_no_other_share_changes_what_a_share_has(share):
 
 
 @pytest.mark.parametrize(("share", "pinned"), [(0.2, "7a46b38ac44e"), (0.5, "44903f161028"), (0.8, "3423420b1748")])
-def test_with_validation_images_of_its_own_each_share_is_divided(share, pinned):
-    """`holdout-H-own-val` divides each development share 90:10, as the paper of study 5 does; the members are those that
-    earlier results were made with."""
+def test_with_own_val_each_share_is_divided(share, pinned):
+    """`holdout-H-own-val` divides each development share 90:10, as the paper of study 5 does; the members are those of earlier
+    results.
+    """
     split = split_target(PETS, "holdout-20-own-val", share)
     assert (len(split.train), len(split.val)) == (round(360 * share), round(40 * share))
     assert fingerprint(split) == pinned
@@ -236,8 +239,8 @@ def test_with_validation_images_of_its_own_each_share_is_divided(share, pinned):
 
 @pytest.mark.parametrize("own_val", ["", "-own-val"])
 @pytest.mark.parametrize("count", [*range(8, 40), 99, 598, 7349])
-def test_sizes_agree_with_what_is_held_out(count, own_val):
-    """The sizes that a plan is made with are those of the real split, for every rounding and share."""
+def test_sizes_agree_with_the_held_out_images(count, own_val):
+    """The sizes for a plan are those of the real split, for every rounding and share."""
     data = prepared(["trainval"] * (count // 2) + ["test"] * (count - count // 2))
     for held in (10, 20, 50, 55):
         for share in (None, 0.2, 0.3, 0.45, (100 - held) / 100):
@@ -269,7 +272,7 @@ def test_sizes_agree_with_what_is_held_out(count, own_val):
     ],
 )
 def test_a_wrong_share_is_refused(protocol, share, message):
-    """A share that the protocol does not have, or that is too large or too small, is one line; sizes refuse it alike."""
+    """A share that the protocol does not support, or that is too large or too small, is one line; the sizes refuse it too."""
     with pytest.raises(UserError, match=message) as raised:
         split_target(PETS, protocol, share)
     assert "\n" not in str(raised.value)
@@ -278,8 +281,8 @@ def test_a_wrong_share_is_refused(protocol, share, message):
             split_sizes(PETS.splits, PETS.pool, protocol, share)
 
 
-def test_sizes_agree_where_there_are_own_splits():
-    """A source with train and val uses them, and its sizes say so."""
+def test_sizes_agree_with_official_splits():
+    """A source with train and val uses them, and its sizes agree."""
     split = split_source(OWN_SPLITS, 7, 3)
     assert source_sizes(OWN_SPLITS.splits, OWN_SPLITS.pool, 7) == (len(split.train), len(split.val)) == (7, 20)
     assert split_sizes(OWN_SPLITS.splits, OWN_SPLITS.pool, "official") == (50, 20, 10)
@@ -289,7 +292,7 @@ def test_sizes_agree_where_there_are_own_splits():
 
 
 def test_a_source_without_validation_holds_a_tenth_out():
-    """A tenth of the pool validates, stratified, apart from what trains, and the same for every seed and limit."""
+    """A tenth of the pool validates, stratified, without the training images, and equal for every seed and limit."""
     split = split_source(PETS, None, 0)
     assert (len(split.train), len(split.val)) == (333, 37)
     assert set(split.train) | set(split.val) == set(range(370))
@@ -297,7 +300,7 @@ def test_a_source_without_validation_holds_a_tenth_out():
 
 
 def test_a_limit_is_stratified_nested_and_seeded():
-    """`@N` keeps N images: the same for a seed, others for another, those of a smaller limit among those of a larger."""
+    """`@N` keeps N images: equal for equal seeds, others for another; those of a smaller limit are part of a larger one's."""
     small, large = split_source(PETS, 74, 1).train, split_source(PETS, 148, 1).train
     assert (len(small), len(large)) == (74, 148)
     assert set(small) < set(large) < set(split_source(PETS, None, 1).train)
@@ -307,7 +310,7 @@ def test_a_limit_is_stratified_nested_and_seeded():
 
 
 def test_a_limit_beyond_the_data_is_refused():
-    """A limit above what there is to train on raises with both numbers."""
+    """A limit above the number of training images raises with both numbers."""
     with pytest.raises(UserError, match=r"source @334: dataset 'made' has only 333 images"):
         split_source(PETS, 334, 0)
     with pytest.raises(UserError, match="1 images are too few"):
@@ -316,7 +319,7 @@ def test_a_limit_beyond_the_data_is_refused():
 
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 def test_fractions_are_nested_and_stratified(seed):
-    """A smaller fraction is part of a larger one at the same seed, each holds every stratum in its share, all is all."""
+    """A smaller fraction is part of a larger one at the same seed, each has every stratum in its share; 1 keeps all images."""
     train = split_target(PETS, "60-20-20").train
     taken = [subset(PETS, train, fraction, seed) for fraction in (0.1, 0.2, 0.5, 0.9, 1.0)]
     assert [len(part) for part in taken] == [22, 44, 111, 200, 222]
@@ -328,20 +331,20 @@ def test_fractions_are_nested_and_stratified(seed):
 
 
 def test_fractions_differ_by_seed_and_repeat():
-    """Another seed takes other images; the same seed takes the same."""
+    """Another seed chooses other images; the same seed chooses the same."""
     train = split_target(PETS, "60-20-20").train
     assert np.array_equal(subset(PETS, train, 0.3, 1), subset(PETS, train, 0.3, 1))
     assert len({subset(PETS, train, 0.3, seed).tobytes() for seed in range(10)}) == 10
 
 
-def test_a_fraction_that_leaves_nothing_is_refused():
+def test_a_fraction_without_images_is_refused():
     """A fraction of less than half an image raises with the numbers."""
     with pytest.raises(UserError, match=r"fraction=0\.001: leaves none of the 222 training images of 'made'"):
         subset(PETS, split_target(PETS, "60-20-20").train, 0.001, 0)
 
 
 def test_a_stratified_order_is_a_fair_shuffle():
-    """An order has every position once, and each stratum's members take every place about equally often over the seeds."""
+    """An order has every position once, and over the seeds each stratum's members are at every place about equally often."""
     strata = ["a"] * 6 + ["b"] * 3
     orders = np.array([stratified_order(strata, seed) for seed in range(600)])
     assert all(sorted(order) == list(range(9)) for order in orders.tolist())
@@ -352,15 +355,15 @@ def test_a_stratified_order_is_a_fair_shuffle():
     assert 0 < in_first_third.mean() < 2
 
 
-def test_nothing_depends_on_global_chance():
-    """Splitting neither reads nor moves numpy's global random state."""
+def test_splits_do_not_use_the_global_random_state():
+    """Splitting neither reads nor changes numpy's global random state."""
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     split_target(PETS, "60-20-20")
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
 def test_no_other_module_divides_images():
-    """Splits are made in one file: no other module of the data package asks for a random generator of its own."""
+    """Splits are made in one file: no other module of the data package creates a random generator."""
     folder = Path(__file__).parents[2] / "segsweep" / "data"
     users = {path.name for path in folder.glob("*.py") if "default_rng" in path.read_text(encoding="utf-8")}
     assert users == {"splits.py"}

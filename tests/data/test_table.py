@@ -10,7 +10,7 @@ from segsweep.errors import UserError
 
 
 def test_usual_folders_are_found(layouts, tmp_path):
-    """Below one root each dataset is found in the folder where it usually lies."""
+    """Below one root, each dataset is found in its usual folder."""
     for name in set(DATASETS) - {"voc2012"}:
         getattr(layouts, name)()
     (layouts.voc() / "VOCdevkit").rename(tmp_path / "VOCdevkit")
@@ -21,8 +21,8 @@ def test_usual_folders_are_found(layouts, tmp_path):
     assert all(open_dataset(name, roots).name == name for name in DATASETS)
 
 
-def test_a_folder_of_another_dataset_is_not_taken(layouts, tmp_path):
-    """A root that itself holds an official folder is found as that dataset; a usual name without its parts is not."""
+def test_a_folder_without_its_markers_is_not_used(layouts, tmp_path):
+    """A root that is an official folder itself is found as that dataset; a usual folder without its contents is not."""
     (layouts.cityscapes() / "gtFine").rename(tmp_path / "gtFine")
     (tmp_path / "camvid").mkdir()
     roots = DataRoots.parse([str(tmp_path)])
@@ -44,8 +44,8 @@ def test_a_folder_of_another_dataset_is_not_taken(layouts, tmp_path):
         ("/pets/x", ("/pets/x", None)),
     ],
 )
-def test_class_schemes_stand_behind_known_names_alone(name, split):
-    """A scheme is split off a known name; a path, and a user's own name, stay whole."""
+def test_only_known_names_have_class_schemes(name, split):
+    """A scheme is split off a known name; a path and a user's name are not split."""
     assert split_scheme(name) == split
 
 
@@ -55,8 +55,8 @@ def test_a_name_with_a_scheme_opens_the_dataset(layouts, tmp_path):
     assert open_dataset("pets/trimap", DataRoots.parse([str(tmp_path)])) == Pets(tmp_path / "oxford-iiit-pet")
 
 
-def test_a_list_of_folders_goes_before_the_usual_ones(layouts, tmp_path):
-    """`datasets.toml` names folders relative to itself, also of datasets that the table does not know."""
+def test_a_list_of_folders_takes_precedence_over_usual_ones(layouts, tmp_path):
+    """`datasets.toml` names folders relative to itself, also of datasets outside the table."""
     layouts.pets().rename(tmp_path / "own-pets")
     layouts.pets()
     layouts.plain()
@@ -67,8 +67,8 @@ def test_a_list_of_folders_goes_before_the_usual_ones(layouts, tmp_path):
     assert len(open_dataset("street", roots).examples()) == 6
 
 
-def test_a_named_folder_goes_first(layouts, tmp_path):
-    """`--data NAME=PATH` goes before the list and the usual folder, and gives a name to a user's own folder."""
+def test_a_named_folder_takes_precedence(layouts, tmp_path):
+    """`--data NAME=PATH` takes precedence over the list and the usual folder, and names a user's folder."""
     pets, mine = layouts.pets(), layouts.plain()
     (tmp_path / "datasets.toml").write_text('pets = "nowhere"\n')
     roots = DataRoots.parse([str(tmp_path), f"pets={pets}", f"street={mine}"])
@@ -77,24 +77,24 @@ def test_a_named_folder_goes_first(layouts, tmp_path):
 
 
 def test_a_folder_needs_no_name(layouts):
-    """`folder:PATH` is read as it is, without any root."""
+    """`folder:PATH` is read directly, without any root."""
     mine = layouts.plain()
     assert open_dataset(f"folder:{mine}", DataRoots()) == Folder(mine, f"folder:{mine}")
 
 
-def test_every_dataset_becomes_square_alike(tmp_path):
-    """No dataset brings a way of its own: photographs and drawn images, also those of a folder, are resized smoothly."""
+def test_every_dataset_has_the_same_fit(tmp_path):
+    """No dataset has another default fit: photographs, generated images and folders are all resized smoothly."""
     readers = [*(entry.reader(tmp_path) for entry in DATASETS.values()), *map(Generated, GENERATED), Folder(tmp_path, "mine")]
     assert {reader.fit for reader in readers} == {"resize"}
 
 
 def test_generated_data_need_no_root():
-    """Generated datasets are there without any folder."""
+    """Generated datasets need no folder."""
     assert open_dataset("generated_far", DataRoots()) == Generated("generated_far")
 
 
 def test_unknown_names_list_the_nearest(tmp_path):
-    """A name that nothing gives a folder raises with the nearest names that a study may use, those of the user included."""
+    """A name without a folder raises with the nearest names that a study may use, including the user's."""
     (tmp_path / "datasets.toml").write_text('street = "mine"\n')
     roots = DataRoots.parse([str(tmp_path), f"own={tmp_path}"])
     for wrong, near in (("cityscape", "cityscapes"), ("steet", "street")):
@@ -103,8 +103,8 @@ def test_unknown_names_list_the_nearest(tmp_path):
     assert len(set(known_names(roots))) == len(known_names(roots))
 
 
-def test_a_dataset_that_is_not_there_says_where_it_was_looked_for(tmp_path):
-    """A known dataset without a folder names the places that were tried, how to name another, and its layout."""
+def test_a_missing_dataset_names_the_searched_folders(tmp_path):
+    """A known dataset without a folder names the searched folders, the options that name another, and its layout."""
     with pytest.raises(UserError, match=r"'pets' is not found: no folder was given; pass --data ROOT or --data pets=PATH"):
         open_dataset("pets", DataRoots())
     with pytest.raises(UserError, match=rf"searched {tmp_path} for oxford-iiit-pet and pets; .*layout: images/"):
@@ -113,7 +113,7 @@ def test_a_dataset_that_is_not_there_says_where_it_was_looked_for(tmp_path):
 
 @pytest.mark.parametrize("name", ["pets", "street", "folder:{}/gone"])
 def test_a_listed_folder_that_is_missing_is_named(tmp_path, name):
-    """A folder that is named but missing raises one line with the dataset and the folder."""
+    """A listed folder that is missing raises one line with the dataset and the folder."""
     (tmp_path / "datasets.toml").write_text('pets = "gone"\nstreet = "gone"\n')
     with pytest.raises(UserError, match=rf"folder {tmp_path}/gone is missing"):
         open_dataset(name.format(tmp_path), DataRoots.parse([str(tmp_path)]))
@@ -121,14 +121,14 @@ def test_a_listed_folder_that_is_missing_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("text", ["gone", "pets=gone", "=gone"])
 def test_data_that_is_no_folder_is_refused(tmp_path, monkeypatch, text):
-    """`--data` with a folder that is missing raises with the whole path that was meant."""
+    """`--data` with a missing folder raises with its absolute path."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=rf"--data {text}: folder {tmp_path}/gone is missing"):
         DataRoots.parse([text])
 
 
 def test_data_that_would_be_ignored_is_refused(tmp_path):
-    """A second root, a second folder for a name, and a folder for drawn images raise: one of them would go unread."""
+    """A second root, a second folder for a name, and a folder for a generated dataset raise: one of them would be ignored."""
     here = str(tmp_path)
     for texts in ([here, here], [f"a={here}", f"a={here}"]):
         with pytest.raises(UserError, match="is given already; give only one folder"):
@@ -138,7 +138,7 @@ def test_data_that_would_be_ignored_is_refused(tmp_path):
 
 
 def test_relative_folders_become_absolute(tmp_path, monkeypatch):
-    """Folders are kept absolute, since workers run elsewhere."""
+    """Folders are stored as absolute paths, since workers have other working directories."""
     (tmp_path / "pets").mkdir()
     monkeypatch.chdir(tmp_path)
     roots = DataRoots.parse([".", "pets=pets"])
@@ -146,8 +146,8 @@ def test_relative_folders_become_absolute(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["pets = ", "pets = 3\n", "[pets]\nfolder = 'x'\n", "pets = ['x']\n"])
-def test_a_list_of_folders_that_is_none_is_named(tmp_path, content):
-    """A `datasets.toml` that is no list of folders raises one line that says how it must look."""
+def test_an_invalid_list_of_folders_is_named(tmp_path, content):
+    """An invalid `datasets.toml` raises one line with the expected form."""
     (tmp_path / "datasets.toml").write_text(content)
     with pytest.raises(UserError, match=r'datasets\.toml: must hold lines NAME = "FOLDER"') as raised:
         DataRoots.parse([str(tmp_path)]).folder("pets")
@@ -155,7 +155,7 @@ def test_a_list_of_folders_that_is_none_is_named(tmp_path, content):
 
 
 def test_a_folder_of_the_root_with_a_list_of_classes_is_a_dataset(tmp_path):
-    """A folder below the root that holds classes.txt is a dataset of its name; other folders and known names are none."""
+    """A folder below the root with a classes.txt is a dataset with the folder's name; other folders and known names are not."""
     for name in ("street46", "pets", "generated_near"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "images").mkdir()
@@ -173,12 +173,12 @@ def test_a_folder_of_the_root_with_a_list_of_classes_is_a_dataset(tmp_path):
 
 
 def test_classes_of_all_datasets_are_known_without_their_files():
-    """The names of classes are there without data, under every scheme."""
+    """The class names of every scheme are known without files."""
     assert {"stop sign", "traffic sign", "ego vehicle", "boundary", "windowpane"} <= class_names()
 
 
 def test_a_folder_whose_name_a_source_divided_is_named(tmp_path):
-    """Where the folder before an `@` is missing and one with it lies there, the line says how to write it."""
+    """If the folder before an `@` is missing and one with the `@` exists, the line shows how to write it."""
     (tmp_path / "a@2").mkdir()
     with pytest.raises(UserError, match=r"folder .*/a is missing; a@2 exists there: write its @ as %40, or use Supervised"):
         open_dataset(f"folder:{tmp_path / 'a'}", DataRoots())

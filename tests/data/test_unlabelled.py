@@ -19,7 +19,7 @@ from segsweep.store.folder import FolderStore
 
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4])
 def test_cifar10_images(layouts, protocol):
-    """Planes of red, green and blue become images, in the order of the files, whatever pickle protocol wrote them."""
+    """Planes of red, green and blue become images, in the order of the files, for any pickle protocol."""
     data = Cifar10(layouts.cifar10(protocol=protocol))
     examples = data.examples()
     assert [example.split for example in examples] == ["train"] * 20 + ["test"] * 4
@@ -30,7 +30,7 @@ def test_cifar10_images(layouts, protocol):
 
 
 def test_cifar10_as_python_2_wrote_it(layouts):
-    """The official files were written by Python 2 and numpy 1: their strings, and numpy's old module, are read."""
+    """The official files were written by Python 2 and numpy 1: their strings, and numpy's old module name, are read."""
     folder = layouts.cifar10()
     path = folder / "cifar-10-batches-py" / "data_batch_1"
     table = np.arange(2 * 3072, dtype=np.uint64).astype(np.uint8).tobytes()
@@ -52,7 +52,7 @@ def test_cifar10_as_python_2_wrote_it(layouts):
 
 
 class Touch:
-    """Unpickling it creates a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -67,7 +67,7 @@ class Evaluate:
 
 
 class Codec:
-    """Unpickling it decodes with a codec that can blow up a few bytes."""
+    """An object that is decoded with a decompressing codec when it is unpickled."""
 
     def __reduce__(self):
         import codecs
@@ -78,7 +78,7 @@ class Codec:
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("kind", [Evaluate, Codec, Touch])
 def test_cifar10_runs_no_code(layouts, tmp_path, protocol, kind):
-    """A batch that asks for any function but those of a table is one line that names it, and nothing was called."""
+    """A batch that needs any function outside the allowed ones is one line that names it, and nothing is called."""
     folder = layouts.cifar10()
     evil = kind(tmp_path / "touched") if kind is Touch else kind()
     path = folder / "cifar-10-batches-py" / "data_batch_3"
@@ -105,8 +105,8 @@ NO_BATCHES = {
 
 
 @pytest.mark.parametrize("kind", NO_BATCHES)
-def test_cifar10_files_that_are_none(layouts, kind):
-    """A file that is no batch is one line that names it."""
+def test_invalid_cifar10_files_are_named(layouts, kind):
+    """A file that is not a batch is one line that names it."""
     folder = layouts.cifar10()
     (folder / "cifar-10-batches-py" / "test_batch").write_bytes(NO_BATCHES[kind])
     with pytest.raises(UserError, match=r"test_batch: .*batch of CIFAR-10") as raised:
@@ -115,7 +115,7 @@ def test_cifar10_files_that_are_none(layouts, kind):
 
 
 def test_cifar10_damaged_anywhere(layouts):
-    """Changed bytes anywhere in a batch give images or one line, never another error."""
+    """Changed bytes anywhere in a batch give images or a one-line error, never another error."""
     folder, rng = layouts.cifar10(count=2), np.random.default_rng(0)
     path = folder / "cifar-10-batches-py" / "data_batch_1"
     good = path.read_bytes()
@@ -134,7 +134,7 @@ def test_cifar10_damaged_anywhere(layouts):
 
 
 def test_cats_and_dogs_in_folders(layouts):
-    """Images are found by split and kind; the same name may lie in both splits."""
+    """Images are found by split and kind; both splits may have equal names."""
     folder = layouts.cats_dogs()
     layouts.image(folder / "test" / "cats" / "cat.0.jpg")
     examples = CatsDogs(folder).examples()
@@ -158,15 +158,15 @@ def test_they_are_prepared_without_masks(layouts, store, quiet, layout, reader, 
     assert found.images[3].std() > 0
 
 
-def test_the_test_would_notice_code_that_runs(tmp_path):
-    """A free unpickler does touch the file: the refusal above is the reader's doing."""
+def test_an_unrestricted_unpickler_runs_the_code(tmp_path):
+    """An unrestricted unpickler does create the file, so the refusal above is the reader's."""
     content = pickle.dumps(Touch(tmp_path / "touched"))
     pickle.load(io.BytesIO(content))  # noqa: S301 shows what the reader must not do
     assert (tmp_path / "touched").exists()
 
 
-def test_a_folder_of_images_alone_is_unlabelled(boxes, tmp_path):
-    """Without `masks/` and `classes.txt` a folder gives images and no masks; with one of them it must have the other."""
+def test_a_folder_of_only_images_is_unlabelled(boxes, tmp_path):
+    """Without `masks/` and `classes.txt`, a folder has images and no masks; with one of them, it must have the other."""
     folder = Path(shutil.copytree(boxes, tmp_path / "photos"))
     shutil.rmtree(folder / "masks")
     with pytest.raises(UserError, match=r"images/000.png: has no mask, nor have 39 more; .*masks is missing"):
